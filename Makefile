@@ -1,0 +1,52 @@
+# What a newcomer needs is Python 3.11 or later and make. `make help` says the rest.
+PYTHON ?= python3
+BIND ?= 127.0.0.1:8080
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help run install test check bench lock clean
+
+help: ## Say what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+
+$(VENV)/run-ready: requirements/run.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Doorward needs Python 3.11 or later; name it with: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/run.txt
+	@touch $@
+
+$(VENV)/dev-ready: requirements/dev.txt $(VENV)/run-ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+	@touch $@
+
+var/secret_key:
+	@mkdir -p -m 700 var
+	@umask 077 && $(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(48))' > $@
+
+run: $(VENV)/run-ready var/secret_key ## Serve on BIND (127.0.0.1:8080), with everything it needs under var/
+	@[ -n "$$DOORWARD_SECRET_KEY" ] || export DOORWARD_SECRET_KEY_FILE="$${DOORWARD_SECRET_KEY_FILE:-var/secret_key}"; \
+		exec $(BIN)/python -m app serve --bind $(BIND) --migrate
+
+install: $(VENV)/dev-ready ## Make .venv with everything, tools and tests included
+
+test: install ## Run all tests, on a real PostgreSQL and on SQLite, with real SMTP
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+check: install ## What CI runs: format, lint, types, import contracts, house rules, all tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) test
+
+bench: install ## Print figures as ratios of one run
+	$(BIN)/python -m bench
+
+lock: ## Compile requirements/*.txt anew (needs uv)
+	for set in run dev; do uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		requirements/$$set.in --output-file requirements/$$set.txt; done
+
+clean: ## Remove the environment and all caches, keep var/
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
