@@ -1,0 +1,1 @@
+"""One door per library: everything else in the house reaches the outside through here."""

@@ -1,0 +1,207 @@
+"""The database: engines, the two kinds of transaction, and what counts as its being away.
+
+PostgreSQL by psycopg 3 and SQLite behave alike here: a writer takes its locks when it begins, a reader cannot write,
+and nothing waits longer than a few seconds.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    CursorResult,
+    DateTime,
+    Delete,
+    Dialect,
+    Engine,
+    Integer,
+    MetaData,
+    TypeDecorator,
+    Update,
+    create_engine,
+    delete,
+    event,
+    inspect,
+    select,
+    text,
+)
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import sqlite as sqlite_dialect
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.pool import NullPool
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from app.settings import Settings
+
+CHECKS = "checks"
+MODE = "doorward_mode"
+SQLITE_BUSY_SECONDS = 2
+# Connect 2 s, statement 2 s, lock 1 s: a database that is slow becomes a 503, not a pile of waiting requests.
+POSTGRES_ARGUMENTS = {
+    "connect_timeout": 2,
+    "application_name": "doorward",
+    "options": "-c statement_timeout=2000 -c lock_timeout=1000 -c idle_in_transaction_session_timeout=10000 -c timezone=UTC",
+}
+# Faults of the database itself: a lost server, a full disk, a lock or statement that took too long. A 503, never a 4xx.
+AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
+
+
+# SQLite numbers rows by itself only in a column that is exactly INTEGER.
+BigId = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime on both databases; SQLite keeps it as sortable text."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None or value.tzinfo is None:
+            if value is not None:
+                raise ValueError("a naive datetime has no place in the database")
+            return None
+        return value.astimezone(UTC) if dialect.name == "postgresql" else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        del dialect
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """What every table derives from."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON}  # noqa: RUF012 - SQLAlchemy reads it as a plain class attribute
+
+
+class Database:
+    """Two pools: one for units of work, a small one for the check that every request begins with."""
+
+    def __init__(self, app: Flask, settings: Settings, *, threads: int) -> None:
+        self.sqlite = settings.sqlite
+        app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
+        app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _engine_options(settings, size=threads)
+        app.config["SQLALCHEMY_BINDS"] = {
+            CHECKS: {"url": settings.database_url, "isolation_level": "AUTOCOMMIT", **_engine_options(settings, size=max(2, threads // 4))}
+        }
+        glue = SQLAlchemy(app, metadata=Base.metadata)
+        with app.app_context():
+            self.engine, self.checks = glue.engines[None], glue.engines[CHECKS]
+        if self.sqlite:
+            for engine in (self.engine, self.checks):
+                _speak_sqlite(engine)
+
+    def reading(self) -> Session:
+        """A session whose transaction cannot write, so that a GET changes nothing."""
+        return self._session("reading", postgresql_readonly=True)
+
+    def writing(self) -> Session:
+        """A session whose transaction holds SQLite's write lock from its first query on."""
+        return self._session("writing")
+
+    def aside(self) -> Session:
+        """A session beside the unit of work, each statement its own transaction, on the small pool."""
+        return Session(self.checks, expire_on_commit=False)
+
+    def _session(self, mode: str, **options: Any) -> Session:
+        return Session(self.engine.execution_options(**{MODE: mode}, **options), expire_on_commit=False)
+
+
+def _engine_options(settings: Settings, *, size: int) -> dict[str, Any]:
+    options: dict[str, Any] = {"pool_size": size, "max_overflow": 0, "pool_timeout": 2, "hide_parameters": True}
+    if settings.sqlite:
+        return {**options, "connect_args": {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}}
+    return {**options, "pool_pre_ping": True, "pool_recycle": 1800, "connect_args": POSTGRES_ARGUMENTS}
+
+
+def _speak_sqlite(engine: Engine) -> None:
+    """Begin transactions ourselves: pysqlite's own way upgrades readers to writers, which fails at once under load."""
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        mode = connection.get_execution_options().get(MODE)
+        if mode == "writing":
+            connection.exec_driver_sql("PRAGMA query_only=OFF")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        elif mode == "reading":
+            connection.exec_driver_sql("PRAGMA query_only=ON")
+            connection.exec_driver_sql("BEGIN")
+
+
+def changed(db: Session, statement: Update | Delete) -> int:
+    """Execute an UPDATE or DELETE; how many rows it met decides who won."""
+    result = db.execute(statement)
+    return result.rowcount if isinstance(result, CursorResult) else 0
+
+
+def insert_if_absent(db: Session, model: type[Base], **values: Any) -> bool:
+    """Insert a row unless a unique value of it is there already; of many at once, one gets True."""
+    dialect = db.get_bind().dialect.name
+    insert = postgresql.insert if dialect == "postgresql" else sqlite_dialect.insert
+    key = inspect(model).primary_key[0]
+    return db.execute(insert(model).values(**values).on_conflict_do_nothing().returning(key)).first() is not None
+
+
+def delete_some(db: Session, model: type[Base], over: ColumnElement[bool], most: int) -> int:
+    """Delete at most so many of the rows that are over. Returns how many."""
+    key = inspect(model).primary_key[0]
+    some = select(key).where(over).limit(most).scalar_subquery()
+    return changed(db, delete(model).where(key.in_(some)).execution_options(synchronize_session=False))
+
+
+def database_now(session: Session) -> datetime:
+    """The database's own clock; on SQLite it is this machine's."""
+    dialect = session.get_bind().dialect.name
+    if dialect == "postgresql":
+        moment: datetime = session.execute(text("SELECT clock_timestamp()")).scalar_one()
+        return moment.astimezone(UTC)
+    return datetime.fromisoformat(session.execute(text("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')")).scalar_one()).replace(tzinfo=UTC)
+
+
+def is_away(error: BaseException) -> bool:
+    """Is it the database that failed, and not what it was asked?"""
+    return isinstance(error, AWAY) or (isinstance(error, DBAPIError) and error.connection_invalidated)
+
+
+@contextmanager
+def migration_connection(url: str) -> Iterator[Connection]:
+    """A connection without statement limits, in one transaction that only one process at a time gets."""
+    sqlite = url.startswith("sqlite")
+    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": 60} if sqlite else {"connect_timeout": 5})
+    if sqlite:
+        _speak_sqlite(engine)
+    with engine.execution_options(**{MODE: "writing"}).begin() as connection:
+        if not sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('doorward migrations'))"))
+        yield connection
+    engine.dispose()

@@ -1,0 +1,178 @@
+"""JSON Web Tokens by PyJWT and cryptography: the key ring, and a signature check that takes one spelling only.
+
+Only the signature is judged here. Claims are judged by the gateway against `work.now`: PyJWT would read a clock of its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm
+from jwt.types import Options
+
+LONGEST_TOKEN = 4096
+SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+KID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+HEADER_NAMES = {"alg", "kid", "typ"}
+# PyJWT would judge times by a clock of its own; the gateway judges all claims.
+SIGNATURE_ONLY: Options = {
+    "verify_signature": True,
+    "verify_exp": False,
+    "verify_nbf": False,
+    "verify_iat": False,
+    "verify_aud": False,
+    "verify_iss": False,
+}
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+P256_BYTES = 32
+
+PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+Claims = dict[str, Any]
+
+
+class TokenRejected(Exception):
+    """The token is none that we signed, or is not spelled as we spelled it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RingKey:
+    """A signing key ready for use. The private half never shows in a repr."""
+
+    kid: str
+    algorithm: str
+    public_jwk: Mapping[str, str]
+    private: PrivateKey = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    keys: Mapping[str, RingKey]
+    signer: RingKey | None
+    at: float
+
+
+class KeyRing:
+    """The keys this process signs and verifies with; signing_keys fills it, and swaps its contents in one step."""
+
+    def __init__(self) -> None:
+        self._held = _Held({}, None, float("-inf"))
+
+    def hold(self, keys: Mapping[str, RingKey], signer: RingKey, *, at: float) -> None:
+        self._held = _Held(dict(keys), signer, at)
+
+    def age(self, ticks: float) -> float:
+        """Seconds since the keys were read."""
+        return ticks - self._held.at
+
+    @property
+    def public(self) -> list[Mapping[str, str]]:
+        """The public halves, as JWKS lists them."""
+        return [key.public_jwk for key in self._held.keys.values()]
+
+    def known(self, kid: str) -> RingKey | None:
+        return self._held.keys.get(kid)
+
+    def sign(self, typ: str, claims: Claims) -> str:
+        """A compact JWS under the key that signs now."""
+        signer = self._held.signer
+        if signer is None:
+            raise RuntimeError("the key ring was never filled")
+        token = jwt.encode(claims, signer.private, algorithm=signer.algorithm, headers={"typ": typ, "kid": signer.kid})
+        return token if signer.algorithm != "ES256" else _with_low_s(token)
+
+    def verify(self, typ: str, token: str) -> Claims:
+        """The claims of a token that we signed. Raises TokenRejected for everything else, a second spelling included."""
+        if len(token) > LONGEST_TOKEN or not SHAPE.fullmatch(token):
+            raise TokenRejected("not a compact JWS")
+        header = _header(token)
+        key = self._held.keys.get(header["kid"])
+        if key is None or header["alg"] != key.algorithm or header["typ"] != typ:
+            raise TokenRejected("not a kind of token we sign")
+        if key.algorithm == "ES256" and _s(token) > P256_ORDER // 2:
+            raise TokenRejected("a second spelling of a signature")
+        try:
+            claims: Claims = jwt.decode(
+                token,
+                key.private.public_key(),
+                algorithms=[key.algorithm],
+                options=SIGNATURE_ONLY,
+            )
+        except (jwt.PyJWTError, ValueError) as error:
+            raise TokenRejected("the signature does not fit") from error
+        return claims
+
+
+def new_key(algorithm: str) -> tuple[PrivateKey, dict[str, str]]:
+    """A private key and its public half as a JWK (RFC 7517), without kid."""
+    if algorithm == "ES256":
+        curve_key = ec.generate_private_key(ec.SECP256R1())
+        return curve_key, json.loads(ECAlgorithm.to_jwk(curve_key.public_key()))
+    edwards_key = ed25519.Ed25519PrivateKey.generate()
+    return edwards_key, json.loads(OKPAlgorithm.to_jwk(edwards_key.public_key()))
+
+
+def to_pem(private: PrivateKey) -> bytes:
+    """PKCS #8, to be sealed before it is kept."""
+    return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def from_pem(pem: bytes) -> PrivateKey:
+    private = load_pem_private_key(pem, None)
+    if not isinstance(private, ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
+        raise TypeError("a signing key of a kind we never make")
+    return private
+
+
+def _header(token: str) -> dict[str, str]:
+    """The header of a token whose three parts are spelled canonically; only what we write ourselves is in it."""
+    parts = token.split(".")
+    raw = [_decoded(part) for part in parts]
+    try:
+        header = json.loads(raw[0])
+    except (ValueError, RecursionError) as error:
+        raise TokenRejected("the header is no JSON") from error
+    # Exactly our three names: jku, x5u, jwk, x5c and crit (RFC 8725 section 3.10) are refused by not being there.
+    if not isinstance(header, dict) or set(header) != HEADER_NAMES or not all(isinstance(value, str) for value in header.values()):
+        raise TokenRejected("the header is not ours")
+    if not KID.fullmatch(header["kid"]):
+        raise TokenRejected("the kid is not ours")
+    return header
+
+
+def _decoded(part: str) -> bytes:
+    try:
+        raw = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    except binascii.Error as error:
+        raise TokenRejected("not base64url") from error
+    if _encoded(raw) != part:
+        raise TokenRejected("a second spelling of base64url")
+    return raw
+
+
+def _encoded(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _s(token: str) -> int:
+    raw = _decoded(token.rpartition(".")[2])
+    if len(raw) != 2 * P256_BYTES:
+        raise TokenRejected("not an ES256 signature")
+    return int.from_bytes(raw[P256_BYTES:])
+
+
+def _with_low_s(token: str) -> str:
+    """(r, s) and (r, n-s) both verify under ECDSA; we write and take the smaller one, so a token has one spelling."""
+    message, _, signature = token.rpartition(".")
+    raw = _decoded(signature)
+    s = int.from_bytes(raw[P256_BYTES:])
+    low = min(s, P256_ORDER - s)
+    return f"{message}.{_encoded(raw[:P256_BYTES] + low.to_bytes(P256_BYTES))}"

@@ -1,0 +1,71 @@
+"""Logs by structlog: JSON, UTC, one line each, and nothing secret whatever was handed in."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+from app.adapters.clock import Clock
+
+SECRET_NAMES = re.compile(r"password|secret|token|cookie|authorization|\bcode\b|_digest|api_key", re.IGNORECASE)
+SECRET_SHAPES = re.compile(
+    r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"  # a JWT
+    r"|\b[a-z]+_[0-9A-Za-z]{22}_[0-9A-Za-z]{40,}"  # an opaque token
+    r"|\bdwr\d\.[\w.-]{40,}"  # a refresh token
+    r"|\$argon2[\w$=,+/.]+"
+)
+MASK = "***"
+
+get_logger = structlog.get_logger
+bind = structlog.contextvars.bind_contextvars
+clear = structlog.contextvars.clear_contextvars
+
+_clock = Clock()
+
+
+def masked(text: str) -> str:
+    """The text without anything that has the shape of a secret of ours."""
+    return SECRET_SHAPES.sub(MASK, text)
+
+
+def _mask(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for name, value in event.items():
+        if SECRET_NAMES.search(name):
+            event[name] = MASK
+        elif isinstance(value, str):
+            event[name] = masked(value)
+    return event
+
+
+def _stamp(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event["at"] = _clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return event
+
+
+SHARED: list[structlog.types.Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    _stamp,
+    structlog.processors.format_exc_info,
+    _mask,
+]
+
+
+def configure() -> None:
+    """Send everything, also what libraries say through `logging`, to standard output. Call once a process."""
+    structlog.configure(
+        processors=[*SHARED, structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=structlog.processors.JSONRenderer(), foreign_pre_chain=SHARED))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)

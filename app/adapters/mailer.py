@@ -1,0 +1,88 @@
+"""SMTP: hands over one message at a time and tells a passing fault from a final one."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from contextlib import suppress
+from email.message import EmailMessage
+from types import TracebackType
+from typing import Self
+from urllib.parse import unquote, urlsplit
+
+TIMEOUT = 10  # seconds for each step
+FINAL = range(500, 600)
+PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+
+
+class NotDelivered(Exception):
+    """The server did not take the message. The text names the fault and no address.
+
+    `final`: it never will. `away`: it was not about this message, the server cannot be talked to at all.
+    """
+
+    def __init__(self, fault: str, *, final: bool = False, away: bool = False) -> None:
+        super().__init__(fault)
+        self.final = final
+        self.away = away
+
+
+class Mailer:
+    """One SMTP connection, opened at the first message and kept while there is more. Use it in one thread."""
+
+    def __init__(self, url: str) -> None:
+        self._parts = urlsplit(url)
+        self._connection: smtplib.SMTP | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._close()
+
+    def send(self, message: EmailMessage) -> None:
+        """Returns once the server has taken the message. Raises NotDelivered."""
+        try:
+            refused = self._connected().send_message(message)
+        except smtplib.SMTPRecipientsRefused as error:
+            code = max(code for code, _ in error.recipients.values())
+            self._close()
+            raise NotDelivered(f"recipient refused with {code}", final=code in FINAL) from None
+        except smtplib.SMTPDataError as error:
+            self._close()
+            raise NotDelivered(f"message refused with {error.smtp_code}", final=error.smtp_code in FINAL) from None
+        except (OSError, smtplib.SMTPException, ssl.SSLError) as error:
+            self._close()
+            # A server that is away or does not let us in is the operator's to mend; the message waits.
+            raise NotDelivered(f"{type(error).__name__} {getattr(error, 'smtp_code', '')}".strip(), away=True) from None
+        if refused:
+            raise NotDelivered("recipient refused", final=True)
+
+    def _connected(self) -> smtplib.SMTP:
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection
+
+    def _connect(self) -> smtplib.SMTP:
+        parts, tls = self._parts, ssl.create_default_context()
+        host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
+        if parts.scheme == "smtps":
+            connection: smtplib.SMTP = smtplib.SMTP_SSL(host, port, timeout=TIMEOUT, context=tls)
+        else:
+            connection = smtplib.SMTP(host, port, timeout=TIMEOUT)
+            connection.ehlo()
+            if parts.scheme == "smtp+starttls" or connection.has_extn("starttls"):
+                connection.starttls(context=tls)
+                connection.ehlo()
+            elif parts.password:
+                connection.close()
+                raise smtplib.SMTPNotSupportedError("a password is sent over TLS only")
+        if parts.username:
+            connection.login(unquote(parts.username), unquote(parts.password or ""))
+        return connection
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(OSError, smtplib.SMTPException):
+                connection.quit()

@@ -1,0 +1,93 @@
+"""One shape for every stored secret we hand out: <prefix>_<id>_<secret><checksum>, all base62.
+
+The id finds the row, only a digest of the whole is kept, and the checksum refuses junk without a read. The layout is
+GitHub's of 2021: it can be found by secret scanners and pasted with a double click.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import string
+import zlib
+from dataclasses import dataclass
+
+ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
+ID_LENGTH = 22  # 131 bits
+SECRET_LENGTH = 43  # 256 bits
+CHECKSUM_LENGTH = 6
+SHAPE = re.compile(rf"([a-z]+)_([0-9A-Za-z]{{{ID_LENGTH}}})_([0-9A-Za-z]{{{SECRET_LENGTH}}})([0-9A-Za-z]{{{CHECKSUM_LENGTH}}})")
+
+CODE_ALPHABET = "BCDFGHJKLMNPQRSTVWXZ"  # RFC 8628 section 6.1: no vowels, so no words, and nothing that looks like a digit
+CODE_LENGTH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Minted:
+    """A new secret: the token goes out, the digest is kept."""
+
+    token: str
+    digest: str
+
+    def __repr__(self) -> str:
+        return "Minted(…)"
+
+
+def _random(length: int, alphabet: str = ALPHABET) -> str:
+    return "".join(secrets.choice(alphabet) for _ in range(length))
+
+
+def _checksum(text: str) -> str:
+    value, letters = zlib.crc32(text.encode()), ""
+    for _ in range(CHECKSUM_LENGTH):
+        value, digit = divmod(value, len(ALPHABET))
+        letters = ALPHABET[digit] + letters
+    return letters
+
+
+def digest(token: str) -> str:
+    """What is kept of a token: its SHA-256. 256 random bits need no salt."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def new_id(kind: str) -> str:
+    """A public name that cannot be guessed: `acc_…`, `ses_…`, 131 random bits."""
+    return f"{kind}_{_random(ID_LENGTH)}"
+
+
+def is_id(kind: str, text: str) -> bool:
+    """Could this be an id of that kind? Anything else needs no read."""
+    return re.fullmatch(rf"{kind}_[0-9A-Za-z]{{{ID_LENGTH}}}", text) is not None
+
+
+def mint(prefix: str, row_id: str) -> Minted:
+    """A token for the row `<kind>_<id>`; 256 bits of it are secret."""
+    body = f"{prefix}_{row_id.partition('_')[2]}_{_random(SECRET_LENGTH)}"
+    token = body + _checksum(body)
+    return Minted(token, digest(token))
+
+
+def find(prefix: str, kind: str, token: str) -> str | None:
+    """The id of the row that a token is of, None when it is none of ours."""
+    parts = SHAPE.fullmatch(token)
+    if parts is None or parts[1] != prefix or _checksum(token[:-CHECKSUM_LENGTH]) != parts[4]:
+        return None
+    return f"{kind}_{parts[2]}"
+
+
+def matches(token: str, kept_digest: str) -> bool:
+    """Is it the token whose digest was kept? In constant time."""
+    return hmac.compare_digest(digest(token), kept_digest)
+
+
+def new_code() -> str:
+    """A code that a person can type: XXXX-XXXX, 34 bits, so it needs a limit on tries."""
+    letters = _random(CODE_LENGTH, CODE_ALPHABET)
+    return f"{letters[:4]}-{letters[4:]}"
+
+
+def canonical_code(typed: str) -> str:
+    """The code as it was meant: case, dashes, spaces and dots do not count."""
+    return re.sub(r"[\s.\-]", "", typed).upper()

@@ -1,0 +1,86 @@
+"""All that one request may touch: one `now`, one transaction, and the few things shared by every request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from app.errors import Refusal
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from app.adapters.clock import Clock
+    from app.adapters.database import Database
+    from app.adapters.jwt import KeyRing
+    from app.adapters.password_hasher import PasswordHasher
+    from app.adapters.rate_limiter import Limiter
+    from app.settings import Settings
+
+
+@dataclass(slots=True)
+class UnitOfWork:
+    """One story, kept whole or not at all. A field more needs a written decision."""
+
+    db: Session
+    now: datetime
+    settings: Settings
+    keys: KeyRing
+    hasher: PasswordHasher
+    limiter: Limiter
+    _aside: Callable[[], Session]
+    after_commit: list[Callable[[], None]] = field(default_factory=list)
+
+    @contextmanager
+    def released(self) -> Iterator[None]:
+        """Hold nothing while waiting: what was done so far is committed and the connection given back.
+
+        The next query begins anew, so whatever was read before must be a condition of what is written after.
+        """
+        self.keep()
+        yield
+
+    def aside(self) -> AbstractContextManager[Session]:
+        """A look at the database beside the transaction, on the small pool of the check; each statement stands alone."""
+        return self._aside()
+
+    def keep(self) -> None:
+        """Commit, then do what was waiting for that."""
+        self.db.commit()
+        waiting, self.after_commit = self.after_commit, []
+        for act in waiting:
+            act()
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """Opens units of work. One for each process."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    keys: KeyRing
+    hasher: PasswordHasher
+    limiter: Limiter
+
+    def reading(self) -> AbstractContextManager[UnitOfWork]:
+        """A unit that cannot write."""
+        return self._open(self.database.reading)
+
+    def writing(self) -> AbstractContextManager[UnitOfWork]:
+        """A unit that commits on success and on a Refusal, and rolls back on everything else."""
+        return self._open(self.database.writing)
+
+    @contextmanager
+    def _open(self, session: Callable[[], Session]) -> Iterator[UnitOfWork]:
+        with session() as db:
+            work = UnitOfWork(db, self.clock.now(), self.settings, self.keys, self.hasher, self.limiter, self.database.aside)
+            try:
+                yield work
+            except Refusal:
+                work.keep()
+                raise
+            work.keep()
