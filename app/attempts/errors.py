@@ -1,0 +1,31 @@
+"""Too often, in the words of RFC 6585 and the IETF's RateLimit header fields."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.errors import Problem
+
+if TYPE_CHECKING:
+    from app.adapters.rate_limiter import Exceeded
+
+
+class TooManyRequests(Problem):
+    """A limit that was reached. Nothing was looked at, so the answer tells nothing about what was asked."""
+
+    code = "rate_limited"
+    title = "Too many requests"
+    status = 429
+    # draft-ietf-httpapi-ratelimit-headers, section "Problem Types"
+    type_uri = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+
+    def __init__(self, name: str, exceeded: Exceeded) -> None:
+        super().__init__(
+            f"Try again in {exceeded.reset} seconds.",
+            headers={
+                "Retry-After": str(exceeded.reset),
+                "RateLimit-Policy": f'"{name}";q={exceeded.quota};w={exceeded.window}',
+                "RateLimit": f'"{name}";r=0;t={exceeded.reset}',
+            },
+            members={"violated-policies": [name]},
+        )

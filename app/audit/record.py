@@ -1,0 +1,57 @@
+"""Writes what happened: a row in the transaction, and the same as a log line once it is committed."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from app.adapters import logs
+from app.audit.models import AuditEvent
+
+if TYPE_CHECKING:
+    from app.principal import Source
+    from app.unit_of_work import UnitOfWork
+
+log = logs.get_logger("audit")
+
+
+class Event(StrEnum):
+    """Everything that is remembered. A published name never changes its meaning."""
+
+    REGISTRATION_REQUESTED = "registration.requested"
+    REGISTRATION_RESENT = "registration.resent"
+    CONFIRMATION_REFUSED = "confirmation.refused"
+    ACCOUNT_CONFIRMED = "account.confirmed"
+    ACCOUNT_CHANGED = "account.changed"
+    LOGIN_SUCCEEDED = "login.succeeded"
+    LOGIN_FAILED = "login.failed"
+    REFRESH_REUSED = "refresh_token.reuse_detected"
+    REFRESH_AHEAD = "refresh_token.ahead_of_database"
+    SESSION_ENDED = "session.ended"
+    SESSIONS_ENDED = "sessions.ended"
+    SIGNING_KEY_CREATED = "signing_key.created"
+
+
+def record(
+    work: UnitOfWork,
+    event: Event,
+    *,
+    source: Source | None = None,
+    account_id: str | None = None,
+    session_id: str | None = None,
+    **detail: str | int,
+) -> None:
+    """Remember the event. `detail` holds names and counts, never a secret and never what somebody typed."""
+    row = AuditEvent(
+        at=work.now,
+        event=event,
+        account_id=account_id,
+        session_id=session_id,
+        source=source.address if source else None,
+        user_agent=source.user_agent if source else None,
+        request_id=source.request_id if source else None,
+        detail=detail,
+    )
+    work.db.add(row)
+    said = {"account_id": account_id, "session_id": session_id, "source": row.source, **detail}
+    work.after_commit.append(lambda: log.info(event.value, **said))
