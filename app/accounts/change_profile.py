@@ -1,0 +1,29 @@
+"""Changing what an account tells of itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from app.accounts.models import by_id
+from app.accounts.summary import Profile, profile
+from app.audit.record import Event, record
+from app.errors import NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from app.principal import Principal, Source
+    from app.unit_of_work import UnitOfWork
+
+COLUMNS = {"name": "name", "locale": "locale", "timezone": "timezone", "metadata": "extra"}
+
+
+def change_profile(work: UnitOfWork, principal: Principal, source: Source, *, changes: Mapping[str, Any]) -> Profile:
+    """Take over the fields given and leave the others."""
+    account = by_id(work.db, principal.account_id)
+    if account is None:
+        raise NotFound
+    for field, value in changes.items():
+        setattr(account, COLUMNS[field], value)
+    record(work, Event.ACCOUNT_CHANGED, source=source, account_id=account.id, fields=" ".join(sorted(changes)))
+    return profile(account)

@@ -1,0 +1,59 @@
+"""The account. Its names are kept in one canonical form, computed in Python, which alone is compared and unique."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import String, UniqueConstraint, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from app.adapters.database import Base
+
+
+class Status(StrEnum):
+    ACTIVE = "active"
+    DISABLED = "disabled"
+
+
+class Account(Base):
+    __tablename__ = "accounts"
+    __table_args__ = (UniqueConstraint("username"), UniqueConstraint("email_canonical"))
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    username: Mapped[str] = mapped_column(String(32))
+    email: Mapped[str] = mapped_column(String(254))  # as typed; mail is sent to it
+    email_canonical: Mapped[str] = mapped_column(String(254))
+    name: Mapped[str] = mapped_column(String(128))
+    locale: Mapped[str] = mapped_column(String(35))
+    timezone: Mapped[str] = mapped_column(String(64), default="UTC")
+    # "metadata" is SQLAlchemy's own word on a model.
+    extra: Mapped[dict[str, Any]] = mapped_column("metadata", default=dict)
+    password_hash: Mapped[str] = mapped_column(String(256))
+    status: Mapped[str] = mapped_column(String(16), default=Status.ACTIVE)
+    epoch: Mapped[int] = mapped_column(default=1)
+    roles_version: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime]
+    last_login_at: Mapped[datetime | None]
+
+    @property
+    def active(self) -> bool:
+        return self.status == Status.ACTIVE
+
+
+def by_id(db: Session, account_id: str) -> Account | None:
+    return db.get(Account, account_id)
+
+
+def by_username(db: Session, username: str) -> Account | None:
+    return db.scalar(select(Account).where(Account.username == username))
+
+
+def by_email(db: Session, email_canonical: str) -> Account | None:
+    return db.scalar(select(Account).where(Account.email_canonical == email_canonical))
+
+
+def locked(db: Session, account_id: str) -> Account | None:
+    """The account as it is now, kept so until the transaction ends. SQLite's writers hold the whole database anyway."""
+    return db.scalar(select(Account).where(Account.id == account_id).with_for_update().execution_options(populate_existing=True))

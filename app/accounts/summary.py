@@ -1,0 +1,55 @@
+"""The account as others may see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from app.accounts.models import Account
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSummary:
+    """The few things that go with every token."""
+
+    id: str
+    username: str
+    name: str
+    roles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The account as its owner sees it."""
+
+    id: str
+    username: str
+    email: str
+    name: str
+    locale: str
+    timezone: str
+    metadata: Mapping[str, Any]
+    created_at: datetime
+    last_login_at: datetime | None
+
+
+def summary(account: Account) -> AccountSummary:
+    return AccountSummary(account.id, account.username, account.name)
+
+
+def profile(account: Account) -> Profile:
+    return Profile(
+        id=account.id,
+        username=account.username,
+        email=account.email,
+        name=account.name,
+        locale=account.locale,
+        timezone=account.timezone,
+        metadata=account.extra,
+        created_at=account.created_at,
+        last_login_at=account.last_login_at,
+    )
