@@ -1,0 +1,1 @@
+"""A secret mailed out that comes back once."""

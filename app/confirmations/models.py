@@ -1,0 +1,32 @@
+"""Secrets that were mailed out. Only a digest is kept; a secret is good for one purpose, one subject and one use."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy import Index, String
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from app.adapters.database import Base, delete_some
+
+
+class Purpose(StrEnum):
+    REGISTRATION = "registration"
+
+
+class Confirmation(Base):
+    __tablename__ = "confirmations"
+    __table_args__ = (Index("ix_confirmations_subject", "subject", "purpose"), Index("ix_confirmations_expires_at", "expires_at"))
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    purpose: Mapped[str] = mapped_column(String(16))
+    subject: Mapped[str] = mapped_column(String(32))  # what the secret is about: here, the pending registration
+    digest: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+def sweep(db: Session, now: datetime, most: int) -> int:
+    return delete_some(db, Confirmation, Confirmation.expires_at < now - timedelta(days=1), most)

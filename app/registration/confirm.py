@@ -1,0 +1,148 @@
+"""Confirming an address: the moment an account comes into being."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, select, update
+
+from app.accounts.models import Account, Status
+from app.accounts.password_rules import NotAPassword, new_password
+from app.accounts.summary import AccountSummary
+from app.adapters.database import insert_if_absent
+from app.attempts.source_limits import take
+from app.audit.record import Event, record
+from app.confirmations.errors import InvalidToken
+from app.confirmations.issue import end_unused
+from app.confirmations.models import Purpose
+from app.confirmations.redeem import redeem, subject_of
+from app.errors import InvalidInput
+from app.opaque_tokens import canonical_code, new_id
+from app.registration.messages import code_fits
+from app.registration.models import PendingRegistration
+
+if TYPE_CHECKING:
+    from app.principal import Source
+    from app.unit_of_work import UnitOfWork
+
+MOST_TRIES = 5
+
+
+def pending_of_link(work: UnitOfWork, *, token: str) -> str:
+    """The username that a link would confirm. Changes nothing. Raises InvalidToken."""
+    return _pending_of(work, token).username
+
+
+def confirm(
+    work: UnitOfWork, source: Source, *, token: str | None, registration: str | None, code: str | None, password: str | None
+) -> AccountSummary:
+    """Open the account of a mailed link, or of a registration and its mailed code.
+
+    Raises InvalidToken, InvalidInput, TooManyRequests or Busy.
+    """
+    if token is not None and registration is None and code is None:
+        return confirm_by_link(work, source, token=token, password=password)
+    if token is None and registration is not None and code is not None:
+        return confirm_by_code(work, source, registration=registration, code=code, password=password)
+    raise InvalidInput(
+        "Send token and password, or registration and code.", errors={"/token": ["give either this or registration and code"]}
+    )
+
+
+def confirm_by_link(work: UnitOfWork, source: Source, *, token: str, password: str | None) -> AccountSummary:
+    """Open the account with the password chosen now: whoever follows the link owns the address, whoever registered may not.
+
+    Raises InvalidToken, InvalidInput or Busy.
+    """
+    pending = _pending_of(work, token)
+    text = _acceptable(work, password)
+    with work.released():
+        password_hash = work.hasher.hash(text)
+    redeem(work, Purpose.REGISTRATION, token)
+    return _open_account(work, source, pending.id, password_hash)
+
+
+def confirm_by_code(work: UnitOfWork, source: Source, *, registration: str, code: str, password: str | None = None) -> AccountSummary:
+    """Open the account with the password given at registration: handle and code together are both halves.
+
+    Five tries, each taken before the code is looked at. Raises InvalidToken, InvalidInput, TooManyRequests or Busy.
+    """
+    take(work, source, "code")
+    pending = _take_try(work, registration)
+    if pending is None or not code_fits(work, pending, canonical_code(code)):
+        record(work, Event.CONFIRMATION_REFUSED, source=source)
+        raise InvalidToken
+    password_hash = pending.password_hash
+    if password_hash is None:
+        text = _acceptable(work, password)
+        with work.released():
+            password_hash = work.hasher.hash(text)
+    elif password is not None:
+        raise InvalidInput(errors={"/password": ["was chosen at registration already; leave it out"]})
+    return _open_account(work, source, pending.id, password_hash)
+
+
+def _pending_of(work: UnitOfWork, token: str) -> PendingRegistration:
+    pending_id = subject_of(work, Purpose.REGISTRATION, token)
+    pending = work.db.scalar(
+        select(PendingRegistration).where(PendingRegistration.id == pending_id, PendingRegistration.expires_at > work.now)
+    )
+    if pending is None:
+        raise InvalidToken
+    return pending
+
+
+def _take_try(work: UnitOfWork, registration: str) -> PendingRegistration | None:
+    return work.db.scalar(
+        update(PendingRegistration)
+        .where(
+            PendingRegistration.id == registration,
+            PendingRegistration.tries < MOST_TRIES,
+            PendingRegistration.code_expires_at > work.now,
+            PendingRegistration.expires_at > work.now,
+        )
+        .values(tries=PendingRegistration.tries + 1)
+        .returning(PendingRegistration)
+    )
+
+
+def _acceptable(work: UnitOfWork, password: str | None) -> str:
+    if password is None:
+        raise InvalidInput(errors={"/password": ["is needed"]})
+    try:
+        return new_password(password, least=work.settings.password_min_length)
+    except NotAPassword as error:
+        raise InvalidInput(errors={"/password": [str(error)]}) from None
+
+
+def _open_account(work: UnitOfWork, source: Source, pending_id: str, password_hash: str) -> AccountSummary:
+    """Turn the registration into an account, once. An address or name that got an account meanwhile keeps the one it has."""
+    pending = work.db.execute(
+        delete(PendingRegistration)
+        .where(PendingRegistration.id == pending_id, PendingRegistration.expires_at > work.now)
+        .returning(
+            PendingRegistration.username,
+            PendingRegistration.email,
+            PendingRegistration.email_canonical,
+            PendingRegistration.name,
+            PendingRegistration.locale,
+        )
+    ).one_or_none()
+    account_id = new_id("acc")
+    if pending is None or not insert_if_absent(
+        work.db,
+        Account,
+        id=account_id,
+        **pending._asdict(),
+        timezone="UTC",
+        extra={},
+        password_hash=password_hash,
+        status=Status.ACTIVE,
+        epoch=1,
+        roles_version=0,
+        created_at=work.now,
+    ):
+        raise InvalidToken
+    end_unused(work, Purpose.REGISTRATION, subject=pending_id)
+    record(work, Event.ACCOUNT_CONFIRMED, source=source, account_id=account_id)
+    return AccountSummary(account_id, pending.username, pending.name)

@@ -1,0 +1,57 @@
+"""What is mailed to somebody who registers: the link and the code, or the news that there is an account already."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from app.adapters import sealing
+from app.confirmations.issue import issue
+from app.confirmations.models import Purpose
+from app.outbox.add import Mail, Template, add
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from app.accounts.models import Account
+    from app.registration.models import PendingRegistration
+    from app.unit_of_work import UnitOfWork
+
+CODE_LIFE = timedelta(minutes=30)
+REGISTRATION_LIFE = timedelta(hours=24)
+
+
+def code_digest(work: UnitOfWork, registration: str, canonical_code: str) -> str:
+    """What is kept of a new code: too short to be safe under a bare hash, so it is keyed (ASVS 6.5.2)."""
+    return sealing.code_digests(work.settings.secret_key, registration, canonical_code)[0]
+
+
+def code_fits(work: UnitOfWork, pending: PendingRegistration, canonical_code: str) -> bool:
+    return any(
+        sealing.equal(digest, pending.code_digest) for digest in sealing.code_digests(work.settings.secret_key, pending.id, canonical_code)
+    )
+
+
+def write(
+    work: UnitOfWork,
+    *,
+    subject: str,
+    pending: PendingRegistration | None,
+    account: Account | None,
+    code: str,
+    expires_at: datetime,
+    locale: str,
+) -> None:
+    """Mail whoever owns the address. Every case costs the same, also the one in which there is nobody to write to."""
+    token = issue(work, Purpose.REGISTRATION, subject=subject, life=expires_at - work.now)
+    values = {
+        "username": pending.username if pending else "",
+        "link": work.settings.link_confirm.replace("{token}", token),
+        "code": code,
+    }
+    if account is not None:
+        add(work, Template.ALREADY_REGISTERED, Mail(account.email, account.locale, {}))
+    elif pending is not None:
+        add(work, Template.CONFIRM_NEW, Mail(pending.email, pending.locale, values))
+    else:
+        add(work, Template.CONFIRM_NEW, Mail("nobody", locale, values), withheld=True)

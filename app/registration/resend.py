@@ -1,0 +1,58 @@
+"""Sending the confirmation again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select, update
+
+from app.accounts import names
+from app.accounts.models import by_email
+from app.audit.record import Event, record
+from app.errors import InvalidInput
+from app.opaque_tokens import canonical_code, is_id, new_code, new_id
+from app.registration.messages import CODE_LIFE, code_digest, write
+from app.registration.models import PendingRegistration
+
+if TYPE_CHECKING:
+    from app.principal import Source
+    from app.unit_of_work import UnitOfWork
+
+
+def resend(work: UnitOfWork, source: Source, *, registration: str | None = None, email: str | None = None) -> None:
+    """Mail a new link and code, which end the older ones, to whoever registered; nothing tells whether there was anyone.
+
+    Raises InvalidInput when not exactly one of the two was given, or the address is none.
+    """
+    if (registration is None) == (email is None):
+        raise InvalidInput("Give either registration or email.", errors={"/registration": ["give either this or email"]})
+    address = _canonical(email) if email is not None else ""
+    pending = _pending(work, registration or "", address)
+    account = by_email(work.db, pending.email_canonical if pending else address)
+    subject, code = pending.id if pending else new_id("reg"), new_code()
+    work.db.execute(
+        update(PendingRegistration)
+        .where(PendingRegistration.id == subject)
+        .values(code_digest=code_digest(work, subject, canonical_code(code)), code_expires_at=work.now + CODE_LIFE, tries=0)
+    )
+    expires_at = pending.expires_at if pending else work.now + CODE_LIFE
+    write(work, subject=subject, pending=pending, account=account, code=code, expires_at=expires_at, locale=source.locale)
+    record(work, Event.REGISTRATION_RESENT, source=source)
+
+
+def _pending(work: UnitOfWork, registration: str, address: str) -> PendingRegistration | None:
+    """The registration by its handle, or the newest one of the address."""
+    which = PendingRegistration.id == registration if is_id("reg", registration) else PendingRegistration.email_canonical == address
+    return work.db.scalar(
+        select(PendingRegistration)
+        .where(which, PendingRegistration.expires_at > work.now)
+        .order_by(PendingRegistration.created_at.desc())
+        .limit(1)
+    )
+
+
+def _canonical(email: str) -> str:
+    try:
+        return names.canonical_address(email)
+    except names.NotAName as error:
+        raise InvalidInput(errors={"/email": [str(error)]}) from None
