@@ -1,0 +1,1 @@
+"""Who is this? The one check that everything uses."""

@@ -1,0 +1,85 @@
+"""The one check: a credential goes in, a Principal comes out, or Unauthenticated is raised.
+
+Our own routes, introspection and every gateway ask here. Shape and size, signature, claims against `work.now`, and last
+what has ended; whatever cannot be answered is an error of the service, never a yes and never a 401.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from app.adapters.jwt import TokenRejected
+from app.errors import Unauthenticated
+from app.gateway.liveness import look_up
+from app.opaque_tokens import is_id
+from app.principal import Kind, Principal
+from app.sessions.access_tokens import TYP
+from app.sessions.errors import InvalidGrant
+from app.sessions.refresh import session_of
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+    from app.unit_of_work import UnitOfWork
+
+LEEWAY = timedelta(seconds=30)
+TEXTS = ("iss", "aud", "sub", "sid", "jti", "client_id")
+NUMBERS = ("exp", "iat", "ep", "auth_time")
+
+
+def verify(work: UnitOfWork, token: str) -> Principal:
+    """Whose access token this is. Raises Unauthenticated when it is not, or no longer, good."""
+    try:
+        claims = work.keys.verify(TYP, token)
+    except TokenRejected:
+        raise Unauthenticated from None
+    if not well_formed(claims) or not timely(claims, work.now) or not ours(claims, work.settings):
+        raise Unauthenticated
+    principal = _living(work, claims["sid"], expires_at=datetime.fromtimestamp(claims["exp"], UTC), epoch=claims["ep"])
+    if principal.account_id != claims["sub"]:
+        raise Unauthenticated
+    return principal
+
+
+def verify_refresh_token(work: UnitOfWork, token: str) -> Principal:
+    """Whose refresh token this is, for ending its session when no access token is left. Raises Unauthenticated."""
+    try:
+        session, _ = session_of(work, token)
+    except InvalidGrant:
+        raise Unauthenticated from None
+    return _living(work, session.id, expires_at=session.ends_at, epoch=session.account_epoch)
+
+
+def well_formed(claims: dict[str, Any]) -> bool:
+    """Is every claim there, and of its type? (RFC 9068 section 2.2)"""
+    return (
+        all(isinstance(claims.get(name), str) for name in TEXTS)
+        and all(type(claims.get(name)) is int for name in NUMBERS)
+        and is_id("ses", claims["sid"])
+        and is_id("acc", claims["sub"])
+    )
+
+
+def timely(claims: dict[str, Any], now: datetime) -> bool:
+    """Is it in force? Leeway for clocks that are a little apart."""
+    seconds, leeway = now.timestamp(), LEEWAY.total_seconds()
+    return bool(claims["exp"] > seconds - leeway and claims["iat"] <= seconds + leeway and claims.get("nbf", 0) <= seconds + leeway)
+
+
+def ours(claims: dict[str, Any], settings: Settings) -> bool:
+    """Did we issue it, for ourselves? Exactly, letter by letter."""
+    return bool(claims["iss"] == settings.issuer and claims["aud"] == settings.audience)
+
+
+def _living(work: UnitOfWork, session_id: str, *, expires_at: datetime, epoch: int) -> Principal:
+    found = look_up(work, session_id)
+    if found is None or not found.allows(work.now, epoch=epoch):
+        raise Unauthenticated
+    return Principal(
+        account_id=found.account_id,
+        username=found.username,
+        kind=Kind.SESSION,
+        session_id=session_id,
+        expires_at=expires_at,
+        auth_time=found.auth_time,
+    )

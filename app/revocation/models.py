@@ -1,0 +1,52 @@
+"""What has ended, for good: the issuer's epoch, and one row for each revocation."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy import Index, String, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from app.adapters.database import Base, BigId, delete_some
+
+ONLY_ROW = 1
+
+
+class IssuerState(Base):
+    """One row. A token or session of another global epoch is over, whatever else it says."""
+
+    __tablename__ = "issuer_state"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    global_epoch: Mapped[int]
+
+
+class Kind(StrEnum):
+    SESSION = "session"
+    ACCOUNT = "account"
+
+
+class Revocation(Base):
+    """Append-only, written in the transaction that ends the thing."""
+
+    __tablename__ = "revocations"
+    __table_args__ = (Index("ix_revocations_at", "at"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    ref: Mapped[str] = mapped_column(String(32))
+    account_id: Mapped[str] = mapped_column(String(32))
+    epoch: Mapped[int]
+    roles_version: Mapped[int]
+    status: Mapped[str] = mapped_column(String(16))
+    at: Mapped[datetime]
+
+
+def global_epoch(db: Session) -> int:
+    return db.scalars(select(IssuerState.global_epoch).where(IssuerState.id == ONLY_ROW)).one()
+
+
+def sweep(db: Session, now: datetime, most: int) -> int:
+    """A revocation matters until the last token it concerns has expired, at most 15 minutes; an hour more is to spare."""
+    return delete_some(db, Revocation, Revocation.at < now - timedelta(minutes=75), most)

@@ -1,0 +1,94 @@
+"""Ending sessions: one, all others, all of an account."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select, update
+
+from app.accounts.models import Account, by_id, locked
+from app.adapters.database import changed
+from app.audit.record import Event, record
+from app.errors import NotFound, Unauthenticated
+from app.opaque_tokens import is_id
+from app.revocation.revoke import revoke_account, revoke_sessions
+from app.sessions.models import Session, Status, of_account
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.principal import Principal, Source
+    from app.unit_of_work import UnitOfWork
+
+
+def log_out(work: UnitOfWork, principal: Principal, source: Source) -> None:
+    """End the session that asks; its tokens stop at once."""
+    account = _account(work, principal)
+    end_sessions(work, account, [principal.session_id], status=Status.LOGGED_OUT, reason="logout")
+    record(work, Event.SESSION_ENDED, source=source, account_id=account.id, session_id=principal.session_id, reason="logout")
+
+
+def log_out_everywhere(work: UnitOfWork, principal: Principal, source: Source) -> None:
+    """End every session of the account by moving its epoch."""
+    account = locked(work.db, principal.account_id)
+    if account is None:
+        raise Unauthenticated
+    account.epoch += 1
+    ended = changed(
+        work.db,
+        update(Session)
+        .where(Session.account_id == account.id, Session.status == Status.LIVE)
+        .values(status=Status.LOGGED_OUT, ended_at=work.now, reason="logout_all"),
+    )
+    revoke_account(work, account)
+    record(
+        work, Event.SESSIONS_ENDED, source=source, account_id=account.id, session_id=principal.session_id, reason="logout_all", count=ended
+    )
+
+
+def end_one(work: UnitOfWork, principal: Principal, source: Source, *, session_id: str) -> None:
+    """End one session of one's own. Raises NotFound, also for a session of somebody else."""
+    session = of_account(work.db, principal.account_id, session_id) if is_id("ses", session_id) else None
+    if session is None:
+        raise NotFound
+    account = _account(work, principal)
+    end_sessions(work, account, [session.id], status=Status.REVOKED, reason="ended_by_owner")
+    record(work, Event.SESSION_ENDED, source=source, account_id=account.id, session_id=session.id, reason="ended_by_owner")
+
+
+def end_others(work: UnitOfWork, principal: Principal, source: Source) -> None:
+    """End every session of the account but the one that asks."""
+    account = _account(work, principal)
+    others = work.db.scalars(
+        select(Session.id).where(Session.account_id == account.id, Session.status == Status.LIVE, Session.id != principal.session_id)
+    ).all()
+    end_sessions(work, account, others, status=Status.REVOKED, reason="ended_by_owner")
+    record(
+        work,
+        Event.SESSIONS_ENDED,
+        source=source,
+        account_id=account.id,
+        session_id=principal.session_id,
+        reason="others",
+        count=len(others),
+    )
+
+
+def end_sessions(work: UnitOfWork, account: Account, session_ids: Sequence[str], *, status: Status, reason: str) -> None:
+    """End those of these sessions that live, each with its revocation row."""
+    if not session_ids:
+        return
+    ended = work.db.scalars(
+        update(Session)
+        .where(Session.id.in_(session_ids), Session.account_id == account.id, Session.status == Status.LIVE)
+        .values(status=status, ended_at=work.now, reason=reason)
+        .returning(Session.id)
+    ).all()
+    revoke_sessions(work, account, ended)
+
+
+def _account(work: UnitOfWork, principal: Principal) -> Account:
+    account = by_id(work.db, principal.account_id)
+    if account is None:
+        raise Unauthenticated
+    return account

@@ -1,0 +1,24 @@
+"""How logging in and refreshing can fail; each in one way, whatever the reason."""
+
+from __future__ import annotations
+
+from app.errors import Refusal
+
+
+class InvalidCredentials(Refusal):
+    """Unknown, wrong password, unconfirmed or disabled: one answer at one cost (ASVS 6.3.8)."""
+
+    code = "invalid_credentials"
+    title = "The name or the password is wrong"
+    status = 401
+
+
+class InvalidGrant(Refusal):
+    """The refresh token is unknown, used, or its session is over (RFC 6749 section 5.2)."""
+
+    code = "invalid_grant"
+    title = "The session is over"
+    status = 400
+
+    def __init__(self, detail: str = "Sign in again.") -> None:
+        super().__init__(detail)

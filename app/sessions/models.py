@@ -1,0 +1,97 @@
+"""A session: one login of one account, and everything its tokens depend on."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+from sqlalchemy import ForeignKey, Index, String, or_, select
+from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Session as Db
+
+from app.adapters.database import Base, delete_some
+
+
+class Status(StrEnum):
+    LIVE = "live"
+    LOGGED_OUT = "logged_out"
+    REVOKED = "revoked"
+    SUSPICIOUS = "suspicious"
+
+
+class Session(Base):
+    __tablename__ = "sessions"
+    __table_args__ = (Index("ix_sessions_account_id_status", "account_id", "status"), Index("ix_sessions_absolute_until", "absolute_until"))
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    account_id: Mapped[str] = mapped_column(String(32), ForeignKey("accounts.id", ondelete="CASCADE"))
+    account_epoch: Mapped[int]
+    global_epoch: Mapped[int]
+    rt_counter: Mapped[int] = mapped_column(default=0)
+    rt_salt: Mapped[str] = mapped_column(String(64))
+    auth_time: Mapped[datetime]
+    amr: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    refreshed_at: Mapped[datetime]
+    idle_until: Mapped[datetime]
+    absolute_until: Mapped[datetime]
+    status: Mapped[str] = mapped_column(String(16), default=Status.LIVE)
+    ended_at: Mapped[datetime | None]
+    reason: Mapped[str | None] = mapped_column(String(32))
+    device_name: Mapped[str | None] = mapped_column(String(64))
+    user_agent: Mapped[str] = mapped_column(String(256))
+    address: Mapped[str] = mapped_column(String(64))
+    last_address: Mapped[str] = mapped_column(String(64))
+    bucket: Mapped[str] = mapped_column(String(64))
+
+    @property
+    def ends_at(self) -> datetime:
+        """When it ends if it is not refreshed again."""
+        return min(self.idle_until, self.absolute_until)
+
+    @property
+    def device(self) -> str:
+        """What the owner would call it."""
+        return self.device_name or self.user_agent or "unknown"
+
+    def lives(self, now: datetime, *, account_epoch: int, global_epoch: int) -> bool:
+        return lives(self, now, account_epoch=account_epoch, global_epoch=global_epoch)
+
+
+class Life(Protocol):
+    """What decides whether a session lives: its row, or the columns of it that the check reads."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def account_epoch(self) -> int: ...
+    @property
+    def global_epoch(self) -> int: ...
+    @property
+    def ends_at(self) -> datetime: ...
+
+
+def lives(session: Session | Life, now: datetime, *, account_epoch: int, global_epoch: int) -> bool:
+    """Is it over in none of the ways a session can be over? An epoch that went back (a restored backup) ends it too."""
+    return (
+        session.status == Status.LIVE
+        and session.account_epoch == account_epoch
+        and session.global_epoch == global_epoch
+        and now < session.ends_at
+    )
+
+
+def by_id(db: Db, session_id: str) -> Session | None:
+    return db.get(Session, session_id)
+
+
+def of_account(db: Db, account_id: str, session_id: str) -> Session | None:
+    """The session, if it belongs to that account."""
+    return db.scalar(select(Session).where(Session.id == session_id, Session.account_id == account_id))
+
+
+def sweep(db: Db, now: datetime, most: int) -> int:
+    """A session is remembered for 30 days after its end."""
+    kept_from = now - timedelta(days=30)
+    return delete_some(db, Session, or_(Session.absolute_until < kept_from, Session.ended_at < kept_from), most)

@@ -1,0 +1,100 @@
+"""Opening a session for an account whose owner has just shown who he is."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import exists, func, select
+
+from app.audit.record import Event, record
+from app.opaque_tokens import new_id
+from app.outbox.add import Mail, Template, add
+from app.revocation.models import ONLY_ROW, IssuerState
+from app.sessions.end import end_sessions
+from app.sessions.models import Session, Status
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+
+    from app.accounts.models import Account
+    from app.principal import Source
+    from app.unit_of_work import UnitOfWork
+
+IDLE = timedelta(days=14)
+ABSOLUTE = timedelta(days=30)
+MOST_SESSIONS = 50
+
+
+def open_session(
+    work: UnitOfWork, source: Source, account: Account, *, device_name: str | None, life: timedelta | None, amr: str
+) -> Session:
+    """A new session. The oldest beyond fifty end, and the owner hears of a login from somewhere new.
+
+    The account's row must be locked, so that two logins at once see each other.
+    """
+    epoch, live, seen = _circumstances(work, source, account)
+    if live >= MOST_SESSIONS:
+        _end_oldest(work, account, keep=MOST_SESSIONS - 1)
+    absolute = work.now + min(life or ABSOLUTE, work.settings.session_max_ttl)
+    session = Session(
+        id=new_id("ses"),
+        account_id=account.id,
+        account_epoch=account.epoch,
+        global_epoch=epoch,
+        rt_counter=0,
+        rt_salt=secrets.token_hex(32),
+        auth_time=work.now,
+        amr=amr,
+        created_at=work.now,
+        refreshed_at=work.now,
+        idle_until=min(work.now + IDLE, absolute),
+        absolute_until=absolute,
+        device_name=device_name,
+        user_agent=source.user_agent,
+        address=source.address,
+        last_address=source.address,
+        bucket=source.bucket,
+    )
+    work.db.add(session)
+    record(work, Event.LOGIN_SUCCEEDED, source=source, account_id=account.id, session_id=session.id)
+    if not seen:
+        _tell_owner(work, account, session)
+    return session
+
+
+def _circumstances(work: UnitOfWork, source: Source, account: Account) -> tuple[int, int, bool]:
+    """The global epoch, how many sessions live, and whether one ever came from there: in one statement."""
+    live = select(func.count()).where(*_live(work, account)).scalar_subquery()
+    seen = exists().where(Session.account_id == account.id, Session.bucket == source.bucket, Session.user_agent == source.user_agent)
+    epoch = select(IssuerState.global_epoch).where(IssuerState.id == ONLY_ROW).scalar_subquery()
+    row = work.db.execute(select(epoch, live, seen)).one()
+    return row[0], row[1], row[2]
+
+
+def _live(work: UnitOfWork, account: Account) -> tuple[ColumnElement[bool], ...]:
+    return (
+        Session.account_id == account.id,
+        Session.status == Status.LIVE,
+        Session.account_epoch == account.epoch,
+        Session.idle_until > work.now,
+        Session.absolute_until > work.now,
+    )
+
+
+def _end_oldest(work: UnitOfWork, account: Account, *, keep: int) -> None:
+    oldest = work.db.scalars(
+        select(Session.id).where(*_live(work, account)).order_by(Session.created_at.desc(), Session.id).offset(keep)
+    ).all()
+    end_sessions(work, account, oldest, status=Status.REVOKED, reason="too_many_sessions")
+
+
+def _tell_owner(work: UnitOfWork, account: Account, session: Session) -> None:
+    values = {
+        "username": account.username,
+        "at": f"{work.now:%Y-%m-%d %H:%M} UTC",
+        "address": session.address,
+        "device": session.device,
+    }
+    add(work, Template.NEW_LOGIN, Mail(account.email, account.locale, values))

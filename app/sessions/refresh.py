@@ -1,0 +1,100 @@
+"""Refreshing: one step of the counter for each token, the same successor for a client that lost the answer.
+
+The state is in the database alone: a restart does not forget it, a rolled-back transaction does not consume it, and no
+fault of Redis or the network ever ends a session (RFC 9700 section 4.14.2).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import update
+
+from app.accounts.models import Account, locked
+from app.adapters.database import changed
+from app.audit.record import Event, record
+from app.outbox.add import Mail, Template, add
+from app.revocation.models import global_epoch
+from app.sessions import refresh_tokens
+from app.sessions.end import end_sessions
+from app.sessions.errors import InvalidGrant
+from app.sessions.models import Session, Status, by_id
+from app.sessions.open_session import IDLE
+from app.sessions.tokens import Tokens, tokens_of
+
+if TYPE_CHECKING:
+    from app.principal import Source
+    from app.unit_of_work import UnitOfWork
+
+GRACE = timedelta(seconds=30)
+
+
+def refresh(work: UnitOfWork, source: Source, *, refresh_token: str) -> Tokens:
+    """A fresh access token and the next refresh token. Raises InvalidGrant, and ends the session on reuse."""
+    session, counter = session_of(work, refresh_token)
+    account = locked(work.db, session.account_id)
+    if account is None or not account.active:
+        raise InvalidGrant
+    epoch = global_epoch(work.db)
+    if _rotate(work, source, account, session, counter=counter, epoch=epoch):
+        return tokens_of(work, account, session)
+    # Somebody was quicker, or the session is over: under the account's lock the row now says which.
+    work.db.refresh(session)
+    if not session.lives(work.now, account_epoch=account.epoch, global_epoch=epoch):
+        raise InvalidGrant
+    if counter == session.rt_counter - 1 and work.now - session.refreshed_at <= GRACE:
+        return tokens_of(work, account, session)
+    _distrust(work, source, account, session, counter=counter)
+    raise InvalidGrant
+
+
+def session_of(work: UnitOfWork, refresh_token: str) -> tuple[Session, int]:
+    """The session that a genuine refresh token is of, live or not, and the token's counter. Raises InvalidGrant."""
+    claimed = refresh_tokens.read(refresh_token)
+    session = by_id(work.db, claimed.session_id) if claimed else None
+    if claimed is None or session is None or not refresh_tokens.genuine(work.settings.secret_key, refresh_token, claimed, session):
+        raise InvalidGrant
+    return session, claimed.counter
+
+
+def _rotate(work: UnitOfWork, source: Source, account: Account, session: Session, *, counter: int, epoch: int) -> bool:
+    """Count one step, if the token is the present one and the session lives. One statement decides."""
+    rotated = changed(
+        work.db,
+        update(Session)
+        .where(
+            Session.id == session.id,
+            Session.rt_counter == counter,
+            Session.status == Status.LIVE,
+            Session.account_epoch == account.epoch,
+            Session.global_epoch == epoch,
+            Session.idle_until > work.now,
+            Session.absolute_until > work.now,
+        )
+        .values(
+            rt_counter=Session.rt_counter + 1,
+            refreshed_at=work.now,
+            idle_until=min(work.now + IDLE, session.absolute_until),
+            last_address=source.address,
+        )
+        .execution_options(synchronize_session=False),
+    )
+    if rotated == 1:
+        work.db.refresh(session)
+    return rotated == 1
+
+
+def _distrust(work: UnitOfWork, source: Source, account: Account, session: Session, *, counter: int) -> None:
+    """A token came back that was used up long ago, or one the database never gave out: end the session, tell the owner."""
+    ahead = counter > session.rt_counter
+    event = Event.REFRESH_AHEAD if ahead else Event.REFRESH_REUSED
+    end_sessions(work, account, [session.id], status=Status.SUSPICIOUS, reason="refresh_ahead" if ahead else "refresh_reuse")
+    record(work, event, source=source, account_id=account.id, session_id=session.id)
+    values = {
+        "username": account.username,
+        "device": session.device,
+        "begun": f"{session.created_at:%Y-%m-%d %H:%M} UTC",
+        "address": source.address,
+    }
+    add(work, Template.SUSPICIOUS_SESSION, Mail(account.email, account.locale, values))

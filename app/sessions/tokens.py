@@ -1,0 +1,45 @@
+"""What a login or a refresh hands out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from app.accounts.summary import AccountSummary, summary
+from app.sessions import refresh_tokens
+from app.sessions.access_tokens import mint_access_token
+
+if TYPE_CHECKING:
+    from app.accounts.models import Account
+    from app.sessions.models import Session
+    from app.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Both tokens and what a frontend wants to know with them. The secrets never show in a repr."""
+
+    access_token: str = field(repr=False)
+    expires_in: int
+    refresh_token: str = field(repr=False)
+    refresh_expires_in: int
+    session_id: str
+    account: AccountSummary
+    resources: Mapping[str, str]
+    scope: str = ""
+    token_type: str = "Bearer"  # noqa: S105 - the scheme, RFC 6750
+
+
+def tokens_of(work: UnitOfWork, account: Account, session: Session) -> Tokens:
+    """A fresh access token and the present refresh token of a live session."""
+    access_token, expires_in = mint_access_token(work, account, session)
+    return Tokens(
+        access_token=access_token,
+        expires_in=expires_in,
+        refresh_token=refresh_tokens.mint(work.settings.secret_key, session),
+        refresh_expires_in=int((session.ends_at - work.now).total_seconds()),
+        session_id=session.id,
+        account=summary(account),
+        resources=work.settings.resources,
+    )
