@@ -1,0 +1,1 @@
+"""What can be asked: one blueprint a file, schemas above handlers."""

@@ -1,0 +1,98 @@
+"""Who am I: the account and session that ask, and the principal of any credential."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from zoneinfo import available_timezones
+
+from marshmallow import ValidationError, fields, validates
+
+from app.accounts.change_profile import change_profile
+from app.accounts.summary import Profile
+from app.api.registration import LOCALE
+from app.api.schemas import ProfileSchema, SessionSchema, name_field
+from app.principal import Principal
+from app.sessions.show import Me, get_me
+from app.unit_of_work import UnitOfWork
+from app.web.blueprint import Blueprint
+from app.web.body import Body
+from app.web.guard import require, session
+from app.web.schemas import Moment, Strict
+from app.web.source import current_source
+from app.web.work import reading, writing
+
+blp = Blueprint("me", __name__, url_prefix="/v1", description="Who am I.")
+
+LARGEST_METADATA = 4096  # bytes of JSON
+
+
+class MeSchema(Strict):
+    """The account, the session that asks, and what it may do."""
+
+    account = fields.Nested(ProfileSchema, required=True)
+    session = fields.Nested(SessionSchema, required=True)
+    roles = fields.List(fields.String(), required=True)
+    scopes = fields.List(fields.String(), required=True)
+    resources = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
+
+
+class ChangeMeSchema(Strict):
+    """The fields to change; the others stay."""
+
+    name = name_field()
+    locale = fields.String(validate=LOCALE)
+    timezone = fields.String(metadata={"description": "a name of the IANA time zone database, e.g. Europe/Vienna"})
+    metadata = fields.Dict(
+        keys=fields.String(), metadata={"description": "anything of yours, at most 4096 bytes of JSON; replaced as a whole"}
+    )
+
+    @validates("timezone")
+    def known(self, value: str, **_: object) -> None:
+        if value not in available_timezones():
+            raise ValidationError("is no time zone; use a name like Europe/Vienna")
+
+    @validates("metadata")
+    def small(self, value: dict[str, Any], **_: object) -> None:
+        if len(json.dumps(value).encode()) > LARGEST_METADATA:
+            raise ValidationError(f"must not be larger than {LARGEST_METADATA} bytes of JSON")
+
+
+class PrincipalSchema(Strict):
+    """Who a credential stands for."""
+
+    account_id = fields.String(required=True)
+    username = fields.String(required=True)
+    kind = fields.String(required=True)
+    scopes = fields.List(fields.String(), required=True)
+    roles = fields.List(fields.String(), required=True)
+    session_id = fields.String(required=True)
+    expires_at = Moment(required=True, metadata={"description": "when the credential that was shown ends"})
+
+
+@blp.route("/me", methods=["GET"])
+@reading
+@require(session)
+@blp.response(200, MeSchema)
+def get_my_account(work: UnitOfWork, principal: Principal) -> Me:
+    """Account, session, roles, scopes and resources."""
+    return get_me(work, principal)
+
+
+@blp.route("/me", methods=["PATCH"])
+@writing
+@require(session)
+@blp.arguments(ChangeMeSchema)
+@blp.response(200, ProfileSchema)
+def patch_my_account(work: UnitOfWork, principal: Principal, body: Body) -> Profile:
+    """Change what the account tells of itself."""
+    return change_profile(work, principal, current_source(), changes=body)
+
+
+@blp.route("/whoami", methods=["GET"])
+@reading
+@require(session)
+@blp.response(200, PrincipalSchema)
+def get_whoami(_work: UnitOfWork, principal: Principal) -> Principal:
+    """The principal of the credential that was sent."""
+    return principal

@@ -1,0 +1,52 @@
+"""What a login page needs to know before anyone has signed in."""
+
+from __future__ import annotations
+
+from marshmallow import fields
+
+from app.accounts.password_rules import LONGEST
+from app.unit_of_work import UnitOfWork
+from app.web.blueprint import Blueprint
+from app.web.schemas import Strict
+from app.web.work import reading
+
+blp = Blueprint("methods", __name__, url_prefix="/v1", description="How one can sign in here.")
+
+
+class MethodSchema(Strict):
+    """One way of signing in."""
+
+    id = fields.String(required=True)
+    type = fields.String(required=True)
+    name = fields.String(required=True)
+    login_url = fields.String(required=True)
+
+
+class PoliciesSchema(Strict):
+    """The rules a form should tell people."""
+
+    registration = fields.String(required=True, metadata={"enum": ["open", "invite", "closed"]})
+    password_min_length = fields.Integer(required=True)
+    password_max_length = fields.Integer(required=True)
+
+
+class MethodsSchema(Strict):
+    """Ways of signing in, and rules."""
+
+    items = fields.List(fields.Nested(MethodSchema), required=True)
+    policies = fields.Nested(PoliciesSchema, required=True)
+
+
+@blp.route("/methods", methods=["GET"])
+@reading
+@blp.response(200, MethodsSchema)
+def get_methods(work: UnitOfWork) -> dict[str, object]:
+    """How one can sign in here, and which rules hold."""
+    settings = work.settings
+    password = {"id": "password", "type": "password", "name": "Password", "login_url": f"{settings.public_url}/v1/login"}
+    policies = {
+        "registration": settings.registration,
+        "password_min_length": settings.password_min_length,
+        "password_max_length": LONGEST,
+    }
+    return {"items": [password], "policies": policies}

@@ -1,0 +1,104 @@
+"""Becoming an account."""
+
+from __future__ import annotations
+
+from marshmallow import fields, validate
+
+from app.api.schemas import AccountSummarySchema, name_field
+from app.confirmations.errors import InvalidToken
+from app.errors import Busy
+from app.registration.confirm import confirm
+from app.registration.errors import RegistrationClosed, UsernameTaken
+from app.registration.register import register
+from app.registration.resend import resend
+from app.unit_of_work import UnitOfWork
+from app.web.blueprint import Blueprint
+from app.web.body import Body
+from app.web.documented import answers
+from app.web.limits import limited
+from app.web.schemas import Secret, Strict, Text
+from app.web.source import current_source
+from app.web.work import writing
+
+blp = Blueprint("registration", __name__, url_prefix="/v1/register", description="Becoming an account.")
+
+LOCALE = validate.Regexp(r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$", error="must be a language tag like en or de-AT")
+
+
+class RegisterSchema(Strict):
+    """Who wants an account. The password may also be chosen when the address is confirmed."""
+
+    username = Text(most=256, required=True)
+    email = Text(most=256, required=True)
+    name = name_field(required=True)
+    password = Secret(load_default=None)
+    locale = fields.String(validate=LOCALE, load_default=None)
+
+
+class PendingSchema(Strict):
+    """The same answer whether the address is known or not."""
+
+    status = fields.Constant("pending", required=True)
+    registration = fields.String(required=True, metadata={"description": "a handle to be sent with the mailed code"})
+    next = fields.Constant("confirm_email", required=True)
+
+
+class ConfirmSchema(Strict):
+    """Either token and password, from the mailed link; or registration and code, with a password if none was given yet."""
+
+    token = Secret(most=128, load_default=None)
+    registration = Text(most=64, load_default=None)
+    code = Secret(most=32, load_default=None)
+    password = Secret(load_default=None)
+
+
+class ConfirmedSchema(Strict):
+    """The new account."""
+
+    account = fields.Nested(AccountSummarySchema, required=True)
+
+
+class ResendSchema(Strict):
+    """Either of both."""
+
+    registration = Text(most=64, load_default=None)
+    email = Text(most=256, load_default=None)
+
+
+class AcceptedSchema(Strict):
+    """Whoever it concerns has mail."""
+
+    status = fields.Constant("accepted", required=True)
+
+
+@blp.route("", methods=["POST"])
+@writing
+@limited("register")
+@answers(UsernameTaken, RegistrationClosed, Busy)
+@blp.arguments(RegisterSchema)
+@blp.response(202, PendingSchema)
+def post_register(work: UnitOfWork, body: Body) -> dict[str, str]:
+    """Ask for an account. A mail goes to the address; only whoever reads it can open the account."""
+    return {"registration": register(work, current_source(), **body)}
+
+
+@blp.route("/confirm", methods=["POST"])
+@writing
+@limited("confirm")
+@answers(InvalidToken, Busy)
+@blp.arguments(ConfirmSchema)
+@blp.response(200, ConfirmedSchema)
+def post_confirm(work: UnitOfWork, body: Body) -> dict[str, object]:
+    """Confirm the address; the account exists from now on."""
+    return {"account": confirm(work, current_source(), **body)}
+
+
+@blp.route("/resend", methods=["POST"])
+@writing
+@limited("resend")
+@blp.arguments(ResendSchema)
+@blp.response(202, AcceptedSchema)
+def post_resend(work: UnitOfWork, body: Body) -> dict[str, str]:
+    """Mail link and code again, if there is anyone to mail them to. The older ones end."""
+    resend(work, current_source(), **body)
+    return {}

@@ -1,0 +1,73 @@
+"""The shapes that several addresses share."""
+
+from __future__ import annotations
+
+from marshmallow import fields
+
+from app.web.schemas import Label, Moment, Strict
+
+
+class AccountSummarySchema(Strict):
+    """An account in short."""
+
+    id = fields.String(required=True)
+    username = fields.String(required=True)
+    name = fields.String(required=True)
+    roles = fields.List(fields.String(), required=True)
+
+
+class TokensSchema(Strict):
+    """Both tokens of a session."""
+
+    access_token = fields.String(required=True)
+    token_type = fields.String(required=True)
+    expires_in = fields.Integer(required=True, metadata={"description": "seconds"})
+    refresh_token = fields.String(required=True)
+    refresh_expires_in = fields.Integer(required=True, metadata={"description": "seconds"})
+    session_id = fields.String(required=True)
+    scope = fields.String(required=True)
+    account = fields.Nested(AccountSummarySchema, required=True)
+    resources = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
+
+
+class ProfileSchema(Strict):
+    """An account as its owner sees it."""
+
+    id = fields.String(required=True)
+    username = fields.String(required=True)
+    email = fields.String(required=True)
+    name = fields.String(required=True)
+    locale = fields.String(required=True)
+    timezone = fields.String(required=True)
+    metadata = fields.Dict(required=True)
+    created_at = Moment(required=True)
+    last_login_at = Moment(required=True, allow_none=True)
+
+
+class SessionSchema(Strict):
+    """One login: from which device, when, and until when."""
+
+    id = fields.String(required=True)
+    current = fields.Boolean(required=True)
+    status = fields.String(required=True, metadata={"enum": ["live", "expired", "logged_out", "revoked", "suspicious"]})
+    device_name = fields.String(required=True, allow_none=True)
+    user_agent = fields.String(required=True)
+    address = fields.String(required=True, metadata={"description": "where it was opened from"})
+    last_address = fields.String(required=True, metadata={"description": "where it was last refreshed from"})
+    created_at = Moment(required=True)
+    last_used_at = Moment(required=True)
+    expires_at = Moment(required=True, metadata={"description": "when it ends if it is not refreshed"})
+    ended_at = Moment(required=True, allow_none=True)
+    reason = fields.String(required=True, allow_none=True)
+
+
+class SessionsSchema(Strict):
+    """Sessions, newest first."""
+
+    items = fields.List(fields.Nested(SessionSchema), required=True)
+    next = fields.String(required=True, allow_none=True)
+
+
+def name_field(*, required: bool = False) -> Label:
+    """How a person is called."""
+    return Label(most=128, required=required)

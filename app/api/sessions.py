@@ -1,0 +1,125 @@
+"""Being logged in: logging in and out, refreshing, one's own sessions."""
+
+from __future__ import annotations
+
+from app.api.schemas import SessionSchema, SessionsSchema, TokensSchema
+from app.errors import Busy, NotFound
+from app.principal import Principal
+from app.sessions.end import end_one, end_others, log_out, log_out_everywhere
+from app.sessions.errors import InvalidCredentials, InvalidGrant
+from app.sessions.log_in import log_in
+from app.sessions.refresh import refresh
+from app.sessions.show import SessionView, get_session, list_sessions
+from app.sessions.tokens import Tokens
+from app.unit_of_work import UnitOfWork
+from app.web.blueprint import Blueprint
+from app.web.body import Body
+from app.web.documented import answers
+from app.web.guard import require, session, session_or_refresh_token
+from app.web.limits import limited
+from app.web.schemas import Label, Secret, Strict, Text, Whole
+from app.web.source import current_source
+from app.web.work import reading, writing
+
+blp = Blueprint("sessions", __name__, url_prefix="/v1", description="Logging in and out, refreshing, one's own sessions.")
+
+
+class LoginSchema(Strict):
+    """A name or address and its password."""
+
+    username = Text(most=256, required=True)
+    password = Secret(required=True)
+    device_name = Label(most=64, load_default=None)
+    expires_in = Whole(least=60, most=365 * 86400, load_default=None, metadata={"description": "wanted length of the session in seconds"})
+
+
+class RefreshSchema(Strict):
+    """The latest refresh token."""
+
+    refresh_token = Secret(most=256, required=True)
+
+
+class LogoutSchema(Strict):
+    """Needed only when the access token has expired."""
+
+    refresh_token = Secret(most=256, load_default=None)
+
+
+@blp.route("/login", methods=["POST"])
+@writing
+@limited("login")
+@answers(InvalidCredentials, Busy)
+@blp.arguments(LoginSchema)
+@blp.response(200, TokensSchema)
+def post_login(work: UnitOfWork, body: Body) -> Tokens:
+    """Open a session. Every failure is the same 401 at the same cost."""
+    return log_in(work, current_source(), **body)
+
+
+@blp.route("/token/refresh", methods=["POST"])
+@writing
+@limited("refresh")
+@answers(InvalidGrant)
+@blp.arguments(RefreshSchema)
+@blp.response(200, TokensSchema)
+def post_refresh(work: UnitOfWork, body: Body) -> Tokens:
+    """A fresh access token and the next refresh token. For 30 seconds the same call gets the same refresh token again."""
+    return refresh(work, current_source(), **body)
+
+
+@blp.route("/logout", methods=["POST"])
+@writing
+@require(session_or_refresh_token)
+@blp.arguments(LogoutSchema, required=False)
+@blp.response(204)
+def post_logout(work: UnitOfWork, principal: Principal, _body: Body) -> None:
+    """End this session; its tokens stop at once."""
+    log_out(work, principal, current_source())
+
+
+@blp.route("/logout-all", methods=["POST"])
+@writing
+@require(session_or_refresh_token)
+@blp.arguments(LogoutSchema, required=False)
+@blp.response(204)
+def post_logout_all(work: UnitOfWork, principal: Principal, _body: Body) -> None:
+    """End every session of the account; all its tokens stop at once."""
+    log_out_everywhere(work, principal, current_source())
+
+
+@blp.route("/sessions", methods=["GET"])
+@reading
+@require(session)
+@blp.response(200, SessionsSchema)
+def get_sessions(work: UnitOfWork, principal: Principal) -> dict[str, object]:
+    """The live sessions of the account, newest first."""
+    return {"items": list_sessions(work, principal), "next": None}
+
+
+@blp.route("/sessions", methods=["DELETE"])
+@writing
+@require(session)
+@blp.response(204)
+def delete_sessions(work: UnitOfWork, principal: Principal) -> None:
+    """End every session of the account but this one."""
+    end_others(work, principal, current_source())
+
+
+@blp.route("/sessions/<session_id>", methods=["GET"])
+@reading
+@require(session)
+@answers(NotFound)
+@blp.response(200, SessionSchema)
+def get_one_session(work: UnitOfWork, principal: Principal, session_id: str) -> SessionView:
+    """One session of one's own, also when it is over."""
+    return get_session(work, principal, session_id=session_id)
+
+
+@blp.route("/sessions/<session_id>", methods=["DELETE"])
+@writing
+@require(session)
+@answers(NotFound)
+@blp.response(204)
+def delete_session(work: UnitOfWork, principal: Principal, session_id: str) -> None:
+    """End one session of one's own; its tokens stop at once."""
+    end_one(work, principal, current_source(), session_id=session_id)

@@ -1,0 +1,34 @@
+"""What anyone may read to check a token without asking."""
+
+from __future__ import annotations
+
+import hashlib
+
+from flask import Response, json, request
+from marshmallow import Schema, fields
+
+from app.unit_of_work import UnitOfWork
+from app.web.blueprint import Blueprint
+from app.web.work import reading
+
+blp = Blueprint("well_known", __name__, url_prefix="/.well-known", description="For whoever checks tokens without asking.")
+
+
+class JwksSchema(Schema):
+    """RFC 7517 section 5."""
+
+    keys = fields.List(fields.Dict(keys=fields.String(), values=fields.String()), required=True)
+
+
+@blp.route("/jwks.json", methods=["GET"])
+@reading
+@blp.response(200, JwksSchema)
+def get_jwks(work: UnitOfWork) -> Response:
+    """The public halves of the signing keys, to be kept for max-age."""
+    text = json.dumps({"keys": work.keys.public}, sort_keys=True)
+    response = Response(text, content_type="application/json")
+    response.cache_control.public = True
+    response.cache_control.max_age = int(work.settings.jwks_max_age.total_seconds())
+    response.set_etag(hashlib.sha256(text.encode()).hexdigest()[:32])
+    response.make_conditional(request)
+    return response

@@ -1,0 +1,73 @@
+"""flask-smorest as this house uses it: strict bodies, problem documents, schemas built once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import flask_smorest
+from flask import Response
+from marshmallow import Schema
+
+from app.errors import InvalidInput
+from app.web.body import InvalidBody, LengthRequired, Parser, TooLarge, UnsupportedMediaType
+from app.web.documented import PROBLEM_TYPE, answers
+from app.web.schemas import ProblemSchema
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # flask-smorest is untyped
+    """One file of api/."""
+
+    ARGUMENTS_PARSER = Parser()
+
+    def route(self, rule: str, *, methods: list[str]) -> Callable[[F], F]:
+        """Answer here."""
+        routed: Callable[[F], F] = super().route(rule, methods=methods)
+        return routed
+
+    def arguments(self, schema: type[Schema], *, required: bool = True) -> Callable[[F], F]:
+        """Parse the body; the handler gets it as its last positional argument."""
+        parsed = super().arguments(schema(), location="json", required=required)
+
+        def decorate(handler: F) -> F:
+            decorated: F = parsed(handler)
+            decorated._apidoc["arguments"]["responses"].clear()  # type: ignore[attr-defined] # noqa: SLF001 - ours are noted below
+            return answers(InvalidBody, LengthRequired, TooLarge, UnsupportedMediaType, InvalidInput)(decorated)
+
+        return decorate
+
+    def response(self, status: int, schema: type[Schema] | None = None) -> Callable[[F], F]:
+        """Dump what the handler returns, inside the unit of work."""
+        if schema is not None:
+            dumped: Callable[[F], F] = super().response(status, schema())
+            return dumped
+
+        def decorate(handler: F) -> F:
+            def empty(*args: object, **kwargs: object) -> Response:
+                handler(*args, **kwargs)
+                return Response(status=status)
+
+            empty.__name__, empty.__doc__ = handler.__name__, handler.__doc__
+            decorated: F = super(Blueprint, self).response(status)(empty)
+            return decorated
+
+        return decorate
+
+
+class Api(flask_smorest.Api):  # type: ignore[misc] # flask-smorest is untyped
+    """The OpenAPI document. Errors are rendered by web/problems.py, here they are only described."""
+
+    ERROR_SCHEMA = ProblemSchema
+
+    def _register_error_handlers(self) -> None:
+        """Problems are registered by the factory."""
+
+    def _register_responses(self) -> None:
+        self.spec.components.schema("Problem", schema=ProblemSchema)
+        content = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        for status in HTTPStatus:
+            self.spec.components.response(status.name, {"description": status.phrase, "content": content}, lazy=True)
+        self.spec.components.response("DEFAULT_ERROR", {"description": "A problem (RFC 9457)", "content": content}, lazy=True)

@@ -1,0 +1,31 @@
+"""The limit of a route, counted before its body is looked at."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+from app.attempts.errors import TooManyRequests
+from app.attempts.source_limits import take
+from app.errors import Unavailable
+from app.unit_of_work import UnitOfWork
+from app.web.documented import answers
+from app.web.source import current_source
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def limited(name: str) -> Callable[[Callable[Concatenate[UnitOfWork, P], R]], Callable[Concatenate[UnitOfWork, P], R]]:
+    """Count this call against the source's limit of that name before anything else is done."""
+
+    def decorate(handler: Callable[Concatenate[UnitOfWork, P], R]) -> Callable[Concatenate[UnitOfWork, P], R]:
+        @functools.wraps(handler)
+        def counted(work: UnitOfWork, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            take(work, current_source(), name)
+            return handler(work, *args, **kwargs)
+
+        return answers(TooManyRequests, Unavailable)(counted)
+
+    return decorate

@@ -1,0 +1,95 @@
+"""Problems as answers: RFC 9457 everywhere, and nothing in them that an attacker could use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Response, json
+from werkzeug.exceptions import HTTPException
+
+from app.adapters import logs
+from app.adapters.database import is_away
+from app.errors import Problem, Unauthenticated, Unavailable
+from app.web.documented import PROBLEM_TYPE
+from app.web.request_id import request_id
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+log = logs.get_logger("problems")
+
+
+class MethodNotAllowed(Problem):
+    """The address exists, the method does not."""
+
+    code = "method_not_allowed"
+    title = "This method is not answered here"
+    status = 405
+
+
+class NoSuchAddress(Problem):
+    """No route."""
+
+    code = "no_such_address"
+    title = "There is no such address"
+    status = 404
+
+
+class BadRequest(Problem):
+    """A request that is broken before its meaning can be looked at."""
+
+    code = "bad_request"
+    title = "The request cannot be understood"
+    status = 400
+
+
+class InternalError(Problem):
+    """A fault of this service. The log has what happened, under the same request_id."""
+
+    code = "internal_error"
+    title = "Something went wrong on this side"
+    status = 500
+
+
+def register(app: Flask) -> None:
+    """Answer every failure, also those of Flask itself, with a problem document."""
+    app.register_error_handler(Problem, render)
+    app.register_error_handler(HTTPException, _render_http)
+    app.register_error_handler(Exception, _render_unforeseen)
+
+
+def render(problem: Problem) -> Response:
+    """The problem as a document."""
+    document: dict[str, object] = {
+        "type": problem.type_uri or f"urn:doorward:problem:{problem.code}",
+        "title": problem.title,
+        "status": problem.status,
+        "code": problem.code,
+        "request_id": request_id(),
+    }
+    if problem.detail:
+        document["detail"] = problem.detail
+    if problem.errors:
+        document["errors"] = problem.errors
+    document |= problem.members
+    response = Response(json.dumps(document), problem.status, content_type=PROBLEM_TYPE)
+    response.headers.extend(problem.headers)
+    if problem.status == Unauthenticated.status:
+        # RFC 9110 section 11.6.1: no 401 without a challenge.
+        response.headers.setdefault("WWW-Authenticate", 'Bearer realm="doorward"')
+    return response
+
+
+def _render_http(error: HTTPException) -> Response:
+    known: dict[int | None, type[Problem]] = {404: NoSuchAddress, 405: MethodNotAllowed}
+    if error.code is None or error.code >= InternalError.status:
+        return render(InternalError())
+    headers = {name: value for name, value in error.get_headers() if name in {"Allow", "Location"}}
+    return render(known.get(error.code, BadRequest)(headers=headers))
+
+
+def _render_unforeseen(error: Exception) -> Response:
+    if is_away(error):
+        return render(Unavailable())
+    log.error("unforeseen", exc_info=error)
+    return render(InternalError())

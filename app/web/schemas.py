@@ -1,0 +1,73 @@
+"""What schemas are made of: strict types, bounded texts, and nothing unknown."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
+
+
+class Strict(Schema):
+    """A body with exactly these fields."""
+
+    class Meta:  # noqa: D106 - marshmallow's word
+        unknown = RAISE
+
+
+class Text(fields.String):
+    """A text of bounded length."""
+
+    def __init__(self, *, most: int, least: int = 1, **kwargs: Any) -> None:
+        super().__init__(validate=validate.Length(min=least, max=most, error=f"must have {least} to {most} characters"), **kwargs)
+
+
+class Label(Text):
+    """A text that is shown to people on one line: no control characters."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if any(unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"} for character in text):
+            raise ValidationError("must not hold control characters")
+        if not text.strip():
+            raise ValidationError("must not be blank")
+        return text.strip()
+
+
+class Whole(fields.Integer):
+    """A whole number, written as one."""
+
+    def __init__(self, *, least: int, most: int, **kwargs: Any) -> None:
+        super().__init__(strict=True, validate=validate.Range(least, most, error=f"must be from {least} to {most}"), **kwargs)
+
+    def _validated(self, value: Any) -> Any:
+        if type(value) is not int:
+            raise ValidationError("must be a whole number")
+        return super()._validated(value)
+
+
+class Secret(Text):
+    """A text that never comes back in an answer."""
+
+    def __init__(self, *, most: int = 1024, **kwargs: Any) -> None:
+        super().__init__(most=most, load_only=True, metadata={"format": "password"}, **kwargs)
+
+
+class Moment(fields.AwareDateTime):
+    """RFC 3339, UTC, to the second."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
+        del attr, obj, kwargs
+        return value.strftime("%Y-%m-%dT%H:%M:%SZ") if value is not None else None
+
+
+class ProblemSchema(Schema):
+    """RFC 9457. `code` is stable; `errors` names the fields that are at fault by JSON pointer."""
+
+    type = fields.String(required=True, metadata={"format": "uri"})
+    title = fields.String(required=True)
+    status = fields.Integer(required=True)
+    code = fields.String(required=True)
+    detail = fields.String()
+    request_id = fields.String(required=True)
+    errors = fields.Dict(keys=fields.String(), values=fields.List(fields.String()))

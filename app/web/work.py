@@ -1,0 +1,53 @@
+"""The unit of work of a request: opened by the outermost decorator of a handler, decided when the handler returns."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Concatenate, ParamSpec, TypeVar
+
+from flask import current_app
+
+from app.adapters.database import is_away
+from app.errors import Unavailable
+from app.signing_keys.ring import keep_fresh
+from app.unit_of_work import UnitOfWork, Units
+
+P = ParamSpec("P")
+R = TypeVar("R")
+EXTENSION = "doorward"
+
+
+def units() -> Units:
+    """What this process opens units of work with."""
+    found: Units = current_app.extensions[EXTENSION]
+    return found
+
+
+def reading(handler: Callable[Concatenate[UnitOfWork, P], R]) -> Callable[P, R]:
+    """The handler gets a unit that cannot write, so that a GET changes nothing."""
+    return _within(Units.reading, handler)
+
+
+def writing(handler: Callable[Concatenate[UnitOfWork, P], R]) -> Callable[P, R]:
+    """The handler gets a unit that is committed when it returns or refuses, and rolled back on everything else."""
+    return _within(Units.writing, handler)
+
+
+def _within(
+    opened: Callable[[Units], AbstractContextManager[UnitOfWork]], handler: Callable[Concatenate[UnitOfWork, P], R]
+) -> Callable[P, R]:
+    @functools.wraps(handler)
+    def within(*args: P.args, **kwargs: P.kwargs) -> R:
+        here = units()
+        try:
+            with opened(here) as work:
+                keep_fresh(work, ticks=here.clock.ticks())
+                return handler(work, *args, **kwargs)
+        except Exception as error:
+            if is_away(error):
+                raise Unavailable("The database does not answer. Nothing was changed. Try again shortly.") from error
+            raise
+
+    return within
