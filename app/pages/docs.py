@@ -1,0 +1,36 @@
+"""The interactive description of the interface, from files that came with the package: it works offline."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from flask import Blueprint, Response, render_template, send_from_directory
+
+blp = Blueprint("docs", __name__)
+
+ASSETS = Path(str(files("flask_swagger_ui"))) / "dist"
+OURS = Path(__file__).parent / "static"
+# Swagger UI sets styles on its elements; scripts come from here alone.
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+KEPT_SECONDS = 3600
+
+
+@blp.route("/docs", methods=["GET"])
+def get_docs() -> Response:
+    """Swagger UI over /openapi.json."""
+    response = Response(render_template("docs.html"), content_type="text/html; charset=utf-8")
+    response.headers["Content-Security-Policy"] = CSP
+    return response
+
+
+@blp.route("/docs/assets/<name>", methods=["GET"])
+def get_asset(name: str) -> Response:
+    """A script, style or picture of the page."""
+    folder = OURS if (OURS / name).is_file() else ASSETS
+    response = send_from_directory(folder, name, max_age=KEPT_SECONDS)
+    response.cache_control.public = True
+    return response

@@ -1,0 +1,34 @@
+"""The mailbox of development: mail that would have been sent, to be read or scripted against."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, jsonify, request
+
+from app.outbox.mailbox import read_mailbox
+from app.pages.render import page
+from app.unit_of_work import UnitOfWork
+from app.web.work import reading
+
+blp = Blueprint("mailbox", __name__)
+
+
+@blp.route("/dev/mailbox", methods=["GET"])
+@reading
+def get_mailbox(work: UnitOfWork) -> Response:
+    """The latest mail, newest first; as JSON for whoever accepts that."""
+    letters = read_mailbox(work)
+    if request.accept_mimetypes.best_match(["text/html", "application/json"]) == "text/html":
+        return page("../mailbox", letters=letters)
+    return jsonify(
+        items=[
+            {
+                "to": letter.rendered.to,
+                "subject": letter.rendered.subject,
+                "text": letter.rendered.text,
+                "html": letter.rendered.html,
+                "links": letter.rendered.links,
+                "code": letter.code,
+            }
+            for letter in letters
+        ]
+    )
