@@ -1,0 +1,9 @@
+"""`python -m app`: what an operator types."""
+
+from __future__ import annotations
+
+from app.commands import cli
+from app.factory import create_app
+
+if __name__ == "__main__":
+    cli(obj=create_app, prog_name="python -m app")

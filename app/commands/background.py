@@ -1,0 +1,66 @@
+"""What a process does beside answering: deliver mail, follow the database's clock, sweep what is over."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+from app.adapters import logs
+from app.adapters.database import database_now
+from app.commands.sweep import sweep
+from app.outbox.deliver import deliver
+from app.unit_of_work import Units
+
+log = logs.get_logger("background")
+
+Chore = Callable[[Units], object]
+
+MAIL_SECONDS = 0.5
+CLOCK_SECONDS = 10.0
+SWEEP_SECONDS = 60.0
+UNREMARKABLE = timedelta(seconds=1)
+
+
+class Background:
+    """Threads of one process, started after it was forked. One that fails says so and goes on."""
+
+    def __init__(self, units: Units, *, mail: bool) -> None:
+        self._units = units
+        self._stop = threading.Event()
+        chores: list[tuple[Chore, float]] = [(follow_clock, CLOCK_SECONDS), (sweep, SWEEP_SECONDS)]
+        if mail and units.settings.smtp_url:
+            chores.append((deliver, MAIL_SECONDS))
+        self._threads = [
+            threading.Thread(target=self._repeat, args=chore, name=f"doorward-{chore[0].__name__}", daemon=True) for chore in chores
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, *, patience: float) -> None:
+        """Let each finish what it is doing, for at most that many seconds."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(patience / len(self._threads))
+
+    def _repeat(self, chore: Chore, pause: float) -> None:
+        while True:
+            try:
+                chore(self._units)
+            except Exception:  # The thread must outlive whatever happens: a database away for an hour, a full disk.
+                log.exception("chore failed", chore=chore.__name__)
+            if self._stop.wait(pause):
+                return
+
+
+def follow_clock(units: Units) -> None:
+    """Take the time of PostgreSQL for ours, so that all replicas agree when something expires."""
+    if units.database.sqlite:
+        return
+    with units.reading() as work:
+        now = database_now(work.db)
+        if abs(units.clock.skew(now)) > UNREMARKABLE:
+            log.warning("clock is off", seconds=units.clock.skew(now).total_seconds())
+        units.clock.correct(now)

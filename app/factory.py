@@ -1,0 +1,70 @@
+"""Where the house is put together: the one file that knows every room. It starts no thread and asks no database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Flask
+
+from app.adapters.clock import Clock
+from app.adapters.database import Database
+from app.adapters.jwt import KeyRing
+from app.adapters.password_hasher import Capacity, PasswordHasher
+from app.adapters.rate_limiter import Limiter
+from app.api import me, methods, registration, sessions, well_known
+from app.pages import confirm, docs, mailbox
+from app.settings import VERSION, Docs
+from app.unit_of_work import Units
+from app.web import edge, health, problems
+from app.web.blueprint import Api
+from app.web.work import EXTENSION
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+__all__ = ["create_app"]
+
+API = (registration.blp, sessions.blp, me.blp, methods.blp, well_known.blp, health.blp)
+# Threads of a serving process that are not of gunicorn, each with a connection of its own: mail, clock, sweep.
+BACKGROUND_THREADS = 3
+
+
+def create_app(settings: Settings, *, clock: Clock | None = None, capacity: Capacity | None = None) -> Flask:
+    """The service as a WSGI application. `capacity` says how it will be served."""
+    app = Flask("app.pages", static_folder="static", static_url_path="/static")
+    app.url_map.merge_slashes = False
+    app.json.sort_keys = False  # type: ignore[attr-defined] # Flask's default provider has it
+    clock, capacity = clock or Clock(), capacity or Capacity()
+    app.extensions[EXTENSION] = Units(
+        settings=settings,
+        clock=clock,
+        database=Database(app, settings, threads=capacity.threads + BACKGROUND_THREADS),
+        keys=KeyRing(),
+        hasher=PasswordHasher(memory_kib=settings.argon2_memory_kib, passes=settings.argon2_time_cost, capacity=capacity),
+        limiter=Limiter(clock, replicas=settings.replicas),
+    )
+    problems.register(app)
+    edge.register(app, settings, clock)
+    _furnish(app, settings)
+    return app
+
+
+def _furnish(app: Flask, settings: Settings) -> None:
+    public_docs = settings.docs is Docs.PUBLIC
+    app.config.update(
+        API_TITLE="Doorward",
+        API_VERSION=VERSION,
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX="/" if public_docs else None,
+        OPENAPI_JSON_PATH="openapi.json",
+        API_SPEC_OPTIONS={"info": {"description": "Sign-in beside your API."}, "servers": [{"url": settings.public_url}]},
+    )
+    api = Api(app)
+    api.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
+    for blueprint in API:
+        api.register_blueprint(blueprint)
+    app.register_blueprint(confirm.blp)
+    if public_docs:
+        app.register_blueprint(docs.blp)
+    if not settings.production and settings.smtp_url is None:
+        app.register_blueprint(mailbox.blp)
