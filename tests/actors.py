@@ -1,0 +1,155 @@
+"""People and programs that use the service, and the service they use. Everything they do goes through HTTP."""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import text
+
+from app.adapters.clock import Clock
+from app.adapters.password_hasher import Capacity
+from app.factory import create_app
+from app.settings import Settings
+
+PASSWORD = "correct horse battery staple"
+SECRET = "test only test only 0123456789 test only"
+
+
+class PushedClock(Clock):
+    """A clock that a test can push forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pushed = timedelta()
+
+    def now(self):
+        return super().now() + self._pushed
+
+    def push(self, **time: float) -> None:
+        self._pushed += timedelta(**time)
+
+
+def cheap_settings(database_url: str, **changes: Any) -> Settings:
+    """The settings of tests: everything as shipped, but a hash that costs little."""
+    return Settings(**{"secret_key": (SECRET,), "database_url": database_url, "argon2_memory_kib": 64, "argon2_time_cost": 1, **changes})
+
+
+class Service:
+    """The service in this process, on a database of its own."""
+
+    def __init__(self, settings: Settings, *, capacity: Capacity | None = None) -> None:
+        self.settings = settings
+        self.clock = PushedClock()
+        self.app = create_app(settings, clock=self.clock, capacity=capacity)
+        self.units = self.app.extensions["doorward"]
+        self._addresses = itertools.count(1)
+
+    def actor(self, username: str = "ann", **details: Any) -> Actor:
+        """Somebody at an address of his own, so that limits do not mix people up."""
+        number = next(self._addresses)
+        return Actor(self, username, address=details.pop("address", f"10.0.{number // 250}.{number % 250 + 1}"), **details)
+
+    def mailbox(self, to: str | None = None) -> list[dict[str, Any]]:
+        """Mail of development, newest first."""
+        items = self.app.test_client().get("/dev/mailbox", headers={"Accept": "application/json"}).json["items"]
+        return [item for item in items if to is None or item["to"] == to]
+
+    @contextmanager
+    def rows(self):
+        """The database itself, for states that no request can reach and for what must not be in it."""
+        with self.units.writing() as work:
+            yield work.db
+
+    def scalar(self, sql: str, **values: Any) -> Any:
+        with self.rows() as db:
+            return db.execute(text(sql), values).scalar()
+
+    def close(self) -> None:
+        self.units.database.engine.dispose()
+        self.units.database.checks.dispose()
+
+
+@dataclass
+class Actor:
+    """Somebody who uses the service."""
+
+    service: Service
+    username: str
+    address: str
+    password: str = PASSWORD
+    email: str = ""
+    agent: str = "tests/1"
+    registration: str = ""
+    tokens: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.email = self.email or f"{self.username}@example.org"
+
+    def call(self, method: str, path: str, *, token: str | None = None, headers: dict[str, str] | None = None, **kwargs: Any):
+        """One request. `token` is sent as bearer."""
+        sent = {"User-Agent": self.agent, **(headers or {})}
+        if token:
+            sent["Authorization"] = f"Bearer {token}"
+        client = self.service.app.test_client(use_cookies=False)
+        return client.open(path, method=method, headers=sent, environ_base={"REMOTE_ADDR": self.address}, **kwargs)
+
+    def post(self, path: str, body: Any = None, **kwargs: Any):
+        return self.call("POST", path, json=body if body is not None else {}, **kwargs)
+
+    def get(self, path: str, **kwargs: Any):
+        return self.call("GET", path, **kwargs)
+
+    # -- the trip of an account -------------------------------------------------------------------------------------
+
+    def register(self, **changes: Any):
+        body = {"username": self.username, "email": self.email, "name": self.username.title(), "password": self.password, **changes}
+        answer = self.post("/v1/register", {name: value for name, value in body.items() if value is not None})
+        if answer.status_code == 202:
+            self.registration = answer.json["registration"]
+        return answer
+
+    def mail(self) -> dict[str, Any]:
+        """The latest mail to this person."""
+        return self.service.mailbox(self.email)[0]
+
+    def mailed_token(self) -> str:
+        return self.mail()["links"][0].rpartition("/")[2]
+
+    def confirm(self, **changes: Any):
+        body = {"registration": self.registration, "code": self.mail()["code"], **changes}
+        return self.post("/v1/register/confirm", body)
+
+    def login(self, **changes: Any):
+        answer = self.post("/v1/login", {"username": self.username, "password": self.password, **changes})
+        if answer.status_code == 200:
+            self.tokens = answer.json
+        return answer
+
+    def refresh(self, token: str | None = None):
+        return self.post("/v1/token/refresh", {"refresh_token": token or self.tokens["refresh_token"]})
+
+    def whoami(self, token: str | None = None):
+        return self.get("/v1/whoami", token=token or self.access)
+
+    def logout(self):
+        return self.post("/v1/logout", token=self.access)
+
+    def signed_up(self) -> Actor:
+        """Registered and confirmed."""
+        assert self.register().status_code == 202
+        assert self.confirm().status_code == 200
+        return self
+
+    def signed_in(self) -> Actor:
+        """Registered, confirmed and logged in."""
+        self.signed_up()
+        assert self.login().status_code == 200
+        return self
+
+    @property
+    def access(self) -> str:
+        return self.tokens["access_token"]

@@ -1,0 +1,134 @@
+"""Fixtures: real databases, each test on an empty one, and the service on top."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from app.adapters import logs, migrations
+from tests.actors import Service, cheap_settings
+from tests.live import GENEROUS, Live
+from tests.postgres import Postgres
+
+LIMITS = ("LOGIN", "REGISTER", "RESEND", "CONFIRM", "CODE", "REFRESH")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _logging():
+    logs.configure()
+
+
+@pytest.fixture(scope="session")
+def postgres_url(worker_id: str):
+    """A migrated database on PostgreSQL, one for each test process."""
+    given, name = os.environ.get("TEST_DATABASE_URL"), f"doorward_test_{worker_id}"
+    server = None if given else Postgres()
+    base = given or server.url()
+    engine = create_engine(base, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    url = base.rpartition("/")[0] + f"/{name}"
+    migrations.upgrade(url)
+    yield url
+    if server:
+        engine.dispose()
+        server.stop()
+    else:
+        with engine.connect() as connection:
+            connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    migrations.upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    path = tmp_path / "doorward.db"
+    shutil.copy(sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_url: str) -> str:
+    empty(postgres_url)
+    return postgres_url
+
+
+def empty(url: str) -> None:
+    """Forget every row but those that a migration wrote."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        tables = connection.execute(
+            text(
+                "SELECT string_agg(tablename, ', ') FROM pg_tables WHERE schemaname = 'public' AND tablename NOT IN ('alembic_version', 'issuer_state')"
+            )
+        ).scalar()
+        connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
+        connection.execute(text("UPDATE issuer_state SET global_epoch = 1"))
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request) -> str:
+    """An empty, migrated database of either kind."""
+    return request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "empty_postgres_url")
+
+
+@pytest.fixture
+def make_service(request):
+    """The service with settings of the test's own; on SQLite unless told otherwise."""
+    made = []
+
+    def make(database_url: str | None = None, *, capacity=None, **changes) -> Service:
+        url = database_url or request.getfixturevalue("sqlite_url")
+        made.append(Service(cheap_settings(url, **changes), capacity=capacity))
+        return made[-1]
+
+    yield make
+    for service in made:
+        service.close()
+
+
+@pytest.fixture
+def service(make_service, database_url) -> Service:
+    """The service on both databases, one after the other."""
+    return make_service(database_url)
+
+
+@pytest.fixture
+def small_service(make_service) -> Service:
+    """The service on SQLite alone, for what does not depend on the database."""
+    return make_service()
+
+
+@pytest.fixture
+def ann(service):
+    """A newcomer."""
+    return service.actor("ann")
+
+
+@pytest.fixture
+def make_live(request, tmp_path):
+    """A serving process; on SQLite unless told otherwise."""
+    made = []
+
+    def make(*options: str, database_url: str | None = None, **env: str) -> Live:
+        url = database_url or request.getfixturevalue("sqlite_url")
+        limits = {f"DOORWARD_LIMIT_{name}": GENEROUS for name in LIMITS}
+        cheap = {"DOORWARD_ARGON2_MEMORY_KIB": "64", "DOORWARD_ARGON2_TIME_COST": "1", "DOORWARD_DATABASE_URL": url}
+        made.append(Live(tmp_path / f"live-{len(made)}.log", *options, env={**limits, **cheap, **env}))
+        return made[-1]
+
+    yield make
+    for live in made:
+        live.stop()

