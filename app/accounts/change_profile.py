@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from app.accounts.models import by_id
 from app.accounts.summary import Profile, profile
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 COLUMNS = {"name": "name", "locale": "locale", "timezone": "timezone", "metadata": "extra"}
 
 
-def change_profile(work: UnitOfWork, principal: Principal, source: Source, *, changes: Mapping[str, Any]) -> Profile:
+def change_profile(work: UnitOfWork, principal: Principal, source: Source, *, changes: Mapping[str, object]) -> Profile:
     """Take over the fields given and leave the others."""
     account = by_id(work.db, principal.account_id)
     if account is None:

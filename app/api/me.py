@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 from zoneinfo import available_timezones
 
 from marshmallow import ValidationError, fields, validates
@@ -53,7 +52,7 @@ class ChangeMeSchema(Strict):
             raise ValidationError("is no time zone; use a name like Europe/Vienna")
 
     @validates("metadata")
-    def small(self, value: dict[str, Any], **_: object) -> None:
+    def small(self, value: dict[str, object], **_: object) -> None:
         if len(json.dumps(value).encode()) > LARGEST_METADATA:
             raise ValidationError(f"must not be larger than {LARGEST_METADATA} bytes of JSON")
 

@@ -7,9 +7,9 @@ what has ended; whatever cannot be answered is an error of the service, never a 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from app.adapters.jwt import TokenRejected
+from app.adapters.jwt import Claims, TokenRejected
 from app.errors import Unauthenticated
 from app.gateway.liveness import look_up
 from app.opaque_tokens import is_id
@@ -50,7 +50,7 @@ def verify_refresh_token(work: UnitOfWork, token: str) -> Principal:
     return _living(work, session.id, expires_at=session.ends_at, epoch=session.account_epoch)
 
 
-def well_formed(claims: dict[str, Any]) -> bool:
+def well_formed(claims: Claims) -> bool:
     """Is every claim there, and of its type? (RFC 9068 section 2.2)"""
     return (
         all(isinstance(claims.get(name), str) for name in TEXTS)
@@ -60,13 +60,13 @@ def well_formed(claims: dict[str, Any]) -> bool:
     )
 
 
-def timely(claims: dict[str, Any], now: datetime) -> bool:
+def timely(claims: Claims, now: datetime) -> bool:
     """Is it in force? Leeway for clocks that are a little apart."""
     seconds, leeway = now.timestamp(), LEEWAY.total_seconds()
     return bool(claims["exp"] > seconds - leeway and claims["iat"] <= seconds + leeway and claims.get("nbf", 0) <= seconds + leeway)
 
 
-def ours(claims: dict[str, Any], settings: Settings) -> bool:
+def ours(claims: Claims, settings: Settings) -> bool:
     """Did we issue it, for ourselves? Exactly, letter by letter."""
     return bool(claims["iss"] == settings.issuer and claims["aud"] == settings.audience)
 

@@ -67,7 +67,6 @@ def _make(work: UnitOfWork, rows: Sequence[SigningKey]) -> None:
     try:
         with work.aside() as db:
             db.execute(insert(SigningKey).values(**row))
-            db.commit()
     except IntegrityError:
         return
     log.info("signing_key.created", kid=kid, algorithm=row["algorithm"])

@@ -1,0 +1,133 @@
+"""The rules of the house, as far as no tool knows them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from app.commands.gunicorn_worker import STATUS
+from app.errors import Problem
+
+ROOT = Path(__file__).parents[2]
+APP = ROOT / "app"
+SOURCES = {path.relative_to(APP).as_posix(): path.read_text() for path in APP.rglob("*.py")}
+
+# Whoever is nobody may ask these. Every other route wants a credential first.
+PUBLIC = {
+    "POST /v1/register",
+    "POST /v1/register/confirm",
+    "POST /v1/register/resend",
+    "POST /v1/login",
+    "POST /v1/token/refresh",
+    "GET /v1/methods",
+    "GET /.well-known/jwks.json",
+    "GET /livez",
+    "GET /readyz",
+    "GET /version",
+    "GET /openapi.json",
+    "GET /docs",
+    "GET /docs/assets/<name>",
+    "GET /static/<path:filename>",
+    "GET /confirm/<token>",
+    "POST /confirm/<token>",
+    "GET /dev/mailbox",
+}
+
+
+def routes(service):
+    """Every route as "METHOD rule", and the path to ask it by."""
+    for rule in service.app.url_map.iter_rules():
+        for method in sorted(rule.methods - {"HEAD", "OPTIONS"}):
+            yield f"{method} {rule.rule}", method, re.sub(r"<[^>]+>", "x", rule.rule)
+
+
+def problems(root: type[Problem] = Problem):
+    for problem in root.__subclasses__():
+        if "code" in vars(problem):
+            yield problem
+        yield from problems(problem)
+
+
+def calls(name: str):
+    """Where a method of that name is called: (file, expression before the dot)."""
+    for file, source in SOURCES.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == name:
+                yield file, ast.unparse(node.func.value)
+
+
+def test_every_route_is_public_by_name_or_wants_a_credential_first(small_service):
+    nobody = small_service.actor()
+    bodies = [
+        {},
+        {"data": b"{", "content_type": "application/json"},
+        {"data": b"x", "content_type": "text/plain"},
+        {"data": b'{"unknown": 1}', "content_type": "application/json"},
+    ]
+    guarded = [(method, path) for name, method, path in routes(small_service) if name not in PUBLIC]
+    assert len(guarded) > 8
+    for method, path in guarded:
+        for body in bodies:
+            answer = nobody.call(method, path, **body)
+            assert answer.status_code == 401, f"{method} {path} with {body}: {answer.status_code}"
+            assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_the_list_of_public_routes_names_only_routes_that_exist(small_service):
+    assert {name for name, _, _ in routes(small_service)} >= PUBLIC
+
+
+def test_problem_codes_are_unique():
+    codes = [problem.code for problem in problems()]
+    assert sorted(codes) == sorted(set(codes))
+
+
+def test_every_problem_is_documented_and_nothing_else():
+    documented = set(re.findall(r"^### `(\w+)`", (ROOT / "docs" / "problems.md").read_text(), re.MULTILINE))
+    raised = {problem.code for problem in problems()} | {code for _, _, code in STATUS.values()}
+    assert documented == raised
+
+
+def test_only_accounts_verifies_a_password():
+    found = {file for file, before in calls("verify") if before.endswith("hasher")}
+    assert found == {"accounts/check_password.py"}
+
+
+def test_only_the_unit_of_work_commits():
+    assert {file for file, _ in calls("commit")} == {"unit_of_work.py"}
+
+
+@pytest.mark.parametrize(
+    ("words", "allowed"),
+    [
+        (r"os\.environ|os\.getenv", {"settings.py"}),
+        (r"datetime\.now|time\.time\(|utcnow", {"adapters/clock.py"}),
+        (r"func\.now|server_default", set()),
+        (r"unittest\.mock|monkeypatch", set()),
+        (r"except Exception", {"commands/background.py", "commands/db.py", "web/guard.py", "web/health.py", "web/work.py"}),
+    ],
+)
+def test_what_belongs_in_one_file_is_nowhere_else(words, allowed):
+    assert {file for file, source in SOURCES.items() if re.search(words, source)} <= allowed
+
+
+def test_rooms_name_their_types():
+    """No Any in a signature but where a library's own Any comes in."""
+    loose = set()
+    for file, source in SOURCES.items():
+        if file.split("/")[0] in {"adapters", "web", "commands", "settings.py", "pages"}:
+            continue
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef):
+                annotations = [argument.annotation for argument in [*node.args.args, *node.args.kwonlyargs]] + [node.returns]
+                if any(annotation is not None and re.search(r"\bAny\b", ast.unparse(annotation)) for annotation in annotations):
+                    loose.add(f"{file}:{node.name}")
+    assert loose == set()
+
+
+def test_no_file_is_longer_than_one_idea():
+    long = {file: len(source.splitlines()) for file, source in SOURCES.items() if len(source.splitlines()) > 260}
+    assert set(long) <= {"settings.py"}, long
