@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
+from app.adapters.cache import Cache
 from app.adapters.clock import Clock
 from app.adapters.database import Database
 from app.adapters.jwt import KeyRing
@@ -35,13 +36,15 @@ def create_app(settings: Settings, *, clock: Clock | None = None, capacity: Capa
     app.url_map.merge_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined] # Flask's default provider has it
     clock, capacity = clock or Clock(), capacity or Capacity()
+    cache = Cache(settings.redis_url, clock)
     app.extensions[EXTENSION] = Units(
         settings=settings,
         clock=clock,
         database=Database(app, settings, threads=capacity.threads + BACKGROUND_THREADS),
+        cache=cache,
         keys=KeyRing(),
         hasher=PasswordHasher(memory_kib=settings.argon2_memory_kib, passes=settings.argon2_time_cost, capacity=capacity),
-        limiter=Limiter(clock, replicas=settings.replicas),
+        limiter=Limiter(clock, cache, replicas=settings.replicas),
     )
     problems.register(app)
     edge.register(app, settings, clock)

@@ -92,6 +92,13 @@ def _smtp_url(text: str) -> str:
     return text
 
 
+def _redis_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"redis", "rediss", "unix"} or not (parts.hostname or (parts.scheme == "unix" and parts.path)):
+        raise ValueError("must be redis://, rediss:// or unix://, then user:password@ where needed, then host:port/number or a path")
+    return text
+
+
 def _link(text: str) -> str:
     if text.count("{token}") != 1:
         raise ValueError("must hold {token} exactly once")
@@ -190,6 +197,14 @@ class Settings:
         shown="sqlite:///var/doorward.db",
         secret=True,
     )
+    redis_url: str | None = _setting(
+        "Where answers of the database are remembered and limits counted for all processes together: redis://, rediss:// or unix://. "
+        "Without it every check asks the database, and each process counts alone.",
+        _redis_url,
+        None,
+        shown="none",
+        secret=True,
+    )
     public_url: str = _setting(
         "The address by which people reach this service; links in mail begin with it.", _url, "http://127.0.0.1:8080"
     )
@@ -243,10 +258,13 @@ class Settings:
         shown="2592000",
     )
     jwks_max_age: timedelta = _setting(
-        "How long verifiers may keep the public keys, in seconds.", _seconds(10, 86400), timedelta(seconds=300), shown="300"
+        "How long verifiers may keep the public keys, in seconds.", _seconds(1, 86400), timedelta(seconds=300), shown="300"
     )
     signing_algorithm: SigningAlgorithm = _setting(
         "ES256 or EdDSA, for new signing keys.", _choice(SigningAlgorithm), SigningAlgorithm.ES256
+    )
+    key_rotation: timedelta = _setting(
+        "How long a key signs before the next one does, in seconds.", _seconds(10, 366 * 86400), timedelta(days=30), shown="2592000"
     )
     replicas: int = _setting("How many copies of this service run beside each other; local limits are divided by it.", _number(1, 1000), 1)
     limit_login: str = _setting("Logins from one source (an IPv4 address or an IPv6 /64).", _limit, "20/minute;300/hour")
@@ -288,8 +306,14 @@ class Settings:
         faults = []
         if self.sqlite and self.replicas > 1:
             faults.append("DOORWARD_DATABASE_URL: SQLite serves one process; use PostgreSQL with DOORWARD_REPLICAS over 1")
-        if not self.production:
-            return faults
+        if self.key_rotation < 3 * self.jwks_max_age:
+            faults.append(
+                "DOORWARD_KEY_ROTATION: must be at least three times DOORWARD_JWKS_MAX_AGE, for verifiers to hear of a key in time"
+            )
+        return faults + (self._faults_of_production() if self.production else [])
+
+    def _faults_of_production(self) -> list[str]:
+        faults = []
         if not self.public_url.startswith("https://"):
             faults.append("DOORWARD_PUBLIC_URL: must begin with https:// in production")
         if not self.issuer.startswith("https://"):
@@ -300,6 +324,8 @@ class Settings:
             faults.append("DOORWARD_SMTP_URL: is required in production")
         if not any(self.argon2_memory_kib >= memory and self.argon2_time_cost >= passes for memory, passes in ARGON2_FLOORS):
             faults.append("DOORWARD_ARGON2_MEMORY_KIB, DOORWARD_ARGON2_TIME_COST: below the floor of 19456 KiB and 2 passes in production")
+        if self.replicas > 1 and self.redis_url is None:
+            faults.append("DOORWARD_REDIS_URL: is required in production with DOORWARD_REPLICAS over 1")
         return faults
 
     @classmethod

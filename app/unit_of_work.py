@@ -13,6 +13,7 @@ from app.errors import Refusal
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from app.adapters.cache import Cache
     from app.adapters.clock import Clock
     from app.adapters.database import Database
     from app.adapters.jwt import KeyRing
@@ -28,6 +29,7 @@ class UnitOfWork:
     db: Session
     now: datetime
     settings: Settings
+    cache: Cache
     keys: KeyRing
     hasher: PasswordHasher
     limiter: Limiter
@@ -62,6 +64,7 @@ class Units:
     settings: Settings
     clock: Clock
     database: Database
+    cache: Cache
     keys: KeyRing
     hasher: PasswordHasher
     limiter: Limiter
@@ -77,7 +80,7 @@ class Units:
     @contextmanager
     def _open(self, session: Callable[[], Session]) -> Iterator[UnitOfWork]:
         with session() as db:
-            work = UnitOfWork(db, self.clock.now(), self.settings, self.keys, self.hasher, self.limiter, self.database.aside)
+            work = UnitOfWork(db, self.clock.now(), self.settings, self.cache, self.keys, self.hasher, self.limiter, self.database.aside)
             try:
                 yield work
             except Refusal:

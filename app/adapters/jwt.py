@@ -57,6 +57,7 @@ class RingKey:
 class _Held:
     keys: Mapping[str, RingKey]
     signer: RingKey | None
+    global_epoch: int
     at: float
 
 
@@ -64,10 +65,10 @@ class KeyRing:
     """The keys this process signs and verifies with; signing_keys fills it, and swaps its contents in one step."""
 
     def __init__(self) -> None:
-        self._held = _Held({}, None, float("-inf"))
+        self._held = _Held({}, None, 0, float("-inf"))
 
-    def hold(self, keys: Mapping[str, RingKey], signer: RingKey, *, at: float) -> None:
-        self._held = _Held(dict(keys), signer, at)
+    def hold(self, keys: Mapping[str, RingKey], signer: RingKey, *, global_epoch: int, at: float) -> None:
+        self._held = _Held(dict(keys), signer, global_epoch, at)
 
     def age(self, ticks: float) -> float:
         """Seconds since the keys were read."""
@@ -77,6 +78,11 @@ class KeyRing:
     def public(self) -> list[Mapping[str, str]]:
         """The public halves, as JWKS lists them."""
         return [key.public_jwk for key in self._held.keys.values()]
+
+    @property
+    def global_epoch(self) -> int:
+        """The issuer's epoch, read together with the keys."""
+        return self._held.global_epoch
 
     def known(self, kid: str) -> RingKey | None:
         return self._held.keys.get(kid)

@@ -1,17 +1,23 @@
-"""How often something may happen, counted in this process by the library `limits`, each step atomic."""
+"""How often something may happen, counted by the library `limits`, each step atomic."""
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from limits import RateLimitItem, parse_many
-from limits.storage import MemoryStorage
+from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 
+from app.adapters.cache import CacheAway
+
 if TYPE_CHECKING:
+    from app.adapters.cache import Cache
     from app.adapters.clock import Clock
 
 SWEEP_EVERY = 10_000
@@ -27,41 +33,43 @@ class Exceeded:
 
 
 class Limiter:
-    """Moving windows: at no moment does more than the quota lie within the window behind it."""
+    """Moving windows: at no moment does more than the quota lie within the window behind it.
 
-    def __init__(self, clock: Clock, *, replicas: int) -> None:
+    Counted in Redis for all processes together; while that is away each process counts its own share.
+    """
+
+    def __init__(self, clock: Clock, cache: Cache, *, replicas: int) -> None:
         self._clock = clock
+        self._cache = cache
         self._replicas = replicas
         self._storage = MemoryStorage()
-        self._windows = MovingWindowRateLimiter(self._storage)
-        self._parsed: dict[str, list[RateLimitItem]] = {}
+        self._local = MovingWindowRateLimiter(self._storage)
+        self._shared = MovingWindowRateLimiter(_shared_storage(cache)) if cache.used else None
         # The library drops a key's lock while others may wait for it; one lock of ours keeps a hit one step.
         self._lock = threading.Lock()
         self._hits = 0
 
     def hit(self, limits: str, *key: str) -> Exceeded | None:
         """Count one; the limit that stands against it, None when it may go on. `limits` is like "20/minute;300/hour"."""
+        shared = self._shared
+        if shared is not None:
+            with suppress(CacheAway):
+                return self._cache.guarded(lambda _client: self._hit(shared, _items(limits), key))
         with self._lock:
             self._forget_the_idle()
-            for item in self._items(limits):
-                if not self._windows.hit(item, *key):
-                    return self._exceeded(item, key)
-        return None
+            return self._hit(self._local, _shares(limits, self._replicas), key)
 
     def reset(self) -> None:
-        """Forget everything that was counted."""
+        """Forget everything that was counted in this process."""
         with self._lock:
             self._storage.reset()
 
-    def _items(self, limits: str) -> list[RateLimitItem]:
-        if limits not in self._parsed:
-            # Every replica counts alone, so each gets its share, at least one.
-            self._parsed[limits] = [type(item)(max(1, item.amount // self._replicas), item.multiples) for item in parse_many(limits)]
-        return self._parsed[limits]
-
-    def _exceeded(self, item: RateLimitItem, key: tuple[str, ...]) -> Exceeded:
-        reset = self._windows.get_window_stats(item, *key).reset_time - self._clock.wall()
-        return Exceeded(item.amount, item.get_expiry(), max(1, math.ceil(reset)))
+    def _hit(self, windows: MovingWindowRateLimiter, items: Sequence[RateLimitItem], key: tuple[str, ...]) -> Exceeded | None:
+        for item in items:
+            if not windows.hit(item, *key):
+                reset = windows.get_window_stats(item, *key).reset_time - self._clock.wall()
+                return Exceeded(item.amount, item.get_expiry(), max(1, math.ceil(reset)))
+        return None
 
     def _forget_the_idle(self) -> None:
         """The library empties a key's window but keeps the key, which would grow with every source ever seen."""
@@ -69,3 +77,19 @@ class Limiter:
         if self._hits % SWEEP_EVERY == 0:
             for key in [key for key, events in self._storage.events.items() if not events]:
                 del self._storage.events[key]
+
+
+@functools.cache
+def _items(limits: str) -> list[RateLimitItem]:
+    return parse_many(limits)
+
+
+@functools.cache
+def _shares(limits: str, replicas: int) -> list[RateLimitItem]:
+    """Every replica counts alone, so each gets its share, at least one."""
+    return [type(item)(max(1, item.amount // replicas), item.multiples) for item in _items(limits)]
+
+
+def _shared_storage(cache: Cache) -> RedisStorage:
+    """On the cache's own connections, so that its short timeouts hold here too."""
+    return RedisStorage("redis://", connection_pool=cache.pool, key_prefix="dw1:limit")

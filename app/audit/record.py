@@ -30,6 +30,7 @@ class Event(StrEnum):
     SESSION_ENDED = "session.ended"
     SESSIONS_ENDED = "sessions.ended"
     SIGNING_KEY_CREATED = "signing_key.created"
+    SIGNING_KEY_REVOKED = "signing_key.revoked"
 
 
 def record(

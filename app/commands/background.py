@@ -10,6 +10,8 @@ from app.adapters import logs
 from app.adapters.database import database_now
 from app.commands.sweep import sweep
 from app.outbox.deliver import deliver
+from app.revocation.watcher import Watcher
+from app.signing_keys.rotate import rotate_when_due
 from app.unit_of_work import Units
 
 log = logs.get_logger("background")
@@ -17,6 +19,7 @@ log = logs.get_logger("background")
 Chore = Callable[[Units], object]
 
 MAIL_SECONDS = 0.5
+WATCH_SECONDS = 0.8
 CLOCK_SECONDS = 10.0
 SWEEP_SECONDS = 60.0
 UNREMARKABLE = timedelta(seconds=1)
@@ -25,12 +28,14 @@ UNREMARKABLE = timedelta(seconds=1)
 class Background:
     """Threads of one process, started after it was forked. One that fails says so and goes on."""
 
-    def __init__(self, units: Units, *, mail: bool) -> None:
+    def __init__(self, units: Units, *, mail: bool, watch: bool) -> None:
         self._units = units
         self._stop = threading.Event()
-        chores: list[tuple[Chore, float]] = [(follow_clock, CLOCK_SECONDS), (sweep, SWEEP_SECONDS)]
+        chores: list[tuple[Chore, float]] = [(follow_clock, CLOCK_SECONDS), (sweep, SWEEP_SECONDS), (rotate_keys, SWEEP_SECONDS)]
         if mail and units.settings.smtp_url:
             chores.append((deliver, MAIL_SECONDS))
+        if watch:
+            chores.append((Watcher().watch, WATCH_SECONDS))
         self._threads = [
             threading.Thread(target=self._repeat, args=chore, name=f"doorward-{chore[0].__name__}", daemon=True) for chore in chores
         ]
@@ -64,3 +69,9 @@ def follow_clock(units: Units) -> None:
         if abs(units.clock.skew(now)) > UNREMARKABLE:
             log.warning("clock is off", seconds=units.clock.skew(now).total_seconds())
         units.clock.correct(now)
+
+
+def rotate_keys(units: Units) -> None:
+    """Announce the next signing key when it is time. Every process asks; the database lets one of them make it."""
+    with units.writing() as work:
+        rotate_when_due(work)

@@ -73,7 +73,7 @@ class Server(Application):  # type: ignore[misc] # gunicorn is untyped
     def _begin(self, worker: Any) -> None:
         """Threads start here, after the fork: one that was started before would live in the parent alone."""
         units = worker.wsgi.extensions["doorward"]
-        self._background = Background(units, mail=self._settings.outbox is Outbox.INSIDE)
+        self._background = Background(units, mail=self._settings.outbox is Outbox.INSIDE, watch=True)
         self._background.start()
 
     def _end(self, _server: object, _worker: object) -> None:
@@ -93,6 +93,9 @@ def serve(create_app: CreateApp, *, bind: str, workers: int, threads: int, migra
     settings = settings_or_exit(lambda: Settings.from_environment(served_at=f"http://{bind}".replace("//0.0.0.0", "//127.0.0.1")))
     if settings.sqlite and workers > 1:
         click.echo("DOORWARD_DATABASE_URL: SQLite serves one process; use PostgreSQL, or --workers 1.", err=True)
+        sys.exit(EXIT_SETTINGS)
+    if settings.production and workers > 1 and settings.redis_url is None:
+        click.echo("DOORWARD_REDIS_URL: is required in production with --workers over 1.", err=True)
         sys.exit(EXIT_SETTINGS)
     if settings.sqlite:
         _make_folder(settings)

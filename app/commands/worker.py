@@ -26,7 +26,7 @@ def worker(create_app: CreateApp) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    background = Background(units, mail=True)
+    background = Background(units, mail=True, watch=False)
     background.start()
     logs.get_logger("worker").info("started", mail=bool(units.settings.smtp_url))
     stop.wait()

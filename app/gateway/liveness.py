@@ -30,6 +30,7 @@ class Liveness:
     username: str
     account_status: str
     present_account_epoch: int
+    roles_version: int
     present_global_epoch: int
 
     @property
@@ -59,6 +60,7 @@ COLUMNS = (
     Account.username,
     Account.status,
     Account.epoch,
+    Account.roles_version,
     IssuerState.global_epoch,
 )
 
@@ -73,4 +75,4 @@ def look_up(work: UnitOfWork, session_id: str) -> Liveness | None:
             .join(IssuerState, IssuerState.id == ONLY_ROW)
             .where(Session.id == session_id)
         ).one_or_none()
-    return Liveness(*row) if row is not None else None
+    return Liveness(*tuple(row)) if row is not None else None

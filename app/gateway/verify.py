@@ -14,6 +14,7 @@ from app.errors import Unauthenticated
 from app.gateway.liveness import look_up
 from app.opaque_tokens import is_id
 from app.principal import Kind, Principal
+from app.revocation.view import Verdict, look, remember
 from app.sessions.access_tokens import TYP
 from app.sessions.errors import InvalidGrant
 from app.sessions.refresh import session_of
@@ -35,8 +36,16 @@ def verify(work: UnitOfWork, token: str) -> Principal:
         raise Unauthenticated from None
     if not well_formed(claims) or not timely(claims, work.now) or not ours(claims, work.settings):
         raise Unauthenticated
-    principal = _living(work, claims["sid"], expires_at=datetime.fromtimestamp(claims["exp"], UTC), epoch=claims["ep"])
-    if principal.account_id != claims["sub"]:
+    session_id, account_id, epoch = claims["sid"], claims["sub"], claims["ep"]
+    seen = look(work.cache, account_id, session_id, now=work.now, epoch=epoch, global_epoch=work.keys.global_epoch)
+    if seen.verdict is Verdict.REVOKED:
+        raise Unauthenticated
+    expires_at = datetime.fromtimestamp(claims["exp"], UTC)
+    if seen.verdict is Verdict.VALID:
+        auth_time = datetime.fromtimestamp(claims["auth_time"], UTC)
+        return Principal(account_id, seen.username, Kind.SESSION, session_id, expires_at, auth_time)
+    principal = _living(work, session_id, expires_at=expires_at, epoch=epoch)
+    if principal.account_id != account_id:
         raise Unauthenticated
     return principal
 
@@ -75,6 +84,16 @@ def _living(work: UnitOfWork, session_id: str, *, expires_at: datetime, epoch: i
     found = look_up(work, session_id)
     if found is None or not found.allows(work.now, epoch=epoch):
         raise Unauthenticated
+    remember(
+        work.cache,
+        account_id=found.account_id,
+        session_id=session_id,
+        username=found.username,
+        epoch=found.present_account_epoch,
+        roles_version=found.roles_version,
+        global_epoch=found.present_global_epoch,
+        ends_at=found.ends_at,
+    )
     return Principal(
         account_id=found.account_id,
         username=found.username,

@@ -25,6 +25,7 @@ class IssuerState(Base):
 class Kind(StrEnum):
     SESSION = "session"
     ACCOUNT = "account"
+    GLOBAL = "global"
 
 
 class Revocation(Base):

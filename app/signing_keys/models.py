@@ -1,19 +1,37 @@
-"""Signing keys as rows, the private half sealed. What a key may do is a function of its timestamps."""
+"""Signing keys as rows, the private half sealed. What a key may do is a function of timestamps: nothing has to run for it to change."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import String, Text, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import String, Text, UniqueConstraint, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.adapters.database import Base
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# After it signed its last token a key is still published for the longest life of one, and an hour for clocks and caches.
+KEPT = timedelta(minutes=75)
+
+
+class State(StrEnum):
+    ANNOUNCED = "announced"  # published, so that every verifier has heard of it before it signs
+    SIGNING = "signing"
+    RETIRING = "retiring"  # published while tokens of it may live
+    RETIRED = "retired"
+    REVOKED = "revoked"
+
+
+PUBLISHED = frozenset({State.ANNOUNCED, State.SIGNING, State.RETIRING})
 
 
 class SigningKey(Base):
     __tablename__ = "signing_keys"
-    # Two processes that both see that a key is missing make the same generation; the database lets one of them in.
+    # Two processes that both see that a key is due make the same generation; the database lets one of them in.
     __table_args__ = (UniqueConstraint("generation"),)
 
     kid: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -23,7 +41,26 @@ class SigningKey(Base):
     sealed_private: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime]
     signs_from: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
 
-    def signs_at(self, now: datetime) -> bool:
-        """Has every verifier had time to hear of it?"""
-        return self.signs_from <= now
+
+def all_keys(db: Session) -> Sequence[SigningKey]:
+    """Every key there is, the oldest first."""
+    return db.scalars(select(SigningKey).order_by(SigningKey.generation)).all()
+
+
+def state(key: SigningKey, keys: Sequence[SigningKey], now: datetime) -> State:
+    """What the key may do now. It signs from its own moment until that of the next one that was not revoked."""
+    if key.revoked_at is not None:
+        return State.REVOKED
+    if now < key.signs_from:
+        return State.ANNOUNCED
+    until = min((other.signs_from for other in keys if other.generation > key.generation and other.revoked_at is None), default=None)
+    if until is None or now < until:
+        return State.SIGNING
+    return State.RETIRING if now < until + KEPT else State.RETIRED
+
+
+def signer(keys: Sequence[SigningKey], now: datetime) -> SigningKey | None:
+    """The key that signs now."""
+    return max((key for key in keys if state(key, keys, now) is State.SIGNING), key=lambda key: key.generation, default=None)

@@ -4,72 +4,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select
-from sqlalchemy.exc import IntegrityError
-
-from app.adapters import logs, sealing
-from app.adapters.jwt import RingKey, from_pem, new_key, to_pem
+from app.adapters import sealing
+from app.adapters.jwt import RingKey, from_pem
 from app.adapters.sealing import Purpose
-from app.opaque_tokens import new_id
-from app.signing_keys.models import SigningKey
+from app.signing_keys.models import PUBLISHED, SigningKey, all_keys, signer, state
+from app.signing_keys.rotate import make
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from app.unit_of_work import UnitOfWork
 
-OLDEST = 5.0  # seconds
-log = logs.get_logger("signing_keys")
 
-
-def keep_fresh(work: UnitOfWork, *, ticks: float) -> None:
-    """Read the keys again when what this process holds is older than five seconds. Call it before the unit's first query."""
-    if work.keys.age(ticks) < OLDEST:
-        return
+def read_again(work: UnitOfWork, *, global_epoch: int, ticks: float) -> None:
+    """Fill the ring from the database. Where no key signs, or none of the algorithm that is set was ever made, make one."""
     rows = _rows(work)
-    if not any(row.algorithm == work.settings.signing_algorithm for row in rows):
-        _make(work, rows)
+    if signer(rows, work.now) is None or all(row.algorithm != work.settings.signing_algorithm for row in rows if row.revoked_at is None):
+        with work.aside() as db:
+            make(db, work.settings, rows, now=work.now)
         rows = _rows(work)
-    signer = signing_at(rows, work.now)
-    held = {row.kid: work.keys.known(row.kid) or _opened(work, row) for row in rows}
-    work.keys.hold(held, held[signer.kid], at=ticks)
-
-
-def signing_at(rows: Sequence[SigningKey], now: datetime) -> SigningKey:
-    """Which of the keys signs: the latest that has been announced for long enough."""
-    return max((row for row in rows if row.signs_at(now)), key=lambda row: row.generation)
+    signing = signer(rows, work.now)
+    held = {row.kid: work.keys.known(row.kid) or _opened(work, row) for row in rows if state(row, rows, work.now) in PUBLISHED}
+    if signing is not None:
+        work.keys.hold(held, held[signing.kid], global_epoch=global_epoch, at=ticks)
 
 
 def _rows(work: UnitOfWork) -> Sequence[SigningKey]:
     with work.aside() as db:
-        return db.scalars(select(SigningKey).order_by(SigningKey.generation)).all()
-
-
-def _make(work: UnitOfWork, rows: Sequence[SigningKey]) -> None:
-    """Make one key of the algorithm that is set; where another process was quicker, its key is ours too.
-
-    The first key signs at once, for no verifier can have read an older list. A later one is published for two cache
-    lives first, so that a verifier never meets a token whose key it has not heard of.
-    """
-    private, public = new_key(work.settings.signing_algorithm)
-    kid = new_id("key").removeprefix("key_")
-    jwk = {**public, "kid": kid, "use": "sig", "alg": str(work.settings.signing_algorithm)}
-    row = {
-        "kid": kid,
-        "generation": 1 + max((row.generation for row in rows), default=0),
-        "algorithm": str(work.settings.signing_algorithm),
-        "public_jwk": jwk,
-        "sealed_private": sealing.seal(work.settings.secret_key, Purpose.SIGNING_KEYS, to_pem(private), kid),
-        "created_at": work.now,
-        "signs_from": work.now + (2 * work.settings.jwks_max_age if rows else 0 * work.settings.jwks_max_age),
-    }
-    try:
-        with work.aside() as db:
-            db.execute(insert(SigningKey).values(**row))
-    except IntegrityError:
-        return
-    log.info("signing_key.created", kid=kid, algorithm=row["algorithm"])
+        return all_keys(db)
 
 
 def _opened(work: UnitOfWork, row: SigningKey) -> RingKey:

@@ -10,8 +10,8 @@ from flask import Response, jsonify
 from app.adapters import logs, migrations
 from app.adapters.database import database_now, is_away
 from app.errors import Problem
+from app.revocation.issuer import keep_fresh
 from app.settings import VERSION
-from app.signing_keys.ring import keep_fresh
 from app.web.blueprint import Blueprint
 from app.web.documented import answers
 from app.web.work import units

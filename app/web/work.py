@@ -11,7 +11,7 @@ from flask import current_app
 
 from app.adapters.database import is_away
 from app.errors import Unavailable
-from app.signing_keys.ring import keep_fresh
+from app.revocation.issuer import keep_fresh
 from app.unit_of_work import UnitOfWork, Units
 
 P = ParamSpec("P")

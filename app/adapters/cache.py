@@ -1,0 +1,122 @@
+"""Redis or Valkey: never asked twice, never waited for longer than a tenth of a second, and left alone while it is away.
+
+What is in it is a memory of the database's answers. Nothing may be concluded from something not being there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from app.adapters import logs
+
+if TYPE_CHECKING:
+    from app.adapters.clock import Clock
+
+T = TypeVar("T")
+
+PATIENCE = 0.1  # seconds, to connect and for each answer
+FAILURES = 5  # in a row, then nobody asks for a while
+PAUSE = 1.0  # seconds between two tries of a broken one
+
+log = logs.get_logger("cache")
+
+
+class CacheAway(Exception):
+    """There is no cache, or it does not answer. Ask the database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Lua script, run in one step by the server."""
+
+    text: str
+
+
+class Cache:
+    """One client for each process. Without a URL it is always away: the same code then runs on the database alone."""
+
+    def __init__(self, url: str | None, clock: Clock) -> None:
+        self._clock = clock
+        self._client = _client(url) if url else None
+        self._registered: dict[str, Callable[..., object]] = {}
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._again_at = 0.0
+
+    @property
+    def used(self) -> bool:
+        """Is one configured?"""
+        return self._client is not None
+
+    @property
+    def pool(self) -> redis.ConnectionPool:
+        """The connections, for the library that counts limits."""
+        if self._client is None:
+            raise CacheAway
+        pool: redis.ConnectionPool = self._client.connection_pool
+        return pool
+
+    def get_many(self, *keys: str) -> list[bytes | None]:
+        """The values of several keys in one round trip, None where there is nothing. Raises CacheAway."""
+        return self.guarded(lambda client: client.mget(keys))  # type: ignore[return-value,arg-type] # redis-py types serve two clients
+
+    def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int], *, patient: bool = False) -> object:
+        """Run a script in one round trip. Raises CacheAway. `patient` asks also while others leave the cache alone."""
+        return self.guarded(lambda client: self._script(client, script)(keys=keys, args=arguments), patient=patient)
+
+    def guarded(self, ask: Callable[[redis.Redis], T], *, patient: bool = False) -> T:
+        """Ask, unless it has just been found broken. Raises CacheAway."""
+        client = self._client
+        if client is None or not (patient or self._may_ask()):
+            raise CacheAway
+        try:
+            answer = ask(client)
+        except (redis.RedisError, OSError) as error:
+            self._failed(error)
+            raise CacheAway from error
+        if self._failures:
+            self._recovered()
+        return answer
+
+    def _script(self, client: redis.Redis, script: Script) -> Callable[..., object]:
+        if script.text not in self._registered:
+            self._registered[script.text] = client.register_script(script.text)
+        return self._registered[script.text]
+
+    def _may_ask(self) -> bool:
+        """Everybody while it is well; while it is broken, one caller each second."""
+        if self._failures < FAILURES:
+            return True
+        with self._lock:
+            now = self._clock.ticks()
+            if now < self._again_at:
+                return False
+            self._again_at = now + PAUSE
+            return True
+
+    def _failed(self, error: Exception) -> None:
+        with self._lock:
+            self._failures += 1
+            if self._failures == FAILURES:
+                self._again_at = self._clock.ticks() + PAUSE
+                log.warning("cache left alone", fault=type(error).__name__)
+
+    def _recovered(self) -> None:
+        with self._lock:
+            if self._failures >= FAILURES:
+                log.warning("cache is back")
+            self._failures = 0
+
+
+def _client(url: str) -> redis.Redis:
+    # redis-py would try ten times with pauses: a dead server would then cost seconds for each question.
+    return redis.Redis.from_url(
+        url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE, retry=Retry(NoBackoff(), 0), retry_on_error=[], protocol=2
+    )

@@ -1,0 +1,34 @@
+"""Taking a signing key out of use at once, because somebody else may have it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import update
+
+from app.adapters.database import changed
+from app.audit.record import Event, record
+from app.revocation.models import ONLY_ROW, IssuerState, Kind, Revocation, global_epoch
+from app.signing_keys.models import SigningKey, all_keys, signer
+from app.signing_keys.rotate import make
+
+if TYPE_CHECKING:
+    from app.unit_of_work import UnitOfWork
+
+
+def revoke_key(work: UnitOfWork, *, kid: str) -> bool:
+    """Revoke the key and end every session, since tokens of it can be forged for any of them. False: no such key, or done before.
+
+    Every process acts on it within five seconds. Where no key is left to sign, a new one signs at once.
+    """
+    if changed(work.db, update(SigningKey).where(SigningKey.kid == kid, SigningKey.revoked_at.is_(None)).values(revoked_at=work.now)) != 1:
+        return False
+    work.db.expire_all()
+    keys = all_keys(work.db)
+    if signer(keys, work.now) is None:
+        make(work.db, work.settings, keys, now=work.now)
+    work.db.execute(update(IssuerState).where(IssuerState.id == ONLY_ROW).values(global_epoch=IssuerState.global_epoch + 1))
+    epoch = global_epoch(work.db)
+    work.db.add(Revocation(kind=Kind.GLOBAL, ref=kid[:32], account_id="", epoch=epoch, roles_version=0, status="active", at=work.now))
+    record(work, Event.SIGNING_KEY_REVOKED, kid=kid, global_epoch=epoch)
+    return True

@@ -1,0 +1,154 @@
+"""The view: what Redis remembers of sessions and accounts, so that a warm check is one round trip and no SQL.
+
+It may say "valid, seen lately" or "revoked". Silence, an old record or a fault mean: ask the database. Fills run as
+scripts that never replace something newer, so a slow reader cannot undo a revocation. All keys of an account lie in one slot.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from app.adapters import logs
+from app.adapters.cache import CacheAway, Script
+
+if TYPE_CHECKING:
+    from app.adapters.cache import Cache
+    from app.settings import Settings
+
+POSITIVE = timedelta(seconds=60)
+SPREAD = 0.2  # of the life is taken off at random, so that records do not end together
+LEEWAY = timedelta(seconds=30)
+REVOKED = "R"
+VALID = "V"
+ACTIVE = "active"
+CANARY = "dw1:canary"
+
+log = logs.get_logger("view")
+
+# KEYS: the session. ARGV: record, its account epoch, life in ms.
+FILL_SESSION = Script("""
+local held = redis.call('GET', KEYS[1])
+if held == 'R' then return 0 end
+if held and cjson.decode(held)[2] > tonumber(ARGV[2]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
+return 1
+""")
+
+# KEYS: the account. ARGV: record, epoch, roles version, life in ms, 1 to replace an equal one.
+FILL_ACCOUNT = Script("""
+local held = redis.call('GET', KEYS[1])
+if held then
+  local record = cjson.decode(held)
+  local epoch, version = tonumber(ARGV[2]), tonumber(ARGV[3])
+  if record[1] > epoch or (record[1] == epoch and record[2] > version) then return 0 end
+  if ARGV[5] == '0' and record[1] == epoch and record[2] == version then return 0 end
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[4])
+return 1
+""")
+
+# KEYS: the canary. ARGV: a moment in ms. It only ever grows; a smaller one is a sign of an older copy.
+SING = Script("""
+local held = tonumber(redis.call('GET', KEYS[1]) or '0')
+local sung = math.max(held, tonumber(ARGV[1]))
+redis.call('SET', KEYS[1], string.format('%.0f', sung))
+return string.format('%.0f', sung)
+""")
+
+
+class Verdict(Enum):
+    VALID = auto()
+    REVOKED = auto()
+    UNKNOWN = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the view says of a session, and the account's name where it says valid."""
+
+    verdict: Verdict
+    username: str = ""
+
+
+UNKNOWN = Seen(Verdict.UNKNOWN)
+GONE = Seen(Verdict.REVOKED)
+
+
+def account_key(account_id: str) -> str:
+    return f"dw1:{{{account_id}}}:a"
+
+
+def session_key(account_id: str, session_id: str) -> str:
+    return f"dw1:{{{account_id}}}:s:{session_id}"
+
+
+def look(cache: Cache, account_id: str, session_id: str, *, now: datetime, epoch: int, global_epoch: int) -> Seen:
+    """What is remembered, in one round trip. `epoch` is the credential's account epoch."""
+    if not cache.used:
+        return UNKNOWN
+    try:
+        account, session = cache.get_many(account_key(account_id), session_key(account_id, session_id))
+    except CacheAway:
+        return UNKNOWN
+    return judge(account, session, now=now, epoch=epoch, global_epoch=global_epoch)
+
+
+def judge(account: bytes | None, session: bytes | None, *, now: datetime, epoch: int, global_epoch: int) -> Seen:
+    """What two records mean. Anything but a whole, present and agreeing pair is for the database to say."""
+    if session == REVOKED.encode():
+        return GONE
+    if account is None:
+        return UNKNOWN
+    present_epoch, _roles_version, status, username = json.loads(account)
+    if epoch < present_epoch:
+        return GONE  # epochs only grow, so this credential is over whatever else is true
+    if session is None or username is None or status != ACTIVE or epoch != present_epoch:
+        return UNKNOWN
+    _, session_epoch, session_global_epoch, ends = json.loads(session)
+    agreed = session_epoch == present_epoch and session_global_epoch == global_epoch and now.timestamp() < ends
+    return Seen(Verdict.VALID, username) if agreed else UNKNOWN
+
+
+def remember(
+    cache: Cache,
+    *,
+    account_id: str,
+    session_id: str,
+    username: str,
+    epoch: int,
+    roles_version: int,
+    global_epoch: int,
+    ends_at: datetime,
+) -> None:
+    """Keep what the database has just said of a live session of an active account. A fault is of no consequence."""
+    if not cache.used:
+        return
+    life = int(POSITIVE.total_seconds() * 1000 * (1 - SPREAD * secrets.randbelow(1000) / 1000))
+    session = json.dumps([VALID, epoch, global_epoch, ends_at.timestamp()])
+    account = json.dumps([epoch, roles_version, ACTIVE, username])
+    try:
+        cache.run(FILL_SESSION, [session_key(account_id, session_id)], [session, epoch, life])
+        cache.run(FILL_ACCOUNT, [account_key(account_id)], [account, epoch, roles_version, life, 1])
+    except CacheAway:
+        return
+
+
+def mark_session(cache: Cache, settings: Settings, *, account_id: str, session_id: str, patient: bool = False) -> None:
+    """The session is over. Raises CacheAway."""
+    life = int((settings.access_token_ttl + LEEWAY + POSITIVE).total_seconds() * 1000)
+    key = session_key(account_id, session_id)
+    cache.guarded(lambda client: client.set(key, REVOKED, px=life), patient=patient)
+
+
+def mark_account(
+    cache: Cache, settings: Settings, *, account_id: str, epoch: int, roles_version: int, status: str, patient: bool = False
+) -> None:
+    """Nothing below this epoch counts any more. The record has no name, so it refuses and never lets in. Raises CacheAway."""
+    life = int((settings.access_token_ttl + LEEWAY + POSITIVE).total_seconds() * 1000)
+    floor = json.dumps([epoch, roles_version, status, None])
+    cache.run(FILL_ACCOUNT, [account_key(account_id)], [floor, epoch, roles_version, life, 0], patient=patient)
