@@ -7,12 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+import redis
 from sqlalchemy import create_engine, text
 
 from app.adapters import logs, migrations
 from tests.actors import Service, cheap_settings
 from tests.live import GENEROUS, Live
 from tests.postgres import Postgres
+from tests.valkey import Valkey
 
 LIMITS = ("LOGIN", "REGISTER", "RESEND", "CONFIRM", "CODE", "REFRESH")
 
@@ -132,3 +134,20 @@ def make_live(request, tmp_path):
     yield make
     for live in made:
         live.stop()
+
+
+@pytest.fixture(scope="session")
+def valkey_server():
+    server = Valkey()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_url(valkey_server: Valkey) -> str:
+    """An empty Redis-compatible server, one for each test process."""
+    url = os.environ.get("TEST_REDIS_URL", valkey_server.url)
+    client = redis.Redis.from_url(url)
+    client.flushdb()
+    client.close()
+    return url

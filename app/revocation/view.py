@@ -30,27 +30,43 @@ CANARY = "dw1:canary"
 
 log = logs.get_logger("view")
 
+# A record that cannot be read (another version's, a damaged one) counts as none.
+READ = """
+local function number(raw, place)
+  if not raw then return nil end
+  local fine, record = pcall(cjson.decode, raw)
+  if fine and type(record) == 'table' and type(record[place]) == 'number' then return record[place] end
+  return nil
+end
+"""
+
 # KEYS: the session. ARGV: record, its account epoch, life in ms.
-FILL_SESSION = Script("""
+FILL_SESSION = Script(
+    READ
+    + """
 local held = redis.call('GET', KEYS[1])
 if held == 'R' then return 0 end
-if held and cjson.decode(held)[2] > tonumber(ARGV[2]) then return 0 end
+if (number(held, 2) or -1) > tonumber(ARGV[2]) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
 return 1
-""")
+"""
+)
 
 # KEYS: the account. ARGV: record, epoch, roles version, life in ms, 1 to replace an equal one.
-FILL_ACCOUNT = Script("""
+FILL_ACCOUNT = Script(
+    READ
+    + """
 local held = redis.call('GET', KEYS[1])
-if held then
-  local record = cjson.decode(held)
+local held_epoch, held_version = number(held, 1), number(held, 2)
+if held_epoch and held_version then
   local epoch, version = tonumber(ARGV[2]), tonumber(ARGV[3])
-  if record[1] > epoch or (record[1] == epoch and record[2] > version) then return 0 end
-  if ARGV[5] == '0' and record[1] == epoch and record[2] == version then return 0 end
+  if held_epoch > epoch or (held_epoch == epoch and held_version > version) then return 0 end
+  if ARGV[5] == '0' and held_epoch == epoch and held_version == version then return 0 end
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[4])
 return 1
-""")
+"""
+)
 
 # KEYS: the canary. ARGV: a moment in ms. It only ever grows; a smaller one is a sign of an older copy.
 SING = Script("""
@@ -102,16 +118,53 @@ def judge(account: bytes | None, session: bytes | None, *, now: datetime, epoch:
     """What two records mean. Anything but a whole, present and agreeing pair is for the database to say."""
     if session == REVOKED.encode():
         return GONE
-    if account is None:
+    floor = _account(account)
+    if floor is None:
         return UNKNOWN
-    present_epoch, _roles_version, status, username = json.loads(account)
-    if epoch < present_epoch:
+    if epoch < floor.epoch:
         return GONE  # epochs only grow, so this credential is over whatever else is true
-    if session is None or username is None or status != ACTIVE or epoch != present_epoch:
+    held = _session(session)
+    if held is None or floor.username is None or floor.status != ACTIVE or epoch != floor.epoch:
         return UNKNOWN
-    _, session_epoch, session_global_epoch, ends = json.loads(session)
-    agreed = session_epoch == present_epoch and session_global_epoch == global_epoch and now.timestamp() < ends
-    return Seen(Verdict.VALID, username) if agreed else UNKNOWN
+    agreed = held.account_epoch == floor.epoch and held.global_epoch == global_epoch and now.timestamp() < held.ends
+    return Seen(Verdict.VALID, floor.username) if agreed else UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    epoch: int
+    roles_version: int
+    status: str
+    username: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    account_epoch: int
+    global_epoch: int
+    ends: float
+
+
+def _account(raw: bytes | None) -> _Account | None:
+    match _record(raw):
+        case [int(epoch), int(roles_version), str(status), str() | None as username]:
+            return _Account(epoch, roles_version, status, username)
+    return None
+
+
+def _session(raw: bytes | None) -> _Session | None:
+    match _record(raw):
+        case [str(kind), int(account_epoch), int(global_epoch), float() | int() as ends] if kind == VALID:
+            return _Session(account_epoch, global_epoch, ends)
+    return None
+
+
+def _record(raw: bytes | None) -> object:
+    """What a record holds, None when it cannot be read: another version's, or a damaged one."""
+    try:
+        return json.loads(raw) if raw is not None else None
+    except ValueError:
+        return None
 
 
 def remember(

@@ -1,0 +1,181 @@
+"""The view on Redis: a warm check is one round trip, and nothing that Redis says or forgets lets a revoked session in."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import pytest
+import redis
+from sqlalchemy import event
+
+from app.revocation.view import CANARY, FILL_SESSION, account_key, session_key
+from app.revocation.watcher import Watcher
+
+
+@pytest.fixture
+def service(make_service, database_url, redis_url):
+    return make_service(database_url, redis_url=redis_url)
+
+
+@pytest.fixture
+def ann(service):
+    return service.actor("ann").signed_in()
+
+
+@pytest.fixture
+def server(redis_url):
+    client = redis.Redis.from_url(redis_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def keys(ann):
+    account_id = ann.tokens["account"]["id"]
+    return account_key(account_id), session_key(account_id, ann.tokens["session_id"])
+
+
+@contextmanager
+def counted(service, server):
+    """How many statements and Redis commands happen inside."""
+    counts = {"sql": 0, "redis": 0}
+
+    def one_more(*_):
+        counts["sql"] += 1
+
+    engines = (service.units.database.engine, service.units.database.checks)
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", one_more)
+        event.listen(engine, "begin", one_more)
+    before = server.info("commandstats")
+    yield counts
+    after = server.info("commandstats")
+    for engine in engines:
+        event.remove(engine, "before_cursor_execute", one_more)
+        event.remove(engine, "begin", one_more)
+    calls = {name: stats["calls"] - before.get(name, {"calls": 0})["calls"] for name, stats in after.items() if name != "cmdstat_info"}
+    counts["redis"] = sum(calls.values())
+    counts["names"] = {name: number for name, number in calls.items() if number}
+
+
+def test_a_warm_check_is_one_round_trip_and_no_sql(service, ann, server):
+    assert ann.whoami().status_code == 200
+    with counted(service, server) as counts:
+        for _ in range(5):
+            assert ann.whoami().status_code == 200
+    assert counts["sql"] == 0
+    assert counts["names"] == {"cmdstat_mget": 5}
+
+
+def test_silence_is_asked_of_the_database_and_remembered(service, ann, server, keys):
+    ann.whoami()
+    server.flushdb()
+    with counted(service, server) as counts:
+        assert ann.whoami().status_code == 200
+    assert counts["sql"] >= 1
+    assert all(server.get(key) for key in keys)
+    assert all(0 < server.pttl(key) <= 60_000 for key in keys)
+
+
+def test_a_logout_is_marked_and_refused_without_the_database(service, ann, server, keys):
+    ann.whoami()
+    assert ann.logout().status_code == 204
+    assert server.get(keys[1]) == b"R"
+    with counted(service, server) as counts:
+        assert ann.whoami().status_code == 401
+    assert counts["sql"] == 0
+
+
+def test_a_logout_everywhere_is_a_floor_for_the_epoch(ann, server, keys):
+    ann.whoami()
+    other = ann.service.actor("ann")
+    other.login()
+    assert other.whoami().status_code == 200
+    assert ann.post("/v1/logout-all", token=ann.access).status_code == 204
+    assert other.whoami().status_code == 401
+    other.login()
+    assert other.whoami().status_code == 200
+
+
+def test_a_flush_after_a_logout_lets_nobody_in(ann, server):
+    ann.whoami()
+    ann.logout()
+    server.flushdb()
+    assert ann.whoami().status_code == 401
+
+
+def test_a_late_fill_cannot_undo_a_revocation(service, ann, server, keys):
+    ann.whoami()
+    fills = [server.get(key) for key in keys]
+    ann.logout()
+    assert service.units.cache.run(FILL_SESSION, [keys[1]], [fills[1].decode(), 1, 60_000]) == 0
+    assert server.get(keys[1]) == b"R"
+
+
+def test_the_watcher_repeats_what_was_never_published(service, ann, server, keys):
+    """A process that died between commit and publish, with a record that still says valid."""
+    ann.whoami()
+    valid = {key: server.get(key) for key in keys}
+    ann.logout()
+    for key, value in valid.items():
+        server.set(key, value, px=60_000)
+    assert ann.whoami().status_code == 200  # this is what the watcher is for
+    Watcher().watch(service.units)
+    assert ann.whoami().status_code == 401
+
+
+def test_the_watcher_tells_everything_again_after_a_flush(service, ann, server, keys):
+    watcher = Watcher()
+    ann.whoami()
+    valid = {key: server.get(key) for key in keys}
+    ann.logout()
+    watcher.watch(service.units)
+    service.clock.push(seconds=60)
+    server.flushdb()
+    for key, value in valid.items():
+        server.set(key, value, px=60_000)
+    watcher.watch(service.units)
+    assert server.get(keys[1]) == b"R"
+    assert server.get(CANARY)
+
+
+def test_the_watcher_notices_an_older_copy(service, ann, server, keys):
+    watcher = Watcher()
+    watcher.watch(service.units)
+    old_canary = server.get(CANARY)
+    ann.whoami()
+    valid = {key: server.get(key) for key in keys}
+    service.clock.push(seconds=20)
+    ann.logout()
+    watcher.watch(service.units)
+    service.clock.push(seconds=40)
+    server.set(CANARY, old_canary)
+    for key, value in valid.items():
+        server.set(key, value, px=60_000)
+    watcher.watch(service.units)
+    assert server.get(keys[1]) == b"R"
+
+
+@pytest.mark.parametrize("junk", [b"", b"x", b"[]", b"[1]", b'["V"]', b"\xff", b"null", b"{}", b"5"])
+def test_a_record_that_makes_no_sense_is_asked_of_the_database(ann, server, keys, junk):
+    ann.whoami()
+    for key in keys:
+        server.set(key, junk)
+    assert ann.whoami().status_code == 200
+    ann.logout()
+    assert ann.whoami().status_code == 401
+
+
+def test_a_session_that_expired_is_not_valid_because_redis_remembers_it(service, ann):
+    ann.login(expires_in=60)
+    assert ann.whoami().status_code == 200
+    service.clock.push(seconds=61)
+    assert ann.whoami().status_code == 401
+
+
+def test_without_redis_everything_works(make_service, database_url):
+    lonely = make_service(database_url, redis_url="redis://127.0.0.1:1/0").actor("bob")
+    lonely.signed_in()
+    assert lonely.whoami().status_code == 200
+    assert lonely.logout().status_code == 204
+    assert lonely.whoami().status_code == 401
