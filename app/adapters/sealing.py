@@ -67,6 +67,13 @@ def unseal(keys: Sequence[str], purpose: Purpose, sealed: str, context: str) -> 
         raise CannotUnseal("the sealed text does not fit its row") from error
 
 
+def rewrapped(keys: Sequence[str], purpose: Purpose, sealed: str, context: str) -> str | None:
+    """The same sealed under the newest key, None where it is already. Raises CannotUnseal."""
+    if sealed.partition(".")[0] == name(keys[0]):
+        return None
+    return seal(keys, purpose, unseal(keys, purpose, sealed, context), context)
+
+
 def keyed_digest(key: bytes, text: str) -> str:
     """HMAC-SHA-256 in hex."""
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()

@@ -6,6 +6,8 @@ import click
 
 from app.commands.config import config
 from app.commands.db import db
+from app.commands.keys import keys
+from app.commands.secrets import secrets
 from app.commands.serve import serve
 from app.commands.worker import worker
 
@@ -18,5 +20,5 @@ def cli() -> None:
     """
 
 
-for command in (serve, worker, db, config):
+for command in (serve, worker, db, keys, secrets, config):
     cli.add_command(command)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from app.adapters.password_hasher import Capacity
 
+EXIT_REFUSED = 1
 EXIT_SETTINGS = 2
 EXIT_SCHEMA = 3
 

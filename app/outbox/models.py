@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Index, String, Text, and_
+from sqlalchemy import Index, String, Text, and_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from app.adapters import sealing
 from app.adapters.database import Base, delete_some
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class State(StrEnum):
@@ -39,3 +44,13 @@ def sweep(db: Session, now: datetime, most: int) -> int:
     """What was sent, given up or shown a week ago; never what still waits."""
     over = and_(OutboxMessage.state != State.QUEUED, OutboxMessage.created_at < now - timedelta(days=7))
     return delete_some(db, OutboxMessage, over, most)
+
+
+def rewrap(db: Session, keys: Sequence[str]) -> int:
+    """Seal what still waits under the newest key. Returns how many messages were sealed anew. Raises CannotUnseal."""
+    count = 0
+    for row in db.scalars(select(OutboxMessage).where(OutboxMessage.sealed.is_not(None)).with_for_update()):
+        sealed = sealing.rewrapped(keys, sealing.Purpose.OUTBOX, row.sealed or "", row.id)
+        if sealed is not None:
+            row.sealed, count = sealed, count + 1
+    return count

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import String, Text, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from app.adapters import sealing
 from app.adapters.database import Base
 
 if TYPE_CHECKING:
@@ -64,3 +65,13 @@ def state(key: SigningKey, keys: Sequence[SigningKey], now: datetime) -> State:
 def signer(keys: Sequence[SigningKey], now: datetime) -> SigningKey | None:
     """The key that signs now."""
     return max((key for key in keys if state(key, keys, now) is State.SIGNING), key=lambda key: key.generation, default=None)
+
+
+def rewrap(db: Session, secret_keys: Sequence[str]) -> int:
+    """Seal the private halves under the newest of SECRET_KEY. Returns how many were sealed anew. Raises CannotUnseal."""
+    count = 0
+    for row in all_keys(db):
+        sealed = sealing.rewrapped(secret_keys, sealing.Purpose.SIGNING_KEYS, row.sealed_private, row.kid)
+        if sealed is not None:
+            row.sealed_private, count = sealed, count + 1
+    return count

@@ -1,0 +1,142 @@
+"""Signing keys over their life: announced, signing, retiring, revoked; and everything sealed under a new SECRET_KEY."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import timedelta
+
+import jwt
+import pytest
+
+from app.revocation.revoke_key import revoke_key
+from app.revocation.watcher import Watcher
+from app.signing_keys.rotate import rotate, rotate_when_due
+from tests.actors import SECRET
+from tests.live import ROOT, clean_environment
+
+NEWER = "a newer secret of more than thirty-two bytes 0123456789"
+
+
+def published(service) -> list[str]:
+    return [key["kid"] for key in service.actor().get("/.well-known/jwks.json").json["keys"]]
+
+
+def signing(actor) -> str:
+    """The kid that signs a fresh token."""
+    actor.login()
+    return jwt.get_unverified_header(actor.access)["kid"]
+
+
+def test_a_new_key_is_published_for_two_cache_lives_before_it_signs(service):
+    ann = service.actor("ann").signed_in()
+    old = signing(ann)
+    token = ann.access
+    with service.units.writing() as work:
+        new = rotate(work).kid
+    service.clock.push(seconds=6)
+    Watcher().watch(service.units)
+    assert set(published(service)) == {old, new}
+    service.clock.push(seconds=2 * 300 - 20)
+    Watcher().watch(service.units)
+    assert signing(ann) == old
+    service.clock.push(seconds=20)
+    Watcher().watch(service.units)
+    assert signing(ann) == new
+    assert ann.whoami().status_code == 200
+    assert set(published(service)) == {old, new}
+    del token
+    service.clock.push(hours=2)
+    Watcher().watch(service.units)
+    assert published(service) == [new]
+
+
+def test_a_token_of_the_old_key_lives_on_after_a_rotation(make_service, sqlite_url):
+    service = make_service(sqlite_url, jwks_max_age=timedelta(seconds=10))
+    ann = service.actor("ann").signed_in()
+    with service.units.writing() as work:
+        rotate(work)
+    service.clock.push(seconds=21)
+    Watcher().watch(service.units)
+    assert ann.whoami().status_code == 200
+
+
+def test_keys_rotate_by_themselves_when_it_is_time(service):
+    ann = service.actor("ann").signed_in()
+    old = signing(ann)
+    with service.units.writing() as work:
+        assert rotate_when_due(work) is None
+    service.clock.push(days=30)
+    with service.units.writing() as work:
+        assert rotate_when_due(work) is not None
+    with service.units.writing() as work:
+        assert rotate_when_due(work) is None  # one is announced already
+    service.clock.push(seconds=601)
+    Watcher().watch(service.units)
+    assert signing(ann) != old
+
+
+def test_a_revoked_key_ends_every_session_and_another_signs_at_once(service):
+    ann = service.actor("ann").signed_in()
+    kid = signing(ann)
+    with service.units.writing() as work:
+        assert revoke_key(work, kid=kid)
+    Watcher().watch(service.units)
+    assert ann.whoami().status_code == 401
+    assert ann.refresh().status_code == 400
+    assert kid not in published(service)
+    assert signing(ann) != kid
+    assert ann.whoami().status_code == 200
+
+
+def test_a_key_is_revoked_once(service):
+    ann = service.actor("ann").signed_in()
+    kid = signing(ann)
+    with service.units.writing() as work:
+        assert revoke_key(work, kid=kid)
+    with service.units.writing() as work:
+        assert not revoke_key(work, kid=kid)
+        assert not revoke_key(work, kid="nothing")
+    assert service.scalar("SELECT global_epoch FROM issuer_state") == 2
+
+
+@pytest.fixture
+def typed(database_url):
+    """Type a command; its output."""
+
+    def type_it(*words: str, secret: str = SECRET, code: int = 0) -> str:
+        env = {**clean_environment(), "DOORWARD_SECRET_KEY": secret, "DOORWARD_DATABASE_URL": database_url}
+        done = subprocess.run(
+            [sys.executable, "-m", "app", *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    return type_it
+
+
+def test_keys_are_listed_rotated_and_revoked_by_command(service, typed):
+    assert "There is no key yet" in typed("keys", "list")
+    ann = service.actor("ann").signed_in()
+    kid = signing(ann)
+    assert f"{kid}  ES256  signing" in typed("keys", "list")
+    assert "is announced and signs from" in typed("keys", "rotate")
+    assert "is announced already" in typed("keys", "rotate")
+    assert "announced" in typed("keys", "list")
+    assert "is revoked" in typed("keys", "revoke", kid, "--yes")
+    assert "revoked" in typed("keys", "list")
+    typed("keys", "revoke", kid, "--yes", code=1)
+    Watcher().watch(service.units)
+    assert ann.whoami().status_code == 401
+
+
+def test_everything_sealed_moves_to_a_new_secret_key(service, typed, make_service, database_url):
+    ann = service.actor("ann").signed_in()
+    said = typed("secrets", "rewrap", secret=f"{NEWER},{SECRET}")
+    assert "1 signing keys" in said
+    assert "0 signing keys, 0 messages" in typed("secrets", "rewrap", secret=f"{NEWER},{SECRET}")
+    alone = make_service(database_url, secret_key=(NEWER,))
+    assert alone.actor().whoami(ann.access).status_code == 200
+    assert alone.mailbox(ann.email)
+    both = make_service(database_url, secret_key=(NEWER, SECRET))
+    assert both.actor().refresh(ann.tokens["refresh_token"]).status_code == 200
