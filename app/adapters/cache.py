@@ -24,6 +24,7 @@ T = TypeVar("T")
 PATIENCE = 0.1  # seconds, to connect and for each answer
 FAILURES = 5  # in a row, then nobody asks for a while
 PAUSE = 1.0  # seconds between two tries of a broken one
+VOUCHED = 2.0  # seconds for which a yes counts after the watcher could last tell the cache what has ended
 
 log = logs.get_logger("cache")
 
@@ -49,6 +50,7 @@ class Cache:
         self._lock = threading.Lock()
         self._failures = 0
         self._again_at = 0.0
+        self._vouched_at = float("-inf")
 
     @property
     def used(self) -> bool:
@@ -62,6 +64,15 @@ class Cache:
             raise CacheAway
         pool: redis.ConnectionPool = self._client.connection_pool
         return pool
+
+    def vouch(self) -> None:
+        """Everything that has ended has just been written to it, and it took it."""
+        self._vouched_at = self._clock.ticks()
+
+    @property
+    def believed(self) -> bool:
+        """May a yes be taken from it? Not while it can be read and not written: it would go on saying what was true before."""
+        return self._clock.ticks() - self._vouched_at <= VOUCHED
 
     def get_many(self, *keys: str) -> list[bytes | None]:
         """The values of several keys in one round trip, None where there is nothing. Raises CacheAway."""

@@ -105,7 +105,7 @@ def session_key(account_id: str, session_id: str) -> str:
 
 def look(cache: Cache, account_id: str, session_id: str, *, now: datetime, epoch: int, global_epoch: int) -> Seen:
     """What is remembered, in one round trip. `epoch` is the credential's account epoch."""
-    if not cache.used:
+    if not cache.used or not cache.believed:
         return UNKNOWN
     try:
         account, session = cache.get_many(account_key(account_id), session_key(account_id, session_id))

@@ -59,6 +59,7 @@ class Watcher:
                 self._published[row.id] = row.at
         self._heard = _sing(work)
         self._reached = work.now
+        work.cache.vouch()
         self._published = {number: at for number, at in self._published.items() if at > work.now - 2 * WHOLE_WINDOW}
 
     def _window(self, now: datetime) -> timedelta:

@@ -14,7 +14,10 @@ from app.revocation.watcher import Watcher
 
 @pytest.fixture
 def service(make_service, database_url, redis_url):
-    return make_service(database_url, redis_url=redis_url)
+    """With its watcher having just made its round, as in a serving process."""
+    service = make_service(database_url, redis_url=redis_url)
+    Watcher().watch(service.units)
+    return service
 
 
 @pytest.fixture
@@ -171,6 +174,16 @@ def test_a_session_that_expired_is_not_valid_because_redis_remembers_it(service,
     assert ann.whoami().status_code == 200
     service.clock.push(seconds=61)
     assert ann.whoami().status_code == 401
+
+
+def test_a_yes_is_not_believed_when_the_watcher_has_gone_quiet(make_service, database_url, redis_url, server):
+    """Redis can be read and not written, or the watcher is dead: what it says may be old."""
+    service = make_service(database_url, redis_url=redis_url)
+    ann = service.actor("ann").signed_in()
+    assert ann.whoami().status_code == 200
+    with counted(service, server) as counts:
+        assert ann.whoami().status_code == 200
+    assert counts["sql"] >= 1
 
 
 def test_without_redis_everything_works(make_service, database_url):

@@ -1,0 +1,178 @@
+"""A client that keeps a ledger: what was acknowledged, refused or left unknown, and what the service let in afterwards.
+
+Three replicas answer. Askers show tokens to them all the time; a revoker ends sessions. After the fault is mended, `judge`
+holds what was seen against what was acknowledged.
+"""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import random
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from tests.live import Live
+
+ASKERS = 3
+PATIENCE = 8.0  # seconds a client waits for an answer
+
+
+@dataclass
+class Session:
+    access: str
+    id: str
+    tried_at: float | None = None  # somebody asked to end it
+    ended_at: float | None = None  # and was told that it is
+
+
+@dataclass
+class Answer:
+    asked_at: float
+    seconds: float
+    session: Session
+    status: int  # 0: none
+
+
+@dataclass
+class Judgement:
+    """What must be zero, and how long it took."""
+
+    let_in: int
+    let_in_latest: float  # seconds between the acknowledgement and the latest wrong yes
+    wrongly_refused: int
+    asked: int
+    ended: int
+    slowest: float
+    statuses: dict[int, int]
+
+
+@dataclass
+class Ledger:
+    replicas: list[Live]
+    sessions: list[Session] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._ends = itertools.count()
+
+    # -- arranging --------------------------------------------------------------------------------------------------
+
+    def sign_up(self, name: str) -> None:
+        live = self.replicas[0]
+        body = {"username": name, "email": f"{name}@example.org", "name": name, "password": "correct horse battery staple"}
+        status, answer = live.call("POST", "/v1/register", body)
+        assert status == 202, answer
+        code = live.mailbox(body["email"])[0]["code"]
+        status, answer = live.call("POST", "/v1/register/confirm", {"registration": answer["registration"], "code": code})
+        assert status == 200, answer
+
+    def log_in(self, name: str, times: int) -> None:
+        for number in range(times):
+            live = self.replicas[number % len(self.replicas)]
+            status, answer = live.call("POST", "/v1/login", {"username": name, "password": "correct horse battery staple"})
+            assert status == 200, answer
+            self.sessions.append(Session(answer["access_token"], answer["session_id"]))
+
+    # -- while it runs ----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._threads = [threading.Thread(target=self._ask, args=(number,), daemon=True) for number in range(ASKERS)]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(PATIENCE * 2)
+
+    def run(self, seconds: float) -> None:
+        """Let things happen; a session is ended every tenth of a second."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.end_one()
+            time.sleep(0.1)
+
+    def end_one(self) -> None:
+        """End a session at some replica, and note what was answered."""
+        living = [session for session in self.sessions[1::2] if session.tried_at is None]
+        if not living:
+            return
+        session = living[0]
+        session.tried_at = time.monotonic()
+        status, _ = _call(self.replicas[next(self._ends) % len(self.replicas)].port, "POST", "/v1/logout", session.access)
+        if status == 204:
+            session.ended_at = time.monotonic()
+        elif status in {0, 503}:
+            session.tried_at = None if status == 503 else session.tried_at  # a 503 promises that nothing was done
+
+    def end_all_but_one(self, account_sessions: list[Session]) -> None:
+        """End all sessions of an account but the first, in one request."""
+        for session in account_sessions[1:]:
+            session.tried_at = time.monotonic()
+        status, _ = _call(self.replicas[0].port, "DELETE", "/v1/sessions", account_sessions[0].access)
+        assert status == 204
+        for session in account_sessions[1:]:
+            session.ended_at = time.monotonic()
+
+    def _ask(self, number: int) -> None:
+        order = random.Random(number)
+        while not self._stop.is_set():
+            self.ask(order.choice(self.sessions), order.choice(self.replicas))
+            time.sleep(0.004)
+
+    def ask(self, session: Session, replica: Live) -> int:
+        began = time.monotonic()
+        status, _ = _call(replica.port, "GET", "/v1/whoami", session.access)
+        self.answers.append(Answer(began, time.monotonic() - began, session, status))
+        return status
+
+    # -- afterwards -------------------------------------------------------------------------------------------------
+
+    def ask_everywhere(self) -> None:
+        """Show every token to every replica once more."""
+        for replica in self.replicas:
+            for session in self.sessions:
+                self.ask(session, replica)
+
+    def judge(self, *, bound: float, since: float = 0.0, until: float = float("inf")) -> Judgement:
+        """Hold the answers against what was acknowledged. `bound`: how long after it a yes is still within the promise."""
+        seen = [answer for answer in self.answers if since <= answer.asked_at <= until]
+        late = [
+            answer.asked_at - answer.session.ended_at
+            for answer in seen
+            if answer.status == 200 and answer.session.ended_at is not None and answer.asked_at > answer.session.ended_at
+        ]
+        refused = [answer for answer in seen if answer.status in {401, 403} and answer.session.tried_at is None]
+        statuses: dict[int, int] = {}
+        for answer in seen:
+            statuses[answer.status] = statuses.get(answer.status, 0) + 1
+        return Judgement(
+            let_in=sum(delay > bound for delay in late),
+            let_in_latest=max(late, default=0.0),
+            wrongly_refused=len(refused),
+            asked=len(seen),
+            ended=sum(session.ended_at is not None for session in self.sessions),
+            slowest=max((answer.seconds for answer in seen), default=0.0),
+            statuses=statuses,
+        )
+
+
+def _call(port: int, method: str, path: str, token: str) -> tuple[int, object]:
+    """One request on a connection of its own. Status 0 when no answer came."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    try:
+        connection.request(method, path, headers={"Authorization": f"Bearer {token}", "Content-Length": "0"})
+        answer = connection.getresponse()
+        raw = answer.read()
+    except (OSError, http.client.HTTPException):
+        return 0, None
+    finally:
+        with suppress(OSError):
+            connection.close()
+    return answer.status, json.loads(raw) if raw else None
