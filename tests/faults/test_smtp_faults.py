@@ -1,0 +1,121 @@
+"""400 mails through a server that puts every fifth off, while the processes that deliver them are killed: none is lost."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from email import message_from_bytes
+
+import pytest
+from aiosmtpd.controller import Controller
+from sqlalchemy import text
+
+from app.outbox.add import Mail, Template, add
+from tests.actors import SECRET
+from tests.live import ROOT, clean_environment
+from tests.postgres import die_with_parent, free_port
+
+MAILS = 400
+WORKERS = 3
+KILLS = 4
+WITHIN = 60  # seconds
+
+
+class Moody:
+    """Takes mail, but puts every fifth one off the first time."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, int] = {}
+        self.taken: list[tuple[str, str]] = []
+
+    async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
+        name = message_from_bytes(envelope.content)["Message-ID"]
+        if name not in self.known:
+            self.known[name] = len(self.known)
+            if self.known[name] % 5 == 0:
+                return "451 later"
+        self.taken.append((envelope.rcpt_tos[0], name))
+        return "250 OK"
+
+
+@pytest.fixture
+def smtp():
+    handler = Moody()
+    controller = Controller(handler, hostname="127.0.0.1", port=free_port())
+    controller.start()
+    yield handler, f"smtp://127.0.0.1:{controller.port}"
+    controller.stop()
+
+
+class Worker:
+    """`python -m app worker`, to be killed."""
+
+    def __init__(self, env: dict[str, str], log) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "app", "worker"],
+            cwd=ROOT,
+            env=env,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            preexec_fn=die_with_parent,
+            start_new_session=True,
+        )
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+
+
+def enqueue(service) -> None:
+    for first in range(0, MAILS, 50):
+        with service.units.writing() as work:
+            for number in range(first, first + 50):
+                values = {"username": "ann", "at": "now", "address": "somewhere", "device": "something"}
+                add(work, Template.NEW_LOGIN, Mail(f"ann{number}@example.org", "en", values))
+
+
+def end_leases_of_the_dead(service) -> None:
+    """As if the 90 seconds of a lease were over."""
+    with service.rows() as db:
+        db.execute(text("UPDATE outbox SET due_at = now() - interval '1 minute' WHERE state = 'queued' AND lease IS NOT NULL"))
+
+
+def test_no_mail_is_lost_and_none_is_sent_under_two_names(make_service, empty_postgres_url, smtp, tmp_path):
+    handler, url = smtp
+    service = make_service(empty_postgres_url, smtp_url=url)
+    enqueue(service)
+    env = {**clean_environment(), "DOORWARD_SECRET_KEY": SECRET, "DOORWARD_DATABASE_URL": empty_postgres_url, "DOORWARD_SMTP_URL": url}
+    with (tmp_path / "workers.log").open("ab") as log:
+        workers = [Worker(env, log) for _ in range(WORKERS)]
+        kills = itertools.cycle(range(WORKERS))
+        killed, end = 0, time.monotonic() + WITHIN
+        while service.scalar("SELECT count(*) FROM outbox WHERE state = 'queued'") and time.monotonic() < end:
+            if killed < KILLS and len(handler.taken) > 60 * (killed + 1):
+                index = next(kills)
+                workers[index].kill()
+                workers[index] = Worker(env, log)
+                killed += 1
+                end_leases_of_the_dead(service)
+            time.sleep(0.2)
+        for worker in workers:
+            worker.stop()
+
+    names = Counter(name for _, name in handler.taken)
+    ids_by_address: dict[str, set[str]] = {}
+    for address, name in handler.taken:
+        ids_by_address.setdefault(address, set()).add(name)
+    assert killed == KILLS
+    assert len(handler.known) == MAILS
+    assert set(ids_by_address) == {f"ann{number}@example.org" for number in range(MAILS)}
+    assert all(len(ids) == 1 for ids in ids_by_address.values())
+    assert sum(number - 1 for number in names.values()) <= 2 * KILLS  # sent twice at most where a process died, or its lease was ended
+    assert service.scalar("SELECT count(*) FROM outbox WHERE state = 'sent'") == MAILS
+    assert service.scalar("SELECT count(*) FROM outbox WHERE sealed IS NOT NULL") == 0
