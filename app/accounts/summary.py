@@ -37,8 +37,8 @@ class Profile:
     last_login_at: datetime | None
 
 
-def summary(account: Account) -> AccountSummary:
-    return AccountSummary(account.id, account.username, account.name)
+def summary(account: Account, roles: tuple[str, ...]) -> AccountSummary:
+    return AccountSummary(account.id, account.username, account.name, roles)
 
 
 def profile(account: Account) -> Profile:

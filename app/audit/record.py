@@ -29,6 +29,8 @@ class Event(StrEnum):
     REFRESH_AHEAD = "refresh_token.ahead_of_database"
     SESSION_ENDED = "session.ended"
     SESSIONS_ENDED = "sessions.ended"
+    FIRST_ADMIN_INVITED = "first_admin.invited"
+    ROLE_GRANTED = "role.granted"
     SIGNING_KEY_CREATED = "signing_key.created"
     SIGNING_KEY_REVOKED = "signing_key.revoked"
 

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from app.accounts.models import Account, Status
 from app.revocation.models import ONLY_ROW, IssuerState
+from app.roles.models import roles_column, roles_in
 from app.sessions.models import Session, lives
 
 if TYPE_CHECKING:
@@ -32,10 +33,15 @@ class Liveness:
     present_account_epoch: int
     roles_version: int
     present_global_epoch: int
+    joined_roles: str | None
 
     @property
     def ends_at(self) -> datetime:
         return min(self.idle_until, self.absolute_until)
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return roles_in(self.joined_roles)
 
     def allows(self, now: datetime, *, epoch: int) -> bool:
         """Does a credential of that account epoch count?
@@ -62,6 +68,7 @@ COLUMNS = (
     Account.epoch,
     Account.roles_version,
     IssuerState.global_epoch,
+    roles_column(Account.id),
 )
 
 

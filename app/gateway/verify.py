@@ -43,7 +43,7 @@ def verify(work: UnitOfWork, token: str) -> Principal:
     expires_at = datetime.fromtimestamp(claims["exp"], UTC)
     if seen.verdict is Verdict.VALID:
         auth_time = datetime.fromtimestamp(claims["auth_time"], UTC)
-        return Principal(account_id, seen.username, Kind.SESSION, session_id, expires_at, auth_time)
+        return Principal(account_id, seen.username, Kind.SESSION, session_id, expires_at, auth_time, roles=seen.roles)
     principal = _living(work, session_id, expires_at=expires_at, epoch=epoch)
     if principal.account_id != account_id:
         raise Unauthenticated
@@ -89,6 +89,7 @@ def _living(work: UnitOfWork, session_id: str, *, expires_at: datetime, epoch: i
         account_id=found.account_id,
         session_id=session_id,
         username=found.username,
+        roles=found.roles,
         epoch=found.present_account_epoch,
         roles_version=found.roles_version,
         global_epoch=found.present_global_epoch,
@@ -101,4 +102,5 @@ def _living(work: UnitOfWork, session_id: str, *, expires_at: datetime, epoch: i
         session_id=session_id,
         expires_at=expires_at,
         auth_time=found.auth_time,
+        roles=found.roles,
     )

@@ -85,10 +85,11 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the view says of a session, and the account's name where it says valid."""
+    """What the view says of a session, and the account's name and roles where it says valid."""
 
     verdict: Verdict
     username: str = ""
+    roles: tuple[str, ...] = ()
 
 
 UNKNOWN = Seen(Verdict.UNKNOWN)
@@ -127,7 +128,7 @@ def judge(account: bytes | None, session: bytes | None, *, now: datetime, epoch:
     if held is None or floor.username is None or floor.status != ACTIVE or epoch != floor.epoch:
         return UNKNOWN
     agreed = held.account_epoch == floor.epoch and held.global_epoch == global_epoch and now.timestamp() < held.ends
-    return Seen(Verdict.VALID, floor.username) if agreed else UNKNOWN
+    return Seen(Verdict.VALID, floor.username, floor.roles) if agreed else UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,7 @@ class _Account:
     roles_version: int
     status: str
     username: str | None
+    roles: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +149,10 @@ class _Session:
 
 def _account(raw: bytes | None) -> _Account | None:
     match _record(raw):
-        case [int(epoch), int(roles_version), str(status), str() | None as username]:
-            return _Account(epoch, roles_version, status, username)
+        case [int(epoch), int(roles_version), str(status), str() | None as username, [*roles]] if all(
+            isinstance(role, str) for role in roles
+        ):
+            return _Account(epoch, roles_version, status, username, tuple(map(str, roles)))
     return None
 
 
@@ -173,6 +177,7 @@ def remember(
     account_id: str,
     session_id: str,
     username: str,
+    roles: tuple[str, ...],
     epoch: int,
     roles_version: int,
     global_epoch: int,
@@ -183,7 +188,7 @@ def remember(
         return
     life = int(POSITIVE.total_seconds() * 1000 * (1 - SPREAD * secrets.randbelow(1000) / 1000))
     session = json.dumps([VALID, epoch, global_epoch, ends_at.timestamp()])
-    account = json.dumps([epoch, roles_version, ACTIVE, username])
+    account = json.dumps([epoch, roles_version, ACTIVE, username, roles])
     try:
         cache.run(FILL_SESSION, [session_key(account_id, session_id)], [session, epoch, life])
         cache.run(FILL_ACCOUNT, [account_key(account_id)], [account, epoch, roles_version, life, 1])
@@ -201,7 +206,7 @@ def mark_session(cache: Cache, settings: Settings, *, account_id: str, session_i
 def mark_account(
     cache: Cache, settings: Settings, *, account_id: str, epoch: int, roles_version: int, status: str, patient: bool = False
 ) -> None:
-    """Nothing below this epoch counts any more. The record has no name, so it refuses and never lets in. Raises CacheAway."""
+    """Nothing below this epoch counts any more. The record has no name and no roles, so it refuses and never lets in. Raises CacheAway."""
     life = int((settings.access_token_ttl + LEEWAY + POSITIVE).total_seconds() * 1000)
-    floor = json.dumps([epoch, roles_version, status, None])
+    floor = json.dumps([epoch, roles_version, status, None, []])
     cache.run(FILL_ACCOUNT, [account_key(account_id)], [floor, epoch, roles_version, life, 0], patient=patient)

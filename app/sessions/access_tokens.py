@@ -15,7 +15,7 @@ TYP = "at+jwt"
 CLIENT = "doorward"  # the client_id of whoever named none
 
 
-def mint_access_token(work: UnitOfWork, account: Account, session: Session) -> tuple[str, int]:
+def mint_access_token(work: UnitOfWork, account: Account, session: Session, *, roles: tuple[str, ...]) -> tuple[str, int]:
     """A token and its life in seconds; it never outlives its session."""
     issued = int(work.now.timestamp())
     expires = min(issued + int(work.settings.access_token_ttl.total_seconds()), int(session.absolute_until.timestamp()))
@@ -31,7 +31,7 @@ def mint_access_token(work: UnitOfWork, account: Account, session: Session) -> t
         "ep": account.epoch,
         "rv": account.roles_version,
         "scope": "",
-        "roles": [],
+        "roles": list(roles),
         "auth_time": int(session.auth_time.timestamp()),
         "amr": session.amr.split(),
         "preferred_username": account.username,

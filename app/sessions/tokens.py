@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from app.accounts.summary import AccountSummary, summary
+from app.roles.models import roles_of
 from app.sessions import refresh_tokens
 from app.sessions.access_tokens import mint_access_token
 
@@ -33,13 +34,14 @@ class Tokens:
 
 def tokens_of(work: UnitOfWork, account: Account, session: Session) -> Tokens:
     """A fresh access token and the present refresh token of a live session."""
-    access_token, expires_in = mint_access_token(work, account, session)
+    roles = roles_of(work.db, account)
+    access_token, expires_in = mint_access_token(work, account, session, roles=roles)
     return Tokens(
         access_token=access_token,
         expires_in=expires_in,
         refresh_token=refresh_tokens.mint(work.settings.secret_key, session),
         refresh_expires_in=int((session.ends_at - work.now).total_seconds()),
         session_id=session.id,
-        account=summary(account),
+        account=summary(account, roles),
         resources=work.settings.resources,
     )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
 
 import pytest
 import redis
 from sqlalchemy import event
 
+from app.principal import Source
 from app.revocation.view import CANARY, FILL_SESSION, account_key, session_key
 from app.revocation.watcher import Watcher
+from app.roles.grant import grant
 
 
 @pytest.fixture
@@ -192,3 +195,28 @@ def test_without_redis_everything_works(make_service, database_url):
     assert lonely.whoami().status_code == 200
     assert lonely.logout().status_code == 204
     assert lonely.whoami().status_code == 401
+
+
+def test_roles_come_from_a_warm_check_and_a_grant_counts_at_once(service, ann, server):
+    """No request grants a role yet."""
+    assert ann.whoami().json["roles"] == []
+    nobody = Source(address="", bucket="", user_agent="", request_id="", locale="en")
+    with service.units.writing() as work:
+        assert grant(work, nobody, account_id=ann.tokens["account"]["id"], role="editor")
+        assert grant(work, nobody, account_id=ann.tokens["account"]["id"], role="author")
+        assert not grant(work, nobody, account_id=ann.tokens["account"]["id"], role="author")
+    assert ann.whoami().json["roles"] == ["author", "editor"]
+    with counted(service, server) as counts:
+        assert ann.whoami().json["roles"] == ["author", "editor"]
+    assert counts["sql"] == 0
+    assert counts["names"] == {"cmdstat_mget": 1}
+    assert ann.refresh().json["account"]["roles"] == ["author", "editor"]
+    assert ann.get("/v1/me", token=ann.access).json["roles"] == ["author", "editor"]
+
+
+def test_a_record_without_roles_is_asked_of_the_database(service, ann, server, keys):
+    ann.whoami()
+    server.set(keys[0], json.dumps(json.loads(server.get(keys[0]))[:4]))
+    with counted(service, server) as counts:
+        assert ann.whoami().status_code == 200
+    assert counts["sql"] >= 1
