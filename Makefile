@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test check bench lock clean
+.PHONY: help run admin install test check bench lock clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -28,6 +28,11 @@ var/secret_key:
 run: $(VENV)/run-ready var/secret_key ## Serve on BIND (127.0.0.1:8080), with everything it needs under var/
 	@[ -n "$$DOORWARD_SECRET_KEY" ] || export DOORWARD_SECRET_KEY_FILE="$${DOORWARD_SECRET_KEY_FILE:-var/secret_key}"; \
 		exec $(BIN)/python -m app serve --bind $(BIND) --migrate
+
+admin: $(VENV)/run-ready var/secret_key ## Make the first administrator of what is run here: make admin NAME=… EMAIL=…
+	@[ -n "$$DOORWARD_SECRET_KEY" ] || export DOORWARD_SECRET_KEY_FILE="$${DOORWARD_SECRET_KEY_FILE:-var/secret_key}"; \
+		[ -n "$$DOORWARD_PUBLIC_URL$$DOORWARD_PUBLIC_URL_FILE" ] || export DOORWARD_PUBLIC_URL="http://$(subst 0.0.0.0,127.0.0.1,$(BIND))"; \
+		exec $(BIN)/python -m app bootstrap-admin --username "$(NAME)" --email "$(EMAIL)"
 
 install: $(VENV)/dev-ready ## Make .venv with everything, tools and tests included
 

@@ -60,12 +60,21 @@ def folded(raw: str) -> str:
 
 
 def new_username(raw: str) -> str:
-    """The canonical form of a username somebody wants. Nothing but upper case is folded here. Raises NotAName."""
+    """The canonical form of a username somebody wants. Raises NotAName."""
+    name = operators_username(raw)
+    if name in RESERVED:
+        raise NotAName("is reserved")
+    return name
+
+
+def operators_username(raw: str) -> str:
+    """The canonical form of a username that the operator wants. Nothing but upper case is folded here. Raises NotAName.
+
+    Reserved names are kept from strangers, who would be taken for the operator; the operator may be called `admin`.
+    """
     name = folded(raw)
     if name != raw.lower() or not raw.isascii() or not USERNAME.fullmatch(name):
         raise NotAName("must have 3 to 32 of the characters a-z, 0-9, dot, dash and underscore, and begin with a letter or digit")
-    if name in RESERVED:
-        raise NotAName("is reserved")
     return name
 
 

@@ -6,7 +6,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -56,15 +56,16 @@ SHARED: list[structlog.types.Processor] = [
 ]
 
 
-def configure() -> None:
-    """Send everything, also what libraries say through `logging`, to standard output. Call once a process."""
+def configure(stream: TextIO | None = None) -> None:
+    """Send everything, also what libraries say through `logging`, to standard output or that stream. Call once a process."""
+    stream = stream or sys.stdout
     structlog.configure(
         processors=[*SHARED, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=structlog.processors.JSONRenderer(), foreign_pre_chain=SHARED))
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from app.commands.bootstrap_admin import bootstrap_admin
 from app.commands.config import config
 from app.commands.db import db
 from app.commands.keys import keys
@@ -20,5 +21,5 @@ def cli() -> None:
     """
 
 
-for command in (serve, worker, db, keys, secrets, config):
+for command in (serve, worker, db, bootstrap_admin, keys, secrets, config):
     cli.add_command(command)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from app.unit_of_work import UnitOfWork
 
-PREFIXES = {Purpose.REGISTRATION: "dwc"}
+PREFIXES = {Purpose.REGISTRATION: "dwc", Purpose.BOOTSTRAP: "dwb"}
 
 
 def issue(work: UnitOfWork, purpose: Purpose, *, subject: str, life: timedelta) -> str:

@@ -13,6 +13,7 @@ from app.adapters.database import Base, delete_some
 
 class Purpose(StrEnum):
     REGISTRATION = "registration"
+    BOOTSTRAP = "bootstrap"  # the link of the first administrator, printed and not mailed
 
 
 class Confirmation(Base):

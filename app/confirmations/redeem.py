@@ -13,9 +13,20 @@ from app.confirmations.models import Confirmation, Purpose
 from app.opaque_tokens import digest, find, matches
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sqlalchemy import ColumnElement
 
     from app.unit_of_work import UnitOfWork
+
+
+def purpose_of(token: str, purposes: Iterable[Purpose]) -> Purpose:
+    """Which of these the token says it is for; whether it is any good is not asked here. Raises InvalidToken."""
+    prefix = token.partition("_")[0]
+    for purpose in purposes:
+        if PREFIXES[purpose] == prefix:
+            return purpose
+    raise InvalidToken
 
 
 def subject_of(work: UnitOfWork, purpose: Purpose, token: str) -> str:

@@ -15,17 +15,27 @@ from app.audit.record import Event, record
 from app.confirmations.errors import InvalidToken
 from app.confirmations.issue import end_unused
 from app.confirmations.models import Purpose
-from app.confirmations.redeem import redeem, subject_of
+from app.confirmations.redeem import purpose_of, redeem, subject_of
 from app.errors import InvalidInput
 from app.opaque_tokens import canonical_code, new_id
 from app.registration.messages import code_fits
 from app.registration.models import PendingRegistration
+from app.roles.grant import grant
+from app.roles.models import admin_exists, first_admin_may_come
 
 if TYPE_CHECKING:
     from app.principal import Source
     from app.unit_of_work import UnitOfWork
 
 MOST_TRIES = 5
+LINKS = (Purpose.REGISTRATION, Purpose.BOOTSTRAP)
+CARRIED = (
+    PendingRegistration.username,
+    PendingRegistration.email,
+    PendingRegistration.email_canonical,
+    PendingRegistration.name,
+    PendingRegistration.locale,
+)
 
 
 def pending_of_link(work: UnitOfWork, *, token: str) -> str:
@@ -58,7 +68,11 @@ def confirm_by_link(work: UnitOfWork, source: Source, *, token: str, password: s
     text = _acceptable(work, password)
     with work.released():
         password_hash = work.hasher.hash(text)
-    redeem(work, Purpose.REGISTRATION, token)
+    purpose = purpose_of(token, LINKS)
+    # Asked before anything is written, for a refusal is committed: of two links at once, the second finds an administrator.
+    if purpose is Purpose.BOOTSTRAP and not first_admin_may_come(work.db):
+        raise InvalidToken
+    redeem(work, purpose, token)
     return _open_account(work, source, pending.id, password_hash)
 
 
@@ -83,11 +97,12 @@ def confirm_by_code(work: UnitOfWork, source: Source, *, registration: str, code
 
 
 def _pending_of(work: UnitOfWork, token: str) -> PendingRegistration:
-    pending_id = subject_of(work, Purpose.REGISTRATION, token)
+    purpose = purpose_of(token, LINKS)
+    pending_id = subject_of(work, purpose, token)
     pending = work.db.scalar(
         select(PendingRegistration).where(PendingRegistration.id == pending_id, PendingRegistration.expires_at > work.now)
     )
-    if pending is None:
+    if pending is None or (purpose is Purpose.BOOTSTRAP and admin_exists(work.db)):
         raise InvalidToken
     return pending
 
@@ -97,6 +112,7 @@ def _take_try(work: UnitOfWork, registration: str) -> PendingRegistration | None
         update(PendingRegistration)
         .where(
             PendingRegistration.id == registration,
+            PendingRegistration.role.is_(None),
             PendingRegistration.tries < MOST_TRIES,
             PendingRegistration.code_expires_at > work.now,
             PendingRegistration.expires_at > work.now,
@@ -120,20 +136,14 @@ def _open_account(work: UnitOfWork, source: Source, pending_id: str, password_ha
     pending = work.db.execute(
         delete(PendingRegistration)
         .where(PendingRegistration.id == pending_id, PendingRegistration.expires_at > work.now)
-        .returning(
-            PendingRegistration.username,
-            PendingRegistration.email,
-            PendingRegistration.email_canonical,
-            PendingRegistration.name,
-            PendingRegistration.locale,
-        )
+        .returning(*CARRIED, PendingRegistration.role)
     ).one_or_none()
     account_id = new_id("acc")
     if pending is None or not insert_if_absent(
         work.db,
         Account,
         id=account_id,
-        **pending._asdict(),
+        **{column.key: getattr(pending, column.key) for column in CARRIED},
         timezone="UTC",
         extra={},
         password_hash=password_hash,
@@ -145,4 +155,6 @@ def _open_account(work: UnitOfWork, source: Source, pending_id: str, password_ha
         raise InvalidToken
     end_unused(work, Purpose.REGISTRATION, subject=pending_id)
     record(work, Event.ACCOUNT_CONFIRMED, source=source, account_id=account_id)
-    return AccountSummary(account_id, pending.username, pending.name)
+    if pending.role is not None:
+        grant(work, source, account_id=account_id, role=pending.role)
+    return AccountSummary(account_id, pending.username, pending.name, (pending.role,) if pending.role else ())

@@ -45,7 +45,7 @@ def _pending(work: UnitOfWork, registration: str, address: str) -> PendingRegist
     which = PendingRegistration.id == registration if is_id("reg", registration) else PendingRegistration.email_canonical == address
     return work.db.scalar(
         select(PendingRegistration)
-        .where(which, PendingRegistration.expires_at > work.now)
+        .where(which, PendingRegistration.role.is_(None), PendingRegistration.expires_at > work.now)
         .order_by(PendingRegistration.created_at.desc())
         .limit(1)
     )

@@ -1,0 +1,233 @@
+"""The first administrator: a link printed at the machine, good for an hour, once, and only while there is none."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+
+import pytest
+from sqlalchemy import text
+
+from tests.actors import PASSWORD
+from tests.operators import type_command
+
+LINK = re.compile(r"http://127\.0\.0\.1:8080/confirm/(dwb_[0-9A-Za-z]{22}_[0-9A-Za-z]{49})\n")
+
+
+# What depends on the database runs on both; the command is slow to start.
+on_both_databases = pytest.mark.parametrize("service", ["sqlite_url", "empty_postgres_url"], indirect=True)
+
+
+@pytest.fixture
+def service(request, make_service):
+    return make_service(request.getfixturevalue(getattr(request, "param", "sqlite_url")))
+
+
+@pytest.fixture
+def bootstrap(service):
+    """Type the command."""
+
+    def bootstrap(username="boss", email="boss@example.org", **env):
+        words = ("bootstrap-admin", "--username", username, "--email", email)
+        return type_command(*words, DOORWARD_DATABASE_URL=service.settings.database_url, **env)
+
+    return bootstrap
+
+
+@pytest.fixture
+def invite(bootstrap):
+    """Type the command and take the token out of the link."""
+
+    def invite(*args):
+        done = bootstrap(*args)
+        assert done.returncode == 0, done.stderr
+        return LINK.fullmatch(done.stdout)[1]
+
+    return invite
+
+
+def open_link(boss, token):
+    return boss.post("/v1/register/confirm", {"token": token, "password": PASSWORD})
+
+
+def claims(access_token):
+    payload = access_token.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+
+
+def roles(service):
+    with service.rows() as db:
+        return db.execute(text("SELECT username, role FROM account_roles JOIN accounts ON accounts.id = account_id")).all()
+
+
+@on_both_databases
+def test_the_link_opens_a_page_that_makes_the_administrator(service, invite):
+    boss, token = service.actor("boss"), invite()
+    page = boss.get(f"/confirm/{token}")
+    assert page.status_code == 200
+    assert "boss" in page.text
+    assert roles(service) == []
+    assert boss.call("POST", f"/confirm/{token}", data={"password": PASSWORD}).status_code == 200
+    assert roles(service) == [("boss", "admin")]
+
+    tokens = boss.login().json
+    assert tokens["account"]["roles"] == ["admin"]
+    assert claims(tokens["access_token"])["roles"] == ["admin"]
+    assert claims(tokens["access_token"])["rv"] == 1
+    assert boss.whoami().json["roles"] == ["admin"]
+    assert boss.get("/v1/me", token=boss.access).json["roles"] == ["admin"]
+    assert boss.refresh().json["account"]["roles"] == ["admin"]
+
+
+def test_the_link_works_through_the_interface_too(service, invite):
+    boss, token = service.actor("boss"), invite()
+    answer = open_link(boss, token)
+    assert answer.status_code == 200
+    assert answer.json["account"]["roles"] == ["admin"]
+    assert open_link(boss, token).status_code == 400
+
+
+def test_nobody_else_has_a_role(service, invite):
+    ann = service.actor("ann").signed_in()
+    open_link(service.actor("boss"), invite())
+    assert ann.tokens["account"]["roles"] == []
+    assert ann.whoami().json["roles"] == []
+
+
+def test_a_weak_password_leaves_the_link_good(service, invite):
+    boss, token = service.actor("boss"), invite()
+    assert boss.post("/v1/register/confirm", {"token": token, "password": "short"}).status_code == 422
+    assert open_link(boss, token).status_code == 200
+
+
+@on_both_databases
+def test_there_is_no_second_first_administrator(service, bootstrap, invite):
+    open_link(service.actor("boss"), invite())
+    done = bootstrap("other", "other@example.org")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "There is an administrator already" in done.stderr
+
+
+@on_both_databases
+def test_a_newer_link_ends_the_older_one(service, invite):
+    boss, older, newer = service.actor("boss"), invite(), invite("chief", "chief@example.org")
+    assert boss.get(f"/confirm/{older}").status_code == 400
+    assert open_link(boss, older).status_code == 400
+    assert open_link(boss, newer).status_code == 200
+    assert roles(service) == [("chief", "admin")]
+
+
+def test_the_same_command_again_makes_a_new_link(service, invite):
+    boss, older, newer = service.actor("boss"), invite(), invite()
+    assert open_link(boss, older).status_code == 400
+    assert open_link(boss, newer).status_code == 200
+
+
+def test_a_link_is_good_for_an_hour(service, invite):
+    boss, token = service.actor("boss"), invite()
+    service.clock.push(minutes=59)
+    assert boss.get(f"/confirm/{token}").status_code == 200
+    service.clock.push(minutes=2)
+    assert boss.get(f"/confirm/{token}").status_code == 400
+    assert open_link(boss, token).status_code == 400
+    assert roles(service) == []
+
+
+@on_both_databases
+def test_a_link_is_worth_nothing_once_there_is_an_administrator(service, invite):
+    ann, boss, token = service.actor("ann").signed_up(), service.actor("boss"), invite()
+    # No request makes somebody an administrator yet.
+    service.scalar("INSERT INTO account_roles SELECT id, 'admin', created_at FROM accounts WHERE username = 'ann' RETURNING role")
+    assert boss.get(f"/confirm/{token}").status_code == 400
+    assert open_link(boss, token).status_code == 400
+    assert boss.login().status_code == 401
+    assert roles(service) == [(ann.username, "admin")]
+
+
+@pytest.mark.parametrize(("username", "email", "said"), [("ann", "new@example.org", "username"), ("new", "Ann@Example.org", "address")])
+def test_what_belongs_to_an_account_is_refused(service, bootstrap, username, email, said):
+    service.actor("ann").signed_up()
+    done = bootstrap(username, email)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert f"An account has this {said} already" in done.stderr
+
+
+@pytest.mark.parametrize(("username", "email", "said"), [("no", "new@example.org", "The username"), ("boss", "nowhere", "The address")])
+def test_what_cannot_be_a_name_is_refused(bootstrap, username, email, said):
+    done = bootstrap(username, email)
+    assert done.returncode == 1
+    assert said in done.stderr
+
+
+def test_the_operator_may_be_called_admin_and_a_stranger_may_not(service, invite):
+    assert service.actor("admin").register().status_code == 422
+    admin = service.actor("admin")
+    assert open_link(admin, invite("Admin", "boss@example.org")).json["account"]["username"] == "admin"
+    assert admin.login().status_code == 200
+
+
+@on_both_databases
+def test_the_operator_goes_before_a_registration_of_the_same_name(service, invite):
+    squatter, boss = service.actor("boss", email="squatter@example.org"), service.actor("boss")
+    squatter.register()
+    token = invite()
+    assert squatter.confirm().status_code == 400
+    assert squatter.post("/v1/register/confirm", {"token": squatter.mailed_token(), "password": PASSWORD}).status_code == 400
+    assert squatter.register().status_code == 409
+    assert open_link(boss, token).status_code == 200
+
+
+def test_nobody_gets_another_link_or_code_mailed_for_it(service, invite):
+    boss, token = service.actor("boss"), invite()
+    assert boss.post("/v1/register/resend", {"email": boss.email}).status_code == 202
+    registration = service.scalar("SELECT id FROM pending_registrations")
+    assert boss.post("/v1/register/resend", {"registration": registration}).status_code == 202
+    assert service.mailbox(boss.email) == []
+    boss.registration = registration
+    assert boss.post("/v1/register/confirm", {"registration": registration, "code": "BCDF-GHJK", "password": PASSWORD}).status_code == 400
+    assert open_link(boss, token).status_code == 200
+
+
+def test_a_link_of_another_purpose_is_none_for_this_one(service, invite):
+    ann = service.actor("ann")
+    ann.register()
+    invite()
+    answer = ann.post("/v1/register/confirm", {"token": ann.mailed_token(), "password": PASSWORD})
+    assert answer.status_code == 200
+    assert answer.json["account"]["roles"] == []
+    assert roles(service) == []
+
+
+def test_the_secret_is_in_the_link_and_nowhere_else(service, bootstrap):
+    done = bootstrap()
+    token = LINK.fullmatch(done.stdout)[1]
+    assert token not in done.stderr
+    with service.rows() as db:
+        tables = ("confirmations", "pending_registrations", "audit", "outbox")
+        kept = [str(row) for table in tables for row in db.execute(text(f"SELECT * FROM {table}"))]
+    assert not any(token in row or token.rpartition("_")[2] in row for row in kept)
+
+
+def test_invitation_and_grant_are_remembered(service, invite):
+    open_link(service.actor("boss"), invite())
+    with service.rows() as db:
+        events = db.execute(text("SELECT event, account_id, source FROM audit ORDER BY id")).all()
+        account_id = db.execute(text("SELECT id FROM accounts")).scalar_one()
+    assert [event for event, _, _ in events] == ["first_admin.invited", "account.confirmed", "role.granted"]
+    assert events[2].account_id == account_id
+    assert events[2].source
+
+
+def test_the_link_is_made_of_the_setting(bootstrap):
+    done = bootstrap(DOORWARD_LINK_CONFIRM="https://app.example.org/welcome/{token}")
+    assert done.stdout.startswith("https://app.example.org/welcome/dwb_")
+
+
+def test_a_database_without_the_schema_is_named(tmp_path):
+    words = ("bootstrap-admin", "--username", "boss", "--email", "boss@example.org")
+    done = type_command(*words, DOORWARD_DATABASE_URL=f"sqlite:///{tmp_path}/empty.db")
+    assert done.returncode == 3
+    assert "db upgrade" in done.stderr
