@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,6 +33,22 @@ def die_with_parent() -> None:
     """Run in the child: on Linux it is told to end when the test process does, however that ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, int(signal.SIGINT), 0, 0, 0)
+
+
+def children(parent: int) -> list[int]:
+    """The processes that this one started and that are still there."""
+    return [pid for pid, ppid in _processes() if ppid == parent]
+
+
+def _processes() -> Iterator[tuple[int, int]]:
+    """Every process and its parent; a small container has no ps, and other systems no /proc."""
+    if sys.platform != "linux":
+        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], check=True, capture_output=True, text=True).stdout
+        yield from ((int(pid), int(ppid)) for pid, ppid in (line.split() for line in listed.splitlines()))
+        return
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            yield int(stat.parent.name), int(stat.read_text().rpartition(")")[2].split()[1])
 
 
 class Postgres:
@@ -69,7 +87,7 @@ class Postgres:
         return self.folder / package.name / "pginstall" / "bin"
 
     def start(self) -> None:
-        options = [f"-c{option}" for option in ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200")]
+        options = [f"-c{option}" for option in ("fsync=off", "full_page_writes=off", "max_connections=200")]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [self.bin / "postgres", "-D", self.data, "-h", "127.0.0.1", "-p", str(self.port), "-k", self.data, *options],
@@ -91,18 +109,38 @@ class Postgres:
         return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{database}"
 
     def freeze(self) -> None:
-        self.process.send_signal(signal.SIGSTOP)
+        """It answers nothing any more, and its sockets stay open. Its backends are processes of their own."""
+        self.process.send_signal(signal.SIGSTOP)  # first, so that it starts no more of them
+        self._signal_backends(signal.SIGSTOP)
 
     def thaw(self) -> None:
+        self._signal_backends(signal.SIGCONT)
         self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """Gone without a word, as in a crash; the data stays."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.send_signal(signal.SIGSTOP)
+        self._signal_backends(signal.SIGKILL)
+        self.process.kill()
         self.process.wait(10)
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
+    @contextmanager
+    def stopped(self, backend: int) -> Iterator[None]:
+        """One backend alone answers nothing."""
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(backend, signal.SIGCONT)
+
+    def _signal_backends(self, number: signal.Signals) -> None:
+        for pid in children(self.process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     def stop(self) -> None:
+        self.thaw()
         self.process.send_signal(signal.SIGINT)
         try:
             self.process.wait(10)

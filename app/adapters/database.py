@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import (
     JSON,
@@ -40,6 +41,8 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import NullPool
+
+from app.adapters.deadline import Deadline, Line
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -111,9 +114,12 @@ class Database:
         glue = SQLAlchemy(app, metadata=Base.metadata)
         with app.app_context():
             self.engine, self.checks = glue.engines[None], glue.engines[CHECKS]
-        if self.sqlite:
-            for engine in (self.engine, self.checks):
+        deadline = Deadline()
+        for engine in (self.engine, self.checks):
+            if self.sqlite:
                 _speak_sqlite(engine)
+            else:
+                _wait_within(deadline, engine)
 
     def reading(self) -> Session:
         """A session whose transaction cannot write, so that a GET changes nothing."""
@@ -136,6 +142,43 @@ def _engine_options(settings: Settings, *, size: int) -> dict[str, Any]:
     if settings.sqlite:
         return {**options, "connect_args": {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}}
     return {**options, "pool_pre_ping": True, "pool_recycle": 1800, "connect_args": POSTGRES_ARGUMENTS}
+
+
+class _Connection(psycopg.Connection[Any]):
+    """A connection whose waits are watched over, once it has a line."""
+
+    line: Line | None = None
+    deadline: Deadline
+
+    def wait(self, *args: Any, **kwargs: Any) -> Any:
+        """Everything that waits for the server does it here: statements, commits, rollbacks."""
+        with self.line or nullcontext():
+            return super().wait(*args, **kwargs)
+
+    def close(self) -> None:
+        super().close()
+        if self.line is not None:
+            self.deadline.forget(self.line)
+
+
+def _wait_within(deadline: Deadline, engine: Engine) -> None:
+    """Make the engine's connections, so that no wait on them outlasts the deadline."""
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Dialect, _record: object, arguments: list[Any], options: dict[str, Any]) -> _Connection:
+        if not deadline.may_call():
+            raise psycopg.OperationalError("the server has just been found silent")
+        try:
+            connection = _Connection.connect(*arguments, **options)
+        except psycopg.errors.ConnectionTimeout:
+            deadline.fell_silent()
+            raise
+        except psycopg.Error:
+            deadline.spoke()  # to refuse is an answer too
+            raise
+        deadline.spoke()
+        connection.deadline, connection.line = deadline, deadline.line(connection.fileno())
+        return connection
 
 
 def _speak_sqlite(engine: Engine) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
 from app.adapters import logs
-from app.adapters.database import database_now
+from app.adapters.database import database_now, is_away
 from app.commands.sweep import sweep
 from app.outbox.deliver import deliver
 from app.revocation.watcher import Watcher
@@ -47,15 +48,19 @@ class Background:
     def stop(self, *, patience: float) -> None:
         """Let each finish what it is doing, for at most that many seconds."""
         self._stop.set()
+        end = time.monotonic() + patience
         for thread in self._threads:
-            thread.join(patience / len(self._threads))
+            thread.join(max(0.0, end - time.monotonic()))
 
     def _repeat(self, chore: Chore, pause: float) -> None:
         while True:
             try:
                 chore(self._units)
-            except Exception:  # The thread must outlive whatever happens: a database away for an hour, a full disk.
-                log.exception("chore failed", chore=chore.__name__)
+            except Exception as error:  # The thread must outlive whatever happens: a database away for an hour, a full disk.
+                if is_away(error):
+                    log.warning("chore put off", chore=chore.__name__, fault=type(error).__name__)
+                else:
+                    log.exception("chore failed", chore=chore.__name__)
             if self._stop.wait(pause):
                 return
 

@@ -1,0 +1,289 @@
+"""PostgreSQL that answers nothing: every request ends in 503 in time, nothing is lost by it, and the service recovers by itself."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from app.adapters import migrations
+from app.adapters.database import is_away
+from tests.actors import PASSWORD
+from tests.conftest import empty
+from tests.postgres import Postgres
+
+IN_TIME = 3.0  # seconds
+AT_ONCE = 1.0
+RECOVERS_WITHIN = 5.0
+THREADS = "16"
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    """A server of its own, which nobody else misses while it is frozen."""
+    server = Postgres()
+    migrations.upgrade(server.url())
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_url(postgres):
+    empty(postgres.url())
+    return postgres.url()
+
+
+@pytest.fixture
+def live(make_live, own_url):
+    return make_live("--threads", THREADS, database_url=own_url)
+
+
+@contextmanager
+def frozen(server):
+    server.freeze()
+    try:
+        yield
+    finally:
+        server.thaw()
+
+
+@dataclass
+class Answer:
+    status: int
+    body: Any
+    headers: dict[str, str]
+    seconds: float
+
+    @property
+    def is_unavailable(self) -> bool:
+        return self.status == 503 and self.body["code"] == "unavailable" and int(self.headers["Retry-After"]) > 0
+
+
+def ask(live, method: str, path: str, body: Any = None, token: str | None = None) -> Answer:
+    """One request on a connection of its own, and how long it took."""
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    connection = http.client.HTTPConnection("127.0.0.1", live.port, timeout=30)
+    began = time.monotonic()
+    connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+    answer = connection.getresponse()
+    raw = answer.read()
+    seconds = time.monotonic() - began
+    connection.close()
+    return Answer(answer.status, json.loads(raw) if raw else None, dict(answer.headers), seconds)
+
+
+def log_in(live) -> Answer:
+    return ask(live, "POST", "/v1/login", {"username": "ann", "password": PASSWORD})
+
+
+def whoami(live, tokens) -> Answer:
+    return ask(live, "GET", "/v1/whoami", token=tokens["access_token"])
+
+
+def refresh(live, tokens) -> Answer:
+    return ask(live, "POST", "/v1/token/refresh", {"refresh_token": tokens["refresh_token"]})
+
+
+def log_out(live, tokens) -> Answer:
+    return ask(live, "POST", "/v1/logout", token=tokens["access_token"])
+
+
+def sign_up(live) -> None:
+    body = {"username": "ann", "email": "ann@example.org", "name": "Ann", "password": PASSWORD}
+    handle = live.call("POST", "/v1/register", body)[1]["registration"]
+    code = live.mailbox("ann@example.org")[0]["code"]
+    assert live.call("POST", "/v1/register/confirm", {"registration": handle, "code": code})[0] == 200
+
+
+def sessions(live, number: int) -> list[dict[str, Any]]:
+    return [log_in(live).body for _ in range(number)]
+
+
+def at_once(calls) -> list[Answer]:
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return [future.result() for future in [threads.submit(*call) for call in calls]]
+
+
+def until(condition, *, within: float = RECOVERS_WITHIN) -> float:
+    """Wait until it is so; after how many seconds it was."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < within
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+def assert_turned_away(answers: list[Answer]) -> None:
+    assert [(answer.status, answer.body) for answer in answers if not answer.is_unavailable] == []
+    assert max(answer.seconds for answer in answers) < IN_TIME
+
+
+def test_every_request_ends_in_503_in_time_and_everything_goes_on_after(live, postgres):
+    sign_up(live)
+    held = sessions(live, 12)
+    reading, refreshing, leaving = held[:4], held[4:8], held[8:]
+    everything = [
+        *[(whoami, live, tokens) for tokens in reading],
+        *[(refresh, live, tokens) for tokens in refreshing],
+        *[(log_out, live, tokens) for tokens in leaving],
+        (log_in, live),
+        (log_in, live),
+    ]
+    at_once([(whoami, live, tokens) for tokens in held])  # every pool has its connections, and each will hang
+    with frozen(postgres):
+        probes = [(ask, live, "GET", "/livez"), (ask, live, "GET", "/readyz")]
+        *answers, alive, ready = at_once([*everything, *probes])
+        assert_turned_away(answers)
+        assert (alive.status, alive.seconds < AT_ONCE) == (200, True)
+        assert (ready.status, ready.body["code"], ready.seconds < IN_TIME) == (503, "not_ready", True)
+        for _ in range(3):  # whoever comes later, while nothing is known to answer and while it is tried
+            assert_turned_away(at_once(everything))
+            assert ask(live, "GET", "/livez").seconds < AT_ONCE
+            time.sleep(0.4)
+    until(lambda: whoami(live, reading[0]).status == 200)
+    assert ask(live, "GET", "/readyz").status == 200
+    assert [whoami(live, tokens).status for tokens in [*reading, *refreshing]] == [200] * 8
+    assert [refresh(live, tokens).status for tokens in refreshing] == [200] * 4
+    assert [log_out(live, tokens).status in {204, 401} for tokens in leaving] == [True] * 4
+    assert [whoami(live, tokens).status for tokens in leaving] == [401] * 4
+    assert log_in(live).status == 200
+
+
+class Traffic:
+    """People who go on refreshing and logging out while the server comes and goes, and what they were told."""
+
+    def __init__(self, live) -> None:
+        self.live = live
+        self.over = threading.Event()
+        self.answers: list[Answer] = []
+        self.after_logout: list[int] = []
+
+    def told(self, answer: Answer) -> Answer:
+        self.answers.append(answer)
+        return answer
+
+    def refreshing(self, tokens: dict[str, Any]) -> None:
+        while not self.over.is_set():
+            answer = self.told(refresh(self.live, tokens))
+            tokens = answer.body if answer.status == 200 else tokens
+        until(lambda: refresh(self.live, tokens).status == 200)
+
+    def logging_out(self) -> None:
+        while not self.over.is_set():
+            answer = self.told(log_in(self.live))
+            if answer.status == 200 and self.told(log_out(self.live, answer.body)).status == 204:
+                self.after_logout.append(self.settled(answer.body))
+
+    def settled(self, tokens: dict[str, Any]) -> int:
+        """What the check says as soon as it can say something."""
+        until(lambda: whoami(self.live, tokens).status != 503)
+        return whoami(self.live, tokens).status
+
+
+def test_what_is_in_the_middle_of_something_loses_nothing(live, postgres):
+    """Freezes that hit requests anywhere, also between a statement and its commit."""
+    sign_up(live)
+    traffic = Traffic(live)
+    with ThreadPoolExecutor(6) as threads:
+        running = [threads.submit(traffic.refreshing, tokens) for tokens in sessions(live, 4)]
+        running += [threads.submit(traffic.logging_out) for _ in range(2)]
+        try:
+            for _ in range(2):
+                time.sleep(0.7)
+                with frozen(postgres):
+                    time.sleep(3.2)
+            time.sleep(1.5)
+        finally:
+            traffic.over.set()
+        for future in running:
+            future.result()
+    assert {answer.status for answer in traffic.answers} == {200, 204, 503}
+    assert_turned_away([answer for answer in traffic.answers if answer.status == 503])
+    assert max(answer.seconds for answer in traffic.answers) < IN_TIME
+    assert len(traffic.after_logout) > 2
+    assert set(traffic.after_logout) <= {401, 503}
+
+
+def test_a_server_that_was_killed_is_used_again_when_it_is_back(live, postgres):
+    sign_up(live)
+    held = sessions(live, 6)
+    at_once([(whoami, live, tokens) for tokens in held])
+    postgres.kill()
+    answers = at_once([*[(whoami, live, tokens) for tokens in held[:3]], *[(refresh, live, tokens) for tokens in held[3:]], (log_in, live)])
+    assert_turned_away(answers)
+    assert ask(live, "GET", "/livez").status == 200
+    assert ask(live, "GET", "/readyz").status == 503
+    postgres.start()
+    until(lambda: whoami(live, held[0]).status == 200)
+    assert {answer.status for answer in at_once([(refresh, live, tokens) for tokens in held])} == {200}
+
+
+def hung(act) -> tuple[bool, float]:
+    """Does it fail as the database's being away, and after how many seconds?"""
+    began = time.monotonic()
+    try:
+        act()
+    except Exception as error:
+        return is_away(error), time.monotonic() - began
+    return False, time.monotonic() - began
+
+
+def test_every_call_that_waits_has_a_deadline(make_service, own_url, postgres):
+    database = make_service(own_url).units.database
+    sessions = [database.writing() for _ in range(3)]
+    for session in sessions:
+        session.execute(text("SELECT 1"))
+    with database.aside() as idle:
+        idle.execute(text("SELECT 1"))
+
+    def roll_back_then_ask():
+        sessions[2].rollback()
+        sessions[2].execute(text("SELECT 1"))
+
+    def ask_on_an_idle_connection():
+        with database.aside() as session:
+            session.execute(text("SELECT 1"))
+
+    acts = [lambda: sessions[0].execute(text("SELECT 1")), sessions[1].commit, roll_back_then_ask, ask_on_an_idle_connection]
+    with frozen(postgres), ThreadPoolExecutor(len(acts)) as threads:
+        found = list(threads.map(hung, acts))
+        assert hung(ask_on_an_idle_connection)[1] < AT_ONCE  # known to be silent by now
+    assert [away for away, _ in found] == [True] * len(acts)
+    assert max(seconds for _, seconds in found) < IN_TIME
+    for session in sessions:
+        session.close()
+    until(lambda: not hung(ask_on_an_idle_connection)[0])
+
+
+def test_a_connection_that_is_lost_costs_no_more_than_itself(make_service, own_url, postgres):
+    """One backend alone is stuck: the others answer, so nobody else is turned away for long."""
+    database = make_service(own_url).units.database
+    with database.writing() as stuck, database.writing() as other:
+        backend = stuck.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        with postgres.stopped(backend), ThreadPoolExecutor(1) as thread:
+            waiting = thread.submit(hung, lambda: stuck.execute(text("SELECT 1")))
+            while not waiting.done():
+                assert other.execute(text("SELECT 1")).scalar_one() == 1
+                time.sleep(0.05)
+            assert waiting.result()[0]
+            until(lambda: not hung(lambda: database.writing().execute(text("SELECT 1")))[0], within=2)
+
+
+def test_a_statement_that_takes_its_time_is_not_cut_off(make_service, own_url):
+    """The server's own limit is shorter than the deadline, so that a server that is merely slow says so itself."""
+    database = make_service(own_url).units.database
+    with database.writing() as session:
+        assert session.execute(text("SELECT 1 FROM pg_sleep(1.5)")).scalar_one() == 1
+        away, seconds = hung(lambda: session.execute(text("SELECT pg_sleep(10)")))
+        assert away
+        assert 1.9 < seconds < 2.4
+        session.rollback()
+        assert session.execute(text("SELECT 1")).scalar_one() == 1
