@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from threading import Event
 from typing import TYPE_CHECKING
 
 from app.errors import Refusal
@@ -68,6 +69,8 @@ class Units:
     keys: KeyRing
     hasher: PasswordHasher
     limiter: Limiter
+    # Set when this process has been asked to end: it says so where it is asked, answers what it has and begins nothing of its own.
+    draining: Event = field(default_factory=Event)
 
     def reading(self) -> AbstractContextManager[UnitOfWork]:
         """A unit that cannot write."""

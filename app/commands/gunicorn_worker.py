@@ -1,4 +1,8 @@
-"""gunicorn's threaded worker, made impatient and polite: slow headers are cut off, parse errors are problem documents."""
+"""gunicorn's threaded worker, made impatient and polite: slow headers are cut off, parse errors are problem documents.
+
+Asked to end by SIGTERM it says so at /readyz, goes on for a moment so that whoever sends it requests can see that and turn away,
+accepts no more, and leaves when it has answered what it has.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,10 @@ from gunicorn import http
 from gunicorn.workers.gthread import ThreadWorker
 
 SLOWEST_HEADERS = 10.0  # seconds
+# How long it goes on accepting: load balancers ask /readyz every second or two, and until they have, requests keep coming.
+SHOWN = 2.0
+# What is left of the graceful time when the last request must have ended: for mail that is being sent, and to be gone before the kill.
+LAST = 4
 STATUS = {
     http.errors.LimitRequestLine: (414, "URI Too Long", "uri_too_long"),
     http.errors.LimitRequestHeaders: (431, "Request Header Fields Too Large", "headers_too_large"),
@@ -25,6 +33,47 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._reading: dict[socket.socket, float] = {}
+        self._accepts_until: float | None = None
+        self.quitting = False
+
+    @property
+    def asked_to_end(self) -> bool:
+        return self.quitting or self._accepts_until is not None
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """SIGTERM. It can come twice, where a supervisor tells all processes and the parent passes it on."""
+        if not self.booted:
+            super().handle_exit(sig, frame)
+        elif self._accepts_until is None:
+            self._accepts_until = time.monotonic() + SHOWN
+            self.wsgi.extensions["doorward"].draining.set()
+            self.method_queue.defer(lambda: None)  # wakes the main loop
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """SIGINT and SIGQUIT: at once. A terminal tells all processes, and the parent tells its own again."""
+        if not self.quitting:
+            self.quitting = True
+            super().handle_quit(sig, frame)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """One round of the main loop."""
+        if self.alive and self._accepts_until is not None:
+            self._turn_away(self._accepts_until)
+            timeout = min(timeout, max(0.0, self._accepts_until - time.monotonic()))
+        super().wait_for_and_dispatch_events(timeout)
+
+    def _turn_away(self, until: float) -> None:
+        """Keep no connection after its answer; when the time is over, refuse new ones."""
+        if self.cfg.keepalive:
+            self.cfg.set("keepalive", 0)
+            self.cfg.set("graceful_timeout", max(1, self.cfg.graceful_timeout - int(SHOWN) - LAST))
+            for idle in (*self.keepalived_conns, *self.pending_conns):
+                idle.timeout = min(idle.timeout, until)
+        if time.monotonic() >= until:
+            self.alive = False
+            self.set_accept_enabled(False)
+            for listener in self.sockets:
+                listener.close()  # else new connections would wait for an answer that never comes
 
     def handle(self, conn: Any) -> Any:
         """A thread is held from the first byte of a request on, so from there on its headers have a deadline."""

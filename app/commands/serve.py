@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from flask import Flask
 
 CONFIG = Path(__file__).resolve().parents[2] / "config" / "gunicorn.conf.py"
-PATIENCE = 5.0
+PATIENCE = 3.0  # seconds for mail that is being sent; what takes longer keeps its lease and is sent again
+HASTE = 0.5
 
 log = logs.get_logger("serve")
 
@@ -76,9 +77,15 @@ class Server(Application):  # type: ignore[misc] # gunicorn is untyped
         self._background = Background(units, mail=self._settings.outbox is Outbox.INSIDE, watch=True)
         self._background.start()
 
-    def _end(self, _server: object, _worker: object) -> None:
-        if self._background is not None:
-            self._background.stop(patience=PATIENCE)
+    def _end(self, _server: object, worker: Any) -> None:
+        """The last act of a worker. The parent calls this too, for one that is gone already."""
+        if self._background is None:
+            return
+        self._background.stop(patience=HASTE if worker.quitting else PATIENCE)
+        if worker.asked_to_end:
+            # The interpreter would wait for threads that still hash, or still read from a slow client, until the parent kills it.
+            sys.stdout.flush()
+            os._exit(0)
 
 
 @click.command()

@@ -30,4 +30,5 @@ def worker(create_app: CreateApp) -> None:
     background.start()
     logs.get_logger("worker").info("started", mail=bool(units.settings.smtp_url))
     stop.wait()
+    units.draining.set()
     background.stop(patience=PATIENCE)

@@ -35,10 +35,10 @@ log = logs.get_logger("outbox")
 
 
 def deliver(units: Units) -> int:
-    """Send everything that is due. Returns how many messages were handed over."""
+    """Send everything that is due, or until the process is to end. Returns how many messages were handed over."""
     sent = 0
     with Mailer(units.settings.smtp_url or "") as mailer:
-        while (leased := _lease_one(units)) is not None:
+        while not units.draining.is_set() and (leased := _lease_one(units)) is not None:
             row_id, lease, mime = leased
             try:
                 mailer.send(mime)

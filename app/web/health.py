@@ -45,8 +45,11 @@ def get_livez() -> Response:
 @blp.route("/readyz", methods=["GET"])
 @answers(NotReady)
 def get_readyz() -> Response:
-    """Can it serve: database, schema, clock and signing keys."""
-    checks = examined(units())
+    """Can it serve: database, schema, clock and signing keys. Not any more once it has been asked to end."""
+    here = units()
+    if here.draining.is_set():
+        raise NotReady({"draining": "yes"})
+    checks = examined(here)
     if any(found != "ok" for found in checks.values()):
         raise NotReady(checks)
     return jsonify(status="ready", checks=checks)

@@ -1,0 +1,175 @@
+"""Being asked to end: who asks whether it is ready hears it at once, who was being answered gets the answer, nothing else begins."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+from aiosmtpd.controller import Controller
+
+from tests.actors import PASSWORD
+from tests.postgres import children, free_port
+
+EXITS_WITHIN = 25.0  # seconds
+AT_ONCE = 0.5
+# A hash that takes seconds, as on a machine that is very busy.
+EXPENSIVE = {"DOORWARD_ARGON2_TIME_COST": "20", "DOORWARD_ARGON2_MEMORY_KIB": "98304"}
+
+
+def connected(live) -> http.client.HTTPConnection:
+    connection = http.client.HTTPConnection("127.0.0.1", live.port, timeout=30)
+    connection.connect()
+    return connection
+
+
+def asked(connection, path="/readyz"):
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    return answer.status, json.loads(answer.read()), answer.headers
+
+
+def readyz(live):
+    """On a connection of its own."""
+    with closing(connected(live)) as connection:
+        return asked(connection)
+
+
+def body(name: str) -> dict[str, str]:
+    return {"username": name, "email": f"{name}@example.org", "name": name.title(), "password": PASSWORD}
+
+
+def ended(live, number: signal.Signals) -> tuple[int, float]:
+    """Its exit code, and after how many seconds it was gone."""
+    began = time.monotonic()
+    live.process.send_signal(number)
+    return live.process.wait(EXITS_WITHIN), time.monotonic() - began
+
+
+def until(condition, *, within: float = 10.0) -> None:
+    end = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def assert_red(answer) -> None:
+    status, problem, headers = answer
+    assert (status, problem["code"], problem["checks"]) == (503, "not_ready", {"draining": "yes"})
+    assert headers["Retry-After"]
+    assert headers["Connection"] == "close"
+
+
+def test_a_login_in_flight_gets_its_answer_while_readyz_is_red(make_live):
+    live = make_live(**EXPENSIVE)
+    handle = live.call("POST", "/v1/register", body("ann"))[1]["registration"]
+    code = live.mailbox("ann@example.org")[0]["code"]
+    assert live.call("POST", "/v1/register/confirm", {"registration": handle, "code": code})[0] == 200
+    with closing(connected(live)) as kept, ThreadPoolExecutor(2) as threads:
+        assert asked(kept)[0] == 200
+        login = threads.submit(live.call, "POST", "/v1/login", {"username": "ann", "password": PASSWORD})
+        time.sleep(0.2)
+        gone = threads.submit(ended, live, signal.SIGTERM)
+        until(lambda: readyz(live)[0] == 503, within=AT_ONCE)
+        assert_red(readyz(live))
+        assert_red(asked(kept))
+        assert not login.done()
+        assert live.call("GET", "/livez")[0] == 200  # it is ending, and not broken
+        status, tokens = login.result()
+        assert (status, tokens["token_type"]) == (200, "Bearer")
+        assert gone.result()[0] == 0
+
+
+def test_red_is_shown_for_a_while_and_then_connections_are_refused(make_live):
+    live = make_live("--threads", "4")
+    idle, silent = connected(live), connected(live)  # one between two requests, one that never says anything
+    with closing(idle), closing(silent), ThreadPoolExecutor(1) as thread:
+        assert asked(idle)[0] == 200
+        began = time.monotonic()
+        gone = thread.submit(ended, live, signal.SIGTERM)
+        time.sleep(AT_ONCE)
+        while True:
+            try:
+                assert_red(readyz(live))
+            except ConnectionError:
+                break
+            time.sleep(0.05)
+        assert 1.5 < time.monotonic() - began < 5
+        code, seconds = gone.result()
+        assert code == 0
+        assert seconds < 10
+
+
+def test_a_second_signal_ends_it_at_once(make_live):
+    live = make_live("--workers", "1")
+    live.process.send_signal(signal.SIGTERM)
+    time.sleep(AT_ONCE)
+    code, seconds = ended(live, signal.SIGINT)
+    assert code == 0
+    assert seconds < 4
+
+
+def test_an_interrupt_waits_for_nobody(make_live):
+    """Ctrl-C, which a terminal sends to all processes: with an idle connection, and with a request whose body never comes."""
+    live = make_live()
+    idle, slow = connected(live), socket.create_connection(("127.0.0.1", live.port))
+    with closing(idle), closing(slow):
+        assert asked(idle)[0] == 200
+        slow.sendall(b"POST /v1/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+        time.sleep(0.3)
+        for worker in children(live.process.pid):
+            os.kill(worker, signal.SIGINT)
+        code, seconds = ended(live, signal.SIGINT)
+        assert code == 0
+        assert seconds < 3
+
+
+class Slow:
+    """An SMTP server that takes its time over each message."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.begun, self.taken = seconds, threading.Event(), []
+
+    async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
+        self.begun.set()
+        await asyncio.sleep(self.seconds)
+        self.taken.append(envelope.rcpt_tos[0])
+        return "250 OK"
+
+
+@pytest.fixture
+def make_smtp():
+    made = []
+
+    def make(seconds: float):
+        handler = Slow(seconds)
+        controller = Controller(handler, hostname="127.0.0.1", port=free_port())
+        controller.start()
+        made.append(controller)
+        return handler, f"smtp://127.0.0.1:{controller.port}"
+
+    yield make
+    for controller in made:
+        controller.stop()
+
+
+def test_mail_that_is_being_sent_is_finished_and_no_other_is_begun(make_live, make_smtp):
+    handler, url = make_smtp(1.5)
+    live = make_live(DOORWARD_SMTP_URL=url)
+    for name in ("ann", "bob", "cat"):
+        assert live.call("POST", "/v1/register", body(name))[0] == 202
+    assert handler.begun.wait(5)
+    assert ended(live, signal.SIGTERM)[0] == 0
+    taken = list(handler.taken)
+    assert len(taken) in {1, 2}
+    live.start()
+    until(lambda: len(handler.taken) == 3)
+    assert sorted(handler.taken) == [f"{name}@example.org" for name in ("ann", "bob", "cat")]
