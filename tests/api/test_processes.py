@@ -1,0 +1,229 @@
+"""Three serving processes that act as one. Each is shown to do its part by itself: the other two are stopped meanwhile."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import signal
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from email import message_from_bytes
+from email.policy import default
+
+import pytest
+import redis
+from aiosmtpd.controller import Controller
+
+from app.revocation.view import CANARY, account_key, session_key
+from app.signing_keys.rotate import rotate
+from tests.actors import PASSWORD, Service, cheap_settings
+from tests.conftest import LIMITS, empty
+from tests.live import GENEROUS, Live
+from tests.operators import type_command
+from tests.postgres import children, free_port
+
+WORKERS = 3
+SOON = 5.0  # seconds
+CACHED = timedelta(seconds=1)  # how long verifiers keep keys; the next one signs after twice that
+REFUSED = 2
+PRODUCTION = {
+    "DOORWARD_ENV": "production",
+    "DOORWARD_PUBLIC_URL": "https://id.example.com",
+    "DOORWARD_SMTP_URL": "smtp://127.0.0.1:1",
+    "DOORWARD_DATABASE_URL": "postgresql://127.0.0.1:1/none",
+    "DOORWARD_ARGON2_MEMORY_KIB": "19456",
+    "DOORWARD_ARGON2_TIME_COST": "2",
+}
+
+
+class Letterbox:
+    """Takes every mail and keeps the latest to each address."""
+
+    def __init__(self) -> None:
+        self.mails: dict[str, str] = {}
+
+    async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
+        body = message_from_bytes(envelope.content, policy=default).get_body(("plain",))
+        self.mails[envelope.rcpt_tos[0]] = body.get_content()
+        return "250 OK"
+
+    def token(self, address: str) -> str:
+        until(lambda: address in self.mails)
+        return re.search(r"/confirm/(\S+)", self.mails[address])[1]
+
+
+@pytest.fixture(scope="module")
+def letterbox():
+    handler = Letterbox()
+    controller = Controller(handler, hostname="127.0.0.1", port=free_port())
+    controller.start()
+    handler.url = f"smtp://127.0.0.1:{controller.port}"
+    yield handler
+    controller.stop()
+
+
+@pytest.fixture(scope="module")
+def cache(valkey_server):
+    client = redis.Redis.from_url(os.environ.get("TEST_REDIS_URL", valkey_server.url))
+    client.flushdb()
+    client.url = os.environ.get("TEST_REDIS_URL", valkey_server.url)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def three(postgres_url, cache, letterbox, tmp_path_factory):
+    """The service in three processes."""
+    empty(postgres_url)
+    env = {
+        **{f"DOORWARD_LIMIT_{name}": GENEROUS for name in LIMITS},
+        "DOORWARD_DATABASE_URL": postgres_url,
+        "DOORWARD_REDIS_URL": cache.url,
+        "DOORWARD_SMTP_URL": letterbox.url,
+        "DOORWARD_JWKS_MAX_AGE": "1",
+        "DOORWARD_ARGON2_MEMORY_KIB": "64",
+        "DOORWARD_ARGON2_TIME_COST": "1",
+    }
+    live = Live(tmp_path_factory.mktemp("three") / "live.log", "--workers", str(WORKERS), "--threads", "4", env=env)
+    until(lambda: len(children(live.process.pid)) == WORKERS)
+    until(lambda: all(served_alone(live, pid) for pid in children(live.process.pid)), within=30)
+    yield live
+    live.stop()
+
+
+@pytest.fixture(scope="module")
+def service(three, postgres_url):
+    """A fourth process beside them: this one."""
+    beside = Service(cheap_settings(postgres_url, jwks_max_age=CACHED))
+    yield beside
+    beside.close()
+
+
+@contextmanager
+def alone(live, worker: int):
+    """This worker serves and works, the others are stopped."""
+    others = [pid for pid in children(live.process.pid) if pid != worker]
+    for pid in others:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in others:
+            os.kill(pid, signal.SIGCONT)
+
+
+def served_alone(live, worker: int) -> bool:
+    with alone(live, worker):
+        try:
+            with urllib.request.urlopen(f"{live.url}/readyz", timeout=1):
+                return True
+        except OSError:
+            return False
+
+
+def until(condition, *, within: float = SOON) -> None:
+    end = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def register(live, name: str) -> None:
+    body = {"username": name, "email": f"{name}@example.org", "name": name.title(), "password": PASSWORD}
+    assert live.call("POST", "/v1/register", body)[0] == 202
+
+
+def sign_up(live, letterbox, name: str) -> None:
+    register(live, name)
+    body = {"token": letterbox.token(f"{name}@example.org"), "password": PASSWORD}
+    assert live.call("POST", "/v1/register/confirm", body)[0] == 200
+
+
+def log_in(live, name: str):
+    status, tokens = live.call("POST", "/v1/login", {"username": name, "password": PASSWORD})
+    assert status == 200
+    return tokens
+
+
+def whoami(live, tokens) -> int:
+    return live.call("GET", "/v1/whoami", headers={"Authorization": f"Bearer {tokens['access_token']}"})[0]
+
+
+def signed_with(tokens) -> str:
+    header = tokens["access_token"].partition(".")[0]
+    return json.loads(base64.urlsafe_b64decode(header + "=="))["kid"]
+
+
+def published(live) -> set[str]:
+    return {key["kid"] for key in live.call("GET", "/.well-known/jwks.json")[1]["keys"]}
+
+
+def test_each_process_delivers_mail(three, letterbox):
+    for number, worker in enumerate(children(three.process.pid)):
+        with alone(three, worker):
+            register(three, f"mail{number}")
+            until(lambda address=f"mail{number}@example.org": address in letterbox.mails)
+
+
+def test_each_process_repeats_to_the_cache_what_has_ended(three, letterbox, cache):
+    sign_up(three, letterbox, "watched")
+    for worker in children(three.process.pid):
+        with alone(three, worker):
+            tokens = log_in(three, "watched")
+            assert whoami(three, tokens) == 200
+            account = tokens["account"]["id"]
+            keys = account_key(account), session_key(account, tokens["session_id"])
+            valid = {key: cache.get(key) for key in keys}
+            assert three.call("POST", "/v1/logout", headers={"Authorization": f"Bearer {tokens['access_token']}"})[0] == 204
+            cache.delete(CANARY)
+            for key, value in valid.items():
+                cache.set(key, value, px=60_000)  # as an older copy of the cache would say
+            until(lambda key=keys[1]: cache.get(key) == b"R")
+            assert whoami(three, tokens) == 401
+
+
+def test_each_process_hears_of_a_key_that_another_one_made(three, letterbox, service):
+    sign_up(three, letterbox, "signer")
+    before = log_in(three, "signer")
+    with service.units.writing() as work:
+        kid = rotate(work).kid
+    for worker in children(three.process.pid):
+        with alone(three, worker):
+            until(lambda: kid in published(three))
+            until(lambda: signed_with(log_in(three, "signer")) == kid)
+            assert whoami(three, before) == 200
+    after = log_in(three, "signer")
+    for worker in children(three.process.pid):
+        with alone(three, worker):
+            assert whoami(three, after) == 200
+
+
+def test_a_process_that_died_is_replaced_by_one_that_does_its_part(three, letterbox):
+    known = set(children(three.process.pid))
+    victim = min(known)
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: len(set(children(three.process.pid)) - known) == 1, within=10)
+    successor = (set(children(three.process.pid)) - known).pop()
+    until(lambda: served_alone(three, successor), within=30)
+    with alone(three, successor):
+        register(three, "successor")
+        until(lambda: "successor@example.org" in letterbox.mails)
+
+
+def test_what_would_not_act_as_one_is_refused_at_the_start():
+    cases = [
+        (("serve", "--workers", "2"), PRODUCTION),
+        (("serve",), {**PRODUCTION, "DOORWARD_REPLICAS": "2"}),
+        (("serve", "--workers", "2"), {"DOORWARD_DATABASE_URL": "sqlite:///none.db"}),
+    ]
+    with ThreadPoolExecutor(len(cases)) as threads:
+        workers, replicas, sqlite = threads.map(lambda case: type_command(*case[0], **case[1]), cases)
+    assert {found.returncode for found in (workers, replicas, sqlite)} == {REFUSED}
+    assert "DOORWARD_REDIS_URL: is required in production with --workers over 1" in workers.stderr
+    assert "DOORWARD_REDIS_URL: is required in production with DOORWARD_REPLICAS over 1" in replicas.stderr
+    assert "SQLite serves one process" in sqlite.stderr
