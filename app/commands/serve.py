@@ -128,5 +128,6 @@ def banner(settings: Settings) -> str:
         lines.append(f"  the interface:  {settings.public_url}/docs")
     if settings.smtp_url is None:
         lines.append(f"  your mail:      {settings.public_url}/dev/mailbox")
+    lines.append("  first admin:    python -m app bootstrap-admin --username U --email E  (or: make admin NAME=U EMAIL=E)")
     lines.append("  to end it:      Ctrl-C")
     return "\n".join(lines)
