@@ -6,7 +6,7 @@ What is in it is a memory of the database's answers. Nothing may be concluded fr
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -77,6 +77,10 @@ class Cache:
     def get_many(self, *keys: str) -> list[bytes | None]:
         """The values of several keys in one round trip, None where there is nothing. Raises CacheAway."""
         return self.guarded(lambda client: client.mget(keys))  # type: ignore[return-value,arg-type] # redis-py types serve two clients
+
+    def facts(self) -> Mapping[str, object]:
+        """What the server says of itself, asked also while it is left alone. Raises CacheAway."""
+        return self.guarded(lambda client: client.info(), patient=True)
 
     def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int], *, patient: bool = False) -> object:
         """Run a script in one round trip. Raises CacheAway. `patient` asks also while others leave the cache alone."""

@@ -58,6 +58,15 @@ class Mailer:
         if refused:
             raise NotDelivered("recipient refused", final=True)
 
+    def greet(self) -> bool:
+        """Connect and log in as for a message, and send none. Is the connection encrypted? Raises NotDelivered."""
+        try:
+            connection = self._connected()
+        except (OSError, smtplib.SMTPException) as error:
+            self._close()
+            raise NotDelivered(f"{type(error).__name__} {getattr(error, 'smtp_code', '')}".strip(), away=True) from None
+        return isinstance(connection.sock, ssl.SSLSocket)
+
     def _connected(self) -> smtplib.SMTP:
         if self._connection is None:
             self._connection = self._connect()

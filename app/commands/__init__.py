@@ -7,6 +7,7 @@ import click
 from app.commands.bootstrap_admin import bootstrap_admin
 from app.commands.config import config
 from app.commands.db import db
+from app.commands.doctor import doctor
 from app.commands.keys import keys
 from app.commands.secrets import secrets
 from app.commands.serve import serve
@@ -21,5 +22,5 @@ def cli() -> None:
     """
 
 
-for command in (serve, worker, db, bootstrap_admin, keys, secrets, config):
+for command in (serve, worker, db, bootstrap_admin, keys, secrets, doctor, config):
     cli.add_command(command)
