@@ -174,7 +174,7 @@ def _wait_within(deadline: Deadline, engine: Engine) -> None:
             deadline.fell_silent()
             raise
         except psycopg.Error:
-            deadline.spoke()  # to refuse is an answer too
+            deadline.spoke()
             raise
         deadline.spoke()
         connection.deadline, connection.line = deadline, deadline.line(connection.fileno())

@@ -10,6 +10,8 @@ from contextlib import suppress
 from types import TracebackType
 from weakref import WeakSet
 
+from app.adapters import logs
+
 # A healthy server ends every statement within two seconds by itself, so half a second more means that it is gone.
 # A request has three: a wait that is cut off, and nothing after it that waits again.
 PATIENCE = 2.5
@@ -17,6 +19,8 @@ PATIENCE = 2.5
 SECOND_LOOK = 0.1
 # How long nobody calls a server that was silent, and how long one who calls may be at it.
 PAUSE, CALL = 1.0, 3.0
+
+log = logs.get_logger("database")
 
 
 class Line:
@@ -87,11 +91,18 @@ class Deadline:
             return True
 
     def fell_silent(self) -> None:
+        """It did not answer in time: nobody is to wait for it as long again."""
         with self._lock:
-            self._silent, self._again_at = True, time.monotonic() + PAUSE
+            news, self._silent, self._again_at = not self._silent, True, time.monotonic() + PAUSE
+        if news:
+            log.warning("database is silent")
 
     def spoke(self) -> None:
-        self._silent = False
+        """It answered a call, if only to refuse it."""
+        with self._lock:
+            news, self._silent = self._silent, False
+        if news:
+            log.warning("database speaks again")
 
     def _watch(self) -> None:
         while (waited := self._longest()) is not None:

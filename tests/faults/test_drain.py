@@ -20,7 +20,7 @@ from tests.actors import PASSWORD
 from tests.postgres import children, free_port
 
 EXITS_WITHIN = 25.0  # seconds
-AT_ONCE = 0.5
+AT_ONCE = 1.0  # seconds; on a machine where other tests run too
 # A hash that takes seconds, as on a machine that is very busy.
 EXPENSIVE = {"DOORWARD_ARGON2_TIME_COST": "20", "DOORWARD_ARGON2_MEMORY_KIB": "98304"}
 
@@ -162,7 +162,7 @@ def make_smtp():
 
 
 def test_mail_that_is_being_sent_is_finished_and_no_other_is_begun(make_live, make_smtp):
-    handler, url = make_smtp(1.5)
+    handler, url = make_smtp(1.0)
     live = make_live(DOORWARD_SMTP_URL=url)
     for name in ("ann", "bob", "cat"):
         assert live.call("POST", "/v1/register", body(name))[0] == 202

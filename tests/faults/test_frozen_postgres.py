@@ -17,12 +17,14 @@ from sqlalchemy import text
 from app.adapters import migrations
 from app.adapters.database import is_away
 from tests.actors import PASSWORD
-from tests.conftest import empty
+from tests.conftest import LIMITS
+from tests.live import GENEROUS, Live
 from tests.postgres import Postgres
 
 IN_TIME = 3.0  # seconds
 AT_ONCE = 1.0
 RECOVERS_WITHIN = 5.0
+LONGEST_FREEZE = 20.0
 THREADS = "16"
 
 
@@ -35,23 +37,33 @@ def postgres():
     server.stop()
 
 
-@pytest.fixture
-def own_url(postgres):
-    empty(postgres.url())
-    return postgres.url()
+@pytest.fixture(scope="module")
+def serving(postgres, tmp_path_factory):
+    """The service, and Ann who has an account."""
+    cheap = {"DOORWARD_ARGON2_MEMORY_KIB": "64", "DOORWARD_ARGON2_TIME_COST": "1", "DOORWARD_DATABASE_URL": postgres.url()}
+    limits = {f"DOORWARD_LIMIT_{name}": GENEROUS for name in LIMITS}
+    live = Live(tmp_path_factory.mktemp("frozen") / "live.log", "--threads", THREADS, env={**cheap, **limits})
+    sign_up(live)
+    yield live
+    live.stop()
 
 
 @pytest.fixture
-def live(make_live, own_url):
-    return make_live("--threads", THREADS, database_url=own_url)
+def live(serving):
+    """Well again, whatever the test before did to its database."""
+    until(lambda: ask(serving, "GET", "/readyz").status == 200)
+    return serving
 
 
 @contextmanager
 def frozen(server):
     server.freeze()
+    rescue = threading.Timer(LONGEST_FREEZE, server.thaw)  # else a deadline that does not work would hang the test too
+    rescue.start()
     try:
         yield
     finally:
+        rescue.cancel()
         server.thaw()
 
 
@@ -127,7 +139,6 @@ def assert_turned_away(answers: list[Answer]) -> None:
 
 
 def test_every_request_ends_in_503_in_time_and_everything_goes_on_after(live, postgres):
-    sign_up(live)
     held = sessions(live, 12)
     reading, refreshing, leaving = held[:4], held[4:8], held[8:]
     everything = [
@@ -190,16 +201,15 @@ class Traffic:
 
 def test_what_is_in_the_middle_of_something_loses_nothing(live, postgres):
     """Freezes that hit requests anywhere, also between a statement and its commit."""
-    sign_up(live)
     traffic = Traffic(live)
     with ThreadPoolExecutor(6) as threads:
         running = [threads.submit(traffic.refreshing, tokens) for tokens in sessions(live, 4)]
         running += [threads.submit(traffic.logging_out) for _ in range(2)]
         try:
-            for _ in range(2):
+            for seconds in (1, 3.2):  # shorter and longer than anybody waits
                 time.sleep(0.7)
                 with frozen(postgres):
-                    time.sleep(3.2)
+                    time.sleep(seconds)
             time.sleep(1.5)
         finally:
             traffic.over.set()
@@ -213,7 +223,6 @@ def test_what_is_in_the_middle_of_something_loses_nothing(live, postgres):
 
 
 def test_a_server_that_was_killed_is_used_again_when_it_is_back(live, postgres):
-    sign_up(live)
     held = sessions(live, 6)
     at_once([(whoami, live, tokens) for tokens in held])
     postgres.kill()
@@ -236,8 +245,8 @@ def hung(act) -> tuple[bool, float]:
     return False, time.monotonic() - began
 
 
-def test_every_call_that_waits_has_a_deadline(make_service, own_url, postgres):
-    database = make_service(own_url).units.database
+def test_every_call_that_waits_has_a_deadline(make_service, postgres):
+    database = make_service(postgres.url()).units.database
     sessions = [database.writing() for _ in range(3)]
     for session in sessions:
         session.execute(text("SELECT 1"))
@@ -263,9 +272,9 @@ def test_every_call_that_waits_has_a_deadline(make_service, own_url, postgres):
     until(lambda: not hung(ask_on_an_idle_connection)[0])
 
 
-def test_a_connection_that_is_lost_costs_no_more_than_itself(make_service, own_url, postgres):
+def test_a_connection_that_is_lost_costs_no_more_than_itself(make_service, postgres):
     """One backend alone is stuck: the others answer, so nobody else is turned away for long."""
-    database = make_service(own_url).units.database
+    database = make_service(postgres.url()).units.database
     with database.writing() as stuck, database.writing() as other:
         backend = stuck.execute(text("SELECT pg_backend_pid()")).scalar_one()
         with postgres.stopped(backend), ThreadPoolExecutor(1) as thread:
@@ -277,9 +286,9 @@ def test_a_connection_that_is_lost_costs_no_more_than_itself(make_service, own_u
             until(lambda: not hung(lambda: database.writing().execute(text("SELECT 1")))[0], within=2)
 
 
-def test_a_statement_that_takes_its_time_is_not_cut_off(make_service, own_url):
+def test_a_statement_that_takes_its_time_is_not_cut_off(make_service, postgres):
     """The server's own limit is shorter than the deadline, so that a server that is merely slow says so itself."""
-    database = make_service(own_url).units.database
+    database = make_service(postgres.url()).units.database
     with database.writing() as session:
         assert session.execute(text("SELECT 1 FROM pg_sleep(1.5)")).scalar_one() == 1
         away, seconds = hung(lambda: session.execute(text("SELECT pg_sleep(10)")))
