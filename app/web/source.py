@@ -75,5 +75,7 @@ def _parsed(text: str) -> Address | None:
         address = ipaddress.ip_address(text)
     except ValueError:
         return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    # What stands behind a % names an interface of the machine that wrote it, in any text it likes.
+    return address.ipv4_mapped or ipaddress.IPv6Address(int(address))
