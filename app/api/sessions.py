@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from marshmallow import ValidationError, validates
+
+from app.accounts.password_rules import NotAPassword, normalised
 from app.api.schemas import SessionSchema, SessionsSchema, TokensSchema
 from app.errors import Busy, NotFound
 from app.principal import Principal
@@ -31,6 +34,14 @@ class LoginSchema(Strict):
     password = Secret(required=True)
     device_name = Label(most=64, load_default=None)
     expires_in = Whole(least=60, most=365 * 86400, load_default=None, metadata={"description": "wanted length of the session in seconds"})
+
+    @validates("password")
+    def a_password(self, value: str, **_: object) -> None:
+        """What can be no password of anybody is said to be so, before anything costly is done."""
+        try:
+            normalised(value)
+        except NotAPassword as error:
+            raise ValidationError(str(error)) from None
 
 
 class RefreshSchema(Strict):
