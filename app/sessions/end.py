@@ -52,8 +52,8 @@ def end_one(work: UnitOfWork, principal: Principal, source: Source, *, session_i
     if session is None:
         raise NotFound
     account = _account(work, principal)
-    end_sessions(work, account, [session.id], status=Status.REVOKED, reason="ended_by_owner")
-    record(work, Event.SESSION_ENDED, source=source, account_id=account.id, session_id=session.id, reason="ended_by_owner")
+    if end_sessions(work, account, [session.id], status=Status.REVOKED, reason="ended_by_owner"):
+        record(work, Event.SESSION_ENDED, source=source, account_id=account.id, session_id=session.id, reason="ended_by_owner")
 
 
 def end_others(work: UnitOfWork, principal: Principal, source: Source) -> None:
@@ -62,7 +62,7 @@ def end_others(work: UnitOfWork, principal: Principal, source: Source) -> None:
     others = work.db.scalars(
         select(Session.id).where(Session.account_id == account.id, Session.status == Status.LIVE, Session.id != principal.session_id)
     ).all()
-    end_sessions(work, account, others, status=Status.REVOKED, reason="ended_by_owner")
+    ended = end_sessions(work, account, others, status=Status.REVOKED, reason="ended_by_owner")
     record(
         work,
         Event.SESSIONS_ENDED,
@@ -70,14 +70,14 @@ def end_others(work: UnitOfWork, principal: Principal, source: Source) -> None:
         account_id=account.id,
         session_id=principal.session_id,
         reason="others",
-        count=len(others),
+        count=ended,
     )
 
 
-def end_sessions(work: UnitOfWork, account: Account, session_ids: Sequence[str], *, status: Status, reason: str) -> None:
-    """End those of these sessions that live, each with its revocation row."""
+def end_sessions(work: UnitOfWork, account: Account, session_ids: Sequence[str], *, status: Status, reason: str) -> int:
+    """End those of these sessions that live, each with its revocation row. Returns how many there were."""
     if not session_ids:
-        return
+        return 0
     ended = work.db.scalars(
         update(Session)
         .where(Session.id.in_(session_ids), Session.account_id == account.id, Session.status == Status.LIVE)
@@ -85,6 +85,7 @@ def end_sessions(work: UnitOfWork, account: Account, session_ids: Sequence[str],
         .returning(Session.id)
     ).all()
     revoke_sessions(work, account, ended)
+    return len(ended)
 
 
 def _account(work: UnitOfWork, principal: Principal) -> Account:

@@ -36,7 +36,7 @@ def open_session(
     """
     epoch, live, seen = _circumstances(work, source, account)
     if live >= MOST_SESSIONS:
-        _end_oldest(work, account, keep=MOST_SESSIONS - 1)
+        _end_oldest(work, source, account, keep=MOST_SESSIONS - 1)
     absolute = work.now + min(life or ABSOLUTE, work.settings.session_max_ttl)
     session = Session(
         id=new_id("ses"),
@@ -83,11 +83,13 @@ def _live(work: UnitOfWork, account: Account) -> tuple[ColumnElement[bool], ...]
     )
 
 
-def _end_oldest(work: UnitOfWork, account: Account, *, keep: int) -> None:
+def _end_oldest(work: UnitOfWork, source: Source, account: Account, *, keep: int) -> None:
     oldest = work.db.scalars(
         select(Session.id).where(*_live(work, account)).order_by(Session.created_at.desc(), Session.id).offset(keep)
     ).all()
-    end_sessions(work, account, oldest, status=Status.REVOKED, reason="too_many_sessions")
+    for session_id in oldest:
+        end_sessions(work, account, [session_id], status=Status.REVOKED, reason="too_many_sessions")
+        record(work, Event.SESSION_ENDED, source=source, account_id=account.id, session_id=session_id, reason="too_many_sessions")
 
 
 def _tell_owner(work: UnitOfWork, account: Account, session: Session) -> None:
