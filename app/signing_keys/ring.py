@@ -37,8 +37,12 @@ def keep_fresh(work: UnitOfWork, *, ticks: float) -> None:
 
 
 def signing_at(rows: Sequence[SigningKey], now: datetime) -> SigningKey:
-    """Which of the keys signs: the latest that has been announced for long enough."""
-    return max((row for row in rows if row.signs_at(now)), key=lambda row: row.generation)
+    """Which of the keys signs: the latest that has been announced for long enough.
+
+    The first key was announced to nobody before: it signs also for a request, or by a clock, that is behind its making.
+    """
+    announced = [row for row in rows if row.signs_at(now)]
+    return max(announced, key=lambda row: row.generation) if announced else min(rows, key=lambda row: row.generation)
 
 
 def _rows(work: UnitOfWork) -> Sequence[SigningKey]:
