@@ -41,7 +41,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, capacity: Capa
         database=Database(app, settings, threads=capacity.threads + BACKGROUND_THREADS),
         keys=KeyRing(),
         hasher=PasswordHasher(memory_kib=settings.argon2_memory_kib, passes=settings.argon2_time_cost, capacity=capacity),
-        limiter=Limiter(clock, replicas=settings.replicas),
+        limiter=Limiter(clock, replicas=settings.replicas * capacity.workers),
     )
     problems.register(app)
     edge.register(app, settings, clock)

@@ -55,7 +55,7 @@ class Limiter:
 
     def _items(self, limits: str) -> list[RateLimitItem]:
         if limits not in self._parsed:
-            # Every replica counts alone, so each gets its share, at least one.
+            # Every process counts alone, so each gets its share, at least one.
             self._parsed[limits] = [type(item)(max(1, item.amount // self._replicas), item.multiples) for item in parse_many(limits)]
         return self._parsed[limits]
 
