@@ -74,9 +74,9 @@ class Mailer:
             if parts.scheme == "smtp+starttls" or connection.has_extn("starttls"):
                 connection.starttls(context=tls)
                 connection.ehlo()
-            elif parts.password:
+            elif parts.username:
                 connection.close()
-                raise smtplib.SMTPNotSupportedError("a password is sent over TLS only")
+                raise NotDelivered("the server offers no TLS, and without it no password is sent", away=True)
         if parts.username:
             connection.login(unquote(parts.username), unquote(parts.password or ""))
         return connection

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
 from app.adapters import logs
-from app.adapters.database import database_now
+from app.adapters.database import database_now, is_away
 from app.commands.sweep import sweep
 from app.outbox.deliver import deliver
 from app.unit_of_work import Units
 
 log = logs.get_logger("background")
-
-Chore = Callable[[Units], object]
 
 MAIL_SECONDS = 0.5
 CLOCK_SECONDS = 10.0
@@ -26,14 +25,13 @@ class Background:
     """Threads of one process, started after it was forked. One that fails says so and goes on."""
 
     def __init__(self, units: Units, *, mail: bool) -> None:
-        self._units = units
         self._stop = threading.Event()
-        chores: list[tuple[Chore, float]] = [(follow_clock, CLOCK_SECONDS), (sweep, SWEEP_SECONDS)]
-        if mail and units.settings.smtp_url:
-            chores.append((deliver, MAIL_SECONDS))
         self._threads = [
-            threading.Thread(target=self._repeat, args=chore, name=f"doorward-{chore[0].__name__}", daemon=True) for chore in chores
+            self._thread("clock", lambda: follow_clock(units), CLOCK_SECONDS),
+            self._thread("sweep", lambda: sweep(units), SWEEP_SECONDS),
         ]
+        if mail and units.settings.smtp_url:
+            self._threads.append(self._thread("mail", lambda: deliver(units, ending=self._stop.is_set), MAIL_SECONDS))
 
     def start(self) -> None:
         for thread in self._threads:
@@ -42,15 +40,22 @@ class Background:
     def stop(self, *, patience: float) -> None:
         """Let each finish what it is doing, for at most that many seconds."""
         self._stop.set()
+        end = time.monotonic() + patience
         for thread in self._threads:
-            thread.join(patience / len(self._threads))
+            thread.join(max(0.0, end - time.monotonic()))
 
-    def _repeat(self, chore: Chore, pause: float) -> None:
+    def _thread(self, name: str, chore: Callable[[], object], pause: float) -> threading.Thread:
+        return threading.Thread(target=self._repeat, args=(name, chore, pause), name=f"doorward-{name}", daemon=True)
+
+    def _repeat(self, name: str, chore: Callable[[], object], pause: float) -> None:
         while True:
             try:
-                chore(self._units)
-            except Exception:  # The thread must outlive whatever happens: a database away for an hour, a full disk.
-                log.exception("chore failed", chore=chore.__name__)
+                chore()
+            except Exception as error:  # The thread must outlive whatever happens: a database away for an hour, a full disk.
+                if is_away(error):
+                    log.warning("chore postponed", chore=name, fault=type(error).__name__)
+                else:
+                    log.exception("chore failed", chore=name)
             if self._stop.wait(pause):
                 return
 
