@@ -14,11 +14,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+from sqlalchemy import create_engine, text
+
 NOBODY = 65534
 STARTS_WITHIN = 30  # seconds
+ENDS_WITHIN = 5
 
 
 def free_port() -> int:
@@ -98,9 +103,20 @@ class Postgres:
 
     def kill(self) -> None:
         """Gone without a word, as in a crash; the data stays."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        children = self._children()
+        for pid in (self.process.pid, *children):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait(10)
+        end = time.monotonic() + ENDS_WITHIN
+        while any(Path(f"/proc/{pid}/stat").exists() for pid in children) and time.monotonic() < end:
+            time.sleep(0.02)
         (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def _children(self) -> list[int]:
+        """Each is a session of its own, so that killing the server's group would leave them for a moment."""
+        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in path.read_text().split()] if path.exists() else []
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGINT)
@@ -110,3 +126,19 @@ class Postgres:
             self.process.kill()
             self.process.wait(10)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def database_beside(url: str, name: str) -> Iterator[str]:
+    """Another database on the same server, without tables, for a test that needs one for itself."""
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    name = f"{url.rpartition('/')[2]}_{name}"
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    try:
+        yield f"{url.rpartition('/')[0]}/{name}"
+    finally:
+        with engine.connect() as connection:
+            connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        engine.dispose()
