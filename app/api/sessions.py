@@ -26,6 +26,9 @@ from app.web.work import reading, writing
 
 blp = Blueprint("sessions", __name__, url_prefix="/v1", description="Logging in and out, refreshing, one's own sessions.")
 
+# Longer than ours are: a token of another kind is no fault of form, it is one that does not count.
+LONGEST_TOKEN = 4096
+
 
 class LoginSchema(Strict):
     """A name or address and its password."""
@@ -47,13 +50,13 @@ class LoginSchema(Strict):
 class RefreshSchema(Strict):
     """The latest refresh token."""
 
-    refresh_token = Secret(most=256, required=True)
+    refresh_token = Secret(most=LONGEST_TOKEN, required=True)
 
 
 class LogoutSchema(Strict):
     """Needed only when the access token has expired."""
 
-    refresh_token = Secret(most=256, load_default=None)
+    refresh_token = Secret(most=LONGEST_TOKEN, load_default=None)
 
 
 @blp.route("/login", methods=["POST"])
