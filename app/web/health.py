@@ -87,8 +87,9 @@ def examined(here: Units) -> dict[str, str]:
     checks = dict.fromkeys(("database", "schema", "clock", "keys"), "unknown")
     try:
         with here.reading() as work:
+            connection = work.db.connection()
             checks["database"] = "ok"
-            found = migrations.current(work.db.connection())
+            found = migrations.current(connection)
             checks["schema"] = "ok" if found == migrations.needed() else "outdated"
             checks["clock"] = "ok" if abs(here.clock.skew(database_now(work.db))) <= MOST_SKEW else "skewed"
             if checks["schema"] == "ok":
