@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
+import shutil
 
 import pytest
 from sqlalchemy import inspect, text
 
-from tests.actors import PASSWORD
+from tests.actors import PASSWORD, Service, cheap_settings
 
 TABLES = ("accounts", "pending_registrations", "confirmations", "outbox", "sessions")
 
@@ -38,6 +39,16 @@ def faults(answer) -> set[str]:
     assert answer.json["code"] == "validation_failed"
     assert all(texts and all(isinstance(words, str) and words for words in texts) for texts in answer.json["errors"].values())
     return set(answer.json["errors"])
+
+
+@pytest.fixture(scope="module")
+def untouched(sqlite_template, tmp_path_factory):
+    """One service for all that store nothing in it; everybody comes from an address of his own."""
+    path = tmp_path_factory.mktemp("untouched") / "doorward.db"
+    shutil.copy(sqlite_template, path)
+    service = Service(cheap_settings(f"sqlite:///{path}"))
+    yield service
+    service.close()
 
 
 # -- what is told -------------------------------------------------------------------------------------------------------
@@ -320,10 +331,10 @@ def test_the_least_length_of_a_password_is_a_setting(make_service):
         ),
     ],
 )
-def test_what_is_not_acceptable_is_named_and_nothing_is_stored(small_service, changes, pointers):
-    assert faults(small_service.actor().register(**changes)) == pointers
-    assert set(rows_of(small_service).values()) == {0}
-    assert small_service.mailbox() == []
+def test_what_is_not_acceptable_is_named_and_nothing_is_stored(untouched, changes, pointers):
+    assert faults(untouched.actor().register(**changes)) == pointers
+    assert set(rows_of(untouched).values()) == {0}
+    assert untouched.mailbox() == []
 
 
 @pytest.mark.parametrize("field", ["username", "email", "name", "password", "locale"])
@@ -355,11 +366,11 @@ def test_half_a_surrogate_pair_is_no_text(service, field):
         (b'{"username": "' + b"a" * 20_000 + b'"}', "application/json", 413),
     ],
 )
-def test_a_body_that_is_no_object_of_json_is_refused_and_nothing_is_stored(small_service, raw, kind, status):
-    answer = small_service.actor().call("POST", "/v1/register", data=raw, content_type=kind)
+def test_a_body_that_is_no_object_of_json_is_refused_and_nothing_is_stored(untouched, raw, kind, status):
+    answer = untouched.actor().call("POST", "/v1/register", data=raw, content_type=kind)
     assert answer.status_code == status, answer.text
     assert answer.content_type == "application/problem+json"
-    assert set(rows_of(small_service).values()) == {0}
+    assert set(rows_of(untouched).values()) == {0}
 
 
 # -- what is kept -------------------------------------------------------------------------------------------------------
@@ -432,13 +443,13 @@ def test_no_header_changes_a_mailed_link(make_service, headers, trusted):
         "127.0.0.1:80:80",
     ],
 )
-def test_a_host_that_is_not_ours_is_refused_and_nothing_is_mailed(small_service, host):
-    ann = small_service.actor()
+def test_a_host_that_is_not_ours_is_refused_and_nothing_is_mailed(untouched, host):
+    ann = untouched.actor()
     answer = ann.post("/v1/register", {"username": "ann", "email": ann.email, "name": "Ann"}, headers={"Host": host})
     assert answer.status_code == 400
     assert answer.json["code"] == "untrusted_host"
     assert "evil" not in answer.text
-    assert set(rows_of(small_service).values()) == {0}
+    assert set(rows_of(untouched).values()) == {0}
 
 
 def test_links_follow_the_setting_for_ones_own_frontend(make_service):

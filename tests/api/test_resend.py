@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
-from tests.actors import PASSWORD
+from tests.actors import PASSWORD, Service, cheap_settings
 
 
 def resend(actor, **body):
@@ -31,6 +33,16 @@ def pat(service):
     pat = service.actor("pat")
     pat.register()
     return pat
+
+
+@pytest.fixture(scope="module")
+def untouched(sqlite_template, tmp_path_factory):
+    """One service for all that store nothing in it; everybody comes from an address of his own."""
+    path = tmp_path_factory.mktemp("untouched") / "doorward.db"
+    shutil.copy(sqlite_template, path)
+    service = Service(cheap_settings(f"sqlite:///{path}"))
+    yield service
+    service.close()
 
 
 def test_nothing_tells_whether_there_was_anyone_to_write_to(pat):
@@ -202,8 +214,8 @@ def test_what_is_held_back_leaves_the_same_rows_as_what_is_sent(service):
         ({"registration": "reg_1", "to": "eve@example.org"}, {"/to"}),
     ],
 )
-def test_a_request_to_send_again_names_either_the_handle_or_the_address(small_service, body, pointers):
-    answer = resend(small_service.actor(), **body)
+def test_a_request_to_send_again_names_either_the_handle_or_the_address(untouched, body, pointers):
+    answer = resend(untouched.actor(), **body)
     assert answer.status_code == 422
     assert set(answer.json["errors"]) == pointers
-    assert small_service.scalar("SELECT count(*) FROM outbox") == 0
+    assert untouched.scalar("SELECT count(*) FROM outbox") == 0

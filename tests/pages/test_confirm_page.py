@@ -73,9 +73,8 @@ def test_an_account_is_opened_by_link_and_form_alone(pat):
     assert pat.login(password=CHOSEN).status_code == 200
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE"])
-def test_only_the_form_uses_the_link_up(pat, method):
-    for _ in range(3):
+def test_only_the_form_uses_the_link_up(pat):
+    for method in ("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE") * 2:
         answer = pat.call(method, link(pat))
         assert answer.status_code == (200 if method in {"GET", "HEAD", "OPTIONS"} else 405)
     assert pat.service.scalar("SELECT count(*) FROM accounts") == 0

@@ -152,10 +152,9 @@ def test_folding_ends_and_never_brings_forth_what_was_refused():
 
 
 def test_a_single_character_of_another_script_or_shape_never_makes_a_username():
-    for code in PLANES:
-        if code >= 0x80:
-            with pytest.raises(NotAName):
-                new_username(f"ann{chr(code)}")
+    for code in range(0x80, 0x20000):
+        with pytest.raises(NotAName):
+            new_username(f"ann{chr(code)}")
 
 
 @given(st.text(max_size=40))
