@@ -36,7 +36,7 @@ def is_problem(answer, status: int, code: str) -> bool:
 def carries_the_headers_of_every_answer(answer, *, cached: bool = False) -> bool:
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Referrer-Policy"] == "no-referrer"
-    assert re.search(r"max-age=(\d+)", answer.headers["Strict-Transport-Security"])[1] >= "31536000"
+    assert int(re.search(r"max-age=(\d+)", answer.headers["Strict-Transport-Security"])[1]) >= 31536000
     assert re.fullmatch(r"[A-Za-z0-9_-]{8,64}", answer.headers["X-Request-Id"])
     assert "Server" not in answer.headers
     assert "Set-Cookie" not in answer.headers
