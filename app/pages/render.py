@@ -6,10 +6,10 @@ import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
-from flask import Response, render_template, request
+from flask import Response, render_template
 
 from app.errors import InvalidInput, Problem
-from app.outbox.render import LANGUAGES
+from app.web.source import reader_language
 
 P = ParamSpec("P")
 Handler = Callable[P, Response]
@@ -19,7 +19,7 @@ CSP = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action '
 
 def page(template: str, *, status: int = 200, **values: Any) -> Response:
     """The page in the reader's language."""
-    return page_for_developers(f"{_language()}/{template}", status=status, **values)
+    return page_for_developers(f"{reader_language()}/{template}", status=status, **values)
 
 
 def page_for_developers(template: str, *, status: int = 200, **values: Any) -> Response:
@@ -58,9 +58,3 @@ def asking_again(form: Callable[..., Response]) -> Callable[[Handler[P]], Handle
         return asked_again
 
     return decorate
-
-
-def _language() -> str:
-    """The language the reader likes best of those there are. Werkzeug's best_match would rather take a plain de than a preferred en-GB."""
-    wanted = (tag.partition("-")[0].lower() for tag, quality in request.accept_languages if quality > 0)
-    return next((tag for tag in wanted if tag in LANGUAGES), LANGUAGES[0])

@@ -470,6 +470,7 @@ def test_links_follow_the_setting_for_ones_own_frontend(make_service):
         ("DE", None, "Best\u00e4tigen Sie Ihre Adresse f\u00fcr"),
         ("fr", "de", "Confirm your address for"),
         (None, "de-AT, de;q=0.9, en;q=0.8", "Best\u00e4tigen Sie Ihre Adresse f\u00fcr"),
+        (None, "de-AT, en;q=0.5", "Best\u00e4tigen Sie Ihre Adresse f\u00fcr"),
         (None, "fr, de;q=0.5", "Best\u00e4tigen Sie Ihre Adresse f\u00fcr"),
         (None, "fr", "Confirm your address for"),
         (None, "../de", "Confirm your address for"),
