@@ -174,7 +174,7 @@ def test_the_cores_are_shared_among_the_serving_processes():
 
 
 def test_no_more_hash_at_once_than_there_are_cores(make_service):
-    service = make_service(capacity=Capacity(workers=1, threads=48), argon2_memory_kib=8192, argon2_time_cost=4)
+    service = make_service(capacity=Capacity(workers=1, threads=48), argon2_memory_kib=1024)
     with ThreadPoolExecutor(WAITING) as pool:
         answers = Counter(pool.map(lambda number: service.actor(f"name{number}", password=PASSWORD).login().status_code, range(WAITING)))
     assert answers == {401: WAITING}
