@@ -33,7 +33,7 @@ class Letters:
         self.envelopes: list[tuple[str, str, EmailMessage, bool]] = []
         self.rcpt: list[str] = []
         self.data: list[str] = []
-        self.silent = threading.Event()  # set: DATA is never answered
+        self.silent = threading.Event()  # while set, DATA is not answered
         self.asked = threading.Event()  # somebody stands before such a DATA
 
     async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802 - aiosmtpd's name
@@ -45,7 +45,9 @@ class Letters:
     async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
         if self.silent.is_set():
             self.asked.set()
-            await asyncio.sleep(60)
+            while self.silent.is_set():  # noqa: ASYNC110 - it is set in another thread
+                await asyncio.sleep(0.02)
+            return "451 too late"
         answer = self.data.pop(0) if self.data else TAKEN
         if answer.startswith("2"):
             message = message_from_bytes(envelope.content, policy=policy.default)
