@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["create_app"]
 
 API = (registration.blp, sessions.blp, me.blp, methods.blp, well_known.blp, health.blp)
-# Threads of a serving process that are not of gunicorn, each with a connection of its own: mail, clock, sweep.
-BACKGROUND_THREADS = 3
+# Threads of a serving process beside those of gunicorn, each with a connection of its own: clock, sweep, rotation, mail, watcher.
+BACKGROUND_THREADS = 5
 
 
 def create_app(settings: Settings, *, clock: Clock | None = None, capacity: Capacity | None = None) -> Flask:
@@ -44,7 +44,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, capacity: Capa
         cache=cache,
         keys=KeyRing(),
         hasher=PasswordHasher(memory_kib=settings.argon2_memory_kib, passes=settings.argon2_time_cost, capacity=capacity),
-        limiter=Limiter(clock, cache, replicas=settings.replicas),
+        limiter=Limiter(clock, cache, shares=settings.replicas * capacity.workers),
     )
     problems.register(app)
     edge.register(app, settings, clock)

@@ -13,10 +13,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from email.utils import parseaddr
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from environs import FileAwareEnv
 
@@ -24,6 +25,8 @@ VERSION = "0.1.0"
 PREFIX = "DOORWARD_"
 LEAST_SECRET_BYTES = 32
 ARGON2_FLOORS = ((12288, 3), (19456, 2), (47104, 1))  # KiB and passes; OWASP Password Storage lists them as equals.
+# user:password@host:port/name?options, each part optional. A password with @ : / ? or # in it is to be percent-encoded.
+POSTGRES = r"([^\s@/?#]*@)?(\[[0-9A-Fa-f:.]+\]|[^\s@:/?#\[\]]*)(:[0-9]{1,5})?(/[^\s/?#]*)?(\?\S*)?"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # Kubernetes injects these for a service called doorward; the others are read by the client, not by the service.
 FOREIGN = re.compile(r"SERVICE_\w+|PORT|PORT_\w+|URL|USER|TOKEN|STORE")
@@ -71,23 +74,32 @@ def _items(text: str) -> tuple[str, ...]:
 
 def _database_url(text: str) -> str:
     scheme, separator, rest = text.partition("://")
-    if separator and scheme in {"postgres", "postgresql", "postgresql+psycopg"}:
+    if separator and scheme in {"postgres", "postgresql", "postgresql+psycopg"} and re.fullmatch(POSTGRES, rest):
         return f"postgresql+psycopg://{rest}"
     if separator and scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
         return f"sqlite:////{Path(rest[1:]).absolute().as_posix().lstrip('/')}"
-    raise ValueError("must be postgresql://user:password@host/name or sqlite:///path/of/a/file")
+    raise ValueError("must be postgresql://user:password@host:port/name, special characters percent-encoded, or sqlite:///path/of/a/file")
+
+
+def _parts(text: str) -> SplitResult:
+    """The parts of an address that could be one: Python looks at the port only when asked for it, and never at spaces."""
+    parts = urlsplit(text)
+    if re.search(r"[\s\\]", text) or parts.port == 0:
+        raise ValueError("must not hold spaces or backslashes, nor the port 0")
+    return parts
 
 
 def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
+    parts = _parts(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError("must be an http or https address without user, query and fragment")
     return text.rstrip("/")
 
 
 def _smtp_url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"smtp", "smtp+starttls", "smtps"} or not parts.hostname or parts.path.strip("/") or parts.query:
+    parts = _parts(text)
+    rest = parts.path.strip("/") or parts.query or parts.fragment
+    if parts.scheme not in {"smtp", "smtp+starttls", "smtps"} or not parts.hostname or rest:
         raise ValueError("must be smtp://, smtp+starttls:// or smtps://, then user:password@ where needed, then host:port")
     return text
 
@@ -96,6 +108,17 @@ def _redis_url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"redis", "rediss", "unix"} or not (parts.hostname or (parts.scheme == "unix" and parts.path)):
         raise ValueError("must be redis://, rediss:// or unix://, then user:password@ where needed, then host:port/number or a path")
+    return text
+
+
+def _sender(text: str) -> str:
+    name, address = parseaddr(text)
+    if (
+        not re.fullmatch(r"[^\s@<>,;:\"]+@[^\s@<>,;:\"]+", address)
+        or not text.isprintable()
+        or text not in {address, f"{name} <{address}>"}
+    ):
+        raise ValueError("must be an address, or Name <address>")
     return text
 
 
@@ -231,7 +254,9 @@ class Settings:
         shown="none",
         secret=True,
     )
-    mail_from: str = _setting("The sender of every mail.", str, "", shown="Doorward <no-reply@host of PUBLIC_URL>")
+    mail_from: str = _setting(
+        "The sender of every mail: an address, or Name <address>.", _sender, "", shown="Doorward <no-reply@host of PUBLIC_URL>"
+    )
     outbox: Outbox = _setting(
         "inside: each serving process delivers mail; external: only `python -m app worker` does.", _choice(Outbox), Outbox.INSIDE
     )
@@ -400,7 +425,8 @@ def _shown(field: dataclasses.Field[Any], value: Any) -> str:
     if value is None or value == ():
         return ""
     if field.metadata["secret"]:
-        return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", value) if isinstance(value, str) else "***"
+        # Whatever stands before the host or behind the path may be a password; that of SQLite's file is a path alone.
+        return re.sub(r"://.*@|\?.*", lambda part: "?***" if part[0][0] == "?" else "://***@", value) if isinstance(value, str) else "***"
     if isinstance(value, timedelta):
         return str(int(value.total_seconds()))
     if isinstance(value, tuple):

@@ -40,6 +40,11 @@ class Live:
         self.start()
 
     def start(self) -> None:
+        self.launch()
+        self.await_ready()
+
+    def launch(self) -> None:
+        """Start it and do not wait. Not from a thread that ends: on Linux the process would be told to end with it."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
@@ -50,6 +55,8 @@ class Live:
                 preexec_fn=die_with_parent,
                 start_new_session=True,
             )
+
+    def await_ready(self) -> None:
         end = time.monotonic() + STARTS_WITHIN
         while True:
             try:
@@ -57,19 +64,25 @@ class Live:
                     return
             except OSError:
                 if self.process.poll() is not None or time.monotonic() > end:
+                    self.kill()
                     raise RuntimeError(self.log.read_text()) from None
                 time.sleep(0.05)
 
-    def stop(self) -> int:
+    def stop(self, number: int = signal.SIGINT) -> int:
         """Ask it to end at once; its exit code. SIGTERM would give it time to be taken out of service."""
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
+            self.process.send_signal(number)
             try:
                 self.process.wait(30)
             except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait(10)
+                self.kill()
         return self.process.returncode
+
+    def kill(self) -> None:
+        """The process and those it made, which are a group of their own."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(10)
 
     def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
         """One request; status and parsed answer."""
@@ -86,6 +99,56 @@ class Live:
 
     def mailbox(self, to: str) -> list[dict[str, Any]]:
         return [item for item in self.call("GET", "/dev/mailbox")[1]["items"] if item["to"] == to]
+
+
+class Launched(Live):
+    """One that is not waited for, so that several can start at the same moment; call await_ready."""
+
+    def start(self) -> None:
+        self.launch()
+
+
+class Worker:
+    """`python -m app worker` in a process of its own."""
+
+    def __init__(self, log: Path, env: dict[str, str]) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "app", "worker"],
+                cwd=ROOT,
+                env={**clean_environment(), "DOORWARD_SECRET_KEY": SECRET, **env},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=die_with_parent,
+            )
+
+    def stop(self) -> int:
+        """Ask it to end; its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        return self.process.returncode
+
+    def kill(self) -> None:
+        """Gone without a word."""
+        self.process.kill()
+        self.process.wait(10)
+
+
+def typed(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """What an operator types after `python -m app`, to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "app", *words],
+        cwd=ROOT,
+        env={**clean_environment(), "DOORWARD_SECRET_KEY": SECRET, **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def _parsed(raw: bytes) -> Any:

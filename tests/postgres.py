@@ -19,8 +19,11 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+from sqlalchemy import create_engine, text
+
 NOBODY = 65534
 STARTS_WITHIN = 30  # seconds
+ENDS_WITHIN = 5
 
 
 def free_port() -> int:
@@ -87,6 +90,7 @@ class Postgres:
         return self.folder / package.name / "pginstall" / "bin"
 
     def start(self) -> None:
+        # Nothing is forced to the disk, but a commit leaves the process: what was answered must survive `kill`.
         options = [f"-c{option}" for option in ("fsync=off", "full_page_writes=off", "max_connections=200")]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -119,10 +123,14 @@ class Postgres:
 
     def kill(self) -> None:
         """Gone without a word, as in a crash; the data stays."""
-        self.process.send_signal(signal.SIGSTOP)
+        self.process.send_signal(signal.SIGSTOP)  # first, so that it starts no more of them
+        backends = children(self.process.pid)
         self._signal_backends(signal.SIGKILL)
         self.process.kill()
         self.process.wait(10)
+        end = time.monotonic() + ENDS_WITHIN
+        while any(Path(f"/proc/{pid}/stat").exists() for pid in backends) and time.monotonic() < end:
+            time.sleep(0.02)
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     @contextmanager
@@ -148,3 +156,19 @@ class Postgres:
             self.process.kill()
             self.process.wait(10)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def database_beside(url: str, name: str) -> Iterator[str]:
+    """Another database on the same server, without tables, for a test that needs one for itself."""
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    name = f"{url.rpartition('/')[2]}_{name}"
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    try:
+        yield f"{url.rpartition('/')[0]}/{name}"
+    finally:
+        with engine.connect() as connection:
+            connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        engine.dispose()

@@ -25,5 +25,6 @@ def change_profile(work: UnitOfWork, principal: Principal, source: Source, *, ch
         raise NotFound
     for field, value in changes.items():
         setattr(account, COLUMNS[field], value)
-    record(work, Event.ACCOUNT_CHANGED, source=source, account_id=account.id, fields=" ".join(sorted(changes)))
+    if changes:
+        record(work, Event.ACCOUNT_CHANGED, source=source, account_id=account.id, fields=" ".join(sorted(changes)))
     return profile(account)

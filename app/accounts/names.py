@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from email_validator import EmailNotValidError, validate_email
+from email_validator import EmailNotValidError, ValidatedEmail, validate_email
 
 LONGEST_RAW = 256  # bytes
 LONGEST_LOCAL = 64
@@ -80,25 +80,29 @@ def operators_username(raw: str) -> str:
 
 def new_address(raw: str) -> tuple[str, str]:
     """An address somebody wants, as mail is sent to it, and its canonical form. Raises NotAName."""
-    if folded(raw) != raw.lower():
+    plain = folded(raw) == raw.lower()
+    parts = _parsed(raw)
+    # IDNA folds on its own what we leave alone, such as the full stop of Chinese and Japanese (UTS #46).
+    if not plain or raw.lower().rpartition("@")[2] not in {parts.domain, parts.ascii_domain}:
         raise NotAName("holds characters that would be read as others; write it in plain ones")
-    return _address(raw)
+    return f"{parts.local_part}@{parts.ascii_domain}", f"{parts.local_part.lower()}@{parts.ascii_domain}"
 
 
 def canonical_address(raw: str) -> str:
     """The canonical form of an address somebody types to be found by. Raises NotAName."""
-    return _address(folded(raw))[1]
+    parts = _parsed(folded(raw))
+    return f"{parts.local_part.lower()}@{parts.ascii_domain}"
 
 
-def _address(raw: str) -> tuple[str, str]:
+def _parsed(raw: str) -> ValidatedEmail:
     """Dots and plus signs are left alone: folding them takes addresses away from their owners."""
     try:
         parts = validate_email(raw, check_deliverability=False, globally_deliverable=False, allow_smtputf8=False)
     except EmailNotValidError:
         raise NotAName("is not an address that mail can be sent to") from None
-    domain = parts.ascii_domain.lower()
-    if "." not in domain:
-        raise NotAName("needs a domain with a dot in it")
-    if len(parts.local_part) > LONGEST_LOCAL or len(parts.local_part) + 1 + len(domain) > LONGEST_ADDRESS:
+    top = parts.ascii_domain.rpartition(".")[2]
+    if top == parts.ascii_domain or top.isdigit():
+        raise NotAName("needs a domain with a dot in it, and no number")
+    if len(parts.local_part) > LONGEST_LOCAL or len(parts.local_part) + 1 + len(parts.ascii_domain) > LONGEST_ADDRESS:
         raise NotAName("is too long for an address")
-    return f"{parts.local_part}@{domain}", f"{parts.local_part.lower()}@{domain}"
+    return parts

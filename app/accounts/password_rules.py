@@ -17,15 +17,13 @@ def normalised(raw: str) -> str:
 
     Case and everything else stays. Raises NotAPassword for what can be no password, before anything costly is done.
     """
-    if len(raw) > LONGEST_RAW or len(raw.encode("utf-8", "surrogatepass")) > LONGEST_RAW:
-        raise NotAPassword(f"must not be longer than {LONGEST} characters")
+    # Measured as it was typed: composing can make a text shorter or longer, and a longer one has to be cheap to refuse.
+    if not 1 <= len(raw) <= LONGEST or len(raw.encode("utf-8", "surrogatepass")) > LONGEST_RAW:
+        raise NotAPassword(f"must have 1 to {LONGEST} characters")
     if any(unicodedata.category(character) in {"Cc", "Cs"} for character in raw):
         raise NotAPassword("must not hold control characters")
     text = "".join(" " if unicodedata.category(character) == "Zs" else character for character in raw)
-    text = unicodedata.normalize("NFC", text)
-    if not 1 <= len(text) <= LONGEST:
-        raise NotAPassword(f"must have 1 to {LONGEST} characters")
-    return text
+    return unicodedata.normalize("NFC", text)
 
 
 def new_password(raw: str, *, least: int) -> str:

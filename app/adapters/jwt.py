@@ -112,7 +112,7 @@ class KeyRing:
                 algorithms=[key.algorithm],
                 options=SIGNATURE_ONLY,
             )
-        except (jwt.PyJWTError, ValueError) as error:
+        except (jwt.PyJWTError, ValueError, RecursionError) as error:
             raise TokenRejected("the signature does not fit") from error
         return claims
 

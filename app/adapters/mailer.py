@@ -69,29 +69,29 @@ class Mailer:
 
     def _connected(self) -> smtplib.SMTP:
         if self._connection is None:
-            self._connection = self._connect()
+            parts, tls = self._parts, ssl.create_default_context()
+            host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
+            if parts.scheme == "smtps":
+                self._connection = smtplib.SMTP_SSL(host, port, timeout=TIMEOUT, context=tls)
+            else:
+                self._connection = smtplib.SMTP(host, port, timeout=TIMEOUT)
+                self._encrypt(self._connection, tls)
+            if parts.username:
+                self._connection.login(unquote(parts.username), unquote(parts.password or ""))
         return self._connection
 
-    def _connect(self) -> smtplib.SMTP:
-        parts, tls = self._parts, ssl.create_default_context()
-        host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
-        if parts.scheme == "smtps":
-            connection: smtplib.SMTP = smtplib.SMTP_SSL(host, port, timeout=TIMEOUT, context=tls)
-        else:
-            connection = smtplib.SMTP(host, port, timeout=TIMEOUT)
+    def _encrypt(self, connection: smtplib.SMTP, tls: ssl.SSLContext) -> None:
+        connection.ehlo()
+        if self._parts.scheme == "smtp+starttls" or connection.has_extn("starttls"):
+            connection.starttls(context=tls)
             connection.ehlo()
-            if parts.scheme == "smtp+starttls" or connection.has_extn("starttls"):
-                connection.starttls(context=tls)
-                connection.ehlo()
-            elif parts.password:
-                connection.close()
-                raise smtplib.SMTPNotSupportedError("a password is sent over TLS only")
-        if parts.username:
-            connection.login(unquote(parts.username), unquote(parts.password or ""))
-        return connection
+        elif self._parts.username:
+            self._close()
+            raise NotDelivered("the server offers no TLS, and without it no password is sent", away=True)
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(OSError, smtplib.SMTPException):
                 connection.quit()
+            connection.close()

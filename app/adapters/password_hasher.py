@@ -26,8 +26,9 @@ OTHER_MIB = 150
 SALT_BYTES = 16
 TAG_BYTES = 32
 # A stored hash carries its own cost, and verify obeys it: an imported or broken row must not ask for 4 GiB.
-MOST_MEMORY_KIB = 1048576
-MOST_PASSES = 20
+# What others are known to use fits in, and whatever is set here.
+MOST_MEMORY_KIB = 131072
+MOST_PASSES = 10
 MOST_LANES = 16
 
 
@@ -57,6 +58,7 @@ class PasswordHasher:
         self._argon2 = argon2.PasswordHasher(
             time_cost=passes, memory_cost=memory_kib, parallelism=1, hash_len=TAG_BYTES, salt_len=SALT_BYTES, type=argon2.Type.ID
         )
+        self._most = (max(memory_kib, MOST_MEMORY_KIB), max(passes, MOST_PASSES), MOST_LANES)
         self._admission = threading.BoundedSemaphore(capacity.admitted)
         self._slots = threading.BoundedSemaphore(capacity.hashes)
         self._threads = ThreadPoolExecutor(capacity.hashes, thread_name_prefix="argon2", initializer=_give_way)
@@ -69,7 +71,7 @@ class PasswordHasher:
 
     def verify(self, password_hash: str, password: str) -> bool:
         """Does the password fit? A hash that cannot be read, or asks for an absurd cost, fits nothing."""
-        if not _affordable(password_hash):
+        if not self._affordable(password_hash):
             password_hash, password = self.decoy, secrets.token_urlsafe()
         return self._gated(lambda: self._verify(password_hash, password))
 
@@ -82,6 +84,15 @@ class PasswordHasher:
             return self._argon2.verify(password_hash, password)
         except (VerificationError, InvalidHashError):
             return False
+
+    def _affordable(self, password_hash: str) -> bool:
+        if not password_hash.isascii():  # a text that argon2 cannot even look at
+            return False
+        try:
+            cost = argon2.extract_parameters(password_hash)
+        except InvalidHashError:
+            return False
+        return all(asked <= most for asked, most in zip((cost.memory_cost, cost.time_cost, cost.parallelism), self._most, strict=True))
 
     def _gated(self, work: Callable[[], T]) -> T:
         if not self._admission.acquire(blocking=False):
@@ -100,14 +111,6 @@ class PasswordHasher:
 def _give_way() -> None:
     with suppress(OSError, AttributeError):  # Linux alone can renice one thread; elsewhere the gate still bounds them.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-
-
-def _affordable(password_hash: str) -> bool:
-    try:
-        cost = argon2.extract_parameters(password_hash)
-    except InvalidHashError:
-        return False
-    return cost.memory_cost <= MOST_MEMORY_KIB and cost.time_cost <= MOST_PASSES and cost.parallelism <= MOST_LANES
 
 
 def _cores() -> int:

@@ -38,10 +38,10 @@ class Limiter:
     Counted in Redis for all processes together; while that is away each process counts its own share.
     """
 
-    def __init__(self, clock: Clock, cache: Cache, *, replicas: int) -> None:
+    def __init__(self, clock: Clock, cache: Cache, *, shares: int) -> None:
         self._clock = clock
         self._cache = cache
-        self._replicas = replicas
+        self._shares = shares
         self._storage = MemoryStorage()
         self._local = MovingWindowRateLimiter(self._storage)
         self._shared = MovingWindowRateLimiter(_shared_storage(cache)) if cache.used else None
@@ -57,7 +57,7 @@ class Limiter:
                 return self._cache.guarded(lambda _client: self._hit(shared, _items(limits), key))
         with self._lock:
             self._forget_the_idle()
-            return self._hit(self._local, _shares(limits, self._replicas), key)
+            return self._hit(self._local, _shares(limits, self._shares), key)
 
     def reset(self) -> None:
         """Forget everything that was counted in this process."""
@@ -85,9 +85,9 @@ def _items(limits: str) -> list[RateLimitItem]:
 
 
 @functools.cache
-def _shares(limits: str, replicas: int) -> list[RateLimitItem]:
-    """Every replica counts alone, so each gets its share, at least one."""
-    return [type(item)(max(1, item.amount // replicas), item.multiples) for item in _items(limits)]
+def _shares(limits: str, shares: int) -> list[RateLimitItem]:
+    """Every process counts alone, so each gets its share, at least one."""
+    return [type(item)(max(1, item.amount // shares), item.multiples) for item in _items(limits)]
 
 
 def _shared_storage(cache: Cache) -> RedisStorage:

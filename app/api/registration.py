@@ -22,7 +22,8 @@ from app.web.work import writing
 
 blp = Blueprint("registration", __name__, url_prefix="/v1/register", description="Becoming an account.")
 
-LOCALE = validate.Regexp(r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$", error="must be a language tag like en or de-AT")
+# In Python, $ alone would also match before a line break at the end.
+LOCALE = validate.Regexp(r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$(?!\n)", error="must be a language tag like en or de-AT")
 
 
 class RegisterSchema(Strict):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from marshmallow import ValidationError, validates
+
+from app.accounts.password_rules import NotAPassword, normalised
 from app.api.schemas import SessionSchema, SessionsSchema, TokensSchema
 from app.errors import Busy, NotFound
 from app.principal import Principal
@@ -23,6 +26,9 @@ from app.web.work import reading, writing
 
 blp = Blueprint("sessions", __name__, url_prefix="/v1", description="Logging in and out, refreshing, one's own sessions.")
 
+# Longer than ours are: a token of another kind is no fault of form, it is one that does not count.
+LONGEST_TOKEN = 4096
+
 
 class LoginSchema(Strict):
     """A name or address and its password."""
@@ -32,17 +38,25 @@ class LoginSchema(Strict):
     device_name = Label(most=64, load_default=None)
     expires_in = Whole(least=60, most=365 * 86400, load_default=None, metadata={"description": "wanted length of the session in seconds"})
 
+    @validates("password")
+    def a_password(self, value: str, **_: object) -> None:
+        """What can be no password of anybody is said to be so, before anything costly is done."""
+        try:
+            normalised(value)
+        except NotAPassword as error:
+            raise ValidationError(str(error)) from None
+
 
 class RefreshSchema(Strict):
     """The latest refresh token."""
 
-    refresh_token = Secret(most=256, required=True)
+    refresh_token = Secret(most=LONGEST_TOKEN, required=True)
 
 
 class LogoutSchema(Strict):
     """Needed only when the access token has expired."""
 
-    refresh_token = Secret(most=256, load_default=None)
+    refresh_token = Secret(most=LONGEST_TOKEN, load_default=None)
 
 
 @blp.route("/login", methods=["POST"])

@@ -17,8 +17,6 @@ from app.unit_of_work import Units
 
 log = logs.get_logger("background")
 
-Chore = Callable[[Units], object]
-
 MAIL_SECONDS = 0.5
 WATCH_SECONDS = 0.8
 CLOCK_SECONDS = 10.0
@@ -32,14 +30,16 @@ class Background:
     def __init__(self, units: Units, *, mail: bool, watch: bool) -> None:
         self._units = units
         self._stop = threading.Event()
-        chores: list[tuple[Chore, float]] = [(follow_clock, CLOCK_SECONDS), (sweep, SWEEP_SECONDS), (rotate_keys, SWEEP_SECONDS)]
-        if mail and units.settings.smtp_url:
-            chores.append((deliver, MAIL_SECONDS))
-        if watch:
-            chores.append((Watcher().watch, WATCH_SECONDS))
         self._threads = [
-            threading.Thread(target=self._repeat, args=chore, name=f"doorward-{chore[0].__name__}", daemon=True) for chore in chores
+            self._thread("clock", lambda: follow_clock(units), CLOCK_SECONDS),
+            self._thread("sweep", lambda: sweep(units), SWEEP_SECONDS),
+            self._thread("rotation", lambda: rotate_keys(units), SWEEP_SECONDS),
         ]
+        if mail and units.settings.smtp_url:
+            self._threads.append(self._thread("mail", lambda: deliver(units, ending=self._ending), MAIL_SECONDS))
+        if watch:
+            watcher = Watcher()
+            self._threads.append(self._thread("watcher", lambda: watcher.watch(units), WATCH_SECONDS))
 
     def start(self) -> None:
         for thread in self._threads:
@@ -52,15 +52,21 @@ class Background:
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
 
-    def _repeat(self, chore: Chore, pause: float) -> None:
+    def _ending(self) -> bool:
+        return self._stop.is_set() or self._units.draining.is_set()
+
+    def _thread(self, name: str, chore: Callable[[], object], pause: float) -> threading.Thread:
+        return threading.Thread(target=self._repeat, args=(name, chore, pause), name=f"doorward-{name}", daemon=True)
+
+    def _repeat(self, name: str, chore: Callable[[], object], pause: float) -> None:
         while True:
             try:
-                chore(self._units)
+                chore()
             except Exception as error:  # The thread must outlive whatever happens: a database away for an hour, a full disk.
                 if is_away(error):
-                    log.warning("chore put off", chore=chore.__name__, fault=type(error).__name__)
+                    log.warning("chore postponed", chore=name, fault=type(error).__name__)
                 else:
-                    log.exception("chore failed", chore=chore.__name__)
+                    log.exception("chore failed", chore=name)
             if self._stop.wait(pause):
                 return
 

@@ -8,8 +8,10 @@ import click
 
 from app.adapters import migrations
 from app.adapters.database import is_away, migration_connection
-from app.commands.start import EXIT_SCHEMA, settings_or_exit
+from app.commands.start import EXIT_AWAY, EXIT_SCHEMA, prepare_database, settings_or_exit
 from app.settings import Settings
+
+AWAY = "The database does not answer: check DOORWARD_DATABASE_URL and that the server runs."
 
 
 @click.group()
@@ -20,7 +22,7 @@ def db() -> None:
 @db.command("upgrade")
 def db_upgrade() -> None:
     """Bring the schema to what this version needs. Safe from many replicas at once: one works, the others wait."""
-    before, after = migrations.upgrade(settings_or_exit().database_url)
+    before, after = upgrade_or_exit(settings_or_exit())
     click.echo(f"The schema is at {after}." if before == after else f"The schema went from {before or 'nothing'} to {after}.")
 
 
@@ -34,6 +36,18 @@ def db_check() -> None:
     click.echo(f"The schema is at {migrations.needed()}, as this version needs.")
 
 
+def upgrade_or_exit(settings: Settings) -> tuple[str | None, str]:
+    """Bring the schema up to date; from and to. Exits with 1 when the database does not answer."""
+    prepare_database(settings)
+    try:
+        return migrations.upgrade(settings.database_url)
+    except Exception as error:
+        if not is_away(error):
+            raise
+        click.echo(AWAY, err=True)
+        sys.exit(EXIT_AWAY)
+
+
 def schema_fault(settings: Settings) -> str | None:
     """What is wrong with the schema and what to do, None when it is right."""
     try:
@@ -42,7 +56,7 @@ def schema_fault(settings: Settings) -> str | None:
     except Exception as error:
         if not is_away(error):
             raise
-        return "The database does not answer: check DOORWARD_DATABASE_URL and that the server runs."
+        return AWAY
     if found != migrations.needed():
         return f"The schema is at {found or 'nothing'}, this version needs {migrations.needed()}: run `python -m app db upgrade`."
     return None

@@ -1,4 +1,4 @@
-"""gunicorn's threaded worker, made impatient and polite: slow headers are cut off, parse errors are problem documents.
+"""gunicorn's threaded worker, made impatient and polite: slow requests are cut off, parse errors are problem documents.
 
 Asked to end by SIGTERM it says so at /readyz, goes on for a moment so that whoever sends it requests can see that and turn away,
 accepts no more, and leaves when it has answered what it has.
@@ -10,21 +10,46 @@ import json
 import socket
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from gunicorn import http
 from gunicorn.workers.gthread import ThreadWorker
+
+from app.adapters import logs
+from app.opaque_tokens import new_id
+from app.web.edge import CSP, HSTS
+from app.web.request_id import HEADER
 
 SLOWEST_HEADERS = 10.0  # seconds
 # How long it goes on accepting: load balancers ask /readyz every second or two, and until they have, requests keep coming.
 SHOWN = 2.0
 # What is left of the graceful time when the last request must have ended: for mail that is being sent, and to be gone before the kill.
 LAST = 4
+SLOWEST_BODY = 10.0
+LINGER = 1.0
+MOST_DRAINED = 65536  # bytes
 STATUS = {
     http.errors.LimitRequestLine: (414, "URI Too Long", "uri_too_long"),
     http.errors.LimitRequestHeaders: (431, "Request Header Fields Too Large", "headers_too_large"),
     http.errors.UnsupportedTransferCoding: (501, "Not Implemented", "transfer_coding_unknown"),
 }
+FAULT = (500, "Internal Server Error", "internal_error")
+
+log = logs.get_logger("server")
+
+
+@dataclass(slots=True)
+class Reading:
+    """A request on its way in: until when its headers, and then its body, must be here."""
+
+    until: float
+    request: Any = None
+
+    @property
+    def unread(self) -> bool:
+        """Is there more to come than was read? The app reads a body in one go, so the reader's rest is 0 once it has it."""
+        return self.request is None or getattr(self.request.body.reader, "length", 0) > 0
 
 
 class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
@@ -32,7 +57,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._reading: dict[socket.socket, float] = {}
+        self._reading: dict[socket.socket, Reading] = {}
         self._accepts_until: float | None = None
         self.quitting = False
 
@@ -76,34 +101,78 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
                 listener.close()  # else new connections would wait for an answer that never comes
 
     def handle(self, conn: Any) -> Any:
-        """A thread is held from the first byte of a request on, so from there on its headers have a deadline."""
-        self._reading[conn.sock] = time.monotonic() + SLOWEST_HEADERS
+        """A thread is held from the first byte of a request on, so from there on it has a deadline."""
+        reading = self._reading[conn.sock] = Reading(time.monotonic() + SLOWEST_HEADERS)
         try:
-            return super().handle(conn)
+            outcome = super().handle(conn)
         finally:
             self._reading.pop(conn.sock, None)
+        if outcome is False:
+            _hang_up(conn.sock, unread=reading.unread)
+        return outcome
 
     def handle_request(self, req: Any, conn: Any) -> Any:
-        self._reading.pop(conn.sock, None)
+        reading = self._reading[conn.sock]
+        reading.until, reading.request = time.monotonic() + SLOWEST_BODY, req
         return super().handle_request(req, conn)
 
     def murder_keepalived(self, force: bool = False) -> None:  # noqa: FBT001, FBT002 - gunicorn's signature
         """Called by the main loop every second."""
         super().murder_keepalived(force)
         now = time.monotonic()
-        for connection, deadline in list(self._reading.items()):
-            if now > deadline:
+        for connection, reading in list(self._reading.items()):
+            if now > reading.until and reading.unread:
                 with suppress(OSError):
                     connection.shutdown(socket.SHUT_RD)
 
-    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:  # noqa: ARG002 - gunicorn's signature
         """Gunicorn would answer HTML that quotes the request."""
-        status, title, code = STATUS.get(type(exc), (400, "Bad Request", "bad_request"))
-        if not isinstance(exc, http.errors.ParseException):
-            super().handle_error(req, client, addr, exc)
-            return
-        document = {"type": f"urn:doorward:problem:{code}", "title": title, "status": status, "code": code, "request_id": ""}
-        text = json.dumps(document)
-        head = f"HTTP/1.1 {status} {title}\r\nConnection: close\r\nCache-Control: no-store\r\nContent-Type: application/problem+json\r\n"
+        foreseen = isinstance(exc, http.errors.ParseException)
+        status, title, code = STATUS.get(type(exc), (400, "Bad Request", "bad_request")) if foreseen else FAULT
+        request_id = new_id("req")
+        if foreseen:
+            log.info("request refused", request_id=request_id, status=status, fault=type(exc).__name__)
+        else:
+            log.error("unforeseen", request_id=request_id, exc_info=exc)
         with suppress(OSError):
-            client.sendall(f"{head}Content-Length: {len(text)}\r\n\r\n{text}".encode())
+            client.sendall(_document(status, title, code, request_id))
+
+
+def _hang_up(connection: socket.socket, *, unread: bool) -> None:
+    """Say goodbye here: gunicorn waits up to two seconds for the client to hang up first, in the loop that serves everybody.
+
+    Only where the client may still be sending is it waited for, or the reset would take the answer from under its eyes.
+    """
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_WR)
+        if unread:
+            _drain(connection)
+        connection.shutdown(socket.SHUT_RD)
+
+
+def _drain(connection: socket.socket) -> None:
+    end, drained = time.monotonic() + LINGER, 0
+    while drained < MOST_DRAINED and (left := end - time.monotonic()) > 0:
+        connection.settimeout(left)
+        received = connection.recv(8192)
+        if not received:
+            return
+        drained += len(received)
+
+
+def _document(status: int, title: str, code: str, request_id: str) -> bytes:
+    problem = {"type": f"urn:doorward:problem:{code}", "title": title, "status": status, "code": code, "request_id": request_id}
+    body = json.dumps(problem).encode()
+    headers = {
+        "Connection": "close",
+        "Content-Type": "application/problem+json",
+        "Content-Length": str(len(body)),
+        "Cache-Control": "no-store",
+        "Content-Security-Policy": CSP,
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Strict-Transport-Security": HSTS,
+        HEADER: request_id,
+    }
+    lines = [f"HTTP/1.1 {status} {title}", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    return "\r\n".join(lines).encode() + body

@@ -11,11 +11,11 @@ import click
 from gunicorn.app.base import Application
 from gunicorn.glogging import Logger
 
-from app.adapters import logs, migrations
+from app.adapters import logs
 from app.adapters.password_hasher import Capacity
 from app.commands.background import Background
-from app.commands.db import schema_fault
-from app.commands.start import EXIT_SCHEMA, EXIT_SETTINGS, CreateApp, settings_or_exit
+from app.commands.db import schema_fault, upgrade_or_exit
+from app.commands.start import EXIT_SCHEMA, EXIT_SETTINGS, CreateApp, prepare_database, settings_or_exit
 from app.settings import Docs, Outbox, Settings
 
 if TYPE_CHECKING:
@@ -104,21 +104,14 @@ def serve(create_app: CreateApp, *, bind: str, workers: int, threads: int, migra
     if settings.production and workers > 1 and settings.redis_url is None:
         click.echo("DOORWARD_REDIS_URL: is required in production with --workers over 1.", err=True)
         sys.exit(EXIT_SETTINGS)
-    if settings.sqlite:
-        _make_folder(settings)
+    prepare_database(settings)
     if migrate:
-        migrations.upgrade(settings.database_url)
+        upgrade_or_exit(settings)
     fault = schema_fault(settings)
     if fault:
         click.echo(fault, err=True)
         sys.exit(EXIT_SCHEMA)
     Server(create_app, settings, Capacity(workers=workers, threads=threads), bind=bind).run()
-
-
-def _make_folder(settings: Settings) -> None:
-    """SQLite's file and what stands beside it are for this user alone."""
-    os.umask(0o077)
-    Path(settings.database_url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
 def banner(settings: Settings) -> str:

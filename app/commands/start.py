@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import click
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from app.adapters.password_hasher import Capacity
 
 EXIT_REFUSED = 1
+EXIT_AWAY = 1
 EXIT_SETTINGS = 2
 EXIT_SCHEMA = 3
 
@@ -35,3 +38,10 @@ def settings_or_exit(read: Callable[[], Settings] = Settings.from_environment) -
         for fault in error.faults:
             click.echo(f"  {fault}", err=True)
         sys.exit(EXIT_SETTINGS)
+
+
+def prepare_database(settings: Settings) -> None:
+    """SQLite's file and what stands beside it are for this user alone, in a folder that is made where it is missing."""
+    if settings.sqlite:
+        os.umask(0o077)
+        Path(settings.database_url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 LEEWAY = timedelta(seconds=30)
 TEXTS = ("iss", "aud", "sub", "sid", "jti", "client_id")
 NUMBERS = ("exp", "iat", "ep", "auth_time")
+LATEST = 253402300799  # the last second of the year 9999; what lies beyond is no date
 
 
 def verify(work: UnitOfWork, token: str) -> Principal:
@@ -63,7 +64,8 @@ def well_formed(claims: Claims) -> bool:
     """Is every claim there, and of its type? (RFC 9068 section 2.2)"""
     return (
         all(isinstance(claims.get(name), str) for name in TEXTS)
-        and all(type(claims.get(name)) is int for name in NUMBERS)
+        and all(type(claims.get(name)) is int and 0 <= claims[name] <= LATEST for name in NUMBERS)
+        and type(claims.get("nbf", 0)) is int
         and is_id("ses", claims["sid"])
         and is_id("acc", claims["sub"])
     )

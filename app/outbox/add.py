@@ -17,18 +17,12 @@ if TYPE_CHECKING:
 
     from app.unit_of_work import UnitOfWork
 
-MOST_PER_ADDRESS = "1/minute;5/hour"
-
 
 class Template(StrEnum):
     CONFIRM_NEW = "confirm_new"
     ALREADY_REGISTERED = "already_registered"
     NEW_LOGIN = "new_login"
     SUSPICIOUS_SESSION = "suspicious_session"
-
-
-# Strangers can ask for these, so an address gets few of them. Notices of what happened are never held back.
-ON_REQUEST = frozenset({Template.CONFIRM_NEW, Template.ALREADY_REGISTERED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +39,6 @@ def add(work: UnitOfWork, template: Template, mail: Mail, *, withheld: bool = Fa
 
     `withheld` writes the same row and sends nothing, where the answer must not tell whether there was anyone to write to.
     """
-    if template in ON_REQUEST and not withheld:
-        withheld = work.limiter.hit(MOST_PER_ADDRESS, "mail", template, mail.to.lower()) is not None
     work.db.add(_row(work, template, mail, _first_state(work, withheld=withheld)))
 
 

@@ -20,6 +20,7 @@ from app.outbox.models import OutboxMessage, State
 from app.outbox.render import message, render
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
     from email.message import EmailMessage
 
@@ -30,44 +31,54 @@ if TYPE_CHECKING:
 LEASE = timedelta(seconds=90)
 # An outage of most of a day is survived; links that are older than that no longer work anyway.
 BACK_OFF = tuple(timedelta(seconds=s) for s in (5, 15, 60, 300, 900, 1800, 3600, 7200, 14400, 14400, 14400))
+MOST_ATTEMPTS = len(BACK_OFF) + 1
 
 log = logs.get_logger("outbox")
 
 
-def deliver(units: Units) -> int:
-    """Send everything that is due, or until the process is to end. Returns how many messages were handed over."""
+def deliver(units: Units, *, ending: Callable[[], bool] = lambda: False) -> int:
+    """Send everything that is due, or until this process is `ending`. Returns how many messages were handed over."""
     sent = 0
     with Mailer(units.settings.smtp_url or "") as mailer:
-        while not units.draining.is_set() and (leased := _lease_one(units)) is not None:
-            row_id, lease, mime = leased
+        while not ending() and (leased := _lease_one(units)) is not None:
+            mime = _written(units, leased)
+            if mime is None:
+                continue
             try:
                 mailer.send(mime)
             except NotDelivered as error:
-                _postpone(units, row_id, lease, error)
+                _postpone(units, leased, error)
                 if error.away:
                     break
             else:
-                _done(units, row_id, lease)
+                _done(units, leased)
                 sent += 1
     return sent
 
 
-def _lease_one(units: Units) -> tuple[str, str, EmailMessage] | None:
-    """The next message that nobody else is sending, None when nothing is due."""
+def _lease_one(units: Units) -> OutboxMessage | None:
+    """The next message that nobody else is sending, None when nothing is due.
+
+    The lease is kept before anything is done with the message: one that no code can send or even read costs a try,
+    and never stands in the way of the others.
+    """
     with units.writing() as work:
-        while (row := claim(work.db, work.now)) is not None:
-            try:
-                mail = opened(work, row.id, row.sealed or "")
-            except CannotUnseal as error:
-                _end(row, work, State.DEAD, fault=str(error))
-                log.warning("mail given up", message_id=row.id, template=row.template, fault=str(error))
-                continue
-            return (
-                row.id,
-                row.lease or "",
-                message(work.settings, render(work.settings, row.template, mail), row_id=row.id, at=row.created_at),
-            )
-    return None
+        while (row := claim(work.db, work.now)) is not None and row.attempts > MOST_ATTEMPTS:
+            _give_up(row, work, row.fault or "every try ended without a word")
+        return row
+
+
+def _written(units: Units, leased: OutboxMessage) -> EmailMessage | None:
+    """The message as it goes over the wire; None when it can never be read again."""
+    with units.writing() as work:
+        try:
+            mail = opened(work, leased.id, leased.sealed or "")
+        except CannotUnseal as error:
+            row = _mine(work.db, leased)
+            if row is not None:
+                _give_up(row, work, str(error))
+            return None
+        return message(work.settings, render(work.settings, leased.template, mail), row_id=leased.id, at=leased.created_at)
 
 
 def claim(db: Session, now: datetime) -> OutboxMessage | None:
@@ -89,30 +100,34 @@ def claim(db: Session, now: datetime) -> OutboxMessage | None:
     ).scalar_one_or_none()
 
 
-def _postpone(units: Units, row_id: str, lease: str, error: NotDelivered) -> None:
+def _postpone(units: Units, leased: OutboxMessage, error: NotDelivered) -> None:
     with units.writing() as work:
-        row = _mine(work.db, row_id, lease)
+        row = _mine(work.db, leased)
         if row is None:
             return
-        if error.final or row.attempts > len(BACK_OFF):
-            _end(row, work, State.DEAD, fault=str(error))
-            log.warning("mail given up", message_id=row_id, template=row.template, attempts=row.attempts, fault=str(error))
+        if error.final or row.attempts >= MOST_ATTEMPTS:
+            _give_up(row, work, str(error))
             return
         row.due_at, row.lease, row.fault = work.now + BACK_OFF[row.attempts - 1], None, str(error)
-        log.warning("mail postponed", message_id=row_id, template=row.template, attempts=row.attempts, fault=str(error))
+        log.warning("mail postponed", message_id=row.id, template=row.template, attempts=row.attempts, fault=str(error))
 
 
-def _done(units: Units, row_id: str, lease: str) -> None:
+def _done(units: Units, leased: OutboxMessage) -> None:
     with units.writing() as work:
-        row = _mine(work.db, row_id, lease)
+        row = _mine(work.db, leased)
         if row is not None:
             _end(row, work, State.SENT, fault=None)
 
 
-def _mine(db: Session, row_id: str, lease: str) -> OutboxMessage | None:
+def _mine(db: Session, leased: OutboxMessage) -> OutboxMessage | None:
     """The row, unless the lease ended and somebody else has it by now."""
-    mine = and_(OutboxMessage.id == row_id, OutboxMessage.lease == lease, OutboxMessage.state == State.QUEUED)
+    mine = and_(OutboxMessage.id == leased.id, OutboxMessage.lease == leased.lease, OutboxMessage.state == State.QUEUED)
     return db.execute(select(OutboxMessage).where(mine).with_for_update()).scalar_one_or_none()
+
+
+def _give_up(row: OutboxMessage, work: UnitOfWork, fault: str) -> None:
+    _end(row, work, State.DEAD, fault=fault)
+    log.warning("mail given up", message_id=row.id, template=row.template, attempts=row.attempts, fault=fault)
 
 
 def _end(row: OutboxMessage, work: UnitOfWork, state: State, *, fault: str | None) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from app.adapters.sealing import CannotUnseal
 from app.outbox.add import opened
 from app.outbox.models import OutboxMessage, State
 from app.outbox.render import Rendered, render
@@ -35,6 +37,8 @@ def read_mailbox(work: UnitOfWork) -> list[Letter]:
     )
     letters = []
     for row in rows:
-        mail = opened(work, row.id, row.sealed or "")
-        letters.append(Letter(render(work.settings, row.template, mail), mail.values.get("code")))
+        # Mail from before SECRET_KEY was changed cannot be read any more; the rest can.
+        with suppress(CannotUnseal):
+            mail = opened(work, row.id, row.sealed or "")
+            letters.append(Letter(render(work.settings, row.template, mail), mail.values.get("code")))
     return letters

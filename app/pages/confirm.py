@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
-from app.pages.render import page, shown
+from app.errors import InvalidInput
+from app.pages.render import asking_again, page, shown
 from app.registration.confirm import confirm_by_link, pending_of_link
 from app.unit_of_work import UnitOfWork
 from app.web.limits import limited
@@ -14,16 +15,24 @@ from app.web.work import reading, writing
 blp = Blueprint("confirm", __name__)
 
 
-@blp.route("/confirm/<token>", methods=["GET"])
-@shown("confirm")
 @reading
-def get_confirm(work: UnitOfWork, token: str) -> Response:
+def form(work: UnitOfWork, token: str, problem: InvalidInput | None = None) -> Response:
     """A form that asks for a password."""
-    return page("confirm", username=pending_of_link(work, token=token), problem=None)
+    username = pending_of_link(work, token=token)
+    status = problem.status if problem else 200
+    return page("confirm", status=status, username=username, least=work.settings.password_min_length, problem=problem)
+
+
+@blp.route("/confirm/<token>", methods=["GET"])
+@shown
+def get_confirm(token: str) -> Response:
+    """Ask for a password."""
+    return form(token)
 
 
 @blp.route("/confirm/<token>", methods=["POST"])
-@shown("confirm")
+@shown
+@asking_again(form)
 @writing
 @limited("confirm")
 def post_confirm(work: UnitOfWork, token: str) -> Response:

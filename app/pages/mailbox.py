@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify, request
 
 from app.outbox.mailbox import read_mailbox
-from app.pages.render import page
+from app.pages.render import page_for_developers
 from app.unit_of_work import UnitOfWork
 from app.web.work import reading
 
@@ -18,7 +18,7 @@ def get_mailbox(work: UnitOfWork) -> Response:
     """The latest mail, newest first; as JSON for whoever accepts that."""
     letters = read_mailbox(work)
     if request.accept_mimetypes.best_match(["text/html", "application/json"]) == "text/html":
-        return page("../mailbox", letters=letters)
+        return page_for_developers("mailbox", letters=letters)
     return jsonify(
         items=[
             {

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from app.adapters import sealing
+from app.attempts.mail_limits import may_mail
 from app.confirmations.issue import issue
 from app.confirmations.models import Purpose
 from app.outbox.add import Mail, Template, add
@@ -32,6 +33,13 @@ def code_fits(work: UnitOfWork, pending: PendingRegistration, canonical_code: st
     )
 
 
+def held_back(work: UnitOfWork, *, pending: PendingRegistration | None, account: Account | None) -> bool:
+    """Count a mail to whoever owns the address. True when there is nobody, or the address had its share of late."""
+    if account is not None:
+        return not may_mail(work, Template.ALREADY_REGISTERED, account.email_canonical)
+    return pending is None or not may_mail(work, Template.CONFIRM_NEW, pending.email_canonical)
+
+
 def write(
     work: UnitOfWork,
     *,
@@ -40,9 +48,12 @@ def write(
     account: Account | None,
     code: str,
     expires_at: datetime,
-    locale: str,
+    withheld: bool,
 ) -> None:
-    """Mail whoever owns the address. Every case costs the same, also the one in which there is nobody to write to."""
+    """Mail whoever owns the address. Every case costs the same, also the one in which there is nobody to write to.
+
+    The link confirms `subject`, and the older links to it end.
+    """
     token = issue(work, Purpose.REGISTRATION, subject=subject, life=expires_at - work.now)
     values = {
         "username": pending.username if pending else "",
@@ -50,8 +61,8 @@ def write(
         "code": code,
     }
     if account is not None:
-        add(work, Template.ALREADY_REGISTERED, Mail(account.email, account.locale, {}))
+        add(work, Template.ALREADY_REGISTERED, Mail(account.email, account.locale, {}), withheld=withheld)
     elif pending is not None:
-        add(work, Template.CONFIRM_NEW, Mail(pending.email, pending.locale, values))
+        add(work, Template.CONFIRM_NEW, Mail(pending.email, pending.locale, values), withheld=withheld)
     else:
-        add(work, Template.CONFIRM_NEW, Mail("nobody", locale, values), withheld=True)
+        add(work, Template.CONFIRM_NEW, Mail("nobody", "", values), withheld=True)

@@ -15,7 +15,7 @@ from app.audit.record import Event, record
 from app.errors import Faults, InvalidInput
 from app.opaque_tokens import canonical_code, new_code, new_id
 from app.registration.errors import RegistrationClosed, UsernameTaken
-from app.registration.messages import CODE_LIFE, REGISTRATION_LIFE, code_digest, write
+from app.registration.messages import CODE_LIFE, REGISTRATION_LIFE, code_digest, held_back, write
 from app.registration.models import PendingRegistration
 from app.settings import Registration
 
@@ -52,9 +52,8 @@ def register(
     pending_id = _reserve(work, wanted, password_hash, code)
     account = _holder(work, wanted)
     pending = work.db.get_one(PendingRegistration, pending_id)
-    write(
-        work, subject=pending_id, pending=pending, account=account, code=code, expires_at=work.now + REGISTRATION_LIFE, locale=wanted.locale
-    )
+    withheld = held_back(work, pending=pending, account=account)
+    write(work, subject=pending_id, pending=pending, account=account, code=code, expires_at=pending.expires_at, withheld=withheld)
     record(work, Event.REGISTRATION_REQUESTED, source=source)
     return pending_id
 

@@ -11,7 +11,7 @@ from app.accounts.models import by_email
 from app.audit.record import Event, record
 from app.errors import InvalidInput
 from app.opaque_tokens import canonical_code, is_id, new_code, new_id
-from app.registration.messages import CODE_LIFE, code_digest, write
+from app.registration.messages import CODE_LIFE, code_digest, held_back, write
 from app.registration.models import PendingRegistration
 
 if TYPE_CHECKING:
@@ -29,14 +29,16 @@ def resend(work: UnitOfWork, source: Source, *, registration: str | None = None,
     address = _canonical(email) if email is not None else ""
     pending = _pending(work, registration or "", address)
     account = by_email(work.db, pending.email_canonical if pending else address)
-    subject, code = pending.id if pending else new_id("reg"), new_code()
+    withheld = held_back(work, pending=pending, account=account)
+    # Where no mail goes out, the link and code that went out before stay good: a name of nobody takes their place below.
+    subject, code = pending.id if pending and not withheld else new_id("reg"), new_code()
     work.db.execute(
         update(PendingRegistration)
         .where(PendingRegistration.id == subject)
         .values(code_digest=code_digest(work, subject, canonical_code(code)), code_expires_at=work.now + CODE_LIFE, tries=0)
     )
     expires_at = pending.expires_at if pending else work.now + CODE_LIFE
-    write(work, subject=subject, pending=pending, account=account, code=code, expires_at=expires_at, locale=source.locale)
+    write(work, subject=subject, pending=pending, account=account, code=code, expires_at=expires_at, withheld=withheld)
     record(work, Event.REGISTRATION_RESENT, source=source)
 
 

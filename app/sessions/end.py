@@ -17,6 +17,8 @@ from app.sessions.models import Session, Status, of_account
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sqlalchemy import Select
+
     from app.principal import Principal, Source
     from app.unit_of_work import UnitOfWork
 
@@ -52,17 +54,15 @@ def end_one(work: UnitOfWork, principal: Principal, source: Source, *, session_i
     if session is None:
         raise NotFound
     account = _account(work, principal)
-    end_sessions(work, account, [session.id], status=Status.REVOKED, reason="ended_by_owner")
-    record(work, Event.SESSION_ENDED, source=source, account_id=account.id, session_id=session.id, reason="ended_by_owner")
+    if end_sessions(work, account, [session.id], status=Status.REVOKED, reason="ended_by_owner"):
+        record(work, Event.SESSION_ENDED, source=source, account_id=account.id, session_id=session.id, reason="ended_by_owner")
 
 
 def end_others(work: UnitOfWork, principal: Principal, source: Source) -> None:
     """End every session of the account but the one that asks."""
     account = _account(work, principal)
-    others = work.db.scalars(
-        select(Session.id).where(Session.account_id == account.id, Session.status == Status.LIVE, Session.id != principal.session_id)
-    ).all()
-    end_sessions(work, account, others, status=Status.REVOKED, reason="ended_by_owner")
+    others = select(Session.id).where(Session.account_id == account.id, Session.status == Status.LIVE, Session.id != principal.session_id)
+    ended = end_sessions(work, account, others, status=Status.REVOKED, reason="ended_by_owner")
     record(
         work,
         Event.SESSIONS_ENDED,
@@ -70,21 +70,23 @@ def end_others(work: UnitOfWork, principal: Principal, source: Source) -> None:
         account_id=account.id,
         session_id=principal.session_id,
         reason="others",
-        count=len(others),
+        count=len(ended),
     )
 
 
-def end_sessions(work: UnitOfWork, account: Account, session_ids: Sequence[str], *, status: Status, reason: str) -> None:
-    """End those of these sessions that live, each with its revocation row."""
-    if not session_ids:
-        return
+def end_sessions(
+    work: UnitOfWork, account: Account, session_ids: Sequence[str] | Select[str], *, status: Status, reason: str
+) -> Sequence[str]:
+    """End those of these sessions that live, each with its revocation row. Returns which those were."""
     ended = work.db.scalars(
         update(Session)
         .where(Session.id.in_(session_ids), Session.account_id == account.id, Session.status == Status.LIVE)
         .values(status=status, ended_at=work.now, reason=reason)
         .returning(Session.id)
+        .execution_options(synchronize_session=False)
     ).all()
     revoke_sessions(work, account, ended)
+    return ended
 
 
 def _account(work: UnitOfWork, principal: Principal) -> Account:

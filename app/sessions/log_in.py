@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from app.accounts import names
 from app.accounts.check_password import check_password
-from app.accounts.models import Account, Status, by_email, by_username
+from app.accounts.models import Account, Status, by_email, by_username, locked
 from app.adapters.database import changed
 from app.audit.record import Event, record
 from app.sessions.errors import InvalidCredentials
@@ -29,7 +29,8 @@ def log_in(
     `expires_in` asks for another length of the session in seconds; more than SESSION_MAX_TTL is cut to that.
     """
     account = _find(work, username)
-    if not check_password(work, account, password) or account is None or not _still_so(work, account):
+    proven = check_password(work, account, password)
+    if account is None or not proven or not (_still_so(work, account) or _so_again(work, account, password)):
         record(work, Event.LOGIN_FAILED, source=source, account_id=account.id if account else None)
         raise InvalidCredentials
     life = timedelta(seconds=expires_in) if expires_in is not None else None
@@ -43,6 +44,12 @@ def _find(work: UnitOfWork, typed: str) -> Account | None:
         return by_email(work.db, names.canonical_address(name)) if "@" in name else by_username(work.db, name)
     except names.NotAName:
         return None
+
+
+def _so_again(work: UnitOfWork, account: Account, password: str) -> bool:
+    """Look once more: of two logins at once, the first may have renewed the hash that the second had read."""
+    present = locked(work.db, account.id)
+    return present is not None and check_password(work, present, password) and _still_so(work, present)
 
 
 def _still_so(work: UnitOfWork, account: Account) -> bool:

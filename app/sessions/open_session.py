@@ -36,7 +36,7 @@ def open_session(
     """
     epoch, live, seen = _circumstances(work, source, account)
     if live >= MOST_SESSIONS:
-        _end_oldest(work, account, keep=MOST_SESSIONS - 1)
+        _end_oldest(work, source, account, keep=MOST_SESSIONS - 1)
     absolute = work.now + min(life or ABSOLUTE, work.settings.session_max_ttl)
     session = Session(
         id=new_id("ses"),
@@ -67,7 +67,12 @@ def open_session(
 def _circumstances(work: UnitOfWork, source: Source, account: Account) -> tuple[int, int, bool]:
     """The global epoch, how many sessions live, and whether one ever came from there: in one statement."""
     live = select(func.count()).where(*_live(work, account)).scalar_subquery()
-    seen = exists().where(Session.account_id == account.id, Session.bucket == source.bucket, Session.user_agent == source.user_agent)
+    seen = exists().where(
+        Session.account_id == account.id,
+        Session.bucket == source.bucket,
+        Session.user_agent == source.user_agent,
+        Session.status != Status.SUSPICIOUS,  # a thief who was here before is somebody new
+    )
     epoch = select(IssuerState.global_epoch).where(IssuerState.id == ONLY_ROW).scalar_subquery()
     row = work.db.execute(select(epoch, live, seen)).one()
     return row[0], row[1], row[2]
@@ -83,11 +88,10 @@ def _live(work: UnitOfWork, account: Account) -> tuple[ColumnElement[bool], ...]
     )
 
 
-def _end_oldest(work: UnitOfWork, account: Account, *, keep: int) -> None:
-    oldest = work.db.scalars(
-        select(Session.id).where(*_live(work, account)).order_by(Session.created_at.desc(), Session.id).offset(keep)
-    ).all()
-    end_sessions(work, account, oldest, status=Status.REVOKED, reason="too_many_sessions")
+def _end_oldest(work: UnitOfWork, source: Source, account: Account, *, keep: int) -> None:
+    oldest = select(Session.id).where(*_live(work, account)).order_by(Session.created_at.desc(), Session.id).offset(keep)
+    for session_id in end_sessions(work, account, oldest, status=Status.REVOKED, reason="too_many_sessions"):
+        record(work, Event.SESSION_ENDED, source=source, account_id=account.id, session_id=session_id, reason="too_many_sessions")
 
 
 def _tell_owner(work: UnitOfWork, account: Account, session: Session) -> None:

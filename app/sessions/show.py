@@ -13,6 +13,7 @@ from app.accounts.models import by_id as account_by_id
 from app.accounts.summary import Profile, profile
 from app.errors import NotFound, Unauthenticated
 from app.opaque_tokens import is_id
+from app.revocation.models import global_epoch
 from app.sessions.models import Session, Status, of_account
 
 if TYPE_CHECKING:
@@ -51,17 +52,20 @@ class Me:
 
 def list_sessions(work: UnitOfWork, principal: Principal) -> list[SessionView]:
     """The live sessions of the account, newest first; there are at most fifty."""
+    account_epoch, issuer_epoch = _epochs(work, principal)
     rows = work.db.scalars(
         select(Session)
         .where(
             Session.account_id == principal.account_id,
             Session.status == Status.LIVE,
+            Session.account_epoch == account_epoch,
+            Session.global_epoch == issuer_epoch,
             Session.idle_until > work.now,
             Session.absolute_until > work.now,
         )
         .order_by(Session.created_at.desc(), Session.id)
     )
-    return [view(row, principal, work.now) for row in rows]
+    return [_view(row, principal, Status.LIVE) for row in rows]
 
 
 def get_session(work: UnitOfWork, principal: Principal, *, session_id: str) -> SessionView:
@@ -69,7 +73,7 @@ def get_session(work: UnitOfWork, principal: Principal, *, session_id: str) -> S
     row = of_account(work.db, principal.account_id, session_id) if is_id("ses", session_id) else None
     if row is None:
         raise NotFound
-    return view(row, principal, work.now)
+    return _view(row, principal, _status(work, principal, row))
 
 
 def get_me(work: UnitOfWork, principal: Principal) -> Me:
@@ -81,12 +85,28 @@ def get_me(work: UnitOfWork, principal: Principal) -> Me:
     return Me(profile(account), session, principal.roles, principal.scopes, work.settings.resources)
 
 
-def view(row: Session, principal: Principal, now: datetime) -> SessionView:
-    expired = row.status == Status.LIVE and row.ends_at <= now
+def _epochs(work: UnitOfWork, principal: Principal) -> tuple[int, int]:
+    """The account's and the issuer's, as they are now. Raises Unauthenticated."""
+    account = account_by_id(work.db, principal.account_id)
+    if account is None:
+        raise Unauthenticated
+    return account.epoch, global_epoch(work.db)
+
+
+def _status(work: UnitOfWork, principal: Principal, row: Session) -> str:
+    """What its owner is told: a session also ends by time, and with the epoch it was opened in."""
+    if row.status != Status.LIVE:
+        return row.status
+    if row.ends_at <= work.now:
+        return "expired"
+    return Status.LIVE if (row.account_epoch, row.global_epoch) == _epochs(work, principal) else Status.REVOKED
+
+
+def _view(row: Session, principal: Principal, status: str) -> SessionView:
     return SessionView(
         id=row.id,
         current=row.id == principal.session_id,
-        status="expired" if expired else row.status,
+        status=status,
         device_name=row.device_name,
         user_agent=row.user_agent,
         address=row.address,

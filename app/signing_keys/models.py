@@ -63,8 +63,17 @@ def state(key: SigningKey, keys: Sequence[SigningKey], now: datetime) -> State:
 
 
 def signer(keys: Sequence[SigningKey], now: datetime) -> SigningKey | None:
-    """The key that signs now."""
-    return max((key for key in keys if state(key, keys, now) is State.SIGNING), key=lambda key: key.generation, default=None)
+    """The key that signs now, None where all were revoked.
+
+    The first key was announced to nobody before: it signs also for a request, or by a clock, that is behind its making.
+    """
+    signing = [key for key in keys if state(key, keys, now) is State.SIGNING]
+    usable = [key for key in keys if key.revoked_at is None]
+    return max(signing, key=_generation) if signing else min(usable, key=_generation, default=None)
+
+
+def _generation(key: SigningKey) -> int:
+    return key.generation
 
 
 def rewrap(db: Session, secret_keys: Sequence[str]) -> int:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def read_again(work: UnitOfWork, *, global_epoch: int, ticks: float) -> None:
-    """Fill the ring from the database. Where no key signs, or none of the algorithm that is set was ever made, make one."""
+    """Fill the ring from the database. Where there is no key of the algorithm that is set, make one."""
     rows = _rows(work)
-    if signer(rows, work.now) is None or all(row.algorithm != work.settings.signing_algorithm for row in rows if row.revoked_at is None):
+    if all(row.algorithm != work.settings.signing_algorithm for row in rows if row.revoked_at is None):
         with work.aside() as db:
             make(db, work.settings, rows, now=work.now)
         rows = _rows(work)

@@ -47,7 +47,7 @@ def rotate_when_due(work: UnitOfWork) -> SigningKey | None:
 def make(db: Session, settings: Settings, keys: Sequence[SigningKey], *, now: datetime) -> SigningKey | None:
     """Make one key of the algorithm that is set. Of many processes at once, one gets it in; the others get None.
 
-    Where no key signs it signs at once: the very first, or after all were revoked.
+    Where there is no other it signs at once: the very first, or after all were revoked.
     """
     private, public = new_key(settings.signing_algorithm)
     kid = new_id("key").removeprefix("key_")

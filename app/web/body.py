@@ -127,10 +127,12 @@ def loads(raw: bytes) -> Body:
 
 
 def depth(value: object) -> int:
-    """How many containers lie within each other."""
-    if isinstance(value, dict):
-        return 1 + max(map(depth, value.values()), default=0)
-    return 1 + max(map(depth, value), default=0) if isinstance(value, list) else 0
+    """How many containers lie within each other. Level by level: recursion would give out before the nesting does."""
+    levels, level = 0, [value]
+    while containers := [item for item in level if isinstance(item, dict | list)]:
+        levels += 1
+        level = [inner for item in containers for inner in (item.values() if isinstance(item, dict) else item)]
+    return levels
 
 
 def texts(value: object, pointer: str) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from flask import Response, current_app, g, request
@@ -56,6 +57,8 @@ def register(app: Flask, settings: Settings, clock: Clock) -> None:
     @app.after_request
     def leave(response: Response) -> Response:
         response.headers[HEADER] = request_id()
+        if response.status_code == HTTPStatus.NO_CONTENT:
+            response.headers.pop("Content-Type", None)
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers.setdefault("Content-Security-Policy", CSP)
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
@@ -69,7 +72,7 @@ def register(app: Flask, settings: Settings, clock: Clock) -> None:
 def _hostname(host: str) -> str:
     """The Host header without its port, brackets and case."""
     name, separator, port = host.lower().rpartition(":")
-    return (name if separator and port.isdigit() else host.lower()).strip("[]")
+    return (name if separator and port.isascii() and port.isdigit() else host.lower()).strip("[]")
 
 
 def _share(response: Response, settings: Settings) -> None:

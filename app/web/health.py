@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from flask import Response, jsonify
+from marshmallow import fields
 
 from app.adapters import logs, migrations
 from app.adapters.database import database_now, is_away
@@ -14,6 +14,7 @@ from app.revocation.issuer import keep_fresh
 from app.settings import VERSION
 from app.web.blueprint import Blueprint
 from app.web.documented import answers
+from app.web.schemas import Strict
 from app.web.work import units
 
 if TYPE_CHECKING:
@@ -36,15 +37,37 @@ class NotReady(Problem):
         super().__init__(headers={"Retry-After": "2"}, members={"checks": checks})
 
 
+class AliveSchema(Strict):
+    """The process answers."""
+
+    status = fields.Constant("alive", required=True)
+
+
+class ReadySchema(Strict):
+    """Everything that is needed is there."""
+
+    status = fields.Constant("ready", required=True)
+    checks = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
+
+
+class VersionSchema(Strict):
+    """What runs here."""
+
+    name = fields.Constant("doorward", required=True)
+    version = fields.String(required=True)
+
+
 @blp.route("/livez", methods=["GET"])
-def get_livez() -> Response:
+@blp.response(200, AliveSchema)
+def get_livez() -> dict[str, str]:
     """Does the process answer? Asks nothing else."""
-    return jsonify(status="alive")
+    return {}
 
 
 @blp.route("/readyz", methods=["GET"])
 @answers(NotReady)
-def get_readyz() -> Response:
+@blp.response(200, ReadySchema)
+def get_readyz() -> dict[str, object]:
     """Can it serve: database, schema, clock and signing keys. Not any more once it has been asked to end."""
     here = units()
     if here.draining.is_set():
@@ -52,13 +75,14 @@ def get_readyz() -> Response:
     checks = examined(here)
     if any(found != "ok" for found in checks.values()):
         raise NotReady(checks)
-    return jsonify(status="ready", checks=checks)
+    return {"checks": checks}
 
 
 @blp.route("/version", methods=["GET"])
-def get_version() -> Response:
+@blp.response(200, VersionSchema)
+def get_version() -> dict[str, str]:
     """Which version this is."""
-    return jsonify(name="doorward", version=VERSION)
+    return {"version": VERSION}
 
 
 def examined(here: Units) -> dict[str, str]:
@@ -66,8 +90,9 @@ def examined(here: Units) -> dict[str, str]:
     checks = dict.fromkeys(("database", "schema", "clock", "keys"), "unknown")
     try:
         with here.reading() as work:
+            connection = work.db.connection()
             checks["database"] = "ok"
-            found = migrations.current(work.db.connection())
+            found = migrations.current(connection)
             checks["schema"] = "ok" if found == migrations.needed() else "outdated"
             checks["clock"] = "ok" if abs(here.clock.skew(database_now(work.db))) <= MOST_SKEW else "skewed"
             if checks["schema"] == "ok":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields, validate
+from marshmallow import INCLUDE, RAISE, Schema, ValidationError, fields, validate
 
 
 class Strict(Schema):
@@ -62,7 +62,10 @@ class Moment(fields.AwareDateTime):
 
 
 class ProblemSchema(Schema):
-    """RFC 9457. `code` is stable; `errors` names the fields that are at fault by JSON pointer."""
+    """RFC 9457. `code` is stable; `errors` names the fields that are at fault by JSON pointer. Some have members of their own."""
+
+    class Meta:  # noqa: D106 - marshmallow's word
+        unknown = INCLUDE
 
     type = fields.String(required=True, metadata={"format": "uri"})
     title = fields.String(required=True)

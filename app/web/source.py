@@ -32,8 +32,14 @@ def current_source() -> Source:
         bucket=bucket(address),
         user_agent=printable(request.headers.get("User-Agent", "")),
         request_id=request_id(),
-        locale=request.accept_languages.best_match(LANGUAGES) or LANGUAGES[0],
+        locale=reader_language(),
     )
+
+
+def reader_language() -> str:
+    """The language the reader likes best of those there are. Werkzeug's best_match would rather take a plain de than a preferred en-GB."""
+    wanted = (tag.partition("-")[0].lower() for tag, quality in request.accept_languages if quality > 0)
+    return next((tag for tag in wanted if tag in LANGUAGES), LANGUAGES[0])
 
 
 def peer() -> Address:
@@ -75,5 +81,7 @@ def _parsed(text: str) -> Address | None:
         address = ipaddress.ip_address(text)
     except ValueError:
         return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    # What stands behind a % names an interface of the machine that wrote it, in any text it likes.
+    return address.ipv4_mapped or ipaddress.IPv6Address(int(address))

@@ -9,14 +9,18 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from flask import current_app
 
+from app.adapters import logs
 from app.adapters.database import is_away
 from app.errors import Unavailable
 from app.revocation.issuer import keep_fresh
 from app.unit_of_work import UnitOfWork, Units
+from app.web.documented import answers
 
 P = ParamSpec("P")
 R = TypeVar("R")
 EXTENSION = "doorward"
+
+log = logs.get_logger("work")
 
 
 def units() -> Units:
@@ -43,11 +47,22 @@ def _within(
         here = units()
         try:
             with opened(here) as work:
-                keep_fresh(work, ticks=here.clock.ticks())
+                _with_keys(here, work)
                 return handler(work, *args, **kwargs)
         except Exception as error:
             if is_away(error):
                 raise Unavailable("The database does not answer. Nothing was changed. Try again shortly.") from error
             raise
 
-    return within
+    return answers(Unavailable)(within)
+
+
+def _with_keys(here: Units, work: UnitOfWork) -> None:
+    try:
+        keep_fresh(work, ticks=here.clock.ticks())
+    except Exception as error:
+        if is_away(error):
+            raise
+        # Without its keys this process can judge no token: a fault of ours, whatever it is, and no answer about the credential.
+        log.exception("the signing keys cannot be read")
+        raise Unavailable("The signing keys cannot be read. Nothing was changed. Try again shortly.") from error

@@ -1,0 +1,36 @@
+ARG PYTHON=3.11-slim-bookworm
+
+FROM python:${PYTHON} AS build
+WORKDIR /srv/doorward
+COPY requirements/run.txt requirements/run.txt
+# Wheels alone: nothing of the lists is run while it is installed, and no compiler is needed. pip itself stays behind.
+RUN python3 -m venv /srv/venv \
+    && /srv/venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check --no-compile --only-binary :all: \
+        --require-hashes --requirement requirements/run.txt \
+    && /srv/venv/bin/python -m pip uninstall --quiet --yes pip setuptools
+COPY app app
+COPY migrations migrations
+COPY config config
+# Bytecode that trusts its source without looking: copies between layers may change the times of files.
+RUN /srv/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /srv/venv/lib app migrations config
+
+FROM python:${PYTHON}
+# An image is not for development: what is unsafe to serve is refused, unless somebody says otherwise.
+ENV PATH=/srv/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    DOORWARD_ENV=production
+WORKDIR /srv/doorward
+COPY --from=build /srv/venv /srv/venv
+COPY --from=build /srv/doorward/app app
+COPY --from=build /srv/doorward/migrations migrations
+COPY --from=build /srv/doorward/config config
+# A volume takes its first owner from the image: var/ for SQLite, /run/doorward for secrets that a start makes.
+RUN install -d -m 0700 -o 10001 -g 10001 var && install -d -m 0755 -o 10001 -g 10001 /run/doorward
+# A number, so that an orchestrator can see that it is not root.
+USER 10001:10001
+EXPOSE 8080
+# No proxy of the environment may stand between the probe and this container.
+HEALTHCHECK --interval=10s --timeout=4s --start-period=20s --retries=3 \
+    CMD ["python", "-c", "from urllib.request import ProxyHandler, build_opener; build_opener(ProxyHandler({})).open('http://127.0.0.1:8080/readyz', timeout=3)"]
+CMD ["python", "-m", "app", "serve", "--bind", "0.0.0.0:8080", "--migrate"]

@@ -1,0 +1,76 @@
+"""`python -m bench`: every figure with a line that says what it means. `--short` only shows that it works."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bench import enumeration, rates
+from bench.servers import UNLIMITED, service
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long to measure, and on what."""
+
+    rounds: int
+    seconds: float
+    tries: int
+    databases: tuple[str, ...]
+
+
+FULL = Plan(rounds=10, seconds=1.0, tries=200, databases=("SQLite", "PostgreSQL"))
+SHORT = Plan(rounds=1, seconds=0.5, tries=3, databases=("SQLite",))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Print figures as ratios of one run.")
+    parser.add_argument("--short", action="store_true", help="a few seconds, to show that it works; the figures mean nothing")
+    plan = SHORT if parser.parse_args().short else FULL
+    # Other work on the machine takes from the two sides of a ratio unequally: the service's hashes give way, raw ones do not.
+    print(f"{rates.CORES} cores, load {os.getloadavg()[0]:.1f} before the start", flush=True)
+    print(f"one worker, eight threads; Argon2id {rates.MEMORY_KIB} KiB, {rates.PASSES} passes", flush=True)
+    for database in plan.databases:
+        print(f"\n== {database} ==", flush=True)
+        for line in figures(plan, postgres=database == "PostgreSQL"):
+            print(line, flush=True)
+
+
+def figures(plan: Plan, *, postgres: bool) -> Iterator[str]:
+    with service(postgres=postgres, **UNLIMITED) as live:
+        yield from logins(rates.logins(live, rounds=plan.rounds, seconds=plan.seconds))
+        yield from checks(rates.checks(live, rounds=plan.rounds, seconds=plan.seconds))
+    for compared in enumeration.enumeration(tries=plan.tries, postgres=postgres):
+        yield from alike(compared)
+
+
+def logins(found: rates.Ratio) -> Iterator[str]:
+    yield f"logins / raw Argon2: {found.ratio:.2f}  ({found.ours:.1f} / {found.bound:.1f} a second{refused(found)})"
+    yield "  What is left of the hashes this machine can do when they are logins. 1.00 would be a login that costs nothing but its hash."
+
+
+def checks(found: rates.Ratio) -> Iterator[str]:
+    yield f"whoami / bare Flask: {found.ratio:.2f}  ({found.ours:.0f} / {found.bound:.0f} a second{refused(found)})"
+    yield "  A check with signature, database and log line beside a route that does nothing, under the same server."
+
+
+def refused(found: rates.Ratio) -> str:
+    return "".join(f"; {count} answered {status}" for status, count in found.refused.items())
+
+
+def alike(found: enumeration.Compared) -> Iterator[str]:
+    said = " ".join(
+        f"{part} {'equal' if same else 'DIFFERENT'}"
+        for part, same in (("status", found.same_status), ("body", found.same_body), ("headers", found.same_headers))
+    )
+    yield (
+        f"{found.what}, known - unknown: {found.difference:+.2f} ms, {found.percent:+.1f} %"
+        f"  (medians {found.known:.2f} and {found.unknown:.2f} ms); {said}; one of each told apart {100 * found.told:.0f} %"
+    )
+    yield "  What a stranger could learn by asking. 50 % is a coin; body without request_id and the random handle."
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Can a stranger learn who has an account? Known and unknown names in turn, over HTTP, with the limits as shipped."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from bench.servers import Answer, Client, address, make_accounts, service
+
+Body = Callable[[int], dict[str, Any]]
+
+RANDOM = ("request_id", "registration")  # different in every answer by design
+FIRST_PROBE = 100_000  # addresses below are those that made the accounts
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """How the answers for known and unknown names differ."""
+
+    what: str
+    known: float  # median, in milliseconds
+    unknown: float
+    told: float  # how often the slower of two answers, one of each kind, is the known one: 0.5 tells nothing
+    same_status: bool
+    same_body: bool
+    same_headers: bool
+
+    @property
+    def difference(self) -> float:
+        return self.known - self.unknown
+
+    @property
+    def percent(self) -> float:
+        return 100 * self.difference / self.unknown
+
+    @property
+    def alike(self) -> bool:
+        return self.same_status and self.same_body and self.same_headers
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a stranger asks, with a name that is known and with one that is not."""
+
+    what: str
+    path: str
+    known: Body
+    unknown: Body
+
+
+def enumeration(*, tries: int, postgres: bool) -> list[Compared]:
+    """Each probe asked that often for names that are known and as often, in turn, for others."""
+    with service(postgres=postgres, DOORWARD_TRUSTED_PROXIES="127.0.0.1/32") as live:
+        # Each name is asked about once: the mails that one address gets are limited, and the first answer tells most.
+        make_accounts(live, [f"{kind}{number}" for kind in ("known", "again") for number in range(tries)])
+        client = Client(live.port)
+        try:
+            return [_compare(client, probe, tries) for probe in PROBES]
+        finally:
+            client.close()
+
+
+def _login(name: str) -> Body:
+    return lambda number: {"username": f"{name}{number}", "password": "not the password of anybody"}
+
+
+def _register(name: str) -> Body:
+    """Without a password, as whoever measures would leave it out: no hash covers what else differs."""
+    return lambda number: {"username": f"fresh-{name}{number}", "email": f"{name}{number}@example.org", "name": "Bench"}
+
+
+def _resend(name: str) -> Body:
+    return lambda number: {"email": f"{name}{number}@example.org"}
+
+
+PROBES = (
+    Probe("login", "/v1/login", _login("known"), _login("nobody")),
+    Probe("register", "/v1/register", _register("known"), _register("newcomer")),
+    Probe("resend to an account", "/v1/register/resend", _resend("again"), _resend("nobody")),
+    Probe("resend to a registration", "/v1/register/resend", _resend("newcomer"), _resend("nobody")),
+)
+
+
+def _compare(client: Client, probe: Probe, tries: int) -> Compared:
+    answers: dict[bool, list[Answer]] = {True: [], False: []}
+    order = random.Random(2)
+    first = FIRST_PROBE * (1 + PROBES.index(probe))
+    for number in range(tries):
+        for known in order.sample((True, False), 2):
+            body = probe.known(number) if known else probe.unknown(number)
+            answers[known].append(client.post(probe.path, body, address(first + 2 * number + known)))
+    return compared(probe.what, answers[True], answers[False])
+
+
+def compared(what: str, known: list[Answer], unknown: list[Answer]) -> Compared:
+    pairs = [(one.seconds, other.seconds) for one in known for other in unknown]
+    return Compared(
+        what=what,
+        known=1000 * median(answer.seconds for answer in known),
+        unknown=1000 * median(answer.seconds for answer in unknown),
+        told=sum(one > other for one, other in pairs) / len(pairs),
+        same_status=_same(known, unknown, lambda answer: answer.status),
+        same_body=_same(known, unknown, _steady),
+        same_headers=_same(known, unknown, lambda answer: answer.headers),
+    )
+
+
+def _same(known: list[Answer], unknown: list[Answer], part: Callable[[Answer], object]) -> bool:
+    """One and the same in all of them, not only as often in both."""
+    return len({repr(part(answer)) for answer in [*known, *unknown]}) == 1
+
+
+def _steady(answer: Answer) -> dict[str, Any]:
+    return {name: len(value) if name in RANDOM else value for name, value in answer.body.items()}

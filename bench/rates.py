@@ -1,0 +1,104 @@
+"""How much of what the machine can do is left for logins and for checks: each rate beside the one that bounds it, turn by turn."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+from argon2 import PasswordHasher
+
+from bench.load import Load, put_on, request
+from bench.servers import MEMORY_KIB, PASSES, PASSWORD, Client, bare_flask, make_accounts
+from tests.live import Live
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+LOGGING_IN = 4  # at once: what the hash gate admits with the default eight threads
+CHECKING = 8  # at once: one for each thread
+WARM = 0.3  # seconds
+SESSIONS_EACH = 40  # logins for each account; from fifty on, every login ends an older session, which is not the usual case
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """Two rates a second, measured in turn, and the middle of their ratios."""
+
+    ours: float
+    bound: float
+    ratio: float
+    refused: Counter[int]
+
+
+def logins(live: Live, *, rounds: int, seconds: float) -> Ratio:
+    """Logins against raw Argon2id verifications of the same cost with one thread for each core."""
+    expected = int(rounds * seconds * 40 * CORES)
+    names = [f"login{number}" for number in range(1 + expected // SESSIONS_EACH)]
+    make_accounts(live, names)
+    asked = [request("POST", "/v1/login", json.dumps({"username": name, "password": PASSWORD}).encode()) for name in names]
+    _warm(live.port, asked)
+    return _in_turn(
+        rounds,
+        lambda: put_on(live.port, asked, connections=LOGGING_IN, seconds=seconds),
+        lambda: verifications(seconds),
+    )
+
+
+def checks(live: Live, *, rounds: int, seconds: float) -> Ratio:
+    """GET /v1/whoami with a valid token against a bare route of Flask under the same worker class and threads."""
+    make_accounts(live, ["check"])
+    client = Client(live.port)
+    token = client.post("/v1/login", {"username": "check", "password": PASSWORD}).body["access_token"]
+    client.close()
+    asked, least = [request("GET", "/v1/whoami", Authorization=f"Bearer {token}")], [request("GET", "/")]
+    with bare_flask() as bare:
+        _warm(live.port, asked)
+        _warm(bare, least)
+        return _in_turn(
+            rounds,
+            lambda: put_on(live.port, asked, connections=CHECKING, seconds=seconds),
+            lambda: put_on(bare, least, connections=CHECKING, seconds=seconds),
+        )
+
+
+def verifications(seconds: float) -> Load:
+    """Raw Argon2id verifications on as many threads as there are cores."""
+    hasher = PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=1)
+    stored, load, lock = hasher.hash(PASSWORD), Load(), threading.Lock()
+    began = time.perf_counter()
+
+    def verify() -> None:
+        done = 0
+        while time.perf_counter() < began + seconds:
+            hasher.verify(stored, PASSWORD)
+            done += 1
+        with lock:
+            load.statuses[200] += done
+
+    threads = [threading.Thread(target=verify) for _ in range(CORES)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    load.seconds = time.perf_counter() - began
+    return load
+
+
+def _warm(port: int, asked: list[bytes]) -> None:
+    put_on(port, asked, connections=LOGGING_IN, seconds=WARM)
+
+
+def _in_turn(rounds: int, ours: Callable[[], Load], bound: Callable[[], Load]) -> Ratio:
+    """Interleaved, so that whatever else the machine does meets both."""
+    total, limit, ratios = Load(), Load(), []
+    for _ in range(rounds):
+        one, other = ours(), bound()
+        total.add(one)
+        limit.add(other)
+        ratios.append(one.rate() / other.rate())
+    refused = Counter({status: count for status, count in total.statuses.items() if status != 200})
+    return Ratio(total.rate(), limit.rate(), median(ratios), refused)

@@ -1,0 +1,200 @@
+"""What is remembered of each event, as a row and as a line of the log, and what must never be in either."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+
+import pytest
+from sqlalchemy import inspect, text
+
+from app.audit.record import Event
+from tests.actors import SECRET
+
+
+@pytest.fixture
+def lines(capfd):
+    """The lines of the log since the last look, each parsed: a line that is no JSON fails the test."""
+    return lambda: [json.loads(line) for line in capfd.readouterr().out.splitlines() if line]
+
+
+def remembered(service) -> list:
+    with service.rows() as db:
+        return db.execute(
+            text("SELECT event, account_id, session_id, source, user_agent, request_id, detail, at FROM audit ORDER BY id")
+        ).all()
+
+
+def everything_stored(service) -> str:
+    """Every value of every row of every table."""
+    with service.rows() as db:
+        tables = inspect(db.connection()).get_table_names()
+        assert {"accounts", "sessions", "outbox", "audit", "signing_keys", "revocations"} <= set(tables)
+        return "\n".join(str(row) for table in tables for row in db.execute(text(f"SELECT * FROM {table}")).all())
+
+
+def test_each_event_is_a_row_and_a_line_with_the_name_of_its_request(service, lines):
+    ann = service.actor(agent="audited/1", address="198.51.100.9")
+    lines()
+
+    def story():
+        yield "registration.requested", ann.register(), None, False
+        yield "registration.resent", ann.post("/v1/register/resend", {"registration": ann.registration}), None, False
+        yield "confirmation.refused", ann.confirm(code="BBBB-BBBB"), None, False
+        yield "account.confirmed", ann.confirm(), None, True
+        yield "login.failed", ann.login(username="nobody-here"), None, False
+        yield "login.failed", ann.login(password="wrong horse battery staple"), None, True
+        yield "login.succeeded", ann.login(), None, True
+        yield "account.changed", ann.call("PATCH", "/v1/me", json={"name": "Anna"}, token=ann.access), None, True
+        yield "sessions.ended", ann.call("DELETE", "/v1/sessions", token=ann.access), "others", True
+        yield "session.ended", ann.logout(), "logout", True
+        ann.login()
+        yield "session.ended", ann.call("DELETE", f"/v1/sessions/{ann.tokens['session_id']}", token=ann.access), "ended_by_owner", True
+        ann.login()
+        yield "sessions.ended", ann.post("/v1/logout-all", token=ann.access), "logout_all", True
+        ann.login()
+        ann.refresh()
+        service.clock.push(seconds=31)
+        yield "refresh_token.reuse_detected", ann.refresh(), None, True
+        ann.login()
+        ahead = ann.refresh().json["refresh_token"]
+        ahead = ann.refresh(ahead).json["refresh_token"]
+        service.scalar("UPDATE sessions SET rt_counter = 0 WHERE id = :id RETURNING id", id=ann.tokens["session_id"])
+        yield "refresh_token.ahead_of_database", ann.refresh(ahead), None, True
+
+    seen = set()
+    for event, answer, reason, owned in story():
+        seen.add(event)
+        request_id = answer.headers["X-Request-Id"]
+        row = next(row for row in remembered(service) if row.request_id == request_id)
+        assert row.event == event
+        assert (row.source, row.user_agent) == ("198.51.100.9", "audited/1")
+        assert (row.account_id is not None) is owned, event
+        detail = json.loads(row.detail) if isinstance(row.detail, str) else row.detail
+        assert detail.get("reason") == reason
+        said = [line for line in lines() if line["request_id"] == request_id]
+        (line,) = [line for line in said if line["event"] == event]
+        assert line["account_id"] == row.account_id
+        assert line["session_id"] == row.session_id
+        assert line["source"] == "198.51.100.9"
+        assert datetime.fromisoformat(line["at"]).utcoffset().total_seconds() == 0
+        (request,) = [line for line in said if line["event"] == "request"]
+        assert request["status"] == answer.status_code
+    # Making a signing key is nobody's request, so it is a line without a row.
+    assert seen == set(Event) - {Event.SIGNING_KEY_CREATED}
+
+
+def test_a_session_that_gave_way_is_remembered(make_service):
+    service = make_service(limit_login="1000/minute")
+    ann = service.actor().signed_up()
+    for _ in range(51):
+        ann.login()
+    ended = [row for row in remembered(service) if row.event == "session.ended"]
+    assert len(ended) == 1
+    assert "too_many_sessions" in str(ended[0].detail)
+
+
+def test_what_is_rolled_back_is_not_remembered(small_service, lines):
+    ann = small_service.actor().signed_in()
+    before = remembered(small_service)
+    lines()
+    assert ann.call("PATCH", "/v1/me", json={"name": ""}, token=ann.access).status_code == 422
+    assert ann.call("DELETE", "/v1/sessions/ses_" + "0" * 22, token=ann.access).status_code == 404
+    assert ann.whoami("x").status_code == 401
+    assert remembered(small_service) == before
+    assert {line["event"] for line in lines()} == {"request"}
+
+
+def test_every_refusal_is_a_line(make_service, lines):
+    service = make_service(limit_login="1/minute")
+    ann = service.actor().signed_up()
+    lines()
+    answers = [
+        ann.login(password="wrong"),
+        ann.login(),
+        ann.whoami("junk"),
+        ann.get("/nowhere"),
+        ann.get("/v1/methods", headers={"Host": "evil.example"}),
+    ]
+    said = {line["request_id"]: line for line in lines() if line["event"] == "request"}
+    for answer, status in zip(answers, (401, 429, 401, 404, 400), strict=True):
+        line = said[answer.headers["X-Request-Id"]]
+        assert line["status"] == status
+        assert line["source"] == ann.address
+        assert line["milliseconds"] >= 0
+
+
+def test_no_secret_is_in_the_log_or_in_the_database(service, capfd):
+    first, wrong, chosen = "planted first passphrase", "planted wrong passphrase", "planted chosen passphrase"
+    ann, bob = service.actor(password=first), service.actor("bob", password=chosen)
+    secrets = {first, wrong, chosen, SECRET}
+
+    ann.register()
+    secrets |= {ann.mail()["code"], ann.mail()["code"].replace("-", ""), ann.mailed_token()}
+    ann.confirm(code="BBBB-BBBB")
+    ann.confirm()
+    bob.register(password=None)
+    token = bob.mailed_token()
+    secrets |= {bob.mail()["code"], token, token.rpartition("_")[2]}
+    bob.get(f"/confirm/{token}")
+    bob.get(f"/confirm/{token}x")
+    bob.get(f"/nowhere/{token}?token={token}")
+    bob.post("/v1/register/confirm", {"token": token + "x", "password": chosen})
+    assert bob.post("/v1/register/confirm", {"token": token, "password": chosen}).status_code == 200
+
+    ann.login(password=wrong)
+    ann.login(username=wrong)  # typed into the wrong field
+    ann.login(username="x" * 300, password=wrong)
+    ann.call("POST", "/v1/login", data=b'{"username": "ann", "password": "' + wrong.encode(), content_type="application/json")
+    for _ in range(2):
+        assert ann.login().status_code == 200
+        secrets |= {ann.access, ann.access.rpartition(".")[2], ann.tokens["refresh_token"], ann.tokens["refresh_token"].rpartition(".")[2]}
+    ann.whoami()
+    ann.whoami(ann.access[:-2])
+    ann.whoami(ann.tokens["refresh_token"])
+    ann.get(f"/v1/whoami?access_token={ann.access}", headers={"Cookie": f"token={ann.access}", "User-Agent": "Agent", "Referer": token})
+    ann.get(f"/v1/sessions/{ann.access}", token=ann.access)
+    again = ann.refresh().json
+    secrets |= {again["access_token"], again["refresh_token"]}
+    service.clock.push(seconds=31)
+    ann.refresh()
+    ann.login()
+    # A fault in the middle of it all, with its traceback.
+    service.scalar("UPDATE accounts SET metadata = :junk WHERE username = 'ann' RETURNING id", junk="7")
+    service.scalar("UPDATE sessions SET rt_salt = 'no hex' RETURNING id")
+    ann.refresh()
+    ann.get("/v1/me", token=ann.access)
+
+    captured = capfd.readouterr()
+    stored = everything_stored(service)
+    for secret in secrets:
+        assert secret not in captured.out, secret
+        assert secret not in captured.err, secret
+        assert secret not in stored, secret
+    assert not re.search(r"eyJ[\w-]+\.", captured.out + stored)
+    assert "Bearer" not in captured.out
+    assert "$argon2id$" not in captured.out
+    assert ann.email not in captured.out
+    assert "Traceback" in captured.out
+
+
+def test_a_line_is_one_line_whatever_was_sent(small_service, lines):
+    hostile = 'a\r\n{"event": "login.succeeded"}\u2028\x1b[2J'
+    ann = small_service.actor(agent="x\x85y\x1b[31m")
+    ann.login(username=hostile, password=hostile)
+    ann.get("/v1/methods?x=%0d%0a{}", headers={"X-Forwarded-For": "1.2.3.4%0a", "X-Request-Id": "x" * 30})
+    ann.get("/%0d%0aevent")
+    said = lines()
+    assert {line["event"] for line in said} <= {"request", "login.failed", "signing_key.created"}
+    assert not [value for line in said for value in line.values() if isinstance(value, str) and not value.isprintable()]
+    assert "\n" not in str(remembered(small_service))
+
+
+def test_the_log_names_the_route_and_never_the_path(small_service, lines):
+    ann = small_service.actor()
+    ann.get("/confirm/a-mailed-token")
+    ann.get("/v1/sessions/ses_something")
+    ann.get("/nowhere/else?token=x")
+    said = [line["route"] for line in lines() if line["event"] == "request"]
+    assert said == ["/confirm/<token>", "/v1/sessions/<session_id>", None]

@@ -1,0 +1,363 @@
+"""Confirming an address: by the mailed link, or by the mailed code where one registered."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from sqlalchemy import text
+
+from app.opaque_tokens import mint, new_id
+from tests.actors import PASSWORD, Service, cheap_settings
+
+FIRST = "the password of the one who registered"
+CHOSEN = "the password of the one who reads the mail"
+WRONG_CODE = "BBBB-BBBB"
+
+
+def by_link(actor, token: str, password: str | None = CHOSEN):
+    body = {"token": token} | ({"password": password} if password is not None else {})
+    return actor.post("/v1/register/confirm", body)
+
+
+def by_code(actor, code: str, **more):
+    return actor.post("/v1/register/confirm", {"registration": actor.registration, "code": code, **more})
+
+
+def accounts(service) -> int:
+    return service.scalar("SELECT count(*) FROM accounts")
+
+
+def refused(answer) -> None:
+    """The one answer to every token and code that does not count."""
+    assert answer.status_code == 400, answer.text
+    assert answer.content_type == "application/problem+json"
+    assert {name: value for name, value in answer.json.items() if name != "request_id"} == {
+        "type": "urn:doorward:problem:invalid_token",
+        "title": "The link or code is not valid any more",
+        "status": 400,
+        "code": "invalid_token",
+        "detail": "It may have been used, replaced by a newer one, or be too old. Ask for a new one.",
+    }
+
+
+@pytest.fixture(scope="module")
+def untouched(sqlite_template, tmp_path_factory):
+    """One service for all that store nothing in it; everybody comes from an address of his own."""
+    path = tmp_path_factory.mktemp("untouched") / "doorward.db"
+    shutil.copy(sqlite_template, path)
+    service = Service(cheap_settings(f"sqlite:///{path}"))
+    yield service
+    service.close()
+
+
+def registered(service):
+    pat = service.actor("pat", password=FIRST)
+    pat.register()
+    return pat
+
+
+@pytest.fixture
+def pat(service):
+    """Somebody who has registered with a password and has mail."""
+    return registered(service)
+
+
+@pytest.fixture
+def small_pat(small_service):
+    """The same, for what does not depend on the database."""
+    return registered(small_service)
+
+
+# -- whose password counts ----------------------------------------------------------------------------------------------
+
+
+def test_the_link_asks_for_a_password_and_the_first_one_is_dead(pat):
+    answer = by_link(pat, pat.mailed_token())
+    assert answer.status_code == 200
+    assert answer.json == {"account": {"id": answer.json["account"]["id"], "username": "pat", "name": "Pat", "roles": []}}
+    assert pat.login().status_code == 401
+    assert pat.login(password=CHOSEN).status_code == 200
+
+
+def test_the_link_without_a_password_opens_nothing_and_stays_good(pat):
+    answer = by_link(pat, pat.mailed_token(), password=None)
+    assert answer.status_code == 422
+    assert set(answer.json["errors"]) == {"/password"}
+    assert accounts(pat.service) == 0
+    assert by_link(pat, pat.mailed_token()).status_code == 200
+
+
+@pytest.mark.parametrize("password", ["short", "a" * 129, "a line\nbreak in the password", ""])
+def test_a_password_that_is_not_acceptable_does_not_use_the_link_up(small_pat, password):
+    answer = by_link(small_pat, small_pat.mailed_token(), password=password)
+    assert answer.status_code == 422
+    assert set(answer.json["errors"]) == {"/password"}
+    assert accounts(small_pat.service) == 0
+    assert by_link(small_pat, small_pat.mailed_token()).status_code == 200
+
+
+def test_handle_and_code_keep_the_password_given_at_registration(pat):
+    answer = by_code(pat, pat.mail()["code"])
+    assert answer.status_code == 200
+    assert set(answer.json) == {"account"}
+    assert set(answer.json["account"]) == {"id", "username", "name", "roles"}
+    assert pat.login().status_code == 200
+
+
+def test_a_code_replaces_no_password(pat):
+    code = pat.mail()["code"]
+    answer = by_code(pat, code, password=CHOSEN)
+    assert answer.status_code == 422
+    assert set(answer.json["errors"]) == {"/password"}
+    assert by_code(pat, code).status_code == 200
+    assert pat.login(password=CHOSEN).status_code == 401
+    assert pat.login().status_code == 200
+
+
+def test_where_no_password_was_given_the_code_asks_for_one(service):
+    ann = service.actor(password=CHOSEN)
+    ann.register(password=None)
+    code = ann.mail()["code"]
+    for body in ({}, {"password": "short"}):
+        answer = by_code(ann, code, **body)
+        assert answer.status_code == 422
+        assert set(answer.json["errors"]) == {"/password"}
+        assert accounts(service) == 0
+    assert by_code(ann, code, password=CHOSEN).status_code == 200
+    assert ann.login().status_code == 200
+
+
+def test_a_wrong_code_is_refused_before_its_password_is_looked_at(service):
+    """A 422 would tell that the code was right."""
+    ann = service.actor()
+    ann.register(password=None)
+    refused(by_code(ann, WRONG_CODE))
+    refused(by_code(ann, WRONG_CODE, password="short"))
+
+
+def test_confirming_signs_nobody_in(pat):
+    answer = by_code(pat, pat.mail()["code"])
+    assert "token" not in answer.text
+    assert "Set-Cookie" not in answer.headers
+    assert pat.service.scalar("SELECT count(*) FROM sessions") == 0
+
+
+# -- one use ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_link_is_good_once_and_ends_the_code(pat):
+    token, code = pat.mailed_token(), pat.mail()["code"]
+    assert by_link(pat, token).status_code == 200
+    refused(by_link(pat, token))
+    refused(by_link(pat, token, "another password of the same one"))
+    refused(by_code(pat, code))
+    assert pat.login(password=CHOSEN).status_code == 200
+
+
+def test_a_code_is_good_once_and_ends_the_link(pat):
+    token, code = pat.mailed_token(), pat.mail()["code"]
+    assert by_code(pat, code).status_code == 200
+    refused(by_code(pat, code))
+    refused(by_link(pat, token))
+    assert pat.get(f"/confirm/{token}").status_code == 400
+    assert pat.login().status_code == 200
+
+
+def test_of_two_who_register_one_address_the_first_to_confirm_has_it(service):
+    squatter = service.actor("squatter", email="ann@example.org", password=FIRST)
+    squatter.register()
+    squatted, squatters_code = squatter.mailed_token(), squatter.mail()["code"]
+    service.units.limiter.reset()
+    ann = service.actor("ann")
+    ann.register()
+    assert by_link(ann, ann.mailed_token()).status_code == 200
+
+    refused(by_code(squatter, squatters_code))
+    refused(by_link(squatter, squatted))
+    assert accounts(service) == 1
+    assert squatter.login().status_code == 401
+    assert squatter.login(username="ann@example.org").status_code == 401
+    assert ann.login(password=CHOSEN).status_code == 200
+
+
+def test_the_owner_of_an_address_who_follows_a_squatters_link_shuts_the_squatter_out(service):
+    squatter = service.actor("squatter", email="ann@example.org", password=FIRST)
+    squatter.register()
+    assert by_link(service.actor("ann"), squatter.mailed_token()).status_code == 200
+    assert squatter.login().status_code == 401
+    assert service.actor("ann@example.org", password=CHOSEN).login().status_code == 200
+
+
+def test_a_squatter_who_confirms_nothing_bars_nobody_from_the_address(service):
+    for number in range(3):
+        service.actor(f"squatter{number}", email="ann@example.org").register()
+        service.units.limiter.reset()
+    ann = service.actor("ann").signed_up()
+    assert ann.login().status_code == 200
+
+
+# -- how long -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_link_lives_for_a_day(pat):
+    token = pat.mailed_token()
+    pat.service.clock.push(hours=23, minutes=59)
+    assert pat.get(f"/confirm/{token}").status_code == 200
+    assert by_link(pat, token).status_code == 200
+
+
+def test_a_link_older_than_a_day_is_dead(pat):
+    token = pat.mailed_token()
+    pat.service.clock.push(hours=24, seconds=1)
+    assert pat.get(f"/confirm/{token}").status_code == 400
+    refused(by_link(pat, token))
+    assert accounts(pat.service) == 0
+
+
+def test_a_code_lives_for_half_an_hour(pat):
+    pat.service.clock.push(minutes=29, seconds=50)
+    assert by_code(pat, pat.mail()["code"]).status_code == 200
+
+
+def test_a_code_older_than_half_an_hour_is_dead_and_the_link_is_not(pat):
+    pat.service.clock.push(minutes=30, seconds=1)
+    refused(by_code(pat, pat.mail()["code"]))
+    assert by_link(pat, pat.mailed_token()).status_code == 200
+
+
+def test_a_link_whose_name_was_taken_after_its_day_is_dead(pat):
+    token = pat.mailed_token()
+    pat.service.clock.push(hours=24, seconds=1)
+    pat.service.units.limiter.reset()
+    other = pat.service.actor("pat", email="other@example.org")
+    assert other.register().status_code == 202
+    refused(by_link(pat, token))
+    assert other.confirm().status_code == 200
+
+
+# -- guessing -----------------------------------------------------------------------------------------------------------
+
+
+def test_after_five_wrong_codes_the_right_one_fails_and_the_link_still_works(pat):
+    code = pat.mail()["code"]
+    for number in range(5):
+        guesser = pat.service.actor("guesser", address=f"10.9.0.{number}")
+        guesser.registration = pat.registration
+        refused(by_code(guesser, WRONG_CODE))
+    refused(by_code(pat, code))
+    assert accounts(pat.service) == 0
+    assert by_link(pat, pat.mailed_token()).status_code == 200
+
+
+def test_the_fifth_try_may_still_be_the_right_one(pat):
+    for _ in range(4):
+        refused(by_code(pat, WRONG_CODE))
+    assert by_code(pat, pat.mail()["code"]).status_code == 200
+
+
+@pytest.mark.parametrize("spelled", [str.lower, lambda code: code.replace("-", ""), lambda code: f" {code.replace('-', ' ')} "])
+def test_a_code_may_be_typed_in_any_case_with_or_without_its_dash(small_pat, spelled):
+    assert by_code(small_pat, spelled(small_pat.mail()["code"])).status_code == 200
+
+
+def test_the_code_of_one_registration_opens_no_other(service):
+    ann, eve = service.actor("ann"), service.actor("eve")
+    ann.register()
+    eve.register()
+    refused(by_code(ann, eve.mail()["code"]))
+    refused(by_code(eve, ann.mail()["code"]))
+    assert accounts(service) == 0
+
+
+@pytest.mark.parametrize("registration", ["junk", "reg_" + "0" * 22, "cnf_" + "0" * 22, "reg_%", "' OR 1=1 --", "\u00e4"])
+def test_a_handle_that_is_none_is_refused_like_a_wrong_code(small_pat, registration):
+    code = small_pat.mail()["code"]
+    refused(small_pat.post("/v1/register/confirm", {"registration": registration, "code": code}))
+    assert by_code(small_pat, code).status_code == 200
+
+
+def _broken(token: str) -> dict[str, str]:
+    head, secret = token.rsplit("_", 1)
+    return {
+        "junk": "junk",
+        "a handle": "reg_" + "0" * 22,
+        "one of nobody": mint("dwc", new_id("cnf")).token,
+        "another secret of the same row": mint("dwc", "cnf_" + token.split("_")[1]).token,
+        "another prefix": mint("dwr", "cnf_" + token.split("_")[1]).token,
+        "the checksum wrong": token[:-1] + ("0" if token[-1] != "0" else "1"),
+        "the checksum missing": token[:-6],
+        "the secret changed": f"{head}_{'b' if secret[0] != 'b' else 'c'}{secret[1:]}",
+        "the case changed": token.swapcase(),
+        "a line break after": token + "\n",
+        "a letter after": token + "0",
+        "a wildcard": "dwc_%",
+    }
+
+
+@pytest.mark.parametrize("fault", list(_broken(mint("dwc", new_id("cnf")).token)))
+def test_a_token_that_is_not_the_mailed_one_is_refused_and_uses_nothing_up(small_pat, fault):
+    token = small_pat.mailed_token()
+    assert _broken(token)[fault] != token
+    refused(by_link(small_pat, _broken(token)[fault]))
+    assert small_pat.get(f"/confirm/{_broken(token)[fault].strip()}").status_code == (200 if fault == "a line break after" else 400)
+    assert accounts(small_pat.service) == 0
+    assert by_link(small_pat, token).status_code == 200
+
+
+def test_a_token_of_another_purpose_confirms_nothing(pat):
+    token = pat.mailed_token()
+    with pat.service.rows() as db:
+        assert db.execute(text("UPDATE confirmations SET purpose = 'reset'")).rowcount == 1
+    refused(by_link(pat, token))
+    with pat.service.rows() as db:
+        db.execute(text("UPDATE confirmations SET purpose = 'registration'"))
+    assert by_link(pat, token).status_code == 200
+
+
+def test_a_code_made_under_an_older_key_still_fits(make_service, database_url):
+    older, newer = "an older key of the service 0123456789", "a newer key of the service 0123456789"
+    pat = make_service(database_url, secret_key=(older,)).actor("pat", password=FIRST)
+    pat.register()
+    code = pat.mail()["code"]
+    pat.service = make_service(database_url, secret_key=(newer, older))
+    assert by_code(pat, code).status_code == 200
+
+
+# -- the shape of the request -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        ({}, {"/token"}),
+        ({"password": CHOSEN}, {"/token"}),
+        ({"registration": "reg_1"}, {"/token"}),
+        ({"code": WRONG_CODE}, {"/token"}),
+        ({"token": "dwc_1", "registration": "reg_1", "code": WRONG_CODE, "password": CHOSEN}, {"/token"}),
+        ({"token": "dwc_1", "code": WRONG_CODE, "password": CHOSEN}, {"/token"}),
+        ({"token": "", "password": CHOSEN}, {"/token"}),
+        ({"token": 7, "password": CHOSEN}, {"/token"}),
+        ({"token": ["dwc_1"], "password": CHOSEN}, {"/token"}),
+        ({"token": "a" * 1000, "password": CHOSEN}, {"/token"}),
+        ({"token": "dwc_\0", "password": CHOSEN}, {"/token"}),
+        ({"registration": "reg_1", "code": 12345678}, {"/code"}),
+        ({"registration": "reg_1", "code": "B" * 100}, {"/code"}),
+        ({"registration": 1, "code": WRONG_CODE}, {"/registration"}),
+        ({"registration": "reg_1", "code": WRONG_CODE, "username": "root"}, {"/username"}),
+    ],
+)
+def test_a_confirmation_is_either_token_and_password_or_handle_and_code(untouched, body, pointers):
+    answer = untouched.actor().post("/v1/register/confirm", body)
+    assert answer.status_code == 422
+    assert answer.json["code"] == "validation_failed"
+    assert set(answer.json["errors"]) == pointers
+
+
+def test_what_was_registered_is_what_the_account_has(service):
+    ann = service.actor(password=PASSWORD)
+    ann.register(name="Ann \u00c5ngstr\u00f6m", locale="de-AT")
+    assert ann.confirm().json["account"]["name"] == "Ann \u00c5ngstr\u00f6m"
+    ann.login()
+    account = ann.get("/v1/me", token=ann.access).json["account"]
+    assert (account["email"], account["locale"], account["timezone"], account["metadata"]) == (ann.email, "de-AT", "UTC", {})

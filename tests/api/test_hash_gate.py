@@ -1,0 +1,182 @@
+"""The gate before Argon2: few hash at once, few may wait, and nobody who waits holds anything that others need."""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import sys
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import text
+
+from app.adapters.password_hasher import NICE, Capacity
+from tests.actors import PASSWORD
+
+# About a second for each hash, so that whoever comes third waits until the gate's patience ends.
+DEAR = {"argon2_memory_kib": 65536, "argon2_time_cost": 16}
+LESS_DEAR = {"argon2_memory_kib": 65536, "argon2_time_cost": 6}
+WAITING = 20
+CORRUPT = {
+    "empty": "",
+    "no hash": "not a hash at all",
+    "cut off": "$argon2id$v=19$m=64,t=1,p=1$KgM6oJ1VoKtmPke1hAfcHA",
+    "no number": "$argon2id$v=19$m=abc,t=1,p=1$KgM6oJ1VoKtmPke1hAfcHA$FwEq/cBjxitqf8VeKQ0SSniAzCeZ+gY+Es4ZQE9cSVU",
+    "no lanes": "$argon2id$v=19$m=64,t=1,p=0$KgM6oJ1VoKtmPke1hAfcHA$FwEq/cBjxitqf8VeKQ0SSniAzCeZ+gY+Es4ZQE9cSVU",
+    "beyond ASCII": "$argon2id$v=19$m=64,t=1,p=1$KgM6oJ1VoKtmPke1hAfcHA$FwEq/cBjxitqf8VeKQ0SSniAzCeZ+gY+Es4ZQE9cSVé",
+    "another digit": "$argon2id$v=19$m=٦٤,t=1,p=1$KgM6oJ1VoKtmPke1hAfcHA$FwEq/cBjxitqf8VeKQ0SSniAzCeZ+gY+Es4ZQE9cSVU",
+    "of another kind": "$2b$12$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234",
+    "four gibibytes": "$argon2id$v=19$m=4194304,t=1,p=1$KgM6oJ1VoKtmPke1hAfcHA$FwEq/cBjxitqf8VeKQ0SSniAzCeZ+gY+Es4ZQE9cSVU",
+    "one gibibyte": "$argon2id$v=19$m=1048576,t=4,p=4$KgM6oJ1VoKtmPke1hAfcHA$FwEq/cBjxitqf8VeKQ0SSniAzCeZ+gY+Es4ZQE9cSVU",
+    "a million passes": "$argon2id$v=19$m=64,t=1000000,p=1$KgM6oJ1VoKtmPke1hAfcHA$FwEq/cBjxitqf8VeKQ0SSniAzCeZ+gY+Es4ZQE9cSVU",
+    "a thousand lanes": "$argon2id$v=19$m=8000,t=1,p=1000$KgM6oJ1VoKtmPke1hAfcHA$FwEq/cBjxitqf8VeKQ0SSniAzCeZ+gY+Es4ZQE9cSVU",
+}
+
+
+class Crowd:
+    """Logins of nobody in particular, all at the same moment; each costs the decoy's hash."""
+
+    def __init__(self, service, number: int) -> None:
+        self.answers: list = []
+        self._gate = threading.Barrier(number + 1)
+        self._threads = [threading.Thread(target=self._log_in, args=(service.actor(f"nobody{index}"),)) for index in range(number)]
+        for thread in self._threads:
+            thread.start()
+        self._gate.wait()
+
+    def _log_in(self, actor) -> None:
+        self._gate.wait()
+        began = time.monotonic()
+        answer = actor.login()
+        self.answers.append((answer, time.monotonic() - began))
+
+    @property
+    def all_wait(self) -> bool:
+        return not self.answers
+
+    def ended(self) -> list:
+        for thread in self._threads:
+            thread.join(30)
+        return self.answers
+
+
+def write(service) -> float:
+    """Seconds of a transaction that writes, from its beginning to its commit."""
+    began = time.perf_counter()
+    with service.rows() as db:
+        db.execute(text("UPDATE issuer_state SET global_epoch = global_epoch"))
+    return time.perf_counter() - began
+
+
+def test_while_twenty_logins_wait_no_connection_is_held_and_others_write(make_service, database_url):
+    service = make_service(database_url, capacity=Capacity(workers=1, threads=48), **DEAR)
+    service.actor("first").get("/.well-known/jwks.json")  # the keys are made by now
+    crowd = Crowd(service, WAITING)
+    time.sleep(0.3)
+    pools = (service.units.database.engine.pool, service.units.database.checks.pool)
+    held = [sum(pool.checkedout() for pool in pools) for _ in range(20) if time.sleep(0.002) is None]
+    took = [write(service) for _ in range(7)]
+    assert service.actor("other").post("/v1/register/resend", {"email": "other@example.org"}).status_code == 202
+    assert crowd.all_wait, "nobody waited any more, so this showed nothing"
+    assert max(held) == 0
+    assert statistics.median(took) < 0.05, took
+    answers = crowd.ended()
+    assert len(answers) == WAITING
+    assert {answer.status_code for answer, _ in answers} == {401, 503}
+    assert max(seconds for _, seconds in answers) < 10
+
+
+def test_who_waits_longer_than_a_second_is_told_to_come_again(make_service):
+    service = make_service(capacity=Capacity(workers=64, threads=48), **LESS_DEAR)  # one hash at a time
+    answers = Crowd(service, 8).ended()
+    refused = [(answer, seconds) for answer, seconds in answers if answer.status_code == 503]
+    assert refused
+    assert all(0.9 < seconds < 5 for _, seconds in refused)
+    assert {(answer.json["code"], answer.headers["Retry-After"]) for answer, _ in refused} == {("busy", "1")}
+
+
+def test_more_than_half_of_the_threads_are_refused_at_once(make_service):
+    service = make_service(capacity=Capacity(workers=1, threads=8), **LESS_DEAR)
+    answers = Crowd(service, 12).ended()
+    assert [answer.status_code for answer, _ in answers[:8]] == [503] * 8, "the refused are the first to hear"
+    for answer, _ in answers[:8]:
+        assert answer.content_type == "application/problem+json"
+        assert answer.json["code"] == "busy"
+        assert answer.headers["Retry-After"] == "1"
+
+
+def test_a_full_gate_refuses_registrations_too_and_forgets_nobody(make_service):
+    service = make_service(capacity=Capacity(workers=1, threads=2), **LESS_DEAR)
+    crowd = Crowd(service, 1)
+    time.sleep(0.1)
+    ann = service.actor("ann")
+    assert ann.register().status_code == 503
+    assert service.scalar("SELECT count(*) FROM pending_registrations") == 0
+    assert ann.get("/livez").status_code == 200
+    crowd.ended()
+    assert ann.register().status_code == 202
+
+
+def test_the_gate_is_open_again_after_every_kind_of_failure(make_service):
+    service = make_service(capacity=Capacity(workers=1, threads=2))
+    ann = service.actor("ann").signed_up()
+    with service.rows() as db:
+        db.execute(text("UPDATE accounts SET password_hash = :hash"), {"hash": CORRUPT["beyond ASCII"]})
+    for _ in range(5):
+        assert ann.login().status_code == 401
+        assert ann.login(password="x").status_code == 401
+        assert service.actor("nobody-here").login().status_code == 401
+    assert service.actor("bob").signed_in().whoami().status_code == 200
+
+
+@pytest.mark.parametrize("stored", CORRUPT.values(), ids=CORRUPT)
+def test_a_stored_hash_that_is_broken_or_absurd_fits_nothing_and_costs_little(small_service, stored):
+    ann = small_service.actor("ann").signed_up()
+    with small_service.rows() as db:
+        db.execute(text("UPDATE accounts SET password_hash = :hash"), {"hash": stored})
+    memory, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    answer = ann.login()
+    assert time.process_time() - began < 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 200_000
+    assert answer.status_code == 401
+    assert answer.json["code"] == "invalid_credentials"
+    assert small_service.scalar("SELECT password_hash FROM accounts") == stored
+
+
+def test_a_hash_dearer_than_the_settings_of_now_still_fits_and_is_renewed(make_service):
+    dear = make_service(argon2_memory_kib=65536, argon2_time_cost=3)
+    ann = dear.actor("ann").signed_up()
+    cheap = make_service(dear.settings.database_url)
+    ann.service = cheap
+    assert ann.login().status_code == 200
+    assert "m=64,t=1" in cheap.scalar("SELECT password_hash FROM accounts")
+    assert ann.login().status_code == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux knows the priority of a thread")
+def test_hashing_threads_give_way_to_all_others(small_service):
+    small_service.actor("ann").signed_up()
+    hashing = [thread for thread in threading.enumerate() if thread.name.startswith("argon2")]
+    assert hashing
+    assert {os.getpriority(os.PRIO_PROCESS, thread.native_id) for thread in hashing} == {NICE}
+    assert os.getpriority(os.PRIO_PROCESS, threading.main_thread().native_id) < NICE
+
+
+def test_the_cores_are_shared_among_the_serving_processes():
+    alone = Capacity(workers=1, threads=8)
+    assert 1 <= alone.hashes <= (os.cpu_count() or 1)
+    assert Capacity(workers=alone.hashes * 2, threads=8).hashes == 1
+    assert [Capacity(threads=threads).admitted for threads in (1, 2, 8, 48)] == [1, 1, 4, 24]
+
+
+def test_no_more_hash_at_once_than_there_are_cores(make_service):
+    service = make_service(capacity=Capacity(workers=1, threads=48), argon2_memory_kib=1024)
+    with ThreadPoolExecutor(WAITING) as pool:
+        answers = Counter(pool.map(lambda number: service.actor(f"name{number}", password=PASSWORD).login().status_code, range(WAITING)))
+    assert answers == {401: WAITING}
+    mine = [thread for thread in threading.enumerate() if thread in service.units.hasher._threads._threads]
+    assert 1 <= len(mine) <= Capacity().hashes

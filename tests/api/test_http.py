@@ -1,0 +1,552 @@
+"""The edge: what is refused before anything is looked at, how every failure is told, and what every answer carries."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+import pytest
+
+from app.settings import Env
+from tests.postgres import free_port
+
+JSON = {"content_type": "application/json"}
+LOGIN = "/v1/login"
+
+
+@pytest.fixture
+def nobody(make_service):
+    return make_service(limit_login="1000/minute").actor("stranger")
+
+
+def is_problem(answer, status: int, code: str) -> bool:
+    """A problem document as RFC 9457 and we define it."""
+    assert answer.status_code == status, answer.data
+    assert answer.content_type == "application/problem+json"
+    document = answer.json
+    assert document["code"] == code, document
+    assert document["status"] == status
+    assert re.fullmatch(r"urn:doorward:problem:[a-z_]+|https://\S+", document["type"])
+    assert document["title"]
+    assert document["request_id"] == answer.headers["X-Request-Id"]
+    assert set(document) <= {"type", "title", "status", "detail", "code", "request_id", "errors", "violated-policies", "checks"}
+    return True
+
+
+def carries_the_headers_of_every_answer(answer, *, cached: bool = False) -> bool:
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert int(re.search(r"max-age=(\d+)", answer.headers["Strict-Transport-Security"])[1]) >= 31536000
+    assert re.fullmatch(r"[A-Za-z0-9_-]{8,64}", answer.headers["X-Request-Id"])
+    assert "Server" not in answer.headers
+    assert "Set-Cookie" not in answer.headers
+    if not cached:
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+    return True
+
+
+# -- bodies ---------------------------------------------------------------------------------------------------------
+
+
+NO_JSON = [
+    b"{",
+    b"[]",
+    b"null",
+    b'"x"',
+    b"1",
+    b'{"username":"a","username":"b"}',
+    rb'{"username":"a","\u0075sername":"b"}',
+    b'{"a":NaN}',
+    b'{"a":Infinity}',
+    b'{"a":1e999}',
+    b'{"a":' + b"9" * 30 + b"}",
+    b'{"a":' + b"9" * 16000 + b"}",
+    b"\xef\xbb\xbf{}",
+    '{"username":"ann"}'.encode("utf-16"),
+    '{"username":"ann"}'.encode("utf-16-be"),
+    b'{"username":"\xff"}',
+    b"[" * 16000,
+    b'{"a":' + b"[" * 700 + b"]" * 700 + b"}",
+    b'{"a":' * 700 + b"1" + b"}" * 700,
+    b'{"a":' + b"[" * 16 + b"]" * 16 + b"}",
+]
+
+
+def test_what_is_not_json_as_we_read_it_is_400(nobody):
+    for raw in NO_JSON:
+        answer = nobody.call("POST", LOGIN, data=raw, **JSON)
+        assert is_problem(answer, 400, "invalid_json")
+        assert answer.json["detail"]
+
+
+def test_no_depth_of_nesting_is_a_fault(nobody):
+    for levels in range(300, 1001, 50):
+        raw = b'{"a":' + b"[" * levels + b"]" * levels + b"}"
+        assert is_problem(nobody.call("POST", LOGIN, data=raw, **JSON), 400, "invalid_json"), levels
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        (rb'{"username":"a\u0000b","password":"x"}', "/username"),
+        (rb'{"username":"a\ud800b","password":"x"}', "/username"),
+        (rb'{"username":"a","password":"\udfff"}', "/password"),
+        (rb'{"username":"a","password":"x","a\u0000b":1}', ""),
+        (rb'{"username":"a","password":"x","a\ud800b":1}', ""),
+    ],
+)
+def test_what_no_text_holds_is_422_and_names_where(nobody, body, pointer):
+    answer = nobody.call("POST", LOGIN, data=body, **JSON)
+    assert is_problem(answer, 422, "validation_failed")
+    assert list(answer.json["errors"]) == [pointer]
+
+
+def test_unknown_fields_are_named(nobody):
+    answer = nobody.post(LOGIN, {"username": "a", "password": "b", "a/b": 1, "c~d": 2, "__proto__": 3})
+    assert is_problem(answer, 422, "validation_failed")
+    assert set(answer.json["errors"]) == {"/a~1b", "/c~0d", "/__proto__"}
+
+
+NOT_CALLED_JSON = [
+    None,
+    "",
+    "text/plain",
+    "text/json",
+    "application/x-www-form-urlencoded",
+    "multipart/form-data; boundary=x",
+    "application/evil+json",
+    "application/json-seq",
+    "application/jsonp",
+    "application/json; charset=utf-16",
+    "application/json; charset=utf-7",
+    "application/json; charset=latin-1",
+    "application/json, text/plain",
+    "json",
+]
+
+
+def test_what_is_not_called_json_is_415(nobody):
+    for content_type in NOT_CALLED_JSON:
+        headers = {} if content_type is None else {"Content-Type": content_type}
+        answer = nobody.call("POST", LOGIN, data=b'{"username":"a","password":"b"}', headers=headers)
+        assert is_problem(answer, 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json", "application/json; charset=utf-8", "Application/JSON;charset=UTF-8", 'application/json; charset="utf-8"'],
+)
+def test_json_may_be_called_so_in_any_case(nobody, content_type):
+    answer = nobody.call("POST", LOGIN, data=b'{"username":"a","password":"b"}', headers={"Content-Type": content_type})
+    assert is_problem(answer, 401, "invalid_credentials")
+
+
+def test_no_body_at_all_is_read_as_an_empty_object(nobody):
+    answer = nobody.call("POST", LOGIN)
+    assert is_problem(answer, 422, "validation_failed")
+    assert set(answer.json["errors"]) == {"/username", "/password"}
+    assert nobody.call("POST", LOGIN, headers={"Content-Type": "text/plain"}).status_code == 422
+
+
+@pytest.mark.parametrize("encoding", ["chunked", "identity", "gzip, chunked"])
+def test_a_body_without_a_length_known_beforehand_is_411(nobody, encoding):
+    answer = nobody.call("POST", LOGIN, data=b"{}", headers={"Transfer-Encoding": encoding})
+    assert is_problem(answer, 411, "length_required")
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", LOGIN), ("GET", "/v1/methods"), ("POST", "/nowhere"), ("PATCH", "/v1/me")])
+def test_more_than_sixteen_kibibytes_is_413_wherever_it_goes(nobody, method, path):
+    answer = nobody.call(method, path, data=b"x" * (16 * 1024 + 1))
+    assert is_problem(answer, 413, "body_too_large")
+
+
+def test_sixteen_kibibytes_are_taken(nobody):
+    body = b'{"username":"a","password":"b"}'.ljust(16 * 1024)
+    assert nobody.call("POST", LOGIN, data=body, **JSON).status_code == 401
+    assert nobody.call("POST", LOGIN, data=body + b" ", **JSON).status_code == 413
+
+
+LENGTHS = [
+    ("50", 400),
+    ("99999999999999999999999", 400),
+    ("9999999999", 413),
+    ("-1", 400),
+    ("+2", 400),
+    ("2, 2", 400),
+    ("0x2", 400),
+    ("²", 400),
+]
+
+
+def test_a_length_that_is_none_or_not_that_of_the_body_is_refused(nobody):
+    for length, status in LENGTHS:
+        client = nobody.service.app.test_client()
+        answer = client.post(LOGIN, data=b"{}", content_type="application/json", environ_overrides={"CONTENT_LENGTH": length})
+        assert answer.status_code == status
+        assert answer.content_type == "application/problem+json"
+
+
+def test_a_get_ignores_its_body_but_not_its_size(nobody):
+    assert nobody.call("GET", "/v1/methods", data=b"{", **JSON).status_code == 200
+
+
+# -- failures -------------------------------------------------------------------------------------------------------
+
+
+def test_unknown_addresses_are_404_before_anything_else(nobody):
+    for path in (
+        "/nowhere",
+        "/v1",
+        "/v1/",
+        "/v1/login/",
+        "/v1//login",
+        "/V1/login",
+        "/v1/login/x",
+        "/%2e%2e/etc/passwd",
+        "/static/../app.py",
+        "/static/%2e%2e/x",
+    ):
+        for method in ("GET", "POST", "DELETE"):
+            answer = nobody.call(method, path)
+            if answer.status_code != 405:
+                assert is_problem(answer, 404, "no_such_address"), path
+
+
+NOT_ANSWERED = [
+    ("GET", LOGIN, {"POST", "OPTIONS"}),
+    ("PUT", "/v1/me", {"GET", "HEAD", "PATCH", "OPTIONS"}),
+    ("POST", "/v1/sessions", {"GET", "HEAD", "DELETE", "OPTIONS"}),
+    ("POST", "/livez", {"GET", "HEAD", "OPTIONS"}),
+    ("TRACE", "/v1/methods", {"GET", "HEAD", "OPTIONS"}),
+    ("CONNECT", "/v1/methods", {"GET", "HEAD", "OPTIONS"}),
+    ("BREW", "/v1/methods", {"GET", "HEAD", "OPTIONS"}),
+    ("PATCH", "/.well-known/jwks.json", {"GET", "HEAD", "OPTIONS"}),
+]
+
+
+def test_a_method_that_is_not_answered_is_405_and_says_which_are(nobody):
+    for method, path, allowed in NOT_ANSWERED:
+        answer = nobody.call(method, path)
+        assert is_problem(answer, 405, "method_not_allowed")
+        assert set(re.split(r",\s*", answer.headers["Allow"])) == allowed
+
+
+def test_a_fault_of_ours_is_500_without_details(small_service, capfd):
+    ann = small_service.actor().signed_in()
+    small_service.scalar("UPDATE accounts SET metadata = '{planted' RETURNING id")
+    answer = ann.get("/v1/me", token=ann.access)
+    assert is_problem(answer, 500, "internal_error")
+    assert set(answer.json) == {"type", "title", "status", "code", "request_id"}
+    assert carries_the_headers_of_every_answer(answer)
+    said = capfd.readouterr().out
+    assert "Traceback" in said
+    assert answer.json["request_id"] in said
+
+
+def test_a_check_that_breaks_is_503_and_never_401(small_service):
+    ann = small_service.actor().signed_in()
+    small_service.scalar("UPDATE sessions SET absolute_until = 'planted' RETURNING id")
+    answer = ann.whoami()
+    assert is_problem(answer, 503, "unavailable")
+    assert "Retry-After" in answer.headers
+
+
+def test_signing_keys_that_cannot_be_opened_are_503_and_never_401(make_service, sqlite_url):
+    ann = make_service(sqlite_url).actor().signed_in()
+    ann.service = make_service(sqlite_url, secret_key=("another secret another secret 0123456789",))
+    for answer in (ann.whoami(), ann.login(), ann.refresh(), ann.logout(), ann.get("/.well-known/jwks.json")):
+        assert is_problem(answer, 503, "unavailable")
+    assert ann.get("/livez").status_code == 200
+    assert ann.get("/readyz").json["checks"]["keys"] == "failed"
+
+
+def test_every_answer_carries_the_same_headers(small_service):
+    ann = small_service.actor().signed_in()
+    answers = [
+        ann.whoami(),
+        ann.call("HEAD", "/v1/whoami", token=ann.access),
+        ann.whoami("x"),
+        ann.get("/nowhere"),
+        ann.get(LOGIN),
+        ann.call("OPTIONS", LOGIN),
+        ann.call("OPTIONS", LOGIN, headers={"Access-Control-Request-Method": "POST"}),
+        ann.call("OPTIONS", "/nowhere"),
+        ann.call("TRACE", "/v1/whoami"),
+        ann.call("POST", LOGIN, data=b"{", **JSON),
+        ann.call("POST", LOGIN, data=b"{}"),
+        ann.post(LOGIN, {}),
+        ann.post(LOGIN, {"username": "ann", "password": "wrong"}),
+        ann.call("POST", LOGIN, data=b"x" * 20000),
+        ann.call("POST", LOGIN, headers={"Transfer-Encoding": "chunked"}),
+        ann.get("/v1/methods", headers={"Host": "evil.example"}),
+        ann.get("/livez"),
+        ann.get("/readyz"),
+        ann.get("/version"),
+        ann.get("/openapi.json"),
+        ann.call("DELETE", "/v1/sessions", token=ann.access),
+        ann.logout(),
+    ]
+    assert {answer.status_code for answer in answers} >= {200, 204, 400, 401, 404, 405, 411, 413, 415, 422}
+    for answer in answers:
+        assert carries_the_headers_of_every_answer(answer)
+    for path in ("/.well-known/jwks.json", "/docs", "/static/nowhere.css"):
+        assert carries_the_headers_of_every_answer(ann.get(path), cached=True)
+
+
+def test_every_401_names_the_scheme_that_is_wanted(nobody):
+    for answer in (
+        nobody.get("/v1/me"),
+        nobody.get("/v1/me", token="x"),
+        nobody.post(LOGIN, {"username": "a", "password": "b"}),
+        nobody.post("/v1/logout"),
+    ):
+        assert answer.status_code == 401
+        assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="doorward"')
+
+
+def test_no_route_reads_a_cookie(small_service):
+    ann = small_service.actor().signed_in()
+    for cookie in (f"refresh_token={ann.tokens['refresh_token']}", f"access_token={ann.access}", f"session={ann.access}"):
+        assert ann.post("/v1/token/refresh", {}, headers={"Cookie": cookie}).status_code == 422
+        assert ann.post("/v1/logout", {}, headers={"Cookie": cookie}).status_code == 401
+
+
+# -- hosts, names of requests, gateways -------------------------------------------------------------------------------
+
+
+FOREIGN_HOSTS = [
+    "evil.example",
+    "127.0.0.1.evil.example",
+    "evil.example:8080",
+    "localhost@evil.example",
+    "",
+    "localhost:80a",
+    "localhost:²",
+    "*",
+    "bad host",
+    "localhost/x",
+    "localhost,evil.example",
+]
+
+
+def test_a_host_that_is_not_ours_is_400(nobody):
+    for host in FOREIGN_HOSTS:
+        for method, path in (("GET", "/v1/methods"), ("POST", LOGIN), ("GET", "/nowhere"), ("OPTIONS", LOGIN)):
+            assert is_problem(nobody.call(method, path, headers={"Host": host}), 400, "untrusted_host")
+        for path in ("/livez", "/readyz"):
+            assert nobody.get(path, headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["login.example.org", "LOGIN.example.org:443", "other.example.org"])
+def test_production_answers_to_its_own_names_alone(make_service, host):
+    service = make_service(
+        env=Env.PRODUCTION, public_url="https://login.example.org", trusted_hosts=("login.example.org", "other.example.org"),
+        smtp_url="smtp://127.0.0.1:1", argon2_memory_kib=19456, argon2_time_cost=2,
+    )  # fmt: skip
+    nobody = service.actor()
+    assert nobody.get("/v1/methods", headers={"Host": host}).status_code == 200
+
+
+def test_forwarded_hosts_are_never_used(nobody):
+    hostile = {
+        "X-Forwarded-Host": "evil.example",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Prefix": "/evil",
+        "Forwarded": "host=evil.example",
+        "X-Original-URL": "/v1/me",
+        "X-Rewrite-URL": "/v1/me",
+    }
+    answer = nobody.get("/v1/methods", headers=hostile)
+    assert answer.status_code == 200
+    assert answer.json["items"][0]["login_url"] == "http://127.0.0.1:8080/v1/login"
+    assert nobody.get("/v1/methods", headers={**hostile, "Host": "evil.example"}).status_code == 400
+    assert (
+        nobody.post("/v1/register", {"username": "stranger", "email": "stranger@example.org", "name": "N"}, headers=hostile).status_code
+        == 202
+    )
+    mail = nobody.mail()
+    assert "evil" not in mail["text"] + mail["html"]
+    assert mail["links"][0].startswith("http://127.0.0.1:8080/confirm/")
+
+
+def test_forwarded_addresses_count_from_our_gateways_alone(make_service):
+    service = make_service(trusted_proxies=(ipaddress.ip_network("10.9.0.0/16"),))
+    behind = service.actor("ann", address="10.9.0.1").signed_up()
+    behind.call("POST", LOGIN, json={"username": "ann", "password": behind.password}, headers={"X-Forwarded-For": "6.6.6.6, 198.51.100.7"})
+    stranger = service.actor("ann", address="203.0.113.5")
+    stranger.call("POST", LOGIN, json={"username": "ann", "password": behind.password}, headers={"X-Forwarded-For": "198.51.100.7"})
+    behind.login()
+    shown = [item["address"] for item in behind.get("/v1/sessions", token=behind.access).json["items"]]
+    assert shown == ["10.9.0.1", "203.0.113.5", "198.51.100.7"]
+
+
+def test_limits_count_by_the_address_that_counts(make_service):
+    service = make_service(trusted_proxies=(ipaddress.ip_network("10.9.0.0/16"),), limit_login="1/minute")
+    behind, stranger = service.actor("a", address="10.9.0.1"), service.actor("b", address="203.0.113.5")
+
+    def tries(actor, forwarded):
+        return actor.post(LOGIN, {"username": "x", "password": "y"}, headers={"X-Forwarded-For": forwarded}).status_code
+
+    assert [tries(behind, f"198.51.100.{n}") for n in (1, 2, 1)] == [401, 401, 429]
+    assert [tries(stranger, f"198.51.100.{n}") for n in (3, 4)] == [401, 429]
+    assert [tries(behind, f"2001:db8::{n}") for n in (1, 2)] == [401, 429]
+    assert tries(behind, "2001:db8:0:1::1") == 401
+
+
+def test_a_link_local_gateway_address_with_an_interface_name_can_log_in(make_service, empty_postgres_url):
+    service = make_service(empty_postgres_url, trusted_proxies=(ipaddress.ip_network("10.9.0.0/16"),))
+    ann = service.actor(address="10.9.0.1").signed_up()
+    answer = ann.post(LOGIN, {"username": "ann", "password": ann.password}, headers={"X-Forwarded-For": "fe80::1%" + "x" * 200})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("req-1234_ABC", True),
+        ("x" * 64, True),
+        ("x" * 65, False),
+        ("short", False),
+        ("a b c d e f", False),
+        ("é" * 10, False),
+        ("12345678'", False),
+    ],
+)
+def test_the_name_of_a_request_is_taken_from_gateways_alone(make_service, given, kept):
+    service = make_service(trusted_proxies=(ipaddress.ip_network("10.9.0.0/16"),))
+    behind, stranger = service.actor(address="10.9.0.1"), service.actor(address="203.0.113.5")
+    assert (behind.get("/v1/methods", headers={"X-Request-Id": given}).headers["X-Request-Id"] == given) is kept
+    assert stranger.get("/v1/methods", headers={"X-Request-Id": given}).headers["X-Request-Id"].startswith("req_")
+
+
+def test_every_request_has_a_name_of_its_own(nobody):
+    names = {nobody.get("/livez").headers["X-Request-Id"] for _ in range(20)}
+    assert len(names) == 20
+
+
+# -- other origins --------------------------------------------------------------------------------------------------
+
+APP = "https://app.example.org"
+PREFLIGHT = {"Access-Control-Request-Method": "DELETE", "Access-Control-Request-Headers": "authorization"}
+
+
+@pytest.fixture
+def shared(make_service):
+    return make_service(cors_origins=(APP, "http://localhost:3000")).actor().signed_in()
+
+
+def allowed_origin(answer):
+    return answer.headers.get("Access-Control-Allow-Origin")
+
+
+def test_without_origins_set_no_answer_speaks_of_sharing(nobody):
+    for answer in (
+        nobody.get("/v1/methods", headers={"Origin": APP}),
+        nobody.call("OPTIONS", "/v1/sessions", headers={"Origin": APP, **PREFLIGHT}),
+    ):
+        assert not [name for name, _ in answer.headers if name.startswith("Access-Control")]
+        assert "Vary" not in answer.headers
+
+
+@pytest.mark.parametrize("origin", [APP, "http://localhost:3000"])
+def test_an_origin_that_is_set_may_read_answers_and_failures(shared, origin):
+    answers = [
+        shared.whoami(),
+        shared.get("/v1/methods", headers={"Origin": origin}),
+        shared.get("/nowhere", headers={"Origin": origin}),
+        shared.get("/v1/me", headers={"Origin": origin}),
+        shared.post(LOGIN, {}, headers={"Origin": origin}),
+        shared.call("POST", LOGIN, data=b"x" * 20000, headers={"Origin": origin}),
+    ]
+    assert allowed_origin(answers[0]) is None
+    for answer in answers:
+        assert "Origin" in answer.headers["Vary"]
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+    for answer in answers[1:]:
+        assert allowed_origin(answer) == origin
+        assert "Retry-After" in answer.headers["Access-Control-Expose-Headers"]
+
+
+FOREIGN_ORIGINS = (
+    ["null", "*", "https://evil.example", "http://app.example.org", "https://app.example.org:8443", "https://app.example.org.evil.example",
+     "https://evil-app.example.org", "https://sub.app.example.org", "https://app.example.org/", "HTTPS://APP.EXAMPLE.ORG", f"{APP}, {APP}", "http://localhost:3001", ""]
+)  # fmt: skip
+
+
+def test_no_other_origin_may(shared):
+    for origin in FOREIGN_ORIGINS:
+        for answer in (
+            shared.get("/v1/methods", headers={"Origin": origin}),
+            shared.call("OPTIONS", "/v1/sessions", headers={"Origin": origin, **PREFLIGHT}),
+        ):
+            assert not [name for name, _ in answer.headers if name.startswith("Access-Control")]
+            assert "Origin" in answer.headers["Vary"]
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [("/v1/sessions", {"GET", "HEAD", "DELETE", "OPTIONS"}), ("/v1/me", {"GET", "HEAD", "PATCH", "OPTIONS"}), (LOGIN, {"POST", "OPTIONS"})],
+)
+def test_a_preflight_names_every_method_of_the_address(shared, path, methods):
+    answer = shared.call("OPTIONS", path, headers={"Origin": APP, **PREFLIGHT})
+    assert answer.status_code == 204
+    assert allowed_origin(answer) == APP
+    assert set(answer.headers["Access-Control-Allow-Methods"].split(", ")) == methods
+    assert {"authorization", "content-type"} <= set(answer.headers["Access-Control-Allow-Headers"].lower().split(", "))
+    assert int(answer.headers["Access-Control-Max-Age"]) > 0
+
+
+def test_a_preflight_of_nothing_is_404(shared):
+    assert shared.call("OPTIONS", "/nowhere", headers={"Origin": APP, **PREFLIGHT}).status_code == 404
+
+
+# -- a database that is away ------------------------------------------------------------------------------------------
+
+
+def test_with_the_database_away_everything_is_503_and_alive(make_service, small_service):
+    ann = small_service.actor().signed_in()
+    away = make_service(f"postgresql+psycopg://nobody:nothing@127.0.0.1:{free_port()}/nowhere")
+    ann.service = away
+    session = f"/v1/sessions/{ann.tokens['session_id']}"
+    answers = [
+        ann.whoami(),
+        ann.whoami("junk"),
+        ann.get("/v1/me", token=ann.access),
+        ann.call("PATCH", "/v1/me", json={"name": "x"}, token=ann.access),
+        ann.get("/v1/sessions", token=ann.access),
+        ann.call("DELETE", session, token=ann.access),
+        ann.refresh(),
+        ann.post("/v1/logout", {"refresh_token": ann.tokens["refresh_token"]}),
+        ann.logout(),
+        ann.post("/v1/logout-all", token=ann.access),
+        ann.login(),
+        ann.register(),
+        ann.get("/.well-known/jwks.json"),
+    ]
+    for answer in answers:
+        assert is_problem(answer, 503, "unavailable")
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert carries_the_headers_of_every_answer(answer)
+        assert "127.0.0.1" not in answer.text
+    assert ann.get("/livez").json == {"status": "alive"}
+    assert ann.get("/version").status_code == 200
+    ready = ann.get("/readyz")
+    assert is_problem(ready, 503, "not_ready")
+    assert ready.json["checks"]["database"] == "failed"
+
+
+def test_a_database_that_goes_away_and_comes_back_costs_nobody_a_session(small_service, sqlite_url, tmp_path):
+    ann = small_service.actor().signed_in()
+    database = small_service.units.database
+    path = tmp_path / "doorward.db"
+    database.engine.dispose()
+    database.checks.dispose()
+    path.rename(tmp_path / "aside.db")
+    path.mkdir()
+    for answer in (ann.whoami(), ann.refresh(), ann.login(), ann.logout()):
+        assert is_problem(answer, 503, "unavailable")
+    path.rmdir()
+    (tmp_path / "aside.db").rename(path)
+    assert ann.whoami().status_code == 200
+    assert ann.refresh().status_code == 200

@@ -1,0 +1,141 @@
+"""Who am I, and what may a login page know: whoami, me, methods, and what one can change of oneself."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from app.settings import VERSION, Registration
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+
+
+@pytest.fixture
+def ann(service):
+    return service.actor().signed_in()
+
+
+def test_whoami_names_the_principal(ann):
+    who = ann.whoami().json
+    assert set(who) == {"account_id", "username", "kind", "scopes", "roles", "session_id", "expires_at"}
+    assert who["account_id"] == ann.tokens["account"]["id"]
+    assert (who["username"], who["kind"]) == ("ann", "session")
+    assert (who["scopes"], who["roles"]) == ([], [])
+    assert who["session_id"] == ann.tokens["session_id"]
+    assert TIME.fullmatch(who["expires_at"])
+
+
+def test_me_shows_the_account_and_the_session_that_ask(ann):
+    me = ann.get("/v1/me", token=ann.access).json
+    assert set(me) == {"account", "session", "roles", "scopes", "resources"}
+    assert set(me["account"]) == {"id", "username", "email", "name", "locale", "timezone", "metadata", "created_at", "last_login_at"}
+    assert me["account"]["email"] == ann.email
+    assert (me["account"]["name"], me["account"]["timezone"], me["account"]["metadata"]) == ("Ann", "UTC", {})
+    assert TIME.fullmatch(me["account"]["created_at"])
+    assert TIME.fullmatch(me["account"]["last_login_at"])
+    assert me["session"]["id"] == ann.tokens["session_id"]
+    assert me["session"]["current"] is True
+    assert "password" not in str(me)
+
+
+def test_what_is_given_changes_and_the_rest_stays(ann):
+    changes = {"name": "Ann B. Ångström 李", "locale": "de-AT", "timezone": "Europe/Vienna", "metadata": {"a": [1, 2.5, None, {"b": "ü"}]}}
+    answer = ann.call("PATCH", "/v1/me", json=changes, token=ann.access)
+    assert answer.status_code == 200
+    assert {name: answer.json[name] for name in changes} == changes
+    after = ann.call("PATCH", "/v1/me", json={"metadata": {}}, token=ann.access).json
+    assert after == {**answer.json, "metadata": {}}
+    assert ann.get("/v1/me", token=ann.access).json["account"] == after
+    assert ann.call("PATCH", "/v1/me", token=ann.access).json == after
+
+
+def test_a_name_is_trimmed(ann):
+    assert ann.call("PATCH", "/v1/me", json={"name": "  Ann  "}, token=ann.access).json["name"] == "Ann"
+
+
+def test_a_change_is_of_ones_own_account_alone(service, ann):
+    bob = service.actor("bob").signed_in()
+    before = bob.get("/v1/me", token=bob.access).json["account"]
+    ann.call("PATCH", "/v1/me", json={"name": "Somebody"}, token=ann.access)
+    assert bob.get("/v1/me", token=bob.access).json["account"] == before
+
+
+UNACCEPTABLE = [
+    ({"name": ""}, "/name"),
+    ({"name": "   "}, "/name"),
+    ({"name": None}, "/name"),
+    ({"name": 1}, "/name"),
+    ({"name": ["x"]}, "/name"),
+    ({"name": "x" * 129}, "/name"),
+    ({"name": "a\nb"}, "/name"),
+    ({"name": "a\r\nBcc: x"}, "/name"),
+    ({"name": "a\u0000b"}, "/name"),
+    ({"name": "a\u202eb"}, "/name"),
+    ({"name": "a\u2028b"}, "/name"),
+    ({"name": "a\ud800b"}, "/name"),
+    ({"locale": "english"}, "/locale"),
+    ({"locale": "en\n"}, "/locale"),
+    ({"locale": "../../etc"}, "/locale"),
+    ({"locale": ""}, "/locale"),
+    ({"locale": None}, "/locale"),
+    ({"timezone": "Mars/Olympus"}, "/timezone"),
+    ({"timezone": "../../etc/passwd"}, "/timezone"),
+    ({"timezone": "/etc/localtime"}, "/timezone"),
+    ({"timezone": ""}, "/timezone"),
+    ({"timezone": "x" * 5000}, "/timezone"),
+    ({"metadata": None}, "/metadata"),
+    ({"metadata": []}, "/metadata"),
+    ({"metadata": "{}"}, "/metadata"),
+    ({"metadata": {"a": "x" * 4096}}, "/metadata"),
+    ({"metadata": {"a": "\u0000"}}, "/metadata/a"),
+    ({"metadata": {"\u0000": 1}}, "/metadata"),
+    ({"metadata": {"a": {"b": ["\udfff"]}}}, "/metadata/a/b/0"),
+    ({"username": "root"}, "/username"),
+    ({"email": "x@example.org"}, "/email"),
+    ({"id": "acc_" + "0" * 22}, "/id"),
+    ({"status": "active"}, "/status"),
+    ({"password": "x" * 20}, "/password"),
+    ({"roles": ["admin"]}, "/roles"),
+    ({"epoch": 7}, "/epoch"),
+    ({"extra": {}}, "/extra"),
+    ({"password_hash": "x"}, "/password_hash"),
+    ({"": 1}, "/"),
+]
+
+
+def test_every_field_that_cannot_be_changed_is_named_and_nothing_is_stored(small_service):
+    ann = small_service.actor().signed_in()
+    before = ann.get("/v1/me", token=ann.access).json["account"]
+    for changes, field in UNACCEPTABLE:
+        answer = ann.call("PATCH", "/v1/me", json={"name": "Other", **changes}, token=ann.access)
+        assert answer.status_code == 422, changes
+        assert list(answer.json["errors"]) == [field]
+        assert all(answer.json["errors"][field])
+    assert ann.get("/v1/me", token=ann.access).json["account"] == before
+
+
+def test_the_methods_tell_a_login_page_what_it_needs(make_service):
+    service = make_service(
+        registration=Registration.CLOSED, password_min_length=20, public_url="https://login.example.org", trusted_hosts=("localhost",)
+    )
+    assert service.actor().get("/v1/methods").json == {
+        "items": [{"id": "password", "type": "password", "name": "Password", "login_url": "https://login.example.org/v1/login"}],
+        "policies": {"registration": "closed", "password_min_length": 20, "password_max_length": 128},
+    }
+
+
+def test_the_probes_and_the_version_say_what_they_say(service):
+    nobody = service.actor()
+    assert nobody.get("/livez").json == {"status": "alive"}
+    assert nobody.get("/readyz").json == {"status": "ready", "checks": dict.fromkeys(("database", "schema", "clock", "keys"), "ok")}
+    assert nobody.get("/version").json == {"name": "doorward", "version": VERSION}
+
+
+def test_a_schema_that_is_not_the_one_needed_is_not_ready(small_service):
+    small_service.scalar("UPDATE alembic_version SET version_num = 'older' RETURNING version_num")
+    answer = small_service.actor().get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json["code"] == "not_ready"
+    assert answer.json["checks"]["schema"] == "outdated"
+    assert "Retry-After" in answer.headers

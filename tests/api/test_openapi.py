@@ -1,0 +1,156 @@
+"""The OpenAPI document tells the truth: whatever is sent, the answer is one that it describes."""
+
+from __future__ import annotations
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core import NOT_SET
+from schemathesis.core.parameters import ParameterLocation
+from schemathesis.specs.openapi.checks import (
+    allow_header_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    response_headers_conformance,
+    allow_header_conformance,
+]
+LIMITS = {f"limit_{name}": "100000/minute" for name in ("login", "register", "resend", "confirm", "code", "refresh")}
+GENERATED = settings(
+    max_examples=12,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def documented(app) -> dict:
+    """The document without its answer to everything else, so that each status must be named."""
+    document = app.test_client().get("/openapi.json").json
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            if isinstance(operation, dict):
+                operation.get("responses", {}).pop("default", None)
+    return document
+
+
+@pytest.fixture
+def service(make_service):
+    return make_service(**LIMITS)
+
+
+@pytest.fixture
+def schema(service):
+    schema = schemathesis.openapi.from_dict(documented(service.app))
+    schema.app = service.app
+    return schema
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+def test_every_answer_is_one_that_the_document_describes(service, schema, mode):
+    ann = service.actor().signed_in()
+    asked: set[str] = set()
+    misled: set[str] = set()
+
+    def ask_much(operation) -> None:
+        @GENERATED
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def ask(case) -> None:
+            if ann.whoami().status_code == 401:
+                ann.login()
+            answer = case.call(headers={"Authorization": f"Bearer {ann.access}"})
+            asked.add(operation.label)
+            case.validate_response(answer, checks=CHECKS)
+            part = case.meta.components.get(ParameterLocation.BODY)
+            if part is not None and part.mode is GenerationMode.NEGATIVE and case.body is not NOT_SET:
+                misled.add(operation.label)
+                assert answer.status_code >= 400, case.body
+
+        ask()
+
+    operations = [found.ok() for found in schema.get_all_operations()]
+    for operation in operations:
+        if mode is GenerationMode.POSITIVE or operation.body or operation.path_parameters:
+            ask_much(operation)
+    assert len(operations) >= 19
+    assert "POST /v1/login" in asked
+    assert mode is GenerationMode.POSITIVE or "PATCH /v1/me" in misled
+
+
+def test_every_success_is_as_the_document_describes(service, schema):
+    ann = service.actor()
+
+    def ask(method: str, path: str, status: int, body=None, *, token: str | None = None, **path_parameters):
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        case = schema[path][method].Case(
+            path_parameters=path_parameters, **({"body": body, "media_type": "application/json"} if body else {})
+        )
+        answer = case.call(headers=headers)
+        assert answer.status_code == status
+        case.validate_response(answer, checks=CHECKS)
+        return answer.json() if status != 204 else None
+
+    registration = ask("POST", "/v1/register", 202, {"username": "ann", "email": ann.email, "name": "Ann", "password": ann.password})[
+        "registration"
+    ]
+    ask("POST", "/v1/register/resend", 202, {"email": "somebody@example.org"})
+    ask("POST", "/v1/register/confirm", 200, {"registration": registration, "code": ann.mail()["code"]})
+    credentials = {"username": "ann", "password": ann.password, "device_name": "a phone", "expires_in": 3600}
+    other = ask("POST", "/v1/login", 200, credentials)
+    tokens = ask("POST", "/v1/login", 200, {"username": "ann", "password": ann.password})
+    tokens = ask("POST", "/v1/token/refresh", 200, {"refresh_token": tokens["refresh_token"]})
+    mine = {"token": tokens["access_token"]}
+    ask("PATCH", "/v1/me", 200, {"name": "Anna", "locale": "de", "timezone": "Europe/Vienna", "metadata": {"a": [1]}}, **mine)
+    for path in ("/v1/me", "/v1/whoami", "/v1/sessions", "/v1/methods", "/.well-known/jwks.json", "/livez", "/readyz", "/version"):
+        ask("GET", path, 200, **mine)
+    ask("GET", "/v1/sessions/{session_id}", 200, **mine, session_id=other["session_id"])
+    ask("DELETE", "/v1/sessions/{session_id}", 204, **mine, session_id=other["session_id"])
+    ask("GET", "/v1/sessions/{session_id}", 200, **mine, session_id=other["session_id"])
+    ask("DELETE", "/v1/sessions", 204, **mine)
+    ask("POST", "/v1/logout", 204, {"refresh_token": tokens["refresh_token"]}, **mine)
+    again = ask("POST", "/v1/login", 200, credentials)
+    ask("POST", "/v1/logout-all", 204, token=again["access_token"])
+
+
+def test_failures_are_as_the_document_describes(make_service):
+    """The members that some problems have beside the common ones."""
+    service = make_service(limit_login="1/minute")
+    ann = service.actor()
+    schema = schemathesis.openapi.from_dict(documented(service.app))
+    ann.post("/v1/login", {})
+    limited = ann.post("/v1/login", {})
+    assert limited.status_code == 429
+    schema["/v1/login"]["POST"].validate_response(limited)
+    service.scalar("UPDATE alembic_version SET version_num = 'older' RETURNING version_num")
+    unready = ann.get("/readyz")
+    assert unready.status_code == 503
+    schema["/readyz"]["GET"].validate_response(unready)
+
+
+def test_the_document_names_every_route_of_the_api_and_who_may_ask(service, schema):
+    document = schema.raw_schema
+    assert document["openapi"].startswith("3.1")
+    described = {(method.upper(), path) for path, item in document["paths"].items() for method in item if method != "parameters"}
+    routed = {
+        (method, rule.rule.replace("<", "{").replace(">", "}"))
+        for rule in service.app.url_map.iter_rules()
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+        if rule.rule.startswith(("/v1/", "/.well-known/", "/livez", "/readyz", "/version"))
+    }
+    assert described == routed
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if method != "parameters" and "401" in operation["responses"] and path != "/v1/login":
+                assert operation["security"] == [{"bearer": []}], (method, path)

@@ -1,0 +1,495 @@
+"""Mail: kept with what asked for it, handed over once to a real SMTP server, and sealed or gone at rest."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
+
+import pytest
+from sqlalchemy import text
+
+from app.outbox.deliver import BACK_OFF, deliver
+from tests.actors import SECRET
+from tests.faults.mail_server import PASSWORD, USER, MailServer, authenticator, authority
+from tests.live import Worker
+
+MANY = 100
+LEASE_SECONDS = 91
+
+
+@pytest.fixture
+def make_mail_server():
+    started = []
+
+    def make(**options) -> MailServer:
+        server = MailServer(**options)
+        server.start()
+        started.append(server)
+        return server
+
+    yield make
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture
+def mail_server(make_mail_server) -> MailServer:
+    return make_mail_server()
+
+
+@pytest.fixture
+def letters(mail_server):
+    return mail_server.letters
+
+
+@pytest.fixture
+def posting(make_service, database_url, mail_server):
+    """The service on both databases, with a mail server; nothing is delivered until a test says so."""
+    return make_service(
+        database_url,
+        smtp_url=mail_server.url(),
+        mail_from="Doorward <door@example.com>",
+        public_url="https://door.example.com",
+        trusted_hosts=("localhost",),
+    )
+
+
+@pytest.fixture
+def small_posting(make_service, mail_server):
+    """The same on SQLite alone."""
+    return make_service(smtp_url=mail_server.url())
+
+
+@pytest.fixture(scope="module")
+def trust(tmp_path_factory):
+    return authority(tmp_path_factory.mktemp("ca"))
+
+
+def row(service) -> dict:
+    """The only row of the outbox."""
+    with service.rows() as db:
+        return dict(db.execute(text("SELECT * FROM outbox")).mappings().one())
+
+
+def everything(service) -> str:
+    """All that the outbox holds, as somebody sees it who reads the table."""
+    with service.rows() as db:
+        return repr(db.execute(text("SELECT * FROM outbox")).all())
+
+
+# -- what is sent ---------------------------------------------------------------------------------------------------
+
+
+def test_a_mail_has_text_and_html_and_the_headers_of_an_automatic_one(posting, letters):
+    posting.actor("ann").register(locale="de-AT")
+    before = posting.clock.now()
+    assert deliver(posting.units) == 1
+    [(sender, to, mail, _)] = letters.envelopes
+    assert (sender, to) == ("door@example.com", "ann@example.org")
+    assert mail["From"] == "Doorward <door@example.com>"
+    assert mail["To"] == "ann@example.org"
+    assert mail["Auto-Submitted"] == "auto-generated"
+    assert re.fullmatch(r"<msg_[0-9A-Za-z]{22}@example\.com>", mail["Message-ID"])
+    assert abs((parsedate_to_datetime(mail["Date"]) - before).total_seconds()) < 5
+    assert mail.get_content_type() == "multipart/alternative"
+    assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
+    for part in mail.iter_parts():
+        assert "https://door.example.com/confirm/dwc_" in part.get_content()
+    assert "Bestätigen" in mail["Subject"]
+
+
+def test_the_mailed_link_and_code_are_good(posting, letters):
+    ann = posting.actor("ann")
+    ann.register()
+    deliver(posting.units)
+    written = letters.messages[0].get_body(("plain",)).get_content()
+    code = re.search(r"^\s*([A-Z]{4}-[A-Z]{4})\s*$", written, re.MULTILINE)[1]
+    assert ann.post("/v1/register/confirm", {"registration": ann.registration, "code": code}).status_code == 200
+
+
+def test_a_mail_is_kept_with_its_registration_or_not_at_all(posting):
+    ann = posting.actor("ann")
+    ann.register()
+    assert posting.scalar("SELECT count(*) FROM outbox") == 1
+    assert posting.actor("ann", email="other@example.org").register().status_code == 409
+    assert posting.actor("x", email="other@example.org").register().status_code == 422
+    assert posting.scalar("SELECT count(*) FROM outbox") == 1
+
+
+@pytest.mark.parametrize("field", ["name", "email", "username", "locale"])
+@pytest.mark.parametrize(
+    "injected", ["\r\nBcc: eve@example.net", "\nBcc: eve@example.net", "\r", "\u2028Bcc: eve@example.net", "\x85", "\x00", "\n"]
+)
+def test_what_is_registered_cannot_write_headers(small_posting, letters, field, injected):
+    ann = small_posting.actor("ann")
+    value = {"name": "Ann", "email": "ann@example.org", "username": "ann", "locale": "en"}[field]
+    assert ann.register(**{field: value + injected}).status_code == 422
+    assert deliver(small_posting.units) == 0
+    assert letters.envelopes == []
+
+
+def test_what_a_device_calls_itself_cannot_write_headers_or_markup(make_service, mail_server, letters):
+    service = make_service(smtp_url=None)
+    ann = service.actor("ann", agent="<b>agent</b> {{ 7*7 }}").signed_up()
+    posting = make_service(service.settings.database_url, smtp_url=mail_server.url())
+    ann.service = posting
+    for injected in ("phone\r\nBcc: eve@example.net", "phone\nX: y", "phone\u2028X: y"):
+        assert ann.login(device_name=injected).status_code == 422
+    assert ann.login(device_name="<img src=x> {{ 7*7 }}").status_code == 200
+    assert deliver(posting.units) == 1
+    mail = letters.messages[0]
+    assert mail["Bcc"] is None
+    assert "<img src=x> {{ 7*7 }}" in mail.get_body(("plain",)).get_content()
+    html = mail.get_body(("html",)).get_content()
+    assert "<img" not in html
+    assert "&lt;img src=x&gt; {{ 7*7 }}" in html
+
+
+# -- at rest --------------------------------------------------------------------------------------------------------
+
+
+def test_a_waiting_mail_is_sealed_and_a_sent_one_is_gone(posting, letters):
+    ann = posting.actor("ann")
+    ann.register()
+    waiting = everything(posting)
+    assert row(posting)["state"] == "queued"
+    deliver(posting.units)
+    mail = letters.messages[0].get_body(("plain",)).get_content()
+    code = re.search(r"[A-Z]{4}-[A-Z]{4}", mail)[0]
+    token = re.search(r"dwc_\w+", mail)[0]
+    for secret in ("ann", "example.org", code, code.replace("-", ""), token, token.split("_")[2]):
+        assert secret not in waiting.replace(row(posting)["id"], "")
+    sent = row(posting)
+    assert (sent["state"], sent["sealed"], sent["lease"], sent["fault"]) == ("sent", None, None, None)
+    assert sent["ended_at"] is not None
+
+
+def test_a_sealed_mail_fits_no_other_row(small_posting, letters):
+    small_posting.actor("ann").register()
+    small_posting.actor("bob").register()
+    with small_posting.rows() as db:
+        ids = db.execute(text("SELECT id FROM outbox ORDER BY id")).scalars().all()
+        first = db.execute(text("SELECT sealed FROM outbox WHERE id = :id"), {"id": ids[0]}).scalar()
+        db.execute(text("UPDATE outbox SET sealed = :sealed WHERE id = :id"), {"sealed": first, "id": ids[1]})
+    assert deliver(small_posting.units) == 1
+    assert len(letters.envelopes) == 1
+    assert small_posting.scalar("SELECT state FROM outbox WHERE id = :id", id=ids[1]) == "dead"
+
+
+def test_a_mail_sealed_under_a_key_that_is_gone_is_given_up_and_the_next_is_sent(make_service, mail_server, letters):
+    new = make_service(smtp_url=mail_server.url())
+    old = make_service(new.settings.database_url, smtp_url=mail_server.url(), secret_key=(SECRET[::-1], SECRET))
+    new.actor("bob").register()
+    old.actor("ann").register()
+    assert deliver(new.units) == 1
+    assert [mail["To"] for mail in letters.messages] == ["bob@example.org"]
+    assert new.scalar("SELECT count(*) FROM outbox WHERE state = 'dead' AND sealed IS NULL") == 1
+
+
+def test_a_mail_sealed_under_an_older_key_is_sent(make_service, mail_server, letters):
+    old = make_service(smtp_url=mail_server.url())
+    old.actor("ann").register()
+    new = make_service(old.settings.database_url, smtp_url=mail_server.url(), secret_key=(SECRET[::-1], SECRET))
+    assert deliver(new.units) == 1
+    assert letters.to("ann@example.org")
+
+
+# -- when it does not go smoothly -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["rcpt", "data"])
+def test_a_mail_refused_for_now_is_sent_once_later(posting, letters, where):
+    posting.actor("ann").register()
+    getattr(letters, where).append("451 not now")
+    assert deliver(posting.units) == 0
+    waiting = row(posting)
+    assert (waiting["state"], waiting["attempts"], waiting["lease"]) == ("queued", 1, None)
+    assert "451" in waiting["fault"]
+    assert waiting["sealed"] is not None
+    assert deliver(posting.units) == 0, "it waits its time"
+    posting.clock.push(seconds=6)
+    assert deliver(posting.units) == 1
+    assert deliver(posting.units) == 0
+    assert len(letters.envelopes) == 1
+    assert (row(posting)["state"], row(posting)["attempts"]) == ("sent", 2)
+
+
+def test_each_try_waits_longer_and_the_last_gives_up(small_posting, letters):
+    small_posting.actor("ann").register()
+    letters.data = ["451 not now"] * 20
+    waits = []
+    for pause in BACK_OFF:
+        deliver(small_posting.units)
+        assert row(small_posting)["state"] == "queued"
+        small_posting.clock.push(seconds=pause.total_seconds() - 2)
+        tries = len(letters.data)
+        deliver(small_posting.units)
+        assert len(letters.data) == tries, "too early"
+        small_posting.clock.push(seconds=3)
+        waits.append(pause)
+    deliver(small_posting.units)
+    assert waits == sorted(waits)
+    dead = row(small_posting)
+    assert (dead["state"], dead["sealed"]) == ("dead", None)
+    assert letters.envelopes == []
+
+
+@pytest.mark.parametrize("where", ["rcpt", "data"])
+def test_a_mail_refused_for_good_is_given_up_and_its_body_erased(posting, letters, where):
+    posting.actor("ann").register()
+    posting.actor("bob").register()
+    getattr(letters, where).append("550 no such thing")
+    assert deliver(posting.units) == 1
+    assert len(letters.envelopes) == 1
+    with posting.rows() as db:
+        dead = db.execute(text("SELECT * FROM outbox WHERE state = 'dead'")).mappings().one()
+    assert dead["sealed"] is None
+    assert "550" in dead["fault"]
+    posting.clock.push(days=2)
+    assert deliver(posting.units) == 0
+
+
+def test_while_the_server_is_away_mail_waits_and_leaves_when_it_is_back(posting, mail_server, letters):
+    mail_server.stop()
+    for name in ("ann", "bob", "eve"):
+        posting.actor(name).register()
+    assert deliver(posting.units) == 0
+    assert posting.scalar("SELECT count(*) FROM outbox WHERE state = 'queued'") == 3
+    mail_server.start()
+    posting.clock.push(seconds=6)
+    assert deliver(posting.units) == 3
+    assert sorted(mail["To"] for mail in letters.messages) == ["ann@example.org", "bob@example.org", "eve@example.org"]
+
+
+def test_a_mail_that_no_code_can_write_stands_in_nobodys_way(posting, letters):
+    posting.actor("ann").register()
+    with posting.rows() as db:
+        db.execute(text("UPDATE outbox SET template = 'of_a_later_version'"))
+    posting.actor("bob").register()
+    with pytest.raises(Exception, match="of_a_later_version"):
+        deliver(posting.units)
+    assert deliver(posting.units) == 1
+    assert [mail["To"] for mail in letters.messages] == ["bob@example.org"]
+    for _ in range(len(BACK_OFF)):
+        posting.clock.push(seconds=LEASE_SECONDS)
+        with pytest.raises(Exception, match="of_a_later_version"):
+            deliver(posting.units)
+    posting.clock.push(seconds=LEASE_SECONDS)
+    assert deliver(posting.units) == 0
+    assert posting.scalar("SELECT count(*) FROM outbox WHERE state = 'dead' AND sealed IS NULL") == 1
+
+
+def test_a_process_that_is_to_end_takes_no_further_mail(small_posting, letters):
+    for number in range(5):
+        small_posting.actor(f"name{number}").register()
+    assert deliver(small_posting.units, ending=lambda: len(letters.envelopes) >= 2) == 2
+    assert small_posting.scalar("SELECT count(*) FROM outbox WHERE state = 'queued' AND lease IS NULL") == 3
+
+
+def test_nothing_is_held_while_the_mail_server_is_silent(posting, letters):
+    posting.actor("ann").register()
+    letters.silent.set()
+    sending = threading.Thread(target=deliver, args=(posting.units,))
+    sending.start()
+    try:
+        assert letters.asked.wait(10)
+        assert posting.units.database.engine.pool.checkedout() == 0
+        began = time.monotonic()
+        assert posting.actor("bob").register().status_code == 202
+        assert time.monotonic() - began < 1
+    finally:
+        letters.silent.clear()
+        sending.join(20)
+
+
+# -- many at once, and sudden ends ----------------------------------------------------------------------------------
+
+
+def test_two_threads_deliver_a_hundred_mails_once_each(make_service, posting, mail_server, letters):
+    for number in range(MANY):
+        assert posting.actor(f"name{number}").register().status_code == 202
+    other = make_service(posting.settings.database_url, smtp_url=mail_server.url())
+    gate = threading.Barrier(4)
+
+    def work(service) -> int:
+        gate.wait()
+        return deliver(service.units)
+
+    with ThreadPoolExecutor(4) as pool:
+        sent = list(pool.map(work, [posting, other] * 2))
+    assert sum(sent) == MANY
+    assert sum(number > 0 for number in sent) > 1, "only one of them worked, so this showed nothing"
+    assert len({mail["To"] for mail in letters.messages}) == len(letters.envelopes) == MANY
+    assert posting.scalar("SELECT count(*) FROM outbox WHERE state = 'sent' AND attempts = 1") == MANY
+
+
+def test_two_workers_deliver_a_hundred_mails_once_each(make_service, empty_postgres_url, mail_server, letters, tmp_path):
+    service = make_service(empty_postgres_url, smtp_url=mail_server.url())
+    for number in range(MANY):
+        assert service.actor(f"name{number}").register().status_code == 202
+    env = worker_env(service, mail_server.url())
+    workers = [Worker(tmp_path / f"{number}.log", env) for number in range(2)]
+    try:
+        letters.await_number(MANY, seconds=20)
+        time.sleep(0.3)
+    finally:
+        codes = [worker.stop() for worker in workers]
+    assert len({mail["To"] for mail in letters.messages}) == len(letters.envelopes) == MANY
+    assert codes == [0, 0]
+    assert service.scalar("SELECT count(*) FROM outbox WHERE state = 'sent' AND attempts = 1") == MANY
+
+
+def worker_env(service, smtp_url: str, **more: str) -> dict[str, str]:
+    return {"DOORWARD_DATABASE_URL": service.settings.database_url, "DOORWARD_SMTP_URL": smtp_url, "DOORWARD_OUTBOX": "external", **more}
+
+
+def test_a_mail_whose_worker_was_killed_is_sent_again_under_the_same_message_id(posting, mail_server, letters, tmp_path):
+    posting.actor("ann").register()
+    letters.silent.set()
+    worker = Worker(tmp_path / "worker.log", worker_env(posting, mail_server.url(), DOORWARD_MAIL_FROM=posting.settings.mail_from))
+    try:
+        assert letters.asked.wait(15), worker.log.read_text()
+    finally:
+        worker.kill()
+    letters.silent.clear()
+    held = row(posting)
+    assert held["lease"] is not None
+    assert deliver(posting.units) == 0, "the lease of the dead still counts"
+    posting.clock.push(seconds=LEASE_SECONDS)
+    assert deliver(posting.units) == 1
+    [mail] = letters.messages
+    assert mail["Message-ID"] == f"<{held['id']}@example.com>"
+    assert row(posting)["attempts"] == 2
+
+
+def test_a_mail_that_is_sent_twice_is_the_same_to_the_letter(small_posting, mail_server, letters):
+    """The server took it, and the process died before it could write that down."""
+    small_posting.actor("ann").register()
+    path = small_posting.settings.database_url.removeprefix("sqlite:///")
+    shutil.copy(path, f"{path}.before")
+    shutil.copy(f"{path}-wal", f"{path}.before-wal")
+    assert deliver(small_posting.units) == 1
+    small_posting.close()
+    shutil.copy(f"{path}.before", path)
+    shutil.copy(f"{path}.before-wal", f"{path}-wal")
+    assert deliver(small_posting.units) == 1
+    first, second = letters.messages
+    for name in ("Message-ID", "Date", "Subject", "To", "From"):
+        assert first[name] == second[name]
+
+
+# -- over TLS -------------------------------------------------------------------------------------------------------
+
+LOGIN = "post:p%40ss%3Aword%2Fwith%3Fmarks@"
+AUTHENTICATED = {"auth_required": True, "authenticator": authenticator}
+
+
+def sent_over(service, server: MailServer) -> list[bool]:
+    """Deliver what is waiting; for each letter whether it came encrypted."""
+    deliver(service.units)
+    return [encrypted for *_, encrypted in server.letters.envelopes]
+
+
+def test_starttls_is_demanded_and_the_password_goes_over_it(make_service, make_mail_server, trust, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(trust.ca_file))
+    server = make_mail_server(tls_context=trust.server, require_starttls=True, **AUTHENTICATED)
+    service = make_service(smtp_url=server.url("smtp+starttls", LOGIN))
+    service.actor("ann").register()
+    assert sent_over(service, server) == [True]
+
+
+def test_starttls_is_used_when_it_is_offered(make_service, make_mail_server, trust, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(trust.ca_file))
+    server = make_mail_server(tls_context=trust.server)
+    service = make_service(smtp_url=server.url("smtp"))
+    service.actor("ann").register()
+    assert sent_over(service, server) == [True]
+
+
+@pytest.mark.parametrize("scheme", ["smtp", "smtp+starttls"])
+def test_a_server_whose_certificate_nobody_vouches_for_gets_no_mail(make_service, make_mail_server, trust, scheme):
+    server = make_mail_server(tls_context=trust.server)
+    service = make_service(smtp_url=server.url(scheme))
+    service.actor("ann").register()
+    assert sent_over(service, server) == []
+    assert row(service)["state"] == "queued"
+    assert "SSL" in row(service)["fault"]
+
+
+def test_a_server_of_another_name_gets_no_mail(make_service, make_mail_server, trust, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(trust.ca_file))
+    server = make_mail_server(tls_context=trust.server)
+    service = make_service(smtp_url=server.url("smtp+starttls").replace("127.0.0.1", "localhost"))
+    service.actor("ann").register()
+    assert sent_over(service, server) == []
+
+
+@pytest.mark.parametrize(("scheme", "login"), [("smtp+starttls", ""), ("smtp", LOGIN), ("smtp", "post@")])
+def test_without_tls_neither_a_password_nor_mail_that_demands_it_is_sent(make_service, make_mail_server, scheme, login):
+    asked = []
+
+    def listen(server, session, envelope, mechanism, data):
+        asked.append(data)
+        return authenticator(server, session, envelope, mechanism, data)
+
+    server = make_mail_server(authenticator=listen, auth_require_tls=False)
+    service = make_service(smtp_url=server.url(scheme, login))
+    service.actor("ann").register()
+    assert sent_over(service, server) == []
+    assert asked == []
+    assert row(service)["state"] == "queued"
+    assert "TLS" in row(service)["fault"] or "NotSupported" in row(service)["fault"]
+
+
+def test_a_wrong_password_leaves_the_mail_waiting_and_in_no_log(make_service, make_mail_server, trust, monkeypatch, capsys):
+    monkeypatch.setenv("SSL_CERT_FILE", str(trust.ca_file))
+    server = make_mail_server(tls_context=trust.server, **AUTHENTICATED)
+    service = make_service(smtp_url=server.url("smtp+starttls", "post:wrong-one@"))
+    service.actor("ann").register()
+    assert sent_over(service, server) == []
+    assert row(service)["state"] == "queued"
+    assert "535" in row(service)["fault"]
+    said = capsys.readouterr()
+    assert "wrong-one" not in said.out + said.err + everything(service)
+
+
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")  # aiosmtpd knows of STARTTLS only
+def test_the_worker_sends_over_smtps_and_ends_when_asked(make_service, make_mail_server, trust, tmp_path):
+    server = make_mail_server(implicit_tls=trust.server, auth_require_tls=False, **AUTHENTICATED)
+    service = make_service(smtp_url=server.url("smtps", LOGIN))
+    service.actor("ann").register()
+    worker = Worker(tmp_path / "worker.log", worker_env(service, service.settings.smtp_url, SSL_CERT_FILE=str(trust.ca_file)))
+    try:
+        server.letters.await_number(1)
+    finally:
+        code = worker.stop()
+    assert [mail["To"] for mail in server.letters.messages] == ["ann@example.org"], worker.log.read_text()
+    assert code == 0
+    said = worker.log.read_text()
+    assert PASSWORD.decode() not in said
+    assert USER.decode() + ":" not in said
+
+
+# -- who sends ------------------------------------------------------------------------------------------------------
+
+
+def test_a_serving_process_delivers_from_inside(make_live, mail_server, letters):
+    live = make_live("--threads", "4", DOORWARD_SMTP_URL=mail_server.url())
+    body = {"username": "ann", "email": "ann@example.org", "name": "Ann", "password": "a password of some length"}
+    assert live.call("POST", "/v1/register", body)[0] == 202
+    assert [mail["To"] for mail in letters.await_number(1)] == ["ann@example.org"]
+    assert live.call("GET", "/dev/mailbox")[0] == 404
+    assert live.stop(signal.SIGTERM) == 0
+
+
+def test_with_an_external_outbox_a_serving_process_delivers_nothing(make_live, mail_server, letters):
+    live = make_live("--threads", "4", DOORWARD_SMTP_URL=mail_server.url(), DOORWARD_OUTBOX="external")
+    body = {"username": "ann", "email": "ann@example.org", "name": "Ann", "password": "a password of some length"}
+    assert live.call("POST", "/v1/register", body)[0] == 202
+    time.sleep(1.5)  # three rounds of one that delivers
+    assert letters.envelopes == []

@@ -1,0 +1,297 @@
+"""Refreshing: each token steps once, its successor can be asked for again for 30 seconds, and reuse ends the session."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+
+import pytest
+
+from app.adapters import sealing
+from tests.actors import SECRET
+
+OTHER = "another secret another secret 0123456789 other"
+
+
+@pytest.fixture
+def ann(service):
+    return service.actor().signed_in()
+
+
+def counter(token: str) -> int:
+    return int(token.split(".")[3])
+
+
+def forged(service, token: str, *, secret: str = SECRET, salt: str | None = None, **changes: str) -> str:
+    """The token with other words and a mac that fits them, as somebody would make it who has the secrets named."""
+    words = dict(zip(("version", "key", "session", "counter"), token.split("."), strict=False), **changes)
+    body = ".".join(words.values())
+    salt = salt or service.scalar("SELECT rt_salt FROM sessions WHERE id = :id", id=words["session"])
+    mac = hmac.new(sealing.derive(secret, sealing.Purpose.REFRESH, bytes.fromhex(salt)), body.encode(), hashlib.sha256).digest()
+    return f"{body}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
+
+
+def status_of(service, ann) -> str:
+    return service.scalar("SELECT status FROM sessions WHERE id = :id", id=ann.tokens["session_id"])
+
+
+def refused(answer) -> bool:
+    return answer.status_code == 400 and answer.json["code"] == "invalid_grant"
+
+
+def test_each_refresh_hands_out_the_next_token_of_the_same_session(service, ann):
+    first = ann.tokens
+    again = ann.refresh().json
+    assert again["session_id"] == first["session_id"]
+    assert again["account"] == first["account"]
+    assert again["access_token"] != first["access_token"]
+    assert counter(again["refresh_token"]) == counter(first["refresh_token"]) + 1
+    third = ann.refresh(again["refresh_token"]).json
+    assert counter(third["refresh_token"]) == counter(first["refresh_token"]) + 2
+    for tokens in (first, again, third):
+        assert ann.whoami(tokens["access_token"]).status_code == 200
+
+
+@pytest.mark.parametrize("later", [0, 1, 29])
+def test_within_the_grace_the_same_token_gets_the_same_successor_and_a_fresh_access_token(service, ann, later):
+    first = ann.refresh().json
+    service.clock.push(seconds=later)
+    again = ann.refresh()
+    assert again.status_code == 200
+    assert again.json["refresh_token"] == first["refresh_token"]
+    assert again.json["access_token"] != first["access_token"]
+    assert ann.whoami(again.json["access_token"]).status_code == 200
+    assert ann.refresh(first["refresh_token"]).status_code == 200
+    assert status_of(service, ann) == "live"
+
+
+def test_the_grace_is_not_prolonged_by_using_it(service, ann):
+    ann.refresh()
+    service.clock.push(seconds=20)
+    assert ann.refresh().status_code == 200
+    service.clock.push(seconds=11)
+    assert refused(ann.refresh())
+    assert status_of(service, ann) == "suspicious"
+
+
+def test_a_token_used_again_after_the_grace_ends_the_session_and_tells_the_owner(service, ann):
+    successor = ann.refresh().json
+    service.clock.push(seconds=31)
+    assert refused(ann.refresh())
+
+    assert status_of(service, ann) == "suspicious"
+    assert ann.whoami().status_code == 401
+    assert ann.whoami(successor["access_token"]).status_code == 401
+    assert refused(ann.refresh(successor["refresh_token"]))
+    assert service.scalar("SELECT reason FROM sessions") == "refresh_reuse"
+    assert service.scalar("SELECT count(*) FROM revocations WHERE kind = 'session' AND ref = :id", id=ann.tokens["session_id"]) == 1
+    assert service.scalar("SELECT count(*) FROM outbox WHERE template = 'suspicious_session'") == 1
+    assert service.scalar("SELECT count(*) FROM audit WHERE event = 'refresh_token.reuse_detected'") == 1
+    assert ann.address in ann.mail()["text"]
+
+
+def test_a_token_two_steps_back_ends_the_session_even_within_the_grace(service, ann):
+    ann.refresh(ann.refresh().json["refresh_token"])
+    assert refused(ann.refresh())
+    assert status_of(service, ann) == "suspicious"
+
+
+def test_reuse_ends_only_the_session_it_concerns(service, ann):
+    first = ann.tokens
+    ann.login()
+    ann.refresh(first["refresh_token"])
+    service.clock.push(seconds=31)
+    assert refused(ann.refresh(first["refresh_token"]))
+    assert ann.refresh().status_code == 200
+
+
+def test_a_stolen_token_is_of_use_to_nobody_once_both_have_used_it(service, ann):
+    thief = service.actor("thief", address="203.0.113.9")
+    stolen = ann.tokens["refresh_token"]
+    loot = thief.refresh(stolen).json
+    service.clock.push(minutes=2)
+    loot = thief.refresh(loot["refresh_token"]).json
+    assert refused(ann.refresh(stolen))
+    assert refused(thief.refresh(loot["refresh_token"]))
+    assert thief.whoami(loot["access_token"]).status_code == 401
+
+
+def test_telling_of_reuse_is_done_once(service, ann):
+    ann.refresh()
+    service.clock.push(seconds=31)
+    for _ in range(3):
+        assert refused(ann.refresh())
+    assert service.scalar("SELECT count(*) FROM outbox WHERE template = 'suspicious_session'") == 1
+    assert service.scalar("SELECT count(*) FROM revocations") == 1
+
+
+def test_a_token_ahead_of_the_database_ends_the_session(service, ann):
+    """A backup was restored: the database has forgotten a step that a client has taken."""
+    ahead = ann.refresh().json["refresh_token"]
+    ahead = ann.refresh(ahead).json["refresh_token"]
+    service.scalar("UPDATE sessions SET rt_counter = 0 RETURNING id")
+    assert refused(ann.refresh(ahead))
+    assert status_of(service, ann) == "suspicious"
+    assert service.scalar("SELECT reason FROM sessions") == "refresh_ahead"
+    assert service.scalar("SELECT count(*) FROM audit WHERE event = 'refresh_token.ahead_of_database'") == 1
+
+
+@pytest.mark.parametrize("column", ["accounts.epoch", "issuer_state.global_epoch"])
+@pytest.mark.parametrize("step", [1, -1])
+def test_a_session_of_another_epoch_is_over(service, ann, column, step):
+    table, name = column.split(".")
+    service.scalar(f"UPDATE {table} SET {name} = {name} + :step RETURNING id", step=step)
+    assert ann.whoami().status_code == 401
+    assert refused(ann.refresh())
+    service.scalar(f"UPDATE {table} SET {name} = {name} - :step RETURNING id", step=step)
+    assert ann.refresh().status_code == 200
+
+
+def test_a_disabled_account_refreshes_nothing_and_loses_nothing(service, ann):
+    service.scalar("UPDATE accounts SET status = 'disabled' RETURNING id")
+    assert refused(ann.refresh())
+    assert ann.whoami().status_code == 401
+    assert status_of(service, ann) == "live"
+
+
+def test_two_weeks_without_a_refresh_end_a_session(service, ann):
+    service.clock.push(days=14, seconds=-5)
+    ann.tokens = ann.refresh().json
+    service.clock.push(days=14, seconds=1)
+    assert refused(ann.refresh())
+    assert service.scalar("SELECT count(*) FROM outbox WHERE template = 'suspicious_session'") == 0
+
+
+def test_thirty_days_end_a_session_however_often_it_is_refreshed(service, ann):
+    for _ in range(2):
+        service.clock.push(days=13)
+        ann.tokens = ann.refresh().json
+    assert ann.tokens["refresh_expires_in"] <= 4 * 86400
+    service.clock.push(days=4, seconds=-60)
+    ann.tokens = ann.refresh().json
+    assert 0 < ann.tokens["expires_in"] <= 60
+    assert 0 < ann.tokens["refresh_expires_in"] <= 60
+    service.clock.push(seconds=61)
+    assert refused(ann.refresh())
+    assert ann.whoami().status_code == 401
+
+
+def test_a_refresh_never_moves_the_time_of_the_password_check(service, ann):
+    before = service.scalar("SELECT auth_time FROM sessions")
+    claimed = service.units.keys.verify("at+jwt", ann.access)["auth_time"]
+    service.clock.push(hours=1)
+    again = ann.refresh().json["access_token"]
+    assert service.scalar("SELECT auth_time FROM sessions") == before
+    assert service.units.keys.verify("at+jwt", again)["auth_time"] == claimed
+
+
+def test_a_token_whose_words_were_changed_is_refused_and_the_session_stays(service, ann):
+    token = ann.tokens["refresh_token"]
+    version, key, session, count, mac = token.split(".")
+    salt = service.scalar("SELECT rt_salt FROM sessions")
+    bob = service.actor("bob").signed_in()
+    last = {"A": "B"}.get(mac[0], "A") + mac[1:]
+    for bad in (
+        f"{version}.{key}.{session}.{count}.{last}",
+        f"{version}.{key}.{session}.{int(count) + 1}.{mac}",
+        f"{version}.{key}.{bob.tokens['session_id']}.{count}.{mac}",
+        f"{version}.{key}.ses_{'0' * 22}.{count}.{mac}",
+        f"{version}.{sealing.name(OTHER)}.{session}.{count}.{mac}",
+        f"{version}.{key}.{session}.0{count}.{mac}",
+        f"{version}.{key}.{session}.-1.{mac}",
+        f"{version}.{key}.{session}.٠.{mac}",
+        f"{version}.{key}.{session}.9999999999.{mac}",
+        f"dwr2.{key}.{session}.{count}.{mac}",
+        f"{version.upper()}.{key}.{session}.{count}.{mac}",
+        f"{token}=",
+        f"{token}.",
+        f" {token}",
+        f"{token} ",
+        token[:-1],
+        token + "A",
+        forged(service, token, secret=OTHER),  # knows the database, not the settings
+        forged(service, token, secret=OTHER, key=sealing.name(OTHER)),
+        forged(service, token, salt="00" * 32),  # knows the settings, not the database
+        forged(service, token, session=bob.tokens["session_id"], salt=salt),
+        "null",
+        "dwr1....",
+        ann.access,
+    ):
+        assert refused(ann.refresh(bad)), bad
+    assert ann.refresh().status_code == 200
+    assert bob.refresh().status_code == 200
+
+
+def test_the_last_character_of_a_token_has_one_spelling(service, ann):
+    """43 characters of base64 hold two bits more than a mac has: four spellings of one mac."""
+    token = ann.tokens["refresh_token"]
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    index = alphabet.index(token[-1])
+    for other in {index ^ 1, index ^ 2, index ^ 3}:
+        assert refused(ann.refresh(token[:-1] + alphabet[other]))
+    assert ann.refresh().status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"refresh_token": None}, {"refresh_token": ""}, {"refresh_token": 1}, {"refresh_token": ["x"]}, {"refresh_token": "x" * 4097}],
+)
+def test_what_is_no_token_at_all_is_named(small_service, body):
+    answer = small_service.actor().post("/v1/token/refresh", body)
+    assert answer.status_code == 422
+    assert list(answer.json["errors"]) == ["/refresh_token"]
+
+
+def test_a_new_head_of_the_secret_key_leaves_every_session_alive(make_service, database_url):
+    ann = make_service(database_url).actor().signed_in()
+    ann.service = make_service(database_url, secret_key=(OTHER, SECRET))
+    first = ann.refresh()
+    assert first.status_code == 200
+    assert first.json["refresh_token"].split(".")[1] == sealing.name(OTHER)
+    assert ann.refresh().json["refresh_token"] == first.json["refresh_token"]
+    assert ann.refresh(first.json["refresh_token"]).status_code == 200
+
+
+def test_a_key_that_was_removed_refuses_its_tokens_and_ends_nothing(make_service, database_url):
+    old = make_service(database_url)
+    ann = old.actor().signed_in()
+    old.scalar("DELETE FROM signing_keys RETURNING kid")  # sealed under the old key too
+    ann.service = make_service(database_url, secret_key=(OTHER,))
+    assert refused(ann.refresh())
+    assert status_of(ann.service, ann) == "live"
+    assert ann.service.scalar("SELECT count(*) FROM outbox WHERE template = 'suspicious_session'") == 0
+    ann.service = make_service(database_url, secret_key=(OTHER, SECRET))
+    assert ann.refresh().status_code == 200
+
+
+def test_a_restart_forgets_no_step(make_service, database_url):
+    ann = make_service(database_url).actor().signed_in()
+    first = ann.refresh().json
+    ann.service = make_service(database_url)
+    assert ann.refresh().json["refresh_token"] == first["refresh_token"]
+    ann.service.clock.push(seconds=31)
+    assert refused(ann.refresh())
+    assert refused(ann.refresh(first["refresh_token"]))
+
+
+def test_nothing_of_a_token_is_stored(service, ann):
+    mac = ann.tokens["refresh_token"].rpartition(".")[2]
+    with service.rows() as db:
+        rows = db.connection().exec_driver_sql("SELECT * FROM sessions").all()
+    assert mac not in str(rows)
+
+
+def test_refreshes_from_one_source_are_limited(make_service):
+    service = make_service(limit_refresh="2/minute")
+    ann = service.actor().signed_in()
+    assert [ann.refresh("x").status_code for _ in range(3)] == [400, 400, 429]
+    assert service.actor().refresh(ann.tokens["refresh_token"]).status_code == 200
+
+
+def test_the_address_of_the_latest_refresh_is_shown(service, ann):
+    ann.address = "198.51.100.77"
+    ann.tokens = ann.refresh().json
+    session = ann.get(f"/v1/sessions/{ann.tokens['session_id']}", token=ann.access).json
+    assert session["last_address"] == "198.51.100.77"
+    assert session["address"] != "198.51.100.77"

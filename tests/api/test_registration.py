@@ -1,0 +1,494 @@
+"""Asking for an account: what is told, what is mailed, what is kept, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import shutil
+
+import pytest
+from sqlalchemy import inspect, text
+
+from tests.actors import PASSWORD, Service, cheap_settings
+
+TABLES = ("accounts", "pending_registrations", "confirmations", "outbox", "sessions")
+
+
+def rows_of(service) -> dict[str, int]:
+    return {table: service.scalar(f"SELECT count(*) FROM {table}") for table in TABLES}
+
+
+def everything_kept(service) -> str:
+    """Each value of each row of each table, as text."""
+    with service.rows() as db:
+        tables = inspect(db.connection()).get_table_names()
+        return "\n".join(repr(tuple(row)) for table in tables for row in db.execute(text(f'SELECT * FROM "{table}"')))
+
+
+def told(answer) -> tuple[int, dict[str, str], dict[str, object]]:
+    """All that an answer tells, but for the names that are drawn anew each time."""
+    headers = {name: value for name, value in answer.headers.items() if name not in {"X-Request-Id", "Content-Length"}}
+    body = {**answer.json, "registration": len(answer.json.get("registration", "")), "request_id": len(answer.json.get("request_id", ""))}
+    return answer.status_code, headers, body
+
+
+def faults(answer) -> set[str]:
+    assert answer.status_code == 422, answer.text
+    assert answer.content_type == "application/problem+json"
+    assert answer.json["code"] == "validation_failed"
+    assert all(texts and all(isinstance(words, str) and words for words in texts) for texts in answer.json["errors"].values())
+    return set(answer.json["errors"])
+
+
+@pytest.fixture(scope="module")
+def untouched(sqlite_template, tmp_path_factory):
+    """One service for all that store nothing in it; everybody comes from an address of his own."""
+    path = tmp_path_factory.mktemp("untouched") / "doorward.db"
+    shutil.copy(sqlite_template, path)
+    service = Service(cheap_settings(f"sqlite:///{path}"))
+    yield service
+    service.close()
+
+
+# -- what is told -------------------------------------------------------------------------------------------------------
+
+
+def test_registering_answers_a_handle_and_mails_a_link_and_a_code(ann):
+    answer = ann.register()
+    assert answer.status_code == 202
+    assert answer.json == {"status": "pending", "registration": ann.registration, "next": "confirm_email"}
+    assert len(ann.registration.removeprefix("reg_")) >= 22
+
+    (mail,) = ann.service.mailbox()
+    assert mail["to"] == ann.email
+    assert mail["links"] == [f"{ann.service.settings.public_url}/confirm/{ann.mailed_token()}"]
+    for body in (mail["text"], mail["html"]):
+        assert mail["code"] in body
+        assert mail["links"][0] in body
+        assert PASSWORD not in body
+
+
+def test_a_known_address_is_answered_like_an_unknown_one(service):
+    service.actor("ann").signed_up()
+    known = service.actor("bob", email="ann@example.org").register()
+    unknown = service.actor("eve", email="eve@example.org").register()
+    assert known.status_code == 202
+    assert told(known) == told(unknown)
+    assert len(known.data) == len(unknown.data)
+
+
+@pytest.mark.parametrize("password", [PASSWORD, None], ids=["with a password", "without"])
+def test_a_username_is_taken_after_the_first_try_whether_the_address_was_known_or_not(service, password):
+    service.actor("ann").signed_up()
+    answers = []
+    for username, email in (("bob", "ann@example.org"), ("eve", "eve@example.org")):
+        first, second = (service.actor(username, email=email).register(password=password) for _ in range(2))
+        assert first.status_code == 202
+        answers.append(second)
+    assert answers[0].status_code == 409
+    assert answers[0].json["code"] == "username_taken"
+    assert set(answers[0].json["errors"]) == {"/username"}
+    assert told(answers[0]) == told(answers[1])
+
+
+def test_a_taken_username_is_told_before_the_address_is_looked_at(service):
+    service.actor("ann").signed_up()
+    service.actor("bob").signed_up()
+    service.actor("pat").register()
+    before = rows_of(service)
+    refused = [
+        service.actor(username, email=email).register()
+        for username in ("ann", "ANN", "pat", "Pat")
+        for email in ("bob@example.org", "new@example.org")
+    ]
+    assert {answer.status_code for answer in refused} == {409}
+    assert len({str(told(answer)) for answer in refused}) == 1
+    assert rows_of(service) == before
+
+
+def test_a_known_address_gets_the_news_that_there_is_an_account(service):
+    ann = service.actor("ann").signed_up()
+    eve = service.actor("eve", email="ANN@Example.ORG")
+    eve.register(locale="de")
+    mail = ann.mail()
+    assert mail["subject"] == "You already have an account at 127.0.0.1:8080"
+    assert mail["code"] is None
+    assert mail["links"] == [service.settings.public_url]
+    assert "eve" not in mail["text"] + mail["html"]
+    assert service.mailbox("ANN@example.org") == []
+
+
+def test_a_registration_for_a_known_address_opens_nothing_whatever_is_tried(service):
+    ann = service.actor("ann").signed_up()
+    confirmed_with = service.mailbox()[-1]["code"]
+    eve = service.actor("eve", email=ann.email)
+    eve.register()
+    assert eve.post("/v1/register/confirm", {"registration": eve.registration, "code": confirmed_with}).status_code == 400
+    assert eve.login().status_code == 401
+    assert service.scalar("SELECT count(*) FROM accounts") == 1
+    assert ann.login().status_code == 200
+
+
+def test_before_the_address_is_confirmed_there_is_no_account(ann):
+    ann.register()
+    assert ann.service.scalar("SELECT count(*) FROM accounts") == 0
+    stranger = ann.service.actor("nobody-at-all")
+    for username in ("ann", ann.email):
+        refused, unknown = ann.login(username=username), stranger.login()
+        assert refused.status_code == 401
+        assert told(refused) == told(unknown)
+
+
+def test_a_username_is_reserved_for_a_day(service):
+    service.actor("ann").register()
+    service.clock.push(hours=23, minutes=59)
+    again = service.actor("ann", email="other@example.org")
+    assert again.register().status_code == 409
+    service.clock.push(minutes=2)
+    assert again.register().status_code == 202
+    assert again.confirm().status_code == 200
+
+
+def test_an_account_keeps_its_username_for_good(service):
+    service.actor("ann").signed_up()
+    service.clock.push(days=400)
+    assert service.actor("ann", email="other@example.org").register().status_code == 409
+
+
+@pytest.mark.parametrize("setting", ["closed", "invite"])
+def test_registration_that_is_not_open_is_refused(make_service, setting):
+    service = make_service(registration=setting)
+    for username, email in (("ann", "ann@example.org"), ("bob", "bob@example.org")):
+        refused = service.actor(username, email=email).register()
+        assert refused.status_code == 403
+        assert refused.json["code"] == "registration_closed"
+    assert set(rows_of(service).values()) == {0}
+    assert service.mailbox() == []
+
+
+# -- names and addresses ------------------------------------------------------------------------------------------------
+
+
+def test_names_are_kept_in_lower_case_and_the_address_as_it_was_typed(service):
+    ann = service.actor("Ann.Lee", email="Ann.Lee@Example.ORG")
+    ann.register()
+    ann.email = "Ann.Lee@example.org"
+    assert ann.confirm().json["account"]["username"] == "ann.lee"
+    assert ann.login().status_code == 200
+    account = ann.get("/v1/me", token=ann.access).json["account"]
+    assert (account["username"], account["email"]) == ("ann.lee", "Ann.Lee@example.org")
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "kelvin",
+        "KELVIN",
+        "\u212aelvin",
+        "\uff4b\uff45\uff4c\uff56\uff49\uff4e",
+        "Kelvin@Example.org",
+        "\u212aelvin@example.org",
+        "kelvin\uff20example.org",
+    ],
+)
+def test_logging_in_folds_what_registering_refuses(service, typed):
+    service.actor("kelvin").signed_up()
+    assert service.actor(typed).login().status_code == 200
+    if not typed.isascii():
+        assert faults(service.actor("someone").register(username=typed, email="someone@example.org")) == {"/username"}
+
+
+@pytest.mark.parametrize(
+    "typed", [" kelvin", "kelvin ", "kel\u200bvin", "kelvin\u202c", "kelv\u0131n", "kelvin@example.org.", "kelv\u0130n"]
+)
+def test_logging_in_takes_no_other_text_for_the_name(service, typed):
+    service.actor("kelvin").signed_up()
+    assert service.actor(typed).login().status_code == 401
+
+
+def test_one_address_in_two_spellings_is_one_address(service):
+    service.actor("ann", email="ann@b\u00fccher.example").register()
+    (mail,) = service.mailbox()
+    assert mail["to"] == "ann@xn--bcher-kva.example"
+    ann = service.actor("ann", email="ann@xn--bcher-kva.example")
+    assert ann.post("/v1/register/confirm", {"token": ann.mailed_token(), "password": PASSWORD}).status_code == 200
+    service.actor("eve", email="ANN@B\u00dcCHER.example").register()
+    assert "already" in ann.mail()["subject"]
+    assert service.actor("ann@B\u00fccher.example").login().status_code == 200
+
+
+def test_dots_and_plus_signs_make_other_addresses(service):
+    service.actor("ann", email="ann@gmail.com").signed_up()
+    for username, email in (("bob", "a.nn@gmail.com"), ("eve", "ann+eve@gmail.com")):
+        service.actor(username, email=email).signed_up()
+    assert service.scalar("SELECT count(*) FROM accounts") == 3
+
+
+# -- passwords ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("password", "accepted"),
+    [
+        pytest.param("a" * 14, False, id="14 letters"),
+        pytest.param("a" * 15, True, id="15 letters"),
+        pytest.param("\U0001f511" * 14, False, id="14 keys"),
+        pytest.param("\U0001f511" * 15, True, id="15 keys"),
+        pytest.param("a" * 64, True, id="64 letters"),
+        pytest.param("\u65e5" * 128, True, id="128 characters"),
+        pytest.param("a" * 129, False, id="129 letters"),
+        pytest.param("a" * 1025, False, id="1025 bytes"),
+        pytest.param("a" * 14 + "\n", False, id="a line break"),
+    ],
+)
+def test_a_password_has_15_to_128_characters_of_any_script(small_service, password, accepted):
+    ann = small_service.actor(password=password)
+    answer = ann.register()
+    if not accepted:
+        assert faults(answer) == {"/password"}
+        assert password not in answer.text
+        return
+    assert ann.confirm().status_code == 200
+    assert ann.login().status_code == 200
+    assert ann.login(password=password[:-1]).status_code == 401, "nothing is cut off"
+
+
+def test_a_password_is_the_same_however_accents_and_spaces_are_typed(small_service):
+    ann = small_service.actor(password="caf\u00e9 \u00fcber alles, immer")
+    ann.signed_up()
+    assert ann.login(password="cafe\u0301\u00a0u\u0308ber\u3000alles,\u2003immer").status_code == 200
+    for other in (
+        "Caf\u00e9 \u00fcber alles, immer",
+        "cafe \u00fcber alles, immer",
+        "caf\u00e9  \u00fcber alles, immer",
+        " caf\u00e9 \u00fcber alles, immer",
+    ):
+        assert ann.login(password=other).status_code == 401, other
+
+
+def test_the_least_length_of_a_password_is_a_setting(make_service):
+    service = make_service(password_min_length=8)
+    assert faults(service.actor().register(password="1234567")) == {"/password"}
+    assert service.actor().register(password="12345678").status_code == 202
+
+
+# -- what is refused ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointers"),
+    [
+        pytest.param({"username": None}, {"/username"}, id="no username"),
+        pytest.param({"email": None}, {"/email"}, id="no address"),
+        pytest.param({"name": None}, {"/name"}, id="no name"),
+        pytest.param({"username": None, "email": None, "name": None}, {"/username", "/email", "/name"}, id="nothing"),
+        pytest.param({"username": ""}, {"/username"}, id="an empty username"),
+        pytest.param({"username": "an"}, {"/username"}, id="a short username"),
+        pytest.param({"username": "a" * 33}, {"/username"}, id="a long username"),
+        pytest.param({"username": "a" * 5000}, {"/username"}, id="a very long username"),
+        pytest.param({"username": 1234}, {"/username"}, id="a number as username"),
+        pytest.param({"username": ["ann"]}, {"/username"}, id="a list as username"),
+        pytest.param({"username": {"$ne": 1}}, {"/username"}, id="an object as username"),
+        pytest.param({"username": True}, {"/username"}, id="a truth as username"),
+        pytest.param({"username": "ann@example.org"}, {"/username"}, id="an address as username"),
+        pytest.param({"username": "admin"}, {"/username"}, id="a reserved username"),
+        pytest.param({"username": "\uff41nn"}, {"/username"}, id="a fullwidth username"),
+        pytest.param({"username": "\ufb01nn"}, {"/username"}, id="a ligature"),
+        pytest.param({"username": "an\u200bn"}, {"/username"}, id="zero width"),
+        pytest.param({"username": "\u202eann"}, {"/username"}, id="bidi"),
+        pytest.param({"username": "\u0130da"}, {"/username"}, id="dotted capital I"),
+        pytest.param({"username": "stra\u00dfe"}, {"/username"}, id="sharp s"),
+        pytest.param({"username": "a\0nn"}, {"/username"}, id="NUL in the username"),
+        pytest.param({"email": "ann"}, {"/email"}, id="no address in the address"),
+        pytest.param({"email": "a@b@example.org"}, {"/email"}, id="two at signs"),
+        pytest.param({"email": "ann@example.org\r\nBcc: eve@example.org"}, {"/email"}, id="a header in the address"),
+        pytest.param({"email": "a" * 65 + "@example.org"}, {"/email"}, id="a long local part"),
+        pytest.param({"email": "ann@" + "a" * 300 + ".org"}, {"/email"}, id="a long address"),
+        pytest.param({"email": '"ann"@example.org'}, {"/email"}, id="a quoted local part"),
+        pytest.param({"email": "ann\uff20example.org"}, {"/email"}, id="a fullwidth at sign"),
+        pytest.param({"email": "ann@example.org\0"}, {"/email"}, id="NUL in the address"),
+        pytest.param({"email": ["ann@example.org", "eve@example.org"]}, {"/email"}, id="two addresses"),
+        pytest.param({"name": ""}, {"/name"}, id="an empty name"),
+        pytest.param({"name": "   "}, {"/name"}, id="a blank name"),
+        pytest.param({"name": "a" * 129}, {"/name"}, id="a long name"),
+        pytest.param({"name": "Ann\nLee"}, {"/name"}, id="a name of two lines"),
+        pytest.param({"name": "Ann\0"}, {"/name"}, id="NUL in the name"),
+        pytest.param({"name": 7}, {"/name"}, id="a number as name"),
+        pytest.param({"password": "short"}, {"/password"}, id="a short password"),
+        pytest.param({"password": 123456789012345}, {"/password"}, id="a number as password"),
+        pytest.param({"password": "correct horse\0battery"}, {"/password"}, id="NUL in the password"),
+        pytest.param({"password": ""}, {"/password"}, id="an empty password"),
+        pytest.param({"locale": "klingon"}, {"/locale"}, id="no language"),
+        pytest.param({"locale": "de\n"}, {"/locale"}, id="a line break after the language"),
+        pytest.param({"locale": "../../etc"}, {"/locale"}, id="a path as language"),
+        pytest.param({"locale": 49}, {"/locale"}, id="a number as language"),
+        pytest.param({"role": "admin"}, {"/role"}, id="an unknown field"),
+        pytest.param({"status": "active", "id": "acc_1"}, {"/status", "/id"}, id="fields of the account"),
+        pytest.param({"a/b~c": 1}, {"/a~1b~0c"}, id="a field whose name has to be escaped"),
+        pytest.param(
+            {"username": "an", "email": "ann", "password": "short"}, {"/username", "/email", "/password"}, id="every fault at once"
+        ),
+    ],
+)
+def test_what_is_not_acceptable_is_named_and_nothing_is_stored(untouched, changes, pointers):
+    assert faults(untouched.actor().register(**changes)) == pointers
+    assert set(rows_of(untouched).values()) == {0}
+    assert untouched.mailbox() == []
+
+
+@pytest.mark.parametrize("field", ["username", "email", "name", "password", "locale"])
+def test_half_a_surrogate_pair_is_no_text(service, field):
+    body = {"username": "ann", "email": "ann@example.org", "name": "Ann", "password": PASSWORD, "locale": "en"}
+    raw = json.dumps({**body, field: body[field] + "\ud83d"})
+    assert "\\ud83d" in raw
+    answer = service.actor().call("POST", "/v1/register", data=raw, content_type="application/json")
+    assert faults(answer) == {f"/{field}"}
+    assert set(rows_of(service).values()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("raw", "kind", "status"),
+    [
+        (b"", "application/json", 422),
+        (b"[]", "application/json", 400),
+        (b"null", "application/json", 400),
+        (b'"ann"', "application/json", 400),
+        (b"{", "application/json", 400),
+        (b'{"username": "ann", "username": "eve"}', "application/json", 400),
+        (b'{"username": NaN}', "application/json", 400),
+        (b"\xef\xbb\xbf{}", "application/json", 400),
+        ('{"username": "ann"}'.encode("utf-16"), "application/json", 400),
+        (b'{"username": "\xff"}', "application/json", 400),
+        (b"[" * 10_000, "application/json", 400),
+        (b"username=ann&email=ann@example.org&name=Ann", "application/x-www-form-urlencoded", 415),
+        (b"{}", "text/plain", 415),
+        (b'{"username": "' + b"a" * 20_000 + b'"}', "application/json", 413),
+    ],
+)
+def test_a_body_that_is_no_object_of_json_is_refused_and_nothing_is_stored(untouched, raw, kind, status):
+    answer = untouched.actor().call("POST", "/v1/register", data=raw, content_type=kind)
+    assert answer.status_code == status, answer.text
+    assert answer.content_type == "application/problem+json"
+    assert set(rows_of(untouched).values()) == {0}
+
+
+# -- what is kept -------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_that_is_mailed_or_typed_as_a_secret_can_be_read_in_the_database(service):
+    ann = service.actor(password="a password that is typed once")
+    ann.register()
+    mail = ann.mail()
+    token, code = ann.mailed_token(), mail["code"]
+    secret = token.split("_")[2]
+    kept = everything_kept(service)
+    for text_of_it in (ann.password, token, secret, secret[:20], code, code.replace("-", ""), mail["links"][0]):
+        assert text_of_it not in kept
+    assert ann.registration in kept, "the search does look at the right rows"
+    assert "$argon2id$" in kept
+
+
+def test_a_mailed_code_is_kept_under_a_key_that_is_not_in_the_database(service):
+    """34 bits under a bare hash would be found in minutes."""
+    ann = service.actor()
+    ann.register()
+    code = ann.mail()["code"]
+    kept = everything_kept(service)
+    for spelled in (code, code.replace("-", ""), f"{ann.registration} {code}", f"{ann.registration}{code.replace('-', '')}"):
+        for make in (hashlib.sha256, hashlib.sha1, hashlib.md5, hashlib.sha512):
+            assert make(spelled.encode()).hexdigest() not in kept
+
+
+# -- links and languages ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Forwarded-Host": "evil.example"},
+        {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example", "X-Forwarded-Port": "444", "X-Forwarded-Prefix": "/evil"},
+        {"Forwarded": "for=10.0.0.1;host=evil.example;proto=https"},
+        {"X-Host": "evil.example", "X-Original-URL": "/evil", "X-Rewrite-URL": "/evil"},
+        {"Host": "127.0.0.1:9999"},
+        {"Host": "LOCALHOST"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("trusted", [(), ("10.0.0.0/8",)], ids=["from anyone", "from a gateway of ours"])
+def test_no_header_changes_a_mailed_link(make_service, headers, trusted):
+    service = make_service(public_url="https://auth.example.org", trusted_proxies=tuple(map(ipaddress.ip_network, trusted)))
+    ann = service.actor()
+    body = {"username": "ann", "email": ann.email, "name": "Ann"}
+    assert ann.post("/v1/register", body, headers=headers).status_code == 202
+    service.units.limiter.reset()
+    assert ann.post("/v1/register/resend", {"email": ann.email}, headers=headers).status_code == 202
+    mails = service.mailbox()
+    assert len(mails) == 2
+    for mail in mails:
+        assert mail["links"][0].startswith("https://auth.example.org/confirm/dwc_")
+        assert "evil" not in json.dumps(mail)
+        assert "9999" not in json.dumps(mail)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "evil.example:8080",
+        "127.0.0.1@evil.example",
+        "127.0.0.1, evil.example",
+        "",
+        "127.0.0.1:80:80",
+    ],
+)
+def test_a_host_that_is_not_ours_is_refused_and_nothing_is_mailed(untouched, host):
+    ann = untouched.actor()
+    answer = ann.post("/v1/register", {"username": "ann", "email": ann.email, "name": "Ann"}, headers={"Host": host})
+    assert answer.status_code == 400
+    assert answer.json["code"] == "untrusted_host"
+    assert "evil" not in answer.text
+    assert set(rows_of(untouched).values()) == {0}
+
+
+def test_links_follow_the_setting_for_ones_own_frontend(make_service):
+    service = make_service(link_confirm="https://app.example.org/welcome?t={token}#here")
+    ann = service.actor()
+    ann.register()
+    (link,) = ann.mail()["links"]
+    token = link.removeprefix("https://app.example.org/welcome?t=").removesuffix("#here")
+    assert ann.post("/v1/register/confirm", {"token": token, "password": PASSWORD}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("locale", "accepts", "subject"),
+    [
+        ("en", "de", "Confirm your address for"),
+        ("de", "en", "Best\u00e4tigen Sie Ihre Adresse f\u00fcr"),
+        ("de-AT", None, "Best\u00e4tigen Sie Ihre Adresse f\u00fcr"),
+        ("DE", None, "Best\u00e4tigen Sie Ihre Adresse f\u00fcr"),
+        ("fr", "de", "Confirm your address for"),
+        (None, "de-AT, de;q=0.9, en;q=0.8", "Best\u00e4tigen Sie Ihre Adresse f\u00fcr"),
+        (None, "de-AT, en;q=0.5", "Best\u00e4tigen Sie Ihre Adresse f\u00fcr"),
+        (None, "fr, de;q=0.5", "Best\u00e4tigen Sie Ihre Adresse f\u00fcr"),
+        (None, "fr", "Confirm your address for"),
+        (None, "../de", "Confirm your address for"),
+        (None, None, "Confirm your address for"),
+    ],
+)
+def test_mail_is_written_in_the_language_asked_for_or_the_one_the_browser_prefers(small_service, locale, accepts, subject):
+    ann = small_service.actor()
+    body = {"username": "ann", "email": ann.email, "name": "Ann"} | ({"locale": locale} if locale else {})
+    assert ann.post("/v1/register", body, headers={"Accept-Language": accepts} if accepts else {}).status_code == 202
+    mail = ann.mail()
+    assert mail["subject"] == f"{subject} 127.0.0.1:8080"
+    assert f'lang="{"de" if subject.startswith("B") else "en"}"' in mail["html"]
+
+
+def test_the_news_of_an_account_is_written_in_the_language_of_its_owner(small_service):
+    ann = small_service.actor()
+    ann.register(locale="de-AT")
+    ann.confirm()
+    small_service.actor("eve", email=ann.email).register(locale="en")
+    assert ann.mail()["subject"] == "Sie haben bereits ein Konto bei 127.0.0.1:8080"

@@ -1,0 +1,221 @@
+"""Sending the confirmation again: nothing is told, the older link and code end, and nobody's mailbox is flooded."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from tests.actors import PASSWORD, Service, cheap_settings
+
+
+def resend(actor, **body):
+    return actor.post("/v1/register/resend", body)
+
+
+def by_link(actor, token: str):
+    return actor.post("/v1/register/confirm", {"token": token, "password": PASSWORD})
+
+
+def later(service, **time: float) -> None:
+    """Limits count by the machine's clock, which no test pushes: they are cleared instead."""
+    service.clock.push(**time)
+    service.units.limiter.reset()
+
+
+def told(answer) -> tuple[int, bytes, dict[str, str]]:
+    return answer.status_code, answer.data, {name: value for name, value in answer.headers.items() if name != "X-Request-Id"}
+
+
+@pytest.fixture
+def pat(service):
+    """Somebody who has registered and has mail."""
+    pat = service.actor("pat")
+    pat.register()
+    return pat
+
+
+@pytest.fixture(scope="module")
+def untouched(sqlite_template, tmp_path_factory):
+    """One service for all that store nothing in it; everybody comes from an address of his own."""
+    path = tmp_path_factory.mktemp("untouched") / "doorward.db"
+    shutil.copy(sqlite_template, path)
+    service = Service(cheap_settings(f"sqlite:///{path}"))
+    yield service
+    service.close()
+
+
+def test_nothing_tells_whether_there_was_anyone_to_write_to(pat):
+    service = pat.service
+    service.actor("ann").signed_up()
+    service.actor("eve", email="ann@example.org").register()
+    bodies = [
+        {"registration": pat.registration},
+        {"email": pat.email},
+        {"email": "ann@example.org"},
+        {"email": "nobody@example.org"},
+        {"registration": "reg_" + "0" * 22},
+        {"registration": "junk"},
+    ]
+    answers = [resend(service.actor(), **body) for body in bodies for _ in range(2)]
+    assert answers[0].status_code == 202
+    assert answers[0].json == {"status": "accepted"}
+    assert len({str(told(answer)) for answer in answers}) == 1
+
+
+@pytest.mark.parametrize("way", ["registration", "email"])
+def test_the_newer_link_and_code_end_the_older_ones(pat, way):
+    token, code = pat.mailed_token(), pat.mail()["code"]
+    later(pat.service, minutes=2)
+    resend(pat, **{way: getattr(pat, way)})
+    assert len(pat.service.mailbox(pat.email)) == 2
+    assert pat.mailed_token() != token
+    assert pat.mail()["code"] != code
+
+    assert by_link(pat, token).status_code == 400
+    assert pat.get(f"/confirm/{token}").status_code == 400
+    assert pat.confirm(code=code).status_code == 400
+    assert pat.confirm().status_code == 200
+    assert pat.login().status_code == 200
+
+
+def test_the_newer_link_works_as_well(pat):
+    later(pat.service, minutes=2)
+    resend(pat, email=pat.email.upper())
+    assert by_link(pat, pat.mailed_token()).status_code == 200
+
+
+def test_a_newer_code_lives_for_half_an_hour_and_may_be_tried_five_times(pat):
+    for _ in range(5):
+        assert pat.confirm(code="BBBB-BBBB").status_code == 400
+    later(pat.service, hours=2)
+    resend(pat, registration=pat.registration)
+    pat.service.clock.push(minutes=29)
+    for _ in range(4):
+        assert pat.confirm(code="BBBB-BBBB").status_code == 400
+    assert pat.confirm().status_code == 200
+
+
+def test_a_confirmation_is_not_sent_again_after_its_day(pat):
+    later(pat.service, hours=24, seconds=1)
+    for body in ({"registration": pat.registration}, {"email": pat.email}):
+        assert resend(pat, **body).status_code == 202
+    assert len(pat.service.mailbox()) == 1
+
+
+def test_sending_again_does_not_reserve_the_username_for_longer(pat):
+    later(pat.service, hours=23)
+    resend(pat, registration=pat.registration)
+    later(pat.service, hours=1, seconds=1)
+    assert by_link(pat, pat.mailed_token()).status_code == 400
+    assert pat.service.actor("pat", email="other@example.org").register().status_code == 202
+
+
+def test_the_owner_of_an_account_is_told_that_there_is_one(service):
+    ann = service.actor("ann").signed_up()
+    later(service, minutes=2)
+    resend(service.actor("eve"), email="ANN@example.org")
+    assert ann.mail()["subject"].startswith("You already have an account")
+    assert len(service.mailbox()) == 2
+
+
+def test_who_registered_a_known_address_gets_nothing_and_its_owner_the_news(service):
+    ann = service.actor("ann").signed_up()
+    eve = service.actor("eve", email=ann.email)
+    eve.register()
+    later(service, minutes=2)
+    resend(eve, registration=eve.registration)
+    mails = service.mailbox()
+    assert [mail["to"] for mail in mails] == [ann.email] * 3
+    assert [mail["code"] for mail in mails[:2]] == [None, None]
+
+
+def test_nobody_is_written_to_where_nobody_registered(service):
+    for body in ({"email": "nobody@example.org"}, {"registration": "reg_" + "0" * 22}):
+        assert resend(service.actor(), **body).status_code == 202
+    assert service.mailbox() == []
+
+
+# -- an address gets few mails ------------------------------------------------------------------------------------------
+
+
+def test_within_a_minute_no_second_mail_is_sent_and_the_first_stays_good(pat):
+    for body in ({"registration": pat.registration}, {"email": pat.email}):
+        assert resend(pat, **body).status_code == 202
+    assert len(pat.service.mailbox()) == 1
+    assert pat.get(f"/confirm/{pat.mailed_token()}").status_code == 200
+    assert pat.confirm().status_code == 200
+
+
+def test_a_stranger_who_asks_again_and_again_cannot_take_the_link_from_its_owner(pat):
+    for _ in range(5):
+        resend(pat.service.actor("eve"), email=pat.email)
+    assert by_link(pat, pat.mailed_token()).status_code == 200
+
+
+def test_asking_again_within_a_minute_gives_no_more_tries(pat):
+    code = pat.mail()["code"]
+    for number in range(5):
+        guesser = pat.service.actor("eve")
+        assert guesser.post("/v1/register/confirm", {"registration": pat.registration, "code": "BBBB-BBBB"}).status_code == 400
+        if number == 2:
+            resend(guesser, registration=pat.registration)
+    assert pat.confirm(code=code).status_code == 400
+
+
+def test_an_address_gets_one_mail_a_minute_however_it_is_written_and_whoever_asks(service):
+    answers = [
+        service.actor(f"name{number}", email=email).register() for number, email in enumerate(["ann@example.org", "ANN@Example.org"])
+    ]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert len(service.mailbox()) == 1
+    service.actor("bob").register()
+    assert len(service.mailbox("bob@example.org")) == 1, "another address is another address"
+
+
+def test_the_owner_of_an_account_gets_the_news_once_a_minute(service):
+    service.actor("ann").signed_up()
+    for number in range(3):
+        assert service.actor(f"eve{number}", email="ann@example.org").register().status_code == 202
+        assert resend(service.actor(), email="ann@example.org").status_code == 202
+    assert [mail["subject"][:11] for mail in service.mailbox()] == ["You already", "Confirm you"]
+
+
+def test_what_is_held_back_leaves_the_same_rows_as_what_is_sent(service):
+    def rows() -> dict[str, int]:
+        return {table: service.scalar(f"SELECT count(*) FROM {table}") for table in ("outbox", "confirmations", "audit")}
+
+    service.actor("pat").register()
+    grown = []
+    for email in ("pat@example.org", "nobody@example.org"):
+        before = rows()
+        resend(service.actor(), email=email)
+        grown.append({table: count - before[table] for table, count in rows().items()})
+    assert grown[0] == grown[1] == {"outbox": 1, "confirmations": 1, "audit": 1}
+    assert service.scalar("SELECT count(*) FROM outbox WHERE state = 'withheld' AND sealed IS NULL") == 2
+
+
+# -- the shape of the request -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        ({}, {"/registration"}),
+        ({"registration": "reg_1", "email": "ann@example.org"}, {"/registration"}),
+        ({"email": "ann"}, {"/email"}),
+        ({"email": "ann@example.org\r\nBcc: eve@example.org"}, {"/email"}),
+        ({"email": "a" * 300 + "@example.org"}, {"/email"}),
+        ({"email": ["ann@example.org"]}, {"/email"}),
+        ({"email": "ann@example.org\0"}, {"/email"}),
+        ({"email": ""}, {"/email"}),
+        ({"registration": ""}, {"/registration"}),
+        ({"registration": 7}, {"/registration"}),
+        ({"registration": "reg_1", "to": "eve@example.org"}, {"/to"}),
+    ],
+)
+def test_a_request_to_send_again_names_either_the_handle_or_the_address(untouched, body, pointers):
+    answer = resend(untouched.actor(), **body)
+    assert answer.status_code == 422
+    assert set(answer.json["errors"]) == pointers
+    assert untouched.scalar("SELECT count(*) FROM outbox") == 0

@@ -1,0 +1,304 @@
+"""`python -m app serve`: ready, stopping, refusing, and not to be held up by anybody who is slow."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from app.adapters import migrations
+from tests.live import Live, typed
+from tests.races.conftest import CHEAP
+
+SLOWEST = 10.0  # seconds that headers, and then a body, may take
+HASTE = 1.5  # what a loaded machine may add
+PRODUCTION = {
+    "DOORWARD_ENV": "production",
+    "DOORWARD_PUBLIC_URL": "https://door.example.com",
+    "DOORWARD_SMTP_URL": "smtp://mail.example.com",
+}
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory):
+    """One server for all that leave it as it was."""
+    folder = tmp_path_factory.mktemp("serve")
+    server = Live(folder / "live.log", "--threads", "8", env={**CHEAP, "DOORWARD_DATABASE_URL": f"sqlite:///{folder}/doorward.db"})
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def sqlite_env(tmp_path) -> dict[str, str]:
+    return {"DOORWARD_DATABASE_URL": f"sqlite:///{tmp_path}/new/doorward.db"}
+
+
+def exchanged(live: Live, raw: bytes, *, seconds: float = 20) -> tuple[int, dict[str, str], bytes]:
+    """What comes back on a connection of its own, to its end."""
+    with socket.create_connection(("127.0.0.1", live.port), seconds) as connection:
+        connection.sendall(raw)
+        return read(connection)
+
+
+def read(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
+    received = b""
+    while chunk := connection.recv(65536):
+        received += chunk
+    if not received:
+        return 0, {}, b""
+    head, _, body = received.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    return int(first.split()[1]), {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}, body
+
+
+def ready_within(live: Live) -> float:
+    began = time.monotonic()
+    assert live.call("GET", "/livez")[0] == 200
+    return time.monotonic() - began
+
+
+# -- beginning and end ----------------------------------------------------------------------------------------------
+
+
+def test_a_serving_process_says_that_it_is_ready(live):
+    status, answer = live.call("GET", "/readyz")
+    assert (status, answer) == (200, {"status": "ready", "checks": {"database": "ok", "schema": "ok", "clock": "ok", "keys": "ok"}})
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_with_zero_and_without_a_traceback_when_asked(make_live, number):
+    live = make_live("--threads", "4")
+    assert live.call("GET", "/livez")[0] == 200
+    began = time.monotonic()
+    assert live.stop(number) == 0
+    assert time.monotonic() - began < 8
+    assert "Traceback" not in live.log.read_text()
+
+
+def test_a_request_under_way_is_answered_before_the_end(make_live):
+    live = make_live("--threads", "4")
+    with socket.create_connection(("127.0.0.1", live.port), 20) as connection:
+        connection.sendall(
+            b"POST /v1/register/resend HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 27\r\n\r\n"
+        )
+        time.sleep(0.3)
+        live.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        connection.sendall(b'{"email":"ann@example.org"}')
+        assert read(connection)[0] == 202
+    assert live.stop() == 0
+
+
+def test_the_folder_and_file_of_sqlite_are_made_for_this_user_alone(sqlite_env):
+    done = typed("db", "upgrade", env=sqlite_env)
+    assert (done.returncode, done.stdout) == (0, f"The schema went from nothing to {migrations.needed()}.\n"), done.stderr
+    path = Path(sqlite_env["DOORWARD_DATABASE_URL"].removeprefix("sqlite:///"))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+# -- refusing to begin ----------------------------------------------------------------------------------------------
+
+
+def test_sqlite_is_not_served_by_two_processes(sqlite_env):
+    done = typed("serve", "--workers", "2", "--migrate", env=sqlite_env)
+    assert done.returncode == 2
+    assert "SQLite serves one process" in done.stderr
+    assert "PostgreSQL" in done.stderr
+
+
+def test_an_outdated_schema_is_refused_with_the_words_to_type(sqlite_env):
+    done = typed("serve", env=sqlite_env)
+    assert done.returncode == 3
+    assert "python -m app db upgrade" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [("serve", "--migrate"), ("db", "check")], ids=" ".join)
+def test_a_database_that_does_not_answer_is_a_line_and_no_traceback(words):
+    done = typed(*words, env={"DOORWARD_DATABASE_URL": "postgresql://door:hunter2hunter2@127.0.0.1:1/door"})
+    assert done.returncode in {1, 3}
+    assert "does not answer" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_production_names_all_faults_at_once_and_no_value():
+    done = typed(
+        "serve",
+        env={
+            "DOORWARD_ENV": "production",
+            "DOORWARD_SECRET_KEY": "hunter2",
+            "DOORWARD_SMTP_URL": "hunter2://hunter2",
+            "DOORWARD_TRUSTED_PROXIES": "hunter2",
+            "DOORWARD_CORS_ORIGINS": "*",
+            "DOORWARD_ARGON2_MEMORY_KIB": "64",
+            "DOORWARD_REPLICAS": "2",
+            "DOORWARD_RESOURCES": '{"hunter2": "hunter2',
+            "DOORWARD_HUNTER": "hunter2",
+            "FLASK_DEBUG": "1",
+        },
+    )
+    assert done.returncode == 2
+    for name in (
+        "SECRET_KEY",
+        "SMTP_URL",
+        "TRUSTED_PROXIES",
+        "CORS_ORIGINS",
+        "ARGON2_MEMORY_KIB",
+        "DATABASE_URL",
+        "RESOURCES",
+        "HUNTER",
+        "PUBLIC_URL",
+    ):
+        assert f"  DOORWARD_{name}" in done.stderr
+    assert "  FLASK_DEBUG" in done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_production_serves_when_nothing_is_missing_and_shows_no_mail_and_no_docs(tmp_path):
+    env = {**PRODUCTION, "DOORWARD_DATABASE_URL": f"sqlite:///{tmp_path}/doorward.db"}
+    live = Live(tmp_path / "live.log", "--threads", "4", env=env)
+    try:
+        host = {"Host": "door.example.com"}
+        assert live.call("GET", "/v1/methods", headers=host)[0] == 200
+        assert [live.call("GET", path, headers=host)[0] for path in ("/dev/mailbox", "/docs", "/openapi.json")] == [404] * 3
+        assert live.call("GET", "/v1/methods")[0] == 400, "loopback is no name of it"
+        assert "your mail" not in live.log.read_text()
+    finally:
+        assert live.stop() == 0
+
+
+# -- what gunicorn answers ------------------------------------------------------------------------------------------
+
+BROKEN = {
+    "a request line too long": (b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 414, "uri_too_long"),
+    "a header too long": (b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Long: " + b"a" * 9000 + b"\r\n\r\n", 431, "headers_too_large"),
+    "too many headers": (b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n" + b"X-A: a\r\n" * 101 + b"\r\n", 431, "headers_too_large"),
+    "no HTTP": (b"<script>alert(1)</script>\r\n\r\n", 400, "bad_request"),
+    "an unknown coding": (b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: secret\r\n\r\n", 501, "transfer_coding_unknown"),
+    "two lengths": (b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}", 400, "bad_request"),
+    "length and coding": (
+        b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0",
+        400,
+        "bad_request",
+    ),
+    "a folded header": (b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A: a\r\n b\r\n\r\n", 400, "bad_request"),
+}
+
+
+@pytest.mark.parametrize(("raw", "status", "code"), BROKEN.values(), ids=BROKEN)
+def test_what_cannot_be_parsed_is_answered_with_a_problem_document(live, raw, status, code):
+    answered, headers, body = exchanged(live, raw)
+    problem = json.loads(body)
+    assert (answered, problem["status"], problem["code"]) == (status, status, code)
+    assert headers["content-type"] == "application/problem+json"
+    assert problem["request_id"] == headers["x-request-id"]
+    assert headers["cache-control"] == "no-store"
+    assert {"content-security-policy", "x-content-type-options", "referrer-policy", "strict-transport-security"} <= set(headers)
+    assert headers["connection"] == "close"
+    assert not any(word in body for word in (b"<", b"aaa", b"secret", b"gunicorn"))
+
+
+@pytest.mark.parametrize(
+    "header", ["SCRIPT_NAME: /v1", "SCRIPT_NAME: /v1/whoami", "PATH_INFO: /livez", "Script-Name: /v1", "Path-Info: /livez"]
+)
+def test_no_header_chooses_the_route(live, header):
+    raw = f"GET /v1/whoami HTTP/1.1\r\nHost: 127.0.0.1\r\n{header}\r\nConnection: close\r\n\r\n"
+    assert exchanged(live, raw.encode())[0] == 401
+
+
+def test_no_header_says_that_a_request_came_over_tls(live):
+    raw = b"GET /v1/whoami HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off\r\nConnection: close\r\n\r\n"
+    assert exchanged(live, raw)[0] == 401
+
+
+# -- slow and stubborn clients --------------------------------------------------------------------------------------
+
+
+def test_a_client_that_does_not_hang_up_holds_up_nobody(live):
+    asked = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+    stubborn = [socket.create_connection(("127.0.0.1", live.port), 20) for _ in range(12)]
+    try:
+        for connection in stubborn:
+            connection.sendall(asked)
+        time.sleep(0.2)
+        assert ready_within(live) < HASTE
+        assert all(connection.recv(12) == b"HTTP/1.1 200" for connection in stubborn)
+    finally:
+        for connection in stubborn:
+            connection.close()
+
+
+def test_a_body_that_is_refused_for_its_size_does_not_take_its_answer_along(live):
+    head = b"POST /v1/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n"
+    for _ in range(5):
+        status, _, body = exchanged(live, head + b"Connection: close\r\n\r\n" + b" " * 60000)
+        assert (status, json.loads(body)["code"]) == (413, "body_too_large")
+
+
+class Dribble(threading.Thread):
+    """A client that sends a byte now and then, for longer than anybody waits; what it heard, and after how many seconds."""
+
+    def __init__(self, live: Live, begin: bytes, rest: bytes) -> None:
+        super().__init__(daemon=True)
+        self._connection = socket.create_connection(("127.0.0.1", live.port), 30)
+        self._begin, self._rest = begin, rest
+        self.answer: tuple[int, dict[str, str], bytes] = (0, {}, b"")
+        self.seconds = 0.0
+
+    def run(self) -> None:
+        began = time.monotonic()
+        feeding = threading.Thread(target=self._feed, daemon=True)
+        feeding.start()
+        with suppress(OSError):  # a reset is as good as an end
+            self.answer = read(self._connection)
+        self.seconds = time.monotonic() - began
+        self._connection.close()
+
+    def _feed(self) -> None:
+        try:
+            self._connection.sendall(self._begin)
+            for number in range(len(self._rest)):
+                self._connection.sendall(self._rest[number : number + 1])
+                time.sleep(0.4)
+        except OSError:
+            return
+
+
+def test_dribbled_headers_and_bodies_are_cut_off_after_ten_seconds_and_hold_up_nobody(live):
+    post = b"POST /v1/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+    headers = [Dribble(live, b"GET /livez HTTP/1.1\r\n", b"X-Slow: " + b"a" * 100) for _ in range(2)]
+    bodies = [Dribble(live, post, b" " * 99) for _ in range(2)]
+    stuck = [Dribble(live, b"GET /livez HTTP/1.1\r\nX-Slow:", b""), Dribble(live, post, b"")]
+    for client in [*headers, *bodies, *stuck]:
+        client.start()
+    waits = []
+    while any(client.is_alive() for client in [*headers, *bodies, *stuck]):
+        waits.append(ready_within(live))
+        time.sleep(0.5)
+    assert max(waits) < HASTE
+    for client in [*headers, *bodies, *stuck]:
+        assert SLOWEST - 0.5 < client.seconds < SLOWEST + 1 + 2 * HASTE
+    assert {client.answer[0] for client in [*headers, stuck[0]]} == {0}
+    for client in [*bodies, stuck[1]]:
+        assert client.answer[0] == 400
+        assert json.loads(client.answer[2])["code"] == "incomplete_body"
+    assert live.call("GET", "/readyz")[0] == 200
+
+
+def test_nothing_secret_stands_in_what_a_server_said(live):
+    live.call("POST", "/v1/login", {"username": "ann", "password": "a password that nobody has"})
+    said = live.log.read_text()
+    assert "a password that nobody has" not in said
+    assert os.fspath(live.log.parent) not in said, "nor where its database lies"
+    assert all(json.loads(line) for line in said.splitlines() if line.startswith("{"))

@@ -1,0 +1,213 @@
+"""One's own sessions: listed, shown and ended; nobody else's exist."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.actors import Actor
+
+SHOWN = {
+    "id", "current", "status", "device_name", "user_agent", "address", "last_address",
+    "created_at", "last_used_at", "expires_at", "ended_at", "reason",
+}  # fmt: skip
+
+
+@pytest.fixture
+def ann(service):
+    return service.actor().signed_in()
+
+
+def another(ann: Actor, **changes) -> Actor:
+    """The same person, signed in once more."""
+    twin = ann.service.actor(ann.username, email=ann.email, **changes)
+    assert twin.login().status_code == 200
+    return twin
+
+
+def sessions(ann: Actor) -> list[dict]:
+    answer = ann.get("/v1/sessions", token=ann.access)
+    assert answer.status_code == 200
+    assert answer.json["next"] is None
+    return answer.json["items"]
+
+
+def without_name(answer):
+    return (
+        answer.status_code,
+        {n: v for n, v in answer.headers if n != "X-Request-Id"},
+        {n: v for n, v in answer.json.items() if n != "request_id"},
+    )
+
+
+def test_sessions_are_listed_newest_first_with_device_address_and_times(service, ann):
+    service.clock.push(minutes=1)
+    phone = service.actor("ann", address="198.51.100.4", agent="Phone/2")
+    phone.login(device_name="  my phone ")
+    newest, oldest = sessions(ann)
+    assert set(newest) == set(oldest) == SHOWN
+    assert newest["id"] == phone.tokens["session_id"]
+    assert newest["device_name"] == "my phone"
+    assert newest["user_agent"] == "Phone/2"
+    assert newest["address"] == newest["last_address"] == "198.51.100.4"
+    assert (newest["current"], oldest["current"]) == (False, True)
+    assert (newest["status"], oldest["status"]) == ("live", "live")
+    assert newest["created_at"] > oldest["created_at"]
+    assert newest["expires_at"] > newest["last_used_at"] == newest["created_at"]
+    assert newest["ended_at"] is newest["reason"] is oldest["device_name"] is None
+    assert [item["current"] for item in sessions(phone)] == [True, False]
+
+
+def test_nothing_that_opens_a_session_is_shown(ann):
+    shown = ann.get("/v1/sessions", token=ann.access).text
+    assert ann.tokens["refresh_token"].rpartition(".")[2] not in shown
+    assert "salt" not in shown
+    assert "counter" not in shown
+    assert "epoch" not in shown
+
+
+def test_one_session_is_shown_also_when_it_is_over(ann):
+    twin = another(ann)
+    session_id = twin.tokens["session_id"]
+    assert ann.get(f"/v1/sessions/{session_id}", token=ann.access).json["status"] == "live"
+    assert twin.logout().status_code == 204
+    shown = ann.get(f"/v1/sessions/{session_id}", token=ann.access).json
+    assert shown["status"] == "logged_out"
+    assert shown["reason"] == "logout"
+    assert shown["ended_at"] >= shown["created_at"]
+    assert [item["id"] for item in sessions(ann)] == [ann.tokens["session_id"]]
+
+
+def test_a_session_ended_by_its_owner_stops_at_once(service, ann):
+    twin = another(ann)
+    assert ann.call("DELETE", f"/v1/sessions/{twin.tokens['session_id']}", token=ann.access).status_code == 204
+    assert twin.whoami().status_code == 401
+    assert twin.refresh().status_code == 400
+    assert ann.whoami().status_code == 200
+    assert service.scalar("SELECT count(*) FROM revocations WHERE ref = :id", id=twin.tokens["session_id"]) == 1
+
+
+def test_ending_a_session_twice_is_one_ending(service, ann):
+    twin = another(ann)
+    path = f"/v1/sessions/{twin.tokens['session_id']}"
+    assert [ann.call("DELETE", path, token=ann.access).status_code for _ in range(2)] == [204, 204]
+    assert service.scalar("SELECT count(*) FROM revocations") == 1
+    assert service.scalar("SELECT count(*) FROM audit WHERE event = 'session.ended'") == 1
+
+
+def test_one_can_end_the_session_that_asks(ann):
+    assert ann.call("DELETE", f"/v1/sessions/{ann.tokens['session_id']}", token=ann.access).status_code == 204
+    assert ann.whoami().status_code == 401
+
+
+def test_ending_all_others_keeps_the_one_that_asks(service, ann):
+    others = [another(ann) for _ in range(3)]
+    bob = service.actor("bob").signed_in()
+    assert ann.call("DELETE", "/v1/sessions", token=ann.access).status_code == 204
+    assert [other.whoami().status_code for other in others] == [401] * 3
+    assert [other.refresh().status_code for other in others] == [400] * 3
+    assert ann.whoami().status_code == bob.whoami().status_code == 200
+    assert len(sessions(ann)) == 1
+    assert service.scalar("SELECT count(*) FROM revocations") == 3
+    assert ann.call("DELETE", "/v1/sessions", token=ann.access).status_code == 204
+    assert service.scalar("SELECT count(*) FROM revocations") == 3
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_a_session_of_somebody_else_is_as_unknown_as_any(service, ann, method):
+    bob = service.actor("bob").signed_in()
+    foreign = ann.call(method, f"/v1/sessions/{bob.tokens['session_id']}", token=ann.access)
+    assert foreign.status_code == 404
+    for unknown in (
+        "ses_" + "0" * 22,
+        "ses_",
+        "x",
+        "acc_" + "0" * 22,
+        "%00",
+        "%F0%9F%98%80",
+        "ses_" + "0" * 22 + "%0A",
+        "'",
+        "%25",
+        "x" * 500,
+    ):
+        assert without_name(ann.call(method, f"/v1/sessions/{unknown}", token=ann.access)) == without_name(foreign)
+    assert bob.whoami().status_code == 200
+
+
+def test_at_most_fifty_sessions_live_and_the_oldest_gives_way(make_service, database_url):
+    service = make_service(database_url, limit_login="1000/minute")
+    ann = service.actor().signed_in()
+    first = ann.tokens
+    for _ in range(49):
+        service.clock.push(seconds=1)
+        ann.login()
+    assert len(sessions(ann)) == 50
+    assert ann.whoami(first["access_token"]).status_code == 200
+    service.clock.push(seconds=1)
+    ann.login()
+    assert len(sessions(ann)) == 50
+    assert ann.whoami(first["access_token"]).status_code == 401
+    assert ann.refresh(first["refresh_token"]).status_code == 400
+    ended = ann.get(f"/v1/sessions/{first['session_id']}", token=ann.access).json
+    assert (ended["status"], ended["reason"]) == ("revoked", "too_many_sessions")
+    assert service.scalar("SELECT count(*) FROM revocations") == 1
+    assert service.scalar("SELECT count(*) FROM audit WHERE event = 'session.ended'") == 1
+
+
+def test_sessions_that_have_run_out_make_room(make_service):
+    service = make_service(limit_login="1000/minute")
+    ann = service.actor().signed_up()
+    for _ in range(49):
+        ann.login(expires_in=60)
+    service.clock.push(seconds=61)
+    ann.login()
+    kept = ann.tokens
+    for _ in range(49):
+        ann.login()
+    assert len(sessions(ann)) == 50
+    assert ann.whoami(kept["access_token"]).status_code == 200
+
+
+def test_a_session_that_has_run_out_is_shown_as_expired(service, ann):
+    short = service.actor("ann")
+    short.login(expires_in=60)
+    service.clock.push(seconds=61)
+    assert len(sessions(ann)) == 1
+    assert ann.get(f"/v1/sessions/{short.tokens['session_id']}", token=ann.access).json["status"] == "expired"
+
+
+def test_a_session_of_a_past_epoch_is_shown_as_revoked(service, ann):
+    twin = another(ann)
+    path = f"/v1/sessions/{twin.tokens['session_id']}"
+    for column in ("account_epoch", "global_epoch"):
+        service.scalar(f"UPDATE sessions SET {column} = 0 WHERE id = :id RETURNING id", id=twin.tokens["session_id"])
+        assert [item["id"] for item in sessions(ann)] == [ann.tokens["session_id"]]
+        assert ann.get(path, token=ann.access).json["status"] == "revoked"
+        service.scalar(f"UPDATE sessions SET {column} = 1 WHERE id = :id RETURNING id", id=twin.tokens["session_id"])
+    assert len(sessions(ann)) == 2
+
+
+def test_a_login_opens_a_new_session_each_time(ann):
+    first = ann.tokens
+    ann.login()
+    assert ann.tokens["session_id"] != first["session_id"]
+    assert ann.whoami(first["access_token"]).status_code == 200
+
+
+@pytest.mark.parametrize("agent", ["", "x" * 5000, "caf\xe9 \x07\x1b[31m", "<script>alert(1)</script>"])
+def test_any_user_agent_can_log_in(service, agent):
+    ann = service.actor(agent=agent).signed_in()
+    shown = sessions(ann)[0]["user_agent"]
+    assert len(shown) <= 256
+    assert shown.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/v1/sessions"), ("DELETE", "/v1/sessions"), ("GET", "/v1/sessions/x"), ("DELETE", "/v1/sessions/x")]
+)
+def test_without_an_access_token_there_is_nothing_to_see(small_service, method, path):
+    ann = small_service.actor().signed_in()
+    assert ann.call(method, path).status_code == 401
+    assert ann.call(method, path, token=ann.tokens["refresh_token"]).status_code == 401
+    assert ann.call(method, path + f"?access_token={ann.access}").status_code == 401
+    assert ann.call(method, path, headers={"Cookie": f"access_token={ann.access}"}).status_code == 401
+    assert ann.whoami().status_code == 200

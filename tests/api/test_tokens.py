@@ -1,0 +1,503 @@
+"""Access tokens: only what our own key signed, spelled as we spelled it, with every claim as it should be."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from datetime import timedelta
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from app.adapters.jwt import P256_ORDER
+from app.settings import SigningAlgorithm
+
+JWKS = "/.well-known/jwks.json"
+
+WRONG_CLAIMS = [
+    {"iss": "http://127.0.0.1:8080/"},
+    {"iss": "https://127.0.0.1:8080"},
+    {"aud": "http://127.0.0.1:8081"},
+    {"aud": ["http://127.0.0.1:8080"]},
+    {"aud": ["http://127.0.0.1:8080", "other"]},
+    {"aud": ""},
+    {"exp": "9999999999"},
+    {"exp": 9999999999.5},
+    {"exp": 10**30},
+    {"exp": 10**15},
+    {"exp": -1},
+    {"exp": 0},
+    {"exp": True},
+    {"iat": "0"},
+    {"iat": 10**12},
+    {"nbf": 10**11},
+    {"nbf": "x"},
+    {"nbf": []},
+    {"ep": 0},
+    {"ep": 2},
+    {"ep": "1"},
+    {"ep": True},
+    {"ep": 10**30},
+    {"auth_time": "now"},
+    {"sub": "acc_" + "0" * 22},
+    {"sub": ""},
+    {"sub": ["acc"]},
+    {"sid": "ses_" + "0" * 22},
+    {"sid": "ses_\u0000"},
+    {"sid": "' OR '1'='1"},
+    {"sid": {}},
+    {"jti": 1},
+]
+
+WRONG_HEADERS = [
+    {"typ": "JWT"},
+    {"typ": "jwt"},
+    {"typ": "AT+JWT"},
+    {"typ": "application/at+jwt"},
+    {"typ": "identity+jwt"},
+    {"typ": ...},
+    {"typ": None},
+    {"alg": "none"},
+    {"alg": "None"},
+    {"alg": "HS256"},
+    {"alg": "es256"},
+    {"alg": "ES384"},
+    {"alg": "EdDSA"},
+    {"alg": "RS256"},
+    {"alg": ""},
+    {"alg": None},
+    {"alg": ["ES256"]},
+    {"kid": ...},
+    {"kid": None},
+    {"kid": ""},
+    {"kid": "short"},
+    {"kid": "x" * 65},
+    {"kid": "unknown-but-well-shaped"},
+    {"kid": "../../../../dev/null"},
+    {"kid": "a' OR '1'='1"},
+    {"kid": "http://127.0.0.1/key"},
+    {"kid": ["a"]},
+    {"kid": {"a": 1}},
+    {"kid": 1},
+    {"crit": []},
+    {"crit": ["exp"]},
+    {"crit": ["b64"], "b64": False},
+    {"b64": True},
+    {"jku": "http://127.0.0.1:1/jwks.json"},
+    {"x5u": "http://127.0.0.1:1/cert"},
+    {"x5c": ["MIIB"]},
+    {"jwk": {"kty": "EC"}},
+    {"cty": "JWT"},
+    {"zip": "DEF"},
+    {"extra": 1},
+]
+
+
+@pytest.fixture
+def ann(small_service):
+    return small_service.actor().signed_in()
+
+
+def b64(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def unb64(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def opened(token: str) -> tuple[dict, dict]:
+    header, claims, _ = token.split(".")
+    return json.loads(unb64(header)), json.loads(unb64(claims))
+
+
+def sign(ann, header: dict, claims: bytes) -> str:
+    """Whatever it is, signed by our own key."""
+    key = next(iter(ann.service.units.keys._held.keys.values()))
+    words = {name: value for name, value in {"alg": "ES256", "typ": "at+jwt", "kid": key.kid, **header}.items() if value is not ...}
+    message = f"{b64(json.dumps(words).encode())}.{b64(claims)}"
+    algorithm = jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA256)
+    while True:  # until s is low: the signature is as it should be
+        signature = algorithm.sign(message.encode(), key.private)
+        if int.from_bytes(signature[32:]) <= P256_ORDER // 2:
+            return f"{message}.{b64(signature)}"
+
+
+def signed(ann, *, header: dict | None = None, **changes) -> str:
+    """A token that our own key signed, with other claims or another header than we would give it. `...` leaves one out."""
+    _, claims = opened(ann.access)
+    claims = {name: value for name, value in {**claims, **changes}.items() if value is not ...}
+    return sign(ann, header or {}, json.dumps(claims).encode())
+
+
+def refused(ann, token: str) -> bool:
+    answer = ann.whoami(token)
+    if answer.status_code != 401:
+        return False
+    assert answer.json["code"] == "unauthenticated"
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="doorward", error="invalid_token"'
+    return True
+
+
+def test_a_token_has_the_claims_of_rfc_9068(ann):
+    header, claims = opened(ann.access)
+    assert set(header) == {"alg", "kid", "typ"}
+    assert (header["alg"], header["typ"]) == ("ES256", "at+jwt")
+    assert set(claims) == {
+        "iss", "sub", "aud", "exp", "iat", "jti", "client_id", "sid", "ep", "rv", "scope", "roles", "auth_time", "amr", "preferred_username",
+    }  # fmt: skip
+    assert claims["iss"] == claims["aud"] == "http://127.0.0.1:8080"
+    assert claims["exp"] - claims["iat"] == 300
+    assert claims["sid"] == ann.tokens["session_id"]
+    assert claims["sub"] == ann.tokens["account"]["id"]
+    assert claims["amr"] == ["pwd"]
+    assert claims["preferred_username"] == "ann"
+    assert len(ann.access) < 4096
+
+
+def test_tokens_that_our_own_key_signed_pass(ann):
+    """What the tests below change, they change from this."""
+    assert ann.whoami(signed(ann)).status_code == 200
+    assert ann.whoami(signed(ann, header={})).status_code == 200
+
+
+def test_no_claim_may_be_missing(ann):
+    for name in ("iss", "aud", "sub", "sid", "exp", "iat", "jti", "ep", "client_id", "auth_time"):
+        for nothing in (..., None):
+            assert refused(ann, signed(ann, **{name: nothing})), name
+
+
+def test_no_claim_may_be_other_than_it_should(ann):
+    for change in WRONG_CLAIMS:
+        assert refused(ann, signed(ann, **change)), change
+
+
+def test_a_token_is_of_one_account_and_one_session(ann):
+    bob = ann.service.actor("bob").signed_in()
+    _, claims = opened(bob.access)
+    assert refused(ann, signed(ann, sub=claims["sub"]))
+    assert refused(ann, signed(ann, sid=claims["sid"]))
+    assert ann.whoami(signed(ann, sub=claims["sub"], sid=claims["sid"])).json["username"] == "bob"
+
+
+def test_a_token_ends_after_five_minutes_and_thirty_seconds_of_leeway(ann):
+    for seconds, status in ((300, 200), (22, 200), (9, 401), (86400, 401)):
+        ann.service.clock.push(seconds=seconds)
+        assert ann.whoami().status_code == status
+
+
+def test_a_token_of_the_future_is_refused(ann):
+    _, claims = opened(ann.access)
+    for ahead, status in ((25, 200), (60, 401)):
+        assert ann.whoami(signed(ann, iat=claims["iat"] + ahead, exp=claims["exp"] + ahead)).status_code == status
+
+
+def test_no_header_but_ours_is_taken_even_if_our_key_signed_it(ann):
+    for header in WRONG_HEADERS:
+        assert refused(ann, signed(ann, header=header)), header
+
+
+def test_a_key_that_the_token_brings_along_is_not_used(ann):
+    private = ec.generate_private_key(ec.SECP256R1())
+    header, claims = opened(ann.access)
+    public = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(private.public_key()))
+    for more in ({}, {"jwk": public}, {"kid": "somebody-elses-key"}, {"jwk": {**public, "kid": header["kid"]}}):
+        assert refused(ann, jwt.encode(claims, private, "ES256", headers={**header, **more}))
+
+
+def test_a_token_without_a_signature_is_refused(ann):
+    header, claims = opened(ann.access)
+    first, second, third = ann.access.split(".")
+    for alg in ("none", "None", "NONE", "ES256"):
+        unsigned = b64(json.dumps({**header, "alg": alg}).encode())
+        for token in (
+            f"{unsigned}.{second}.",
+            f"{unsigned}.{second}",
+            f"{unsigned}.{second}.{third}",
+            f"{unsigned}.{second}.{b64(bytes(64))}",
+        ):
+            assert refused(ann, token)
+    assert refused(ann, jwt.encode(claims, None, "none", headers={"typ": "at+jwt", "kid": header["kid"]}))
+    assert refused(ann, f"{first}.{second}.{b64(bytes(64))}")
+    assert refused(ann, f"{first}.{second}.{b64(P256_ORDER.to_bytes(32) * 2)}")
+    assert refused(ann, f"{first}.{second}.{b64(unb64(third)[:-1])}")
+    assert refused(ann, f"{first}.{second}.{b64(unb64(third) + bytes(1))}")
+
+
+def test_the_public_key_is_no_secret_to_sign_with(ann):
+    """The oldest trick: HS256 with the published key as the secret."""
+    header, claims = opened(ann.access)
+    public = next(iter(ann.service.units.keys._held.keys.values())).private.public_key()
+    jwk = json.dumps(ann.get(JWKS).json["keys"][0]).encode()
+    for secret in (
+        jwk,
+        public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+        public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint),
+        b"",
+    ):
+        for alg in ("HS256", "ES256"):
+            message = f"{b64(json.dumps({**header, 'alg': alg}).encode())}.{b64(json.dumps(claims).encode())}"
+            assert refused(ann, f"{message}.{b64(hmac.new(secret, message.encode(), hashlib.sha256).digest())}")
+
+
+def test_other_algorithms_are_refused_whatever_key_they_use(ann):
+    header, claims = opened(ann.access)
+    words = {"typ": "at+jwt", "kid": header["kid"]}
+    assert refused(ann, jwt.encode(claims, rsa.generate_private_key(65537, 2048), "RS256", headers=words))
+    assert refused(ann, jwt.encode(claims, ed25519.Ed25519PrivateKey.generate(), "EdDSA", headers=words))
+    assert refused(ann, jwt.encode(claims, ec.generate_private_key(ec.SECP384R1()), "ES384", headers=words))
+    assert refused(ann, jwt.encode(claims, "x" * 64, "HS512", headers=words))
+
+
+def test_an_altered_body_with_a_known_jti_is_refused(ann):
+    first, second, third = ann.access.split(".")
+    assert ann.whoami().status_code == 200
+    _, claims = opened(ann.access)
+    for change in ({"preferred_username": "root"}, {"roles": ["admin"]}, {"exp": claims["exp"] + 1}, {"sub": "acc_" + "0" * 22}, {}):
+        other = b64(json.dumps({**claims, **change}).encode())
+        assert other != second
+        assert refused(ann, f"{first}.{other}.{third}")
+    assert ann.whoami().status_code == 200
+
+
+def second_spellings(token: str) -> list[str]:
+    """Texts that some reader takes for the same token."""
+    first, second, third = token.split(".")
+    raw = unb64(third)
+    mirrored = raw[:32] + (P256_ORDER - int.from_bytes(raw[32:])).to_bytes(32)
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    loose = [f"{first}.{second}.{third[:-1]}{alphabet[alphabet.index(third[-1]) ^ bit]}" for bit in range(1, 16)]
+    return [
+        f"{first}.{second}.{b64(mirrored)}",
+        f"{token}=",
+        f"{token}==",
+        f"{first}=.{second}.{third}",
+        f"{first}==.{second}==.{third}==",
+        f"{first}.{second}.{third}.",
+        f".{token}",
+        f"{token}\t",
+        f"{token}\u00a0",
+        f"{first}.{second}.{third[:10]}\u00ad{third[10:]}",
+        *loose,
+    ]
+
+
+def test_a_second_spelling_of_a_token_is_refused_before_and_after_logout(ann):
+    for token in second_spellings(ann.access):
+        assert refused(ann, token), token[-20:]
+    assert ann.whoami().status_code == 200
+    ann.logout()
+    for token in [ann.access, *second_spellings(ann.access)]:
+        assert refused(ann, token), token[-20:]
+
+
+def test_standard_base64_is_a_second_spelling(ann):
+    for _ in range(40):
+        other = ann.access.replace("-", "+").replace("_", "/")
+        if other != ann.access:
+            break
+        ann.login()
+    assert refused(ann, other)
+
+
+def test_every_token_we_sign_has_the_low_s(ann):
+    for _ in range(12):
+        third = ann.refresh().json["access_token"].rpartition(".")[2]
+        assert int.from_bytes(unb64(third)[32:]) <= P256_ORDER // 2
+
+
+def test_a_token_has_at_most_4096_bytes(ann):
+    at_most = signed(ann, padding="")
+    room = (4096 - len(at_most)) * 3 // 4
+    fits = signed(ann, padding="x" * (room - 3))
+    assert 4090 <= len(fits) <= 4096
+    assert ann.whoami(fits).status_code == 200
+    beyond = signed(ann, padding="x" * (room + 3))
+    assert 4097 <= len(beyond) <= 4104
+    assert refused(ann, beyond)
+
+
+def test_junk_is_refused(ann):
+    for token in [
+        "x",
+        ".",
+        "..",
+        "...",
+        "a.b.c",
+        "a.b.c.d",
+        "e30.e30.e30",
+        "é.é.é",
+        "%00",
+        "null",
+        "[]",
+        "W10.W10.W10",
+        "MQ.MQ.MQ",
+        "bnVsbA.bnVsbA.bnVsbA",
+        "A" * 5000,
+    ]:
+        assert refused(ann, token), token
+
+
+def test_headers_that_are_no_objects_or_never_end_are_refused(ann):
+    _, second, third = ann.access.split(".")
+    for raw in (b"[" * 2000, b'{"a":' * 500, b"\xff", b"", b"1", b'"ES256"', b"null", b'{"alg":"ES256","kid":NaN,"typ":"at+jwt"}'):
+        assert refused(ann, f"{b64(raw)}.{second}.{third}")
+
+
+def test_claims_that_are_no_object_are_refused_even_if_our_key_signed_them(ann):
+    for claims in [b"[]", b"1", b"null", b'"x"', b"", b"{", b"\xff", b"[" * 1500]:
+        assert refused(ann, sign(ann, {}, claims)), claims
+
+
+def test_the_authorization_header_holds_one_bearer_token_and_nothing_else(ann):
+    for given in [
+        "",
+        "Bearer",
+        "Bearer ",
+        "{token}",
+        "Basic {token}",
+        "Token {token}",
+        "Bearer{token}",
+        "Bearer\t{token}",
+        "Bearer {token} ",
+        "Bearer {token} {token}",
+        "Bearer {token},Bearer {token}",
+        "Bearer {token}, Basic eDp5",
+        "Basic eDp5, Bearer {token}",
+        'Bearer "{token}"',
+        "Bearer token={token}",
+    ]:
+        answer = ann.get("/v1/whoami", headers={"Authorization": given.format(token=ann.access)})
+        assert answer.status_code == 401, given
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_the_scheme_counts_in_any_case(ann):
+    for scheme in ("Bearer", "bearer", "BEARER", "Bearer  "):
+        assert ann.get("/v1/whoami", headers={"Authorization": f"{scheme} {ann.access}"}).status_code == 200
+
+
+def test_the_published_keys_are_public_and_cacheable(ann):
+    answer = ann.get(JWKS)
+    assert answer.status_code == 200
+    assert answer.content_type == "application/json"
+    assert answer.headers["Cache-Control"] == "public, max-age=300"
+    (key,) = answer.json["keys"]
+    assert set(key) == {"kty", "crv", "x", "y", "kid", "use", "alg"}
+    assert (key["kty"], key["crv"], key["use"], key["alg"]) == ("EC", "P-256", "sig", "ES256")
+    assert key["kid"] == opened(ann.access)[0]["kid"]
+
+    etag = answer.headers["ETag"]
+    again = ann.get(JWKS, headers={"If-None-Match": etag})
+    assert (again.status_code, again.data) == (304, b"")
+    assert again.headers["ETag"] == etag
+    assert again.headers["Cache-Control"] == "public, max-age=300"
+    assert ann.get(JWKS, headers={"If-None-Match": '"other"'}).status_code == 200
+    assert ann.call("HEAD", JWKS).headers["ETag"] == etag
+
+
+def test_a_stock_library_verifies_a_token_by_the_published_keys(ann):
+    keys = jwt.PyJWKSet.from_dict(ann.get(JWKS).json)
+    claims = jwt.decode(
+        ann.access,
+        keys[opened(ann.access)[0]["kid"]],
+        algorithms=["ES256"],
+        audience="http://127.0.0.1:8080",
+        issuer="http://127.0.0.1:8080",
+        leeway=5,
+        options={"require": ["exp", "iat", "sub", "jti", "client_id"]},
+    )
+    assert claims["sub"] == ann.tokens["account"]["id"]
+
+
+def test_how_long_keys_may_be_kept_is_a_setting(make_service):
+    service = make_service(jwks_max_age=timedelta(seconds=60))
+    assert service.actor().get(JWKS).headers["Cache-Control"] == "public, max-age=60"
+
+
+def test_private_halves_are_sealed_at_rest(ann):
+    key = next(iter(ann.service.units.keys._held.keys.values()))
+    with ann.service.rows() as db:
+        rows = str(db.connection().exec_driver_sql("SELECT * FROM signing_keys").all())
+    pem = key.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    number = key.private.private_numbers().private_value
+    assert "PRIVATE KEY" not in rows
+    assert b64(number.to_bytes(32)) not in rows
+    assert number.to_bytes(32).hex() not in rows
+    assert pem.decode().splitlines()[1] not in rows
+
+
+def test_two_services_on_one_database_share_one_key(make_service, database_url):
+    here, there = make_service(database_url), make_service(database_url)
+    ann = here.actor().signed_in()
+    bob = there.actor("bob").signed_in()
+    assert here.actor().get(JWKS).json == there.actor().get(JWKS).json
+    assert here.scalar("SELECT count(*) FROM signing_keys") == 1
+    ann.service, bob.service = there, here
+    assert ann.whoami().json["username"] == "ann"
+    assert bob.whoami().json["username"] == "bob"
+
+
+def test_tokens_of_another_deployment_are_refused(make_service, sqlite_url, empty_postgres_url):
+    ours, theirs = make_service(sqlite_url), make_service(empty_postgres_url)
+    ann, stranger = ours.actor().signed_in(), theirs.actor().signed_in()
+    assert refused(ann, stranger.access)
+    assert ann.refresh(stranger.tokens["refresh_token"]).status_code == 400
+
+
+def test_eddsa_is_a_setting(make_service, database_url):
+    service = make_service(database_url, signing_algorithm=SigningAlgorithm.EDDSA)
+    ann = service.actor().signed_in()
+    header, claims = opened(ann.access)
+    assert header["alg"] == "EdDSA"
+    (key,) = ann.get(JWKS).json["keys"]
+    assert (key["kty"], key["crv"], key["alg"]) == ("OKP", "Ed25519", "EdDSA")
+    assert "d" not in key
+    assert ann.whoami().status_code == 200
+
+    first, second, third = ann.access.split(".")
+    raw = unb64(third)
+    order = 2**252 + 27742317777372353535851937790883648493
+    heavier = raw[:32] + (int.from_bytes(raw[32:], "little") + order).to_bytes(32, "little")
+    assert refused(ann, f"{first}.{second}.{b64(heavier)}")
+    assert refused(ann, f"{first}.{b64(json.dumps({**claims, 'rv': 9}).encode())}.{third}")
+    assert refused(
+        ann, jwt.encode(claims, ec.generate_private_key(ec.SECP256R1()), "ES256", headers={"typ": "at+jwt", "kid": header["kid"]})
+    )
+    jwt.decode(ann.access, jwt.PyJWKSet.from_dict(ann.get(JWKS).json)[header["kid"]], algorithms=["EdDSA"], audience=claims["aud"])
+
+
+def test_a_change_of_algorithm_is_announced_before_it_is_used(make_service, database_url):
+    ann = make_service(database_url).actor().signed_in()
+    old = ann.access
+    ann.service = make_service(database_url, signing_algorithm=SigningAlgorithm.EDDSA)
+    assert {key["alg"] for key in ann.get(JWKS).json["keys"]} == {"ES256", "EdDSA"}
+    assert ann.whoami(old).status_code == 200
+    ann.login()
+    assert opened(ann.access)[0]["alg"] == "ES256"
+    later = make_service(database_url, signing_algorithm=SigningAlgorithm.EDDSA)
+    later.clock.push(seconds=601)
+    ann.service = later
+    ann.login()
+    assert opened(ann.access)[0]["alg"] == "EdDSA"
+    assert ann.whoami().status_code == 200
+
+
+def test_a_token_never_outlives_its_session(small_service):
+    ann = small_service.actor().signed_up()
+    ann.login(expires_in=60)
+    _, claims = opened(ann.access)
+    assert claims["exp"] - claims["iat"] <= 60
+    small_service.clock.push(seconds=61)
+    assert refused(ann, ann.access)
+
+
+def test_the_life_of_a_token_is_a_setting(make_service):
+    ann = make_service(access_token_ttl=timedelta(seconds=45)).actor().signed_in()
+    _, claims = opened(ann.access)
+    assert claims["exp"] - claims["iat"] == ann.tokens["expires_in"] == 45

@@ -1,0 +1,162 @@
+"""A database that is gone: 503 with Retry-After, nothing consumed, and everything as before once it is back."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from app.adapters import migrations
+from tests.postgres import Postgres
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A server of its own, to be killed."""
+    postgres = Postgres()
+    migrations.upgrade(postgres.url())
+    yield postgres
+    postgres.stop()
+
+
+@pytest.fixture
+def away(server):
+    """Kills it; `back` starts it again, at the latest when the test is over."""
+
+    class Away:
+        gone = False
+
+        def now(self) -> None:
+            server.kill()
+            self.gone = True
+
+        def back(self) -> None:
+            if self.gone:
+                server.start()
+                self.gone = False
+
+    away = Away()
+    yield away
+    away.back()
+
+
+@pytest.fixture
+def killable(make_service, server):
+    return make_service(server.url())
+
+
+def assert_unavailable(answer) -> None:
+    assert answer.status_code == 503, answer.text
+    assert answer.content_type == "application/problem+json"
+    assert answer.json["code"] == "unavailable"
+    assert int(answer.headers["Retry-After"]) >= 1
+
+
+def test_without_its_database_every_request_is_503_at_once_and_then_all_is_as_before(killable, away):
+    ann = killable.actor("ann").signed_in()
+    bob = killable.actor("bob")
+    bob.register()
+    confirmation = {"registration": bob.registration, "code": bob.mail()["code"]}
+    refresh_token = ann.tokens["refresh_token"]
+    away.now()
+    began = time.monotonic()
+    assert_unavailable(ann.whoami())
+    assert_unavailable(ann.get("/v1/me", token=ann.access))
+    assert_unavailable(ann.login())
+    assert_unavailable(ann.refresh())
+    assert_unavailable(ann.logout())
+    assert_unavailable(bob.post("/v1/register/confirm", confirmation))
+    assert_unavailable(killable.actor("eve").register())
+    assert_unavailable(killable.actor("eve").post("/v1/register/resend", {"email": "ann@example.org"}))
+    assert time.monotonic() - began < 5
+    assert ann.get("/livez").status_code == 200
+    ready = ann.get("/readyz")
+    assert (ready.status_code, ready.json["checks"]["database"]) == (503, "failed")
+    assert "Retry-After" in ready.headers
+
+    away.back()
+    assert ann.get("/readyz").status_code == 200
+    assert ann.whoami().status_code == 200
+    again = ann.refresh(refresh_token)
+    assert again.status_code == 200
+    assert int(again.json["refresh_token"].split(".")[3]) == int(refresh_token.split(".")[3]) + 1
+    assert bob.post("/v1/register/confirm", confirmation).status_code == 200
+    assert ann.logout().status_code == 204
+
+
+def test_a_service_that_starts_while_its_database_is_away_works_once_it_is_there(make_service, server, away):
+    away.now()
+    service = make_service(server.url())
+    assert_unavailable(service.actor("carl").login())
+    assert service.actor().get("/readyz").status_code == 503
+    away.back()
+    assert service.actor().get("/readyz").status_code == 200
+    assert service.actor("carl").login().status_code == 401
+
+
+def test_no_fault_tells_where_the_database_is(killable, server, away, capsys):
+    away.now()
+    answer = killable.actor("dora").login()
+    assert_unavailable(answer)
+    for told in (str(server.port), "127.0.0.1", "psycopg", "Traceback", "SELECT"):
+        assert told not in answer.text
+    assert "correct horse" not in capsys.readouterr().out
+
+
+def test_a_database_that_takes_no_more_connections_is_503(make_service, server):
+    engine = create_engine(server.url(), isolation_level="AUTOCOMMIT")
+    with engine.connect() as admin:
+        admin.execute(text("CREATE ROLE narrow LOGIN CONNECTION LIMIT 1"))
+        admin.execute(text("GRANT ALL ON ALL TABLES IN SCHEMA public TO narrow"))
+        admin.execute(text("GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO narrow"))
+        url = server.url().replace("postgres@", "narrow@")
+        service, taker = make_service(url), create_engine(url)
+        with taker.connect():
+            assert_unavailable(service.actor("fred").login())
+        taker.dispose()
+        admin.execute(text("ALTER ROLE narrow CONNECTION LIMIT 20"))
+    engine.dispose()
+    assert service.actor("fred").login().status_code == 401
+
+
+def test_a_lock_that_somebody_keeps_is_503_and_not_an_endless_wait(killable, server):
+    ann = killable.actor("gina").signed_in()
+    engine = create_engine(server.url())
+    with engine.begin() as other:
+        other.execute(text("SELECT * FROM accounts WHERE username = 'gina' FOR UPDATE"))
+        began = time.monotonic()
+        assert_unavailable(ann.refresh())
+        assert time.monotonic() - began < 3
+    engine.dispose()
+    assert ann.refresh().status_code == 200
+
+
+def test_an_sqlite_file_that_somebody_writes_to_without_end_is_503(small_service):
+    ann = small_service.actor("ann").signed_in()
+    other = sqlite3.connect(small_service.settings.database_url.removeprefix("sqlite:///"), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+    assert_unavailable(ann.refresh())
+    assert time.monotonic() - began < 5
+    assert ann.whoami().status_code == 200, "readers need not wait for a writer"
+    other.execute("ROLLBACK")
+    other.close()
+    assert ann.refresh().status_code == 200
+
+
+def test_a_full_disk_is_503_and_nothing_is_half_stored(small_service):
+    ann = small_service.actor("ann").signed_in()
+    with small_service.rows() as db:
+        pages = db.execute(text("PRAGMA page_count")).scalar()
+        before = db.execute(text("SELECT count(*) FROM sessions")).scalar()
+    connection = small_service.units.database.engine.raw_connection()  # the only one there is, in use by turns
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    connection.close()
+    answers = [ann.login(device_name="x" * 60) for _ in range(60)]
+    full = [answer for answer in answers if answer.status_code == 503]
+    assert full
+    assert_unavailable(full[0])
+    assert small_service.scalar("SELECT count(*) FROM sessions") == before + sum(answer.status_code == 200 for answer in answers)
+    assert ann.whoami().status_code == 200

@@ -1,0 +1,67 @@
+"""`make bench` still prints its figures. How high they are is nobody's test: other work shares the machine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from bench.enumeration import compared
+from bench.load import request
+from bench.servers import Answer
+from tests.live import ROOT
+
+FIGURES = (
+    r"logins / raw Argon2: \d\.\d\d ",
+    r"whoami / bare Flask: \d\.\d\d ",
+    r"login, known - unknown: [+-]\d+\.\d\d ms, [+-]\d+\.\d %",
+    r"register, known - unknown: [+-]",
+    r"resend to an account, known - unknown: [+-]",
+    r"resend to a registration, known - unknown: [+-]",
+)
+
+
+def run(*command: str) -> str:
+    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_short_form_prints_every_figure_with_its_meaning():
+    printed = run("bench", "--short")
+    for figure in FIGURES:
+        assert re.search(rf"^{figure}.*\n  \S", printed, re.MULTILINE), printed
+    assert printed.count("status equal body equal headers equal") == 4, printed
+
+
+def test_the_breakdown_names_the_parts_of_a_check():
+    printed = run("bench.breakdown", "--times", "20")
+    shares = {line.split()[-1]: int(line.split()[-4]) for line in printed.splitlines() if line.endswith(("look_up", "_log", "wsgi_app"))}
+    assert shares.keys() == {"look_up", "_log", "wsgi_app"}
+    assert shares["wsgi_app"] == 100
+    assert shares["look_up"] > 0
+
+
+def answer(seconds: float = 0.02, **body: object) -> Answer:
+    return Answer(seconds, 401, {"code": "no", "request_id": "req_0", **body}, ("Date",))
+
+
+@pytest.mark.parametrize(
+    ("other", "alike"),
+    [(answer(), True), (answer(request_id="req_1"), True), (answer(detail="such a person"), False), (answer(request_id="req_10"), False)],
+)
+def test_answers_are_compared_but_for_what_is_random(other, alike):
+    assert compared("login", [answer()], [other]).alike is alike
+
+
+def test_differences_are_told_in_milliseconds_and_percent():
+    found = compared("login", [answer(0.03), answer(0.03)], [answer(0.02), answer(0.02)])
+    assert (round(found.difference, 6), round(found.percent, 6), found.told) == (10, 50, 1)
+
+
+def test_a_request_is_spelled_as_http():
+    assert request("GET", "/x", X_Forwarded_For="10.0.0.1") == (
+        b"GET /x HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n"
+    )

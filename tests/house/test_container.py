@@ -1,0 +1,342 @@
+"""The container, as far as it can be known without an engine: what its files say, and its own steps run outside of one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+import yaml
+
+from app.settings import PREFIX, Settings
+from tests.actors import PASSWORD, SECRET
+from tests.live import ROOT, clean_environment
+from tests.postgres import die_with_parent, free_port
+
+TEXT = (ROOT / "Dockerfile").read_text()
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES = COMPOSE["services"]
+OURS = {name: service for name, service in SERVICES.items() if "build" in service}
+
+
+def instructions() -> list[tuple[str, str]]:
+    """The Dockerfile: each instruction and what follows it, comments and line breaks gone."""
+    lines = "\n".join(line for line in TEXT.splitlines() if not line.startswith("#"))
+    joined = re.sub(r"\\\n\s*", " ", lines)
+    return [(line.split(None, 1)[0], line.split(None, 1)[1]) for line in joined.splitlines() if line.strip()]
+
+
+def stages() -> list[list[tuple[str, str]]]:
+    found: list[list[tuple[str, str]]] = []
+    for instruction in instructions():
+        if instruction[0] == "FROM":
+            found.append([])
+        if found:
+            found[-1].append(instruction)
+    return found
+
+
+def final(name: str) -> str:
+    """What the last stage says with that instruction."""
+    return [said for instruction, said in stages()[-1] if instruction == name][-1]
+
+
+def exec_form(said: str) -> list[str]:
+    return json.loads(said[said.index("[") :])
+
+
+# -- what the files say -------------------------------------------------------------------------------------------------
+
+
+def test_the_image_runs_as_a_number_that_is_not_root():
+    assert re.fullmatch(r"[1-9]\d+:[1-9]\d+", final("USER"))
+
+
+def test_the_image_has_two_stages_of_one_named_version():
+    assert len(stages()) == 2
+    version = next(said for name, said in instructions() if name == "ARG").partition("=")[2]
+    assert re.fullmatch(r"3\.\d+-slim-\w+", version)
+    assert all(stage[0][1].startswith("python:${PYTHON}") for stage in stages())
+
+
+def test_the_image_probes_itself_and_starts_without_a_shell():
+    assert "/readyz" in exec_form(final("HEALTHCHECK"))[-1]
+    assert exec_form(final("CMD"))[:4] == ["python", "-m", "app", "serve"]
+    assert final("EXPOSE") == exec_form(final("CMD"))[5].rpartition(":")[2]
+
+
+def test_all_that_is_copied_exists_and_is_let_through():
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    sources = [said.split()[0] for name, said in stages()[0] if name == "COPY"]
+    assert sources
+    for source in sources:
+        assert (ROOT / source).exists(), source
+        assert source in allowed, source
+
+
+def test_all_that_the_last_stage_takes_was_made_by_the_first():
+    made = {"/srv/venv"} | {f"/srv/doorward/{said.split()[-1]}" for name, said in stages()[0] if name == "COPY"}
+    for name, said in stages()[-1]:
+        if name == "COPY":
+            assert said.split()[0] == "--from=build"
+            assert said.split()[1] in made
+
+
+def test_no_secret_stands_in_the_image():
+    assert not re.search(r"SECRET|PASSWORD|TOKEN", TEXT)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_composed_service_may_do_little(name):
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in service
+    assert name in OURS or re.fullmatch(r"[1-9]\d*:[1-9]\d*", service["user"])
+    assert not str(service.get("user", "1")).startswith("0")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_composed_service_is_probed_and_has_a_version(name):
+    service = SERVICES[name]
+    assert name in OURS or service["healthcheck"]["test"]
+    assert name in OURS or re.search(r":v?\d+\.\d+", service["image"])
+    assert ":latest" not in str(service)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_composed_service_listens_on_this_machine_alone(name):
+    assert all(str(port).startswith("127.0.0.1:") for port in SERVICES[name].get("ports", []))
+
+
+def test_every_setting_that_is_composed_is_one():
+    known = {f"{PREFIX}{field.name.upper()}" for field in dataclasses.fields(Settings)}
+    for service in OURS.values():
+        for name in service.get("environment", {}):
+            assert not name.startswith(PREFIX) or name.removesuffix("_FILE") in known, name
+
+
+def test_secrets_are_composed_as_files():
+    secret = {f"{PREFIX}{field.name.upper()}" for field in dataclasses.fields(Settings) if field.metadata["secret"]}
+    for service in SERVICES.values():
+        for name, value in service.get("environment", {}).items():
+            given = name in secret or name.endswith(("PASSWORD", "SECRET", "TOKEN"))
+            assert not given or "@" not in value.partition("://")[2], name
+            assert not name.endswith(("PASSWORD", "SECRET", "TOKEN")), name
+            assert not name.endswith("_FILE") or value.startswith("/run/doorward/"), name
+
+
+def test_everything_that_is_waited_for_is_composed():
+    for service in SERVICES.values():
+        for name, wait in service.get("depends_on", {}).items():
+            probed = SERVICES[name].get("healthcheck", {}).get("test")
+            assert wait["condition"] == ("service_healthy" if probed else "service_completed_successfully")
+
+
+def test_the_composed_secrets_are_made_once_and_fit(tmp_path):
+    command = SERVICES["secrets"]["command"]
+    script = command[-1].replace("/run/doorward", str(tmp_path))
+    made = []
+    for _ in range(2):
+        subprocess.run([sys.executable, *command[1:-1], script], check=True, timeout=20)
+        made.append({path.name: path.read_text() for path in tmp_path.iterdir()})
+    assert made[0] == made[1]
+    assert made[0].keys() == {"secret_key", "database_url", "database_password"}
+    assert f":{made[0]['database_password']}@database/" in made[0]["database_url"]
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir() if path.name != "database_password"} == {0o600}
+    composed = {name: value.replace("/run/doorward", str(tmp_path)) for name, value in SERVICES["doorward"]["environment"].items()}
+    subprocess.run(
+        [sys.executable, "-m", "app", "config", "show"], cwd=ROOT, env={**clean_environment(), **composed}, check=True, timeout=20
+    )
+
+
+# -- its steps, outside of one ------------------------------------------------------------------------------------------
+
+
+class Image:
+    """The Dockerfile carried out in a folder that stands for the root of the container."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.owner = int(final("USER").partition(":")[0]) if os.geteuid() == 0 else None
+        self.base = self._base()
+        self.workdir = self.inside(next(said for name, said in stages()[0] if name == "WORKDIR"))
+        self.workdir.mkdir(parents=True)
+        self.env = {name: value for name, value in clean_environment().items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+        self.env["PATH"] = f"{self.base / 'bin'}:/usr/bin:/bin"
+        if self.base.is_relative_to(root):
+            self.env["LD_LIBRARY_PATH"] = str(self.base / "lib")
+
+    def inside(self, path: str) -> Path:
+        return self.root / path.lstrip("/")
+
+    def _base(self) -> Path:
+        """What stands for the base image: this Python, copied where another user could not reach it."""
+        base = Path(sys.base_prefix)
+        if self.owner is None or all(part.stat().st_mode & 0o001 for part in [base, *base.parents]):
+            return base
+        skipped = shutil.ignore_patterns("site-packages", "test", "idlelib", "*.a", "__pycache__")
+        shutil.copytree(base / "lib", self.root / "base" / "lib", symlinks=True, ignore=skipped)
+        (self.root / "base" / "bin").mkdir()
+        name = f"python3.{sys.version_info.minor}"
+        shutil.copy(base / "bin" / name, self.root / "base" / "bin" / name)
+        (self.root / "base" / "bin" / "python3").symlink_to(name)
+        return self.root / "base"
+
+    def build(self) -> None:
+        """The first stage, word for word; the second one takes over the same paths."""
+        for name, said in stages()[0]:
+            if name == "COPY":
+                self._copy(*said.split())
+            elif name == "RUN":
+                self._run(said)
+        environment = dict(part.split("=", 1) for part in shlex.split(final("ENV")))
+        environment["PATH"] = environment["PATH"].replace("$PATH", self.env["PATH"]).replace("/srv/", f"{self.root}/srv/")
+        self.env |= environment
+        if self.owner is None:
+            subprocess.run(["chmod", "-R", "a-w", self.root], check=True)
+        else:
+            subprocess.run(["chmod", "-R", "go-w,go+rX", self.root], check=True)
+
+    def _copy(self, source: str, target: str) -> None:
+        found, to = ROOT / source, self.workdir / target
+        if found.is_dir():
+            shutil.copytree(found, to, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(found, to)
+
+    def _run(self, said: str) -> None:
+        command = said.replace("/srv/", f"{self.root}/srv/")
+        done = subprocess.run(
+            ["/bin/sh", "-ec", command], cwd=self.workdir, env=self.env, capture_output=True, text=True, timeout=300, check=False
+        )
+        if done.returncode and re.search(
+            r"Could not find a version|No matching distribution|NewConnectionError|ConnectTimeout", done.stderr
+        ):
+            pytest.skip("packages cannot be had here")
+        assert done.returncode == 0, done.stderr
+
+    def command(self, said: str, port: int) -> list[str]:
+        """An exec form at a port of our own, on the loopback alone."""
+        own = final("EXPOSE")
+        return [part.replace("0.0.0.0", "127.0.0.1").replace(f":{own}", f":{port}") for part in exec_form(said)]
+
+    def popen(self, command: list[str], **env: str) -> subprocess.Popen[str]:
+        path = shutil.which(command[0], path=self.env["PATH"])
+        identity = {"user": self.owner, "group": self.owner, "extra_groups": []} if self.owner is not None else {}
+        return subprocess.Popen(
+            [path, *command[1:]],
+            cwd=self.workdir,
+            env={**self.env, **env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=die_with_parent,
+            start_new_session=True,
+            **identity,
+        )
+
+    def files(self) -> set[Path]:
+        return set(self.root.rglob("*"))
+
+
+@pytest.fixture
+def image():
+    # Not below pytest's folder, which only its owner may enter.
+    root = Path(tempfile.mkdtemp(prefix="doorward-image-"))
+    root.chmod(0o755)
+    try:
+        built = Image(root)
+        built.build()
+        yield built
+    finally:
+        subprocess.run(["chmod", "-R", "u+w", root], check=False)
+        shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def data(image):
+    """Where the container would have a volume."""
+    folder = Path(tempfile.mkdtemp(prefix="doorward-data-"))
+    if image.owner is not None:
+        os.chown(folder, image.owner, image.owner)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_the_image_is_built_and_serves_from_a_read_only_root(image, data):
+    """One test for all of it: in parallel runs each process that needs the image has to build it."""
+    compiled_without_installer(image)
+    refuses_what_is_unsafe(image)
+    before = image.files()
+    serves_and_ends_when_asked(image, data)
+    assert image.files() == before
+
+
+def compiled_without_installer(image: Image) -> None:
+    for folder in ("app", "migrations"):
+        for source in (image.workdir / folder).rglob("*.py"):
+            assert list((source.parent / "__pycache__").glob(f"{source.stem}.*.pyc")), source
+    assert not list(image.inside("/srv/venv/lib").rglob("site-packages/pip"))
+
+
+def refuses_what_is_unsafe(image: Image) -> None:
+    process = image.popen(image.command(final("CMD"), free_port()))
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 2, said
+    assert "DOORWARD_SECRET_KEY: is required" in said
+    assert "DOORWARD_SMTP_URL: is required in production" in said
+
+
+def serves_and_ends_when_asked(image: Image, data: Path) -> None:
+    port = free_port()
+    process = image.popen(
+        image.command(final("CMD"), port),
+        DOORWARD_ENV="development",
+        DOORWARD_SECRET_KEY=SECRET,
+        DOORWARD_DATABASE_URL=f"sqlite:///{data}/doorward.db",
+    )
+    try:
+        assert healthy(image, port, process)
+        assert register(port) == 202
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, said
+    finally:
+        process.kill()
+    assert not healthy(image, port, process)
+
+
+def register(port: int) -> int:
+    body = {"username": "ann", "email": "ann@example.org", "name": "Ann", "password": PASSWORD}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/v1/register", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return answer.status
+
+
+def healthy(image: Image, port: int, process: subprocess.Popen[str]) -> bool:
+    """Does the image's own probe come to say yes?"""
+    end = time.monotonic() + 60
+    while True:
+        probe = image.popen(image.command(final("HEALTHCHECK"), port))
+        probe.communicate(timeout=20)
+        if probe.returncode == 0:
+            return True
+        if process.poll() is not None or time.monotonic() > end:
+            return False
+        time.sleep(0.1)

@@ -1,0 +1,115 @@
+"""The schema that migrations make is the one that the models describe, however often and by how many it is made."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from click.testing import CliRunner
+from sqlalchemy import create_engine, inspect, text
+
+from app.adapters import migrations
+from app.adapters.database import Base
+from app.commands import cli
+from app.factory import create_app
+from tests.actors import SECRET
+from tests.live import ROOT, clean_environment
+from tests.postgres import database_beside, die_with_parent
+
+UPGRADERS = 4
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def blank_url(request, tmp_path):
+    """A database without tables."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/blank.db"
+        return
+    with database_beside(request.getfixturevalue("postgres_url"), "blank") as url:
+        yield url
+
+
+@pytest.fixture
+def connection(database_url):
+    engine = create_engine(database_url)
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+def typed(url: str, *words: str):
+    """What an operator types after `python -m app`."""
+    return CliRunner().invoke(cli, words, obj=create_app, env={"DOORWARD_SECRET_KEY": SECRET, "DOORWARD_DATABASE_URL": url})
+
+
+def test_migrations_make_what_the_models_describe(connection):
+    context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+    assert compare_metadata(context, Base.metadata) == []
+
+
+def test_constraints_are_named_as_the_models_name_them(connection):
+    found = inspect(connection)
+    for name, table in Base.metadata.tables.items():
+        assert found.get_pk_constraint(name)["name"] == table.primary_key.name
+        uniques = {constraint["name"] for constraint in found.get_unique_constraints(name)}
+        assert uniques == {constraint.name for constraint in table.constraints if constraint.__visit_name__ == "unique_constraint"}
+        assert {key["name"] for key in found.get_foreign_keys(name)} == {key.name for key in table.foreign_key_constraints}
+        assert {key["options"].get("ondelete") for key in found.get_foreign_keys(name)} == {
+            key.ondelete for key in table.foreign_key_constraints
+        }
+
+
+def test_an_upgrade_can_be_typed_twice(blank_url):
+    first, second, check = typed(blank_url, "db", "upgrade"), typed(blank_url, "db", "upgrade"), typed(blank_url, "db", "check")
+    assert [done.exit_code for done in (first, second, check)] == [0, 0, 0]
+    assert first.output == f"The schema went from nothing to {migrations.needed()}.\n"
+    assert second.output == f"The schema is at {migrations.needed()}.\n"
+    assert check.output == f"The schema is at {migrations.needed()}, as this version needs.\n"
+
+
+def test_a_check_of_an_empty_database_says_what_to_type(blank_url):
+    done = typed(blank_url, "db", "check")
+    assert done.exit_code == 3
+    assert f"The schema is at nothing, this version needs {migrations.needed()}: run `python -m app db upgrade`." in done.output
+
+
+@pytest.mark.parametrize("word", ["upgrade", "check"])
+def test_a_database_that_is_not_there_is_a_line(word):
+    done = typed("postgresql://door:hunter2@127.0.0.1:1/door", "db", word)
+    assert done.exit_code in {1, 3}
+    assert "does not answer" in done.output
+    assert "hunter2" not in done.output
+
+
+def test_four_processes_can_upgrade_at_once(postgres_url):
+    with database_beside(postgres_url, "upgrades") as url:
+        env = {**clean_environment(), "DOORWARD_SECRET_KEY": SECRET, "DOORWARD_DATABASE_URL": url}
+        command = [sys.executable, "-m", "app", "db", "upgrade"]
+        started = [
+            subprocess.Popen(
+                command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=die_with_parent
+            )
+            for _ in range(UPGRADERS)
+        ]
+        said = [process.communicate(timeout=60) for process in started]
+        assert [process.returncode for process in started] == [0] * UPGRADERS, said
+        assert sorted(out.startswith("The schema went from nothing") for out, _ in said) == [False] * (UPGRADERS - 1) + [True]
+        engine = create_engine(url)
+        with engine.connect() as connection:
+            assert connection.execute(text("SELECT count(*) FROM issuer_state")).scalar() == 1
+            assert connection.execute(text("SELECT count(*) FROM alembic_version")).scalar() == 1
+        engine.dispose()
+
+
+def test_a_migration_that_fails_half_way_leaves_nothing(blank_url):
+    engine = create_engine(blank_url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE sessions (id INTEGER)"))  # the migration makes it last
+    assert typed(blank_url, "db", "upgrade").exit_code == 1
+    with engine.connect() as connection:
+        left = [name for name in inspect(connection).get_table_names() if name != "sessions"]
+    engine.dispose()
+    assert left == []

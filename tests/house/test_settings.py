@@ -1,0 +1,274 @@
+"""Settings: every fault at once, by name and never by value; and what an operator is shown."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+import pytest
+from click.testing import CliRunner
+
+from app.commands import cli
+from app.factory import create_app
+from app.settings import Settings, SettingsError, reference, shown
+from tests.actors import SECRET
+from tests.live import ROOT, clean_environment
+
+PRODUCTION = {
+    "ENV": "production",
+    "DATABASE_URL": "postgresql://door@db/door",
+    "PUBLIC_URL": "https://door.example.com",
+    "SMTP_URL": "smtps://mail.example.com",
+}
+NAMES = [field.name.upper() for field in dataclasses.fields(Settings)]
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """Settings from exactly these variables; names without prefix get it."""
+
+    def read(*, bare: dict[str, str] | None = None, **values: str) -> Settings:
+        for name in clean_environment().keys() ^ os.environ.keys():
+            monkeypatch.delenv(name)
+        for name, value in {**{f"DOORWARD_{name}": value for name, value in values.items()}, **(bare or {})}.items():
+            monkeypatch.setenv(name, value)
+        return Settings.from_environment()
+
+    return read
+
+
+def faults(environment, **values) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        environment(**{"SECRET_KEY": SECRET, **values})
+    return caught.value.faults
+
+
+def typed(*words: str, **values: str):
+    """What an operator types after `python -m app`."""
+    env = {f"DOORWARD_{name}": value for name, value in {"SECRET_KEY": SECRET, **values}.items()}
+    return CliRunner().invoke(cli, words, obj=create_app, env=env)
+
+
+# -- reading --------------------------------------------------------------------------------------------------------
+
+
+def test_a_secret_key_is_all_that_must_be_set(environment):
+    settings = environment(SECRET_KEY=SECRET)
+    assert settings.database_url == f"sqlite:////{str(ROOT / 'var/doorward.db').lstrip('/')}"
+    assert settings.audience == settings.issuer == settings.public_url == "http://127.0.0.1:8080"
+    assert settings.link_confirm == "http://127.0.0.1:8080/confirm/{token}"
+    assert settings.mail_from == "Doorward <no-reply@127.0.0.1>"
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "DATABASE_URL", "SMTP_URL", "RESOURCES"])
+def test_a_setting_can_stand_in_a_file(environment, tmp_path, name):
+    value = {"SECRET_KEY": SECRET, "DATABASE_URL": "postgresql://a:b@c/d", "SMTP_URL": "smtp://mail", "RESOURCES": '{"a": "https://b.c"}'}[
+        name
+    ]
+    path = tmp_path / "value"
+    path.write_text(f"{value}\n")
+    others = {} if name == "SECRET_KEY" else {"SECRET_KEY": SECRET}
+    assert environment(**{f"{name}_FILE": str(path)}, **others) == environment(**{name: value}, **others)
+
+
+def test_a_setting_in_two_places_is_a_fault(environment, tmp_path):
+    path = tmp_path / "value"
+    path.write_text(SECRET)
+    assert faults(environment, SECRET_KEY_FILE=str(path)) == ["DOORWARD_SECRET_KEY: is set twice, here and by DOORWARD_SECRET_KEY_FILE"]
+
+
+def test_a_file_that_cannot_be_read_is_a_fault_that_names_it_by_its_setting(environment, tmp_path):
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path, tmp_path / "missing", tmp_path / "bytes"):
+        [fault] = faults(environment, SMTP_URL_FILE=str(path))
+        assert fault.startswith("DOORWARD_SMTP_URL: ")
+        assert str(path) not in fault
+
+
+def test_an_empty_setting_is_none(environment):
+    assert environment(SECRET_KEY=SECRET, SMTP_URL="", MAIL_FROM=" ", ENV="") == environment(SECRET_KEY=SECRET)
+
+
+def test_old_secret_keys_stand_behind_the_newest(environment):
+    assert environment(SECRET_KEY=f"{SECRET}, {SECRET[::-1]}").secret_key == (SECRET, SECRET[::-1])
+
+
+@pytest.mark.parametrize("name", ["TYPO", "SMTP", "SECRETKEY", "TYPO_FILE", "DATABASE_URL_FILE_FILE", "PORTS", "SERVICE", "SMTP_PORT"])
+def test_a_name_that_means_nothing_is_a_fault(environment, name):
+    assert faults(environment, **{name: "hunter2"}) == [f"DOORWARD_{name}: is not a setting of this version"]
+
+
+def test_what_kubernetes_and_the_client_set_is_left_alone(environment):
+    kubernetes = {
+        "SERVICE_HOST": "10.0.0.1",
+        "SERVICE_PORT": "8080",
+        "SERVICE_PORT_HTTP": "8080",
+        "PORT": "tcp://10.0.0.1:8080",
+        "PORT_8080_TCP": "tcp://10.0.0.1:8080",
+        "PORT_8080_TCP_PROTO": "tcp",
+        "PORT_8080_TCP_PORT": "8080",
+        "PORT_8080_TCP_ADDR": "10.0.0.1",
+    }
+    client = {"URL": "https://door.example.com", "USER": "ann", "TOKEN": "secret", "STORE": "keyring"}
+    assert environment(SECRET_KEY=SECRET, **kubernetes, **client) == environment(SECRET_KEY=SECRET)
+
+
+WRONG = {
+    "DATABASE_URL": [
+        "mysql://h/d",
+        "sqlite://",
+        "sqlite:///",
+        "postgresql:/h",
+        "postgresql://u:p/w@h/d",
+        "postgresql://u:p#w@h/d",
+        "postgresql://h:p0rt/d",
+    ],
+    "PUBLIC_URL": [
+        "door.example.com",
+        "ftp://a",
+        "https://",
+        "https://a?b",
+        "https://a#b",
+        "https://u@a",
+        "https://a b",
+        "https://a:99999",
+        "https://[::1",
+    ],
+    "SMTP_URL": ["mail:25", "http://mail", "smtp://", "smtp://mail/path", "smtp://mail:p0rt", "smtp://u:p#w@mail"],
+    "MAIL_FROM": ["nobody", "a@b, c@d", "A <a@b", "<a@b>", "a@b\nBcc: c@d", "A\r\nBcc: c@d <a@b>"],
+    "LINK_CONFIRM": ["https://a/", "https://a/{token}/{token}", "{token}", "javascript:{token}"],
+    "TRUSTED_PROXIES": ["10.0.0.0/33", "10.0.0.1/8", "gateway", "*"],
+    "TRUSTED_HOSTS": ["*", "a b", "a/b", ","],
+    "CORS_ORIGINS": ["*", "null", "https://*.a", "https://a/", "a.example", "https://u@a/b"],
+    "RESOURCES": ["[]", "{", '{"a": 1}', '{"a": "javascript:x"}', "null", "[" * 100_000],
+    "ENV": ["prod", "Production"],
+    "OUTBOX": ["none"],
+    "SIGNING_ALGORITHM": ["HS256", "none", "RS256"],
+    "ACCESS_TOKEN_TTL": ["0", "901", "-1", "5m", "300.5", "٣٠٠", "1e3", "9" * 5000],
+    "PASSWORD_MIN_LENGTH": ["7", "65", "x"],
+    "REPLICAS": ["0", "two"],
+    "LIMIT_LOGIN": ["0/minute", "20", "20/fortnight", "-1/minute", "20/minute;", "unlimited"],
+    "SECRET_KEY": ["short", "a" * 64, f"{SECRET},short", ","],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in WRONG.items() for value in values], ids=lambda text: text[:30]
+)
+def test_a_wrong_value_is_a_fault(environment, name, value):
+    [fault] = faults(environment, **{name: value})
+    assert fault.startswith(f"DOORWARD_{name}: ")
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_fault_does_not_show_the_value(environment, name):
+    [fault] = faults(environment, **{name: "hunter2*/ <>"})
+    assert "hunter2" not in fault
+
+
+def test_all_faults_are_told_at_once(environment):
+    found = faults(environment, SECRET_KEY="short", SMTP_URL="x", REPLICAS="x", TYPO="x")
+    assert {fault.partition(":")[0].removeprefix("DOORWARD_") for fault in found} == {"SECRET_KEY", "SMTP_URL", "REPLICAS", "TYPO"}
+
+
+# -- production -----------------------------------------------------------------------------------------------------
+
+
+def test_production_takes_what_is_safe(environment):
+    settings = environment(SECRET_KEY=SECRET, **PRODUCTION)
+    assert settings.production
+    assert settings.docs == "off"
+    assert settings.hosts == {"door.example.com"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"PUBLIC_URL": "http://door.example.com"}, ["PUBLIC_URL", "ISSUER", "LINK_CONFIRM"]),
+        ({"ISSUER": "http://door.example.com"}, ["ISSUER"]),
+        ({"LINK_CONFIRM": "http://app.example.com/{token}"}, ["LINK_CONFIRM"]),
+        ({"SMTP_URL": ""}, ["SMTP_URL"]),
+        ({"ARGON2_MEMORY_KIB": "19455"}, ["ARGON2_MEMORY_KIB, DOORWARD_ARGON2_TIME_COST"]),
+        ({"ARGON2_TIME_COST": "1"}, ["ARGON2_MEMORY_KIB, DOORWARD_ARGON2_TIME_COST"]),
+        ({"DATABASE_URL": "sqlite:///var/x.db", "REPLICAS": "2"}, ["DATABASE_URL"]),
+    ],
+    ids="+".join,
+)
+def test_production_refuses_what_is_not_safe(environment, changes, named):
+    found = faults(environment, **{**PRODUCTION, **changes})
+    assert [fault.partition(":")[0].removeprefix("DOORWARD_") for fault in found] == named
+
+
+def test_production_refuses_debug_mode(environment):
+    assert faults(environment, **PRODUCTION, bare={"FLASK_DEBUG": "1"}) == ["FLASK_DEBUG: must not be set in production"]
+
+
+@pytest.mark.parametrize(("memory", "passes"), [(12288, 3), (19456, 2), (47104, 1), (65536, 4)])
+def test_production_takes_hashes_at_the_floor(environment, memory, passes):
+    assert environment(SECRET_KEY=SECRET, **PRODUCTION, ARGON2_MEMORY_KIB=str(memory), ARGON2_TIME_COST=str(passes))
+
+
+# -- what is shown --------------------------------------------------------------------------------------------------
+
+
+def test_the_reference_names_every_setting_with_its_default_and_meaning():
+    printed = typed("config", "reference").output
+    assert printed == reference() + "\n"
+    for name in NAMES:
+        assert printed.count(f"\nDOORWARD_{name}=\n") == 1
+    for block in printed.strip().split("\n\n"):
+        explained, default, variable = block.split("\n")
+        assert explained.startswith("# ")
+        assert default.startswith("# Default: ")
+        assert variable.startswith("DOORWARD_")
+
+
+def test_the_example_is_the_reference():
+    assert (ROOT / "config" / "example.env").read_text() == reference()
+
+
+def test_the_example_is_a_right_environment_once_it_has_a_secret(environment):
+    values = dict(line.split("=", 1) for line in reference().splitlines() if line.startswith("DOORWARD_"))
+    bare = {**values, "DOORWARD_SECRET_KEY": SECRET}
+    assert environment(bare=bare) == environment(SECRET_KEY=SECRET)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "masked"),
+    [
+        ("DATABASE_URL", "postgresql://door:hunter2@db:5432/door", "postgresql+psycopg://***@db:5432/door"),
+        ("DATABASE_URL", "postgresql://hunter2@db/door", "postgresql+psycopg://***@db/door"),
+        ("DATABASE_URL", "postgresql://db/door?user=door&password=hunter2", "postgresql+psycopg://db/door?***"),
+        ("DATABASE_URL", "postgresql://door:hunter2%40%2F@db/door?sslpassword=hunter2", "postgresql+psycopg://***@db/door?***"),
+        ("DATABASE_URL", "sqlite:////srv/door.db", "sqlite:////srv/door.db"),
+        ("SMTP_URL", "smtps://post:hunter2@mail:465", "smtps://***@mail:465"),
+        ("SMTP_URL", "smtps://mail", "smtps://mail"),
+        ("SECRET_KEY", "hunter2 hunter2 hunter2 hunter2 hunter2", "***"),
+    ],
+)
+def test_shown_settings_hide_what_is_secret(name, value, masked):
+    done = typed("config", "show", **{name: value})
+    assert done.exit_code == 0
+    assert f"DOORWARD_{name}={masked}\n" in done.output
+    assert "hunter2" not in done.output
+    assert [line.partition("=")[0] for line in done.output.splitlines()] == [f"DOORWARD_{name}" for name in NAMES]
+
+
+def test_shown_settings_can_be_typed_again_where_they_hide_nothing(environment):
+    values = {"TRUSTED_PROXIES": "10.0.0.0/8,fd00::/8", "RESOURCES": '{"a": "https://b.c"}', "ACCESS_TOKEN_TTL": "600", "DOCS": "off"}
+    settings = environment(SECRET_KEY=SECRET, **values)
+    lines = dict(line.split("=", 1) for line in shown(settings).splitlines())
+    assert environment(bare={**lines, "DOORWARD_SECRET_KEY": SECRET}) == settings
+
+
+def test_wrong_settings_are_shown_as_their_faults():
+    done = typed("config", "show", SMTP_URL="hunter2")
+    assert done.exit_code == 2
+    assert "DOORWARD_SMTP_URL" in done.output
+    assert "hunter2" not in done.output
+
+
+def test_settings_do_not_spell_out_a_secret(environment):
+    settings = environment(SECRET_KEY=SECRET, DATABASE_URL="postgresql://a:hunter2@b/c", SMTP_URL="smtp://a:hunter2@b")
+    assert "hunter2" not in repr(settings)
+    assert SECRET not in repr(settings)

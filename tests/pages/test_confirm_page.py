@@ -1,0 +1,250 @@
+"""The page behind the mailed link: looking changes nothing, the form acts, and no script is needed."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.actors import PASSWORD
+
+CHOSEN = "the password chosen on the page"
+
+
+class Page(HTMLParser):
+    """What a browser without JavaScript has to go by."""
+
+    def __init__(self, answer) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(answer.get_data(as_text=True))
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.words += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture
+def pat(service):
+    return _registered(service)
+
+
+@pytest.fixture
+def small_pat(small_service):
+    return _registered(small_service)
+
+
+def _registered(service):
+    pat = service.actor("pat")
+    pat.register()
+    return pat
+
+
+def link(actor) -> str:
+    return urlsplit(actor.mail()["links"][0]).path
+
+
+def submit(actor, path: str, password: str = CHOSEN, **kwargs):
+    return actor.call("POST", path, data={"password": password}, **kwargs)
+
+
+def test_an_account_is_opened_by_link_and_form_alone(pat):
+    page = Page(pat.get(link(pat)))
+    (form,) = page.all("form")
+    assert form["method"].lower() == "post"
+    assert "action" not in form, "it is sent to where it came from"
+    fields = {field["name"]: field["type"] for field in page.all("input")}
+    assert fields == {"password": "password"}
+    assert page.all("script") == []
+    assert "pat" in page.words
+
+    answer = submit(pat, link(pat))
+    assert answer.status_code == 200
+    assert "pat" in Page(answer).words
+    assert "Set-Cookie" not in answer.headers
+    assert pat.login().status_code == 401
+    assert pat.login(password=CHOSEN).status_code == 200
+
+
+def test_only_the_form_uses_the_link_up(pat):
+    for method in ("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE") * 2:
+        answer = pat.call(method, link(pat))
+        assert answer.status_code == (200 if method in {"GET", "HEAD", "OPTIONS"} else 405)
+    assert pat.service.scalar("SELECT count(*) FROM accounts") == 0
+    assert pat.service.scalar("SELECT count(*) FROM confirmations WHERE used_at IS NOT NULL") == 0
+    assert submit(pat, link(pat)).status_code == 200
+
+
+def test_nothing_in_the_query_acts(small_pat):
+    assert small_pat.get(f"{link(small_pat)}?password={CHOSEN.replace(' ', '+')}&_method=POST").status_code == 200
+    assert small_pat.call("POST", f"{link(small_pat)}?password={CHOSEN.replace(' ', '+')}").status_code == 422
+    assert small_pat.service.scalar("SELECT count(*) FROM accounts") == 0
+
+
+def test_a_used_link_says_so_in_words(pat):
+    path = link(pat)
+    submit(pat, path)
+    for answer in (pat.get(path), submit(pat, path), submit(pat, path, "short")):
+        assert answer.status_code == 400
+        assert answer.content_type == "text/html; charset=utf-8"
+        page = Page(answer)
+        assert "not valid any more" in page.words
+        assert page.all("form") == []
+    assert pat.login(password=CHOSEN).status_code == 200
+
+
+@pytest.mark.parametrize("token", ["junk", "dwc_1", "%00", "%ff", "..%2f..", "<script>alert(1)</script>", "{{7*7}}", "a" * 3000])
+def test_a_link_that_never_was_is_answered_like_a_used_one(small_pat, token):
+    used = link(small_pat)
+    submit(small_pat, used)
+    expected = small_pat.get(used)
+    for answer in (small_pat.get(f"/confirm/{token}"), submit(small_pat, f"/confirm/{token}")):
+        if answer.content_type == "application/problem+json":
+            assert answer.status_code == 404, "a slash makes it another address"
+            continue
+        assert answer.status_code == expected.status_code
+        assert answer.data == expected.data
+
+
+@pytest.mark.parametrize(
+    ("password", "words"),
+    [
+        ("short", "at least 15"),
+        ("", "1 to 128"),
+        ("a" * 129, "1 to 128"),
+        ("a" * 15 + "\n", "control"),
+        ("a" * 15 + "\0", "control"),
+    ],
+)
+def test_a_password_that_is_not_acceptable_brings_the_form_back_with_the_reason(small_pat, password, words):
+    answer = submit(small_pat, link(small_pat), password)
+    assert answer.status_code == 422
+    page = Page(answer)
+    assert words in page.words
+    assert len(page.all("form")) == 1
+    assert "pat" in page.words, "still for whom"
+    assert all("value" not in field for field in page.all("input")), "a password is never sent back"
+    described = page.all("input")[0]["aria-describedby"].split()
+    assert set(described) <= {attributes.get("id") for _, attributes in page.tags}
+    assert submit(small_pat, link(small_pat)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"", None),
+        (b'{"password": "the password chosen on the page"}', "application/json"),
+        (b"password", "application/x-www-form-urlencoded"),
+        (b"password=%ff%fe", "application/x-www-form-urlencoded"),
+        (b"--x\r\n", "multipart/form-data; boundary=x"),
+        (b"PASSWORD=the+password+chosen+on+the+page", "application/x-www-form-urlencoded"),
+    ],
+)
+def test_a_form_without_a_password_opens_nothing(small_pat, data, kind):
+    answer = small_pat.call("POST", link(small_pat), data=data, content_type=kind)
+    assert answer.status_code == 422
+    assert len(Page(answer).all("form")) == 1
+    assert small_pat.service.scalar("SELECT count(*) FROM accounts") == 0
+
+
+def test_a_password_of_any_script_can_be_sent_by_form(small_pat):
+    password = "\u043f\u0430\u0440\u043e\u043b\u044c \U0001f511 stra\u00dfe caf\u00e9"
+    assert submit(small_pat, link(small_pat), password).status_code == 200
+    assert small_pat.login(password=password).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("accepts", "lang", "heading", "button"),
+    [
+        ("de", "de", "Adresse best\u00e4tigen", "Konto er\u00f6ffnen"),
+        ("de-AT, de;q=0.9, en;q=0.8", "de", "Adresse best\u00e4tigen", "Konto er\u00f6ffnen"),
+        ("de-CH", "de", "Adresse best\u00e4tigen", "Konto er\u00f6ffnen"),
+        ("fr, de;q=0.5", "de", "Adresse best\u00e4tigen", "Konto er\u00f6ffnen"),
+        ("en-GB, de;q=0.5", "en", "Confirm your address", "Open the account"),
+        ("fr", "en", "Confirm your address", "Open the account"),
+        ("../../etc/passwd", "en", "Confirm your address", "Open the account"),
+        ("", "en", "Confirm your address", "Open the account"),
+    ],
+)
+def test_the_page_speaks_the_language_that_the_browser_prefers(small_pat, accepts, lang, heading, button):
+    page = Page(small_pat.get(link(small_pat), headers={"Accept-Language": accepts}))
+    assert page.all("html") == [{"lang": lang}]
+    assert heading in page.words
+    assert button in page.words
+
+
+def test_every_page_of_the_way_is_there_in_german(small_pat):
+    german = {"Accept-Language": "de-AT"}
+    path = link(small_pat)
+    answers = [
+        submit(small_pat, path, "kurz", headers=german),
+        submit(small_pat, path, headers=german),
+        small_pat.get(path, headers=german),
+    ]
+    assert [answer.status_code for answer in answers] == [422, 200, 400]
+    for answer, words in zip(answers, ["mindestens 15", "Ihr Konto ist er\u00f6ffnet", "nicht mehr g\u00fcltig"], strict=True):
+        page = Page(answer)
+        assert page.all("html") == [{"lang": "de"}]
+        assert words in page.words
+        assert not {"password", "account", "must"} & set(page.words.lower().split())
+
+
+def test_no_page_can_run_a_script_be_framed_be_kept_or_tell_where_it_came_from(small_pat):
+    path = link(small_pat)
+    answers = [small_pat.get(path), submit(small_pat, path, "short"), submit(small_pat, path), small_pat.get(path), submit(small_pat, path)]
+    assert [answer.status_code for answer in answers] == [200, 422, 200, 400, 400]
+    for answer in answers:
+        policy = {rule.split()[0]: rule.split()[1:] for rule in answer.headers["Content-Security-Policy"].split(";")}
+        assert policy["default-src"] == ["'none'"]
+        assert policy["frame-ancestors"] == ["'none'"]
+        assert policy["base-uri"] == ["'none'"]
+        assert policy["form-action"] == ["'self'"]
+        assert "script-src" not in policy
+        assert "unsafe" not in answer.headers["Content-Security-Policy"]
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+        page = Page(answer)
+        assert page.all("script") == []
+        assert all(not name.startswith("on") and name != "style" for _, attributes in page.tags for name in attributes)
+        (style,) = page.all("link")
+        assert small_pat.get(style["href"]).status_code == 200, "the style sheet is our own"
+
+
+def test_a_page_names_no_other_address(small_pat):
+    """A token in the path must reach nobody else: no picture, script or link leads away."""
+    for answer in (small_pat.get(link(small_pat)), submit(small_pat, link(small_pat))):
+        for _, attributes in Page(answer).tags:
+            for name in {"href", "src", "action", "srcset"} & set(attributes):
+                assert attributes[name].startswith("/static/")
+
+
+def test_the_token_is_in_no_line_of_the_log(small_pat, capsys):
+    path = link(small_pat)
+    token = path.rpartition("/")[2]
+    capsys.readouterr()
+    small_pat.get(path)
+    submit(small_pat, path, "short")
+    submit(small_pat, path)
+    submit(small_pat, path)
+    logged = "".join(capsys.readouterr())
+    assert '"route": "/confirm/<token>"' in logged
+    for secret in (token, token.split("_")[2], token.split("_")[1], CHOSEN):
+        assert secret not in logged
+
+
+def test_a_name_is_shown_as_text(small_service):
+    """Usernames hold no markup, so nothing that was registered can be more than a word."""
+    ann = small_service.actor("a-b.c_d")
+    ann.register(name="<b>Ann</b><script>alert(1)</script>", password=PASSWORD)
+    answer = ann.get(link(ann))
+    assert "a-b.c_d" in Page(answer).words
+    assert "<script" not in answer.text

@@ -1,0 +1,40 @@
+"""One serving process for all races on a database: starting one costs more than any of them."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from app.adapters import migrations
+from tests.live import GENEROUS, Live
+from tests.postgres import database_beside
+
+CHEAP = {"DOORWARD_ARGON2_MEMORY_KIB": "64", "DOORWARD_ARGON2_TIME_COST": "1"}
+UNLIMITED = {f"DOORWARD_LIMIT_{name}": GENEROUS for name in ("LOGIN", "REGISTER", "RESEND", "CONFIRM", "CODE", "REFRESH")}
+
+
+@pytest.fixture(scope="session")
+def racing_postgres_url(postgres_url):
+    """Beside the database that other tests empty."""
+    with database_beside(postgres_url, "races") as url:
+        migrations.upgrade(url)
+        yield url
+
+
+@pytest.fixture(scope="session")
+def racing_sqlite_url(sqlite_template, tmp_path_factory):
+    path = tmp_path_factory.mktemp("races") / "doorward.db"
+    shutil.copy(sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def live(request, tmp_path_factory):
+    """More threads than racers, and a gate of half as many that lets all of them in."""
+    url = request.getfixturevalue("racing_sqlite_url" if request.param == "sqlite" else "racing_postgres_url")
+    server = Live(
+        tmp_path_factory.mktemp("races") / "live.log", "--threads", "48", env={**UNLIMITED, **CHEAP, "DOORWARD_DATABASE_URL": url}
+    )
+    yield server
+    server.stop()

@@ -1,0 +1,96 @@
+"""Of many who want the same thing at the same moment, one gets it. Each request but its last byte is there before the last bytes go."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.actors import PASSWORD
+from tests.live import at_once, raw_post
+
+RACERS = 16
+NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def name() -> str:
+    """A name that no other race uses: the server is shared."""
+    return f"racer{next(NUMBERS)}"
+
+
+def registration(name: str, email: str) -> dict[str, str]:
+    return {"username": name, "email": email, "name": "Racer", "password": PASSWORD}
+
+
+def pending(live, name: str) -> tuple[str, str, str]:
+    """A registration with its mailed code and link token."""
+    status, answer = live.call("POST", "/v1/register", registration(name, f"{name}@example.org"))
+    assert status == 202
+    mail = live.mailbox(f"{name}@example.org")[0]
+    return answer["registration"], mail["code"], mail["links"][0].rpartition("/")[2]
+
+
+def statuses(answers) -> Counter[int]:
+    return Counter(status for status, _ in answers)
+
+
+def test_of_sixteen_who_want_one_name_one_gets_it(live, name):
+    wanted = [raw_post("/v1/register", registration(name, f"{name}.{number}@example.org")) for number in range(RACERS)]
+    answers = at_once(live.port, wanted)
+    assert statuses(answers) == {202: 1, 409: RACERS - 1}
+    assert {answer["code"] for status, answer in answers if status == 409} == {"username_taken"}
+    assert sum(len(live.mailbox(f"{name}.{number}@example.org")) for number in range(RACERS)) == 1
+
+
+def test_of_sixteen_who_follow_one_link_one_opens_the_account(live, name):
+    _, _, token = pending(live, name)
+    passwords = [f"chosen by racer number {number:02}" for number in range(RACERS)]
+    answers = at_once(live.port, [raw_post("/v1/register/confirm", {"token": token, "password": text}) for text in passwords])
+    assert statuses(answers) == {200: 1, 400: RACERS - 1}
+    winner = passwords[[status for status, _ in answers].index(200)]
+    assert live.call("POST", "/v1/login", {"username": name, "password": winner})[0] == 200
+    assert live.call("POST", "/v1/login", {"username": name, "password": next(text for text in passwords if text != winner)})[0] == 401
+
+
+def test_of_sixteen_who_send_one_code_one_opens_the_account(live, name):
+    handle, code, _ = pending(live, name)
+    answers = at_once(live.port, [raw_post("/v1/register/confirm", {"registration": handle, "code": code})] * RACERS)
+    assert statuses(answers) == {200: 1, 400: RACERS - 1}
+
+
+def test_link_and_code_at_once_open_one_account(live, name):
+    handle, code, token = pending(live, name)
+    by_link = raw_post("/v1/register/confirm", {"token": token, "password": PASSWORD})
+    by_code = raw_post("/v1/register/confirm", {"registration": handle, "code": code})
+    answers = at_once(live.port, [by_link, by_code] * (RACERS // 2))
+    assert statuses(answers) == {200: 1, 400: RACERS - 1}
+
+
+def test_sixteen_wrong_codes_at_once_are_five_tries(live, name):
+    handle, code, _ = pending(live, name)
+    wrong = "BBBB-BBBB" if code != "BBBB-BBBB" else "CCCC-CCCC"
+    answers = at_once(live.port, [raw_post("/v1/register/confirm", {"registration": handle, "code": wrong})] * RACERS)
+    assert statuses(answers) == {400: RACERS}
+    assert live.call("POST", "/v1/register/confirm", {"registration": handle, "code": code})[0] == 400
+
+
+def test_two_registrations_of_one_address_confirmed_at_once_open_one_account(service):
+    actors = []
+    for username in ("first", "second"):
+        actors.append(service.actor(username, email="shared@example.org"))
+        assert actors[-1].register().status_code == 202
+        service.units.limiter.reset()  # an address gets one such mail a minute
+    codes = [mail["code"] for mail in reversed(service.mailbox("shared@example.org"))]
+    gate = threading.Barrier(2)
+
+    def confirm(actor, code: str) -> int:
+        gate.wait()
+        return actor.confirm(code=code).status_code
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(confirm, actors, codes)) == [200, 400]
+    assert service.scalar("SELECT count(*) FROM accounts") == 1

@@ -1,0 +1,96 @@
+"""Sessions under parallel requests: one successor for each refresh token, and nothing that outlives a logout."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+import pytest
+
+from tests.actors import PASSWORD
+from tests.live import at_once, raw_post
+
+RACERS = 20
+MOST_SESSIONS = 50
+NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def name(live) -> str:
+    """An account of its own for each race."""
+    name = f"runner{next(NUMBERS)}"
+    email = f"{name}@example.org"
+    answer = live.call("POST", "/v1/register", {"username": name, "email": email, "name": "Runner", "password": PASSWORD})[1]
+    code = live.mailbox(email)[0]["code"]
+    assert live.call("POST", "/v1/register/confirm", {"registration": answer["registration"], "code": code})[0] == 200
+    return name
+
+
+def login(live, name: str) -> dict:
+    status, tokens = live.call("POST", "/v1/login", {"username": name, "password": PASSWORD})
+    assert status == 200
+    return tokens
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def works(live, access_token: str) -> bool:
+    return live.call("GET", "/v1/whoami", headers=bearer(access_token))[0] == 200
+
+
+def refreshed(live, refresh_token: str) -> tuple[int, dict]:
+    return live.call("POST", "/v1/token/refresh", {"refresh_token": refresh_token})
+
+
+def counter(refresh_token: str) -> int:
+    return int(refresh_token.split(".")[3])
+
+
+def test_twenty_refreshes_of_one_token_are_one_step(live, name):
+    tokens = login(live, name)
+    token = tokens["refresh_token"]
+    for _ in range(2):
+        answers = at_once(live.port, [raw_post("/v1/token/refresh", {"refresh_token": token})] * RACERS)
+        assert Counter(status for status, _ in answers) == {200: RACERS}
+        successors = {answer["refresh_token"] for _, answer in answers}
+        assert len(successors) == 1
+        successor = successors.pop()
+        assert counter(successor) == counter(token) + 1
+        assert all(works(live, answer["access_token"]) for _, answer in answers)
+        token = successor
+
+
+def test_after_a_logout_has_answered_nothing_works_that_was_refreshed_meanwhile(live, name):
+    for _ in range(4):
+        tokens = login(live, name)
+        logout = raw_post("/v1/logout", {}, bearer(tokens["access_token"]))
+        refresh = raw_post("/v1/token/refresh", {"refresh_token": tokens["refresh_token"]})
+        (status, _), *answers = at_once(live.port, [logout, *[refresh] * 8])
+        assert status == 204
+        assert {status for status, _ in answers} <= {200, 400}
+        got = [answer for status, answer in answers if status == 200]
+        assert not any(works(live, answer["access_token"]) for answer in [tokens, *got])
+        assert {refreshed(live, answer["refresh_token"])[0] for answer in [tokens, *got]} == {400}
+
+
+def test_after_logout_everywhere_no_session_of_before_works_whatever_was_refreshed_meanwhile(live, name):
+    held = [login(live, name) for _ in range(6)]
+    leave = raw_post("/v1/logout-all", {}, bearer(held[0]["access_token"]))
+    refreshes = [raw_post("/v1/token/refresh", {"refresh_token": tokens["refresh_token"]}) for tokens in held]
+    (status, _), *answers = at_once(live.port, [leave, *refreshes, *refreshes])
+    assert status == 204
+    got = [answer for status, answer in answers if status == 200]
+    assert {status for status, _ in answers} <= {200, 400}
+    assert not any(works(live, answer["access_token"]) for answer in [*held, *got])
+
+
+def test_sixty_logins_at_once_leave_at_most_fifty_sessions(live, name):
+    request = raw_post("/v1/login", {"username": name, "password": PASSWORD})
+    answers = [answer for _ in range(3) for answer in at_once(live.port, [request] * RACERS)]
+    assert Counter(status for status, _ in answers) == {200: 60}
+    working = [answer for _, answer in answers if works(live, answer["access_token"])]
+    assert len(working) == MOST_SESSIONS
+    listed = live.call("GET", "/v1/sessions", headers=bearer(working[0]["access_token"]))[1]["items"]
+    assert {session["id"] for session in listed} == {answer["session_id"] for answer in working}

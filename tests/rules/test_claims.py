@@ -1,0 +1,98 @@
+"""The claims of an access token: all there, each of its type, in force, and ours to the letter."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from app.gateway.verify import ours, timely, well_formed
+from tests.actors import cheap_settings
+
+NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+SECONDS = int(NOW.timestamp())
+GOOD = {
+    "iss": "http://127.0.0.1:8080",
+    "sub": "acc_" + "a" * 22,
+    "aud": "http://127.0.0.1:8080",
+    "exp": SECONDS + 300,
+    "iat": SECONDS,
+    "jti": "jti_" + "b" * 22,
+    "client_id": "doorward",
+    "sid": "ses_" + "c" * 22,
+    "ep": 1,
+    "auth_time": SECONDS,
+}
+
+
+def test_good_claims_pass():
+    assert well_formed(GOOD)
+    assert timely(GOOD, NOW)
+    assert ours(GOOD, cheap_settings("sqlite://"))
+
+
+@pytest.mark.parametrize("name", GOOD)
+@pytest.mark.parametrize("value", [..., None, [], {}, True, 1.5, "1", -1, 10**30])
+def test_a_claim_that_is_missing_or_of_another_type_is_refused(name, value):
+    claims = {**GOOD, name: value}
+    if value is ...:
+        del claims[name]
+    if isinstance(value, str) and name in {"iss", "aud", "jti", "client_id"}:
+        assert well_formed(claims)
+    else:
+        assert not well_formed(claims)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sub", "ses_" + "a" * 22),
+        ("sub", "acc_" + "a" * 21),
+        ("sub", "acc_" + "a" * 22 + "\n"),
+        ("sid", "acc_" + "c" * 22),
+        ("sid", "ses_" + "c" * 22 + "' OR 1=1"),
+        ("sid", "ses_" + "é" * 22),
+        ("nbf", "0"),
+        ("nbf", None),
+        ("nbf", 0.5),
+    ],
+)
+def test_ids_and_dates_have_one_shape(name, value):
+    assert not well_formed({**GOOD, name: value})
+
+
+@pytest.mark.parametrize(
+    ("change", "in_force"),
+    [
+        ({"exp": SECONDS - 29}, True),
+        ({"exp": SECONDS - 30}, False),
+        ({"exp": SECONDS - 31}, False),
+        ({"exp": 0}, False),
+        ({"iat": SECONDS + 30}, True),
+        ({"iat": SECONDS + 31}, False),
+        ({"nbf": SECONDS + 30}, True),
+        ({"nbf": SECONDS + 31}, False),
+    ],
+)
+def test_clocks_may_be_thirty_seconds_apart(change, in_force):
+    assert timely({**GOOD, **change}, NOW) is in_force
+
+
+def test_a_token_ends_when_its_time_has_passed():
+    assert timely(GOOD, NOW + timedelta(seconds=329))
+    assert not timely(GOOD, NOW + timedelta(seconds=330))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"iss": "http://127.0.0.1:8080/"},
+        {"iss": "HTTP://127.0.0.1:8080"},
+        {"iss": ""},
+        {"aud": "http://127.0.0.1:8080/v1"},
+        {"aud": ["http://127.0.0.1:8080"]},
+        {"aud": "*"},
+    ],
+)
+def test_issuer_and_audience_are_compared_letter_by_letter(change):
+    assert not ours({**GOOD, **change}, cheap_settings("sqlite://"))

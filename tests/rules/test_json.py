@@ -1,0 +1,117 @@
+"""One strict reading of JSON: what every honest writer writes is taken, what two parsers could read differently is not."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from app.web.body import DEEPEST, InvalidBody, depth, escaped, loads, texts
+
+TAKEN = [
+    (b"{}", {}),
+    (b' \r\n\t{"a" : 1 } ', {"a": 1}),
+    (b'{"a":{"a":{"a":null}}}', {"a": {"a": {"a": None}}}),
+    (b'{"a":9007199254740992,"b":-9007199254740992}', {"a": 2**53, "b": -(2**53)}),
+    (b'{"a":-0,"b":0.5,"c":1e3,"d":1E-400}', {"a": 0, "b": 0.5, "c": 1000.0, "d": 0.0}),
+    ('{"é":"😀"}'.encode(), {"é": "😀"}),
+    (rb'{"a":"\ud83d\ude00"}', {"a": "😀"}),
+    (b'{"a":[true,false,[]]}', {"a": [True, False, []]}),
+]
+
+REFUSED = [
+    b"null",
+    b"1",
+    b'"text"',
+    b"[]",
+    b'[{"a":1}]',
+    b" ",
+    b"{",
+    b'{"a":1',
+    b'{"a":1}}',
+    b'{"a":1} {"a":1}',
+    b"{'a':1}",
+    b"{a:1}",
+    b'{"a":1,}',
+    b'{"a":01}',
+    b'{"a":+1}',
+    b'{"a":.5}',
+    b'{"a":0x10}',
+    b'{"a":1 /* words */}',
+    b'{"a":"line\nbreak"}',
+    b'{"a":"nul\x00"}',
+    rb'{"a":"\x41"}',
+    b'{"a":True}',
+    # names twice
+    b'{"a":1,"a":1}',
+    b'{"a":1,"b":2,"a":3}',
+    rb'{"a":1,"\u0061":2}',
+    b'{"x":[{"a":1,"a":2}]}',
+    # numbers that are none, or that not every reader has
+    b'{"a":NaN}',
+    b'{"a":Infinity}',
+    b'{"a":-Infinity}',
+    b'{"a":1e999}',
+    b'{"a":-1e999}',
+    b'{"a":9007199254740993}',
+    b'{"a":-9007199254740993}',
+    b'{"a":1' + b"0" * 5000 + b"}",
+    # other encodings
+    b'\xef\xbb\xbf{"a":1}',
+    '{"a":1}'.encode("utf-16"),
+    '{"a":1}'.encode("utf-16-le"),
+    '{"a":1}'.encode("utf-32"),
+    b'{"a":"\xff"}',
+    b'{"a":"\xc0\xaf"}',
+    b'{"a":"\xed\xa0\x80"}',
+    b"+AHsAfQ-",
+]
+
+
+@pytest.mark.parametrize(("raw", "value"), TAKEN)
+def test_what_is_json_to_everyone_is_taken(raw, value):
+    assert loads(raw) == value
+
+
+@pytest.mark.parametrize("raw", REFUSED, ids=lambda raw: repr(raw[:24]))
+def test_what_is_not_json_to_everyone_is_refused_with_words(raw):
+    with pytest.raises(InvalidBody) as refused:
+        loads(raw)
+    assert refused.value.detail
+
+
+@pytest.mark.parametrize(("opening", "middle", "closing"), [("[", "", "]"), ('{"a":', "1", "}"), ('[{"a":', "1", "}]")])
+@pytest.mark.parametrize("levels", [DEEPEST + 1, 100, 300, 499, 500, 900, 990, 1000, 3000, 100_000])
+def test_no_depth_of_nesting_is_more_than_a_refusal(opening, middle, closing, levels):
+    with pytest.raises(InvalidBody):
+        loads(f'{{"a":{opening * levels}{middle}{closing * levels}}}'.encode())
+
+
+def test_every_depth_around_what_the_interpreter_recurses_is_a_refusal():
+    for levels in range(200, 1100):
+        with pytest.raises(InvalidBody):
+            loads(b'{"a":' + b"[" * levels + b"]" * levels + b"}")
+
+
+def test_the_deepest_nesting_that_is_taken_is_sixteen():
+    assert loads(b'{"a":' + b"[" * 15 + b"]" * 15 + b"}")
+    with pytest.raises(InvalidBody):
+        loads(b'{"a":' + b"[" * 16 + b"]" * 16 + b"}")
+
+
+@pytest.mark.parametrize(
+    ("value", "levels"),
+    [(1, 0), ("[[", 0), ({}, 1), ([], 1), ({"a": 1}, 1), ({"a": [], "b": {"c": [1]}}, 3), ([[], [[]], 1], 3)],
+)
+def test_depth_counts_containers_within_each_other(value, levels):
+    assert depth(value) == levels
+
+
+def test_every_text_is_found_with_its_pointer():
+    found = set(texts(json.loads('{"a": ["x", {"b/c": "y", "d~": "z"}], "": "w"}'), ""))
+    assert {("/a/0", "x"), ("/a/1/b~1c", "y"), ("/a/1/d~0", "z"), ("/", "w"), ("/a/1", "b/c")} <= found
+
+
+@pytest.mark.parametrize(("name", "pointer"), [("a", "a"), ("a/b", "a~1b"), ("a~b", "a~0b"), ("~1", "~01"), ("\0", "?"), ("\ud800", "?")])
+def test_names_in_pointers_can_be_sent_back(name, pointer):
+    assert escaped(name) == pointer

@@ -1,0 +1,105 @@
+"""The shape of every secret that is handed out."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import pytest
+
+from app.opaque_tokens import CODE_ALPHABET, canonical_code, digest, find, is_id, matches, mint, new_code, new_id
+
+
+def test_a_token_names_its_row_and_is_kept_as_a_digest():
+    row_id = new_id("cnf")
+    minted = mint("dwc", row_id)
+    assert find("dwc", "cnf", minted.token) == row_id
+    assert minted.digest == hashlib.sha256(minted.token.encode()).hexdigest()
+    assert matches(minted.token, minted.digest)
+
+
+def test_a_token_holds_256_bits_that_are_never_the_same():
+    row_id = new_id("cnf")
+    secrets = {mint("dwc", row_id).token.split("_")[2][:-6] for _ in range(500)}
+    assert len(secrets) == 500
+    assert all(re.fullmatch("[0-9A-Za-z]{43}", secret) for secret in secrets)  # 62 ** 43 > 2 ** 256
+    assert {letter for secret in secrets for letter in secret} > set("09AZaz")
+
+
+def test_ids_hold_128_bits_that_are_never_the_same():
+    ids = {new_id("acc") for _ in range(500)}
+    assert len(ids) == 500
+    assert all(re.fullmatch("acc_[0-9A-Za-z]{22}", text) for text in ids)  # 62 ** 22 > 2 ** 128
+
+
+def _altered(token: str) -> dict[str, str]:
+    head, secret = token.rsplit("_", 1)
+    return {
+        "empty": "",
+        "junk": "junk",
+        "underscores": "___",
+        "another prefix": token.replace("dwc_", "dwk_", 1),
+        "prefix in capitals": "DWC" + token[3:],
+        "no checksum": token[:-6],
+        "a checksum of zeros": token[:-6] + "000000",
+        "one letter of the secret changed": f"{head}_{'b' if secret[0] != 'b' else 'c'}{secret[1:]}",
+        "one letter of the id changed": token.replace(head[4], "b" if head[4] != "b" else "c", 1),
+        "one letter more": token + "0",
+        "a line break after": token + "\n",
+        "a space before": " " + token,
+        "NUL": token[:-1] + "\0",
+        "a surrogate": token[:-1] + "\ud800",
+        "a letter of another script": token[:-1] + "\u0430",
+        "padding": token + "==",
+    }
+
+
+@pytest.mark.parametrize("fault", list(_altered(mint("dwc", new_id("cnf")).token)))
+def test_a_token_that_is_not_whole_is_of_no_row(fault):
+    altered = _altered(mint("dwc", new_id("cnf")).token)[fault]
+    assert find("dwc", "cnf", altered) is None
+
+
+def test_a_token_of_one_kind_is_none_of_another():
+    assert find("dwr", "cnf", mint("dwc", new_id("cnf")).token) is None
+
+
+def test_another_secret_of_the_same_row_does_not_match():
+    row_id = new_id("cnf")
+    assert not matches(mint("dwc", row_id).token, mint("dwc", row_id).digest)
+
+
+def test_a_new_secret_does_not_show_itself():
+    minted = mint("dwc", new_id("cnf"))
+    assert minted.token not in repr(minted)
+    assert minted.token not in f"{minted}"
+    assert minted.digest not in repr(minted)
+
+
+def test_a_code_can_be_typed_and_has_no_vowels():
+    codes = [new_code() for _ in range(500)]
+    assert all(re.fullmatch(f"[{CODE_ALPHABET}]{{4}}-[{CODE_ALPHABET}]{{4}}", code) for code in codes)
+    assert len(set(codes)) == 500
+    assert set("".join(codes)) == {*CODE_ALPHABET, "-"}
+    assert not set(CODE_ALPHABET) & set("AEIOUY0123456789")
+
+
+@pytest.mark.parametrize(
+    "typed", ["BCDF-GHJK", "bcdf-ghjk", "bcdfghjk", " b c d f g h j k ", "BCDF.GHJK", "B-C-D-F-G-H-J-K", "bcdf\tghjk\n"]
+)
+def test_a_code_is_read_as_it_was_meant(typed):
+    assert canonical_code(typed) == "BCDFGHJK"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "acc_", "acc_short", "ses_" + "0" * 22, "acc_" + "0" * 23, "acc_" + "0" * 22 + "\n", "acc_" + "-" * 22]
+)
+def test_what_is_no_id_is_seen_without_a_read(text):
+    assert not is_id("acc", text)
+    assert is_id("acc", "acc_" + "0" * 22)
+
+
+def test_a_digest_tells_nothing_of_the_token():
+    token = mint("dwc", new_id("cnf")).token
+    assert re.fullmatch("[0-9a-f]{64}", digest(token))
+    assert digest(token) != digest(token[:-1])

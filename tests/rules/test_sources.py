@@ -1,0 +1,110 @@
+"""From where a request comes: forwarded addresses count from our own gateways alone, counted from the right."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+
+from app.web.edge import _hostname
+from app.web.source import LONGEST_AGENT, _parsed, bucket, client_address, is_trusted, printable
+
+GATEWAYS = [ipaddress.ip_network(network) for network in ("10.1.0.0/16", "192.0.2.7/32", "fd00::/8")]
+
+FORWARDED = [
+    # peer, X-Forwarded-For, who asks
+    ("203.0.113.5", "", "203.0.113.5"),
+    ("203.0.113.5", "198.51.100.1", "203.0.113.5"),  # a stranger says so
+    ("10.2.0.1", "198.51.100.1", "10.2.0.1"),
+    ("10.1.0.1", "", "10.1.0.1"),
+    ("10.1.0.1", "198.51.100.1", "198.51.100.1"),
+    ("10.1.0.1", " 198.51.100.1 ", "198.51.100.1"),
+    ("10.1.0.1", "1.1.1.1, 198.51.100.1", "198.51.100.1"),  # the left one is what the client wrote
+    ("10.1.0.1", "1.1.1.1, 198.51.100.1, 192.0.2.7", "198.51.100.1"),
+    ("10.1.0.1", "198.51.100.1, 10.1.0.9, 192.0.2.7", "198.51.100.1"),
+    ("10.1.0.1", "10.1.0.8, 10.1.0.9", "10.1.0.8"),
+    ("10.1.0.1", "junk", "10.1.0.1"),
+    ("10.1.0.1", "198.51.100.1, junk", "10.1.0.1"),
+    ("10.1.0.1", "198.51.100.1,", "10.1.0.1"),
+    ("10.1.0.1", "198.51.100.1:4711", "10.1.0.1"),
+    ("10.1.0.1", "198.51.100.001", "10.1.0.1"),
+    ("10.1.0.1", "0x7f.1", "10.1.0.1"),
+    ("10.1.0.1", "3232235777", "10.1.0.1"),
+    ("10.1.0.1", "<script>", "10.1.0.1"),
+    ("10.1.0.1", "2001:DB8:0:0::1", "2001:db8::1"),
+    ("10.1.0.1", "::ffff:198.51.100.1", "198.51.100.1"),
+    ("::ffff:10.1.0.1", "198.51.100.1", "198.51.100.1"),  # a socket of both families
+    ("fd00::1", "2001:db8::1", "2001:db8::1"),
+    ("fe80::1", "2001:db8::1", "fe80::1"),
+    ("fd00::1", "fe80::1%<b>" + "a" * 80, "fe80::1"),
+    ("fe80::1%eth0", "", "fe80::1"),
+]
+
+
+@pytest.mark.parametrize(("peer", "forwarded", "client"), FORWARDED)
+def test_the_first_address_from_the_right_that_is_no_gateway_is_the_client(peer, forwarded, client):
+    assert str(client_address(_parsed(peer), forwarded, GATEWAYS)) == client
+
+
+def test_without_gateways_nothing_forwarded_counts():
+    assert str(client_address(_parsed("10.1.0.1"), "198.51.100.1", [])) == "10.1.0.1"
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("198.51.100.1", "198.51.100.1"),
+        ("::ffff:198.51.100.1", "198.51.100.1"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("2001:db8::ffff:ffff:ffff:ffff", "2001:db8::/64"),
+        ("2001:db8:0:1::1", "2001:db8:0:1::/64"),
+        ("2001:0DB8::1%eth0", "2001:db8::/64"),
+    ],
+)
+def test_limits_count_by_ipv4_address_or_ipv6_network(address, counted):
+    assert bucket(_parsed(address)) == counted
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "localhost", "1.2.3", "1.2.3.4.5", "1.2.3.4/24", "[::1]", "::1]:80", "1.2.3.256", "１.2.3.4", "1.2.3.4\n"]
+)
+def test_what_is_no_address_is_none(text):
+    assert _parsed(text) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "trusted"), [("10.1.255.255", True), ("10.2.0.0", False), ("192.0.2.8", False), ("fd12::1", True), ("::1", False)]
+)
+def test_a_gateway_is_one_within_the_networks_of_its_own_family(address, trusted):
+    assert is_trusted(_parsed(address), GATEWAYS) is trusted
+
+
+@pytest.mark.parametrize(
+    ("header", "kept"),
+    [
+        ("Mozilla/5.0 (X11)", "Mozilla/5.0 (X11)"),
+        ("a\tb\x1b[31mc\x7f", "ab[31mc"),
+        ("\u202eabc\u200b", "abc"),
+        ("x" * 1000, "x" * LONGEST_AGENT),
+    ],
+)
+def test_a_header_is_kept_without_what_cannot_be_seen(header, kept):
+    assert printable(header) == kept
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("example.org", "example.org"),
+        ("EXAMPLE.org:8443", "example.org"),
+        ("[::1]", "::1"),
+        ("[::1]:8080", "::1"),
+        ("example.org:", "example.org:"),
+        ("example.org:80a", "example.org:80a"),
+        ("example.org:²", "example.org:²"),
+        ("example.org:80:80", "example.org:80"),
+        ("", ""),
+    ],
+)
+def test_a_host_is_its_name_without_port_and_case(header, name):
+    assert _hostname(header) == name
