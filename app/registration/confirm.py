@@ -58,6 +58,7 @@ def confirm_by_link(work: UnitOfWork, source: Source, *, token: str, password: s
     text = _acceptable(work, password)
     with work.released():
         password_hash = work.hasher.hash(text)
+    _lock(work, pending.id)
     redeem(work, Purpose.REGISTRATION, token)
     return _open_account(work, source, pending.id, password_hash)
 
@@ -90,6 +91,11 @@ def _pending_of(work: UnitOfWork, token: str) -> PendingRegistration:
     if pending is None:
         raise InvalidToken
     return pending
+
+
+def _lock(work: UnitOfWork, pending_id: str) -> None:
+    """The registration before its token, as everybody locks them: a code and a link at once would else wait for each other."""
+    work.db.execute(select(PendingRegistration.id).where(PendingRegistration.id == pending_id).with_for_update())
 
 
 def _take_try(work: UnitOfWork, registration: str) -> PendingRegistration | None:
