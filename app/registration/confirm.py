@@ -72,6 +72,7 @@ def confirm_by_link(work: UnitOfWork, source: Source, *, token: str, password: s
     # Asked before anything is written, for a refusal is committed: of two links at once, the second finds an administrator.
     if purpose is Purpose.BOOTSTRAP and not first_admin_may_come(work.db):
         raise InvalidToken
+    _lock(work, pending.id)
     redeem(work, purpose, token)
     return _open_account(work, source, pending.id, password_hash)
 
@@ -105,6 +106,11 @@ def _pending_of(work: UnitOfWork, token: str) -> PendingRegistration:
     if pending is None or (purpose is Purpose.BOOTSTRAP and admin_exists(work.db)):
         raise InvalidToken
     return pending
+
+
+def _lock(work: UnitOfWork, pending_id: str) -> None:
+    """The registration before its token, as everybody locks them: a code and a link at once would else wait for each other."""
+    work.db.execute(select(PendingRegistration.id).where(PendingRegistration.id == pending_id).with_for_update())
 
 
 def _take_try(work: UnitOfWork, registration: str) -> PendingRegistration | None:

@@ -10,6 +10,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from flask import request
 
 from app.adapters import logs
+from app.adapters.database import is_away
 from app.errors import Problem, Unauthenticated, Unavailable
 from app.gateway.verify import verify, verify_refresh_token
 from app.principal import Principal
@@ -75,7 +76,10 @@ def _checked(door: Door, work: UnitOfWork) -> Principal:
         raise
     except Exception as error:
         # A check that broke is no answer about the credential: a 401 would make clients throw away a good session.
-        log.exception("the check failed")
+        if is_away(error):
+            log.warning("the check failed", fault=type(error).__name__)
+        else:
+            log.exception("the check failed")
         raise Unavailable("Who asks could not be checked. Try again shortly.") from error
 
 
