@@ -52,7 +52,8 @@ class UnitOfWork:
 
     def keep(self) -> None:
         """Commit, then do what was waiting for that."""
-        self.db.commit()
+        if self.db.in_transaction() or self.db.new:
+            self.db.commit()
         waiting, self.after_commit = self.after_commit, []
         for act in waiting:
             act()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bench import enumeration, rates
-from bench.servers import UNLIMITED, service
+from bench.servers import UNLIMITED, cache, service
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ def figures(plan: Plan, *, postgres: bool) -> Iterator[str]:
     with service(postgres=postgres, **UNLIMITED) as live:
         yield from logins(rates.logins(live, rounds=plan.rounds, seconds=plan.seconds))
         yield from checks(rates.checks(live, rounds=plan.rounds, seconds=plan.seconds))
+    with cache() as redis_url, service(postgres=postgres, DOORWARD_REDIS_URL=redis_url, **UNLIMITED) as live:
+        yield from warm_checks(rates.warm_checks(live, redis_url, rounds=plan.rounds, seconds=plan.seconds))
     for compared in enumeration.enumeration(tries=plan.tries, postgres=postgres):
         yield from alike(compared)
 
@@ -54,6 +56,12 @@ def logins(found: rates.Ratio) -> Iterator[str]:
 def checks(found: rates.Ratio) -> Iterator[str]:
     yield f"whoami / bare Flask: {found.ratio:.2f}  ({found.ours:.0f} / {found.bound:.0f} a second{refused(found)})"
     yield "  A check with signature, database and log line beside a route that does nothing, under the same server."
+
+
+def warm_checks(found: rates.Ratio) -> Iterator[str]:
+    rates_of_both = f"({found.ours:.0f} / {found.bound:.0f} a second{refused(found)})"
+    yield f"whoami with Redis / bare Flask with one Redis GET: {found.ratio:.2f}  {rates_of_both}"
+    yield "  A check that Redis answers: signature, one MGET, log line; no SQL. Both sides ask Redis once."
 
 
 def refused(found: rates.Ratio) -> str:

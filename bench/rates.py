@@ -50,12 +50,21 @@ def logins(live: Live, *, rounds: int, seconds: float) -> Ratio:
 
 def checks(live: Live, *, rounds: int, seconds: float) -> Ratio:
     """GET /v1/whoami with a valid token against a bare route of Flask under the same worker class and threads."""
+    return _checks(live, "/", rounds=rounds, seconds=seconds)
+
+
+def warm_checks(live: Live, redis_url: str, *, rounds: int, seconds: float) -> Ratio:
+    """The same with Redis, against a bare route of Flask that does one GET of Redis."""
+    return _checks(live, "/redis", redis_url, rounds=rounds, seconds=seconds)
+
+
+def _checks(live: Live, path: str, redis_url: str = "", *, rounds: int, seconds: float) -> Ratio:
     make_accounts(live, ["check"])
     client = Client(live.port)
     token = client.post("/v1/login", {"username": "check", "password": PASSWORD}).body["access_token"]
     client.close()
-    asked, least = [request("GET", "/v1/whoami", Authorization=f"Bearer {token}")], [request("GET", "/")]
-    with bare_flask() as bare:
+    asked, least = [request("GET", "/v1/whoami", Authorization=f"Bearer {token}")], [request("GET", path)]
+    with bare_flask(redis_url) as bare:
         _warm(live.port, asked)
         _warm(bare, least)
         return _in_turn(

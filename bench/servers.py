@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.live import ROOT, STARTS_WITHIN, Live, clean_environment
 from tests.postgres import Postgres, die_with_parent, free_port
+from tests.valkey import Valkey
 
 UNLIMITED = {f"DOORWARD_LIMIT_{name}": "100000/minute" for name in ("LOGIN", "REGISTER", "RESEND", "CONFIRM", "CODE", "REFRESH")}
 # The floor of production, said here so that a change of the defaults does not change the figure.
@@ -48,15 +49,25 @@ def _database(folder: Path, *, postgres: bool) -> Iterator[str]:
 
 
 @contextmanager
-def bare_flask() -> Iterator[int]:
-    """A bare route under the same worker class, threads and settings of gunicorn. Its port."""
+def cache() -> Iterator[str]:
+    """A Valkey of its own. Its URL."""
+    server = Valkey()
+    try:
+        yield server.url
+    finally:
+        server.stop()
+
+
+@contextmanager
+def bare_flask(redis_url: str = "") -> Iterator[int]:
+    """Bare routes under the same worker class, threads and settings of gunicorn. Their port."""
     port = free_port()
     worker = "--worker-class=app.commands.gunicorn_worker.Worker"
     command = [sys.executable, "-m", "gunicorn", f"--bind=127.0.0.1:{port}", "--workers=1", "--threads=8", worker]
     process = subprocess.Popen(
         [*command, "--config=config/gunicorn.conf.py", "--no-control-socket", "--log-level=critical", "bench.bare:app"],
         cwd=ROOT,
-        env=clean_environment(),
+        env={**clean_environment(), **({"BARE_REDIS_URL": redis_url} if redis_url else {})},
         preexec_fn=die_with_parent,  # noqa: PLW1509 - only one thread runs when servers are started
     )
     try:

@@ -120,21 +120,21 @@ class Database:
                 _speak_sqlite(engine)
             else:
                 _wait_within(deadline, engine)
+        # Made once: an engine with other options costs more than the look at it.
+        self._reader = self.engine.execution_options(**{MODE: "reading"}, postgresql_readonly=True)
+        self._writer = self.engine.execution_options(**{MODE: "writing"})
 
     def reading(self) -> Session:
         """A session whose transaction cannot write, so that a GET changes nothing."""
-        return self._session("reading", postgresql_readonly=True)
+        return Session(self._reader, expire_on_commit=False)
 
     def writing(self) -> Session:
         """A session whose transaction holds SQLite's write lock from its first query on."""
-        return self._session("writing")
+        return Session(self._writer, expire_on_commit=False)
 
     def aside(self) -> Session:
         """A session beside the unit of work, each statement its own transaction, on the small pool."""
         return Session(self.checks, expire_on_commit=False)
-
-    def _session(self, mode: str, **options: Any) -> Session:
-        return Session(self.engine.execution_options(**{MODE: mode}, **options), expire_on_commit=False)
 
 
 def _engine_options(settings: Settings, *, size: int) -> dict[str, Any]:

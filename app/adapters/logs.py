@@ -6,6 +6,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
+from functools import cache
 from typing import Any, TextIO
 
 import structlog
@@ -19,6 +20,7 @@ SECRET_SHAPES = re.compile(
     r"|\bdwr\d\.[\w.-]{40,}"  # a refresh token
     r"|\$argon2[\w$=,+/.]+"
 )
+SHORTEST_SECRET = 10  # characters; the least that one of the shapes above has
 MASK = "***"
 
 get_logger = structlog.get_logger
@@ -33,11 +35,16 @@ def masked(text: str) -> str:
     return SECRET_SHAPES.sub(MASK, text)
 
 
+@cache
+def _is_secret(name: str) -> bool:
+    return SECRET_NAMES.search(name) is not None
+
+
 def _mask(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for name, value in event.items():
-        if SECRET_NAMES.search(name):
+        if _is_secret(name):
             event[name] = MASK
-        elif isinstance(value, str):
+        elif isinstance(value, str) and len(value) >= SHORTEST_SECRET:
             event[name] = masked(value)
     return event
 

@@ -9,6 +9,10 @@ from app.adapters import logs
 from app.audit.models import AuditEvent
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session
+
     from app.principal import Source
     from app.unit_of_work import UnitOfWork
 
@@ -58,3 +62,10 @@ def record(
     work.db.add(row)
     said = {"account_id": account_id, "session_id": session_id, "source": row.source, **detail}
     work.after_commit.append(lambda: log.info(event.value, **said))
+
+
+def record_outside(db: Session, now: datetime, event: Event, **detail: str | int) -> None:
+    """Remember something that is nobody's request and has no unit of work: the row now, and the line."""
+    db.add(AuditEvent(at=now, event=event, detail=detail))
+    db.flush()
+    log.info(event.value, **detail)

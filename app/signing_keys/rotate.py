@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.adapters import logs, sealing
+from app.adapters import sealing
 from app.adapters.database import insert_if_absent
 from app.adapters.jwt import new_key, to_pem
 from app.adapters.sealing import Purpose
+from app.audit.record import Event, record_outside
 from app.opaque_tokens import new_id
 from app.signing_keys.models import SigningKey, State, all_keys, signer, state
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     from app.settings import Settings
     from app.unit_of_work import UnitOfWork
-
-log = logs.get_logger("signing_keys")
 
 
 def announcement(settings: Settings) -> timedelta:
@@ -63,5 +62,5 @@ def make(db: Session, settings: Settings, keys: Sequence[SigningKey], *, now: da
     }
     if not insert_if_absent(db, SigningKey, **values):
         return None
-    log.info("signing_key.created", kid=kid, algorithm=values["algorithm"])
+    record_outside(db, now, Event.SIGNING_KEY_CREATED, kid=kid, algorithm=str(settings.signing_algorithm))
     return SigningKey(**values)

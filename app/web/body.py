@@ -81,6 +81,8 @@ def receive() -> None:
         raise InvalidBody("Content-Length is not a number.")
     if int(length) > LARGEST:
         raise TooLarge(f"At most {LARGEST} bytes are taken.", headers={"Connection": "close"})
+    if int(length) == 0:
+        return
     connection: socket.socket | None = request.environ.get("gunicorn.socket")
     if connection is not None:
         connection.settimeout(SLOWEST)

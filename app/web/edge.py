@@ -11,7 +11,7 @@ from app.adapters import logs
 from app.errors import Problem
 from app.web import body
 from app.web.request_id import HEADER, name_request, request_id
-from app.web.source import client_address, is_trusted, peer
+from app.web.source import client, is_trusted, peer
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -38,6 +38,7 @@ class UntrustedHost(Problem):
 
 def register(app: Flask, settings: Settings, clock: Clock) -> None:
     """Put the ring around every request."""
+    hosts = settings.hosts
 
     @app.before_request
     def arrive() -> Response | None:
@@ -47,7 +48,7 @@ def register(app: Flask, settings: Settings, clock: Clock) -> None:
         logs.bind(request_id=request_id())
         if request.path in ANY_HOST:
             return None
-        if _hostname(request.headers.get("Host", "")) not in settings.hosts:
+        if _hostname(request.headers.get("Host", "")) not in hosts:
             raise UntrustedHost("See DOORWARD_PUBLIC_URL and DOORWARD_TRUSTED_HOSTS.")
         if request.method == "OPTIONS":
             return Response(status=204) if "Access-Control-Request-Method" in request.headers and request.url_rule else None
@@ -65,7 +66,7 @@ def register(app: Flask, settings: Settings, clock: Clock) -> None:
         response.headers.setdefault("Referrer-Policy", "no-referrer")
         response.headers.setdefault("Strict-Transport-Security", HSTS)
         _share(response, settings)
-        _log(response, settings, clock)
+        _log(response, clock)
         return response
 
 
@@ -92,7 +93,7 @@ def _share(response: Response, settings: Settings) -> None:
         response.headers["Access-Control-Max-Age"] = PREFLIGHT_SECONDS
 
 
-def _log(response: Response, settings: Settings, clock: Clock) -> None:
+def _log(response: Response, clock: Clock) -> None:
     """One line for each request. The route and never the path: a path can hold a mailed token."""
     log.info(
         "request",
@@ -100,5 +101,5 @@ def _log(response: Response, settings: Settings, clock: Clock) -> None:
         route=request.url_rule.rule if request.url_rule else None,
         status=response.status_code,
         milliseconds=round((clock.ticks() - g.began) * 1000, 1),
-        source=str(client_address(peer(), request.headers.get("X-Forwarded-For", ""), settings.trusted_proxies)),
+        source=str(client()),
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import unicodedata
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from flask import request
+from flask import g, request
 
 from app.outbox.render import LANGUAGES
 from app.principal import Source
@@ -26,7 +27,7 @@ LOCAL = ipaddress.ip_address("127.0.0.1")  # a peer on a unix socket has no addr
 
 def current_source() -> Source:
     """From where the present request comes."""
-    address = client_address(peer(), request.headers.get("X-Forwarded-For", ""), units().settings.trusted_proxies)
+    address = client()
     return Source(
         address=str(address),
         bucket=bucket(address),
@@ -34,6 +35,15 @@ def current_source() -> Source:
         request_id=request_id(),
         locale=reader_language(),
     )
+
+
+def client() -> Address:
+    """Whoever sent the present request, worked out once."""
+    address: Address | None = g.get("client")
+    if address is None:
+        forwarded = request.headers.get("X-Forwarded-For", "")
+        address = g.client = client_address(peer(), forwarded, units().settings.trusted_proxies)
+    return address
 
 
 def reader_language() -> str:
@@ -76,6 +86,7 @@ def printable(text: str) -> str:
     return "".join(character for character in text if unicodedata.category(character)[0] not in "CZ" or character == " ")[:LONGEST_AGENT]
 
 
+@lru_cache(maxsize=1024)
 def _parsed(text: str) -> Address | None:
     try:
         address = ipaddress.ip_address(text)

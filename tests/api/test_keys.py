@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import jwt
 import pytest
+from sqlalchemy import text
 
 from app.revocation.revoke_key import revoke_key
 from app.revocation.watcher import Watcher
@@ -87,6 +88,15 @@ def test_a_revoked_key_ends_every_session_and_another_signs_at_once(service):
     assert kid not in published(service)
     assert signing(ann) != kid
     assert ann.whoami().status_code == 200
+
+
+def test_what_happens_to_keys_is_remembered(service):
+    ann = service.actor("ann").signed_in()
+    with service.units.writing() as work:
+        revoke_key(work, kid=signing(ann))
+    with service.rows() as db:
+        events = db.scalars(text("SELECT event FROM audit WHERE event LIKE 'signing_key%' ORDER BY id")).all()
+    assert events == ["signing_key.created", "signing_key.created", "signing_key.revoked"]
 
 
 def test_a_key_is_revoked_once(service):
