@@ -27,15 +27,23 @@ if TYPE_CHECKING:
 class UnitOfWork:
     """One story, kept whole or not at all. A field more needs a written decision."""
 
-    db: Session
     now: datetime
     settings: Settings
     cache: Cache
     keys: KeyRing
     hasher: PasswordHasher
     limiter: Limiter
+    _begin: Callable[[], Session]
     _aside: Callable[[], Session]
+    _db: Session | None = None
     after_commit: list[Callable[[], None]] = field(default_factory=list)
+
+    @property
+    def db(self) -> Session:
+        """The unit's transaction. It begins with the first query: a check that Redis answers never has one."""
+        if self._db is None:
+            self._db = self._begin()
+        return self._db
 
     @contextmanager
     def released(self) -> Iterator[None]:
@@ -52,11 +60,16 @@ class UnitOfWork:
 
     def keep(self) -> None:
         """Commit, then do what was waiting for that."""
-        if self.db.in_transaction() or self.db.new:
-            self.db.commit()
+        if self._db is not None and (self._db.in_transaction() or self._db.new):
+            self._db.commit()
         waiting, self.after_commit = self.after_commit, []
         for act in waiting:
             act()
+
+    def close(self) -> None:
+        """Roll back what was not kept, and give the connection back."""
+        if self._db is not None:
+            self._db.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +96,14 @@ class Units:
 
     @contextmanager
     def _open(self, session: Callable[[], Session]) -> Iterator[UnitOfWork]:
-        with session() as db:
-            work = UnitOfWork(db, self.clock.now(), self.settings, self.cache, self.keys, self.hasher, self.limiter, self.database.aside)
-            try:
-                yield work
-            except Refusal:
-                work.keep()
-                raise
+        now, aside = self.clock.now(), self.database.aside
+        work = UnitOfWork(now, self.settings, self.cache, self.keys, self.hasher, self.limiter, session, aside)
+        try:
+            yield work
+        except Refusal:
             work.keep()
+            raise
+        else:
+            work.keep()
+        finally:
+            work.close()
