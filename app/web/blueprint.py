@@ -8,12 +8,13 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 import flask_smorest
-from flask import Response, json
+from flask import Response
 from marshmallow import Schema
 
 from app.errors import InvalidInput
 from app.web.body import InvalidBody, LengthRequired, Parser, TooLarge, UnsupportedMediaType
 from app.web.documented import PROBLEM_TYPE, answers
+from app.web.json_text import compact
 from app.web.schemas import ProblemSchema
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -51,7 +52,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # flask-smorest 
                 found = handler(*args, **kwargs)
                 if isinstance(found, Response):
                     return found
-                return Response(json.dumps(dump(found)) if dump else None, status, content_type="application/json")
+                return Response(compact(dump(found)) if dump else None, status, content_type="application/json")
 
             # flask-smorest does the same with three look-ups more; only what it notes for the OpenAPI document is taken from it.
             answer._apidoc = note(handler)._apidoc  # type: ignore[attr-defined] # noqa: SLF001 - where flask-smorest keeps its notes

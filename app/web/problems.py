@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import Response, json
+from flask import Response
 from werkzeug.exceptions import HTTPException
 
 from app.adapters import logs
 from app.adapters.database import is_away
 from app.errors import Problem, Unauthenticated, Unavailable
 from app.web.documented import PROBLEM_TYPE
+from app.web.json_text import compact
 from app.web.request_id import request_id
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def render(problem: Problem) -> Response:
     if problem.errors:
         document["errors"] = problem.errors
     document |= problem.members
-    response = Response(json.dumps(document), problem.status, content_type=PROBLEM_TYPE)
+    response = Response(compact(document), problem.status, content_type=PROBLEM_TYPE)
     response.headers.extend(problem.headers)
     if problem.status == Unauthenticated.status:
         # RFC 9110 section 11.6.1: no 401 without a challenge.

@@ -190,7 +190,8 @@ def test_production_takes_what_is_safe(environment):
         ({"SMTP_URL": ""}, ["SMTP_URL"]),
         ({"ARGON2_MEMORY_KIB": "19455"}, ["ARGON2_MEMORY_KIB, DOORWARD_ARGON2_TIME_COST"]),
         ({"ARGON2_TIME_COST": "1"}, ["ARGON2_MEMORY_KIB, DOORWARD_ARGON2_TIME_COST"]),
-        ({"DATABASE_URL": "sqlite:///var/x.db", "REPLICAS": "2"}, ["DATABASE_URL"]),
+        ({"DATABASE_URL": "sqlite:///var/x.db", "REPLICAS": "2", "REDIS_URL": "redis://cache"}, ["DATABASE_URL"]),
+        ({"DATABASE_URL": "postgresql://u:p@db/d", "REPLICAS": "2"}, ["REDIS_URL"]),
     ],
     ids="+".join,
 )

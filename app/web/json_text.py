@@ -1,0 +1,9 @@
+"""JSON as it leaves: one line, ended, so that a terminal shows it well."""
+
+from __future__ import annotations
+
+from flask import json
+
+
+def compact(found: object) -> str:
+    return json.dumps(found, separators=(",", ":")) + "\n"
