@@ -65,9 +65,9 @@ class Cache:
         pool: redis.ConnectionPool = self._client.connection_pool
         return pool
 
-    def vouch(self) -> None:
-        """Everything that has ended has just been written to it, and it took it."""
-        self._vouched_at = self._clock.ticks()
+    def vouch(self, ticks: float) -> None:
+        """Everything that had ended at that moment has been written to it, and it took it."""
+        self._vouched_at = ticks
 
     @property
     def believed(self) -> bool:

@@ -68,12 +68,12 @@ return 1
 """
 )
 
-# KEYS: the canary. ARGV: a moment in ms. It only ever grows; a smaller one is a sign of an older copy.
+# KEYS: the canary. ARGV: a moment in ms. It only ever grows; a smaller one is a sign of an older copy. Returns what it was, and is.
 SING = Script("""
 local held = tonumber(redis.call('GET', KEYS[1]) or '0')
 local sung = math.max(held, tonumber(ARGV[1]))
 redis.call('SET', KEYS[1], string.format('%.0f', sung))
-return string.format('%.0f', sung)
+return string.format('%.0f %.0f', held, sung)
 """)
 
 

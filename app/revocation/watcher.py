@@ -40,42 +40,54 @@ class Watcher:
 
     def watch(self, units: Units) -> None:
         """One round: keys and epoch into memory, revocations out to Redis."""
+        began = units.clock.ticks()
         with units.reading() as work:
-            read_again(work, ticks=units.clock.ticks())
+            read_again(work, ticks=began)
             if work.cache.used:
                 try:
-                    self._publish(work)
+                    self._publish(work, began)
                 except CacheAway as away:
                     log.warning("not published", fault=type(away.__cause__).__name__)
 
-    def _publish(self, work: UnitOfWork) -> None:
-        if self._canary_is_gone(work):
-            log.warning("cache lost its memory, telling it again")
-            self._published.clear()
-            self._reached = None
+    def _publish(self, work: UnitOfWork, began: float) -> None:
+        heard = _listen(work)
+        if heard is None or heard < self._heard:
+            self._tell_again()
         for row in _since(work, work.now - self._window(work.now)):
             if row.id not in self._published:
                 publish(work.cache, work.settings, row, patient=True)
                 self._published[row.id] = row.at
-        self._heard = _sing(work)
+        held, self._heard = _sing(work)
+        if held < (heard or 0):
+            self._tell_again()  # in the next round: a failover in this one, and what was told may have gone to either copy
+            return
         self._reached = work.now
-        work.cache.vouch()
+        work.cache.vouch(began)
         self._published = {number: at for number, at in self._published.items() if at > work.now - 2 * WHOLE_WINDOW}
+
+    def _tell_again(self) -> None:
+        """A flush or a restart leaves no canary, a failover to an older copy an older one."""
+        log.warning("cache lost its memory, telling it again")
+        self._published.clear()
+        self._reached = None
 
     def _window(self, now: datetime) -> timedelta:
         """How far back to look: to the last round that reached Redis, and as long before it as a transaction may last."""
         unheard = now - self._reached if self._reached else WHOLE_WINDOW
         return min(unheard, WHOLE_WINDOW) + LONGEST_TRANSACTION
 
-    def _canary_is_gone(self, work: UnitOfWork) -> bool:
-        """A flush or a restart leaves no canary, a failover to an older copy an older one."""
-        held = work.cache.guarded(lambda client: client.get(CANARY), patient=True)
-        return held is None or int(held) < self._heard
+
+def _listen(work: UnitOfWork) -> int | None:
+    """The canary, None when it is gone."""
+    held = work.cache.guarded(lambda client: client.get(CANARY), patient=True)
+    return int(held) if held is not None else None
 
 
-def _sing(work: UnitOfWork) -> int:
-    sung = work.cache.run(SING, [CANARY], [int(work.now.timestamp() * 1000)], patient=True)
-    return int(sung)  # type: ignore[call-overload,no-any-return] # the script returns digits
+def _sing(work: UnitOfWork) -> tuple[int, int]:
+    """Sing anew, in one step with hearing what was there: of all processes the first on an older copy notices. What it was, and is."""
+    said = work.cache.run(SING, [CANARY], [int(work.now.timestamp() * 1000)], patient=True)
+    held, sung = said.split()  # type: ignore[attr-defined] # the script returns two numbers in digits
+    return int(held), int(sung)
 
 
 def _since(work: UnitOfWork, moment: datetime) -> Sequence[Revocation]:
