@@ -55,7 +55,10 @@ def _processes() -> Iterator[tuple[int, int]]:
 
 
 class Postgres:
-    def __init__(self) -> None:
+    """`durable`: what was committed is on the disk, as it is where it matters; else it only survives the end of the process."""
+
+    def __init__(self, *, durable: bool = False) -> None:
+        self.durable = durable
         self.folder = Path(tempfile.mkdtemp(prefix="doorward-pg-"))
         self.folder.chmod(0o755)
         self.data = self.folder / "data"
@@ -90,8 +93,9 @@ class Postgres:
         return self.folder / package.name / "pginstall" / "bin"
 
     def start(self) -> None:
-        # Nothing is forced to the disk, but a commit leaves the process: what was answered must survive `kill`.
-        options = [f"-c{option}" for option in ("fsync=off", "full_page_writes=off", "max_connections=200")]
+        # Unless it is durable nothing is forced to the disk, but a commit leaves the process: what was answered must survive `kill`.
+        forced = "on" if self.durable else "off"
+        options = [f"-c{option}" for option in (f"fsync={forced}", f"full_page_writes={forced}", "max_connections=200")]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [self.bin / "postgres", "-D", self.data, "-h", "127.0.0.1", "-p", str(self.port), "-k", self.data, *options],
@@ -133,6 +137,11 @@ class Postgres:
             time.sleep(0.02)
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
+    def halt(self) -> None:
+        """Stopped as an operator would: connections are closed and everything is written down. The data stays."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(ENDS_WITHIN * 2)
+
     @contextmanager
     def stopped(self, backend: int) -> Iterator[None]:
         """One backend alone answers nothing."""
@@ -148,7 +157,8 @@ class Postgres:
                 os.kill(pid, number)
 
     def stop(self) -> None:
-        self.thaw()
+        if self.process.poll() is None:
+            self.thaw()
         self.process.send_signal(signal.SIGINT)
         try:
             self.process.wait(10)
