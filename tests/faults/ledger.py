@@ -1,7 +1,7 @@
 """A client that keeps a ledger: what was acknowledged, refused or left unknown, and what the service let in afterwards.
 
-Three replicas answer. Askers show tokens to them all the time; a revoker ends sessions. After the fault is mended, `judge`
-holds what was seen against what was acknowledged.
+Three replicas answer. Askers show tokens to them all the time; a revoker ends sessions, and asks again where it was not told
+that they have ended. After the fault is mended, `judge` holds what was seen against what was acknowledged.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import random
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -27,6 +28,7 @@ class Session:
     id: str
     tried_at: float | None = None  # somebody asked to end it
     ended_at: float | None = None  # and was told that it is
+    unknown: bool = False  # a commit may have arrived whose answer did not: it may have ended
 
 
 @dataclass
@@ -35,6 +37,17 @@ class Answer:
     seconds: float
     session: Session
     status: int  # 0: none
+    unknown: bool = False  # whether an earlier try to end the session may have succeeded
+
+    @property
+    def was_ended_unheard(self) -> bool:
+        return self.status == 401 and self.unknown
+
+    @property
+    def is_wrong_refusal(self) -> bool:
+        """Refused, and the answer was there before anybody asked to end the session."""
+        tried_at = self.session.tried_at
+        return self.status in {401, 403} and (tried_at is None or self.asked_at + self.seconds < tried_at)
 
 
 @dataclass
@@ -48,6 +61,7 @@ class Judgement:
     ended: int
     slowest: float
     statuses: dict[int, int]
+    ends: dict[int, int]  # what was answered to those who ended sessions
 
 
 @dataclass
@@ -55,11 +69,12 @@ class Ledger:
     replicas: list[Live]
     sessions: list[Session] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
+    ends: list[Answer] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._ends = itertools.count()
+        self._turns = itertools.count()
 
     # -- arranging --------------------------------------------------------------------------------------------------
 
@@ -92,24 +107,28 @@ class Ledger:
             thread.join(PATIENCE * 2)
 
     def run(self, seconds: float) -> None:
-        """Let things happen; a session is ended every tenth of a second."""
+        """Let things happen; a session is ended about every tenth of a second."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self.end_one()
-            time.sleep(0.1)
+            time.sleep(0.07)
 
-    def end_one(self) -> None:
+    def end_one(self, replica: Live | None = None) -> None:
         """End a session at some replica, and note what was answered."""
-        living = [session for session in self.sessions[1::2] if session.tried_at is None]
+        living = [session for session in self.sessions[1::2] if session.ended_at is None]
         if not living:
             return
         session = living[0]
-        session.tried_at = time.monotonic()
-        status, _ = _call(self.replicas[next(self._ends) % len(self.replicas)].port, "POST", "/v1/logout", session.access)
-        if status == 204:
+        began = time.monotonic()
+        session.tried_at = session.tried_at or began
+        replica = replica or self.replicas[next(self._turns) % len(self.replicas)]
+        status, _ = _call(replica.port, "POST", "/v1/logout", session.access)
+        answered = Answer(began, time.monotonic() - began, session, status, session.unknown)
+        self.ends.append(answered)
+        if status == 204 or answered.was_ended_unheard:
             session.ended_at = time.monotonic()
-        elif status in {0, 503}:
-            session.tried_at = None if status == 503 else session.tried_at  # a 503 promises that nothing was done
+        else:
+            session.unknown = True
 
     def end_all_but_one(self, account_sessions: list[Session]) -> None:
         """End all sessions of an account but the first, in one request."""
@@ -143,23 +162,22 @@ class Ledger:
     def judge(self, *, bound: float, since: float = 0.0, until: float = float("inf")) -> Judgement:
         """Hold the answers against what was acknowledged. `bound`: how long after it a yes is still within the promise."""
         seen = [answer for answer in self.answers if since <= answer.asked_at <= until]
+        ends = [answer for answer in self.ends if since <= answer.asked_at <= until]
         late = [
             answer.asked_at - answer.session.ended_at
             for answer in seen
             if answer.status == 200 and answer.session.ended_at is not None and answer.asked_at > answer.session.ended_at
         ]
-        refused = [answer for answer in seen if answer.status in {401, 403} and answer.session.tried_at is None]
-        statuses: dict[int, int] = {}
-        for answer in seen:
-            statuses[answer.status] = statuses.get(answer.status, 0) + 1
+        refused_ends = [answer for answer in ends if answer.status in {401, 403} and not answer.was_ended_unheard]
         return Judgement(
             let_in=sum(delay > bound for delay in late),
             let_in_latest=max(late, default=0.0),
-            wrongly_refused=len(refused),
+            wrongly_refused=sum(answer.is_wrong_refusal for answer in seen) + len(refused_ends),
             asked=len(seen),
             ended=sum(session.ended_at is not None for session in self.sessions),
-            slowest=max((answer.seconds for answer in seen), default=0.0),
-            statuses=statuses,
+            slowest=max((answer.seconds for answer in [*seen, *ends]), default=0.0),
+            statuses=dict(Counter(answer.status for answer in seen)),
+            ends=dict(Counter(answer.status for answer in ends)),
         )
 
 
