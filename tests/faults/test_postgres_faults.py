@@ -1,0 +1,116 @@
+"""What PostgreSQL may do, and what never follows from it: no revocation that was acknowledged is lost, nobody valid is refused."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from app.adapters import migrations
+from tests.faults.town import LONG, Town
+from tests.postgres import Postgres
+
+CALM, AFTER = (3.0, 6.0) if LONG else (0.7, 1.5)
+LOGINS = 40
+BOUND = 1.5  # seconds for which a session that has ended may still be let in
+BELIEVED = 5.0  # seconds of an outage in which a check may be answered from what Redis remembers
+SETTLED = 1.0  # a round of every watcher
+SLOWEST = 3.5
+RECOVERS_WITHIN = 5.0
+
+
+@dataclass(frozen=True)
+class Fault:
+    name: str
+    begin: Callable[[Postgres], None]
+    end: Callable[[Postgres], None]
+    seconds: float
+
+
+FAULTS = [
+    Fault("stopped", Postgres.halt, Postgres.start, 2.5),
+    Fault("killed", Postgres.kill, Postgres.start, BELIEVED + 1.5),  # so long that what Redis remembers is not believed any more
+    Fault("frozen", Postgres.freeze, Postgres.thaw, 4.0),
+]
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    """A server of its own, which forces what was committed to the disk."""
+    server = Postgres(durable=True)
+    migrations.upgrade(server.url())
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def town(postgres, tmp_path_factory):
+    town = Town(postgres.url(), tmp_path_factory.mktemp("town"))
+    yield town
+    town.close()
+
+
+@pytest.fixture
+def ledger(town, postgres):
+    ledger = town.ledger(LOGINS)
+    yield ledger
+    ledger.stop()
+    heal(postgres)
+
+
+def heal(postgres: Postgres) -> None:
+    """Whatever a test that failed left behind."""
+    if postgres.process.poll() is None:
+        postgres.thaw()
+    else:
+        postgres.start()
+
+
+def await_well(town: Town) -> None:
+    """Until every replica answers from the database again."""
+    end = time.monotonic() + RECOVERS_WITHIN
+    while [replica.call("GET", "/readyz")[0] for replica in town.replicas] != [200] * len(town.replicas):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_whatever_happens_to_postgresql_nothing_acknowledged_is_lost_and_nobody_valid_refused(town, postgres, ledger, fault):
+    for session in ledger.sessions:
+        ledger.ask(session, town.replicas[0])  # so that Redis remembers them all
+    ledger.start()
+    ledger.run(CALM)
+    broke_at = time.monotonic()
+    fault.begin(postgres)
+    gone_at = time.monotonic()
+    ledger.run(fault.seconds)
+    mended_at = time.monotonic()
+    fault.end(postgres)
+    ledger.run(AFTER)
+    await_well(town)
+    ledger.stop()
+    time.sleep(SETTLED)
+    asked_last = time.monotonic()
+    ledger.ask_everywhere()
+
+    whole = ledger.judge(bound=BOUND)
+    assert whole.let_in == 0, whole
+    assert whole.wrongly_refused == 0, whole
+    assert whole.ended > 10, whole
+    assert whole.asked > 200, whole
+    assert set(whole.statuses) == {200, 401, 503}, whole
+    assert {204, 503} <= set(whole.ends) <= {204, 401, 503}, whole
+    assert whole.ends.get(401, 0) <= 2, whole  # those that were ended by a commit whose answer was lost
+    assert whole.slowest < SLOWEST, whole
+    told = [
+        answer for answer in [*ledger.answers, *ledger.ends] if gone_at < answer.asked_at and answer.asked_at + answer.seconds < mended_at
+    ]
+    assert [answer for answer in told if answer.status == 200], "nothing was answered from what Redis remembers"
+    assert [answer for answer in told if answer.status == 204] == []
+    assert [answer for answer in told if answer.status == 200 and answer.asked_at > broke_at + BELIEVED] == []
+    last = ledger.judge(bound=0.0, since=asked_last)
+    assert last.let_in == 0, last
+    assert set(last.statuses) == {200, 401}, last
+    assert last.statuses[200] == len(town.replicas) * sum(session.ended_at is None and not session.unknown for session in ledger.sessions)
