@@ -1,0 +1,345 @@
+"""What works when something is down: each cell of the first table of docs/operating.md.
+
+A fault is 503 with Retry-After. It is never a yes that the database did not give, never a 401, and it consumes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+
+from app.adapters import migrations
+from app.outbox.deliver import deliver
+from app.revocation.watcher import Watcher
+from tests.actors import Actor
+from tests.conftest import LIMITS, empty
+from tests.faults.mail_server import MailServer
+from tests.live import GENEROUS, Live
+from tests.postgres import Postgres
+from tests.valkey import Valkey
+
+REDIS, DATABASE, BOTH, SMTP = COLUMNS = ("Redis", "database", "both", "SMTP")
+WORKING, FAILING = (REDIS, SMTP), (DATABASE, BOTH)
+BELIEVED = 5.0  # seconds
+UNBELIEVED = 2.1  # seconds after the watcher's last round, here one by hand
+RETRY = 6.0  # seconds, after which mail is tried again
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    server = Postgres()
+    migrations.upgrade(server.url())
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def valkey():
+    server = Valkey()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def mail():
+    server = MailServer()
+    server.start()
+    yield server
+    server.stop()
+
+
+def forget(valkey: Valkey) -> None:
+    with redis.Redis.from_url(valkey.url) as memory:
+        memory.flushall()
+
+
+class World:
+    """The service on servers that can go down, and people in the middle of something."""
+
+    def __init__(self, make_service, postgres: Postgres, valkey: Valkey, mail: MailServer) -> None:
+        self.postgres, self.valkey, self.mail = postgres, valkey, mail
+        empty(postgres.url())
+        forget(valkey)
+        self.service = make_service(postgres.url(), redis_url=valkey.url, smtp_url=mail.url())
+        mail.letters.envelopes.clear()
+        self.ann = self.service.actor("ann")
+        self.ann.register()
+        assert self.ann.post("/v1/register/confirm", self.confirmation(self.ann)).status_code == 200
+        self.here, self.there, self.cold = (self.another_session() for _ in range(3))
+        self.bob = self.service.actor("bob")
+        assert self.bob.register().status_code == 202
+        self.bobs = self.confirmation(self.bob)
+        forget(valkey)  # an address gets one mail a minute, and it is as if that had passed
+
+    def another_session(self) -> Actor:
+        actor = self.service.actor("ann")
+        assert actor.login().status_code == 200
+        return actor
+
+    def confirmation(self, actor: Actor) -> dict[str, str]:
+        """What the newest letter lets somebody send."""
+        deliver(self.service.units)
+        text = self.mail.letters.to(actor.email)[-1].get_body(("plain",)).get_content()
+        return {"registration": actor.registration, "code": re.search(r"^\s*([A-Z]{4}-[A-Z]{4})\s*$", text, re.MULTILINE)[1]}
+
+    def remembered(self, *actors: Actor) -> None:
+        """Redis remembers the sessions of these, and is believed for two seconds."""
+        Watcher().watch(self.service.units)
+        for actor in actors:
+            assert actor.whoami().status_code == 200
+
+    def live_sessions(self) -> int:
+        return self.service.scalar("SELECT count(*) FROM sessions WHERE status = 'live'")
+
+    @contextmanager
+    def without(self, column: str) -> Iterator[None]:
+        """What that column says is down, until the end of the block."""
+        if column in {REDIS, BOTH}:
+            self.valkey.kill()
+        if column in {DATABASE, BOTH}:
+            self.postgres.kill()
+        if column == SMTP:
+            self.mail.stop()
+        try:
+            yield
+        finally:
+            if column in {REDIS, BOTH}:
+                self.valkey.start()
+            if column in {DATABASE, BOTH}:
+                self.postgres.start()
+            if column == SMTP:
+                self.mail.start()
+
+
+@pytest.fixture
+def world(make_service, postgres, valkey, mail):
+    return World(make_service, postgres, valkey, mail)
+
+
+def assert_unavailable(*answers) -> None:
+    for answer in answers:
+        assert (answer.status_code, answer.content_type) == (503, "application/problem+json"), answer.text
+        assert answer.json["code"] == "unavailable"
+        assert int(answer.headers["Retry-After"]) >= 1
+
+
+def checks(actor: Actor):
+    """Everything that asks no more than who this is, and what it may see of its own."""
+    return [actor.get(path, token=actor.access) for path in ("/v1/whoami", "/v1/me", "/v1/sessions")]
+
+
+def ways_out(actor: Actor):
+    """Everything that ends sessions, as somebody would try it, the farthest-reaching last."""
+    own = f"/v1/sessions/{actor.tokens['session_id']}"
+    yield actor.call("DELETE", own, token=actor.access)
+    yield actor.call("DELETE", "/v1/sessions", token=actor.access)
+    yield actor.logout()
+    yield actor.post("/v1/logout", {"refresh_token": actor.tokens["refresh_token"]})
+    yield actor.post("/v1/logout-all", token=actor.access)
+
+
+@pytest.mark.parametrize("column", WORKING)
+def test_a_check_is_answered_without_redis_and_without_smtp(world, column):
+    world.remembered(world.here, world.there)
+    assert world.there.logout().status_code == 204
+    with world.without(column):
+        assert [answer.status_code for answer in checks(world.here)] == [200] * 3
+        assert [answer.status_code for answer in checks(world.cold)] == [200] * 3
+        assert [answer.status_code for answer in checks(world.there)] == [401] * 3
+
+
+def test_without_the_database_a_check_is_answered_while_redis_remembers_the_session(world):
+    world.remembered(world.here, world.there)
+    assert world.there.logout().status_code == 204
+    with world.without(DATABASE):
+        assert world.here.whoami().status_code == 200
+        assert world.there.whoami().status_code == 401
+        assert_unavailable(world.cold.whoami(), world.here.get("/v1/me", token=world.here.access))
+        time.sleep(UNBELIEVED)
+        assert_unavailable(*checks(world.here), *checks(world.there), *checks(world.cold))
+    assert [actor.whoami().status_code for actor in (world.here, world.cold, world.there)] == [200, 200, 401]
+
+
+def test_without_database_and_redis_no_check_is_answered(world):
+    world.remembered(world.here, world.there)
+    assert world.there.logout().status_code == 204
+    with world.without(BOTH):
+        assert_unavailable(*checks(world.here), *checks(world.there), *checks(world.cold))
+    assert [actor.whoami().status_code for actor in (world.here, world.cold, world.there)] == [200, 200, 401]
+
+
+@pytest.mark.parametrize("column", WORKING)
+def test_login_refresh_and_confirmation_work_without_redis_and_without_smtp(world, column):
+    world.remembered(world.here)
+    with world.without(column):
+        assert world.here.refresh().status_code == 200
+        assert world.another_session().whoami().status_code == 200
+        assert world.bob.post("/v1/register/confirm", world.bobs).status_code == 200
+        assert world.bob.login().status_code == 200
+        assert world.service.actor("ann", password="not the one that ann has").login().status_code == 401
+
+
+@pytest.mark.parametrize("column", FAILING)
+def test_login_refresh_and_confirmation_are_503_without_the_database_and_consume_nothing(world, column):
+    world.remembered(world.here)
+    before = world.live_sessions()
+    wrong = {**world.bobs, "code": "AAAA-AAAA"}
+    with world.without(column):
+        assert_unavailable(world.here.refresh(), world.service.actor("ann").login())
+        for _ in range(6):  # more than a registration may try, were they counted; each from somewhere else
+            somebody = world.service.actor("bob")
+            assert_unavailable(somebody.post("/v1/register/confirm", wrong), somebody.post("/v1/register/confirm", world.bobs))
+    assert world.live_sessions() == before
+    assert world.service.scalar("SELECT tries FROM pending_registrations") == 0
+    old = world.here.tokens["refresh_token"]
+    again = world.here.refresh(old)
+    assert again.status_code == 200
+    assert int(again.json["refresh_token"].split(".")[3]) == int(old.split(".")[3]) + 1
+    assert world.bob.post("/v1/register/confirm", world.bobs).status_code == 200
+    assert world.bob.login().status_code == 200
+
+
+def test_without_redis_each_process_counts_its_share_of_a_limit(make_service, postgres, valkey, mail):
+    world = World(make_service, postgres, valkey, mail)
+    service = make_service(postgres.url(), redis_url=valkey.url, limit_login="4/minute", replicas=2)
+    ann = service.actor("ann")
+    with world.without(REDIS):
+        assert [ann.login().status_code for _ in range(3)] == [200, 200, 429]
+    elsewhere = service.actor("ann")
+    assert service.units.cache.facts()
+    assert [elsewhere.login().status_code for _ in range(5)] == [200] * 4 + [429]
+
+
+@pytest.mark.parametrize("column", WORKING)
+def test_registration_and_resend_are_accepted_and_the_mail_leaves_when_it_can(world, column):
+    carl = world.service.actor("carl")
+    with world.without(column):
+        assert carl.register().status_code == 202
+        assert world.bob.post("/v1/register/resend", {"email": world.bob.email}).status_code == 202
+        assert deliver(world.service.units) == (0 if column == SMTP else 2)
+    if column == SMTP:
+        assert not world.mail.letters.to(carl.email)
+        world.service.clock.push(seconds=RETRY)
+        assert deliver(world.service.units) == 2
+    for actor in (carl, world.bob):
+        assert actor.post("/v1/register/confirm", world.confirmation(actor)).status_code == 200
+
+
+@pytest.mark.parametrize("column", FAILING)
+def test_registration_and_resend_are_503_without_the_database_and_store_nothing(world, column):
+    before = [world.service.scalar(f"SELECT count(*) FROM {table}") for table in ("pending_registrations", "outbox", "confirmations")]
+    carl = world.service.actor("carl")
+    with world.without(column):
+        assert_unavailable(carl.register(), world.bob.post("/v1/register/resend", {"email": world.bob.email}))
+        assert_unavailable(world.bob.post("/v1/register/resend", {"registration": world.bob.registration}))
+    after = [world.service.scalar(f"SELECT count(*) FROM {table}") for table in ("pending_registrations", "outbox", "confirmations")]
+    assert after == before
+    assert deliver(world.service.units) == 0
+    assert carl.register().status_code == 202
+    assert world.bob.post("/v1/register/confirm", world.bobs).status_code == 200
+
+
+@pytest.mark.parametrize("column", WORKING)
+def test_whoever_logs_out_without_redis_or_smtp_is_out_once_it_is_in_the_database(world, column):
+    world.remembered(world.here, world.there, world.cold)
+    other = world.another_session()
+    with world.without(column):
+        assert world.there.logout().status_code == 204
+        assert world.there.whoami().status_code == 401
+        gone = f"/v1/sessions/{world.cold.tokens['session_id']}"
+        assert world.here.call("DELETE", gone, token=world.here.access).status_code == 204
+        assert world.cold.whoami().status_code == 401
+        assert world.here.call("DELETE", "/v1/sessions", token=world.here.access).status_code == 204
+        assert other.whoami().status_code == 401
+        assert world.live_sessions() == 1
+        assert world.here.post("/v1/logout-all", token=world.here.access).status_code == 204
+        assert world.here.whoami().status_code == 401
+    assert world.live_sessions() == 0
+    Watcher().watch(world.service.units)
+    assert [actor.whoami().status_code for actor in (world.here, world.there, world.cold, other)] == [401] * 4
+
+
+@pytest.mark.parametrize("column", FAILING)
+@pytest.mark.parametrize("warm", [True, False], ids=["remembered", "not remembered"])
+def test_nobody_is_told_that_a_session_has_ended_while_the_database_is_down(world, column, warm):
+    world.remembered(*[world.here, world.there] if warm else [])
+    before = world.live_sessions()
+    with world.without(column):
+        assert_unavailable(*ways_out(world.here))
+    assert world.live_sessions() == before
+    Watcher().watch(world.service.units)
+    assert world.here.whoami().status_code == 200
+    assert world.there.whoami().status_code == 200
+    assert world.here.refresh().status_code == 200
+    assert world.here.logout().status_code == 204
+    assert world.here.whoami().status_code == 401
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_livez_is_200_whatever_is_down(world, column):
+    with world.without(column):
+        assert world.ann.get("/livez").status_code == 200
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_readyz_depends_on_the_database_alone(world, column):
+    assert world.ann.get("/readyz").status_code == 200
+    with world.without(column):
+        ready = world.ann.get("/readyz")
+        assert ready.status_code == (200 if column in WORKING else 503)
+        assert (ready.status_code == 200) == ("Retry-After" not in ready.headers)
+    assert world.ann.get("/readyz").status_code == 200
+
+
+def test_a_serving_process_lets_in_from_memory_for_at_most_five_seconds(postgres, valkey, tmp_path):
+    empty(postgres.url())
+    forget(valkey)
+    cheap = {"DOORWARD_ARGON2_MEMORY_KIB": "64", "DOORWARD_ARGON2_TIME_COST": "1"}
+    limits = {f"DOORWARD_LIMIT_{name}": GENEROUS for name in LIMITS}
+    live = Live(tmp_path / "live.log", env={"DOORWARD_DATABASE_URL": postgres.url(), "DOORWARD_REDIS_URL": valkey.url, **cheap, **limits})
+    try:
+        body = {"username": "ann", "email": "ann@example.org", "name": "Ann", "password": "correct horse battery staple"}
+        handle = live.call("POST", "/v1/register", body)[1]["registration"]
+        code = live.mailbox(body["email"])[0]["code"]
+        assert live.call("POST", "/v1/register/confirm", {"registration": handle, "code": code})[0] == 200
+        tokens = live.call("POST", "/v1/login", {"username": "ann", "password": body["password"]})[1]
+
+        def whoami() -> int:
+            return live.call("GET", "/v1/whoami", headers={"Authorization": f"Bearer {tokens['access_token']}"})[0]
+
+        assert whoami() == 200
+        broke_at = time.monotonic()
+        postgres.kill()
+        try:
+            seen = []
+            while time.monotonic() < broke_at + BELIEVED + 1.0:
+                seen.append((time.monotonic() - broke_at, whoami()))
+                time.sleep(0.05)
+        finally:
+            postgres.start()
+        assert {status for _, status in seen} == {200, 503}
+        assert seen[0][1] == 200
+        last_yes = max(asked_at for asked_at, status in seen if status == 200)
+        assert last_yes < BELIEVED
+        assert min(asked_at for asked_at, status in seen if status == 503) > last_yes
+        end = time.monotonic() + BELIEVED
+        while whoami() != 200:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    finally:
+        live.stop()
+
+
+def test_the_table_has_no_row_and_no_column_that_is_not_tested_here():
+    page = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
+    lines = page.partition("## What works when something is down")[2].strip().splitlines()
+    heading, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")][: 2 + 6]
+    assert heading == ["", "Redis down", "database down", "both down", "SMTP down"]
+    assert [re.split(r"[ ,]", row[0])[0] for row in rows] == ["`/v1/whoami`", "login", "registration", "logout", "`/livez`", "`/readyz`"]
+    assert all(len(row) == len(heading) for row in rows)
