@@ -1,0 +1,145 @@
+"""Every way in which Redis can be reached: a Unix socket, TLS, a password and a user; and one that is older than we ask for."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+import redis
+
+from app.revocation.view import session_key
+from app.revocation.watcher import Watcher
+from tests.faults.mail_server import authority
+from tests.live import typed
+from tests.valkey import NOTHING_KEPT, Valkey
+
+PASSWORD = "p@ss:word/with?marks"
+QUOTED = "p%40ss%3Aword%2Fwith%3Fmarks"
+
+
+@pytest.fixture
+def make_valkey():
+    made = []
+
+    def make(*options: str) -> Valkey:
+        made.append(Valkey(*NOTHING_KEPT, *options))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.stop()
+
+
+def assert_used(service, server: redis.Redis) -> None:
+    """Sessions are remembered there, what has ended is marked there, and limits are counted there."""
+    Watcher().watch(service.units)
+    ann = service.actor("ann").signed_in()
+    key = session_key(ann.tokens["account"]["id"], ann.tokens["session_id"])
+    assert ann.whoami().status_code == 200
+    assert server.get(key).startswith(b"[")
+    assert ann.whoami().status_code == 200
+    assert ann.logout().status_code == 204
+    assert server.get(key) == b"R"
+    assert ann.whoami().status_code == 401
+    assert list(server.scan_iter("dw1:limit*"))
+
+
+def assert_left_alone(service, server: redis.Redis) -> None:
+    """It cannot be used, and everything works all the same."""
+    Watcher().watch(service.units)
+    ann = service.actor("ann").signed_in()
+    assert ann.whoami().status_code == 200
+    assert ann.logout().status_code == 204
+    assert ann.whoami().status_code == 401
+    assert server.dbsize() == 0
+
+
+@contextmanager
+def in_front_of(server: Valkey, *, tls: ssl.SSLContext | None = None, say: Callable[[bytes], bytes] = lambda said: said) -> Iterator[int]:
+    """A port that leads to the server: through TLS, which the binary of the tests cannot speak, or with other words in its answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=_accept, args=(listener, server.port, tls, say), daemon=True).start()
+        yield listener.getsockname()[1]
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)  # else the thread would wait on, and the port stay open
+
+
+def _accept(listener: socket.socket, port: int, tls: ssl.SSLContext | None, say: Callable[[bytes], bytes]) -> None:
+    with suppress(OSError):
+        while True:
+            threading.Thread(target=_serve, args=(listener.accept()[0], port, tls, say), daemon=True).start()
+
+
+def _serve(client: socket.socket, port: int, tls: ssl.SSLContext | None, say: Callable[[bytes], bytes]) -> None:
+    with suppress(OSError), client, socket.create_connection(("127.0.0.1", port)) as server:
+        near = tls.wrap_socket(client, server_side=True) if tls else client
+        with near:
+            while asked := near.recv(65536):
+                server.sendall(asked)
+                near.sendall(say(server.recv(65536)))
+
+
+def test_a_unix_socket(make_service, make_valkey):
+    path = make_valkey("--unixsocket", "redis.sock").folder / "redis.sock"
+    with redis.Redis(unix_socket_path=str(path), db=3) as client:
+        assert_used(make_service(redis_url=f"unix://{path}?db=3"), client)
+
+
+def test_tls_with_an_authority_of_its_own(make_service, make_valkey, tmp_path):
+    server, trusted = make_valkey(), authority(tmp_path)
+    with in_front_of(server, tls=trusted.server) as port, redis.Redis.from_url(server.url) as client:
+        assert_used(make_service(redis_url=f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={trusted.ca_file}"), client)
+
+
+def test_tls_whose_certificate_nobody_vouches_for_is_not_used(make_service, make_valkey, tmp_path):
+    server, unknown = make_valkey(), authority(tmp_path)
+    with in_front_of(server, tls=unknown.server) as port, redis.Redis.from_url(server.url) as client:
+        assert_left_alone(make_service(redis_url=f"rediss://127.0.0.1:{port}/0"), client)
+
+
+def test_tls_with_an_authority_that_the_machine_trusts(make_valkey, sqlite_url, tmp_path):
+    server, trusted = make_valkey(), authority(tmp_path)
+    env = {"DOORWARD_DATABASE_URL": sqlite_url, "SSL_CERT_FILE": str(trusted.ca_file)}
+    with in_front_of(server, tls=trusted.server) as port:
+        done = typed("doctor", env={**env, "DOORWARD_REDIS_URL": f"rediss://127.0.0.1:{port}/0"})
+    assert "ok     redis" in done.stdout
+
+
+def test_a_password_with_any_character(make_service, make_valkey):
+    server = make_valkey("--requirepass", PASSWORD)
+    with redis.Redis.from_url(server.url, password=PASSWORD) as client:
+        assert_used(make_service(redis_url=server.url.replace("//", f"//:{QUOTED}@")), client)
+
+
+def test_a_user_and_a_password(make_service, make_valkey):
+    server = make_valkey()
+    with redis.Redis.from_url(server.url) as client:
+        client.acl_setuser("doorward", enabled=True, passwords=[f"+{PASSWORD}"], keys=["dw1:*"], categories=["+@all", "-@dangerous"])
+        assert_used(make_service(redis_url=server.url.replace("//", f"//doorward:{QUOTED}@")), client)
+
+
+def test_a_wrong_password_is_a_redis_that_is_away(make_service, make_valkey):
+    server = make_valkey("--requirepass", PASSWORD)
+    with redis.Redis.from_url(server.url, password=PASSWORD) as client:
+        assert_left_alone(make_service(redis_url=server.url.replace("//", "//:wrong@")), client)
+
+
+def test_an_older_redis_is_used_and_only_the_doctor_says_so(make_service, make_valkey, sqlite_url):
+    server = make_valkey()
+    with redis.Redis.from_url(server.url) as client:
+        version = client.info()["redis_version"]
+        older = "6.0" + version[3:]  # as long as before: answers tell their length
+
+        def say(said: bytes) -> bytes:
+            return said.replace(f"redis_version:{version}".encode(), f"redis_version:{older}".encode())
+
+        with in_front_of(server, say=say) as port:
+            url = f"redis://127.0.0.1:{port}/0"
+            assert_used(make_service(redis_url=url), client)
+            done = typed("doctor", env={"DOORWARD_DATABASE_URL": sqlite_url, "DOORWARD_REDIS_URL": url})
+    assert re.search(r"redis +.* is too old", done.stdout)
