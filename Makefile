@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help run admin install test check bench lock clean
+.PHONY: help run admin install test faults check bench lock clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -38,6 +38,9 @@ install: $(VENV)/dev-ready ## Make .venv with everything, tools and tests includ
 
 test: install ## Run all tests, on a real PostgreSQL and on SQLite, with real SMTP
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+faults: install ## Break Redis, PostgreSQL and SMTP for longer and under more sessions than `test` does
+	FAULTS=long $(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/faults
 
 check: install ## What CI runs: format, lint, types, import contracts, house rules, all tests
 	$(BIN)/ruff format --check .
