@@ -75,7 +75,7 @@ class World:
         self.bob = self.service.actor("bob")
         assert self.bob.register().status_code == 202
         self.bobs = self.confirmation(self.bob)
-        forget(valkey)  # an address gets one mail a minute, and it is as if that had passed
+        forget(valkey)  # an address gets one mail a minute, and it is as if that minute had passed
 
     def another_session(self) -> Actor:
         actor = self.service.actor("ann")
