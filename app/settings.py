@@ -17,13 +17,14 @@ from email.utils import parseaddr
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from environs import FileAwareEnv
 
 VERSION = "0.1.0"
 PREFIX = "DOORWARD_"
 LEAST_SECRET_BYTES = 32
+REDIS_OPTIONS = {"db", "protocol", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
 ARGON2_FLOORS = ((12288, 3), (19456, 2), (47104, 1))  # KiB and passes; OWASP Password Storage lists them as equals.
 # user:password@host:port/name?options, each part optional. A password with @ : / ? or # in it is to be percent-encoded.
 POSTGRES = r"([^\s@/?#]*@)?(\[[0-9A-Fa-f:.]+\]|[^\s@:/?#\[\]]*)(:[0-9]{1,5})?(/[^\s/?#]*)?(\?\S*)?"
@@ -105,9 +106,11 @@ def _smtp_url(text: str) -> str:
 
 
 def _redis_url(text: str) -> str:
-    parts = urlsplit(text)
+    parts = _parts(text)
     if parts.scheme not in {"redis", "rediss", "unix"} or not (parts.hostname or (parts.scheme == "unix" and parts.path)):
         raise ValueError("must be redis://, rediss:// or unix://, then user:password@ where needed, then host:port/number or a path")
+    if not set(parse_qs(parts.query)) <= REDIS_OPTIONS:  # none that would change how long is waited, or how often is tried
+        raise ValueError("must have no other options than " + ", ".join(sorted(REDIS_OPTIONS)))
     return text
 
 

@@ -53,7 +53,7 @@ class ChangeMeSchema(Strict):
 
     @validates("metadata")
     def small(self, value: dict[str, object], **_: object) -> None:
-        if len(json.dumps(value).encode()) > LARGEST_METADATA:
+        if len(json.dumps(value, ensure_ascii=False).encode()) > LARGEST_METADATA:
             raise ValidationError(f"must not be larger than {LARGEST_METADATA} bytes of JSON")
 
 

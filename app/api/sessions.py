@@ -6,6 +6,7 @@ from marshmallow import ValidationError, validates
 
 from app.accounts.password_rules import NotAPassword, normalised
 from app.api.schemas import SessionSchema, SessionsSchema, TokensSchema
+from app.attempts.errors import TooManyRequests
 from app.errors import Busy, NotFound
 from app.principal import Principal
 from app.sessions.end import end_one, end_others, log_out, log_out_everywhere
@@ -84,6 +85,7 @@ def post_refresh(work: UnitOfWork, body: Body) -> Tokens:
 @blp.route("/logout", methods=["POST"])
 @writing
 @require(session_or_refresh_token)
+@answers(TooManyRequests)
 @blp.arguments(LogoutSchema, required=False)
 @blp.response(204)
 def post_logout(work: UnitOfWork, principal: Principal, _body: Body) -> None:
@@ -94,6 +96,7 @@ def post_logout(work: UnitOfWork, principal: Principal, _body: Body) -> None:
 @blp.route("/logout-all", methods=["POST"])
 @writing
 @require(session_or_refresh_token)
+@answers(TooManyRequests)
 @blp.arguments(LogoutSchema, required=False)
 @blp.response(204)
 def post_logout_all(work: UnitOfWork, principal: Principal, _body: Body) -> None:

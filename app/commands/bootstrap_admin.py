@@ -8,6 +8,7 @@ import click
 
 from app.adapters import logs
 from app.adapters.password_hasher import Capacity
+from app.commands.background import follow_clock
 from app.commands.db import schema_fault
 from app.commands.start import EXIT_REFUSED, EXIT_SCHEMA, CreateApp, settings_or_exit
 from app.registration.first_admin import LINK_LIFE, NotInvited, invite_first_admin
@@ -32,6 +33,7 @@ def bootstrap_admin(create_app: CreateApp, *, username: str, email: str) -> None
         click.echo(fault, err=True)
         sys.exit(EXIT_SCHEMA)
     units: Units = create_app(settings, capacity=Capacity(workers=1, threads=1)).extensions["doorward"]
+    follow_clock(units)
     try:
         with units.writing() as work:
             link = invite_first_admin(work, username=username, email=email)

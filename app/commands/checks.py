@@ -153,7 +153,7 @@ def _judged_redis(facts: Mapping[str, object]) -> Finding:
     if policy.startswith("allkeys"):
         return warning(
             f"{name} answers; its eviction policy is {policy}, so marks of what has ended may be dropped when it is full",
-            "set maxmemory-policy to noeviction or volatile-ttl; until then the watcher of every process repairs it",
+            "set maxmemory-policy to noeviction or volatile-ttl; until then what is gone is asked of the database, which is slower",
         )
     return fine(f"{name} answers; its eviction policy is {policy}")
 

@@ -8,6 +8,7 @@ import click
 
 from app.adapters import logs
 from app.adapters.password_hasher import Capacity
+from app.commands.background import follow_clock
 from app.commands.start import EXIT_REFUSED, CreateApp, settings_or_exit
 from app.revocation.revoke_key import revoke_key
 from app.signing_keys.models import SigningKey, State, all_keys, state
@@ -19,6 +20,7 @@ def opened(create_app: CreateApp) -> Units:
     """What a command works with, without serving."""
     logs.configure()
     units: Units = create_app(settings_or_exit(), capacity=Capacity(workers=1, threads=1)).extensions["doorward"]
+    follow_clock(units)
     return units
 
 

@@ -21,8 +21,12 @@ def secrets_rewrap(create_app: CreateApp) -> None:
     """Encrypt everything anew under the first key of DOORWARD_SECRET_KEY, after a new one was put in front."""
     units = opened(create_app)
     with units.writing() as work:
-        signing_keys = rewrap_signing_keys(work.db, units.settings.secret_key)
+        signing_keys, lost_keys = rewrap_signing_keys(work.db, units.settings.secret_key, work.now)
     with units.writing() as work:
-        mail = rewrap_outbox(work.db, units.settings.secret_key)
+        mail, lost_mail = rewrap_outbox(work.db, units.settings.secret_key)
     click.echo(f"Encrypted anew: {signing_keys} signing keys, {mail} messages.")
+    if lost_keys or lost_mail:
+        click.echo(
+            f"Their key is no longer in the list: {lost_keys} signing keys, {lost_mail} messages. See `python -m app doctor`.", err=True
+        )
     click.echo("Refresh tokens made under an older key work while it stays in the list: keep it for 30 days.")

@@ -1,4 +1,4 @@
-"""Deleting what is over, in small batches, so that no table grows for ever."""
+"""Deleting what is over, in small batches, so that no table but the audit trail grows for ever."""
 
 from __future__ import annotations
 

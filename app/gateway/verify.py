@@ -17,7 +17,7 @@ from app.principal import Kind, Principal
 from app.revocation.view import Verdict, look, remember
 from app.sessions.access_tokens import TYP
 from app.sessions.errors import InvalidGrant
-from app.sessions.refresh import session_of
+from app.sessions.refresh import session_of, unspent
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -52,11 +52,17 @@ def verify(work: UnitOfWork, token: str) -> Principal:
 
 
 def verify_refresh_token(work: UnitOfWork, token: str) -> Principal:
-    """Whose refresh token this is, for ending its session when no access token is left. Raises Unauthenticated."""
-    try:
-        session, _ = session_of(work, token)
-    except InvalidGrant:
-        raise Unauthenticated from None
+    """Whose refresh token this is, for ending its session when no access token is left. Raises Unauthenticated.
+
+    One that was used up long ago opens nothing here either: it may be a copy.
+    """
+    with work.aside() as db:
+        try:
+            session, counter = session_of(db, work.settings.secret_key, token)
+        except InvalidGrant:
+            raise Unauthenticated from None
+    if not unspent(session, counter, work.now):
+        raise Unauthenticated
     return _living(work, session.id, expires_at=session.ends_at, epoch=session.account_epoch)
 
 

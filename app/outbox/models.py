@@ -46,11 +46,15 @@ def sweep(db: Session, now: datetime, most: int) -> int:
     return delete_some(db, OutboxMessage, over, most)
 
 
-def rewrap(db: Session, keys: Sequence[str]) -> int:
-    """Seal what still waits under the newest key. Returns how many messages were sealed anew. Raises CannotUnseal."""
-    count = 0
+def rewrap(db: Session, keys: Sequence[str]) -> tuple[int, int]:
+    """Seal what still waits under the newest key. Returns how many messages were sealed anew, and how many cannot be opened."""
+    anew = lost = 0
     for row in db.scalars(select(OutboxMessage).where(OutboxMessage.sealed.is_not(None)).with_for_update()):
-        sealed = sealing.rewrapped(keys, sealing.Purpose.OUTBOX, row.sealed or "", row.id)
+        try:
+            sealed = sealing.rewrapped(keys, sealing.Purpose.OUTBOX, row.sealed or "", row.id)
+        except sealing.CannotUnseal:
+            lost += 1
+            continue
         if sealed is not None:
-            row.sealed, count = sealed, count + 1
-    return count
+            row.sealed, anew = sealed, anew + 1
+    return anew, lost

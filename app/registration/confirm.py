@@ -90,6 +90,8 @@ def confirm_by_code(work: UnitOfWork, source: Source, *, registration: str, code
     password_hash = pending.password_hash
     if password_hash is None:
         text = _acceptable(work, password)
+        # The code was right: a gate that is full must not use up its tries.
+        work.db.execute(update(PendingRegistration).where(PendingRegistration.id == pending.id).values(tries=PendingRegistration.tries - 1))
         with work.released():
             password_hash = work.hasher.hash(text)
     elif password is not None:

@@ -33,11 +33,9 @@ def code_fits(work: UnitOfWork, pending: PendingRegistration, canonical_code: st
     )
 
 
-def held_back(work: UnitOfWork, *, pending: PendingRegistration | None, account: Account | None) -> bool:
-    """Count a mail to whoever owns the address. True when there is nobody, or the address had its share of late."""
-    if account is not None:
-        return not may_mail(work, Template.ALREADY_REGISTERED, account.email_canonical)
-    return pending is None or not may_mail(work, Template.CONFIRM_NEW, pending.email_canonical)
+def held_back(work: UnitOfWork, *, account: Account | None, whom: str) -> bool:
+    """Count a mail to whoever was named, once whatever the case. True when they had their share of that kind of late."""
+    return not may_mail(work, Template.ALREADY_REGISTERED if account is not None else Template.CONFIRM_NEW, whom)
 
 
 def write(

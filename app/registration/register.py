@@ -52,7 +52,7 @@ def register(
     pending_id = _reserve(work, wanted, password_hash, code)
     account = _holder(work, wanted)
     pending = work.db.get_one(PendingRegistration, pending_id)
-    withheld = held_back(work, pending=pending, account=account)
+    withheld = held_back(work, account=account, whom=wanted.email_canonical)
     write(work, subject=pending_id, pending=pending, account=account, code=code, expires_at=pending.expires_at, withheld=withheld)
     record(work, Event.REGISTRATION_REQUESTED, source=source)
     return pending_id

@@ -29,7 +29,9 @@ def resend(work: UnitOfWork, source: Source, *, registration: str | None = None,
     address = _canonical(email) if email is not None else ""
     pending = _pending(work, registration or "", address)
     account = by_email(work.db, pending.email_canonical if pending else address)
-    withheld = held_back(work, pending=pending, account=account)
+    # One count for whoever was named, also where there is nobody: by the address, or by the handle where it is all there is.
+    held = held_back(work, account=account, whom=pending.email_canonical if pending else address or registration or "")
+    withheld = held or (pending is None and account is None)
     # Where no mail goes out, the link and code that went out before stay good: a name of nobody takes their place below.
     subject, code = pending.id if pending and not withheld else new_id("reg"), new_code()
     work.db.execute(

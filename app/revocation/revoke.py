@@ -10,7 +10,7 @@ from app.revocation.models import Kind, Revocation
 from app.revocation.publish import publish
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from app.accounts.models import Account
     from app.unit_of_work import UnitOfWork
@@ -20,18 +20,16 @@ log = logs.get_logger("revocation")
 
 def revoke_sessions(work: UnitOfWork, account: Account, session_ids: Iterable[str]) -> None:
     """These sessions of the account are over. Ending sessions one by one moves no epoch."""
-    for session_id in session_ids:
-        _revoke(work, account, Kind.SESSION, session_id)
+    _revoke(work, [_row(work, account, Kind.SESSION, session_id) for session_id in session_ids])
 
 
 def revoke_account(work: UnitOfWork, account: Account) -> None:
     """Everything the account was handed before its present epoch is over."""
-    _revoke(work, account, Kind.ACCOUNT, account.id)
+    _revoke(work, [_row(work, account, Kind.ACCOUNT, account.id)])
 
 
-def _revoke(work: UnitOfWork, account: Account, kind: Kind, ref: str) -> None:
-    """The row decides, in this transaction. Redis hears of it after the commit: a mark before a rollback would lock out a good session."""
-    row = Revocation(
+def _row(work: UnitOfWork, account: Account, kind: Kind, ref: str) -> Revocation:
+    return Revocation(
         kind=kind,
         ref=ref,
         account_id=account.id,
@@ -40,15 +38,19 @@ def _revoke(work: UnitOfWork, account: Account, kind: Kind, ref: str) -> None:
         status=account.status,
         at=work.now,
     )
-    work.db.add(row)
-    work.after_commit.append(lambda: _tell(work, row))
 
 
-def _tell(work: UnitOfWork, row: Revocation) -> None:
-    """Try once, for a tenth of a second. The watcher of every process repeats it, so a failure is only said."""
-    if not work.cache.used:
-        return
+def _revoke(work: UnitOfWork, rows: Sequence[Revocation]) -> None:
+    """The row decides, in this transaction. Redis hears of it after the commit: a mark before a rollback would lock out a good session."""
+    work.db.add_all(rows)
+    if rows and work.cache.used:
+        work.after_commit.append(lambda: _tell(work, rows))
+
+
+def _tell(work: UnitOfWork, rows: Sequence[Revocation]) -> None:
+    """Try each once, until one fails: that took a tenth of a second, and the watcher of every process repeats them all."""
     try:
-        publish(work.cache, work.settings, row)
+        for row in rows:
+            publish(work.cache, work.settings, row)
     except CacheAway:
-        log.warning("revocation not published yet", kind=row.kind)
+        log.warning("revocations not published yet", count=len(rows))

@@ -12,6 +12,7 @@ from app.audit.record import Event, record
 from app.opaque_tokens import new_id
 from app.outbox.add import Mail, Template, add
 from app.revocation.models import ONLY_ROW, IssuerState
+from app.roles.models import ADMIN, roles_of
 from app.sessions.end import end_sessions
 from app.sessions.models import Session, Status
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 IDLE = timedelta(days=14)
 ABSOLUTE = timedelta(days=30)
+# Whoever can do more is asked for the password more often (NIST SP 800-63B-4 section 2.2.3).
+ADMIN_IDLE = timedelta(hours=1)
+ADMIN_ABSOLUTE = timedelta(hours=24)
 MOST_SESSIONS = 50
 
 
@@ -37,7 +41,9 @@ def open_session(
     epoch, live, seen = _circumstances(work, source, account)
     if live >= MOST_SESSIONS:
         _end_oldest(work, source, account, keep=MOST_SESSIONS - 1)
-    absolute = work.now + min(life or ABSOLUTE, work.settings.session_max_ttl)
+    idle = idle_of(work, account)
+    longest = ADMIN_ABSOLUTE if idle == ADMIN_IDLE else work.settings.session_max_ttl
+    absolute = work.now + min(life or ABSOLUTE, longest)
     session = Session(
         id=new_id("ses"),
         account_id=account.id,
@@ -49,7 +55,7 @@ def open_session(
         amr=amr,
         created_at=work.now,
         refreshed_at=work.now,
-        idle_until=min(work.now + IDLE, absolute),
+        idle_until=min(work.now + idle, absolute),
         absolute_until=absolute,
         device_name=device_name,
         user_agent=source.user_agent,
@@ -102,3 +108,8 @@ def _tell_owner(work: UnitOfWork, account: Account, session: Session) -> None:
         "device": session.device,
     }
     add(work, Template.NEW_LOGIN, Mail(account.email, account.locale, values))
+
+
+def idle_of(work: UnitOfWork, account: Account) -> timedelta:
+    """How long a session of the account may go without being refreshed."""
+    return ADMIN_IDLE if ADMIN in roles_of(work.db, account) else IDLE

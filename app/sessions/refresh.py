@@ -20,10 +20,15 @@ from app.sessions import refresh_tokens
 from app.sessions.end import end_sessions
 from app.sessions.errors import InvalidGrant
 from app.sessions.models import Session, Status, by_id
-from app.sessions.open_session import IDLE
+from app.sessions.open_session import idle_of
 from app.sessions.tokens import Tokens, tokens_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session as Db
+
     from app.principal import Source
     from app.unit_of_work import UnitOfWork
 
@@ -32,7 +37,7 @@ GRACE = timedelta(seconds=30)
 
 def refresh(work: UnitOfWork, source: Source, *, refresh_token: str) -> Tokens:
     """A fresh access token and the next refresh token. Raises InvalidGrant, and ends the session on reuse."""
-    session, counter = session_of(work, refresh_token)
+    session, counter = session_of(work.db, work.settings.secret_key, refresh_token)
     account = locked(work.db, session.account_id)
     if account is None or not account.active:
         raise InvalidGrant
@@ -43,17 +48,22 @@ def refresh(work: UnitOfWork, source: Source, *, refresh_token: str) -> Tokens:
     work.db.refresh(session)
     if not session.lives(work.now, account_epoch=account.epoch, global_epoch=epoch):
         raise InvalidGrant
-    if counter == session.rt_counter - 1 and work.now - session.refreshed_at <= GRACE:
+    if unspent(session, counter, work.now):
         return tokens_of(work, account, session)
     _distrust(work, source, account, session, counter=counter)
     raise InvalidGrant
 
 
-def session_of(work: UnitOfWork, refresh_token: str) -> tuple[Session, int]:
+def unspent(session: Session, counter: int, now: datetime) -> bool:
+    """Is it the token of now, or the one before it, whose answer a client may have lost a moment ago?"""
+    return counter == session.rt_counter or (counter == session.rt_counter - 1 and now - session.refreshed_at <= GRACE)
+
+
+def session_of(db: Db, secret_keys: Sequence[str], refresh_token: str) -> tuple[Session, int]:
     """The session that a genuine refresh token is of, live or not, and the token's counter. Raises InvalidGrant."""
     claimed = refresh_tokens.read(refresh_token)
-    session = by_id(work.db, claimed.session_id) if claimed else None
-    if claimed is None or session is None or not refresh_tokens.genuine(work.settings.secret_key, refresh_token, claimed, session):
+    session = by_id(db, claimed.session_id) if claimed else None
+    if claimed is None or session is None or not refresh_tokens.genuine(secret_keys, refresh_token, claimed, session):
         raise InvalidGrant
     return session, claimed.counter
 
@@ -75,7 +85,7 @@ def _rotate(work: UnitOfWork, source: Source, account: Account, session: Session
         .values(
             rt_counter=Session.rt_counter + 1,
             refreshed_at=work.now,
-            idle_until=min(work.now + IDLE, session.absolute_until),
+            idle_until=min(work.now + idle_of(work, account), session.absolute_until),
             last_address=source.address,
         )
         .execution_options(synchronize_session=False),

@@ -28,6 +28,7 @@ class State(StrEnum):
 
 
 PUBLISHED = frozenset({State.ANNOUNCED, State.SIGNING, State.RETIRING})
+COMING = frozenset({State.ANNOUNCED, State.SIGNING})
 
 
 class SigningKey(Base):
@@ -51,36 +52,51 @@ def all_keys(db: Session) -> Sequence[SigningKey]:
 
 
 def state(key: SigningKey, keys: Sequence[SigningKey], now: datetime) -> State:
-    """What the key may do now. It signs from its own moment until that of the next one that was not revoked."""
+    """What the key may do now. It signs from its own moment until that of the next one, unless that was revoked before it."""
     if key.revoked_at is not None:
         return State.REVOKED
     if now < key.signs_from:
         return State.ANNOUNCED
-    until = min((other.signs_from for other in keys if other.generation > key.generation and other.revoked_at is None), default=None)
+    until = min((other.signs_from for other in keys if other.generation > key.generation and _signed(other)), default=None)
     if until is None or now < until:
         return State.SIGNING
     return State.RETIRING if now < until + KEPT else State.RETIRED
 
 
 def signer(keys: Sequence[SigningKey], now: datetime) -> SigningKey | None:
-    """The key that signs now, None where all were revoked.
+    """The key that signs now, None where none does and none is announced.
 
     The first key was announced to nobody before: it signs also for a request, or by a clock, that is behind its making.
     """
     signing = [key for key in keys if state(key, keys, now) is State.SIGNING]
-    usable = [key for key in keys if key.revoked_at is None]
-    return max(signing, key=_generation) if signing else min(usable, key=_generation, default=None)
+    announced = [key for key in keys if state(key, keys, now) is State.ANNOUNCED]
+    return max(signing, key=_generation) if signing else min(announced, key=_generation, default=None)
+
+
+def _signed(key: SigningKey) -> bool:
+    """Does or will it come to sign? A key that was revoked after it had begun took the older one's place for good."""
+    return key.revoked_at is None or key.revoked_at > key.signs_from
 
 
 def _generation(key: SigningKey) -> int:
     return key.generation
 
 
-def rewrap(db: Session, secret_keys: Sequence[str]) -> int:
-    """Seal the private halves under the newest of SECRET_KEY. Returns how many were sealed anew. Raises CannotUnseal."""
-    count = 0
-    for row in all_keys(db):
-        sealed = sealing.rewrapped(secret_keys, sealing.Purpose.SIGNING_KEYS, row.sealed_private, row.kid)
+def rewrap(db: Session, secret_keys: Sequence[str], now: datetime) -> tuple[int, int]:
+    """Seal the private halves under the newest of SECRET_KEY. Returns how many were sealed anew, and how many cannot be opened.
+
+    A key that is retired or revoked signs nothing any more and stays as it is.
+    """
+    anew = lost = 0
+    keys = all_keys(db)
+    for row in keys:
+        if state(row, keys, now) not in PUBLISHED:
+            continue
+        try:
+            sealed = sealing.rewrapped(secret_keys, sealing.Purpose.SIGNING_KEYS, row.sealed_private, row.kid)
+        except sealing.CannotUnseal:
+            lost += 1
+            continue
         if sealed is not None:
-            row.sealed_private, count = sealed, count + 1
-    return count
+            row.sealed_private, anew = sealed, anew + 1
+    return anew, lost

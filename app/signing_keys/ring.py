@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from app.adapters import sealing
 from app.adapters.jwt import RingKey, from_pem
 from app.adapters.sealing import Purpose
-from app.signing_keys.models import PUBLISHED, SigningKey, all_keys, signer, state
+from app.signing_keys.models import COMING, PUBLISHED, SigningKey, all_keys, signer, state
 from app.signing_keys.rotate import make
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def read_again(work: UnitOfWork, *, global_epoch: int, ticks: float) -> None:
-    """Fill the ring from the database. Where there is no key of the algorithm that is set, make one."""
+    """Fill the ring from the database. Where none of the algorithm that is set signs or is announced, make one."""
     rows = _rows(work)
-    if all(row.algorithm != work.settings.signing_algorithm for row in rows if row.revoked_at is None):
+    if not any(row.algorithm == work.settings.signing_algorithm and state(row, rows, work.now) in COMING for row in rows):
         with work.aside() as db:
             make(db, work.settings, rows, now=work.now)
         rows = _rows(work)

@@ -11,12 +11,14 @@ from flask import request
 
 from app.adapters import logs
 from app.adapters.database import is_away
+from app.attempts.source_limits import take
 from app.errors import Problem, Unauthenticated, Unavailable
 from app.gateway.verify import verify, verify_refresh_token
 from app.principal import Principal
 from app.unit_of_work import UnitOfWork
 from app.web.body import read_json
 from app.web.documented import answers, described
+from app.web.source import current_source
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -50,6 +52,7 @@ def session_or_refresh_token(work: UnitOfWork) -> Principal:
         refresh_token = _refresh_token()
         if refresh_token is None:
             raise refusal from None
+        take(work, current_source(), "refresh")
         try:
             return verify_refresh_token(work, refresh_token)
         except Unauthenticated:
@@ -64,7 +67,9 @@ def require(door: Door) -> Callable[[Callable[Concatenate[UnitOfWork, Principal,
         def guarded(work: UnitOfWork, /, *args: P.args, **kwargs: P.kwargs) -> R:
             return handler(work, _checked(door, work), *args, **kwargs)
 
-        return described(answers(Unauthenticated, Unavailable)(guarded), security=[{"bearer": []}])
+        return described(
+            answers(Unauthenticated, Unavailable)(guarded), security=[{"bearer": []}] if door is session else [{"bearer": []}, {}]
+        )
 
     return decorate
 

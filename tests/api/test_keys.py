@@ -90,6 +90,22 @@ def test_a_revoked_key_ends_every_session_and_another_signs_at_once(service):
     assert ann.whoami().status_code == 200
 
 
+def test_revoking_the_key_that_signs_brings_no_older_one_back(service):
+    ann = service.actor("ann").signed_in()
+    first = signing(ann)
+    with service.units.writing() as work:
+        rotate(work)
+    service.clock.push(hours=3)
+    Watcher().watch(service.units)
+    second = signing(ann)
+    assert second != first
+    with service.units.writing() as work:
+        revoke_key(work, kid=second)
+    Watcher().watch(service.units)
+    assert signing(ann) not in {first, second}
+    assert first not in published(service)
+
+
 def test_what_happens_to_keys_is_remembered(service):
     ann = service.actor("ann").signed_in()
     with service.units.writing() as work:
@@ -138,6 +154,14 @@ def test_keys_are_listed_rotated_and_revoked_by_command(service, typed):
     typed("keys", "revoke", kid, "--yes", code=1)
     Watcher().watch(service.units)
     assert ann.whoami().status_code == 401
+
+
+def test_a_key_that_was_lost_and_revoked_does_not_stand_in_the_way_of_the_others(service, typed):
+    ann = service.actor("ann").signed_in()
+    kid = signing(ann)
+    typed("keys", "revoke", kid, "--yes", secret=NEWER)
+    newest = "the newest secret again of more than thirty-two bytes 0123456789"
+    assert "1 signing keys" in typed("secrets", "rewrap", secret=f"{newest},{NEWER}")
 
 
 def test_everything_sealed_moves_to_a_new_secret_key(service, typed, make_service, database_url):

@@ -295,3 +295,14 @@ def test_the_address_of_the_latest_refresh_is_shown(service, ann):
     session = ann.get(f"/v1/sessions/{ann.tokens['session_id']}", token=ann.access).json
     assert session["last_address"] == "198.51.100.77"
     assert session["address"] != "198.51.100.77"
+
+
+@pytest.mark.parametrize("path", ["/v1/logout", "/v1/logout-all"])
+def test_a_refresh_token_that_was_used_up_long_ago_signs_nobody_out(service, path):
+    """It may be a copy: whoever has it could else end every session of the account."""
+    ann = service.actor("ann").signed_in()
+    spent = ann.tokens["refresh_token"]
+    present = ann.refresh().json
+    service.clock.push(seconds=31)
+    assert ann.post(path, {"refresh_token": spent}).status_code == 401
+    assert ann.refresh(present["refresh_token"]).status_code == 200

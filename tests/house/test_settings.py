@@ -147,6 +147,7 @@ WRONG = {
     "ACCESS_TOKEN_TTL": ["0", "901", "-1", "5m", "300.5", "٣٠٠", "1e3", "9" * 5000],
     "PASSWORD_MIN_LENGTH": ["7", "65", "x"],
     "REPLICAS": ["0", "two"],
+    "REDIS_URL": ["http://h", "redis://", "redis://h:abc/0", "redis://h:99999", "redis://h?socket_timeout=30", "unix://"],
     "LIMIT_LOGIN": ["0/minute", "20", "20/fortnight", "-1/minute", "20/minute;", "unlimited"],
     "SECRET_KEY": ["short", "a" * 64, f"{SECRET},short", ","],
 }
