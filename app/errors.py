@@ -79,11 +79,11 @@ class Busy(Problem):
 
 
 class Unavailable(Problem):
-    """Something this service depends on does not answer. Nothing was consumed; the credential is not at fault."""
+    """Something this service depends on does not answer. The credential is not at fault, and asking again is safe."""
 
     code = "unavailable"
     title = "A part of the service does not answer"
     status = 503
 
-    def __init__(self, detail: str = "Nothing was changed. Try again shortly.", *, retry_after: int = 2) -> None:
+    def __init__(self, detail: str = "Try again shortly.", *, retry_after: int = 2) -> None:
         super().__init__(detail, headers={"Retry-After": str(retry_after)})

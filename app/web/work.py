@@ -51,7 +51,7 @@ def _within(
                 return handler(work, *args, **kwargs)
         except Exception as error:
             if is_away(error):
-                raise Unavailable("The database does not answer. Nothing was changed. Try again shortly.") from error
+                raise Unavailable("The database does not answer. Try again shortly.") from error
             raise
 
     return answers(Unavailable)(within)

@@ -204,7 +204,7 @@ def test_a_signing_key_that_does_not_open_is_a_fault(doctor, small_service):
 @pytest.mark.parametrize(
     ("options", "level", "words"),
     [
-        (["--maxmemory-policy", "allkeys-lru"], "warn", "the watcher of every process repairs it"),
+        (["--maxmemory-policy", "allkeys-lru"], "warn", "what is gone is asked of the database"),
         (["--maxmemory-policy", "volatile-ttl"], "ok", "volatile-ttl"),
         (["--replicaof", "127.0.0.1", "1"], "FAULT", "is a replica"),
         (["--user", *"default on nopass ~* &* +@all -info".split()], "warn", "INFO is forbidden"),
