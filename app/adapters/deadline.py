@@ -116,8 +116,9 @@ class Deadline:
         """The longest wait there is, None when no line is left to watch."""
         with self._lock:
             now = time.monotonic()
-            self._watching = bool(self._lines)
-            return max(line.waited(now) for line in self._lines) if self._watching else None
+            waits = [line.waited(now) for line in self._lines]  # counted once: a line may be collected between two looks
+            self._watching = bool(waits)
+            return max(waits) if waits else None
 
     def _cut_the_silent(self) -> None:
         """Cut what is overdue, and every line that said nothing since then: the next user of each would wait as long."""

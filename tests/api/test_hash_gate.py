@@ -21,6 +21,7 @@ from tests.actors import PASSWORD
 DEAR = {"argon2_memory_kib": 65536, "argon2_time_cost": 16}
 LESS_DEAR = {"argon2_memory_kib": 65536, "argon2_time_cost": 6}
 WAITING = 20
+CROWDED = 24  # what 48 threads admit
 CORRUPT = {
     "empty": "",
     "no hash": "not a hash at all",
@@ -58,6 +59,14 @@ class Crowd:
     def all_wait(self) -> bool:
         return not self.answers
 
+    def all_have_come(self, service) -> bool:
+        """Has everybody been admitted, within a second or so? Until then they look up names, which takes a connection."""
+        for _ in range(100):
+            if service.units.hasher._admission._value == CROWDED - WAITING:
+                return True
+            time.sleep(0.01)
+        return False
+
     def ended(self) -> list:
         for thread in self._threads:
             thread.join(30)
@@ -76,7 +85,7 @@ def test_while_twenty_logins_wait_no_connection_is_held_and_others_write(make_se
     service = make_service(database_url, capacity=Capacity(workers=1, threads=48), **DEAR)
     service.actor("first").get("/.well-known/jwks.json")  # the keys are made by now
     crowd = Crowd(service, WAITING)
-    time.sleep(0.3)
+    assert crowd.all_have_come(service)
     pools = (service.units.database.engine.pool, service.units.database.checks.pool)
     held = [sum(pool.checkedout() for pool in pools) for _ in range(20) if time.sleep(0.002) is None]
     took = [write(service) for _ in range(7)]
