@@ -12,8 +12,8 @@ from app.adapters.database import Database
 from app.adapters.jwt import KeyRing
 from app.adapters.password_hasher import Capacity, PasswordHasher
 from app.adapters.rate_limiter import Limiter
-from app.api import me, methods, registration, sessions, well_known
-from app.pages import confirm, docs, mailbox
+from app.api import devices, me, methods, passwords, registration, sessions, well_known
+from app.pages import confirm, docs, mailbox, reset
 from app.settings import VERSION, Docs
 from app.unit_of_work import Units
 from app.web import edge, health, problems
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["create_app"]
 
-API = (registration.blp, sessions.blp, me.blp, methods.blp, well_known.blp, health.blp)
+API = (registration.blp, sessions.blp, passwords.blp, devices.blp, me.blp, methods.blp, well_known.blp, health.blp)
 # Threads of a serving process beside those of gunicorn, each with a connection of its own: clock, sweep, rotation, mail, watcher.
 BACKGROUND_THREADS = 5
 
@@ -67,6 +67,7 @@ def _furnish(app: Flask, settings: Settings) -> None:
     for blueprint in API:
         api.register_blueprint(blueprint)
     app.register_blueprint(confirm.blp)
+    app.register_blueprint(reset.blp)
     if public_docs:
         app.register_blueprint(docs.blp)
     if not settings.production and settings.smtp_url is None:

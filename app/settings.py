@@ -187,6 +187,12 @@ def _number(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
+def _yes_or_no(text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise ValueError("must be true or false")
+    return text == "true"
+
+
 def _choice(choices: type[StrEnum]) -> Callable[[str], StrEnum]:
     def parse(text: str) -> StrEnum:
         if text not in list(choices):
@@ -267,6 +273,19 @@ class Settings:
         "open: anyone may register; invite: only who was invited; closed: nobody.", _choice(Registration), Registration.OPEN
     )
     link_confirm: str = _setting("The link that confirms an address, with {token}.", _link, "", shown="PUBLIC_URL/confirm/{token}")
+    link_reset: str = _setting("The link that lets another password be chosen, with {token}.", _link, "", shown="PUBLIC_URL/reset/{token}")
+    admin_self_reset: bool = _setting(
+        "true or false: whether administrators who forgot their password get a link by mail; else another administrator sends it.",
+        _yes_or_no,
+        False,
+        shown="false",
+    )
+    notify_unknown: bool = _setting(
+        "true or false: whether an address without an account hears that somebody asked to reset its password.",
+        _yes_or_no,
+        False,
+        shown="false",
+    )
     resources: Mapping[str, str] = _setting(
         "What frontends may call: a JSON object of names and addresses, handed out at login.", _resources, {}, shown="{}"
     )
@@ -300,6 +319,7 @@ class Settings:
     limit_resend: str = _setting("Requests to send the confirmation again, from one source.", _limit, "10/hour")
     limit_confirm: str = _setting("Confirmations by link from one source.", _limit, "30/minute")
     limit_code: str = _setting("Confirmations by code from one source.", _limit, "5/minute")
+    limit_forgot: str = _setting("Requests for a link to reset a password, from one source.", _limit, "10/hour")
     limit_refresh: str = _setting("Refreshes from one source.", _limit, "60/minute")
 
     def __post_init__(self) -> None:
@@ -310,6 +330,7 @@ class Settings:
             "trusted_hosts": self.trusted_hosts or (host,),
             "mail_from": self.mail_from or f"Doorward <no-reply@{host}>",
             "link_confirm": self.link_confirm or self.public_url + "/confirm/{token}",
+            "link_reset": self.link_reset or self.public_url + "/reset/{token}",
             "docs": self.docs or (Docs.OFF if self.production else Docs.PUBLIC),
         }
         for name, value in derived.items():
@@ -346,8 +367,11 @@ class Settings:
             faults.append("DOORWARD_PUBLIC_URL: must begin with https:// in production")
         if not self.issuer.startswith("https://"):
             faults.append("DOORWARD_ISSUER: must begin with https:// in production")
-        if not self.link_confirm.startswith("https://"):
-            faults.append("DOORWARD_LINK_CONFIRM: must begin with https:// in production")
+        faults += [
+            f"DOORWARD_{name.upper()}: must begin with https:// in production"
+            for name in ("link_confirm", "link_reset")
+            if not getattr(self, name).startswith("https://")
+        ]
         if self.smtp_url is None:
             faults.append("DOORWARD_SMTP_URL: is required in production")
         if not any(self.argon2_memory_kib >= memory and self.argon2_time_cost >= passes for memory, passes in ARGON2_FLOORS):
@@ -434,4 +458,4 @@ def _shown(field: dataclasses.Field[Any], value: Any) -> str:
         return str(int(value.total_seconds()))
     if isinstance(value, tuple):
         return ",".join(str(item) for item in value)
-    return json.dumps(value) if isinstance(value, Mapping) else str(value)
+    return json.dumps(value) if isinstance(value, (Mapping, bool)) else str(value)

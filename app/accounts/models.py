@@ -31,11 +31,16 @@ class Account(Base):
     # "metadata" is SQLAlchemy's own word on a model.
     extra: Mapped[dict[str, Any]] = mapped_column("metadata", default=dict)
     password_hash: Mapped[str] = mapped_column(String(256))
+    must_change_since: Mapped[datetime | None]  # the password opens no session any more, it only lets another one be chosen
     status: Mapped[str] = mapped_column(String(16), default=Status.ACTIVE)
     epoch: Mapped[int] = mapped_column(default=1)
     roles_version: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime]
     last_login_at: Mapped[datetime | None]
+
+    @property
+    def must_change_password(self) -> bool:
+        return self.must_change_since is not None
 
     @property
     def active(self) -> bool:

@@ -7,12 +7,11 @@ and nothing waits longer than a few seconds.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import (
     JSON,
@@ -42,7 +41,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import NullPool
 
-from app.adapters.deadline import Deadline, Line
+from app.adapters.deadline import Deadline
+from app.adapters.watched import wait_within
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -119,7 +119,7 @@ class Database:
             if self.sqlite:
                 _speak_sqlite(engine)
             else:
-                _wait_within(deadline, engine)
+                wait_within(deadline, engine)
         # Made once: an engine with other options costs more than the look at it.
         self._reader = self.engine.execution_options(**{MODE: "reading"}, postgresql_readonly=True)
         self._writer = self.engine.execution_options(**{MODE: "writing"})
@@ -142,43 +142,6 @@ def _engine_options(settings: Settings, *, size: int) -> dict[str, Any]:
     if settings.sqlite:
         return {**options, "connect_args": {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}}
     return {**options, "pool_pre_ping": True, "pool_recycle": 1800, "connect_args": POSTGRES_ARGUMENTS}
-
-
-class _Connection(psycopg.Connection[Any]):
-    """A connection whose waits are watched over, once it has a line."""
-
-    line: Line | None = None
-    deadline: Deadline
-
-    def wait(self, *args: Any, **kwargs: Any) -> Any:
-        """Everything that waits for the server does it here: statements, commits, rollbacks."""
-        with self.line or nullcontext():
-            return super().wait(*args, **kwargs)
-
-    def close(self) -> None:
-        super().close()
-        if self.line is not None:
-            self.deadline.forget(self.line)
-
-
-def _wait_within(deadline: Deadline, engine: Engine) -> None:
-    """Make the engine's connections, so that no wait on them outlasts the deadline."""
-
-    @event.listens_for(engine, "do_connect")
-    def connect(_dialect: Dialect, _record: object, arguments: list[Any], options: dict[str, Any]) -> _Connection:
-        if not deadline.may_call():
-            raise psycopg.OperationalError("the server has just been found silent")
-        try:
-            connection = _Connection.connect(*arguments, **options)
-        except psycopg.errors.ConnectionTimeout:
-            deadline.fell_silent()
-            raise
-        except psycopg.Error:
-            deadline.spoke()
-            raise
-        deadline.spoke()
-        connection.deadline, connection.line = deadline, deadline.line(connection.fileno())
-        return connection
 
 
 def _speak_sqlite(engine: Engine) -> None:
@@ -213,6 +176,20 @@ def insert_if_absent(db: Session, model: type[Base], **values: Any) -> bool:
     insert = postgresql.insert if dialect == "postgresql" else sqlite_dialect.insert
     key = inspect(model).primary_key[0]
     return db.execute(insert(model).values(**values).on_conflict_do_nothing().returning(key)).first() is not None
+
+
+def insert_or_update(
+    db: Session, model: type[Base], rows: Sequence[Mapping[str, Any]], *, update: Mapping[str, Any], where: ColumnElement[bool]
+) -> Sequence[Any]:
+    """Insert rows; those whose key is there already are updated instead where the condition holds.
+
+    Returns the keys of the rows that were written. Rows are met in the order given, so that two at once do not wait for each other.
+    """
+    dialect = db.get_bind().dialect.name
+    insert = postgresql.insert if dialect == "postgresql" else sqlite_dialect.insert
+    key = inspect(model).primary_key[0]
+    statement = insert(model).values(list(rows)).on_conflict_do_update(index_elements=[key], set_=dict(update), where=where).returning(key)
+    return db.scalars(statement.execution_options(synchronize_session=False)).all()
 
 
 def delete_some(db: Session, model: type[Base], over: ColumnElement[bool], most: int) -> int:

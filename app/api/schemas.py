@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from marshmallow import fields
+from marshmallow import ValidationError, fields, post_dump
 
+from app.accounts.password_rules import NotAPassword, normalised
 from app.web.schemas import Label, Moment, Strict
 
 
@@ -26,8 +27,13 @@ class TokensSchema(Strict):
     refresh_expires_in = fields.Integer(required=True, metadata={"description": "seconds"})
     session_id = fields.String(required=True)
     scope = fields.String(required=True)
+    device_token = fields.String(metadata={"description": "only where remember_device asked for it, and only this once"})
     account = fields.Nested(AccountSummarySchema, required=True)
     resources = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
+
+    @post_dump
+    def without_a_device(self, data: dict[str, object], **_: object) -> dict[str, object]:
+        return {name: value for name, value in data.items() if name != "device_token" or value is not None}
 
 
 class ProfileSchema(Strict):
@@ -71,3 +77,11 @@ class SessionsSchema(Strict):
 def name_field(*, required: bool = False) -> Label:
     """How a person is called."""
     return Label(most=128, required=required)
+
+
+def a_password(value: str) -> None:
+    """What can be no password of anybody is said to be so, before anything costly is done. Raises ValidationError."""
+    try:
+        normalised(value)
+    except NotAPassword as error:
+        raise ValidationError(str(error)) from None

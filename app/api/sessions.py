@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from marshmallow import ValidationError, validates
+from marshmallow import fields, validates
 
-from app.accounts.password_rules import NotAPassword, normalised
-from app.api.schemas import SessionSchema, SessionsSchema, TokensSchema
+from app.api.schemas import SessionSchema, SessionsSchema, TokensSchema, a_password
 from app.attempts.errors import TooManyRequests
 from app.errors import Busy, NotFound
 from app.principal import Principal
 from app.sessions.end import end_one, end_others, log_out, log_out_everywhere
-from app.sessions.errors import InvalidCredentials, InvalidGrant
+from app.sessions.errors import InvalidCredentials, InvalidGrant, PasswordChangeRequired
 from app.sessions.log_in import log_in
 from app.sessions.refresh import refresh
 from app.sessions.show import SessionView, get_session, list_sessions
@@ -39,13 +38,12 @@ class LoginSchema(Strict):
     device_name = Label(most=64, load_default=None)
     expires_in = Whole(least=60, most=365 * 86400, load_default=None, metadata={"description": "wanted length of the session in seconds"})
 
+    device_token = Secret(most=128, load_default=None, metadata={"description": "of a remembered device, from where nobody has to wait"})
+    remember_device = fields.Boolean(load_default=False, truthy={True}, falsy={False}, metadata={"description": "answer a device_token"})
+
     @validates("password")
     def a_password(self, value: str, **_: object) -> None:
-        """What can be no password of anybody is said to be so, before anything costly is done."""
-        try:
-            normalised(value)
-        except NotAPassword as error:
-            raise ValidationError(str(error)) from None
+        a_password(value)
 
 
 class RefreshSchema(Strict):
@@ -63,7 +61,7 @@ class LogoutSchema(Strict):
 @blp.route("/login", methods=["POST"])
 @writing
 @limited("login")
-@answers(InvalidCredentials, Busy)
+@answers(InvalidCredentials, PasswordChangeRequired, Busy)
 @blp.arguments(LoginSchema)
 @blp.response(200, TokensSchema)
 def post_login(work: UnitOfWork, body: Body) -> Tokens:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from app.attempts.models import sweep as sweep_attempts
 from app.confirmations.models import sweep as sweep_confirmations
+from app.devices.models import sweep as sweep_devices
 from app.outbox.models import sweep as sweep_outbox
 from app.registration.models import sweep as sweep_registrations
 from app.revocation.models import sweep as sweep_revocations
@@ -24,6 +26,8 @@ ROOMS: tuple[Callable[[Session, datetime, int], int], ...] = (
     sweep_sessions,
     sweep_revocations,
     sweep_outbox,
+    sweep_attempts,
+    sweep_devices,
 )
 
 

@@ -13,6 +13,7 @@ from app.adapters.database import Base, delete_some
 
 class Purpose(StrEnum):
     REGISTRATION = "registration"
+    RESET = "reset"
     BOOTSTRAP = "bootstrap"  # the link of the first administrator, printed and not mailed
 
 
@@ -22,7 +23,8 @@ class Confirmation(Base):
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     purpose: Mapped[str] = mapped_column(String(16))
-    subject: Mapped[str] = mapped_column(String(32))  # what the secret is about: here, the pending registration
+    subject: Mapped[str] = mapped_column(String(32))  # what the secret is about: a pending registration, an account
+    epoch: Mapped[int | None]  # of the account when the secret was made: it ends with that
     digest: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]

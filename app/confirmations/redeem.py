@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
@@ -29,13 +30,21 @@ def purpose_of(token: str, purposes: Iterable[Purpose]) -> Purpose:
     raise InvalidToken
 
 
-def subject_of(work: UnitOfWork, purpose: Purpose, token: str) -> str:
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a token is about, and the epoch of the account at the time where it is about one."""
+
+    subject: str
+    epoch: int | None
+
+
+def about(work: UnitOfWork, purpose: Purpose, token: str) -> About:
     """What a token that can still be redeemed is about. Raises InvalidToken."""
     row_id = find(PREFIXES[purpose], "cnf", token)
     row = work.db.scalar(select(Confirmation).where(*_live(work, purpose, row_id))) if row_id else None
     if row is None or not matches(token, row.digest):
         raise InvalidToken
-    return row.subject
+    return About(row.subject, row.epoch)
 
 
 def redeem(work: UnitOfWork, purpose: Purpose, token: str) -> None:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 class Template(StrEnum):
     CONFIRM_NEW = "confirm_new"
     ALREADY_REGISTERED = "already_registered"
+    PASSWORD_RESET = "password_reset"
+    RESET_UNKNOWN = "reset_unknown"
+    PASSWORD_CHANGED = "password_changed"
     NEW_LOGIN = "new_login"
     SUSPICIOUS_SESSION = "suspicious_session"
 

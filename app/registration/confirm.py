@@ -15,7 +15,7 @@ from app.audit.record import Event, record
 from app.confirmations.errors import InvalidToken
 from app.confirmations.issue import end_unused
 from app.confirmations.models import Purpose
-from app.confirmations.redeem import purpose_of, redeem, subject_of
+from app.confirmations.redeem import about, purpose_of, redeem
 from app.errors import InvalidInput
 from app.opaque_tokens import canonical_code, new_id
 from app.registration.messages import code_fits
@@ -101,7 +101,7 @@ def confirm_by_code(work: UnitOfWork, source: Source, *, registration: str, code
 
 def _pending_of(work: UnitOfWork, token: str) -> PendingRegistration:
     purpose = purpose_of(token, LINKS)
-    pending_id = subject_of(work, purpose, token)
+    pending_id = about(work, purpose, token).subject
     pending = work.db.scalar(
         select(PendingRegistration).where(PendingRegistration.id == pending_id, PendingRegistration.expires_at > work.now)
     )

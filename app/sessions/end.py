@@ -36,13 +36,7 @@ def log_out_everywhere(work: UnitOfWork, principal: Principal, source: Source) -
     if account is None:
         raise Unauthenticated
     account.epoch += 1
-    ended = changed(
-        work.db,
-        update(Session)
-        .where(Session.account_id == account.id, Session.status == Status.LIVE)
-        .values(status=Status.LOGGED_OUT, ended_at=work.now, reason="logout_all"),
-    )
-    revoke_account(work, account)
+    ended = end_by_epoch(work, account, status=Status.LOGGED_OUT, reason="logout_all")
     record(
         work, Event.SESSIONS_ENDED, source=source, account_id=account.id, session_id=principal.session_id, reason="logout_all", count=ended
     )
@@ -72,6 +66,19 @@ def end_others(work: UnitOfWork, principal: Principal, source: Source) -> None:
         reason="others",
         count=len(ended),
     )
+
+
+def end_by_epoch(work: UnitOfWork, account: Account, *, status: Status, reason: str) -> int:
+    """End what is still of an older epoch of the account, and every token with it. Returns how many sessions that were."""
+    ended = changed(
+        work.db,
+        update(Session)
+        .where(Session.account_id == account.id, Session.status == Status.LIVE, Session.account_epoch != account.epoch)
+        .values(status=status, ended_at=work.now, reason=reason)
+        .execution_options(synchronize_session=False),
+    )
+    revoke_account(work, account)
+    return ended
 
 
 def end_sessions(

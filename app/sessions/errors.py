@@ -13,6 +13,19 @@ class InvalidCredentials(Refusal):
     status = 401
 
 
+class PasswordChangeRequired(Refusal):
+    """Right, and no longer good for anything but choosing another one. `reset_token` is for POST /v1/password/reset."""
+
+    code = "password_change_required"
+    title = "The password must be changed first"
+    status = 403
+
+    def __init__(self, reset_token: str) -> None:
+        super().__init__(
+            "Send the reset_token with a new password to /v1/password/reset, then sign in with that.", members={"reset_token": reset_token}
+        )
+
+
 class InvalidGrant(Refusal):
     """The refresh token is unknown, used, or its session is over (RFC 6749 section 5.2)."""
 

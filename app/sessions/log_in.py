@@ -2,67 +2,68 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import update
-
-from app.accounts import names
-from app.accounts.check_password import check_password
-from app.accounts.models import Account, Status, by_email, by_username, locked
-from app.adapters.database import changed
+from app.accounts.check_password import check_password, settle, settle_again
+from app.accounts.find import find_locked, typed
 from app.audit.record import Event, record
-from app.sessions.errors import InvalidCredentials
+from app.confirmations.reset import issue_reset
+from app.devices.recognise import take_attempt
+from app.devices.remember import remember
+from app.sessions.errors import InvalidCredentials, PasswordChangeRequired
 from app.sessions.open_session import open_session
 from app.sessions.tokens import Tokens, tokens_of
 
 if TYPE_CHECKING:
+    from app.accounts.models import Account
     from app.principal import Source
     from app.unit_of_work import UnitOfWork
 
 
 def log_in(
-    work: UnitOfWork, source: Source, *, username: str, password: str, device_name: str | None = None, expires_in: int | None = None
+    work: UnitOfWork,
+    source: Source,
+    *,
+    username: str,
+    password: str,
+    device_name: str | None = None,
+    device_token: str | None = None,
+    remember_device: bool = False,
+    expires_in: int | None = None,
 ) -> Tokens:
-    """Open a session for whoever knows a name or address and its password. Raises InvalidCredentials or Busy.
+    """Open a session for whoever knows a name or address and its password.
 
     `expires_in` asks for another length of the session in seconds; more than SESSION_MAX_TTL is cut to that.
+    Raises InvalidCredentials, PasswordChangeRequired, TooManyRequests or Busy.
     """
-    account = _find(work, username)
-    proven = check_password(work, account, password)
-    if account is None or not proven or not (_still_so(work, account) or _so_again(work, account, password)):
-        record(work, Event.LOGIN_FAILED, source=source, account_id=account.id if account else None)
-        raise InvalidCredentials
+    account = _prove(work, source, username=username, password=password, device_token=device_token)
+    if account.must_change_password:
+        raise _other_password_first(work, source, account)
     life = timedelta(seconds=expires_in) if expires_in is not None else None
     session = open_session(work, source, account, device_name=device_name, life=life, amr="pwd")
-    return tokens_of(work, account, session)
+    tokens = tokens_of(work, account, session)
+    if not remember_device:
+        return tokens
+    return replace(tokens, device_token=remember(work, source, account, name=device_name))
 
 
-def _find(work: UnitOfWork, typed: str) -> Account | None:
-    try:
-        name = names.folded(typed)
-        return by_email(work.db, names.canonical_address(name)) if "@" in name else by_username(work.db, name)
-    except names.NotAName:
-        return None
+def _prove(work: UnitOfWork, source: Source, *, username: str, password: str, device_token: str | None) -> Account:
+    """The account whose name and password these are, locked."""
+    name = typed(username)
+    account = find_locked(work.db, name)
+    attempt = take_attempt(work, source, account, canonical=name.canonical, device_token=device_token)
+    checked = check_password(work, attempt, account, password)
+    now = {"last_login_at": work.now}
+    if checked is None or not (settle(work, checked, changes=now) or settle_again(work, checked, password, changes=now)):
+        event = Event.LOGIN_FAILED if attempt.open else Event.PASSWORD_LOCKED
+        record(work, event, source=source, account_id=account.id if account else None)
+        raise InvalidCredentials
+    return checked.account
 
 
-def _so_again(work: UnitOfWork, account: Account, password: str) -> bool:
-    """Look once more: of two logins at once, the first may have renewed the hash that the second had read."""
-    present = locked(work.db, account.id)
-    return present is not None and check_password(work, present, password) and _still_so(work, present)
-
-
-def _still_so(work: UnitOfWork, account: Account) -> bool:
-    """Lock the account, on condition that nothing changed while the password was being checked."""
-    logged_in = changed(
-        work.db,
-        update(Account)
-        .where(
-            Account.id == account.id,
-            Account.epoch == account.epoch,
-            Account.password_hash == account.password_hash,
-            Account.status == Status.ACTIVE,
-        )
-        .values(last_login_at=work.now),
-    )
-    return logged_in == 1
+def _other_password_first(work: UnitOfWork, source: Source, account: Account) -> PasswordChangeRequired:
+    token = issue_reset(work, account_id=account.id, epoch=account.epoch)
+    record(work, Event.PASSWORD_CHANGE_REQUIRED, source=source, account_id=account.id)
+    return PasswordChangeRequired(token)

@@ -29,6 +29,7 @@ class Tokens:
     account: AccountSummary
     resources: Mapping[str, str]
     scope: str = ""
+    device_token: str | None = field(default=None, repr=False)
     token_type: str = "Bearer"  # noqa: S105 - the scheme, RFC 6750
 
 

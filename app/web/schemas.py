@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import INCLUDE, RAISE, Schema, ValidationError, fields, validate
@@ -49,8 +50,8 @@ class Whole(fields.Integer):
 class Secret(Text):
     """A text that never comes back in an answer."""
 
-    def __init__(self, *, most: int = 1024, **kwargs: Any) -> None:
-        super().__init__(most=most, load_only=True, metadata={"format": "password"}, **kwargs)
+    def __init__(self, *, most: int = 1024, metadata: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(most=most, load_only=True, metadata={"format": "password", **(metadata or {})}, **kwargs)
 
 
 class Moment(fields.AwareDateTime):

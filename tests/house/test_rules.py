@@ -21,6 +21,8 @@ PUBLIC = {
     "POST /v1/register/confirm",
     "POST /v1/register/resend",
     "POST /v1/login",
+    "POST /v1/password/forgot",
+    "POST /v1/password/reset",
     "POST /v1/token/refresh",
     "GET /v1/methods",
     "GET /.well-known/jwks.json",
@@ -33,6 +35,8 @@ PUBLIC = {
     "GET /static/<path:filename>",
     "GET /confirm/<token>",
     "POST /confirm/<token>",
+    "GET /reset/<token>",
+    "POST /reset/<token>",
     "GET /dev/mailbox",
 }
 

@@ -1,0 +1,50 @@
+"""What resetting and changing a password have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.accounts.password_rules import NotAPassword, normalised
+from app.attempts.failures import forget_all
+from app.confirmations.issue import end_all_unused
+from app.errors import InvalidInput
+from app.outbox.add import Mail, Template, add
+from app.passwords.errors import PasswordMismatch
+
+if TYPE_CHECKING:
+    from app.accounts.models import Account
+    from app.unit_of_work import UnitOfWork
+
+SAME = {"en": "is the present one; choose another", "de": "ist das bisherige; wählen Sie ein anderes"}
+
+
+def check_repeated(new_password: str, verify_password: str | None) -> None:
+    """Where it was typed twice, was it the same? Raises PasswordMismatch."""
+    if verify_password is not None and verify_password != new_password:
+        raise PasswordMismatch
+
+
+def names_of(account: Account) -> tuple[str, ...]:
+    """What everybody knows of the account, so that its password should not be made of it."""
+    return (account.username, account.email.partition("@")[0], account.name)
+
+
+def another(locale: str) -> InvalidInput:
+    """The new password is the old one."""
+    return InvalidInput(errors={"/new_password": [SAME.get(locale, SAME["en"])]}, members={"reasons": ["unchanged"], "suggestions": []})
+
+
+def same(one: str, other: str) -> bool:
+    """Are they one password as it is hashed?"""
+    try:
+        return normalised(one) == normalised(other)
+    except NotAPassword:
+        return False
+
+
+def replaced(work: UnitOfWork, account: Account) -> None:
+    """The account, locked, has another password: whatever was mailed or counted before is over, and the owner hears of it."""
+    end_all_unused(work, subject=account.id)
+    forget_all(work, account.id)
+    values = {"username": account.username, "at": f"{work.now:%Y-%m-%d %H:%M} UTC"}
+    add(work, Template.PASSWORD_CHANGED, Mail(account.email, account.locale, values))
