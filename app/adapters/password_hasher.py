@@ -1,20 +1,27 @@
-"""Argon2id behind a gate: a bounded number of hashes at once, on threads that give way to everything else."""
+"""Argon2id behind a gate: a bounded number of hashes at once, on threads that give way to everything else.
+
+Hashes of other systems pass the same gate, see foreign_hashes.py.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from app.adapters import foreign_hashes
+from app.adapters.foreign_hashes import NotAHash, TooLong
 from app.errors import Busy
 
 T = TypeVar("T")
@@ -30,6 +37,10 @@ TAG_BYTES = 32
 MOST_MEMORY_KIB = 131072
 MOST_PASSES = 10
 MOST_LANES = 16
+LEAST_KIB_OF_A_LANE = 8
+ARGON2 = re.compile(
+    r"\$argon2(?:id|i|d)(?:\$v=(?:16|19))?\$m=[0-9]{1,9},t=[0-9]{1,9},p=[0-9]{1,9}\$[A-Za-z0-9+/]{11,128}\$[A-Za-z0-9+/]{22,128}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,28 +82,55 @@ class PasswordHasher:
 
     def verify(self, password_hash: str, password: str) -> bool:
         """Does the password fit? A hash that cannot be read, or asks for an absurd cost, fits nothing."""
-        if not self._affordable(password_hash):
-            password_hash, password = self.decoy, secrets.token_urlsafe()
-        return self._gated(lambda: self._verify(password_hash, password))
+        try:
+            fits = self._read(password_hash)
+        except NotAHash:
+            fits = self._fits_nothing
+        return self._gated(lambda: fits(password.encode()))
 
     def outdated(self, password_hash: str) -> bool:
-        """Was it made with other parameters than those of now?"""
-        return self._argon2.check_needs_rehash(password_hash)
+        """Was it made with other parameters than those of now, or in another way?"""
+        try:
+            return self._argon2.check_needs_rehash(password_hash)
+        except InvalidHashError:
+            return True
 
-    def _verify(self, password_hash: str, password: str) -> bool:
+    def brought_along(self, password_hash: str) -> str:
+        """A hash that another system made, as it is kept here. Raises NotAHash for one that would never fit."""
+        plain = foreign_hashes.unwrapped(password_hash)
+        self._read(plain)
+        return plain
+
+    def _read(self, password_hash: str) -> foreign_hashes.Check:
+        if not password_hash.startswith("$argon2"):
+            return partial(self._fits_foreign, foreign_hashes.read(password_hash))
+        if not ARGON2.fullmatch(password_hash):
+            raise NotAHash("is damaged, or of a kind that cannot be checked")
+        cost = argon2.extract_parameters(password_hash)
+        asked = (cost.memory_cost, cost.time_cost, cost.parallelism)
+        if any(much > most for much, most in zip(asked, self._most, strict=True)):
+            kib, passes, lanes = self._most
+            raise NotAHash(f"costs too much to check: Argon2 of more than {kib} KiB, {passes} passes or {lanes} lanes")
+        if min(asked) < 1 or cost.memory_cost < LEAST_KIB_OF_A_LANE * cost.parallelism:
+            raise NotAHash("is damaged: its numbers do not go together")
+        return partial(self._fits, password_hash)
+
+    def _fits(self, password_hash: str, password: bytes) -> bool:
         try:
             return self._argon2.verify(password_hash, password)
         except (VerificationError, InvalidHashError):
             return False
 
-    def _affordable(self, password_hash: str) -> bool:
-        if not password_hash.isascii():  # a text that argon2 cannot even look at
-            return False
+    def _fits_foreign(self, check: foreign_hashes.Check, password: bytes) -> bool:
         try:
-            cost = argon2.extract_parameters(password_hash)
-        except InvalidHashError:
-            return False
-        return all(asked <= most for asked, most in zip((cost.memory_cost, cost.time_cost, cost.parallelism), self._most, strict=True))
+            return check(password)
+        except TooLong:
+            return self._fits_nothing(password)
+
+    def _fits_nothing(self, password: bytes) -> bool:
+        """The cost of a check and the answer of a wrong password."""
+        self._fits(self.decoy, password)
+        return False
 
     def _gated(self, work: Callable[[], T]) -> T:
         if not self._admission.acquire(blocking=False):
