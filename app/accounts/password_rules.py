@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import unicodedata
+from enum import StrEnum
 
 LONGEST = 128  # code points
 LONGEST_RAW = 1024  # bytes
 
 
+class Reason(StrEnum):
+    """Why a password is refused."""
+
+    TOO_SHORT = "too_short"
+    TOO_LONG = "too_long"
+    CONTROL_CHARACTERS = "control_characters"
+    COMMON = "common"
+    REPETITION = "repetition"
+    SEQUENCE = "sequence"
+    PERSONAL = "personal"
+
+
 class NotAPassword(ValueError):
     """The text cannot be a password; the message says why, in words for people."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def normalised(raw: str) -> str:
@@ -19,16 +36,8 @@ def normalised(raw: str) -> str:
     """
     # Measured as it was typed: composing can make a text shorter or longer, and a longer one has to be cheap to refuse.
     if not 1 <= len(raw) <= LONGEST or len(raw.encode("utf-8", "surrogatepass")) > LONGEST_RAW:
-        raise NotAPassword(f"must have 1 to {LONGEST} characters")
+        raise NotAPassword(Reason.TOO_LONG if raw else Reason.TOO_SHORT, f"must have 1 to {LONGEST} characters")
     if any(unicodedata.category(character) in {"Cc", "Cs"} for character in raw):
-        raise NotAPassword("must not hold control characters")
+        raise NotAPassword(Reason.CONTROL_CHARACTERS, "must not hold control characters")
     text = "".join(" " if unicodedata.category(character) == "Zs" else character for character in raw)
     return unicodedata.normalize("NFC", text)
-
-
-def new_password(raw: str, *, least: int) -> str:
-    """A password somebody wants. Raises NotAPassword."""
-    text = normalised(raw)
-    if len(text) < least:
-        raise NotAPassword(f"must have at least {least} characters; a sentence of a few words is easy to remember")
-    return text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields, validate
 
-from app.api.schemas import AccountSummarySchema, name_field
+from app.api.schemas import AccountSummarySchema, name_field, new_password_field
 from app.confirmations.errors import InvalidToken
 from app.errors import Busy
 from app.registration.confirm import confirm
@@ -32,7 +32,7 @@ class RegisterSchema(Strict):
     username = Text(most=256, required=True)
     email = Text(most=256, required=True)
     name = name_field(required=True)
-    password = Secret(load_default=None)
+    password = new_password_field()
     locale = fields.String(validate=LOCALE, load_default=None)
 
 
@@ -50,7 +50,7 @@ class ConfirmSchema(Strict):
     token = Secret(most=128, load_default=None)
     registration = Text(most=64, load_default=None)
     code = Secret(most=32, load_default=None)
-    password = Secret(load_default=None)
+    password = new_password_field()
 
 
 class ConfirmedSchema(Strict):

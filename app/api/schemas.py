@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from marshmallow import ValidationError, fields, post_dump
+from marshmallow import ValidationError, fields, missing, post_dump
 
 from app.accounts.password_rules import NotAPassword, normalised
 from app.web.schemas import Label, Moment, Strict
@@ -77,6 +77,13 @@ class SessionsSchema(Strict):
 def name_field(*, required: bool = False) -> Label:
     """How a person is called."""
     return Label(most=128, required=required)
+
+
+def new_password_field(*, required: bool = False) -> fields.String:
+    """A password to come. Its length is judged with all the rest of it, so that whoever is refused is told why and offered others."""
+    told = "one that is refused is answered 422 with `reasons` and `suggestions`"
+    default = missing if required else None
+    return fields.String(required=required, load_default=default, load_only=True, metadata={"format": "password", "description": told})
 
 
 def a_password(value: str) -> None:

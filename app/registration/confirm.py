@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select, update
 
+from app.accounts.choose_password import chosen_password
 from app.accounts.models import Account, Status
-from app.accounts.password_rules import NotAPassword, new_password
 from app.accounts.summary import AccountSummary
 from app.adapters.database import insert_if_absent
 from app.attempts.source_limits import take
@@ -65,7 +65,7 @@ def confirm_by_link(work: UnitOfWork, source: Source, *, token: str, password: s
     Raises InvalidToken, InvalidInput or Busy.
     """
     pending = _pending_of(work, token)
-    text = _acceptable(work, password)
+    text = _acceptable(work, source, pending, password)
     with work.released():
         password_hash = work.hasher.hash(text)
     purpose = purpose_of(token, LINKS)
@@ -89,7 +89,7 @@ def confirm_by_code(work: UnitOfWork, source: Source, *, registration: str, code
         raise InvalidToken
     password_hash = pending.password_hash
     if password_hash is None:
-        text = _acceptable(work, password)
+        text = _acceptable(work, source, pending, password)
         # The code was right: a gate that is full must not use up its tries.
         work.db.execute(update(PendingRegistration).where(PendingRegistration.id == pending.id).values(tries=PendingRegistration.tries - 1))
         with work.released():
@@ -130,13 +130,11 @@ def _take_try(work: UnitOfWork, registration: str) -> PendingRegistration | None
     )
 
 
-def _acceptable(work: UnitOfWork, password: str | None) -> str:
+def _acceptable(work: UnitOfWork, source: Source, pending: PendingRegistration, password: str | None) -> str:
     if password is None:
         raise InvalidInput(errors={"/password": ["is needed"]})
-    try:
-        return new_password(password, least=work.settings.password_min_length)
-    except NotAPassword as error:
-        raise InvalidInput(errors={"/password": [str(error)]}) from None
+    about = (pending.username, pending.email, pending.name)
+    return chosen_password(work.settings, password, field="/password", locale=source.locale, about=about)
 
 
 def _open_account(work: UnitOfWork, source: Source, pending_id: str, password_hash: str) -> AccountSummary:

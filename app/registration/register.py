@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, or_, select
 
 from app.accounts import names
+from app.accounts.choose_password import chosen_password
 from app.accounts.models import Account
-from app.accounts.password_rules import NotAPassword, new_password
 from app.adapters.database import insert_if_absent
 from app.audit.record import Event, record
 from app.errors import Faults, InvalidInput
@@ -20,6 +20,8 @@ from app.registration.models import PendingRegistration
 from app.settings import Registration
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from app.principal import Source
     from app.unit_of_work import UnitOfWork
 
@@ -45,7 +47,7 @@ def register(
     """
     if work.settings.registration is not Registration.OPEN:
         raise RegistrationClosed
-    wanted = _acceptable(work, username=username, email=email, name=name, password=password, locale=locale or source.locale)
+    wanted = _acceptable(work, source, username=username, email=email, name=name, password=password, locale=locale)
     with work.released():
         password_hash = work.hasher.hash(wanted.password) if wanted.password is not None else None
     code = new_code()
@@ -58,8 +60,11 @@ def register(
     return pending_id
 
 
-def _acceptable(work: UnitOfWork, *, username: str, email: str, name: str, password: str | None, locale: str) -> Wanted:
+def _acceptable(
+    work: UnitOfWork, source: Source, *, username: str, email: str, name: str, password: str | None, locale: str | None
+) -> Wanted:
     faults: Faults = {}
+    members: Mapping[str, object] = {}
     canonical, address, address_canonical, text = "", "", "", None
     try:
         canonical = names.new_username(username)
@@ -69,13 +74,15 @@ def _acceptable(work: UnitOfWork, *, username: str, email: str, name: str, passw
         address, address_canonical = names.new_address(email)
     except names.NotAName as error:
         faults["/email"] = [str(error)]
-    try:
-        text = new_password(password, least=work.settings.password_min_length) if password is not None else None
-    except NotAPassword as error:
-        faults["/password"] = [str(error)]
+    if password is not None:
+        try:
+            about = (username, email, name)
+            text = chosen_password(work.settings, password, field="/password", locale=source.locale, about=about)
+        except InvalidInput as problem:
+            faults, members = {**faults, **problem.errors}, problem.members
     if faults:
-        raise InvalidInput(errors=faults)
-    return Wanted(canonical, address, address_canonical, name, locale, text)
+        raise InvalidInput(errors=faults, members=members)
+    return Wanted(canonical, address, address_canonical, name, locale or source.locale, text)
 
 
 def _reserve(work: UnitOfWork, wanted: Wanted, password_hash: str | None, code: str) -> str:

@@ -1,0 +1,145 @@
+"""Choosing a password: what is refused, in whose words, and what is offered instead."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.accounts.password_reasons import in_words
+from app.accounts.password_rules import Reason
+from tests.actors import PASSWORD
+
+COMMON = "qwertyuiop12345"
+GERMAN = {"Accept-Language": "de-AT, en;q=0.5"}
+
+
+def by_link(actor, password: str, **kwargs):
+    return actor.post("/v1/register/confirm", {"token": actor.mailed_token(), "password": password}, **kwargs)
+
+
+def by_code(actor, password: str, **kwargs):
+    body = {"registration": actor.registration, "code": actor.mail()["code"], "password": password}
+    return actor.post("/v1/register/confirm", body, **kwargs)
+
+
+def at_registration(actor, password: str, **kwargs):
+    body = {"username": actor.username, "email": actor.email, "name": "Ann Lee", "password": password}
+    return actor.post("/v1/register", body, **kwargs)
+
+
+WAYS = {"link": by_link, "code": by_code, "registration": at_registration}
+
+
+@pytest.fixture(params=WAYS)
+def choose(request, small_service):
+    """Ann, where she is asked for a password, and how she gives one."""
+    ann = small_service.actor("ann")
+    if request.param != "registration":
+        ann.register(password=None, name="Ann Lee")
+    return lambda password, **kwargs: WAYS[request.param](ann, password, **kwargs)
+
+
+def refused(answer, *reasons: Reason, locale: str = "en") -> list[str]:
+    """The suggestions of a 422 that has just these reasons."""
+    assert answer.status_code == 422
+    assert answer.json["code"] == "validation_failed"
+    assert answer.json["reasons"] == list(reasons)
+    assert answer.json["errors"] == {"/password": [in_words(reason, locale, least=15) for reason in reasons]}
+    assert len(set(answer.json["suggestions"])) == 3
+    return answer.json["suggestions"]
+
+
+@pytest.mark.parametrize(
+    ("password", "reasons"),
+    [
+        ("short", [Reason.TOO_SHORT]),
+        ("", [Reason.TOO_SHORT]),
+        ("a long sentence " * 9, [Reason.TOO_LONG]),
+        ("a long sentence " * 100, [Reason.TOO_LONG]),
+        ("correct horse\nbattery staple", [Reason.CONTROL_CHARACTERS]),
+        (COMMON, [Reason.COMMON, Reason.SEQUENCE]),
+        ("x7Kq, x7Kq, x7Kq", [Reason.REPETITION]),
+        ("abcdefg, hijklmnop!", [Reason.SEQUENCE]),
+        ("Ann Lee 7391 8264", [Reason.PERSONAL]),
+        ("doorward@127.0.0.1", [Reason.PERSONAL]),
+    ],
+)
+def test_the_reasons_are_told_to_people_and_to_programs_in_either_language(choose, password, reasons):
+    refused(choose(password), *reasons)
+    refused(choose(password, headers=GERMAN), *reasons, locale="de")
+    refused(choose(password, headers={"Accept-Language": "fr"}), *reasons)
+    assert choose(PASSWORD).status_code in {200, 202}
+
+
+def test_every_suggestion_is_a_password(choose):
+    suggestion = refused(choose(COMMON), Reason.COMMON, Reason.SEQUENCE)[1]
+    assert choose(suggestion).status_code in {200, 202}
+
+
+def test_an_account_opens_with_a_suggestion(service):
+    ann = service.actor("ann")
+    ann.register(password=None)
+    suggestions = refused(by_link(ann, "short"), Reason.TOO_SHORT)
+    assert by_link(ann, suggestions[0]).status_code == 200
+    assert ann.login(password=suggestions[0]).status_code == 200
+    assert ann.login(password=suggestions[1]).status_code == 401
+
+
+def test_whoever_is_refused_finds_everything_as_it_was(service):
+    ann = service.actor("ann")
+    refused(at_registration(ann, COMMON), Reason.COMMON, Reason.SEQUENCE)
+    for table in ("pending_registrations", "outbox", "confirmations", "accounts"):
+        assert service.scalar(f"SELECT count(*) FROM {table}") == 0
+    ann.register(password=None)
+    for _ in range(6):
+        refused(by_link(ann, COMMON), Reason.COMMON, Reason.SEQUENCE)
+    for _ in range(2):
+        refused(by_code(ann, COMMON), Reason.COMMON, Reason.SEQUENCE)
+    assert service.scalar("SELECT tries FROM pending_registrations") == 0
+    assert service.scalar("SELECT count(*) FROM accounts") == 0
+    assert by_code(ann, PASSWORD).status_code == 200
+
+
+def test_suggestions_go_with_the_faults_of_other_fields(small_service):
+    answer = small_service.actor("an").register(email="ann", password=COMMON)
+    assert answer.status_code == 422
+    assert set(answer.json["errors"]) == {"/username", "/email", "/password"}
+    assert answer.json["reasons"] == [Reason.COMMON, Reason.SEQUENCE]
+    assert len(answer.json["suggestions"]) == 3
+
+
+def test_suggestions_are_nowhere_else(small_service):
+    ann = small_service.actor("ann")
+    answers = [ann.register(email="ann"), ann.register(password=7), ann.register(), by_link(ann, PASSWORD), ann.login(password=COMMON)]
+    answers += [ann.post("/v1/register/confirm", {"token": "x", "password": COMMON}), ann.login()]
+    assert [answer.status_code for answer in answers] == [422, 422, 202, 200, 401, 400, 200]
+    for answer in answers:
+        assert not {"suggestions", "reasons"} & set(answer.json)
+
+
+def test_neither_a_refused_password_nor_a_suggestion_is_in_the_log_or_in_a_row(small_service, capsys):
+    ann = small_service.actor("ann")
+    ann.register(password=None)
+    capsys.readouterr()
+    secrets = [COMMON, *refused(by_link(ann, COMMON), Reason.COMMON, Reason.SEQUENCE)]
+    secrets += refused(at_registration(small_service.actor("bob"), COMMON), Reason.COMMON, Reason.SEQUENCE)
+    logged = "".join(capsys.readouterr())
+    assert '"route": "/v1/register/confirm"' in logged
+    with small_service.rows() as db:
+        kept = "\n".join(db.connection().connection.driver_connection.iterdump())
+    for secret in secrets:
+        assert secret not in logged
+        assert secret not in kept
+
+
+def test_the_name_in_the_address_of_the_service_is_no_password(make_service):
+    acme = make_service(public_url="https://login.acme-tools.example", trusted_hosts=("localhost",))
+    refused(acme.actor("ann").register(password="AcmeTools 7391 82"), Reason.PERSONAL)
+    assert make_service().actor("ann").register(password="AcmeTools 7391 82").status_code == 202
+
+
+def test_the_setting_holds_for_suggestions_too(make_service):
+    demanding = make_service(password_min_length=64)
+    answer = demanding.actor("ann").register(password=PASSWORD)
+    assert answer.json["reasons"] == [Reason.TOO_SHORT]
+    assert all(64 <= len(suggestion) <= 128 for suggestion in answer.json["suggestions"])
+    assert demanding.actor("ann").register(password=answer.json["suggestions"][2]).status_code == 202
