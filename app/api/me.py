@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from zoneinfo import available_timezones
-
 from marshmallow import ValidationError, fields, validates
 
 from app.accounts.change_profile import change_profile
+from app.accounts.profile_rules import LARGEST_METADATA, NotForAProfile, new_metadata, new_timezone
 from app.accounts.summary import Profile
 from app.api.registration import LOCALE
 from app.api.schemas import ProfileSchema, SessionSchema, name_field
@@ -22,8 +20,6 @@ from app.web.source import current_source
 from app.web.work import reading, writing
 
 blp = Blueprint("me", __name__, url_prefix="/v1", description="Who am I.")
-
-LARGEST_METADATA = 4096  # bytes of JSON
 
 
 class MeSchema(Strict):
@@ -43,18 +39,22 @@ class ChangeMeSchema(Strict):
     locale = fields.String(validate=LOCALE)
     timezone = fields.String(metadata={"description": "a name of the IANA time zone database, e.g. Europe/Vienna"})
     metadata = fields.Dict(
-        keys=fields.String(), metadata={"description": "anything of yours, at most 4096 bytes of JSON; replaced as a whole"}
+        keys=fields.String(), metadata={"description": f"anything of yours, at most {LARGEST_METADATA} bytes of JSON; replaced as a whole"}
     )
 
     @validates("timezone")
     def known(self, value: str, **_: object) -> None:
-        if value not in available_timezones():
-            raise ValidationError("is no time zone; use a name like Europe/Vienna")
+        try:
+            new_timezone(value)
+        except NotForAProfile as error:
+            raise ValidationError(str(error)) from None
 
     @validates("metadata")
     def small(self, value: dict[str, object], **_: object) -> None:
-        if len(json.dumps(value, ensure_ascii=False).encode()) > LARGEST_METADATA:
-            raise ValidationError(f"must not be larger than {LARGEST_METADATA} bytes of JSON")
+        try:
+            new_metadata(value)
+        except NotForAProfile as error:
+            raise ValidationError(str(error)) from None
 
 
 class PrincipalSchema(Strict):

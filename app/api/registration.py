@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields, validate
 
+from app.accounts.profile_rules import LANGUAGE_TAG
 from app.api.schemas import AccountSummarySchema, name_field, new_password_field
 from app.confirmations.errors import InvalidToken
 from app.errors import Busy
@@ -23,7 +24,7 @@ from app.web.work import writing
 blp = Blueprint("registration", __name__, url_prefix="/v1/register", description="Becoming an account.")
 
 # In Python, $ alone would also match before a line break at the end.
-LOCALE = validate.Regexp(r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$(?!\n)", error="must be a language tag like en or de-AT")
+LOCALE = validate.Regexp(rf"^{LANGUAGE_TAG}$(?!\n)", error="must be a language tag like en or de-AT")
 
 
 class RegisterSchema(Strict):
