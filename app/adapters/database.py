@@ -178,6 +178,14 @@ def insert_if_absent(db: Session, model: type[Base], **values: Any) -> bool:
     return db.execute(insert(model).values(**values).on_conflict_do_nothing().returning(key)).first() is not None
 
 
+def insert_absent(db: Session, model: type[Base], rows: Sequence[Mapping[str, Any]]) -> set[Any]:
+    """Insert those of many rows of which no unique value is there already. Returns the keys of what was inserted."""
+    dialect = db.get_bind().dialect.name
+    insert = postgresql.insert if dialect == "postgresql" else sqlite_dialect.insert
+    key = inspect(model).primary_key[0]
+    return set(db.scalars(insert(model).on_conflict_do_nothing().returning(key), rows)) if rows else set()
+
+
 def insert_or_update(
     db: Session, model: type[Base], rows: Sequence[Mapping[str, Any]], *, update: Mapping[str, Any], where: ColumnElement[bool]
 ) -> Sequence[Any]:

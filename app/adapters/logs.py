@@ -18,7 +18,8 @@ SECRET_SHAPES = re.compile(
     r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"  # a JWT
     r"|\b[a-z]+_[0-9A-Za-z]{22}_[0-9A-Za-z]{40,}"  # an opaque token
     r"|\bdwr\d\.[\w.-]{40,}"  # a refresh token
-    r"|\$argon2[\w$=,+/.]+"
+    r"|\$(?:argon2|2[aby]\$|[56]\$)[\w$=,+/.]+"
+    r"|\b(?:pbkdf2|scrypt)[_:$-][^\s\"]{40,}"
 )
 SHORTEST_SECRET = 10  # characters; the least that one of the shapes above has
 MASK = "***"
@@ -63,12 +64,12 @@ SHARED: list[structlog.types.Processor] = [
 ]
 
 
-def configure(stream: TextIO | None = None) -> None:
-    """Send everything, also what libraries say through `logging`, to standard output or that stream. Call once a process."""
+def configure(stream: TextIO | None = None, *, least: int = logging.INFO) -> None:
+    """Send everything of that level, also what libraries say through `logging`, to standard output or that stream. Call once a process."""
     stream = stream or sys.stdout
     structlog.configure(
         processors=[*SHARED, structlog.processors.JSONRenderer()],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(least),
         logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )

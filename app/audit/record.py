@@ -26,6 +26,7 @@ class Event(StrEnum):
     REGISTRATION_RESENT = "registration.resent"
     CONFIRMATION_REFUSED = "confirmation.refused"
     ACCOUNT_CONFIRMED = "account.confirmed"
+    ACCOUNTS_IMPORTED = "accounts.imported"
     ACCOUNT_CHANGED = "account.changed"
     LOGIN_SUCCEEDED = "login.succeeded"
     LOGIN_FAILED = "login.failed"

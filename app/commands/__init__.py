@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from app.commands.accounts import accounts
 from app.commands.bootstrap_admin import bootstrap_admin
 from app.commands.config import config
 from app.commands.db import db
@@ -22,5 +23,5 @@ def cli() -> None:
     """
 
 
-for command in (serve, worker, db, bootstrap_admin, keys, secrets, doctor, config):
+for command in (serve, worker, db, bootstrap_admin, accounts, keys, secrets, doctor, config):
     cli.add_command(command)

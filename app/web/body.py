@@ -101,6 +101,11 @@ def read_json(request: Request) -> Body:
         return {}
     if request.mimetype != "application/json" or request.mimetype_params.get("charset", "utf-8").lower() != "utf-8":
         raise UnsupportedMediaType("Send application/json.", headers={"Accept": "application/json"})
+    return read_object(raw)
+
+
+def read_object(raw: bytes) -> Body:
+    """A JSON object all of whose texts can be kept. Raises InvalidBody or InvalidInput."""
     body = loads(raw)
     faults = {pointer: ["holds characters that no text has"] for pointer, text in texts(body, "") if "\0" in text or SURROGATE.search(text)}
     if faults:
