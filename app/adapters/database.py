@@ -153,6 +153,12 @@ def _speak_sqlite(engine: Engine) -> None:
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
+    @event.listens_for(engine, "checkin")
+    def end(connection: sqlite3.Connection | None, _record: object) -> None:
+        # A COMMIT that SQLite refuses leaves the transaction open, and SQLAlchemy takes it for over: its lock would shut everybody out.
+        if connection is not None and connection.in_transaction:
+            connection.rollback()
+
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         mode = connection.get_execution_options().get(MODE)

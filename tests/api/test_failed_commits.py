@@ -1,0 +1,135 @@
+"""A transaction that the database takes back at the very end has done nothing: what it consumed is still good, nothing is half there.
+
+The database refuses the COMMIT itself, because of a foreign key that is only checked then: everything before it went well.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from tests.actors import PASSWORD
+
+
+@contextmanager
+def commits_fail(service, table: str, *doing: str):
+    """Whatever inserts into that table, or updates or deletes there, cannot be committed."""
+    postgres = not service.settings.sqlite
+    engine = create_engine(service.settings.database_url)
+    function = "CREATE FUNCTION hinder() RETURNS trigger AS $$ BEGIN INSERT INTO hindrance VALUES (1); RETURN NULL; END $$ LANGUAGE plpgsql"
+    body = "FOR EACH ROW EXECUTE FUNCTION hinder()" if postgres else "BEGIN INSERT INTO hindrance VALUES (1); END"
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE anchor (id INTEGER PRIMARY KEY)"))
+        connection.execute(text("CREATE TABLE hindrance (id INTEGER REFERENCES anchor(id) DEFERRABLE INITIALLY DEFERRED)"))
+        if postgres:
+            connection.execute(text(function))
+        for what in doing:
+            connection.execute(text(f"CREATE TRIGGER hinder_{what} AFTER {what} ON {table} {body}"))
+    try:
+        yield
+    finally:
+        with engine.begin() as connection:
+            for what in doing:
+                connection.execute(text(f"DROP TRIGGER hinder_{what}" + (f" ON {table}" if postgres else "")))
+            if postgres:
+                connection.execute(text("DROP FUNCTION hinder"))
+            connection.execute(text("DROP TABLE hindrance"))
+            connection.execute(text("DROP TABLE anchor"))
+        engine.dispose()
+
+
+@pytest.fixture
+def said(capfd):
+    """The names of the events in the log since the last look."""
+    return lambda: [json.loads(line)["event"] for line in capfd.readouterr().out.splitlines() if line.startswith("{")]
+
+
+def failed(answer) -> bool:
+    """A fault of ours, told without a word about the database."""
+    assert answer.status_code in {500, 503}, answer.text
+    assert answer.content_type == "application/problem+json"
+    assert "hindrance" not in answer.text
+    return True
+
+
+def test_a_refresh_that_could_not_be_committed_consumed_nothing(service):
+    ann = service.actor("ann").signed_in()
+    with commits_fail(service, "sessions", "UPDATE"):
+        assert failed(ann.refresh())
+    assert service.scalar("SELECT rt_counter FROM sessions") == 0
+    service.clock.push(minutes=5)  # long after the grace
+    again = ann.refresh()
+    assert again.status_code == 200
+    assert service.scalar("SELECT rt_counter FROM sessions") == 1
+    assert service.scalar("SELECT status FROM sessions") == "live"
+
+
+def test_a_reuse_that_could_not_be_committed_is_found_again(service, said):
+    ann = service.actor("ann").signed_in()
+    ann.refresh(ann.refresh().json["refresh_token"])
+    said()
+    with commits_fail(service, "sessions", "UPDATE"):
+        assert failed(ann.refresh())
+    assert "refresh_token.reuse_detected" not in said()
+    assert service.scalar("SELECT count(*) FROM outbox WHERE template = 'suspicious_session'") == 0
+    assert ann.refresh().status_code == 400
+    assert "refresh_token.reuse_detected" in said()
+    assert ann.whoami().status_code == 401
+
+
+def test_a_login_that_could_not_be_committed_opened_nothing(service, said):
+    ann = service.actor("ann").signed_up()
+    mails = len(service.mailbox())
+    said()
+    with commits_fail(service, "sessions", "INSERT"):
+        assert failed(ann.login())
+    assert "login.succeeded" not in said()
+    assert service.scalar("SELECT count(*) FROM sessions") == 0
+    assert len(service.mailbox()) == mails
+    assert ann.login().status_code == 200
+
+
+def test_a_registration_that_could_not_be_committed_took_no_name_and_sent_no_mail(service):
+    ann = service.actor("ann")
+    with commits_fail(service, "pending_registrations", "INSERT"):
+        assert failed(ann.register())
+    assert service.mailbox() == []
+    service.units.limiter.reset()
+    assert ann.register().status_code == 202
+    assert ann.confirm().status_code == 200
+
+
+@pytest.mark.parametrize("by", ["link", "code"])
+def test_a_confirmation_that_could_not_be_committed_used_nothing_up(service, said, by):
+    ann = service.actor("ann")
+    ann.register()
+    body = (
+        {"token": ann.mailed_token(), "password": PASSWORD}
+        if by == "link"
+        else {"registration": ann.registration, "code": ann.mail()["code"]}
+    )
+    said()
+    with commits_fail(service, "accounts", "INSERT"):
+        assert failed(ann.post("/v1/register/confirm", body))
+    assert "account.confirmed" not in said()
+    assert service.scalar("SELECT count(*) FROM accounts") == 0
+    assert ann.post("/v1/register/confirm", body).status_code == 200
+    assert ann.login().status_code == 200
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/v1/logout"), ("POST", "/v1/logout-all"), ("DELETE", "/v1/sessions")])
+def test_nobody_is_told_that_a_session_ended_whose_end_could_not_be_committed(service, said, method, path):
+    ann = service.actor("ann").signed_in()
+    twin = service.actor("ann")
+    twin.login()
+    said()
+    with commits_fail(service, "sessions", "UPDATE"):
+        assert failed(ann.call(method, path, token=ann.access))
+    assert not [name for name in said() if name.startswith("session")]
+    assert service.scalar("SELECT count(*) FROM revocations") == 0
+    assert [ann.whoami().status_code, twin.whoami().status_code] == [200, 200]
+    assert ann.call(method, path, token=ann.access).status_code == 204
+    assert twin.whoami().status_code == (200 if path == "/v1/logout" else 401)
