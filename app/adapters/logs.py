@@ -20,6 +20,7 @@ SECRET_SHAPES = re.compile(
     r"|\bdwr\d\.[\w.-]{40,}"  # a refresh token
     r"|\$(?:argon2|2[aby]\$|[56]\$)[\w$=,+/.]+"
     r"|\b(?:pbkdf2|scrypt)[_:$-][^\s\"]{40,}"
+    r"|(?<=DETAIL: ) [^\n]*"  # PostgreSQL quotes the whole row that it refuses
 )
 SHORTEST_SECRET = 10  # characters; the least that one of the shapes above has
 MASK = "***"
