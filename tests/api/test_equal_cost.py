@@ -1,0 +1,123 @@
+"""What a stranger could measure: the statements that are sent and the hashes that are made are the same, whatever the reason.
+
+Times on the wire are measured by `make bench`; here the work itself is counted, which no load of the machine can hide.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from statistics import median
+
+import pytest
+from sqlalchemy import event
+
+from tests.actors import PASSWORD
+
+WRONG = "wrong horse battery staple"
+# About 20 ms, so that a hash left out or made twice stands out from everything else that a request does.
+DEAR = {"argon2_memory_kib": 19456, "argon2_time_cost": 2}
+
+
+@contextmanager
+def statements(service):
+    """The text of every statement of the service, in order, with begins and commits."""
+    said: list[str] = []
+    engines = (service.units.database.engine, service.units.database.checks)
+
+    def statement(_connection, _cursor, text, *_):
+        said.append(text)
+
+    listeners = {
+        "before_cursor_execute": statement,
+        "begin": lambda _connection: said.append("BEGIN"),
+        "commit": lambda _connection: said.append("COMMIT"),
+        "rollback": lambda _connection: said.append("ROLLBACK"),
+    }
+    for engine in engines:
+        for name, listener in listeners.items():
+            event.listen(engine, name, listener)
+    try:
+        yield said
+    finally:
+        for engine in engines:
+            for name, listener in listeners.items():
+                event.remove(engine, name, listener)
+
+
+def work_of(service, path: str, body: dict) -> list[str]:
+    """The statements of one call by somebody from an address of his own."""
+    actor = service.actor("stranger")
+    with statements(service) as said:
+        answer = actor.post(path, body)
+    assert answer.status_code in {202, 400, 401}
+    assert said
+    return said
+
+
+@pytest.fixture
+def town(service):
+    """Somebody with an account, somebody who has not confirmed, somebody disabled."""
+    service.actor("ann").signed_up()
+    service.actor("cyd").signed_up()
+    service.actor("bob").register()
+    service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'cyd' RETURNING id")
+    service.units.limiter.reset()
+    return service
+
+
+@pytest.mark.parametrize("at", ["", "@example.org"], ids=["by name", "by address"])
+def test_every_login_that_fails_asks_the_database_the_same(town, at):
+    work = {name: work_of(town, "/v1/login", {"username": name + at, "password": WRONG}) for name in ("nobody", "ann", "bob", "cyd")}
+    work["cyd with the right password"] = work_of(town, "/v1/login", {"username": "cyd" + at, "password": PASSWORD})
+    work["bob with the right password"] = work_of(town, "/v1/login", {"username": "bob" + at, "password": PASSWORD})
+    for name, said in work.items():
+        assert said == work["nobody"], name
+
+
+@pytest.mark.parametrize("password", [PASSWORD, None], ids=["with a password", "without"])
+def test_a_registration_asks_the_database_the_same_whether_the_address_is_known_or_not(town, password):
+    work = []
+    for number, email in enumerate(("new@example.org", "ann@example.org", "bob@example.org", "cyd@example.org")):
+        body = {"username": f"other{number}", "email": email, "name": "Other", "password": password}
+        work.append(work_of(town, "/v1/register", {name: value for name, value in body.items() if value is not None}))
+    assert all(said == work[0] for said in work)
+
+
+def test_sending_again_asks_the_database_the_same_whoever_is_named(town):
+    work = [work_of(town, "/v1/register/resend", {"email": f"{name}@example.org"}) for name in ("nobody", "ann", "bob", "cyd")]
+    assert all(said == work[0] for said in work)
+
+
+@pytest.mark.parametrize("field", ["username", "email"])
+def test_forgetting_asks_the_database_the_same_whoever_is_named(town, field):
+    at = "@example.org" if field == "email" else ""
+    work = {name: work_of(town, "/v1/password/forgot", {field: name + at}) for name in ("nobody", "ann", "bob", "cyd")}
+    for name, said in work.items():
+        assert said == work["nobody"], name
+
+
+def test_a_handle_that_is_none_asks_the_database_the_same_as_one_that_is(town):
+    known = town.scalar("SELECT id FROM pending_registrations WHERE username = 'bob'")
+    for path, more in (("/v1/register/resend", {}), ("/v1/register/confirm", {"code": "BBBB-BBBB"})):
+        assert work_of(town, path, {"registration": known, **more}) == work_of(town, path, {"registration": "reg_" + "0" * 22, **more})
+
+
+def test_every_login_that_fails_makes_one_hash(make_service):
+    """Counted in time of the processor, in turn, so that other processes count for nothing."""
+    service = make_service(limit_login="1000/minute", limit_register="1000/minute", **DEAR)
+    for name in ("ann", "cyd", "dan"):
+        service.actor(name).signed_up()
+    service.actor("bob").register()
+    service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'cyd' RETURNING id")
+    names = ("nobody", "ann", "bob", "cyd", "nobody-else@example.org", "dan@example.org", "@@", "a\u200bnn")
+    seconds = {name: [] for name in names}
+    stranger = service.actor("stranger")
+    for _ in range(4):
+        for name in names:
+            began = time.process_time()
+            assert stranger.login(username=name, password=WRONG).status_code == 401
+            seconds[name].append(time.process_time() - began)
+    usual = median(seconds["ann"])
+    for name, taken in seconds.items():
+        assert 0.6 * usual < median(taken) < 1.6 * usual, (name, seconds)
