@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from contextlib import contextmanager
 
@@ -84,6 +85,18 @@ def test_silence_is_asked_of_the_database_and_remembered(service, ann, server, k
     assert counts["sql"] >= 1
     assert all(server.get(key) for key in keys)
     assert all(0 < server.pttl(key) <= 60_000 for key in keys)
+
+
+def test_a_token_that_was_altered_is_refused_also_when_its_session_was_just_seen(ann):
+    """What is remembered is the session and never the token, so a known jti opens nothing."""
+    header, claims, signature = ann.access.split(".")
+    words = json.loads(base64.urlsafe_b64decode(claims + "=="))
+    for changes in ({"roles": ["admin"]}, {"exp": words["exp"] + 600}, {"preferred_username": "root"}):
+        altered = base64.urlsafe_b64encode(json.dumps({**words, **changes}).encode()).rstrip(b"=").decode()
+        assert ann.whoami().status_code == 200
+        assert ann.whoami(f"{header}.{altered}.{signature}").status_code == 401
+        assert ann.whoami(f"{header}.{altered}.").status_code == 401
+    assert ann.whoami().json["roles"] == []
 
 
 def test_a_logout_is_marked_and_refused_without_the_database(service, ann, server, keys):

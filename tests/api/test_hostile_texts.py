@@ -1,0 +1,153 @@
+"""Texts that mean something to a database, a template, a shell or a log, in every field that takes one: they are texts, or refused."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import inspect, text
+
+# What a database could take for a part of its statement: tried on both.
+STATEMENTS = [
+    "'",
+    '"',
+    "';--",
+    "' OR '1'='1",
+    "'; DROP TABLE accounts; --",
+    "') UNION SELECT password_hash FROM accounts --",
+    "\\'; SELECT pg_sleep(5); --",
+    "%",
+    "_",
+    "%' ESCAPE '\\",
+    "*",
+    ":id",
+    "%(id)s",
+    "%s%s%s%n",
+    "?",
+    "$1",
+]
+HOSTILE = [
+    *STATEMENTS,
+    "{0.__class__.__mro__}",
+    "{{ 1234567 * 7 }}",
+    "{% include 'x' %}",
+    "${jndi:ldap://127.0.0.1/x}",
+    "$(touch /tmp/x)",
+    "`id`",
+    "<script>alert(1)</script>",
+    "../../../../etc/passwd",
+    "=cmd|' /C calc'!A0",
+    "\u2028",
+    "\u202e",
+    "\U0001f600" * 20,
+    "\ufdfa" * 20,
+    "I\u0307" * 40,
+    "-1",
+    "1e308",
+    "null",
+    "undefined",
+    "__proto__",
+]
+COMPUTED = "8641969"  # what a template would make of the product above
+LIMITS = {f"limit_{name}": "100000/minute" for name in ("login", "register", "resend", "confirm", "code", "refresh", "forgot")}
+GOOD = {
+    "/v1/register": {
+        "username": "other",
+        "email": "other@example.org",
+        "name": "Other",
+        "password": "long enough to be one",
+        "locale": "en",
+    },
+    "/v1/register/confirm": {"registration": "reg_" + "0" * 22, "code": "BBBB-BBBB"},
+    "/v1/register/resend": {"registration": "reg_" + "0" * 22},
+    "/v1/login": {"username": "nobody-here", "password": "not the right one", "device_name": "phone", "device_token": "x"},
+    "/v1/password/forgot": {"username": "nobody-here"},
+    "/v1/password/reset": {"token": "x", "new_password": "long enough to be one", "verify_password": "long enough to be one"},
+    "/v1/token/refresh": {"refresh_token": "x"},
+    "/v1/logout": {"refresh_token": "x"},
+}
+ALSO = {
+    "/v1/register/confirm": {"token": "x", "password": "long enough to be one"},
+    "/v1/register/resend": {"email": "other@example.org"},
+    "/v1/password/forgot": {"email": "other@example.org"},
+}
+CHANGES = ("name", "locale", "timezone")
+QUERIES = ("limit", "sort", "order", "cursor", "next", "q", "id", "fields")
+
+
+@pytest.fixture
+def ann(make_service, database_url):
+    return make_service(database_url, **LIMITS).actor("ann").signed_in()
+
+
+@pytest.fixture
+def eve(make_service):
+    """For what does not come as far as the database."""
+    return make_service(**LIMITS).actor("eve").signed_in()
+
+
+def bodies(texts):
+    """Every field of every public route, with everything else as it should be."""
+    for known in (GOOD, ALSO):
+        for path, body in known.items():
+            for field in body:
+                for hostile in texts:
+                    yield path, {**body, field: hostile}
+
+
+def columns(service) -> dict[str, int]:
+    """The tables and how many columns each has: what a statement that was smuggled in could change."""
+    with service.rows() as db:
+        found = inspect(db.connection())
+        return {table: len(found.get_columns(table)) for table in found.get_table_names()}
+
+
+def the_hash(service) -> str:
+    with service.rows() as db:
+        return db.execute(text("SELECT password_hash FROM accounts WHERE username = 'ann'")).scalar_one()
+
+
+def test_no_statement_in_a_body_is_a_fault_or_opens_anything(ann):
+    before, kept = columns(ann.service), the_hash(ann.service)
+    for path, body in bodies(STATEMENTS):
+        answer = ann.post(path, body)
+        assert answer.status_code in {202, 400, 401, 409, 422, 429}, (path, body, answer.text)
+    assert columns(ann.service) == before
+    assert the_hash(ann.service) == kept
+    assert ann.whoami().status_code == 200
+
+
+def test_no_text_in_a_body_is_a_fault_or_means_anything(eve):
+    for path, body in bodies(HOSTILE[len(STATEMENTS) :]):
+        answer = eve.post(path, body)
+        assert answer.status_code in {202, 400, 401, 409, 422, 429}, (path, body, answer.text)
+        assert COMPUTED not in answer.text
+    assert COMPUTED not in str(eve.service.mailbox())
+
+
+def test_what_is_kept_of_a_hostile_text_is_the_text(ann):
+    for hostile in HOSTILE:
+        for field in CHANGES:
+            answer = ann.call("PATCH", "/v1/me", json={field: hostile}, token=ann.access)
+            assert answer.status_code in {200, 422}
+            if answer.status_code == 200:
+                assert answer.json[field] == hostile
+        answer = ann.call("PATCH", "/v1/me", json={"metadata": {hostile: [hostile, {hostile: hostile}]}}, token=ann.access)
+        assert answer.json["metadata"] == {hostile: [hostile, {hostile: hostile}]}
+    assert ann.get("/v1/me", token=ann.access).json["account"]["username"] == "ann"
+
+
+def test_no_query_changes_what_is_listed(eve):
+    listed = eve.get("/v1/sessions", token=eve.access).json
+    for name in QUERIES:
+        for hostile in HOSTILE:
+            answer = eve.get("/v1/sessions", token=eve.access, query_string={name: hostile})
+            assert answer.status_code in {200, 422}
+            if answer.status_code == 200:
+                assert answer.json == listed
+
+
+def test_no_path_is_a_fault(eve):
+    for hostile in HOSTILE:
+        for path in ("/v1/sessions/{}", "/confirm/{}", "/docs/assets/{}", "/static/{}", "/.well-known/{}", "/{}"):
+            target = path.format(hostile.replace("%", "%25").replace("?", "%3F").replace("#", "%23"))
+            assert eve.get(target, token=eve.access).status_code in {400, 404}, target
+            assert eve.call("POST", target, token=eve.access).status_code in {400, 404, 405}, target

@@ -1,0 +1,147 @@
+"""Mail under parallel requests, and a stolen token that several use at once."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from tests.actors import PASSWORD
+from tests.live import at_once, raw_post
+
+RACERS = 16
+NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def name() -> str:
+    """A name that no other race uses: the server is shared."""
+    return f"writer{next(NUMBERS)}"
+
+
+@pytest.fixture
+def ask(live):
+    """The database itself, for what is written to nobody's screen."""
+    engine = create_engine(live.env["DOORWARD_DATABASE_URL"])
+
+    def asked(sql: str, **values: str) -> int:
+        with engine.connect() as connection:
+            return connection.execute(text(sql), values).scalar_one()
+
+    yield asked
+    engine.dispose()
+
+
+def registration(name: str, email: str) -> dict[str, str]:
+    return {"username": name, "email": email, "name": "Writer", "password": PASSWORD}
+
+
+def signed_up(live, name: str) -> None:
+    email = f"{name}@example.org"
+    handle = live.call("POST", "/v1/register", registration(name, email))[1]["registration"]
+    assert live.call("POST", "/v1/register/confirm", {"registration": handle, "code": live.mailbox(email)[0]["code"]})[0] == 200
+
+
+def logged_in(live, name: str) -> dict:
+    status, tokens = live.call("POST", "/v1/login", {"username": name, "password": PASSWORD})
+    assert status == 200
+    return tokens
+
+
+def refreshed(live, token: str) -> tuple[int, dict]:
+    return live.call("POST", "/v1/token/refresh", {"refresh_token": token})
+
+
+def works(live, tokens: dict) -> bool:
+    return live.call("GET", "/v1/whoami", headers={"Authorization": f"Bearer {tokens['access_token']}"})[0] == 200
+
+
+def test_an_address_that_sixteen_register_at_once_gets_one_mail(live, name):
+    email = f"{name}@example.org"
+    answers = at_once(live.port, [raw_post("/v1/register", registration(f"{name}-{number}", email)) for number in range(RACERS)])
+    assert Counter(status for status, _ in answers) == {202: RACERS}
+    assert len(live.mailbox(email)) == 1
+
+
+def test_sixteen_who_ask_for_the_mail_again_at_once_cause_none_within_the_minute(live, name):
+    email = f"{name}@example.org"
+    handle = live.call("POST", "/v1/register", registration(name, email))[1]["registration"]
+    again = [raw_post("/v1/register/resend", {"registration": handle}), raw_post("/v1/register/resend", {"email": email})]
+    answers = at_once(live.port, again * (RACERS // 2))
+    assert Counter(status for status, _ in answers) == {202: RACERS}
+    (mail,) = live.mailbox(email)
+    assert live.call("POST", "/v1/register/confirm", {"registration": handle, "code": mail["code"]})[0] == 200
+
+
+def test_one_name_and_one_address_in_sixteen_spellings_are_one_account(live, name):
+    spelled = ["".join(pair) for pair in itertools.islice(itertools.product("wW", "rR", "iI", "tT"), RACERS)]
+    rest = name.removeprefix("writ")
+    wanted = [registration(start + rest, f"{start}{rest}@Example.{'ORG' if start[0] == 'W' else 'org'}") for start in spelled]
+    answers = at_once(live.port, [raw_post("/v1/register", body) for body in wanted])
+    assert Counter(status for status, _ in answers) == {202: 1, 409: RACERS - 1}
+    winner = [status for status, _ in answers].index(202)
+    address = wanted[winner]["email"].rpartition("@")[0] + "@example.org"
+    code = live.mailbox(address)[0]["code"]
+    assert live.call("POST", "/v1/register/confirm", {"registration": answers[winner][1]["registration"], "code": code})[0] == 200
+    assert {live.call("POST", "/v1/login", {"username": body["username"], "password": PASSWORD})[0] for body in wanted} == {200}
+
+
+def test_confirming_by_code_by_link_and_asking_again_at_once_is_no_fault(live, name):
+    """All of them lock the registration and its tokens; in another order each they would wait for each other."""
+    email = f"{name}@example.org"
+    handle = live.call("POST", "/v1/register", registration(name, email))[1]["registration"]
+    mail = live.mailbox(email)[0]
+    by_code = raw_post("/v1/register/confirm", {"registration": handle, "code": mail["code"]})
+    by_link = raw_post("/v1/register/confirm", {"token": mail["links"][0].rpartition("/")[2], "password": PASSWORD})
+    again = raw_post("/v1/register/resend", {"registration": handle})
+    answers = at_once(live.port, [by_code, by_link, again] * 6)
+    found = Counter(status for status, _ in answers)
+    assert set(found) == {200, 202, 400}
+    assert (found[200], found[202]) == (1, 6)
+
+
+def test_sixteen_uses_of_a_spent_token_at_once_end_the_session_once(live, name, ask):
+    signed_up(live, name)
+    tokens = logged_in(live, name)
+    spent = tokens["refresh_token"]
+    latest = refreshed(live, refreshed(live, spent)[1]["refresh_token"])[1]
+    answers = at_once(live.port, [raw_post("/v1/token/refresh", {"refresh_token": spent})] * RACERS)
+    assert Counter((status, answer["code"]) for status, answer in answers) == {(400, "invalid_grant"): RACERS}
+    assert not works(live, tokens)
+    assert not works(live, latest)
+    assert refreshed(live, latest["refresh_token"])[0] == 400
+    session = tokens["session_id"]
+    assert ask("SELECT count(*) FROM revocations WHERE ref = :session", session=session) == 1
+    assert ask("SELECT count(*) FROM audit WHERE session_id = :session AND event = 'refresh_token.reuse_detected'", session=session) == 1
+    subjects = Counter(mail["subject"].partition(" at ")[0] for mail in live.mailbox(f"{name}@example.org"))
+    assert sorted(subjects.values()) == [1, 1, 1], "the code, the login, and the theft once"
+
+
+def test_thief_and_owner_at_once_leave_nothing_that_works(live, name):
+    signed_up(live, name)
+    tokens = logged_in(live, name)
+    spent = tokens["refresh_token"]
+    latest = refreshed(live, refreshed(live, spent)[1]["refresh_token"])[1]
+    requests = [raw_post("/v1/token/refresh", {"refresh_token": token}) for token in (spent, latest["refresh_token"])]
+    answers = at_once(live.port, requests * (RACERS // 2))
+    assert {status for status, _ in answers[::2]} == {400}
+    assert {status for status, _ in answers[1::2]} <= {200, 400}
+    got = [answer for status, answer in answers if status == 200]
+    assert not any(works(live, answer) for answer in [tokens, latest, *got])
+    assert {refreshed(live, answer["refresh_token"])[0] for answer in [tokens, latest, *got]} == {400}
+
+
+def test_two_sessions_that_end_all_others_at_once_are_answered_and_no_third_is_left(live, name):
+    signed_up(live, name)
+    first, second, *others = [logged_in(live, name) for _ in range(8)]
+    delete = [
+        f"DELETE /v1/sessions HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nAuthorization: Bearer {tokens['access_token']}\r\n\r\n".encode()
+        for tokens in (first, second)
+    ]
+    answers = at_once(live.port, delete * 4)
+    assert {status for status, _ in answers} <= {204, 401}
+    assert 204 in {status for status, _ in answers}
+    assert not any(works(live, tokens) for tokens in others)
+    assert sum(works(live, tokens) for tokens in (first, second)) <= 1
