@@ -1,0 +1,51 @@
+"""What is installed is what was locked: exact versions with hashes, none older than its last known hole, nothing from anywhere else."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[2]
+LOCKS = [ROOT / "requirements" / "run.txt", ROOT / "requirements" / "dev.txt"]
+# The first release without the hole that is named.
+FLOORS = {
+    "pyjwt": "2.13.0",  # CVE-2026-32597, CVE-2026-48523, CVE-2026-48524
+    "flask": "3.1.3",  # CVE-2026-27205
+    "gunicorn": "22.0.0",  # CVE-2024-1135
+}
+
+
+def entries(lock: Path) -> dict[str, str]:
+    """Each locked package, by name, with everything that is said of it."""
+    blocks = re.split(r"\n(?=[A-Za-z0-9])", re.sub(r"(?m)^\s*#.*\n?", "", lock.read_text()))
+    return {re.split(r"[=\[ ;<>]", block)[0].lower(): block for block in blocks if block.strip()}
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+def test_every_package_is_locked_to_a_version_and_its_hashes(lock):
+    locked = entries(lock)
+    assert len(locked) > 20
+    for name, block in locked.items():
+        assert re.match(r"[A-Za-z0-9._-]+(\[[a-z,]+\])?==[0-9][^\s;]*", block), name
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", block), name
+        assert not re.search(r"https?://|git\+|--index|-e ", block), name
+
+
+@pytest.mark.parametrize("name", FLOORS)
+def test_no_package_is_older_than_its_last_known_hole(name):
+    for lock in LOCKS:
+        if name in entries(lock):
+            assert Version(re.search(r"==([^\s;]+)", entries(lock)[name])[1]) >= Version(FLOORS[name])
+    assert Version(version(name)) >= Version(FLOORS[name])
+
+
+def test_only_what_was_locked_is_installed():
+    text = (ROOT / "Makefile").read_text()
+    installs = [line for line in text.splitlines() if "pip install" in line]
+    assert installs
+    assert all("--require-hashes" in line for line in installs)
+    assert "--require-hashes" in (ROOT / "Dockerfile").read_text()
