@@ -30,6 +30,7 @@ LEAST_ROUNDS = 1000
 DEFAULT_ROUNDS = 5000
 MOST_SCRYPT_MEMORY = 129 << 20  # bytes; 128 MiB and the little that comes on top
 MOST_SCRYPT_WORK = 1 << 22  # N times r times p
+MOST_SCRYPT_WIDTH = 64  # of r, and of p: what comes before and after the mixing grows with both
 DIGEST_BYTES = {"sha1": 20, "sha256": 32, "sha512": 64}
 LEAST_KEY = 16  # bytes
 
@@ -107,7 +108,7 @@ def _derived(digest: str, iterations: int, salt: bytes, key: bytes) -> Check:
 def _scrypt(parts: re.Match[str]) -> Check:
     n, r, p, salt, key = int(parts["n"]), int(parts["r"]), int(parts["p"]), parts["salt"].encode(), _key(parts)
     memory = 128 * r * (n + p + 2)
-    if memory > MOST_SCRYPT_MEMORY or n * r * p > MOST_SCRYPT_WORK:
+    if memory > MOST_SCRYPT_MEMORY or n * r * p > MOST_SCRYPT_WORK or max(r, p) > MOST_SCRYPT_WIDTH:
         raise NotAHash("costs too much to check: scrypt of more than 128 MiB, or of more work than four times that")
     if n & (n - 1) or not 1 < n < 1 << 16 * r or len(key) < LEAST_KEY:
         raise NotAHash("is damaged: its numbers do not go together")

@@ -1,0 +1,330 @@
+"""Bringing accounts along: everybody signs in with the password they have, and what cannot be taken is named and left out."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+import unicodedata
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import text
+
+from tests.actors import PASSWORD, SECRET
+from tests.live import ROOT, clean_environment
+from tests.operators import type_command
+
+# Known answers for PASSWORD. Made by Django 5.2, Werkzeug 3.1, bcrypt 5.0, argon2-cffi 25.1, libpass 1.9 and glibc's crypt(3).
+KNOWN = {
+    "argon2id": "$argon2id$v=19$m=64,t=1,p=1$laOJTi90UDH6VIBDJF6aJw$HUTs7fmBK2emIC3Fzi0fcmpkA5yEpz0JucXp1MC+RmI",
+    "argon2i": "$argon2i$v=19$m=64,t=1,p=1$xm9EmS/92hGhP070MwAh0g$9dXFFdkDXGhtgE/5KSXzbxQ4UsKJ4PG6dNfUJ1vo6w4",
+    "argon2d": "$argon2d$v=19$m=64,t=1,p=1$TPEtiKpQ3pwSQGeAmP87xw$CL8gJpYvCSGaSjJtUotAmzbZ5F1kiGh7OyWtftZyRUM",
+    "argon2-old": "$argon2i$v=16$m=64,t=1,p=1$c2FsdHNhbHQxMjM0$FbKOQvPE+TpfMzCXw6HJLuPeUks78v0OQJZVgP8xe3U",
+    "argon2-django": "argon2$argon2id$v=19$m=64,t=1,p=2$OVVqRlVlMzA2SmpxY3RWZHc1bFh4MA$07BpkzAh5yCPyu7csi75E4kZvtOaoGE/Z+pOCk8NpQY",
+    "bcrypt-2a": "$2a$04$HHkvs2RWY5mc/CWL2nYPi.9rWnWzaEQwtmtq4HgeaGjzaRFmHB8N2",
+    "bcrypt-2b": "$2b$04$diMLskQiS9kBSQImpDflLuKpBJoQm/eEoYFT4cFGWQsCw.zgMvDFa",
+    "bcrypt-2y": "$2y$04$abcdefghijklmnopqrstuu7EJV7kdjBBQxyb0HjTh9KS7.Lah/6CG",
+    "bcrypt-odd-salt": "$2b$04$QLROYK344/cNFMHwMZgvQ1UQFw2qe3VUwUY5hMl7U0Z5e7wUelIa6",
+    "bcrypt-django": "bcrypt$$2b$04$bHHshVRDusd3qY2e.kDoze1Xw4KNCsxI5kp17eHhxCJA2a/nWhBWG",
+    "bcrypt-sha256": "bcrypt_sha256$$2b$04$ipG3QRVm/fitd1xE9GrvPeuLsAoZRFMSpu6zR6i/KaXNSBPvB5GKa",
+    "pbkdf2-django": "pbkdf2_sha256$1000$E0WUo2rpyahBXnMC7GTfB6$VtUz2Bn9Ai1+9XPDCnfhjdQeNgl9D4mtVVv4FUNEWuE=",
+    "pbkdf2-django1": "pbkdf2_sha1$1000$xhgz79Z6OCAyQ7Lvg6yT36$ZHWyP3tU9Anghmhug0b2u0lo93c=",
+    "pbkdf2-werkzeug": "pbkdf2:sha256:1000$rn1QpluH4ksIDHt4$4d0febad598b09dc176b1e2b17036ac51fbdb44e1b16124bfa978cf5227d46a2",
+    "pbkdf2-werkzeug1": "pbkdf2:sha1:1000$vu5Xkd5IGnWRFfSV$8a56fba4e58de0b3b7d1975679efc85b62ecc531",
+    "pbkdf2-passlib": "$pbkdf2-sha256$1000$oTTm3JvzXitFaO19z/kfIw$eUOENavd5vnIhtw10aWadsMU3laTJQKIA08ZbnQAIk8",
+    "pbkdf2-passlib512": "$pbkdf2-sha512$1000$J8TYG.McwzjnnHMOIQQAYA$Hf/uwTNWnLX9EGX4Bizc1Rzli8n6pFmI/mMk6TjRLPwKiS/ba4BsKduL/IlMtuHc9FKf5fxZXZHHT.0fLe1PQg",
+    "pbkdf2-passlib1": "$pbkdf2$1000$sTamdG5Naa01BkAIAYBwrg$Gb/l7l0hRKIaLiuAgP1uzydK5R4",
+    "scrypt-werkzeug": "scrypt:1024:8:1$T1wdgfXyCoWRBuZA$c34fd77eb0f7da6171fb8461b8427de57aee8103fb45a644047fce6cb89ca940a57cc5cc286601d149df9f23e74687fd4462d983eace79d540a195ada05d1c52",
+    "scrypt-django": "scrypt$1024$lyiyX7gcKKMLZp4rjRLv7v$8$5$z7Irkr/eKt/s4r2xNQKyJn00ZIZ6srIqvlTI0U7YWSO+8oLRueqYQ39aPGx9x1ekKGQZXdxYFL/9z99UNCvVjg==",
+    "sha256-crypt": "$5$rounds=1000$saltstring$MGHTVAK1OdWrxoC7LJKeycAtdF/rZJH8EE46Glj/aT6",
+    "sha256-crypt-plain": "$5$abcdefgh$BWZ40aBGwHskxJEAPaQ7BeX5CsJQnxWro9FnP3/JCe5",
+    "sha512-crypt": "$6$abcdefgh$VN7LMkaLOrsMSWYHlf/ovyaWJao3Zm4TBZ4xfZWXb3l5At21Utq1nOJwr6vKh6Wgb2f1irZkd2TDXRV6cwWw51",
+}
+HASH = KNOWN["argon2id"]
+RENEWED = "$argon2id$v=19$m=64,t=1,p=1$"
+
+# Each is refused when it is brought, and fits nothing where it is stored all the same.
+DEAR = {
+    "argon2, memory": "$argon2id$v=19$m=1048576,t=1,p=1$laOJTi90UDH6VIBDJF6aJw$HUTs7fmBK2emIC3Fzi0fcmpkA5yEpz0JucXp1MC+RmI",
+    "argon2, passes": "argon2$argon2id$v=19$m=64,t=4000,p=1$laOJTi90UDH6VIBDJF6aJw$HUTs7fmBK2emIC3Fzi0fcmpkA5yEpz0JucXp1MC+RmI",
+    "bcrypt": "$2b$15$diMLskQiS9kBSQImpDflLuKpBJoQm/eEoYFT4cFGWQsCw.zgMvDFa",
+    "bcrypt-sha256": "bcrypt_sha256$$2b$31$ipG3QRVm/fitd1xE9GrvPeuLsAoZRFMSpu6zR6i/KaXNSBPvB5GKa",
+    "pbkdf2-sha1": "pbkdf2_sha1$4000001$xhgz79Z6OCAyQ7Lvg6yT36$ZHWyP3tU9Anghmhug0b2u0lo93c=",
+    "pbkdf2-sha256": "pbkdf2_sha256$2147483647$E0WUo2rpyahBXnMC7GTfB6$VtUz2Bn9Ai1+9XPDCnfhjdQeNgl9D4mtVVv4FUNEWuE=",
+    "pbkdf2, no number": "pbkdf2_sha256$99999999999999999999$E0WUo2rpyahBXnMC7GTfB6$VtUz2Bn9Ai1+9XPDCnfhjdQeNgl9D4mtVVv4FUNEWuE=",
+    "pbkdf2-werkzeug": "pbkdf2:sha256:3000001$rn1QpluH4ksIDHt4$4d0febad598b09dc176b1e2b17036ac51fbdb44e1b16124bfa978cf5227d46a2",
+    "pbkdf2-passlib": "$pbkdf2-sha512$1250001$J8TYG.McwzjnnHMOIQQAYA$Hf/uwTNWnLX9EGX4Bizc1Rzli8n6pFmI/mMk6TjRLPwKiS/ba4BsKduL/IlMtuHc9FKf5fxZXZHHT.0fLe1PQg",
+    "scrypt, n": "scrypt:262144:8:1$T1wdgfXyCoWRBuZA$c34fd77eb0f7da6171fb8461b8427de57aee8103fb45a644047fce6cb89ca940",
+    "scrypt, r": "scrypt:16384:128:1$T1wdgfXyCoWRBuZA$c34fd77eb0f7da6171fb8461b8427de57aee8103fb45a644047fce6cb89ca940",
+    "scrypt, p": "scrypt$16384$lyiyX7gcKKMLZp4rjRLv7v$8$64$z7Irkr/eKt/s4r2xNQKyJn00ZIZ6srIqvlTI0U7YWSO+8oLRueqYQ39aPGx9x1ekKGQZXdxYFL/9z99UNCvVjg==",
+    "scrypt, p's memory": "scrypt:2:8:131072$T1wdgfXyCoWRBuZA$c34fd77eb0f7da6171fb8461b8427de57aee8103fb45a644047fce6cb89ca940",
+    "sha256-crypt": "$5$rounds=999999999$saltstring$MGHTVAK1OdWrxoC7LJKeycAtdF/rZJH8EE46Glj/aT6",
+    "sha512-crypt": "$6$rounds=1000001$abcdefgh$VN7LMkaLOrsMSWYHlf/ovyaWJao3Zm4TBZ4xfZWXb3l5At21Utq1nOJwr6vKh6Wgb2f1irZkd2TDXRV6cwWw51",
+}
+DAMAGED = {
+    "no hash": "correct horse battery staple",
+    "empty": "",
+    "unusable": "!Zk3Wf5Yq1mB8vQx",
+    "md5": "md5$salt$5f4dcc3b5aa765d61d8327deb882cf99",
+    "argon2, cut off": "$argon2id$v=19$m=64,t=1,p=1$laOJTi90UDH6VIBDJF6aJw",
+    "argon2, other digits": "$argon2id$v=19$m=٦٤,t=1,p=1$laOJTi90UDH6VIBDJF6aJw$HUTs7fmBK2emIC3Fzi0fcmpkA5yEpz0JucXp1MC+RmI",
+    "argon2, no lanes": "$argon2id$v=19$m=64,t=1,p=0$laOJTi90UDH6VIBDJF6aJw$HUTs7fmBK2emIC3Fzi0fcmpkA5yEpz0JucXp1MC+RmI",
+    "argon2, lanes without memory": "$argon2id$v=19$m=64,t=1,p=9$laOJTi90UDH6VIBDJF6aJw$HUTs7fmBK2emIC3Fzi0fcmpkA5yEpz0JucXp1MC+RmI",
+    "bcrypt, cut off": "$2b$04$diMLskQiS9kBSQImpDflLuKpBJoQm/eEoYFT4cFGWQsCw.zgMvDF",
+    "bcrypt, too cheap": "$2b$03$diMLskQiS9kBSQImpDflLuKpBJoQm/eEoYFT4cFGWQsCw.zgMvDFa",
+    "bcrypt, the broken one": "$2x$04$diMLskQiS9kBSQImpDflLuKpBJoQm/eEoYFT4cFGWQsCw.zgMvDFa",
+    "bcrypt, line break": "$2b$04$diMLskQiS9kBSQImpDflLuKpBJoQm/eEoYFT4cFGWQsCw.zgMvDFa\n",
+    "pbkdf2, another length": "pbkdf2_sha256$1000$E0WUo2rpyahBXnMC7GTfB6$VtUz2Bn9Ai1+9XPDCnfhjQ==",
+    "pbkdf2, no base64": "pbkdf2_sha256$1000$E0WUo2rpyahBXnMC7GTfB6$V",
+    "pbkdf2, no iterations": "pbkdf2_sha256$0$E0WUo2rpyahBXnMC7GTfB6$VtUz2Bn9Ai1+9XPDCnfhjdQeNgl9D4mtVVv4FUNEWuE=",
+    "pbkdf2, no salt": "pbkdf2_sha256$1000$$VtUz2Bn9Ai1+9XPDCnfhjdQeNgl9D4mtVVv4FUNEWuE=",
+    "scrypt, no power of two": "scrypt:1000:8:1$T1wdgfXyCoWRBuZA$c34fd77eb0f7da6171fb8461b8427de57aee8103fb45a644047fce6cb89ca940",
+    "scrypt, n beyond r": "scrypt:65536:1:1$T1wdgfXyCoWRBuZA$c34fd77eb0f7da6171fb8461b8427de57aee8103fb45a644047fce6cb89ca940",
+    "scrypt, a short key": "scrypt:1024:8:1$T1wdgfXyCoWRBuZA$c3",
+    "sha256-crypt, few rounds": "$5$rounds=999$saltstring$MGHTVAK1OdWrxoC7LJKeycAtdF/rZJH8EE46Glj/aT6",
+    "sha512-crypt, cut off": "$6$abcdefgh$VN7LMkaLOrsMSWYHlf",
+}
+
+
+def line(name: str, /, **changes) -> dict[str, object]:
+    """An acceptable line; None leaves a field out."""
+    fields = {"username": name, "email": f"{name}@example.org", "password_hash": HASH, **changes}
+    return {field: value for field, value in fields.items() if value is not None}
+
+
+@pytest.fixture
+def bring(tmp_path):
+    """Type the command with these lines in the file: objects, or bytes as they stand."""
+
+    def bring(service, lines, *options):
+        file = tmp_path / "accounts.jsonl"
+        file.write_bytes(b"".join(each if isinstance(each, bytes) else json.dumps(each).encode() + b"\n" for each in lines))
+        return type_command("accounts", "import", str(file), *options, DOORWARD_DATABASE_URL=service.settings.database_url)
+
+    return bring
+
+
+def hash_of(service, username: str) -> str:
+    return service.scalar("SELECT password_hash FROM accounts WHERE username = :username", username=username)
+
+
+def plant(service, password_hash: str):
+    """Somebody whose row holds a hash that no command would have taken."""
+    ann = service.actor("ann").signed_up()
+    with service.rows() as db:
+        db.execute(text("UPDATE accounts SET password_hash = :hash"), {"hash": password_hash})
+    return ann
+
+
+def test_everybody_signs_in_with_the_password_they_have_and_the_hash_is_renewed(service, bring):
+    done = bring(service, [line(name, password_hash=known) for name, known in KNOWN.items()])
+    assert (done.returncode, done.stdout) == (0, f"{len(KNOWN)} lines: {len(KNOWN)} taken, 0 refused.\n"), done.stderr
+    for name in KNOWN:
+        somebody = service.actor(name)
+        kept = hash_of(service, name)
+        assert somebody.login(password=PASSWORD + "x").status_code == 401, name
+        assert hash_of(service, name) == kept
+        assert somebody.login().status_code == 200, name
+        assert hash_of(service, name).startswith(RENEWED), name
+        assert somebody.login(username=f"{name}@EXAMPLE.org").status_code == 200, name
+    assert service.scalar("SELECT count(*) FROM accounts WHERE password_hash NOT LIKE :ours", ours=f"{RENEWED}%") == 0
+
+
+def test_every_field_is_taken_over_or_has_its_default(small_service, bring):
+    service = small_service
+    full = {"name": "Ann Other", "locale": "de-AT", "timezone": "Europe/Vienna", "metadata": {"old_id": 7, "tags": ["ü"]}}
+    lines = [
+        line("Ann", email="Ann@Example.org", created_at="2021-03-04T05:06:07.25+01:00", must_change_password=False, **full),
+        line("bob", name=None, locale=None) | {"metadata": None},
+        line("cem", must_change_password=True),
+    ]
+    assert bring(service, lines).returncode == 0
+    ann, bob, cem = (service.actor(name) for name in ("ann", "bob", "cem"))
+    assert ann.login().status_code == bob.login().status_code == 200
+    found = ann.get("/v1/me", token=ann.access).json["account"]
+    assert found == found | full | {"username": "ann", "email": "Ann@example.org", "created_at": "2021-03-04T04:06:07Z"}
+    found = bob.get("/v1/me", token=bob.access).json["account"]
+    assert found == found | {"name": "bob", "locale": "en", "timezone": "UTC", "metadata": {}}
+    refused = cem.login()
+    assert (refused.status_code, refused.json["code"]) == (403, "password_change_required")
+    detail = service.scalar("SELECT detail FROM audit WHERE event = 'accounts.imported'")
+    assert (json.loads(detail) if isinstance(detail, str) else detail) == {"accounts": 3}
+    assert not service.mailbox("cem@example.org")
+
+
+BROKEN = [
+    (b"{\n", "line is not acceptable JSON: "),
+    (b"[1]\n", "line is not acceptable JSON: It must be an object."),
+    (b'{"username": NaN}\n', "line is not acceptable JSON: "),
+    (b'{"username": "zoe", "username": "zoe"}\n', "line is not acceptable JSON: A name appears twice in one object."),
+    (b"\xff\xfe{}\n", "line is not acceptable JSON: It is not UTF-8."),
+    (b'{"name": "' + b"x" * 40_000 + b'"}\n', "line is longer than 16384 bytes"),
+    (line("zoe", name="a\0b"), "line holds characters that no text has"),
+    (line("zoe", name="\ud800"), "line holds characters that no text has"),
+    (line("zoe", shoe_size=43), "line has a field that is not known: shoe_size"),
+    ({**line("zoe"), "$2b$04$secret": 1}, "line has a field that is not known\n"),
+    (line("zoe", username=None), "username is needed"),
+    (line("zoe", email=None), "email is needed"),
+    (line("zoe", password_hash=None), "password_hash is needed"),
+    (line("zoe", username=7), "username must be a text"),
+    (line("zoe", email=["zoe@example.org"]), "email must be a text"),
+    (line("zoe", password_hash={"hash": HASH}), "password_hash must be a text"),
+    (line("admin"), "username is reserved"),
+    (line("zoë", email="zoe@example.org"), "username must have 3 to 32 of the characters"),
+    (line("zoe", email="zoe"), "email is not an address that mail can be sent to"),
+    (line("zoe", email="zoe@localhost"), "email is not an address that mail can be sent to"),
+    (line("zoe", name="a\nb"), "name must not hold control characters"),
+    (line("zoe", name=" "), "name must not be blank"),
+    (line("zoe", name="x" * 129), "name must have 1 to 128 characters"),
+    (line("zoe", locale="de_AT"), "locale must be a language tag"),
+    (line("zoe", timezone="Vienna"), "timezone is no time zone"),
+    (line("zoe", metadata=[]), "metadata must be an object"),
+    (line("zoe", metadata={"x": "y" * 5000}), "metadata must not be larger than 4096 bytes"),
+    (line("zoe", must_change_password="yes"), "must_change_password must be true or false"),
+    (line("zoe", created_at="yesterday"), "created_at must be a time like"),
+    (line("zoe", created_at="2021-02-30T00:00:00Z"), "created_at must be a time like"),
+    (line("zoe", created_at="2021-02-03T00:00:00"), "created_at must be a time like"),
+    (line("zoe", created_at="2099-01-01T00:00:00Z"), "created_at lies in the future"),
+    (line("zoe", password_hash="x" * 300), "password_hash is longer than 256 characters"),
+    (line("present", email="zoe@example.org"), "username belongs to an account already"),
+    (line("zoe", email="Present@Example.org"), "email belongs to an account already"),
+    (line("pending"), "username is kept for somebody who is registering"),
+    (line("GOOD", email="zoe@example.org"), "username stands on an earlier line: 1"),
+    (line("zoe", email="Good@example.org"), "email stands on an earlier line: 1"),
+    *[(line("zoe", password_hash=dear), "password_hash costs too much to check") for name, dear in DEAR.items() if "no number" not in name],
+    *[(line("zoe", password_hash=damaged), "password_hash is damaged") for damaged in DAMAGED.values()],
+]
+
+
+def test_what_cannot_be_taken_is_named_by_line_and_field_and_all_the_rest_is_taken(make_service, empty_postgres_url, bring):
+    service = make_service(empty_postgres_url)
+    service.actor("present").signed_up()
+    service.actor("pending").register()
+    before = service.scalar("SELECT count(*) FROM accounts")
+    lines = [line("good"), *[broken for broken, _ in BROKEN], b"  \r\n", line("zoe", email="zoe@example.org"), line("last")]
+    dry = bring(service, lines, "--dry-run")
+    assert service.scalar("SELECT count(*) FROM accounts") == before
+    done = bring(service, lines)
+    assert done.returncode == dry.returncode == 1
+    assert dry.stdout == done.stdout.replace(" taken,", " would be taken,")
+    said = done.stdout.splitlines(keepends=True)
+    for (number, (_, reason)), found in zip(enumerate(BROKEN, start=2), said, strict=False):
+        assert found.startswith(f"line {number}: {reason}")
+    assert said[len(BROKEN)] == f"{len(BROKEN) + 3} lines: 3 taken, {len(BROKEN)} refused.\n"
+    assert "       2  line holds characters that no text has\n" in said
+    assert not re.search(r"\$2b|argon2\w*\$|pbkdf2|crypt[:$]|laOJTi90|E0WUo2rp|\$5\$|\$6\$|secret|horse", done.stdout + done.stderr)
+    assert {service.actor(name).login().status_code for name in ("good", "zoe", "last", "present")} == {200}
+    assert service.scalar("SELECT count(*) FROM accounts") == before + 3
+
+
+def test_a_stored_hash_that_is_too_dear_or_damaged_fits_nothing_and_costs_little(small_service):
+    plant(small_service, HASH)
+    cases = {f"case{number}": stored for number, stored in enumerate([*DEAR.values(), *DAMAGED.values()])}
+    with small_service.rows() as db:
+        columns = "name, locale, timezone, metadata, status, epoch, roles_version, created_at"
+        db.execute(
+            text(
+                f"INSERT INTO accounts (id, username, email, email_canonical, password_hash, {columns})"
+                f" SELECT 'acc_' || :name, :name, :name || '@example.org', :name || '@example.org', :stored, {columns} FROM accounts WHERE username = 'ann'"
+            ),
+            [{"name": name, "stored": stored} for name, stored in cases.items()],
+        )
+    for name, stored in cases.items():
+        began = time.process_time()
+        assert small_service.actor(name).login().status_code == 401
+        assert time.process_time() - began < 0.5, stored
+        assert hash_of(small_service, name) == stored
+    assert small_service.actor("ann").login().status_code == 200
+
+
+def test_bcrypt_refuses_a_password_that_it_would_cut(small_service):
+    ann = plant(small_service, "$2b$04$8qK6zVWTi.K3f7X5QlNANeEflcev8bXR9D95Sx84PZ1XQseFGRDoK")
+    assert ann.login(password="x" * 73).status_code == 401
+    assert ann.login(password="x" * 71 + "é").status_code == 401
+    assert ann.login(password="x" * 72).status_code == 200
+    assert ann.login(password="x" * 73).status_code == 401
+
+
+def test_accents_fit_however_they_are_typed_where_the_other_system_saw_them_composed(small_service):
+    ann = plant(small_service, "$2b$04$nqQg6pqAZUBdorVHq4QfgeNvCgKXVjrWPFWzcG9o7pmx895owsA6m")
+    assert ann.login(password=unicodedata.normalize("NFD", "Grüße aus Zürich, jeden Tag")).status_code == 200
+    assert hash_of(small_service, "ann").startswith(RENEWED)
+
+
+def test_a_file_that_cannot_be_read_is_2(small_service, tmp_path):
+    done = type_command("accounts", "import", str(tmp_path), DOORWARD_DATABASE_URL=small_service.settings.database_url)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert str(tmp_path) in done.stderr
+
+
+def command(service, *words: str, **options) -> subprocess.Popen[bytes]:
+    cheap = {"DOORWARD_SECRET_KEY": SECRET, "DOORWARD_DATABASE_URL": service.settings.database_url}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, *words], cwd=ROOT, env={**clean_environment(), **cheap}, **pipes, **options)
+
+
+def test_an_interrupted_import_is_run_again_and_changes_nothing_of_what_is_there(small_service, bring):
+    people = [line(f"person{number}") for number in range(700)]
+    raw = b"".join(json.dumps(each).encode() + b"\n" for each in people)
+    first = command(small_service, "-m", "app", "accounts", "import", "-")
+    first.stdin.write(raw)  # the first batch is full, the second waits for more
+    first.stdin.flush()
+    end = time.monotonic() + 20
+    while small_service.scalar("SELECT count(*) FROM accounts") == 0 and time.monotonic() < end:
+        time.sleep(0.05)
+    first.send_signal(signal.SIGINT)
+    said, complaint = first.communicate(timeout=20)
+    assert (first.returncode, said) == (130, b"500 lines: 500 taken, 0 refused.\n"), complaint
+    assert complaint == b"Interrupted. Run this again: what was taken stays.\n"
+    before = [small_service.scalar(f"SELECT {what} FROM accounts WHERE username = 'person7'") for what in ("id", "created_at")]
+    again = bring(small_service, people)
+    assert again.returncode == 1
+    assert "\n700 lines: 200 taken, 500 refused.\n     500  username belongs to an account already\n" in again.stdout
+    after = [small_service.scalar(f"SELECT {what} FROM accounts WHERE username = 'person7'") for what in ("id", "created_at")]
+    assert before == after
+    assert small_service.scalar("SELECT count(*) FROM accounts") == 700
+
+
+def test_of_two_imports_at_once_each_account_is_taken_by_one(make_service, empty_postgres_url, bring):
+    service = make_service(empty_postgres_url)
+    people = [line(f"person{number}") for number in range(1500)]
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: bring(service, people), range(2)))
+    assert service.scalar("SELECT count(*) FROM accounts") == 1500
+    totals = [re.search(r"^1500 lines: (\d+) taken, (\d+) refused\.$", done.stdout, re.MULTILINE) for done in both]
+    assert sum(int(total[1]) for total in totals) == 1500, [done.stderr for done in both]
+
+
+MEASURED = """
+import re, sys
+from app.commands import cli
+from app.factory import create_app
+try:
+    cli(obj=create_app)
+finally:
+    with open("/proc/self/status") as status:
+        sys.stderr.write(re.search(r"VmHWM:.*", status.read())[0])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read as Linux tells it")
+def test_memory_does_not_grow_with_the_file_and_a_thousand_refusals_are_shown(small_service, tmp_path):
+    heavy, peaks = {"metadata": {"text": "x" * 4000}}, []
+    for number in (500, 4200):  # 2 and 17 MB
+        file = tmp_path / f"{number}.jsonl"
+        with file.open("w") as lines:
+            lines.writelines(json.dumps(line(f"person{index}", **heavy)) + "\n" for index in range(number))
+            lines.write("{\n" * (number // 4))
+        done = command(small_service, "-c", MEASURED, "accounts", "import", "--dry-run", str(file))
+        said, complaint = done.communicate(timeout=60)
+        assert done.returncode == 1, complaint
+        assert f"{number + number // 4} lines: {number} would be taken, {number // 4} refused.".encode() in said
+        peaks.append(int(re.search(rb"VmHWM:\s+(\d+) kB", complaint)[1]))
+    assert b"\n... and 50 more lines were refused.\n" in said
+    assert said.count(b"line 5200: ") == 1
+    assert b"line 5201: " not in said
+    assert peaks[1] - peaks[0] < 6000, peaks
