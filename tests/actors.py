@@ -138,6 +138,33 @@ class Actor:
     def logout(self):
         return self.post("/v1/logout", token=self.access)
 
+    def forgot(self, **body: Any):
+        return self.post("/v1/password/forgot", body or {"username": self.username})
+
+    def reset_token(self) -> str:
+        """The token of the latest mailed link to another password."""
+        return next(mail for mail in self.service.mailbox(self.email) if "/reset/" in mail["text"])["links"][0].rpartition("/")[2]
+
+    def reset(self, new_password: str, *, token: str | None = None, **changes: Any):
+        """Choose another password by the mailed link; from then on it is the one that is typed."""
+        body = {"token": token or self.reset_token(), "new_password": new_password, **changes}
+        answer = self.post("/v1/password/reset", body)
+        if answer.status_code == 204:
+            self.password = new_password
+        return answer
+
+    def change(self, new_password: str, *, token: str | None = None, **changes: Any):
+        """Choose another password by the present one; the session goes on with the tokens of the answer."""
+        body = {"old_password": self.password, "new_password": new_password, **changes}
+        answer = self.post("/v1/password/change", body, token=token or self.access)
+        if answer.status_code == 200:
+            self.password, self.tokens = new_password, answer.json
+        return answer
+
+    def elsewhere(self, **details: Any) -> Actor:
+        """The same person at another address, signed in nowhere there."""
+        return self.service.actor(self.username, email=self.email, password=self.password, **details)
+
     def signed_up(self) -> Actor:
         """Registered and confirmed."""
         assert self.register().status_code == 202

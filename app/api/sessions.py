@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from marshmallow import fields, validates
+from marshmallow import validates
 
 from app.api.schemas import SessionSchema, SessionsSchema, TokensSchema, a_password
 from app.attempts.errors import TooManyRequests
@@ -20,7 +20,7 @@ from app.web.body import Body
 from app.web.documented import answers
 from app.web.guard import require, session, session_or_refresh_token
 from app.web.limits import limited
-from app.web.schemas import Label, Secret, Strict, Text, Whole
+from app.web.schemas import Label, Secret, Strict, Text, Whole, YesOrNo
 from app.web.source import current_source
 from app.web.work import reading, writing
 
@@ -37,9 +37,8 @@ class LoginSchema(Strict):
     password = Secret(required=True)
     device_name = Label(most=64, load_default=None)
     expires_in = Whole(least=60, most=365 * 86400, load_default=None, metadata={"description": "wanted length of the session in seconds"})
-
     device_token = Secret(most=128, load_default=None, metadata={"description": "of a remembered device, from where nobody has to wait"})
-    remember_device = fields.Boolean(load_default=False, truthy={True}, falsy={False}, metadata={"description": "answer a device_token"})
+    remember_device = YesOrNo(load_default=False, metadata={"description": "answer a device_token"})
 
     @validates("password")
     def a_password(self, value: str, **_: object) -> None:

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, case, delete, or_, select, update
+from sqlalchemy import and_, case, delete, exists, literal, or_, select, true, update
 
-from app.adapters.database import insert_or_update
+from app.adapters.database import UtcDateTime, insert_or_update
 from app.adapters.rate_limiter import Exceeded
 from app.adapters.sealing import name_digest
 from app.attempts.errors import TooManyRequests
 from app.attempts.models import FailedAttempts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection
     from datetime import datetime
 
     from sqlalchemy import ColumnElement
@@ -55,25 +55,36 @@ def take(work: UnitOfWork, *, subject: str, bucket: str) -> Attempt:
     a source that has to wait; then nothing is counted. An account must be locked by the caller.
     """
     counter = f"{subject} {bucket}"
-    written = _count(work, counter, subject, {subject: MOST})
+    # Who waits for nothing is not compared by time: of two at once, the second may have begun before the first.
+    may = or_(FailedAttempts.count <= FREE, FailedAttempts.open_at <= work.now)
+    written = _count(work, counter, subject, may=may, open_at=_open_at(work.now))
     if counter not in written:
         raise _wait(work, counter)
     return Attempt(subject, counter, subject in written)
 
 
-def take_unhindered(work: UnitOfWork, *, subject: str, counter: str, most: int) -> Attempt | None:
+def take_unhindered(work: UnitOfWork, *, subject: str, counter: str) -> Attempt:
     """Count a try that neither waits nor depends on what others did, because `counter` is a device that the owner knows.
 
-    None once that has had `most` in a row: then it is a stranger like any other.
+    Whether that has any tries left is asked before, see `spent`.
     """
-    written = _count(work, counter, subject, {subject: MOST, counter: most})
-    return Attempt(subject, counter, open=True) if counter in written else None
+    _count(work, counter, subject, may=true(), open_at=literal(work.now, UtcDateTime))
+    return Attempt(subject, counter, open=True)
+
+
+def spent(counter: ColumnElement[str], most: int) -> ColumnElement[bool]:
+    """Did the counter of that name have so many failures in a row?"""
+    return exists().where(FailedAttempts.id == counter, FailedAttempts.count >= most)
 
 
 def give_back(work: UnitOfWork, attempt: Attempt) -> None:
-    """The try was not looked at after all."""
+    """The try was not looked at after all: whoever made it waits for it no more than it counts, unless another one came after it."""
     counted = FailedAttempts.id.in_([attempt.counter, attempt.subject] if attempt.open else [attempt.counter])
-    work.db.execute(update(FailedAttempts).where(counted, FailedAttempts.count > 0).values(count=FailedAttempts.count - 1))
+    reopened = case((FailedAttempts.last_at == work.now, work.now), else_=FailedAttempts.open_at)
+    values = {"count": FailedAttempts.count - 1, "open_at": reopened}
+    work.db.execute(
+        update(FailedAttempts).where(counted, FailedAttempts.count > 0).values(values).execution_options(synchronize_session=False)
+    )
 
 
 def forget(work: UnitOfWork, attempt: Attempt) -> None:
@@ -87,21 +98,19 @@ def forget_all(work: UnitOfWork, account_id: str) -> None:
     work.db.execute(delete(FailedAttempts).where(mine).execution_options(synchronize_session=False))
 
 
-def _count(work: UnitOfWork, counter: str, subject: str, most: Mapping[str, int]) -> set[str]:
-    """Count one in each of the two that is open: `most` names those that end at a number; the others wait, ever longer.
+def _count(work: UnitOfWork, counter: str, subject: str, *, may: ColumnElement[bool], open_at: ColumnElement[datetime]) -> Collection[str]:
+    """Count one in each of the two that is open: the subject below its hundred, the counter where `may` holds, which opens again then.
 
     Returns which were counted. Always in this order, or two at once would wait for each other.
     """
-    now, count = work.now, FailedAttempts.count
-    below = or_(FailedAttempts.id.not_in(list(most)), *(and_(FailedAttempts.id == one, count < number) for one, number in most.items()))
-    written = insert_or_update(
+    now, of_subject = work.now, FailedAttempts.id == subject
+    return insert_or_update(
         work.db,
         FailedAttempts,
         [{"id": one, "count": 1, "open_at": now, "last_at": now} for one in (counter, subject)],
-        update={"count": count + 1, "open_at": case((FailedAttempts.id.in_(list(most)), now), else_=_open_at(now)), "last_at": now},
-        where=and_(FailedAttempts.open_at <= now, below),
+        update={"count": FailedAttempts.count + 1, "open_at": case((of_subject, now), else_=open_at), "last_at": now},
+        where=or_(and_(of_subject, FailedAttempts.count < MOST), and_(~of_subject, may)),
     )
-    return set(written)
 
 
 def _open_at(now: datetime) -> ColumnElement[datetime]:

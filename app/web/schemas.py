@@ -47,6 +47,16 @@ class Whole(fields.Integer):
         return super()._validated(value)
 
 
+class YesOrNo(fields.Boolean):
+    """True or false, written as such: 1 is a number."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        del attr, data, kwargs
+        if value is True or value is False:
+            return value
+        raise self.make_error("invalid", input=value)
+
+
 class Secret(Text):
     """A text that never comes back in an answer."""
 

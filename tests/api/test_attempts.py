@@ -1,0 +1,384 @@
+"""How often a password may be tried: who guesses waits, ever longer, and whoever owns the account does not."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from sqlalchemy import event
+
+from app.adapters.password_hasher import Capacity
+from app.commands.sweep import sweep
+from tests.actors import PASSWORD, Service, cheap_settings
+
+DELAYS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900]
+FREE = 4
+MOST = 100
+WRONG = "no password of anybody here"
+UNLIMITED = {"limit_login": "100000/minute", "limit_forgot": "100000/minute", "limit_confirm": "100000/minute"}
+NEW = "another sentence of some words"
+
+
+@pytest.fixture
+def service(make_service, database_url):
+    return make_service(database_url, **UNLIMITED)
+
+
+@pytest.fixture
+def small_service(make_service):
+    return make_service(**UNLIMITED)
+
+
+def told(answer):
+    """Everything that a stranger could compare, without the name of the request."""
+    headers = {name: value for name, value in answer.headers if name != "X-Request-Id"}
+    return answer.status_code, headers, answer.data.replace(answer.json["request_id"].encode(), b"-")
+
+
+def guess(actor, number: int = 1, **changes):
+    """Wrong passwords, as often as asked; the last answer."""
+    for _ in range(number):
+        answer = actor.login(**{"password": WRONG, **changes})
+    return answer
+
+
+def counted(service, *, subject: bool) -> int:
+    """What all counters of single sources have counted, or those of all sources together."""
+    condition = "NOT LIKE" if subject else "LIKE"
+    return service.scalar(f"SELECT coalesce(sum(count), 0) FROM failed_attempts WHERE id {condition} '% %'")
+
+
+def waits(answer) -> int:
+    assert answer.status_code == 429, answer.text
+    return int(answer.headers["Retry-After"])
+
+
+# -- the delay ----------------------------------------------------------------------------------------------------------
+
+
+def test_from_the_fifth_failure_on_each_doubles_the_wait(service):
+    ann = service.actor().signed_up()
+    assert guess(ann, FREE).status_code == 401
+    for delay in DELAYS:
+        assert guess(ann).status_code == 401
+        assert waits(guess(ann)) == delay
+        if delay > 1:
+            service.clock.push(seconds=delay - 1)
+            assert waits(guess(ann)) == 1
+            service.clock.push(seconds=1)
+        else:
+            service.clock.push(seconds=delay)
+    assert ann.login().status_code == 200
+
+
+def test_a_name_that_nobody_has_is_answered_step_by_step_like_one_that_somebody_has(service):
+    service.actor().signed_up()
+    service.actor("cyd").signed_up()
+    service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'cyd' RETURNING id")
+    bob = service.actor("bob")
+    bob.register()
+    typed = ["ann", "ann@example.org", "nobody-here", "nobody@example.org", "cyd", bob.username, "no name at all", "@@"]
+    for steps in ([0] * 6, [1, 2, 3, 4, 900], [0, 0]):
+        for delay in steps:
+            service.clock.push(seconds=delay)
+            answers = {
+                name: told(service.actor(address=f"192.0.2.{number}").login(username=name, password=WRONG))
+                for number, name in enumerate(typed)
+            }
+            for name, answer in answers.items():
+                assert answer == answers["nobody-here"], name
+    assert answers["ann"][0] == 429
+
+
+def test_whoever_waits_is_told_in_the_words_of_the_standards_and_nothing_of_anybody(small_service):
+    ann = small_service.actor(address="203.0.113.77").signed_up()
+    guess(ann, 7)
+    small_service.clock.push(seconds=1)
+    guess(ann)
+    answer = guess(ann)
+    assert answer.content_type == "application/problem+json"
+    assert answer.json["type"] == "https://iana.org/assignments/http-problem-types#quota-exceeded"
+    assert answer.json["code"] == "rate_limited"
+    assert answer.json["violated-policies"] == ["password"]
+    assert answer.headers["Retry-After"] == "2"
+    assert answer.headers["RateLimit-Policy"] == '"password";q=1;w=2'
+    assert answer.headers["RateLimit"] == '"password";r=0;t=2'
+    assert not re.search("ann|203|acc_", answer.text.replace(answer.json["request_id"], ""))
+
+
+def test_the_right_password_waits_like_a_wrong_one_and_waiting_counts_nothing(service):
+    ann = service.actor().signed_up()
+    guess(ann, 5)
+    before = counted(service, subject=True), counted(service, subject=False)
+    rows = service.scalar("SELECT count(*) FROM audit")
+    wrong, right = guess(ann), ann.login()
+    assert told(wrong) == told(right)
+    assert waits(right) == 1
+    assert (counted(service, subject=True), counted(service, subject=False)) == before == (5, 5)
+    assert service.scalar("SELECT count(*) FROM audit") == rows
+    service.clock.push(seconds=1)
+    assert ann.login().status_code == 200
+
+
+def test_a_right_password_starts_the_count_anew(service):
+    ann = service.actor().signed_up()
+    for _ in range(3):
+        assert guess(ann, FREE).status_code == 401
+        assert ann.login().status_code == 200
+        assert counted(service, subject=True) == counted(service, subject=False) == 0
+
+
+def test_the_count_is_one_for_the_name_the_address_and_a_change(service):
+    ann = service.actor().signed_in()
+    guess(ann, 2)
+    guess(ann, 1, username=ann.email)
+    guess(ann, 1, username="ＡＮＮ@Example.ORG")
+    assert ann.change(NEW, old_password=WRONG).status_code == 403
+    answers = [guess(ann), guess(ann, 1, username=ann.email), ann.change(NEW, old_password=WRONG), ann.change(NEW)]
+    assert [waits(answer) for answer in answers] == [1] * 4
+    assert len({answer.headers["RateLimit-Policy"] for answer in answers}) == 1
+    service.clock.push(seconds=1)
+    assert ann.change(NEW, old_password=WRONG).status_code == 403
+    assert waits(guess(ann)) == 2
+    service.clock.push(seconds=2)
+    assert ann.change(NEW).status_code == 200
+    assert counted(service, subject=True) == counted(service, subject=False) == 0
+
+
+def test_names_are_counted_in_the_form_in_which_they_are_compared(small_service):
+    eve = small_service.actor()
+    spellings = ["nobody@example.org", "NOBODY@example.org", "nobody＠EXAMPLE.org", "Nobody@Example.Org", "nobody@example.org"]
+    assert [guess(eve, 1, username=name).status_code for name in spellings] == [401] * 5
+    assert guess(eve, 1, username="NObody@example.org").status_code == 429
+
+
+def test_from_another_source_nobody_waits(service):
+    ann = service.actor().signed_up()
+    guess(ann, 5)
+    assert guess(ann).status_code == 429
+    assert ann.elsewhere().login().status_code == 200
+    assert guess(ann).status_code == 429, "who guessed still waits"
+
+
+def test_a_household_is_one_source(small_service):
+    ann = small_service.actor(address="2001:db8:1:1::1").signed_up()
+    guess(ann, 3)
+    ann.address = "2001:0db8:0001:0001:ffff::2"
+    guess(ann, 2)
+    assert guess(ann).status_code == 429
+    assert ann.elsewhere(address="2001:db8:1:2::1").login().status_code == 200
+    mapped = small_service.actor("mapped", address="::ffff:192.0.2.1").signed_up()
+    guess(mapped, 5)
+    assert mapped.elsewhere(address="192.0.2.1").login().status_code == 429
+
+
+def test_counters_survive_a_restart(make_service, database_url):
+    first = make_service(database_url, **UNLIMITED)
+    ann = first.actor().signed_up()
+    guess(ann, 6)
+    first.clock.push(seconds=1)
+    guess(ann)
+    nobody = first.actor("nobody-here")
+    guess(nobody, 5)
+    second = Service(cheap_settings(database_url, **UNLIMITED))
+    second.clock.push(seconds=1)
+    try:
+        ann.service = nobody.service = second
+        assert guess(ann).status_code == guess(nobody).status_code == 429
+    finally:
+        second.close()
+
+
+def test_a_source_is_forgotten_after_a_day_and_what_all_have_tried_is_not(service):
+    ann = service.actor().signed_up()
+    guess(ann, 5)
+    guess(service.actor("nobody-here"), 5)
+    service.clock.push(hours=23, minutes=59)
+    sweep(service.units)
+    assert (counted(service, subject=True), counted(service, subject=False)) == (10, 10)
+    service.clock.push(minutes=2)
+    sweep(service.units)
+    assert (counted(service, subject=True), counted(service, subject=False)) == (5, 0)
+    assert service.scalar("SELECT count FROM failed_attempts") == 5
+
+
+def test_what_is_no_try_is_not_counted(small_service):
+    ann = small_service.actor().signed_in()
+    for _ in range(6):
+        assert ann.login(password="x" * 129).status_code == 422
+        assert ann.login(device_token=7, password=WRONG).status_code == 422
+        assert ann.change("short", old_password=WRONG).status_code == 422
+        assert ann.change(NEW, old_password=WRONG, verify_password="x").status_code == 422
+        assert ann.change(PASSWORD).status_code == 422
+        assert ann.change(NEW, old_password=WRONG, token="junk").status_code == 401
+        assert ann.forgot().status_code == 202
+        assert ann.reset(NEW, token="junk").status_code == 400
+    assert small_service.scalar("SELECT count(*) FROM failed_attempts") == 0
+
+
+# -- a hundred ----------------------------------------------------------------------------------------------------------
+
+
+def test_after_a_hundred_failures_in_a_row_no_password_is_right_until_a_reset(service):
+    ann = service.actor().signed_in()
+    guesser = service.actor()
+    for number in range(MOST):
+        guesser.address = f"198.51.{number // 16}.{number % 16}"
+        assert guess(guesser, 1, username=("ann", ann.email)[number % 2]).status_code == 401
+    right = told(ann.login())
+    assert right == told(guess(ann)) == told(guess(service.actor("nobody-here")))
+    assert right[0] == 401
+    assert ann.change(NEW).status_code == 403, "the same counter"
+    assert counted(service, subject=True) - 1 == MOST, "who is not looked at is counted nowhere but at his source"
+    assert ann.whoami().status_code == 200
+    assert ann.refresh().status_code == 200
+    assert service.scalar("SELECT count(*) FROM audit WHERE event = 'password.locked'") == 2
+
+    assert ann.forgot().status_code == 202
+    assert ann.reset(NEW).status_code == 204
+    assert service.scalar("SELECT count(*) FROM failed_attempts WHERE id LIKE 'acc%'") == 0
+    assert ann.login().status_code == 200
+
+
+def test_the_hundredth_try_may_still_be_right(small_service):
+    ann = small_service.actor().signed_up()
+    for number in range(MOST - 1):
+        guess(small_service.actor("ann", address=f"198.51.{number // 16}.{number % 16}"))
+    assert ann.login().status_code == 200
+    assert guess(ann, 3).status_code == 401
+    assert ann.login().status_code == 200
+
+
+def test_a_hundred_and_twenty_guessers_stop_neither_session_nor_known_device_nor_reset(service):
+    ann = service.actor().signed_up()
+    ann.login(remember_device=True)
+    device = ann.tokens["device_token"]
+    for number in range(120):
+        assert guess(service.actor("ann", address=f"198.51.{number // 16}.{number % 16}")).status_code == 401
+    assert ann.whoami().status_code == 200
+    ann.tokens = ann.refresh().json
+    assert ann.whoami().status_code == 200
+    assert ann.elsewhere().login().status_code == 401
+    abroad = ann.elsewhere()
+    assert abroad.login(device_token=device).status_code == 200
+    assert ann.elsewhere().login().status_code == 200, "the row of failures is broken"
+    assert ann.forgot(email=ann.email).status_code == 202
+    assert ann.reset(NEW).status_code == 204
+    assert ann.login().status_code == 200
+
+
+def test_nobody_locks_an_owner_out_by_asking_for_links(service):
+    ann = service.actor().signed_in()
+    for _ in range(30):
+        assert service.actor().forgot(username="ann").status_code == 202
+    assert ann.elsewhere().login().status_code == 200
+    assert ann.whoami().status_code == 200
+
+
+# -- a full gate --------------------------------------------------------------------------------------------------------
+
+
+class Full:
+    """A gate that lets nobody in."""
+
+    def __init__(self, service) -> None:
+        self._admission = service.units.hasher._admission
+
+    def __enter__(self) -> None:
+        while self._admission.acquire(blocking=False):
+            pass
+
+    def __exit__(self, *_error: object) -> None:
+        self._admission.release()
+
+
+@pytest.fixture
+def narrow(make_service, database_url):
+    return make_service(database_url, capacity=Capacity(threads=2), **UNLIMITED)
+
+
+@pytest.mark.parametrize("failures", [0, 4, 9])
+def test_whoever_finds_the_gate_full_has_not_tried(narrow, failures):
+    ann = narrow.actor().signed_in()
+    for _ in range(failures):
+        narrow.clock.push(seconds=900)
+        assert guess(ann).status_code == 401
+    narrow.clock.push(seconds=900)
+    ann.tokens = ann.refresh().json
+    with Full(narrow):
+        for answer in (guess(ann), ann.login(), ann.change(NEW), guess(narrow.actor("nobody-here"))):
+            assert answer.status_code == 503
+            assert answer.json["code"] == "busy"
+    assert narrow.scalar("SELECT coalesce(sum(count), 0) FROM failed_attempts WHERE id NOT LIKE '% %'") == failures
+    assert ann.login().status_code == 200, "nor does he wait"
+
+
+def test_a_full_gate_after_the_right_password_counts_no_failure(narrow):
+    ann = narrow.actor().signed_in()
+    hash_now, hasher = narrow.units.hasher.hash, narrow.units.hasher
+
+    def full(password: str) -> str:
+        with Full(narrow):
+            return hash_now(password)
+
+    hasher.hash = full
+    assert ann.change(NEW).status_code == 503
+    hasher.hash = hash_now
+    assert counted(narrow, subject=True) == 0
+    assert ann.change(NEW).status_code == 200
+
+
+# -- what it costs ------------------------------------------------------------------------------------------------------
+
+
+class Statements:
+    """What is sent to the database meanwhile, but for what the first request of a process asks."""
+
+    def __init__(self, service) -> None:
+        self._engine = service.units.database.engine
+        self.sent: list[str] = []
+
+    def _note(self, _connection, _cursor, statement, *_rest) -> None:
+        if not statement.startswith("PRAGMA") and statement != "BEGIN IMMEDIATE":
+            self.sent.append(statement)
+
+    def __enter__(self) -> list[str]:
+        event.listen(self._engine, "before_cursor_execute", self._note)
+        return self.sent
+
+    def __exit__(self, *_error: object) -> None:
+        event.remove(self._engine, "before_cursor_execute", self._note)
+
+
+def test_a_login_where_nothing_is_new_sends_seven_statements(service):
+    ann = service.actor().signed_in()
+    with Statements(service) as sent:
+        assert ann.login().status_code == 200
+    assert len(sent) <= 7, sent
+
+
+def test_a_wrong_login_sends_the_same_statements_for_every_name(service):
+    ann = service.actor().signed_up()
+    service.actor("cyd").signed_up()
+    service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'cyd' RETURNING id")
+    guesser = service.actor("eve").signed_up()
+    guesser.login(remember_device=True)
+    theirs = guesser.tokens["device_token"]
+    sent = {}
+    for name in ("ann", ann.email, "nobody-here", "nobody@example.org", "cyd", "no name"):
+        for token in (None, "junk", theirs):
+            with Statements(service) as sent[name, token]:
+                service.actor("x").login(username=name, password=WRONG, **({"device_token": token} if token else {}))
+    for token in (None, "junk", theirs):
+        lengths = {name: [statement.split()[0] for statement in found] for (name, kind), found in sent.items() if kind == token}
+        assert len({str(found) for found in lengths.values()}) == 1, (token, lengths)
+
+
+def test_a_link_asked_for_sends_the_same_statements_whether_it_is_mailed_or_not(service):
+    service.actor().signed_up()
+    sent = {}
+    for name in ("ann", "nobody-here", "nobody@example.org", "ann@example.org", "no name"):
+        with Statements(service) as sent[name]:
+            assert service.actor().forgot(username=name).status_code == 202
+    assert len({str([statement.split()[0] for statement in found]) for found in sent.values()}) == 1, sent
+    assert len(sent["ann"]) <= 5, sent["ann"]

@@ -1,0 +1,286 @@
+"""Remembered devices: from there an owner does not wait because strangers guess; nothing else is opened by them."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from sqlalchemy import inspect, text
+
+from app.commands.sweep import sweep
+from tests.actors import PASSWORD
+
+MOST_TRIES = 20
+MOST_DEVICES = 20
+WRONG = "no password of anybody here"
+NEW = "another sentence of some words"
+UNLIMITED = {"limit_login": "100000/minute", "limit_forgot": "100000/minute", "limit_confirm": "100000/minute"}
+
+
+@pytest.fixture
+def service(make_service, database_url):
+    return make_service(database_url, **UNLIMITED)
+
+
+@pytest.fixture
+def small_service(make_service):
+    return make_service(**UNLIMITED)
+
+
+def remembered(actor, **changes) -> str:
+    """The token of the device that this login has remembered."""
+    assert actor.login(remember_device=True, **changes).status_code == 200
+    return actor.tokens["device_token"]
+
+
+def made_to_wait(actor):
+    """The same person at a source from where too many have guessed."""
+    waiting = actor.elsewhere()
+    for _ in range(5):
+        assert waiting.login(password=WRONG).status_code == 401
+    assert waiting.login().status_code == 429
+    return waiting
+
+
+def devices(actor) -> list[dict]:
+    answer = actor.get("/v1/devices", token=actor.access)
+    assert answer.status_code == 200
+    assert answer.json["next"] is None
+    return answer.json["items"]
+
+
+def counted(service) -> int:
+    return service.scalar("SELECT coalesce(sum(count), 0) FROM failed_attempts WHERE id LIKE 'acc%' AND id NOT LIKE '% %'")
+
+
+# -- what it is good for ------------------------------------------------------------------------------------------------
+
+
+def test_a_token_is_answered_only_where_it_was_asked_for(service):
+    ann = service.actor().signed_up()
+    assert ann.login().status_code == 200
+    assert "device_token" not in ann.tokens
+    token = remembered(ann)
+    assert token.startswith("dwd_")
+    assert "device_token" not in ann.refresh().json
+    assert ann.login(device_token=token).status_code == 200
+    assert "device_token" not in ann.tokens
+    assert len(devices(ann)) == 1
+    assert remembered(ann, device_token=token) != token
+    assert len(devices(ann)) == 2
+
+
+@pytest.mark.parametrize("remember", ["true", 1, "yes", None, [], {}])
+def test_whether_to_remember_is_said_by_true_or_false(small_service, remember):
+    ann = small_service.actor().signed_up()
+    answer = ann.login(remember_device=remember)
+    assert answer.status_code == 422
+    assert set(answer.json["errors"]) == {"/remember_device"}
+
+
+def test_a_known_device_does_not_wait(service):
+    ann = service.actor().signed_up()
+    token = remembered(ann)
+    waiting = made_to_wait(ann)
+    assert waiting.login(device_token=token, password=WRONG).status_code == 401
+    assert waiting.login(device_token=token).status_code == 200
+    assert waiting.login(username=ann.email, device_token=token).status_code == 200
+    assert waiting.login().status_code == 429, "without it that source still waits"
+
+
+def test_it_opens_nothing(service):
+    ann = service.actor().signed_up()
+    token = remembered(ann)
+    service.actor("bob").signed_up()
+    for body in ({"password": WRONG}, {"username": "bob", "password": WRONG}, {"username": "nobody-here"}, {"password": token}):
+        assert ann.login(device_token=token, **body).status_code == 401
+    assert ann.whoami(token).status_code == 401
+    assert ann.refresh(token).status_code == 400
+    assert ann.reset(NEW, token=token).status_code == 400
+
+
+def test_after_twenty_failures_in_a_row_it_is_a_stranger(service):
+    ann = service.actor().signed_up()
+    token = remembered(ann)
+    device = ann.elsewhere()
+    for _ in range(MOST_TRIES):
+        assert device.login(device_token=token, password=WRONG).status_code == 401
+    for number in range(1, 5):
+        assert device.login(device_token=token, password=WRONG).status_code == 401
+        assert counted(service) == MOST_TRIES + number, "each try is one"
+    assert device.login(device_token=token, password=WRONG).status_code == 401
+    assert device.login(device_token=token).status_code == 429
+    assert ann.login().status_code == 200
+    assert ann.elsewhere().login(device_token=token).status_code == 200, "it is no worse off than a stranger"
+
+
+def test_a_right_password_gives_it_its_tries_back(small_service):
+    ann = small_service.actor().signed_up()
+    token = remembered(ann)
+    for _ in range(3):
+        for _ in range(MOST_TRIES - 1):
+            assert ann.login(device_token=token, password=WRONG).status_code == 401
+        assert ann.login(device_token=token).status_code == 200
+
+
+def test_its_failures_count_for_the_hundred_and_the_hundred_does_not_stop_it(service):
+    ann = service.actor().signed_up()
+    token = remembered(ann)
+    for number in range(99):
+        service.actor("ann", address=f"198.51.100.{number}").login(password=WRONG)
+    assert ann.login(device_token=token, password=WRONG).status_code == 401
+    assert ann.elsewhere().login().status_code == 401, "that was the hundredth"
+    assert ann.login(device_token=token).status_code == 200
+    assert ann.elsewhere().login().status_code == 200
+
+
+# -- what counts as none ------------------------------------------------------------------------------------------------
+
+
+def test_what_is_no_token_of_this_account_counts_as_none(service):
+    ann, bob = service.actor().signed_up(), service.actor("bob").signed_up()
+    token, theirs = remembered(ann), remembered(bob)
+    waiting = made_to_wait(ann)
+    swapped = token[:27] + theirs[27:]
+    bad = [
+        theirs,
+        swapped,
+        token[:-1],
+        token + "x",
+        token.upper(),
+        token.replace("dwd_", "dwp_"),
+        "junk",
+        "dwd_",
+        "é" * 50,
+        "a" * 128,
+        "' OR 1=1 --",
+    ]
+    answers = [waiting.login(device_token=each) for each in bad]
+    assert [answer.status_code for answer in answers] == [429] * len(bad)
+    for body in ({"device_token": ""}, {"device_token": "x" * 129}, {"device_token": 7}, {"device_token": [token]}):
+        assert waiting.login(**body).status_code == 422
+    assert waiting.login(device_token=None).status_code == 429
+    assert waiting.login(device_token=token).status_code == 200
+
+
+def test_it_is_good_for_thirty_days_however_often_it_is_used(service):
+    ann = service.actor().signed_up()
+    token = remembered(ann)
+    for _ in range(2):
+        service.clock.push(days=14, hours=23)
+        ann.login(device_token=token)
+    service.clock.push(hours=1, minutes=59)
+    assert made_to_wait(ann).login(device_token=token).status_code == 200
+    ann.login()
+    assert len(devices(ann)) == 1
+    service.clock.push(minutes=2)
+    assert made_to_wait(ann).login(device_token=token).status_code == 429
+    assert devices(ann) == []
+    sweep(service.units)
+    assert service.scalar("SELECT count(*) FROM devices") == 0
+
+
+def test_deleted_it_counts_for_nothing(service):
+    ann = service.actor().signed_up()
+    kept, token = remembered(ann, device_name="kept"), remembered(ann, device_name="lost")
+    (lost,) = [device for device in devices(ann) if device["name"] == "lost"]
+    path = f"/v1/devices/{lost['id']}"
+    assert ann.call("DELETE", path, token=ann.access).status_code == 204
+    assert ann.call("DELETE", path, token=ann.access).status_code == 404
+    waiting = made_to_wait(ann)
+    assert waiting.login(device_token=token).status_code == 429
+    assert waiting.login(device_token=kept).status_code == 200
+    assert [device["name"] for device in devices(ann)] == ["kept"]
+    assert ann.whoami().status_code == 200, "the session that it was remembered with goes on"
+
+
+def test_a_reset_forgets_all_and_a_change_and_a_logout_none(service):
+    ann = service.actor().signed_up()
+    token = remembered(ann)
+    assert ann.change(NEW).status_code == 200
+    assert len(devices(ann)) == 1
+    assert ann.post("/v1/logout-all", token=ann.access).status_code == 204
+    assert made_to_wait(ann).login(device_token=token).status_code == 200
+    ann.forgot()
+    assert ann.reset(PASSWORD).status_code == 204
+    assert made_to_wait(ann).login(device_token=token).status_code == 429
+    assert ann.login().status_code == 200
+    assert devices(ann) == []
+
+
+# -- the list -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_list_tells_what_the_owner_would_know_it_by_and_no_secret(service):
+    ann = service.actor(agent="phone/1", address="198.51.100.7").signed_up()
+    first = remembered(ann, device_name="my phone")
+    ann.agent, ann.address = "laptop/1", "198.51.100.8"
+    service.clock.push(hours=1)
+    second = remembered(ann)
+    found = devices(ann)
+    assert [device["name"] for device in found] == [None, "my phone"]
+    assert [device["user_agent"] for device in found] == ["laptop/1", "phone/1"]
+    assert [device["address"] for device in found] == ["198.51.100.8", "198.51.100.7"]
+    assert set(found[0]) == {"id", "name", "user_agent", "address", "created_at", "last_used_at", "expires_at"}
+    assert all(token.split("_")[2] not in str(found) for token in (first, second))
+    service.clock.push(hours=1)
+    ann.login(device_token=first)
+    assert [device["name"] for device in devices(ann)] == ["my phone", None], "the latest used first"
+
+
+def test_everybody_sees_and_forgets_his_own_alone(service):
+    ann, bob = service.actor().signed_up(), service.actor("bob").signed_up()
+    remembered(ann)
+    token = remembered(bob)
+    (theirs,) = devices(bob)
+    for path in (theirs["id"], theirs["id"].swapcase(), "dev_" + "0" * 22, "junk", "%00", "acc_1"):
+        answer = ann.call("DELETE", f"/v1/devices/{path}", token=ann.access)
+        assert answer.status_code == 404, path
+    assert theirs["id"] not in str(devices(ann))
+    assert made_to_wait(bob).login(device_token=token).status_code == 200
+    for method, path in (("GET", "/v1/devices"), ("DELETE", f"/v1/devices/{theirs['id']}")):
+        assert ann.call(method, path).status_code == 401
+        assert ann.call(method, path, token=token).status_code == 401
+
+
+def test_of_more_than_twenty_the_one_not_used_for_longest_is_forgotten(service):
+    ann = service.actor().signed_up()
+    tokens = []
+    for number in range(MOST_DEVICES):
+        service.clock.push(seconds=1)
+        tokens.append(remembered(ann, device_name=f"device {number}"))
+    service.clock.push(seconds=1)
+    ann.login(device_token=tokens[0])
+    service.clock.push(seconds=1)
+    remembered(ann, device_name="one more")
+    names = {device["name"] for device in devices(ann)}
+    assert names == {"one more", *(f"device {number}" for number in range(MOST_DEVICES) if number != 1)}
+    assert service.scalar("SELECT count(*) FROM devices") == MOST_DEVICES
+
+
+def test_only_a_digest_is_kept_and_nothing_is_logged(service, capfd):
+    ann = service.actor().signed_up()
+    token = remembered(ann)
+    ann.login(device_token=token)
+    ann.login(device_token=token, password=WRONG)
+    ann.login(device_token=token + "x")
+    with service.rows() as db:
+        tables = inspect(db.connection()).get_table_names()
+        kept = "\n".join(str(row) for table in tables for row in db.execute(text(f"SELECT * FROM {table}")))
+    assert hashlib.sha256(token.encode()).hexdigest() in kept
+    captured = capfd.readouterr()
+    for secret in (token, token.split("_")[2], token.split("_")[2][:43]):
+        assert secret not in kept
+        assert secret not in captured.out + captured.err
+
+
+def test_remembering_and_forgetting_are_remembered(service):
+    ann = service.actor().signed_up()
+    remembered(ann)
+    (device,) = devices(ann)
+    ann.call("DELETE", f"/v1/devices/{device['id']}", token=ann.access)
+    with service.rows() as db:
+        rows = db.execute(text("SELECT event, account_id, detail FROM audit WHERE event LIKE 'device.%' ORDER BY id")).all()
+    assert [row.event for row in rows] == ["device.remembered", "device.forgotten"]
+    assert {row.account_id for row in rows} == {ann.tokens["account"]["id"]}
+    assert all(device["id"] in str(row.detail) for row in rows)
