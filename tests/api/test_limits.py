@@ -18,9 +18,14 @@ LIMITED = [
     pytest.param("/v1/register/resend", {"registration": NOBODY}, ("resend", 10, 3600), id="resend"),
     pytest.param("/v1/register/confirm", {"token": "junk", "password": PASSWORD}, ("confirm", 30, 60), id="confirm"),
     pytest.param("/v1/register/confirm", {"registration": NOBODY, "code": "BBBB-BBBB"}, ("code", 5, 60), id="code"),
-    pytest.param("/v1/login", {"username": "nobody-here", "password": PASSWORD}, ("login", 20, 60), id="login"),
+    pytest.param("/v1/login", {"username": "nobody-{number}", "password": PASSWORD}, ("login", 20, 60), id="login"),
     pytest.param("/v1/token/refresh", {"refresh_token": "junk"}, ("refresh", 60, 60), id="refresh"),
 ]
+
+
+def numbered(body: dict[str, str], number: int) -> dict[str, str]:
+    """Somebody else's name each time: who tries one again and again waits for another reason."""
+    return {name: value.replace("{number}", str(number)) for name, value in body.items()}
 
 
 def limited(answer, name: str, quota: int, window: int) -> None:
@@ -43,8 +48,8 @@ def limited(answer, name: str, quota: int, window: int) -> None:
 def test_a_source_gets_as_many_answers_as_its_quota_and_then_is_told_when_to_come_back(small_service, path, body, limit):
     name, quota, window = limit
     eve = small_service.actor("eve")
-    for _ in range(quota):
-        assert eve.post(path, body).status_code not in {429, 500, 503}
+    for number in range(quota):
+        assert eve.post(path, numbered(body, number)).status_code not in {429, 500, 503}
     for _ in range(3):
         limited(eve.post(path, body), name, quota, window)
     assert small_service.actor("ann").post(path, body).status_code != 429, "another source is not concerned"
@@ -166,14 +171,14 @@ def test_an_answer_to_a_refused_caller_names_no_address(make_service):
     [
         ("/v1/token/refresh", {"refresh_token": "junk"}, 60),
         ("/v1/register/confirm", {"registration": NOBODY, "code": "BBBB-BBBB"}, 5),
-        ("/v1/login", {"username": "nobody-here", "password": PASSWORD}, 20),
+        ("/v1/login", {"username": "nobody-{number}", "password": PASSWORD}, 20),
     ],
 )
 def test_of_many_at_once_no_more_get_through_than_the_quota(service, path, body, quota):
     eve = service.actor("eve")
     eve.get("/readyz")
     with ThreadPoolExecutor(8) as threads:
-        statuses = list(threads.map(lambda _: eve.post(path, body).status_code, range(quota + 20)))
+        statuses = list(threads.map(lambda number: eve.post(path, numbered(body, number)).status_code, range(quota + 20)))
     assert statuses.count(429) == 20
     assert 500 not in statuses
 

@@ -11,7 +11,8 @@ from tests.live import GENEROUS, Live
 from tests.postgres import database_beside
 
 CHEAP = {"DOORWARD_ARGON2_MEMORY_KIB": "64", "DOORWARD_ARGON2_TIME_COST": "1"}
-UNLIMITED = {f"DOORWARD_LIMIT_{name}": GENEROUS for name in ("LOGIN", "REGISTER", "RESEND", "CONFIRM", "CODE", "REFRESH")}
+UNLIMITED = {f"DOORWARD_LIMIT_{name}": GENEROUS for name in ("LOGIN", "REGISTER", "RESEND", "CONFIRM", "CODE", "REFRESH", "FORGOT")}
+FROM_ANYWHERE = {"DOORWARD_TRUSTED_PROXIES": "127.0.0.1/32"}
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +35,10 @@ def live(request, tmp_path_factory):
     """More threads than racers, and a gate of half as many that lets all of them in."""
     url = request.getfixturevalue("racing_sqlite_url" if request.param == "sqlite" else "racing_postgres_url")
     server = Live(
-        tmp_path_factory.mktemp("races") / "live.log", "--threads", "48", env={**UNLIMITED, **CHEAP, "DOORWARD_DATABASE_URL": url}
+        tmp_path_factory.mktemp("races") / "live.log",
+        "--threads",
+        "48",
+        env={**UNLIMITED, **CHEAP, **FROM_ANYWHERE, "DOORWARD_DATABASE_URL": url},
     )
     yield server
     server.stop()
