@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime
+from itertools import chain
 
 import pytest
 from sqlalchemy import inspect, text
@@ -20,7 +21,13 @@ def lines(capfd):
 
 
 # An operator or the service itself does these; their rows are tested where they are done.
-OF_NO_REQUEST = {Event.SIGNING_KEY_CREATED, Event.SIGNING_KEY_REVOKED, Event.FIRST_ADMIN_INVITED, Event.ROLE_GRANTED}
+OF_NO_REQUEST = {
+    Event.SIGNING_KEY_CREATED,
+    Event.SIGNING_KEY_REVOKED,
+    Event.FIRST_ADMIN_INVITED,
+    Event.ROLE_GRANTED,
+    Event.ACCOUNTS_IMPORTED,
+}
 
 
 def remembered(service) -> list:
@@ -38,52 +45,72 @@ def everything_stored(service) -> str:
         return "\n".join(str(row) for table in tables for row in db.execute(text(f"SELECT * FROM {table}")).all())
 
 
+def about_sessions(service, ann):
+    """What ann does, step by step: the event, the answer, the reason that is noted, and whether it is known to be about her."""
+    yield "registration.requested", ann.register(), None, False
+    yield "registration.resent", ann.post("/v1/register/resend", {"registration": ann.registration}), None, False
+    yield "confirmation.refused", ann.confirm(code="BBBB-BBBB"), None, False
+    yield "account.confirmed", ann.confirm(), None, True
+    yield "login.failed", ann.login(username="nobody-here"), None, False
+    yield "login.failed", ann.login(password="wrong horse battery staple"), None, True
+    yield "login.succeeded", ann.login(), None, True
+    yield "account.changed", ann.call("PATCH", "/v1/me", json={"name": "Anna"}, token=ann.access), None, True
+    yield "sessions.ended", ann.call("DELETE", "/v1/sessions", token=ann.access), "others", True
+    yield "session.ended", ann.logout(), "logout", True
+    ann.login()
+    yield "session.ended", ann.call("DELETE", f"/v1/sessions/{ann.tokens['session_id']}", token=ann.access), "ended_by_owner", True
+    ann.login()
+    yield "sessions.ended", ann.post("/v1/logout-all", token=ann.access), "logout_all", True
+    ann.login()
+    ann.refresh()
+    service.clock.push(seconds=31)
+    yield "refresh_token.reuse_detected", ann.refresh(), None, True
+    ann.login()
+    ahead = ann.refresh().json["refresh_token"]
+    ahead = ann.refresh(ahead).json["refresh_token"]
+    service.scalar("UPDATE sessions SET rt_counter = 0 WHERE id = :id RETURNING id", id=ann.tokens["session_id"])
+    yield "refresh_token.ahead_of_database", ann.refresh(ahead), None, True
+
+
+def about_passwords(service, ann):
+    """The same of passwords and devices."""
+    remembered_login = ann.login(remember_device=True)
+    yield "login.succeeded", remembered_login, None, True
+    yield "device.remembered", remembered_login, None, True
+    device = ann.get("/v1/devices", token=ann.access).json["items"][0]["id"]
+    yield "device.forgotten", ann.call("DELETE", f"/v1/devices/{device}", token=ann.access), None, True
+    yield "password.refused", ann.change("another sentence of some words", old_password="wrong"), None, True
+    yield "password.changed", ann.change("another sentence of some words"), None, True
+    yield "password.reset_requested", ann.forgot(username="nobody-here"), None, False
+    yield "password.reset_requested", ann.forgot(), None, True
+    yield "password.reset", ann.reset("one more sentence of some words"), None, True
+    service.scalar("UPDATE accounts SET must_change_since = created_at RETURNING id")
+    yield "password.change_required", ann.login(), None, True
+    ann.login(password="wrong")
+    service.scalar("UPDATE failed_attempts SET count = 100 WHERE id LIKE 'acc%' AND id NOT LIKE '% %' RETURNING id")
+    yield "password.locked", ann.login(), None, True
+
+
 def test_each_event_is_a_row_and_a_line_with_the_name_of_its_request(service, lines):
     ann = service.actor(agent="audited/1", address="198.51.100.9")
     lines()
 
-    def story():
-        yield "registration.requested", ann.register(), None, False
-        yield "registration.resent", ann.post("/v1/register/resend", {"registration": ann.registration}), None, False
-        yield "confirmation.refused", ann.confirm(code="BBBB-BBBB"), None, False
-        yield "account.confirmed", ann.confirm(), None, True
-        yield "login.failed", ann.login(username="nobody-here"), None, False
-        yield "login.failed", ann.login(password="wrong horse battery staple"), None, True
-        yield "login.succeeded", ann.login(), None, True
-        yield "account.changed", ann.call("PATCH", "/v1/me", json={"name": "Anna"}, token=ann.access), None, True
-        yield "sessions.ended", ann.call("DELETE", "/v1/sessions", token=ann.access), "others", True
-        yield "session.ended", ann.logout(), "logout", True
-        ann.login()
-        yield "session.ended", ann.call("DELETE", f"/v1/sessions/{ann.tokens['session_id']}", token=ann.access), "ended_by_owner", True
-        ann.login()
-        yield "sessions.ended", ann.post("/v1/logout-all", token=ann.access), "logout_all", True
-        ann.login()
-        ann.refresh()
-        service.clock.push(seconds=31)
-        yield "refresh_token.reuse_detected", ann.refresh(), None, True
-        ann.login()
-        ahead = ann.refresh().json["refresh_token"]
-        ahead = ann.refresh(ahead).json["refresh_token"]
-        service.scalar("UPDATE sessions SET rt_counter = 0 WHERE id = :id RETURNING id", id=ann.tokens["session_id"])
-        yield "refresh_token.ahead_of_database", ann.refresh(ahead), None, True
-
-    seen = set()
-    for event, answer, reason, owned in story():
+    seen, said = set(), []
+    for event, answer, reason, owned in chain(about_sessions(service, ann), about_passwords(service, ann)):
         seen.add(event)
         request_id = answer.headers["X-Request-Id"]
-        row = next(row for row in remembered(service) if row.request_id == request_id)
-        assert row.event == event
+        (row,) = [row for row in remembered(service) if row.request_id == request_id and row.event == event]
         assert (row.source, row.user_agent) == ("198.51.100.9", "audited/1")
         assert (row.account_id is not None) is owned, event
         detail = json.loads(row.detail) if isinstance(row.detail, str) else row.detail
         assert detail.get("reason") == reason
-        said = [line for line in lines() if line["request_id"] == request_id]
-        (line,) = [line for line in said if line["event"] == event]
+        said += [line for line in lines() if line["request_id"] == request_id]
+        (line,) = [line for line in said if line["event"] == event and line["request_id"] == request_id]
         assert line["account_id"] == row.account_id
         assert line["session_id"] == row.session_id
         assert line["source"] == "198.51.100.9"
         assert datetime.fromisoformat(line["at"]).utcoffset().total_seconds() == 0
-        (request,) = [line for line in said if line["event"] == "request"]
+        (request,) = [line for line in said if line["event"] == "request" and line["request_id"] == request_id]
         assert request["status"] == answer.status_code
     assert seen == set(Event) - OF_NO_REQUEST
 
