@@ -10,6 +10,7 @@ from app.adapters.cache import Cache
 from app.adapters.clock import Clock
 from app.adapters.database import Database
 from app.adapters.jwt import KeyRing
+from app.adapters.latest import Latest
 from app.adapters.password_hasher import Capacity, PasswordHasher
 from app.adapters.rate_limiter import Limiter
 from app.api import devices, me, methods, passwords, registration, sessions, well_known
@@ -45,6 +46,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, capacity: Capa
         keys=KeyRing(),
         hasher=PasswordHasher(memory_kib=settings.argon2_memory_kib, passes=settings.argon2_time_cost, capacity=capacity),
         limiter=Limiter(clock, cache, shares=settings.replicas * capacity.workers),
+        key_uses=Latest(),
     )
     problems.register(app)
     edge.register(app, settings, clock)
@@ -64,6 +66,7 @@ def _furnish(app: Flask, settings: Settings) -> None:
     )
     api = Api(app)
     api.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
+    api.spec.components.security_scheme("api_key", {"type": "apiKey", "in": "header", "name": "X-API-Key"})
     for blueprint in API:
         api.register_blueprint(blueprint)
     app.register_blueprint(confirm.blp)

@@ -11,6 +11,7 @@ class Kind(StrEnum):
     """The sort of credential that was shown."""
 
     SESSION = "session"
+    API_KEY = "api_key"  # or a token that one was traded for
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +21,12 @@ class Principal:
     account_id: str
     username: str
     kind: Kind
-    session_id: str
-    expires_at: datetime
+    session_id: str  # empty for a key
+    expires_at: datetime | None  # of the credential that was shown; None for a key that does not expire
     auth_time: datetime | None
     scopes: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
+    key_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

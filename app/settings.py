@@ -21,6 +21,8 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from environs import FileAwareEnv
 
+from app import setting_maps
+
 VERSION = "0.1.0"
 PREFIX = "DOORWARD_"
 LEAST_SECRET_BYTES = 32
@@ -289,6 +291,33 @@ class Settings:
     resources: Mapping[str, str] = _setting(
         "What frontends may call: a JSON object of names and addresses, handed out at login.", _resources, {}, shown="{}"
     )
+    roles: Mapping[str, tuple[str, ...]] = _setting(
+        "Roles and what they may do: a JSON object of roles and lists of scopes. The role admin is always there, with the scopes of this "
+        "service.",
+        setting_maps.roles,
+        {},
+        shown="{}",
+    )
+    policies: Mapping[str, setting_maps.Policy] = _setting(
+        "What a gateway can ask for beside a valid credential: a JSON object of policies, each with scopes (all), roles (one) and "
+        "audience. The policy default is always there and asks for nothing more, unless it is given here.",
+        setting_maps.policies,
+        {},
+        shown="{}",
+    )
+    privacy_levels: tuple[str, ...] = _setting(
+        "The ladder of memberships, the lowest level first; everybody has the lowest.",
+        setting_maps.levels,
+        ("public", "invitee", "member", "manager", "secret"),
+        shown="public,invitee,member,manager,secret",
+    )
+    managing_level: str = _setting("The level from which a member may let others in, up to the own level.", str, "manager")
+    erase_after: timedelta = _setting(
+        "How long a deleted account can be brought back, in seconds; then it is erased.",
+        _seconds(0, 3650 * 86400),
+        timedelta(days=30),
+        shown="2592000",
+    )
     docs: Docs | None = _setting(
         "public or off: whether /docs and /openapi.json answer.", _choice(Docs), None, shown="public in development, off in production"
     )
@@ -320,6 +349,7 @@ class Settings:
     limit_confirm: str = _setting("Confirmations by link from one source.", _limit, "30/minute")
     limit_code: str = _setting("Confirmations by code from one source.", _limit, "5/minute")
     limit_forgot: str = _setting("Requests for a link to reset a password, from one source.", _limit, "10/hour")
+    limit_key: str = _setting("Uses of one API key.", _limit, "600/minute")
     limit_refresh: str = _setting("Refreshes from one source.", _limit, "60/minute")
 
     def __post_init__(self) -> None:
@@ -359,6 +389,8 @@ class Settings:
             faults.append(
                 "DOORWARD_KEY_ROTATION: must be at least three times DOORWARD_JWKS_MAX_AGE, for verifiers to hear of a key in time"
             )
+        if self.managing_level not in self.privacy_levels:
+            faults.append("DOORWARD_MANAGING_LEVEL: must be one of DOORWARD_PRIVACY_LEVELS")
         return faults + (self._faults_of_production() if self.production else [])
 
     def _faults_of_production(self) -> list[str]:
@@ -458,4 +490,4 @@ def _shown(field: dataclasses.Field[Any], value: Any) -> str:
         return str(int(value.total_seconds()))
     if isinstance(value, tuple):
         return ",".join(str(item) for item in value)
-    return json.dumps(value) if isinstance(value, (Mapping, bool)) else str(value)
+    return json.dumps(value, default=dataclasses.asdict) if isinstance(value, (Mapping, bool)) else str(value)

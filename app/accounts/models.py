@@ -15,6 +15,7 @@ from app.adapters.database import Base
 class Status(StrEnum):
     ACTIVE = "active"
     DISABLED = "disabled"
+    DELETED = "deleted"  # gone for everybody, and erased once ERASE_AFTER has passed
 
 
 class Account(Base):
@@ -37,6 +38,7 @@ class Account(Base):
     roles_version: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime]
     last_login_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
 
     @property
     def must_change_password(self) -> bool:

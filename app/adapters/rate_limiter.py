@@ -32,6 +32,14 @@ class Exceeded:
     reset: int
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One limit: so many in so many seconds."""
+
+    amount: int
+    seconds: int
+
+
 class Limiter:
     """Moving windows: at no moment does more than the quota lie within the window behind it.
 
@@ -55,6 +63,10 @@ class Limiter:
         if shared is not None:
             with suppress(CacheAway):
                 return self._cache.guarded(lambda _client: self._hit(shared, _items(limits), key))
+        return self.hit_here(limits, *key)
+
+    def hit_here(self, limits: str, *key: str) -> Exceeded | None:
+        """Count one in this process alone, against its share of the limit."""
         with self._lock:
             self._forget_the_idle()
             return self._hit(self._local, _shares(limits, self._shares), key)
@@ -77,6 +89,12 @@ class Limiter:
         if self._hits % SWEEP_EVERY == 0:
             for key in [key for key, events in self._storage.events.items() if not events]:
                 del self._storage.events[key]
+
+
+@functools.cache
+def windows(limits: str) -> tuple[Window, ...]:
+    """The parts of a limit like "20/minute;300/hour"."""
+    return tuple(Window(item.amount, item.get_expiry()) for item in _items(limits))
 
 
 @functools.cache

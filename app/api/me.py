@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from marshmallow import ValidationError, fields, validates
+from marshmallow import ValidationError, fields, post_dump, validates
 
 from app.accounts.change_profile import change_profile
 from app.accounts.profile_rules import LARGEST_METADATA, NotForAProfile, new_metadata, new_timezone
@@ -14,7 +14,7 @@ from app.sessions.show import Me, get_me
 from app.unit_of_work import UnitOfWork
 from app.web.blueprint import Blueprint
 from app.web.body import Body
-from app.web.guard import require, session
+from app.web.guard import credential, require, session
 from app.web.schemas import Moment, Strict
 from app.web.source import current_source
 from app.web.work import reading, writing
@@ -65,8 +65,13 @@ class PrincipalSchema(Strict):
     kind = fields.String(required=True)
     scopes = fields.List(fields.String(), required=True)
     roles = fields.List(fields.String(), required=True)
-    session_id = fields.String(required=True)
-    expires_at = Moment(required=True, metadata={"description": "when the credential that was shown ends"})
+    session_id = fields.String(metadata={"description": "of a session"})
+    key_id = fields.String(metadata={"description": "of an API key, or a token that one was traded for"})
+    expires_at = Moment(required=True, allow_none=True, metadata={"description": "when the credential that was shown ends"})
+
+    @post_dump
+    def one_of_two(self, data: dict[str, object], **_: object) -> dict[str, object]:
+        return {name: value for name, value in data.items() if value or name not in {"session_id", "key_id"}}
 
 
 @blp.route("/me", methods=["GET"])
@@ -90,7 +95,7 @@ def patch_my_account(work: UnitOfWork, principal: Principal, body: Body) -> Prof
 
 @blp.route("/whoami", methods=["GET"])
 @reading
-@require(session)
+@require(credential)
 @blp.response(200, PrincipalSchema)
 def get_whoami(_work: UnitOfWork, principal: Principal) -> Principal:
     """The principal of the credential that was sent."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from marshmallow import fields, validates
 
 from app.api.registration import AcceptedSchema
-from app.api.schemas import TokensSchema, a_password
+from app.api.schemas import TokensSchema, a_password, new_password_field
 from app.attempts.errors import TooManyRequests
 from app.confirmations.errors import InvalidToken
 from app.errors import Busy
@@ -39,7 +39,7 @@ class ResetSchema(Strict):
     """The token of the mailed link, and the password to come."""
 
     token = Secret(most=128, required=True)
-    new_password = Secret(required=True)
+    new_password = new_password_field(required=True)
     verify_password = Secret(load_default=None, metadata={"description": "the new password once more, for forms that ask twice"})
 
 
@@ -47,7 +47,7 @@ class ChangeSchema(Strict):
     """The present password, and the one to come."""
 
     old_password = Secret(required=True)
-    new_password = Secret(required=True)
+    new_password = new_password_field(required=True)
     verify_password = Secret(load_default=None, metadata={"description": "the new password once more, for forms that ask twice"})
 
     @validates("old_password")

@@ -20,7 +20,7 @@ from app.web.body import Body
 from app.web.documented import answers
 from app.web.guard import require, session, session_or_refresh_token
 from app.web.limits import limited
-from app.web.schemas import Label, Secret, Strict, Text, Whole, YesOrNo
+from app.web.schemas import Label, Scope, Secret, Strict, Text, Whole, YesOrNo
 from app.web.source import current_source
 from app.web.work import reading, writing
 
@@ -38,6 +38,7 @@ class LoginSchema(Strict):
     device_name = Label(most=64, load_default=None)
     expires_in = Whole(least=60, most=365 * 86400, load_default=None, metadata={"description": "wanted length of the session in seconds"})
     device_token = Secret(most=128, load_default=None, metadata={"description": "of a remembered device, from where nobody has to wait"})
+    scope = Scope(load_default=None, metadata={"description": "scopes to have, separated by spaces; without it, all that one's roles allow"})
     remember_device = YesOrNo(load_default=False, metadata={"description": "answer a device_token"})
 
     @validates("password")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from app.api_keys.models import sweep as sweep_api_keys
 from app.attempts.models import sweep as sweep_attempts
 from app.confirmations.models import sweep as sweep_confirmations
 from app.devices.models import sweep as sweep_devices
@@ -28,6 +29,7 @@ ROOMS: tuple[Callable[[Session, datetime, int], int], ...] = (
     sweep_outbox,
     sweep_attempts,
     sweep_devices,
+    sweep_api_keys,
 )
 
 

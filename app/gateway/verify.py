@@ -1,7 +1,7 @@
 """The one check: a credential goes in, a Principal comes out, or Unauthenticated is raised.
 
-Our own routes, introspection and every gateway ask here. Shape and size, signature, claims against `work.now`, and last
-what has ended; whatever cannot be answered is an error of the service, never a yes and never a 401.
+Our own routes, introspection and every gateway ask here; keys are checked next door. Shape and size, signature, claims
+against `work.now`, and last what has ended; whatever cannot be answered is an error of the service, never a yes and never a 401.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from app.adapters.jwt import Claims, TokenRejected
 from app.errors import Unauthenticated
-from app.gateway.liveness import look_up
+from app.gateway.liveness import Liveness, look_up
+from app.gateway.verify_key import verify_key_token
 from app.opaque_tokens import is_id
 from app.principal import Kind, Principal
-from app.revocation.view import Verdict, look, remember
+from app.revocation.view import Seen, Verdict, look, remember
+from app.roles.scopes import narrowed, scopes_of
 from app.sessions.access_tokens import TYP
 from app.sessions.errors import InvalidGrant
 from app.sessions.refresh import session_of, unspent
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 LEEWAY = timedelta(seconds=30)
-TEXTS = ("iss", "aud", "sub", "sid", "jti", "client_id")
-NUMBERS = ("exp", "iat", "ep", "auth_time")
+TEXTS = ("iss", "aud", "sub", "sid", "jti", "client_id", "scope")
+NUMBERS = ("exp", "iat", "ep", "rv")
 LATEST = 253402300799  # the last second of the year 9999; what lies beyond is no date
 
 
@@ -38,17 +40,35 @@ def verify(work: UnitOfWork, token: str) -> Principal:
     if not well_formed(claims) or not timely(claims, work.now) or not ours(claims, work.settings):
         raise Unauthenticated
     session_id, account_id, epoch = claims["sid"], claims["sub"], claims["ep"]
+    expires_at = datetime.fromtimestamp(claims["exp"], UTC)
+    scopes = claims["scope"].split()
+    if is_id("key", session_id):
+        return verify_key_token(work, key_id=session_id, account_id=account_id, scopes=scopes, expires_at=expires_at)
     seen = look(work.cache, account_id, session_id, now=work.now, epoch=epoch, global_epoch=work.keys.global_epoch)
     if seen.verdict is Verdict.REVOKED:
         raise Unauthenticated
-    expires_at = datetime.fromtimestamp(claims["exp"], UTC)
-    if seen.verdict is Verdict.VALID:
-        auth_time = datetime.fromtimestamp(claims["auth_time"], UTC)
-        return Principal(account_id, seen.username, Kind.SESSION, session_id, expires_at, auth_time, roles=seen.roles)
-    principal = _living(work, session_id, expires_at=expires_at, epoch=epoch)
-    if principal.account_id != account_id:
-        raise Unauthenticated
-    return principal
+    if seen.verdict is Verdict.UNKNOWN:
+        found = _living(work, session_id, epoch=epoch)
+        if found.account_id != account_id:
+            raise Unauthenticated
+        seen = Seen(Verdict.VALID, found.username, found.roles, found.roles_version)
+    return Principal(
+        account_id=account_id,
+        username=seen.username,
+        kind=Kind.SESSION,
+        session_id=session_id,
+        expires_at=expires_at,
+        auth_time=datetime.fromtimestamp(claims["auth_time"], UTC),
+        scopes=narrowed(scopes, scopes_of(work.settings, seen.roles)),
+        roles=_roles(claims, seen),
+    )
+
+
+def _roles(claims: Claims, seen: Seen) -> tuple[str, ...]:
+    """The roles of now: those in the token, if nothing has changed since, for it may name those of one resource too."""
+    if claims["rv"] != seen.roles_version or "roles_truncated" in claims:
+        return seen.roles
+    return tuple(claims["roles"])
 
 
 def verify_refresh_token(work: UnitOfWork, token: str) -> Principal:
@@ -63,7 +83,16 @@ def verify_refresh_token(work: UnitOfWork, token: str) -> Principal:
             raise Unauthenticated from None
     if not unspent(session, counter, work.now):
         raise Unauthenticated
-    return _living(work, session.id, expires_at=session.ends_at, epoch=session.account_epoch)
+    found = _living(work, session.id, epoch=session.account_epoch)
+    return Principal(
+        account_id=found.account_id,
+        username=found.username,
+        kind=Kind.SESSION,
+        session_id=session.id,
+        expires_at=session.ends_at,
+        auth_time=found.auth_time,
+        roles=found.roles,
+    )
 
 
 def well_formed(claims: Claims) -> bool:
@@ -72,7 +101,13 @@ def well_formed(claims: Claims) -> bool:
         all(isinstance(claims.get(name), str) for name in TEXTS)
         and all(type(claims.get(name)) is int and 0 <= claims[name] <= LATEST for name in NUMBERS)
         and type(claims.get("nbf", 0)) is int
-        and is_id("ses", claims["sid"])
+        and isinstance(claims.get("roles"), list)
+        and all(isinstance(role, str) for role in claims["roles"])
+        # Only a person has typed a password at some time.
+        and (
+            is_id("key", claims["sid"])
+            or (is_id("ses", claims["sid"]) and type(claims.get("auth_time")) is int and 0 <= claims["auth_time"] <= LATEST)
+        )
         and is_id("acc", claims["sub"])
     )
 
@@ -88,7 +123,8 @@ def ours(claims: Claims, settings: Settings) -> bool:
     return bool(claims["iss"] == settings.issuer and claims["aud"] == settings.audience)
 
 
-def _living(work: UnitOfWork, session_id: str, *, expires_at: datetime, epoch: int) -> Principal:
+def _living(work: UnitOfWork, session_id: str, *, epoch: int) -> Liveness:
+    """What the database says of a session that lives, remembered from now on. Raises Unauthenticated."""
     found = look_up(work, session_id)
     if found is None or not found.allows(work.now, epoch=epoch):
         raise Unauthenticated
@@ -103,12 +139,4 @@ def _living(work: UnitOfWork, session_id: str, *, expires_at: datetime, epoch: i
         global_epoch=found.present_global_epoch,
         ends_at=found.ends_at,
     )
-    return Principal(
-        account_id=found.account_id,
-        username=found.username,
-        kind=Kind.SESSION,
-        session_id=session_id,
-        expires_at=expires_at,
-        auth_time=found.auth_time,
-        roles=found.roles,
-    )
+    return found

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from app.adapters.database import Base, BigId, delete_some
 
 ONLY_ROW = 1
+ENDED, CHANGED = "ended", "changed"  # what became of an API key, in the column status
 
 
 class IssuerState(Base):
@@ -25,6 +26,7 @@ class IssuerState(Base):
 class Kind(StrEnum):
     SESSION = "session"
     ACCOUNT = "account"
+    API_KEY = "key"
     GLOBAL = "global"
 
 
@@ -35,6 +37,7 @@ class Revocation(Base):
     __table_args__ = (Index("ix_revocations_at", "at"),)
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    # For an API key, `epoch` is its version.
     kind: Mapped[str] = mapped_column(String(16))
     ref: Mapped[str] = mapped_column(String(32))
     account_id: Mapped[str] = mapped_column(String(32))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.revocation.models import Kind, Revocation
+from app.revocation.key_view import mark_key
+from app.revocation.models import ENDED, Kind, Revocation
 from app.revocation.view import mark_account, mark_session
 
 if TYPE_CHECKING:
@@ -26,3 +27,5 @@ def publish(cache: Cache, settings: Settings, row: Revocation, *, patient: bool 
             status=row.status,
             patient=patient,
         )
+    elif row.kind == Kind.API_KEY:
+        mark_key(cache, settings, key_id=row.ref, version=row.epoch, ended=row.status == ENDED, patient=patient)

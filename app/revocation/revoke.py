@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from app.adapters import logs
 from app.adapters.cache import CacheAway
-from app.revocation.models import Kind, Revocation
+from app.revocation.models import CHANGED, ENDED, Kind, Revocation
 from app.revocation.publish import publish
 
 if TYPE_CHECKING:
@@ -26,6 +26,20 @@ def revoke_sessions(work: UnitOfWork, account: Account, session_ids: Iterable[st
 def revoke_account(work: UnitOfWork, account: Account) -> None:
     """Everything the account was handed before its present epoch is over."""
     _revoke(work, [_row(work, account, Kind.ACCOUNT, account.id)])
+
+
+def revoke_api_key(work: UnitOfWork, *, account_id: str, key_id: str, version: int, ended: bool) -> None:
+    """The key has ended, or what it may do is another than before."""
+    row = Revocation(
+        kind=Kind.API_KEY,
+        ref=key_id,
+        account_id=account_id,
+        epoch=version,
+        roles_version=0,
+        status=ENDED if ended else CHANGED,
+        at=work.now,
+    )
+    _revoke(work, [row])
 
 
 def _row(work: UnitOfWork, account: Account, kind: Kind, ref: str) -> Revocation:

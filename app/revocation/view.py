@@ -90,6 +90,7 @@ class Seen:
     verdict: Verdict
     username: str = ""
     roles: tuple[str, ...] = ()
+    roles_version: int = 0
 
 
 UNKNOWN = Seen(Verdict.UNKNOWN)
@@ -119,7 +120,7 @@ def judge(account: bytes | None, session: bytes | None, *, now: datetime, epoch:
     """What two records mean. Anything but a whole, present and agreeing pair is for the database to say."""
     if session == REVOKED.encode():
         return GONE
-    floor = _account(account)
+    floor = read_account(account)
     if floor is None:
         return UNKNOWN
     if epoch < floor.epoch:
@@ -128,11 +129,13 @@ def judge(account: bytes | None, session: bytes | None, *, now: datetime, epoch:
     if held is None or floor.username is None or floor.status != ACTIVE or epoch != floor.epoch:
         return UNKNOWN
     agreed = held.account_epoch == floor.epoch and held.global_epoch == global_epoch and now.timestamp() < held.ends
-    return Seen(Verdict.VALID, floor.username, floor.roles) if agreed else UNKNOWN
+    return Seen(Verdict.VALID, floor.username, floor.roles, floor.roles_version) if agreed else UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
-class _Account:
+class SeenAccount:
+    """The record of an account. Without a name it is a floor only: it refuses and never lets in."""
+
     epoch: int
     roles_version: int
     status: str
@@ -147,23 +150,23 @@ class _Session:
     ends: float
 
 
-def _account(raw: bytes | None) -> _Account | None:
-    match _record(raw):
+def read_account(raw: bytes | None) -> SeenAccount | None:
+    match read_record(raw):
         case [int(epoch), int(roles_version), str(status), str() | None as username, [*roles]] if all(
             isinstance(role, str) for role in roles
         ):
-            return _Account(epoch, roles_version, status, username, tuple(map(str, roles)))
+            return SeenAccount(epoch, roles_version, status, username, tuple(map(str, roles)))
     return None
 
 
 def _session(raw: bytes | None) -> _Session | None:
-    match _record(raw):
+    match read_record(raw):
         case [str(kind), int(account_epoch), int(global_epoch), float() | int() as ends] if kind == VALID:
             return _Session(account_epoch, global_epoch, ends)
     return None
 
 
-def _record(raw: bytes | None) -> object:
+def read_record(raw: bytes | None) -> object:
     """What a record holds, None when it cannot be read: another version's, or a damaged one."""
     try:
         return json.loads(raw) if raw is not None else None
@@ -186,14 +189,28 @@ def remember(
     """Keep what the database has just said of a live session of an active account. A fault is of no consequence."""
     if not cache.used:
         return
-    life = int(POSITIVE.total_seconds() * 1000 * (1 - SPREAD * secrets.randbelow(1000) / 1000))
     session = json.dumps([VALID, epoch, global_epoch, ends_at.timestamp()])
-    account = json.dumps([epoch, roles_version, ACTIVE, username, roles])
     try:
-        cache.run(FILL_SESSION, [session_key(account_id, session_id)], [session, epoch, life])
-        cache.run(FILL_ACCOUNT, [account_key(account_id)], [account, epoch, roles_version, life, 1])
+        cache.run(FILL_SESSION, [session_key(account_id, session_id)], [session, epoch, positive_life()])
     except CacheAway:
         return
+    remember_account(cache, account_id=account_id, username=username, roles=roles, epoch=epoch, roles_version=roles_version)
+
+
+def remember_account(cache: Cache, *, account_id: str, username: str, roles: tuple[str, ...], epoch: int, roles_version: int) -> None:
+    """Keep what the database has just said of an active account. A fault is of no consequence."""
+    if not cache.used:
+        return
+    account = json.dumps([epoch, roles_version, ACTIVE, username, roles])
+    try:
+        cache.run(FILL_ACCOUNT, [account_key(account_id)], [account, epoch, roles_version, positive_life(), 1])
+    except CacheAway:
+        return
+
+
+def positive_life() -> int:
+    """How long a yes is remembered, in milliseconds."""
+    return int(POSITIVE.total_seconds() * 1000 * (1 - SPREAD * secrets.randbelow(1000) / 1000))
 
 
 def mark_session(cache: Cache, settings: Settings, *, account_id: str, session_id: str, patient: bool = False) -> None:

@@ -30,6 +30,19 @@ class AccountRole(Base):
     granted_at: Mapped[datetime]
 
 
+class Membership(Base):
+    """The level that an account has been let in to, at one thing of an application."""
+
+    __tablename__ = "memberships"
+    __table_args__ = (Index("ix_memberships_account_id", "account_id"),)
+
+    resource: Mapped[str] = mapped_column(String(32), primary_key=True)
+    resource_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    account_id: Mapped[str] = mapped_column(String(32), ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True)
+    level: Mapped[str] = mapped_column(String(32))
+    granted_at: Mapped[datetime]
+
+
 def roles_of(db: Session, account: Account) -> tuple[str, ...]:
     """The roles of an account, in order. One whose roles never changed has none, and nothing is asked."""
     if not account.roles_version:

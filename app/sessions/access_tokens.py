@@ -5,35 +5,83 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.opaque_tokens import new_id
+from app.roles.scopes import narrowed, scopes_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
     from app.accounts.models import Account
+    from app.principal import Principal
     from app.sessions.models import Session
     from app.unit_of_work import UnitOfWork
 
 TYP = "at+jwt"
 CLIENT = "doorward"  # the client_id of whoever named none
+# A token travels in a header, and gateways cut or refuse long ones.
+MOST_ROLES = 20
+MOST_ROLE_BYTES = 2048
 
 
-def mint_access_token(work: UnitOfWork, account: Account, session: Session, *, roles: tuple[str, ...]) -> tuple[str, int]:
-    """A token and its life in seconds; it never outlives its session."""
-    issued = int(work.now.timestamp())
-    expires = min(issued + int(work.settings.access_token_ttl.total_seconds()), int(session.absolute_until.timestamp()))
+def scopes_of_session(work: UnitOfWork, session: Session, roles: Sequence[str]) -> tuple[str, ...]:
+    """What the session may do: what it was opened for, as far as its owner may do that now."""
+    held = scopes_of(work.settings, roles)
+    return held if session.scope is None else narrowed(session.scope.split(), held)
+
+
+def mint_access_token(
+    work: UnitOfWork, account: Account, session: Session, *, roles: tuple[str, ...], of_resource: tuple[str, ...] = ()
+) -> tuple[str, int]:
+    """A token and its life in seconds; it never outlives its session. `of_resource` are roles that it names besides the global ones."""
     claims = {
-        "iss": work.settings.issuer,
-        "sub": account.id,
-        "aud": work.settings.audience,
-        "exp": expires,
-        "iat": issued,
-        "jti": new_id("jti"),
         "client_id": CLIENT,
         "sid": session.id,
         "ep": account.epoch,
         "rv": account.roles_version,
-        "scope": "",
-        "roles": list(roles),
+        "scope": " ".join(scopes_of_session(work, session, roles)),
+        **_roles(roles + of_resource),
         "auth_time": int(session.auth_time.timestamp()),
         "amr": session.amr.split(),
         "preferred_username": account.username,
     }
-    return work.keys.sign(TYP, claims), expires - issued
+    return _signed(work, account.id, claims, ends_at=session.absolute_until)
+
+
+def mint_for_key(work: UnitOfWork, account: Account, principal: Principal, *, scopes: Sequence[str]) -> tuple[str, int]:
+    """A token that an API key was traded for (RFC 6749 section 4.4), and its life in seconds. It ends with the key."""
+    claims = {
+        "client_id": principal.key_id,
+        "sid": principal.key_id,
+        "ep": account.epoch,
+        "rv": account.roles_version,
+        "scope": " ".join(scopes),
+        "roles": [],
+        "preferred_username": account.username,
+    }
+    return _signed(work, account.id, claims, ends_at=principal.expires_at)
+
+
+def _roles(roles: tuple[str, ...]) -> dict[str, object]:
+    """As many as fit; where some are left out the token says so, and a check asks for them."""
+    kept: list[str] = []
+    for role in roles[:MOST_ROLES]:
+        if len(",".join([*kept, role])) > MOST_ROLE_BYTES:
+            break
+        kept.append(role)
+    return {"roles": kept} if len(kept) == len(roles) else {"roles": kept, "roles_truncated": True}
+
+
+def _signed(work: UnitOfWork, account_id: str, claims: dict[str, object], *, ends_at: datetime | None) -> tuple[str, int]:
+    issued = int(work.now.timestamp())
+    expires = issued + int(work.settings.access_token_ttl.total_seconds())
+    if ends_at is not None:
+        expires = min(expires, int(ends_at.timestamp()))
+    always = {
+        "iss": work.settings.issuer,
+        "sub": account_id,
+        "aud": work.settings.audience,
+        "exp": expires,
+        "iat": issued,
+        "jti": new_id("jti"),
+    }
+    return work.keys.sign(TYP, always | claims), expires - issued

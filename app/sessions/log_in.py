@@ -12,6 +12,8 @@ from app.audit.record import Event, record
 from app.confirmations.reset import issue_reset
 from app.devices.recognise import take_attempt
 from app.devices.remember import remember
+from app.roles.models import roles_of
+from app.roles.scopes import narrowed, scopes_of
 from app.sessions.errors import InvalidCredentials, PasswordChangeRequired
 from app.sessions.open_session import open_session
 from app.sessions.tokens import Tokens, tokens_of
@@ -32,21 +34,29 @@ def log_in(
     device_token: str | None = None,
     remember_device: bool = False,
     expires_in: int | None = None,
+    scope: str | None = None,
 ) -> Tokens:
     """Open a session for whoever knows a name or address and its password.
 
-    `expires_in` asks for another length of the session in seconds; more than SESSION_MAX_TTL is cut to that.
+    `expires_in` asks for another length of the session in seconds; more than SESSION_MAX_TTL is cut to that. `scope` asks for
+    less than the account may do; what it may not do is left out.
     Raises InvalidCredentials, PasswordChangeRequired, TooManyRequests or Busy.
     """
     account = _prove(work, source, username=username, password=password, device_token=device_token)
     if account.must_change_password:
         raise _other_password_first(work, source, account)
     life = timedelta(seconds=expires_in) if expires_in is not None else None
-    session = open_session(work, source, account, device_name=device_name, life=life, amr="pwd")
+    granted = granted_scope(work, account, scope)
+    session = open_session(work, source, account, device_name=device_name, life=life, amr="pwd", scope=granted)
     tokens = tokens_of(work, account, session)
     if not remember_device:
         return tokens
     return replace(tokens, device_token=remember(work, source, account, name=device_name))
+
+
+def granted_scope(work: UnitOfWork, account: Account, asked: str | None) -> str | None:
+    """What the session is opened for: never more than was asked nor than the account may; None where nothing was asked."""
+    return None if asked is None else " ".join(narrowed(asked.split(), scopes_of(work.settings, roles_of(work.db, account))))
 
 
 def _prove(work: UnitOfWork, source: Source, *, username: str, password: str, device_token: str | None) -> Account:

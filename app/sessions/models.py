@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from sqlalchemy import ForeignKey, Index, String, or_, select
+from sqlalchemy import ForeignKey, Index, String, Text, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.orm import Session as Db
 
@@ -32,6 +32,7 @@ class Session(Base):
     rt_salt: Mapped[str] = mapped_column(String(64))
     auth_time: Mapped[datetime]
     amr: Mapped[str] = mapped_column(String(64))
+    scope: Mapped[str | None] = mapped_column(Text)  # what it was opened for, separated by spaces; None: whatever its owner may
     created_at: Mapped[datetime]
     refreshed_at: Mapped[datetime]
     idle_until: Mapped[datetime]

@@ -32,7 +32,14 @@ MOST_SESSIONS = 50
 
 
 def open_session(
-    work: UnitOfWork, source: Source, account: Account, *, device_name: str | None, life: timedelta | None, amr: str
+    work: UnitOfWork,
+    source: Source,
+    account: Account,
+    *,
+    device_name: str | None,
+    life: timedelta | None,
+    amr: str,
+    scope: str | None = None,
 ) -> Session:
     """A new session. The oldest beyond fifty end, and the owner hears of a login from somewhere new.
 
@@ -53,6 +60,7 @@ def open_session(
         rt_salt=secrets.token_hex(32),
         auth_time=work.now,
         amr=amr,
+        scope=scope,
         created_at=work.now,
         refreshed_at=work.now,
         idle_until=min(work.now + idle, absolute),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from app.accounts.summary import AccountSummary, summary
 from app.roles.models import roles_of
 from app.sessions import refresh_tokens
-from app.sessions.access_tokens import mint_access_token
+from app.sessions.access_tokens import mint_access_token, scopes_of_session
 
 if TYPE_CHECKING:
     from app.accounts.models import Account
@@ -45,4 +45,5 @@ def tokens_of(work: UnitOfWork, account: Account, session: Session) -> Tokens:
         session_id=session.id,
         account=summary(account, roles),
         resources=work.settings.resources,
+        scope=" ".join(scopes_of_session(work, session, roles)),
     )

@@ -89,7 +89,7 @@ def _share(response: Response, settings: Settings) -> None:
     if request.method == "OPTIONS" and request.url_rule is not None:
         adapter = current_app.create_url_adapter(request)
         response.headers["Access-Control-Allow-Methods"] = ", ".join(sorted(adapter.allowed_methods())) if adapter else ""
-        response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
+        response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, X-API-Key"
         response.headers["Access-Control-Max-Age"] = PREFLIGHT_SECONDS
 
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Concatenate, ParamSpec, TypeVar
 
 from flask import request
 
 from app.adapters import logs
 from app.adapters.database import is_away
+from app.attempts.errors import TooManyRequests
 from app.attempts.source_limits import take
-from app.errors import Problem, Unauthenticated, Unavailable
+from app.errors import Forbidden, Problem, Unauthenticated, Unavailable
 from app.gateway.verify import verify, verify_refresh_token
-from app.principal import Principal
+from app.gateway.verify_key import looks_like_a_key, verify_api_key
+from app.principal import Kind, Principal
+from app.roles.models import ADMIN
+from app.roles.scopes import allows
 from app.unit_of_work import UnitOfWork
 from app.web.body import read_json
 from app.web.documented import answers, described
@@ -26,22 +31,97 @@ Door = Callable[[UnitOfWork], Principal]
 
 BEARER = re.compile(r"bearer +([^ ,]+)", re.IGNORECASE)
 CHALLENGE = 'Bearer realm="doorward"'
+FRESH = timedelta(minutes=5)
+Security = list[dict[str, list[str]]]
+BEARER_ONLY: Security = [{"bearer": []}]
+BOTH: Security = [{"bearer": []}, {"api_key": []}]
+EITHER: Security = [{"bearer": []}, {}]
 
 log = logs.get_logger("guard")
 
 
-def session(work: UnitOfWork) -> Principal:
-    """A live session, shown by its access token."""
-    given = request.headers.get("Authorization")
-    if given is None:
-        raise Unauthenticated("Send an access token: Authorization: Bearer …", headers={"WWW-Authenticate": CHALLENGE})
-    parts = BEARER.fullmatch(given)
-    if parts is None:
-        raise _refused("The Authorization header must be: Bearer, a space, and one access token.")
+class InsufficientScope(Forbidden):
+    """The credential is good and may not do this (RFC 6750 section 3.1)."""
+
+    code = "insufficient_scope"
+    title = "The credential does not reach that far"
+
+    def __init__(self, scope: str) -> None:
+        challenge = f'{CHALLENGE}, error="insufficient_scope", scope="{scope}"'
+        super().__init__(f"This needs the scope {scope}.", headers={"WWW-Authenticate": challenge})
+
+
+class ReauthenticationRequired(Unauthenticated):
+    """The password was typed too long ago for this (RFC 9470 section 3)."""
+
+    code = "reauthentication_required"
+    title = "Show once more who you are"
+
+    def __init__(self) -> None:
+        seconds = int(FRESH.total_seconds())
+        challenge = f'{CHALLENGE}, error="insufficient_user_authentication", error_description="too long ago", max_age="{seconds}"'
+        super().__init__(
+            f"Send the password to /v1/elevate and use the access token from there; it counts for {seconds // 60} minutes.",
+            headers={"WWW-Authenticate": challenge},
+        )
+
+
+def credential(work: UnitOfWork) -> Principal:
+    """Any valid credential: an access token or an API key, in one header."""
+    kind, text = _shown()
+    if kind == "key":
+        try:
+            return verify_api_key(work, text)
+        except Unauthenticated:
+            raise _refused("The API key is not valid, or not any more.") from None
     try:
-        return verify(work, parts[1])
+        return verify(work, text)
     except Unauthenticated:
         raise _refused("The access token is not valid, or not any more. Refresh it, or sign in again.") from None
+
+
+def session(work: UnitOfWork) -> Principal:
+    """A live session, shown by its access token. A key is known here, and may not."""
+    principal = credential(work)
+    if principal.kind is not Kind.SESSION:
+        raise Forbidden("Only somebody who is signed in may do this; a key may not.")
+    return principal
+
+
+def fresh_session(work: UnitOfWork) -> Principal:
+    """A live session whose owner has typed the password in the last five minutes."""
+    principal = session(work)
+    if principal.auth_time is None or work.now - principal.auth_time > FRESH:
+        raise ReauthenticationRequired
+    return principal
+
+
+def admin(work: UnitOfWork) -> Principal:
+    """A live session of an administrator."""
+    return _administrator(session(work))
+
+
+def fresh_admin(work: UnitOfWork) -> Principal:
+    """A live session of an administrator who has typed the password in the last five minutes."""
+    _administrator(session(work))
+    return fresh_session(work)
+
+
+def scoped(scope: str) -> Door:
+    """Any valid credential that holds the scope."""
+
+    def door(work: UnitOfWork) -> Principal:
+        principal = credential(work)
+        need(principal, scope)
+        return principal
+
+    return door
+
+
+def need(principal: Principal, scope: str) -> None:
+    """Raises InsufficientScope when the credential does not hold the scope."""
+    if not allows(scope, principal.scopes):
+        raise InsufficientScope(scope)
 
 
 def session_or_refresh_token(work: UnitOfWork) -> Principal:
@@ -67,11 +147,22 @@ def require(door: Door) -> Callable[[Callable[Concatenate[UnitOfWork, Principal,
         def guarded(work: UnitOfWork, /, *args: P.args, **kwargs: P.kwargs) -> R:
             return handler(work, _checked(door, work), *args, **kwargs)
 
-        return described(
-            answers(Unauthenticated, Unavailable)(guarded), security=[{"bearer": []}] if door is session else [{"bearer": []}, {}]
-        )
+        return described(answers(*_refusals(door))(guarded), security=_security(door))
 
     return decorate
+
+
+def _refusals(door: Door) -> tuple[type[Problem], ...]:
+    always = (Unauthenticated, Forbidden, Unavailable)
+    if door in {fresh_session, fresh_admin}:
+        return (*always, ReauthenticationRequired)
+    return always if door in {session, admin, session_or_refresh_token} else (*always, InsufficientScope, TooManyRequests)
+
+
+def _security(door: Door) -> Security:
+    if door is session_or_refresh_token:
+        return EITHER
+    return BEARER_ONLY if door in {session, fresh_session, admin, fresh_admin} else BOTH
 
 
 def _checked(door: Door, work: UnitOfWork) -> Principal:
@@ -86,6 +177,29 @@ def _checked(door: Door, work: UnitOfWork) -> Principal:
         else:
             log.exception("the check failed")
         raise Unavailable("Who asks could not be checked. Try again shortly.") from error
+
+
+def _administrator(principal: Principal) -> Principal:
+    if ADMIN not in principal.roles:
+        raise Forbidden("Only an administrator may do this.")
+    return principal
+
+
+def _shown() -> tuple[str, str]:
+    """The one credential of the request, and whether it is a token or a key. Raises Unauthenticated."""
+    tokens, keys = request.headers.getlist("Authorization"), request.headers.getlist("X-API-Key")
+    if not tokens and not keys:
+        raise Unauthenticated(
+            "Send an access token: Authorization: Bearer …, or an API key: X-API-Key: …", headers={"WWW-Authenticate": CHALLENGE}
+        )
+    if len(tokens) + len(keys) > 1:
+        raise _refused("Send one credential, and only one.")
+    if keys:
+        return "key", keys[0]
+    parts = BEARER.fullmatch(tokens[0])
+    if parts is None:
+        raise _refused("The Authorization header must be: Bearer, a space, and one access token or API key.")
+    return "key" if looks_like_a_key(parts[1]) else "token", parts[1]
 
 
 def _refused(detail: str) -> Unauthenticated:

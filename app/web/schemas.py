@@ -8,6 +8,8 @@ from typing import Any
 
 from marshmallow import INCLUDE, RAISE, Schema, ValidationError, fields, validate
 
+from app.setting_maps import is_scope
+
 
 class Strict(Schema):
     """A body with exactly these fields."""
@@ -62,6 +64,19 @@ class Secret(Text):
 
     def __init__(self, *, most: int = 1024, metadata: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(most=most, load_only=True, metadata={"format": "password", **(metadata or {})}, **kwargs)
+
+
+class Scope(Text):
+    """Scopes, separated by single spaces (RFC 6749 section 3.3)."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(most=1024, least=0, **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if text and not all(is_scope(scope) for scope in text.split(" ")):
+            raise ValidationError("must be scopes like orders:read, separated by single spaces")
+        return text
 
 
 class Moment(fields.AwareDateTime):

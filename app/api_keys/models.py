@@ -1,0 +1,45 @@
+"""API keys. Only digests of the secrets are kept; while a key is being rotated it has two."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import ForeignKey, Index, String, Text, or_
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from app.adapters.database import Base, delete_some
+
+PREFIX = "dwk"  # dwk_<id>_<secret><checksum>
+
+
+class ApiKey(Base):
+    __tablename__ = "api_keys"
+    __table_args__ = (Index("ix_api_keys_account_id", "account_id"), Index("ix_api_keys_expires_at", "expires_at"))
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    account_id: Mapped[str] = mapped_column(String(32), ForeignKey("accounts.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(64))
+    scope: Mapped[str] = mapped_column(Text)  # what it was given, separated by spaces; at each use it is cut to what its owner may
+    digest: Mapped[str] = mapped_column(String(64))
+    old_digest: Mapped[str | None] = mapped_column(String(64))
+    old_until: Mapped[datetime | None]
+    version: Mapped[int] = mapped_column(default=1)  # grows with every change, so that what is remembered of an older one counts no more
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    warned_days: Mapped[int | None]  # how many days before its end the owner was last told
+    ended_at: Mapped[datetime | None]
+    reason: Mapped[str | None] = mapped_column(String(32))
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        return tuple(self.scope.split())
+
+    def lives(self, now: datetime) -> bool:
+        return self.ended_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+def sweep(db: Session, now: datetime, most: int) -> int:
+    """A key is remembered for 30 days after its end."""
+    kept_from = now - timedelta(days=30)
+    return delete_some(db, ApiKey, or_(ApiKey.expires_at < kept_from, ApiKey.ended_at < kept_from), most)
