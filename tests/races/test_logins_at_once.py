@@ -1,0 +1,60 @@
+"""Right passwords at once: whoever waits for a lock began earlier than whoever had it, and must not be refused for that."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+from app.adapters.password_hasher import Capacity
+
+SOURCES = 16
+UNDELAYED = 5  # tries that one source may make at once
+
+
+def at_once(actors) -> Counter[int]:
+    gate = threading.Barrier(len(actors))
+
+    def log_in(actor) -> int:
+        gate.wait()
+        return actor.login().status_code
+
+    with ThreadPoolExecutor(len(actors)) as pool:
+        return Counter(pool.map(log_in, actors))
+
+
+def test_the_right_password_is_right_from_sixteen_sources_at_once(make_service, database_url):
+    service = make_service(database_url, capacity=Capacity(threads=4 * SOURCES))
+    service.actor("ann").signed_up()
+    for _ in range(2):
+        assert at_once([service.actor("ann") for _ in range(SOURCES)]) == {200: SOURCES}
+    assert service.scalar("SELECT count(*) FROM audit WHERE event = 'login.succeeded'") == 2 * SOURCES
+    assert service.scalar("SELECT count(*) FROM failed_attempts") == 0
+
+
+def test_the_right_password_is_right_as_often_at_once_as_nobody_waits(make_service, database_url):
+    service = make_service(database_url, capacity=Capacity(threads=4 * SOURCES), limit_login="1000/minute")
+    ann = service.actor("ann").signed_up()
+    for _ in range(4):
+        assert at_once([ann] * UNDELAYED) == {200: UNDELAYED}
+
+
+def test_logins_at_once_with_a_logout_everywhere_work_wholly_or_not_at_all(make_service, database_url):
+    """Whoever's password was being checked when everything ended is asked again, and is not told that the password is wrong."""
+    service = make_service(database_url, capacity=Capacity(threads=4 * SOURCES), limit_login="1000/minute")
+    ann = service.actor("ann").signed_in()
+    for _ in range(2):
+        held, others = ann.tokens, [service.actor("ann") for _ in range(SOURCES - 1)]
+        gate = threading.Barrier(SOURCES)
+
+        def act(actor, gate=gate) -> int:
+            gate.wait()
+            return actor.post("/v1/logout-all", token=actor.access).status_code if actor is ann else actor.login().status_code
+
+        with ThreadPoolExecutor(SOURCES) as pool:
+            assert list(pool.map(act, [ann, *others])) == [204] + [200] * len(others)
+        assert ann.whoami(held["access_token"]).status_code == 401
+        assert ann.refresh(held["refresh_token"]).status_code == 400
+        for other in others:
+            assert (other.whoami().status_code == 200) is (other.refresh().status_code == 200)
+        assert ann.login().status_code == 200
