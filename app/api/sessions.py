@@ -38,7 +38,9 @@ class LoginSchema(Strict):
     device_name = Label(most=64, load_default=None)
     expires_in = Whole(least=60, most=365 * 86400, load_default=None, metadata={"description": "wanted length of the session in seconds"})
     device_token = Secret(most=128, load_default=None, metadata={"description": "of a remembered device, from where nobody has to wait"})
-    scope = Scope(load_default=None, metadata={"description": "scopes to have, separated by spaces; without it, all that one's roles allow"})
+    scope = Scope(
+        load_default=None, metadata={"description": "scopes to have, separated by spaces; without it, all that one's roles allow"}
+    )
     remember_device = YesOrNo(load_default=False, metadata={"description": "answer a device_token"})
 
     @validates("password")
