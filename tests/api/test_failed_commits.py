@@ -13,6 +13,8 @@ from sqlalchemy import create_engine, text
 
 from tests.actors import PASSWORD
 
+NEW = "a sentence that nobody has said before"
+
 
 @contextmanager
 def commits_fail(service, table: str, *doing: str):
@@ -133,3 +135,23 @@ def test_nobody_is_told_that_a_session_ended_whose_end_could_not_be_committed(se
     assert [ann.whoami().status_code, twin.whoami().status_code] == [200, 200]
     assert ann.call(method, path, token=ann.access).status_code == 204
     assert twin.whoami().status_code == (200 if path == "/v1/logout" else 401)
+
+
+@pytest.mark.parametrize("by", ["reset", "change"])
+def test_a_password_whose_change_could_not_be_committed_is_the_old_one_still(service, said, by):
+    ann = service.actor("ann").signed_in()
+    assert ann.post("/v1/password/forgot", {"username": "ann"}).status_code == 202
+    token = next(mail for mail in service.mailbox(ann.email) if "/reset/" in mail["text"])["links"][0].rpartition("/")[2]
+    call = {
+        "reset": lambda: ann.post("/v1/password/reset", {"token": token, "new_password": NEW}),
+        "change": lambda: ann.post("/v1/password/change", {"old_password": PASSWORD, "new_password": NEW}, token=ann.access),
+    }[by]
+    said()
+    with commits_fail(service, "sessions", "UPDATE"):
+        assert failed(call())
+    assert not [name for name in said() if name.startswith("password.")]
+    assert ann.whoami().status_code == 200
+    assert ann.login(password=NEW).status_code == 401
+    assert ann.login(password=PASSWORD).status_code == 200
+    assert call().status_code in {200, 204}
+    assert ann.login(password=NEW).status_code == 200

@@ -1,0 +1,68 @@
+"""The database's clock is the one that counts: what a replica issues and ends is by that time, and one that is far off says so."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from app.adapters import migrations
+from tests.actors import PASSWORD
+from tests.postgres import database_beside
+
+OFF = 4  # seconds: not far enough to be called skewed
+HASTE = timedelta(seconds=3)
+
+
+@pytest.fixture
+def ahead(postgres_url):
+    """A database whose clock goes otherwise than ours. It cannot be set; a function that is found before it can be made."""
+    with database_beside(postgres_url, "ahead") as url:
+        migrations.upgrade(url)
+        engine = create_engine(url, isolation_level="AUTOCOMMIT")
+
+        def by(seconds: float) -> str:
+            late = f"SELECT pg_catalog.clock_timestamp() + interval '{seconds} seconds'"
+            with engine.connect() as connection:
+                connection.execute(
+                    text(f"CREATE OR REPLACE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $${late}$$")
+                )
+                connection.execute(text(f"ALTER DATABASE {url.rpartition('/')[2]} SET search_path = public, pg_catalog"))
+            return url
+
+        yield by
+        engine.dispose()
+
+
+def claims(token: str) -> dict:
+    part = token.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+
+
+def test_what_is_issued_is_by_the_databases_clock_and_a_clock_too_far_off_is_not_ready(ahead, make_live):
+    live = make_live(database_url=ahead(OFF))
+    assert live.call("GET", "/readyz")[1]["checks"]["clock"] == "ok"
+    email = "ann@example.org"
+    status, answer = live.call("POST", "/v1/register", {"username": "ann", "email": email, "name": "Ann", "password": PASSWORD})
+    assert status == 202
+    code = live.mailbox(email)[0]["code"]
+    assert live.call("POST", "/v1/register/confirm", {"registration": answer["registration"], "code": code})[0] == 200
+    theirs = datetime.now(UTC) + timedelta(seconds=OFF)
+    status, tokens = live.call("POST", "/v1/login", {"username": "ann", "password": PASSWORD})
+    assert status == 200
+    issued = datetime.fromtimestamp(claims(tokens["access_token"])["iat"], UTC)
+    assert abs(issued - theirs) < HASTE
+    (session,) = live.call("GET", "/v1/sessions", headers={"Authorization": f"Bearer {tokens['access_token']}"})[1]["items"]
+    assert abs(datetime.fromisoformat(session["created_at"]) - theirs) < HASTE
+
+    ahead(8)
+    status, problem = live.call("GET", "/readyz")
+    assert status == 503
+    assert problem["checks"]["clock"] == "skewed"
+    ahead(-8)
+    assert live.call("GET", "/readyz")[1]["checks"]["clock"] == "skewed"
+    ahead(OFF)
+    assert live.call("GET", "/readyz")[0] == 200
