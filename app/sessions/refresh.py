@@ -41,12 +41,13 @@ def refresh(work: UnitOfWork, source: Source, *, refresh_token: str) -> Tokens:
     account = locked(work.db, session.account_id)
     if account is None or not account.active:
         raise InvalidGrant
-    epoch = global_epoch(work.db)
+    # A change of the password that was quicker has taken the session along, out of reach of the tokens it had.
+    salt, epoch = session.rt_salt, global_epoch(work.db)
     if _rotate(work, source, account, session, counter=counter, epoch=epoch):
         return tokens_of(work, account, session)
     # Somebody was quicker, or the session is over: under the account's lock the row now says which.
     work.db.refresh(session)
-    if not session.lives(work.now, account_epoch=account.epoch, global_epoch=epoch):
+    if session.rt_salt != salt or not session.lives(work.now, account_epoch=account.epoch, global_epoch=epoch):
         raise InvalidGrant
     if unspent(session, counter, work.now):
         return tokens_of(work, account, session)
@@ -76,6 +77,7 @@ def _rotate(work: UnitOfWork, source: Source, account: Account, session: Session
         .where(
             Session.id == session.id,
             Session.rt_counter == counter,
+            Session.rt_salt == session.rt_salt,
             Session.status == Status.LIVE,
             Session.account_epoch == account.epoch,
             Session.global_epoch == epoch,

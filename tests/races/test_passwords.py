@@ -1,0 +1,305 @@
+"""Passwords under parallel requests: no more looks than the counter says, one winner, and nothing that outlives another password."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import Counter
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from tests.actors import PASSWORD
+from tests.live import at_once, raw_post
+from tests.races.test_sessions import bearer, refreshed, works
+
+GUESSES = 50
+RACERS = 16
+LOOKED_AT = 5  # and one more after a second; see looked_at
+WRONG = "no password of anybody here"
+NUMBERS = itertools.count()
+SOURCES = itertools.count()
+ROUNDS = 3
+
+
+@pytest.fixture
+def name(live) -> str:
+    """An account of its own for each race."""
+    name = f"sprinter{next(NUMBERS)}"
+    email = f"{name}@example.org"
+    answer = live.call("POST", "/v1/register", {"username": name, "email": email, "name": "Sprinter", "password": PASSWORD})[1]
+    code = live.mailbox(email)[0]["code"]
+    assert live.call("POST", "/v1/register/confirm", {"registration": answer["registration"], "code": code})[0] == 200
+    return name
+
+
+@pytest.fixture
+def database(live):
+    """The database of the server, for what no answer tells."""
+    engine = create_engine(live.env["DOORWARD_DATABASE_URL"])
+    yield engine
+    engine.dispose()
+
+
+def elsewhere() -> dict[str, str]:
+    """A source that nobody came from before."""
+    number = next(SOURCES)
+    return {"X-Forwarded-For": f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"}
+
+
+def logging_in(name: str, password: str, source: dict[str, str] | None = None) -> bytes:
+    return raw_post("/v1/login", {"username": name, "password": password}, source or elsewhere())
+
+
+def login(live, name: str, password: str = PASSWORD) -> tuple[int, dict]:
+    return live.call("POST", "/v1/login", {"username": name, "password": password}, elsewhere())
+
+
+def changing(tokens: dict, old: str, new: str) -> bytes:
+    return raw_post("/v1/password/change", {"old_password": old, "new_password": new}, {**bearer(tokens["access_token"]), **elsewhere()})
+
+
+def resetting(token: str, new: str) -> bytes:
+    return raw_post("/v1/password/reset", {"token": token, "new_password": new}, elsewhere())
+
+
+def mailed(live, name: str) -> str:
+    assert live.call("POST", "/v1/password/forgot", {"username": name}, elsewhere())[0] == 202
+    return next(mail for mail in live.mailbox(f"{name}@example.org") if "/reset/" in mail["text"])["links"][0].rpartition("/")[2]
+
+
+def sentence(number: int) -> str:
+    return f"quite another sentence, the {number:02}th"
+
+
+def statuses(answers) -> Counter[int]:
+    return Counter(status for status, _ in answers)
+
+
+def counted(database, name: str, like: str) -> list[int]:
+    """The counters of the account: `like` is what follows its id."""
+    with database.connect() as connection:
+        account = connection.execute(text("SELECT id FROM accounts WHERE username = :name"), {"name": name}).scalar_one()
+        found = connection.execute(text("SELECT count FROM failed_attempts WHERE id LIKE :like"), {"like": account + like})
+        return list(found.scalars())
+
+
+def looked_at(live, guesses: list[bytes], refused: int) -> int:
+    """How many of these guesses of one source were looked at; the others must wait. On a slow machine a second may go by meanwhile."""
+    began = time.monotonic()
+    answers = statuses(at_once(live.port, guesses))
+    assert set(answers) == {refused, 429}
+    assert LOOKED_AT <= answers[refused] <= LOOKED_AT + int(time.monotonic() - began)
+    return answers[refused]
+
+
+# -- counting -----------------------------------------------------------------------------------------------------------
+
+
+def test_of_fifty_wrong_logins_in_one_instant_from_one_source_five_are_looked_at(live, database, name):
+    guesses = [logging_in(name, WRONG, elsewhere())] * GUESSES
+    number = looked_at(live, guesses, 401)
+    assert counted(database, name, "") == counted(database, name, " %") == [number]
+    assert login(live, name)[0] == 200
+
+
+def test_of_fifty_wrong_logins_in_one_instant_for_nobody_five_are_looked_at(live):
+    looked_at(live, [logging_in(f"nobody{next(NUMBERS)}", WRONG)] * GUESSES, 401)
+
+
+def test_fifty_wrong_logins_in_one_instant_from_fifty_sources_are_counted_each(live, database, name):
+    answers = statuses(at_once(live.port, [logging_in(name, WRONG) for _ in range(GUESSES)]))
+    assert set(answers) <= {401, 503}
+    assert counted(database, name, "") == [answers[401]], "whoever found the gate full has not tried"
+    assert counted(database, name, " %").count(1) == answers[401]
+    assert login(live, name)[0] == 200
+
+
+def test_of_many_guesses_in_one_instant_by_one_session_five_are_looked_at(live, name):
+    tokens = login(live, name)[1]
+    looked_at(live, [changing(tokens, WRONG, sentence(1))] * 24, 403)
+    assert works(live, tokens["access_token"])
+
+
+def test_no_more_than_a_hundred_are_looked_at_whatever_comes_at_once(live, database, name):
+    asked = 0
+    for _ in range(6):
+        answers = statuses(at_once(live.port, [logging_in(name, WRONG) for _ in range(22)]))
+        assert set(answers) <= {401, 503}
+        asked += answers[401]
+    assert asked > 100
+    assert counted(database, name, "") == [100]
+    assert login(live, name)[0] == 401
+    assert statuses(at_once(live.port, [resetting(mailed(live, name), sentence(1))])) == {204: 1}
+    assert login(live, name, sentence(1))[0] == 200
+
+
+def test_all_of_twenty_right_logins_at_once_succeed(live, name):
+    for _ in range(ROUNDS):
+        answers = at_once(live.port, [logging_in(name, PASSWORD) for _ in range(20)])
+        assert statuses(answers) == {200: 20}
+    assert all(works(live, answer["access_token"]) for _, answer in answers)
+
+
+def test_right_and_wrong_logins_at_once_are_answered_each_by_its_own(live, name):
+    for _ in range(ROUNDS):
+        right, wrong = [logging_in(name, PASSWORD) for _ in range(8)], [logging_in(name, WRONG) for _ in range(8)]
+        answers = at_once(live.port, right + wrong)
+        assert statuses(answers[:8]) == {200: 8}
+        assert statuses(answers[8:]) == {401: 8}
+
+
+# -- one winner ---------------------------------------------------------------------------------------------------------
+
+
+def test_of_sixteen_who_send_one_reset_token_one_sets_the_password(live, name):
+    held = login(live, name)[1]
+    token = mailed(live, name)
+    answers = at_once(live.port, [resetting(token, sentence(number)) for number in range(RACERS)])
+    assert statuses(answers) == {204: 1, 400: RACERS - 1}
+    winner = [status for status, _ in answers].index(204)
+    opened = [login(live, name, sentence(number))[0] for number in range(RACERS)]
+    assert opened == [200 if number == winner else 401 for number in range(RACERS)]
+    assert login(live, name)[0] == 401
+    assert not works(live, held["access_token"])
+    changes = [mail for mail in live.mailbox(f"{name}@example.org") if "was changed" in mail["subject"]]
+    assert len(changes) == 1
+
+
+def test_of_two_tokens_of_one_account_only_one_wins(live, database, name):
+    for number in range(ROUNDS):
+        tokens = _two_tokens(live, database, name, PASSWORD if not number else sentence(99))
+        answers = at_once(live.port, [resetting(token, sentence(index)) for token in tokens for index in range(4)])
+        assert statuses(answers) == {204: 1, 400: 7}
+        winner = [status for status, _ in answers].index(204) % 4
+        assert login(live, name, sentence(winner))[0] == 200
+        _, tokens = login(live, name, sentence(winner))
+        assert statuses(at_once(live.port, [changing(tokens, sentence(winner), sentence(99))])) == {200: 1}
+
+
+def _two_tokens(live, database, name: str, password: str) -> list[str]:
+    """Two that are both good, as no sequence of requests makes them: the first is hidden while the second is made."""
+    tokens = []
+    for _ in range(2):
+        with database.begin() as connection:
+            connection.execute(text("UPDATE accounts SET must_change_since = created_at WHERE username = :name"), {"name": name})
+        status, answer = login(live, name, password)
+        assert status == 403
+        tokens.append(answer["reset_token"])
+        with database.begin() as connection:
+            subject = connection.execute(text("SELECT id FROM accounts WHERE username = :name"), {"name": name}).scalar_one()
+            connection.execute(
+                text("UPDATE confirmations SET used_at = NULL WHERE subject = :id AND id = :row"),
+                {"id": subject, "row": f"cnf_{tokens[0].split('_')[1]}"},
+            )
+    with database.begin() as connection:
+        connection.execute(text("UPDATE accounts SET must_change_since = NULL WHERE username = :name"), {"name": name})
+    return tokens
+
+
+def test_of_many_changes_at_once_by_many_sessions_one_wins(live, name):
+    password = PASSWORD
+    for turn in range(ROUNDS):
+        held = [login(live, name, password)[1] for _ in range(8)]
+        wanted = [sentence(10 * turn + number) for number in range(8)]
+        answers = at_once(live.port, [changing(tokens, password, new) for tokens, new in zip(held, wanted, strict=True)])
+        assert statuses(answers)[200] == 1, statuses(answers)
+        assert set(statuses(answers)) <= {200, 401, 403}
+        winner = [status for status, _ in answers].index(200)
+        assert [login(live, name, new)[0] for new in wanted] == [200 if number == winner else 401 for number in range(8)]
+        assert not any(works(live, tokens["access_token"]) for tokens in held)
+        kept = answers[winner][1]
+        assert kept["session_id"] == held[winner]["session_id"]
+        assert works(live, kept["access_token"])
+        assert [refreshed(live, tokens["refresh_token"])[0] for tokens in held] == [400] * 8
+        assert refreshed(live, kept["refresh_token"])[0] == 200
+        password = wanted[winner]
+
+
+def test_of_many_changes_at_once_by_one_session_one_wins(live, name):
+    password = PASSWORD
+    for turn in range(ROUNDS):
+        tokens = login(live, name, password)[1]
+        wanted = [sentence(10 * turn + number) for number in range(8)]
+        answers = at_once(live.port, [changing(tokens, password, new) for new in wanted])
+        assert statuses(answers)[200] == 1
+        assert set(statuses(answers)) <= {200, 401, 403}
+        winner = [status for status, _ in answers].index(200)
+        assert works(live, answers[winner][1]["access_token"])
+        assert not works(live, tokens["access_token"])
+        password = wanted[winner]
+        assert login(live, name, password)[0] == 200
+
+
+def test_a_change_and_a_reset_at_once_leave_one_password_that_opens(live, database, name):
+    password = PASSWORD
+    for turn in range(ROUNDS):
+        tokens, token = login(live, name, password)[1], _two_tokens(live, database, name, password)[0]
+        changed, chosen = sentence(10 * turn), sentence(10 * turn + 1)
+        answers = at_once(live.port, [changing(tokens, password, changed), resetting(token, chosen)] * 2)
+        assert set(statuses(answers)) <= {200, 204, 400, 401, 403}
+        assert statuses(answers)[200] + statuses(answers)[204] == 1
+        opened = {text for text in (password, changed, chosen) if login(live, name, text)[0] == 200}
+        won = next(status for status, _ in answers if status in {200, 204})
+        assert opened == {changed if won == 200 else chosen}
+        assert not works(live, tokens["access_token"])
+        for _, answer in answers:
+            if answer and "access_token" in answer:
+                assert works(live, answer["access_token"])
+        password = opened.pop()
+
+
+# -- nothing outlives another password ----------------------------------------------------------------------------------
+
+
+def test_what_was_refreshed_while_the_password_changed_is_over(live, name):
+    """The session goes on with what the change answered, and with nothing else."""
+    password = PASSWORD
+    for turn in range(6):
+        tokens, other = login(live, name, password)[1], login(live, name, password)[1]
+        refreshes = [raw_post("/v1/token/refresh", {"refresh_token": held["refresh_token"]}, elsewhere()) for held in (tokens, other)]
+        (status, kept), *answers = at_once(live.port, [changing(tokens, password, sentence(turn)), *refreshes * 8])
+        assert status == 200, kept
+        password = sentence(turn)
+        assert set(statuses(answers)) <= {200, 400}
+        got = [answer for status, answer in answers if status == 200]
+        assert not any(works(live, answer["access_token"]) for answer in [tokens, other, *got])
+        assert {refreshed(live, answer["refresh_token"])[0] for answer in [tokens, other, *got]} == {400}
+        assert works(live, kept["access_token"])
+        assert refreshed(live, kept["refresh_token"])[0] == 200
+
+
+def test_no_session_opened_with_the_old_password_outlives_a_change(live, name):
+    password = PASSWORD
+    for turn in range(ROUNDS):
+        tokens = login(live, name, password)[1]
+        answers = at_once(live.port, [changing(tokens, password, sentence(turn)), *[logging_in(name, password) for _ in range(12)]])
+        (status, kept), *logins = answers
+        assert status == 200, kept
+        password = sentence(turn)
+        assert set(statuses(logins)) <= {200, 401}
+        assert not any(works(live, answer["access_token"]) for status, answer in logins if status == 200)
+        assert works(live, kept["access_token"])
+
+
+def test_no_session_opened_with_the_old_password_outlives_a_reset(live, database, name):
+    password = PASSWORD
+    for turn in range(ROUNDS):
+        token = _two_tokens(live, database, name, password)[0]
+        (status, _), *logins = at_once(live.port, [resetting(token, sentence(turn)), *[logging_in(name, password) for _ in range(12)]])
+        assert status == 204
+        password = sentence(turn)
+        assert set(statuses(logins)) <= {200, 401}
+        assert not any(works(live, answer["access_token"]) for status, answer in logins if status == 200)
+        assert login(live, name, password)[0] == 200
+
+
+def test_links_asked_for_at_once_leave_one_that_works(live, name):
+    asking = [
+        raw_post("/v1/password/forgot", {"username": (name, f"{name}@example.org")[number % 2]}, elsewhere()) for number in range(RACERS)
+    ]
+    assert statuses(at_once(live.port, asking)) == {202: RACERS}
+    mails = [mail for mail in live.mailbox(f"{name}@example.org") if "/reset/" in mail["text"]]
+    assert len(mails) == 1
+    token = mails[0]["links"][0].rpartition("/")[2]
+    assert statuses(at_once(live.port, [resetting(token, sentence(1))])) == {204: 1}
