@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from app.accounts.check_password import check_password, hash_after, settle, settle_again
 from app.accounts.choose_password import chosen_password
-from app.accounts.models import locked
+from app.accounts.models import Account, locked
 from app.attempts.failures import take
 from app.audit.record import Event, record
 from app.errors import Unauthenticated
@@ -40,7 +40,7 @@ def change(
     checked = check_password(work, attempt, account, old_password)
     if checked is None:
         raise _refused(work, source, principal)
-    changes = {"password_hash": hash_after(work, checked, text), "epoch": account.epoch + 1, "must_change_since": None}
+    changes = {"password_hash": hash_after(work, checked, text), "epoch": Account.epoch + 1, "must_change_since": None}
     if not (settle(work, checked, changes=changes) or settle_again(work, checked, old_password, changes=changes)):
         raise _refused(work, source, principal)
     session = move_along(work, checked.account, session_id=principal.session_id)

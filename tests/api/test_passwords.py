@@ -1,0 +1,671 @@
+"""Forgetting, resetting and changing a password: what is told, what is mailed, and what is over afterwards."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+
+import pytest
+from sqlalchemy import inspect, text
+
+from app.commands.sweep import sweep
+from tests.actors import PASSWORD
+
+NEW = "another sentence of some words"
+NEWER = "one more sentence of some words"
+WRONG = "no password of anybody here"
+UNLIMITED = {"limit_login": "100000/minute", "limit_forgot": "100000/minute", "limit_confirm": "100000/minute"}
+LINK = "/reset/"
+
+
+@pytest.fixture
+def service(make_service, database_url):
+    return make_service(database_url, **UNLIMITED)
+
+
+@pytest.fixture
+def small_service(make_service):
+    return make_service(**UNLIMITED)
+
+
+def told(answer):
+    """Everything that a stranger could compare, without the name of the request."""
+    headers = {name: value for name, value in answer.headers if name != "X-Request-Id"}
+    body = answer.data
+    if answer.status_code >= 400:
+        body = body.replace(answer.json["request_id"].encode(), b"-")
+    return answer.status_code, headers, body
+
+
+def links(actor) -> list[str]:
+    """The links to another password that were mailed to somebody, newest first."""
+    return [mail["links"][0] for mail in actor.service.mailbox(actor.email) if LINK in mail["text"]]
+
+
+def disable(actor, status: str = "disabled") -> None:
+    actor.service.scalar("UPDATE accounts SET status = :status WHERE username = :name RETURNING id", status=status, name=actor.username)
+
+
+def make_admin(actor) -> None:
+    actor.service.scalar(
+        "INSERT INTO account_roles (account_id, role, granted_at) SELECT id, 'admin', created_at FROM accounts WHERE username = :name RETURNING role",
+        name=actor.username,
+    )
+    actor.service.scalar("UPDATE accounts SET roles_version = 1 WHERE username = :name RETURNING id", name=actor.username)
+
+
+def must_change(actor) -> None:
+    actor.service.scalar("UPDATE accounts SET must_change_since = created_at WHERE username = :name RETURNING id", name=actor.username)
+
+
+def later(service, **time: float) -> None:
+    """So much later, also for the limits on mail."""
+    service.clock.push(**time)
+    service.units.limiter.reset()
+
+
+def events(service) -> list[str]:
+    with service.rows() as db:
+        return list(db.execute(text("SELECT event FROM audit WHERE event LIKE 'password.%' ORDER BY id")).scalars())
+
+
+def is_dead(actor, token: str) -> bool:
+    """Is this token to another password good for nothing, by call and by page?"""
+    shown = actor.get(f"/reset/{token}").status_code
+    answers = {actor.elsewhere().reset(NEWER, token=token).status_code, shown}
+    assert len(answers) == 1
+    return answers == {400}
+
+
+# -- forgetting ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_link_is_asked_for_by_name_or_address_in_any_case(small_service):
+    ann = small_service.actor().signed_up()
+    for count, body in enumerate(
+        [
+            {"username": "ann"},
+            {"username": "ANN"},
+            {"username": ann.email},
+            {"email": "Ann@Example.ORG"},
+            {"email": "ａｎｎ@example.org", "username": None},
+        ],
+        1,
+    ):
+        assert ann.forgot(**body).status_code == 202
+        assert len(links(ann)) == count
+        later(small_service, minutes=1)
+    assert ann.mail()["to"] == ann.email
+
+
+def test_every_asker_is_answered_alike(service):
+    ann, cyd, boss, eve = (service.actor(name).signed_up() for name in ("ann", "cyd", "boss", "eve"))
+    bob = service.actor("bob")
+    bob.register()
+    disable(cyd)
+    make_admin(boss)
+    eve.forgot()
+    names = ["ann", "nobody-here", "cyd", "bob", "boss", "eve", "root", "no name", "@@", "a\u200bnn", "ann' OR '1'='1", "é" * 200]
+    bodies = [{"username": name} for name in names]
+    bodies += [{"email": f"{name}@example.org"} for name in ("ann", "nobody", "cyd", "bob", "boss", "eve")] + [
+        {"username": "nobody@example.org"}
+    ]
+    answers = [told(service.actor("x").forgot(**body)) for body in bodies]
+    assert answers[0][0] == 202
+    for body, answer in zip(bodies, answers, strict=True):
+        assert answer == answers[0], body
+    assert [len(links(actor)) for actor in (ann, bob, cyd, boss, eve)] == [1, 0, 0, 0, 1]
+    assert service.mailbox("nobody@example.org") == []
+
+
+def test_what_is_asked_in_vain_leaves_the_same_rows(service):
+    ann = service.actor().signed_up()
+    tables = ("outbox", "confirmations", "audit", "failed_attempts", "devices", "sessions")
+    grown = []
+    for name in ("ann", "ann", "nobody-here", "nobody@example.org"):
+        before = {table: service.scalar(f"SELECT count(*) FROM {table}") for table in tables}
+        ann.forgot(username=name)
+        grown.append({table: service.scalar(f"SELECT count(*) FROM {table}") - count for table, count in before.items()})
+    assert grown == [{"outbox": 1, "confirmations": 1, "audit": 1, "failed_attempts": 0, "devices": 0, "sessions": 0}] * 4
+    assert len(links(ann)) == 1, "one a minute"
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_an_administrator_gets_a_link_only_where_a_setting_allows_it(make_service, allowed):
+    boss = make_service(admin_self_reset=allowed).actor("boss").signed_up()
+    make_admin(boss)
+    assert boss.forgot().status_code == 202
+    assert len(links(boss)) == allowed
+    if allowed:
+        assert boss.reset(NEW).status_code == 204
+
+
+def test_an_address_without_an_account_hears_of_it_only_where_a_setting_says_so(make_service):
+    service = make_service(notify_unknown=True)
+    ann = service.actor("ann").signed_up()
+    disable(ann)
+    for body in ({"email": "Nobody@Example.org"}, {"username": "nobody-here"}, {"username": "@@"}, {"email": ann.email}):
+        assert service.actor().forgot(**body).status_code == 202
+    (mail,) = service.mailbox("nobody@example.org")
+    assert "no account" in mail["subject"]
+    assert LINK not in mail["text"] + mail["html"]
+    assert len(service.mailbox()) == 2, "the other confirmed ann's address"
+    for _ in range(2):
+        service.actor().forgot(email="nobody@example.org")
+    assert len(service.mailbox("nobody@example.org")) == 1
+    later(service, minutes=1)
+    service.actor().call("POST", "/v1/password/forgot", json={"email": "nobody@example.org"}, headers={"Accept-Language": "de"})
+    assert "kein Konto" in service.mailbox("nobody@example.org")[0]["subject"]
+
+
+def test_an_address_gets_one_link_a_minute_and_five_an_hour_and_what_is_held_back_ends_none(service):
+    ann = service.actor().signed_up()
+    ann.forgot()
+    first = ann.reset_token()
+    for body in ({"username": "ann"}, {"email": ann.email}, {"username": "ANN@example.org"}):
+        assert service.actor().forgot(**body).status_code == 202
+    assert len(links(ann)) == 1
+    assert ann.get(f"/reset/{first}").status_code == 200
+    for _ in range(6):
+        _a_minute_passes(service)
+        assert service.actor().forgot(username="ann").status_code == 202
+    assert len(links(ann)) == 5
+    assert ann.get(f"/reset/{ann.reset_token()}").status_code == 200
+    assert is_dead(ann, first)
+    assert ann.reset(NEW).status_code == 204
+
+
+def _a_minute_passes(service) -> None:
+    for kept in service.units.limiter._storage.events.values():
+        for event in kept:
+            event.atime -= 61
+            event.expiry -= 61
+
+
+def test_one_source_asks_ten_times_an_hour(make_service):
+    eve = make_service().actor("eve")
+    assert [eve.forgot(username=f"name{number}").status_code for number in range(11)] == [202] * 10 + [429]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        ({}, {"/username"}),
+        ({"username": None, "email": None}, {"/username"}),
+        ({"username": "ann", "email": "ann@example.org"}, {"/username"}),
+        ({"username": ""}, {"/username"}),
+        ({"email": "x" * 257}, {"/email"}),
+        ({"username": ["ann"]}, {"/username"}),
+        ({"username": 7}, {"/username"}),
+        ({"email": {"$ne": ""}}, {"/email"}),
+        ({"username": "a\0b"}, {"/username"}),
+        ({"username": "ann", "to": "eve@example.org"}, {"/to"}),
+    ],
+)
+def test_who_is_meant_is_said_in_one_way(small_service, body, pointers):
+    answer = small_service.actor().post("/v1/password/forgot", body)
+    assert answer.status_code == 422
+    assert set(answer.json["errors"]) == pointers
+    assert small_service.scalar("SELECT count(*) FROM outbox") == 0
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Forwarded-Host": "evil.example"},
+        {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example", "X-Forwarded-Port": "444", "X-Forwarded-Prefix": "/evil"},
+        {"Forwarded": "for=10.0.0.1;host=evil.example;proto=https"},
+        {
+            "X-Host": "evil.example",
+            "X-Original-URL": "/evil",
+            "X-Rewrite-URL": "/evil",
+            "Origin": "https://evil.example",
+            "Referer": "https://evil.example/",
+        },
+        {"Host": "127.0.0.1:9999"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("trusted", [(), ("10.0.0.0/8",)], ids=["from anyone", "from a gateway of ours"])
+def test_no_header_changes_a_mailed_link(make_service, headers, trusted):
+    service = make_service(
+        public_url="https://auth.example.org", notify_unknown=True, trusted_proxies=tuple(map(ipaddress.ip_network, trusted))
+    )
+    ann = service.actor().signed_in()
+    for body in ({"username": "ann"}, {"email": "nobody@example.org"}):
+        assert ann.post("/v1/password/forgot", body, headers=headers).status_code == 202
+    assert links(ann)[0].startswith("https://auth.example.org/reset/dwp_")
+    path = f"/reset/{ann.reset_token()}"
+    assert ann.get(path, headers=headers).status_code == 200
+    assert (
+        ann.post("/v1/password/change", {"old_password": PASSWORD, "new_password": NEW}, headers=headers, token=ann.access).status_code
+        == 200
+    )
+    said = json.dumps(service.mailbox()) + ann.get(path, headers=headers).text
+    assert "evil" not in said
+    assert "9999" not in said
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "127.0.0.1@evil.example", "127.0.0.1, evil.example", ""])
+def test_a_foreign_host_gets_no_mail_sent(small_service, host):
+    ann = small_service.actor().signed_up()
+    assert ann.post("/v1/password/forgot", {"username": "ann"}, headers={"Host": host}).status_code == 400
+    assert links(ann) == []
+
+
+def test_the_link_can_lead_to_a_page_of_ones_own(make_service):
+    ann = make_service(link_reset="https://app.example.org/new/{token}").actor().signed_up()
+    ann.forgot()
+    assert ann.mail()["links"][0].startswith("https://app.example.org/new/dwp_")
+
+
+# -- resetting ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_reset_sets_the_password_signs_nobody_in_and_ends_every_session(service):
+    ann = service.actor().signed_in()
+    other = ann.elsewhere()
+    other.login()
+    bob = service.actor("bob").signed_in()
+    ann.forgot()
+    answer = ann.elsewhere().reset(NEW, token=ann.reset_token(), verify_password=NEW)
+    assert answer.status_code == 204
+    assert answer.data == b""
+    assert "Set-Cookie" not in answer.headers
+    for held in (ann, other):
+        assert held.whoami().status_code == 401
+        assert held.refresh().status_code == 400
+        assert held.login(password=PASSWORD).status_code == 401
+    assert ann.login(password=NEW).status_code == 200
+    assert [session["current"] for session in ann.get("/v1/sessions", token=ann.access).json["items"]] == [True]
+    assert bob.whoami().status_code == 200, "nobody else is concerned"
+    assert service.scalar("SELECT count(*) FROM sessions WHERE reason = 'password_reset' AND status = 'revoked'") == 2
+    assert events(service) == ["password.reset_requested", "password.reset"]
+
+
+def test_a_token_is_good_once(service):
+    ann = service.actor().signed_up()
+    ann.forgot()
+    token = ann.reset_token()
+    assert ann.reset(NEW, token=token).status_code == 204
+    assert is_dead(ann, token)
+    assert ann.login(password=NEW).status_code == 200
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(1799, 204), (1801, 400)])
+def test_a_token_is_good_for_half_an_hour(service, seconds, status):
+    ann = service.actor().signed_up()
+    ann.forgot()
+    service.clock.push(seconds=seconds)
+    assert ann.reset(NEW).status_code == status
+    service.clock.push(days=2)
+    sweep(service.units)
+    assert service.scalar("SELECT count(*) FROM confirmations") == 0
+
+
+def test_a_newer_token_ends_the_older(service):
+    ann = service.actor().signed_up()
+    ann.forgot()
+    older = ann.reset_token()
+    later(service, minutes=1)
+    ann.forgot(email=ann.email)
+    assert is_dead(ann, older)
+    assert ann.reset(NEW).status_code == 204
+
+
+@pytest.mark.parametrize("what", ["change", "logout everywhere", "epoch", "disabled", "must change"])
+def test_a_token_ends_with_what_it_was_made_for(service, what):
+    ann = service.actor().signed_in()
+    ann.forgot()
+    token = ann.reset_token()
+    if what == "change":
+        assert ann.change(NEW).status_code == 200
+    elif what == "logout everywhere":
+        assert ann.post("/v1/logout-all", token=ann.access).status_code == 204
+    elif what == "epoch":
+        service.scalar("UPDATE accounts SET epoch = epoch + 1 RETURNING id")
+    elif what == "disabled":
+        disable(ann)
+    else:
+        must_change(ann)
+        assert ann.login().status_code == 403
+    before = service.scalar("SELECT password_hash FROM accounts")
+    assert is_dead(ann, token)
+    assert service.scalar("SELECT password_hash FROM accounts") == before
+    assert "password.reset" not in events(service)
+
+
+def test_what_ends_one_session_or_none_leaves_the_token_good(service):
+    ann = service.actor().signed_in()
+    ann.forgot()
+    assert ann.logout().status_code == 204
+    assert ann.login(password=WRONG).status_code == 401
+    assert ann.login().status_code == 200
+    assert ann.reset(NEW).status_code == 204
+
+
+def test_nothing_else_that_was_mailed_or_handed_out_is_a_token(service):
+    ann, bob = service.actor().signed_up(), service.actor("bob")
+    bob.register()
+    registration = bob.mailed_token()
+    ann.login(remember_device=True)
+    ann.forgot()
+    good = ann.reset_token()
+    head, row_id, secret = good.split("_")
+    service.actor("cyd").signed_up().forgot()
+    other = service.actor("cyd").reset_token()
+    spelled = [registration, ann.tokens["device_token"], ann.access, ann.tokens["refresh_token"], ann.tokens["session_id"]]
+    spelled += [
+        good[:-1],
+        good + "x",
+        good.swapcase(),
+        f"{head}_{row_id}",
+        f"{head}_{other.split('_')[1]}_{secret}",
+        f" {good}",
+        "junk",
+        "é",
+    ]
+    spelled += [f"dwc_{row_id}_{secret}", f"dwb_{row_id}_{secret}"]
+    for token in spelled:
+        answer = ann.post("/v1/password/reset", {"token": token[:128], "new_password": NEW})
+        assert answer.status_code == 400, token
+        assert answer.json["code"] == "invalid_token"
+    assert ann.post("/v1/register/confirm", {"token": good, "password": NEW}).status_code == 400
+    assert ann.get(f"/confirm/{good}").status_code == 400
+    assert ann.login().status_code == 200
+    assert ann.reset(NEW, token=good).status_code == 204
+    assert service.actor("cyd").login().status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "pointer"),
+    [
+        ({"new_password": "short"}, "validation_failed", "/new_password"),
+        ({"new_password": "x" * 129}, "validation_failed", "/new_password"),
+        ({"new_password": "long enough\u0007 to be one"}, "validation_failed", "/new_password"),
+        ({"verify_password": NEW + "x"}, "password_mismatch", "/verify_password"),
+        ({"verify_password": ""}, "validation_failed", "/verify_password"),
+        ({"new_password": None}, "validation_failed", "/new_password"),
+        ({"more": 1}, "validation_failed", "/more"),
+    ],
+)
+def test_a_password_that_is_not_acceptable_leaves_the_token_good(small_service, body, code, pointer):
+    ann = small_service.actor().signed_in()
+    ann.forgot()
+    before = small_service.scalar("SELECT count(*) FROM audit")
+    answer = ann.post("/v1/password/reset", {"token": ann.reset_token(), "new_password": NEW, **body})
+    assert answer.status_code == 422
+    assert answer.json["code"] == code
+    assert set(answer.json["errors"]) == {pointer}
+    assert small_service.scalar("SELECT count(*) FROM audit") == before
+    assert ann.whoami().status_code == 200
+    assert ann.reset(NEW, verify_password=NEW).status_code == 204
+
+
+def test_a_weak_password_is_told_only_to_whoever_holds_a_good_token(small_service):
+    ann = small_service.actor().signed_up()
+    assert ann.reset("short", token="junk").status_code == 400
+    assert ann.reset(NEW, token="junk", verify_password="x").status_code == 400
+
+
+def test_a_reset_is_no_way_around_a_disabled_account(service):
+    ann = service.actor().signed_up()
+    ann.forgot()
+    disable(ann)
+    assert ann.reset(NEW).status_code == 400
+    disable(ann, "active")
+    assert ann.login(password=NEW).status_code == 401
+    assert ann.login().status_code == 200
+
+
+def test_the_owner_hears_of_another_password_in_his_own_language(service):
+    ann, uwe = service.actor(), service.actor("uwe")
+    ann.register()
+    ann.confirm()
+    uwe.register(locale="de")
+    uwe.confirm()
+    for actor, subjects in ((ann, ["Choose another password", "Your password"]), (uwe, ["Neues Passwort für", "Ihr Passwort bei"])):
+        actor.call("POST", "/v1/password/forgot", json={"username": actor.username}, headers={"Accept-Language": "fr"})
+        mail = actor.mail()
+        assert mail["subject"].startswith(subjects[0])
+        assert actor.username in mail["text"]
+        assert all(mail["links"][0] in body for body in (mail["text"], mail["html"]))
+        assert actor.reset(NEW).status_code == 204
+        mail = actor.mail()
+        assert mail["subject"].startswith(subjects[1])
+        assert LINK not in mail["text"] + mail["html"]
+        assert NEW not in mail["text"] + mail["html"]
+    ann.login()
+    before = len(service.mailbox(ann.email))
+    assert ann.change(NEWER).status_code == 200
+    assert len(service.mailbox(ann.email)) == before + 1
+    assert ann.mail()["subject"].startswith("Your password")
+
+
+# -- having to choose another -------------------------------------------------------------------------------------------
+
+
+def test_whoever_must_choose_another_gets_a_token_for_that_and_nothing_else(service):
+    ann = service.actor().signed_up()
+    must_change(ann)
+    mails = len(service.mailbox())
+    assert ann.login(password=WRONG).status_code == 401
+    answer = ann.login(remember_device=True)
+    assert answer.status_code == 403
+    assert answer.json["code"] == "password_change_required"
+    assert not {"access_token", "refresh_token", "device_token"} & set(answer.json)
+    assert service.scalar("SELECT count(*) FROM sessions") == 0
+    assert service.scalar("SELECT count(*) FROM devices") == 0
+    assert service.scalar("SELECT count(*) FROM failed_attempts") == 0
+    assert len(service.mailbox()) == mails, "the token is in the answer alone"
+    token = answer.json["reset_token"]
+    same = ann.reset(PASSWORD, token=token)
+    assert same.status_code == 422
+    assert same.json["reasons"] == ["unchanged"]
+    assert ann.reset(NEW, token=token).status_code == 204
+    assert service.scalar("SELECT must_change_since FROM accounts") is None
+    assert ann.login().status_code == 200
+    assert is_dead(ann, token)
+
+
+def test_whoever_must_choose_another_may_also_do_it_by_mail_or_while_signed_in(service):
+    ann = service.actor().signed_in()
+    must_change(ann)
+    ann.forgot()
+    assert ann.reset(NEW).status_code == 204
+    assert ann.login().status_code == 200
+    must_change(ann)
+    assert ann.change(NEWER).status_code == 200
+    assert ann.login().status_code == 200
+
+
+def test_a_forgotten_password_may_be_set_again_as_it_was(small_service):
+    ann = small_service.actor().signed_up()
+    ann.forgot()
+    assert ann.reset(PASSWORD).status_code == 204
+    assert ann.login().status_code == 200
+
+
+# -- changing -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_change_answers_tokens_that_work_and_ends_all_others(service):
+    ann = service.actor().signed_in()
+    others = [ann.elsewhere(agent=f"other/{number}") for number in range(2)]
+    for other in others:
+        other.login()
+    ann.forgot()
+    token, old = ann.reset_token(), dict(ann.tokens)
+    answer = ann.change(NEW, verify_password=NEW)
+    assert answer.status_code == 200
+    assert (answer.json["id"], answer.json["username"]) == (old["account"]["id"], "ann")
+    assert answer.json["session_id"] == old["session_id"]
+    assert set(answer.json) == {*old, "id", "username"}
+    assert ann.whoami().status_code == 200
+    assert ann.whoami(old["access_token"]).status_code == 401
+    assert ann.refresh(old["refresh_token"]).status_code == 400
+    assert ann.whoami().status_code == 200, "an old token that comes back is no theft of the new ones"
+    for other in others:
+        assert other.whoami().status_code == 401
+        assert other.refresh().status_code == 400
+    assert is_dead(ann, token)
+    refreshed = ann.refresh()
+    assert refreshed.status_code == 200
+    assert ann.whoami(refreshed.json["access_token"]).status_code == 200
+    assert ann.login(password=PASSWORD).status_code == 401
+    assert ann.login(password=NEW).status_code == 200
+    assert service.scalar("SELECT count(*) FROM sessions WHERE reason = 'password_changed'") == 2
+
+
+def test_a_session_that_was_refreshed_often_goes_on_after_a_change(service):
+    ann = service.actor().signed_in()
+    held = []
+    for _ in range(3):
+        service.clock.push(minutes=2)
+        held.append(ann.tokens)
+        ann.tokens = ann.refresh().json
+    held.append(ann.tokens)
+    assert ann.change(NEW).status_code == 200
+    for tokens in held:
+        assert ann.refresh(tokens["refresh_token"]).status_code == 400
+        assert ann.whoami(tokens["access_token"]).status_code == 401
+    ann.tokens = ann.refresh().json
+    assert ann.whoami().status_code == 200
+
+
+def test_a_wrong_old_password_is_no_sign_of_a_session_that_is_over(service):
+    ann = service.actor().signed_in()
+    answer = ann.change(NEW, old_password=WRONG)
+    assert answer.status_code == 403
+    assert answer.json["code"] == "wrong_password"
+    assert "WWW-Authenticate" not in answer.headers
+    assert ann.whoami().status_code == 200
+    assert ann.login(password=NEW).status_code == 401
+    assert service.scalar("SELECT max(count) FROM failed_attempts") == 2
+    assert events(service) == ["password.refused"]
+    assert ann.login().status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "pointer"),
+    [
+        ({"new_password": PASSWORD}, "validation_failed", "/new_password"),
+        ({"new_password": PASSWORD.replace(" ", "\u00a0")}, "validation_failed", "/new_password"),
+        ({"old_password": WRONG, "new_password": WRONG}, "validation_failed", "/new_password"),
+        ({"new_password": "short"}, "validation_failed", "/new_password"),
+        ({"verify_password": WRONG}, "password_mismatch", "/verify_password"),
+        ({"old_password": "x" * 129}, "validation_failed", "/old_password"),
+        ({"old_password": ""}, "validation_failed", "/old_password"),
+        ({"old_password": None}, "validation_failed", "/old_password"),
+        ({"account_id": "acc_1"}, "validation_failed", "/account_id"),
+    ],
+)
+def test_what_is_not_acceptable_changes_nothing_and_is_no_try(small_service, body, code, pointer):
+    ann = small_service.actor().signed_in()
+    answer = ann.post("/v1/password/change", {"old_password": PASSWORD, "new_password": NEW, **body}, token=ann.access)
+    assert answer.status_code == 422
+    assert answer.json["code"] == code
+    assert set(answer.json["errors"]) == {pointer}
+    assert small_service.scalar("SELECT count(*) FROM failed_attempts") == 0
+    assert ann.whoami().status_code == 200
+    assert ann.login().status_code == 200
+
+
+def test_a_password_made_of_what_everybody_knows_is_refused_by_change_and_reset(small_service):
+    ann = small_service.actor("annabella", email="elizabeth@example.org").signed_in()
+    ann.forgot()
+    for password in ("annabellaannabella", "elizabeth elizabeth"):
+        for answer in (ann.change(password), ann.reset(password)):
+            assert answer.status_code == 422
+            assert answer.json["reasons"]
+            assert len(answer.json["suggestions"]) == 3
+            assert password not in answer.text
+    assert ann.change(answer.json["suggestions"][0]).status_code == 200
+
+
+def test_only_a_session_that_lives_changes_a_password(service):
+    ann = service.actor().signed_in()
+    body = {"old_password": PASSWORD, "new_password": NEW}
+    assert ann.post("/v1/password/change", body).status_code == 401
+    for token in ("junk", ann.tokens["refresh_token"], ann.access[:-3]):
+        assert ann.post("/v1/password/change", body, token=token).status_code == 401
+    ann.logout()
+    assert ann.change(NEW).status_code == 401
+    ann.login()
+    ann.forgot()
+    assert ann.reset(NEW).status_code == 204
+    assert ann.change(NEWER).status_code == 401
+    assert ann.login(password=NEW).status_code == 200
+
+
+@pytest.mark.parametrize("what", ["session", "account", "epoch", "status"])
+def test_a_session_that_ends_while_the_password_is_hashed_changes_nothing(service, what):
+    ann = service.actor().signed_in()
+    other = ann.elsewhere()
+    other.login()
+    hasher = service.units.hasher
+    hash_now = hasher.hash
+    statements = {
+        "session": "UPDATE sessions SET status = 'revoked' WHERE id = :id RETURNING id",
+        "account": "UPDATE sessions SET account_epoch = 7 WHERE id = :id RETURNING id",
+        "epoch": "UPDATE accounts SET epoch = epoch + 1 WHERE :id <> '' RETURNING id",
+        "status": "UPDATE accounts SET status = 'disabled' WHERE :id <> '' RETURNING id",
+    }
+
+    def meanwhile(password: str) -> str:
+        service.scalar(statements[what], id=ann.tokens["session_id"])
+        return hash_now(password)
+
+    before = service.scalar("SELECT password_hash FROM accounts")
+    hasher.hash = meanwhile
+    answer = ann.change(NEW)
+    hasher.hash = hash_now
+    assert answer.status_code == {"status": 403}.get(what, 401)
+    assert service.scalar("SELECT password_hash FROM accounts") == before
+    assert len([mail for mail in service.mailbox() if "was changed" in mail["subject"]]) == 0
+    assert "password.changed" not in events(service)
+    if what in {"session", "account"}:
+        assert other.whoami().status_code == 200
+
+
+def test_a_hash_of_other_parameters_is_no_hindrance_to_a_change(make_service, database_url):
+    ann = make_service(database_url).actor().signed_in()
+    ann.service = make_service(database_url, argon2_time_cost=2)
+    assert ann.change(NEW).status_code == 200
+    assert "t=2" in ann.service.scalar("SELECT password_hash FROM accounts")
+    assert ann.login().status_code == 200
+
+
+# -- what is kept -------------------------------------------------------------------------------------------------------
+
+
+def test_no_secret_is_kept_logged_or_mailed(service, capfd):
+    first, chosen, changed = "planted first passphrase", "planted chosen passphrase", "planted changed passphrase"
+    ann = service.actor(password=first).signed_in()
+    secrets = {first, chosen, changed}
+    ann.forgot()
+    token = ann.reset_token()
+    ann.get(f"/reset/{token}")
+    ann.call("POST", f"/reset/{token}", data={"password": "short", "again": "short"})
+    ann.call("POST", f"/reset/{token}x", data={"password": chosen, "again": chosen})
+    ann.post("/v1/password/reset", {"token": token, "new_password": [chosen]})
+    ann.forgot(username=chosen)
+    assert ann.reset(chosen).status_code == 204
+    ann.login()
+    assert ann.change(changed, old_password=first).status_code == 403
+    assert ann.change(changed).status_code == 200
+    must_change(ann)
+    handed = ann.login().json["reset_token"]
+    for each in (token, handed):
+        secrets |= {each, each.split("_")[2], each.split("_")[2][:43]}
+    with service.rows() as db:
+        tables = inspect(db.connection()).get_table_names()
+        kept = "\n".join(str(row) for table in tables for row in db.execute(text(f"SELECT * FROM {table}")))
+    mailed = json.dumps([mail for mail in service.mailbox() if LINK not in mail["text"]])
+    captured = capfd.readouterr()
+    for secret in secrets:
+        assert secret not in kept
+        assert secret not in captured.out + captured.err
+        assert secret not in mailed
+    assert "$argon2id$" not in captured.out
+    assert ann.email not in captured.out
