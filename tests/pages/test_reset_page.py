@@ -1,0 +1,190 @@
+"""The page behind the mailed link to another password: looking changes nothing, the form acts, and no script is needed."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.actors import PASSWORD
+from tests.pages.test_confirm_page import Page
+
+CHOSEN = "the password chosen on the page"
+GERMAN = {"Accept-Language": "de-AT"}
+
+
+@pytest.fixture
+def ann(service):
+    return _forgetful(service)
+
+
+@pytest.fixture
+def small_ann(small_service):
+    return _forgetful(small_service)
+
+
+def _forgetful(service):
+    ann = service.actor("ann").signed_in()
+    ann.forgot()
+    return ann
+
+
+def link(actor) -> str:
+    return urlsplit(actor.mail()["links"][0]).path
+
+
+def submit(actor, path: str, password: str = CHOSEN, again: str | None = None, **kwargs):
+    return actor.call("POST", path, data={"password": password, "again": password if again is None else again}, **kwargs)
+
+
+def untouched(actor) -> bool:
+    """Is the password the old one, the session alive and the link good?"""
+    used = actor.service.scalar("SELECT count(*) FROM confirmations WHERE used_at IS NOT NULL AND purpose = 'reset'")
+    return used == 0 and actor.whoami().status_code == 200 and actor.elsewhere().login().status_code == 200
+
+
+def test_a_password_is_set_by_link_and_form_alone(ann):
+    path = link(ann)
+    page = Page(ann.get(path))
+    (form,) = page.all("form")
+    assert form["method"].lower() == "post"
+    assert "action" not in form, "it is sent to where it came from"
+    fields = {field["name"]: (field["type"], field["autocomplete"]) for field in page.all("input")}
+    assert fields == {"password": ("password", "new-password"), "again": ("password", "new-password")}
+    assert {label["for"] for label in page.all("label")} == {field["id"] for field in page.all("input")}
+    assert page.all("script") == []
+    assert "ann" in page.words
+
+    answer = submit(ann, path)
+    assert answer.status_code == 200
+    assert "Set-Cookie" not in answer.headers
+    assert ann.whoami().status_code == 401
+    assert ann.login().status_code == 401
+    assert ann.login(password=CHOSEN).status_code == 200
+
+
+def test_only_the_form_acts(ann):
+    path = link(ann)
+    for method in ("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE") * 2:
+        answer = ann.call(method, path)
+        assert answer.status_code == (200 if method in {"GET", "HEAD", "OPTIONS"} else 405)
+    query = f"password={CHOSEN.replace(' ', '+')}&again={CHOSEN.replace(' ', '+')}"
+    assert ann.get(f"{path}?{query}&_method=POST").status_code == 200
+    assert ann.call("POST", f"{path}?{query}").status_code == 422
+    assert ann.post(path, {"password": CHOSEN, "again": CHOSEN}).status_code == 422
+    assert untouched(ann)
+    assert submit(ann, path).status_code == 200
+
+
+def test_a_link_that_is_over_says_so_in_words(ann):
+    path = link(ann)
+    submit(ann, path)
+    for headers, words in ((None, "not valid any more"), (GERMAN, "nicht mehr gültig")):
+        for answer in (ann.get(path, headers=headers), submit(ann, path, headers=headers), submit(ann, path, "short", headers=headers)):
+            assert answer.status_code == 400
+            assert answer.content_type == "text/html; charset=utf-8"
+            page = Page(answer)
+            assert words in page.words
+            assert page.all("form") == []
+
+
+@pytest.mark.parametrize("token", ["junk", "dwp_1", "%00", "%ff", "<script>alert(1)</script>", "{{7*7}}", "a" * 3000])
+def test_a_link_that_never_was_is_answered_like_a_used_one(small_ann, token):
+    used = link(small_ann)
+    submit(small_ann, used)
+    expected = small_ann.get(used)
+    for answer in (small_ann.get(f"/reset/{token}"), submit(small_ann, f"/reset/{token}")):
+        if answer.content_type == "application/problem+json":
+            assert answer.status_code == 404, "a slash makes it another address"
+            continue
+        assert answer.status_code == expected.status_code
+        assert answer.data == expected.data
+
+
+@pytest.mark.parametrize(
+    ("password", "again", "english", "german"),
+    [
+        ("short", "short", "at least 15", "mindestens 15"),
+        ("", "", "password", "Passwort"),
+        ("a" * 129, "a" * 129, "128", "128"),
+        ("long enough\0 for one", "long enough\0 for one", "control", "Steuerzeichen"),
+        (CHOSEN, CHOSEN + "x", "not the same", "nicht gleich"),
+        (CHOSEN, "", "not the same", "nicht gleich"),
+        ("passwordpassword", "passwordpassword", "Some that would do", "Diese zum Beispiel gingen"),
+    ],
+)
+def test_what_is_not_acceptable_brings_the_form_back_with_the_reason(small_ann, password, again, english, german):
+    path = link(small_ann)
+    for headers, lang, words in ((None, "en", english), (GERMAN, "de", german)):
+        answer = submit(small_ann, path, password, again, headers=headers)
+        assert answer.status_code == 422
+        page = Page(answer)
+        assert page.all("html") == [{"lang": lang}]
+        assert words in page.words
+        assert len(page.all("form")) == 1
+        assert "ann" in page.words, "still for whom"
+        assert all("value" not in field for field in page.all("input")), "a password is never sent back"
+        described = page.all("input")[0]["aria-describedby"].split()
+        assert set(described) <= {attributes.get("id") for _, attributes in page.tags}
+        if len(password) > 6:
+            assert password not in answer.text
+    assert untouched(small_ann)
+    assert submit(small_ann, path).status_code == 200
+
+
+def test_every_page_of_the_way_is_there_in_german(small_ann):
+    path = link(small_ann)
+    answers = [small_ann.get(path, headers=GERMAN), submit(small_ann, path, headers=GERMAN)]
+    for answer, words in zip(answers, ["Neues Passwort wählen", "Ihr Passwort ist gesetzt"], strict=True):
+        page = Page(answer)
+        assert page.all("html") == [{"lang": "de"}]
+        assert words in page.words
+        assert not {"password", "account", "must"} & set(page.words.lower().split())
+
+
+def test_no_page_can_run_a_script_be_framed_be_kept_or_tell_where_it_came_from(small_ann):
+    path = link(small_ann)
+    answers = [small_ann.get(path), submit(small_ann, path, "short"), submit(small_ann, path), small_ann.get(path), submit(small_ann, path)]
+    assert [answer.status_code for answer in answers] == [200, 422, 200, 400, 400]
+    for answer in answers:
+        policy = {rule.split()[0]: rule.split()[1:] for rule in answer.headers["Content-Security-Policy"].split(";")}
+        assert policy["default-src"] == ["'none'"]
+        assert policy["frame-ancestors"] == ["'none'"]
+        assert policy["base-uri"] == ["'none'"]
+        assert policy["form-action"] == ["'self'"]
+        assert "script-src" not in policy
+        assert "unsafe" not in answer.headers["Content-Security-Policy"]
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert answer.headers["Cache-Control"] == "no-store"
+        page = Page(answer)
+        assert page.all("script") == []
+        assert all(not name.startswith("on") and name != "style" for _, attributes in page.tags for name in attributes)
+        for _, attributes in page.tags:
+            for name in {"href", "src", "action", "srcset"} & set(attributes):
+                assert attributes[name].startswith("/static/"), "a token in the path must reach nobody else"
+
+
+def test_the_token_is_in_no_line_of_the_log(small_ann, capsys):
+    path = link(small_ann)
+    token = path.rpartition("/")[2]
+    capsys.readouterr()
+    small_ann.get(path)
+    for password in ("short", CHOSEN, CHOSEN):
+        submit(small_ann, path, password)
+    logged = "".join(capsys.readouterr())
+    assert '"route": "/reset/<token>"' in logged
+    for secret in (token, token.split("_")[2], token.split("_")[1], CHOSEN):
+        assert secret not in logged
+
+
+def test_the_page_is_limited_like_the_call_it_stands_for_and_looking_is_free(make_service):
+    ann = _forgetful(make_service(limit_confirm="3/minute"))
+    path = link(ann)
+    assert ann.reset(CHOSEN, token="junk").status_code == 400
+    assert submit(ann, path, "short").status_code == 422
+    answer = submit(ann, path)
+    assert answer.status_code == 429
+    assert answer.content_type == "text/html; charset=utf-8"
+    assert int(answer.headers["Retry-After"]) > 0
+    assert ann.get(path).status_code == 200
+    assert ann.elsewhere().login(password=PASSWORD).status_code == 200
