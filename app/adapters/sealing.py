@@ -25,6 +25,7 @@ class Purpose(StrEnum):
     SIGNING_KEYS = "sealing signing keys"
     SHORT_CODES = "digests of short codes"
     NAMES = "digests of names"
+    CURSORS = "cursors"
 
 
 class CannotUnseal(Exception):

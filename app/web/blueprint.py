@@ -41,6 +41,17 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # flask-smorest 
 
         return decorate
 
+    def query(self, schema: type[Schema]) -> Callable[[F], F]:
+        """Parse the query; the handler gets it as its next positional argument. Unknown and repeated names are refused."""
+        parsed = super().arguments(schema(), location="query")
+
+        def decorate(handler: F) -> F:
+            decorated: F = parsed(handler)
+            decorated._apidoc["arguments"]["responses"].clear()  # type: ignore[attr-defined] # noqa: SLF001 - ours are noted below
+            return answers(InvalidInput)(decorated)
+
+        return decorate
+
     def response(self, status: int, schema: type[Schema] | None = None) -> Callable[[F], F]:
         """Answer with what the handler returns, dumped inside the unit of work; with a Response as it is."""
         dump = schema().dump if schema is not None else None

@@ -113,6 +113,19 @@ def read_object(raw: bytes) -> Body:
     return body
 
 
+def read_query(request: Request) -> dict[str, str]:
+    """The query, each name once: of two values, another program would take the other one. Raises InvalidInput."""
+    faults = {}
+    for name, values in request.args.lists():
+        if len(values) > 1:
+            faults[f"/query/{escaped(name)}"] = ["is given more than once"]
+        elif "\0" in values[0]:
+            faults[f"/query/{escaped(name)}"] = ["holds characters that no text has"]
+    if faults:
+        raise InvalidInput(errors=faults)
+    return request.args.to_dict()
+
+
 def loads(raw: bytes) -> Body:
     """One strict reading of JSON. Raises InvalidBody, which says why."""
     try:
@@ -192,6 +205,10 @@ class Parser(FlaskParser):
     def load_json(self, req: Request, schema: Schema) -> Body:
         del schema
         return read_json(req)
+
+    def load_querystring(self, req: Request, schema: Schema) -> dict[str, str]:
+        del schema
+        return read_query(req)
 
     def handle_error(
         self, error: ValidationError, req: Request, schema: Schema, *, error_status_code: int | None, error_headers: object

@@ -79,6 +79,27 @@ class Scope(Text):
         return text
 
 
+class Limit(fields.Integer):
+    """How many of a list at most, in digits."""
+
+    def __init__(self, *, most: int = 100, usual: int = 50) -> None:
+        told = validate.Range(1, most, error=f"must be from 1 to {most}")
+        super().__init__(validate=told, load_default=usual, metadata={"description": "how many at most"})
+
+    def _validated(self, value: Any) -> Any:
+        # Python reads signs, spaces, underscores and the digits of every script as numbers too.
+        if not (isinstance(value, str) and value.isascii() and value.isdigit()):
+            raise ValidationError("must be a whole number")
+        return super()._validated(value[:9])
+
+
+class PageSchema(Strict):
+    """Which part of a list."""
+
+    limit = Limit()
+    cursor = Text(most=512, load_default=None, metadata={"description": "`next` of the part before, with the same other parameters"})
+
+
 class Moment(fields.AwareDateTime):
     """RFC 3339, UTC, to the second."""
 
