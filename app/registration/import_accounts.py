@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from app.accounts.models import Account, Status
-from app.adapters.database import insert_absent
+from app.adapters.database import insert_absent, one_of
 from app.audit.record import Event, record
 from app.opaque_tokens import new_id
 from app.registration.candidates import Candidate, Fault, Refused, read_candidate
@@ -76,14 +76,14 @@ def _held(work: UnitOfWork, candidates: Sequence[Candidate]) -> dict[Fault, set[
     """Which of the names and addresses belong to somebody, and how."""
     usernames = [candidate.username for candidate in candidates]
     addresses = [candidate.email_canonical for candidate in candidates]
-    pending = select(PendingRegistration.username).where(
-        PendingRegistration.username.in_(usernames), PendingRegistration.expires_at > work.now
-    )
-    return {
-        HAS_USERNAME: set(work.db.scalars(select(Account.username).where(Account.username.in_(usernames)))),
-        HAS_ADDRESS: set(work.db.scalars(select(Account.email_canonical).where(Account.email_canonical.in_(addresses)))),
-        RESERVED: set(work.db.scalars(pending)),
+    queries = {
+        HAS_USERNAME: select(Account.username).where(one_of(work.db, Account.username, usernames)),
+        HAS_ADDRESS: select(Account.email_canonical).where(one_of(work.db, Account.email_canonical, addresses)),
+        RESERVED: select(PendingRegistration.username).where(
+            one_of(work.db, PendingRegistration.username, usernames), PendingRegistration.expires_at > work.now
+        ),
     }
+    return {fault: set(work.db.scalars(query)) for fault, query in queries.items()}
 
 
 def _faults(candidate: Candidate, held: Mapping[Fault, set[str]], seen: Seen) -> tuple[Fault, ...]:
