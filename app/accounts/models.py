@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import String, UniqueConstraint, select
+from sqlalchemy import Index, String, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.adapters.database import Base
@@ -20,7 +20,12 @@ class Status(StrEnum):
 
 class Account(Base):
     __tablename__ = "accounts"
-    __table_args__ = (UniqueConstraint("username"), UniqueConstraint("email_canonical"))
+    __table_args__ = (
+        UniqueConstraint("username"),
+        UniqueConstraint("email_canonical"),
+        Index("ix_accounts_created_at_id", "created_at", "id"),
+        Index("ix_accounts_deleted_at", "deleted_at"),
+    )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     username: Mapped[str] = mapped_column(String(32))

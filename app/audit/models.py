@@ -13,7 +13,11 @@ from app.adapters.database import Base, BigId
 
 class AuditEvent(Base):
     __tablename__ = "audit"
-    __table_args__ = (Index("ix_audit_account_id_at", "account_id", "at"), Index("ix_audit_at", "at"))
+    __table_args__ = (
+        Index("ix_audit_account_id_at", "account_id", "at"),
+        Index("ix_audit_event_at", "event", "at"),
+        Index("ix_audit_at", "at"),
+    )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
     at: Mapped[datetime]

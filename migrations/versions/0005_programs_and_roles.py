@@ -13,6 +13,9 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("accounts", sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True))
+    op.create_index("ix_accounts_created_at_id", "accounts", ["created_at", "id"])
+    op.create_index("ix_accounts_deleted_at", "accounts", ["deleted_at"])
+    op.create_index("ix_audit_event_at", "audit", ["event", "at"])
     op.add_column("sessions", sa.Column("scope", sa.Text(), nullable=True))
     op.create_table(
         "api_keys",
