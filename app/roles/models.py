@@ -72,5 +72,10 @@ def first_admin_may_come(db: Session) -> bool:
     There is no row yet that two at once could meet at, so they meet at the issuer's: on PostgreSQL the second waits here and
     then sees what the first has committed; on SQLite a writer holds the whole database.
     """
-    db.execute(select(IssuerState.id).where(IssuerState.id == ONLY_ROW).with_for_update())
+    hold_admins(db)
     return not admin_exists(db)
+
+
+def hold_admins(db: Session) -> None:
+    """Until this transaction ends, no other one that asks for the same changes who is an administrator. Before any account is locked."""
+    db.execute(select(IssuerState.id).where(IssuerState.id == ONLY_ROW).with_for_update())

@@ -18,6 +18,7 @@ from app.errors import Forbidden, Problem, Unauthenticated, Unavailable
 from app.gateway.verify import verify, verify_refresh_token
 from app.gateway.verify_key import looks_like_a_key, verify_api_key
 from app.principal import Kind, Principal
+from app.roles.errors import InsufficientScope
 from app.roles.models import ADMIN
 from app.roles.scopes import allows
 from app.unit_of_work import UnitOfWork
@@ -38,17 +39,6 @@ BOTH: Security = [{"bearer": []}, {"api_key": []}]
 EITHER: Security = [{"bearer": []}, {}]
 
 log = logs.get_logger("guard")
-
-
-class InsufficientScope(Forbidden):
-    """The credential is good and may not do this (RFC 6750 section 3.1)."""
-
-    code = "insufficient_scope"
-    title = "The credential does not reach that far"
-
-    def __init__(self, scope: str) -> None:
-        challenge = f'{CHALLENGE}, error="insufficient_scope", scope="{scope}"'
-        super().__init__(f"This needs the scope {scope}.", headers={"WWW-Authenticate": challenge})
 
 
 class ReauthenticationRequired(Unauthenticated):
