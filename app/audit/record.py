@@ -44,6 +44,12 @@ class Event(StrEnum):
     SESSIONS_ENDED = "sessions.ended"
     FIRST_ADMIN_INVITED = "first_admin.invited"
     ROLE_GRANTED = "role.granted"
+    API_KEY_CREATED = "api_key.created"
+    API_KEY_CHANGED = "api_key.changed"
+    API_KEY_ROTATED = "api_key.rotated"
+    API_KEY_DELETED = "api_key.deleted"
+    API_KEY_LEAKED = "api_key.leaked"
+    API_KEY_EXPIRING = "api_key.expiring"
     SIGNING_KEY_CREATED = "signing_key.created"
     SIGNING_KEY_REVOKED = "signing_key.revoked"
 
