@@ -1,0 +1,287 @@
+"""Any story of two people, told at random: what must work works, and nothing else does.
+
+The model knows which passwords, access tokens, refresh tokens and reset tokens are good; after each step some of each are tried.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from sqlalchemy import text
+
+from tests.actors import Actor, Service, cheap_settings
+from tests.conftest import empty
+
+NAMES = ("ann", "bob")
+PASSWORDS = tuple(f"the {word} of five sentences known" for word in ("first", "second", "third", "fourth", "fifth"))
+GENEROUS = {f"limit_{name}": "100000/minute" for name in ("login", "register", "resend", "confirm", "code", "refresh", "forgot")}
+GRACE, ACCESS, RESET, IDLE, ABSOLUTE = 30, 300 + 30, 1800, 14 * 86400, 30 * 86400  # seconds; the leeway of access tokens included
+TABLES = ("accounts", "pending_registrations", "confirmations", "outbox", "audit", "revocations", "failed_attempts")
+TELLING = 3  # pushes leave the edges alone: how long a step takes is no part of the model
+
+
+@dataclass
+class Login:
+    """A session as the model sees it: its refresh tokens by age, its access tokens with when they were made."""
+
+    owner: str
+    began: float
+    refreshes: list[tuple[str, float]] = field(default_factory=list)  # the token and when it came; the last is the present one
+    accesses: list[tuple[str, float]] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)  # tokens of before a change: dead, and no sign of theft
+    alive: bool = True
+
+
+@dataclass
+class Person:
+    """What the model knows of somebody."""
+
+    actor: Actor
+    pending: str = ""  # the password of a registration that is not confirmed yet
+    password: str = ""
+    resets: list[tuple[str, float, bool]] = field(default_factory=list)  # token, when it was mailed, is it still good
+
+
+class Doorward(RuleBasedStateMachine):
+    """The service and its model, side by side."""
+
+    service: Service
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.people: dict[str, Person] = {}
+        self.logins: list[Login] = []
+        self.dead_accesses: list[str] = []  # of before a change: no session knows them any more
+
+    @initialize()
+    def begin(self) -> None:
+        self.service.units.limiter.reset()  # an address gets one mail a minute
+        with self.service.rows() as db:
+            for table in TABLES:
+                db.execute(text(f"DELETE FROM {table}"))
+        self.people = {name: Person(self.service.actor(name)) for name in NAMES}
+        self.signed_up("ann", PASSWORDS[0])
+        self.log_in("ann", PASSWORDS[0], by_address=False)
+
+    # -- what people do ---------------------------------------------------------------------------------------------
+
+    def signed_up(self, name: str, password: str) -> None:
+        person = self.people[name]
+        person.actor.password = person.password = password
+        person.actor.signed_up()
+
+    @precondition(lambda self: any(not person.password and not person.pending for person in self.people.values()))
+    @rule(password=st.sampled_from(PASSWORDS))
+    def register(self, password: str) -> None:
+        person = next(person for person in self.people.values() if not person.password and not person.pending)
+        assert person.actor.register(password=password).status_code == 202
+        person.pending = password
+
+    @precondition(lambda self: any(person.pending for person in self.people.values()))
+    @rule(right=st.booleans())
+    def confirm(self, right: bool) -> None:
+        person = next(person for person in self.people.values() if person.pending)
+        if not right:
+            assert person.actor.confirm(code="BBBB-BBBB").status_code == 400
+            return
+        expected = 200 if person.actor.get(f"/confirm/{person.actor.mailed_token()}").status_code == 200 else 400
+        answer = person.actor.confirm()
+        assert answer.status_code in {expected, 400}  # five wrong codes leave the link alone good
+        if answer.status_code == 200:
+            person.password = person.actor.password = person.pending
+        person.pending = ""
+        if answer.status_code != 200:
+            self.service.scalar("DELETE FROM pending_registrations WHERE username = :name RETURNING id", name=person.actor.username)
+
+    @rule(name=st.sampled_from(NAMES), password=st.sampled_from(PASSWORDS), by_address=st.booleans())
+    def log_in(self, name: str, password: str, by_address: bool) -> None:
+        person = self.people[name]
+        somewhere = person.actor.elsewhere()  # nobody waits: the delay has its own tests
+        answer = somewhere.login(username=somewhere.email if by_address else name, password=password)
+        assert answer.status_code == (200 if password == person.password else 401)
+        if answer.status_code == 200:
+            self.logins.append(Login(name, self.now))
+            self.note(self.logins[-1], answer.json)
+
+    @precondition(lambda self: self.logins)
+    @rule(data=st.data())
+    def refresh(self, data: Any) -> None:
+        """By any token of any login that there ever was."""
+        login = data.draw(st.sampled_from(self.logins))
+        token = data.draw(st.sampled_from([each for each, _ in login.refreshes[-4:]] + login.replaced[-2:]))
+        self.check_refresh(login, token)
+
+    @precondition(lambda self: self.logins)
+    @rule(data=st.data(), everywhere=st.booleans(), by_refresh=st.booleans())
+    def log_out(self, data: Any, everywhere: bool, by_refresh: bool) -> None:
+        login = data.draw(st.sampled_from(self.logins))
+        path = "/v1/logout-all" if everywhere else "/v1/logout"
+        token, _ = login.refreshes[-1]
+        access, made = login.accesses[-1]
+        good = self.lives(login) if by_refresh else self.lives(login) and self.now - made < ACCESS
+        answer = self.nobody().post(path, {"refresh_token": token} if by_refresh else {}, token=None if by_refresh else access)
+        assert answer.status_code == (204 if good else 401)
+        if not good:
+            return
+        if everywhere:
+            self.end_all(login.owner)
+        login.alive = False
+
+    @precondition(lambda self: self.logins)
+    @rule(data=st.data(), old=st.sampled_from(PASSWORDS), new=st.sampled_from(PASSWORDS), knows=st.booleans())
+    def change(self, data: Any, old: str, new: str, knows: bool) -> None:
+        login = data.draw(st.sampled_from(self.logins))
+        person = self.people[login.owner]
+        old = person.password if knows else old
+        access, made = login.accesses[-1]
+        body = {"old_password": old, "new_password": new}
+        answer = self.nobody().post("/v1/password/change", body, token=access)
+        if not (self.lives(login) and self.now - made < ACCESS):
+            expected = 401
+        elif old == new:
+            expected = 422
+        else:
+            expected = 200 if old == person.password else 403
+        assert answer.status_code == expected
+        if expected != 200:
+            return
+        person.password = new
+        self.end_all(login.owner)
+        login.alive = True
+        login.replaced += [token for token, _ in login.refreshes]
+        self.dead_accesses += [token for token, _ in login.accesses]
+        login.refreshes, login.accesses = [], []
+        self.note(login, answer.json)
+
+    @rule(name=st.sampled_from(NAMES), by_address=st.booleans())
+    def forgot(self, name: str, by_address: bool) -> None:
+        person = self.people[name]
+        self.service.units.limiter.reset()
+        before = self.mailed(person)
+        asked = {"email": person.actor.email} if by_address else {"username": name}
+        assert self.nobody().forgot(**asked).status_code == 202
+        assert self.mailed(person) == before + bool(person.password)
+        if person.password:
+            person.resets = [(token, mailed, False) for token, mailed, _ in person.resets]
+            person.resets.append((person.actor.reset_token(), self.now, True))
+
+    @precondition(lambda self: any(person.resets for person in self.people.values()))
+    @rule(data=st.data(), new=st.sampled_from(PASSWORDS))
+    def reset(self, data: Any, new: str) -> None:
+        person = data.draw(st.sampled_from([person for person in self.people.values() if person.resets]))
+        token, mailed, good = data.draw(st.sampled_from(person.resets[-3:]))
+        good = good and self.now - mailed < RESET
+        answer = self.nobody().reset(new, token=token)
+        assert answer.status_code == (204 if good else 400)
+        if good:
+            person.password = new
+            self.end_all(person.actor.username)
+
+    @rule(seconds=st.sampled_from([10, 60, 200, 1000, 86400, 10 * 86400]))
+    def time_passes(self, seconds: int) -> None:
+        self.service.clock.push(seconds=seconds)
+        self.now += seconds
+        for person in self.people.values():
+            if person.pending and seconds >= 86400:
+                person.pending = ""
+
+    # -- what must be true ------------------------------------------------------------------------------------------
+
+    @invariant()
+    def what_must_work_works_and_nothing_else(self) -> None:
+        for login in self.logins[-4:]:
+            for access, made in login.accesses[-2:]:
+                good = self.lives(login) and self.now - made < ACCESS
+                assert self.nobody().whoami(access).status_code == (200 if good else 401)
+        for access in self.dead_accesses[-3:]:
+            assert self.nobody().whoami(access).status_code == 401
+        for person in self.people.values():
+            for token, mailed, good in person.resets[-2:]:
+                shown = self.nobody().get(f"/reset/{token}").status_code
+                assert shown == (200 if good and self.now - mailed < RESET else 400)
+
+    def teardown(self) -> None:
+        """At the end every password that was ever set is tried, and every session refreshed."""
+        for name, person in self.people.items():
+            opened = [password for password in PASSWORDS if person.actor.elsewhere().login(password=password).status_code == 200]
+            assert opened == ([person.password] if person.password else [])
+            assert self.service.scalar("SELECT count(*) FROM accounts WHERE username = :name", name=name) == bool(person.password)
+        for login in self.logins:
+            if login.refreshes:
+                self.check_refresh(login, login.refreshes[-1][0])
+
+    # -- the model --------------------------------------------------------------------------------------------------
+
+    def nobody(self) -> Actor:
+        return self.service.actor("x")
+
+    def mailed(self, person: Person) -> int:
+        return len([mail for mail in self.service.mailbox(person.actor.email) if "/reset/" in mail["text"]])
+
+    def note(self, login: Login, tokens: dict[str, Any]) -> None:
+        if not login.refreshes or login.refreshes[-1][0] != tokens["refresh_token"]:
+            login.refreshes.append((tokens["refresh_token"], self.now))
+        login.accesses.append((tokens["access_token"], self.now))
+
+    def lives(self, login: Login) -> bool:
+        used = max(came for _, came in login.refreshes) if login.refreshes else login.began
+        return login.alive and self.now - used < IDLE and self.now - login.began < ABSOLUTE
+
+    def end_all(self, name: str) -> None:
+        for login in self.logins:
+            if login.owner == name:
+                login.alive = False
+        person = self.people[name]
+        person.resets = [(token, mailed, False) for token, mailed, _ in person.resets]
+
+    def check_refresh(self, login: Login, token: str) -> None:
+        answer = self.nobody().refresh(token)
+        tokens = [each for each, _ in login.refreshes]
+        if token in login.replaced or not self.lives(login):
+            assert answer.status_code == 400
+            return
+        age = len(tokens) - 1 - tokens.index(token)
+        if age == 0 or (age == 1 and self.now - login.refreshes[-1][1] < GRACE - TELLING):
+            assert answer.status_code == 200
+            if age:
+                assert answer.json["refresh_token"] == tokens[-1]
+            self.note(login, answer.json)
+            return
+        assert answer.status_code == 400, "it was used up: somebody has a copy"
+        login.alive = False
+
+
+def told(examples: int, steps: int):
+    return settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.explicit, Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+        print_blob=False,
+    )
+
+
+@pytest.mark.parametrize(("kind", "examples", "steps"), [("sqlite", 18, 18), ("postgresql", 6, 12)])
+def test_no_story_ends_otherwise_than_it_should(request, tmp_path, kind, examples, steps):
+    if kind == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "told.db")
+        url = f"sqlite:///{tmp_path}/told.db"
+    else:
+        url = request.getfixturevalue("postgres_url")
+        empty(url)
+    service = Service(cheap_settings(url, **GENEROUS))
+    machine = type("Story", (Doorward,), {"service": service})
+    try:
+        run_state_machine_as_test(machine, settings=told(examples, steps))
+    finally:
+        service.close()
