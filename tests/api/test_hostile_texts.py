@@ -14,14 +14,11 @@ STATEMENTS = [
     "'; DROP TABLE accounts; --",
     "') UNION SELECT password_hash FROM accounts --",
     "\\'; SELECT pg_sleep(5); --",
-    "%",
     "_",
     "%' ESCAPE '\\",
-    "*",
     ":id",
     "%(id)s",
     "%s%s%s%n",
-    "?",
     "$1",
 ]
 HOSTILE = [
@@ -31,19 +28,14 @@ HOSTILE = [
     "{% include 'x' %}",
     "${jndi:ldap://127.0.0.1/x}",
     "$(touch /tmp/x)",
-    "`id`",
     "<script>alert(1)</script>",
     "../../../../etc/passwd",
     "=cmd|' /C calc'!A0",
     "\u2028",
     "\u202e",
     "\U0001f600" * 20,
-    "\ufdfa" * 20,
     "I\u0307" * 40,
-    "-1",
-    "1e308",
     "null",
-    "undefined",
     "__proto__",
 ]
 COMPUTED = "8641969"  # what a template would make of the product above
@@ -70,7 +62,7 @@ ALSO = {
     "/v1/password/forgot": {"email": "other@example.org"},
 }
 CHANGES = ("name", "locale", "timezone")
-QUERIES = ("limit", "sort", "order", "cursor", "next", "q", "id", "fields")
+QUERIES = ("limit", "sort", "cursor")
 
 
 @pytest.fixture
