@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from app.opaque_tokens import mint, new_id
 from bench.servers import Answer, Client, address, make_accounts, service
 
 Body = Callable[[int], dict[str, Any]]
@@ -76,9 +77,37 @@ def _resend(name: str) -> Body:
     return lambda number: {"email": f"{name}{number}@example.org"}
 
 
+def _forgot(name: str) -> Body:
+    return lambda number: {"username": f"{name}{number}"}
+
+
+def _forgot_address(name: str) -> Body:
+    return lambda number: {"email": f"{name}{number}@example.org"}
+
+
+def _login_by_address(name: str) -> Body:
+    return lambda number: {**_login(name)(number), "username": f"{name}{number}@example.org"}
+
+
+def _login_from_a_device(name: str) -> Body:
+    """With a device token of the right shape that is nobody's."""
+    return lambda number: {**_login(name)(number), "device_token": mint("dwd", new_id("dev")).token}
+
+
+def _always(body: Body, name: str) -> Body:
+    """One name that is tried again and again: the counter is high, and everybody comes from somewhere else."""
+    return lambda _number: {**body(0), "username": name}
+
+
 PROBES = (
     Probe("login", "/v1/login", _login("known"), _login("nobody")),
     Probe("register", "/v1/register", _register("known"), _register("newcomer")),
+    Probe("login by address", "/v1/login", _login_by_address("known"), _login_by_address("nobody")),
+    Probe("login from a device", "/v1/login", _login_from_a_device("known"), _login_from_a_device("nobody")),
+    Probe("login guessed often", "/v1/login", _always(_login("known"), "known0"), _always(_login("nobody"), "nobody0")),
+    Probe("forgot", "/v1/password/forgot", _forgot("known"), _forgot("nobody")),
+    Probe("forgot by address", "/v1/password/forgot", _forgot_address("again"), _forgot_address("nobody")),
+    Probe("forgot asked often", "/v1/password/forgot", _always(_forgot("known"), "known0"), _always(_forgot("nobody"), "nobody0")),
     Probe("resend to an account", "/v1/register/resend", _resend("again"), _resend("nobody")),
     Probe("resend to a registration", "/v1/register/resend", _resend("newcomer"), _resend("nobody")),
 )

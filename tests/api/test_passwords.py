@@ -636,6 +636,25 @@ def test_a_hash_of_other_parameters_is_no_hindrance_to_a_change(make_service, da
     assert ann.login().status_code == 200
 
 
+def test_with_redis_a_change_and_a_reset_are_over_at_once_on_every_replica(make_service, empty_postgres_url, redis_url):
+    one, two = (make_service(empty_postgres_url, redis_url=redis_url, **UNLIMITED) for _ in range(2))
+    ann = one.actor().signed_in()
+    there = two.actor(password=PASSWORD)
+    other = one.actor()
+    other.login()
+    for _ in range(2):
+        assert [there.whoami(held.access).status_code for held in (ann, other)] == [200, 200], "both are remembered there by now"
+    old = ann.access
+    assert ann.change(NEW).status_code == 200
+    assert [there.whoami(token).status_code for token in (old, other.access, ann.access)] == [401, 401, 200]
+    there.forgot()
+    assert there.reset(NEWER).status_code == 204
+    assert [actor.whoami(ann.access).status_code for actor in (ann, there)] == [401, 401]
+    assert ann.refresh().status_code == 400
+    assert there.login().status_code == 200
+    assert ann.whoami(there.access).status_code == 200
+
+
 # -- what is kept -------------------------------------------------------------------------------------------------------
 
 

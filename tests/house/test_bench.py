@@ -17,6 +17,12 @@ FIGURES = (
     r"logins / raw Argon2: \d\.\d\d ",
     r"whoami / bare Flask: \d\.\d\d ",
     r"login, known - unknown: [+-]\d+\.\d\d ms, [+-]\d+\.\d %",
+    r"login by address, known - unknown: [+-]",
+    r"login from a device, known - unknown: [+-]",
+    r"login guessed often, known - unknown: [+-]",
+    r"forgot, known - unknown: [+-]",
+    r"forgot by address, known - unknown: [+-]",
+    r"forgot asked often, known - unknown: [+-]",
     r"register, known - unknown: [+-]",
     r"resend to an account, known - unknown: [+-]",
     r"resend to a registration, known - unknown: [+-]",
@@ -33,7 +39,7 @@ def test_the_short_form_prints_every_figure_with_its_meaning():
     printed = run("bench", "--short")
     for figure in FIGURES:
         assert re.search(rf"^{figure}.*\n  \S", printed, re.MULTILINE), printed
-    assert printed.count("status equal body equal headers equal") == 4, printed
+    assert printed.count("status equal body equal headers equal") == 10, printed
 
 
 def test_the_breakdown_names_the_parts_of_a_check():
