@@ -26,6 +26,8 @@ class Template(StrEnum):
     PASSWORD_CHANGED = "password_changed"
     NEW_LOGIN = "new_login"
     SUSPICIOUS_SESSION = "suspicious_session"
+    INVITATION = "invitation"
+    ACCOUNT_DELETED = "account_deleted"
     API_KEY_LEAKED = "api_key_leaked"
     API_KEY_EXPIRING = "api_key_expiring"
 
