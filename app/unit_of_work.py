@@ -56,6 +56,14 @@ class UnitOfWork:
         self.keep()
         yield
 
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """Hold nothing while waiting, and take back what was done since the last commit: the story begins anew after it."""
+        if self._db is not None:
+            self._db.rollback()
+        self.after_commit = []
+        yield
+
     def aside(self) -> AbstractContextManager[Session]:
         """A look at the database beside the transaction, on the small pool of the check; each statement stands alone."""
         return self._aside()

@@ -10,7 +10,7 @@ from sqlalchemy import update
 from app.accounts.models import Account, Status, locked
 from app.accounts.password_rules import NotAPassword, normalised
 from app.adapters.database import changed
-from app.attempts.failures import Attempt, forget, give_back
+from app.attempts.failures import Attempt, decided, forget, give_back
 from app.errors import Busy
 
 if TYPE_CHECKING:
@@ -39,7 +39,10 @@ def check_password(work: UnitOfWork, attempt: Attempt, account: Account | None, 
         give_back(work, attempt)
         with work.released():  # no hash was taken, so none may be counted, whatever is answered
             raise
-    return Checked(account, attempt) if account is not None and fits else None
+    if account is None or not fits:
+        decided(work, attempt)
+        return None
+    return Checked(account, attempt)
 
 
 def settle(work: UnitOfWork, checked: Checked, *, changes: Mapping[str, object]) -> bool:

@@ -29,3 +29,11 @@ class TooManyRequests(Problem):
             },
             members={"violated-policies": [name]},
         )
+
+
+class Undecided(TooManyRequests):
+    """As many tries as nobody waits for are being looked at at this very moment: each of them may turn out to be right."""
+
+    def __init__(self, name: str, exceeded: Exceeded, counter: str) -> None:
+        super().__init__(name, exceeded)
+        self.counter = counter

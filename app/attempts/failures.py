@@ -8,6 +8,7 @@ Names that nobody has are counted alike, under a keyed digest: the delay tells n
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from sqlalchemy import and_, case, delete, exists, literal, or_, select, true, u
 from app.adapters.database import UtcDateTime, insert_or_update
 from app.adapters.rate_limiter import Exceeded
 from app.adapters.sealing import name_digest
-from app.attempts.errors import TooManyRequests
+from app.attempts.errors import TooManyRequests, Undecided
 from app.attempts.models import FailedAttempts
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ FREE = 4  # failures after which nobody waits yet
 DELAYS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900)  # seconds after the fifth failure, the sixth, …
 MOST = 100  # failures in a row from all sources together
 POLICY = "password"
+LOOK_AGAIN = 0.05  # seconds
+LOOKED_AT = timedelta(seconds=5)  # a try that is older is decided, or whoever looked at it has died
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,8 @@ def take(work: UnitOfWork, *, subject: str, bucket: str) -> Attempt:
     """Count a try, before it is looked at: of many at once, those beyond the limit find it reached.
 
     `open` is False once all sources together had their hundred: then no password is right. Raises TooManyRequests for
-    a source that has to wait; then nothing is counted. An account must be locked by the caller.
+    a source that has to wait, Undecided where that depends on tries of this moment; then nothing may be kept of the unit.
+    An account must be locked by the caller.
     """
     counter = f"{subject} {bucket}"
     # Who waits for nothing is not compared by time: of two at once, the second may have begun before the first.
@@ -81,9 +85,33 @@ def give_back(work: UnitOfWork, attempt: Attempt) -> None:
     """The try was not looked at after all: whoever made it waits for it no more than it counts, unless another one came after it."""
     counted = FailedAttempts.id.in_([attempt.counter, attempt.subject] if attempt.open else [attempt.counter])
     reopened = case((FailedAttempts.last_at == work.now, work.now), else_=FailedAttempts.open_at)
-    values = {"count": FailedAttempts.count - 1, "open_at": reopened}
+    values = {"count": FailedAttempts.count - 1, "undecided": FailedAttempts.undecided - 1, "open_at": reopened}
     work.db.execute(
         update(FailedAttempts).where(counted, FailedAttempts.count > 0).values(values).execution_options(synchronize_session=False)
+    )
+
+
+def wait_for(work: UnitOfWork, undecided: Undecided, *, patience: float) -> float:
+    """Wait until the tries of this moment are decided, at most so many seconds. Returns how many that took. Hold nothing meanwhile."""
+    waited = 0.0
+    columns = select(FailedAttempts.undecided).where(FailedAttempts.id == undecided.counter)
+    while waited < patience:
+        time.sleep(LOOK_AGAIN)
+        waited += LOOK_AGAIN
+        with work.aside() as db:
+            if not db.scalar(columns):
+                break
+    return waited
+
+
+def decided(work: UnitOfWork, attempt: Attempt) -> None:
+    """The try was wrong: it stays counted, and nobody need wait to hear whether it was right."""
+    counter = FailedAttempts.id == attempt.counter
+    work.db.execute(
+        update(FailedAttempts)
+        .where(counter, FailedAttempts.undecided > 0)
+        .values(undecided=FailedAttempts.undecided - 1)
+        .execution_options(synchronize_session=False)
     )
 
 
@@ -107,8 +135,13 @@ def _count(work: UnitOfWork, counter: str, subject: str, *, may: ColumnElement[b
     return insert_or_update(
         work.db,
         FailedAttempts,
-        [{"id": one, "count": 1, "open_at": now, "last_at": now} for one in (counter, subject)],
-        update={"count": FailedAttempts.count + 1, "open_at": case((of_subject, now), else_=open_at), "last_at": now},
+        [{"id": one, "count": 1, "undecided": 1, "open_at": now, "last_at": now} for one in (counter, subject)],
+        update={
+            "count": FailedAttempts.count + 1,
+            "undecided": FailedAttempts.undecided + 1,
+            "open_at": case((of_subject, now), else_=open_at),
+            "last_at": now,
+        },
         where=or_(and_(of_subject, FailedAttempts.count < MOST), and_(~of_subject, may)),
     )
 
@@ -120,6 +153,10 @@ def _open_at(now: datetime) -> ColumnElement[datetime]:
 
 
 def _wait(work: UnitOfWork, counter: str) -> TooManyRequests:
-    count, open_at = work.db.execute(select(FailedAttempts.count, FailedAttempts.open_at).where(FailedAttempts.id == counter)).one()
+    columns = (FailedAttempts.count, FailedAttempts.undecided, FailedAttempts.open_at, FailedAttempts.last_at)
+    count, undecided, open_at, last_at = work.db.execute(select(*columns).where(FailedAttempts.id == counter)).one()
     step = min(max(count - FREE, 1), len(DELAYS))
-    return TooManyRequests(POLICY, Exceeded(1, DELAYS[step - 1], max(1, math.ceil((open_at - work.now).total_seconds()))))
+    exceeded = Exceeded(1, DELAYS[step - 1], max(1, math.ceil((open_at - work.now).total_seconds())))
+    if undecided and last_at > work.now - LOOKED_AT:
+        return Undecided(POLICY, exceeded, counter)
+    return TooManyRequests(POLICY, exceeded)

@@ -21,6 +21,7 @@ class FailedAttempts(Base):
 
     id: Mapped[str] = mapped_column(String(160), primary_key=True)
     count: Mapped[int]
+    undecided: Mapped[int]  # how many of these are being looked at
     open_at: Mapped[datetime]  # when the next try may be made
     last_at: Mapped[datetime]
 

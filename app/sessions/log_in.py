@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from app.accounts.check_password import check_password, settle, settle_again
 from app.accounts.find import find_locked, typed
+from app.attempts.errors import Undecided
+from app.attempts.failures import wait_for
 from app.audit.record import Event, record
 from app.confirmations.reset import issue_reset
 from app.devices.recognise import take_attempt
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from app.accounts.models import Account
     from app.principal import Source
     from app.unit_of_work import UnitOfWork
+
+
+PATIENCE = 1.0  # seconds to wait for tries of the same moment
 
 
 def log_in(
@@ -60,7 +65,22 @@ def granted_scope(work: UnitOfWork, account: Account, asked: str | None) -> str 
 
 
 def _prove(work: UnitOfWork, source: Source, *, username: str, password: str, device_token: str | None) -> Account:
-    """The account whose name and password these are, locked."""
+    """The account whose name and password these are, locked.
+
+    Many programs of one machine may log in at one moment: those for whom the first tries leave no room wait until these are decided.
+    """
+    waited = 0.0
+    while True:
+        try:
+            return _prove_at_once(work, source, username=username, password=password, device_token=device_token)
+        except Undecided as undecided:
+            if waited >= PATIENCE:
+                raise
+            with work.undone():
+                waited += wait_for(work, undecided, patience=PATIENCE - waited)
+
+
+def _prove_at_once(work: UnitOfWork, source: Source, *, username: str, password: str, device_token: str | None) -> Account:
     name = typed(username)
     account = find_locked(work.db, name)
     attempt = take_attempt(work, source, account, canonical=name.canonical, device_token=device_token)

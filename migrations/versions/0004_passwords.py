@@ -18,6 +18,7 @@ def upgrade() -> None:
         "failed_attempts",
         sa.Column("id", sa.String(length=160), nullable=False),
         sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("undecided", sa.Integer(), nullable=False),
         sa.Column("open_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_failed_attempts")),
