@@ -13,11 +13,11 @@ from app.adapters.jwt import KeyRing
 from app.adapters.latest import Latest
 from app.adapters.password_hasher import Capacity, PasswordHasher
 from app.adapters.rate_limiter import Limiter
-from app.api import devices, me, methods, passwords, registration, sessions, well_known
+from app.api import authz, devices, me, methods, passwords, registration, sessions, well_known
 from app.pages import confirm, docs, mailbox, reset
 from app.settings import VERSION, Docs
 from app.unit_of_work import Units
-from app.web import edge, health, problems
+from app.web import edge, health, problems, questions
 from app.web.blueprint import Api
 from app.web.work import EXTENSION
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["create_app"]
 
-API = (registration.blp, sessions.blp, passwords.blp, devices.blp, me.blp, methods.blp, well_known.blp, health.blp)
+API = (registration.blp, sessions.blp, passwords.blp, devices.blp, me.blp, methods.blp, authz.blp, well_known.blp, health.blp)
 # Threads of a serving process beside those of gunicorn, each with a connection of its own: clock, sweep, rotation, mail, watcher.
 BACKGROUND_THREADS = 5
 
@@ -51,6 +51,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, capacity: Capa
     problems.register(app)
     edge.register(app, settings, clock)
     _furnish(app, settings)
+    app.wsgi_app = questions.plain(app.wsgi_app, settings)  # type: ignore[assignment, method-assign] # Flask's way to put something around it
     return app
 
 

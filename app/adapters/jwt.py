@@ -9,7 +9,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +42,7 @@ class RingKey:
     """A signing key ready for use. The private half never shows in a repr."""
 
     kid: str
+    typ: str  # of the only kind of token it signs
     algorithm: str
     public_jwk: Mapping[str, str]
     private: PrivateKey = field(repr=False)
@@ -54,7 +55,7 @@ class RingKey:
 @dataclass(frozen=True, slots=True)
 class _Held:
     keys: Mapping[str, RingKey]
-    signer: RingKey | None
+    signers: Mapping[str, RingKey]
     global_epoch: int
     at: float
 
@@ -63,19 +64,19 @@ class KeyRing:
     """The keys this process signs and verifies with; signing_keys fills it, and swaps its contents in one step."""
 
     def __init__(self) -> None:
-        self._held = _Held({}, None, 0, float("-inf"))
+        self._held = _Held({}, {}, 0, float("-inf"))
 
-    def hold(self, keys: Mapping[str, RingKey], signer: RingKey, *, global_epoch: int, at: float) -> None:
-        self._held = _Held(dict(keys), signer, global_epoch, at)
+    def hold(self, keys: Mapping[str, RingKey], signers: Iterable[RingKey], *, global_epoch: int, at: float) -> None:
+        """All keys that verify, and of them those that sign now, one for each kind of token."""
+        self._held = _Held(dict(keys), {key.typ: key for key in signers}, global_epoch, at)
 
     def age(self, ticks: float) -> float:
         """Seconds since the keys were read."""
         return ticks - self._held.at
 
-    @property
-    def public(self) -> list[Mapping[str, str]]:
-        """The public halves, as JWKS lists them."""
-        return [key.public_jwk for key in self._held.keys.values()]
+    def public(self, typ: str) -> list[Mapping[str, str]]:
+        """The public halves of the keys for one kind of token, as JWKS lists them."""
+        return [key.public_jwk for key in self._held.keys.values() if key.typ == typ]
 
     @property
     def global_epoch(self) -> int:
@@ -86,10 +87,10 @@ class KeyRing:
         return self._held.keys.get(kid)
 
     def sign(self, typ: str, claims: Claims) -> str:
-        """A compact JWS under the key that signs now."""
-        signer = self._held.signer
+        """A compact JWS under the key that signs this kind of token now."""
+        signer = self._held.signers.get(typ)
         if signer is None:
-            raise RuntimeError("the key ring was never filled")
+            raise RuntimeError(f"the key ring holds no key that signs {typ}")
         token = jwt.encode(claims, signer.private, algorithm=signer.algorithm, headers={"typ": typ, "kid": signer.kid})
         return token if signer.algorithm != "ES256" else _with_low_s(token)
 
@@ -100,7 +101,7 @@ class KeyRing:
         header_part, payload_part, signature_part = token.split(".")
         header, payload, signature = _header(_decoded(header_part)), _decoded(payload_part), _decoded(signature_part)
         key = self._held.keys.get(header["kid"])
-        if key is None or header["alg"] != key.algorithm or header["typ"] != typ:
+        if key is None or header["alg"] != key.algorithm or not header["typ"] == key.typ == typ:
             raise TokenRejected("not a kind of token we sign")
         if key.algorithm == "ES256" and _s(signature) > P256_ORDER // 2:
             raise TokenRejected("a second spelling of a signature")

@@ -7,6 +7,7 @@ import hashlib
 from flask import Response, json, request
 from marshmallow import Schema, fields
 
+from app.signing_keys.models import Purpose
 from app.unit_of_work import UnitOfWork
 from app.web.blueprint import Blueprint
 from app.web.work import reading
@@ -24,8 +25,20 @@ class JwksSchema(Schema):
 @reading
 @blp.response(200, JwksSchema)
 def get_jwks(work: UnitOfWork) -> Response:
-    """The public halves of the signing keys, to be kept for max-age."""
-    text = json.dumps({"keys": work.keys.public}, sort_keys=True)
+    """The public halves of the keys that sign access tokens, to be kept for max-age."""
+    return _jwks(work, Purpose.ACCESS)
+
+
+@blp.route("/identity-jwks.json", methods=["GET"])
+@reading
+@blp.response(200, JwksSchema)
+def get_identity_jwks(work: UnitOfWork) -> Response:
+    """The public halves of the keys that sign what X-Auth-Identity holds, to be kept for max-age. Other keys than those of access tokens."""
+    return _jwks(work, Purpose.IDENTITY)
+
+
+def _jwks(work: UnitOfWork, purpose: Purpose) -> Response:
+    text = json.dumps({"keys": work.keys.public(purpose)}, sort_keys=True)
     response = Response(text, content_type="application/json")
     response.cache_control.public = True
     response.cache_control.max_age = int(work.settings.jwks_max_age.total_seconds())

@@ -12,7 +12,7 @@ from app.commands.background import follow_clock
 from app.commands.start import EXIT_REFUSED, CreateApp, settings_or_exit
 from app.revocation.revoke_key import revoke_key
 from app.signing_keys.models import SigningKey, State, all_keys, state
-from app.signing_keys.rotate import announcement, rotate
+from app.signing_keys.rotate import announcement, purposes, rotate
 from app.unit_of_work import Units
 
 
@@ -36,7 +36,7 @@ def keys_list(create_app: CreateApp) -> None:
     with opened(create_app).reading() as work:
         rows = all_keys(work.db)
         for row in rows:
-            click.echo(f"{row.kid}  {row.algorithm}  {state(row, rows, work.now):<9}  signs from {moment(row)}")
+            click.echo(f"{row.kid}  {row.algorithm}  {state(row, rows, work.now):<9}  signs {row.signs} from {moment(row)}")
     if not rows:
         click.echo("There is no key yet; the first request makes one.")
 
@@ -44,26 +44,28 @@ def keys_list(create_app: CreateApp) -> None:
 @keys.command("rotate")
 @click.pass_obj
 def keys_rotate(create_app: CreateApp) -> None:
-    """Announce the next key now. It signs once every verifier has had time to hear of it."""
+    """Announce the next key of each kind now. It signs once every verifier has had time to hear of it."""
     units = opened(create_app)
     with units.writing() as work:
-        made = rotate(work)
+        made = [key.kid for purpose in purposes(units.settings) if (key := rotate(work, purpose)) is not None]
         rows = all_keys(work.db)
-        announced = next((row for row in rows if state(row, rows, work.now) is State.ANNOUNCED), None)
-    if made is None and announced is not None:
-        click.echo(f"{announced.kid} is announced already and signs from {moment(announced)}.")
-    elif made is not None:
-        wait = int(announcement(units.settings).total_seconds())
-        click.echo(f"{made.kid} is announced and signs from {moment(made)}, in {wait} seconds.")
+        announced = [row for row in rows if state(row, rows, work.now) is State.ANNOUNCED]
+    wait = int(announcement(units.settings).total_seconds())
+    for key in announced:
+        if key.kid in made:
+            click.echo(f"{key.kid} is announced and signs {key.signs} from {moment(key)}, in {wait} seconds.")
+        else:
+            click.echo(f"{key.kid} is announced already and signs {key.signs} from {moment(key)}.")
+    if made:
         click.echo("The present key stays published for its last tokens.")
 
 
 @keys.command("revoke")
 @click.argument("kid")
-@click.confirmation_option(prompt="This ends every session of every account. Go on?")
+@click.confirmation_option(prompt="If it signs access tokens, this ends every session of every account. Go on?")
 @click.pass_obj
 def keys_revoke(create_app: CreateApp, kid: str) -> None:
-    """Take a key out of use at once, because somebody else may have it. Everybody has to sign in again."""
+    """Take a key out of use at once, because somebody else may have it. Everybody has to sign in again, if it signs access tokens."""
     with opened(create_app).writing() as work:
         done = revoke_key(work, kid=kid)
     if not done:

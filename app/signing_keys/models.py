@@ -1,4 +1,8 @@
-"""Signing keys as rows, the private half sealed. What a key may do is a function of timestamps: nothing has to run for it to change."""
+"""Signing keys as rows, the private half sealed. What a key may do is a function of timestamps: nothing has to run for it to change.
+
+Each signs one kind of token and no other (RFC 8725 section 3.12): the keys of a kind follow each other, and know nothing of those
+of another.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,13 @@ if TYPE_CHECKING:
 
 # After it signed its last token a key is still published for the longest life of one, and an hour for clocks and caches.
 KEPT = timedelta(minutes=75)
+
+
+class Purpose(StrEnum):
+    """The kind of token that a key signs, by the `typ` in its header."""
+
+    ACCESS = "at+jwt"
+    IDENTITY = "identity+jwt"
 
 
 class State(StrEnum):
@@ -44,6 +55,11 @@ class SigningKey(Base):
     created_at: Mapped[datetime]
     signs_from: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
+    purpose: Mapped[str | None] = mapped_column(String(16))  # none is what all keys were for before there were kinds: access tokens
+
+    @property
+    def signs(self) -> Purpose:
+        return Purpose(self.purpose or Purpose.ACCESS)
 
 
 def all_keys(db: Session) -> Sequence[SigningKey]:
@@ -57,20 +73,24 @@ def state(key: SigningKey, keys: Sequence[SigningKey], now: datetime) -> State:
         return State.REVOKED
     if now < key.signs_from:
         return State.ANNOUNCED
-    until = min((other.signs_from for other in keys if other.generation > key.generation and _signed(other)), default=None)
+    until = min((other.signs_from for other in keys if _follows(other, key) and _signed(other)), default=None)
     if until is None or now < until:
         return State.SIGNING
     return State.RETIRING if now < until + KEPT else State.RETIRED
 
 
-def signer(keys: Sequence[SigningKey], now: datetime) -> SigningKey | None:
-    """The key that signs now, None where none does and none is announced.
+def signer(keys: Sequence[SigningKey], now: datetime, purpose: Purpose = Purpose.ACCESS) -> SigningKey | None:
+    """The key that signs for that purpose now, None where none does and none is announced.
 
     The first key was announced to nobody before: it signs also for a request, or by a clock, that is behind its making.
     """
-    signing = [key for key in keys if state(key, keys, now) is State.SIGNING]
-    announced = [key for key in keys if state(key, keys, now) is State.ANNOUNCED]
+    signing = [key for key in keys if key.signs is purpose and state(key, keys, now) is State.SIGNING]
+    announced = [key for key in keys if key.signs is purpose and state(key, keys, now) is State.ANNOUNCED]
     return max(signing, key=_generation) if signing else min(announced, key=_generation, default=None)
+
+
+def _follows(other: SigningKey, key: SigningKey) -> bool:
+    return other.signs is key.signs and other.generation > key.generation
 
 
 def _signed(key: SigningKey) -> bool:

@@ -66,12 +66,12 @@ def test_keys_rotate_by_themselves_when_it_is_time(service):
     ann = service.actor("ann").signed_in()
     old = signing(ann)
     with service.units.writing() as work:
-        assert rotate_when_due(work) is None
+        assert not rotate_when_due(work)
     service.clock.push(days=30)
     with service.units.writing() as work:
-        assert rotate_when_due(work) is not None
+        assert rotate_when_due(work)
     with service.units.writing() as work:
-        assert rotate_when_due(work) is None  # one is announced already
+        assert not rotate_when_due(work)  # one is announced already
     service.clock.push(seconds=601)
     Watcher().watch(service.units)
     assert signing(ann) != old
@@ -146,7 +146,7 @@ def test_keys_are_listed_rotated_and_revoked_by_command(service, typed):
     ann = service.actor("ann").signed_in()
     kid = signing(ann)
     assert f"{kid}  ES256  signing" in typed("keys", "list")
-    assert "is announced and signs from" in typed("keys", "rotate")
+    assert "is announced and signs at+jwt from" in typed("keys", "rotate")
     assert "is announced already" in typed("keys", "rotate")
     assert "announced" in typed("keys", "list")
     assert "is revoked" in typed("keys", "revoke", kid, "--yes")

@@ -26,6 +26,7 @@ PUBLIC = {
     "POST /v1/token/refresh",
     "GET /v1/methods",
     "GET /.well-known/jwks.json",
+    "GET /.well-known/identity-jwks.json",
     "GET /livez",
     "GET /readyz",
     "GET /version",
@@ -45,7 +46,7 @@ def routes(service):
     """Every route as "METHOD rule", and the path to ask it by."""
     for rule in service.app.url_map.iter_rules():
         for method in sorted(rule.methods - {"HEAD", "OPTIONS"}):
-            yield f"{method} {rule.rule}", method, re.sub(r"<[^>]+>", "x", rule.rule)
+            yield f"{method} {rule.rule}", method, re.sub(r"<[^>]+>", "x", rule.rule.replace("<policy>", "default"))
 
 
 def problems(root: type[Problem] = Problem):

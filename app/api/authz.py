@@ -1,0 +1,68 @@
+"""May this pass? What gateways ask before they let a request through to an upstream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flask import Response
+
+from app.gateway.identity import HEADERS, identify
+from app.gateway.policies import UnknownPolicy
+from app.principal import Principal
+from app.unit_of_work import UnitOfWork
+from app.web.blueprint import Blueprint
+from app.web.documented import answers, described
+from app.web.guard import require
+from app.web.questions import PREFIX, by_policy, complete
+from app.web.work import reading
+
+blp = Blueprint("authz", __name__, url_prefix=PREFIX, description="What gateways ask: 200, 401, 403, 429 or 503, and who it is.")
+blp.after_request(complete)
+
+Handler = Callable[..., Response]
+
+
+def identified(handler: Handler) -> Handler:
+    """Note on a handler that who asks is told by headers."""
+    headers = {name: {"schema": {"type": "string"}, "required": True} for name in HEADERS}
+    description = "It may pass. The body is empty; who asks is in the headers, every one there each time."
+    return described(handler, responses={"200": {"description": description, "headers": headers}})
+
+
+@blp.route("/auth-request/<policy>", methods=["GET"])
+@reading
+@require(by_policy)
+@answers(UnknownPolicy)
+@identified
+@blp.response(200)
+def get_auth_request(work: UnitOfWork, principal: Principal, policy: str) -> Response:
+    """Nginx (auth_request). Any method; without a policy it is `default`. Query and body are never read."""
+    return _passed(identify(work, principal, policy=policy))
+
+
+@blp.route("/forward-auth/<policy>", methods=["GET"])
+@reading
+@require(by_policy)
+@answers(UnknownPolicy)
+@identified
+@blp.response(200)
+def get_forward_auth(work: UnitOfWork, principal: Principal, policy: str) -> Response:
+    """Caddy (forward_auth) and Traefik (ForwardAuth). Any method; without a policy it is `default`. Query and body are never read."""
+    return _passed(identify(work, principal, policy=policy))
+
+
+@blp.route("/ext-authz/<policy>", methods=["GET"])
+@reading
+@require(by_policy)
+@answers(UnknownPolicy)
+@identified
+@blp.response(200)
+def get_ext_authz(work: UnitOfWork, principal: Principal, policy: str) -> Response:
+    """Envoy (ext_authz over HTTP). Any method, and any path may follow the policy. Query and body are never read."""
+    return _passed(identify(work, principal, policy=policy))
+
+
+def _passed(headers: dict[str, str]) -> Response:
+    response = Response(status=200, headers=headers)
+    del response.headers["Content-Type"]
+    return response
