@@ -20,7 +20,8 @@ class Latest:
 
     def note(self, name: str, moment: datetime) -> None:
         with self._lock:
-            if name in self._moments or len(self._moments) < MOST:
+            known = self._moments.get(name)
+            if (known is None and len(self._moments) < MOST) or (known is not None and known < moment):
                 self._moments[name] = moment
 
     def take(self) -> dict[str, datetime]:

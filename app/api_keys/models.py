@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
-from sqlalchemy import ForeignKey, Index, String, Text, or_
+from sqlalchemy import ForeignKey, Index, String, Text, and_, or_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.adapters.database import Base, delete_some
+from app.opaque_tokens import is_id
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import ColumnElement
 
 PREFIX = "dwk"  # dwk_<id>_<secret><checksum>
+SHOWN = 8  # letters of the id by which people recognise a key; the id is no secret
 
 
 class ApiKey(Base):
@@ -35,8 +43,38 @@ class ApiKey(Base):
     def scopes(self) -> tuple[str, ...]:
         return tuple(self.scope.split())
 
+    @property
+    def prefix(self) -> str:
+        """How it begins, for people to recognise it."""
+        return f"{PREFIX}_{self.id.partition('_')[2][:SHOWN]}…"
+
     def lives(self, now: datetime) -> bool:
         return self.ended_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+def living(now: datetime) -> ColumnElement[bool]:
+    """Neither ended nor expired."""
+    return and_(ApiKey.ended_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now))
+
+
+def of_account(db: Session, account_id: str, key_id: str) -> ApiKey | None:
+    """The key, if it belongs to that account."""
+    if not is_id("key", key_id):
+        return None
+    return db.scalar(select(ApiKey).where(ApiKey.id == key_id, ApiKey.account_id == account_id))
+
+
+def locked(db: Session, account_id: str, key_id: str, now: datetime) -> ApiKey | None:
+    """The living key of that account as it is now, kept so until the transaction ends."""
+    if not is_id("key", key_id):
+        return None
+    mine = select(ApiKey).where(ApiKey.id == key_id, ApiKey.account_id == account_id, living(now))
+    return db.scalar(mine.with_for_update().execution_options(populate_existing=True))
+
+
+def living_names(db: Session, account_id: str, now: datetime) -> Sequence[str]:
+    """The names of the account's living keys, in order."""
+    return db.scalars(select(ApiKey.name).where(ApiKey.account_id == account_id, living(now)).order_by(ApiKey.name)).all()
 
 
 def sweep(db: Session, now: datetime, most: int) -> int:

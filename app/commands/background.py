@@ -9,6 +9,8 @@ from datetime import timedelta
 
 from app.adapters import logs
 from app.adapters.database import database_now, is_away
+from app.api_keys.last_used import flush
+from app.api_keys.warn import warn
 from app.commands.sweep import sweep
 from app.outbox.deliver import deliver
 from app.revocation.watcher import Watcher
@@ -21,6 +23,7 @@ MAIL_SECONDS = 0.5
 WATCH_SECONDS = 0.8
 CLOCK_SECONDS = 10.0
 SWEEP_SECONDS = 60.0
+KEYS_SECONDS = 60.0
 UNREMARKABLE = timedelta(seconds=1)
 
 
@@ -34,6 +37,8 @@ class Background:
             self._thread("clock", lambda: follow_clock(units), CLOCK_SECONDS),
             self._thread("sweep", lambda: sweep(units), SWEEP_SECONDS),
             self._thread("rotation", lambda: rotate_keys(units), SWEEP_SECONDS),
+            self._thread("key uses", lambda: flush(units), KEYS_SECONDS, at_the_end=True),
+            self._thread("key warnings", lambda: warn(units), KEYS_SECONDS),
         ]
         if mail and units.settings.smtp_url:
             self._threads.append(self._thread("mail", lambda: deliver(units, ending=self._ending), MAIL_SECONDS))
@@ -55,20 +60,26 @@ class Background:
     def _ending(self) -> bool:
         return self._stop.is_set() or self._units.draining.is_set()
 
-    def _thread(self, name: str, chore: Callable[[], object], pause: float) -> threading.Thread:
-        return threading.Thread(target=self._repeat, args=(name, chore, pause), name=f"doorward-{name}", daemon=True)
+    def _thread(self, name: str, chore: Callable[[], object], pause: float, *, at_the_end: bool = False) -> threading.Thread:
+        """`at_the_end`: once more when the process is asked to stop."""
+        return threading.Thread(target=self._repeat, args=(name, chore, pause, at_the_end), name=f"doorward-{name}", daemon=True)
 
-    def _repeat(self, name: str, chore: Callable[[], object], pause: float) -> None:
-        while True:
-            try:
-                chore()
-            except Exception as error:  # The thread must outlive whatever happens: a database away for an hour, a full disk.
-                if is_away(error):
-                    log.warning("chore postponed", chore=name, fault=type(error).__name__)
-                else:
-                    log.exception("chore failed", chore=name)
-            if self._stop.wait(pause):
-                return
+    def _repeat(self, name: str, chore: Callable[[], object], pause: float, at_the_end: bool) -> None:  # noqa: FBT001 - args of a thread
+        _try(name, chore)
+        while not self._stop.wait(pause):
+            _try(name, chore)
+        if at_the_end:
+            _try(name, chore)
+
+
+def _try(name: str, chore: Callable[[], object]) -> None:
+    try:
+        chore()
+    except Exception as error:  # The thread must outlive whatever happens: a database away for an hour, a full disk.
+        if is_away(error):
+            log.warning("chore postponed", chore=name, fault=type(error).__name__)
+        else:
+            log.exception("chore failed", chore=name)
 
 
 def follow_clock(units: Units) -> None:

@@ -6,7 +6,7 @@ ended; it may do what it was given and its owner may do now, and it has no roles
 
 from __future__ import annotations
 
-import hmac
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,15 @@ if TYPE_CHECKING:
 POLICY = "key"
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A key that counts, and its owner of now."""
+
+    record: KeyRecord
+    username: str
+    roles: tuple[str, ...]
+
+
 def looks_like_a_key(text: str) -> bool:
     """Is it meant as one? Whether it is any good is not asked here."""
     return text.startswith(f"{PREFIX}_")
@@ -41,53 +50,55 @@ def verify_api_key(work: UnitOfWork, key: str) -> Principal:
     if key_id is None:
         raise Unauthenticated  # junk costs no read
     shown, limits = digest(key), windows(work.settings.limit_key)
-    seen = use(work.cache, key_id, digest=shown, limits=limits)
-    record, found = seen.record, None
-    if record is None:
-        found = _look_up(work, key_id, seen)
-        record = found.record
-    if not _fits(record, shown, work.now) or not record.lives(work.now.timestamp()):
-        raise Unauthenticated
-    if found is not None:
-        seen = _counted(work, key_id, shown)
+    seen = use(work.cache, key_id, digest=shown, now=work.now, limits=limits)
+    known = _known(work, key_id, seen, shown=shown)
+    if seen.record is None:
+        seen, known = _counted(work, key_id, known, shown=shown)
     if seen.exceeded:
         limit = limits[seen.exceeded - 1]
         raise TooManyRequests(POLICY, Exceeded(limit.amount, limit.seconds, seen.reset))
     work.key_uses.note(key_id, work.now)
-    return _principal(work, key_id, record, found)
+    ends_at = datetime.fromtimestamp(known.record.expires, UTC) if known.record.expires is not None else None
+    return _principal(key_id, known, scopes=_scopes(work, known), expires_at=ends_at)
 
 
 def verify_key_token(work: UnitOfWork, *, key_id: str, account_id: str, scopes: Iterable[str], expires_at: datetime) -> Principal:
     """Whose token this is, that a key was traded for: it lives no longer than the key. Raises Unauthenticated."""
-    seen = use(work.cache, key_id, digest="", limits=())
-    found = _look_up(work, key_id, seen) if seen.record is None else None
-    record = found.record if found is not None else seen.record
-    if record is None or record.account_id != account_id or not record.lives(work.now.timestamp()):
+    known = _known(work, key_id, use(work.cache, key_id, digest="", now=work.now, limits=()))
+    if known.record.account_id != account_id:
         raise Unauthenticated
-    principal = _principal(work, key_id, record, found)
-    return Principal(
-        account_id=principal.account_id,
-        username=principal.username,
-        kind=Kind.API_KEY,
-        session_id="",
-        key_id=key_id,
-        expires_at=expires_at,
-        auth_time=None,
-        scopes=narrowed(scopes, principal.scopes),
-    )
+    return _principal(key_id, known, scopes=narrowed(scopes, _scopes(work, known)), expires_at=expires_at)
 
 
-def _look_up(work: UnitOfWork, key_id: str, seen: Use) -> KeyLiveness:
-    """What the database says, remembered from now on. Raises Unauthenticated when the key or its owner has ended."""
-    found = look_up_key(work, key_id) if not seen.ended else None
+def _known(work: UnitOfWork, key_id: str, seen: Use, *, shown: str | None = None) -> _Known:
+    """What is remembered, or else what the database says, if the key counts. Raises Unauthenticated.
+
+    A wrong secret is refused by whichever record was there, before anything else is asked.
+    """
+    if seen.ended:
+        raise Unauthenticated
+    if seen.record is not None:
+        _check(work, seen.record, shown)
+        holder = owner(work.cache, seen.record.account_id)
+        if holder is not None and holder.username is not None and holder.status == ACTIVE:
+            return _Known(seen.record, holder.username, holder.roles)
+    found = look_up_key(work, key_id)
     if found is None or not found.counts:
         raise Unauthenticated
+    _remember(work, key_id, found)
+    _check(work, found.record, shown)
+    return _Known(found.record, found.username, found.roles)
+
+
+def _check(work: UnitOfWork, record: KeyRecord, shown: str | None) -> None:
+    """Is it in force, and is the secret one of its own? A token that the key was traded for shows none. Raises Unauthenticated."""
+    seconds = work.now.timestamp()
+    if not record.lives(seconds) or not (shown is None or record.fits(shown, seconds)):
+        raise Unauthenticated
+
+
+def _remember(work: UnitOfWork, key_id: str, found: KeyLiveness) -> None:
     remember_key(work.cache, key_id, found.record)
-    _remember_owner(work, found)
-    return found
-
-
-def _remember_owner(work: UnitOfWork, found: KeyLiveness) -> None:
     remember_account(
         work.cache,
         account_id=found.account_id,
@@ -98,45 +109,37 @@ def _remember_owner(work: UnitOfWork, found: KeyLiveness) -> None:
     )
 
 
-def _counted(work: UnitOfWork, key_id: str, shown: str) -> Use:
-    """Count a use that the first look could not. Without Redis each process counts its share."""
-    again = use(work.cache, key_id, digest=shown, limits=windows(work.settings.limit_key))
-    if again.record is not None or again.ended:
-        return again
-    exceeded = work.limiter.hit_here(work.settings.limit_key, POLICY, key_id)
-    if exceeded is not None:
-        raise TooManyRequests(POLICY, exceeded)
-    return again
+def _counted(work: UnitOfWork, key_id: str, known: _Known, *, shown: str) -> tuple[Use, _Known]:
+    """Count a use that the first look could not. Raises Unauthenticated or TooManyRequests.
+
+    Where the record was told meanwhile that the key has ended or changed, that is what counts. Without Redis each process
+    counts its share.
+    """
+    again = use(work.cache, key_id, digest=shown, now=work.now, limits=windows(work.settings.limit_key))
+    if again.ended:
+        raise Unauthenticated
+    if again.record is None:
+        exceeded = work.limiter.hit_here(work.settings.limit_key, POLICY, key_id)
+        if exceeded is not None:
+            raise TooManyRequests(POLICY, exceeded)
+        return again, known
+    _check(work, again.record, shown)
+    return again, _Known(again.record, known.username, known.roles)
 
 
-def _fits(record: KeyRecord, shown: str, now: datetime) -> bool:
-    """Is it the secret, or the one before it while that still counts? In constant time."""
-    old = record.old_digest is not None and record.old_until is not None and now.timestamp() < record.old_until
-    return hmac.compare_digest(shown, record.digest) or (old and hmac.compare_digest(shown, record.old_digest or ""))
+def _scopes(work: UnitOfWork, known: _Known) -> tuple[str, ...]:
+    """What the key was given, as far as its owner may do it now."""
+    return narrowed(known.record.scopes, scopes_of(work.settings, known.roles))
 
 
-def _principal(work: UnitOfWork, key_id: str, record: KeyRecord, found: KeyLiveness | None) -> Principal:
-    username, roles = _owner(work, key_id, record.account_id, found)
+def _principal(key_id: str, known: _Known, *, scopes: tuple[str, ...], expires_at: datetime | None) -> Principal:
     return Principal(
-        account_id=record.account_id,
-        username=username,
+        account_id=known.record.account_id,
+        username=known.username,
         kind=Kind.API_KEY,
         session_id="",
         key_id=key_id,
-        expires_at=datetime.fromtimestamp(record.expires, UTC) if record.expires is not None else None,
+        expires_at=expires_at,
         auth_time=None,
-        scopes=narrowed(record.scopes, scopes_of(work.settings, roles)),
+        scopes=scopes,
     )
-
-
-def _owner(work: UnitOfWork, key_id: str, account_id: str, found: KeyLiveness | None) -> tuple[str, tuple[str, ...]]:
-    """The owner's name and roles of now. Raises Unauthenticated when the owner is not active."""
-    if found is None:
-        seen = owner(work.cache, account_id)
-        if seen is not None and seen.username is not None and seen.status == ACTIVE:
-            return seen.username, seen.roles
-        found = look_up_key(work, key_id)
-        if found is None or not found.counts:
-            raise Unauthenticated
-        _remember_owner(work, found)
-    return found.username, found.roles

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.accounts.password_rules import NotAPassword, normalised
+from app.api_keys.models import living_names
 from app.attempts.failures import forget_all
 from app.confirmations.issue import end_all_unused
 from app.errors import InvalidInput
@@ -43,8 +44,12 @@ def same(one: str, other: str) -> bool:
 
 
 def replaced(work: UnitOfWork, account: Account) -> None:
-    """The account, locked, has another password: whatever was mailed or counted before is over, and the owner hears of it."""
+    """The account, locked, has another password: whatever was mailed or counted before is over, and the owner hears of it.
+
+    API keys survive it; the mail names them, for whoever changed the password may not be who made them.
+    """
     end_all_unused(work, subject=account.id)
     forget_all(work, account.id)
-    values = {"username": account.username, "at": f"{work.now:%Y-%m-%d %H:%M} UTC"}
+    keys = "\n".join(living_names(work.db, account.id, work.now))
+    values = {"username": account.username, "at": f"{work.now:%Y-%m-%d %H:%M} UTC", "keys": keys}
     add(work, Template.PASSWORD_CHANGED, Mail(account.email, account.locale, values))

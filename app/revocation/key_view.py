@@ -6,6 +6,7 @@ the secret fits, so that nobody can use up another's limit.
 
 from __future__ import annotations
 
+import hmac
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from app.revocation.view import LEEWAY, POSITIVE, READ, account_key, positive_li
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from app.adapters.cache import Cache
     from app.adapters.rate_limiter import Window
@@ -23,17 +25,19 @@ if TYPE_CHECKING:
 
 ENDED = "R"
 
-# KEYS: the key, then a counter for each limit. ARGV: the digest shown, then limit and window in ms for each.
+# KEYS: the key, then a counter for each limit. ARGV: the digest shown, the moment, then limit and window in ms for each.
 # Returns the record, then 0 or which limit is reached, and in how many ms it opens.
 USE = Script("""
 local raw = redis.call('GET', KEYS[1])
 if not raw or raw == 'R' then return {raw or '', 0, 0} end
 local fine, record = pcall(cjson.decode, raw)
-if not fine or type(record) ~= 'table' or (record[3] ~= ARGV[1] and record[4] ~= ARGV[1]) then return {raw, 0, 0} end
+if not fine or type(record) ~= 'table' then return {raw, 0, 0} end
+local old = record[4] == ARGV[1] and type(record[5]) == 'number' and record[5] > tonumber(ARGV[2])
+if record[3] ~= ARGV[1] and not old then return {raw, 0, 0} end
 for place = 2, #KEYS do
   local used = redis.call('INCR', KEYS[place])
-  if used == 1 then redis.call('PEXPIRE', KEYS[place], ARGV[place * 2 - 1]) end
-  if used > tonumber(ARGV[place * 2 - 2]) then return {raw, place - 1, redis.call('PTTL', KEYS[place])} end
+  if used == 1 then redis.call('PEXPIRE', KEYS[place], ARGV[place * 2]) end
+  if used > tonumber(ARGV[place * 2 - 1]) then return {raw, place - 1, redis.call('PTTL', KEYS[place])} end
 end
 return {raw, 0, 0}
 """)
@@ -68,6 +72,11 @@ class KeyRecord:
         """At that moment, in seconds since the epoch."""
         return self.expires is None or seconds < self.expires
 
+    def fits(self, shown: str, seconds: float) -> bool:
+        """Is it the digest of the secret, or of the one before it while that still counts? In constant time."""
+        old = self.old_digest is not None and self.old_until is not None and seconds < self.old_until
+        return hmac.compare_digest(shown, self.digest) or (old and hmac.compare_digest(shown, self.old_digest or ""))
+
 
 @dataclass(frozen=True, slots=True)
 class Use:
@@ -86,14 +95,14 @@ def api_key_key(key_id: str) -> str:
     return f"dw1:{{{key_id}}}"
 
 
-def use(cache: Cache, key_id: str, *, digest: str, limits: Sequence[Window]) -> Use:
+def use(cache: Cache, key_id: str, *, digest: str, now: datetime, limits: Sequence[Window]) -> Use:
     """What is remembered of the key, and one use counted where the secret fits. Anything but a whole record is for the database."""
     if not cache.used or not cache.believed:
         return UNKNOWN
     counters = [f"{api_key_key(key_id)}:n:{limit.seconds}" for limit in limits]
     numbers = [number for limit in limits for number in (limit.amount, limit.seconds * 1000)]
     try:
-        told = cache.run(USE, [api_key_key(key_id), *counters], [digest, *numbers])
+        told = cache.run(USE, [api_key_key(key_id), *counters], [digest, repr(now.timestamp()), *numbers])
     except CacheAway:
         return UNKNOWN
     match told:

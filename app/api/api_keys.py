@@ -1,0 +1,200 @@
+"""Credentials for programs: making, narrowing, rotating and ending one's own API keys."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from marshmallow import ValidationError, fields, validate
+
+from app.api_keys.change import change
+from app.api_keys.create import NewKey, create
+from app.api_keys.end import delete, report_leak
+from app.api_keys.errors import KeyNameTaken, TooManyKeys
+from app.api_keys.rotate import RotatedKey, rotate
+from app.api_keys.show import KeyView, get_key, list_keys
+from app.errors import NotFound
+from app.principal import Principal
+from app.setting_maps import is_scope
+from app.unit_of_work import UnitOfWork
+from app.web.blueprint import Blueprint
+from app.web.body import Body
+from app.web.documented import answers
+from app.web.guard import fresh_session, require, session
+from app.web.limits import limited
+from app.web.schemas import Label, Moment, Secret, Strict, Whole
+from app.web.source import current_source
+from app.web.work import reading, writing
+
+blp = Blueprint("api-keys", __name__, url_prefix="/v1/api-keys", description="Credentials for programs. A key may not manage keys.")
+
+LIFE = int(timedelta(days=90).total_seconds())
+LONGEST_LIFE = int(timedelta(days=365).total_seconds())
+OVERLAP = int(timedelta(days=1).total_seconds())
+LONGEST_OVERLAP = int(timedelta(days=7).total_seconds())
+LONGEST_KEY = 4096  # longer than ours are: a text that is no key is no fault of form
+MOST_SCOPES = 50
+
+
+def scope(value: str) -> None:
+    """Raises ValidationError."""
+    if not is_scope(value):
+        raise ValidationError("must be a scope like orders:read")
+
+
+class ScopesField(fields.List[str]):
+    """Some scopes, each once."""
+
+    def __init__(self, *, description: str, required: bool = False) -> None:
+        super().__init__(
+            fields.String(validate=scope),
+            required=required,
+            validate=validate.Length(max=MOST_SCOPES, error=f"must name at most {MOST_SCOPES} scopes"),
+            metadata={"description": description},
+        )
+
+
+class CreateApiKeySchema(Strict):
+    """A key to be made."""
+
+    name = Label(most=64, required=True, metadata={"description": "for its owner to tell it from others; no two living keys share one"})
+    scopes = ScopesField(required=True, description="what it may do, all of it held by the session that asks; may be empty")
+    expires_in = Whole(
+        least=60,
+        most=LONGEST_LIFE,
+        load_default=LIFE,
+        allow_none=True,
+        metadata={"description": "seconds, 90 days unless told otherwise; null, which is for administrators only: it does not expire"},
+    )
+
+
+class ChangeApiKeySchema(Strict):
+    """What to change; the rest stays."""
+
+    name = Label(most=64)
+    scopes = ScopesField(description="fewer than it has; what is taken away never comes back")
+
+
+class RotateApiKeySchema(Strict):
+    """How long the present secret goes on."""
+
+    overlap_seconds = Whole(
+        least=0,
+        most=LONGEST_OVERLAP,
+        load_default=OVERLAP,
+        metadata={"description": "how long the present secret counts beside the new one; 0: it ends at once, for one that has leaked"},
+    )
+
+
+class ReportLeakSchema(Strict):
+    """A key that was found where it should not be."""
+
+    key = Secret(most=LONGEST_KEY, required=True)
+
+
+class ApiKeySchema(Strict):
+    """A key without its secret."""
+
+    id = fields.String(required=True)
+    name = fields.String(required=True)
+    prefix = fields.String(required=True, metadata={"description": "how it begins, to recognise it by"})
+    scopes = fields.List(fields.String(), required=True, metadata={"description": "as given; at each use cut to what its owner may then"})
+    status = fields.String(required=True, metadata={"enum": ["live", "expired", "deleted", "leaked"]})
+    created_at = Moment(required=True)
+    last_used_at = Moment(required=True, allow_none=True, metadata={"description": "to the minute"})
+    expires_at = Moment(required=True, allow_none=True)
+
+
+class ApiKeysSchema(Strict):
+    """Living keys, newest first."""
+
+    items = fields.List(fields.Nested(ApiKeySchema), required=True)
+    next = fields.String(required=True, allow_none=True)
+
+
+class CreatedApiKeySchema(Strict):
+    """A key with its secret."""
+
+    id = fields.String(required=True)
+    key = fields.String(required=True, metadata={"description": "shown only now; send it as X-API-Key, or as Authorization: Bearer"})
+    name = fields.String(required=True)
+    scopes = fields.List(fields.String(), required=True)
+    created_at = Moment(required=True)
+    expires_at = Moment(required=True, allow_none=True)
+
+
+class RotatedApiKeySchema(CreatedApiKeySchema):
+    """The same key with another secret."""
+
+    old_until = Moment(required=True, metadata={"description": "until when the secret before this one counts"})
+
+
+@blp.route("", methods=["POST"])
+@writing
+@require(fresh_session)
+@answers(KeyNameTaken, TooManyKeys)
+@blp.arguments(CreateApiKeySchema)
+@blp.response(201, CreatedApiKeySchema)
+def post_api_key(work: UnitOfWork, principal: Principal, body: Body) -> NewKey:
+    """Make a key. Its secret is in this answer and nowhere else."""
+    return create(work, principal, current_source(), **body)
+
+
+@blp.route("", methods=["GET"])
+@reading
+@require(session)
+@blp.response(200, ApiKeysSchema)
+def get_api_keys(work: UnitOfWork, principal: Principal) -> dict[str, list[KeyView] | None]:
+    """The living keys of the account, newest first."""
+    return {"items": list_keys(work, principal), "next": None}
+
+
+@blp.route("/<key_id>", methods=["GET"])
+@reading
+@require(session)
+@answers(NotFound)
+@blp.response(200, ApiKeySchema)
+def get_api_key(work: UnitOfWork, principal: Principal, key_id: str) -> KeyView:
+    """One key of one's own, for 30 days also when it is over."""
+    return get_key(work, principal, key_id=key_id)
+
+
+@blp.route("/<key_id>", methods=["PATCH"])
+@writing
+@require(session)
+@answers(NotFound, KeyNameTaken)
+@blp.arguments(ChangeApiKeySchema)
+@blp.response(200, ApiKeySchema)
+def patch_api_key(work: UnitOfWork, principal: Principal, body: Body, key_id: str) -> KeyView:
+    """Give a key another name, or fewer scopes; it has no more than those from the next use on."""
+    return change(work, principal, current_source(), key_id=key_id, **body)
+
+
+@blp.route("/<key_id>/rotate", methods=["POST"])
+@writing
+@require(fresh_session)
+@answers(NotFound)
+@blp.arguments(RotateApiKeySchema, required=False)
+@blp.response(200, RotatedApiKeySchema)
+def post_rotate_api_key(work: UnitOfWork, principal: Principal, body: Body, key_id: str) -> RotatedKey:
+    """Another secret for the same key. The present one goes on for the overlap, so that programs can be told in peace."""
+    return rotate(work, principal, current_source(), key_id=key_id, **body)
+
+
+@blp.route("/<key_id>", methods=["DELETE"])
+@writing
+@require(session)
+@answers(NotFound)
+@blp.response(204)
+def delete_api_key(work: UnitOfWork, principal: Principal, key_id: str) -> None:
+    """End a key; it is refused from the next use on."""
+    delete(work, principal, current_source(), key_id=key_id)
+
+
+@blp.route("/report-leak", methods=["POST"])
+@writing
+@limited("confirm")
+@blp.arguments(ReportLeakSchema)
+@blp.response(204)
+def post_report_leak(work: UnitOfWork, body: Body) -> None:
+    """Whoever found a key may end it: it counts no more, and its owner is told. The answer is the same for any text."""
+    report_leak(work, current_source(), **body)

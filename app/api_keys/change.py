@@ -1,0 +1,75 @@
+"""Renaming a key, and taking rights from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.accounts.models import locked as account_locked
+from app.api_keys.errors import KeyNameTaken
+from app.api_keys.models import ApiKey, living_names, locked
+from app.api_keys.show import KeyView, view
+from app.audit.record import Event, record
+from app.errors import InvalidInput, NotFound
+from app.revocation.revoke import revoke_api_key
+from app.roles.scopes import allows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.principal import Principal, Source
+    from app.unit_of_work import UnitOfWork
+
+
+def change(
+    work: UnitOfWork,
+    principal: Principal,
+    source: Source,
+    *,
+    key_id: str,
+    name: str | None = None,
+    scopes: Sequence[str] | None = None,
+) -> KeyView:
+    """Give the key another name, or fewer scopes: those taken away are gone at the next use, and never come back.
+
+    Raises NotFound, InvalidInput or KeyNameTaken.
+    """
+    if name is not None:
+        account_locked(work.db, principal.account_id)  # before the key, as whoever makes one does
+    key = locked(work.db, principal.account_id, key_id, work.now)
+    if key is None:
+        raise NotFound
+    fields = _renamed(work, key, name) + _narrowed(work, key, scopes)
+    if fields:
+        record(
+            work,
+            Event.API_KEY_CHANGED,
+            source=source,
+            account_id=key.account_id,
+            session_id=principal.session_id,
+            key_id=key.id,
+            fields=" ".join(fields),
+        )
+    return view(key, work.now)
+
+
+def _renamed(work: UnitOfWork, key: ApiKey, name: str | None) -> list[str]:
+    if name is None or name == key.name:
+        return []
+    if name in living_names(work.db, key.account_id, work.now):
+        raise KeyNameTaken
+    key.name = name
+    return ["name"]
+
+
+def _narrowed(work: UnitOfWork, key: ApiKey, scopes: Sequence[str] | None) -> list[str]:
+    if scopes is None:
+        return []
+    beyond = sorted({scope for scope in scopes if not allows(scope, key.scopes)})
+    if beyond:
+        raise InvalidInput(errors={"/scopes": [f"{scope} is not among those of the key; it can only get fewer" for scope in beyond]})
+    scope = " ".join(sorted(set(scopes)))
+    if scope == key.scope:
+        return []
+    key.scope, key.version = scope, key.version + 1
+    revoke_api_key(work, account_id=key.account_id, key_id=key.id, version=key.version, ended=False)
+    return ["scopes"]

@@ -1,0 +1,88 @@
+"""Making an API key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from app.accounts.models import locked
+from app.api_keys.errors import KeyNameTaken, TooManyKeys
+from app.api_keys.models import PREFIX, ApiKey, living_names
+from app.api_keys.warn import told_at_birth
+from app.audit.record import Event, record
+from app.errors import InvalidInput, Unauthenticated
+from app.opaque_tokens import mint, new_id
+from app.roles.models import ADMIN, roles_of
+from app.roles.scopes import allows, narrowed, scopes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.principal import Principal, Source
+    from app.unit_of_work import UnitOfWork
+
+MOST_KEYS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key with its secret, which is shown only now."""
+
+    id: str
+    key: str = field(repr=False)
+    name: str
+    scopes: tuple[str, ...]
+    created_at: datetime
+    expires_at: datetime | None
+
+
+def create(work: UnitOfWork, principal: Principal, source: Source, *, name: str, scopes: Sequence[str], expires_in: int | None) -> NewKey:
+    """A key that may do what is asked for, as long as its owner may. `expires_in` is in seconds; None: it does not expire.
+
+    Raises InvalidInput, KeyNameTaken or TooManyKeys.
+    """
+    # Whoever makes two at once meets here, so neither the quota nor a name can be passed by two.
+    account = locked(work.db, principal.account_id)
+    if account is None or not account.active:
+        raise Unauthenticated
+    roles = roles_of(work.db, account)
+    if expires_in is None and ADMIN not in roles:
+        raise InvalidInput(errors={"/expires_in": ["must be a number of seconds; only an administrator's key may be without an end"]})
+    # What the session was opened for counts too: a key must not reach further than who makes it.
+    given = _given(scopes, narrowed(principal.scopes, scopes_of(work.settings, roles)))
+    taken = living_names(work.db, account.id, work.now)
+    if name in taken:
+        raise KeyNameTaken
+    if len(taken) >= MOST_KEYS:
+        raise TooManyKeys(MOST_KEYS)
+    made = _add(work, account.id, name=name, scopes=given, life=timedelta(seconds=expires_in) if expires_in is not None else None)
+    record(work, Event.API_KEY_CREATED, source=source, account_id=account.id, session_id=principal.session_id, key_id=made.id)
+    return made
+
+
+def _given(asked: Sequence[str], held: Sequence[str]) -> tuple[str, ...]:
+    """The scopes asked for, in order. Raises InvalidInput for one that is not held."""
+    beyond = sorted({scope for scope in asked if not allows(scope, held)})
+    if beyond:
+        raise InvalidInput(errors={"/scopes": [f"{scope} is not among the scopes of this session" for scope in beyond]})
+    return tuple(sorted(set(asked)))
+
+
+def _add(work: UnitOfWork, account_id: str, *, name: str, scopes: tuple[str, ...], life: timedelta | None) -> NewKey:
+    key_id = new_id("key")
+    minted = mint(PREFIX, key_id)
+    expires_at = work.now + life if life is not None else None
+    work.db.add(
+        ApiKey(
+            id=key_id,
+            account_id=account_id,
+            name=name,
+            scope=" ".join(scopes),
+            digest=minted.digest,
+            created_at=work.now,
+            expires_at=expires_at,
+            warned_days=told_at_birth(life),
+        )
+    )
+    return NewKey(key_id, minted.token, name, scopes, work.now, expires_at)

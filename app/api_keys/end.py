@@ -1,0 +1,60 @@
+"""Ending a key: by its owner, or by whoever found it lying about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, or_, select
+
+from app.accounts.models import by_id
+from app.api_keys.models import PREFIX, ApiKey, living, locked
+from app.audit.record import Event, record
+from app.errors import NotFound
+from app.opaque_tokens import digest, find
+from app.outbox.add import Mail, Template, add
+from app.revocation.revoke import revoke_api_key
+
+if TYPE_CHECKING:
+    from app.principal import Principal, Source
+    from app.unit_of_work import UnitOfWork
+
+DELETED, LEAKED = "deleted", "leaked"
+
+
+def delete(work: UnitOfWork, principal: Principal, source: Source, *, key_id: str) -> None:
+    """End a key of one's own. Raises NotFound, also for a key of somebody else and for one that is over."""
+    key = locked(work.db, principal.account_id, key_id, work.now)
+    if key is None:
+        raise NotFound
+    end_key(work, key, reason=DELETED)
+    record(work, Event.API_KEY_DELETED, source=source, account_id=key.account_id, session_id=principal.session_id, key_id=key.id)
+
+
+def report_leak(work: UnitOfWork, source: Source, *, key: str) -> None:
+    """End the key whose secret this is, and tell its owner. Anything else changes nothing, and nothing tells the two apart."""
+    found = _whose_secret(work, key)
+    if found is None:
+        return
+    end_key(work, found, reason=LEAKED)
+    record(work, Event.API_KEY_LEAKED, source=source, account_id=found.account_id, key_id=found.id)
+    owner = by_id(work.db, found.account_id)
+    if owner is not None and owner.active:
+        values = {"username": owner.username, "name": found.name, "prefix": found.prefix, "at": f"{work.now:%Y-%m-%d %H:%M} UTC"}
+        add(work, Template.API_KEY_LEAKED, Mail(owner.email, owner.locale, values))
+
+
+def end_key(work: UnitOfWork, key: ApiKey, *, reason: str) -> None:
+    """The key, locked and living, is over from this transaction's end on."""
+    key.ended_at, key.reason, key.version = work.now, reason, key.version + 1
+    revoke_api_key(work, account_id=key.account_id, key_id=key.id, version=key.version, ended=True)
+
+
+def _whose_secret(work: UnitOfWork, key: str) -> ApiKey | None:
+    """The living key that this is a secret of, the one before the last rotation too while it counts; locked."""
+    key_id = find(PREFIX, "key", key)
+    if key_id is None:
+        return None
+    shown = digest(key)
+    fits = or_(ApiKey.digest == shown, and_(ApiKey.old_digest == shown, ApiKey.old_until > work.now))
+    wanted = select(ApiKey).where(ApiKey.id == key_id, fits, living(work.now))
+    return work.db.scalar(wanted.with_for_update().execution_options(populate_existing=True))

@@ -1,0 +1,52 @@
+"""Giving a key another secret. It stays the same key: id, name, rights and end are those it had."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from app.api_keys.models import PREFIX, locked
+from app.audit.record import Event, record
+from app.errors import NotFound
+from app.opaque_tokens import mint
+from app.revocation.revoke import revoke_api_key
+
+if TYPE_CHECKING:
+    from app.principal import Principal, Source
+    from app.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True, slots=True)
+class RotatedKey:
+    """A key with its new secret, which is shown only now."""
+
+    id: str
+    key: str = field(repr=False)
+    name: str
+    scopes: tuple[str, ...]
+    created_at: datetime
+    expires_at: datetime | None
+    old_until: datetime
+
+
+def rotate(work: UnitOfWork, principal: Principal, source: Source, *, key_id: str, overlap_seconds: int) -> RotatedKey:
+    """Another secret for the key; the one before it goes on for the overlap, and whatever was before that ends now. Raises NotFound."""
+    key = locked(work.db, principal.account_id, key_id, work.now)
+    if key is None:
+        raise NotFound
+    minted = mint(PREFIX, key.id)
+    old_until = work.now + timedelta(seconds=overlap_seconds)
+    key.old_digest, key.old_until = (key.digest, old_until) if overlap_seconds else (None, None)
+    key.digest, key.version = minted.digest, key.version + 1
+    revoke_api_key(work, account_id=key.account_id, key_id=key.id, version=key.version, ended=False)
+    record(
+        work,
+        Event.API_KEY_ROTATED,
+        source=source,
+        account_id=key.account_id,
+        session_id=principal.session_id,
+        key_id=key.id,
+        overlap_seconds=overlap_seconds,
+    )
+    return RotatedKey(key.id, minted.token, key.name, key.scopes, key.created_at, key.expires_at, old_until)

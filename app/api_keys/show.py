@@ -1,0 +1,65 @@
+"""API keys as their owner sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from app.api_keys.models import ApiKey, living, of_account
+from app.errors import NotFound
+
+if TYPE_CHECKING:
+    from app.principal import Principal
+    from app.unit_of_work import UnitOfWork
+
+LIVE, EXPIRED = "live", "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyView:
+    """A key without its secret."""
+
+    id: str
+    name: str
+    prefix: str
+    scopes: tuple[str, ...]
+    status: str
+    created_at: datetime
+    last_used_at: datetime | None
+    expires_at: datetime | None
+
+
+def list_keys(work: UnitOfWork, principal: Principal) -> list[KeyView]:
+    """The living keys of the account, newest first; there are at most fifty."""
+    mine = select(ApiKey).where(ApiKey.account_id == principal.account_id, living(work.now))
+    return [view(key, work.now) for key in work.db.scalars(mine.order_by(ApiKey.created_at.desc(), ApiKey.id))]
+
+
+def get_key(work: UnitOfWork, principal: Principal, *, key_id: str) -> KeyView:
+    """One key of one's own, also when it is over. Raises NotFound, also for a key of somebody else."""
+    key = of_account(work.db, principal.account_id, key_id)
+    if key is None:
+        raise NotFound
+    return view(key, work.now)
+
+
+def view(key: ApiKey, now: datetime) -> KeyView:
+    return KeyView(
+        id=key.id,
+        name=key.name,
+        prefix=key.prefix,
+        scopes=key.scopes,
+        status=_status(key, now),
+        created_at=key.created_at,
+        last_used_at=key.last_used_at,
+        expires_at=key.expires_at,
+    )
+
+
+def _status(key: ApiKey, now: datetime) -> str:
+    if key.ended_at is not None:
+        return key.reason or EXPIRED
+    return LIVE if key.lives(now) else EXPIRED

@@ -1,0 +1,75 @@
+"""Telling owners that a key of theirs ends soon: 14, 3 and 1 days before, each once."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import or_, select, update
+
+from app.accounts.models import Account, Status
+from app.adapters.database import changed
+from app.api_keys.models import ApiKey, living
+from app.audit.record import Event, record
+from app.outbox.add import Mail, Template, add
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import ColumnElement
+
+    from app.unit_of_work import UnitOfWork, Units
+
+DAYS = (1, 3, 14)
+BATCH = 100
+
+
+def due(left: timedelta) -> int | None:
+    """Of how many days before the end is it time to tell? None while there is time."""
+    return next((days for days in DAYS if left <= timedelta(days=days)), None)
+
+
+def told_at_birth(life: timedelta | None) -> int | None:
+    """Who makes a key for two days needs not be told at once that it ends in three."""
+    return due(life) if life is not None else None
+
+
+def warn(units: Units) -> int:
+    """Mail to the owners of keys that end soon. Any number of processes may do so at once. Returns how many mails."""
+    sent = 0
+    for days in DAYS:
+        with units.reading() as work:
+            found = _untold(work, days)
+        for key_id in found:
+            with units.writing() as work:
+                sent += _tell(work, key_id, days)
+    return sent
+
+
+def _untold(work: UnitOfWork, days: int) -> Sequence[str]:
+    """Keys of active accounts that are due, by now, for that letter. What is left over is found the next minute."""
+    mine = select(ApiKey.id).join(Account, Account.id == ApiKey.account_id).where(_due(work.now, days), Account.status == Status.ACTIVE)
+    return work.db.scalars(mine.order_by(ApiKey.expires_at, ApiKey.id).limit(BATCH)).all()
+
+
+def _tell(work: UnitOfWork, key_id: str, days: int) -> bool:
+    """Of all who want to tell, the one whose update meets the row does."""
+    told = update(ApiKey).where(ApiKey.id == key_id, _due(work.now, days)).values(warned_days=days)
+    if changed(work.db, told.execution_options(synchronize_session=False)) != 1:
+        return False
+    key = work.db.get_one(ApiKey, key_id)
+    owner = work.db.get_one(Account, key.account_id)
+    values = {
+        "username": owner.username,
+        "name": key.name,
+        "prefix": key.prefix,
+        "expires_at": f"{key.expires_at:%Y-%m-%d %H:%M} UTC",
+    }
+    add(work, Template.API_KEY_EXPIRING, Mail(owner.email, owner.locale, values))
+    record(work, Event.API_KEY_EXPIRING, account_id=owner.id, key_id=key.id, days=days)
+    return True
+
+
+def _due(now: datetime, days: int) -> ColumnElement[bool]:
+    """Is it time for the letter of that many days, and was neither it nor a later one sent?"""
+    return living(now) & (ApiKey.expires_at <= now + timedelta(days=days)) & or_(ApiKey.warned_days.is_(None), ApiKey.warned_days > days)
