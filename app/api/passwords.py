@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from marshmallow import fields, validates
 
+from app.accounts.errors import WrongPassword
 from app.api.registration import AcceptedSchema
 from app.api.schemas import TokensSchema, a_password, new_password_field
 from app.attempts.errors import TooManyRequests
 from app.confirmations.errors import InvalidToken
 from app.errors import Busy
 from app.passwords.change import change
-from app.passwords.errors import PasswordMismatch, WrongPassword
+from app.passwords.errors import PasswordMismatch
 from app.passwords.forgot import forgot
 from app.passwords.reset import reset
 from app.principal import Principal

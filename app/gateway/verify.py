@@ -17,7 +17,7 @@ from app.opaque_tokens import is_id
 from app.principal import Kind, Principal
 from app.revocation.view import Seen, Verdict, look, remember
 from app.roles.scopes import narrowed, scopes_of
-from app.sessions.access_tokens import TYP
+from app.sessions.access_tokens import NARROWED, TYP, without_admin
 from app.sessions.errors import InvalidGrant
 from app.sessions.refresh import session_of, unspent
 
@@ -66,9 +66,9 @@ def verify(work: UnitOfWork, token: str) -> Principal:
 
 def _roles(claims: Claims, seen: Seen) -> tuple[str, ...]:
     """The roles of now: those in the token, if nothing has changed since, for it may name those of one resource too."""
-    if claims["rv"] != seen.roles_version or "roles_truncated" in claims:
-        return seen.roles
-    return tuple(claims["roles"])
+    if claims["rv"] == seen.roles_version and "roles_truncated" not in claims:
+        return tuple(claims["roles"])
+    return without_admin(seen.roles) if NARROWED in claims else seen.roles
 
 
 def verify_refresh_token(work: UnitOfWork, token: str) -> Principal:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from app.accounts.check_password import check_password, hash_after, settle, settle_again
 from app.accounts.choose_password import chosen_password
+from app.accounts.errors import WrongPassword
 from app.accounts.models import Account, locked
 from app.attempts.failures import take
 from app.audit.record import Event, record
 from app.errors import Unauthenticated
-from app.passwords.errors import WrongPassword
 from app.passwords.replace import another, check_repeated, names_of, replaced, same
 from app.sessions.end import end_by_epoch
 from app.sessions.models import Status

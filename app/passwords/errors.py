@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.errors import InvalidInput, Refusal
+from app.errors import InvalidInput
 
 
 class PasswordMismatch(InvalidInput):
@@ -13,14 +13,3 @@ class PasswordMismatch(InvalidInput):
 
     def __init__(self) -> None:
         super().__init__("Type the new password twice, alike.", errors={"/verify_password": ["is not the same as new_password"]})
-
-
-class WrongPassword(Refusal):
-    """The present password was wrong, by somebody who is signed in: not 401, which would make a client throw its session away."""
-
-    code = "wrong_password"
-    title = "The present password is wrong"
-    status = 403
-
-    def __init__(self) -> None:
-        super().__init__("Type the password you sign in with. Who does not know it any more asks for a link at /v1/password/forgot.")

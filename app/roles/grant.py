@@ -7,21 +7,22 @@ from typing import TYPE_CHECKING
 from app.accounts.models import locked
 from app.adapters.database import insert_if_absent
 from app.audit.record import Event, record
-from app.revocation.revoke import revoke_account
 from app.roles.models import AccountRole
+from app.roles.moved import moved
 
 if TYPE_CHECKING:
     from app.principal import Source
     from app.unit_of_work import UnitOfWork
 
 
-def grant(work: UnitOfWork, source: Source, *, account_id: str, role: str) -> bool:
-    """Give the account a role; it counts from the next check on. False when it has it already, or there is no such account."""
+def grant(work: UnitOfWork, source: Source, *, account_id: str, role: str, **by: str) -> bool:
+    """Give the account a role; it counts from the next check on. False when it has it already, or there is no such account.
+
+    `by` names who gives it, where that is not the service itself.
+    """
     account = locked(work.db, account_id)
     if account is None or not insert_if_absent(work.db, AccountRole, account_id=account_id, role=role, granted_at=work.now):
         return False
-    account.roles_version += 1
-    # The epoch stays, so no session ends by this; what Redis remembers of the account's older roles does.
-    revoke_account(work, account)
-    record(work, Event.ROLE_GRANTED, source=source, account_id=account_id, role=role)
+    moved(work, account)
+    record(work, Event.ROLE_GRANTED, source=source, account_id=account_id, role=role, **by)
     return True

@@ -1,21 +1,22 @@
-"""Global roles: what an account may do everywhere. One row for each role that an account has."""
+"""Global roles: what an account may do everywhere; and memberships: what it may do at one thing. One row for each."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ForeignKey, Index, String, exists, func, select
+from sqlalchemy import ForeignKey, Index, String, and_, exists, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.adapters.database import Base
 from app.revocation.models import ONLY_ROW, IssuerState
 
 if TYPE_CHECKING:
-    from sqlalchemy import ScalarSelect
+    from sqlalchemy import ColumnElement, ScalarSelect
     from sqlalchemy.orm import InstrumentedAttribute
 
     from app.accounts.models import Account
+    from app.roles.ladder import Thing
 
 ADMIN = "admin"
 SEPARATOR = ","
@@ -59,6 +60,17 @@ def roles_column(account_id: InstrumentedAttribute[str]) -> ScalarSelect[str | N
 def roles_in(column: str | None) -> tuple[str, ...]:
     """What `roles_column` found, in order."""
     return tuple(sorted(column.split(SEPARATOR))) if column else ()
+
+
+def of_thing(thing: Thing) -> ColumnElement[bool]:
+    return and_(Membership.resource == thing.resource, Membership.resource_id == thing.id)
+
+
+def level_of(db: Session, account: Account, thing: Thing) -> str | None:
+    """The level that the account was let in to there. One whose roles never changed has none, and nothing is asked."""
+    if not account.roles_version:
+        return None
+    return db.scalar(select(Membership.level).where(of_thing(thing), Membership.account_id == account.id))
 
 
 def admin_exists(db: Session) -> bool:

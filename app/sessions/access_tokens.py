@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.opaque_tokens import new_id
+from app.roles.models import ADMIN
 from app.roles.scopes import narrowed, scopes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from app.accounts.models import Account
@@ -21,6 +22,7 @@ CLIENT = "doorward"  # the client_id of whoever named none
 # A token travels in a header, and gateways cut or refuse long ones.
 MOST_ROLES = 20
 MOST_ROLE_BYTES = 2048
+NARROWED = "narrowed"  # the claim of a session that was opened for certain scopes
 
 
 def scopes_of_session(work: UnitOfWork, session: Session, roles: Sequence[str]) -> tuple[str, ...]:
@@ -29,22 +31,39 @@ def scopes_of_session(work: UnitOfWork, session: Session, roles: Sequence[str]) 
     return held if session.scope is None else narrowed(session.scope.split(), held)
 
 
+def shown_roles(session: Session, roles: Sequence[str]) -> tuple[str, ...]:
+    """The roles that the session has of its owner's. One that was opened for certain scopes administers nothing beyond them."""
+    return tuple(roles) if session.scope is None else without_admin(roles)
+
+
+def without_admin(roles: Iterable[str]) -> tuple[str, ...]:
+    return tuple(role for role in roles if role != ADMIN)
+
+
 def mint_access_token(
-    work: UnitOfWork, account: Account, session: Session, *, roles: tuple[str, ...], of_resource: tuple[str, ...] = ()
+    work: UnitOfWork,
+    account: Account,
+    session: Session,
+    *,
+    roles: tuple[str, ...],
+    of_resource: tuple[str, ...] = (),
+    ends_at: datetime | None = None,
 ) -> tuple[str, int]:
-    """A token and its life in seconds; it never outlives its session. `of_resource` are roles that it names besides the global ones."""
+    """A token and its life in seconds; it never outlives its session, nor `ends_at`. It names the roles `of_resource` too."""
     claims = {
         "client_id": CLIENT,
         "sid": session.id,
         "ep": account.epoch,
         "rv": account.roles_version,
         "scope": " ".join(scopes_of_session(work, session, roles)),
-        **_roles(roles + of_resource),
+        **_roles(shown_roles(session, roles) + of_resource),
+        **({NARROWED: True} if session.scope is not None else {}),
         "auth_time": int(session.auth_time.timestamp()),
         "amr": session.amr.split(),
         "preferred_username": account.username,
     }
-    return _signed(work, account.id, claims, ends_at=session.absolute_until)
+    latest = session.absolute_until if ends_at is None else min(session.absolute_until, ends_at)
+    return _signed(work, account.id, claims, ends_at=latest)
 
 
 def mint_for_key(work: UnitOfWork, account: Account, principal: Principal, *, scopes: Sequence[str]) -> tuple[str, int]:

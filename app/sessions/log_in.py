@@ -49,7 +49,7 @@ def log_in(
     """
     account = _prove(work, source, username=username, password=password, device_token=device_token)
     if account.must_change_password:
-        raise _other_password_first(work, source, account)
+        raise other_password_first(work, source, account)
     life = timedelta(seconds=expires_in) if expires_in is not None else None
     granted = granted_scope(work, account, scope)
     session = open_session(work, source, account, device_name=device_name, life=life, amr="pwd", scope=granted)
@@ -93,7 +93,7 @@ def _prove_at_once(work: UnitOfWork, source: Source, *, username: str, password:
     return checked.account
 
 
-def _other_password_first(work: UnitOfWork, source: Source, account: Account) -> PasswordChangeRequired:
+def other_password_first(work: UnitOfWork, source: Source, account: Account) -> PasswordChangeRequired:
     token = issue_reset(work, account_id=account.id, epoch=account.epoch)
     record(work, Event.PASSWORD_CHANGE_REQUIRED, source=source, account_id=account.id)
     return PasswordChangeRequired(token)

@@ -39,6 +39,11 @@ def read(token: str) -> Claimed | None:
     return Claimed(parts[1], parts[2], int(parts[3])) if parts else None
 
 
+def looks_like_a_refresh_token(text: str) -> bool:
+    """Is it meant as one? Whether it is any good is not asked here."""
+    return text.startswith(f"{VERSION}.")
+
+
 def mint(keys: Sequence[str], session: Session) -> str:
     """The token of the session's present counter; the same each time."""
     return _signed(keys[0], session.rt_salt, session.id, session.rt_counter)

@@ -68,12 +68,21 @@ def list_sessions(work: UnitOfWork, principal: Principal) -> list[SessionView]:
     return [_view(row, principal, Status.LIVE) for row in rows]
 
 
+def all_sessions(work: UnitOfWork, principal: Principal) -> list[SessionView]:
+    """Every session of the account that is remembered, also those that are over, newest first."""
+    epochs = _epochs(work, principal)
+    rows = work.db.scalars(
+        select(Session).where(Session.account_id == principal.account_id).order_by(Session.created_at.desc(), Session.id)
+    )
+    return [_view(row, principal, _status(work, row, epochs)) for row in rows]
+
+
 def get_session(work: UnitOfWork, principal: Principal, *, session_id: str) -> SessionView:
     """One session of one's own, also when it is over. Raises NotFound."""
     row = of_account(work.db, principal.account_id, session_id) if is_id("ses", session_id) else None
     if row is None:
         raise NotFound
-    return _view(row, principal, _status(work, principal, row))
+    return _view(row, principal, _status(work, row, _epochs(work, principal)))
 
 
 def get_me(work: UnitOfWork, principal: Principal) -> Me:
@@ -93,13 +102,13 @@ def _epochs(work: UnitOfWork, principal: Principal) -> tuple[int, int]:
     return account.epoch, global_epoch(work.db)
 
 
-def _status(work: UnitOfWork, principal: Principal, row: Session) -> str:
+def _status(work: UnitOfWork, row: Session, epochs: tuple[int, int]) -> str:
     """What its owner is told: a session also ends by time, and with the epoch it was opened in."""
     if row.status != Status.LIVE:
         return row.status
     if row.ends_at <= work.now:
         return "expired"
-    return Status.LIVE if (row.account_epoch, row.global_epoch) == _epochs(work, principal) else Status.REVOKED
+    return Status.LIVE if (row.account_epoch, row.global_epoch) == epochs else Status.REVOKED
 
 
 def _view(row: Session, principal: Principal, status: str) -> SessionView:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from app.accounts.summary import AccountSummary, summary
 from app.roles.models import roles_of
 from app.sessions import refresh_tokens
-from app.sessions.access_tokens import mint_access_token, scopes_of_session
+from app.sessions.access_tokens import mint_access_token, scopes_of_session, shown_roles
 
 if TYPE_CHECKING:
     from app.accounts.models import Account
@@ -43,7 +43,7 @@ def tokens_of(work: UnitOfWork, account: Account, session: Session) -> Tokens:
         refresh_token=refresh_tokens.mint(work.settings.secret_key, session),
         refresh_expires_in=int((session.ends_at - work.now).total_seconds()),
         session_id=session.id,
-        account=summary(account, roles),
+        account=summary(account, shown_roles(session, roles)),
         resources=work.settings.resources,
         scope=" ".join(scopes_of_session(work, session, roles)),
     )

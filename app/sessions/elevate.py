@@ -1,0 +1,77 @@
+"""Typing the password once more, for what asks for a fresh one (RFC 9470)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import update
+
+from app.accounts.check_password import check_password, settle, settle_again
+from app.accounts.errors import WrongPassword
+from app.accounts.models import locked
+from app.adapters.database import changed
+from app.attempts.failures import take
+from app.audit.record import Event, record
+from app.errors import Unauthenticated
+from app.revocation.models import global_epoch
+from app.sessions.log_in import other_password_first
+from app.sessions.models import Session, Status, of_account
+from app.sessions.update import Updated, updated
+
+if TYPE_CHECKING:
+    from app.accounts.models import Account
+    from app.principal import Principal, Source
+    from app.unit_of_work import UnitOfWork
+
+
+def elevate(work: UnitOfWork, principal: Principal, source: Source, *, password: str) -> Updated:
+    """The session's password was typed just now: it goes on with the token returned, and older tokens of it stay as old as they are.
+
+    Raises WrongPassword, PasswordChangeRequired, TooManyRequests, Unauthenticated or Busy.
+    """
+    account = _prove(work, principal, source, password)
+    if account.must_change_password:
+        raise other_password_first(work, source, account)
+    if not _refreshed(work, account, principal.session_id):
+        raise Unauthenticated
+    session = of_account(work.db, account.id, principal.session_id)
+    if session is None:
+        raise Unauthenticated
+    record(work, Event.SESSION_ELEVATED, source=source, account_id=account.id, session_id=session.id)
+    return updated(work, account, session, thing=None, ends_at=None)
+
+
+def _prove(work: UnitOfWork, principal: Principal, source: Source, password: str) -> Account:
+    """The account that asks, locked, once the password was right. Counted like every other try."""
+    account = locked(work.db, principal.account_id)
+    if account is None:
+        raise Unauthenticated
+    attempt = take(work, subject=account.id, bucket=source.bucket)
+    checked = check_password(work, attempt, account, password)
+    unchanged = {"status": account.status}
+    if checked is None or not (settle(work, checked, changes=unchanged) or settle_again(work, checked, password, changes=unchanged)):
+        event = Event.PASSWORD_REFUSED if attempt.open else Event.PASSWORD_LOCKED
+        record(work, event, source=source, account_id=account.id, session_id=principal.session_id)
+        raise WrongPassword
+    return checked.account
+
+
+def _refreshed(work: UnitOfWork, account: Account, session_id: str) -> bool:
+    """One statement decides whether the session still lives and takes the time down."""
+    return bool(
+        changed(
+            work.db,
+            update(Session)
+            .where(
+                Session.id == session_id,
+                Session.account_id == account.id,
+                Session.status == Status.LIVE,
+                Session.account_epoch == account.epoch,
+                Session.global_epoch == global_epoch(work.db),
+                Session.idle_until > work.now,
+                Session.absolute_until > work.now,
+            )
+            .values(auth_time=work.now)
+            .execution_options(synchronize_session=False),
+        )
+    )

@@ -1,0 +1,63 @@
+"""Another access token of the same session, with the rights of now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from app.accounts.models import by_id as account_by_id
+from app.errors import Unauthenticated
+from app.revocation.models import global_epoch
+from app.roles.asked import asked_thing_or_none
+from app.roles.models import roles_of
+from app.roles.show import roles_at_thing
+from app.sessions.access_tokens import mint_access_token, scopes_of_session, shown_roles
+from app.sessions.models import of_account
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from app.accounts.models import Account
+    from app.principal import Principal
+    from app.roles.ladder import Thing
+    from app.sessions.models import Session
+    from app.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """An access token, and what it says. The secret never shows in a repr."""
+
+    access_token: str = field(repr=False)
+    expires_in: int
+    session_id: str
+    scope: str
+    roles: tuple[str, ...]
+    token_type: str = "Bearer"  # noqa: S105 - the scheme, RFC 6750
+
+
+def update_token(work: UnitOfWork, principal: Principal, *, resource: str | None, resource_id: str | None) -> Updated:
+    """A token with the rights of now; where a thing is named, with the roles at that too.
+
+    It ends when the one that was shown ends: an access token that could be renewed by itself would be a refresh token whose
+    copies nobody notices (RFC 9700 section 4.14.2). Raises InvalidInput or Unauthenticated.
+    """
+    thing = asked_thing_or_none(resource, resource_id, at="")
+    # The account goes first: a token whose version is older than its roles is asked about, one whose roles are older is not.
+    account = account_by_id(work.db, principal.account_id)
+    session = of_account(work.db, principal.account_id, principal.session_id)
+    if account is None or session is None or not account.active:
+        raise Unauthenticated
+    if not session.lives(work.now, account_epoch=account.epoch, global_epoch=global_epoch(work.db)):
+        raise Unauthenticated
+    if principal.expires_at is None or principal.expires_at <= work.now:
+        raise Unauthenticated("The access token has just expired. Refresh it.")
+    return updated(work, account, session, thing=thing, ends_at=principal.expires_at)
+
+
+def updated(work: UnitOfWork, account: Account, session: Session, *, thing: Thing | None, ends_at: datetime | None) -> Updated:
+    """A token of a session that lives. `ends_at` is when it has to end at the latest, beside when the session does."""
+    roles, there = roles_of(work.db, account), roles_at_thing(work, account, thing)
+    access_token, expires_in = mint_access_token(work, account, session, roles=roles, of_resource=there, ends_at=ends_at)
+    scope = " ".join(scopes_of_session(work, session, roles))
+    return Updated(access_token, expires_in, session.id, scope, shown_roles(session, roles) + there)
