@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from app.administration.erase import BATCH as ERASED_AT_ONCE
+from app.administration.erase import erase_accounts
 from app.api_keys.models import sweep as sweep_api_keys
 from app.attempts.models import sweep as sweep_attempts
 from app.confirmations.models import sweep as sweep_confirmations
@@ -34,7 +36,7 @@ ROOMS: tuple[Callable[[Session, datetime, int], int], ...] = (
 
 
 def sweep(units: Units) -> int:
-    """Delete what nobody needs any more; each batch is a transaction of its own. Returns how many rows."""
+    """Delete what nobody needs any more; each batch is a transaction of its own. Returns how many rows and accounts."""
     total = 0
     for room in ROOMS:
         deleted = BATCH
@@ -42,4 +44,14 @@ def sweep(units: Units) -> int:
             with units.writing() as work:
                 deleted = room(work.db, work.now, BATCH)
             total += deleted
+    return total + _erase(units)
+
+
+def _erase(units: Units) -> int:
+    """Erase accounts whose time is over, a few in each transaction."""
+    total, erased = 0, ERASED_AT_ONCE
+    while erased == ERASED_AT_ONCE:
+        with units.writing() as work:
+            erased = erase_accounts(work)
+        total += erased
     return total

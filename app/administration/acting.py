@@ -1,0 +1,23 @@
+"""Whoever acts on others is an administrator until it is done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.errors import Forbidden
+from app.roles.admins import is_active_admin
+from app.roles.models import hold_admins
+
+if TYPE_CHECKING:
+    from app.principal import Principal
+    from app.unit_of_work import UnitOfWork
+
+
+def stay_admin(work: UnitOfWork, principal: Principal) -> None:
+    """Of two administrators who end each other at once, the second finds that it is none any more. Raises Forbidden.
+
+    Call it before any account is locked.
+    """
+    hold_admins(work.db)
+    if not is_active_admin(work.db, principal.account_id):
+        raise Forbidden("Only an administrator may do this.")

@@ -1,0 +1,44 @@
+"""Deleting an account, by an administrator or by its owner: all of it ends at once, and until it is erased it can be brought back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.accounts.models import Account, Status
+from app.administration.acting import stay_admin
+from app.administration.end import end_for_good, end_sessions_of
+from app.administration.show import held
+from app.audit.record import Event, record
+from app.outbox.add import Mail, Template, add
+from app.roles.admins import keep_an_admin
+
+if TYPE_CHECKING:
+    from app.principal import Principal, Source
+    from app.unit_of_work import UnitOfWork
+
+
+def delete_account(work: UnitOfWork, principal: Principal, source: Source, *, account_id: str) -> None:
+    """Delete somebody's account. One that is deleted already stays as it is. Raises Forbidden, NotFound or LastAdmin."""
+    stay_admin(work, principal)
+    keep_an_admin(work.db, account_id)
+    _delete(work, principal, source, held(work, account_id))
+
+
+def delete_my_account(work: UnitOfWork, principal: Principal, source: Source) -> None:
+    """Delete one's own account; a mail says until when it can be brought back. Raises LastAdmin."""
+    keep_an_admin(work.db, principal.account_id)
+    account = held(work, principal.account_id)
+    if _delete(work, principal, source, account):
+        erased = f"{work.now + work.settings.erase_after:%Y-%m-%d %H:%M} UTC"
+        add(work, Template.ACCOUNT_DELETED, Mail(account.email, account.locale, {"username": account.username, "erased": erased}))
+
+
+def _delete(work: UnitOfWork, principal: Principal, source: Source, account: Account) -> bool:
+    """Its name and address stay taken, its roles and memberships stay with it. False when it was deleted before."""
+    if account.status == Status.DELETED:
+        return False
+    account.status, account.deleted_at = Status.DELETED, work.now
+    end_for_good(work, account, reason="account_deleted")
+    end_sessions_of(work, account, reason="account_deleted")
+    record(work, Event.ACCOUNT_DELETED, source=source, account_id=account.id, actor=principal.account_id)
+    return True

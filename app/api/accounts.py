@@ -1,0 +1,161 @@
+"""Accounts, as administrators see and keep them."""
+
+from __future__ import annotations
+
+from marshmallow import fields, validate
+
+from app.accounts.models import Status
+from app.administration.change import change_account
+from app.administration.create import create_account
+from app.administration.delete import delete_account
+from app.administration.end_sessions import end_sessions
+from app.administration.errors import AccountNotActive, EmailTaken
+from app.administration.list_accounts import AccountPage, list_accounts
+from app.administration.send_reset import send_reset
+from app.administration.show import AccountView, get_account
+from app.api.registration import LOCALE, AcceptedSchema
+from app.api.schemas import name_field
+from app.errors import NotFound
+from app.principal import Principal
+from app.registration.errors import UsernameTaken
+from app.roles.errors import LastAdmin
+from app.unit_of_work import UnitOfWork
+from app.web.blueprint import Blueprint
+from app.web.body import Body
+from app.web.documented import answers
+from app.web.guard import admin, fresh_admin, require
+from app.web.schemas import Moment, PageSchema, Strict, Text, YesOrNo
+from app.web.source import current_source
+from app.web.work import reading, writing
+
+blp = Blueprint("accounts", __name__, url_prefix="/v1/accounts", description="Accounts, for administrators.")
+
+MOST_ROLES = 20
+
+
+class AccountSchema(Strict):
+    """An account as administrators see it."""
+
+    id = fields.String(required=True)
+    username = fields.String(required=True)
+    email = fields.String(required=True)
+    name = fields.String(required=True)
+    locale = fields.String(required=True)
+    status = fields.String(required=True, metadata={"enum": list(Status)})
+    roles = fields.List(fields.String(), required=True)
+    must_change_password = fields.Boolean(required=True)
+    created_at = Moment(required=True)
+    last_login_at = Moment(required=True, allow_none=True)
+    deleted_at = Moment(
+        required=True, allow_none=True, metadata={"description": "since when it is deleted; after ERASE_AFTER it is erased"}
+    )
+
+
+class AccountsSchema(Strict):
+    """Accounts, the oldest first."""
+
+    items = fields.List(fields.Nested(AccountSchema), required=True)
+    next = fields.String(required=True, allow_none=True)
+
+
+class WhichAccountsSchema(PageSchema):
+    """Which accounts are wanted; every condition given must hold."""
+
+    q = Text(most=128, load_default=None, metadata={"description": "a part of the username, the address or the name"})
+    status = fields.String(load_default=None, validate=validate.OneOf(list(Status)))
+    role = Text(most=32, load_default=None)
+
+
+class CreateAccountSchema(Strict):
+    """An account to be. There is no field for a password: its owner chooses it by the mailed link."""
+
+    username = Text(most=256, required=True)
+    email = Text(most=256, required=True)
+    name = name_field(required=True)
+    locale = fields.String(validate=LOCALE, load_default=None)
+    roles = fields.List(Text(most=32), load_default=list, validate=validate.Length(max=MOST_ROLES, error=f"must be at most {MOST_ROLES}"))
+
+
+class ChangeAccountSchema(Strict):
+    """What to change; what is left out stays. Nothing else of an account can be changed by others."""
+
+    status = fields.String(
+        validate=validate.OneOf([Status.ACTIVE, Status.DISABLED]),
+        metadata={"description": "active brings a disabled or deleted account back, disabled ends its sessions and lets nobody in"},
+    )
+    must_change_password = YesOrNo(
+        metadata={"description": "true ends its sessions; its password then opens nothing but the choice of another one"}
+    )
+
+
+@blp.route("", methods=["GET"])
+@reading
+@require(admin)
+@blp.query(WhichAccountsSchema)
+@blp.response(200, AccountsSchema)
+def get_accounts(work: UnitOfWork, _principal: Principal, which: Body) -> AccountPage:
+    """List and search accounts, the oldest first. Whoever comes meanwhile stands on the last page."""
+    return list_accounts(work, **which)
+
+
+@blp.route("", methods=["POST"])
+@writing
+@require(fresh_admin)
+@answers(UsernameTaken, EmailTaken)
+@blp.arguments(CreateAccountSchema)
+@blp.response(201, AccountSchema)
+def post_account(work: UnitOfWork, principal: Principal, body: Body) -> AccountView:
+    """Open an account. Its owner is mailed a link, good for 72 hours, and chooses the password; until then nothing opens it."""
+    return create_account(work, principal, current_source(), **body)
+
+
+@blp.route("/<account_id>", methods=["GET"])
+@reading
+@require(admin)
+@answers(NotFound)
+@blp.response(200, AccountSchema)
+def get_one_account(work: UnitOfWork, _principal: Principal, account_id: str) -> AccountView:
+    """One account, also a deleted one until it is erased."""
+    return get_account(work, account_id=account_id)
+
+
+@blp.route("/<account_id>", methods=["PATCH"])
+@writing
+@require(fresh_admin)
+@answers(NotFound, LastAdmin)
+@blp.arguments(ChangeAccountSchema)
+@blp.response(200, AccountSchema)
+def patch_account(work: UnitOfWork, principal: Principal, body: Body, account_id: str) -> AccountView:
+    """Disable, enable or bring back an account, or ask for another password. What that ends, ends at once and does not come back."""
+    return change_account(work, principal, current_source(), account_id=account_id, **body)
+
+
+@blp.route("/<account_id>", methods=["DELETE"])
+@writing
+@require(fresh_admin)
+@answers(NotFound, LastAdmin)
+@blp.response(204)
+def delete_one_account(work: UnitOfWork, principal: Principal, account_id: str) -> None:
+    """Delete an account: its sessions and API keys end at once. It can be brought back until ERASE_AFTER has passed, then it is erased."""
+    delete_account(work, principal, current_source(), account_id=account_id)
+
+
+@blp.route("/<account_id>/end-sessions", methods=["POST"])
+@writing
+@require(fresh_admin)
+@answers(NotFound)
+@blp.response(204)
+def post_end_sessions(work: UnitOfWork, principal: Principal, account_id: str) -> None:
+    """Sign somebody out everywhere."""
+    end_sessions(work, principal, current_source(), account_id=account_id)
+
+
+@blp.route("/<account_id>/send-reset", methods=["POST"])
+@writing
+@require(fresh_admin)
+@answers(NotFound, AccountNotActive)
+@blp.response(202, AcceptedSchema)
+def post_send_reset(work: UnitOfWork, principal: Principal, account_id: str) -> dict[str, str]:
+    """Mail the owner a link to choose another password; whoever has none yet gets the invitation again."""
+    send_reset(work, principal, current_source(), account_id=account_id)
+    return {}
