@@ -13,7 +13,7 @@ from app.adapters.jwt import KeyRing
 from app.adapters.latest import Latest
 from app.adapters.password_hasher import Capacity, PasswordHasher
 from app.adapters.rate_limiter import Limiter
-from app.api import authz, devices, me, methods, passwords, registration, sessions, well_known
+from app.api import accounts, api_keys, audit, authz, devices, me, methods, my_data, passwords, registration, roles, sessions, well_known
 from app.pages import confirm, docs, mailbox, reset
 from app.settings import VERSION, Docs
 from app.unit_of_work import Units
@@ -26,9 +26,25 @@ if TYPE_CHECKING:
 
 __all__ = ["create_app"]
 
-API = (registration.blp, sessions.blp, passwords.blp, devices.blp, me.blp, methods.blp, authz.blp, well_known.blp, health.blp)
-# Threads of a serving process beside those of gunicorn, each with a connection of its own: clock, sweep, rotation, mail, watcher.
-BACKGROUND_THREADS = 5
+API = (
+    registration.blp,
+    sessions.blp,
+    passwords.blp,
+    devices.blp,
+    me.blp,
+    my_data.blp,
+    api_keys.blp,
+    accounts.blp,
+    audit.blp,
+    methods.blp,
+    roles.blp,
+    authz.blp,
+    well_known.blp,
+    health.blp,
+)
+# Threads of a serving process beside those of gunicorn, each with a connection of its own: clock, sweep, rotation, uses of keys,
+# warnings of keys, mail, watcher.
+BACKGROUND_THREADS = 7
 
 
 def create_app(settings: Settings, *, clock: Clock | None = None, capacity: Capacity | None = None) -> Flask:

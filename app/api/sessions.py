@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from marshmallow import validates
+from marshmallow import fields, validates
 
+from app.accounts.errors import WrongPassword
 from app.api.schemas import SessionSchema, SessionsSchema, TokensSchema, a_password
 from app.attempts.errors import TooManyRequests
 from app.errors import Busy, NotFound
 from app.principal import Principal
+from app.sessions.elevate import elevate
 from app.sessions.end import end_one, end_others, log_out, log_out_everywhere
 from app.sessions.errors import InvalidCredentials, InvalidGrant, PasswordChangeRequired
 from app.sessions.log_in import log_in
 from app.sessions.refresh import refresh
 from app.sessions.show import SessionView, get_session, list_sessions
 from app.sessions.tokens import Tokens
+from app.sessions.update import Updated, update_token
 from app.unit_of_work import UnitOfWork
 from app.web.blueprint import Blueprint
 from app.web.body import Body
@@ -71,6 +74,35 @@ def post_login(work: UnitOfWork, body: Body) -> Tokens:
     return log_in(work, current_source(), **body)
 
 
+class UpdateSchema(Strict):
+    """A thing of an application, to have the roles at that in the token too: both names, or neither."""
+
+    resource = Text(most=32, load_default=None)
+    id = Text(most=64, load_default=None, attribute="resource_id")
+    force = YesOrNo(load_default=None, metadata={"description": "nothing: the token is always a new one. For callers that send it"})
+
+
+class ElevateSchema(Strict):
+    """The password of whoever is signed in."""
+
+    password = Secret(required=True)
+
+    @validates("password")
+    def a_password(self, value: str, **_: object) -> None:
+        a_password(value)
+
+
+class UpdatedSchema(Strict):
+    """Another access token of the session, and what it says."""
+
+    access_token = fields.String(required=True)
+    token_type = fields.String(required=True)
+    expires_in = fields.Integer(required=True, metadata={"description": "seconds"})
+    session_id = fields.String(required=True)
+    scope = fields.String(required=True)
+    roles = fields.List(fields.String(), required=True, metadata={"description": "also those for which the token had no room"})
+
+
 @blp.route("/token/refresh", methods=["POST"])
 @writing
 @limited("refresh")
@@ -80,6 +112,30 @@ def post_login(work: UnitOfWork, body: Body) -> Tokens:
 def post_refresh(work: UnitOfWork, body: Body) -> Tokens:
     """A fresh access token and the next refresh token. For 30 seconds the same call gets the same refresh token again."""
     return refresh(work, current_source(), **body)
+
+
+@blp.route("/token/update", methods=["POST"])
+@reading
+@require(session)
+@blp.arguments(UpdateSchema, required=False)
+@blp.response(200, UpdatedSchema)
+def post_update(work: UnitOfWork, principal: Principal, body: Body) -> Updated:
+    """Another access token with the rights of now and, where a thing is named, the roles at that.
+
+    It ends when the one that was sent ends: refresh for a longer one.
+    """
+    return update_token(work, principal, resource=body["resource"], resource_id=body["resource_id"])
+
+
+@blp.route("/elevate", methods=["POST"])
+@writing
+@require(session)
+@answers(WrongPassword, PasswordChangeRequired, TooManyRequests, Busy)
+@blp.arguments(ElevateSchema)
+@blp.response(200, UpdatedSchema)
+def post_elevate(work: UnitOfWork, principal: Principal, body: Body) -> Updated:
+    """Type the password once more. For five minutes the access token in the answer opens what asks for a fresh one (RFC 9470)."""
+    return elevate(work, principal, current_source(), **body)
 
 
 @blp.route("/logout", methods=["POST"])

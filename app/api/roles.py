@@ -1,0 +1,165 @@
+"""What accounts may do: roles, memberships, and questions about both."""
+
+from __future__ import annotations
+
+from marshmallow import fields, validate
+
+from app.errors import InvalidInput, NotFound
+from app.principal import Principal
+from app.roles.change import give_role, take_role
+from app.roles.check import MOST, Asked, check_roles
+from app.roles.errors import LastAdmin
+from app.roles.memberships import let_in, let_out
+from app.roles.show import Members, get_roles, list_members
+from app.unit_of_work import UnitOfWork
+from app.web.blueprint import Blueprint
+from app.web.body import Body
+from app.web.documented import answers
+from app.web.guard import credential, fresh_admin, require
+from app.web.schemas import Moment, PageSchema, Strict, Text
+from app.web.source import current_source
+from app.web.work import reading, writing
+
+blp = Blueprint("roles", __name__, url_prefix="/v1", description="What accounts may do: roles, memberships, and questions about both.")
+
+
+class OfThingSchema(Strict):
+    """A thing of an application, to have the roles at that too: both names, or neither."""
+
+    resource = Text(most=32, load_default=None, metadata={"example": "list"})
+    id = Text(most=64, load_default=None, attribute="resource_id", metadata={"example": "7"})
+
+
+class RolesSchema(Strict):
+    """Global roles, then `<resource>-<id>-<level>` for every level that the account has at the thing but the lowest, which all have."""
+
+    roles = fields.List(fields.String(), required=True, metadata={"example": ["admin", "list-7-invitee", "list-7-member"]})
+
+
+class LevelSchema(Strict):
+    """How far somebody is let in."""
+
+    level = Text(most=32, required=True, metadata={"description": "a level of DOORWARD_PRIVACY_LEVELS", "example": "member"})
+
+
+class MemberSchema(Strict):
+    """An account that was let in."""
+
+    account_id = fields.String(required=True)
+    username = fields.String(required=True)
+    level = fields.String(required=True)
+    granted_at = Moment(required=True)
+
+
+class MembersSchema(Strict):
+    """Members in the order of their ids."""
+
+    items = fields.List(fields.Nested(MemberSchema), required=True)
+    next = fields.String(required=True, allow_none=True)
+
+
+class CheckSchema(Strict):
+    """Has the account this role; or, with resource, id and level, that level or a higher one there?"""
+
+    account_id = Text(most=64, required=True)
+    role = Text(most=32)
+    resource = Text(most=32)
+    id = Text(most=64)
+    level = Text(most=32)
+
+
+class ChecksSchema(Strict):
+    """Up to 100 questions, in a body of at most 16 KiB."""
+
+    checks = fields.List(
+        fields.Nested(CheckSchema), required=True, validate=validate.Length(1, MOST, error=f"must hold 1 to {MOST} questions")
+    )
+
+
+class DecisionsSchema(Strict):
+    """An answer to each, in the order of the questions."""
+
+    decisions = fields.List(fields.Boolean(), required=True)
+
+
+@blp.route("/accounts/<account_id>/roles", methods=["GET"])
+@reading
+@require(credential)
+@answers(NotFound)
+@blp.query(OfThingSchema)
+@blp.response(200, RolesSchema)
+def get_account_roles(work: UnitOfWork, principal: Principal, query: Body, account_id: str) -> dict[str, tuple[str, ...]]:
+    """What the account may do now. For oneself, administrators, and credentials with the scope `roles:read`.
+
+    An account that is disabled may do nothing.
+    """
+    return {"roles": get_roles(work, principal, account_id=account_id, **query)}
+
+
+@blp.route("/accounts/<account_id>/roles/<role>", methods=["PUT"])
+@writing
+@require(fresh_admin)
+@answers(NotFound, InvalidInput)
+@blp.response(204)
+def put_role(work: UnitOfWork, principal: Principal, account_id: str, role: str) -> None:
+    """Give the account a role that DOORWARD_ROLES names, or `admin`. It counts from the next check on."""
+    give_role(work, principal, current_source(), account_id=account_id, role=role)
+
+
+@blp.route("/accounts/<account_id>/roles/<role>", methods=["DELETE"])
+@writing
+@require(fresh_admin)
+@answers(NotFound, InvalidInput, LastAdmin)
+@blp.response(204)
+def delete_role(work: UnitOfWork, principal: Principal, account_id: str, role: str) -> None:
+    """Take the role from the account; it is gone from the next check on. The last active administrator keeps `admin`."""
+    take_role(work, principal, current_source(), account_id=account_id, role=role)
+
+
+@blp.route("/memberships/<resource>/<resource_id>", methods=["GET"])
+@reading
+@require(credential)
+@blp.query(PageSchema)
+@blp.response(200, MembersSchema)
+def get_memberships(work: UnitOfWork, principal: Principal, query: Body, resource: str, resource_id: str) -> Members:
+    """Who was let in to a thing. For whoever may change that, and credentials with the scope `roles:read`."""
+    return list_members(work, principal, resource=resource, resource_id=resource_id, **query)
+
+
+@blp.route("/memberships/<resource>/<resource_id>/<account_id>", methods=["PUT"])
+@writing
+@require(credential)
+@answers(NotFound)
+@blp.arguments(LevelSchema)
+@blp.response(204)
+def put_membership(work: UnitOfWork, principal: Principal, body: Body, *, resource: str, resource_id: str, account_id: str) -> None:
+    """Let the account in at this level, instead of another one.
+
+    For credentials with the scope `memberships:write:<resource>`, which administrators have: at every level. For members from
+    DOORWARD_MANAGING_LEVEL on: at levels up to their own, and accounts that stand no higher.
+    """
+    let_in(work, principal, current_source(), resource=resource, resource_id=resource_id, account_id=account_id, **body)
+
+
+@blp.route("/memberships/<resource>/<resource_id>/<account_id>", methods=["DELETE"])
+@writing
+@require(credential)
+@answers(NotFound, InvalidInput)
+@blp.response(204)
+def delete_membership(work: UnitOfWork, principal: Principal, resource: str, resource_id: str, account_id: str) -> None:
+    """End a membership. For the same, and for everybody who leaves."""
+    let_out(work, principal, current_source(), resource=resource, resource_id=resource_id, account_id=account_id)
+
+
+@blp.route("/roles/check", methods=["POST"])
+@reading
+@require(credential)
+@blp.arguments(ChecksSchema)
+@blp.response(200, DecisionsSchema)
+def post_check(work: UnitOfWork, principal: Principal, body: Body) -> dict[str, tuple[bool, ...]]:
+    """Answer up to 100 questions. For administrators, credentials with the scope `roles:read`, and everybody about himself.
+
+    A role or level that does not exist is a 422 and never a no. Accounts that are unknown or disabled have nothing; every other one has
+    the lowest level everywhere.
+    """
+    return {"decisions": check_roles(work, principal, checks=[Asked(**check) for check in body["checks"]])}
