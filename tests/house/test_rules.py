@@ -24,6 +24,7 @@ PUBLIC = {
     "POST /v1/password/forgot",
     "POST /v1/password/reset",
     "POST /v1/token/refresh",
+    "POST /v1/api-keys/report-leak",
     "GET /v1/methods",
     "GET /.well-known/jwks.json",
     "GET /.well-known/identity-jwks.json",
