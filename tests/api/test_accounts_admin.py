@@ -1,0 +1,475 @@
+"""What administrators do to accounts: find, open, disable, bring back; and what they cannot do."""
+
+from __future__ import annotations
+
+import base64
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import event
+
+from tests.actors import PASSWORD
+from tests.administrators import administrator, id_of
+
+FIELDS = {
+    "id",
+    "username",
+    "email",
+    "name",
+    "locale",
+    "status",
+    "roles",
+    "must_change_password",
+    "created_at",
+    "last_login_at",
+    "deleted_at",
+}
+OTHER = "wagon speed jailhouse koala reformist"
+NOBODYS = "acc_" + "0" * 22
+WRITES = [
+    ("POST", "/v1/accounts", {"username": "carl", "email": "carl@example.org", "name": "Carl"}),
+    ("PATCH", "/v1/accounts/{id}", {"status": "disabled"}),
+    ("DELETE", "/v1/accounts/{id}", None),
+    ("POST", "/v1/accounts/{id}/end-sessions", None),
+    ("POST", "/v1/accounts/{id}/send-reset", None),
+]
+READS = [("GET", "/v1/accounts", None), ("GET", "/v1/accounts/{id}", None), ("GET", "/v1/audit", None)]
+
+
+@pytest.fixture
+def boss(service):
+    return administrator(service)
+
+
+@pytest.fixture
+def small_boss(small_service):
+    return administrator(small_service)
+
+
+def ask(who, method, path, body=None, **kwargs):
+    return who.call(method, path, json=body, token=who.access, **kwargs) if body is not None else who.call(method, path, token=who.access)
+
+
+def patch(boss, account_id, **body):
+    return ask(boss, "PATCH", f"/v1/accounts/{account_id}", body)
+
+
+def create(boss, name="carl", **changes):
+    return ask(boss, "POST", "/v1/accounts", {"username": name, "email": f"{name}@example.org", "name": name.title(), **changes})
+
+
+def key_of(actor, **changes):
+    answer = actor.post("/v1/api-keys", {"name": "job", "scopes": [], **changes}, token=actor.access)
+    assert answer.status_code == 201
+    return answer.json["key"]
+
+
+def shows(actor, key):
+    return actor.get("/v1/whoami", headers={"X-API-Key": key}).status_code
+
+
+def events(service, name):
+    with service.rows() as db:
+        found = db.connection().exec_driver_sql("SELECT event, account_id, detail FROM audit ORDER BY id").all()
+    return [row for row in found if row[0] == name]
+
+
+# -- who may ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("method", "path", "body"), WRITES + READS)
+def test_only_an_administrators_session_gets_in(small_service, small_boss, method, path, body):
+    ann = small_service.actor("ann").signed_in()
+    path = path.format(id=id_of(ann))
+    key = key_of(small_boss)
+    assert ann.call(method, path, json=body).status_code == 401
+    assert ask(ann, method, path, body).status_code == 403
+    assert ann.call(method, path, json=body, headers={"X-API-Key": key}).status_code == 403
+    assert small_service.scalar("SELECT count(*) FROM accounts WHERE status = 'active'") == 2
+
+
+@pytest.mark.parametrize(("method", "path", "body"), WRITES)
+def test_a_write_wants_the_password_of_five_minutes_ago_or_less(small_service, small_boss, method, path, body):
+    ann = small_service.actor("ann").signed_up()
+    path = path.format(id=id_of(ann))
+    small_service.clock.push(minutes=6)
+    small_boss.tokens = small_boss.refresh().json
+    refused = ask(small_boss, method, path, body)
+    assert (refused.status_code, refused.json["code"]) == (401, "reauthentication_required")
+    assert 'error="insufficient_user_authentication"' in refused.headers["WWW-Authenticate"]
+    assert 'max_age="300"' in refused.headers["WWW-Authenticate"]
+    assert ask(small_boss, "GET", "/v1/accounts").status_code == 200
+    small_boss.tokens = small_boss.post("/v1/elevate", {"password": PASSWORD}, token=small_boss.access).json
+    assert ask(small_boss, method, path, body).status_code < 300
+
+
+# -- finding ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_account_is_shown_with_its_roles_and_without_a_secret(service, boss):
+    ann = service.actor("ann").signed_in()
+    shown = ask(boss, "GET", f"/v1/accounts/{id_of(ann)}").json
+    assert set(shown) == FIELDS
+    assert shown == {**shown, "username": "ann", "email": "ann@example.org", "status": "active", "roles": [], "deleted_at": None}
+    assert ask(boss, "GET", f"/v1/accounts/{id_of(boss)}").json["roles"] == ["admin"]
+    listed = ask(boss, "GET", "/v1/accounts").json
+    assert [item["username"] for item in listed["items"]] == ["boss", "ann"]
+    assert listed["items"][1] == shown
+    assert listed["next"] is None
+    for unknown in (NOBODYS, "x", "acc_"):
+        assert ask(boss, "GET", f"/v1/accounts/{unknown}").status_code == 404
+
+
+def test_a_search_looks_into_names_and_addresses_and_takes_no_wildcards(service, boss):
+    for name in ("ann", "joanne", "bob_"):
+        service.actor(name).signed_up()
+        service.units.limiter.reset()
+    patch(boss, id_of(service.actor("ann")), status="disabled")
+
+    def found(query):
+        return [item["username"] for item in ask(boss, "GET", f"/v1/accounts?{query}").json["items"]]
+
+    assert found("q=ANN") == ["ann", "joanne"]
+    assert found("q=Joanne@EXAMPLE") == ["joanne"]
+    assert found("q=%25") == []
+    assert found("q=_") == ["bob_"]
+    assert found("q=%5C") == []
+    assert found("status=disabled") == ["ann"]
+    assert found("q=ann&status=active") == ["joanne"]
+    assert found("role=admin") == ["boss"]
+    assert found("role=nothing") == []
+
+
+@pytest.mark.parametrize(
+    "query", ["q=", "q=%00", "q=a%E2%80%8Bb", "status=gone", "limit=0", "limit=101", "limit=x", "cursor=x", "q=a&q=b", "sort=id"]
+)
+def test_a_query_that_makes_no_sense_is_refused(small_boss, query):
+    assert ask(small_boss, "GET", f"/v1/accounts?{query}").status_code == 422
+
+
+def test_pages_are_whole_also_while_others_come(service, boss):
+    for number in range(4):
+        assert create(boss, f"user{number}").status_code == 201
+    seen, cursor = [], ""
+    for number in range(10):
+        page = ask(boss, "GET", f"/v1/accounts?limit=2{cursor}").json
+        seen += [item["username"] for item in page["items"]]
+        if page["next"] is None:
+            break
+        cursor = f"&cursor={page['next']}"
+        if number == 0:
+            assert create(boss, "late").status_code == 201
+    assert seen == ["boss", "user0", "user1", "user2", "user3", "late"]
+
+
+def test_a_cursor_that_was_made_up_or_is_of_another_list_is_refused(small_boss):
+    for number in range(2):
+        create(small_boss, f"user{number}")
+    good = ask(small_boss, "GET", "/v1/accounts?limit=1").json["next"]
+    body, _, mac = good.partition(".")
+    forged = base64.urlsafe_b64encode(b"2020-01-01T00:00:00+00:00 acc_").rstrip(b"=").decode()
+    for cursor in (f"{forged}.{mac}", body, f"{body}.", f"{body}.{'0' * 32}", ask(small_boss, "GET", "/v1/audit?limit=1").json["next"]):
+        assert ask(small_boss, "GET", f"/v1/accounts?limit=1&cursor={cursor}").status_code == 422
+
+
+def test_a_page_is_one_statement_whatever_stands_on_it(service, boss):
+    for number in range(5):
+        create(boss, f"user{number}")
+    statements = []
+
+    def note(_connection, _cursor, statement, *_):
+        statements.append(statement)
+
+    event.listen(service.units.database.engine, "before_cursor_execute", note)
+    assert len(ask(boss, "GET", "/v1/accounts").json["items"]) == 6
+    event.remove(service.units.database.engine, "before_cursor_execute", note)
+    assert len([each for each in statements if "FROM accounts" in each]) == 1
+
+
+# -- opening ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_account_that_was_opened_for_somebody_is_his_alone(service, boss):
+    answer = create(boss, "carl", locale="de", email="Carl@Example.org")
+    assert answer.status_code == 201
+    assert answer.json == {**answer.json, "username": "carl", "email": "Carl@example.org", "status": "active", "last_login_at": None}
+    carl = service.actor("carl", email="Carl@example.org")
+    for guess in (PASSWORD, "", " "):
+        assert carl.login(password=guess).status_code in {401, 422}
+    mail = carl.mail()
+    assert "72 Stunden" in mail["text"]
+    assert "carl" in mail["text"]
+    token = mail["links"][0].rpartition("/")[2]
+    assert mail["links"][0].startswith("http://127.0.0.1:8080/reset/")
+    service.clock.push(hours=71)
+    assert carl.get(f"/reset/{token}").status_code == 200
+    assert carl.reset(OTHER, token=token).status_code == 204
+    assert carl.login().status_code == 200
+    assert carl.tokens["account"]["roles"] == []
+    assert carl.reset(PASSWORD, token=token).status_code == 400
+    created = events(service, "account.created")
+    assert len(created) == 1
+    assert id_of(boss) in str(created[0][2])
+
+
+def test_an_invitation_is_over_after_three_days_and_can_be_sent_again(small_service, small_boss):
+    account_id = create(small_boss).json["id"]
+    carl = small_service.actor("carl")
+    old = carl.mailed_token()
+    small_service.clock.push(hours=73)
+    assert carl.reset(OTHER, token=old).status_code == 400
+    small_boss.login()
+    assert ask(small_boss, "POST", f"/v1/accounts/{account_id}/send-reset").status_code == 202
+    assert "72 hours" in carl.mail()["text"]
+    assert carl.reset(OTHER, token=carl.mailed_token()).status_code == 204
+
+
+def test_an_account_can_be_opened_with_roles_and_with_registration_closed(make_service, database_url):
+    service = make_service(database_url, roles={"editor": ("texts:write",)})
+    boss = administrator(service)
+    closed = make_service(database_url, roles={"editor": ("texts:write",)}, registration="closed")
+    chief = closed.actor("boss")
+    assert chief.login().status_code == 200
+    assert create(chief, roles=["editor", "editor"]).json["roles"] == ["editor"]
+    unknown = create(chief, "dora", roles=["editor", "king"])
+    assert (unknown.status_code, list(unknown.json["errors"])) == (422, ["/roles/1"])
+    carl = closed.actor("carl")
+    carl.reset(OTHER, token=carl.mailed_token())
+    assert carl.login().json["scope"] == "texts:write"
+    assert events(service, "role.granted")[-1][1] == id_of(carl)
+    del boss
+
+
+def test_names_and_addresses_that_somebody_has_are_refused_and_said_so(service, boss):
+    service.actor("ann").signed_up()
+    service.actor("newcomer").register()
+    taken = create(boss, "ann", email="other@example.org")
+    assert (taken.status_code, taken.json["code"]) == (409, "username_taken")
+    assert create(boss, "newcomer", email="third@example.org").json["code"] == "username_taken"
+    known = create(boss, "anna", email="ANN@example.org")
+    assert (known.status_code, known.json["code"]) == (409, "email_taken")
+    assert service.mailbox("other@example.org") == []
+    assert service.scalar("SELECT count(*) FROM accounts") == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"username": "admin"}, "/username"),
+        ({"username": "x"}, "/username"),
+        ({"email": "nowhere"}, "/email"),
+        ({"name": ""}, "/name"),
+        ({"locale": "?"}, "/locale"),
+        ({"roles": ["x"] * 21}, "/roles"),
+        ({"roles": "admin"}, "/roles"),
+        ({"password": OTHER}, "/password"),
+        ({"password_hash": "x"}, "/password_hash"),
+        ({"status": "disabled"}, "/status"),
+    ],
+)
+def test_an_account_is_opened_with_acceptable_fields_only(small_service, small_boss, changes, pointer):
+    refused = create(small_boss, **changes)
+    assert refused.status_code == 422
+    assert pointer in refused.json["errors"]
+    assert small_service.scalar("SELECT count(*) FROM accounts") == 1
+
+
+def test_a_registration_cannot_take_the_address_of_an_account_that_was_opened(small_service, small_boss):
+    squatter = small_service.actor("squatter", email="carl@example.org")
+    assert squatter.register().status_code == 202
+    code = squatter.mail()["code"]
+    assert create(small_boss).status_code == 201
+    assert squatter.confirm(code=code).status_code == 400
+
+
+# -- disabling and asking for another password ------------------------------------------------------------------------
+
+
+def test_a_disabled_account_is_shut_out_at_once_and_nothing_old_comes_back(service, boss):
+    ann = service.actor("ann").signed_in()
+    key, account_id = key_of(ann), id_of(ann)
+    ann.forgot()
+    link, old = ann.reset_token(), dict(ann.tokens)
+    answer = patch(boss, account_id, status="disabled")
+    assert (answer.status_code, answer.json["status"]) == (200, "disabled")
+    assert ann.whoami().status_code == 401
+    assert ann.refresh().status_code == 400
+    assert shows(ann, key) == 401
+    assert ann.login().json["code"] == "invalid_credentials"
+    assert ann.reset(OTHER, token=link).status_code == 400
+    ann.forgot()
+    assert service.mailbox(ann.email)[0]["text"].count("/reset/") == 1  # the old one: no other was sent
+
+    assert patch(boss, account_id, status="active").json["status"] == "active"
+    assert ann.whoami(old["access_token"]).status_code == 401
+    assert ann.refresh(old["refresh_token"]).status_code == 400
+    assert ann.reset(OTHER, token=link).status_code == 400
+    assert shows(ann, key) == 200
+    assert ann.login().status_code == 200
+    assert [name for name in ("account.disabled", "account.enabled") if len(events(service, name)) == 1] == [
+        "account.disabled",
+        "account.enabled",
+    ]
+    assert id_of(boss) in str(events(service, "account.disabled")[0][2])
+
+
+def test_what_is_so_already_changes_nothing(small_service, small_boss):
+    ann = small_service.actor("ann").signed_in()
+    before = small_service.scalar("SELECT epoch FROM accounts WHERE username = 'ann'")
+    assert patch(small_boss, id_of(ann), status="active", must_change_password=False).status_code == 200
+    assert patch(small_boss, id_of(ann)).status_code == 200
+    assert ann.whoami().status_code == 200
+    assert small_service.scalar("SELECT epoch FROM accounts WHERE username = 'ann'") == before
+
+
+def test_whoever_must_change_the_password_is_signed_out_and_chooses_another(service, boss):
+    ann = service.actor("ann").signed_in()
+    assert patch(boss, id_of(ann), must_change_password=True).json["must_change_password"] is True
+    assert ann.whoami().status_code == 401
+    assert ann.refresh().status_code == 400
+    refused = ann.login()
+    assert (refused.status_code, refused.json["code"]) == (403, "password_change_required")
+    assert ann.reset(OTHER, token=refused.json["reset_token"]).status_code == 204
+    assert ann.login().status_code == 200
+    assert ask(boss, "GET", f"/v1/accounts/{id_of(ann)}").json["must_change_password"] is False
+
+
+def test_asking_for_another_password_can_be_taken_back(small_service, small_boss):
+    ann = small_service.actor("ann").signed_up()
+    patch(small_boss, id_of(ann), must_change_password=True)
+    assert ann.login().status_code == 403
+    assert patch(small_boss, id_of(ann), must_change_password=False).status_code == 200
+    assert ann.login().status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"status": "deleted"},
+        {"status": None},
+        {"must_change_password": 1},
+        {"password": OTHER},
+        {"new_password": OTHER},
+        {"password_hash": ""},
+        {"email": "a@b.org"},
+        {"username": "other"},
+        {"roles": ["admin"]},
+        {"epoch": 1},
+        {"id": NOBODYS},
+    ],
+)
+def test_nothing_else_of_an_account_can_be_changed_by_others(small_service, small_boss, body):
+    ann = small_service.actor("ann").signed_in()
+    assert patch(small_boss, id_of(ann), **body).status_code == 422
+    assert ann.whoami().status_code == 200
+
+
+def test_ids_that_are_nobodys_are_not_found(small_boss):
+    for method, path, body in WRITES[1:]:
+        for account_id in (NOBODYS, "x"):
+            assert ask(small_boss, method, path.format(id=account_id), body).status_code == 404
+
+
+# -- helping ----------------------------------------------------------------------------------------------------------
+
+
+def test_ending_sessions_signs_out_everywhere_and_leaves_keys(service, boss):
+    ann = service.actor("ann").signed_in()
+    other, key = ann.elsewhere(), key_of(ann)
+    other.login()
+    assert ask(boss, "POST", f"/v1/accounts/{id_of(ann)}/end-sessions").status_code == 204
+    assert [each.whoami().status_code for each in (ann, other)] == [401, 401]
+    assert shows(ann, key) == 200
+    assert ann.login().status_code == 200
+    assert ask(boss, "POST", f"/v1/accounts/{id_of(boss)}/end-sessions").status_code == 204
+    assert boss.whoami().status_code == 401
+
+
+def test_a_reset_is_sent_to_the_owner_and_told_to_nobody_else(service, boss):
+    ann = service.actor("ann").signed_in()
+    answer = ask(boss, "POST", f"/v1/accounts/{id_of(ann)}/send-reset")
+    assert answer.status_code == 202
+    token = ann.reset_token()
+    assert token not in answer.text
+    assert ann.whoami().status_code == 200
+    assert ann.reset(OTHER, token=token).status_code == 204
+    assert ann.whoami().status_code == 401
+    assert ann.login().status_code == 200
+    assert len(events(service, "password.reset_sent")) == 1
+
+
+def test_administrators_get_their_reset_from_another_one(small_service, small_boss):
+    chief = administrator(small_service, "chief")
+    chief.forgot()
+    assert not [mail for mail in small_service.mailbox(chief.email) if "/reset/" in mail["text"]]
+    assert ask(small_boss, "POST", f"/v1/accounts/{id_of(chief)}/send-reset").status_code == 202
+    assert chief.reset(OTHER).status_code == 204
+    assert chief.login().status_code == 200
+
+
+@pytest.mark.parametrize("gone", ["disabled", "deleted"])
+def test_no_reset_is_sent_to_somebody_whom_it_would_not_help(small_service, small_boss, gone):
+    ann = small_service.actor("ann").signed_up()
+    if gone == "disabled":
+        patch(small_boss, id_of(ann), status="disabled")
+    else:
+        ask(small_boss, "DELETE", f"/v1/accounts/{id_of(ann)}")
+    refused = ask(small_boss, "POST", f"/v1/accounts/{id_of(ann)}/send-reset")
+    assert (refused.status_code, refused.json["code"]) == (409, "account_not_active")
+
+
+# -- the last administrator -------------------------------------------------------------------------------------------
+
+
+def test_the_last_administrator_stays(service, boss):
+    mine = f"/v1/accounts/{id_of(boss)}"
+    for answer in (
+        ask(boss, "PATCH", mine, {"status": "disabled"}),
+        ask(boss, "DELETE", mine),
+        ask(boss, "DELETE", "/v1/me"),
+        ask(boss, "DELETE", f"{mine}/roles/admin"),
+    ):
+        assert (answer.status_code, answer.json["code"]) == (409, "last_admin")
+    assert boss.whoami().status_code == 200
+
+
+def test_one_who_is_disabled_or_never_came_is_no_other_administrator(service, boss):
+    chief = administrator(service, "chief")
+    assert patch(boss, id_of(chief), status="disabled").status_code == 200
+    assert create(boss, "invited", roles=["admin"]).status_code == 201
+    assert patch(boss, id_of(boss), status="disabled").json["code"] == "last_admin"
+    assert ask(boss, "DELETE", "/v1/me").json["code"] == "last_admin"
+    invited = service.actor("invited")
+    assert invited.reset(OTHER, token=invited.mailed_token()).status_code == 204
+    assert patch(boss, id_of(boss), status="disabled").status_code == 200
+    assert boss.whoami().status_code == 401
+
+
+# -- cost -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_login_to_an_account_without_a_password_is_checked_like_any_other(small_service, small_boss):
+    """The hasher is asked once in each case: for a wrong password, an unknown name, and an account that has none."""
+    create(small_boss)
+    small_service.actor("ann").signed_up()
+    hasher, asked = small_service.units.hasher, []
+    gated = hasher._gated
+
+    def count(work):
+        asked.append(1)
+        return gated(work)
+
+    hasher._gated = count
+    try:
+        answers = []
+        for name in ("ann", "nobody", "carl"):
+            asked.clear()
+            answer = small_service.actor(name).login(password="not the password at all")
+            answers.append((answer.status_code, answer.json["code"], len(asked)))
+    finally:
+        del hasher._gated
+    assert answers == [(401, "invalid_credentials", 1)] * 3
+
+
+def test_settings_say_how_long_a_deleted_account_stays(small_service):
+    assert small_service.settings.erase_after == timedelta(days=30)
