@@ -35,4 +35,6 @@ def _another_active_admin(db: Session, account_id: str) -> bool:
 
 
 def _active_admin(whose: ColumnElement[bool]) -> ColumnElement[bool]:
-    return exists().where(AccountRole.account_id == Account.id, AccountRole.role == ADMIN, Account.status == Status.ACTIVE, whose)
+    """One who was invited and never chose a password can administer nothing, and may never come."""
+    comes = (Account.status == Status.ACTIVE, Account.password_hash != "")
+    return exists().where(AccountRole.account_id == Account.id, AccountRole.role == ADMIN, *comes, whose)
