@@ -13,7 +13,24 @@ from app.adapters.jwt import KeyRing
 from app.adapters.latest import Latest
 from app.adapters.password_hasher import Capacity, PasswordHasher
 from app.adapters.rate_limiter import Limiter
-from app.api import accounts, api_keys, audit, authz, devices, me, methods, my_data, passwords, registration, roles, sessions, well_known
+from app.api import (
+    accounts,
+    api_keys,
+    audit,
+    authz,
+    devices,
+    discovery,
+    me,
+    methods,
+    my_data,
+    oauth,
+    passwords,
+    registration,
+    revocations,
+    roles,
+    sessions,
+    well_known,
+)
 from app.pages import confirm, docs, mailbox, reset
 from app.settings import VERSION, Docs
 from app.unit_of_work import Units
@@ -40,6 +57,9 @@ API = (
     roles.blp,
     authz.blp,
     well_known.blp,
+    discovery.blp,
+    oauth.blp,
+    revocations.blp,
     health.blp,
 )
 # Threads of a serving process beside those of gunicorn, each with a connection of its own: clock, sweep, rotation, uses of keys,
@@ -83,6 +103,7 @@ def _furnish(app: Flask, settings: Settings) -> None:
     )
     api = Api(app)
     api.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
+    api.spec.components.security_scheme("client", {"type": "http", "scheme": "basic"})
     api.spec.components.security_scheme("api_key", {"type": "apiKey", "in": "header", "name": "X-API-Key"})
     for blueprint in API:
         api.register_blueprint(blueprint)

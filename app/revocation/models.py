@@ -12,6 +12,8 @@ from app.adapters.database import Base, BigId, delete_some
 
 ONLY_ROW = 1
 ENDED, CHANGED = "ended", "changed"  # what became of an API key, in the column status
+# A revocation matters until the last token it concerns has expired, at most 15 minutes; an hour more is to spare.
+KEPT = timedelta(minutes=75)
 
 
 class IssuerState(Base):
@@ -52,5 +54,4 @@ def global_epoch(db: Session) -> int:
 
 
 def sweep(db: Session, now: datetime, most: int) -> int:
-    """A revocation matters until the last token it concerns has expired, at most 15 minutes; an hour more is to spare."""
-    return delete_some(db, Revocation, Revocation.at < now - timedelta(minutes=75), most)
+    return delete_some(db, Revocation, Revocation.at < now - KEPT, most)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import Response
+from flask import Response, request
 from werkzeug.exceptions import HTTPException
 
 from app.adapters import logs
@@ -12,6 +12,7 @@ from app.adapters.database import is_away
 from app.errors import Problem, Unauthenticated, Unavailable
 from app.web.documented import PROBLEM_TYPE
 from app.web.json_text import compact
+from app.web.oauth_errors import PREFIX, in_oauth
 from app.web.request_id import request_id
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ def register(app: Flask) -> None:
 
 
 def render(problem: Problem) -> Response:
-    """The problem as a document."""
+    """The problem as a document; under /oauth in the shape that its clients know."""
+    if request.path.startswith(PREFIX):
+        return in_oauth(problem)
     document: dict[str, object] = {
         "type": problem.type_uri or f"urn:doorward:problem:{problem.code}",
         "title": problem.title,

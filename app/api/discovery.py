@@ -1,0 +1,100 @@
+"""What a client needs to know of this issuer, so that its address is all that has to be set."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from flask import Response
+from marshmallow import fields
+
+from app.errors import NotFound
+from app.oauth.tokens import GRANTS
+from app.roles.scopes import OURS
+from app.settings import Docs, Settings
+from app.unit_of_work import UnitOfWork
+from app.web.blueprint import Blueprint
+from app.web.documented import answers
+from app.web.json_text import compact
+from app.web.kept import kept
+from app.web.schemas import Strict
+from app.web.work import reading
+
+blp = Blueprint("discovery", __name__, url_prefix="/.well-known", description="What a client needs to know of this issuer.")
+
+BY_SECRET = ["client_secret_basic", "client_secret_post"]
+
+
+class MetadataSchema(Strict):
+    """RFC 8414 section 2."""
+
+    issuer = fields.String(required=True)
+    token_endpoint = fields.String(required=True)
+    introspection_endpoint = fields.String(required=True)
+    revocation_endpoint = fields.String(required=True)
+    jwks_uri = fields.String(required=True)
+    grant_types_supported = fields.List(fields.String(), required=True)
+    response_types_supported = fields.List(fields.String(), required=True)
+    token_endpoint_auth_methods_supported = fields.List(fields.String(), required=True)
+    introspection_endpoint_auth_methods_supported = fields.List(fields.String(), required=True)
+    revocation_endpoint_auth_methods_supported = fields.List(fields.String(), required=True)
+    scopes_supported = fields.List(fields.String(), required=True)
+    service_documentation = fields.String()
+
+
+@blp.route("/oauth-authorization-server", methods=["GET"])
+@reading
+@blp.response(200, MetadataSchema)
+def get_metadata(work: UnitOfWork) -> Response:
+    """The metadata of this issuer (RFC 8414)."""
+    return kept(compact(_metadata(work.settings)), seconds=int(work.settings.jwks_max_age.total_seconds()), public=True)
+
+
+@blp.route("/openid-configuration", methods=["GET"])
+@reading
+@blp.response(200, MetadataSchema)
+def get_configuration(work: UnitOfWork) -> Response:
+    """The same document, where older clients look for it."""
+    return kept(compact(_metadata(work.settings)), seconds=int(work.settings.jwks_max_age.total_seconds()), public=True)
+
+
+@blp.route("/oauth-authorization-server/<path:issuer_path>", methods=["GET"])
+@reading
+@answers(NotFound)
+@blp.response(200, MetadataSchema)
+def get_metadata_of_path(work: UnitOfWork, issuer_path: str) -> Response:
+    """The same document, where a client looks for it if the issuer has a path (RFC 8414 section 3.1)."""
+    return _of_path(work, issuer_path)
+
+
+@blp.route("/openid-configuration/<path:issuer_path>", methods=["GET"])
+@reading
+@answers(NotFound)
+@blp.response(200, MetadataSchema)
+def get_configuration_of_path(work: UnitOfWork, issuer_path: str) -> Response:
+    """The same document, where a client looks for it if the issuer has a path (RFC 8414 section 5)."""
+    return _of_path(work, issuer_path)
+
+
+def _of_path(work: UnitOfWork, issuer_path: str) -> Response:
+    if issuer_path != urlsplit(work.settings.issuer).path.strip("/"):
+        raise NotFound
+    return kept(compact(_metadata(work.settings)), seconds=int(work.settings.jwks_max_age.total_seconds()), public=True)
+
+
+def _metadata(settings: Settings) -> dict[str, object]:
+    """All of it from the settings, nothing from the request."""
+    at = settings.public_url
+    found: dict[str, object] = {
+        "issuer": settings.issuer,
+        "token_endpoint": f"{at}/oauth/token",
+        "introspection_endpoint": f"{at}/oauth/introspect",
+        "revocation_endpoint": f"{at}/oauth/revoke",
+        "jwks_uri": f"{at}/.well-known/jwks.json",
+        "grant_types_supported": list(GRANTS),
+        "response_types_supported": [],
+        "token_endpoint_auth_methods_supported": [*BY_SECRET, "none"],
+        "introspection_endpoint_auth_methods_supported": BY_SECRET,
+        "revocation_endpoint_auth_methods_supported": [*BY_SECRET, "none"],
+        "scopes_supported": sorted({scope for scopes in settings.roles.values() for scope in scopes} | set(OURS)),
+    }
+    return found | ({"service_documentation": f"{at}/docs"} if settings.docs is Docs.PUBLIC else {})

@@ -1,0 +1,128 @@
+"""OAuth for machines: tokens, what a token is worth, and its end. Errors have the shape of RFC 6749 section 5.2."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from flask import Response
+from marshmallow import fields, post_dump
+
+from app.oauth.introspect import Active, introspect
+from app.oauth.revoke import revoke
+from app.oauth.tokens import Issued, grant
+from app.principal import Principal
+from app.roles.scopes import INTROSPECT
+from app.unit_of_work import UnitOfWork
+from app.web.body import LARGEST, Body
+from app.web.clients import client_with
+from app.web.form import Form, OAuthBlueprint, shown_client
+from app.web.guard import require
+from app.web.json_text import compact
+from app.web.oauth_errors import TYPE, oauth_answers, uncached
+from app.web.schemas import Secret, Strict, Text
+from app.web.source import current_source
+from app.web.work import reading, writing
+
+blp = OAuthBlueprint("oauth", __name__, url_prefix="/oauth", description="For OAuth clients and servers that know nothing of Doorward.")
+blp.after_request(uncached)
+
+NOT_ACTIVE = compact({"active": False})
+
+
+class ClientForm(Form):
+    """The client, where it does not use HTTP Basic."""
+
+    client_id = Text(most=256, metadata={"description": "id of an API key (`key_…`), or `doorward`"})
+    client_secret = Secret(metadata={"description": "the API key"})
+
+
+class TokenForm(ClientForm):
+    """RFC 6749 sections 4.4 and 6."""
+
+    grant_type = Text(most=256, required=True, metadata={"description": "`client_credentials` or `refresh_token`"})
+    scope = Text(most=1024, load_default=None, metadata={"description": "scopes to have, separated by spaces; without it, all"})
+    refresh_token = Secret(most=LARGEST, load_default=None)
+
+
+class ShownForm(ClientForm):
+    """RFC 7662 section 2.1, RFC 7009 section 2.1."""
+
+    token = Secret(most=LARGEST, required=True, metadata={"description": "an access token, a refresh token or an API key"})
+    token_type_hint = Text(most=256, metadata={"description": "not needed: each kind is known by its shape"})
+
+
+class IssuedSchema(Strict):
+    """RFC 6749 section 5.1."""
+
+    access_token = fields.String(required=True)
+    token_type = fields.String(required=True)
+    expires_in = fields.Integer(required=True, metadata={"description": "seconds"})
+    scope = fields.String(required=True)
+    refresh_token = fields.String(metadata={"description": "of a session"})
+    session_id = fields.String(metadata={"description": "of a session"})
+
+    @post_dump
+    def known(self, data: dict[str, object], **_: object) -> dict[str, object]:
+        return {name: value for name, value in data.items() if value is not None}
+
+
+class ActiveSchema(Strict):
+    """RFC 7662 section 2.2. Of what is not active nothing is said but that."""
+
+    active = fields.Boolean(required=True)
+    token_type = fields.String(metadata={"description": "`Bearer` for an access token, `refresh_token`, `api_key`"})
+    scope = fields.String(metadata={"description": "what it may do now, which may be less than it once was"})
+    client_id = fields.String()
+    username = fields.String()
+    sub = fields.String()
+    iss = fields.String()
+    aud = fields.String()
+    sid = fields.String(metadata={"description": "id of the session, or of the API key"})
+    exp = fields.Integer()
+    iat = fields.Integer()
+    jti = fields.String()
+    auth_time = fields.Integer(metadata={"description": "when the password was typed"})
+
+
+@blp.route("/token", methods=["POST"])
+@oauth_answers(401)
+@writing
+@blp.form(TokenForm)
+@blp.response(200, IssuedSchema)
+def post_token(work: UnitOfWork, body: Body) -> Issued:
+    """Trade an API key, or a refresh token, for an access token."""
+    return grant(
+        work,
+        current_source(),
+        client=shown_client(),
+        grant_type=body["grant_type"],
+        scope=body["scope"],
+        refresh_token=body["refresh_token"],
+    )
+
+
+@blp.route("/introspect", methods=["POST"])
+@oauth_answers(401, 403)
+@reading
+@require(client_with(INTROSPECT))
+@blp.form(ShownForm)
+@blp.response(200, ActiveSchema)
+def post_introspect(work: UnitOfWork, _principal: Principal, body: Body) -> Response:
+    """Say what a credential is worth at this moment. Whoever asks needs an API key with the scope tokens:introspect."""
+    return _told(introspect(work, token=body["token"]))
+
+
+@blp.route("/revoke", methods=["POST"])
+@oauth_answers(401)
+@writing
+@blp.form(ShownForm)
+@blp.response(200)
+def post_revoke(work: UnitOfWork, body: Body) -> Response:
+    """End the session of a token, or an API key. A token that is not known is none any more, which is 200 too."""
+    revoke(work, current_source(), client=shown_client(), token=body["token"])
+    return Response(status=200)
+
+
+def _told(found: Active | None) -> Response:
+    known = {name: value for name, value in asdict(found).items() if value is not None} if found else None
+    return Response(compact({"active": True} | known) if known else NOT_ACTIVE, content_type=TYPE)

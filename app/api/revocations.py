@@ -1,0 +1,65 @@
+"""What has ended, for verifiers that check tokens themselves."""
+
+from __future__ import annotations
+
+from flask import Response
+from marshmallow import fields, post_dump
+
+from app.principal import Principal
+from app.revocation.feed import feed
+from app.roles.scopes import READ_REVOCATIONS
+from app.unit_of_work import UnitOfWork
+from app.web.blueprint import Blueprint
+from app.web.body import Body
+from app.web.guard import require, scoped
+from app.web.json_text import compact
+from app.web.kept import kept
+from app.web.schemas import Moment, Strict, Text
+from app.web.work import reading
+
+blp = Blueprint("revocations", __name__, url_prefix="/v1", description="What has ended, for verifiers that check tokens themselves.")
+SECONDS = 1
+
+
+class SinceSchema(Strict):
+    """Where to go on."""
+
+    since = Text(most=256, load_default=None, metadata={"description": "`next` of the answer before; without it, all that is kept"})
+
+
+class RevocationSchema(Strict):
+    """One thing that has ended or changed. It may come twice."""
+
+    kind = fields.String(required=True, metadata={"enum": ["session", "account", "key", "global"]})
+    ref = fields.String(required=True, metadata={"description": "id of the session, account or key; of `global`, the signing key"})
+    account_id = fields.String(metadata={"description": "whose it is"})
+    epoch = fields.Integer(required=True, metadata={"description": "of an account: tokens of its sessions with a lower `ep` are over"})
+    roles_version = fields.Integer(required=True, metadata={"description": "of an account: tokens with a lower `rv` tell older rights"})
+    status = fields.String(required=True, metadata={"description": "of an account: only `active` counts; of a key: ended or changed"})
+    at = Moment(required=True)
+
+    @post_dump
+    def of_somebody(self, data: dict[str, object], **_: object) -> dict[str, object]:
+        return {name: value for name, value in data.items() if value or name != "account_id"}
+
+
+class RevocationsSchema(Strict):
+    """A page, the oldest first."""
+
+    items = fields.List(fields.Nested(RevocationSchema), required=True)
+    next = fields.String(required=True, metadata={"description": "to be sent as `since`; always there"})
+    more = fields.Boolean(required=True, metadata={"description": "whether to ask again at once"})
+    global_epoch = fields.Integer(required=True, metadata={"description": "moves when a signing key is revoked"})
+
+
+DUMP = RevocationsSchema().dump
+
+
+@blp.route("/revocations", methods=["GET"])
+@reading
+@require(scoped(READ_REVOCATIONS))
+@blp.query(SinceSchema)
+@blp.response(200, RevocationsSchema)
+def get_revocations(work: UnitOfWork, _principal: Principal, query: Body) -> Response:
+    """What has ended since a cursor, at most 1000 at a time; to be asked about once a second."""
+    return kept(compact(DUMP(feed(work, **query))), seconds=SECONDS, public=False)

@@ -1,0 +1,53 @@
+"""Who a client is. There is one public client; every other is an API key, whose id is the client's and which is its secret."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from app.api_keys.models import PREFIX
+from app.attempts.errors import TooManyRequests
+from app.errors import Unauthenticated
+from app.gateway.verify_key import verify_api_key
+from app.oauth.errors import InvalidClient
+from app.opaque_tokens import find
+from app.sessions.access_tokens import CLIENT
+
+if TYPE_CHECKING:
+    from app.principal import Principal, Source
+    from app.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """What a client shows of itself. The public client has a name at most."""
+
+    id: str | None = None
+    secret: str | None = field(default=None, repr=False)
+
+    @property
+    def public(self) -> bool:
+        return self.secret is None and self.id in {None, CLIENT}
+
+
+def authenticate(work: UnitOfWork, source: Source, client: Client) -> Principal:
+    """The key that a client is. Raises InvalidClient and TooManyRequests.
+
+    Failures are counted against the source that shows them, so a stranger cannot use up a key's own limit.
+    """
+    if client.secret is None:
+        raise InvalidClient
+    try:
+        return verify_api_key(work, _key(client, client.secret))
+    except Unauthenticated:
+        exceeded = work.limiter.hit(work.settings.limit_login, "client", source.bucket)
+        if exceeded is not None:
+            raise TooManyRequests("client", exceeded) from None
+        raise InvalidClient from None
+
+
+def _key(client: Client, secret: str) -> str:
+    """The key, where it is the one that the id names. Raises Unauthenticated."""
+    if client.id is not None and client.id != find(PREFIX, "key", secret):
+        raise Unauthenticated
+    return secret

@@ -1,0 +1,54 @@
+"""Ending a credential by showing it (RFC 7009): a token ends its session, an API key ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.api_keys.end import delete
+from app.attempts.source_limits import take
+from app.errors import NotFound, Unauthenticated
+from app.gateway.verify import verify, verify_refresh_token
+from app.gateway.verify_key import looks_like_a_key, verify_api_key
+from app.oauth.clients import Client, authenticate
+from app.oauth.errors import UnsupportedTokenType
+from app.principal import Kind
+from app.sessions.end import log_out
+from app.sessions.refresh_tokens import looks_like_a_refresh_token
+
+if TYPE_CHECKING:
+    from app.principal import Principal, Source
+    from app.unit_of_work import UnitOfWork
+
+
+def revoke(work: UnitOfWork, source: Source, *, client: Client, token: str) -> None:
+    """End what the token is of. Whoever holds it may do that; one that is unknown or over changes nothing.
+
+    Raises InvalidClient where credentials are shown that do not count, and UnsupportedTokenType.
+    """
+    take(work, source, "refresh")
+    if not client.public:
+        authenticate(work, source, client)
+    try:
+        principal = _principal(work, token)
+    except Unauthenticated:
+        return
+    if principal.kind is Kind.SESSION:
+        log_out(work, principal, source)
+    elif looks_like_a_key(token):
+        _end_key(work, principal, source)
+    else:
+        # To end the key would be more than was asked for by somebody who may have been lent this token only.
+        raise UnsupportedTokenType("It ends by itself within minutes, or with the API key it was traded for.")
+
+
+def _principal(work: UnitOfWork, token: str) -> Principal:
+    if looks_like_a_key(token):
+        return verify_api_key(work, token)
+    return verify_refresh_token(work, token) if looks_like_a_refresh_token(token) else verify(work, token)
+
+
+def _end_key(work: UnitOfWork, principal: Principal, source: Source) -> None:
+    try:
+        delete(work, principal, source, key_id=principal.key_id)
+    except NotFound:
+        return  # somebody else was quicker
