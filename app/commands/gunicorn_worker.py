@@ -13,12 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from gunicorn import http
+from gunicorn import http, util
 from gunicorn.workers.gthread import ThreadWorker
 
 from app.adapters import logs
 from app.opaque_tokens import new_id
 from app.web.edge import CSP, HSTS
+from app.web.questions import is_question
 from app.web.request_id import HEADER
 
 SLOWEST_HEADERS = 10.0  # seconds
@@ -114,6 +115,9 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
     def handle_request(self, req: Any, conn: Any) -> Any:
         reading = self._reading[conn.sock]
         reading.until, reading.request = time.monotonic() + SLOWEST_BODY, req
+        if is_question(util.unquote_to_wsgi_str(req.path)) and getattr(req.body.reader, "length", 1) > 0:
+            # A gateway that passes on a body, or only its length: as it is never read, nobody knows where the next request begins.
+            req.force_close()
         return super().handle_request(req, conn)
 
     def murder_keepalived(self, force: bool = False) -> None:  # noqa: FBT001, FBT002 - gunicorn's signature

@@ -44,22 +44,25 @@ def plain(app: WSGIApplication, settings: Settings) -> WSGIApplication:
 
     def asked(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
-        if path != PREFIX and not path.startswith(f"{PREFIX}/"):
+        if not is_question(path):
             return app(environ, start_response)
         return app(_plain(environ, address(path), host=settings.trusted_hosts[0]), start_response)
 
     return asked
 
 
+def is_question(path: str) -> bool:
+    return path == PREFIX or path.startswith(f"{PREFIX}/")
+
+
 def address(path: str) -> str:
     """The address that is meant. One that names no policy asks for a policy that cannot be, which is said in the log."""
-    _, _, shape, policy, *rest = [*path.split("/", 4), "", ""][:5]
-    if shape not in {*DEFAULTED, PATH_FOLLOWS}:
-        return f"{PREFIX}/auth-request/{NO_POLICY}"
+    _, _, shape, rest = f"{path}//".split("/", 3)
+    policy, _, follows = rest.partition("/")
     if shape in DEFAULTED:
         policy = policy or DEFAULT
-        rest = [part for part in rest if part]
-    return f"{PREFIX}/{shape}/{policy if NAME.fullmatch(policy) and (shape == PATH_FOLLOWS or not rest) else NO_POLICY}"
+    meant = shape == PATH_FOLLOWS or (shape in DEFAULTED and not follows.strip("/"))
+    return f"{PREFIX}/{shape}/{policy}" if meant and NAME.fullmatch(policy) else f"{PREFIX}/auth-request/{NO_POLICY}"
 
 
 def by_policy(work: UnitOfWork) -> Principal:

@@ -2,25 +2,464 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import socket
+from contextlib import contextmanager
+
 import pytest
+import redis
+from sqlalchemy import event
 
 from app.gateway.identity import HEADERS
+from app.principal import Source
+from app.revocation.watcher import Watcher
+from app.roles.grant import grant
 from app.setting_maps import Policy
+from app.web.questions import address
+from tests.actors import Service, cheap_settings
 
-ASKED = ("/authz/auth-request/default", "/authz/forward-auth/default", "/authz/ext-authz/default/orders/7")
+QUESTIONS = ("/authz/auth-request", "/authz/forward-auth", "/authz/ext-authz")
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "SOMETHING")
+NOBODY = Source(address="", bucket="", user_agent="", request_id="", locale="en")
+RIGHTS = {
+    "roles": {"clerk": ("orders:read", "orders:write"), "guest": ("orders:read",)},
+    "policies": {
+        "orders": Policy(scopes=("orders:read",)),
+        "both": Policy(scopes=("orders:read", "orders:write")),
+        "desk": Policy(roles=("clerk", "manager")),
+        "signed": Policy(audience="https://orders.example"),
+    },
+}
+SPOOFED = dict.fromkeys((*HEADERS, "X-Auth-Error", "X_Auth_Subject", "X.Auth.Subject", "Remote-User"), "acc_somebody")
 
 
-@pytest.mark.parametrize("path", ASKED)
-def test_whoever_is_signed_in_passes_and_is_named(ann, path):
-    ann.signed_in()
-    answer = ann.get(path, token=ann.access)
-    assert (answer.status_code, answer.data, answer.headers["Cache-Control"]) == (200, b"", "no-store")
-    assert {name: answer.headers[name] for name in HEADERS} == {
+@pytest.fixture
+def service(make_service, database_url):
+    return make_service(database_url, **RIGHTS)
+
+
+@pytest.fixture(scope="module")
+def asker(sqlite_template, tmp_path_factory):
+    """A service that is only asked, and whom it knows: somebody without rights."""
+    path = tmp_path_factory.mktemp("asker") / "doorward.db"
+    shutil.copy(sqlite_template, path)
+    service = Service(cheap_settings(f"sqlite:///{path}", **RIGHTS))
+    yield service.actor("ann").signed_in()
+    service.close()
+
+
+@pytest.fixture
+def small(make_service):
+    return make_service(**RIGHTS)
+
+
+def give(actor, *roles: str) -> None:
+    with actor.service.units.writing() as work:
+        for role in roles:
+            assert grant(work, NOBODY, account_id=actor.tokens["account"]["id"], role=role)
+    assert actor.login().status_code == 200
+
+
+def key_of(actor, *scopes: str) -> str:
+    made = actor.post("/v1/api-keys", {"name": f"of {len(scopes)}", "scopes": list(scopes)}, token=actor.access)
+    assert made.status_code == 201, made.text
+    return made.json["key"]
+
+
+def by_key(actor, path: str, key: str, method: str = "GET"):
+    return actor.call(method, path, headers={"X-API-Key": key})
+
+
+def named(answer) -> dict[str, str]:
+    """Every identity header; that they are there, once each, belongs to every answer."""
+    assert all(len(answer.headers.getlist(name)) == 1 for name in HEADERS), answer.headers
+    assert {"Authorization", "X-API-Key", "Cookie"} <= set(answer.vary)
+    assert answer.headers["Cache-Control"] == "no-store"
+    return {name: answer.headers[name] for name in HEADERS}
+
+
+def assert_refused(answer, status: int, code: str) -> None:
+    assert (answer.status_code, answer.headers["X-Auth-Error"]) == (status, code), answer.text
+    assert set(named(answer).values()) == {""}
+    assert answer.headers.get("Retry-After", "").isdigit() == (status in {429, 503})
+    assert ("WWW-Authenticate" in answer.headers) == (status == 401 or code == "insufficient_scope")
+    assert answer.json["code"] == code
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_whoever_is_signed_in_passes_and_is_named(service, question):
+    ann = service.actor("ann").signed_in()
+    give(ann, "guest", "clerk")
+    answer = ann.get(f"{question}/default", token=ann.access)
+    assert (answer.status_code, answer.data) == (200, b"")
+    assert "X-Auth-Error" not in answer.headers
+    assert named(answer) == {
         "X-Auth-Subject": ann.tokens["account"]["id"],
         "X-Auth-Username": "ann",
-        "X-Auth-Roles": "",
-        "X-Auth-Scopes": "",
+        "X-Auth-Roles": "clerk guest",
+        "X-Auth-Scopes": "orders:read orders:write",
         "X-Auth-Session": ann.tokens["session_id"],
         "X-Auth-Key": "",
         "X-Auth-Identity": "",
     }
+    ann.logout()
+    assert_refused(ann.get(f"{question}/default", token=ann.access), 401, "unauthenticated")
+
+
+def test_a_key_passes_and_is_named_and_has_no_roles(service):
+    ann = service.actor("ann").signed_in()
+    give(ann, "clerk")
+    key = key_of(ann, "orders:read")
+    for sent in ({"X-API-Key": key}, {"Authorization": f"Bearer {key}"}):
+        answer = ann.get("/authz/forward-auth/orders", headers=sent)
+        assert answer.status_code == 200
+        assert {name: text for name, text in named(answer).items() if text} == {
+            "X-Auth-Subject": ann.tokens["account"]["id"],
+            "X-Auth-Username": "ann",
+            "X-Auth-Scopes": "orders:read",
+            "X-Auth-Key": "_".join(["key", key.split("_")[1]]),
+        }
+    assert_refused(by_key(ann, "/authz/forward-auth/desk", key), 403, "forbidden")
+    assert_refused(by_key(ann, "/authz/forward-auth/both", key), 403, "insufficient_scope")
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_policy_asks_for_all_of_its_scopes_and_for_one_of_its_roles(small, question):
+    ann, bob = (small.actor(name).signed_in() for name in ("ann", "bob"))
+    give(ann, "clerk")
+    give(bob, "guest")
+    asked = {policy: [actor.get(f"{question}/{policy}", token=actor.access) for actor in (ann, bob)] for policy in RIGHTS["policies"]}
+    assert {policy: [answer.status_code for answer in answers] for policy, answers in asked.items()} == {
+        "orders": [200, 200],
+        "both": [200, 403],
+        "desk": [200, 403],
+        "signed": [200, 200],
+    }
+    assert_refused(asked["both"][1], 403, "insufficient_scope")
+    assert 'scope="orders:read orders:write"' in asked["both"][1].headers["WWW-Authenticate"]
+    assert_refused(asked["desk"][1], 403, "forbidden")
+
+
+def test_a_default_that_is_set_asks_for_what_it_says(make_service):
+    service = make_service(policies={"default": Policy(roles=("clerk",))})
+    ann = service.actor("ann").signed_in()
+    for path in ("/authz/auth-request", "/authz/forward-auth/", "/authz/ext-authz/default/"):
+        assert_refused(ann.get(path, token=ann.access), 403, "forbidden")
+
+
+def test_a_right_that_was_taken_away_or_given_counts_at_the_next_question(small):
+    ann = small.actor("ann").signed_in()
+    token = ann.access
+    assert_refused(ann.get("/authz/forward-auth/desk", token=token), 403, "forbidden")
+    with small.units.writing() as work:
+        assert grant(work, NOBODY, account_id=ann.tokens["account"]["id"], role="clerk")
+    assert ann.get("/authz/forward-auth/desk", token=token).status_code == 200
+
+
+def test_of_more_roles_than_a_token_can_name_each_counts(make_service):
+    roles = [f"role-{number:02}-{'x' * 20}" for number in range(30)]
+    service = make_service(roles=dict.fromkeys(roles, ()), policies={"last": Policy(roles=(roles[-1],))})
+    ann = service.actor("ann").signed_in()
+    give(ann, *roles)
+    answer = ann.get("/authz/forward-auth/last", token=ann.access)
+    assert answer.status_code == 200
+    assert answer.headers["X-Auth-Roles"].split(" ") == roles
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("policy", ["unknown", "default2", "DEFAULT", "..", "%2e%2e", "d%C3%A9fault", "%0d%0aX-A:%20b", "-", "a" * 33])
+def test_an_unknown_policy_is_a_fault_and_a_line_in_the_log(asker, question, policy, capsys):
+    capsys.readouterr()
+    for token in (asker.access, None):
+        assert_refused(asker.get(f"{question}/{policy}", token=token), 503, "unknown_policy")
+    assert capsys.readouterr().out.count('"event": "unknown policy"') == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("/authz/auth-request", "/authz/auth-request/default"),
+        ("/authz/auth-request/", "/authz/auth-request/default"),
+        ("/authz/forward-auth", "/authz/forward-auth/default"),
+        ("/authz/forward-auth/orders/", "/authz/forward-auth/orders"),
+        ("/authz/forward-auth/orders/more", None),
+        ("/authz/forward-auth//orders", None),
+        ("/authz/auth-request/../ext-authz/orders", None),
+        ("/authz/ext-authz/orders", "/authz/ext-authz/orders"),
+        ("/authz/ext-authz/orders/", "/authz/ext-authz/orders"),
+        ("/authz/ext-authz/orders//../../auth-request/default", "/authz/ext-authz/orders"),
+        ("/authz/ext-authz/orders/\r\n\0\xff", "/authz/ext-authz/orders"),
+        # Whoever forgot the policy must not have callers choose it by their path.
+        ("/authz/ext-authz", None),
+        ("/authz/ext-authz/", None),
+        ("/authz/ext-authz//orders", None),
+        ("/authz", None),
+        ("/authz/", None),
+        ("/authz//auth-request/orders", None),
+        ("/authz/else/orders", None),
+    ],
+)
+def test_the_policy_is_what_stands_behind_the_question_and_nothing_else(path, meant):
+    assert address(path) == (meant or "/authz/auth-request/-")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("path", ["/authz/auth-request", "/authz/forward-auth/default", "/authz/ext-authz/default/a//b/%2e%2e/%2f%ff?x"])
+def test_the_method_and_the_path_of_the_request_are_not_ours(asker, method, path):
+    preflight = {"Origin": "https://app.example", "Access-Control-Request-Method": "PUT"}
+    assert_refused(asker.call(method, path, headers=preflight), 401, "unauthenticated")
+    answer = asker.call(method, path, token=asker.access, headers=preflight)
+    assert (answer.status_code, named(answer)["X-Auth-Username"]) == (200, "ann")
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_head_is_answered_as_a_get_without_its_body(asker, question):
+    answer = asker.call("HEAD", f"{question}/default", token=asker.access)
+    assert (answer.status_code, answer.data, named(answer)["X-Auth-Username"]) == (200, b"", "ann")
+    refused = asker.call("HEAD", f"{question}/default")
+    assert (refused.status_code, refused.data, refused.headers["X-Auth-Error"]) == (401, b"", "unauthenticated")
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize(
+    "query",
+    [
+        "policy=default",
+        "scopes=",
+        "roles=",
+        "policy=default&policy=",
+        "access_token={token}",
+        "token={token}",
+        "%ff=%00",
+        "&&==",
+        "a" * 3000,
+    ],
+)
+def test_nothing_in_the_query_counts(asker, question, query):
+    asked = f"{question}/orders?{query.format(token=asker.access)}"
+    assert_refused(asker.get(asked, token=asker.access), 403, "insufficient_scope")
+    assert_refused(asker.get(asked), 401, "unauthenticated")
+
+
+@pytest.mark.parametrize("host", ["evil.example", "", "a b", "[::1", "127.0.0.1:x", "authz,evil.example", "\xff"])
+def test_any_host_is_answered(asker, host):
+    for question in QUESTIONS:
+        answer = asker.get(f"{question}/default", token=asker.access, headers={"Host": host})
+        assert (answer.status_code, "evil" in str(answer.headers)) == (200, False)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"data": b"{", "content_type": "application/json"},
+        {"data": b"x" * 100_000, "content_type": "text/plain"},
+        {"data": b"\xff\x00", "content_type": "; = ;"},
+        {"headers": {"Content-Length": "many"}},
+        {"headers": {"Content-Length": "-1"}},
+        {"headers": {"Content-Length": "9" * 30}},
+        {"headers": {"Transfer-Encoding": "chunked"}},
+        {"headers": {"Transfer-Encoding": "gzip, secret"}},
+        {"headers": {"Content-Encoding": "br", "Expect": "200-maybe", "Range": "bytes=9-1", "If-None-Match": "*", "Accept": "image/png"}},
+    ],
+)
+def test_no_body_and_no_header_about_one_is_looked_at(asker, sent):
+    headers = {"Authorization": f"Bearer {asker.access}", **sent.get("headers", {})}
+    for question in QUESTIONS:
+        assert asker.call("POST", f"{question}/default", **{**sent, "headers": headers}).status_code == 200
+        assert asker.call("POST", f"{question}/default", **sent).status_code == 401
+
+
+def test_identity_headers_that_a_caller_sends_never_come_back(asker):
+    for question in QUESTIONS:
+        passed = asker.get(f"{question}/default", token=asker.access, headers=SPOOFED)
+        refused = [asker.get(f"{question}/{policy}", headers=SPOOFED) for policy in ("default", "unknown")]
+        assert named(passed)["X-Auth-Subject"] == asker.tokens["account"]["id"]
+        assert named(passed)["X-Auth-Key"] == named(passed)["X-Auth-Identity"] == named(passed)["X-Auth-Roles"] == ""
+        assert not any("acc_somebody" in str(answer.headers) + answer.text for answer in (passed, *refused))
+        assert_refused(refused[0], 401, "unauthenticated")
+        assert_refused(refused[1], 503, "unknown_policy")
+
+
+def test_one_credential_and_only_one_counts(asker):
+    key = key_of(asker)
+    token = f"Bearer {asker.access}"
+    bad = [
+        {},
+        {"Authorization": ""},
+        {"X-API-Key": ""},
+        {"Authorization": token, "X-API-Key": key},
+        {"Authorization": token, "X-API-Key": ""},
+        {"Authorization": f"{token}, {token}"},
+        {"Authorization": f"{token},{token}"},
+        {"X-API-Key": f"{key},{key}"},
+        {"X-API-Key": f"{key} "} | {"Authorization": "x"},
+        {"X-API-Key": asker.access},
+        {"Authorization": asker.access},
+        {"Authorization": f"Basic {key}"},
+        {"Authorization": f"Bearer {asker.tokens['refresh_token']}"},
+        {"Cookie": f"access_token={asker.access}; session={asker.access}"},
+        {"X-Forwarded-Authorization": token},
+        {"X-Original-Authorization": token, "Proxy-Authorization": token},
+    ]
+    for question in QUESTIONS:
+        for headers in bad:
+            assert_refused(asker.get(f"{question}/default", headers=headers), 401, "unauthenticated")
+
+
+def test_a_limit_is_429_and_says_when_to_come_back(make_service):
+    service = make_service(limit_key="2/minute")
+    ann = service.actor("ann").signed_in()
+    key = key_of(ann)
+    assert [by_key(ann, f"{question}/default", key).status_code for question in QUESTIONS] == [200, 200, 429]
+    limited = by_key(ann, "/authz/auth-request/default", key)
+    assert_refused(limited, 429, "rate_limited")
+    assert {"RateLimit", "RateLimit-Policy"} <= set(limited.headers.keys())
+
+
+def test_a_fault_is_503_and_never_an_answer_about_the_credential(small):
+    """Whatever breaks: here the table that the check asks, and then the keys."""
+    ann = small.actor("ann").signed_in()
+    with small.rows() as db:
+        db.connection().exec_driver_sql("ALTER TABLE issuer_state RENAME TO hidden")
+    for question in QUESTIONS:
+        assert_refused(ann.get(f"{question}/default", token=ann.access), 503, "unavailable")
+    with small.rows() as db:
+        db.connection().exec_driver_sql("ALTER TABLE hidden RENAME TO issuer_state")
+    assert ann.get("/authz/forward-auth/default", token=ann.access).status_code == 200
+
+
+def test_what_breaks_after_the_check_is_503_too(small):
+    """A name that cannot stand in a header: no registration makes one."""
+    ann = small.actor("ann").signed_in()
+    for name in ("ann\r\nX-Auth-Roles: admin", "\xe4nn", "日本"):
+        with small.rows() as db:
+            db.connection().exec_driver_sql("UPDATE accounts SET username = ?", (name,))
+        for question in QUESTIONS:
+            assert_refused(ann.get(f"{question}/default", token=ann.access), 503, "unavailable")
+
+
+def test_the_log_names_the_route_and_nothing_of_the_request(asker, capsys):
+    capsys.readouterr()
+    forwarded = {"X-Forwarded-Uri": "/reset/hunter2?token=hunter2", "X-Original-URL": "https://a.example/hunter2", "Referer": "hunter2"}
+    asker.call("DELETE", "/authz/ext-authz/default/reset/hunter2?token=hunter2", token=asker.access, headers=forwarded)
+    asker.get("/authz/forward-auth/hunter2%0a?token=hunter2", headers=forwarded)
+    said = capsys.readouterr().out
+    assert [json.loads(line)["route"] for line in said.splitlines() if '"event": "request"' in line] == [
+        "/authz/ext-authz/<policy>",
+        "/authz/auth-request/<policy>",
+    ]
+    assert "hunter2" not in said
+    assert asker.access not in said
+
+
+# -- what it costs --------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def counted(service, server):
+    """How many statements and which Redis commands happen inside, just after the watcher's round."""
+    Watcher().watch(service.units)
+    counts = {"sql": 0}
+
+    def one_more(*_):
+        counts["sql"] += 1
+
+    engines = (service.units.database.engine, service.units.database.checks)
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", one_more)
+        event.listen(engine, "begin", one_more)
+    before = server.info("commandstats")
+    yield counts
+    after = server.info("commandstats")
+    for engine in engines:
+        event.remove(engine, "before_cursor_execute", one_more)
+        event.remove(engine, "begin", one_more)
+    calls = {name: stats["calls"] - before.get(name, {"calls": 0})["calls"] for name, stats in after.items() if name != "cmdstat_info"}
+    counts["names"] = {name: number for name, number in calls.items() if number}
+
+
+def test_warm_a_token_costs_one_round_trip_and_a_key_two_and_neither_sql(make_service, database_url, redis_url):
+    service = make_service(database_url, redis_url=redis_url, limit_key="1000/minute", **RIGHTS)
+    Watcher().watch(service.units)
+    ann = service.actor("ann").signed_in()
+    give(ann, "clerk")
+    key = key_of(ann, "orders:read")
+    with redis.Redis.from_url(redis_url) as server:
+        for path in ("/authz/forward-auth/orders", "/authz/ext-authz/signed/x"):
+            assert ann.get(path, token=ann.access).status_code == by_key(ann, path, key).status_code == 200
+            with counted(service, server) as by_token:
+                assert [ann.get(path, token=ann.access).status_code for _ in range(5)] == [200] * 5
+            with counted(service, server) as by_a_key:
+                assert [by_key(ann, path, key).status_code for _ in range(5)] == [200] * 5
+            assert by_token == {"sql": 0, "names": {"cmdstat_mget": 5}}
+            assert by_a_key["sql"] == 0
+            assert by_a_key["names"]["cmdstat_evalsha"] == 5
+            # What a script asks is counted too, though it is no round trip.
+            assert sum(by_a_key["names"].get(f"cmdstat_{name}", 0) for name in ("mget", "get")) <= 10 + 5
+
+
+# -- on the wire ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def live(make_live):
+    return make_live(DOORWARD_POLICIES=json.dumps({"orders": {"scopes": ["orders:read"]}}))
+
+
+def said(connection: socket.socket, raw: bytes) -> tuple[int, dict[str, str]]:
+    """One answer on a connection that goes on."""
+    connection.sendall(raw)
+    head = b""
+    while b"\r\n\r\n" not in head:
+        received = connection.recv(65536)
+        assert received, head
+        head += received
+    head, _, body = head.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) if ": " in line else (line.rstrip(":"), "") for line in lines)}
+    while len(body) < int(headers["content-length"]) and not raw.startswith(b"HEAD"):
+        body += connection.recv(65536)
+    return int(first.split()[1]), headers
+
+
+def test_on_the_wire_there_are_five_answers_and_no_request_hides_in_a_body(live):
+    handle = live.call(
+        "POST", "/v1/register", {"username": "ann", "email": "ann@example.org", "name": "Ann", "password": "a long enough one 7"}
+    )
+    code = live.mailbox("ann@example.org")[0]["code"]
+    assert live.call("POST", "/v1/register/confirm", {"registration": handle[1]["registration"], "code": code})[0] == 200
+    token = live.call("POST", "/v1/login", {"username": "ann", "password": "a long enough one 7"})[1]["access_token"]
+    mine = f"Authorization: Bearer {token}\r\n"
+    smuggled = f"GET /authz/auth-request/default HTTP/1.1\r\nHost: a\r\n{mine}\r\n"
+    asked = [
+        ("GET /authz/auth-request/default HTTP/1.1\r\nHost: evil.example\r\n" + mine, "", 200),
+        ("HEAD /authz/forward-auth/default?x=%ff HTTP/1.1\r\nHost: a\r\nX-Auth-Subject: acc_x\r\n" + mine, "", 200),
+        ("SOMETHING /authz/ext-authz/default/a//b/..%2f%00 HTTP/1.1\r\nHost: a\r\n" + mine, "", 200),
+        ("OPTIONS /authz/ext-authz/orders/ HTTP/1.1\r\nHost: a\r\nOrigin: https://x\r\nAccess-Control-Request-Method: GET\r\n", "", 401),
+        ("GET /authz/ext-authz/orders/ HTTP/1.1\r\nHost: a\r\n" + mine, "", 403),
+        ("GET /authz/auth-request/unknown HTTP/1.1\r\nHost: a\r\n" + mine, "", 503),
+        ("GET /authz/auth-request/default HTTP/1.1\r\nHost: a\r\n" + mine + mine, "", 401),
+        ("GET /authz/auth-request/default HTTP/1.1\r\nHost: a\r\n" + mine + "X-API-Key: x\r\n", "", 401),
+        ("GET /authz/auth-request/default HTTP/1.1\r\nHost: a\r\nAuthorization: Basic eDp5\r\n" + mine, "", 401),
+    ]
+    with socket.create_connection(("127.0.0.1", live.port), 20) as connection:
+        for head, _, status in asked:
+            answered, headers = said(connection, f"{head}\r\n".encode())
+            assert answered == status, head
+            assert "connection" not in headers or headers["connection"] != "close"
+            assert {name.lower() for name in HEADERS} <= set(headers), "a header without a value is a header"
+    for framing, body in (
+        (f"Content-Length: {len(smuggled)}\r\n", smuggled),
+        ("Content-Length: 500\r\n", ""),
+        ("Transfer-Encoding: chunked\r\n", f"{len(smuggled):x}\r\n{smuggled}\r\n0\r\n\r\n"),
+        ("Transfer-Encoding: chunked\r\n", "zz\r\n"),
+        ("Content-Length: 5000000\r\n", ""),
+    ):
+        with socket.create_connection(("127.0.0.1", live.port), 20) as connection:
+            answered, headers = said(
+                connection, f"POST /authz/%61uth-request/default HTTP/1.1\r\nHost: a\r\n{mine}{framing}\r\n{body}".encode()
+            )
+            assert (answered, headers["connection"]) == (200, "close"), framing
+            connection.settimeout(10)
+            assert connection.recv(100) == b"", "there is no second answer"
