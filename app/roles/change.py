@@ -29,7 +29,7 @@ def give_role(work: UnitOfWork, principal: Principal, source: Source, *, account
         raise _no_such_role()
     _as_admin(work, principal)
     _there(work, account_id)
-    grant(work, source, account_id=account_id, role=role, by=principal.account_id)
+    grant(work, source, account_id=account_id, role=role, actor=principal.account_id)
 
 
 def take_role(work: UnitOfWork, principal: Principal, source: Source, *, account_id: str, role: str) -> None:
@@ -46,7 +46,7 @@ def take_role(work: UnitOfWork, principal: Principal, source: Source, *, account
     mine = delete(AccountRole).where(AccountRole.account_id == account.id, AccountRole.role == role)
     if changed(work.db, mine):
         moved(work, account)
-        record(work, Event.ROLE_REVOKED, source=source, account_id=account.id, role=role, by=principal.account_id)
+        record(work, Event.ROLE_REVOKED, source=source, account_id=account.id, role=role, actor=principal.account_id)
     elif not role_exists(work.settings, role):
         raise _no_such_role()
 

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 
-def grant(work: UnitOfWork, source: Source, *, account_id: str, role: str, **by: str) -> bool:
+def grant(work: UnitOfWork, source: Source, *, account_id: str, role: str, **acting: str) -> bool:
     """Give the account a role; it counts from the next check on. False when it has it already, or there is no such account.
 
-    `by` names who gives it, where that is not the service itself.
+    `acting` names the `actor`, where that is not the service itself.
     """
     account = locked(work.db, account_id)
     if account is None or not insert_if_absent(work.db, AccountRole, account_id=account_id, role=role, granted_at=work.now):
         return False
     moved(work, account)
-    record(work, Event.ROLE_GRANTED, source=source, account_id=account_id, role=role, **by)
+    record(work, Event.ROLE_GRANTED, source=source, account_id=account_id, role=role, **acting)
     return True

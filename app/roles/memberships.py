@@ -109,5 +109,5 @@ def _write(work: UnitOfWork, thing: Thing, standing: _Standing, level: str) -> N
 
 
 def _remember(work: UnitOfWork, principal: Principal, source: Source, event: Event, *, account: Account, thing: Thing, level: str) -> None:
-    by = principal.key_id or principal.account_id
-    record(work, event, source=source, account_id=account.id, resource=thing.resource, id=thing.id, level=level, by=by)
+    actor, role = principal.key_id or principal.account_id, f"{thing.resource}-{thing.id}-{level}"
+    record(work, event, source=source, account_id=account.id, role=role, actor=actor)
