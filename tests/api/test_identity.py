@@ -1,0 +1,245 @@
+"""What X-Auth-Identity holds: a token of its own kind, under keys of its own, that an upstream can check by one public address."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import jwt
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import text
+
+from app.adapters.jwt import TokenRejected
+from app.commands import cli
+from app.factory import create_app
+from app.revocation.revoke_key import revoke_key
+from app.revocation.watcher import Watcher
+from app.setting_maps import Policy
+from app.settings import SigningAlgorithm
+from app.signing_keys.models import Purpose
+from app.signing_keys.rotate import rotate, rotate_when_due
+from tests.actors import SECRET
+
+AUDIENCE = "https://orders.example"
+POLICIES = {"orders": Policy(audience=AUDIENCE), "bills": Policy(audience="https://bills.example")}
+NEWER = "a newer secret of more than thirty-two bytes 0123456789"
+
+
+@pytest.fixture
+def service(make_service, database_url):
+    return make_service(database_url, policies=POLICIES)
+
+
+@pytest.fixture
+def ann(service):
+    return service.actor("ann").signed_in()
+
+
+def identity(actor, policy: str = "orders", **kwargs) -> str:
+    answer = actor.get(f"/authz/forward-auth/{policy}", **(kwargs or {"token": actor.access}))
+    assert answer.status_code == 200, answer.text
+    return answer.headers["X-Auth-Identity"]
+
+
+def published(service, name: str = "identity-jwks") -> dict:
+    """The public keys by their kid, as an upstream reads them."""
+    answer = service.actor().get(f"/.well-known/{name}.json")
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "public, max-age=300")
+    return {key.key_id: key for key in jwt.PyJWKSet.from_dict(answer.json).keys} if answer.json["keys"] else {}
+
+
+def read(service, token: str, audience: str = AUDIENCE) -> dict:
+    """As an upstream checks it, that knows nothing of us but our name and the address of the keys."""
+    key = published(service)[jwt.get_unverified_header(token)["kid"]]
+    required = ["iss", "sub", "aud", "iat", "exp", "jti"]
+    return jwt.decode(
+        token, key, algorithms=[key.algorithm_name], audience=audience, issuer=service.settings.issuer, options={"require": required}
+    )
+
+
+def kid(token: str) -> str:
+    return jwt.get_unverified_header(token)["kid"]
+
+
+def test_an_upstream_can_check_who_asks_by_the_public_keys(service, ann):
+    token = identity(ann)
+    header, claims = jwt.get_unverified_header(token), read(service, token)
+    assert header == {"alg": "ES256", "kid": header["kid"], "typ": "identity+jwt"}
+    assert claims.pop("exp") - claims.pop("iat") == 60
+    assert claims.pop("jti") != read(service, identity(ann))["jti"]
+    assert claims == {
+        "iss": service.settings.issuer,
+        "sub": ann.tokens["account"]["id"],
+        "aud": AUDIENCE,
+        "preferred_username": "ann",
+        "roles": [],
+        "scope": "",
+        "policy": "orders",
+        "sid": ann.tokens["session_id"],
+    }
+
+
+def test_the_identity_of_a_key_names_the_key_and_no_session(service, ann):
+    made = ann.post("/v1/api-keys", {"name": "a key", "scopes": []}, token=ann.access).json
+    claims = read(service, identity(ann, headers={"X-API-Key": made["key"]}))
+    assert (claims["sub"], claims["key_id"], "sid" in claims) == (ann.tokens["account"]["id"], made["id"], False)
+
+
+def test_it_is_for_the_upstream_of_its_policy_alone(service, ann):
+    with pytest.raises(jwt.InvalidAudienceError):
+        read(service, identity(ann), audience="https://bills.example")
+    assert read(service, identity(ann, "bills"), audience="https://bills.example")["policy"] == "bills"
+    assert identity(ann, "default") == ""
+
+
+def test_it_opens_nothing_here(service, ann):
+    token = identity(ann)
+    assert ann.whoami(token).status_code == 401
+    assert ann.get("/authz/forward-auth/default", token=token).status_code == 401
+    assert ann.get("/authz/forward-auth/default", headers={"X-Auth-Identity": token}).status_code == 401
+    assert ann.refresh(token).status_code == 400
+    with pytest.raises(TokenRejected):
+        service.units.keys.verify(Purpose.ACCESS, token)
+    with pytest.raises(TokenRejected):
+        service.units.keys.verify(Purpose.IDENTITY, ann.access)
+
+
+def test_the_keys_of_one_kind_cannot_sign_the_other(service, ann):
+    """Whoever has a key of identities alone, and writes an access token with it that is right in everything else."""
+    identity_kid, access_kid = kid(identity(ann)), kid(ann.access)
+    assert (set(published(service)), set(published(service, "jwks"))) == ({identity_kid}, {access_kid})
+    claims = jwt.decode(ann.access, options={"verify_signature": False})
+    private = service.units.keys.known(identity_kid).private
+    for typ in ("at+jwt", "identity+jwt"):
+        for named in (identity_kid, access_kid):
+            forged = jwt.encode(claims, private, algorithm="ES256", headers={"typ": typ, "kid": named})
+            assert ann.whoami(forged).status_code == 401
+            assert ann.get("/authz/auth-request/orders", token=forged).status_code == 401
+
+
+def test_who_asks_for_no_identities_has_no_key_for_them(make_service, database_url):
+    service = make_service(database_url)
+    ann = service.actor("ann").signed_in()
+    assert identity(ann, "default") == ""
+    assert published(service) == {}
+    assert service.scalar("SELECT count(*) FROM signing_keys") == 1
+
+
+def test_identities_are_signed_by_the_algorithm_that_is_set(make_service):
+    service = make_service(policies=POLICIES, signing_algorithm=SigningAlgorithm.EDDSA)
+    ann = service.actor("ann").signed_in()
+    assert jwt.get_unverified_header(identity(ann))["alg"] == "EdDSA"
+    assert read(service, identity(ann))["preferred_username"] == "ann"
+
+
+def test_a_key_from_before_there_were_kinds_signs_access_tokens(service, ann):
+    service.scalar("UPDATE signing_keys SET purpose = NULL WHERE purpose = 'at+jwt' RETURNING kid")
+    service.clock.push(seconds=6)
+    Watcher().watch(service.units)
+    assert ann.whoami().status_code == 200
+    before = kid(ann.access)
+    assert ann.login().status_code == 200
+    assert kid(ann.access) == before
+    assert service.scalar("SELECT count(*) FROM signing_keys") == 2
+
+
+def test_a_new_key_is_published_before_it_signs_and_the_old_one_after(service, ann):
+    old, access = kid(identity(ann)), kid(ann.access)
+    with service.units.writing() as work:
+        new = rotate(work, Purpose.IDENTITY).kid
+    service.clock.push(seconds=6)
+    Watcher().watch(service.units)
+    assert set(published(service)) == {old, new}
+    assert kid(identity(ann)) == old
+    service.clock.push(seconds=600)
+    Watcher().watch(service.units)
+    ann.login()
+    assert (kid(identity(ann)), kid(ann.access)) == (new, access)
+    assert set(published(service)) == {old, new}
+    service.clock.push(hours=2)
+    Watcher().watch(service.units)
+    assert (set(published(service)), set(published(service, "jwks"))) == ({new}, {access})
+
+
+def test_keys_of_both_kinds_rotate_by_themselves(service, ann):
+    identity(ann)
+    service.clock.push(days=30)
+    with service.units.writing() as work:
+        assert {key.signs for key in rotate_when_due(work)} == set(Purpose)
+    with service.units.writing() as work:
+        assert rotate_when_due(work) == []
+
+
+def test_revoking_a_key_of_identities_ends_no_session(service, ann):
+    token = identity(ann)
+    with service.units.writing() as work:
+        assert revoke_key(work, kid=kid(token))
+        assert not revoke_key(work, kid=kid(token))
+    Watcher().watch(service.units)
+    assert kid(token) not in published(service)
+    assert ann.whoami().status_code == 200
+    again = identity(ann)
+    assert kid(again) != kid(token)
+    assert read(service, again)["sub"] == ann.tokens["account"]["id"]
+    assert service.scalar("SELECT global_epoch FROM issuer_state") == 1
+    with service.rows() as db:
+        events = db.scalars(text("SELECT event FROM audit WHERE event LIKE 'signing_key%' ORDER BY id")).all()
+    assert events == ["signing_key.created", "signing_key.created", "signing_key.created", "signing_key.revoked"]
+
+
+def test_revoking_a_key_of_access_tokens_leaves_identities_alone(service, ann):
+    token = identity(ann)
+    with service.units.writing() as work:
+        assert revoke_key(work, kid=kid(ann.access))
+    Watcher().watch(service.units)
+    assert ann.get("/authz/forward-auth/orders", token=ann.access).status_code == 401
+    ann.login()
+    assert kid(identity(ann)) == kid(token)
+
+
+def test_processes_that_start_at_once_agree_on_one_key_of_each_kind(make_service, database_url):
+    services = [make_service(database_url, policies=POLICIES) for _ in range(4)]
+    seen: list[tuple[frozenset, frozenset]] = []
+    barrier = threading.Barrier(len(services))
+
+    def start(service) -> None:
+        barrier.wait()
+        seen.append((frozenset(published(service)), frozenset(published(service, "jwks"))))
+
+    threads = [threading.Thread(target=start, args=[service]) for service in services]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == len(services)
+    assert len(set(seen)) == 1
+    assert [len(kids) for kids in seen[0]] == [1, 1]
+    assert services[0].scalar("SELECT count(*) FROM signing_keys") == 2
+
+
+def test_a_process_without_the_key_says_so_and_guesses_nothing(service, ann):
+    """The keys cannot be opened by whoever comes later: neither a yes nor a 401."""
+    identity(ann)
+    service.scalar("UPDATE signing_keys SET sealed_private = 'x' || sealed_private WHERE purpose = 'identity+jwt' RETURNING kid")
+    service.units.keys.hold({}, [], global_epoch=1, at=float("-inf"))
+    answer = ann.get("/authz/forward-auth/orders", token=ann.access)
+    assert (answer.status_code, answer.headers["X-Auth-Error"], answer.headers["X-Auth-Identity"]) == (503, "unavailable", "")
+
+
+def test_the_commands_know_both_kinds(service, ann, database_url):
+    def typed(*words: str, secret: str = SECRET) -> str:
+        policies = json.dumps({"orders": {"audience": AUDIENCE}})
+        env = {"DOORWARD_SECRET_KEY": secret, "DOORWARD_DATABASE_URL": database_url, "DOORWARD_POLICIES": policies}
+        done = CliRunner().invoke(cli, words, obj=create_app, env=env)
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    token = identity(ann)
+    assert f"{kid(token)}  ES256  signing    signs identity+jwt from" in typed("keys", "list")
+    assert f"{kid(ann.access)}  ES256  signing    signs at+jwt from" in typed("keys", "list")
+    assert typed("keys", "rotate").count("is announced and signs") == 2
+    assert typed("keys", "rotate").count("is announced already") == 2
+    assert "4 signing keys" in typed("secrets", "rewrap", secret=f"{NEWER},{SECRET}")
+    assert "is revoked" in typed("keys", "revoke", kid(token), "--yes", secret=NEWER)
+    assert ann.whoami().status_code == 200
