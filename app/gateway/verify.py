@@ -33,12 +33,22 @@ LATEST = 253402300799  # the last second of the year 9999; what lies beyond is n
 
 def verify(work: UnitOfWork, token: str) -> Principal:
     """Whose access token this is. Raises Unauthenticated when it is not, or no longer, good."""
+    return bearer_of(work, claims_of(work, token))
+
+
+def claims_of(work: UnitOfWork, token: str) -> Claims:
+    """What a token says that we issued and that is in force; whether it was revoked is not asked here. Raises Unauthenticated."""
     try:
         claims = work.keys.verify(TYP, token)
     except TokenRejected:
         raise Unauthenticated from None
     if not well_formed(claims) or not timely(claims, work.now) or not ours(claims, work.settings):
         raise Unauthenticated
+    return claims
+
+
+def bearer_of(work: UnitOfWork, claims: Claims) -> Principal:
+    """Whose token these are the claims of. Raises Unauthenticated when it was revoked."""
     session_id, account_id, epoch = claims["sid"], claims["sub"], claims["ep"]
     expires_at = datetime.fromtimestamp(claims["exp"], UTC)
     scopes = claims["scope"].split()

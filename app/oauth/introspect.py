@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from app.errors import Unauthenticated
-from app.gateway.verify import verify, verify_refresh_token
+from app.gateway.verify import bearer_of, claims_of, verify_refresh_token
 from app.gateway.verify_key import looks_like_a_key, verify_api_key
-from app.sessions.access_tokens import CLIENT, TYP
+from app.sessions.access_tokens import CLIENT
 from app.sessions.refresh_tokens import looks_like_a_refresh_token
 
 if TYPE_CHECKING:
@@ -42,11 +42,10 @@ def introspect(work: UnitOfWork, *, token: str) -> Active | None:
             return _active(work, "api_key", verify_api_key(work, token))
         if looks_like_a_refresh_token(token):
             return _active(work, "refresh_token", verify_refresh_token(work, token))
-        principal = verify(work, token)
+        claims = claims_of(work, token)
+        return _active(work, "Bearer", bearer_of(work, claims), iat=claims["iat"], jti=claims["jti"])
     except Unauthenticated:
         return None
-    claims = work.keys.verify(TYP, token)
-    return _active(work, "Bearer", principal, iat=claims["iat"], jti=claims["jti"])
 
 
 def _active(work: UnitOfWork, token_type: str, principal: Principal, *, iat: int | None = None, jti: str | None = None) -> Active:
