@@ -83,7 +83,9 @@ def spent(counter: ColumnElement[str], most: int) -> ColumnElement[bool]:
 
 def give_back(work: UnitOfWork, attempt: Attempt) -> None:
     """The try was not looked at after all: whoever made it waits for it no more than it counts, unless another one came after it."""
-    counted = FailedAttempts.id.in_([attempt.counter, attempt.subject] if attempt.open else [attempt.counter])
+    counted = _met_in_order(
+        FailedAttempts.id.in_([attempt.counter, attempt.subject] if attempt.open else [attempt.counter]), attempt.subject
+    )
     reopened = case((FailedAttempts.last_at == work.now, work.now), else_=FailedAttempts.open_at)
     values = {"count": FailedAttempts.count - 1, "undecided": FailedAttempts.undecided - 1, "open_at": reopened}
     work.db.execute(
@@ -117,13 +119,19 @@ def decided(work: UnitOfWork, attempt: Attempt) -> None:
 
 def forget(work: UnitOfWork, attempt: Attempt) -> None:
     """The try was right: nothing has failed in a row any more. The account must be locked."""
-    work.db.execute(delete(FailedAttempts).where(FailedAttempts.id.in_([attempt.counter, attempt.subject])))
+    both = _met_in_order(FailedAttempts.id.in_([attempt.counter, attempt.subject]), attempt.subject)
+    work.db.execute(delete(FailedAttempts).where(both).execution_options(synchronize_session=False))
 
 
 def forget_all(work: UnitOfWork, account_id: str) -> None:
     """The password is another one: whatever was counted against the old one is over. The account must be locked."""
     mine = or_(FailedAttempts.id == account_id, FailedAttempts.id.startswith(f"{account_id} ", autoescape=True))
-    work.db.execute(delete(FailedAttempts).where(mine).execution_options(synchronize_session=False))
+    work.db.execute(delete(FailedAttempts).where(_met_in_order(mine, account_id)).execution_options(synchronize_session=False))
+
+
+def _met_in_order(which: ColumnElement[bool], subject: str) -> ColumnElement[bool]:
+    """These, locked in the order in which they are counted, the subject last: a try that is given back holds no account."""
+    return FailedAttempts.id.in_(select(FailedAttempts.id).where(which).order_by(FailedAttempts.id == subject).with_for_update())
 
 
 def _count(work: UnitOfWork, counter: str, subject: str, *, may: ColumnElement[bool], open_at: ColumnElement[datetime]) -> Collection[str]:

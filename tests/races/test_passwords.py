@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
 
+from app.errors import Busy
 from tests.actors import PASSWORD
 from tests.live import at_once, raw_post
 from tests.races.test_sessions import bearer, refreshed, works
@@ -310,3 +313,34 @@ def test_many_programs_of_one_machine_that_log_in_at_one_moment_all_get_in(live,
     for _ in range(ROUNDS):
         answers = at_once(live.port, [logging_in(name, PASSWORD, here)] * 20)
         assert statuses(answers) == {200: 20}
+
+
+def test_a_try_that_is_given_back_meets_the_counters_in_the_order_of_the_next_try(make_service, empty_postgres_url):
+    """Else the two could wait for each other: the one holds what all sources have counted, the other what this one has."""
+    service = make_service(empty_postgres_url)
+    ann = service.actor().signed_up()
+    engine = create_engine(empty_postgres_url)
+    of_all = "SELECT id FROM failed_attempts WHERE id LIKE 'acc%' AND id NOT LIKE '% %' FOR UPDATE"
+    of_source = f"SELECT id FROM failed_attempts WHERE id LIKE 'acc% {ann.address}' FOR UPDATE NOWAIT"
+    assert ann.elsewhere().login(password=WRONG).status_code == 401  # so that the count of all is the older row
+    with service.rows() as db:  # and a table that is read by its index
+        many = "SELECT 'name:' || i, 1, 0, now(), now() FROM generate_series(1, 5000) i"
+        db.execute(text(f"INSERT INTO failed_attempts (id, count, undecided, open_at, last_at) {many}"))
+        db.execute(text("ANALYZE failed_attempts"))
+    with engine.connect() as holder, engine.connect() as other:
+        other.execution_options(isolation_level="AUTOCOMMIT")
+
+        def full(*_: str) -> bool:
+            holder.execute(text(of_all))
+            raise Busy
+
+        service.units.hasher.verify = full
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(ann.login)
+            while not other.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar() and not answer.done():
+                time.sleep(0.01)
+            with pytest.raises(OperationalError, match="could not obtain lock"):
+                other.execute(text(of_source))
+            holder.rollback()
+            assert answer.result().json["code"] == "busy"
+    engine.dispose()
