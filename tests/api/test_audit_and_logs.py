@@ -27,6 +27,7 @@ OF_NO_REQUEST = {
     Event.FIRST_ADMIN_INVITED,
     Event.ROLE_GRANTED,
     Event.ACCOUNTS_IMPORTED,
+    Event.API_KEY_EXPIRING,
 }
 
 
@@ -91,12 +92,25 @@ def about_passwords(service, ann):
     yield "password.locked", ann.login(), None, True
 
 
+def about_keys(ann):
+    """The same of API keys."""
+    ann.login()
+    created = ann.post("/v1/api-keys", {"name": "ci", "scopes": []}, token=ann.access)
+    path = f"/v1/api-keys/{created.json['id']}"
+    yield "api_key.created", created, None, True
+    yield "api_key.changed", ann.call("PATCH", path, json={"name": "build"}, token=ann.access), None, True
+    yield "api_key.rotated", ann.post(f"{path}/rotate", token=ann.access), None, True
+    yield "api_key.deleted", ann.call("DELETE", path, token=ann.access), None, True
+    leaked = ann.post("/v1/api-keys", {"name": "ci", "scopes": []}, token=ann.access).json["key"]
+    yield "api_key.leaked", ann.post("/v1/api-keys/report-leak", {"key": leaked}), None, True
+
+
 def test_each_event_is_a_row_and_a_line_with_the_name_of_its_request(service, lines):
     ann = service.actor(agent="audited/1", address="198.51.100.9")
     lines()
 
     seen, said = set(), []
-    for event, answer, reason, owned in chain(about_sessions(service, ann), about_passwords(service, ann)):
+    for event, answer, reason, owned in chain(about_sessions(service, ann), about_keys(ann), about_passwords(service, ann)):
         seen.add(event)
         request_id = answer.headers["X-Request-Id"]
         (row,) = [row for row in remembered(service) if row.request_id == request_id and row.event == event]

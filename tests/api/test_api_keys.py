@@ -1,0 +1,702 @@
+"""API keys: made, shown once, used, narrowed, rotated, ended; and nothing that a program can do with them beyond its rights."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import event, text
+from sqlalchemy.exc import OperationalError
+
+from app.accounts.models import Account
+from app.api_keys.last_used import flush
+from app.api_keys.warn import warn
+from app.commands.sweep import sweep
+from app.errors import Unauthenticated
+from app.gateway.verify_key import verify_api_key
+from app.opaque_tokens import SHAPE, mint, new_id
+from app.principal import Source
+from app.revocation.revoke import revoke_account
+from app.roles.grant import grant
+from app.roles.models import AccountRole
+from tests.actors import Actor
+
+ROLES = {"worker": ("jobs:read", "jobs:run"), "clerk": ("orders:read",)}
+NOBODY = Source(address="", bucket="", user_agent="", request_id="", locale="en")
+DAY = 86400
+KEY = re.compile(r"dwk_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
+
+
+def give(service, actor: Actor, role: str) -> None:
+    with service.units.writing() as work:
+        assert grant(work, NOBODY, account_id=actor.tokens["account"]["id"], role=role)
+
+
+def take(service, actor: Actor, role: str) -> None:
+    """No request of this room takes a role away."""
+    with service.units.writing() as work:
+        account_id = actor.tokens["account"]["id"]
+        work.db.delete(work.db.get_one(AccountRole, (account_id, role)))
+        account = work.db.get_one(Account, account_id)
+        account.roles_version += 1
+        revoke_account(work, account)
+
+
+def make(actor: Actor, name: str = "ci", scopes=("jobs:run",), **changes):
+    return actor.post("/v1/api-keys", {"name": name, "scopes": list(scopes), **changes}, token=actor.access)
+
+
+def made(actor: Actor, name: str = "ci", scopes=("jobs:run",), **changes) -> dict:
+    answer = make(actor, name, scopes, **changes)
+    assert answer.status_code == 201, answer.json
+    return answer.json
+
+
+def use(service, key: str, **kwargs):
+    """By a program at an address of its own."""
+    return service.actor("program").get("/v1/whoami", headers={"X-API-Key": key}, **kwargs)
+
+
+@pytest.fixture
+def service(make_service, database_url):
+    return make_service(database_url, roles=ROLES)
+
+
+@pytest.fixture
+def small_service(make_service):
+    return make_service(roles=ROLES)
+
+
+def worker(service, name: str = "ann") -> Actor:
+    """Somebody who may run jobs, signed in just now."""
+    actor = service.actor(name).signed_in()
+    give(service, actor, "worker")
+    assert actor.login().status_code == 200
+    return actor
+
+
+def administrator(service, name: str = "boss") -> Actor:
+    actor = service.actor(name).signed_in()
+    give(service, actor, "admin")
+    assert actor.login().status_code == 200
+    return actor
+
+
+@pytest.fixture
+def ann(service):
+    return worker(service)
+
+
+@pytest.fixture
+def bob(small_service):
+    return worker(small_service, "bob")
+
+
+def status(actor: Actor, key_id: str) -> str:
+    return actor.get(f"/v1/api-keys/{key_id}", token=actor.access).json["status"]
+
+
+# -- making -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_key_is_shown_once_and_works_in_either_header(service, ann):
+    answer = make(ann)
+    assert answer.status_code == 201
+    assert set(answer.json) == {"id", "key", "name", "scopes", "created_at", "expires_at"}
+    key = answer.json["key"]
+    assert KEY.fullmatch(key)
+    assert answer.headers["Cache-Control"] == "no-store"
+    expected = {
+        "account_id": ann.tokens["account"]["id"],
+        "username": "ann",
+        "kind": "api_key",
+        "scopes": ["jobs:run"],
+        "roles": [],
+        "key_id": answer.json["id"],
+        "expires_at": answer.json["expires_at"],
+    }
+    assert use(service, key).json == expected
+    assert service.actor("program").get("/v1/whoami", token=key).json == expected
+    for shown in (ann.get("/v1/api-keys", token=ann.access), ann.get(f"/v1/api-keys/{answer.json['id']}", token=ann.access)):
+        assert shown.status_code == 200
+        assert key not in shown.text
+        assert key.split("_")[2] not in shown.text
+
+
+def test_only_digests_are_kept(service, ann):
+    key = made(ann)["key"]
+    rotated = ann.post(f"/v1/api-keys/{made(ann, 'other')['id']}/rotate", token=ann.access).json["key"]
+    use(service, key)
+    with service.rows() as db:
+        stored = "\n".join(
+            str(row) for table in ("api_keys", "audit", "outbox", "revocations") for row in db.execute(text(f"SELECT * FROM {table}"))
+        )
+    for secret in (key, rotated):
+        assert secret not in stored
+        assert secret.split("_")[2] not in stored
+
+
+def test_a_key_is_listed_without_its_secret(service, ann):
+    service.clock.push(seconds=1)
+    first = made(ann, "  first ", [])
+    service.clock.push(seconds=1)
+    second = made(ann, "second", ["jobs:run", "jobs:read", "jobs:run"])
+    listed = ann.get("/v1/api-keys", token=ann.access).json
+    assert listed["next"] is None
+    assert [key["name"] for key in listed["items"]] == ["second", "first"]
+    shown = listed["items"][0]
+    assert shown == {
+        "id": second["id"],
+        "name": "second",
+        "prefix": second["key"][:12] + "…",
+        "scopes": ["jobs:read", "jobs:run"],
+        "status": "live",
+        "created_at": second["created_at"],
+        "last_used_at": None,
+        "expires_at": second["expires_at"],
+    }
+    assert ann.get(f"/v1/api-keys/{first['id']}", token=ann.access).json == listed["items"][1]
+
+
+@pytest.mark.parametrize(("asked", "days"), [({}, 90), ({"expires_in": 365 * DAY}, 365), ({"expires_in": DAY}, 1)])
+def test_a_key_ends_in_90_days_unless_told_otherwise(small_service, bob, asked, days):
+    bob.login()
+    key = made(bob, **asked)
+    small_service.clock.push(days=days, seconds=-2)
+    assert use(small_service, key["key"]).status_code == 200
+    small_service.clock.push(seconds=3)
+    assert use(small_service, key["key"]).status_code == 401
+    bob.login()
+    assert status(bob, key["id"]) == "expired"
+    assert bob.get("/v1/api-keys", token=bob.access).json["items"] == []
+
+
+REFUSED = [
+    ({"scopes": []}, "/name"),
+    ({"name": "", "scopes": []}, "/name"),
+    ({"name": "a\nb", "scopes": []}, "/name"),
+    ({"name": "x" * 65, "scopes": []}, "/name"),
+    ({"name": "x"}, "/scopes"),
+    ({"name": "x", "scopes": "jobs:run"}, "/scopes"),
+    ({"name": "x", "scopes": ["jobs run"]}, "/scopes/0"),
+    ({"name": "x", "scopes": [1]}, "/scopes/0"),
+    ({"name": "x", "scopes": ["jobs:run"] * 51}, "/scopes"),
+    ({"name": "x", "scopes": ["orders:read"]}, "/scopes"),
+    ({"name": "x", "scopes": ["jobs:*"]}, "/scopes"),
+    ({"name": "x", "scopes": ["tokens:introspect"]}, "/scopes"),
+    ({"name": "x", "scopes": [], "expires_in": 365 * DAY + 1}, "/expires_in"),
+    ({"name": "x", "scopes": [], "expires_in": 0}, "/expires_in"),
+    ({"name": "x", "scopes": [], "expires_in": -5}, "/expires_in"),
+    ({"name": "x", "scopes": [], "expires_in": True}, "/expires_in"),
+    ({"name": "x", "scopes": [], "expires_in": "60"}, "/expires_in"),
+    ({"name": "x", "scopes": [], "expires_in": None}, "/expires_in"),
+    ({"name": "x", "scopes": [], "account_id": "acc_0000000000000000000000"}, "/account_id"),
+    ({"name": "x", "scopes": [], "key": "dwk_mine"}, "/key"),
+]
+
+
+def test_what_is_not_acceptable_is_named(bob):
+    for body, field in REFUSED:
+        answer = bob.post("/v1/api-keys", body, token=bob.access)
+        assert answer.status_code == 422, body
+        assert list(answer.json["errors"]) == [field]
+    assert bob.get("/v1/api-keys", token=bob.access).json["items"] == []
+
+
+def test_only_an_administrators_key_may_be_without_an_end(small_service):
+    boss = administrator(small_service)
+    key = made(boss, scopes=["roles:read"], expires_in=None)
+    assert key["expires_at"] is None
+    small_service.clock.push(days=4000)
+    answer = use(small_service, key["key"])
+    assert answer.json["expires_at"] is None
+    assert answer.json["scopes"] == ["roles:read"]
+    assert warn(small_service.units) == 0
+
+
+def test_a_key_reaches_no_further_than_the_session_that_makes_it(small_service):
+    ann = worker(small_service)
+    ann.login(scope="jobs:read")
+    assert make(ann, scopes=["jobs:run"]).status_code == 422
+    key = made(ann, scopes=["jobs:read"])
+    assert use(small_service, key["key"]).json["scopes"] == ["jobs:read"]
+
+
+def test_a_name_belongs_to_one_living_key(service, ann):
+    first = made(ann)
+    assert make(ann).status_code == 409
+    assert make(ann).json["code"] == "key_name_taken"
+    made(ann, "CI")
+    assert ann.call("DELETE", f"/v1/api-keys/{first['id']}", token=ann.access).status_code == 204
+    second = made(ann, expires_in=60)
+    service.clock.push(seconds=61)
+    made(ann)
+    made(worker(service, "bob"), "ci")
+    assert status(ann, second["id"]) == "expired"
+
+
+def test_fifty_keys_are_enough(small_service, bob):
+    keys = [made(bob, f"key {number}", []) for number in range(50)]
+    refused = make(bob, "one more", [])
+    assert (refused.status_code, refused.json["code"]) == (409, "too_many_keys")
+    assert len(bob.get("/v1/api-keys", token=bob.access).json["items"]) == 50
+    bob.call("DELETE", f"/v1/api-keys/{keys[0]['id']}", token=bob.access)
+    made(bob, "one more", [])
+
+
+def test_making_and_rotating_want_a_password_typed_just_now(small_service, bob):
+    key = made(bob)
+    small_service.clock.push(minutes=4)
+    bob.refresh()
+    tokens = bob.refresh(bob.tokens["refresh_token"]).json
+    small_service.clock.push(minutes=2)
+    bob.tokens = tokens
+    for answer in (make(bob, "late"), bob.post(f"/v1/api-keys/{key['id']}/rotate", token=bob.access)):
+        assert (answer.status_code, answer.json["code"]) == (401, "reauthentication_required")
+        assert 'error="insufficient_user_authentication"' in answer.headers["WWW-Authenticate"]
+    assert bob.get("/v1/api-keys", token=bob.access).status_code == 200
+    assert bob.call("PATCH", f"/v1/api-keys/{key['id']}", json={"scopes": []}, token=bob.access).status_code == 200
+    assert bob.call("DELETE", f"/v1/api-keys/{key['id']}", token=bob.access).status_code == 204
+
+
+def test_a_key_may_not_manage_keys_or_sessions(small_service, bob):
+    key = made(bob)
+    paths = [
+        ("POST", "/v1/api-keys"), ("GET", "/v1/api-keys"), ("GET", f"/v1/api-keys/{key['id']}"),
+        ("PATCH", f"/v1/api-keys/{key['id']}"), ("DELETE", f"/v1/api-keys/{key['id']}"), ("POST", f"/v1/api-keys/{key['id']}/rotate"),
+        ("GET", "/v1/sessions"), ("GET", "/v1/me"), ("POST", "/v1/password/change"), ("POST", "/v1/logout-all"),
+    ]  # fmt: skip
+    for method, path in paths:
+        for headers in ({"X-API-Key": key["key"]}, {"Authorization": f"Bearer {key['key']}"}):
+            answer = bob.call(method, path, headers=headers, json={})
+            assert (answer.status_code, answer.json["code"]) == (403, "forbidden"), path
+    assert status(bob, key["id"]) == "live"
+
+
+# -- using ------------------------------------------------------------------------------------------------------------
+
+
+def test_one_credential_and_only_one(small_service, bob):
+    key = made(bob)["key"]
+    other = made(bob, "other")["key"]
+    refused = [
+        [("X-API-Key", key), ("X-API-Key", key)],
+        [("X-API-Key", key), ("X-API-Key", other)],
+        [("X-API-Key", key), ("Authorization", f"Bearer {bob.access}")],
+        [("X-API-Key", key), ("Authorization", f"Bearer {key}")],
+        [("X-API-Key", bob.access)],
+        [("X-API-Key", f"{key},{key}")],
+        [("X-API-Key", f" {key} x")],
+        [("X-API-Key", "")],
+        [("Authorization", f"Basic {key}")],
+        [("Authorization", f"Bearer {key} {key}")],
+        [("Authorization", f"Bearer {key},{key}")],
+        [("Cookie", f"X-API-Key={key}")],
+    ]
+    client = small_service.app.test_client(use_cookies=False)
+    for headers in refused:
+        answer = client.get("/v1/whoami", headers=headers)
+        assert answer.status_code == 401, headers
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert client.get(f"/v1/whoami?api_key={key}").status_code == 401
+
+
+def altered(key: str):
+    """The same key, a little different, with the checksum that belongs to it."""
+    prefix, row, secret = key.split("_")
+    same_row = mint("dwk", f"key_{row}").token
+    yield from (key[:-1], key + "0", key.upper(), key.swapcase(), f"{prefix}_{row}_{secret[::-1]}", f"dwr_{row}_{secret}")
+    yield from (same_row, mint("dwd", f"key_{row}").token, mint("dwk", new_id("key")).token, f"{prefix}_{row}_{same_row.split('_')[2]}")
+    yield from ("dwk_", "dwk__", f"{prefix}_{row}", f"{prefix}_{row}_", key.replace("_", "-"), "dwk_" + "a" * 4000, f"{key}%00", f"{key}=")
+
+
+def test_what_is_not_quite_the_key_is_refused(service, ann):
+    key = made(ann)["key"]
+    assert SHAPE.fullmatch(key)
+    use(service, key)
+    for wrong in altered(key):
+        assert use(service, wrong).status_code == 401, wrong
+        assert service.actor("program").get("/v1/whoami", token=wrong).status_code == 401, wrong
+    assert use(service, key).status_code == 200
+
+
+def test_a_key_may_do_what_its_owner_may_at_that_moment(service, ann):
+    key = made(ann, scopes=["jobs:run", "jobs:read"])["key"]
+    assert use(service, key).json["scopes"] == ["jobs:read", "jobs:run"]
+    take(service, ann, "worker")
+    assert use(service, key).json["scopes"] == []
+    give(service, ann, "clerk")
+    assert use(service, key).json["scopes"] == []
+    give(service, ann, "worker")
+    assert use(service, key).json["scopes"] == ["jobs:read", "jobs:run"]
+
+
+@pytest.mark.parametrize("became", ["disabled", "deleted"])
+def test_the_keys_of_who_is_disabled_or_deleted_open_nothing(service, ann, became):
+    key = made(ann)["key"]
+    assert use(service, key).status_code == 200
+    with service.units.writing() as work:  # administration has requests for it
+        account = work.db.get_one(Account, ann.tokens["account"]["id"])
+        account.status, account.epoch = became, account.epoch + 1
+        revoke_account(work, account)
+    assert use(service, key).status_code == 401
+
+
+def test_keys_survive_logging_out_and_another_password_and_the_mail_names_them(service, ann):
+    key = made(ann, "deploy & <b>")["key"]
+    ended = made(ann, "gone")
+    ann.call("DELETE", f"/v1/api-keys/{ended['id']}", token=ann.access)
+    ann.post("/v1/logout-all", token=ann.access)
+    ann.login()
+    assert use(service, key).status_code == 200
+    ann.change("another sentence of some words")
+    mail = ann.mail()
+    assert "\n- deploy & <b>\n" in mail["text"]
+    assert "<li>deploy &amp; &lt;b&gt;</li>" in mail["html"]
+    assert "gone" not in mail["text"]
+    assert use(service, key).status_code == 200
+    ann.forgot()
+    ann.reset("one more sentence of some words")
+    assert "\n- deploy & <b>\n" in ann.mail()["text"]
+    assert use(service, key).status_code == 200
+
+
+def test_the_limit_is_of_the_key_and_a_wrong_secret_does_not_use_it_up(make_service):
+    service = make_service(roles=ROLES, limit_key="3/minute")
+    ann = worker(service)
+    key = made(ann)["key"]
+    wrong = mint("dwk", f"key_{key.split('_')[1]}").token
+    assert {use(service, wrong).status_code for _ in range(10)} == {401}
+    assert [use(service, key).status_code for _ in range(4)] == [200, 200, 200, 429]
+    refused = use(service, key)
+    assert refused.json["code"] == "rate_limited"
+    assert refused.json["violated-policies"] == ["key"]
+    assert refused.headers["RateLimit-Policy"] == '"key";q=3;w=60'
+    assert re.fullmatch(r'"key";r=0;t=\d+', refused.headers["RateLimit"])
+    assert 1 <= int(refused.headers["Retry-After"]) <= 60
+    assert use(service, made(ann, "other")["key"]).status_code == 200
+
+
+def statements(service):
+    """Every statement sent to the database from now on."""
+    sent: list[str] = []
+    for engine in (service.units.database.engine, service.units.database.checks):
+        event.listen(engine, "before_cursor_execute", lambda *args: sent.append(args[2]))
+    return sent
+
+
+def test_ten_thousand_random_keys_cost_no_read(small_service, bob):
+    key = made(bob)["key"]
+    use(small_service, key)
+    sent = statements(small_service)
+    random = [key[:-6] + f"{number:06}" for number in range(10_000)]
+    assert {use(small_service, wrong).status_code for wrong in random[:100]} == {401}
+    with small_service.units.reading() as work:
+        for wrong in random:
+            with pytest.raises(Unauthenticated):
+                verify_api_key(work, wrong)
+    assert not sent
+
+
+def test_a_well_formed_key_that_nobody_has_costs_one_indexed_look(service, ann):
+    made(ann)
+    use(service, mint("dwk", new_id("key")).token)
+    sent = statements(service)
+    assert use(service, mint("dwk", new_id("key")).token).status_code == 401
+    assert len(sent) == 1
+    assert "WHERE api_keys.id = " in sent[0]
+
+
+# -- narrowing --------------------------------------------------------------------------------------------------------
+
+
+def test_a_key_can_get_fewer_scopes_and_never_more(service, ann):
+    key = made(ann, scopes=["jobs:run", "jobs:read"])
+    path = f"/v1/api-keys/{key['id']}"
+    assert ann.call("PATCH", path, json={"scopes": ["jobs:read"]}, token=ann.access).json["scopes"] == ["jobs:read"]
+    assert use(service, key["key"]).json["scopes"] == ["jobs:read"]
+    for more in (["jobs:run"], ["jobs:read", "jobs:run"], ["orders:read"], ["jobs:*"]):
+        answer = ann.call("PATCH", path, json={"scopes": more}, token=ann.access)
+        assert (answer.status_code, list(answer.json["errors"])) == (422, ["/scopes"])
+    assert use(service, key["key"]).json["scopes"] == ["jobs:read"]
+    assert ann.call("PATCH", path, json={"scopes": []}, token=ann.access).json["scopes"] == []
+    assert use(service, key["key"]).json["scopes"] == []
+
+
+def test_a_scope_of_everything_below_can_be_narrowed_to_one_thing(small_service):
+    boss = administrator(small_service)
+    key = made(boss, scopes=["memberships:write:*"])
+    assert use(small_service, key["key"]).json["scopes"] == ["memberships:write:*"]
+    answer = boss.call("PATCH", f"/v1/api-keys/{key['id']}", json={"scopes": ["memberships:write:list"]}, token=boss.access)
+    assert answer.json["scopes"] == ["memberships:write:list"]
+    assert use(small_service, key["key"]).json["scopes"] == ["memberships:write:list"]
+    assert make(boss, "other", ["memberships:*"]).status_code == 422
+
+
+def test_a_key_can_be_renamed(service, ann):
+    key = made(ann)
+    made(ann, "other")
+    path = f"/v1/api-keys/{key['id']}"
+    assert ann.call("PATCH", path, json={"name": "build"}, token=ann.access).json["name"] == "build"
+    assert ann.call("PATCH", path, json={"name": "build"}, token=ann.access).status_code == 200
+    assert ann.call("PATCH", path, json={"name": "other"}, token=ann.access).json["code"] == "key_name_taken"
+    assert ann.call("PATCH", path, json={}, token=ann.access).json["name"] == "build"
+    assert ann.call("PATCH", path, json={"expires_in": 60}, token=ann.access).status_code == 422
+    assert ann.call("PATCH", path, json={"name": None}, token=ann.access).status_code == 422
+    assert use(service, key["key"]).json["scopes"] == ["jobs:run"]
+
+
+# -- rotating ---------------------------------------------------------------------------------------------------------
+
+
+def rotate(actor: Actor, key_id: str, **body):
+    return actor.post(f"/v1/api-keys/{key_id}/rotate", body, token=actor.access)
+
+
+def test_a_rotated_key_stays_the_same_key_and_both_secrets_count_for_a_while(service, ann):
+    key = made(ann)
+    answer = rotate(ann, key["id"], overlap_seconds=60)
+    assert answer.status_code == 200
+    assert {name: answer.json[name] for name in ("id", "name", "scopes", "created_at", "expires_at")} == {
+        name: key[name] for name in ("id", "name", "scopes", "created_at", "expires_at")
+    }
+    new = answer.json["key"]
+    assert new != key["key"]
+    assert use(service, key["key"]).json == use(service, new).json
+    service.clock.push(seconds=61)
+    assert use(service, key["key"]).status_code == 401
+    assert use(service, new).status_code == 200
+
+
+def test_without_an_overlap_the_old_secret_ends_at_once(service, ann):
+    key = made(ann)
+    use(service, key["key"])
+    new = rotate(ann, key["id"], overlap_seconds=0).json["key"]
+    assert use(service, key["key"]).status_code == 401
+    assert use(service, new).status_code == 200
+
+
+def test_of_two_rotations_the_first_secret_ends_with_the_second(service, ann):
+    key = made(ann)
+    second = rotate(ann, key["id"]).json
+    third = rotate(ann, key["id"]).json
+    assert [use(service, one["key"]).status_code for one in (key, second, third)] == [401, 200, 200]
+    service.clock.push(days=1, seconds=1)
+    assert [use(service, one["key"]).status_code for one in (key, second, third)] == [401, 401, 200]
+
+
+def test_an_overlap_is_at_most_seven_days(bob):
+    key = made(bob)
+    for overlap in (-1, 7 * DAY + 1, "60", None, True, 1.5):
+        answer = rotate(bob, key["id"], overlap_seconds=overlap)
+        assert (answer.status_code, list(answer.json["errors"])) == (422, ["/overlap_seconds"])
+    assert rotate(bob, key["id"], overlap_seconds=7 * DAY).status_code == 200
+
+
+def test_an_overlap_does_not_outlive_the_key(small_service, bob):
+    key = made(bob, expires_in=3600)
+    new = rotate(bob, key["id"]).json
+    small_service.clock.push(seconds=3601)
+    assert [use(small_service, one["key"]).status_code for one in (key, new)] == [401, 401]
+
+
+# -- ending -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_deleted_key_is_refused_at_the_next_use(service, ann):
+    key = made(ann)
+    use(service, key["key"])
+    path = f"/v1/api-keys/{key['id']}"
+    assert ann.call("DELETE", path, token=ann.access).status_code == 204
+    assert use(service, key["key"]).status_code == 401
+    assert status(ann, key["id"]) == "deleted"
+    for answer in (
+        ann.call("DELETE", path, token=ann.access),
+        ann.call("PATCH", path, json={"name": "again"}, token=ann.access),
+        rotate(ann, key["id"]),
+    ):
+        assert answer.status_code == 404
+    service.clock.push(days=31)
+    sweep(service.units)
+    ann.login()
+    assert ann.get(path, token=ann.access).status_code == 404
+
+
+def test_a_key_of_somebody_else_is_as_good_as_none(service, ann):
+    key = made(ann)
+    bob = worker(service, "bob")
+    for key_id in (key["id"], new_id("key"), "x", "key_", new_id("ses")):
+        answers = [
+            bob.get(f"/v1/api-keys/{key_id}", token=bob.access),
+            bob.call("PATCH", f"/v1/api-keys/{key_id}", json={"name": "mine", "scopes": []}, token=bob.access),
+            rotate(bob, key_id),
+            bob.call("DELETE", f"/v1/api-keys/{key_id}", token=bob.access),
+        ]
+        assert [(answer.status_code, answer.json["code"]) for answer in answers] == [(404, "not_found")] * 4
+    assert bob.get("/v1/api-keys", token=bob.access).json["items"] == []
+    assert use(service, key["key"]).json["scopes"] == ["jobs:run"]
+
+
+def report(service, key):
+    return service.actor("finder").post("/v1/api-keys/report-leak", {"key": key})
+
+
+def test_a_leaked_key_ends_at_once_and_its_owner_hears_of_it(service, ann):
+    key = made(ann, "deploy")
+    use(service, key["key"])
+    answer = report(service, key["key"])
+    assert (answer.status_code, answer.data) == (204, b"")
+    assert use(service, key["key"]).status_code == 401
+    assert status(ann, key["id"]) == "leaked"
+    mail = ann.mail()
+    assert "ended" in mail["subject"]
+    assert '"deploy" (' + key["key"][:12] + "…)" in mail["text"]
+    assert key["key"] not in mail["text"] + mail["html"]
+    letters = len(service.mailbox(ann.email))
+    assert report(service, key["key"]).status_code == 204
+    assert len(service.mailbox(ann.email)) == letters
+
+
+def test_the_secret_before_a_rotation_ends_the_key_too_while_it_counts(service, ann):
+    first, second = made(ann, "first"), made(ann, "second")
+    news = [rotate(ann, key["id"], overlap_seconds=60).json["key"] for key in (first, second)]
+    report(service, first["key"])
+    assert [use(service, key).status_code for key in (first["key"], news[0])] == [401, 401]
+    service.clock.push(seconds=61)
+    report(service, second["key"])
+    assert use(service, news[1]).status_code == 200
+
+
+def test_whoever_reports_junk_learns_nothing_and_it_costs_no_read(service, ann):
+    key = made(ann)["key"]
+    bob = worker(service, "bob")
+    gone = made(bob)
+    bob.call("DELETE", f"/v1/api-keys/{gone['id']}", token=bob.access)
+    letters = len(service.mailbox())
+    right = report(service, made(ann, "right")["key"])
+    for nothing in (*altered(key), gone["key"], "x", "é" * 50, "x" * 4000):
+        answer = report(service, nothing)
+        assert (answer.status_code, answer.data) == (204, b""), nothing
+        headers = {name: value for name, value in answer.headers if name != "X-Request-Id"}
+        assert headers == {name: value for name, value in right.headers if name != "X-Request-Id"}
+    assert use(service, key).status_code == 200
+    assert len(service.mailbox()) == letters + 1
+    sent = statements(service)
+    report(service, key[:-6] + "000000")
+    assert sent == []
+
+
+def test_reports_are_limited_by_their_source(make_service):
+    service = make_service(limit_confirm="2/minute")
+    finder = service.actor("finder")
+    answers = [finder.post("/v1/api-keys/report-leak", {"key": "junk"}).status_code for _ in range(3)]
+    assert answers == [204, 204, 429]
+
+
+def test_a_letter_is_in_the_owners_language(small_service, bob):
+    bob.call("PATCH", "/v1/me", json={"locale": "de"}, token=bob.access)
+    key = made(bob, "Bau", expires_in=10 * DAY)
+    small_service.clock.push(days=8)
+    assert warn(small_service.units) == 1
+    assert "läuft bald ab" in bob.mail()["subject"]
+    assert "„Bau“" in bob.mail()["text"]
+    report(small_service, key["key"])
+    assert "wurde beendet" in bob.mail()["subject"]
+
+
+# -- chores -----------------------------------------------------------------------------------------------------------
+
+
+def last_used(actor: Actor, key_id: str):
+    return actor.get(f"/v1/api-keys/{key_id}", token=actor.access).json["last_used_at"]
+
+
+def test_the_last_use_is_written_down_once_a_minute_at_most(service, ann):
+    key = made(ann)
+    wrong = mint("dwk", key["id"]).token
+    use(service, wrong)
+    flush(service.units)
+    assert last_used(ann, key["id"]) is None
+    use(service, key["key"])
+    assert last_used(ann, key["id"]) is None
+    flush(service.units)
+    first = last_used(ann, key["id"])
+    assert first is not None
+    service.clock.push(seconds=59)
+    use(service, key["key"])
+    flush(service.units)
+    assert last_used(ann, key["id"]) == first
+    service.clock.push(seconds=2)
+    use(service, key["key"])
+    flush(service.units)
+    assert last_used(ann, key["id"]) > first
+    sent = statements(service)
+    flush(service.units)
+    assert sent == []
+
+
+def test_uses_that_could_not_be_written_are_kept(make_service, tmp_path):
+    service = make_service(roles=ROLES)
+    ann = worker(service)
+    key = made(ann)
+    use(service, key["key"])
+    with service.rows() as db:
+        db.execute(text("ALTER TABLE api_keys RENAME TO away"))
+    with pytest.raises(OperationalError):
+        flush(service.units)
+    with service.rows() as db:
+        db.execute(text("ALTER TABLE away RENAME TO api_keys"))
+    flush(service.units)
+    assert last_used(ann, key["id"]) is not None
+
+
+def letters(actor: Actor) -> list[str]:
+    return [mail["text"] for mail in actor.service.mailbox(actor.email) if "ends soon" in mail["subject"]]
+
+
+def test_the_owner_is_warned_14_3_and_1_days_before_the_end(service, ann):
+    made(ann, "deploy", expires_in=30 * DAY)
+    told = []
+    for _ in range(31):
+        service.clock.push(days=1)
+        warn(service.units)
+        warn(service.units)
+        told.append(len(letters(ann)))
+    assert [told.count(number) for number in range(4)] == [15, 11, 2, 3]
+    assert '"deploy"' in letters(ann)[0]
+
+
+def test_whoever_makes_a_key_for_two_days_is_not_told_at_once_that_it_ends_in_three(small_service, bob):
+    made(bob, "two days", expires_in=2 * DAY)
+    made(bob, "an hour", expires_in=3600)
+    assert warn(small_service.units) == 0
+    small_service.clock.push(days=1, seconds=1)
+    assert warn(small_service.units) == 1
+    assert "two days" in letters(bob)[0]
+
+
+def test_after_a_long_silence_one_letter_is_enough(small_service, bob):
+    made(bob, expires_in=30 * DAY)
+    small_service.clock.push(days=29, hours=1)
+    assert warn(small_service.units) == 1
+    assert warn(small_service.units) == 0
+
+
+def test_nobody_is_warned_of_what_is_over(service, ann):
+    key = made(ann, expires_in=20 * DAY)
+    ann.call("DELETE", f"/v1/api-keys/{key['id']}", token=ann.access)
+    bob = worker(service, "bob")
+    made(bob, expires_in=20 * DAY)
+    service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'bob' RETURNING id")
+    service.clock.push(days=19)
+    assert warn(service.units) == 0
+
+
+def test_many_processes_send_one_warning(service, ann):
+    for number in range(3):
+        made(ann, f"key {number}", expires_in=20 * DAY)
+    service.clock.push(days=10)
+    with ThreadPoolExecutor(4) as processes:
+        assert sum(processes.map(lambda _: warn(service.units), range(4))) == 3
+    assert len(letters(ann)) == 3

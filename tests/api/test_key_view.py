@@ -1,0 +1,294 @@
+"""API keys on Redis: a warm check is two round trips, and nothing that Redis says or forgets gives a key more than it has."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from itertools import product
+
+import pytest
+import redis
+from sqlalchemy import event
+
+from app.gateway.key_liveness import look_up_key
+from app.opaque_tokens import digest, mint, new_id
+from app.revocation.key_view import api_key_key, remember_key
+from app.revocation.view import account_key
+from app.revocation.watcher import Watcher
+from tests.api.test_api_keys import give, made, report, rotate, status, take, use, worker
+
+ROLES = {"worker": ("jobs:read", "jobs:run"), "clerk": ("orders:read",)}
+TRIPS = ("cmdstat_evalsha", "cmdstat_mget")  # the rest happens inside the scripts
+
+
+@pytest.fixture
+def make_believing(make_service, redis_url):
+    """Services whose watchers have just made their rounds, as in a serving process."""
+
+    def make(database_url: str | None = None, **changes):
+        service = make_service(database_url, redis_url=redis_url, roles=ROLES, **changes)
+        Watcher().watch(service.units)
+        return service
+
+    return make
+
+
+@pytest.fixture
+def service(make_believing, database_url):
+    return make_believing(database_url)
+
+
+@pytest.fixture
+def ann(service):
+    return worker(service)
+
+
+@pytest.fixture
+def server(redis_url):
+    client = redis.Redis.from_url(redis_url)
+    yield client
+    client.close()
+
+
+@contextmanager
+def counted(service, server):
+    """How many statements and round trips to Redis happen inside, just after the watcher's round."""
+    Watcher().watch(service.units)
+    counts = {"sql": 0}
+
+    def one_more(*_):
+        counts["sql"] += 1
+
+    engines = (service.units.database.engine, service.units.database.checks)
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", one_more)
+        event.listen(engine, "begin", one_more)
+    before = server.info("commandstats")
+    yield counts
+    after = server.info("commandstats")
+    for engine in engines:
+        event.remove(engine, "before_cursor_execute", one_more)
+        event.remove(engine, "begin", one_more)
+    calls = {name: stats["calls"] - before.get(name, {"calls": 0})["calls"] for name, stats in after.items()}
+    counts["trips"] = sum(calls.get(name, 0) for name in TRIPS)
+    counts["asked"] = {name for name, number in calls.items() if number} - {"cmdstat_info"}
+
+
+def test_a_warm_check_is_two_round_trips_and_no_sql_with_its_limit_counted(service, ann, server):
+    key = made(ann)
+    assert use(service, key["key"]).status_code == 200
+    with counted(service, server) as counts:
+        for _ in range(5):
+            assert use(service, key["key"]).status_code == 200
+    assert (counts["sql"], counts["trips"]) == (0, 10)
+    assert server.get(f"{api_key_key(key['id'])}:n:60") == b"6"
+
+
+def test_a_wrong_secret_is_refused_in_one_round_trip_and_not_counted(service, ann, server):
+    key = made(ann)
+    use(service, key["key"])
+    wrong = mint("dwk", key["id"]).token
+    with counted(service, server) as counts:
+        assert {use(service, wrong).status_code for _ in range(5)} == {401}
+    assert (counts["sql"], counts["trips"]) == (0, 5)
+    assert server.get(f"{api_key_key(key['id'])}:n:60") == b"1"
+
+
+def test_junk_is_refused_without_asking_anybody(service, ann, server):
+    key = made(ann)["key"]
+    use(service, key)
+    with counted(service, server) as counts:
+        for number in range(100):
+            assert use(service, f"{key[:-6]}{number:06}").status_code == 401
+    assert counts["sql"] == 0
+    assert counts["asked"] == set()
+
+
+def test_a_key_that_nobody_has_leaves_nothing_behind(service, server):
+    held = set(server.scan_iter())
+    with counted(service, server) as counts:
+        for _ in range(20):
+            assert use(service, mint("dwk", new_id("key")).token).status_code == 401
+    assert counts["trips"] == 20
+    assert {key for key in server.scan_iter() if not key.startswith(b"dw1:canary")} <= held
+
+
+def test_the_secret_is_compared_also_with_what_is_remembered(service, ann, server):
+    """A record of another secret opens nothing, and the id alone does not either."""
+    key = made(ann)
+    use(service, key["key"])
+    remembered = json.loads(server.get(api_key_key(key["id"])))
+    assert key["key"] not in str(remembered)
+    assert remembered[2] == digest(key["key"])
+    server.set(api_key_key(key["id"]), json.dumps([*remembered[:2], "0" * 64, *remembered[3:]]), px=60_000)
+    assert use(service, key["key"]).status_code == 401
+
+
+def test_a_record_that_makes_no_sense_is_asked_of_the_database(make_believing, server):
+    service = make_believing()
+    ann = worker(service)
+    key = made(ann)
+    names = api_key_key(key["id"]), account_key(ann.tokens["account"]["id"])
+    for damaged, junk in product(
+        names, (b"", b"x", b"[]", b"[1]", b"\xff", b"null", b"{}", b"5", b'[1,"acc_x","d",null,null,"jobs:run",null]')
+    ):
+        use(service, key["key"])
+        server.set(damaged, junk)
+        assert use(service, key["key"]).json["scopes"] == ["jobs:run"]
+    ann.call("DELETE", f"/v1/api-keys/{key['id']}", token=ann.access)
+    assert use(service, key["key"]).status_code == 401
+
+
+def delete(ann, key):
+    assert ann.call("DELETE", f"/v1/api-keys/{key['id']}", token=ann.access).status_code == 204
+
+
+def narrow(ann, key):
+    assert ann.call("PATCH", f"/v1/api-keys/{key['id']}", json={"scopes": []}, token=ann.access).status_code == 200
+
+
+def turn(ann, key):
+    assert rotate(ann, key["id"], overlap_seconds=0).status_code == 200
+
+
+def leak(ann, key):
+    assert report(ann.service, key["key"]).status_code == 204
+
+
+def demote(ann, _key):
+    take(ann.service, ann, "worker")
+
+
+CHANGES = (delete, narrow, turn, leak, demote)
+
+
+def powerless(service, key) -> bool:
+    answer = use(service, key["key"])
+    return answer.status_code == 401 or answer.json["scopes"] == []
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_change_counts_at_the_next_use_whatever_was_remembered(service, ann, server, change):
+    key = made(ann)
+    assert use(service, key["key"]).json["scopes"] == ["jobs:run"]
+    change(ann, key)
+    assert powerless(service, key)
+    server.flushall()
+    assert powerless(service, key)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_reader_that_was_slow_cannot_undo_a_change(make_believing, server, change):
+    """It read before the change, and remembers what it read after it."""
+    service = make_believing()
+    ann = worker(service)
+    key = made(ann)
+    use(service, key["key"])
+    with service.units.reading() as work:
+        slow = look_up_key(work, key["id"])
+    held = server.get(account_key(ann.tokens["account"]["id"]))
+    change(ann, key)
+    remember_key(service.units.cache, key["id"], slow.record)
+    assert powerless(service, key)
+    remember_key(service.units.cache, key["id"], slow.record)
+    assert powerless(service, key)
+    assert server.get(account_key(ann.tokens["account"]["id"])) != held or change is not demote
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_watcher_repeats_what_was_never_published(make_believing, server, change):
+    """A process that died between commit and publish, and a flush that left an older copy."""
+    service, watcher = make_believing(), Watcher()
+    watcher.watch(service.units)
+    ann = worker(service)
+    key = made(ann)
+    use(service, key["key"])
+    names = api_key_key(key["id"]), account_key(ann.tokens["account"]["id"])
+    old = {name: server.get(name) for name in names}
+    change(ann, key)
+    for lost in (server.ping, server.flushall):
+        lost()
+        for name, value in old.items():
+            server.set(name, value, px=60_000)
+        assert not powerless(service, key)  # this is what the watcher is for
+        (watcher if lost == server.flushall else Watcher()).watch(service.units)
+        assert powerless(service, key)
+
+
+def test_a_new_secret_counts_where_the_old_one_was_remembered(service, ann, server):
+    key = made(ann)
+    use(service, key["key"])
+    new = rotate(ann, key["id"], overlap_seconds=60).json["key"]
+    assert [use(service, one).status_code for one in (new, key["key"])] == [200, 200]
+    with counted(service, server) as counts:
+        assert [use(service, one).status_code for one in (new, key["key"])] == [200, 200]
+    assert (counts["sql"], counts["trips"]) == (0, 4)
+
+
+def test_an_old_secret_that_counts_no_more_is_not_counted_either(service, ann, server):
+    key = made(ann)
+    rotate(ann, key["id"], overlap_seconds=60)
+    use(service, key["key"])
+    service.clock.push(seconds=61)
+    Watcher().watch(service.units)
+    assert use(service, key["key"]).status_code == 401
+    assert server.get(f"{api_key_key(key['id'])}:n:60") == b"1"
+
+
+def test_a_key_that_expired_is_not_good_because_redis_remembers_it(service, ann, server):
+    key = made(ann, expires_in=60)
+    assert use(service, key["key"]).status_code == 200
+    service.clock.push(seconds=61)
+    assert use(service, key["key"]).status_code == 401
+    server.flushall()
+    assert use(service, key["key"]).status_code == 401
+
+
+def test_rights_that_are_given_and_taken_count_in_a_warm_check(service, ann, server):
+    key = made(ann)
+    use(service, key["key"])
+    take(service, ann, "worker")
+    assert use(service, key["key"]).json["scopes"] == []
+    with counted(service, server) as counts:
+        assert use(service, key["key"]).json["scopes"] == []
+    assert (counts["sql"], counts["trips"]) == (0, 2)
+    give(service, ann, "worker")
+    assert use(service, key["key"]).json["scopes"] == ["jobs:run"]
+
+
+def test_the_limit_is_one_for_all_processes(make_believing, sqlite_url):
+    one, other = make_believing(sqlite_url, limit_key="4/minute;100/hour"), make_believing(sqlite_url, limit_key="4/minute;100/hour")
+    key = made(worker(one))["key"]
+    assert [use(process, key).status_code for process in (one, other, one, other, one, other)] == [200] * 4 + [429] * 2
+    refused = use(other, key)
+    assert refused.headers["RateLimit-Policy"] == '"key";q=4;w=60'
+    assert 1 <= int(refused.headers["Retry-After"]) <= 60
+
+
+def test_each_part_of_a_limit_counts(make_believing, server):
+    service = make_believing(limit_key="100/minute;2/hour")
+    key = made(worker(service))
+    assert [use(service, key["key"]).status_code for _ in range(3)] == [200, 200, 429]
+    assert use(service, key["key"]).headers["RateLimit-Policy"] == '"key";q=2;w=3600'
+    assert server.pttl(f"{api_key_key(key['id'])}:n:3600") > 3_500_000
+
+
+def test_without_redis_each_process_counts_its_share(make_service):
+    service = make_service(redis_url="redis://127.0.0.1:1/0", roles=ROLES, limit_key="3/minute")
+    ann = worker(service)
+    key = made(ann)["key"]
+    assert [use(service, key).status_code for _ in range(4)] == [200, 200, 200, 429]
+    assert use(service, mint("dwk", new_id("key")).token).status_code == 401
+
+
+def test_an_end_stays_marked_longer_than_anybody_reads(service, ann, server):
+    key = made(ann)
+    use(service, key["key"])
+    delete(ann, key)
+    name = api_key_key(key["id"])
+    assert server.get(name) == b"R"
+    assert server.pttl(name) > 300_000
+    with counted(service, server) as counts:
+        assert use(service, key["key"]).status_code == 401
+    assert (counts["sql"], counts["trips"]) == (0, 1)
+    assert status(ann, key["id"]) == "deleted"
