@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 # The trail is the one part without an end; what is older can be read by an administrator.
 MOST_EVENTS = 10_000
-OTHERS = ("actor", "by")  # in the detail of an event: who did it, where that was somebody else
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,7 @@ def export(work: UnitOfWork, principal: Principal) -> Export:
 def _memberships(work: UnitOfWork, account: Account) -> list[MembershipView]:
     columns = (Membership.resource, Membership.resource_id, Membership.level, Membership.granted_at)
     mine = select(*columns).where(Membership.account_id == account.id).order_by(Membership.resource, Membership.resource_id)
-    return [MembershipView(*row) for row in work.db.execute(mine).tuples()]
+    return [MembershipView(*row) for row in work.db.execute(mine)]
 
 
 def _keys(work: UnitOfWork, account: Account) -> list[KeyView]:
@@ -118,7 +117,7 @@ def _keys(work: UnitOfWork, account: Account) -> list[KeyView]:
 def _links(work: UnitOfWork, account: Account) -> list[LinkView]:
     columns = (Confirmation.purpose, Confirmation.created_at, Confirmation.expires_at, Confirmation.used_at)
     mine = select(*columns).where(Confirmation.subject == account.id).order_by(Confirmation.created_at)
-    return [LinkView(*row) for row in work.db.execute(mine).tuples()]
+    return [LinkView(*row) for row in work.db.execute(mine)]
 
 
 def _failures(work: UnitOfWork, account: Account) -> list[FailureView]:
@@ -131,8 +130,5 @@ def _events(work: UnitOfWork, account: Account) -> list[AuditView]:
     """The newest first. From where somebody else did something to the account is that person's and not the owner's."""
     newest = select(AuditEvent).where(AuditEvent.account_id == account.id).order_by(AuditEvent.at.desc(), AuditEvent.id.desc())
     views = [audit_view(row) for row in work.db.scalars(newest.limit(MOST_EVENTS + 1))]
-    return [replace(each, source=None, user_agent=None) if _by_another(each, account) else each for each in views]
-
-
-def _by_another(event: AuditView, account: Account) -> bool:
-    return any(event.detail.get(who, account.id) != account.id for who in OTHERS)
+    own = (account.id, None)
+    return [each if each.detail.get("actor") in own else replace(each, source=None, user_agent=None) for each in views]

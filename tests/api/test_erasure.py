@@ -1,0 +1,263 @@
+"""Deleting an account, bringing it back, and erasing it with all that hangs on it; and what its owner can take along."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import inspect, text
+
+from app.adapters import sealing
+from app.commands.sweep import sweep
+from tests.actors import PASSWORD
+from tests.administrators import administrator, id_of
+
+OTHER = "wagon speed jailhouse koala reformist"
+
+
+@pytest.fixture
+def boss(service):
+    return administrator(service)
+
+
+def ask(who, method, path, body=None):
+    return who.call(method, path, json=body, token=who.access)
+
+
+def delete(boss, account_id):
+    return ask(boss, "DELETE", f"/v1/accounts/{account_id}")
+
+
+def restore(boss, account_id):
+    return ask(boss, "PATCH", f"/v1/accounts/{account_id}", {"status": "active"})
+
+
+def furnish(service, boss, ann) -> str:
+    """Give the account something of everything that can hang on one. Returns an API key."""
+    account_id = id_of(ann)
+    assert ann.login(remember_device=True, device_name="laptop").status_code == 200
+    assert ask(boss, "PUT", f"/v1/accounts/{account_id}/roles/admin").status_code < 300
+    member = ask(boss, "PUT", f"/v1/memberships/list/7/{account_id}", {"level": "member"})
+    assert member.status_code < 300, member.text
+    ann.elsewhere().login(password="not the password at all")
+    ann.elsewhere().forgot()
+    assert ask(boss, "POST", f"/v1/accounts/{account_id}/send-reset").status_code == 202
+    key = ask(ann, "POST", "/v1/api-keys", {"name": "job", "scopes": []})
+    assert key.status_code == 201, key.text
+    return key.json["key"]
+
+
+def hanging(service, account_id) -> dict[str, int]:
+    """How many rows of each table name the account, in whatever column."""
+    found = {}
+    with service.rows() as db:
+        inspector = inspect(db.connection())
+        for table in inspector.get_table_names():
+            for column in inspector.get_columns(table):
+                if str(column["type"]).startswith("VARCHAR"):
+                    sql = f"SELECT count(*) FROM {table} WHERE {column['name']} LIKE :like"
+                    if number := db.execute(text(sql), {"like": f"{account_id}%"}).scalar():
+                        found[table] = found.get(table, 0) + number
+    return found
+
+
+def waiting(service) -> list[str]:
+    """To whom mail waits."""
+    with service.rows() as db:
+        rows = db.execute(text("SELECT id, sealed FROM outbox WHERE sealed IS NOT NULL")).all()
+    keys = service.settings.secret_key
+    return [json.loads(sealing.unseal(keys, sealing.Purpose.OUTBOX, sealed, row_id))["to"] for row_id, sealed in rows]
+
+
+def test_a_deleted_account_has_ended_in_every_way(service, boss):
+    ann = service.actor("ann").signed_up()
+    key = furnish(service, boss, ann)
+    link, device, account_id = ann.reset_token(), ann.tokens["device_token"], id_of(ann)
+    assert delete(boss, account_id).status_code == 204
+    assert ann.whoami().status_code == 401
+    assert ann.refresh().status_code == 400
+    assert ann.get("/v1/whoami", headers={"X-API-Key": key}).status_code == 401
+    assert ann.reset(OTHER, token=link).status_code == 400
+    assert ann.elsewhere().login(device_token=device).json["code"] == "invalid_credentials"
+    assert delete(boss, account_id).status_code == 204
+    shown = ask(boss, "GET", f"/v1/accounts/{account_id}").json
+    assert shown["status"] == "deleted"
+    assert shown["deleted_at"] is not None
+    assert service.scalar("SELECT count(*) FROM audit WHERE event = 'account.deleted'") == 1
+
+
+def test_the_name_and_address_of_a_deleted_account_stay_its_own(service, boss):
+    ann = service.actor("ann").signed_up()
+    delete(boss, id_of(ann))
+    assert service.actor("ann", email="new@example.org").register().status_code == 409
+    other = service.actor("other", email=ann.email)
+    service.units.limiter.reset()
+    assert other.register().status_code == 202
+    assert not other.mail()["code"]
+    taken = ask(boss, "POST", "/v1/accounts", {"username": "third", "email": ann.email, "name": "Third"})
+    assert taken.json["code"] == "email_taken"
+
+
+def test_an_account_is_brought_back_without_what_had_ended(service, boss):
+    ann = service.actor("ann").signed_up()
+    key = furnish(service, boss, ann)
+    account_id, old = id_of(ann), dict(ann.tokens)
+    delete(boss, account_id)
+    service.clock.push(days=29)
+    sweep(service.units)
+    boss.login()
+    answer = restore(boss, account_id)
+    assert (answer.status_code, answer.json["status"], answer.json["deleted_at"]) == (200, "active", None)
+    assert ann.refresh(old["refresh_token"]).status_code == 400
+    assert ann.get("/v1/whoami", headers={"X-API-Key": key}).status_code == 401
+    assert ann.login().status_code == 200
+    assert ann.tokens["account"]["roles"] == ["admin"]
+    roles = ask(boss, "GET", f"/v1/accounts/{account_id}/roles?resource=list&id=7").json["roles"]
+    assert "list-7-member" in roles
+    assert service.scalar("SELECT count(*) FROM audit WHERE event = 'account.restored'") == 1
+
+
+def test_what_hangs_on_an_account_is_erased_with_it_and_the_trail_stays_without_a_name(service, boss):
+    ann = service.actor("ann").signed_up()
+    bob = service.actor("bob").signed_in()
+    furnish(service, boss, ann)
+    account_id = id_of(ann)
+    delete(boss, account_id)
+    before = hanging(service, account_id)
+    assert {"accounts", "account_roles", "memberships", "sessions", "api_keys", "confirmations", "failed_attempts", "audit"} <= set(before)
+    service.clock.push(days=30, seconds=1)
+    assert sweep(service.units) > 0
+    assert set(hanging(service, account_id)) == {"audit"}
+    boss.login()
+    assert ask(boss, "GET", f"/v1/accounts/{account_id}").status_code == 404
+    assert restore(boss, account_id).status_code == 404
+    assert bob.login().status_code == 200
+    trail = str(ask(boss, "GET", f"/v1/audit?account_id={account_id}&limit=100").json)
+    assert "account.erased" in trail
+    assert "example.org" not in trail
+    assert "'ann'" not in trail
+
+
+def test_whoever_comes_under_the_name_later_is_somebody_else(make_service, database_url):
+    service = make_service(database_url, erase_after=timedelta())
+    boss = administrator(service)
+    ann = service.actor("ann").signed_in()
+    old = id_of(ann)
+    delete(boss, old)
+    sweep(service.units)
+    service.units.limiter.reset()
+    again = service.actor("ann").signed_in()
+    assert id_of(again) != old
+    assert ann.whoami(ann.access).status_code == 401
+
+
+def test_mail_that_waits_for_an_account_is_erased_with_it_but_not_the_news_of_that(make_service, database_url):
+    service = make_service(database_url, erase_after=timedelta(), smtp_url="smtp://127.0.0.1:1")
+    with service.rows() as db:  # nobody can read mail here, so the accounts are as if they had
+        for name in ("ann", "bob"):
+            db.execute(
+                text(
+                    "INSERT INTO accounts (id, username, email, email_canonical, name, locale, timezone, metadata, password_hash, status, epoch, "
+                    "roles_version, created_at) VALUES (:id, :name, :email, :email, :name, 'en', 'UTC', '{}', :hash, 'active', 1, 0, :now)"
+                ),
+                {
+                    "id": f"acc_{name:0<22}",
+                    "name": name,
+                    "email": f"{name}@example.org",
+                    "hash": service.units.hasher.hash(PASSWORD),
+                    "now": "2026-01-01 00:00:00+00:00" if not service.units.database.sqlite else "2026-01-01 00:00:00.000000",
+                },
+            )
+    ann, bob = service.actor("ann"), service.actor("bob")
+    for each in (ann, bob):
+        assert each.login().status_code == 200
+        each.forgot()
+    assert waiting(service).count("ann@example.org") == 2
+    assert ask(ann, "DELETE", "/v1/me").status_code == 204
+    sweep(service.units)
+    assert waiting(service).count("ann@example.org") == 1
+    assert waiting(service).count("bob@example.org") == 2
+    assert service.scalar("SELECT count(*) FROM outbox WHERE template = 'account_deleted' AND sealed IS NOT NULL") == 1
+
+
+def test_many_accounts_are_erased_in_batches(make_service, database_url):
+    service = make_service(database_url, erase_after=timedelta())
+    boss = administrator(service)
+    with service.rows() as db:
+        db.execute(
+            text(
+                "INSERT INTO accounts (id, username, email, email_canonical, name, locale, timezone, metadata, password_hash, status, epoch, "
+                "roles_version, created_at, deleted_at) WITH RECURSIVE counted(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < 120) "
+                "SELECT 'acc_' || n, 'u' || n, 'u' || n, 'u' || n, 'U', 'en', 'UTC', '{}', '', 'deleted', 1, 0, created_at, created_at "
+                "FROM counted, accounts WHERE username = 'boss'"
+            )
+        )
+    assert sweep(service.units) >= 120
+    assert service.scalar("SELECT count(*) FROM accounts") == 1
+    assert service.scalar("SELECT count(*) FROM audit WHERE event = 'account.erased'") == 120
+    assert boss.whoami().status_code == 200
+
+
+# -- by oneself -------------------------------------------------------------------------------------------------------
+
+
+def test_one_can_delete_oneself_and_is_told_until_when_that_can_be_undone(service, boss):
+    ann = service.actor("ann")
+    assert ann.register(locale="de").status_code == 202
+    ann.confirm()
+    ann.login()
+    assert ask(ann, "DELETE", "/v1/me").status_code == 204
+    assert ann.whoami().status_code == 401
+    assert ann.login().status_code == 401
+    mail = ann.mail()
+    erased = f"{service.clock.now() + timedelta(days=30):%Y-%m-%d}"
+    assert "gelöscht" in mail["subject"]
+    assert erased in mail["text"]
+    assert restore(boss, id_of(ann)).status_code == 200
+    assert ann.login().status_code == 200
+
+
+def test_deleting_oneself_and_taking_everything_along_want_a_fresh_password_and_a_session(small_service):
+    ann = small_service.actor("ann").signed_in()
+    key = ask(ann, "POST", "/v1/api-keys", {"name": "job", "scopes": []}).json["key"]
+    small_service.clock.push(minutes=6)
+    ann.tokens = ann.refresh().json
+    for method, path in (("DELETE", "/v1/me"), ("GET", "/v1/me/export")):
+        assert ann.call(method, path).status_code == 401
+        refused = ask(ann, method, path)
+        assert (refused.status_code, refused.json["code"]) == (401, "reauthentication_required")
+        assert ann.call(method, path, headers={"X-API-Key": key}).status_code == 403
+    ann.tokens = ask(ann, "POST", "/v1/elevate", {"password": PASSWORD}).json
+    assert ask(ann, "GET", "/v1/me/export").status_code == 200
+    assert ask(ann, "DELETE", "/v1/me").status_code == 204
+
+
+def test_an_export_has_everything_and_no_secret(service, boss):
+    ann = service.actor("ann").signed_up()
+    key = furnish(service, boss, ann)
+    answer = ask(ann, "GET", "/v1/me/export")
+    assert answer.status_code == 200
+    held = answer.json
+    assert held["account"]["email"] == "ann@example.org"
+    assert held["roles"] == ["admin"]
+    assert [(each["resource"], each["id"], each["level"]) for each in held["memberships"]] == [("list", "7", "member")]
+    assert [each["id"] for each in held["sessions"]] == [ann.tokens["session_id"]]
+    assert [each["name"] for each in held["devices"]] == ["laptop"]
+    assert [each["name"] for each in held["api_keys"]] == ["job"]
+    assert {each["purpose"] for each in held["links"]} == {"reset"}
+    assert {each["source"] is None for each in held["failed_attempts"]} == {True, False}
+    assert held["audit_complete"] is True
+    assert {"account.confirmed", "login.succeeded", "login.failed", "role.granted", "api_key.created"} <= {
+        e["event"] for e in held["audit"]
+    }
+    by_boss = [each for each in held["audit"] if id_of(boss) in str(each["detail"])]
+    assert by_boss
+    assert all(each["source"] is None for each in by_boss)  # from where an administrator did it is not hers
+    secrets = [key, ann.access, ann.tokens["refresh_token"], ann.tokens["device_token"], ann.reset_token(), PASSWORD]
+    with service.rows() as db:
+        for table, column in (("accounts", "password_hash"), ("sessions", "rt_salt"), ("api_keys", "digest"), ("devices", "digest")):
+            secrets += db.execute(text(f"SELECT {column} FROM {table}")).scalars().all()
+        secrets += db.execute(text("SELECT digest FROM confirmations")).scalars().all()
+    assert not [secret for secret in secrets if secret and secret in answer.text]
+    assert "boss" not in answer.text
