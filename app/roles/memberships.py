@@ -15,6 +15,7 @@ from app.accounts.models import Account, Status
 from app.adapters.database import changed
 from app.audit.record import Event, record
 from app.errors import NotFound, Unauthenticated
+from app.opaque_tokens import is_id
 from app.principal import Kind
 from app.roles.asked import asked_level, asked_thing
 from app.roles.managing import founds, managed_up_to, only_a_person, within
@@ -93,7 +94,7 @@ def _changeable(work: UnitOfWork, principal: Principal, thing: Thing, *, account
 
 def _locked(db: Session, thing: Thing, account_ids: Collection[str]) -> dict[str, _Standing]:
     """These accounts as they are now, kept so until the transaction ends, and the level that each has at the thing."""
-    ids = sorted(account_ids)
+    ids = sorted(one for one in account_ids if is_id("acc", one))
     wanted = select(Account).where(Account.id.in_(ids)).order_by(Account.id)
     accounts = db.scalars(wanted.with_for_update().execution_options(populate_existing=True)).all()
     held = select(Membership.account_id, Membership.level).where(of_thing(thing), Membership.account_id.in_(ids))

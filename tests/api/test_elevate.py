@@ -1,0 +1,148 @@
+"""Typing the password once more: what it opens, for how long, and that a guess here is a guess like any other."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from sqlalchemy import text
+
+from tests.rights import ROLES, new_key, put_role, with_role
+
+WRONG = "wrong horse battery staple"
+
+
+@pytest.fixture
+def service(make_service, database_url):
+    return make_service(database_url, roles=ROLES)
+
+
+@pytest.fixture
+def ann(service):
+    return service.actor("ann").signed_in()
+
+
+def elevate(actor, password=None, token=None, **more):
+    answer = actor.post("/v1/elevate", {"password": password or actor.password, **more}, token=token or actor.access)
+    if answer.status_code == 200:
+        actor.tokens |= answer.json
+    return answer
+
+
+def claims(token: str) -> dict:
+    return json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+
+
+def fresh(actor, token=None) -> bool:
+    """Does the token open what asks for a fresh password?"""
+    answer = actor.post("/v1/api-keys", {"name": "x", "scopes": ["nobody:has:this"]}, token=token or actor.access)
+    return answer.status_code != 401
+
+
+def test_the_password_opens_for_five_minutes_what_asks_for_a_fresh_one(service, ann):
+    service.clock.push(seconds=301)
+    ann.refresh()
+    ann.tokens = ann.refresh().json
+    stale, session_id = ann.access, ann.tokens["session_id"]
+    assert not fresh(ann)
+    told = elevate(ann).json
+    assert set(told) == {"access_token", "token_type", "expires_in", "session_id", "scope", "roles"}
+    assert (told["session_id"], told["expires_in"]) == (session_id, 300)
+    assert claims(ann.access)["auth_time"] > claims(stale)["auth_time"]
+    assert fresh(ann)
+    assert not fresh(ann, stale)  # a token of before is as old as it was
+    ann.tokens = ann.refresh().json
+    assert fresh(ann)
+    service.clock.push(seconds=290)
+    ann.tokens = ann.refresh().json
+    assert fresh(ann)
+    service.clock.push(seconds=11)
+    assert not fresh(ann)
+
+
+def test_other_sessions_stay_as_they_are(service, ann):
+    other = ann.elsewhere()
+    other.login()
+    service.clock.push(seconds=301)
+    for one in (ann, other):
+        one.tokens = one.refresh().json
+    elevate(ann)
+    assert fresh(ann)
+    assert not fresh(other)
+
+
+def test_a_wrong_password_is_refused_and_the_session_goes_on(service, ann):
+    before = claims(ann.access)["auth_time"]
+    service.clock.push(seconds=10)
+    answer = elevate(ann, WRONG)
+    assert (answer.status_code, answer.json["code"]) == (403, "wrong_password")
+    assert ann.whoami().status_code == 200
+    assert claims(ann.refresh().json["access_token"])["auth_time"] == before
+
+
+def test_a_guess_here_counts_like_one_at_login(ann):
+    for _ in range(5):
+        assert elevate(ann, WRONG).status_code == 403
+    for answer in (elevate(ann), ann.login(), ann.change("another sentence of some words")):
+        assert (answer.status_code, answer.json["violated-policies"]) == (429, ["password"])
+
+
+def test_guesses_at_login_count_here_and_a_right_one_forgets_them(service, ann):
+    for _ in range(5):
+        ann.login(password=WRONG)
+    assert elevate(ann).status_code == 429
+    service.clock.push(seconds=2)
+    assert elevate(ann).status_code == 200
+    for _ in range(4):
+        assert elevate(ann, WRONG).status_code == 403
+    assert elevate(ann).status_code == 200
+
+
+def test_after_a_hundred_failures_no_password_is_right(service, ann):
+    elevate(ann, WRONG)
+    service.scalar("UPDATE failed_attempts SET count = 100 WHERE id NOT LIKE '% %' RETURNING id")
+    assert elevate(ann).status_code == 403
+    with service.rows() as db:
+        assert "password.locked" in db.execute(text("SELECT event FROM audit")).scalars().all()
+
+
+def test_a_key_has_no_password(service):
+    boss = with_role(service, "boss", "admin")
+    assert elevate(boss, token=new_key(boss, "roles:read")).status_code == 403
+
+
+def test_a_session_that_ended_is_not_elevated(service, ann):
+    old = ann.access
+    ann.logout()
+    assert elevate(ann, token=old).status_code == 401
+    ann.login()
+    service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'ann' RETURNING id")
+    assert elevate(ann).status_code == 401
+
+
+def test_a_password_that_must_be_changed_opens_nothing_but_another_one(service, ann):
+    service.scalar("UPDATE accounts SET must_change_since = created_at WHERE username = 'ann' RETURNING id")
+    answer = elevate(ann)
+    assert (answer.status_code, answer.json["code"]) == (403, "password_change_required")
+    assert ann.reset("another sentence of some words", token=answer.json["reset_token"]).status_code == 204
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"password": ""}, {"password": 5}, {"password": "a\nb"}, {"password": "x" * 129}, {"password": "x", "more": 1}]
+)
+def test_what_can_be_no_password_is_not_counted(small_service, body):
+    ann = small_service.actor("ann").signed_in()
+    for _ in range(6):
+        assert ann.post("/v1/elevate", body, token=ann.access).status_code == 422
+    assert elevate(ann).status_code == 200
+
+
+def test_it_is_remembered_and_a_narrow_session_stays_narrow(service):
+    boss = with_role(service, "boss", "admin", scope="roles:read")
+    told = elevate(boss).json
+    assert (told["scope"], told["roles"]) == ("roles:read", [])
+    assert put_role(boss, service.actor("ann").signed_in(), "editor").status_code == 403
+    with service.rows() as db:
+        rows = db.execute(text("SELECT session_id FROM audit WHERE event = 'session.elevated'")).scalars().all()
+    assert rows == [told["session_id"]]

@@ -1,0 +1,171 @@
+"""Another access token with the rights of now, the roles at one thing in it, and what happens when they do not fit or no longer hold."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+from app.revocation.watcher import Watcher
+from tests.rights import ROLES, account_id, delete_role, let_in, let_out, new_key, put_role, with_role
+
+MANY = {f"role{number:02}": ("articles:read",) for number in range(25)}
+
+
+@pytest.fixture
+def service(make_service, database_url):
+    return make_service(database_url, roles=ROLES)
+
+
+@pytest.fixture
+def ann(service):
+    return service.actor("ann").signed_in()
+
+
+@pytest.fixture
+def boss(service):
+    return with_role(service, "boss", "admin")
+
+
+def update(actor, token=None, **body):
+    answer = actor.post("/v1/token/update", body, token=token or actor.access)
+    if answer.status_code == 200:
+        actor.tokens |= answer.json
+    return answer
+
+
+def claims(token: str) -> dict:
+    return json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+
+
+def test_a_new_token_says_the_rights_of_now(boss, ann):
+    put_role(boss, ann, "editor")
+    let_in(boss, ann, "member")
+    before = ann.access
+    told = update(ann).json
+    assert set(told) == {"access_token", "token_type", "expires_in", "session_id", "scope", "roles"}
+    assert (told["token_type"], told["session_id"]) == ("Bearer", claims(before)["sid"])
+    assert (told["scope"], told["roles"]) == ("articles:read articles:write", ["editor"])
+    assert update(ann, resource="list", id="7", force=True).json["roles"] == ["editor", "list-7-invitee", "list-7-member"]
+    assert ann.whoami().json["roles"] == ["editor", "list-7-invitee", "list-7-member"]
+    assert claims(ann.access)["roles"] == ["editor", "list-7-invitee", "list-7-member"]
+    assert ann.whoami(before).status_code == 200
+    assert update(ann, resource="list", id="8").json["roles"] == ["editor"]
+
+
+def test_no_body_and_an_empty_one_are_alike(ann):
+    assert ann.call("POST", "/v1/token/update", token=ann.access).status_code == 200
+    assert update(ann).status_code == 200
+
+
+def test_a_token_that_was_updated_ends_when_the_first_one_would_have(service, ann):
+    """Else an access token could be renewed by itself for as long as its session lives, and nobody would notice a copy."""
+    ends = claims(ann.access)["exp"]
+    for _ in range(3):
+        service.clock.push(seconds=90)
+        assert 0 < update(ann).json["expires_in"] <= 300
+        assert claims(ann.access)["exp"] == ends
+    service.clock.push(seconds=31)
+    assert ann.whoami().status_code == 200  # leeway for clocks that are apart
+    assert update(ann).status_code == 401
+    assert ann.refresh().json["expires_in"] == 300
+
+
+def test_only_a_session_updates_its_token(service, boss, ann):
+    assert ann.post("/v1/token/update", token=new_key(boss)).status_code == 403
+    old = ann.access
+    ann.logout()
+    assert update(ann, old).status_code == 401
+    service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'boss' RETURNING id")
+    assert update(boss).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"resource": "list"},
+        {"id": "7"},
+        {"resource": "List", "id": "7"},
+        {"resource": "list", "id": "a b"},
+        {"force": 1},
+        {"more": 1},
+        {"id": 7},
+    ],
+)
+def test_what_names_no_thing_is_an_error(small_service, body):
+    ann = small_service.actor("ann").signed_in()
+    assert update(ann, **body).status_code == 422
+
+
+@pytest.mark.parametrize("redis", ["warm", "cold", "away", "none"])
+def test_the_roles_of_a_thing_hold_until_anything_changes(request, make_service, sqlite_url, redis):
+    """Any change of rights makes the token's list old; then the roles of now are asked, and a thing's roles come with the next update."""
+    url = {"away": "redis://127.0.0.1:1/0", "none": None}.get(redis) if redis in {"away", "none"} else request.getfixturevalue("redis_url")
+    service = make_service(sqlite_url, roles=ROLES, redis_url=url)
+    if redis in {"warm", "cold"}:
+        Watcher().watch(service.units)
+
+    def roles():
+        if redis == "cold":
+            service.units.cache.guarded(lambda client: client.flushdb())
+        return ann.whoami().json["roles"]
+
+    boss, ann = with_role(service, "boss", "admin"), with_role(service, "ann", "reader")
+    let_in(boss, ann, "manager")
+    update(ann, resource="list", id="7")
+    assert roles() == ["reader", "list-7-invitee", "list-7-member", "list-7-manager"]
+    let_in(boss, ann, "invitee")
+    assert roles() == ["reader"]
+    update(ann, resource="list", id="7")
+    assert roles() == ["reader", "list-7-invitee"]
+    put_role(boss, ann, "editor")
+    assert roles() == ["editor", "reader"]
+    update(ann, resource="list", id="7")
+    delete_role(boss, ann, "reader")
+    assert roles() == ["editor"]
+    update(ann, resource="list", id="7")
+    assert roles() == ["editor", "list-7-invitee"]
+    let_out(boss, ann)
+    assert roles() == ["editor"]
+    assert update(ann, resource="list", id="7").json["roles"] == ["editor"]
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_a_token_names_twenty_roles_and_the_others_are_asked_for(request, make_service, sqlite_url, used):
+    service = make_service(sqlite_url, roles=MANY, redis_url=request.getfixturevalue("redis_url") if used else None)
+    if used:
+        Watcher().watch(service.units)
+    boss, ann = with_role(service, "boss", "admin"), with_role(service, "ann", *MANY)
+    said = claims(ann.access)
+    assert (len(said["roles"]), said["roles_truncated"]) == (20, True)
+    for _ in range(2):
+        assert ann.whoami().json["roles"] == sorted(MANY)
+    assert ann.tokens["account"]["roles"] == sorted(MANY)
+    let_in(boss, ann, "member")
+    assert update(ann, resource="list", id="7").json["roles"] == [*sorted(MANY), "list-7-invitee", "list-7-member"]
+    assert ann.whoami().json["roles"] == sorted(MANY)
+    delete_role(boss, ann, "role24")
+    assert ann.whoami().json["roles"] == sorted(MANY)[:24]
+
+
+def test_roles_of_more_than_two_kilobytes_are_left_out(make_service, sqlite_url):
+    levels = tuple(f"l{number:031}" for number in range(19))
+    service = make_service(sqlite_url, roles=ROLES, privacy_levels=levels, managing_level=levels[-1])
+    boss, ann = with_role(service, "boss", "admin"), service.actor("ann").signed_in()
+    thing = "r" * 32, "i" * 64
+    let_in(boss, ann, levels[-1], thing="/".join(thing))
+    told = update(ann, resource=thing[0], id=thing[1]).json
+    assert len(told["roles"]) == 18
+    said = claims(ann.access)
+    assert said["roles_truncated"] is True
+    assert 1024 < len(",".join(said["roles"])) <= 2048
+    assert len(ann.access) < 4096
+    assert ann.whoami().json["roles"] == []
+
+
+def test_another_accounts_roles_are_not_in_it(boss, ann, service):
+    bob = service.actor("bob").signed_in()
+    let_in(boss, bob, "secret")
+    assert update(ann, resource="list", id="7").json["roles"] == []
+    assert account_id(ann) == claims(ann.access)["sub"]

@@ -1,0 +1,160 @@
+"""Rights under parallel requests: always an administrator, one level for each member, and no grant above what the granter has left."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from app.principal import Kind, Principal, Source
+from app.roles.grant import grant
+from app.roles.memberships import let_in
+from tests.actors import PASSWORD
+from tests.live import at_once, raw_post
+
+NUMBERS = itertools.count()
+NOBODY = Source(address="", bucket="", user_agent="", request_id="", locale="en")
+ROUNDS = 6
+
+
+@pytest.fixture
+def people(make_service, database_url):
+    return make_service(database_url)
+
+
+def raw(method: str, path: str, token: str, body: object = None) -> bytes:
+    """A request other than POST, made from one."""
+    return raw_post(path, body if body is not None else {}, {"Authorization": f"Bearer {token}"}).replace(b"POST", method.encode(), 1)
+
+
+def newcomer(live) -> tuple[str, str]:
+    """An account of its own for each race, and its id."""
+    name = f"rights{next(NUMBERS)}"
+    email = f"{name}@example.org"
+    answer = live.call("POST", "/v1/register", {"username": name, "email": email, "name": "Racer", "password": PASSWORD})[1]
+    code = live.mailbox(email)[0]["code"]
+    told = live.call("POST", "/v1/register/confirm", {"registration": answer["registration"], "code": code})[1]
+    return name, told["account"]["id"]
+
+
+def signed_in(live, name: str) -> str:
+    return live.call("POST", "/v1/login", {"username": name, "password": PASSWORD})[1]["access_token"]
+
+
+def make_admin(live, account_id: str) -> None:
+    """The first administrator is made at the machine; here the row is written."""
+    engine = create_engine(live.env["DOORWARD_DATABASE_URL"])
+    with engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO account_roles (account_id, role, granted_at) SELECT id, 'admin', created_at FROM accounts WHERE id = :id"),
+            {"id": account_id},
+        )
+        connection.execute(text("UPDATE accounts SET roles_version = roles_version + 1 WHERE id = :id"), {"id": account_id})
+    engine.dispose()
+
+
+def admins(live) -> set[str]:
+    engine = create_engine(live.env["DOORWARD_DATABASE_URL"])
+    with engine.connect() as connection:
+        found = set(connection.execute(text("SELECT account_id FROM account_roles WHERE role = 'admin'")).scalars())
+    engine.dispose()
+    return found
+
+
+def forget_admins(live) -> None:
+    engine = create_engine(live.env["DOORWARD_DATABASE_URL"])
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM account_roles WHERE role = 'admin'"))
+        connection.execute(text("UPDATE accounts SET roles_version = roles_version + 1"))
+    engine.dispose()
+
+
+@pytest.fixture
+def _without_admins(live):
+    """Other races begin with none, and end so."""
+    yield
+    forget_admins(live)
+
+
+@pytest.mark.usefixtures("_without_admins")
+def test_of_administrators_who_remove_each_other_one_stays(live):
+    two = [newcomer(live) for _ in range(2)]
+    tokens = {}
+    for _ in range(ROUNDS):
+        for name, account_id in two:
+            if account_id not in admins(live):
+                make_admin(live, account_id)
+            tokens[account_id] = signed_in(live, name)
+        (_, one), (_, other) = two
+        crossed = [
+            raw("DELETE", f"/v1/accounts/{other}/roles/admin", tokens[one]),
+            raw("DELETE", f"/v1/accounts/{one}/roles/admin", tokens[other]),
+            raw("DELETE", f"/v1/accounts/{one}/roles/admin", tokens[one]),
+            raw("DELETE", f"/v1/accounts/{other}/roles/admin", tokens[other]),
+        ]
+        answers = at_once(live.port, crossed)
+        assert {status for status, _ in answers} <= {204, 403, 409}, answers
+        assert sum(status == 204 for status, _ in answers) >= 1
+        assert len(admins(live) & {one, other}) == 1
+
+
+@pytest.mark.usefixtures("_without_admins")
+def test_of_grants_at_once_each_is_whole_and_one_is_the_last(live):
+    boss, target = newcomer(live), newcomer(live)
+    make_admin(live, boss[1])
+    token = signed_in(live, boss[0])
+    path = f"/v1/memberships/list/{target[0]}/{target[1]}"
+    levels = ["invitee", "member", "manager", "secret"] * 4
+    answers = at_once(live.port, [raw("PUT", path, token, {"level": level}) for level in levels])
+    assert {status for status, _ in answers} == {204}, answers
+    (item,) = live.call("GET", f"/v1/memberships/list/{target[0]}", headers={"Authorization": f"Bearer {token}"})[1]["items"]
+    assert item["level"] in levels
+    mixed = [raw("PUT", path, token, {"level": "member"}), raw("DELETE", path, token)] * 4
+    assert {status for status, _ in at_once(live.port, mixed)} == {204}
+
+
+@pytest.mark.usefixtures("_without_admins")
+def test_two_managers_who_remove_each_other_do_not_wait_for_each_other(live):
+    boss, ann, bob = newcomer(live), newcomer(live), newcomer(live)
+    make_admin(live, boss[1])
+    token = signed_in(live, boss[0])
+    thing = f"/v1/memberships/list/{ann[0]}"
+    tokens = {one[1]: signed_in(live, one[0]) for one in (ann, bob)}
+    for _ in range(ROUNDS):
+        for one in (ann, bob):
+            assert live.call("PUT", f"{thing}/{one[1]}", {"level": "manager"}, {"Authorization": f"Bearer {token}"})[0] == 204
+        crossed = [raw("DELETE", f"{thing}/{bob[1]}", tokens[ann[1]]), raw("DELETE", f"{thing}/{ann[1]}", tokens[bob[1]])]
+        answers = at_once(live.port, crossed)
+        # The second one is no manager any more by the time it is let through, so one of them stays.
+        assert sorted(status for status, _ in answers) == [204, 403], answers
+
+
+def test_a_manager_who_is_being_downgraded_grants_no_more(people):
+    """The grant waits for the row of whoever grants, and then sees what became of him. Two connections, one after the other's lock."""
+    if people.settings.sqlite:
+        pytest.skip("a writer has the whole database, so nothing can come between")
+    boss, ann, bob = (people.actor(name).signed_in() for name in ("boss", "ann", "bob"))
+    ids = [actor.tokens["account"]["id"] for actor in (boss, ann, bob)]
+    with people.units.writing() as work:
+        grant(work, NOBODY, account_id=ids[0], role="admin")
+    boss.login()
+    path = f"/v1/memberships/list/7/{ids[1]}"
+    assert boss.call("PUT", path, json={"level": "manager"}, token=boss.access).status_code == 204
+    answers = []
+    asking = threading.Thread(
+        target=lambda: answers.append(
+            ann.call("PUT", f"/v1/memberships/list/7/{ids[2]}", json={"level": "manager"}, token=ann.access).status_code
+        )
+    )
+    principal = Principal(ids[0], "boss", Kind.SESSION, "", None, None, scopes=("memberships:write:list",))
+    with people.units.writing() as work:
+        let_in(work, principal, NOBODY, resource="list", resource_id="7", account_id=ids[1], level="member")
+        work.db.flush()
+        asking.start()
+        asking.join(0.4)
+        assert not answers  # it waits for ann's row
+    asking.join(10)
+    assert answers == [403]
+    assert people.scalar("SELECT count(*) FROM memberships") == 1

@@ -1,0 +1,61 @@
+"""Accounts with rights, and the keys they make."""
+
+from __future__ import annotations
+
+from app.principal import Source
+from app.roles.grant import grant
+from tests.actors import Actor, Service
+
+NOBODY = Source(address="", bucket="", user_agent="", request_id="", locale="en")
+ROLES = {
+    "founder": ("memberships:write:list", "roles:read"),
+    "editor": ("articles:read", "articles:write"),
+    "reader": ("articles:read",),
+}
+
+
+def with_role(service: Service, username: str, *roles: str, **login: str) -> Actor:
+    """Somebody who has these roles and has just signed in. The first administrator is made at the machine, so this is too."""
+    actor = service.actor(username).signed_up()
+    account_id = service.scalar("SELECT id FROM accounts WHERE username = :name", name=username)
+    with service.units.writing() as work:
+        for role in roles:
+            assert grant(work, NOBODY, account_id=account_id, role=role)
+    assert actor.login(**login).status_code == 200
+    return actor
+
+
+def account_id(actor: Actor) -> str:
+    return actor.tokens["account"]["id"]
+
+
+def new_key(actor: Actor, *scopes: str) -> str:
+    answer = actor.post(
+        "/v1/api-keys", {"name": " ".join(scopes) or "none", "scopes": list(scopes), "expires_in": 86400}, token=actor.access
+    )
+    assert answer.status_code == 201, answer.json
+    return answer.json["key"]
+
+
+def put_role(boss: Actor, actor: Actor, role: str):
+    return boss.call("PUT", f"/v1/accounts/{account_id(actor)}/roles/{role}", token=boss.access)
+
+
+def delete_role(boss: Actor, actor: Actor, role: str):
+    return boss.call("DELETE", f"/v1/accounts/{account_id(actor)}/roles/{role}", token=boss.access)
+
+
+def let_in(actor: Actor, target: Actor | str, level: str, *, thing: str = "list/7", token: str | None = None):
+    whom = target if isinstance(target, str) else account_id(target)
+    return actor.call("PUT", f"/v1/memberships/{thing}/{whom}", json={"level": level}, token=token or actor.access)
+
+
+def let_out(actor: Actor, target: Actor | str, *, thing: str = "list/7", token: str | None = None):
+    whom = target if isinstance(target, str) else account_id(target)
+    return actor.call("DELETE", f"/v1/memberships/{thing}/{whom}", token=token or actor.access)
+
+
+def roles_of(actor: Actor, target: Actor, query: str = "?resource=list&id=7") -> list[str]:
+    answer = actor.get(f"/v1/accounts/{account_id(target)}/roles{query}", token=actor.access)
+    assert answer.status_code == 200, answer.json
+    return answer.json["roles"]
