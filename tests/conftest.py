@@ -16,7 +16,7 @@ from tests.live import GENEROUS, Live
 from tests.postgres import Postgres
 from tests.valkey import Valkey
 
-LIMITS = ("LOGIN", "REGISTER", "RESEND", "CONFIRM", "CODE", "REFRESH", "FORGOT")
+LIMITS = ("LOGIN", "REGISTER", "RESEND", "CONFIRM", "CODE", "REFRESH", "FORGOT", "KEY")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,12 +14,19 @@ from contextlib import contextmanager
 from datetime import timedelta
 from email import message_from_bytes
 from email.policy import default
+from threading import Event
 
 import pytest
 import redis
 from aiosmtpd.controller import Controller
 
+from app.accounts.models import Account, by_username
+from app.principal import Source
+from app.revocation.key_view import api_key_key
+from app.revocation.revoke import revoke_account
 from app.revocation.view import CANARY, account_key, session_key
+from app.roles.grant import grant
+from app.roles.models import AccountRole
 from app.signing_keys.rotate import rotate
 from tests.actors import PASSWORD, Service, cheap_settings
 from tests.conftest import LIMITS, empty
@@ -31,6 +38,7 @@ WORKERS = 3
 SOON = 5.0  # seconds
 CACHED = timedelta(seconds=1)  # how long verifiers keep keys; the next one signs after twice that
 REFUSED = 2
+NOBODY = Source(address="", bucket="", user_agent="", request_id="", locale="en")
 PRODUCTION = {
     "DOORWARD_ENV": "production",
     "DOORWARD_PUBLIC_URL": "https://id.example.com",
@@ -86,6 +94,7 @@ def three(postgres_url, cache, letterbox, tmp_path_factory):
         "DOORWARD_REDIS_URL": cache.url,
         "DOORWARD_SMTP_URL": letterbox.url,
         "DOORWARD_JWKS_MAX_AGE": "1",
+        "DOORWARD_ROLES": '{"worker": ["jobs:run"]}',
         "DOORWARD_ARGON2_MEMORY_KIB": "64",
         "DOORWARD_ARGON2_TIME_COST": "1",
     }
@@ -201,6 +210,106 @@ def test_each_process_hears_of_a_key_that_another_one_made(three, letterbox, ser
     for worker in children(three.process.pid):
         with alone(three, worker):
             assert whoami(three, after) == 200
+
+
+def sign_up_worker(live, letterbox, service, name: str) -> Account:
+    """Somebody who may run jobs."""
+    sign_up(live, letterbox, name)
+    with service.units.writing() as work:
+        account = by_username(work.db, name)
+        assert grant(work, NOBODY, account_id=account.id, role="worker")
+    return account
+
+
+def make_key(live, tokens, name: str) -> dict[str, str]:
+    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+    status, key = live.call("POST", "/v1/api-keys", {"name": name, "scopes": ["jobs:run"]}, headers)
+    assert status == 201
+    return key
+
+
+def lets_in(live, key) -> bool:
+    """Does the key still do what it was made for?"""
+    status, answer = live.call("GET", "/v1/whoami", headers={"X-API-Key": key["key"]})
+    assert status in {200, 401}
+    return status == 200 and answer["scopes"] == ["jobs:run"]
+
+
+def disable(service, account: Account) -> None:
+    with service.units.writing() as work:  # beside the three, and without their cache: they hear of it by their watchers
+        row = work.db.get_one(Account, account.id)
+        row.status, row.epoch = "disabled", row.epoch + 1
+        revoke_account(work, row)
+
+
+def demote(service, account: Account) -> None:
+    with service.units.writing() as work:
+        work.db.delete(work.db.get_one(AccountRole, (account.id, "worker")))
+        row = work.db.get_one(Account, account.id)
+        row.roles_version += 1
+        revoke_account(work, row)
+
+
+@contextmanager
+def asked_on(live, keys):
+    """Three that ask about every key on and on, and write down which, when, and whether it was let in."""
+    ledger: list[tuple[str, float, bool]] = []
+    stop = Event()
+
+    def ask_on() -> None:
+        while not stop.is_set():
+            for name, key in keys.items():
+                began = time.monotonic()
+                ledger.append((name, began, lets_in(live, key)))
+
+    with ThreadPoolExecutor(3) as askers:
+        asking = [askers.submit(ask_on) for _ in range(3)]
+        try:
+            until(lambda: len(ledger) > 10 * len(keys))
+            yield ledger
+        finally:
+            stop.set()
+        for asker in asking:
+            asker.result()
+
+
+def test_a_key_that_lost_its_power_has_none_in_any_process_a_second_later(three, letterbox, service, cache):
+    owners = {name: sign_up_worker(three, letterbox, service, name) for name in ("keeper", "leaver", "junior")}
+    tokens = {name: log_in(three, name) for name in owners}
+    bearer = {"Authorization": f"Bearer {tokens['keeper']['access_token']}"}
+    keys = {name: make_key(three, tokens["keeper"], name) for name in ("deleted", "narrowed", "rotated", "leaked")}
+    keys |= {"disabled": make_key(three, tokens["leaver"], "x"), "demoted": make_key(three, tokens["junior"], "x")}
+    path = {name: f"/v1/api-keys/{key['id']}" for name, key in keys.items()}
+    changes = {
+        "deleted": lambda: three.call("DELETE", path["deleted"], headers=bearer),
+        "narrowed": lambda: three.call("PATCH", path["narrowed"], {"scopes": []}, bearer),
+        "rotated": lambda: three.call("POST", f"{path['rotated']}/rotate", {"overlap_seconds": 0}, bearer),
+        "leaked": lambda: three.call("POST", "/v1/api-keys/report-leak", {"key": keys["leaked"]["key"]}),
+        "disabled": lambda: disable(service, owners["leaver"]),
+        "demoted": lambda: demote(service, owners["junior"]),
+    }
+    records = [api_key_key(key["id"]) for key in keys.values()] + [account_key(account.id) for account in owners.values()]
+    with asked_on(three, keys) as ledger:
+        old = {name: cache.get(name) for name in records}
+        before, done = len(ledger), {}
+        for number, (name, change) in enumerate(changes.items()):
+            change()
+            done[name] = time.monotonic()
+            if number % 2:
+                cache.flushall()
+        time.sleep(1.3)
+    assert all(let_in for _, _, let_in in ledger[: before - len(keys) * 3])
+    late = [(name, let_in) for name, began, let_in in ledger if began > done[name] + 1.0]
+    assert {name for name, _ in late} == set(keys)
+    assert [name for name, let_in in late if let_in] == []
+
+    cache.delete(CANARY)
+    for name, value in old.items():
+        cache.set(name, value or b"", px=60_000)  # as an older copy of the cache would say
+    time.sleep(1.0)
+    for worker in children(three.process.pid):
+        with alone(three, worker):
+            assert [name for name, key in keys.items() if lets_in(three, key)] == []
 
 
 def test_a_process_that_died_is_replaced_by_one_that_does_its_part(three, letterbox):

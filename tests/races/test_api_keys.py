@@ -1,0 +1,150 @@
+"""API keys under parallel requests: no key beyond the quota, none that comes back, no right that was taken away."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import Counter
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from tests.actors import PASSWORD
+from tests.live import at_once, raw_post
+
+RACERS = 16
+MOST_KEYS = 50
+NUMBERS = itertools.count()
+EVERYTHING = ["memberships:write:*", "revocations:read", "roles:read", "tokens:introspect"]
+
+
+@pytest.fixture
+def owner(live) -> dict[str, str]:
+    """The header of an account of its own for each race, with the rights of an administrator."""
+    name = f"keeper{next(NUMBERS)}"
+    email = f"{name}@example.org"
+    answer = live.call("POST", "/v1/register", {"username": name, "email": email, "name": "Keeper", "password": PASSWORD})[1]
+    code = live.mailbox(email)[0]["code"]
+    account = live.call("POST", "/v1/register/confirm", {"registration": answer["registration"], "code": code})[1]["account"]
+    engine = create_engine(live.env["DOORWARD_DATABASE_URL"])
+    with engine.begin() as connection:  # before anybody has asked about the account
+        connection.execute(text("INSERT INTO account_roles SELECT id, 'admin', created_at FROM accounts WHERE id = :id"), account)
+        connection.execute(text("UPDATE accounts SET roles_version = 1 WHERE id = :id"), account)
+    engine.dispose()
+    status, tokens = live.call("POST", "/v1/login", {"username": name, "password": PASSWORD})
+    assert status == 200
+    return {"Authorization": f"Bearer {tokens['access_token']}"}
+
+
+def new(live, owner, name: str, scopes=()) -> dict:
+    status, key = live.call("POST", "/v1/api-keys", {"name": name, "scopes": list(scopes)}, owner)
+    assert status == 201, key
+    return key
+
+
+def listed(live, owner) -> list[dict]:
+    return live.call("GET", "/v1/api-keys", headers=owner)[1]["items"]
+
+
+def use(live, key: str) -> tuple[int, dict]:
+    return live.call("GET", "/v1/whoami", headers={"X-API-Key": key})
+
+
+def raw(method: str, path: str, headers, body=None) -> bytes:
+    return raw_post(path, body if body is not None else {}, headers).replace(b"POST", method.encode(), 1)
+
+
+def test_many_at_once_do_not_pass_the_quota(live, owner):
+    for number in range(MOST_KEYS - 5):
+        new(live, owner, f"key {number}")
+    answers = at_once(live.port, [raw_post("/v1/api-keys", {"name": f"racer {n}", "scopes": []}, owner) for n in range(RACERS)])
+    assert Counter(status for status, _ in answers) == {201: 5, 409: RACERS - 5}
+    assert {answer["code"] for status, answer in answers if status == 409} == {"too_many_keys"}
+    assert len(listed(live, owner)) == MOST_KEYS
+
+
+def test_of_many_keys_of_one_name_one_comes_into_being(live, owner):
+    answers = at_once(live.port, [raw_post("/v1/api-keys", {"name": "same", "scopes": []}, owner)] * RACERS)
+    assert Counter(status for status, _ in answers) == {201: 1, 409: RACERS - 1}
+    assert [key["name"] for key in listed(live, owner)] == ["same"]
+
+
+def test_two_keys_do_not_get_one_name(live, owner):
+    keys = [new(live, owner, f"key {number}") for number in range(RACERS)]
+    answers = at_once(live.port, [raw("PATCH", f"/v1/api-keys/{key['id']}", owner, {"name": "same"}) for key in keys])
+    assert Counter(status for status, _ in answers) == {200: 1, 409: RACERS - 1}
+
+
+def test_a_key_that_was_deleted_stays_so_whatever_rotated_it_meanwhile(live, owner):
+    for attempt in range(4):
+        key = new(live, owner, f"key {attempt}")
+        path = f"/v1/api-keys/{key['id']}"
+        rotations = [raw_post(f"{path}/rotate", {}, owner)] * 6
+        (status, _), *answers = at_once(live.port, [raw("DELETE", path, owner), *rotations])
+        assert status == 204
+        assert {status for status, _ in answers} <= {200, 404}
+        secrets = [key["key"], *(answer["key"] for status, answer in answers if status == 200)]
+        assert {use(live, secret)[0] for secret in secrets} == {401}
+
+
+def test_of_rotations_at_once_the_last_two_secrets_count(live, owner):
+    key = new(live, owner, "key")
+    answers = at_once(live.port, [raw_post(f"/v1/api-keys/{key['id']}/rotate", {}, owner)] * 8)
+    assert Counter(status for status, _ in answers) == {200: 8}
+    secrets = [key["key"], *(answer["key"] for _, answer in answers)]
+    assert len(set(secrets)) == 9
+    assert Counter(use(live, secret)[0] for secret in secrets) == {200: 2, 401: 7}
+
+
+def test_one_of_many_deletions_ends_the_key(live, owner):
+    key = new(live, owner, "key")
+    answers = at_once(live.port, [raw("DELETE", f"/v1/api-keys/{key['id']}", owner)] * RACERS)
+    assert Counter(status for status, _ in answers) == {204: 1, 404: RACERS - 1}
+
+
+def test_a_right_that_was_taken_from_a_key_is_in_no_later_use(live, owner):
+    key = new(live, owner, "key", EVERYTHING)
+    seen: list[tuple[int, int]] = []
+    taken = [0]  # how many rights are gone for certain
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            gone = taken[0]
+            seen.append((gone, len(use(live, key["key"])[1]["scopes"])))
+
+    readers = [threading.Thread(target=look) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    left = list(EVERYTHING)
+    while left:
+        left.pop()
+        assert live.call("PATCH", f"/v1/api-keys/{key['id']}", {"scopes": left}, owner)[0] == 200
+        taken[0] += 1
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert len(seen) > len(EVERYTHING)
+    assert all(held <= len(EVERYTHING) - gone for gone, held in seen)
+
+
+def test_narrowings_at_once_give_no_right_back(live, owner):
+    key = new(live, owner, "key", EVERYTHING)
+    bodies = [{"scopes": [scope for scope in EVERYTHING if scope != gone]} for gone in EVERYTHING]
+    answers = at_once(live.port, [raw("PATCH", f"/v1/api-keys/{key['id']}", owner, body) for body in bodies])
+    # Whoever comes second asks for a right that is gone, and gets nothing.
+    assert Counter(status for status, _ in answers) == {200: 1, 422: 3}
+    assert len(use(live, key["key"])[1]["scopes"]) == 3
+
+
+def test_a_report_and_a_rotation_at_once_leave_no_secret_that_works_unless_the_report_came_too_late(live, owner):
+    for attempt in range(4):
+        key = new(live, owner, f"key {attempt}")
+        report = raw_post("/v1/api-keys/report-leak", {"key": key["key"]})
+        rotation = raw_post(f"/v1/api-keys/{key['id']}/rotate", {"overlap_seconds": 60}, owner)
+        (reported, _), (rotated, answer) = at_once(live.port, [report, rotation])
+        assert reported == 204
+        assert use(live, key["key"])[0] == 401
+        assert rotated in {200, 404}
+        if rotated == 200:  # the old secret counts for a minute, so reporting it ended both
+            assert use(live, answer["key"])[0] == 401

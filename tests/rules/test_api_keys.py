@@ -1,0 +1,94 @@
+"""Keys as far as they are rules: when a secret counts, and when a letter is due."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from app.adapters.latest import MOST, Latest
+from app.api_keys.create import NewKey
+from app.api_keys.models import ApiKey
+from app.api_keys.rotate import RotatedKey
+from app.api_keys.warn import due, told_at_birth
+from app.revocation.key_view import KeyRecord
+from tests.actors import PushedClock
+
+NOW = 1_000_000.0
+
+
+def record(**changes) -> KeyRecord:
+    whole = {"version": 1, "account_id": "acc", "digest": "new", "old_digest": None, "old_until": None, "scopes": (), "expires": None}
+    return KeyRecord(**{**whole, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown", "fits"),
+    [
+        ({}, "new", True),
+        ({}, "old", False),
+        ({}, "", False),
+        ({"old_digest": "old", "old_until": NOW + 1}, "old", True),
+        ({"old_digest": "old", "old_until": NOW}, "old", False),
+        ({"old_digest": "old", "old_until": NOW - 1}, "new", True),
+        ({"old_digest": "old"}, "old", False),
+        ({"old_until": NOW + 1}, "", False),
+    ],
+)
+def test_a_secret_counts_or_the_one_before_it_for_a_while(changes, shown, fits):
+    assert record(**changes).fits(shown, NOW) is fits
+
+
+@pytest.mark.parametrize(("expires", "lives"), [(None, True), (NOW + 0.001, True), (NOW, False), (NOW - 1, False)])
+def test_a_key_lives_until_its_end(expires, lives):
+    assert record(expires=expires).lives(NOW) is lives
+
+
+@pytest.mark.parametrize(
+    ("left", "days"),
+    [
+        (timedelta(days=90), None),
+        (timedelta(days=14, seconds=1), None),
+        (timedelta(days=14), 14),
+        (timedelta(days=3, seconds=1), 14),
+        (timedelta(days=3), 3),
+        (timedelta(days=1, seconds=1), 3),
+        (timedelta(days=1), 1),
+        (timedelta(), 1),
+    ],
+)
+def test_the_letter_that_is_due_is_that_of_the_nearest_day(left, days):
+    assert due(left) == days
+    assert told_at_birth(left) == days
+
+
+def test_a_key_without_an_end_needs_no_letter():
+    assert told_at_birth(None) is None
+
+
+def test_a_secret_is_in_no_repr():
+    now = PushedClock().now()
+    assert "dwk_secret" not in repr(NewKey("key_x", "dwk_secret", "name", (), now, None))
+    assert "dwk_secret" not in repr(RotatedKey("key_x", "dwk_secret", "name", (), now, None, now))
+
+
+def test_a_key_is_recognised_by_how_it_begins():
+    assert ApiKey(id="key_0123456789abcdefghijkl").prefix == "dwk_01234567…"
+
+
+def test_the_latest_moment_is_kept_whatever_comes_after_it():
+    latest, now = Latest(), PushedClock().now()
+    for seconds in (1, 3, 2):
+        latest.note("name", now + timedelta(seconds=seconds))
+    assert latest.take() == {"name": now + timedelta(seconds=3)}
+    assert latest.take() == {}
+
+
+def test_no_more_names_are_kept_than_fit():
+    latest, now = Latest(), PushedClock().now()
+    for number in range(MOST + 10):
+        latest.note(str(number), now)
+    latest.note("0", now + timedelta(seconds=1))
+    taken = latest.take()
+    assert len(taken) == MOST
+    assert taken["0"] == now + timedelta(seconds=1)
