@@ -15,8 +15,10 @@ import pytest
 import redis
 
 from app.adapters import migrations
+from app.gateway.identity import HEADERS
 from app.outbox.deliver import deliver
 from app.revocation.watcher import Watcher
+from app.setting_maps import Policy
 from tests.actors import Actor
 from tests.conftest import LIMITS, empty
 from tests.faults.mail_server import MailServer
@@ -66,7 +68,9 @@ class World:
         self.postgres, self.valkey, self.mail = postgres, valkey, mail
         empty(postgres.url())
         forget(valkey)
-        self.service = make_service(postgres.url(), redis_url=valkey.url, smtp_url=mail.url())
+        self.service = make_service(
+            postgres.url(), redis_url=valkey.url, smtp_url=mail.url(), policies={"signed": Policy(audience="https://api.example")}
+        )
         mail.letters.envelopes.clear()
         self.ann = self.service.actor("ann")
         self.ann.register()
@@ -172,6 +176,68 @@ def test_without_database_and_redis_no_check_is_answered(world):
     with world.without(BOTH):
         assert_unavailable(*checks(world.here), *checks(world.there), *checks(world.cold))
     assert [actor.whoami().status_code for actor in (world.here, world.cold, world.there)] == [200, 200, 401]
+
+
+class Gateway:
+    """Somebody's session as gateways ask about it, and a key of the same person."""
+
+    def __init__(self, actor: Actor) -> None:
+        self.actor = actor
+        self.key = actor.post("/v1/api-keys", {"name": f"of {actor.address}", "scopes": []}, token=actor.access).json["key"]
+
+    def by_token(self) -> set[int]:
+        asked = ("/authz/auth-request", "/authz/forward-auth/default", "/authz/ext-authz/signed/a/path")
+        return {self._judged(self.actor.get(path, token=self.actor.access)) for path in asked}
+
+    def by_key(self) -> int:
+        return self._judged(self.actor.get("/authz/forward-auth/signed", headers={"X-API-Key": self.key}))
+
+    @staticmethod
+    def _judged(answer) -> int:
+        """The status; that nobody is named where it is no yes belongs to it."""
+        named = {name for name in HEADERS if answer.headers[name]}
+        assert bool(named) == (answer.status_code == 200)
+        if answer.status_code == 503:
+            assert_unavailable(answer)
+        return answer.status_code
+
+
+@pytest.mark.parametrize("column", WORKING)
+def test_a_gateway_is_answered_without_redis_and_without_smtp(world, column):
+    here, there, cold = (Gateway(actor) for actor in (world.here, world.there, world.cold))
+    forget(world.valkey)
+    world.remembered(world.here, world.there)
+    assert here.by_key() == 200
+    assert world.there.logout().status_code == 204
+    with world.without(column):
+        assert [gateway.by_token() for gateway in (here, cold, there)] == [{200}, {200}, {401}]
+        assert [gateway.by_key() for gateway in (here, cold)] == [200, 200]
+
+
+def test_without_the_database_a_gateway_is_answered_while_redis_remembers(world):
+    here, there, cold = (Gateway(actor) for actor in (world.here, world.there, world.cold))
+    forget(world.valkey)
+    world.remembered(world.here, world.there)
+    assert here.by_key() == 200
+    assert world.there.logout().status_code == 204
+    with world.without(DATABASE):
+        assert [gateway.by_token() for gateway in (here, there, cold)] == [{200}, {401}, {503}]
+        assert [gateway.by_key() for gateway in (here, cold)] == [200, 503]
+        time.sleep(UNBELIEVED)
+        assert [gateway.by_token() for gateway in (here, there, cold)] == [{503}] * 3
+        assert [gateway.by_key() for gateway in (here, cold)] == [503] * 2
+    assert [gateway.by_token() for gateway in (here, there, cold)] == [{200}, {401}, {200}]
+
+
+def test_without_database_and_redis_a_gateway_is_told_so(world):
+    here, there = (Gateway(actor) for actor in (world.here, world.there))
+    world.remembered(world.here, world.there)
+    assert here.by_key() == 200
+    assert world.there.logout().status_code == 204
+    with world.without(BOTH):
+        assert [gateway.by_token() for gateway in (here, there)] == [{503}] * 2
+        assert here.by_key() == 503
+    assert [gateway.by_token() for gateway in (here, there)] == [{200}, {401}]
 
 
 @pytest.mark.parametrize("column", WORKING)
@@ -339,7 +405,15 @@ def test_a_serving_process_lets_in_from_memory_for_at_most_five_seconds(postgres
 def test_the_table_has_no_row_and_no_column_that_is_not_tested_here():
     page = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
     lines = page.partition("## What works when something is down")[2].strip().splitlines()
-    heading, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")][: 2 + 6]
+    heading, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")][: 2 + 7]
     assert heading == ["", "Redis down", "database down", "both down", "SMTP down"]
-    assert [re.split(r"[ ,]", row[0])[0] for row in rows] == ["`/v1/whoami`", "login", "registration", "logout", "`/livez`", "`/readyz`"]
+    assert [re.split(r"[ ,]", row[0])[0] for row in rows] == [
+        "`/v1/whoami`",
+        "`/authz/…`",
+        "login",
+        "registration",
+        "logout",
+        "`/livez`",
+        "`/readyz`",
+    ]
     assert all(len(row) == len(heading) for row in rows)
