@@ -1,0 +1,277 @@
+"""Introspection and revocation: who may ask, what is told, and that nothing else is (RFC 7662, RFC 7009)."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+import redis
+
+from app.accounts.models import Account
+from app.opaque_tokens import mint, new_id
+from app.revocation.revoke import revoke_account
+from app.revocation.watcher import Watcher
+from app.roles.models import AccountRole
+from tests.api.test_oauth_token import refused
+from tests.api.test_view import counted
+from tests.machines import ROLES, basic, form, key_of, owner, token_of
+
+NOT_ACTIVE = b'{"active":false}\n'
+
+
+@pytest.fixture
+def service(make_service, database_url):
+    return make_service(database_url, roles=ROLES)
+
+
+@pytest.fixture
+def small_service(make_service):
+    return make_service(roles=ROLES)
+
+
+@pytest.fixture
+def ann(service):
+    return owner(service)
+
+
+@pytest.fixture
+def small_ann(small_service):
+    return owner(small_service)
+
+
+def api_of(actor):
+    """A server that introspects, with a key of its own."""
+    return key_of(actor, "tokens:introspect", name="api")
+
+
+def told(actor, api, token: str, **fields):
+    answer = form(actor, "/oauth/introspect", {"token": token, **fields}, headers=basic(api["id"], api["key"]))
+    assert answer.status_code == 200, answer.text
+    assert answer.content_type == "application/json"
+    assert answer.headers["Cache-Control"] == "no-store"
+    return answer
+
+
+def revoked(actor, token: str, headers=None, **fields):
+    answer = form(actor, "/oauth/revoke", {"token": token, **fields}, headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert answer.get_data() == b""
+
+
+def test_an_access_token_is_told_with_all_that_is_known(service, ann):
+    api, me = api_of(ann), ann.whoami().json
+    found = told(ann, api, ann.access).json
+    now = int(service.clock.now().timestamp())
+    assert found.pop("active") is True
+    assert found.pop("exp") - found["iat"] == 300
+    assert now - 30 <= found.pop("iat") <= now
+    assert now - 30 <= found.pop("auth_time") <= now
+    assert found.pop("jti").startswith("jti_")
+    assert found == {
+        "token_type": "Bearer",
+        "sub": me["account_id"],
+        "username": "ann",
+        "client_id": "doorward",
+        "scope": " ".join(me["scopes"]),
+        "iss": service.settings.issuer,
+        "aud": service.settings.audience,
+        "sid": ann.tokens["session_id"],
+    }
+
+
+def test_refresh_tokens_keys_and_their_tokens_are_told_as_what_they_are(service, ann):
+    api, key = api_of(ann), key_of(ann, "orders:read")
+    refresh = told(ann, api, ann.tokens["refresh_token"], token_type_hint="access_token").json
+    assert (refresh["token_type"], refresh["sid"]) == ("refresh_token", ann.tokens["session_id"])
+    assert refresh["exp"] > service.clock.now().timestamp() + 86400
+    shown = told(ann, api, key["key"]).json
+    assert (shown["token_type"], shown["client_id"], shown["scope"]) == ("api_key", key["id"], "orders:read")
+    traded = told(ann, api, token_of(ann, key).json["access_token"]).json
+    assert (traded["token_type"], traded["client_id"], traded["sid"], traded["scope"]) == ("Bearer", key["id"], key["id"], "orders:read")
+    assert "auth_time" not in traded
+
+
+def test_whatever_does_not_count_is_one_answer_byte_for_byte(service, ann):
+    api, ended = api_of(ann), ann.elsewhere()
+    ended.login()
+    expired = ann.access
+    service.clock.push(seconds=331)
+    ann.refresh()
+    ann.login()
+    ended.login()
+    header, words, signature = ann.access.split(".")
+    body = json.loads(base64.urlsafe_b64decode(words + "=="))
+    forged = base64.urlsafe_b64encode(json.dumps({**body, "aud": "https://other.example"}).encode()).rstrip(b"=").decode()
+    logged_out, used_up = ended.access, ended.tokens["refresh_token"]
+    ended.logout()
+    deleted = key_of(ann, name="deleted")
+    token = token_of(ann, deleted).json["access_token"]
+    assert ann.call("DELETE", f"/v1/api-keys/{deleted['id']}", token=ann.access).status_code == 204
+    dead = {
+        "expired": expired,
+        "logged out": logged_out,
+        "its refresh token": used_up,
+        "forged": f"{header}.{forged}.{signature}",
+        "without signature": f"{header}.{words}.",
+        "a deleted key": deleted["key"],
+        "its token": token,
+        "a key that never was": mint("dwk", new_id("key")).token,
+        "junk": "x",
+        "long junk": "x" * 9000,
+        "an id": ann.tokens["session_id"],
+        "control": "a b",
+        "unicode": "ä🙂",
+    }
+    assert {name: told(ann, api, each).get_data() for name, each in dead.items()} == dict.fromkeys(dead, NOT_ACTIVE)
+
+
+def test_tokens_of_another_issuer_or_audience_are_not_active(make_service, sqlite_url):
+    """Two services on one database, with the same keys, that are not the same issuer."""
+    here = make_service(sqlite_url, roles=ROLES)
+    ann = owner(here)
+    api = api_of(ann)
+    for settings in ({"issuer": "https://other.example"}, {"audience": "https://other.example"}):
+        there = make_service(sqlite_url, roles=ROLES, **settings)
+        bob = there.actor("ann", address="10.1.0.9")
+        assert bob.login().status_code == 200
+        assert told(ann, api, bob.access).get_data() == NOT_ACTIVE
+        assert told(bob, api, bob.access).json["active"] is True
+
+
+def test_rights_that_were_taken_away_are_not_told(ann):
+    api, key = api_of(ann), key_of(ann, "orders:read", "orders:write")
+    token = token_of(ann, key).json["access_token"]
+    assert told(ann, api, token).json["scope"] == "orders:read orders:write"
+    ann.call("PATCH", f"/v1/api-keys/{key['id']}", json={"scopes": ["orders:write"]}, token=ann.access)
+    assert told(ann, api, token).json["scope"] == "orders:write"
+
+
+# -- who may ask ----------------------------------------------------------------------------------------------------
+
+
+def test_a_key_may_be_shown_in_every_way_a_key_is_shown(small_ann):
+    api, body = api_of(small_ann), {"token": small_ann.access}
+    key = api["key"]
+    for headers, fields in [
+        ({"X-API-Key": key}, body),
+        ({"Authorization": f"Bearer {key}"}, body),
+        (basic(api["id"], key), body),
+        ({}, {**body, "client_id": api["id"], "client_secret": key}),
+        ({"X-API-Key": key}, {**body, "client_id": api["id"]}),
+    ]:
+        assert form(small_ann, "/oauth/introspect", fields, headers=headers).json["active"] is True
+    for headers, fields in [
+        ({"X-API-Key": key, **basic(api["id"], key)}, body),
+        ({"X-API-Key": key}, {**body, "client_secret": key}),
+        ({"Authorization": f"Bearer {key}", "X-API-Key": key}, body),
+    ]:
+        refused(form(small_ann, "/oauth/introspect", fields, headers=headers), 400, "invalid_request")
+
+
+def test_nobody_else_is_told_anything(small_service, small_ann):
+    api, weak = api_of(small_ann), key_of(small_ann, "orders:read", name="weak")
+    for token in (small_ann.access, "x"):
+        for headers in (
+            {},
+            {"X-API-Key": "x"},
+            {"Authorization": f"Bearer {small_ann.access}"},
+            {"Authorization": f"Bearer {token_of(small_ann, api).json['access_token']}"},
+            basic(weak["id"], api["key"]),
+            basic("doorward", ""),
+        ):
+            refused(form(small_service.actor("other"), "/oauth/introspect", {"token": token}, headers=headers), 401, "invalid_client")
+        refused(form(small_ann, "/oauth/introspect", {"token": token}, headers={"X-API-Key": weak["key"]}), 403, "insufficient_scope")
+
+
+def test_a_caller_whose_owner_lost_the_right_is_told_nothing(service, ann):
+    api = api_of(ann)
+    assert told(ann, api, ann.access).json["active"] is True
+    with service.units.writing() as work:
+        account = work.db.get_one(Account, ann.tokens["account"]["id"])
+        work.db.delete(work.db.get_one(AccountRole, (account.id, "robot")))
+        account.roles_version += 1
+        revoke_account(work, account)
+    answer = form(ann, "/oauth/introspect", {"token": ann.access}, headers={"X-API-Key": api["key"]})
+    refused(answer, 403, "insufficient_scope")
+
+
+def test_only_a_post_with_a_token_is_answered(small_ann):
+    api = api_of(small_ann)
+    header = basic(api["id"], api["key"])
+    refused(form(small_ann, "/oauth/introspect", {}, headers=header), 400, "invalid_request")
+    refused(form(small_ann, "/oauth/introspect", {"token": ""}, headers=header), 400, "invalid_request")
+    refused(form(small_ann, "/oauth/introspect", "token=a&token=b", headers=header), 400, "invalid_request")
+    refused(form(small_ann, "/oauth/introspect", {"token": "a"}, headers=header, query="?token=b"), 400, "invalid_request")
+    refused(small_ann.get(f"/oauth/introspect?token={small_ann.access}", headers=header), 405, "invalid_request")
+
+
+def test_a_warm_introspection_is_one_round_trip_beside_the_two_of_the_caller(make_service, database_url, redis_url):
+    service = make_service(database_url, roles=ROLES, redis_url=redis_url)
+    service.believing = True
+    server = redis.Redis.from_url(redis_url)
+    Watcher().watch(service.units)
+    ann = owner(service)
+    api = api_of(ann)
+    told(ann, api, ann.access)
+    with counted(service, server) as counts:
+        for _ in range(3):
+            assert told(ann, api, ann.access).json["active"] is True
+    assert counts["sql"] == 0
+    assert counts["names"].get("cmdstat_evalsha") == 3
+    assert counts["names"].get("cmdstat_mget", 0) + counts["names"].get("cmdstat_get", 0) <= 9  # the script's own GET is counted too
+    server.close()
+
+
+# -- revocation -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", ["access_token", "refresh_token"])
+@pytest.mark.parametrize("hint", [{}, {"token_type_hint": "refresh_token"}, {"token_type_hint": "no_such_hint"}])
+def test_either_token_of_a_session_ends_it_whatever_the_hint(small_service, small_ann, which, hint):
+    revoked(small_service.actor("holder"), small_ann.tokens[which], client_id="doorward", **hint)
+    assert small_ann.whoami().status_code == 401
+    assert small_ann.refresh().status_code == 400
+
+
+def test_a_session_ends_on_both_databases_and_others_go_on(service, ann):
+    other = ann.elsewhere()
+    other.login()
+    revoked(ann, ann.access)
+    assert ann.whoami().status_code == 401
+    assert other.whoami().status_code == 200
+
+
+def test_a_key_ends_by_itself_and_every_token_of_it(service, ann):
+    key = key_of(ann, "orders:read")
+    token = token_of(ann, key).json["access_token"]
+    revoked(ann, key["key"], headers=basic(key["id"], key["key"]))
+    assert ann.whoami(token).status_code == 401
+    refused(token_of(ann, key), 401, "invalid_client")
+
+
+def test_a_token_that_was_lent_does_not_end_the_key(small_ann):
+    key = key_of(small_ann, "orders:read")
+    token = token_of(small_ann, key).json["access_token"]
+    refused(form(small_ann, "/oauth/revoke", {"token": token}), 400, "unsupported_token_type")
+    assert small_ann.whoami(token).status_code == 200
+    assert token_of(small_ann, key).status_code == 200
+
+
+def test_what_is_not_known_is_200_and_touches_nothing(small_service, small_ann):
+    key = key_of(small_ann, "orders:read")
+    altered = key["key"][:-1] + ("a" if key["key"][-1] != "a" else "b")
+    header, words, _ = small_ann.access.split(".")
+    for token in ("x", "ä", altered, mint("dwk", key["id"]).token, f"{header}.{words}.AAAA", small_ann.tokens["session_id"], key["id"]):
+        revoked(small_ann, token)
+    assert small_ann.whoami().status_code == 200
+    assert token_of(small_ann, key).status_code == 200
+
+
+def test_credentials_that_are_shown_have_to_count(small_ann):
+    key = key_of(small_ann, "orders:read")
+    for headers in (basic(key["id"], "x"), basic("somebody", ""), {"Authorization": "Bearer x"}):
+        refused(form(small_ann, "/oauth/revoke", {"token": small_ann.access}, headers=headers), 401, "invalid_client")
+    refused(form(small_ann, "/oauth/revoke", {"token": small_ann.access, "client_id": "other"}), 401, "invalid_client")
+    refused(form(small_ann, "/oauth/revoke", {"token_type_hint": "access_token"}), 400, "invalid_request")
+    assert small_ann.whoami().status_code == 200

@@ -1,0 +1,402 @@
+"""The token endpoint: an API key or a refresh token is traded for an access token, by the letter of RFC 6749."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import redis
+
+from app.principal import Kind
+from app.revocation.watcher import Watcher
+from tests.machines import ROLES, basic, form, key_of, owner, token_of
+
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.fixture
+def service(make_service, database_url):
+    return make_service(database_url, roles=ROLES)
+
+
+@pytest.fixture
+def small_service(make_service):
+    return make_service(roles=ROLES)
+
+
+@pytest.fixture
+def ann(service):
+    return owner(service)
+
+
+@pytest.fixture
+def small_ann(small_service):
+    return owner(small_service)
+
+
+def refused(answer, status: int, error: str) -> None:
+    """In exactly the shape of section 5.2."""
+    assert answer.status_code == status, answer.text
+    assert answer.content_type == "application/json"
+    assert set(answer.json) == {"error", "error_description"}
+    assert answer.json["error"] == error
+    assert answer.json["error_description"].isascii()
+    assert '"' not in answer.json["error_description"]
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Pragma"] == "no-cache"
+    assert (status == 401) == ("WWW-Authenticate" in answer.headers and answer.headers["WWW-Authenticate"].startswith("Basic "))
+
+
+def claims(token: str) -> dict:
+    payload = token.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+
+
+# -- client credentials ---------------------------------------------------------------------------------------------
+
+
+def test_a_key_is_traded_for_a_token_that_speaks_for_it(service, ann):
+    key = key_of(ann, "orders:read", "orders:write")
+    robot = service.actor("robot")
+    answer = token_of(robot, key)
+    assert answer.status_code == 200
+    assert answer.content_type == "application/json"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Pragma"] == "no-cache"
+    assert set(answer.json) == {"access_token", "token_type", "expires_in", "scope"}
+    assert (answer.json["token_type"], answer.json["expires_in"]) == ("Bearer", 300)
+    assert answer.json["scope"] == "orders:read orders:write"
+    said = claims(answer.json["access_token"])
+    assert said["sid"] == said["client_id"] == key["id"]
+    assert said["sub"] == ann.tokens["account"]["id"]
+    assert said["roles"] == []
+    me = robot.whoami(answer.json["access_token"]).json
+    assert (me["kind"], me["key_id"], me["scopes"]) == (Kind.API_KEY, key["id"], ["orders:read", "orders:write"])
+
+
+def test_the_client_may_stand_in_the_form(ann, service):
+    key = key_of(ann, "orders:read")
+    fields = {"grant_type": "client_credentials", "client_id": key["id"], "client_secret": key["key"]}
+    assert form(service.actor("robot"), "/oauth/token", fields).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [
+        ("orders:read", "orders:read"),
+        ("orders:write orders:read", "orders:read orders:write"),
+        ("orders:read admin:all", "orders:read"),
+        ("orders:read orders:read", "orders:read"),
+        ("", "orders:read orders:write"),
+    ],
+)
+def test_a_token_may_do_what_was_asked_for_as_far_as_the_key_may(small_ann, asked, given):
+    key = key_of(small_ann, "orders:read", "orders:write")
+    assert token_of(small_ann, key, scope=asked).json["scope"] == given
+
+
+@pytest.mark.parametrize("asked", ["admin:all", "orders:read  orders:write", " orders:read", "orders:*", "a\\b", "ä"])
+def test_scopes_that_cannot_be_given_are_refused(small_ann, asked):
+    refused(token_of(small_ann, key_of(small_ann, "orders:read"), scope=asked), 400, "invalid_scope")
+
+
+def test_a_key_without_scopes_gets_a_token_without_scopes(small_ann):
+    answer = token_of(small_ann, key_of(small_ann))
+    assert answer.status_code == 200
+    assert answer.json["scope"] == ""
+
+
+def test_what_the_key_may_no_more_its_tokens_may_no_more(service, ann):
+    key = key_of(ann, "orders:read", "orders:write", "revocations:read")
+    robot = service.actor("robot")
+    token = token_of(robot, key).json["access_token"]
+    assert robot.get("/v1/revocations", token=token).status_code == 200
+    narrowed = ann.call("PATCH", f"/v1/api-keys/{key['id']}", json={"scopes": ["orders:read"]}, token=ann.access)
+    assert narrowed.status_code == 200, narrowed.text
+    assert robot.whoami(token).json["scopes"] == ["orders:read"]
+    assert robot.get("/v1/revocations", token=token).status_code == 403
+    assert token_of(robot, key).json["scope"] == "orders:read"
+
+
+def test_a_token_lives_no_longer_than_its_key(service, ann):
+    key = key_of(ann, "orders:read")
+    service.clock.push(days=90, seconds=-100)
+    answer = token_of(service.actor("robot"), key)
+    assert 90 <= answer.json["expires_in"] <= 100
+
+
+@pytest.mark.parametrize("how", ["deleted", "expired", "owner_disabled", "leaked"])
+def test_a_key_that_has_ended_gets_no_token_and_its_tokens_are_refused(service, ann, how):
+    key = key_of(ann, "orders:read", expires_in=86400)
+    robot = service.actor("robot")
+    service.clock.push(seconds=86400 - 60)
+    token = token_of(robot, key).json["access_token"]
+    assert robot.whoami(token).status_code == 200
+    if how == "deleted":
+        assert ann.login().status_code == 200
+        assert ann.call("DELETE", f"/v1/api-keys/{key['id']}", token=ann.access).status_code == 204
+    elif how == "expired":
+        service.clock.push(seconds=61)
+    elif how == "leaked":
+        assert robot.post("/v1/api-keys/report-leak", {"key": key["key"]}).status_code in {202, 204}
+    else:
+        service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'ann' RETURNING id")
+    refused(token_of(robot, key), 401, "invalid_client")
+    assert robot.whoami(token).status_code == 401
+
+
+def test_tokens_of_a_deleted_key_are_refused_also_after_redis_was_flushed(make_service, database_url, redis_url):
+    service = make_service(database_url, roles=ROLES, redis_url=redis_url)
+    server = redis.Redis.from_url(redis_url)
+    watcher = Watcher()
+    watcher.watch(service.units)
+    ann, robot = owner(service), service.actor("robot")
+    key = key_of(ann, "orders:read")
+    token = token_of(robot, key).json["access_token"]
+    assert robot.whoami(token).status_code == 200
+    assert ann.call("DELETE", f"/v1/api-keys/{key['id']}", token=ann.access).status_code == 204
+    assert robot.whoami(token).status_code == 401
+    server.flushall()
+    assert robot.whoami(token).status_code == 401
+    server.flushall()
+    watcher.watch(service.units)
+    assert robot.whoami(token).status_code == 401
+    assert token_of(robot, key).status_code == 401
+    server.close()
+
+
+# -- who the client is ----------------------------------------------------------------------------------------------
+
+
+def test_id_and_secret_must_agree_and_every_failure_is_the_same(small_service, small_ann):
+    key, other = key_of(small_ann, "orders:read"), key_of(small_ann, "orders:read", name="other")
+    altered = key["key"][:-1] + ("a" if key["key"][-1] != "a" else "b")
+    wrong = [
+        (key["id"], other["key"]),
+        (key["id"], altered),
+        (key["id"], "secret"),
+        (key["id"], ""),
+        ("", key["key"]),
+        ("doorward", key["key"]),
+        ("doorward", ""),
+        ("ann", small_ann.password),
+        (key["key"], key["key"]),
+        (key["id"] + "\0", key["key"]),
+        (key["id"], key["key"] + " "),
+        ("käy", "schlüssel"),
+    ]
+    told = set()
+    for name, secret in wrong:
+        answer = form(small_service.actor("robot"), "/oauth/token", {"grant_type": "client_credentials"}, headers=basic(name, secret))
+        refused(answer, 401, "invalid_client")
+        told.add(answer.get_data())
+    assert len(told) == 1
+
+
+def test_both_halves_are_percent_encoded_before_they_are_joined(small_ann):
+    """RFC 6749 section 2.3.1: what stands for itself may be encoded as well."""
+    key = key_of(small_ann, "orders:read")
+    every = {name: "".join(f"%{byte:02X}" for byte in key[name].encode()) for name in ("id", "key")}
+    grant = {"grant_type": "client_credentials"}
+    assert form(small_ann, "/oauth/token", grant, headers=basic(every["id"], every["key"])).status_code == 200
+    assert form(small_ann, "/oauth/token", grant, headers=basic(quote(key["id"]), every["key"])).status_code == 200
+    for secret in (key["key"] + ":", ":" + key["key"], "%ff", "%" + key["key"], "+" + key["key"]):
+        refused(form(small_ann, "/oauth/token", grant, headers=basic(key["id"], secret)), 401, "invalid_client")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Basic",
+        "Basic ",
+        "Basic !",
+        "Basic Zm9v",
+        "Basic Zm9v/",
+        "Basic //8=",
+        "Bearer x",
+        "Digest a=b",
+        "basic  Zm9vOmJhcg== x",
+        "Basic Zm9vOmJhcg==, Basic Zm9vOmJhcg==",
+    ],
+)
+def test_an_authorization_header_that_is_not_one_pair_is_refused(small_ann, header):
+    refused(form(small_ann, "/oauth/token", {"grant_type": "client_credentials"}, headers={"Authorization": header}), 401, "invalid_client")
+
+
+def test_a_client_authenticates_in_one_way_only(small_ann):
+    key = key_of(small_ann, "orders:read")
+    header, grant = basic(key["id"], key["key"]), {"grant_type": "client_credentials"}
+    twice = {**grant, "client_id": key["id"], "client_secret": key["key"]}
+    refused(form(small_ann, "/oauth/token", twice, headers=header), 400, "invalid_request")
+    refused(form(small_ann, "/oauth/token", {**grant, "client_secret": key["key"]}, headers=header), 400, "invalid_request")
+    refused(form(small_ann, "/oauth/token", {**grant, "client_id": "doorward"}, headers=header), 400, "invalid_request")
+    assert form(small_ann, "/oauth/token", {**grant, "client_id": key["id"]}, headers=header).status_code == 200
+
+
+def test_the_credentials_of_our_own_routes_are_none_here(small_ann):
+    key, grant = key_of(small_ann, "orders:read"), {"grant_type": "client_credentials"}
+    for headers in ({"X-API-Key": key["key"]}, {"Authorization": f"Bearer {key['key']}"}, {"Authorization": f"Bearer {small_ann.access}"}):
+        refused(form(small_ann, "/oauth/token", grant, headers=headers), 401, "invalid_client")
+
+
+def test_failures_are_counted_against_the_source_and_never_against_the_key(make_service):
+    service = make_service(roles=ROLES, limit_login="3/minute", limit_key="5/minute")
+    ann, stranger, robot = owner(service), service.actor("stranger"), service.actor("robot")
+    key = key_of(ann, "orders:read")
+    wrong = {**key, "key": key["key"][:-1] + ("a" if key["key"][-1] != "a" else "b")}
+    for _ in range(3):
+        refused(token_of(stranger, wrong), 401, "invalid_client")
+    limited = token_of(stranger, wrong)
+    refused(limited, 429, "slow_down")
+    assert int(limited.headers["Retry-After"]) > 0
+    assert token_of(stranger, key).status_code == 200  # the right one is not held up by wrong ones from the same place
+    for _ in range(4):
+        assert token_of(robot, key).status_code == 200
+    refused(token_of(robot, key), 429, "slow_down")
+    assert stranger.post("/v1/login", {"username": "ann", "password": "wrong and long enough"}).status_code == 401
+
+
+# -- refresh tokens -------------------------------------------------------------------------------------------------
+
+
+def refreshed(actor, **fields):
+    return form(actor, "/oauth/token", {"grant_type": "refresh_token", "refresh_token": actor.tokens["refresh_token"], **fields})
+
+
+def test_a_refresh_token_is_traded_as_at_the_other_address(ann):
+    answer = refreshed(ann, client_id="doorward")
+    assert answer.status_code == 200
+    assert set(answer.json) == {"access_token", "token_type", "expires_in", "scope", "refresh_token", "session_id"}
+    assert answer.json["session_id"] == ann.tokens["session_id"]
+    assert answer.json["refresh_token"] != ann.tokens["refresh_token"]
+    assert ann.whoami(answer.json["access_token"]).status_code == 200
+    again = refreshed(ann)  # within the grace: the same successor
+    assert again.json["refresh_token"] == answer.json["refresh_token"]
+
+
+def test_a_copied_refresh_token_ends_its_session_here_too(service, ann):
+    first = ann.tokens["refresh_token"]
+    assert refreshed(ann).status_code == 200
+    service.clock.push(seconds=31)
+    refused(refreshed(ann), 400, "invalid_grant")
+    assert ann.refresh(first).status_code == 400
+    assert ann.whoami().status_code == 401
+
+
+def test_a_scope_may_not_exceed_the_session_and_a_refusal_uses_nothing_up(service, ann):
+    assert refreshed(ann, scope="orders:read").json["scope"] == " ".join(sorted(ROLES["robot"]))
+    ann.login()
+    refused(refreshed(ann, scope="orders:read admin:all"), 400, "invalid_scope")
+    service.clock.push(seconds=60)
+    assert refreshed(ann).status_code == 200
+
+
+@pytest.mark.parametrize("token", ["", "x", "dwr1.", "dwr1.aaaaaaaa.ses_0000000000000000000000.0." + "A" * 43])
+def test_anything_else_is_no_grant(small_ann, token):
+    fields = {"grant_type": "refresh_token", "refresh_token": token}
+    refused(form(small_ann, "/oauth/token", fields), 400, "invalid_grant" if token else "invalid_request")
+
+
+def test_a_session_is_of_the_public_client_alone(small_ann):
+    key = key_of(small_ann, "orders:read")
+    for fields in ({"client_id": "other"}, {"client_id": key["id"]}, {"client_id": key["id"], "client_secret": key["key"]}):
+        refused(refreshed(small_ann, **fields), 401, "invalid_client")
+    fields = {"grant_type": "refresh_token", "refresh_token": small_ann.tokens["refresh_token"]}
+    refused(form(small_ann, "/oauth/token", fields, headers=basic(key["id"], key["key"])), 401, "invalid_client")
+    assert form(small_ann, "/oauth/token", fields, headers=basic("doorward", "")).status_code == 200
+
+
+def test_refreshes_share_the_limit_of_the_other_address(make_service):
+    service = make_service(roles=ROLES, limit_refresh="2/minute")
+    ann = owner(service)
+    assert refreshed(ann).status_code == 200
+    assert ann.refresh().status_code == 200
+    refused(refreshed(ann), 429, "slow_down")
+
+
+# -- the form -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("", "invalid_request"),
+        ("scope=orders:read", "invalid_request"),
+        ("grant_type=", "invalid_request"),
+        ("grant_type=password&username=ann&password=x", "unsupported_grant_type"),
+        ("grant_type=authorization_code&code=x", "unsupported_grant_type"),
+        ("grant_type=Client_Credentials", "unsupported_grant_type"),
+        ("grant_type=client_credentials&grant_type=client_credentials", "invalid_request"),
+        ("grant_type=client_credentials&grant_type=refresh_token", "invalid_request"),
+        ("grant_type=client_credentials&scope=&scope=orders:read", "invalid_request"),
+        ("grant_type=client_credentials&x=1&x=2", "invalid_request"),
+        ("grant_type=client_credentials&grant%5Ftype=refresh_token", "invalid_request"),
+        ("grant_type=client_credentials;scope=x", "unsupported_grant_type"),
+        ("grant_type", "invalid_request"),
+        ("grant_type=client_credentials&&", "invalid_request"),
+        ("grant_type=%zz", "invalid_request"),
+        ("grant_type=%", "invalid_request"),
+        ("grant_type=%ff", "invalid_request"),
+        ("grant_type=%00", "invalid_request"),
+        ("grant_type=client_credentials%0d%0aX: y", "invalid_request"),
+        ("grant_type=client_credentials\r\n", "invalid_request"),
+        ("grant_type=client_credentials&scope=" + "a" * 1025, "invalid_request"),
+        ("grant_type=client_credentials&" + "&".join(f"a{number}=1" for number in range(40)), "invalid_request"),
+        ('{"grant_type":"client_credentials"}', "invalid_request"),
+        (b"grant_type=client_credentials\xff", "invalid_request"),
+    ],
+)
+def test_a_form_that_is_not_plain_is_refused(small_ann, body, error):
+    key = key_of(small_ann, "orders:read")
+    refused(form(small_ann, "/oauth/token", body, headers=basic(key["id"], key["key"])), 400, error)
+
+
+def test_nothing_is_taken_from_the_address(small_ann):
+    key = key_of(small_ann, "orders:read")
+    header, grant = basic(key["id"], key["key"]), {"grant_type": "client_credentials"}
+    for query in ("?grant_type=client_credentials", "?scope=orders:read", f"?client_secret={key['key']}", "?x"):
+        refused(form(small_ann, "/oauth/token", grant, headers=header, query=query), 400, "invalid_request")
+
+
+def test_parameters_that_are_not_known_are_ignored(small_ann):
+    key = key_of(small_ann, "orders:read")
+    assert token_of(small_ann, key, resource="https://api.example.com", audience="x").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/oauth/token", "/oauth/introspect", "/oauth/revoke"])
+def test_every_error_under_oauth_has_its_shape(small_ann, path):
+    for method in ("GET", "PUT", "DELETE"):
+        answer = small_ann.call(method, path)
+        refused(answer, 405, "invalid_request")
+        assert "POST" in answer.headers["Allow"]
+    refused(small_ann.call("POST", path, json={"token": "x"}), 415, "invalid_request")
+    refused(small_ann.call("POST", path, data="token=x", content_type="text/plain"), 415, "invalid_request")
+    refused(small_ann.call("POST", path, data="token=x", content_type=f"{FORM}; charset=utf-16"), 415, "invalid_request")
+    refused(small_ann.call("POST", path, data="a=" + "x" * 20000, content_type=FORM), 413, "invalid_request")
+    refused(small_ann.call("POST", path, data="a=x", content_type=FORM, headers={"Transfer-Encoding": "chunked"}), 411, "invalid_request")
+    refused(small_ann.call("POST", path, data="a=x", content_type=FORM, headers={"Host": "evil.example"}), 400, "invalid_request")
+
+
+def test_an_address_under_oauth_that_does_not_exist_says_so_in_its_shape(small_ann):
+    refused(small_ann.call("POST", "/oauth/nothing"), 404, "invalid_request")
+    refused(small_ann.get("/oauth/token/"), 404, "invalid_request")
+
+
+def test_a_broken_database_is_no_answer_about_the_client(small_service, small_ann):
+    key = key_of(small_ann, "orders:read")
+    small_service.close()
+    Path(small_service.settings.database_url.removeprefix("sqlite:///")).write_bytes(b"no database at all" * 1000)
+    refused(token_of(small_ann, key), 500, "server_error")
+
+
+def test_secrets_show_in_no_log_and_no_repr(small_service, small_ann, capfd):
+    key = key_of(small_ann, "orders:read")
+    answer = token_of(small_ann, key)
+    token_of(small_ann, {**key, "key": key["key"][:-1]})
+    refreshed(small_ann)
+    said = "".join(capfd.readouterr())
+    for secret in (key["key"], answer.json["access_token"], small_ann.tokens["refresh_token"]):
+        assert secret not in said

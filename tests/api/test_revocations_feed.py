@@ -1,0 +1,190 @@
+"""The feed of revocations: whoever follows its cursor misses nothing, in whatever order transactions commit."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from app.revocation.models import Revocation
+from app.revocation.revoke_key import revoke_key
+from tests.machines import ROLES, key_of, owner
+
+
+@pytest.fixture
+def service(make_service, database_url):
+    return make_service(database_url, roles=ROLES)
+
+
+@pytest.fixture
+def small_service(make_service):
+    return make_service(roles=ROLES)
+
+
+class Follower:
+    """A verifier that reads on where it stopped."""
+
+    def __init__(self, service, ann) -> None:
+        self.actor = service.actor("verifier")
+        self.key = key_of(ann, "revocations:read", name="verifier")["key"]
+        self.cursor = None
+        self.pages = 0
+
+    def ask(self, since=None, **headers):
+        path = "/v1/revocations" + (f"?since={since}" if since else "")
+        return self.actor.get(path, headers={"X-API-Key": self.key, **headers})
+
+    def read(self) -> list[dict]:
+        found, more = [], True
+        while more:
+            answer = self.ask(self.cursor)
+            assert answer.status_code == 200, answer.text
+            found += answer.json["items"]
+            self.cursor, more = answer.json["next"], answer.json["more"]
+            self.pages += 1
+        return found
+
+
+@pytest.fixture
+def ann(service):
+    return owner(service)
+
+
+@pytest.fixture
+def follower(service, ann):
+    return Follower(service, ann)
+
+
+def ended(service, ref: str, *, ago: float = 0, number: int | None = None) -> Revocation:
+    """A row as a transaction leaves it that began so long ago and commits now."""
+    at = service.clock.now() - timedelta(seconds=ago)
+    row = Revocation(id=number, kind="session", ref=ref, account_id="acc_x", epoch=1, roles_version=0, status="active", at=at)
+    with service.rows() as db:
+        db.add(row)
+    return row
+
+
+def refs(items) -> list[str]:
+    return [item["ref"] for item in items]
+
+
+def test_each_kind_of_end_shows_with_what_a_verifier_compares(service, ann, follower):
+    follower.read()
+    other, key = ann.elsewhere(), key_of(ann, "orders:read", "orders:write")
+    other.login()
+    session_id = other.tokens["session_id"]
+    assert other.logout().status_code == 204
+    ann.call("PATCH", f"/v1/api-keys/{key['id']}", json={"scopes": ["orders:read"]}, token=ann.access)
+    ann.call("DELETE", f"/v1/api-keys/{key['id']}", token=ann.access)
+    account_id = ann.tokens["account"]["id"]
+    assert ann.post("/v1/logout-all", token=ann.access).status_code == 204
+    items = follower.read()
+    session = next(item for item in items if item["ref"] == session_id)
+    assert set(session) == {"kind", "ref", "account_id", "epoch", "roles_version", "status", "at"}
+    assert (session["kind"], session["account_id"]) == ("session", account_id)
+    assert session["at"].endswith("Z")
+    assert [(item["kind"], item["status"]) for item in items if item["ref"] == key["id"]] == [("key", "changed"), ("key", "ended")]
+    account = [item for item in items if item["ref"] == account_id][-1]
+    assert (account["kind"], account["epoch"], account["status"]) == ("account", 2, "active")
+
+
+def test_without_a_cursor_all_that_is_kept_is_told(service, follower):
+    follower.read()
+    ended(service, "ses_old", ago=74 * 60)
+    ended(service, "ses_older", ago=76 * 60)
+    follower.cursor = None
+    found = refs(follower.read())
+    assert "ses_old" in found
+    assert "ses_older" not in found
+
+
+def test_a_row_that_commits_late_is_not_missed(service, follower):
+    """Numbered and begun earlier than one that was read already."""
+    ended(service, "ses_first", number=1000)
+    assert "ses_first" in refs(follower.read())
+    ended(service, "ses_late", ago=15, number=900)
+    assert "ses_late" in refs(follower.read())
+
+
+def test_a_cursor_is_stable_while_nothing_happens_and_rows_stop_coming(service, follower):
+    ended(service, "ses_a")
+    assert "ses_a" in refs(follower.read())
+    assert "ses_a" in refs(follower.read())
+    service.clock.push(seconds=21)
+    follower.read()
+    assert follower.read() == []
+    cursor = follower.cursor
+    service.clock.push(hours=3)
+    assert follower.read() == []
+    assert follower.cursor == cursor
+    ended(service, "ses_b")
+    assert refs(follower.read()) == ["ses_b"]
+
+
+def test_many_rows_come_in_pages_and_late_ones_in_the_next_reading(service, follower):
+    follower.read()
+    service.clock.push(seconds=30)
+    follower.read()
+    at = service.clock.now()
+    with service.rows() as db:
+        db.add_all(
+            Revocation(kind="session", ref=f"ses_{number}", account_id="acc_x", epoch=1, roles_version=0, status="active", at=at)
+            for number in range(2500)
+        )
+    follower.pages = 0
+    first = follower.ask(follower.cursor).json
+    assert (len(first["items"]), first["more"]) == (1000, True)
+    ended(service, "ses_meanwhile", ago=10, number=90000)
+    follower.cursor = first["next"]
+    found = refs(first["items"]) + refs(follower.read())
+    assert follower.pages == 2
+    assert sorted(ref for ref in found if ref != "ses_meanwhile") == sorted(f"ses_{number}" for number in range(2500))
+    assert "ses_meanwhile" in refs(follower.read())
+
+
+def test_a_revoked_signing_key_moves_the_global_epoch(service, ann, follower):
+    before = follower.ask().json["global_epoch"]
+    kid = ann.get("/.well-known/jwks.json").json["keys"][0]["kid"]
+    with service.units.writing() as work:
+        assert revoke_key(work, kid=kid)
+    told = follower.ask().json
+    assert told["global_epoch"] == before + 1
+    (item,) = [item for item in told["items"] if item["kind"] == "global"]
+    assert kid.startswith(item["ref"])
+    assert "account_id" not in item
+
+
+def test_the_answer_may_be_kept_for_a_second_by_whoever_asked(service, follower):
+    service.clock.push(seconds=21)
+    follower.read()
+    follower.read()
+    answer = follower.ask(follower.cursor)
+    assert set(answer.headers["Cache-Control"].split(", ")) == {"private", "max-age=1"}
+    assert "Authorization" in answer.headers["Vary"]
+    assert "X-API-Key" in answer.headers["Vary"]
+    again = follower.ask(follower.cursor, **{"If-None-Match": answer.headers["ETag"]})
+    assert again.status_code == 304
+    assert again.get_data() == b""
+    ended(service, "ses_new")
+    assert follower.ask(follower.cursor, **{"If-None-Match": answer.headers["ETag"]}).status_code == 200
+
+
+def test_only_cursors_that_were_handed_out_are_taken(small_service):
+    follower = Follower(small_service, owner(small_service))
+    follower.read()
+    body, _, mac = follower.cursor.partition(".")
+    for since in ("x", "0", body, f"{body}.", f".{mac}", f"{body[:-1]}A.{mac}", f"{body}.{'0' * len(mac)}"):
+        if since != follower.cursor:
+            assert follower.ask(since).status_code == 422, since
+    assert follower.actor.get("/v1/revocations?page=2", headers={"X-API-Key": follower.key}).status_code == 422
+
+
+def test_only_who_may_read_it_is_told(small_service):
+    ann = owner(small_service)
+    weak = key_of(ann, "orders:read", name="weak")
+    assert ann.get("/v1/revocations").status_code == 401
+    assert ann.get("/v1/revocations", headers={"X-API-Key": weak["key"]}).status_code == 403
+    assert small_service.actor("bob").signed_in().whoami().status_code == 200
+    bob = small_service.actor("carl").signed_in()
+    assert bob.get("/v1/revocations", token=bob.access).status_code == 403
+    assert ann.get("/v1/revocations", token=ann.access).status_code == 200
