@@ -14,14 +14,14 @@ ROLES = {
 }
 
 
-def with_role(service: Service, username: str, *roles: str, **login: str) -> Actor:
+def with_role(service: Service, username: str, *roles: str, scope: str | None = None, **details: str) -> Actor:
     """Somebody who has these roles and has just signed in. The first administrator is made at the machine, so this is too."""
-    actor = service.actor(username).signed_up()
+    actor = service.actor(username, **details).signed_up()
     account_id = service.scalar("SELECT id FROM accounts WHERE username = :name", name=username)
     with service.units.writing() as work:
         for role in roles:
             assert grant(work, NOBODY, account_id=account_id, role=role)
-    assert actor.login(**login).status_code == 200
+    assert actor.login(**({} if scope is None else {"scope": scope})).status_code == 200
     return actor
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import inspect, text
 
 from app.audit.record import Event
 from tests.actors import SECRET
+from tests.rights import account_id, with_role
 
 
 @pytest.fixture
@@ -25,7 +26,6 @@ OF_NO_REQUEST = {
     Event.SIGNING_KEY_CREATED,
     Event.SIGNING_KEY_REVOKED,
     Event.FIRST_ADMIN_INVITED,
-    Event.ROLE_GRANTED,
     Event.ACCOUNTS_IMPORTED,
     Event.API_KEY_EXPIRING,
 }
@@ -105,12 +105,26 @@ def about_keys(ann):
     yield "api_key.leaked", ann.post("/v1/api-keys/report-leak", {"key": leaked}), None, True
 
 
+def about_rights(service, ann):
+    """What an administrator does about ann's rights, and what she does about her own."""
+    ann.login()
+    boss = with_role(service, "boss", "admin", address=ann.address, agent=ann.agent)
+    role, membership = (path.format(account_id(ann)) for path in ("/v1/accounts/{}/roles/admin", "/v1/memberships/list/7/{}"))
+    yield "role.granted", boss.call("PUT", role, token=boss.access), None, True
+    yield "role.revoked", boss.call("DELETE", role, token=boss.access), None, True
+    yield "membership.granted", boss.call("PUT", membership, json={"level": "member"}, token=boss.access), None, True
+    yield "membership.ended", boss.call("DELETE", membership, token=boss.access), None, True
+    yield "session.elevated", ann.post("/v1/elevate", {"password": ann.password}, token=ann.access), None, True
+
+
 def test_each_event_is_a_row_and_a_line_with_the_name_of_its_request(service, lines):
     ann = service.actor(agent="audited/1", address="198.51.100.9")
     lines()
 
     seen, said = set(), []
-    for event, answer, reason, owned in chain(about_sessions(service, ann), about_keys(ann), about_passwords(service, ann)):
+    for event, answer, reason, owned in chain(
+        about_sessions(service, ann), about_keys(ann), about_rights(service, ann), about_passwords(service, ann)
+    ):
         seen.add(event)
         request_id = answer.headers["X-Request-Id"]
         (row,) = [row for row in remembered(service) if row.request_id == request_id and row.event == event]
