@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from app.accounts.models import Account, Status
 from app.administration.acting import stay_admin
 from app.administration.end import end_sessions_of
+from app.administration.errors import AccountNotActive
 from app.administration.show import AccountView, held, view
 from app.audit.record import Event, record
 from app.roles.admins import keep_an_admin
@@ -28,12 +29,15 @@ def change_account(
 ) -> AccountView:
     """Change what is given and leave the rest; what is so already changes nothing and ends nothing.
 
-    Raises Forbidden, NotFound or LastAdmin.
+    A deleted account can only be made active: to disable it would undo what its owner may have asked for.
+    Raises Forbidden, NotFound, LastAdmin or AccountNotActive.
     """
     stay_admin(work, principal)
     if status == Status.DISABLED:
         keep_an_admin(work.db, account_id)
     account = held(work, account_id)
+    if status == Status.DISABLED and account.status == Status.DELETED:
+        raise AccountNotActive
     if status is not None and status != account.status:
         _move(work, principal, source, account, Status(status))
     if must_change_password is not None and must_change_password != account.must_change_password:
@@ -49,7 +53,7 @@ def _move(work: UnitOfWork, principal: Principal, source: Source, account: Accou
         event = Event.ACCOUNT_RESTORED
     else:
         event = Event.ACCOUNT_ENABLED if status is Status.ACTIVE else Event.ACCOUNT_DISABLED
-    record(work, event, source=source, account_id=account.id, actor=principal.account_id, status=status)
+    record(work, event, source=source, account_id=account.id, actor=principal.account_id)
 
 
 def _demand(work: UnitOfWork, principal: Principal, source: Source, account: Account, *, required: bool) -> None:

@@ -9,6 +9,7 @@ from app.administration.acting import stay_admin
 from app.administration.end import end_for_good, end_sessions_of
 from app.administration.show import held
 from app.audit.record import Event, record
+from app.errors import Unauthenticated
 from app.outbox.add import Mail, Template, add
 from app.roles.admins import keep_an_admin
 
@@ -21,24 +22,25 @@ def delete_account(work: UnitOfWork, principal: Principal, source: Source, *, ac
     """Delete somebody's account. One that is deleted already stays as it is. Raises Forbidden, NotFound or LastAdmin."""
     stay_admin(work, principal)
     keep_an_admin(work.db, account_id)
-    _delete(work, principal, source, held(work, account_id))
+    account = held(work, account_id)
+    if account.status != Status.DELETED:
+        _delete(work, principal, source, account)
 
 
 def delete_my_account(work: UnitOfWork, principal: Principal, source: Source) -> None:
-    """Delete one's own account; a mail says until when it can be brought back. Raises LastAdmin."""
+    """Delete one's own account; a mail says until when it can be brought back. Raises LastAdmin or Unauthenticated."""
     keep_an_admin(work.db, principal.account_id)
     account = held(work, principal.account_id)
-    if _delete(work, principal, source, account):
-        erased = f"{work.now + work.settings.erase_after:%Y-%m-%d %H:%M} UTC"
-        add(work, Template.ACCOUNT_DELETED, Mail(account.email, account.locale, {"username": account.username, "erased": erased}))
+    if not account.active:
+        raise Unauthenticated  # an administrator was quicker
+    _delete(work, principal, source, account)
+    erased = f"{work.now + work.settings.erase_after:%Y-%m-%d %H:%M} UTC"
+    add(work, Template.ACCOUNT_DELETED, Mail(account.email, account.locale, {"username": account.username, "erased": erased}))
 
 
-def _delete(work: UnitOfWork, principal: Principal, source: Source, account: Account) -> bool:
-    """Its name and address stay taken, its roles and memberships stay with it. False when it was deleted before."""
-    if account.status == Status.DELETED:
-        return False
+def _delete(work: UnitOfWork, principal: Principal, source: Source, account: Account) -> None:
+    """Its name and address stay taken, its roles and memberships stay with it."""
     account.status, account.deleted_at = Status.DELETED, work.now
     end_for_good(work, account, reason="account_deleted")
     end_sessions_of(work, account, reason="account_deleted")
     record(work, Event.ACCOUNT_DELETED, source=source, account_id=account.id, actor=principal.account_id)
-    return True

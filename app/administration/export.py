@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 
 from app.accounts.models import Account, by_id
 from app.accounts.summary import Profile, profile
@@ -121,8 +121,7 @@ def _links(work: UnitOfWork, account: Account) -> list[LinkView]:
 
 
 def _failures(work: UnitOfWork, account: Account) -> list[FailureView]:
-    mine = or_(FailedAttempts.id == account.id, FailedAttempts.id.startswith(f"{account.id} ", autoescape=True))
-    rows = work.db.scalars(select(FailedAttempts).where(mine).order_by(FailedAttempts.last_at.desc()))
+    rows = work.db.scalars(select(FailedAttempts).where(FailedAttempts.subject == account.id).order_by(FailedAttempts.last_at.desc()))
     return [FailureView(row.id.partition(" ")[2] or None, row.count, row.last_at) for row in rows]
 
 

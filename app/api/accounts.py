@@ -122,7 +122,7 @@ def get_one_account(work: UnitOfWork, _principal: Principal, account_id: str) ->
 @blp.route("/<account_id>", methods=["PATCH"])
 @writing
 @require(fresh_admin)
-@answers(NotFound, LastAdmin)
+@answers(NotFound, LastAdmin, AccountNotActive)
 @blp.arguments(ChangeAccountSchema)
 @blp.response(200, AccountSchema)
 def patch_account(work: UnitOfWork, principal: Principal, body: Body, account_id: str) -> AccountView:

@@ -81,6 +81,8 @@ def test_a_deleted_account_has_ended_in_every_way(service, boss):
     assert ann.reset(OTHER, token=link).status_code == 400
     assert ann.elsewhere().login(device_token=device).json["code"] == "invalid_credentials"
     assert delete(boss, account_id).status_code == 204
+    disabled = ask(boss, "PATCH", f"/v1/accounts/{account_id}", {"status": "disabled"})
+    assert (disabled.status_code, disabled.json["code"]) == (409, "account_not_active")
     shown = ask(boss, "GET", f"/v1/accounts/{account_id}").json
     assert shown["status"] == "deleted"
     assert shown["deleted_at"] is not None
