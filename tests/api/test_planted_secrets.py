@@ -310,6 +310,35 @@ def forgetting_and_changing(story: Story, passwords: dict[str, str]) -> None:
     passwords["cyd"] = new
 
 
+def keys_for_programs(story: Story, passwords: dict[str, str]) -> None:
+    """API keys: made, used rightly and wrongly, rotated, reported."""
+    login = story.ask("POST", "/v1/login", {"username": "ann", "password": passwords["ann"]})
+    access = story.plant_tokens("for keys", login, "ann@example.org")["access_token"]
+
+    def plant_key(name: str, answer: Answer) -> str:
+        assert answer.status in {200, 201}, answer.body
+        key = story.plant(f"key {name}", answer.json["key"], "", answer)
+        story.plant(f"secret of the key {name}", key.rpartition("_")[2], "", answer)
+        return key
+
+    made = story.ask("POST", "/v1/api-keys", {"name": "ci", "scopes": []}, token=access)
+    path, first = f"/v1/api-keys/{made.json['id']}", plant_key("first", made)
+    for headers in ({"X_API_Key": first}, {"Authorization": f"Bearer {first}"}):
+        assert story.ask("GET", "/v1/whoami", **headers).status == 200
+        assert story.ask("GET", "/v1/me", **headers).status == 403
+    for headers in ({"X_API_Key": first[:-1]}, {"X_API_Key": first, "Authorization": f"Bearer {first}"}, {"Authorization": f"Key {first}"}):
+        assert story.ask("GET", "/v1/whoami", **headers).status == 401
+    story.ask("GET", f"/v1/whoami?api_key={first}", Cookie=f"key={first}", Referer=f"https://app.example.org/?key={first}")
+    story.ask("GET", f"/v1/api-keys/{first}", token=access)
+    story.ask("POST", "/v1/api-keys", {"name": "ci", "scopes": [first], "key": first}, token=access)
+    second = plant_key("second", story.ask("POST", f"{path}/rotate", {"overlap_seconds": 60}, token=access))
+    for shown in (path, "/v1/api-keys"):
+        assert story.ask("GET", shown, token=access).status == 200
+    for body in ({"key": first[:-1]}, {"key": [second]}, {"key": second, "again": second}, {"key": first}):
+        story.ask("POST", "/v1/api-keys/report-leak", body)
+    assert story.ask("GET", "/v1/whoami", X_API_Key=second).status == 401
+
+
 def no_requests_at_all(story: Story, passwords: dict[str, str]) -> None:
     """What the server cannot parse, it must not quote."""
     lost = story.plant("token in a broken request", secrets.token_urlsafe(48))
@@ -377,7 +406,13 @@ def faults_of_ours(story: Story, passwords: dict[str, str], url: str) -> None:
     assert [secret.name for secret in inside if secret.text in said] == []
 
 
-CHAPTERS: list[Callable[[Story, dict[str, str]], None]] = [failing_to_log_in, sessions, forgetting_and_changing, no_requests_at_all]
+CHAPTERS: list[Callable[[Story, dict[str, str]], None]] = [
+    failing_to_log_in,
+    sessions,
+    forgetting_and_changing,
+    keys_for_programs,
+    no_requests_at_all,
+]
 
 
 # -- the search ---------------------------------------------------------------------------------------------------------
