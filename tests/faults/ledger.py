@@ -20,6 +20,7 @@ from tests.live import Live
 
 ASKERS = 3
 PATIENCE = 8.0  # seconds a client waits for an answer
+ASKED = ("/v1/whoami", "/authz/auth-request", "/authz/forward-auth/default", "/authz/ext-authz/default/a/path")
 
 
 @dataclass
@@ -142,12 +143,12 @@ class Ledger:
     def _ask(self, number: int) -> None:
         order = random.Random(number)
         while not self._stop.is_set():
-            self.ask(order.choice(self.sessions), order.choice(self.replicas))
+            self.ask(order.choice(self.sessions), order.choice(self.replicas), order.choice(ASKED))
             time.sleep(0.004)
 
-    def ask(self, session: Session, replica: Live) -> int:
+    def ask(self, session: Session, replica: Live, path: str = ASKED[0]) -> int:
         began = time.monotonic()
-        status, _ = _call(replica.port, "GET", "/v1/whoami", session.access)
+        status, _ = _call(replica.port, "GET", path, session.access)
         self.answers.append(Answer(began, time.monotonic() - began, session, status))
         return status
 
