@@ -125,7 +125,7 @@ def forget(work: UnitOfWork, attempt: Attempt) -> None:
 
 def forget_all(work: UnitOfWork, account_id: str) -> None:
     """The password is another one: whatever was counted against the old one is over. The account must be locked."""
-    mine = or_(FailedAttempts.id == account_id, FailedAttempts.id.startswith(f"{account_id} ", autoescape=True))
+    mine = FailedAttempts.subject == account_id
     work.db.execute(delete(FailedAttempts).where(_met_in_order(mine, account_id)).execution_options(synchronize_session=False))
 
 
@@ -143,7 +143,7 @@ def _count(work: UnitOfWork, counter: str, subject: str, *, may: ColumnElement[b
     return insert_or_update(
         work.db,
         FailedAttempts,
-        [{"id": one, "count": 1, "undecided": 1, "open_at": now, "last_at": now} for one in (counter, subject)],
+        [{"id": one, "subject": subject, "count": 1, "undecided": 1, "open_at": now, "last_at": now} for one in (counter, subject)],
         update={
             "count": FailedAttempts.count + 1,
             "undecided": FailedAttempts.undecided + 1,

@@ -17,9 +17,10 @@ class FailedAttempts(Base):
     """A counter of all sources together (`id` is the subject), or of one source (the subject, a space, the source)."""
 
     __tablename__ = "failed_attempts"
-    __table_args__ = (Index("ix_failed_attempts_last_at", "last_at"),)
+    __table_args__ = (Index("ix_failed_attempts_last_at", "last_at"), Index("ix_failed_attempts_subject", "subject"))
 
     id: Mapped[str] = mapped_column(String(160), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(80))
     count: Mapped[int]
     undecided: Mapped[int]  # how many of these are being looked at
     open_at: Mapped[datetime]  # when the next try may be made

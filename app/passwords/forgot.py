@@ -32,7 +32,8 @@ def forgot(work: UnitOfWork, source: Source, *, username: str | None = None, ema
     name = typed(wanted)
     account, roles = _find(work, name)
     whom = account.email_canonical if account is not None else name.canonical
-    held = not may_mail(work, Template.PASSWORD_RESET, whom)
+    with work.released():
+        held = not may_mail(work, Template.PASSWORD_RESET, whom)
     entitled = account is not None and account.active and (work.settings.admin_self_reset or ADMIN not in roles)
     if account is not None and entitled and not held:
         send_link(work, account)

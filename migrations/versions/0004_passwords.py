@@ -17,6 +17,7 @@ def upgrade() -> None:
     op.create_table(
         "failed_attempts",
         sa.Column("id", sa.String(length=160), nullable=False),
+        sa.Column("subject", sa.String(length=80), nullable=False),
         sa.Column("count", sa.Integer(), nullable=False),
         sa.Column("undecided", sa.Integer(), nullable=False),
         sa.Column("open_at", sa.DateTime(timezone=True), nullable=False),
@@ -24,6 +25,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_failed_attempts")),
     )
     op.create_index("ix_failed_attempts_last_at", "failed_attempts", ["last_at"])
+    op.create_index("ix_failed_attempts_subject", "failed_attempts", ["subject"])
     op.create_table(
         "devices",
         sa.Column("id", sa.String(length=32), nullable=False),

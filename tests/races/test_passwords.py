@@ -324,8 +324,8 @@ def test_a_try_that_is_given_back_meets_the_counters_in_the_order_of_the_next_tr
     of_source = f"SELECT id FROM failed_attempts WHERE id LIKE 'acc% {ann.address}' FOR UPDATE NOWAIT"
     assert ann.elsewhere().login(password=WRONG).status_code == 401  # so that the count of all is the older row
     with service.rows() as db:  # and a table that is read by its index
-        many = "SELECT 'name:' || i, 1, 0, now(), now() FROM generate_series(1, 5000) i"
-        db.execute(text(f"INSERT INTO failed_attempts (id, count, undecided, open_at, last_at) {many}"))
+        many = "SELECT 'name:' || i, 'name:' || i, 1, 0, now(), now() FROM generate_series(1, 5000) i"
+        db.execute(text(f"INSERT INTO failed_attempts (id, subject, count, undecided, open_at, last_at) {many}"))
         db.execute(text("ANALYZE failed_attempts"))
     with engine.connect() as holder, engine.connect() as other:
         other.execution_options(isolation_level="AUTOCOMMIT")
