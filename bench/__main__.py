@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from bench import enumeration, rates
 from bench.servers import UNLIMITED, cache, service
 
+POLICIES = '{"signed": {"audience": "https://api.example"}}'
+QUESTIONS = {"default": "", "signed": ", with an identity"}
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -42,8 +45,11 @@ def figures(plan: Plan, *, postgres: bool) -> Iterator[str]:
     with service(postgres=postgres, **UNLIMITED) as live:
         yield from logins(rates.logins(live, rounds=plan.rounds, seconds=plan.seconds))
         yield from checks(rates.checks(live, rounds=plan.rounds, seconds=plan.seconds))
-    with cache() as redis_url, service(postgres=postgres, DOORWARD_REDIS_URL=redis_url, **UNLIMITED) as live:
+    with cache() as redis_url, service(postgres=postgres, DOORWARD_REDIS_URL=redis_url, DOORWARD_POLICIES=POLICIES, **UNLIMITED) as live:
         yield from warm_checks(rates.warm_checks(live, redis_url, rounds=plan.rounds, seconds=plan.seconds))
+        for policy, said in QUESTIONS.items():
+            found = rates.questions(live, redis_url, policy=policy, rounds=plan.rounds, seconds=plan.seconds)
+            yield from asked_by_gateways(found, said)
     for compared in enumeration.enumeration(tries=plan.tries, postgres=postgres):
         yield from alike(compared)
 
@@ -62,6 +68,12 @@ def warm_checks(found: rates.Ratio) -> Iterator[str]:
     rates_of_both = f"({found.ours:.0f} / {found.bound:.0f} a second{refused(found)})"
     yield f"whoami with Redis / bare Flask with one Redis GET: {found.ratio:.2f}  {rates_of_both}"
     yield "  A check that Redis answers: signature, one MGET, log line; no SQL. Both sides ask Redis once."
+
+
+def asked_by_gateways(found: rates.Ratio, said: str) -> Iterator[str]:
+    rates_of_both = f"({found.ours:.0f} / {found.bound:.0f} a second{refused(found)})"
+    yield f"a gateway's question{said} / bare Flask with one Redis GET: {found.ratio:.2f}  {rates_of_both}"
+    yield "  What nginx, Caddy, Traefik or Envoy add to each request; no SQL. With an identity there is one more signature to make."
 
 
 def refused(found: rates.Ratio) -> str:

@@ -50,20 +50,26 @@ def logins(live: Live, *, rounds: int, seconds: float) -> Ratio:
 
 def checks(live: Live, *, rounds: int, seconds: float) -> Ratio:
     """GET /v1/whoami with a valid token against a bare route of Flask under the same worker class and threads."""
-    return _checks(live, "/", rounds=rounds, seconds=seconds)
+    return _checks(live, "/v1/whoami", "/", rounds=rounds, seconds=seconds)
 
 
 def warm_checks(live: Live, redis_url: str, *, rounds: int, seconds: float) -> Ratio:
     """The same with Redis, against a bare route of Flask that does one GET of Redis."""
-    return _checks(live, "/redis", redis_url, rounds=rounds, seconds=seconds)
+    return _checks(live, "/v1/whoami", "/redis", redis_url, rounds=rounds, seconds=seconds)
 
 
-def _checks(live: Live, path: str, redis_url: str = "", *, rounds: int, seconds: float) -> Ratio:
-    make_accounts(live, ["check"])
+def questions(live: Live, redis_url: str, *, policy: str, rounds: int, seconds: float) -> Ratio:
+    """What a gateway asks by a policy, against the same."""
+    return _checks(live, f"/authz/auth-request/{policy}", "/redis", redis_url, rounds=rounds, seconds=seconds)
+
+
+def _checks(live: Live, path: str, bare_path: str, redis_url: str = "", *, rounds: int, seconds: float) -> Ratio:
+    name = f"check{path.replace('/', '.')}"[:32]
+    make_accounts(live, [name])
     client = Client(live.port)
-    token = client.post("/v1/login", {"username": "check", "password": PASSWORD}).body["access_token"]
+    token = client.post("/v1/login", {"username": name, "password": PASSWORD}).body["access_token"]
     client.close()
-    asked, least = [request("GET", "/v1/whoami", Authorization=f"Bearer {token}")], [request("GET", path)]
+    asked, least = [request("GET", path, Authorization=f"Bearer {token}")], [request("GET", bare_path)]
     with bare_flask(redis_url) as bare:
         _warm(live.port, asked)
         _warm(bare, least)
