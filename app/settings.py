@@ -391,6 +391,9 @@ class Settings:
             )
         if self.managing_level not in self.privacy_levels:
             faults.append("DOORWARD_MANAGING_LEVEL: must be one of DOORWARD_PRIVACY_LEVELS")
+        # <resource>-<id>-<level>: whoever is let in somewhere would seem to have that role.
+        if any(role.count("-") > 1 and role.rpartition("-")[2] in self.privacy_levels for role in self.roles):
+            faults.append("DOORWARD_ROLES: must not name a role with two dashes and a level at its end; memberships are called so")
         return faults + (self._faults_of_production() if self.production else [])
 
     def _faults_of_production(self) -> list[str]:

@@ -8,6 +8,8 @@ import pytest
 from sqlalchemy import event, text
 
 from app.revocation.watcher import Watcher
+from app.settings import SettingsError
+from tests.actors import cheap_settings
 from tests.rights import ROLES, account_id, delete_role, let_in, new_key, put_role, roles_of, with_role
 
 UNKNOWN = "acc_" + "0" * 22
@@ -169,6 +171,19 @@ def test_a_role_that_the_setting_no_longer_names_allows_nothing_and_can_be_taken
     assert delete_role(boss, ann, "editor").status_code == 204
     assert delete_role(boss, ann, "editor").status_code == 422
     assert roles_of(boss, ann, "") == []
+
+
+@pytest.mark.parametrize(
+    ("role", "refused"), [("list-7-member", True), ("a-b-c-secret", True), ("team-member", False), ("list-7-owner", False)]
+)
+def test_no_role_can_be_called_like_a_membership(role, refused):
+    """A manager of that thing would let others in to the role."""
+    if not refused:
+        assert cheap_settings("sqlite://", roles={role: ()}).roles
+        return
+    with pytest.raises(SettingsError) as caught:
+        cheap_settings("sqlite://", roles={role: ()})
+    assert [fault.partition(":")[0] for fault in caught.value.faults] == ["DOORWARD_ROLES"]
 
 
 # -- sessions that were opened for less ---------------------------------------------------------------------------------
