@@ -98,7 +98,7 @@ class ApiKeySchema(Strict):
     name = fields.String(required=True)
     prefix = fields.String(required=True, metadata={"description": "how it begins, to recognise it by"})
     scopes = fields.List(fields.String(), required=True, metadata={"description": "as given; at each use cut to what its owner may then"})
-    status = fields.String(required=True, metadata={"enum": ["live", "expired", "deleted", "leaked"]})
+    status = fields.String(required=True, metadata={"enum": ["live", "expired", "deleted", "leaked", "account_deleted"]})
     created_at = Moment(required=True)
     last_used_at = Moment(required=True, allow_none=True, metadata={"description": "to the minute"})
     expires_at = Moment(required=True, allow_none=True)

@@ -8,7 +8,7 @@ from itertools import product
 
 import pytest
 import redis
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from app.gateway.key_liveness import look_up_key
 from app.opaque_tokens import digest, mint, new_id
@@ -279,6 +279,40 @@ def test_without_redis_each_process_counts_its_share(make_service):
     key = made(ann)["key"]
     assert [use(service, key).status_code for _ in range(4)] == [200, 200, 200, 429]
     assert use(service, mint("dwk", new_id("key")).token).status_code == 401
+
+
+def test_without_the_database_only_what_is_remembered_is_let_in_and_the_rest_is_no_401(make_believing, server):
+    service = make_believing()
+    ann = worker(service)
+    key = made(ann)["key"]
+    use(service, key)
+    Watcher().watch(service.units)
+    with service.rows() as db:
+        db.execute(text("ALTER TABLE api_keys RENAME TO away"))
+    assert use(service, key).status_code == 200
+    assert use(service, mint("dwk", new_id("key")).token).status_code == 503
+    server.delete(account_key(ann.tokens["account"]["id"]))
+    assert use(service, key).status_code == 503
+    server.flushall()
+    refused = use(service, key)
+    assert (refused.status_code, refused.json["code"]) == (503, "unavailable")
+    assert "Retry-After" in refused.headers
+
+
+def test_a_cache_that_takes_nothing_more_is_done_without(make_believing, server):
+    service = make_believing(limit_key="3/minute")
+    ann = worker(service)
+    key = made(ann)
+    use(service, key["key"])
+    held = server.config_get("maxmemory", "maxmemory-policy")
+    server.config_set("maxmemory", 1, "maxmemory-policy", "noeviction")
+    try:
+        assert [use(service, key["key"]).status_code for _ in range(4)] == [200, 200, 200, 429]
+        assert use(service, mint("dwk", key["id"]).token).status_code == 401
+        delete(ann, key)
+        assert use(service, key["key"]).status_code == 401
+    finally:
+        server.config_set("maxmemory", held["maxmemory"], "maxmemory-policy", held["maxmemory-policy"])
 
 
 def test_an_end_stays_marked_longer_than_anybody_reads(service, ann, server):
