@@ -312,6 +312,37 @@ def test_a_key_that_lost_its_power_has_none_in_any_process_a_second_later(three,
             assert [name for name, key in keys.items() if lets_in(three, key)] == []
 
 
+@pytest.mark.parametrize("flushed", [False, True], ids=["", "flushed"])
+def test_each_process_refuses_within_a_second_whom_an_administrator_shuts_out(three, letterbox, service, cache, flushed):
+    boss_name = f"boss{int(flushed)}"
+    sign_up(three, letterbox, boss_name)
+    account_id = service.scalar("SELECT id FROM accounts WHERE username = :name", name=boss_name)
+    with service.units.writing() as work:
+        grant(work, NOBODY, account_id=account_id, role="admin")
+    boss = {"Authorization": f"Bearer {log_in(three, boss_name)['access_token']}"}
+    acts = (("PATCH", {"status": "disabled"}), ("DELETE", None), ("PATCH", {"must_change_password": True}))
+    for number, (method, body) in enumerate(acts):
+        name = f"shut{number}{int(flushed)}"
+        sign_up(three, letterbox, name)
+        tokens = log_in(three, name)
+        session = {"Authorization": f"Bearer {tokens['access_token']}"}
+        key = three.call("POST", "/v1/api-keys", {"name": "job", "scopes": []}, session)[1]["key"]
+        shown = [session] if body == {"must_change_password": True} else [session, {"X-API-Key": key}]
+        for worker in children(three.process.pid):
+            with alone(three, worker):
+                assert [three.call("GET", "/v1/whoami", headers=each)[0] for each in shown] == [200] * len(shown)
+        assert three.call(method, f"/v1/accounts/{tokens['account']['id']}", body, boss)[0] in {200, 204}
+        if flushed:
+            cache.flushall()
+        ended = time.monotonic()
+        let_in = 0
+        for worker in children(three.process.pid):
+            with alone(three, worker):
+                let_in += sum(three.call("GET", "/v1/whoami", headers=each)[0] != 401 for each in shown)
+        assert let_in == 0
+        assert time.monotonic() - ended < 1
+
+
 def test_a_process_that_died_is_replaced_by_one_that_does_its_part(three, letterbox):
     known = set(children(three.process.pid))
     victim = min(known)
