@@ -1,0 +1,408 @@
+"""Who gets past which door: every route of the URL map, asked by everybody, against the table of docs/who-may-what.md.
+
+The page says what is expected; here stands how to ask. Whatever a request may end is made anew for it, and whoever may end himself
+by asking has an account for that row alone, so the rows can be asked in any order.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.opaque_tokens import new_id
+from app.principal import Source
+from app.roles.grant import grant
+from app.setting_maps import Policy
+from tests.actors import Actor, Service, cheap_settings
+from tests.house.test_rules import PUBLIC as PUBLIC_IN_THE_HOUSE
+from tests.house.test_rules import routes
+
+PAGE = Path(__file__).parents[2] / "docs" / "who-may-what.md"
+COLUMNS = ["route", "nobody", "over", "account", "later", "admin", "later", "key", "another's"]
+NOBODY = Source(address="", bucket="", user_agent="", request_id="", locale="en")
+SCOPES = ("roles:read", "tokens:introspect", "revocations:read", "memberships:write:list", "orders:read")
+AUDIENCE = "doorward"
+PLENTY = {f"limit_{name}": "100000/minute" for name in ("login", "register", "resend", "confirm", "code", "forgot", "key", "refresh")}
+SETTINGS = {
+    "roles": {"clerk": ("orders:read",)},
+    "audience": AUDIENCE,
+    "policies": {"signed": Policy(audience=AUDIENCE)},  # as close to an access token as an identity can come
+    **PLENTY,
+}
+
+# -- the page ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    """One route, and what its cells say."""
+
+    route: str
+    nobody: str
+    over: str
+    account: str
+    account_later: str
+    admin: str
+    admin_later: str
+    key: str
+    others: str
+
+    def own(self, column: str) -> str:
+        return getattr(self, column.replace(" ", "_"))
+
+    def anothers(self, column: str) -> str:
+        """For a session about what belongs to somebody else: a password that is wanted is wanted before the thing is looked at."""
+        account, _, admin = self.others.partition(", ")
+        about = (admin or account) if column.startswith("admin") else account
+        return "password" if self.own(column) == "password" else about
+
+    def by_key(self, scope: str) -> str:
+        if self.key in {"401", "403"}:
+            return self.key
+        return "yes" if self.key == "any" or scope in self.key.split(", ") else "scope"
+
+
+def table(*columns: str) -> Iterator[list[str]]:
+    """The rows of the table with these columns."""
+    inside = False
+    for line in PAGE.read_text().splitlines():
+        cells = [cell.strip().strip("`") for cell in line.strip("|").split(" | ")] if line.startswith("|") else []
+        if cells == list(columns):
+            inside = True
+        elif not cells:
+            inside = False
+        elif inside and not set(line) <= set("|-"):
+            yield cells
+
+
+ROWS = [Row(*cells) for cells in table(*COLUMNS)]
+PUBLIC = [cells[0] for cells in table("public route")]
+
+# -- how each route is asked ------------------------------------------------------------------------------------------
+
+Names = dict[str, str]
+
+
+class Town:
+    """Everybody who asks, and what is theirs."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self._numbers = itertools.count(1)
+        self.boss = self.account("boss", "admin")
+        self.boss.login()
+
+    def account(self, name: str, *roles: str) -> Actor:
+        """Somebody new, who has yet to sign in."""
+        actor = self.service.actor(f"{name}{next(self._numbers)}").signed_up()
+        account_id = self.service.scalar("SELECT id FROM accounts WHERE username = :name", name=actor.username)
+        with self.service.units.writing() as work:
+            for role in roles:
+                assert grant(work, NOBODY, account_id=account_id, role=role)
+        return actor
+
+    def signed_in(self, name: str, *roles: str) -> Actor:
+        actor = self.account(name, *roles)
+        assert actor.login().status_code == 200
+        return actor
+
+    def as_boss(self, method: str, path: str, **kwargs: Any) -> None:
+        answer = self.boss.call(method, path, token=self.boss.access, **kwargs)
+        assert answer.status_code in {200, 204}, answer.text
+
+    def key(self, actor: Actor, *scopes: str) -> dict[str, Any]:
+        answer = actor.post("/v1/api-keys", {"name": f"key {next(self._numbers)}", "scopes": list(scopes)}, token=actor.access)
+        assert answer.status_code == 201, answer.text
+        return answer.json
+
+    # -- things of somebody, each time new ones -----------------------------------------------------------------------
+
+    def session_of(self, actor: Actor) -> Names:
+        return {"session_id": self._elsewhere(actor).tokens["session_id"]}
+
+    def device_of(self, actor: Actor) -> Names:
+        elsewhere = self._elsewhere(actor, remember_device=True)
+        return {"device_id": elsewhere.get("/v1/devices", token=elsewhere.access).json["items"][0]["id"]}
+
+    def key_of(self, actor: Actor) -> Names:
+        return {"key_id": self.key(self._elsewhere(actor))["id"]}
+
+    def account_of(self, actor: Actor) -> Names:
+        return {"account_id": actor.tokens["account"]["id"], "role": "clerk"}
+
+    def managed_by(self, actor: Actor) -> Names:
+        """A list where he is a manager, and a member of it."""
+        resource_id, member = f"{next(self._numbers)}", self.boss.tokens["account"]["id"]
+        for account_id, level in ((actor.tokens["account"]["id"], "manager"), (member, "member")):
+            self.as_boss("PUT", f"/v1/memberships/list/{resource_id}/{account_id}", json={"level": level})
+        return {"resource": "list", "resource_id": resource_id, "account_id": member}
+
+    def _elsewhere(self, actor: Actor, **changes: Any) -> Actor:
+        elsewhere = actor.elsewhere()
+        assert elsewhere.login(**changes).status_code == 200
+        return elsewhere
+
+
+@dataclass(frozen=True)
+class Ask:
+    """How a route is asked, and what the answer is once the door is passed."""
+
+    passes: int = 200
+    body: Callable[[Names], Any] = lambda _: {}
+    thing: Callable[[Town, Actor], Names] = lambda _town, _actor: {}
+    ends_who_asks: bool = False
+
+
+def level(_: Names) -> Any:
+    return {"level": "member"}
+
+
+def question(names: Names) -> Any:
+    return {"checks": [{"account_id": names["account_id"], "role": "admin"}]}
+
+
+SESSION, DEVICE, KEY, ACCOUNT, LIST = Town.session_of, Town.device_of, Town.key_of, Town.account_of, Town.managed_by
+MEMBER = "/v1/memberships/<resource>/<resource_id>/<account_id>"
+# Every other route answers 200 to what it is asked here. 400 and 422 are past the door: what is missing is in the body.
+ASKS = {
+    "DELETE /v1/me": Ask(204, ends_who_asks=True),
+    "POST /v1/logout": Ask(204, ends_who_asks=True),
+    "POST /v1/logout-all": Ask(204, ends_who_asks=True),
+    "POST /v1/elevate": Ask(422),
+    "POST /v1/password/change": Ask(422),
+    "DELETE /v1/sessions": Ask(204),
+    "GET /v1/sessions/<session_id>": Ask(thing=SESSION),
+    "DELETE /v1/sessions/<session_id>": Ask(204, thing=SESSION),
+    "DELETE /v1/devices/<device_id>": Ask(204, thing=DEVICE),
+    "POST /v1/api-keys": Ask(422),
+    "GET /v1/api-keys/<key_id>": Ask(thing=KEY),
+    "PATCH /v1/api-keys/<key_id>": Ask(thing=KEY),
+    "POST /v1/api-keys/<key_id>/rotate": Ask(thing=KEY),
+    "DELETE /v1/api-keys/<key_id>": Ask(204, thing=KEY),
+    "GET /v1/accounts/<account_id>/roles": Ask(thing=ACCOUNT),
+    "POST /v1/roles/check": Ask(body=question, thing=ACCOUNT),
+    "GET /v1/memberships/<resource>/<resource_id>": Ask(thing=LIST),
+    f"PUT {MEMBER}": Ask(204, body=level, thing=LIST),
+    f"DELETE {MEMBER}": Ask(204, thing=LIST),
+    "PUT /v1/accounts/<account_id>/roles/<role>": Ask(204, thing=ACCOUNT),
+    "DELETE /v1/accounts/<account_id>/roles/<role>": Ask(204, thing=ACCOUNT),
+    "POST /v1/accounts": Ask(422),
+    "GET /v1/accounts/<account_id>": Ask(thing=ACCOUNT),
+    "PATCH /v1/accounts/<account_id>": Ask(thing=ACCOUNT),
+    "DELETE /v1/accounts/<account_id>": Ask(204, thing=ACCOUNT, ends_who_asks=True),
+    "POST /v1/accounts/<account_id>/end-sessions": Ask(204, thing=ACCOUNT, ends_who_asks=True),
+    "POST /v1/accounts/<account_id>/send-reset": Ask(202, thing=ACCOUNT),
+    "POST /oauth/token": Ask(400),
+}
+UNKNOWN = {
+    "session_id": new_id("ses"),
+    "device_id": new_id("dev"),
+    "key_id": new_id("key"),
+    "account_id": new_id("acc"),
+    "resource_id": "nobodys",
+}
+NO_KEY_HEADER = {"POST /oauth/token", "POST /oauth/revoke"}
+
+# -- who asks ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Asker:
+    """Somebody with one credential, in one spelling."""
+
+    name: str
+    actor: Actor
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def ask(self, route: str, names: Names) -> Any:
+        method, _, rule = route.partition(" ")
+        path = re.sub(r"<(?:path:)?(\w+)>", lambda found: names.get(found[1], "default" if found[1] == "policy" else "x"), rule)
+        if path.startswith("/oauth/"):
+            return self.actor.call(method, path, data={"grant_type": "refresh_token", "token": "x"}, headers=self.headers)
+        given = {} if method in {"GET", "DELETE"} else {"json": ASKS.get(route, Ask()).body(names)}
+        return self.actor.call(method, path, headers=self.headers, **given)
+
+    def unread_at(self, route: str) -> bool:
+        """Is what is shown not looked at there, so that this is nobody?"""
+        return route in NO_KEY_HEADER and "X-API-Key" in self.headers
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+class Askers:
+    """Everybody, once for each module. Who shows that a password is old has typed it six minutes before the others."""
+
+    def __init__(self, town: Town) -> None:
+        self.town = town
+        self.nobody = Asker("nobody", town.service.actor("nobody"))
+        for_the_row = ["", *(route for route, ask in ASKS.items() if ask.ends_who_asks)]
+        later = {row: [town.signed_in("ann"), town.signed_in("chief", "admin")] for row in for_the_row}
+        self.over = [Asker("an old token", later[""][0], bearer(later[""][0].access))]
+        town.service.clock.push(minutes=6)
+        town.boss.login()
+        self._sessions = {row: self._signed_in(*later[row]) for row in for_the_row}
+        self.owners = town.signed_in("keeper", "admin", "clerk"), town.signed_in("simple")
+        self.over += self._over()
+        self.keys = list(self._with_keys())
+
+    def sessions(self, row: str) -> dict[str, Asker]:
+        """Sessions, by column; of accounts for this row alone if they may not outlive it."""
+        return self._sessions.get(row, self._sessions[""])
+
+    def everybody(self) -> Iterator[Asker]:
+        yield from (self.nobody, *self.over, *self.sessions("").values())
+        yield from (asker for _, asker in self.keys)
+
+    def _signed_in(self, ann: Actor, chief: Actor) -> dict[str, Asker]:
+        for actor in (ann, chief):
+            answer = actor.refresh()
+            assert answer.status_code == 200
+            actor.tokens = answer.json
+        actors = {
+            "account": self.town.signed_in("bob"),
+            "account later": ann,
+            "admin": self.town.signed_in("head", "admin"),
+            "admin later": chief,
+        }
+        return {column: Asker(column, actor, bearer(actor.access)) for column, actor in actors.items()}
+
+    def _over(self) -> Iterator[Asker]:
+        """What opens nothing, each with the account that it was of."""
+        keeper, disabled, gone, live = self.owners[0], *(self.town.signed_in("eve") for _ in range(3))
+        of_disabled, deleted = self.town.key(disabled)["key"], self.town.key(keeper, *SCOPES)
+        self.town.as_boss("PATCH", f"/v1/accounts/{disabled.tokens['account']['id']}", json={"status": "disabled"})
+        assert gone.logout().status_code == 204
+        assert keeper.call("DELETE", f"/v1/api-keys/{deleted['id']}", token=keeper.access).status_code == 204
+        identity = keeper.get("/authz/auth-request/signed", token=keeper.access).headers["X-Auth-Identity"]
+        assert identity
+        yield Asker("a token of a disabled account", disabled, bearer(disabled.access))
+        yield Asker("a key of a disabled account", disabled, {"X-API-Key": of_disabled})
+        yield Asker("a token of a session that ended", gone, bearer(gone.access))
+        yield Asker("a key that was deleted", keeper, bearer(deleted["key"]))
+        yield Asker("a key that was deleted, in its header", keeper, {"X-API-Key": deleted["key"]})
+        yield Asker("a refresh token", live, bearer(live.tokens["refresh_token"]))
+        yield Asker("an administrator's identity for an upstream", keeper, bearer(identity))
+        yield Asker("an access token as a key", live, {"X-API-Key": live.access})
+
+    def _with_keys(self) -> Iterator[tuple[str, Asker]]:
+        """A key with each scope and with none, in both spellings; and one of somebody without rights."""
+        keeper, simple = self.owners
+        keys = [(keeper, scope, self.town.key(keeper, *filter(None, [scope]))["key"]) for scope in ("", *SCOPES)]
+        for actor, scope, key in [*keys, (simple, "", self.town.key(simple)["key"])]:
+            for headers in ({"X-API-Key": key}, bearer(key)):
+                yield scope, Asker(f"a key with {scope or 'no scope'} in {next(iter(headers))}", actor, headers)
+
+
+@pytest.fixture(scope="module")
+def askers(sqlite_template, tmp_path_factory):
+    path = tmp_path_factory.mktemp("matrix") / "doorward.db"
+    shutil.copy(sqlite_template, path)
+    service = Service(cheap_settings(f"sqlite:///{path}", **SETTINGS))
+    yield Askers(Town(service))
+    service.close()
+
+
+# -- what is said -----------------------------------------------------------------------------------------------------
+
+
+# The word for an answer, and what its challenge has to be (RFC 6750 section 3, RFC 9470 section 3, RFC 6749 section 5.2).
+WORDS = {
+    (401, "unauthenticated"): ("401", r'Bearer realm="doorward"(, error="invalid_token")?'),
+    (401, "invalid_client"): ("401", r"Basic .+"),
+    (401, "reauthentication_required"): ("password", r'Bearer .*error="insufficient_user_authentication".*, max_age="300"'),
+    (403, "forbidden"): ("403", r""),
+    (403, "insufficient_scope"): ("scope", r'Bearer .*error="insufficient_scope", scope="[a-z:]+"'),
+    (404, "not_found"): ("404", r""),
+}
+
+
+def verdict(answer: Any, passes: int) -> str:
+    """The answer in the words of the page; what is none of them says itself."""
+    document = (answer.json if answer.is_json else None) or {}
+    word, challenge = WORDS.get((answer.status_code, document.get("code") or document.get("error")), ("", ""))
+    if word and re.fullmatch(challenge, answer.headers.get("WWW-Authenticate", "")):
+        return word
+    return "yes" if answer.status_code == passes else f"{answer.status_code} {answer.headers.get('WWW-Authenticate')} {answer.text}"
+
+
+def told(answer: Any) -> tuple[object, ...]:
+    """All of an answer that does not differ from request to request anyway."""
+    text = re.sub(r'"(request_id|registration)":"\w+"', "", answer.text)
+    headers = ("Content-Type", "WWW-Authenticate", "Location", "Retry-After", "Cache-Control", "Set-Cookie", "Allow")
+    return (answer.status_code, text, *(answer.headers.get(name) for name in headers))
+
+
+def test_every_route_has_a_row_and_every_row_a_route(small_service):
+    on_the_page = [row.route for row in ROWS] + PUBLIC
+    assert sorted(on_the_page) == sorted(name for name, _, _ in routes(small_service))
+    assert {row.route for row in ROWS} >= set(ASKS)
+    assert set(PUBLIC) == PUBLIC_IN_THE_HOUSE - {row.route for row in ROWS}
+
+
+@dataclass
+class Sheet:
+    """The answers to one row, beside what was expected."""
+
+    row: Row
+    theirs: Names
+    ask: Ask
+    wrong: list[tuple[str, str, str, str]] = field(default_factory=list)
+
+    def one(self, asker: Asker, what: str, names: Names, expected: str) -> Any:
+        answer = asker.ask(self.row.route, names)
+        self._compare(asker, what, expected, verdict(answer, self.ask.passes))
+        return answer
+
+    def strangers(self, asker: Asker, expected: str) -> None:
+        """What is somebody else's, and what is nobody's: whoever is not let in cannot tell one from the other."""
+        answer = self.one(asker, "of somebody else", self.theirs, expected)
+        unknown = asker.ask(self.row.route, {name: UNKNOWN.get(name, value) for name, value in self.theirs.items()})
+        if expected != "yes":
+            self._compare(asker, "unknown", str(told(answer)), str(told(unknown)))
+        elif unknown.status_code not in {404, self.ask.passes}:
+            self._compare(asker, "unknown", "yes or 404", unknown.text)
+
+    def _compare(self, asker: Asker, what: str, expected: str, found: str) -> None:
+        if expected != found:
+            self.wrong.append((asker.name, what, expected, found))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.route)
+def test_each_is_told_what_the_table_says(askers, row):
+    ask, carol = ASKS.get(row.route, Ask()), askers.town.signed_in("carol")
+    sheet = Sheet(row, ask.thing(askers.town, carol), ask)
+    assert (row.others == "–") is (sheet.theirs == {})
+    sheet.strangers(askers.nobody, row.nobody)
+    for asker in askers.over:
+        sheet.strangers(asker, row.nobody if asker.unread_at(row.route) else row.over)
+    owned = {owner.username: ask.thing(askers.town, owner) for owner in askers.owners}
+    for scope, asker in askers.keys:
+        expected = row.nobody if asker.unread_at(row.route) else row.by_key(scope)
+        sheet.strangers(asker, expected)
+        sheet.one(asker, "of its owner", owned[asker.actor.username], expected)
+    for column, asker in askers.sessions(row.route).items():
+        if sheet.theirs:
+            sheet.strangers(asker, row.anothers(column))
+        # Whoever ends himself by asking about himself has asked all else before.
+        sheet.one(asker, "his own", ask.thing(askers.town, asker.actor), row.own(column))
+    if row.others == "404":
+        sheet.one(Asker("carol", carol, bearer(carol.access)), "her own, after all that", sheet.theirs, "yes")
+    assert sheet.wrong == []
+
+
+@pytest.mark.parametrize("route", PUBLIC)
+def test_everybody_is_told_the_same(askers, route):
+    first = told(askers.nobody.ask(route, {}))
+    assert first[0] in {200, 202, 400, 404, 422}
+    assert {asker.name: told(asker.ask(route, {})) for asker in askers.everybody()} == dict.fromkeys(
+        (asker.name for asker in askers.everybody()), first
+    )
