@@ -85,7 +85,7 @@ def complete(response: Response) -> Response:
         response.headers.setdefault(name, "")
     if response.is_json:
         response.headers[ERROR] = response.get_json()["code"]
-    response.vary.update(("Authorization", "X-API-Key", "Cookie"))
+    response.headers["Vary"] = "Authorization, X-API-Key, Cookie"
     return response
 
 
