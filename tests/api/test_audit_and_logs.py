@@ -28,6 +28,7 @@ OF_NO_REQUEST = {
     Event.FIRST_ADMIN_INVITED,
     Event.ACCOUNTS_IMPORTED,
     Event.API_KEY_EXPIRING,
+    Event.ACCOUNT_ERASED,
 }
 
 
@@ -117,13 +118,36 @@ def about_rights(service, ann):
     yield "session.elevated", ann.post("/v1/elevate", {"password": ann.password}, token=ann.access), None, True
 
 
+def about_administration(service, ann):
+    """What an administrator does to ann's account."""
+    boss = with_role(service, "chief", "admin", address=ann.address, agent=ann.agent)
+    hers = f"/v1/accounts/{account_id(ann)}"
+    carl = {"username": "carl", "email": "carl@example.org", "name": "Carl"}
+    yield "account.created", boss.post("/v1/accounts", carl, token=boss.access), None, True
+    yield "password.reset_sent", boss.post(f"{hers}/send-reset", token=boss.access), None, True
+    yield "sessions.ended", boss.post(f"{hers}/end-sessions", token=boss.access), "ended_by_admin", True
+    for event, method, body in (
+        ("account.must_change_password", "PATCH", {"must_change_password": True}),
+        ("account.must_change_password", "PATCH", {"must_change_password": False}),
+        ("account.disabled", "PATCH", {"status": "disabled"}),
+        ("account.enabled", "PATCH", {"status": "active"}),
+        ("account.deleted", "DELETE", None),
+        ("account.restored", "PATCH", {"status": "active"}),
+    ):
+        yield event, boss.call(method, hers, json=body, token=boss.access), None, True
+
+
 def test_each_event_is_a_row_and_a_line_with_the_name_of_its_request(service, lines):
     ann = service.actor(agent="audited/1", address="198.51.100.9")
     lines()
 
     seen, said = set(), []
     for event, answer, reason, owned in chain(
-        about_sessions(service, ann), about_keys(ann), about_rights(service, ann), about_passwords(service, ann)
+        about_sessions(service, ann),
+        about_keys(ann),
+        about_rights(service, ann),
+        about_administration(service, ann),
+        about_passwords(service, ann),
     ):
         seen.add(event)
         request_id = answer.headers["X-Request-Id"]
