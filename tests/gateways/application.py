@@ -1,0 +1,162 @@
+"""What stands behind a gateway: an application that keeps what it received, and a wire to Doorward that keeps what went over it."""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+REFUSALS = (ConnectionError, TimeoutError, OSError)
+
+
+@dataclass(frozen=True)
+class Received:
+    """A request as it came to the application."""
+
+    method: str
+    path: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def named(self, name: str) -> list[str]:
+        """Every value of the headers of that name."""
+        return [value for key, value in self.headers if key.lower() == name.lower()]
+
+    def read_as(self, name: str) -> list[str]:
+        """Every value that a WSGI, CGI or PHP application reads under that name: to those a dash, an underscore and a dot are one."""
+        plain = _folded(name)
+        return [value for key, value in self.headers if _folded(key) == plain]
+
+
+def _folded(name: str) -> str:
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
+class _Answering(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 20
+    server: _Server
+
+    def handle_any(self) -> None:
+        received = Received(self.command, self.path, list(self.headers.items()), self._body())
+        self.server.received.append(received)
+        if self.headers.get("Upgrade"):
+            self._echo()
+            return
+        status = int(self.headers.get("Wanted-Status", "200"))
+        text = b"from the application"
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.send_header("Application", "yes")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(text)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = handle_any  # noqa: N815 - http.server calls them so
+
+    def _body(self) -> bytes:
+        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+            return self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        body = b""
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def _echo(self) -> None:
+        """Switch protocols, and say everything back until the other side hangs up."""
+        self.wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        while text := self.connection.recv(4096):
+            self.connection.sendall(text)
+        self.close_connection = True
+
+    def log_message(self, *_: Any) -> None:
+        """Tests look at what was received."""
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    block_on_close = False
+    allow_reuse_address = True
+    request_queue_size = 64
+
+    def __init__(self, *args: Any) -> None:
+        self.received: list[Received] = []
+        super().__init__(*args)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A gateway that hangs up is no fault."""
+
+
+class Application:
+    """Listens on a port of its own. Tests tell their requests apart by path or `Tag`."""
+
+    def __init__(self) -> None:
+        self.server = _Server(("127.0.0.1", 0), _Answering)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def received(self, tag: str) -> list[Received]:
+        return [received for received in self.server.received if received.named("Tag") == [tag]]
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Wire:
+    """Between the gateways and Doorward. It passes everything on and keeps what the gateways said, or answers itself."""
+
+    def __init__(self, port: int) -> None:
+        self.behind = port
+        self.said: list[bytes] = []
+        self.instead: bytes | None = None
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def asked(self, tag: str) -> list[bytes]:
+        """What went over one connection, of those on which that text went."""
+        return [said for said in self.said if tag.encode() in said]
+
+    def close(self) -> None:
+        self.listener.close()
+
+    def _serve(self) -> None:
+        with suppress(*REFUSALS):
+            while True:
+                connection, _ = self.listener.accept()
+                threading.Thread(target=self._carry, args=(connection,), daemon=True).start()
+
+    def _carry(self, near: socket.socket) -> None:
+        index = len(self.said)
+        self.said.append(b"")
+        with near, suppress(*REFUSALS):
+            if self.instead is not None:
+                near.recv(65536)
+                near.sendall(self.instead)
+                near.shutdown(socket.SHUT_WR)
+                return
+            with socket.create_connection(("127.0.0.1", self.behind), 5) as far:
+                far.settimeout(None)
+                threading.Thread(target=_pump, args=(far, near), daemon=True).start()
+                while text := near.recv(65536):
+                    self.said[index] += text
+                    if self.instead is not None:  # a connection that was kept open from before
+                        near.sendall(self.instead)
+                        near.shutdown(socket.SHUT_WR)
+                        return
+                    far.sendall(text)
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(*REFUSALS):
+        while text := source.recv(65536):
+            sink.sendall(text)
+    with suppress(*REFUSALS):
+        sink.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,160 @@
+"""What a client of each gateway is told when it does not pass: what Doorward said, as truly as the gateway can."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+
+from tests.gateways.conftest import LIMIT_KEY
+from tests.gateways.gateways import DOORWARD
+from tests.gateways.test_identity import bearer
+
+# Traefik has no answers of its own beside a line of text.
+WITHOUT_DOCUMENTS = {"traefik"}
+
+
+def problem(town, answer) -> dict:
+    if town.gateway.name in WITHOUT_DOCUMENTS:
+        return {"status": answer.status}
+    assert answer.one("Content-Type") == "application/problem+json"
+    assert "no-store" in answer.one("Cache-Control")
+    return json.loads(answer.body)
+
+
+def test_401_says_why_and_how(town):
+    answer = town.call("GET", "/")
+    assert answer.one("Content-Type") == "application/problem+json"
+    document = json.loads(answer.body)
+    assert (document["status"], document["code"], document["type"]) == (401, "unauthenticated", "urn:doorward:problem:unauthenticated")
+    assert "no-store" in answer.one("Cache-Control")
+
+
+def test_403_says_why_and_what_is_missing(town):
+    answer = town.call("GET", "/admin/", bearer(town.ann.login()))
+    assert answer.status == 403
+    assert 'scope="stock:write"' in answer.one("WWW-Authenticate")
+    assert answer.one("Content-Type") == "application/problem+json"
+    assert json.loads(answer.body)["code"] == "insufficient_scope"
+
+
+def test_a_key_over_its_limit_is_told_when_to_come_back(town):
+    key = [("X-API-Key", town.ann.make_key()["key"])]
+    statuses = [town.call("GET", "/", key).status for _ in range(LIMIT_KEY)]
+    assert statuses == [200] * LIMIT_KEY
+    answer = town.call("GET", "/", key)
+    assert answer.status == 429
+    assert 0 < int(answer.one("Retry-After")) <= 60
+    assert answer.one("Content-Type") == "application/problem+json"
+    assert json.loads(answer.body)["code"] == "rate_limited"
+    assert len(town.received) == LIMIT_KEY
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 400, 404, 408, 411, 414, 431, 500, 501, 502, 504])
+def test_no_strange_answer_is_a_yes(town, status):
+    """Doorward answers nothing like these; something in its place might."""
+    head = f"HTTP/1.1 {status} Strange\r\nLocation: http://{DOORWARD}/\r\nX-Auth-Subject: acc_mallory\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    with instead(town, head.encode()):
+        answer = town.call("GET", "/", bearer(town.ann.login()))
+    assert answer.status == 503 or (answer.status == status and town.gateway.name != "nginx")
+    assert not town.received
+
+
+@pytest.mark.parametrize(
+    "bytes_",
+    [b"", b"HTTP/1.1 200", b"junk\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"],
+    ids=["nothing", "half", "junk", "short"],
+)
+def test_no_broken_answer_is_a_yes(town, bytes_):
+    with instead(town, bytes_):
+        answer = town.call("GET", "/", bearer(town.ann.login()))
+    if bytes_.startswith(b"HTTP/1.1 200 OK"):
+        # The head says yes. The body, which Doorward's yes does not have, nobody waits for but Traefik, and that without a name for it.
+        assert answer.status in {200, 500, 503}
+    else:
+        assert (answer.status, answer.one("Retry-After")) == (503, "5")
+    assert bool(town.received) == (answer.status == 200)
+
+
+def test_a_policy_that_is_not_set_is_a_fault_and_no_refusal(town):
+    head = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 60\r\nX-Auth-Error: unknown_policy\r\nContent-Type: application/problem+json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+    with instead(town, head):
+        answer = town.call("GET", "/", bearer(town.ann.login()))
+    assert (answer.status, answer.one("Retry-After")) == (503, "5" if town.gateway.name == "envoy" else "60")
+    assert not town.received
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 500, 502, 503, 504])
+def test_answers_of_the_application_stay_as_they_are(town, status):
+    answer = town.call("GET", "/", [*bearer(town.ann.login()), ("Wanted-Status", str(status))])
+    assert (answer.status, answer.body, answer.one("Application")) == (status, b"from the application", "yes")
+    assert answer.one("Retry-After") is None
+
+
+# -- Doorward away --------------------------------------------------------------------------------------------------------
+
+
+def test_while_doorward_is_away_nobody_passes(all_of_them):
+    live, token = all_of_them[0].live, all_of_them[0].ann.login()
+    live.stop()
+    try:
+        for town in all_of_them:
+            for headers in (bearer(token), []):
+                answer = town.call("GET", "/", headers)
+                assert (answer.status, answer.one("Retry-After")) == (503, "5"), town.gateway.name
+                assert problem(town, answer)["status"] == 503
+            own = town.call("GET", "/v1/methods", host=DOORWARD)
+            assert (own.status, own.one("Retry-After")) == (503, "5"), town.gateway.name
+            assert not town.received
+    finally:
+        live.start()
+    for town in all_of_them:
+        assert town.call("GET", "/", bearer(token)).status == 200, town.gateway.name
+
+
+def test_a_doorward_that_does_not_answer_is_not_waited_for_forever(all_of_them):
+    live, token = all_of_them[0].live, all_of_them[0].ann.login()
+
+    def ask(town):
+        began = time.monotonic()
+        return town.call("GET", "/", bearer(token)), time.monotonic() - began
+
+    os.killpg(live.process.pid, signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(len(all_of_them)) as pool:
+            answers = list(pool.map(ask, all_of_them))
+    finally:
+        os.killpg(live.process.pid, signal.SIGCONT)
+    for town, (answer, seconds) in zip(all_of_them, answers, strict=True):
+        assert (answer.status, answer.one("Retry-After")) == (503, "5"), town.gateway.name
+        assert 4 < seconds < 8, town.gateway.name
+        assert not town.received
+        assert town.call("GET", "/", bearer(token)).status == 200, town.gateway.name
+
+
+def test_while_the_application_is_away_the_fault_is_not_doorwards(town):
+    port = town.application.server.server_address[1]
+    assert port
+    answer = town.call("GET", "/", [*bearer(town.ann.login()), ("Wanted-Status", "502")])
+    assert answer.status == 502
+
+
+@contextmanager
+def instead(town, answer: bytes):
+    """On the wire, somebody else answers. The session that a test needs is made before."""
+    token = town.ann.login()
+    town.ann.login = lambda: token
+    town.wire.instead = answer
+    try:
+        yield
+    finally:
+        town.wire.instead = None
+
+
+_ = itertools

@@ -1,0 +1,180 @@
+"""Who passes each gateway, and what the application is told: what it received counts, not what the client was answered."""
+
+from __future__ import annotations
+
+import itertools
+
+import jwt
+import pytest
+
+from app.gateway.identity import HEADERS
+
+
+def bearer(token: str) -> list[tuple[str, str]]:
+    return [("Authorization", f"Bearer {token}")]
+
+
+def named(received) -> dict[str, str]:
+    """Every identity header, as applications read it; empty and absent is the same."""
+    found = {name: received.read_as(name) for name in HEADERS}
+    assert all(len(values) <= 1 for values in found.values()), found
+    return {name: values[0] if values else "" for name, values in found.items()}
+
+
+def test_whoever_is_signed_in_passes_and_is_named(town):
+    token = town.ann.login()
+    answer = town.call("GET", "/orders?page=2", bearer(token))
+    assert (answer.status, answer.body) == (200, b"from the application")
+    [received] = town.received
+    assert (received.method, received.path) == ("GET", "/orders?page=2")
+    told = named(received)
+    identity = told.pop("X-Auth-Identity")
+    assert told == {
+        "X-Auth-Subject": town.ann.account_id,
+        "X-Auth-Username": "ann",
+        "X-Auth-Roles": "",
+        "X-Auth-Scopes": "",
+        "X-Auth-Session": town.ann.tokens["session_id"],
+        "X-Auth-Key": "",
+    }
+    keys = jwt.PyJWKSet.from_dict(town.live.call("GET", "/.well-known/identity-jwks.json")[1])
+    key = keys[jwt.get_unverified_header(identity)["kid"]]
+    assert jwt.decode(identity, key, algorithms=["ES256"], audience="shop")["sub"] == town.ann.account_id
+
+
+def test_the_credential_stays_at_the_gateway(town):
+    town.call("GET", "/", bearer(town.ann.login()))
+    assert not town.received[0].read_as("Authorization")
+    town.call("GET", "/", [("X-API-Key", town.ann.make_key()["key"])])
+    assert not town.received[1].read_as("X-API-Key")
+
+
+@pytest.mark.parametrize("how", ["Authorization", "X-API-Key"])
+def test_a_key_passes_and_is_named(town, how):
+    key = town.ann.make_key()
+    headers = bearer(key["key"]) if how == "Authorization" else [(how, key["key"])]
+    assert town.call("GET", "/", headers).status == 200
+    told = named(town.received[0])
+    assert (told["X-Auth-Subject"], told["X-Auth-Key"], told["X-Auth-Session"]) == (town.ann.account_id, key["id"], "")
+
+
+def test_nobody_does_not_pass(town):
+    answer = town.call("GET", "/")
+    assert (answer.status, answer.one("WWW-Authenticate")) == (401, 'Bearer realm="doorward"')
+    assert not town.received
+
+
+@pytest.mark.parametrize("junk", ["Bearer x", "Bearer ", "Basic YTpi", "Bearer a.b.c", 'Bearer "'])
+def test_junk_does_not_pass(town, junk):
+    answer = town.call("GET", "/", [("Authorization", junk)])
+    assert (answer.status, answer.one("WWW-Authenticate")) == (401, 'Bearer realm="doorward", error="invalid_token"')
+    assert not town.received
+
+
+def test_a_session_that_ended_a_moment_ago_does_not_pass(town):
+    token = town.ann.login()
+    assert town.call("GET", "/", bearer(token)).status == 200
+    town.ann.logout()
+    assert town.call("GET", "/", bearer(token)).status == 401
+    assert len(town.received) == 1
+
+
+def test_a_key_that_was_deleted_a_moment_ago_does_not_pass(town):
+    key = town.ann.make_key()
+    assert town.call("GET", "/", [("X-API-Key", key["key"])]).status == 200
+    assert town.live.call("DELETE", f"/v1/api-keys/{key['id']}", headers=town.ann.bearer)[0] == 204
+    assert town.call("GET", "/", [("X-API-Key", key["key"])]).status == 401
+    assert len(town.received) == 1
+
+
+@pytest.mark.parametrize("name", ["Authorization", "X-API-Key"])
+def test_of_two_credentials_none_counts(town, name):
+    good = f"Bearer {town.ann.login()}" if name == "Authorization" else town.ann.make_key()["key"]
+    for doubled in ([(name, good), (name, good)], [(name, good), (name, "junk")], [(name.lower(), "junk"), (name.upper(), good)]):
+        assert town.call("GET", "/", doubled).status in {400, 401}, doubled
+    assert not town.received
+
+
+def test_a_token_and_a_key_together_do_not_pass(town):
+    key = town.ann.make_key()["key"]
+    assert town.call("GET", "/", [*bearer(town.ann.access), ("X-API-Key", key)]).status == 401
+    assert not town.received
+
+
+def test_a_policy_asks_for_more(town):
+    refused = town.call("GET", "/admin/stock", bearer(town.ann.login()))
+    assert refused.status == 403
+    assert 'error="insufficient_scope"' in refused.one("WWW-Authenticate")
+    assert not town.received
+    assert town.call("GET", "/admin/stock", bearer(town.boss.login())).status == 200
+    assert {"stock:read", "stock:write"} < set(named(town.received[0])["X-Auth-Scopes"].split())
+
+
+def test_a_key_passes_a_policy_by_its_own_scopes(town):
+    none, some = town.boss.make_key()["key"], town.boss.make_key("stock:write")["key"]
+    assert town.call("GET", "/admin/stock", [("X-API-Key", none)]).status == 403
+    assert not town.received
+    assert town.call("GET", "/admin/stock", [("X-API-Key", some)]).status == 200
+    assert named(town.received[0])["X-Auth-Scopes"] == "stock:write"
+
+
+# -- what the client says about itself ------------------------------------------------------------------------------------
+
+
+def spoofed(value: str) -> list[tuple[str, str]]:
+    """Every identity header in every spelling, three times."""
+    names = ["{}".join(name.split("-")).format(*dashes) for name in HEADERS for dashes in itertools.product("-_.", repeat=2)]
+    return [(spelling(name), value) for name in names for spelling in (str, str.lower, str.upper)]
+
+
+def in_pieces(headers: list[tuple[str, str]], most: int = 60) -> list[list[tuple[str, str]]]:
+    """No server takes hundreds of headers at once."""
+    return [headers[start : start + most] for start in range(0, len(headers), most)]
+
+
+def test_no_spelling_of_an_identity_header_comes_from_the_client(town):
+    token = town.ann.login()
+    for piece in in_pieces(spoofed("acc_mallory")):
+        assert town.call("GET", "/", [*bearer(token), *piece]).status == 200
+    for received in town.received:
+        told = named(received)
+        assert (told["X-Auth-Subject"], told["X-Auth-Key"]) == (town.ann.account_id, "")
+        assert not [name for name, value in received.headers if "mallory" in value]
+
+
+def test_claims_without_a_credential_open_nothing(town):
+    for piece in in_pieces(spoofed("acc_mallory")):
+        assert town.call("GET", "/", piece).status == 401
+    assert not town.received
+
+
+def test_headers_that_only_sound_like_ours_do_not_come_from_the_client_where_the_gateway_can_tell(town):
+    town.call("GET", "/", [*bearer(town.ann.login()), ("X-Auth-Tenant", "mallory"), ("X_Auth_Tenant", "mallory")])
+    found = [name for name, value in town.received[0].headers if value == "mallory"]
+    assert found == (["X-Auth-Tenant"] if town.gateway.name == "nginx" else [])
+
+
+@pytest.mark.parametrize("hop", ["X-Auth-Subject", "X-Auth-Identity", "Authorization", "X-Forwarded-For", "close, X-Auth-Session"])
+def test_the_client_cannot_have_headers_dropped_on_the_way(town, hop):
+    """CVE-2024-45410: what Connection names is dropped by a proxy, also what the proxy itself has just put there."""
+    answer = town.call("GET", "/", [*bearer(town.ann.login()), ("Connection", hop), ("X-Auth-Subject", "acc_mallory")])
+    if answer.status in {400, 401}:
+        assert not town.received
+        return
+    told = named(town.received[0])
+    assert (told["X-Auth-Subject"], told["X-Auth-Session"]) == (town.ann.account_id, town.ann.tokens["session_id"])
+    assert told["X-Auth-Identity"]
+    assert town.received[0].read_as("X-Forwarded-For") == ["127.0.0.1"]
+
+
+FORWARDED = ("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix", "X-Forwarded-Uri", "X-Forwarded-Method")
+
+
+def test_where_a_request_comes_from_is_what_the_gateway_saw(town):
+    lies = [(name.replace("-", dash), "203.0.113.9") for name in FORWARDED for dash in "-_."]
+    lies += [(name, "203.0.113.9") for name in ("Forwarded", "X-Real-IP", "X-Original-URL", "X-Rewrite-URL", "X-Forwarded-For")]
+    assert town.call("GET", "/", [*bearer(town.ann.login()), *lies]).status == 200
+    [received] = town.received
+    assert received.read_as("X-Forwarded-For") == ["127.0.0.1"]
+    assert received.read_as("X-Forwarded-Proto") == ["http"]
+    assert not [name for name, value in received.headers if "203.0.113.9" in value]
