@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import socket
@@ -11,6 +12,7 @@ import pytest
 import redis
 from sqlalchemy import event
 
+from app.adapters import logs
 from app.gateway.identity import HEADERS
 from app.principal import Source
 from app.revocation.watcher import Watcher
@@ -47,6 +49,15 @@ def asker(sqlite_template, tmp_path_factory):
     service = Service(cheap_settings(f"sqlite:///{path}", **RIGHTS))
     yield service.actor("ann").signed_in()
     service.close()
+
+
+@pytest.fixture
+def lines():
+    """What is written to the log from here on."""
+    stream = io.StringIO()
+    logs.configure(stream)
+    yield stream
+    logs.configure()
 
 
 @pytest.fixture
@@ -169,11 +180,10 @@ def test_of_more_roles_than_a_token_can_name_each_counts(make_service):
 
 @pytest.mark.parametrize("question", QUESTIONS)
 @pytest.mark.parametrize("policy", ["unknown", "default2", "DEFAULT", "..", "%2e%2e", "d%C3%A9fault", "%0d%0aX-A:%20b", "-", "a" * 33])
-def test_an_unknown_policy_is_a_fault_and_a_line_in_the_log(asker, question, policy, capsys):
-    capsys.readouterr()
+def test_an_unknown_policy_is_a_fault_and_a_line_in_the_log(asker, question, policy, lines):
     for token in (asker.access, None):
         assert_refused(asker.get(f"{question}/{policy}", token=token), 503, "unknown_policy")
-    assert capsys.readouterr().out.count('"event": "unknown policy"') == 2
+    assert lines.getvalue().count('"event": "unknown policy"') == 2
 
 
 @pytest.mark.parametrize(
@@ -339,12 +349,11 @@ def test_what_breaks_after_the_check_is_503_too(small):
             assert_refused(ann.get(f"{question}/default", token=ann.access), 503, "unavailable")
 
 
-def test_the_log_names_the_route_and_nothing_of_the_request(asker, capsys):
-    capsys.readouterr()
+def test_the_log_names_the_route_and_nothing_of_the_request(asker, lines):
     forwarded = {"X-Forwarded-Uri": "/reset/hunter2?token=hunter2", "X-Original-URL": "https://a.example/hunter2", "Referer": "hunter2"}
     asker.call("DELETE", "/authz/ext-authz/default/reset/hunter2?token=hunter2", token=asker.access, headers=forwarded)
     asker.get("/authz/forward-auth/hunter2%0a?token=hunter2", headers=forwarded)
-    said = capsys.readouterr().out
+    said = lines.getvalue()
     assert [json.loads(line)["route"] for line in said.splitlines() if '"event": "request"' in line] == [
         "/authz/ext-authz/<policy>",
         "/authz/auth-request/<policy>",
