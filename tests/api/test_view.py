@@ -215,7 +215,7 @@ def test_without_redis_everything_works(make_service, database_url):
 
 
 def test_roles_come_from_a_warm_check_and_a_grant_counts_at_once(service, ann, server):
-    """No request grants a role yet."""
+    """Whoever grants it."""
     assert ann.whoami().json["roles"] == []
     nobody = Source(address="", bucket="", user_agent="", request_id="", locale="en")
     with service.units.writing() as work:
