@@ -6,7 +6,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import OperationalError
 
 from app.accounts.models import Account
@@ -20,7 +20,7 @@ from app.principal import Source
 from app.revocation.revoke import revoke_account
 from app.roles.grant import grant
 from app.roles.models import AccountRole
-from tests.actors import Actor
+from tests.actors import PASSWORD, Actor
 
 ROLES = {"worker": ("jobs:read", "jobs:run"), "clerk": ("orders:read",)}
 NOBODY = Source(address="", bucket="", user_agent="", request_id="", locale="en")
@@ -649,6 +649,23 @@ def test_uses_that_could_not_be_written_are_kept(make_service, tmp_path):
         db.execute(text("ALTER TABLE away RENAME TO api_keys"))
     flush(service.units)
     assert last_used(ann, key["id"]) is not None
+
+
+def test_a_process_that_ends_writes_down_what_it_has_seen(make_live, sqlite_url):
+    live = make_live(database_url=sqlite_url)
+    body = {"username": "ann", "email": "ann@example.org", "name": "Ann", "password": PASSWORD}
+    handle = live.call("POST", "/v1/register", body)[1]["registration"]
+    code = live.mailbox("ann@example.org")[0]["code"]
+    assert live.call("POST", "/v1/register/confirm", {"registration": handle, "code": code})[0] == 200
+    tokens = live.call("POST", "/v1/login", {"username": "ann", "password": PASSWORD})[1]
+    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+    key = live.call("POST", "/v1/api-keys", {"name": "ci", "scopes": []}, headers)[1]["key"]
+    assert live.call("GET", "/v1/whoami", headers={"X-API-Key": key})[0] == 200
+    live.stop()
+    engine = create_engine(sqlite_url)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT last_used_at FROM api_keys")).scalar_one() is not None
+    engine.dispose()
 
 
 def letters(actor: Actor) -> list[str]:
