@@ -1,0 +1,80 @@
+"""The service as clients reach it: a process of its own, with a person and programs in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+
+import jwt
+import pytest
+
+from app.signing_keys.rotate import rotate
+from tests.actors import PASSWORD, Actor, Service
+from tests.clients import npm
+from tests.live import Live
+from tests.machines import ROLES, key_of, owner
+
+
+@dataclass
+class Town:
+    """A serving process, and another on the same database for what is done beside it."""
+
+    live: Live
+    beside: Service
+    ann: Actor
+    key: dict
+
+    @property
+    def url(self) -> str:
+        return self.live.url
+
+    def login(self) -> dict:
+        status, tokens = self.live.call("POST", "/v1/login", {"username": "ann", "password": PASSWORD})
+        assert status == 200
+        return tokens
+
+    def kid(self, token: str) -> str:
+        return jwt.get_unverified_header(token)["kid"]
+
+    def login_by_new_key(self, known: set[str]) -> str:
+        """An access token that none of these keys signed: each process looks for new keys every few seconds."""
+        end = time.monotonic() + 10
+        while self.kid(token := self.login()["access_token"]) in known:
+            assert time.monotonic() < end
+            time.sleep(0.2)
+        return token
+
+    def sign(self, **claims) -> str:
+        """A token by our own key that no request could get."""
+        return self.beside.units.keys.sign("at+jwt", claims)
+
+    def new_signing_key(self) -> None:
+        """Announce one and wait until the process signs with it."""
+        with self.beside.units.writing() as work:
+            made = rotate(work)
+        assert made is not None
+        time.sleep(max(0.0, (made.signs_from - self.beside.clock.now()).total_seconds()))
+
+
+@pytest.fixture
+def town(make_live, make_service, sqlite_url):
+    live = make_live(database_url=sqlite_url, DOORWARD_ROLES=json.dumps(ROLES), DOORWARD_JWKS_MAX_AGE="1")
+    beside = make_service(sqlite_url, roles=ROLES, public_url=live.url, jwks_max_age=timedelta(seconds=1))
+    ann = owner(beside)
+    return Town(live, beside, ann, key_of(ann, "orders:read", "revocations:read", "tokens:introspect"))
+
+
+@pytest.fixture
+def node(tmp_path):
+    """A folder where Node finds the packages. Skips where they cannot be had, but not in CI."""
+    try:
+        kept = npm.folder()
+    except npm.NoRegistry as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"{error}; it is asked for three packages and they are kept in {npm.KEPT}")
+    (tmp_path / "node_modules").symlink_to(kept / "node_modules")
+    return tmp_path

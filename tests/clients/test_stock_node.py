@@ -1,0 +1,31 @@
+"""Clients from npm: tests/clients/stock.mjs, which asks here for logins and for a rotation."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.clients import npm
+
+
+def test_jose_openid_client_and_oauth4webapi(town, node):
+    script = shutil.copy(Path(__file__).with_name("stock.mjs"), node)
+    env = {"TOWN": json.dumps({"url": town.url, "id": town.key["id"], "key": town.key["key"]})}
+    with npm.run(script, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        wanted, kids = "", set()
+        for line in process.stdout:
+            wanted = line.strip()
+            if wanted == "done":
+                break
+            if wanted == "rotated login":
+                town.new_signing_key()
+                token = town.login_by_new_key(kids)
+                tokens = {"access_token": token}
+            else:
+                tokens = town.login()
+                kids.add(town.kid(tokens["access_token"]))
+            process.stdin.write(json.dumps(tokens) + "\n")
+            process.stdin.flush()
+        assert wanted == "done", process.stderr.read()

@@ -1,0 +1,189 @@
+"""The programs in docs/verify-yourself.md, as they stand there, against the service."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from app.revocation.revoke_key import revoke_key
+from tests.clients import npm
+from tests.machines import key_of, token_of
+
+PAGE = Path(__file__).parents[2] / "docs" / "verify-yourself.md"
+SOON = 2.0  # seconds within which a verifier refuses what was revoked
+HARNESS = """
+import { createInterface } from "node:readline";
+import { verifier } from "./verifier.mjs";
+const { settings } = JSON.parse(process.env.VERIFIER);
+const verify = await verifier(settings);
+console.log(JSON.stringify("ready"));
+for await (const token of createInterface({ input: process.stdin }))
+  console.log(JSON.stringify(await verify(token).then((claims) => claims.sub, (error) => `refused: ${error.message}`)));
+"""
+
+
+def program(language: str) -> str:
+    """The first block of that language."""
+    return re.search(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)[1]
+
+
+class InPython:
+    def __init__(self, url: str, audience: str, key: str) -> None:
+        names: dict = {}
+        exec(compile(program("python"), str(PAGE), "exec"), names)
+        self.verifier = names["Verifier"](url, issuer=url, audience=audience, api_key=key)
+
+    def __call__(self, token: str) -> str:
+        try:
+            return self.verifier.verify(token)["sub"]
+        except Exception as error:
+            return f"refused: {error}"
+
+
+class InNode:
+    def __init__(self, folder: Path, url: str, audience: str, key: str) -> None:
+        (folder / "verifier.mjs").write_text(program("js"))
+        (folder / "harness.mjs").write_text(HARNESS)
+        settings = {"settings": {"url": url, "issuer": url, "audience": audience, "apiKey": key}}
+        self.process = npm.run(
+            folder / "harness.mjs", env={"VERIFIER": json.dumps(settings)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert json.loads(self.process.stdout.readline()) == "ready"
+
+    def __call__(self, token: str) -> str:
+        self.process.stdin.write(token + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def stop(self) -> None:
+        self.process.stdin.close()
+        self.process.wait(10)
+        self.process.stdout.close()
+
+
+@pytest.fixture(params=["python", "node"])
+def make_verifier(request, town):
+    made = []
+
+    def make(audience: str = ""):
+        if request.param == "python":
+            return InPython(town.url, audience or town.url, town.key["key"])
+        made.append(InNode(request.getfixturevalue("node"), town.url, audience or town.url, town.key["key"]))
+        return made[-1]
+
+    yield make
+    for verifier in made:
+        verifier.stop()
+
+
+def refused_soon(verify, token: str) -> float:
+    """How many seconds it took."""
+    began = time.monotonic()
+    while not verify(token).startswith("refused"):
+        assert time.monotonic() - began < SOON + 2
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("language", ["python", "js"])
+def test_the_programs_are_short(language):
+    assert len(program(language).splitlines()) <= 40
+
+
+def test_a_verifier_refuses_what_has_ended_within_two_seconds(town, make_verifier):
+    verify, ann, sub = make_verifier(), town.ann, town.ann.tokens["account"]["id"]
+    kept, ended = town.login(), town.login()
+    key, narrowed = key_of(ann, "orders:read", name="a"), key_of(ann, "orders:read", "orders:write", name="b")
+    lent, wide = (token_of(ann, each).json["access_token"] for each in (key, narrowed))
+    tokens = [kept["access_token"], ended["access_token"], lent, wide]
+    assert [verify(token) for token in tokens] == [sub] * 4
+    assert town.live.call("POST", "/v1/logout", {}, {"Authorization": f"Bearer {ended['access_token']}"})[0] == 204
+    assert refused_soon(verify, ended["access_token"]) < SOON
+    assert ann.call("DELETE", f"/v1/api-keys/{key['id']}", token=ann.access).status_code == 204
+    assert ann.call("PATCH", f"/v1/api-keys/{narrowed['id']}", json={"scopes": []}, token=ann.access).status_code == 200
+    assert refused_soon(verify, lent) < SOON
+    assert refused_soon(verify, wide) < SOON
+    time.sleep(1)  # what was issued in the second of the change is refused, too
+    assert verify(token_of(ann, narrowed).json["access_token"]) == sub
+    assert verify(kept["access_token"]) == sub
+    assert ann.post("/v1/logout-all", token=ann.access).status_code == 204
+    assert refused_soon(verify, kept["access_token"]) < SOON
+    assert verify(token_of(ann, narrowed).json["access_token"]) == sub  # keys survive what ends sessions
+    assert verify(town.login()["access_token"]) == sub
+
+
+def test_a_verifier_takes_only_tokens_of_ours_that_are_in_force_and_for_it(town, make_verifier):
+    verify, token = make_verifier(), town.login()["access_token"]
+    now = int(time.time())
+    said = {
+        "iss": town.url,
+        "sub": town.ann.tokens["account"]["id"],
+        "aud": town.url,
+        "exp": now + 300,
+        "iat": now + 1,
+        "jti": "jti_x",
+        "client_id": "doorward",
+        "sid": "ses_x",
+        "ep": 1,
+        "rv": 9,
+        "scope": "",
+        "roles": [],
+    }
+    assert verify(town.sign(**said)) == said["sub"]
+    header, words, signature = token.split(".")
+    wrong = [
+        town.sign(**{**said, "exp": now - 31, "iat": now - 331}),
+        town.sign(**{**said, "aud": "https://other.example"}),
+        town.sign(**{**said, "iss": "https://other.example"}),
+        f"{header}.{words}.{signature[:-4]}AAAA",
+        f"{header}.{words}.",
+        "junk",
+    ]
+    assert [verify(each)[:7] for each in wrong] == ["refused"] * len(wrong)
+    assert make_verifier(audience="https://other.example")(token).startswith("refused")
+
+
+def test_a_verifier_follows_new_signing_keys_and_a_service_that_was_away(town, make_verifier):
+    verify, sub = make_verifier(), town.ann.tokens["account"]["id"]
+    before = town.login()
+    assert verify(before["access_token"]) == sub
+    town.new_signing_key()
+    town.live.stop()
+    ended = town.ann
+    assert verify(ended.access) == sub
+    assert ended.logout().status_code == 204  # while the verifier hears nothing
+    time.sleep(1.2)
+    assert verify(ended.access) == sub
+    town.live.start()
+    assert refused_soon(verify, ended.access) < SOON
+    after = town.login()["access_token"]
+    assert after.split(".")[0] != before["access_token"].split(".")[0]
+    assert verify(after) == sub
+    assert verify(before["access_token"]) == sub
+
+
+def test_a_verifier_that_hears_nothing_judges_nothing(town, make_verifier):
+    verify, token = make_verifier(), town.login()["access_token"]
+    assert not verify(token).startswith("refused")
+    town.live.stop()
+    end = time.monotonic() + 13
+    while not (said := verify(token)).startswith("refused"):
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    assert "503" in said
+
+
+def test_a_revoked_signing_key_is_refused_even_where_it_is_still_cached(town, make_verifier):
+    verify = make_verifier()
+    header = json.loads(base64.urlsafe_b64decode(town.login()["access_token"].split(".")[0] + "=="))
+    token = town.login()["access_token"]
+    assert not verify(token).startswith("refused")
+    with town.beside.units.writing() as work:
+        assert revoke_key(work, kid=header["kid"])
+    assert refused_soon(verify, token) < SOON
