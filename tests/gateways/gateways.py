@@ -68,6 +68,7 @@ class Gateway:
         assert found
         self.name, self.folder, self.ports = name, folder, ports
         self.log = folder / "output.log"
+        folder.mkdir()
         command, env = getattr(self, f"_{name}")(str(found))
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

@@ -22,7 +22,7 @@ def named(received) -> dict[str, str]:
 
 
 def test_whoever_is_signed_in_passes_and_is_named(town):
-    token = town.ann.login()
+    token = town.ann.signed_in()
     answer = town.call("GET", "/orders?page=2", bearer(token))
     assert (answer.status, answer.body) == (200, b"from the application")
     [received] = town.received
@@ -43,7 +43,7 @@ def test_whoever_is_signed_in_passes_and_is_named(town):
 
 
 def test_the_credential_stays_at_the_gateway(town):
-    town.call("GET", "/", bearer(town.ann.login()))
+    town.call("GET", "/", bearer(town.ann.signed_in()))
     assert not town.received[0].read_as("Authorization")
     town.call("GET", "/", [("X-API-Key", town.ann.make_key()["key"])])
     assert not town.received[1].read_as("X-API-Key")
@@ -89,7 +89,7 @@ def test_a_key_that_was_deleted_a_moment_ago_does_not_pass(town):
 
 @pytest.mark.parametrize("name", ["Authorization", "X-API-Key"])
 def test_of_two_credentials_none_counts(town, name):
-    good = f"Bearer {town.ann.login()}" if name == "Authorization" else town.ann.make_key()["key"]
+    good = f"Bearer {town.ann.signed_in()}" if name == "Authorization" else town.ann.make_key()["key"]
     for doubled in ([(name, good), (name, good)], [(name, good), (name, "junk")], [(name.lower(), "junk"), (name.upper(), good)]):
         assert town.call("GET", "/", doubled).status in {400, 401}, doubled
     assert not town.received
@@ -102,11 +102,11 @@ def test_a_token_and_a_key_together_do_not_pass(town):
 
 
 def test_a_policy_asks_for_more(town):
-    refused = town.call("GET", "/admin/stock", bearer(town.ann.login()))
+    refused = town.call("GET", "/admin/stock", bearer(town.ann.signed_in()))
     assert refused.status == 403
     assert 'error="insufficient_scope"' in refused.one("WWW-Authenticate")
     assert not town.received
-    assert town.call("GET", "/admin/stock", bearer(town.boss.login())).status == 200
+    assert town.call("GET", "/admin/stock", bearer(town.boss.signed_in())).status == 200
     assert {"stock:read", "stock:write"} < set(named(town.received[0])["X-Auth-Scopes"].split())
 
 
@@ -133,7 +133,7 @@ def in_pieces(headers: list[tuple[str, str]], most: int = 60) -> list[list[tuple
 
 
 def test_no_spelling_of_an_identity_header_comes_from_the_client(town):
-    token = town.ann.login()
+    token = town.ann.signed_in()
     for piece in in_pieces(spoofed("acc_mallory")):
         assert town.call("GET", "/", [*bearer(token), *piece]).status == 200
     for received in town.received:
@@ -149,7 +149,7 @@ def test_claims_without_a_credential_open_nothing(town):
 
 
 def test_headers_that_only_sound_like_ours_do_not_come_from_the_client_where_the_gateway_can_tell(town):
-    town.call("GET", "/", [*bearer(town.ann.login()), ("X-Auth-Tenant", "mallory"), ("X_Auth_Tenant", "mallory")])
+    town.call("GET", "/", [*bearer(town.ann.signed_in()), ("X-Auth-Tenant", "mallory"), ("X_Auth_Tenant", "mallory")])
     found = [name for name, value in town.received[0].headers if value == "mallory"]
     assert found == (["X-Auth-Tenant"] if town.gateway.name == "nginx" else [])
 
@@ -157,7 +157,7 @@ def test_headers_that_only_sound_like_ours_do_not_come_from_the_client_where_the
 @pytest.mark.parametrize("hop", ["X-Auth-Subject", "X-Auth-Identity", "Authorization", "X-Forwarded-For", "close, X-Auth-Session"])
 def test_the_client_cannot_have_headers_dropped_on_the_way(town, hop):
     """CVE-2024-45410: what Connection names is dropped by a proxy, also what the proxy itself has just put there."""
-    answer = town.call("GET", "/", [*bearer(town.ann.login()), ("Connection", hop), ("X-Auth-Subject", "acc_mallory")])
+    answer = town.call("GET", "/", [*bearer(town.ann.signed_in()), ("Connection", hop), ("X-Auth-Subject", "acc_mallory")])
     if answer.status in {400, 401}:
         assert not town.received
         return
@@ -173,7 +173,7 @@ FORWARDED = ("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forw
 def test_where_a_request_comes_from_is_what_the_gateway_saw(town):
     lies = [(name.replace("-", dash), "203.0.113.9") for name in FORWARDED for dash in "-_."]
     lies += [(name, "203.0.113.9") for name in ("Forwarded", "X-Real-IP", "X-Original-URL", "X-Rewrite-URL", "X-Forwarded-For")]
-    assert town.call("GET", "/", [*bearer(town.ann.login()), *lies]).status == 200
+    assert town.call("GET", "/", [*bearer(town.ann.signed_in()), *lies]).status == 200
     [received] = town.received
     assert received.read_as("X-Forwarded-For") == ["127.0.0.1"]
     assert received.read_as("X-Forwarded-Proto") == ["http"]

@@ -17,7 +17,7 @@ from tests.gateways.test_identity import bearer, named
 def test_every_method_is_checked_and_passed_on(town, method):
     assert town.call(method, "/thing", []).status == 401
     assert not town.received
-    assert town.call(method, "/thing", bearer(town.ann.login())).status == 200
+    assert town.call(method, "/thing", bearer(town.ann.signed_in())).status == 200
     assert [received.method for received in town.received] == [method]
 
 
@@ -37,7 +37,7 @@ def test_a_strange_method_passes_no_gateway_unchecked(town, method):
 def test_a_body_goes_to_the_application_and_not_to_doorward(town, how):
     body = secrets.token_hex(100_000).encode()
     mark = ("X-Request-Id", f"mark-{town.tag}")
-    headers = [*bearer(town.ann.login()), mark]
+    headers = [*bearer(town.ann.signed_in()), mark]
     if how == "whole":
         answer = town.call("POST", "/things", headers, body=body)
     else:
@@ -75,7 +75,7 @@ def test_doorward_is_asked_without_cookies_query_and_host_of_the_request(town):
 )
 def test_no_query_is_a_way_in(town, query):
     assert town.call("GET", f"/orders?{query}").status in {400, 401}
-    assert town.call("GET", f"/admin/?{query}", bearer(town.ann.login())).status in {400, 403}
+    assert town.call("GET", f"/admin/?{query}", bearer(town.ann.signed_in())).status in {400, 403}
     assert not town.received
 
 
@@ -90,7 +90,7 @@ HIDDEN = [
 @pytest.mark.parametrize("path", HIDDEN)
 def test_no_spelling_of_a_path_gets_around_its_policy(town, path):
     """Either refused, or it comes to the application under a path that nobody can read as one for which more is asked."""
-    answer = town.call("GET", path, bearer(town.ann.login()))
+    answer = town.call("GET", path, bearer(town.ann.signed_in()))
     if answer.status == 200:
         [received] = town.received
         assert received.path.startswith("/%252e%252e/"), received.path
@@ -110,7 +110,7 @@ def test_nothing_of_the_gateway_lies_open(town, path):
 
 def test_another_host_comes_nowhere(town):
     for host in ("evil.example.org", "app.example.org.evil.example.org", "127.0.0.1", "application", "doorward"):
-        answer = town.call("GET", "/v1/methods", bearer(town.ann.login()), host=host)
+        answer = town.call("GET", "/v1/methods", bearer(town.ann.signed_in()), host=host)
         assert answer.status in {404, 421}, host
     assert not town.received
 
@@ -118,7 +118,7 @@ def test_another_host_comes_nowhere(town):
 def test_one_request_does_not_carry_another(town):
     """Two lengths, or a length and chunks, are read differently by different servers."""
     tail = f"GET /smuggled HTTP/1.1\r\nHost: {APPLICATION}\r\nTag: {town.tag}\r\n\r\n"
-    token = town.ann.login()
+    token = town.ann.signed_in()
     for double in (
         "Content-Length: 0\r\nTransfer-Encoding: chunked",
         f"Content-Length: {len(tail)}\r\nContent-Length: 0",
@@ -130,7 +130,7 @@ def test_one_request_does_not_carry_another(town):
 
 
 def test_large_headers_are_refused_or_passed_whole_and_never_let_anybody_in(town):
-    token = town.ann.login()
+    token = town.ann.signed_in()
     for size in (4_000, 7_500, 12_000, 60_000):
         large = [("Cookie", "c" * size), ("X-Large", "x" * min(size, 30_000))]
         town.call("GET", "/", large)
@@ -147,7 +147,7 @@ def test_many_headers_let_nobody_in(town):
 
 
 def test_a_long_address_is_passed_on_or_refused(town):
-    answer = town.call("GET", "/" + "a" * 6_000, bearer(town.ann.login()))
+    answer = town.call("GET", "/" + "a" * 6_000, bearer(town.ann.signed_in()))
     assert (answer.status, len(town.received)) in {(200, 1), (414, 0)}
 
 
@@ -155,7 +155,7 @@ def test_websockets_are_checked_and_then_left_alone(town):
     head = f"GET /socket HTTP/1.1\r\nHost: {APPLICATION}\r\nTag: {town.tag}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
     assert b" 401 " in town.gateway.raw(f"{head}\r\n".encode(), b"\r\n\r\n").partition(b"\r\n")[0] + b" "
     assert not town.received
-    said = town.gateway.raw(f"{head}Authorization: Bearer {town.ann.login()}\r\n\r\n".encode(), b"\r\n\r\n", then=b"hello there")
+    said = town.gateway.raw(f"{head}Authorization: Bearer {town.ann.signed_in()}\r\n\r\n".encode(), b"\r\n\r\n", then=b"hello there")
     assert said.startswith(b"HTTP/1.1 101 ")
     assert said.endswith(b"hello there")
     assert named(town.received[0])["X-Auth-Subject"] == town.ann.account_id
@@ -212,7 +212,7 @@ def test_a_body_too_large_for_doorward_stays_outside(town):
     ],
 )
 def test_what_is_for_the_gateway_is_not_for_the_world(town, path):
-    assert town.call("GET", path, bearer(town.ann.login()), host=DOORWARD).status == 404
+    assert town.call("GET", path, bearer(town.ann.signed_in()), host=DOORWARD).status == 404
 
 
 def test_doorward_sees_the_client_and_not_what_it_says(town):
@@ -220,7 +220,7 @@ def test_doorward_sees_the_client_and_not_what_it_says(town):
     lies = [("X-Forwarded-For", "203.0.113.9"), ("X-Forwarded-For", "198.51.100.7"), ("X_Forwarded_For", "203.0.113.9")]
     headers = [("Content-Type", "application/json"), ("User-Agent", agent), *lies]
     town.call("POST", "/v1/login", headers, host=DOORWARD, body=b'{"username": "ann", "password": "correct horse battery staple"}')
-    sessions = town.live.call("GET", "/v1/sessions", headers={"Authorization": f"Bearer {town.ann.login()}"})[1]["items"]
+    sessions = town.live.call("GET", "/v1/sessions", headers={"Authorization": f"Bearer {town.ann.signed_in()}"})[1]["items"]
     [mine] = [session for session in sessions if agent in str(session)]
     assert "203.0.113.9" not in str(mine)
     assert "198.51.100.7" not in str(mine)
@@ -231,7 +231,7 @@ def test_a_mailed_link_is_in_no_log(town, kind):
     token = f"dwp_{secrets.token_hex(30)}"
     town.call("GET", f"/{kind}/{token}?from=mail", host=DOORWARD)
     town.call("POST", f"/{kind}/{token}", [("Referer", f"http://{DOORWARD}/{kind}/{token}")], host=DOORWARD, body=b"")
-    town.call("GET", f"/{kind}/{token}", bearer(town.ann.login()))
+    town.call("GET", f"/{kind}/{token}", bearer(town.ann.signed_in()))
     output = everything_logged(town)
     if town.gateway.name != "traefik":  # whose log has no paths
         assert f"/{kind}/" in output
