@@ -19,6 +19,7 @@ import pytest
 from app.opaque_tokens import new_id
 from app.principal import Source
 from app.roles.grant import grant
+from app.roles.scopes import OURS
 from app.setting_maps import Policy
 from tests.actors import Actor, Service, cheap_settings
 from tests.house.test_rules import PUBLIC as PUBLIC_IN_THE_HOUSE
@@ -27,8 +28,11 @@ from tests.house.test_rules import routes
 PAGE = Path(__file__).parents[2] / "docs" / "who-may-what.md"
 COLUMNS = ["route", "nobody", "over", "account", "later", "admin", "later", "key", "another's"]
 NOBODY = Source(address="", bucket="", user_agent="", request_id="", locale="en")
-SCOPES = ("roles:read", "tokens:introspect", "revocations:read", "memberships:write:list", "orders:read")
+SCOPES = (*(scope.replace(":*", ":list") for scope in OURS), "orders:read")  # those of this service, and one of an application
 AUDIENCE = "doorward"
+HEADER, BEARER, TRADED = "X-API-Key", "bearer", "token that it was traded for"
+HEADER_UNREAD = {"POST /oauth/token", "POST /oauth/revoke"}
+COLUMN_OF = {"narrow": "account"}  # an administrator's session that was opened for less gets as far as an account
 PLENTY = {f"limit_{name}": "100000/minute" for name in ("login", "register", "resend", "confirm", "code", "forgot", "key", "refresh")}
 SETTINGS = {
     "roles": {"clerk": ("orders:read",)},
@@ -55,18 +59,25 @@ class Row:
     others: str
 
     def own(self, column: str) -> str:
-        return getattr(self, column.replace(" ", "_"))
+        return getattr(self, COLUMN_OF.get(column, column))
 
     def anothers(self, column: str) -> str:
         """For a session about what belongs to somebody else: a password that is wanted is wanted before the thing is looked at."""
         account, _, admin = self.others.partition(", ")
-        about = (admin or account) if column.startswith("admin") else account
+        about = (admin or account) if COLUMN_OF.get(column, column).startswith("admin") else account
         return "password" if self.own(column) == "password" else about
 
-    def by_key(self, scope: str) -> str:
+    def by_key(self, scope: str, spelling: str) -> str:
+        if self.route in HEADER_UNREAD and spelling == HEADER:
+            return self.nobody
+        if self.route.startswith("POST /oauth/") and spelling == TRADED:
+            return "401"  # a token is no client
         if self.key in {"401", "403"}:
             return self.key
         return "yes" if self.key == "any" or scope in self.key.split(", ") else "scope"
+
+    def by_what_is_over(self, spelling: str) -> str:
+        return self.nobody if self.route in HEADER_UNREAD and spelling == HEADER else self.over
 
 
 def table(*columns: str) -> Iterator[list[str]]:
@@ -108,9 +119,9 @@ class Town:
                 assert grant(work, NOBODY, account_id=account_id, role=role)
         return actor
 
-    def signed_in(self, name: str, *roles: str) -> Actor:
+    def signed_in(self, name: str, *roles: str, **login: str) -> Actor:
         actor = self.account(name, *roles)
-        assert actor.login().status_code == 200
+        assert actor.login(**login).status_code == 200
         return actor
 
     def as_boss(self, method: str, path: str, **kwargs: Any) -> None:
@@ -208,7 +219,6 @@ UNKNOWN = {
     "account_id": new_id("acc"),
     "resource_id": "nobodys",
 }
-NO_KEY_HEADER = {"POST /oauth/token", "POST /oauth/revoke"}
 
 # -- who asks ---------------------------------------------------------------------------------------------------------
 
@@ -220,6 +230,8 @@ class Asker:
     name: str
     actor: Actor
     headers: dict[str, str] = field(default_factory=dict)
+    spelling: str = BEARER
+    scope: str = ""
 
     def ask(self, route: str, names: Names) -> Any:
         method, _, rule = route.partition(" ")
@@ -228,10 +240,6 @@ class Asker:
             return self.actor.call(method, path, data={"grant_type": "refresh_token", "token": "x"}, headers=self.headers)
         given = {} if method in {"GET", "DELETE"} else {"json": ASKS.get(route, Ask()).body(names)}
         return self.actor.call(method, path, headers=self.headers, **given)
-
-    def unread_at(self, route: str) -> bool:
-        """Is what is shown not looked at there, so that this is nobody?"""
-        return route in NO_KEY_HEADER and "X-API-Key" in self.headers
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -260,7 +268,7 @@ class Askers:
 
     def everybody(self) -> Iterator[Asker]:
         yield from (self.nobody, *self.over, *self.sessions("").values())
-        yield from (asker for _, asker in self.keys)
+        yield from self.keys[: len((HEADER, BEARER, TRADED))]
 
     def _signed_in(self, ann: Actor, chief: Actor) -> dict[str, Asker]:
         for actor in (ann, chief):
@@ -269,9 +277,10 @@ class Askers:
             actor.tokens = answer.json
         actors = {
             "account": self.town.signed_in("bob"),
-            "account later": ann,
+            "account_later": ann,
             "admin": self.town.signed_in("head", "admin"),
-            "admin later": chief,
+            "admin_later": chief,
+            "narrow": self.town.signed_in("clerk", "admin", "clerk", scope="orders:read"),
         }
         return {column: Asker(column, actor, bearer(actor.access)) for column, actor in actors.items()}
 
@@ -285,21 +294,23 @@ class Askers:
         identity = keeper.get("/authz/auth-request/signed", token=keeper.access).headers["X-Auth-Identity"]
         assert identity
         yield Asker("a token of a disabled account", disabled, bearer(disabled.access))
-        yield Asker("a key of a disabled account", disabled, {"X-API-Key": of_disabled})
+        yield Asker("a key of a disabled account", disabled, {HEADER: of_disabled}, HEADER)
         yield Asker("a token of a session that ended", gone, bearer(gone.access))
         yield Asker("a key that was deleted", keeper, bearer(deleted["key"]))
-        yield Asker("a key that was deleted, in its header", keeper, {"X-API-Key": deleted["key"]})
+        yield Asker("a key that was deleted, in its header", keeper, {HEADER: deleted["key"]}, HEADER)
         yield Asker("a refresh token", live, bearer(live.tokens["refresh_token"]))
         yield Asker("an administrator's identity for an upstream", keeper, bearer(identity))
-        yield Asker("an access token as a key", live, {"X-API-Key": live.access})
+        yield Asker("an access token as a key", live, {HEADER: live.access}, HEADER)
 
-    def _with_keys(self) -> Iterator[tuple[str, Asker]]:
-        """A key with each scope and with none, in both spellings; and one of somebody without rights."""
+    def _with_keys(self) -> Iterator[Asker]:
+        """A key with each scope and with none, in every spelling; and one of somebody without rights."""
         keeper, simple = self.owners
-        keys = [(keeper, scope, self.town.key(keeper, *filter(None, [scope]))["key"]) for scope in ("", *SCOPES)]
-        for actor, scope, key in [*keys, (simple, "", self.town.key(simple)["key"])]:
-            for headers in ({"X-API-Key": key}, bearer(key)):
-                yield scope, Asker(f"a key with {scope or 'no scope'} in {next(iter(headers))}", actor, headers)
+        for actor, scope in [*((keeper, scope) for scope in ("", *SCOPES)), (simple, "")]:
+            key = self.town.key(actor, *filter(None, [scope]))
+            client = {"grant_type": "client_credentials", "client_id": key["id"], "client_secret": key["key"]}
+            token = actor.call("POST", "/oauth/token", data=client).json["access_token"]
+            for spelling, headers in ((HEADER, {HEADER: key["key"]}), (BEARER, bearer(key["key"])), (TRADED, bearer(token))):
+                yield Asker(f"{actor.username}'s key for {scope or 'nothing'} as {spelling}", actor, headers, spelling, scope)
 
 
 @pytest.fixture(scope="module")
@@ -359,12 +370,16 @@ class Sheet:
 
     def one(self, asker: Asker, what: str, names: Names, expected: str) -> Any:
         answer = asker.ask(self.row.route, names)
-        self._compare(asker, what, expected, verdict(answer, self.ask.passes))
+        found = verdict(answer, self.ask.passes)
+        # Whether it is the role or the scope that a narrow session lacks is all the same.
+        self._compare(asker, what, expected, "403" if (asker.name, expected, found) == ("narrow", "403", "scope") else found)
         return answer
 
     def strangers(self, asker: Asker, expected: str) -> None:
         """What is somebody else's, and what is nobody's: whoever is not let in cannot tell one from the other."""
         answer = self.one(asker, "of somebody else", self.theirs, expected)
+        if not self.theirs:
+            return
         unknown = asker.ask(self.row.route, {name: UNKNOWN.get(name, value) for name, value in self.theirs.items()})
         if expected != "yes":
             self._compare(asker, "unknown", str(told(answer)), str(told(unknown)))
@@ -383,12 +398,13 @@ def test_each_is_told_what_the_table_says(askers, row):
     assert (row.others == "–") is (sheet.theirs == {})
     sheet.strangers(askers.nobody, row.nobody)
     for asker in askers.over:
-        sheet.strangers(asker, row.nobody if asker.unread_at(row.route) else row.over)
+        sheet.strangers(asker, row.by_what_is_over(asker.spelling))
     owned = {owner.username: ask.thing(askers.town, owner) for owner in askers.owners}
-    for scope, asker in askers.keys:
-        expected = row.nobody if asker.unread_at(row.route) else row.by_key(scope)
-        sheet.strangers(asker, expected)
+    for asker in askers.keys:
+        expected = row.by_key(asker.scope, asker.spelling)
         sheet.one(asker, "of its owner", owned[asker.actor.username], expected)
+        if sheet.theirs and asker.spelling == HEADER:
+            sheet.strangers(asker, expected)
     for column, asker in askers.sessions(row.route).items():
         if sheet.theirs:
             sheet.strangers(asker, row.anothers(column))
