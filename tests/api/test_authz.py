@@ -20,6 +20,7 @@ from app.roles.grant import grant
 from app.setting_maps import Policy
 from app.web.questions import address
 from tests.actors import Service, cheap_settings
+from tests.conftest import Stdout
 
 QUESTIONS = ("/authz/auth-request", "/authz/forward-auth", "/authz/ext-authz")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "SOMETHING")
@@ -57,7 +58,7 @@ def lines():
     stream = io.StringIO()
     logs.configure(stream)
     yield stream
-    logs.configure()
+    logs.configure(Stdout())
 
 
 @pytest.fixture
