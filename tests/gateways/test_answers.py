@@ -15,8 +15,7 @@ from tests.gateways.conftest import LIMIT_KEY
 from tests.gateways.gateways import DOORWARD
 from tests.gateways.test_identity import bearer
 
-# Traefik has no answers of its own beside a line of text.
-WITHOUT_DOCUMENTS = {"traefik"}
+WITHOUT_DOCUMENTS = {"traefik"}  # it has no answers of its own but a line of text
 
 
 def problem(town, answer) -> dict:
@@ -33,6 +32,16 @@ def test_401_says_why_and_how(town):
     document = json.loads(answer.body)
     assert (document["status"], document["code"], document["type"]) == (401, "unauthenticated", "urn:doorward:problem:unauthenticated")
     assert "no-store" in answer.one("Cache-Control")
+    assert answer.one("Retry-After") is None
+
+
+def test_a_refusal_says_nothing_about_the_applications_host(town):
+    for path, headers in (("/", []), ("/admin/", bearer(town.ann.signed_in()))):
+        answer = town.call("GET", path, headers)
+        assert answer.status in {401, 403}
+        assert answer.one("Strict-Transport-Security") is None
+        assert answer.one("Server") in {None, town.gateway.name, town.gateway.name.title()}
+    assert town.call("GET", "/v1/methods", host=DOORWARD).one("Strict-Transport-Security")
 
 
 def test_403_says_why_and_what_is_missing(town):
@@ -50,6 +59,8 @@ def test_a_key_over_its_limit_is_told_when_to_come_back(town):
     answer = town.call("GET", "/", key)
     assert answer.status == 429
     assert 0 < int(answer.one("Retry-After")) <= 60
+    assert answer.one("RateLimit")
+    assert answer.one("RateLimit-Policy")
     assert answer.one("Content-Type") == "application/problem+json"
     assert json.loads(answer.body)["code"] == "rate_limited"
     assert len(town.received) == LIMIT_KEY
@@ -106,7 +117,7 @@ def test_while_doorward_is_away_nobody_passes(all_of_them):
         for town in all_of_them:
             for headers in (bearer(token), []):
                 answer = town.call("GET", "/", headers)
-                assert (answer.status, answer.one("Retry-After")) == (503, "5"), town.gateway.name
+                assert (answer.status, answer.one("Retry-After")) == (503, "5"), town.gateway.log.read_text()[-2000:]
                 assert problem(town, answer)["status"] == 503
             own = town.call("GET", "/v1/methods", host=DOORWARD)
             assert (own.status, own.one("Retry-After")) == (503, "5"), town.gateway.name
