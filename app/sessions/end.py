@@ -54,7 +54,10 @@ def end_one(work: UnitOfWork, principal: Principal, source: Source, *, session_i
 
 def end_others(work: UnitOfWork, principal: Principal, source: Source) -> None:
     """End every session of the account but the one that asks."""
-    account = _account(work, principal)
+    # Held before its sessions, as by a change of the password, which takes them in another order.
+    account = locked(work.db, principal.account_id)
+    if account is None:
+        raise Unauthenticated
     others = select(Session.id).where(Session.account_id == account.id, Session.status == Status.LIVE, Session.id != principal.session_id)
     ended = end_sessions(work, account, others, status=Status.REVOKED, reason="ended_by_owner")
     record(

@@ -1,0 +1,61 @@
+"""Rows are locked in one order everywhere, so that of two at once the second waits and neither is refused."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from tests.machines import ROLES, key_of, owner
+
+LONGEST = 0.8  # seconds; the service waits a second for a lock
+
+
+@pytest.fixture
+def database(empty_postgres_url):
+    """The database itself, beside the service."""
+    engine = create_engine(empty_postgres_url)
+    yield engine
+    engine.dispose()
+
+
+@contextmanager
+def held(database, sql: str, **values: str):
+    """These rows are somebody else's until the end; hands out who asks whether others are free while the service waits for them."""
+    with database.connect() as holder, database.connect() as other:
+        holder.execute(text(sql + " FOR UPDATE"), values)
+
+        def free(wanted: str, **names: str) -> int:
+            """How many of these rows nobody holds, once somebody waits."""
+            end = time.monotonic() + LONGEST
+            while not other.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar() and time.monotonic() < end:
+                time.sleep(0.005)
+            found = len(other.execute(text(wanted + " FOR UPDATE SKIP LOCKED"), names).all())
+            other.rollback()
+            return found
+
+        yield free
+
+
+def test_whoever_ends_the_other_sessions_waits_for_the_account_first(make_service, database, empty_postgres_url):
+    """A change of the password holds the account, then its own session, then the others."""
+    ann = make_service(empty_postgres_url).actor("ann").signed_in()
+    for _ in range(2):
+        ann.elsewhere().login()
+    with ThreadPoolExecutor(1) as pool, held(database, "SELECT id FROM accounts") as free:
+        answer = pool.submit(ann.call, "DELETE", "/v1/sessions", token=ann.access)
+        assert free("SELECT id FROM sessions") == 3
+        assert not answer.done()
+    assert answer.result().status_code == 204
+
+
+def test_keys_are_ended_in_the_order_in_which_their_uses_are_written_down(make_service, database, empty_postgres_url):
+    ann = owner(make_service(empty_postgres_url, roles=ROLES))
+    keys = sorted(key_of(ann, name=f"robot {number}")["id"] for number in range(6))
+    with ThreadPoolExecutor(1) as pool, held(database, "SELECT id FROM api_keys WHERE id = :first", first=keys[0]) as free:
+        answer = pool.submit(ann.call, "DELETE", "/v1/me", token=ann.access)
+        assert free("SELECT id FROM api_keys WHERE id <> :first", first=keys[0]) == 5
+    assert answer.result().status_code == 204
