@@ -47,7 +47,8 @@ def create(work: UnitOfWork, principal: Principal, source: Source, *, name: str,
     if account is None or not account.active:
         raise Unauthenticated
     roles = roles_of(work.db, account)
-    if expires_in is None and ADMIN not in roles:
+    # Of the session too: one that an administrator opened for certain scopes administers nothing.
+    if expires_in is None and not (ADMIN in roles and ADMIN in principal.roles):
         raise InvalidInput(errors={"/expires_in": ["must be a number of seconds; only an administrator's key may be without an end"]})
     # What the session was opened for counts too: a key must not reach further than who makes it.
     given = _given(scopes, narrowed(principal.scopes, scopes_of(work.settings, roles)))

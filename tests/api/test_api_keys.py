@@ -213,6 +213,8 @@ def test_only_an_administrators_key_may_be_without_an_end(small_service):
     assert answer.json["expires_at"] is None
     assert answer.json["scopes"] == ["roles:read"]
     assert warn(small_service.units) == 0
+    assert boss.login(scope="roles:read").status_code == 200  # a session that administers nothing
+    assert make(boss, "endless", scopes=["roles:read"], expires_in=None).status_code == 422
 
 
 def test_a_key_reaches_no_further_than_the_session_that_makes_it(small_service):
