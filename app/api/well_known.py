@@ -33,7 +33,7 @@ def get_jwks(work: UnitOfWork) -> Response:
 @reading
 @blp.response(200, JwksSchema)
 def get_identity_jwks(work: UnitOfWork) -> Response:
-    """The public halves of the keys that sign what X-Auth-Identity holds, to be kept for max-age. Other keys than those of access tokens."""
+    """The public halves of the keys that sign what X-Auth-Identity holds, to be kept for max-age; not those of access tokens."""
     return _jwks(work, Purpose.IDENTITY)
 
 
