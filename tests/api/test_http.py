@@ -215,7 +215,7 @@ def test_unknown_addresses_are_404_before_anything_else(nobody):
 
 NOT_ANSWERED = [
     ("GET", LOGIN, {"POST", "OPTIONS"}),
-    ("PUT", "/v1/me", {"GET", "HEAD", "PATCH", "OPTIONS"}),
+    ("PUT", "/v1/me", {"GET", "HEAD", "PATCH", "DELETE", "OPTIONS"}),
     ("POST", "/v1/sessions", {"GET", "HEAD", "DELETE", "OPTIONS"}),
     ("POST", "/livez", {"GET", "HEAD", "OPTIONS"}),
     ("TRACE", "/v1/methods", {"GET", "HEAD", "OPTIONS"}),
@@ -486,7 +486,7 @@ def test_no_other_origin_may(shared):
 
 @pytest.mark.parametrize(
     ("path", "methods"),
-    [("/v1/sessions", {"GET", "HEAD", "DELETE", "OPTIONS"}), ("/v1/me", {"GET", "HEAD", "PATCH", "OPTIONS"}), (LOGIN, {"POST", "OPTIONS"})],
+    [("/v1/sessions", {"GET", "HEAD", "DELETE", "OPTIONS"}), ("/v1/me", {"GET", "HEAD", "PATCH", "DELETE", "OPTIONS"}), (LOGIN, {"POST", "OPTIONS"})],
 )
 def test_a_preflight_names_every_method_of_the_address(shared, path, methods):
     answer = shared.call("OPTIONS", path, headers={"Origin": APP, **PREFLIGHT})

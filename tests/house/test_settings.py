@@ -185,7 +185,7 @@ def test_production_takes_what_is_safe(environment):
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"PUBLIC_URL": "http://door.example.com"}, ["PUBLIC_URL", "ISSUER", "LINK_CONFIRM"]),
+        ({"PUBLIC_URL": "http://door.example.com"}, ["PUBLIC_URL", "ISSUER", "LINK_CONFIRM", "LINK_RESET"]),
         ({"ISSUER": "http://door.example.com"}, ["ISSUER"]),
         ({"LINK_CONFIRM": "http://app.example.com/{token}"}, ["LINK_CONFIRM"]),
         ({"SMTP_URL": ""}, ["SMTP_URL"]),
