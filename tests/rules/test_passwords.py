@@ -58,7 +58,9 @@ def reasons(password: str, **options) -> set[str]:
         pytest.param("no upper case and no digit", id="no composition rules"),
         pytest.param("830174629501837", id="digits alone"),
         pytest.param("}#&%.,[!?*=+]~(", id="punctuation alone"),
-        pytest.param("\u043c\u043e\u0439 \u0434\u043e\u043c \u0441\u0442\u043e\u0438\u0442 \u0443 \u0440\u0435\u043a\u0438", id="another script"),
+        pytest.param(
+            "\u043c\u043e\u0439 \u0434\u043e\u043c \u0441\u0442\u043e\u0438\u0442 \u0443 \u0440\u0435\u043a\u0438", id="another script"
+        ),
         pytest.param("\U0001f468\u200d\U0001f469\u200d\U0001f467 a family of three", id="joiners"),
         pytest.param("Ann M\u00fcller sells sea shells", id="a sentence with the name in it"),
         pytest.param("doorward opens at eight o'clock", id="a sentence with the service in it"),
