@@ -486,7 +486,11 @@ def test_no_other_origin_may(shared):
 
 @pytest.mark.parametrize(
     ("path", "methods"),
-    [("/v1/sessions", {"GET", "HEAD", "DELETE", "OPTIONS"}), ("/v1/me", {"GET", "HEAD", "PATCH", "DELETE", "OPTIONS"}), (LOGIN, {"POST", "OPTIONS"})],
+    [
+        ("/v1/sessions", {"GET", "HEAD", "DELETE", "OPTIONS"}),
+        ("/v1/me", {"GET", "HEAD", "PATCH", "DELETE", "OPTIONS"}),
+        (LOGIN, {"POST", "OPTIONS"}),
+    ],
 )
 def test_a_preflight_names_every_method_of_the_address(shared, path, methods):
     answer = shared.call("OPTIONS", path, headers={"Origin": APP, **PREFLIGHT})
