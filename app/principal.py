@@ -27,6 +27,7 @@ class Principal:
     scopes: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     key_id: str = ""
+    epoch: int = 0  # of the account when a session was checked; a write that waits for the account asks whether it is still that
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from app.roles.scopes import allows, narrowed, scopes_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from app.accounts.models import Account
     from app.principal import Principal, Source
     from app.unit_of_work import UnitOfWork
 
@@ -40,12 +41,10 @@ class NewKey:
 def create(work: UnitOfWork, principal: Principal, source: Source, *, name: str, scopes: Sequence[str], expires_in: int | None) -> NewKey:
     """A key that may do what is asked for, as long as its owner may. `expires_in` is in seconds; None: it does not expire.
 
-    Raises InvalidInput, KeyNameTaken or TooManyKeys.
+    Raises Unauthenticated, InvalidInput, KeyNameTaken or TooManyKeys.
     """
     # Whoever makes two at once meets here, so neither the quota nor a name can be passed by two.
-    account = locked(work.db, principal.account_id)
-    if account is None or not account.active:
-        raise Unauthenticated
+    account = maker(work, principal)
     roles = roles_of(work.db, account)
     # Of the session too: one that an administrator opened for certain scopes administers nothing.
     if expires_in is None and not (ADMIN in roles and ADMIN in principal.roles):
@@ -60,6 +59,17 @@ def create(work: UnitOfWork, principal: Principal, source: Source, *, name: str,
     made = _add(work, account.id, name=name, scopes=given, life=timedelta(seconds=expires_in) if expires_in is not None else None)
     record(work, Event.API_KEY_CREATED, source=source, account_id=account.id, session_id=principal.session_id, key_id=made.id)
     return made
+
+
+def maker(work: UnitOfWork, principal: Principal) -> Account:
+    """The account of the session that asks, locked. A key outlives another password, so whoever waited for one gets none.
+
+    Raises Unauthenticated.
+    """
+    account = locked(work.db, principal.account_id)
+    if account is None or not account.active or account.epoch != principal.epoch:
+        raise Unauthenticated
+    return account
 
 
 def _given(asked: Sequence[str], held: Sequence[str]) -> tuple[str, ...]:

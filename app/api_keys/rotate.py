@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from app.api_keys.create import maker
 from app.api_keys.models import PREFIX, locked
 from app.audit.record import Event, record
 from app.errors import NotFound
@@ -31,7 +32,11 @@ class RotatedKey:
 
 
 def rotate(work: UnitOfWork, principal: Principal, source: Source, *, key_id: str, overlap_seconds: int) -> RotatedKey:
-    """Another secret for the key; the one before it goes on for the overlap, and whatever was before that ends now. Raises NotFound."""
+    """Another secret for the key; the one before it goes on for the overlap, and whatever was before that ends now.
+
+    Raises Unauthenticated or NotFound.
+    """
+    maker(work, principal)  # before the key, as whoever makes one does
     key = locked(work.db, principal.account_id, key_id, work.now)
     if key is None:
         raise NotFound

@@ -71,6 +71,7 @@ def bearer_of(work: UnitOfWork, claims: Claims) -> Principal:
         auth_time=datetime.fromtimestamp(claims["auth_time"], UTC),
         scopes=narrowed(scopes, scopes_of(work.settings, seen.roles)),
         roles=_roles(claims, seen),
+        epoch=epoch,
     )
 
 
@@ -102,6 +103,7 @@ def verify_refresh_token(work: UnitOfWork, token: str) -> Principal:
         expires_at=session.ends_at,
         auth_time=found.auth_time,
         roles=found.roles,
+        epoch=found.present_account_epoch,
     )
 
 

@@ -1,4 +1,4 @@
-"""Rows are locked in one order everywhere, so that of two at once the second waits and neither is refused."""
+"""Rows are locked in one order everywhere, so that of two at once the second waits, and then sees what the first has done."""
 
 from __future__ import annotations
 
@@ -59,3 +59,19 @@ def test_keys_are_ended_in_the_order_in_which_their_uses_are_written_down(make_s
         answer = pool.submit(ann.call, "DELETE", "/v1/me", token=ann.access)
         assert free("SELECT id FROM api_keys WHERE id <> :first", first=keys[0]) == 5
     assert answer.result().status_code == 204
+
+
+@pytest.mark.parametrize("act", ["make", "rotate"])
+def test_no_secret_of_a_key_is_handed_out_once_the_password_was_changed(make_service, database, empty_postgres_url, act):
+    """Keys outlive another password, so whoever asks for one with a session that has just ended must not get it."""
+    ann = owner(make_service(empty_postgres_url, roles=ROLES))
+    key = key_of(ann)["id"]
+    path, body = ("/v1/api-keys", {"name": "x", "scopes": []}) if act == "make" else (f"/v1/api-keys/{key}/rotate", {})
+    with ThreadPoolExecutor(1) as pool, database.connect() as holder, database.connect() as other:
+        holder.execute(text("UPDATE accounts SET epoch = epoch + 1"))
+        answer = pool.submit(ann.post, path, body, token=ann.access)
+        end = time.monotonic() + LONGEST
+        while not other.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar() and time.monotonic() < end:
+            time.sleep(0.005)
+        holder.commit()
+        assert answer.result().status_code == 401
