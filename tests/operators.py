@@ -1,23 +1,50 @@
-"""An operator: types commands, each in a process of its own."""
+"""An operator: types commands. Here in the process of the tests, as starting one takes a second; tests.live.typed starts one."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
+from dataclasses import dataclass
 
+from click.testing import CliRunner
+from flask import Flask
+
+from app.adapters import logs
+from app.commands import cli
+from app.factory import create_app
 from tests.actors import SECRET
-from tests.live import ROOT, clean_environment
+from tests.conftest import Stdout
+from tests.live import clean_environment
+
+CHEAP = {"DOORWARD_ARGON2_MEMORY_KIB": "64", "DOORWARD_ARGON2_TIME_COST": "1"}
 
 
-def type_command(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """`python -m app …` with these settings."""
-    cheap = {"DOORWARD_SECRET_KEY": SECRET, "DOORWARD_ARGON2_MEMORY_KIB": "64", "DOORWARD_ARGON2_TIME_COST": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", "app", *words],
-        cwd=ROOT,
-        env={**clean_environment(), **cheap, **env},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a command left behind, named as `subprocess` does."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def type_command(*words: str, **env: str) -> Done:
+    """`python -m app …` with these settings and no others. Not from two threads: standard output and the environment are one."""
+    made: list[Flask] = []
+
+    def make(*args, **parts) -> Flask:
+        made.append(create_app(*args, **parts))
+        return made[-1]
+
+    others = dict.fromkeys(os.environ.keys() - clean_environment().keys())
+    try:
+        ended = CliRunner().invoke(
+            cli, words, obj=make, prog_name="python -m app", env={**others, "DOORWARD_SECRET_KEY": SECRET, **CHEAP, **env}
+        )
+    finally:
+        logs.configure(Stdout())
+        for app in made:
+            app.extensions["doorward"].database.engine.dispose()
+            app.extensions["doorward"].database.checks.dispose()
+    if ended.exception is not None and not isinstance(ended.exception, SystemExit):
+        raise ended.exception
+    return Done(ended.exit_code, ended.stdout, ended.stderr)

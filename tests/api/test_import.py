@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 import unicodedata
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import text
@@ -289,14 +288,15 @@ def test_an_interrupted_import_is_run_again_and_changes_nothing_of_what_is_there
     assert small_service.scalar("SELECT count(*) FROM accounts") == 700
 
 
-def test_of_two_imports_at_once_each_account_is_taken_by_one(make_service, empty_postgres_url, bring):
+def test_of_two_imports_at_once_each_account_is_taken_by_one(make_service, empty_postgres_url, tmp_path):
     service = make_service(empty_postgres_url)
-    people = [line(f"person{number}") for number in range(1500)]
-    with ThreadPoolExecutor(2) as pool:
-        both = list(pool.map(lambda _: bring(service, people), range(2)))
+    file = tmp_path / "accounts.jsonl"
+    file.write_text("".join(json.dumps(line(f"person{number}")) + "\n" for number in range(1500)))
+    both = [command(service, "-m", "app", "accounts", "import", str(file)) for _ in range(2)]
+    said = [process.communicate(timeout=60) for process in both]
     assert service.scalar("SELECT count(*) FROM accounts") == 1500
-    totals = [re.search(r"^1500 lines: (\d+) taken, (\d+) refused\.$", done.stdout, re.MULTILINE) for done in both]
-    assert sum(int(total[1]) for total in totals) == 1500, [done.stderr for done in both]
+    totals = [re.search(rb"^1500 lines: (\d+) taken, (\d+) refused\.$", out, re.MULTILINE) for out, _ in said]
+    assert sum(int(total[1]) for total in totals) == 1500, said
 
 
 MEASURED = """

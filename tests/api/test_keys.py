@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from datetime import timedelta
 
 import jwt
@@ -14,7 +12,8 @@ from app.revocation.revoke_key import revoke_key
 from app.revocation.watcher import Watcher
 from app.signing_keys.rotate import rotate, rotate_when_due
 from tests.actors import SECRET
-from tests.live import ROOT, clean_environment
+from tests.live import typed as started
+from tests.operators import type_command
 
 NEWER = "a newer secret of more than thirty-two bytes 0123456789"
 
@@ -131,10 +130,7 @@ def typed(database_url):
     """Type a command; its output."""
 
     def type_it(*words: str, secret: str = SECRET, code: int = 0) -> str:
-        env = {**clean_environment(), "DOORWARD_SECRET_KEY": secret, "DOORWARD_DATABASE_URL": database_url}
-        done = subprocess.run(
-            [sys.executable, "-m", "app", *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False
-        )
+        done = type_command(*words, DOORWARD_SECRET_KEY=secret, DOORWARD_DATABASE_URL=database_url)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -154,6 +150,19 @@ def test_keys_are_listed_rotated_and_revoked_by_command(service, typed):
     typed("keys", "revoke", kid, "--yes", code=1)
     Watcher().watch(service.units)
     assert ann.whoami().status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("keys", "list"), "There is no key yet; the first request makes one.\n"),
+        (("secrets", "rewrap"), "Encrypted anew: 0 signing keys, 0 messages.\n"),
+    ],
+)
+def test_a_process_that_is_started_for_it_does_the_same(sqlite_url, words, said):
+    done = started(*words, env={"DOORWARD_DATABASE_URL": sqlite_url})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(said)
 
 
 def test_a_key_that_was_lost_and_revoked_does_not_stand_in_the_way_of_the_others(service, typed):

@@ -30,8 +30,7 @@ from app.roles.models import AccountRole
 from app.signing_keys.rotate import rotate
 from tests.actors import PASSWORD, Service, cheap_settings
 from tests.conftest import LIMITS, empty
-from tests.live import GENEROUS, Live
-from tests.operators import type_command
+from tests.live import GENEROUS, Live, typed
 from tests.postgres import children, free_port
 
 WORKERS = 3
@@ -362,7 +361,7 @@ def test_what_would_not_act_as_one_is_refused_at_the_start():
         (("serve", "--workers", "2"), {"DOORWARD_DATABASE_URL": "sqlite:///none.db"}),
     ]
     with ThreadPoolExecutor(len(cases)) as threads:
-        workers, replicas, sqlite = threads.map(lambda case: type_command(*case[0], **case[1]), cases)
+        workers, replicas, sqlite = threads.map(lambda case: typed(*case[0], env=case[1]), cases)
     assert {found.returncode for found in (workers, replicas, sqlite)} == {REFUSED}
     assert "DOORWARD_REDIS_URL: is required in production with --workers over 1" in workers.stderr
     assert "DOORWARD_REDIS_URL: is required in production with DOORWARD_REPLICAS over 1" in replicas.stderr

@@ -16,6 +16,7 @@ from app.revocation.view import session_key
 from app.revocation.watcher import Watcher
 from tests.faults.mail_server import authority
 from tests.live import typed
+from tests.operators import type_command
 from tests.valkey import NOTHING_KEPT, Valkey
 
 PASSWORD = "p@ss:word/with?marks"
@@ -141,5 +142,5 @@ def test_an_older_redis_is_used_and_only_the_doctor_says_so(make_service, make_v
         with in_front_of(server, say=say) as port:
             url = f"redis://127.0.0.1:{port}/0"
             assert_used(make_service(redis_url=url), client)
-            done = typed("doctor", env={"DOORWARD_DATABASE_URL": sqlite_url, "DOORWARD_REDIS_URL": url})
+            done = type_command("doctor", DOORWARD_DATABASE_URL=sqlite_url, DOORWARD_REDIS_URL=url)
     assert re.search(r"redis +.* is too old", done.stdout)
