@@ -78,6 +78,15 @@ class Live:
                 self.kill()
         return self.process.returncode
 
+    @staticmethod
+    def stop_all(several: list[Live]) -> None:
+        """Ask all of them first, so that they end at the same time."""
+        for live in several:
+            if live.process.poll() is None:
+                live.process.send_signal(signal.SIGINT)
+        for live in several:
+            live.stop()
+
     def kill(self) -> None:
         """The process and those it made, which are a group of their own."""
         if self.process.poll() is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
+import os
 import random
 import threading
 import time
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from tests.live import Live
 
 ASKERS = 3
+PAUSE = 0.004 if os.environ.get("FAULTS") == "long" else 0.03  # seconds between two questions of an asker
 PATIENCE = 8.0  # seconds a client waits for an answer
 ASKED = ("/v1/whoami", "/authz/auth-request", "/authz/forward-auth/default", "/authz/ext-authz/default/a/path")
 
@@ -143,8 +145,10 @@ class Ledger:
     def _ask(self, number: int) -> None:
         order = random.Random(number)
         while not self._stop.is_set():
-            self.ask(order.choice(self.sessions), order.choice(self.replicas), order.choice(ASKED))
-            time.sleep(0.004)
+            # Every other question is about a session that somebody has ended: those are what could be let in and must not be.
+            ended = [session for session in self.sessions if session.tried_at is not None] if order.random() < 0.5 else []
+            self.ask(order.choice(ended or self.sessions), order.choice(self.replicas), order.choice(ASKED))
+            time.sleep(PAUSE)
 
     def ask(self, session: Session, replica: Live, path: str = ASKED[0]) -> int:
         began = time.monotonic()

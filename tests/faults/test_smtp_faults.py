@@ -1,4 +1,4 @@
-"""400 mails through a server that puts every fifth off, while the processes that deliver them are killed: none is lost."""
+"""Hundreds of mails through a server that puts every fifth off, while the processes that deliver them are killed: none is lost."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from sqlalchemy import text
 
 from app.outbox.add import Mail, Template, add
 from tests.actors import SECRET
+from tests.faults.town import LONG
 from tests.live import ROOT, clean_environment
 from tests.postgres import die_with_parent, free_port
 
-MAILS = 400
 WORKERS = 3
-KILLS = 4
+MAILS, KILLS, BETWEEN = (400, 4, 60) if LONG else (120, 2, 30)  # BETWEEN: mails from one kill to the next
 WITHIN = 60  # seconds
 
 
@@ -77,7 +77,7 @@ class Worker:
 def enqueue(service) -> None:
     for first in range(0, MAILS, 50):
         with service.units.writing() as work:
-            for number in range(first, first + 50):
+            for number in range(first, min(first + 50, MAILS)):
                 values = {"username": "ann", "at": "now", "address": "somewhere", "device": "something"}
                 add(work, Template.NEW_LOGIN, Mail(f"ann{number}@example.org", "en", values))
 
@@ -98,13 +98,13 @@ def test_no_mail_is_lost_and_none_is_sent_under_two_names(make_service, empty_po
         kills = itertools.cycle(range(WORKERS))
         killed, end = 0, time.monotonic() + WITHIN
         while service.scalar("SELECT count(*) FROM outbox WHERE state = 'queued'") and time.monotonic() < end:
-            if killed < KILLS and len(handler.taken) > 60 * (killed + 1):
+            if killed < KILLS and len(handler.taken) > BETWEEN * (killed + 1):
                 index = next(kills)
                 workers[index].kill()
                 workers[index] = Worker(env, log)
                 killed += 1
                 end_leases_of_the_dead(service)
-            time.sleep(0.2)
+            time.sleep(0.05)
         for worker in workers:
             worker.stop()
 

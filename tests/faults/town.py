@@ -43,9 +43,9 @@ class Town:
             **{f"DOORWARD_LIMIT_{name}": GENEROUS for name in LIMITS},
         }
         self.replicas: list[Live] = []
+        self._open.callback(Live.stop_all, self.replicas)
         for number in range(REPLICAS):
             self.replicas.append(Launched(self.folder / f"replica-{number}.log", env=self.env))
-            self._open.callback(self.replicas[-1].stop)
         for replica in self.replicas:
             replica.await_ready()
         self._people = [f"person{number}" for number in range(PEOPLE)]
