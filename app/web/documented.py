@@ -17,10 +17,11 @@ def answers(*problems: type[Problem] | HTTPStatus) -> Callable[[F], F]:
     """Note on a handler which problems it can answer with."""
 
     def note(handler: F) -> F:
+        responses = _manual(handler).setdefault("responses", {})
         for problem in problems:
             status = problem if isinstance(problem, HTTPStatus) else HTTPStatus(problem.status)
             code = None if isinstance(problem, HTTPStatus) else problem.code
-            _note(handler, status, code)
+            _note(responses, status, code)
         return handler
 
     return note
@@ -40,14 +41,10 @@ def _manual(handler: F) -> dict[str, Any]:
     return manual
 
 
-def _note(handler: F, status: HTTPStatus, code: str | None) -> None:
-    response = (
-        _manual(handler)
-        .setdefault("responses", {})
-        .setdefault(
-            str(status.value),
-            {"description": status.phrase, "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}},
-        )
+def _note(responses: dict[str, Any], status: HTTPStatus, code: str | None) -> None:
+    response = responses.setdefault(
+        str(status.value),
+        {"description": status.phrase, "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}},
     )
     if code and f"`{code}`" not in response["description"]:
         response["description"] += f" · `{code}`"
