@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import shutil
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import jwt
 import pytest
 
 from app.signing_keys.rotate import rotate
-from tests.actors import PASSWORD, Actor, Service
+from tests.actors import PASSWORD, Actor, Service, cheap_settings
 from tests.clients import npm
-from tests.live import Live
+from tests.conftest import LIMITS
+from tests.live import GENEROUS, Live
 from tests.machines import ROLES, key_of, owner
+
+NUMBERS = itertools.count()
+SERVED = {"DOORWARD_ROLES": json.dumps(ROLES), "DOORWARD_JWKS_MAX_AGE": "1"}
 
 
 @dataclass
@@ -32,7 +39,7 @@ class Town:
         return self.live.url
 
     def login(self) -> dict:
-        status, tokens = self.live.call("POST", "/v1/login", {"username": "ann", "password": PASSWORD})
+        status, tokens = self.live.call("POST", "/v1/login", {"username": self.ann.username, "password": PASSWORD})
         assert status == 200
         return tokens
 
@@ -59,11 +66,43 @@ class Town:
         time.sleep(max(0.0, (made.signs_from - self.beside.clock.now()).total_seconds()))
 
 
+@pytest.fixture(scope="session")
+def served(sqlite_template, tmp_path_factory):
+    """One serving process for all towns that do not mind what others did to its keys, and the service beside it."""
+    folder = tmp_path_factory.mktemp("clients")
+    shutil.copy(sqlite_template, folder / "doorward.db")
+    url = f"sqlite:///{folder / 'doorward.db'}"
+    limits = {f"DOORWARD_LIMIT_{name}": GENEROUS for name in LIMITS}
+    cheap = {"DOORWARD_ARGON2_MEMORY_KIB": "64", "DOORWARD_ARGON2_TIME_COST": "1", "DOORWARD_DATABASE_URL": url}
+    live = Live(folder / "live.log", env={**limits, **cheap, **SERVED})
+    beside = Service(cheap_settings(url, **as_served(live)))
+    yield live, beside
+    live.stop()
+    beside.close()
+
+
 @pytest.fixture
-def town(make_live, make_service, sqlite_url):
-    live = make_live(database_url=sqlite_url, DOORWARD_ROLES=json.dumps(ROLES), DOORWARD_JWKS_MAX_AGE="1")
-    beside = make_service(sqlite_url, roles=ROLES, public_url=live.url, jwks_max_age=timedelta(seconds=1))
-    ann = owner(beside)
+def town(served) -> Town:
+    """Somebody of its own for each test."""
+    live, beside = served
+    if live.process.poll() is not None:  # a test before has stopped it
+        live.start()
+    return settled(live, beside, f"ann{next(NUMBERS)}")
+
+
+@pytest.fixture
+def own_town(make_live, make_service, sqlite_url) -> Town:
+    """With a process of its own, for who looks closely at when it takes up a new key or gives up an old one."""
+    live = make_live(database_url=sqlite_url, **SERVED)
+    return settled(live, make_service(sqlite_url, **as_served(live)), "ann")
+
+
+def as_served(live: Live) -> dict[str, Any]:
+    return {"roles": ROLES, "public_url": live.url, "jwks_max_age": timedelta(seconds=1)}
+
+
+def settled(live: Live, beside: Service, name: str) -> Town:
+    ann = owner(beside, name)
     return Town(live, beside, ann, key_of(ann, "orders:read", "revocations:read", "tokens:introspect"))
 
 

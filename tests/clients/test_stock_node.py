@@ -10,9 +10,9 @@ from pathlib import Path
 from tests.clients import npm
 
 
-def test_jose_openid_client_and_oauth4webapi(town, node):
+def test_jose_openid_client_and_oauth4webapi(own_town, node):
     script = shutil.copy(Path(__file__).with_name("stock.mjs"), node)
-    env = {"TOWN": json.dumps({"url": town.url, "id": town.key["id"], "key": town.key["key"]})}
+    env = {"TOWN": json.dumps({"url": own_town.url, "id": own_town.key["id"], "key": own_town.key["key"]})}
     with npm.run(script, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         wanted, kids = "", set()
         for line in process.stdout:
@@ -20,12 +20,12 @@ def test_jose_openid_client_and_oauth4webapi(town, node):
             if wanted == "done":
                 break
             if wanted == "rotated login":
-                town.new_signing_key()
-                token = town.login_by_new_key(kids)
+                own_town.new_signing_key()
+                token = own_town.login_by_new_key(kids)
                 tokens = {"access_token": token}
             else:
-                tokens = town.login()
-                kids.add(town.kid(tokens["access_token"]))
+                tokens = own_town.login()
+                kids.add(own_town.kid(tokens["access_token"]))
             process.stdin.write(json.dumps(tokens) + "\n")
             process.stdin.flush()
         assert wanted == "done", process.stderr.read()

@@ -47,15 +47,15 @@ def test_authlib(town):
             assert client.introspect_token(found["introspection_endpoint"], token=access).json() == {"active": False}
 
 
-def test_the_public_keys_by_pyjwt_before_and_after_a_rotation(town):
-    found = requests.get(f"{town.url}/.well-known/oauth-authorization-server", timeout=5).json()
+def test_the_public_keys_by_pyjwt_before_and_after_a_rotation(own_town):
+    found = requests.get(f"{own_town.url}/.well-known/oauth-authorization-server", timeout=5).json()
     keys = jwt.PyJWKClient(found["jwks_uri"], cooldown_duration=0)
     names = set()
     for _ in range(2):
-        token = town.login_by_new_key(names)
+        token = own_town.login_by_new_key(names)
         key = keys.get_signing_key_from_jwt(token)
         claims = jwt.decode(token, key, algorithms=["ES256"], issuer=found["issuer"], audience=found["issuer"])
-        assert claims["sub"] == town.ann.tokens["account"]["id"]
+        assert claims["sub"] == own_town.ann.tokens["account"]["id"]
         names.add(key.key_id)
-        town.new_signing_key()
+        own_town.new_signing_key()
     assert len(names) == 2

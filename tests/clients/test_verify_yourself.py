@@ -71,10 +71,10 @@ class InNode:
 def make_verifier(request, town):
     made = []
 
-    def make(audience: str = "", patience: int = 10):
+    def make(audience: str = "", patience: int = 10, of=town):
         if request.param == "python":
-            return InPython(town.url, audience or town.url, town.key["key"], patience)
-        made.append(InNode(request.getfixturevalue("node"), town.url, audience or town.url, town.key["key"], patience))
+            return InPython(of.url, audience or of.url, of.key["key"], patience)
+        made.append(InNode(request.getfixturevalue("node"), of.url, audience or of.url, of.key["key"], patience))
         return made[-1]
 
     yield make
@@ -180,11 +180,11 @@ def test_a_verifier_that_hears_nothing_judges_nothing(town, make_verifier):
     assert "503" in said
 
 
-def test_a_revoked_signing_key_is_refused_even_where_it_is_still_cached(town, make_verifier):
-    verify = make_verifier()
-    header = json.loads(base64.urlsafe_b64decode(town.login()["access_token"].split(".")[0] + "=="))
-    token = town.login()["access_token"]
+def test_a_revoked_signing_key_is_refused_even_where_it_is_still_cached(own_town, make_verifier):
+    verify = make_verifier(of=own_town)
+    header = json.loads(base64.urlsafe_b64decode(own_town.login()["access_token"].split(".")[0] + "=="))
+    token = own_town.login()["access_token"]
     assert not verify(token).startswith("refused")
-    with town.beside.units.writing() as work:
+    with own_town.beside.units.writing() as work:
         assert revoke_key(work, kid=header["kid"])
     assert refused_soon(verify, token) < SOON
