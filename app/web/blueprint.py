@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 import flask_smorest
-from flask import Response
+from flask import Flask, Response
 from marshmallow import Schema
 
 from app.errors import InvalidInput
@@ -76,6 +77,26 @@ class Api(flask_smorest.Api):  # type: ignore[misc] # flask-smorest is untyped
     """The OpenAPI document. Errors are rendered by web/problems.py, here they are only described."""
 
     ERROR_SCHEMA = ProblemSchema
+
+    def __init__(self, app: Flask) -> None:
+        self._undescribed: list[Blueprint] = []
+        self._describing = threading.Lock()
+        super().__init__(app)
+
+    def register_blueprint(self, blp: Blueprint) -> None:
+        """Let it answer. It is described when the document is first asked for: that would be half of what a start costs."""
+        self._app.extensions["flask-smorest"]["blp_name_to_api"][blp.name] = self
+        self._app.register_blueprint(blp)
+        self._undescribed.append(blp)
+
+    def _openapi_json(self) -> Response:
+        with self._describing:
+            for blp in self._undescribed:
+                blp.register_views_in_doc(self, self._app, self.spec, name=blp.name, parameters=None)
+                self.spec.tag({"name": blp.name, "description": blp.description})
+            self._undescribed.clear()
+        document: Response = super()._openapi_json()
+        return document
 
     def _register_error_handlers(self) -> None:
         """Problems are registered by the factory."""
