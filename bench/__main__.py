@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bench import enumeration, rates
-from bench.servers import UNLIMITED, cache, service
+from bench.servers import UNLIMITED, bare_flask, cache, service
 
 POLICIES = '{"signed": {"audience": "https://api.example"}}'
 QUESTIONS = {"default": "", "signed": ", with an identity"}
@@ -25,7 +25,7 @@ class Plan:
 
 
 FULL = Plan(rounds=10, seconds=1.0, tries=200, databases=("SQLite", "PostgreSQL"))
-SHORT = Plan(rounds=1, seconds=0.5, tries=3, databases=("SQLite",))
+SHORT = Plan(rounds=1, seconds=0.1, tries=2, databases=("SQLite",))
 
 
 def main() -> None:
@@ -44,11 +44,13 @@ def main() -> None:
 def figures(plan: Plan, *, postgres: bool) -> Iterator[str]:
     with service(postgres=postgres, **UNLIMITED) as live:
         yield from logins(rates.logins(live, rounds=plan.rounds, seconds=plan.seconds))
-        yield from checks(rates.checks(live, rounds=plan.rounds, seconds=plan.seconds))
-    with cache() as redis_url, service(postgres=postgres, DOORWARD_REDIS_URL=redis_url, DOORWARD_POLICIES=POLICIES, **UNLIMITED) as live:
-        yield from warm_checks(rates.warm_checks(live, redis_url, rounds=plan.rounds, seconds=plan.seconds))
+        with bare_flask() as bare:
+            yield from checks(rates.checks(live, bare, rounds=plan.rounds, seconds=plan.seconds))
+    warm = {"DOORWARD_POLICIES": POLICIES, **UNLIMITED}
+    with cache() as redis_url, service(postgres=postgres, DOORWARD_REDIS_URL=redis_url, **warm) as live, bare_flask(redis_url) as bare:
+        yield from warm_checks(rates.warm_checks(live, bare, rounds=plan.rounds, seconds=plan.seconds))
         for policy, said in QUESTIONS.items():
-            found = rates.questions(live, redis_url, policy=policy, rounds=plan.rounds, seconds=plan.seconds)
+            found = rates.questions(live, bare, policy=policy, rounds=plan.rounds, seconds=plan.seconds)
             yield from asked_by_gateways(found, said)
     for compared in enumeration.enumeration(tries=plan.tries, postgres=postgres):
         yield from alike(compared)

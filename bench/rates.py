@@ -14,13 +14,13 @@ from statistics import median
 from argon2 import PasswordHasher
 
 from bench.load import Load, put_on, request
-from bench.servers import MEMORY_KIB, PASSES, PASSWORD, Client, bare_flask, make_accounts
+from bench.servers import MEMORY_KIB, PASSES, PASSWORD, Client, make_accounts
 from tests.live import Live
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 LOGGING_IN = 4  # at once: what the hash gate admits with the default eight threads
 CHECKING = 8  # at once: one for each thread
-WARM = 0.3  # seconds
+WARM = 0.3  # seconds, and no longer than is measured
 SESSIONS_EACH = 40  # logins for each account; from fifty on, every login ends an older session, which is not the usual case
 
 
@@ -40,7 +40,7 @@ def logins(live: Live, *, rounds: int, seconds: float) -> Ratio:
     names = [f"login{number}" for number in range(1 + expected // SESSIONS_EACH)]
     make_accounts(live, names)
     asked = [request("POST", "/v1/login", json.dumps({"username": name, "password": PASSWORD}).encode()) for name in names]
-    _warm(live.port, asked)
+    _warm(live.port, asked, seconds)
     return _in_turn(
         rounds,
         lambda: put_on(live.port, asked, connections=LOGGING_IN, seconds=seconds),
@@ -48,36 +48,35 @@ def logins(live: Live, *, rounds: int, seconds: float) -> Ratio:
     )
 
 
-def checks(live: Live, *, rounds: int, seconds: float) -> Ratio:
+def checks(live: Live, bare: int, *, rounds: int, seconds: float) -> Ratio:
     """GET /v1/whoami with a valid token against a bare route of Flask under the same worker class and threads."""
-    return _checks(live, "/v1/whoami", "/", rounds=rounds, seconds=seconds)
+    return _checks(live, "/v1/whoami", bare, "/", rounds=rounds, seconds=seconds)
 
 
-def warm_checks(live: Live, redis_url: str, *, rounds: int, seconds: float) -> Ratio:
+def warm_checks(live: Live, bare: int, *, rounds: int, seconds: float) -> Ratio:
     """The same with Redis, against a bare route of Flask that does one GET of Redis."""
-    return _checks(live, "/v1/whoami", "/redis", redis_url, rounds=rounds, seconds=seconds)
+    return _checks(live, "/v1/whoami", bare, "/redis", rounds=rounds, seconds=seconds)
 
 
-def questions(live: Live, redis_url: str, *, policy: str, rounds: int, seconds: float) -> Ratio:
+def questions(live: Live, bare: int, *, policy: str, rounds: int, seconds: float) -> Ratio:
     """What a gateway asks by a policy, against the same."""
-    return _checks(live, f"/authz/auth-request/{policy}", "/redis", redis_url, rounds=rounds, seconds=seconds)
+    return _checks(live, f"/authz/auth-request/{policy}", bare, "/redis", rounds=rounds, seconds=seconds)
 
 
-def _checks(live: Live, path: str, bare_path: str, redis_url: str = "", *, rounds: int, seconds: float) -> Ratio:
+def _checks(live: Live, path: str, bare: int, bare_path: str, *, rounds: int, seconds: float) -> Ratio:
     name = f"check{path.replace('/', '.')}"[:32]
     make_accounts(live, [name])
     client = Client(live.port)
     token = client.post("/v1/login", {"username": name, "password": PASSWORD}).body["access_token"]
     client.close()
     asked, least = [request("GET", path, Authorization=f"Bearer {token}")], [request("GET", bare_path)]
-    with bare_flask(redis_url) as bare:
-        _warm(live.port, asked)
-        _warm(bare, least)
-        return _in_turn(
-            rounds,
-            lambda: put_on(live.port, asked, connections=CHECKING, seconds=seconds),
-            lambda: put_on(bare, least, connections=CHECKING, seconds=seconds),
-        )
+    _warm(live.port, asked, seconds)
+    _warm(bare, least, seconds)
+    return _in_turn(
+        rounds,
+        lambda: put_on(live.port, asked, connections=CHECKING, seconds=seconds),
+        lambda: put_on(bare, least, connections=CHECKING, seconds=seconds),
+    )
 
 
 def verifications(seconds: float) -> Load:
@@ -103,8 +102,8 @@ def verifications(seconds: float) -> Load:
     return load
 
 
-def _warm(port: int, asked: list[bytes]) -> None:
-    put_on(port, asked, connections=LOGGING_IN, seconds=WARM)
+def _warm(port: int, asked: list[bytes], seconds: float) -> None:
+    put_on(port, asked, connections=LOGGING_IN, seconds=min(WARM, seconds))
 
 
 def _in_turn(rounds: int, ours: Callable[[], Load], bound: Callable[[], Load]) -> Ratio:
