@@ -31,7 +31,7 @@ CHECKS = [
 ]
 LIMITS = {f"limit_{name}": "100000/minute" for name in ("login", "register", "resend", "confirm", "code", "refresh")}
 GENERATED = settings(
-    max_examples=12,
+    max_examples=7,
     deadline=None,
     database=None,
     derandomize=True,
