@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 from sqlalchemy import create_engine, text
+from werkzeug.routing import Rule
 
 from app.adapters import logs, migrations
 from tests.actors import Service, cheap_settings
@@ -34,6 +35,25 @@ class Stdout(io.TextIOBase):
 @pytest.fixture(scope="session", autouse=True)
 def _logging():
     logs.configure(Stdout())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _routes_compiled_once():
+    """Most of what making a service costs is werkzeug's compiling a function for each rule, and that is the same each time.
+
+    The function is bound to its rule and its map afterwards, so that services do not share anything by this.
+    """
+    compiled, really = {}, Rule._compile_builder
+
+    def compile_once(rule: Rule, append_unknown: bool = True):
+        key = rule.rule, rule.host, rule.subdomain, str(rule.defaults), tuple(rule._trace), append_unknown
+        if key not in compiled:
+            compiled[key] = really(rule, append_unknown)
+        return compiled[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rule, "_compile_builder", compile_once)
+        yield
 
 
 @pytest.fixture(scope="session")
