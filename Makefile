@@ -39,8 +39,8 @@ install: $(VENV)/dev-ready ## Make .venv with everything, tools and tests includ
 test: install ## Run all tests, on a real PostgreSQL and on SQLite, with real SMTP
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-faults: install ## Break Redis, PostgreSQL and SMTP for longer and under more sessions than `test` does
-	FAULTS=long $(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/faults
+faults: install ## Break Redis, PostgreSQL and SMTP for longer and under more sessions than `test` does, and race more often
+	FAULTS=long $(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/faults tests/races
 
 check: install ## What CI runs: format, lint, types, import contracts, house rules, all tests
 	$(BIN)/ruff format --check .

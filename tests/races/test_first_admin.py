@@ -12,9 +12,10 @@ from app.confirmations.issue import issue
 from app.confirmations.models import Purpose
 from app.registration.first_admin import LINK_LIFE, invite_first_admin
 from tests.actors import PASSWORD
+from tests.races.conftest import LONG
 
 LINKS = 8
-ROUNDS = 4
+ROUNDS = 4 if LONG else 2
 
 
 @pytest.fixture

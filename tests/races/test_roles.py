@@ -13,10 +13,11 @@ from app.roles.grant import grant
 from app.roles.memberships import let_in
 from tests.actors import PASSWORD
 from tests.live import at_once, raw_post
+from tests.races.conftest import LONG
 
 NUMBERS = itertools.count()
 NOBODY = Source(address="", bucket="", user_agent="", request_id="", locale="en")
-ROUNDS = 6
+ROUNDS = 6 if LONG else 3
 
 
 @pytest.fixture

@@ -9,9 +9,11 @@ import pytest
 
 from tests.actors import PASSWORD
 from tests.live import at_once, raw_post
+from tests.races.conftest import LONG
 
 RACERS = 20
 MOST_SESSIONS = 50
+ROUNDS = 4 if LONG else 2
 NUMBERS = itertools.count()
 
 
@@ -63,7 +65,7 @@ def test_twenty_refreshes_of_one_token_are_one_step(live, name):
 
 
 def test_after_a_logout_has_answered_nothing_works_that_was_refreshed_meanwhile(live, name):
-    for _ in range(4):
+    for _ in range(ROUNDS):
         tokens = login(live, name)
         logout = raw_post("/v1/logout", {}, bearer(tokens["access_token"]))
         refresh = raw_post("/v1/token/refresh", {"refresh_token": tokens["refresh_token"]})
