@@ -349,7 +349,7 @@ class Settings:
     limit_confirm: str = _setting("Confirmations by link from one source.", _limit, "30/minute")
     limit_code: str = _setting("Confirmations by code from one source.", _limit, "5/minute")
     limit_forgot: str = _setting("Requests for a link to reset a password, from one source.", _limit, "10/hour")
-    limit_key: str = _setting("Uses of one API key.", _limit, "600/minute")
+    limit_key: str = _setting("Uses of one API key; what is done by a token that it was traded for is not counted.", _limit, "600/minute")
     limit_refresh: str = _setting("Refreshes from one source.", _limit, "60/minute")
 
     def __post_init__(self) -> None:

@@ -18,6 +18,9 @@ class Status(StrEnum):
     DELETED = "deleted"  # gone for everybody, and erased once ERASE_AFTER has passed
 
 
+NO_PASSWORD = ""  # fits nothing that anybody can type, at the cost of a wrong one
+
+
 class Account(Base):
     __tablename__ = "accounts"
     __table_args__ = (
@@ -44,6 +47,11 @@ class Account(Base):
     created_at: Mapped[datetime]
     last_login_at: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]
+
+    @property
+    def has_password(self) -> bool:
+        """Not before whoever was invited has chosen one."""
+        return self.password_hash != NO_PASSWORD
 
     @property
     def must_change_password(self) -> bool:

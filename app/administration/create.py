@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from app.accounts import names
-from app.accounts.models import Account, Status, by_username
+from app.accounts.models import NO_PASSWORD, Account, Status, by_username
 from app.adapters.database import insert_if_absent
 from app.administration.acting import stay_admin
 from app.administration.errors import EmailTaken
 from app.administration.show import AccountView, get_account
 from app.audit.record import Event, record
-from app.confirmations.reset import issue_invitation
 from app.errors import Faults, InvalidInput
 from app.opaque_tokens import new_id
-from app.outbox.add import Mail, Template, add
+from app.passwords.invite import invite
 from app.registration.errors import UsernameTaken
 from app.registration.models import PendingRegistration
 from app.roles.grant import grant
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from app.principal import Principal, Source
     from app.settings import Settings
     from app.unit_of_work import UnitOfWork
-
-NO_PASSWORD = ""  # fits nothing that anybody can type, at the cost of a wrong one
 
 
 def create_account(
@@ -75,13 +72,6 @@ def create_account(
         grant(work, source, account_id=account_id, role=role, actor=principal.account_id)
     invite(work, work.db.get_one(Account, account_id))
     return get_account(work, account_id=account_id)
-
-
-def invite(work: UnitOfWork, account: Account) -> None:
-    """Mail the link by which the owner chooses the first password. The older link ends."""
-    token = issue_invitation(work, account_id=account.id, epoch=account.epoch)
-    link = work.settings.link_reset.replace("{token}", token)
-    add(work, Template.INVITATION, Mail(account.email, account.locale, {"username": account.username, "name": account.name, "link": link}))
 
 
 def _acceptable(settings: Settings, *, username: str, email: str, roles: Sequence[str]) -> tuple[str, str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app.administration.acting import stay_admin
 from app.administration.end import end_sessions_of
 from app.administration.show import held
 from app.audit.record import Event, record
@@ -16,7 +17,8 @@ REASON = "ended_by_admin"
 
 
 def end_sessions(work: UnitOfWork, principal: Principal, source: Source, *, account_id: str) -> None:
-    """End every session of an account, the one that asks too where it is one's own. API keys stay. Raises NotFound."""
+    """End every session of an account, the one that asks too where it is one's own. API keys stay. Raises Forbidden or NotFound."""
+    stay_admin(work, principal)
     account = held(work, account_id)
     ended = end_sessions_of(work, account, reason=REASON)
     record(work, Event.SESSIONS_ENDED, source=source, account_id=account.id, actor=principal.account_id, reason=REASON, count=ended)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.administration.create import NO_PASSWORD, invite
+from app.administration.acting import stay_admin
 from app.administration.errors import AccountNotActive
 from app.administration.show import held
 from app.audit.record import Event, record
@@ -18,13 +18,11 @@ if TYPE_CHECKING:
 def send_reset(work: UnitOfWork, principal: Principal, source: Source, *, account_id: str) -> None:
     """Mail the owner a link to choose another password, also where administrators may not ask for one themselves.
 
-    Whoever never had a password gets the invitation again. The older link ends. Raises NotFound or AccountNotActive.
+    Whoever never had a password gets the invitation again. The older link ends. Raises Forbidden, NotFound or AccountNotActive.
     """
+    stay_admin(work, principal)
     account = held(work, account_id)
     if not account.active:
         raise AccountNotActive
-    if account.password_hash == NO_PASSWORD:
-        invite(work, account)
-    else:
-        send_link(work, account)
+    send_link(work, account)
     record(work, Event.PASSWORD_RESET_SENT, source=source, account_id=account.id, actor=principal.account_id)

@@ -17,7 +17,7 @@ from app.opaque_tokens import is_id
 from app.principal import Kind, Principal
 from app.revocation.view import Seen, Verdict, look, remember
 from app.roles.scopes import narrowed, scopes_of
-from app.sessions.access_tokens import NARROWED, TYP, without_admin
+from app.sessions.access_tokens import KEY_MARK, NARROWED, TYP, without_admin
 from app.sessions.errors import InvalidGrant
 from app.sessions.refresh import session_of, unspent
 
@@ -53,7 +53,9 @@ def bearer_of(work: UnitOfWork, claims: Claims) -> Principal:
     expires_at = datetime.fromtimestamp(claims["exp"], UTC)
     scopes = claims["scope"].split()
     if is_id("key", session_id):
-        return verify_key_token(work, key_id=session_id, account_id=account_id, scopes=scopes, expires_at=expires_at)
+        return verify_key_token(
+            work, key_id=session_id, account_id=account_id, scopes=scopes, mark=claims.get(KEY_MARK), expires_at=expires_at
+        )
     seen = look(work.cache, account_id, session_id, now=work.now, epoch=epoch, global_epoch=work.keys.global_epoch)
     if seen.verdict is Verdict.REVOKED:
         raise Unauthenticated

@@ -20,6 +20,7 @@ from app.principal import Kind, Principal
 from app.revocation.key_view import KeyRecord, Use, owner, remember_key, use
 from app.revocation.view import ACTIVE, remember_account
 from app.roles.scopes import narrowed, scopes_of
+from app.sessions.access_tokens import mark_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,10 +63,16 @@ def verify_api_key(work: UnitOfWork, key: str) -> Principal:
     return _principal(key_id, known, scopes=_scopes(work, known), expires_at=ends_at)
 
 
-def verify_key_token(work: UnitOfWork, *, key_id: str, account_id: str, scopes: Iterable[str], expires_at: datetime) -> Principal:
-    """Whose token this is, that a key was traded for: it lives no longer than the key. Raises Unauthenticated."""
+def verify_key_token(
+    work: UnitOfWork, *, key_id: str, account_id: str, scopes: Iterable[str], mark: object, expires_at: datetime
+) -> Principal:
+    """Whose token this is, that a key was traded for: it lives no longer than the key, nor than the secret. Raises Unauthenticated.
+
+    `mark` says which secret that was: one that was rotated away, because it had leaked, takes its tokens with it.
+    """
     known = _known(work, key_id, use(work.cache, key_id, digest="", now=work.now, limits=()))
-    if known.record.account_id != account_id:
+    of_secrets = {mark_of(digest) for digest in known.record.counts(work.now.timestamp())}
+    if known.record.account_id != account_id or mark not in of_secrets:
         raise Unauthenticated
     return _principal(key_id, known, scopes=narrowed(scopes, _scopes(work, known)), expires_at=expires_at)
 

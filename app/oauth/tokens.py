@@ -58,7 +58,7 @@ def by_client_credentials(work: UnitOfWork, source: Source, asked: Asked) -> Iss
     account = by_id(work.db, principal.account_id)
     if account is None:
         raise InvalidClient
-    token, expires_in = mint_for_key(work, account, principal, scopes=scopes)
+    token, expires_in = mint_for_key(work, account, principal, scopes=scopes, secret=asked.client.secret or "")
     return Issued(token, expires_in, " ".join(scopes))
 
 

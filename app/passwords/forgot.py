@@ -14,6 +14,7 @@ from app.confirmations.reset import issue_reset
 from app.errors import InvalidInput
 from app.opaque_tokens import new_id
 from app.outbox.add import Mail, Template, add
+from app.passwords.invite import invite
 from app.roles.models import ADMIN, roles_column, roles_in
 
 if TYPE_CHECKING:
@@ -45,7 +46,10 @@ def forgot(work: UnitOfWork, source: Source, *, username: str | None = None, ema
 
 
 def send_link(work: UnitOfWork, account: Account) -> None:
-    """Mail a link to the owner."""
+    """Mail a link to the owner; whoever was invited and has no password yet gets the invitation again, which is good for longer."""
+    if not account.has_password:
+        invite(work, account)
+        return
     _write(work, account.id, account.epoch, Template.PASSWORD_RESET, Mail(account.email, account.locale, {"username": account.username}))
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import exists, select
 
-from app.accounts.models import Account, Status
+from app.accounts.models import NO_PASSWORD, Account, Status
 from app.roles.errors import LastAdmin
 from app.roles.models import ADMIN, AccountRole, hold_admins
 
@@ -36,5 +36,5 @@ def _another_active_admin(db: Session, account_id: str) -> bool:
 
 def _active_admin(whose: ColumnElement[bool]) -> ColumnElement[bool]:
     """One who was invited and never chose a password can administer nothing, and may never come."""
-    comes = (Account.status == Status.ACTIVE, Account.password_hash != "")
+    comes = (Account.status == Status.ACTIVE, Account.password_hash != NO_PASSWORD)
     return exists().where(AccountRole.account_id == Account.id, AccountRole.role == ADMIN, *comes, whose)

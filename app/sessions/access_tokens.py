@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.opaque_tokens import new_id
+from app.opaque_tokens import digest, new_id
 from app.roles.models import ADMIN
 from app.roles.scopes import narrowed, scopes_of
 
@@ -21,7 +21,9 @@ TYP = "at+jwt"
 CLIENT = "doorward"  # the client_id of whoever named none
 # A token travels in a header, and gateways cut or refuse long ones.
 MOST_ROLES = 20
+MARK_LENGTH = 16
 MOST_ROLE_BYTES = 2048
+KEY_MARK = "key"  # the claim by which a token says which secret of its key it was traded for
 NARROWED = "narrowed"  # the claim of a session that was opened for certain scopes
 
 
@@ -66,8 +68,8 @@ def mint_access_token(
     return _signed(work, account.id, claims, ends_at=latest)
 
 
-def mint_for_key(work: UnitOfWork, account: Account, principal: Principal, *, scopes: Sequence[str]) -> tuple[str, int]:
-    """A token that an API key was traded for (RFC 6749 section 4.4), and its life in seconds. It ends with the key."""
+def mint_for_key(work: UnitOfWork, account: Account, principal: Principal, *, scopes: Sequence[str], secret: str) -> tuple[str, int]:
+    """A token that an API key was traded for (RFC 6749 section 4.4), and its life in seconds. It ends with the key, and with its secret."""
     claims = {
         "client_id": principal.key_id,
         "sid": principal.key_id,
@@ -75,9 +77,15 @@ def mint_for_key(work: UnitOfWork, account: Account, principal: Principal, *, sc
         "rv": account.roles_version,
         "scope": " ".join(scopes),
         "roles": [],
+        KEY_MARK: mark_of(digest(secret)),
         "preferred_username": account.username,
     }
     return _signed(work, account.id, claims, ends_at=principal.expires_at)
+
+
+def mark_of(digest_of_secret: str) -> str:
+    """A part of a digest: enough to tell two secrets of one key apart, and nothing that a secret could be found by."""
+    return digest_of_secret[:MARK_LENGTH]
 
 
 def _roles(roles: tuple[str, ...]) -> dict[str, object]:

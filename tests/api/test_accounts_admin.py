@@ -225,6 +225,15 @@ def test_an_invitation_is_over_after_three_days_and_can_be_sent_again(small_serv
     assert carl.reset(OTHER, token=carl.mailed_token()).status_code == 204
 
 
+def test_a_stranger_who_asks_for_a_reset_does_not_shorten_an_invitation(small_service, small_boss):
+    assert create(small_boss).status_code == 201
+    assert small_service.actor("stranger").post("/v1/password/forgot", {"username": "carl"}).status_code == 202
+    small_service.clock.push(hours=71)
+    carl = small_service.actor("carl")
+    assert "72 hours" in carl.mail()["text"]
+    assert carl.reset(OTHER, token=carl.mailed_token()).status_code == 204
+
+
 def test_an_account_can_be_opened_with_roles_and_with_registration_closed(make_service, database_url):
     service = make_service(database_url, roles={"editor": ("texts:write",)})
     boss = administrator(service)

@@ -148,6 +148,21 @@ def test_a_key_that_has_ended_gets_no_token_and_its_tokens_are_refused(service, 
     assert robot.whoami(token).status_code == 401
 
 
+def test_a_token_ends_with_the_secret_that_it_was_traded_for(service, ann):
+    key = key_of(ann, "orders:read")
+    robot = service.actor("robot")
+    first = token_of(robot, key).json["access_token"]
+    path = f"/v1/api-keys/{key['id']}/rotate"
+    second = {**key, **ann.post(path, {"overlap_seconds": 60}, token=ann.access).json}
+    assert robot.whoami(first).status_code == 200
+    service.clock.push(seconds=61)
+    assert robot.whoami(first).status_code == 401
+    token = token_of(robot, second).json["access_token"]
+    third = {**key, **ann.post(path, {"overlap_seconds": 0}, token=ann.access).json}
+    assert robot.whoami(token).status_code == 401
+    assert robot.whoami(token_of(robot, third).json["access_token"]).status_code == 200
+
+
 def test_tokens_of_a_deleted_key_are_refused_also_after_redis_was_flushed(make_service, database_url, redis_url):
     service = make_service(database_url, roles=ROLES, redis_url=redis_url)
     server = redis.Redis.from_url(redis_url)

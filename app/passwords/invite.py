@@ -1,0 +1,19 @@
+"""Inviting the owner of an account that nothing opens yet to choose its first password."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.confirmations.reset import issue_invitation
+from app.outbox.add import Mail, Template, add
+
+if TYPE_CHECKING:
+    from app.accounts.models import Account
+    from app.unit_of_work import UnitOfWork
+
+
+def invite(work: UnitOfWork, account: Account) -> None:
+    """Mail the link by which the owner chooses the first password. The older link ends."""
+    token = issue_invitation(work, account_id=account.id, epoch=account.epoch)
+    link = work.settings.link_reset.replace("{token}", token)
+    add(work, Template.INVITATION, Mail(account.email, account.locale, {"username": account.username, "name": account.name, "link": link}))
