@@ -15,6 +15,7 @@ from tests.gateways.conftest import LIMIT_KEY
 from tests.gateways.gateways import DOORWARD
 from tests.gateways.test_identity import bearer
 
+KEPT = 8  # connections to Doorward that a gateway may have kept
 WITHOUT_DOCUMENTS = {"traefik"}  # it has no answers of its own but a line of text
 
 
@@ -110,16 +111,26 @@ def test_answers_of_the_application_stay_as_they_are(town, status):
 # -- Doorward away --------------------------------------------------------------------------------------------------------
 
 
+def settled(town, ask):
+    """The answer once no kept connection to the Doorward of before is left: Traefik makes a 500 of each that breaks under a question."""
+    answer = ask()
+    for _ in range(KEPT if town.gateway.name == "traefik" else 0):
+        if answer.status != 500:
+            break
+        answer = ask()
+    return answer
+
+
 def test_while_doorward_is_away_nobody_passes(all_of_them):
     live, token = all_of_them[0].live, all_of_them[0].ann.signed_in()
     live.stop()
     try:
         for town in all_of_them:
             for headers in (bearer(token), []):
-                answer = town.call("GET", "/", headers)
+                answer = settled(town, lambda town=town, headers=headers: town.call("GET", "/", headers))
                 assert (answer.status, answer.one("Retry-After")) == (503, "5"), town.gateway.log.read_text()[-2000:]
                 assert problem(town, answer)["status"] == 503
-            own = town.call("GET", "/v1/methods", host=DOORWARD)
+            own = settled(town, lambda town=town: town.call("GET", "/v1/methods", host=DOORWARD))
             assert (own.status, own.one("Retry-After")) == (503, "5"), town.gateway.name
             assert not town.received
     finally:
