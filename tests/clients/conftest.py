@@ -105,12 +105,20 @@ def settled(live: Live, beside: Service, name: str) -> Town:
     return Town(live, beside, ann, key_of(ann, "orders:read", "revocations:read", "tokens:introspect"))
 
 
-@pytest.fixture
-def node(tmp_path):
-    """A folder where Node finds the packages. Skips where no registry hands them out: that says nothing about the service."""
+@pytest.fixture(scope="session")
+def packages():
+    """Where the packages are kept, or why they cannot be had: asked once."""
     try:
-        kept = npm.folder()
+        return npm.folder()
     except npm.NoRegistry as error:
-        pytest.skip(f"{error}; it is asked for three packages and they are kept in {npm.KEPT}")
+        return error
+
+
+@pytest.fixture
+def node(tmp_path, packages):
+    """A folder where Node finds the packages. Skips where no registry hands them out: that says nothing about the service."""
+    if isinstance(packages, npm.NoRegistry):
+        pytest.skip(f"{packages}; it is asked for three packages and they are kept in {npm.KEPT}")
+    kept = packages
     (tmp_path / "node_modules").symlink_to(kept / "node_modules")
     return tmp_path

@@ -45,7 +45,7 @@ def fetch(name: str, version: str, integrity: str, to: Path) -> Path:
     """The package as its registry hands it out, if it is the one that was locked. Raises NoRegistry."""
     command = [NODE, NPM, "pack", f"{name}@{version}", "--ignore-scripts", "--silent", "--pack-destination", to]
     try:
-        packed = subprocess.run(command, cwd=to, capture_output=True, text=True, timeout=60, check=True)
+        packed = subprocess.run(command, cwd=to, capture_output=True, text=True, timeout=40, check=True)
     except (subprocess.SubprocessError, OSError) as error:
         raise NoRegistry(f"npm pack {name}@{version} failed: it needs a registry once") from error
     archive = to / packed.stdout.split()[-1]
