@@ -20,6 +20,7 @@ TEXTS: Mapping[str, Mapping[Reason, str]] = {
         Reason.REPETITION: "repeats a short piece; what is repeated counts once",
         Reason.SEQUENCE: "is little else than runs of the alphabet, of digits or of keys beside each other",
         Reason.PERSONAL: "is little else than your name, your username, your address or the name of this service",
+        Reason.UNCHANGED: "is the present one; choose another",
     },
     "de": {
         Reason.TOO_SHORT: "braucht mindestens {least} Zeichen; ein Satz aus einigen Wörtern ist leicht zu merken",
@@ -29,10 +30,11 @@ TEXTS: Mapping[str, Mapping[Reason, str]] = {
         Reason.REPETITION: "wiederholt ein kurzes Stück; Wiederholtes zählt nur einmal",
         Reason.SEQUENCE: "besteht fast nur aus Folgen des Alphabets, aus Ziffernfolgen oder aus nebeneinanderliegenden Tasten",
         Reason.PERSONAL: "besteht fast nur aus Ihrem Namen, Ihrem Benutzernamen, Ihrer Adresse oder dem Namen dieses Dienstes",
+        Reason.UNCHANGED: "ist das bisherige; wählen Sie ein anderes",
     },
 }
 
 
-def in_words(reason: Reason, locale: str, *, least: int) -> str:
+def in_words(reason: Reason, locale: str, *, least: int = 0) -> str:
     """The reason in the language nearest to the reader's."""
     return TEXTS[language(locale)][reason].format(least=least, longest=LONGEST)

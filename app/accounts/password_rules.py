@@ -19,6 +19,7 @@ class Reason(StrEnum):
     REPETITION = "repetition"
     SEQUENCE = "sequence"
     PERSONAL = "personal"
+    UNCHANGED = "unchanged"  # where it is changed
 
 
 class NotAPassword(ValueError):

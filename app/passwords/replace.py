@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.accounts.password_rules import NotAPassword, normalised
+from app.accounts.password_reasons import in_words
+from app.accounts.password_rules import NotAPassword, Reason, normalised
 from app.api_keys.models import living_names
 from app.attempts.failures import forget_all
 from app.confirmations.issue import end_all_unused
@@ -15,8 +16,6 @@ from app.passwords.errors import PasswordMismatch
 if TYPE_CHECKING:
     from app.accounts.models import Account
     from app.unit_of_work import UnitOfWork
-
-SAME = {"en": "is the present one; choose another", "de": "ist das bisherige; wählen Sie ein anderes"}
 
 
 def check_repeated(new_password: str, verify_password: str | None) -> None:
@@ -32,7 +31,8 @@ def names_of(account: Account) -> tuple[str, ...]:
 
 def another(locale: str) -> InvalidInput:
     """The new password is the old one."""
-    return InvalidInput(errors={"/new_password": [SAME.get(locale, SAME["en"])]}, members={"reasons": ["unchanged"], "suggestions": []})
+    reason = Reason.UNCHANGED
+    return InvalidInput(errors={"/new_password": [in_words(reason, locale)]}, members={"reasons": [reason], "suggestions": []})
 
 
 def same(one: str, other: str) -> bool:
