@@ -20,6 +20,7 @@ from app.api import (
     authz,
     devices,
     discovery,
+    login_sessions,
     me,
     methods,
     my_data,
@@ -46,6 +47,7 @@ __all__ = ["create_app"]
 API = (
     registration.blp,
     sessions.blp,
+    login_sessions.blp,
     passwords.blp,
     devices.blp,
     me.blp,

@@ -23,10 +23,11 @@ class Principal:
     kind: Kind
     session_id: str  # empty for a key
     expires_at: datetime | None  # of the credential that was shown; None for a key that does not expire
-    auth_time: datetime | None
+    auth_time: datetime | None  # when a password was typed; None where none was, as by a key
     scopes: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     key_id: str = ""
+    client_id: str = ""  # the program that a session is of
     epoch: int = 0  # of the account when a session was checked; a write that waits for the account asks whether it is still that
 
 

@@ -14,6 +14,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 # RFC 6749 section 3.3 allows more; what is allowed here needs no quoting anywhere.
 SCOPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(:[A-Za-z0-9._-]+)*(:\*)?")
 LONGEST_SCOPE = 64
+LONGEST_NAME = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,14 @@ class Policy:
     scopes: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     audience: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A program that may ask to be let in: how people know it, and what it may have at most; None is no limit."""
+
+    name: str
+    scopes: tuple[str, ...] | None = None
 
 
 def is_scope(text: str) -> bool:
@@ -37,6 +46,11 @@ def roles(text: str) -> dict[str, tuple[str, ...]]:
 def policies(text: str) -> dict[str, Policy]:
     """{"policy": {"scopes": […], "roles": […], "audience": "…"}}, every part optional."""
     return _named(text, _policy)
+
+
+def clients(text: str) -> dict[str, Client]:
+    """{"client_id": {"name": "…", "scopes": […]}}, both optional."""
+    return {client_id: _client(client_id, value) for client_id, value in _named(text, lambda value: value).items()}
 
 
 def levels(text: str) -> tuple[str, ...]:
@@ -77,3 +91,12 @@ def _policy(value: object) -> Policy:
     if not isinstance(audience, str):
         raise ValueError("must hold texts as audience")  # noqa: TRY004 - faults of settings are ValueErrors
     return Policy(_scopes(value.get("scopes", [])), _texts(value.get("roles", [])), audience)
+
+
+def _client(client_id: str, value: object) -> Client:
+    if not isinstance(value, Mapping) or not set(value) <= {"name", "scopes"}:
+        raise ValueError("must hold objects with name and scopes")
+    name = value.get("name", client_id)
+    if not isinstance(name, str) or not name.isprintable() or not 1 <= len(name) <= LONGEST_NAME:
+        raise ValueError(f"must hold names of 1 to {LONGEST_NAME} printable characters")
+    return Client(name, _scopes(value["scopes"]) if "scopes" in value else None)

@@ -305,6 +305,13 @@ class Settings:
         {},
         shown="{}",
     )
+    clients: Mapping[str, setting_maps.Client] = _setting(
+        "Programs that may ask to be let in from another device: a JSON object of client ids, each with name and scopes (at most these). "
+        "The client doorward is always there, without a limit, unless it is given here.",
+        setting_maps.clients,
+        {},
+        shown="{}",
+    )
     privacy_levels: tuple[str, ...] = _setting(
         "The ladder of memberships, the lowest level first; everybody has the lowest.",
         setting_maps.levels,
@@ -350,6 +357,8 @@ class Settings:
     limit_code: str = _setting("Confirmations by code from one source.", _limit, "5/minute")
     limit_forgot: str = _setting("Requests for a link to reset a password, from one source.", _limit, "10/hour")
     limit_key: str = _setting("Uses of one API key; what is done by a token that it was traded for is not counted.", _limit, "600/minute")
+    limit_device: str = _setting("Requests to be let in from another device, from one source.", _limit, "20/minute;200/hour")
+    limit_poll: str = _setting("Questions whether a request to be let in was approved, from one source.", _limit, "300/minute")
     limit_refresh: str = _setting("Refreshes from one source.", _limit, "60/minute")
 
     def __post_init__(self) -> None:

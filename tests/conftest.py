@@ -19,7 +19,7 @@ from tests.live import GENEROUS, Live
 from tests.postgres import Postgres
 from tests.valkey import Valkey
 
-LIMITS = ("LOGIN", "REGISTER", "RESEND", "CONFIRM", "CODE", "REFRESH", "FORGOT", "KEY")
+LIMITS = ("LOGIN", "REGISTER", "RESEND", "CONFIRM", "CODE", "REFRESH", "FORGOT", "KEY", "DEVICE", "POLL")
 
 
 class Stdout(io.TextIOBase):

@@ -21,6 +21,7 @@ from app.audit.models import AuditEvent
 from app.confirmations.models import Confirmation
 from app.devices.remember import DeviceView, list_devices
 from app.errors import Unauthenticated
+from app.login_sessions.show import LoginSessionView, claimed_by
 from app.roles.models import Membership, roles_of
 from app.sessions.show import SessionView, all_sessions
 
@@ -72,6 +73,7 @@ class Export:
     roles: Sequence[str]
     memberships: Sequence[MembershipView]
     sessions: Sequence[SessionView]
+    login_sessions: Sequence[LoginSessionView]
     devices: Sequence[DeviceView]
     api_keys: Sequence[KeyView]
     links: Sequence[LinkView]
@@ -94,6 +96,7 @@ def export(work: UnitOfWork, principal: Principal) -> Export:
         roles=roles_of(work.db, account),
         memberships=_memberships(work, account),
         sessions=all_sessions(work, principal),
+        login_sessions=claimed_by(work, account.id),
         devices=list_devices(work, principal),
         api_keys=_keys(work, account),
         links=_links(work, account),

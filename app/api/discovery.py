@@ -25,10 +25,11 @@ BY_SECRET = ["client_secret_basic", "client_secret_post"]
 
 
 class MetadataSchema(Strict):
-    """RFC 8414 section 2."""
+    """RFC 8414 section 2, RFC 8628 section 4."""
 
     issuer = fields.String(required=True)
     token_endpoint = fields.String(required=True)
+    device_authorization_endpoint = fields.String(required=True)
     introspection_endpoint = fields.String(required=True)
     revocation_endpoint = fields.String(required=True)
     jwks_uri = fields.String(required=True)
@@ -87,6 +88,7 @@ def _metadata(settings: Settings) -> dict[str, object]:
     found: dict[str, object] = {
         "issuer": settings.issuer,
         "token_endpoint": f"{at}/oauth/token",
+        "device_authorization_endpoint": f"{at}/oauth/device_authorization",
         "introspection_endpoint": f"{at}/oauth/introspect",
         "revocation_endpoint": f"{at}/oauth/revoke",
         "jwks_uri": f"{at}/.well-known/jwks.json",

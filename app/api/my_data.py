@@ -9,6 +9,7 @@ from app.administration.export import Export, export
 from app.api.api_keys import ApiKeySchema
 from app.api.audit import AuditEventSchema
 from app.api.devices import DeviceSchema
+from app.api.login_sessions import LoginSessionSchema
 from app.api.schemas import ProfileSchema, SessionSchema
 from app.principal import Principal
 from app.roles.errors import LastAdmin
@@ -59,6 +60,7 @@ class ExportSchema(Strict):
     roles = fields.List(fields.String(), required=True)
     memberships = fields.List(fields.Nested(MembershipSchema), required=True)
     sessions = fields.List(fields.Nested(SessionSchema), required=True)
+    login_sessions = fields.List(fields.Nested(LoginSessionSchema), required=True)
     devices = fields.List(fields.Nested(DeviceSchema), required=True)
     api_keys = fields.List(fields.Nested(ApiKeySchema), required=True)
     links = fields.List(fields.Nested(LinkSchema), required=True)

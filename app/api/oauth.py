@@ -7,6 +7,8 @@ from dataclasses import asdict
 from flask import Response
 from marshmallow import fields, post_dump
 
+from app.login_sessions.ask import Asked
+from app.oauth.device import authorize_device
 from app.oauth.introspect import Active, introspect
 from app.oauth.revoke import revoke
 from app.oauth.tokens import Issued, grant
@@ -32,16 +34,29 @@ NOT_ACTIVE = compact({"active": False})
 class ClientForm(Form):
     """The client, where it does not use HTTP Basic."""
 
-    client_id = Text(most=256, metadata={"description": "id of an API key (`key_…`), or `doorward`"})
+    client_id = Text(most=256, metadata={"description": "id of an API key (`key_…`), one of `DOORWARD_CLIENTS`, or `doorward`"})
     client_secret = Secret(metadata={"description": "the API key"})
 
 
 class TokenForm(ClientForm):
-    """RFC 6749 sections 4.4 and 6."""
+    """RFC 6749 sections 4.4 and 6, RFC 8628 section 3.4."""
 
-    grant_type = Text(most=256, required=True, metadata={"description": "`client_credentials` or `refresh_token`"})
+    grant_type = Text(
+        most=256,
+        required=True,
+        metadata={"description": "`client_credentials`, `refresh_token` or `urn:ietf:params:oauth:grant-type:device_code`"},
+    )
     scope = Text(most=1024, load_default=None, metadata={"description": "scopes to have, separated by spaces; without it, all"})
     refresh_token = Secret(most=LARGEST, load_default=None)
+    device_code = Secret(most=LARGEST, load_default=None, metadata={"description": "from `/oauth/device_authorization`"})
+
+
+class DeviceForm(ClientForm):
+    """RFC 8628 section 3.1."""
+
+    scope = Text(
+        most=1024, load_default=None, metadata={"description": "scopes to have, separated by spaces; without it, all that may be had"}
+    )
 
 
 class ShownForm(ClientForm):
@@ -64,6 +79,20 @@ class IssuedSchema(Strict):
     @post_dump
     def known(self, data: dict[str, object], **_: object) -> dict[str, object]:
         return {name: value for name, value in data.items() if value is not None}
+
+
+class DeviceAuthorizationSchema(Strict):
+    """RFC 8628 section 3.2."""
+
+    device_code = fields.String(required=True, metadata={"description": "the secret by which the device polls"})
+    user_code = fields.String(required=True, metadata={"description": "what a person types; case, dashes and spaces do not count"})
+    verification_uri = fields.String(required=True)
+    verification_uri_complete = fields.String(
+        required=True, metadata={"description": "the same with the code filled in; it approves nothing"}
+    )
+    expires_in = fields.Integer(required=True, metadata={"description": "seconds"})
+    interval = fields.Integer(required=True, metadata={"description": "seconds from one poll to the next"})
+    session_id = fields.String(required=True, metadata={"description": "of the session to be; it opens nothing"})
 
 
 class ActiveSchema(Strict):
@@ -90,7 +119,7 @@ class ActiveSchema(Strict):
 @blp.form(TokenForm)
 @blp.response(200, IssuedSchema)
 def post_token(work: UnitOfWork, body: Body) -> Issued:
-    """Trade an API key, or a refresh token, for an access token."""
+    """Trade an API key, a refresh token, or a device code that was approved, for an access token."""
     return grant(
         work,
         current_source(),
@@ -98,7 +127,18 @@ def post_token(work: UnitOfWork, body: Body) -> Issued:
         grant_type=body["grant_type"],
         scope=body["scope"],
         refresh_token=body["refresh_token"],
+        device_code=body["device_code"],
     )
+
+
+@blp.route("/device_authorization", methods=["POST"])
+@oauth_answers(401)
+@writing
+@blp.form(DeviceForm)
+@blp.response(200, DeviceAuthorizationSchema)
+def post_device_authorization(work: UnitOfWork, body: Body) -> Asked:
+    """Ask to be let in: a person types the user code at the address that is answered, and approves (RFC 8628)."""
+    return authorize_device(work, current_source(), client=shown_client(), scope=body["scope"])
 
 
 @blp.route("/introspect", methods=["POST"])

@@ -18,12 +18,12 @@ class AccountSummarySchema(Strict):
 
 
 class TokensSchema(Strict):
-    """Both tokens of a session."""
+    """Both tokens of a session; the refresh token is not here where it is in the cookie."""
 
     access_token = fields.String(required=True)
     token_type = fields.String(required=True)
     expires_in = fields.Integer(required=True, metadata={"description": "seconds"})
-    refresh_token = fields.String(required=True)
+    refresh_token = fields.String()
     refresh_expires_in = fields.Integer(required=True, metadata={"description": "seconds"})
     session_id = fields.String(required=True)
     scope = fields.String(required=True)
@@ -57,6 +57,10 @@ class SessionSchema(Strict):
     current = fields.Boolean(required=True)
     status = fields.String(required=True, metadata={"enum": ["live", "expired", "logged_out", "revoked", "suspicious"]})
     device_name = fields.String(required=True, allow_none=True)
+    client_id = fields.String(required=True, metadata={"description": "the program it is of; `doorward` where none was named"})
+    approved_by = fields.String(
+        required=True, allow_none=True, metadata={"description": "the session from which it was let in; null: by its password"}
+    )
     user_agent = fields.String(required=True)
     address = fields.String(required=True, metadata={"description": "where it was opened from"})
     last_address = fields.String(required=True, metadata={"description": "where it was last refreshed from"})

@@ -12,6 +12,7 @@ from app.api_keys.models import sweep as sweep_api_keys
 from app.attempts.models import sweep as sweep_attempts
 from app.confirmations.models import sweep as sweep_confirmations
 from app.devices.models import sweep as sweep_devices
+from app.login_sessions.models import sweep as sweep_login_sessions
 from app.outbox.models import sweep as sweep_outbox
 from app.registration.models import sweep as sweep_registrations
 from app.revocation.models import sweep as sweep_revocations
@@ -27,6 +28,7 @@ ROOMS: tuple[Callable[[Session, datetime, int], int], ...] = (
     sweep_registrations,
     sweep_confirmations,
     sweep_sessions,
+    sweep_login_sessions,
     sweep_revocations,
     sweep_outbox,
     sweep_attempts,

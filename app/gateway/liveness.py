@@ -26,7 +26,7 @@ class Liveness:
     global_epoch: int
     idle_until: datetime
     absolute_until: datetime
-    auth_time: datetime
+    auth_time: datetime | None
     account_id: str
     username: str
     account_status: str

@@ -70,9 +70,10 @@ def bearer_of(work: UnitOfWork, claims: Claims) -> Principal:
         kind=Kind.SESSION,
         session_id=session_id,
         expires_at=expires_at,
-        auth_time=datetime.fromtimestamp(claims["auth_time"], UTC),
+        auth_time=datetime.fromtimestamp(claims["auth_time"], UTC) if "auth_time" in claims else None,
         scopes=narrowed(scopes, scopes_of(work.settings, seen.roles)),
         roles=_roles(claims, seen),
+        client_id=claims["client_id"],
         epoch=epoch,
     )
 
@@ -105,6 +106,7 @@ def verify_refresh_token(work: UnitOfWork, token: str) -> Principal:
         expires_at=session.ends_at,
         auth_time=found.auth_time,
         roles=found.roles,
+        client_id=session.client,
         epoch=found.present_account_epoch,
     )
 
@@ -117,11 +119,9 @@ def well_formed(claims: Claims) -> bool:
         and type(claims.get("nbf", 0)) is int
         and isinstance(claims.get("roles"), list)
         and all(isinstance(role, str) for role in claims["roles"])
-        # Only a person has typed a password at some time.
-        and (
-            is_id("key", claims["sid"])
-            or (is_id("ses", claims["sid"]) and type(claims.get("auth_time")) is int and 0 <= claims["auth_time"] <= LATEST)
-        )
+        and (is_id("key", claims["sid"]) or is_id("ses", claims["sid"]))
+        # There where a password was typed: not by a key, and not in a session that was let in from another device.
+        and ("auth_time" not in claims or (type(claims["auth_time"]) is int and 0 <= claims["auth_time"] <= LATEST))
         and is_id("acc", claims["sub"])
     )
 

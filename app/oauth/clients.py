@@ -1,4 +1,4 @@
-"""Who a client is. There is one public client; every other is an API key, whose id is the client's and which is its secret."""
+"""Who a client is. Public ones have a name at most; every other is an API key, whose id is the client's and which is its secret."""
 
 from __future__ import annotations
 
@@ -11,23 +11,30 @@ from app.errors import Unauthenticated
 from app.gateway.verify_key import verify_api_key
 from app.oauth.errors import InvalidClient
 from app.opaque_tokens import find
-from app.sessions.access_tokens import CLIENT
+from app.sessions.clients import DEFAULT, public_client
 
 if TYPE_CHECKING:
     from app.principal import Principal, Source
+    from app.settings import Settings
     from app.unit_of_work import UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """What a client shows of itself. The public client has a name at most."""
+    """What a client shows of itself."""
 
     id: str | None = None
     secret: str | None = field(default=None, repr=False)
 
     @property
-    def public(self) -> bool:
-        return self.secret is None and self.id in {None, CLIENT}
+    def name(self) -> str:
+        """By which name a public client is known."""
+        return self.id or DEFAULT
+
+
+def is_public(settings: Settings, client: Client) -> bool:
+    """Is it one that has no secret, and that we know?"""
+    return client.secret is None and public_client(settings, client.id) is not None
 
 
 def authenticate(work: UnitOfWork, source: Source, client: Client) -> Principal:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from app.errors import Unauthenticated
 from app.gateway.verify import bearer_of, claims_of, verify_refresh_token
 from app.gateway.verify_key import looks_like_a_key, verify_api_key
-from app.sessions.access_tokens import CLIENT
 from app.sessions.refresh_tokens import looks_like_a_refresh_token
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def _active(work: UnitOfWork, token_type: str, principal: Principal, *, iat: int
         sub=principal.account_id,
         username=principal.username,
         scope=" ".join(principal.scopes),
-        client_id=principal.key_id or CLIENT,
+        client_id=principal.key_id or principal.client_id,
         iss=work.settings.issuer,
         aud=work.settings.audience,
         sid=principal.session_id or principal.key_id,

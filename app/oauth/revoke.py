@@ -9,7 +9,7 @@ from app.attempts.source_limits import take
 from app.errors import NotFound, Unauthenticated
 from app.gateway.verify import verify, verify_refresh_token
 from app.gateway.verify_key import looks_like_a_key, verify_api_key
-from app.oauth.clients import Client, authenticate
+from app.oauth.clients import Client, authenticate, is_public
 from app.oauth.errors import UnsupportedTokenType
 from app.principal import Kind
 from app.sessions.end import log_out
@@ -26,7 +26,7 @@ def revoke(work: UnitOfWork, source: Source, *, client: Client, token: str) -> N
     Raises InvalidClient where credentials are shown that do not count, and UnsupportedTokenType.
     """
     take(work, source, "refresh")
-    if not client.public:
+    if not is_public(work.settings, client):
         authenticate(work, source, client)
     try:
         principal = _principal(work, token)

@@ -1,4 +1,4 @@
-"""The token endpoint: one grant for each way to come by an access token (RFC 6749 sections 4.4 and 6)."""
+"""The token endpoint: one grant for each way to come by an access token (RFC 6749 sections 4.4 and 6, RFC 8628 section 3.4)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 
 from app.accounts.models import by_id
 from app.attempts.source_limits import take
-from app.oauth.clients import Client, authenticate
+from app.login_sessions.redeem import redeem
+from app.oauth.clients import Client, authenticate, is_public
 from app.oauth.errors import InvalidClient, InvalidRequest, InvalidScope, UnsupportedGrantType
 from app.roles.scopes import allows, narrowed
 from app.sessions.access_tokens import mint_for_key
-from app.sessions.refresh import refresh
+from app.sessions.errors import InvalidGrant
+from app.sessions.refresh import refresh, session_of
 from app.setting_maps import is_scope
 
 if TYPE_CHECKING:
     from app.principal import Source
+    from app.sessions.tokens import Tokens
     from app.unit_of_work import UnitOfWork
 
 
@@ -39,14 +42,24 @@ class Asked:
     client: Client
     scopes: tuple[str, ...] | None
     refresh_token: str | None = field(default=None, repr=False)
+    device_code: str | None = field(default=None, repr=False)
 
 
-def grant(work: UnitOfWork, source: Source, *, client: Client, grant_type: str, scope: str | None, refresh_token: str | None) -> Issued:
+def grant(
+    work: UnitOfWork,
+    source: Source,
+    *,
+    client: Client,
+    grant_type: str,
+    scope: str | None,
+    refresh_token: str | None,
+    device_code: str | None,
+) -> Issued:
     """Tokens by the grant that is named. Raises UnsupportedGrantType and what the grant raises."""
     give = GRANTS.get(grant_type)
     if give is None:
         raise UnsupportedGrantType("There are: " + ", ".join(GRANTS) + ".")
-    return give(work, source, Asked(client, _scopes(scope), refresh_token))
+    return give(work, source, Asked(client, scopes_in(scope), refresh_token, device_code))
 
 
 def by_client_credentials(work: UnitOfWork, source: Source, asked: Asked) -> Issued:
@@ -68,24 +81,44 @@ def by_refresh_token(work: UnitOfWork, source: Source, asked: Asked) -> Issued:
     `scope` may not ask for more than the session has, and the tokens have no less than it (RFC 6749 section 6).
     """
     take(work, source, "refresh")
-    if not asked.client.public:
-        raise InvalidClient("A session is of the public client doorward, which has no secret.")
+    _public(work, asked.client)
     if asked.refresh_token is None:
         raise InvalidRequest("refresh_token is missing.")
+    session, _ = session_of(work.db, work.settings.secret_key, asked.refresh_token)
+    if session.client != asked.client.name:
+        raise InvalidGrant("The session is of another client.")
     tokens = refresh(work, source, refresh_token=asked.refresh_token)
     # Raising takes the step of the counter back: the refresh token that was sent is still the present one.
     if not all(allows(scope, tokens.scope.split()) for scope in asked.scopes or ()):
         raise InvalidScope("The session has not all of these scopes.")
-    return Issued(tokens.access_token, tokens.expires_in, tokens.scope, tokens.refresh_token, tokens.session_id)
+    return _of_session(tokens)
+
+
+def by_device_code(work: UnitOfWork, source: Source, asked: Asked) -> Issued:
+    """The session that somebody approved from another device. Raises what a poll is told, see `redeem`."""
+    _public(work, asked.client)
+    if asked.device_code is None:
+        raise InvalidRequest("device_code is missing.")
+    return _of_session(redeem(work, source, client_id=asked.client.name, device_code=asked.device_code))
 
 
 GRANTS: Mapping[str, Callable[[UnitOfWork, Source, Asked], Issued]] = {
     "refresh_token": by_refresh_token,
     "client_credentials": by_client_credentials,
+    "urn:ietf:params:oauth:grant-type:device_code": by_device_code,
 }
 
 
-def _scopes(scope: str | None) -> tuple[str, ...] | None:
+def _public(work: UnitOfWork, client: Client) -> None:
+    if not is_public(work.settings, client):
+        raise InvalidClient("A session is of a public client, which has an id at most: doorward, or one of DOORWARD_CLIENTS.")
+
+
+def _of_session(tokens: Tokens) -> Issued:
+    return Issued(tokens.access_token, tokens.expires_in, tokens.scope, tokens.refresh_token, tokens.session_id)
+
+
+def scopes_in(scope: str | None) -> tuple[str, ...] | None:
     """The scopes asked for, None where none were named. Raises InvalidScope."""
     if scope is None:
         return None

@@ -38,3 +38,12 @@ def allows(scope: str, held: Iterable[str]) -> bool:
 def narrowed(asked: Iterable[str], held: Iterable[str]) -> tuple[str, ...]:
     """Those of the scopes asked for that are held, in order. Never more than was asked."""
     return tuple(sorted({scope for scope in asked if allows(scope, held)}))
+
+
+def common(some: Iterable[str] | None, others: Iterable[str] | None) -> str | None:
+    """What two limits have in common, as one text; None is no limit. Where one says list:* and the other list:7, that is list:7."""
+    if some is None or others is None:
+        both = some if others is None else others
+        return None if both is None else " ".join(sorted(set(both)))
+    left, right = set(some), set(others)
+    return " ".join(sorted(set(narrowed(left, right)) | set(narrowed(right, left))))

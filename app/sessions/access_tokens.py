@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 TYP = "at+jwt"
-CLIENT = "doorward"  # the client_id of whoever named none
 # A token travels in a header, and gateways cut or refuse long ones.
 MOST_ROLES = 20
 MARK_LENGTH = 16
@@ -53,14 +52,14 @@ def mint_access_token(
 ) -> tuple[str, int]:
     """A token and its life in seconds; it never outlives its session, nor `ends_at`. It names the roles `of_resource` too."""
     claims = {
-        "client_id": CLIENT,
+        "client_id": session.client,
         "sid": session.id,
         "ep": account.epoch,
         "rv": account.roles_version,
         "scope": " ".join(scopes_of_session(work, session, roles)),
         **_roles(shown_roles(session, roles) + of_resource),
         **({NARROWED: True} if session.scope is not None else {}),
-        "auth_time": int(session.auth_time.timestamp()),
+        **({"auth_time": int(session.auth_time.timestamp())} if session.auth_time is not None else {}),
         "amr": session.amr.split(),
         "preferred_username": account.username,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import update
+from sqlalchemy import case, update
 
 from app.accounts.check_password import check_password, settle, settle_again
 from app.accounts.errors import WrongPassword
@@ -71,7 +71,7 @@ def _refreshed(work: UnitOfWork, account: Account, session_id: str) -> bool:
                 Session.idle_until > work.now,
                 Session.absolute_until > work.now,
             )
-            .values(auth_time=work.now)
+            .values(auth_time=work.now, amr=case((Session.auth_time.is_(None), Session.amr + " pwd"), else_=Session.amr))
             .execution_options(synchronize_session=False),
         )
     )

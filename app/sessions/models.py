@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.orm import Session as Db
 
 from app.adapters.database import Base, delete_some
+from app.sessions.clients import DEFAULT
 
 
 class Status(StrEnum):
@@ -30,9 +31,11 @@ class Session(Base):
     global_epoch: Mapped[int]
     rt_counter: Mapped[int] = mapped_column(default=0)
     rt_salt: Mapped[str] = mapped_column(String(64))
-    auth_time: Mapped[datetime]
+    auth_time: Mapped[datetime | None]  # when a password was typed in it; None: never, it was approved from another device
     amr: Mapped[str] = mapped_column(String(64))
     scope: Mapped[str | None] = mapped_column(Text)  # what it was opened for, separated by spaces; None: whatever its owner may
+    client_id: Mapped[str | None] = mapped_column(String(32))  # None: whoever named none
+    approved_by: Mapped[str | None] = mapped_column(String(32))  # the session from which it was let in
     created_at: Mapped[datetime]
     refreshed_at: Mapped[datetime]
     idle_until: Mapped[datetime]
@@ -50,6 +53,11 @@ class Session(Base):
     def ends_at(self) -> datetime:
         """When it ends if it is not refreshed again."""
         return min(self.idle_until, self.absolute_until)
+
+    @property
+    def client(self) -> str:
+        """The client that it is of (RFC 6749 section 2.2)."""
+        return self.client_id or DEFAULT
 
     @property
     def device(self) -> str:

@@ -24,6 +24,8 @@ def move_along(work: UnitOfWork, account: Account, *, session_id: str) -> Sessio
     session = work.db.scalar(select(Session).where(Session.id == session_id).with_for_update().execution_options(populate_existing=True))
     if session is None or not session.lives(work.now, account_epoch=account.epoch - 1, global_epoch=global_epoch(work.db)):
         raise Unauthenticated
+    if session.auth_time is None:
+        session.amr += " pwd"
     session.account_epoch, session.rt_salt, session.auth_time = account.epoch, secrets.token_hex(32), work.now
     work.db.flush()
     return session

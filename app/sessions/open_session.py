@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,15 @@ ADMIN_ABSOLUTE = timedelta(hours=24)
 MOST_SESSIONS = 50
 
 
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A login that somebody approved from another device: it has been a session's id from the start."""
+
+    id: str
+    client_id: str
+    by: str  # the session that approved it
+
+
 def open_session(
     work: UnitOfWork,
     source: Source,
@@ -40,8 +50,11 @@ def open_session(
     life: timedelta | None,
     amr: str,
     scope: str | None = None,
+    approval: Approval | None = None,
 ) -> Session:
     """A new session. The oldest beyond fifty end, and the owner hears of a login from somewhere new.
+
+    In one that was approved from another device no password was typed, so what asks for a fresh one asks for it there.
 
     The account's row must be locked, so that two logins at once see each other.
     """
@@ -52,15 +65,17 @@ def open_session(
     longest = ADMIN_ABSOLUTE if idle == ADMIN_IDLE else work.settings.session_max_ttl
     absolute = work.now + min(life or ABSOLUTE, longest)
     session = Session(
-        id=new_id("ses"),
+        id=approval.id if approval else new_id("ses"),
         account_id=account.id,
         account_epoch=account.epoch,
         global_epoch=epoch,
         rt_counter=0,
         rt_salt=secrets.token_hex(32),
-        auth_time=work.now,
+        auth_time=None if approval else work.now,
         amr=amr,
         scope=scope,
+        client_id=approval.client_id if approval else None,
+        approved_by=approval.by if approval else None,
         created_at=work.now,
         refreshed_at=work.now,
         idle_until=min(work.now + idle, absolute),

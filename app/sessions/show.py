@@ -29,6 +29,8 @@ class SessionView:
     current: bool
     status: str
     device_name: str | None
+    client_id: str
+    approved_by: str | None
     user_agent: str
     address: str
     last_address: str
@@ -94,6 +96,12 @@ def get_me(work: UnitOfWork, principal: Principal) -> Me:
     return Me(profile(account), session, principal.roles, principal.scopes, work.settings.resources)
 
 
+def device_of(work: UnitOfWork, principal: Principal) -> str:
+    """What the owner would call the device that asks."""
+    row = of_account(work.db, principal.account_id, principal.session_id)
+    return row.device if row is not None else "unknown"
+
+
 def _epochs(work: UnitOfWork, principal: Principal) -> tuple[int, int]:
     """The account's and the issuer's, as they are now. Raises Unauthenticated."""
     account = account_by_id(work.db, principal.account_id)
@@ -117,6 +125,8 @@ def _view(row: Session, principal: Principal, status: str) -> SessionView:
         current=row.id == principal.session_id,
         status=status,
         device_name=row.device_name,
+        client_id=row.client,
+        approved_by=row.approved_by,
         user_agent=row.user_agent,
         address=row.address,
         last_address=row.last_address,

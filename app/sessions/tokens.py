@@ -10,6 +10,7 @@ from app.accounts.summary import AccountSummary, summary
 from app.roles.models import roles_of
 from app.sessions import refresh_tokens
 from app.sessions.access_tokens import mint_access_token, scopes_of_session, shown_roles
+from app.sessions.clients import DEFAULT
 
 if TYPE_CHECKING:
     from app.accounts.models import Account
@@ -29,6 +30,7 @@ class Tokens:
     account: AccountSummary
     resources: Mapping[str, str]
     scope: str = ""
+    client_id: str = DEFAULT
     device_token: str | None = field(default=None, repr=False)
     token_type: str = "Bearer"  # noqa: S105 - the scheme, RFC 6750
 
@@ -46,4 +48,5 @@ def tokens_of(work: UnitOfWork, account: Account, session: Session) -> Tokens:
         account=summary(account, shown_roles(session, roles)),
         resources=work.settings.resources,
         scope=" ".join(scopes_of_session(work, session, roles)),
+        client_id=session.client,
     )

@@ -27,6 +27,10 @@ SAID = frozenset(
         "unsupported_grant_type",
         "unsupported_token_type",
         "insufficient_scope",
+        "authorization_pending",
+        "slow_down",
+        "access_denied",
+        "expired_token",
     }
 )
 # A client that polls understands slow_down (RFC 8628 section 3.5) and goes on, later; any other word would end it.

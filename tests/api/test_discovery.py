@@ -18,10 +18,11 @@ def test_both_addresses_hold_the_same_document(make_service):
     assert first.json == {
         "issuer": "https://issuer.example.com",
         "token_endpoint": "https://id.example.com/oauth/token",
+        "device_authorization_endpoint": "https://id.example.com/oauth/device_authorization",
         "introspection_endpoint": "https://id.example.com/oauth/introspect",
         "revocation_endpoint": "https://id.example.com/oauth/revoke",
         "jwks_uri": "https://id.example.com/.well-known/jwks.json",
-        "grant_types_supported": ["refresh_token", "client_credentials"],
+        "grant_types_supported": ["refresh_token", "client_credentials", "urn:ietf:params:oauth:grant-type:device_code"],
         "response_types_supported": [],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
         "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],

@@ -31,9 +31,12 @@ NOBODY = Source(address="", bucket="", user_agent="", request_id="", locale="en"
 SCOPES = (*(scope.replace(":*", ":list") for scope in OURS), "orders:read")  # those of this service, and one of an application
 AUDIENCE = "doorward"
 HEADER, BEARER, TRADED = "X-API-Key", "bearer", "token that it was traded for"
-HEADER_UNREAD = {"POST /oauth/token", "POST /oauth/revoke"}
+HEADER_UNREAD = {"POST /oauth/token", "POST /oauth/revoke", "POST /oauth/device_authorization"}
 COLUMN_OF = {"narrow": "account"}  # an administrator's session that was opened for less gets as far as an account
-PLENTY = {f"limit_{name}": "100000/minute" for name in ("login", "register", "resend", "confirm", "code", "forgot", "key", "refresh")}
+PLENTY = {
+    f"limit_{name}": "100000/minute"
+    for name in ("login", "register", "resend", "confirm", "code", "forgot", "key", "refresh", "device", "poll")
+}
 SETTINGS = {
     "roles": {"clerk": ("orders:read",)},
     "audience": AUDIENCE,
@@ -145,6 +148,14 @@ class Town:
     def key_of(self, actor: Actor) -> Names:
         return {"key_id": self.key(self._elsewhere(actor))["id"]}
 
+    def claimed_by(self, actor: Actor) -> Names:
+        """A login from another device that he has claimed and not yet decided."""
+        asked = self.service.actor("box").post("/v1/login-sessions", {"client_name": "box"}).json
+        claimed = actor.elsewhere()
+        claimed.login()
+        assert claimed.post("/v1/login-sessions/claim", {"user_code": asked["user_code"]}, token=claimed.access).status_code == 200
+        return {"login_session_id": asked["session_id"], "user_code": asked["user_code"]}
+
     def account_of(self, actor: Actor) -> Names:
         return {"account_id": actor.tokens["account"]["id"], "role": "clerk"}
 
@@ -179,7 +190,18 @@ def question(names: Names) -> Any:
     return {"checks": [{"account_id": names["account_id"], "role": "admin"}]}
 
 
-SESSION, DEVICE, KEY, ACCOUNT, LIST = Town.session_of, Town.device_of, Town.key_of, Town.account_of, Town.managed_by
+def code(names: Names) -> Any:
+    return {"user_code": names["user_code"]}
+
+
+SESSION, ASKING, DEVICE, KEY, ACCOUNT, LIST = (
+    Town.session_of,
+    Town.claimed_by,
+    Town.device_of,
+    Town.key_of,
+    Town.account_of,
+    Town.managed_by,
+)
 MEMBER = "/v1/memberships/<resource>/<resource_id>/<account_id>"
 # Every other route answers 200 to what it is asked here. 400 and 422 are past the door: what is missing is in the body.
 ASKS = {
@@ -191,6 +213,11 @@ ASKS = {
     "DELETE /v1/sessions": Ask(204),
     "GET /v1/sessions/<session_id>": Ask(thing=SESSION),
     "DELETE /v1/sessions/<session_id>": Ask(204, thing=SESSION),
+    "POST /v1/login-sessions/claim": Ask(422),
+    "GET /v1/login-sessions/<login_session_id>": Ask(thing=ASKING),
+    "POST /v1/login-sessions/<login_session_id>/approve": Ask(body=code, thing=ASKING),
+    "POST /v1/login-sessions/<login_session_id>/deny": Ask(thing=ASKING),
+    "POST /v1/login-sessions/<login_session_id>/suspicious": Ask(thing=ASKING),
     "DELETE /v1/devices/<device_id>": Ask(204, thing=DEVICE),
     "POST /v1/api-keys": Ask(422),
     "GET /v1/api-keys/<key_id>": Ask(thing=KEY),
@@ -214,6 +241,7 @@ ASKS = {
 }
 UNKNOWN = {
     "session_id": new_id("ses"),
+    "login_session_id": new_id("ses"),
     "device_id": new_id("dev"),
     "key_id": new_id("key"),
     "account_id": new_id("acc"),

@@ -24,6 +24,8 @@ PUBLIC = {
     "POST /v1/password/forgot",
     "POST /v1/password/reset",
     "POST /v1/token/refresh",
+    "POST /v1/login-sessions",
+    "POST /v1/login-sessions/cancel",
     "POST /v1/api-keys/report-leak",
     "GET /v1/methods",
     "GET /.well-known/jwks.json",
@@ -34,6 +36,7 @@ PUBLIC = {
     "GET /.well-known/openid-configuration/<path:issuer_path>",
     # A client authenticates in the form, which has to be read first; errors have OAuth's shape.
     "POST /oauth/token",
+    "POST /oauth/device_authorization",
     "POST /oauth/introspect",
     "POST /oauth/revoke",
     "GET /livez",

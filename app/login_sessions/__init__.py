@@ -1,0 +1,1 @@
+"""Being let in from another device."""
