@@ -59,6 +59,7 @@ class ChangeSchema(Strict):
 class ChangedSchema(TokensSchema):
     """Whose password was changed, and fresh tokens of the session that asked; every older token of the account is over."""
 
+    refresh_token = fields.String(required=True)
     id = fields.String(required=True, attribute="account.id")
     username = fields.String(required=True, attribute="account.username")
 

@@ -21,8 +21,9 @@ from app.unit_of_work import UnitOfWork
 from app.web.blueprint import Blueprint
 from app.web.body import Body
 from app.web.documented import answers
-from app.web.guard import require, session, session_or_refresh_token
+from app.web.guard import require, session, session_or_refresh_cookie, session_or_refresh_token
 from app.web.limits import limited
+from app.web.refresh_cookie import cookie_cleared, cookie_for_cookie, cookie_on_request
 from app.web.schemas import Label, Scope, Secret, Strict, Text, Whole, YesOrNo
 from app.web.source import current_source
 from app.web.work import reading, writing
@@ -45,6 +46,10 @@ class LoginSchema(Strict):
         load_default=None, metadata={"description": "scopes to have, separated by spaces; without it, all that one's roles allow"}
     )
     remember_device = YesOrNo(load_default=False, metadata={"description": "answer a device_token"})
+    refresh_in_cookie = YesOrNo(
+        load_default=False,
+        metadata={"description": "set the refresh token as a cookie that no script can read, and leave it out of the answer"},
+    )
 
     @validates("password")
     def a_password(self, value: str, **_: object) -> None:
@@ -54,7 +59,7 @@ class LoginSchema(Strict):
 class RefreshSchema(Strict):
     """The latest refresh token."""
 
-    refresh_token = Secret(most=LONGEST_TOKEN, required=True)
+    refresh_token = Secret(most=LONGEST_TOKEN, load_default=None, metadata={"description": "needed unless it comes in the cookie"})
 
 
 class LogoutSchema(Strict):
@@ -68,6 +73,7 @@ class LogoutSchema(Strict):
 @limited("login")
 @answers(InvalidCredentials, PasswordChangeRequired, Busy)
 @blp.arguments(LoginSchema)
+@cookie_on_request
 @blp.response(200, TokensSchema)
 def post_login(work: UnitOfWork, body: Body) -> Tokens:
     """Open a session. Every failure is the same 401 at the same cost."""
@@ -107,10 +113,14 @@ class UpdatedSchema(Strict):
 @writing
 @limited("refresh")
 @answers(InvalidGrant)
-@blp.arguments(RefreshSchema)
+@blp.arguments(RefreshSchema, required=False)
+@cookie_for_cookie
 @blp.response(200, TokensSchema)
 def post_refresh(work: UnitOfWork, body: Body) -> Tokens:
-    """A fresh access token and the next refresh token. For 30 seconds the same call gets the same refresh token again."""
+    """A fresh access token and the next refresh token. For 30 seconds the same call gets the same refresh token again.
+
+    A refresh token that comes in the cookie is answered in the cookie.
+    """
     return refresh(work, current_source(), **body)
 
 
@@ -140,12 +150,13 @@ def post_elevate(work: UnitOfWork, principal: Principal, body: Body) -> Updated:
 
 @blp.route("/logout", methods=["POST"])
 @writing
-@require(session_or_refresh_token)
+@cookie_cleared
+@require(session_or_refresh_cookie)
 @answers(TooManyRequests)
 @blp.arguments(LogoutSchema, required=False)
 @blp.response(204)
 def post_logout(work: UnitOfWork, principal: Principal, _body: Body) -> None:
-    """End this session; its tokens stop at once."""
+    """End this session; its tokens stop at once. The access token says which; where it has expired, the refresh token, also by cookie."""
     log_out(work, principal, current_source())
 
 

@@ -43,7 +43,8 @@ def clear_host_cookie(response: Response, settings: Settings, bare_name: str, *,
 def host_cookie_header(settings: Settings, bare_name: str, value: str, *, max_age: int | None, samesite: SameSite = "Strict") -> str:
     """The same as a Set-Cookie header, for an answer that is not made yet."""
     name = host_cookie(settings, bare_name)
-    return dump_cookie(name, value, max_age=max_age, path="/", secure=_tls(settings), httponly=True, samesite=samesite)
+    secure = _tls(settings)
+    return dump_cookie(name, value, max_age=max_age, path="/", secure=secure, httponly=True, samesite=samesite, sync_expires=False)
 
 
 def cleared_cookie_header(settings: Settings, bare_name: str, *, samesite: SameSite = "Strict") -> str:

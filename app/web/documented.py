@@ -33,6 +33,13 @@ def described(handler: F, **operation: Any) -> F:
     return handler
 
 
+def with_header(handler: F, status: int, name: str, description: str) -> F:
+    """Note on a handler that its answer of that status may have the header."""
+    headers = _manual(handler).setdefault("responses", {}).setdefault(str(status), {}).setdefault("headers", {})
+    headers[name] = {"schema": {"type": "string"}, "description": description}
+    return handler
+
+
 def _manual(handler: F) -> dict[str, Any]:
     # Copied first: functools.wraps shares the inner function's notes with the outer one.
     notes = copy.deepcopy(getattr(handler, "_apidoc", {}))

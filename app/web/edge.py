@@ -9,7 +9,7 @@ from flask import Response, current_app, g, request
 
 from app.adapters import logs
 from app.errors import Problem
-from app.web import body
+from app.web import body, refresh_cookie
 from app.web.request_id import HEADER, name_request, request_id
 from app.web.source import client, is_trusted, peer
 
@@ -86,10 +86,12 @@ def _share(response: Response, settings: Settings) -> None:
         return
     response.headers["Access-Control-Allow-Origin"] = origin
     response.headers["Access-Control-Expose-Headers"] = f"{HEADER}, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate"
+    if request.url_rule is not None and request.url_rule.rule in refresh_cookie.ROUTES:
+        response.headers["Access-Control-Allow-Credentials"] = "true"
     if request.method == "OPTIONS" and request.url_rule is not None:
         adapter = current_app.create_url_adapter(request)
         response.headers["Access-Control-Allow-Methods"] = ", ".join(sorted(adapter.allowed_methods())) if adapter else ""
-        response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, X-API-Key"
+        response.headers["Access-Control-Allow-Headers"] = f"Authorization, Content-Type, X-API-Key, {refresh_cookie.CUSTOM_HEADER}"
         response.headers["Access-Control-Max-Age"] = PREFLIGHT_SECONDS
 
 

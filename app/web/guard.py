@@ -6,7 +6,7 @@ import functools
 import re
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from flask import request
 
@@ -24,7 +24,11 @@ from app.roles.scopes import allows
 from app.unit_of_work import UnitOfWork
 from app.web.body import read_json
 from app.web.documented import answers, described
+from app.web.refresh_cookie import AmbiguousRefreshToken, CookieNotAllowed, in_body_or_cookie
 from app.web.source import current_source
+
+if TYPE_CHECKING:
+    from app.settings import Settings
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -116,10 +120,19 @@ def need(principal: Principal, scope: str) -> None:
 
 def session_or_refresh_token(work: UnitOfWork) -> Principal:
     """A live session, shown by its access token or, where that has expired, by the refresh token in the body."""
+    return _session_or(work, lambda _: _refresh_token())
+
+
+def session_or_refresh_cookie(work: UnitOfWork) -> Principal:
+    """The same; the refresh token may be in its cookie too."""
+    return _session_or(work, lambda settings: in_body_or_cookie(settings, _refresh_token()))
+
+
+def _session_or(work: UnitOfWork, shown: Callable[[Settings], str | None]) -> Principal:
     try:
         return session(work)
     except Unauthenticated as refusal:
-        refresh_token = _refresh_token()
+        refresh_token = shown(work.settings)
         if refresh_token is None:
             raise refusal from None
         take(work, current_source(), "refresh")
@@ -146,11 +159,13 @@ def _refusals(door: Door) -> tuple[type[Problem], ...]:
     always = (Unauthenticated, Forbidden, Unavailable)
     if door in {fresh_session, fresh_admin}:
         return (*always, ReauthenticationRequired)
+    if door is session_or_refresh_cookie:
+        return (*always, CookieNotAllowed, AmbiguousRefreshToken)
     return always if door in {session, admin, session_or_refresh_token} else (*always, InsufficientScope, TooManyRequests)
 
 
 def _security(door: Door) -> Security:
-    if door is session_or_refresh_token:
+    if door in {session_or_refresh_token, session_or_refresh_cookie}:
         return EITHER
     return BEARER_ONLY if door in {session, fresh_session, admin, fresh_admin} else BOTH
 

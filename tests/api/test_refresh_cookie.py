@@ -1,0 +1,351 @@
+"""The refresh token in a cookie: what a browser's script never sees, and who may have the browser send it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.actors import Actor
+from tests.api.test_failed_commits import commits_fail
+from tests.house.test_rules import routes
+
+OURS = "https://auth.example.org"
+APP = "https://app.example.org"
+NAME = "__Host-doorward-refresh"
+LARGEST = 4096  # bytes that every browser keeps of a cookie (RFC 6265 section 6.1)
+FROM_THE_APP = {"Origin": APP, "Sec-Fetch-Site": "same-site", "X-Requested-With": "app"}
+LOGIN, REFRESH, LOGOUT = "/v1/login", "/v1/token/refresh", "/v1/logout"
+
+
+@dataclass
+class Browser:
+    """A browser that shows a frontend: it keeps the cookies that it is given and sends them along."""
+
+    actor: Actor
+    headers: dict[str, str] = field(default_factory=lambda: dict(FROM_THE_APP))
+    cookies: dict[str, str] = field(default_factory=dict)
+    access: str = ""
+
+    def post(self, path: str, body: Any = None, *, token: str | None = None, method: str = "POST", **headers: str):
+        sent = {**self.headers, **headers}
+        if self.cookies:
+            sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        answer = self.actor.call(method, path, json=body if body is not None else {}, token=token, headers=sent)
+        for cookie in answer.headers.getlist("Set-Cookie"):
+            name, value = re.match(r"([^=]+)=([^;]*)", cookie).groups()
+            self.cookies.pop(name, None)
+            if "Max-Age=0" not in cookie:
+                self.cookies[name] = value
+        if answer.status_code == 200 and "access_token" in answer.json:
+            self.access = answer.json["access_token"]
+        return answer
+
+    def login(self, **changes: Any):
+        body = {"username": self.actor.username, "password": self.actor.password, "refresh_in_cookie": True, **changes}
+        return self.post(LOGIN, body)
+
+    def refresh(self, **headers: str):
+        return self.post(REFRESH, **headers)
+
+    def lives(self) -> bool:
+        return self.actor.whoami(self.access).status_code == 200
+
+
+@pytest.fixture
+def https(make_service, sqlite_url):
+    return make_service(sqlite_url, public_url=OURS, cors_origins=(APP,), limit_login="1000/minute", limit_refresh="1000/minute")
+
+
+@pytest.fixture
+def browser(https) -> Browser:
+    """Somebody with an account, in a browser, signed in there."""
+    browser = Browser(https.actor().signed_up())
+    assert browser.login().status_code == 200
+    return browser
+
+
+def counters(service) -> list[tuple[str, int, str]]:
+    """What a request that is refused must leave as it is."""
+    with service.rows() as db:
+        sessions = db.connection().exec_driver_sql("SELECT id, rt_counter, status FROM sessions ORDER BY id").all()
+        return [tuple(row) for row in sessions]
+
+
+def code(answer) -> tuple[int, str]:
+    return answer.status_code, answer.json["code"]
+
+
+def parts(cookie: str) -> tuple[str, str, set[str]]:
+    """Name, value, and what it carries with it."""
+    pair, *attributes = cookie.split("; ")
+    name, _, value = pair.partition("=")
+    return name, value, set(attributes)
+
+
+# -- what is set ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("public_url", "name", "secure"), [(OURS, NAME, {"Secure"}), ("http://127.0.0.1:8080", "doorward-refresh", set())])
+def test_a_login_that_asks_for_it_puts_the_refresh_token_where_no_script_reads_it(make_service, public_url, name, secure):
+    browser = Browser(make_service(public_url=public_url, cors_origins=(APP,)).actor().signed_up())
+    answer = browser.login()
+    assert answer.status_code == 200
+    assert "refresh_token" not in answer.json
+    assert {"access_token", "expires_in", "refresh_expires_in", "session_id", "account"} <= set(answer.json)
+    (cookie,) = answer.headers.getlist("Set-Cookie")
+    found, value, attributes = parts(cookie)
+    assert found == name
+    assert attributes == {"HttpOnly", "Path=/", "SameSite=Strict", f"Max-Age={answer.json['refresh_expires_in']}"} | secure
+    assert len(cookie) < LARGEST
+    assert value.startswith("dwr1.")
+    assert value not in answer.text
+    assert browser.lives()
+
+
+def test_the_cookie_is_traded_for_the_next_one_and_never_shown(service):
+    browser = Browser(service.actor().signed_up(), headers={**FROM_THE_APP, "Origin": service.settings.public_url})
+    assert browser.login().status_code == 200
+    first = dict(browser.cookies)
+    answer = browser.refresh()
+    assert answer.status_code == 200
+    assert "refresh_token" not in answer.json
+    assert browser.cookies != first
+    assert all(value not in answer.text for value in browser.cookies.values())
+    assert browser.lives()
+    second = dict(browser.cookies)
+    browser.cookies = first  # another tab, or an answer that was lost
+    assert browser.refresh().status_code == 200
+    assert browser.cookies == second
+
+
+def test_a_cookie_that_comes_back_after_its_time_ends_the_session_and_is_cleared(service):
+    browser = Browser(service.actor().signed_up(), headers={**FROM_THE_APP, "Origin": service.settings.public_url})
+    browser.login()
+    first = dict(browser.cookies)
+    browser.refresh()
+    service.clock.push(seconds=31)
+    browser.cookies = first
+    answer = browser.refresh()
+    assert code(answer) == (400, "invalid_grant")
+    assert browser.cookies == {}
+    _, value, attributes = parts(answer.headers["Set-Cookie"])
+    assert value == ""
+    assert {"Max-Age=0", "Path=/", "HttpOnly", "SameSite=Strict"} <= attributes
+    assert [status for _, _, status in counters(service)] == ["suspicious"]
+
+
+@pytest.mark.parametrize("junk", ["x", "dwr1.aaaaaaaa.ses_0000000000000000000000.0." + "A" * 43, "a" * 4000])
+def test_a_cookie_that_is_no_token_is_cleared(browser, junk):
+    browser.cookies = {NAME: junk}
+    assert code(browser.refresh()) == (400, "invalid_grant")
+    assert browser.cookies == {}
+
+
+def test_who_never_asks_for_a_cookie_never_sees_one(service):
+    ann = service.actor().signed_in()
+    assert "refresh_token" in ann.tokens
+    in_the_app = {**FROM_THE_APP, "Origin": service.settings.public_url}
+    for headers in ({}, in_the_app, {"Origin": "https://evil.example"}):
+        answers = [
+            ann.post(LOGIN, {"username": ann.username, "password": ann.password, "refresh_in_cookie": False}, headers=headers),
+            ann.post(REFRESH, {"refresh_token": ann.tokens["refresh_token"]}, headers=headers),
+            ann.post(REFRESH, {"refresh_token": "x"}, headers=headers),
+            ann.post(LOGOUT, headers=headers),
+        ]
+        assert [answer.status_code for answer in answers] == [200, 200, 400, 401]
+        assert all("refresh_token" in answer.json for answer in answers[:2])
+        assert all("Set-Cookie" not in answer.headers for answer in answers)
+    assert ann.post(REFRESH).json["errors"] == {"/refresh_token": ["Missing data for required field."]}
+
+
+# -- who may ----------------------------------------------------------------------------------------------------------
+
+
+ALLOWED = [
+    FROM_THE_APP,
+    {"Origin": OURS, "Sec-Fetch-Site": "same-origin", "X-Requested-With": "XMLHttpRequest"},
+    {"Origin": APP, "X-Requested-With": "1"},  # a browser without fetch metadata
+    {"Sec-Fetch-Site": "same-origin", "X-Requested-With": "1"},  # one that says no Origin
+    {"Sec-Fetch-Site": "same-site", "X-Requested-With": "1"},
+]
+REFUSED = [
+    {"Origin": APP, "Sec-Fetch-Site": "same-site"},  # nothing that a form could not send
+    {"Origin": APP, "Sec-Fetch-Site": "same-site", "X-Requested-With": ""},
+    {"X-Requested-With": "1"},  # from nowhere
+    {"Sec-Fetch-Site": "none", "X-Requested-With": "1"},
+    {"Sec-Fetch-Site": "cross-site", "X-Requested-With": "1"},
+    {"Origin": APP, "Sec-Fetch-Site": "cross-site", "X-Requested-With": "1"},  # allowed, but no browser would keep the cookie
+    {"Origin": "null", "Sec-Fetch-Site": "same-origin", "X-Requested-With": "1"},
+    {"Origin": "", "Sec-Fetch-Site": "same-origin", "X-Requested-With": "1"},
+    {"Origin": "https://evil.example.org", "Sec-Fetch-Site": "same-site", "X-Requested-With": "1"},  # a sibling that was taken over
+    {"Origin": f"{APP}:8443", "X-Requested-With": "1"},
+    {"Origin": f"{APP}.evil.example", "X-Requested-With": "1"},
+    {"Origin": APP.replace("https", "http"), "X-Requested-With": "1"},
+    {"Origin": f"{APP}, {OURS}", "X-Requested-With": "1"},
+    {"Origin": f"{OURS}/", "X-Requested-With": "1"},
+]
+
+
+@pytest.mark.parametrize("headers", ALLOWED)
+def test_the_frontend_and_pages_of_this_service_may(browser, headers):
+    browser.headers = headers
+    assert browser.login().status_code == 200
+    assert browser.refresh().status_code == 200
+    assert browser.post(LOGOUT).status_code == 204
+    assert browser.cookies == {}
+    assert not browser.lives()
+
+
+def test_nobody_else_may_and_nothing_is_changed(browser):
+    service, kept = browser.actor.service, dict(browser.cookies)
+    before, mails = counters(service), len(service.mailbox())
+    for headers in REFUSED:
+        browser.headers = headers
+        for answer in (browser.login(), browser.login(password="wrong"), browser.refresh(), browser.post(LOGOUT)):
+            assert code(answer) == (403, "cookie_not_allowed"), headers
+            assert "X-Requested-With" in answer.json["detail"] or "DOORWARD_CORS_ORIGINS" in answer.json["detail"]
+            assert "Set-Cookie" not in answer.headers
+    assert browser.cookies == kept
+    assert counters(service) == before
+    assert len(service.mailbox()) == mails
+    assert service.scalar("SELECT count(*) FROM failed_attempts") == 0
+    assert browser.lives()
+
+
+def test_the_port_of_the_scheme_is_no_part_of_an_origin(make_service):
+    service = make_service(public_url="https://Auth.example.org:443/door", trusted_hosts=("auth.example.org",))
+    browser = Browser(service.actor().signed_up(), headers={"Origin": OURS, "X-Requested-With": "1"})
+    assert browser.login().status_code == 200
+
+
+# -- two credentials at once ------------------------------------------------------------------------------------------
+
+
+def test_a_cookie_beside_another_credential_is_refused(browser):
+    before, token = counters(browser.actor.service), browser.cookies[NAME]
+    for answer in (
+        browser.post(REFRESH, {"refresh_token": token}),
+        browser.post(REFRESH, {"refresh_token": "x"}),
+        browser.post(REFRESH, token=browser.access),
+        browser.refresh(Authorization="Basic eDp5"),
+        browser.post(LOGOUT, {"refresh_token": token}),
+    ):
+        assert code(answer) == (400, "ambiguous_refresh_token")
+        assert "Set-Cookie" not in answer.headers
+    planted = {"Cookie": f"{NAME}={token}; {NAME}={token}"}
+    for path in (REFRESH, LOGOUT):
+        answer = browser.actor.post(path, headers={**FROM_THE_APP, **planted})
+        assert code(answer) == (400, "ambiguous_refresh_token")
+    assert counters(browser.actor.service) == before
+
+
+def test_no_other_name_is_the_cookie(browser):
+    """With TLS one without the prefix may have been planted by a sibling."""
+    token = browser.cookies.pop(NAME)
+    for name in ("doorward-refresh", "__host-doorward-refresh", "__Secure-doorward-refresh", "refresh_token"):
+        browser.cookies = {name: token}
+        assert browser.refresh().status_code == 422
+        assert browser.post(LOGOUT).status_code == 401
+
+
+# -- signing out ------------------------------------------------------------------------------------------------------
+
+
+def test_signing_out_by_the_access_token_clears_the_cookie(browser):
+    browser.headers = {}  # whoever has the access token needs no cookie, so nothing is asked of the cookie
+    answer = browser.post(LOGOUT, token=browser.access)
+    assert answer.status_code == 204
+    assert browser.cookies == {}
+    assert not browser.lives()
+
+
+def test_when_the_access_token_has_expired_the_cookie_signs_out(browser):
+    browser.actor.service.clock.push(minutes=10)
+    answer = browser.post(LOGOUT, token=browser.access)
+    assert answer.status_code == 204
+    assert browser.cookies == {}
+    assert [status for _, _, status in counters(browser.actor.service)] == ["logged_out"]
+
+
+def test_the_access_token_decides_which_session_ends(browser):
+    elsewhere = browser.actor.elsewhere()
+    elsewhere.login()
+    assert browser.post(LOGOUT, token=elsewhere.access).status_code == 204
+    assert browser.cookies == {}
+    assert browser.lives()
+    assert elsewhere.whoami().status_code == 401
+
+
+def test_signing_out_twice_clears_what_is_left(browser):
+    kept = dict(browser.cookies)
+    assert browser.post(LOGOUT).status_code == 204
+    browser.cookies = kept
+    assert browser.post(LOGOUT).status_code == 401
+    assert browser.cookies == {}
+
+
+# -- everything else --------------------------------------------------------------------------------------------------
+
+
+def test_no_other_route_reads_the_cookie(browser):
+    service = browser.actor.service
+    before, asked = counters(service), 0
+    for name, method, path in routes(service):
+        if name.endswith((LOGIN, REFRESH, LOGOUT)):
+            continue
+        answers = [
+            browser.actor.call(method, path, json={}, headers={**FROM_THE_APP, **extra})
+            for extra in ({}, {"Cookie": f"{NAME}={browser.cookies[NAME]}; doorward-refresh={browser.cookies[NAME]}"})
+        ]
+        without, with_cookie = ((answer.status_code, re.sub(r'"(request_id|registration)":"\w+"', "", answer.text)) for answer in answers)
+        assert with_cookie == without, name
+        assert "Set-Cookie" not in answers[1].headers, name
+        asked += 1
+    assert asked > 50
+    assert counters(service) == before
+    assert browser.post("/v1/logout-all").status_code == 401
+    assert browser.refresh().status_code == 200
+
+
+def test_credentials_are_shared_with_the_exact_origins_at_these_routes_alone(browser):
+    actor = browser.actor
+    asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type,x-requested-with"}
+    for _, method, path in routes(actor.service):
+        for origin in (APP, "https://evil.example", "null", OURS):
+            sent = {"Origin": origin}
+            answers = [actor.call("OPTIONS", path, headers={**sent, **asks}), actor.call(method, path, json={}, headers=sent)]
+            expected = "true" if origin == APP and path in {LOGIN, REFRESH, LOGOUT} else None
+            assert {answer.headers.get("Access-Control-Allow-Credentials") for answer in answers} == {expected}, path
+    preflight = actor.call("OPTIONS", REFRESH, headers={"Origin": APP, **asks})
+    assert "x-requested-with" in preflight.headers["Access-Control-Allow-Headers"].lower().split(", ")
+
+
+def test_a_refresh_that_could_not_be_committed_leaves_the_cookie_as_it_was(service):
+    browser = Browser(service.actor().signed_up(), headers={**FROM_THE_APP, "Origin": service.settings.public_url})
+    browser.login()
+    kept = dict(browser.cookies)
+    with commits_fail(service, "sessions", "UPDATE"):
+        for answer in (browser.refresh(), browser.post(LOGOUT)):
+            assert answer.status_code in {500, 503}
+            assert "Set-Cookie" not in answer.headers
+    assert browser.cookies == kept
+    assert browser.refresh().status_code == 200
+
+
+def test_the_description_names_the_cookie_and_the_header(https):
+    document = https.actor().get("/openapi.json").json
+    for path, names in {
+        LOGIN: {"X-Requested-With"},
+        REFRESH: {"X-Requested-With", NAME},
+        LOGOUT: {"X-Requested-With", NAME},
+    }.items():
+        operation = document["paths"][path]["post"]
+        assert {parameter["name"] for parameter in operation["parameters"]} == names
+        assert "cookie_not_allowed" in operation["responses"]["403"]["description"]
+    for path in (LOGIN, REFRESH):
+        assert "Set-Cookie" in document["paths"][path]["post"]["responses"]["200"]["headers"]
+    changed = document["components"]["schemas"]["Changed"]
+    assert "refresh_token" in changed["required"]
