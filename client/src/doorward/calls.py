@@ -1,0 +1,139 @@
+"""What can be asked of the service with the token of the session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from doorward import answers
+from doorward.answers import ApiKey, Check, Me, NewApiKey, SessionInfo, Whoami
+from doorward.errors import InvalidToken, ReauthenticationRequired
+from doorward.secret import Secret
+
+if TYPE_CHECKING:
+    from doorward.session import Session
+    from doorward.transport import Transport
+
+NOT_SAID = timedelta(seconds=-1)
+
+
+class Calls:
+    """The calls of a client. Each raises NotLoggedInError, InvalidToken, PermissionDenied, RateLimited or ServiceUnavailable."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def session(self) -> Session: ...
+        @property
+        def transport(self) -> Transport: ...
+
+    @property
+    def keys(self) -> Keys:
+        """One's own API keys."""
+        return Keys(self)
+
+    def whoami(self) -> Whoami:
+        """Who the token or key stands for."""
+        return answers.whoami(self.call("GET", "/v1/whoami"))
+
+    def me(self) -> Me:
+        """The account, the session that asks, and what it may do."""
+        return answers.me(self.call("GET", "/v1/me"))
+
+    def sessions(self) -> list[SessionInfo]:
+        """The live sessions of the account, newest first."""
+        return [answers.session_info(found) for found in answers.items(self.call("GET", "/v1/sessions"))]
+
+    def end_session(self, session_id: str) -> None:
+        """End one session of one's own; its tokens stop at once. Raises NotFound."""
+        self.call("DELETE", f"/v1/sessions/{_part(session_id)}")
+
+    def end_other_sessions(self) -> None:
+        """End every session of the account but this one."""
+        self.call("DELETE", "/v1/sessions")
+
+    def roles(self, account_id: str | None = None, *, resource: str | None = None, id: str | None = None) -> tuple[str, ...]:  # noqa: A002
+        """What the account may do now; oneself, if none is named. With resource and id, also the levels at that thing. Raises NotFound."""
+        account = account_id or self.whoami().account_id
+        query = {"resource": resource, "id": id}
+        found = self.call("GET", f"/v1/accounts/{_part(account)}/roles", query={name: value for name, value in query.items() if value})
+        return answers.texts(found.get("roles"))
+
+    def check(self, checks: Check | Sequence[Check]) -> tuple[bool, ...]:
+        """Answer up to 100 questions about rights, in their order. Raises InvalidInput for a role or level that does not exist."""
+        asked = [checks] if isinstance(checks, Check) else checks
+        found = self.call("POST", "/v1/roles/check", json={"checks": [one.asked() for one in asked]})
+        return tuple(value is True for value in found.get("decisions", []))
+
+    def change_password(self, old_password: str | Secret, new_password: str | Secret) -> None:
+        """Change the password. Every other session of the account ends, this one goes on. Raises WrongPassword or InvalidInput."""
+        body = {"old_password": Secret.of(old_password), "new_password": Secret.of(new_password)}
+        old_password = new_password = ""  # so that no traceback has them
+        self.session.replace(answers.tokens(self.call("POST", "/v1/password/change", json=body)))
+
+    def elevate(self, password: str | Secret) -> None:
+        """Show the password once more; for five minutes the session may do what asks for that. Raises WrongPassword."""
+        body = {"password": Secret.of(password)}
+        password = ""
+        self.session.replace(answers.tokens(self.call("POST", "/v1/elevate", json=body)))
+
+    def call(self, method: str, path: str, **parts: Any) -> Any:
+        """One request of this service with the token. A token that is refused is replaced, and GET is tried again with the next one.
+
+        `json`, `query`: what to send. Raises what the service answered.
+        """
+        session = self.session
+        token = session.live()
+        try:
+            return self.transport.ask(method, path, token=token, **parts)
+        except ReauthenticationRequired:
+            raise
+        except InvalidToken:
+            if method != "GET" or not session.renewable:
+                raise
+        session.refresh(instead_of=token)
+        return self.transport.ask(method, path, token=session.live(), **parts)
+
+
+class Keys:
+    """One's own API keys."""
+
+    def __init__(self, client: Calls) -> None:
+        self._client = client
+
+    def list(self) -> tuple[ApiKey, ...]:
+        """The living ones, newest first."""
+        return tuple(answers.api_key(found) for found in answers.items(self._client.call("GET", "/v1/api-keys")))
+
+    def create(self, name: str, scopes: Sequence[str] = (), *, expires_in: timedelta | float | None = NOT_SAID) -> NewApiKey:
+        """Make a key; its secret is told only now. It lasts 90 days unless told otherwise; None: without end, for administrators.
+
+        Raises ReauthenticationRequired when the password was typed more than five minutes ago, Conflict for a name that is taken.
+        """
+        body: dict[str, object] = {"name": name, "scopes": [*scopes]}
+        if expires_in is not NOT_SAID:
+            body["expires_in"] = None if expires_in is None else _seconds(expires_in)
+        return answers.new_api_key(self._client.call("POST", "/v1/api-keys", json=body))
+
+    def rotate(self, key_id: str, *, overlap: timedelta | float | None = None) -> NewApiKey:
+        """Another secret for the key. The present one goes on for `overlap`, a day unless told otherwise.
+
+        Raises ReauthenticationRequired or NotFound.
+        """
+        body: Mapping[str, object] = {} if overlap is None else {"overlap_seconds": _seconds(overlap)}
+        return answers.new_api_key(self._client.call("POST", f"/v1/api-keys/{_part(key_id)}/rotate", json=body))
+
+    def delete(self, key_id: str) -> None:
+        """End a key; it is refused from the next use on. Raises NotFound."""
+        self._client.call("DELETE", f"/v1/api-keys/{_part(key_id)}")
+
+
+def _part(text: str) -> str:
+    """Of a path, so that no name leads elsewhere."""
+    return quote(text, safe="") if text not in {"", ".", ".."} else quote(f"~{text}", safe="")
+
+
+def _seconds(length: timedelta | float) -> int:
+    return round(length.total_seconds() if isinstance(length, timedelta) else length)

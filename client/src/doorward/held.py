@@ -1,0 +1,142 @@
+"""A token in the hand: how long it lasts yet, by two clocks, since one of them may be set and the other stops while the machine sleeps."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from doorward import here
+from doorward.answers import Tokens
+from doorward.secret import Secret
+from doorward.store import AuthSession
+
+AHEAD = timedelta(seconds=60)  # refreshed that long before the end, or in the last fifth of a shorter life
+FIFTH = 0.2
+LONGEST = 10**9  # seconds; what claims more is none of ours
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One access token or key, with what belongs to it. `expires_at` is None where the end is not known, or there is none."""
+
+    token: Secret
+    expires_at: datetime | None = None
+    life: timedelta | None = None
+    refresh_token: Secret | None = None
+    refresh_expires_at: datetime | None = None
+    session_id: str = ""
+    username: str = ""
+    scope: str = ""
+    ends_at: float | None = field(default=None, repr=False)  # by time.monotonic()
+
+    @classmethod
+    def of_answer(cls, found: Tokens) -> Held:
+        """Tokens that came just now."""
+        now, life = here.now(), timedelta(seconds=found.expires_in)
+        refresh_life = timedelta(seconds=found.refresh_expires_in)
+        return cls(
+            found.access,
+            now + life,
+            life,
+            found.refresh,
+            now + refresh_life if found.refresh and refresh_life else None,
+            found.session_id,
+            found.username,
+            found.scope,
+            time.monotonic() + life.total_seconds(),
+        )
+
+    @classmethod
+    def of_kept(cls, kept: AuthSession) -> Held:
+        """A session of the store."""
+        left = (kept.expires - here.now()).total_seconds()
+        ends_at = time.monotonic() + left
+        own = (kept.refresh_token, kept.refresh_expires, kept.session_id, kept.username, kept.scope)
+        return cls(kept.token, kept.expires, _life(kept.token), *own, ends_at)
+
+    @classmethod
+    def of_token(cls, token: Secret, refresh_token: Secret | None = None) -> Held:
+        """A bare token or key. A JWT says when it ends; that is only a hint when to ask for another."""
+        ends, life = _expiry(token), _life(token)
+        monotonic = time.monotonic() + (ends - here.now()).total_seconds() if ends else None
+        return cls(token, ends, life, refresh_token, ends_at=monotonic)
+
+    def kept(self) -> AuthSession:
+        """As the store keeps it."""
+        expires = self.expires_at or here.now()
+        own = (self.refresh_token, self.refresh_expires_at, self.session_id, self.username, self.scope)
+        return AuthSession(self.token, expires, *own)
+
+    def remaining(self) -> float:
+        """Seconds until the end by the clock that is further ahead; without end where none is known."""
+        left = [float("inf")]
+        if self.expires_at is not None:
+            left.append((self.expires_at - here.now()).total_seconds())
+        if self.ends_at is not None:
+            left.append(self.ends_at - time.monotonic())
+        return min(left)
+
+    def due(self) -> bool:
+        """Is it time for another?"""
+        ahead = AHEAD.total_seconds()
+        if self.life is not None:
+            ahead = min(ahead, FIFTH * self.life.total_seconds())
+        return self.remaining() <= ahead
+
+    def renewed(self, found: Tokens) -> Held:
+        """The next one of the same session."""
+        new = Held.of_answer(found)
+        return replace(
+            new,
+            refresh_token=new.refresh_token or self.refresh_token,
+            refresh_expires_at=new.refresh_expires_at or self.refresh_expires_at,
+            session_id=new.session_id or self.session_id,
+            username=new.username or self.username,
+            scope=new.scope or self.scope,
+        )
+
+    def told(self, username: str, session_id: str, expires_at: datetime | None) -> Held:
+        """With what the service says of it."""
+        return replace(
+            self,
+            username=self.username or username,
+            session_id=self.session_id or session_id,
+            expires_at=self.expires_at or expires_at,
+        )
+
+    def without_secrets(self) -> Held:
+        """What may be remembered of it afterwards."""
+        return replace(self, token=Secret(""), refresh_token=None)
+
+
+def _claims(token: Secret) -> dict[str, object]:
+    """What a JWT says of itself, unchecked: checking is for those it is sent to."""
+    parts = token.reveal().split(".")
+    if len(parts) != 3:  # noqa: PLR2004 - RFC 7515 section 7.1
+        return {}
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (ValueError, RecursionError):
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+def _expiry(token: Secret) -> datetime | None:
+    ends = _number(token, "exp")
+    try:
+        return datetime.fromtimestamp(ends, UTC) if ends is not None else None
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def _life(token: Secret) -> timedelta | None:
+    begins, ends = _number(token, "iat"), _number(token, "exp")
+    return timedelta(seconds=ends - begins) if begins is not None and ends is not None and 0 < ends - begins < LONGEST else None
+
+
+def _number(token: Secret, claim: str) -> float | None:
+    found = _claims(token).get(claim)
+    return float(found) if isinstance(found, int | float) else None

@@ -1,0 +1,249 @@
+"""The ways to log in, as `client.login`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from doorward import here
+from doorward.answers import Tokens, tokens
+from doorward.errors import DoorwardError, InvalidInput, LoginTimeout, NotLoggedInError, StoreError
+from doorward.held import Held
+from doorward.homes import InStore, read_token_file, token_file
+from doorward.origin import origin_of
+from doorward.prompt import INTERVAL, LIFE, Prompt, prompt_of
+from doorward.secret import Secret
+from doorward.session import Session
+from doorward.store import InstanceAuthSessions, store_path
+from doorward.waiting import Waiting
+from doorward.ways import ARGS, ARGS_REQUIRED, ARGS_SECURE
+
+if TYPE_CHECKING:
+    from doorward.client import Doorward
+
+Seconds = float | timedelta
+Password = str | Secret | Callable[[], str | Secret]
+
+
+class Login:
+    """Each method opens a session, which the client uses from then on, and returns it."""
+
+    args: Mapping[str, Mapping[str, str]] = ARGS
+    args_required: Mapping[str, tuple[str, ...]] = ARGS_REQUIRED
+    args_secure: Mapping[str, tuple[str, ...]] = ARGS_SECURE
+
+    def __init__(self, client: Doorward) -> None:
+        self._client = client
+
+    def __repr__(self) -> str:
+        return f"<Login at {self._client!r}>"
+
+    def with_password(
+        self,
+        username: str,
+        password: Password,
+        *,
+        scope: str | None = None,
+        expires_in: Seconds | None = None,
+        device_name: str | None = None,
+        keep: bool = False,
+    ) -> Session:
+        """Log in by username or address and password, which may be a function that gives it.
+
+        With a function, or with `keep`, the client logs in again by itself when the session is over; otherwise the password is forgotten
+        at once. `expires_in` is the wanted length of the session in seconds. Raises InvalidCredentials, PasswordChangeRequired,
+        RateLimited, InvalidInput or ServiceUnavailable.
+        """
+        asked = password if callable(password) else Secret.of(password)
+        password = SHOWN_NOWHERE  # so that no traceback has it
+        body = {"username": username, "scope": scope, "expires_in": _whole(expires_in), "device_name": device_name}
+        log_in = self._password_login({name: value for name, value in body.items() if value is not None}, asked)
+        again = log_in if keep or callable(asked) else None
+        return self._begin("with_password", Held.of_answer(log_in()), username=username, log_in_again=again)
+
+    def with_session_id(
+        self,
+        device_code: str | Secret,
+        wait: bool = False,  # noqa: FBT001, FBT002 - with_session_id(code, True) is said elsewhere too
+        timeout: Seconds | None = None,
+        *,
+        client_id: str | None = None,
+    ) -> Session:
+        """Pick up a login that was asked for before (`request_on_another_device`), by its secret `device_code`.
+
+        Without `wait` the service is asked once. Raises LoginPending when nobody has decided yet, LoginTimeout after `timeout` seconds
+        (ten minutes, unless told otherwise), LoginDenied, LoginExpired, and InvalidInput for a public id (`ses_…`): it opens nothing.
+        """
+        secret = Secret.of(device_code)
+        device_code = SHOWN_NOWHERE
+        if secret.reveal().startswith("ses_"):
+            reason = "is a public session id, which opens nothing: give the device_code"
+            raise InvalidInput(f"What was given {reason} of the login instead.", errors={"device_code": [reason]})
+        waiting = Waiting(self._client.transport, secret, client_id=client_id)
+        found = waiting.until_decided(_seconds(timeout, LIFE)) if wait else waiting.once()
+        return self._begin("with_session_id", Held.of_answer(found))
+
+    def request_on_another_device(
+        self,
+        *,
+        client_name: str | None = None,
+        hostname: str | None = None,
+        login_message: str | None = None,
+        scope: str | None = None,
+        username: str | None = None,
+        client_id: str | None = None,
+    ) -> Prompt:
+        """Ask to be let in and do not wait: show the prompt, keep its `device_code`, and pick the login up with `with_session_id`."""
+        body = {
+            "client_name": client_name or _program(),
+            "hostname": hostname or _hostname(),
+            "login_message": login_message,
+            "scope": scope,
+            "username": username,
+            "client_id": client_id,
+        }
+        asked = {name: value for name, value in body.items() if value is not None}
+        return prompt_of(self._client.transport.ask("POST", "/v1/login-sessions", json=asked))
+
+    def on_another_device(
+        self,
+        *,
+        on_prompt: Callable[[Prompt], object] | None = None,
+        timeout: Seconds | None = None,
+        client_name: str | None = None,
+        hostname: str | None = None,
+        login_message: str | None = None,
+        scope: str | None = None,
+        username: str | None = None,
+        client_id: str | None = None,
+    ) -> Session:
+        """Show a code, wait until somebody approves it on another device, and be logged in.
+
+        `on_prompt` is called with the Prompt to show; without it, it is written to standard error. Waits at most `timeout` seconds, and
+        never longer than the code lasts. On a timeout or Ctrl-C the request is cancelled. Raises LoginTimeout, LoginDenied or LoginExpired.
+        """
+        prompt = self.request_on_another_device(
+            client_name=client_name, hostname=hostname, login_message=login_message, scope=scope, username=username, client_id=client_id
+        )
+        waiting = Waiting(self._client.transport, prompt.device_code, client_id=client_id, interval=prompt.interval)
+        try:
+            (on_prompt or _write)(prompt)
+            found = waiting.until_decided(min(_seconds(timeout, LIFE), prompt.seconds_left + INTERVAL))
+        except (LoginTimeout, KeyboardInterrupt):
+            with suppress(DoorwardError):
+                waiting.cancel()
+            raise
+        return self._begin("on_another_device", Held.of_answer(found))
+
+    def with_api_key(self, key: str | Secret) -> Session:
+        """Use an API key. It is not checked until it is used; `validate()` does. It has no session: logging out only forgets it."""
+        secret = _credential(key, "key")
+        key = SHOWN_NOWHERE
+        return self._begin("with_api_key", Held.of_token(secret))
+
+    def with_token(self, token: str | Secret | None = None) -> Session:
+        """Use an access token that comes from elsewhere; DOORWARD_TOKEN, if none is given. It cannot be refreshed."""
+        secret = _credential(token if token is not None else here.variable("DOORWARD_TOKEN"), "token")
+        token = SHOWN_NOWHERE
+        return self._begin("with_token", Held.of_token(secret))
+
+    def from_token_file(self, path: str | os.PathLike[str]) -> Session:
+        """Use what `to_token_file` wrote; the file is kept up to date. Its first line says which service the token is for.
+
+        Raises StoreError when there is no such file, or it is for another service than this client's: it is not sent there.
+        """
+        where = Path(path)
+        found = read_token_file(where, allow_http=self._client.allow_http)
+        if found is None:
+            raise StoreError(f"There is no token file {where}: log in and write one with to_token_file().")
+        origin, held = found
+        self._client.settle_on(origin, f"The token in {where}")
+        return self._begin("from_token_file", held, home=token_file(where, origin))
+
+    def from_store(self, url: str | None = None, user: str | None = None) -> Session:
+        """Use a session that `save()` has kept: of the user (DOORWARD_USER), else the one that lasts longest. Raises NotLoggedInError."""
+        sessions, user = InstanceAuthSessions.load(), user or here.variable("DOORWARD_USER") or None
+        named = url or (str(self._client.origin) if self._client.named else None) or _only(sessions)
+        origin = origin_of(named, allow_http=self._client.allow_http)
+        found = sessions.find(str(origin), user)
+        if found is None:
+            raise NotLoggedInError(f"Nobody{f' called {user}' if user else ''} is logged in at {origin}: log in first.")
+        self._client.settle_on(origin, "The session in the store")
+        home = InStore(sessions.path or store_path(), origin, sessions.name_of(str(origin), found))
+        return self._begin("from_store", Held.of_kept(found), home=home)
+
+    def to_token_file(self, path: str | os.PathLike[str]) -> None:
+        """`Session.to_token_file` of the present session."""
+        self._client.session.to_token_file(path)
+
+    def to_store(self) -> None:
+        """`Session.save` of the present session."""
+        self._client.session.save()
+
+    def _password_login(self, body: Mapping[str, Any], password: Secret | Callable[[], str | Secret]) -> Callable[[], Tokens]:
+        transport = self._client.transport
+
+        def log_in() -> Tokens:
+            secret = Secret.of(password()) if callable(password) else password
+            return tokens(transport.ask("POST", "/v1/login", json={**body, "password": secret}))
+
+        return log_in
+
+    def _begin(self, way: str, held: Held, *, username: str = "", **parts: Any) -> Session:
+        del username
+        session = Session(self._client.transport, held, way=way, revalidate_after=self._client.revalidate_after, **parts)
+        return self._client.use(session)
+
+
+SHOWN_NOWHERE = ""
+
+
+def _credential(text: str | Secret, what: str) -> Secret:
+    secret = Secret.of(text)
+    shown = secret.reveal()
+    fine = bool(shown) and shown.isascii() and shown.isprintable() and " " not in shown
+    shown = SHOWN_NOWHERE
+    if not fine:
+        reason = "is empty or holds characters that none has"
+        raise InvalidInput(f"The {what} {reason}: give it as it was handed out.", errors={what: [reason]})
+    return secret
+
+
+def _only(sessions: InstanceAuthSessions) -> str:
+    urls = [url for url, users in sessions.instances.items() if users.find()]
+    if len(urls) == 1:
+        return urls[0]
+    if not urls:
+        raise NotLoggedInError("Nobody is logged in anywhere: log in first.")
+    raise InvalidInput(f"There are sessions at {', '.join(urls)}: name one, or set DOORWARD_URL.", errors={"url": ["is not named"]})
+
+
+def _seconds(found: Seconds | None, usual: float) -> float:
+    if found is None:
+        return usual
+    return found.total_seconds() if isinstance(found, timedelta) else float(found)
+
+
+def _whole(found: Seconds | None) -> int | None:
+    return None if found is None else round(_seconds(found, 0))
+
+
+def _program() -> str:
+    name = Path(sys.argv[0]).name if sys.argv and sys.argv[0] not in {"", "-c"} else ""
+    return (name or "Python")[:64]
+
+
+def _hostname() -> str:
+    import socket  # only here
+
+    return socket.gethostname()[:64]
+
+
+def _write(prompt: Prompt) -> None:
+    sys.stderr.write(f"{prompt}\n")
+    sys.stderr.flush()

@@ -1,0 +1,260 @@
+"""One connection to one service: every request goes to its origin and nowhere else, ends in time, and fails in clear words."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import ssl
+import threading
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
+
+from doorward import here
+from doorward.errors import ConnectionFailed, DoorwardError, RateLimited, RedirectRefused, ServiceUnavailable, TLSError, UnexpectedAnswer
+from doorward.problems import printable, raised_for
+from doorward.secret import Secret
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from doorward.origin import Origin
+
+VERSION = "0.1.0"
+LARGEST = 4 * 1024 * 1024
+TRIES = 3
+LONGEST_PAUSE = 10.0  # seconds; whoever is told to wait longer is told so, and not kept waiting
+JSON_TYPES = frozenset({"application/json", "application/problem+json"})
+Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. `total` is for one request from its first byte to the last of the answer."""
+
+    connect: float = 5.0
+    read: float = 30.0
+    total: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request. Secrets in it are wrapped until they are on their way."""
+
+    method: str
+    path: str
+    token: Secret | None = None
+    json: Body | None = None
+    form: Body | None = None
+    query: Mapping[str, str] | None = None
+    read: float | None = None  # seconds to wait for the answer, instead of the usual
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What the answer must not give back to anybody."""
+        sent = [*(self.json or {}).values(), *(self.form or {}).values(), self.token]
+        return tuple(value for value in sent if isinstance(value, Secret))
+
+
+class Transport:
+    """Sends requests to one origin. Connections are made when they are needed, anew after a fork."""
+
+    def __init__(self, origin: Origin, *, verify: bool | str | ssl.SSLContext = True, timeouts: Timeouts | None = None) -> None:
+        self.origin = origin
+        self.clock_skew: timedelta | None = None
+        self._verify = verify
+        self._timeouts = timeouts or Timeouts()
+        self._lock = threading.Lock()
+        self._client: httpx2.Client | None = None
+        self._pid = 0
+        if verify is False:
+            warnings.warn("verify=False: whoever is in between can read every token", UserWarning, stacklevel=3)
+
+    def ask(self, method: str, path: str, *, tries: int | None = None, **parts: Any) -> Any:
+        """What the service answered, parsed. Only GET is tried again by itself; `tries` is for calls that are as safe.
+
+        Raises the DoorwardError for whatever went wrong.
+        """
+        asked = Ask(method, path, **parts)
+        left = (TRIES if method == "GET" else 1) if tries is None else tries
+        pause = 0.2
+        while True:
+            left -= 1
+            try:
+                return self._once(asked)
+            except (ServiceUnavailable, RateLimited) as error:
+                wait = max(pause, error.retry_after or 0.0)
+                if left <= 0 or wait > LONGEST_PAUSE or isinstance(error, TLSError):
+                    raise
+            time.sleep(wait * random.uniform(1.0, 1.25))  # noqa: S311 - so that many do not come back together
+            pause *= 3
+
+    def close(self) -> None:
+        """Give the connections back."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _once(self, asked: Ask) -> Any:
+        response, content, fault = self._exchange(asked)
+        if fault is not None or response is None:
+            # Raised here and not where it was caught: the frames below hold the request as bytes.
+            raise fault or ConnectionFailed("There was no answer.")
+        self._look_at_the_clock(response.headers.get("Date", ""))
+        return self._read(asked, response.status_code, response.headers, content)
+
+    def _exchange(self, asked: Ask) -> tuple[httpx2.Response | None, bytes, DoorwardError | None]:
+        import httpx2  # it costs more than all of ours together
+
+        try:
+            with self._connected().stream(
+                asked.method,
+                f"{self.origin}{asked.path}",
+                params=asked.query,
+                headers=_headers(asked),
+                content=_content(asked),
+                timeout=self._limits(httpx2, asked.read),
+            ) as response:
+                return response, self._bounded(response), None
+        except DoorwardError as error:
+            return None, b"", error.with_traceback(None)
+        except (httpx2.HTTPError, ssl.SSLError, OSError) as error:
+            return None, b"", self._fault(error)
+
+    def _bounded(self, response: httpx2.Response) -> bytes:
+        end = time.monotonic() + self._timeouts.total
+        content = bytearray()
+        for chunk in response.iter_bytes():
+            content += chunk
+            if len(content) > LARGEST:
+                raise UnexpectedAnswer(f"{self.origin} answered far too much: is it the address of a Doorward service?")
+            if time.monotonic() > end:
+                raise ConnectionFailed(f"{self.origin} did not finish its answer in {self._timeouts.total:.0f} s: try again later.")
+        return bytes(content)
+
+    def _connected(self) -> httpx2.Client:
+        import httpx2
+
+        with self._lock:
+            if self._client is None or self._pid != os.getpid():
+                # A connection that was made before a fork would be used by two processes.
+                self._client, self._pid = self._new_client(httpx2), os.getpid()
+            return self._client
+
+    def _new_client(self, library: Any) -> httpx2.Client:
+        verify = ssl.create_default_context(cafile=self._verify) if isinstance(self._verify, str) else self._verify
+        client: httpx2.Client = library.Client(
+            verify=verify,
+            timeout=self._limits(library, None),
+            follow_redirects=False,
+            # What goes to this machine in clear text must not take a way through a proxy.
+            trust_env=not self.origin.loopback,
+        )
+        return client
+
+    def _limits(self, library: Any, read: float | None) -> httpx2.Timeout:
+        limits = self._timeouts
+        timeout: httpx2.Timeout = library.Timeout(read or limits.read, connect=limits.connect, pool=limits.read)
+        return timeout
+
+    def _fault(self, error: Exception) -> ConnectionFailed:
+        """In our words: theirs may hold anything, and their frames hold the request."""
+        import httpx2
+
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return TLSError(f"The certificate of {self.origin} is not good ({printable(cause.verify_message)}): nothing was sent.")
+            if isinstance(cause, ssl.SSLError):
+                return TLSError(f"{self.origin} does not speak TLS as it should: check the address and what is in between.")
+            cause = cause.__cause__ or cause.__context__
+        if isinstance(error, httpx2.ConnectTimeout | httpx2.ConnectError):
+            return ConnectionFailed(f"{self.origin} cannot be reached: check the address and the network.")
+        if isinstance(error, httpx2.TimeoutException):
+            return ConnectionFailed(f"{self.origin} did not answer in time: try again later.")
+        return ConnectionFailed(f"The connection to {self.origin} broke: try again.")
+
+    def _look_at_the_clock(self, date: str) -> None:
+        try:
+            there = parsedate_to_datetime(date)
+        except (ValueError, TypeError):
+            return
+        if there.tzinfo is not None:
+            self.clock_skew = here.now() - there
+
+    def _read(self, asked: Ask, status: int, headers: Mapping[str, str], content: bytes) -> Any:
+        if status == HTTPStatus.NO_CONTENT or (status == HTTPStatus.OK and not content):
+            return {}
+        if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+            raise _redirected(self.origin, headers.get("Location", ""), asked.secrets)
+        document = _parsed(headers, content)
+        if status < HTTPStatus.MULTIPLE_CHOICES and document is not None:
+            return document
+        if document is None:
+            raise _not_json(self.origin, status, headers)
+        raise raised_for(status, headers, document, skew=self.clock_skew, secrets=asked.secrets)
+
+
+def _headers(asked: Ask) -> dict[str, str]:
+    headers = {"User-Agent": f"doorward/{VERSION}", "Accept": "application/json"}
+    if asked.json is not None:
+        headers["Content-Type"] = "application/json"
+    if asked.form is not None:
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+    if asked.token is not None:
+        headers["Authorization"] = f"Bearer {asked.token.reveal()}"
+    return headers
+
+
+def _content(asked: Ask) -> bytes | None:
+    if asked.json is not None:
+        return json.dumps({name: _revealed(value) for name, value in asked.json.items()}).encode()
+    if asked.form is not None:
+        return urlencode({name: _revealed(value) for name, value in asked.form.items()}).encode()
+    # Some servers want a length with every POST, and this is how httpx2 says that there is none of a body.
+    return b"" if asked.method in {"POST", "PUT"} else None
+
+
+def _revealed(value: object) -> object:
+    return value.reveal() if isinstance(value, Secret) else value
+
+
+def _parsed(headers: Mapping[str, str], content: bytes) -> dict[str, Any] | None:
+    """The JSON object, None where it is none."""
+    if headers.get("Content-Type", "").partition(";")[0].strip().lower() not in JSON_TYPES:
+        return None
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _not_json(origin: Origin, status: int, headers: Mapping[str, str]) -> DoorwardError:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
+        return raised_for(status, headers, {}, skew=None)
+    kind = printable(headers.get("Content-Type", "")).partition(";")[0] or "nothing"
+    found = "a web page" if kind == "text/html" else kind
+    return UnexpectedAnswer(
+        f"{origin} answered {found} instead of JSON ({status}): check the address, and whether a proxy or login page is in between.",
+        status=status,
+    )
+
+
+def _redirected(origin: Origin, location: str, secrets: tuple[Secret, ...]) -> RedirectRefused:
+    """Names where to without the query, which may hold anything."""
+    try:
+        parts = urlsplit(location)
+        where = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}" if parts.netloc else parts.path
+    except ValueError:
+        where = ""
+    told = printable(where, secrets) or "somewhere else"
+    return RedirectRefused(f"{origin} leads to {told}: if that is right, use that address; nothing was sent there.", location=told)

@@ -1,0 +1,91 @@
+"""Waiting for a decision on another device, as RFC 8628 section 3.5 wants it: never quicker than asked, never longer than allowed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from doorward.answers import Tokens, tokens
+from doorward.errors import (
+    DoorwardError,
+    LoginExpired,
+    LoginPending,
+    LoginTimeout,
+    NotLoggedInError,
+    RateLimited,
+    RedirectRefused,
+    ServiceUnavailable,
+    TLSError,
+    UnexpectedAnswer,
+)
+from doorward.prompt import INTERVAL, LONGEST
+from doorward.secret import Secret
+from doorward.transport import Transport
+
+GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+STEP = 5.0  # seconds more after each slow_down
+LONGEST_PAUSE = 60.0
+
+
+class Waiting:
+    """Polls with one device code."""
+
+    def __init__(self, transport: Transport, device_code: Secret, *, client_id: str | None = None, interval: float = INTERVAL) -> None:
+        self._transport = transport
+        self._form: Mapping[str, Any] = {"grant_type": GRANT, "device_code": device_code, "client_id": client_id or "doorward"}
+        self._device_code = device_code
+        self._interval = interval
+        self._faults = 0
+
+    def once(self) -> Tokens:
+        """Ask one time. Raises LoginPending, LoginDenied, LoginExpired or what else went wrong."""
+        over: NotLoggedInError | None = None
+        try:
+            return tokens(self._transport.ask("POST", "/oauth/token", form=self._form))
+        except NotLoggedInError as error:
+            over = error
+        raise LoginExpired(
+            "The login is unknown, too old or was picked up already: ask for a new one.",
+            code=over.code,
+            status=over.status,
+            detail=over.detail,
+        )
+
+    def until_decided(self, seconds: float) -> Tokens:
+        """Ask until somebody has decided, whatever the network does meanwhile. Raises LoginTimeout, LoginDenied or LoginExpired."""
+        end = time.monotonic() + seconds
+        last: DoorwardError | None = None
+        pause = self._interval
+        while (left := end - time.monotonic()) > 0:
+            if pause >= left:
+                time.sleep(left)
+                break
+            time.sleep(pause)
+            try:
+                return self.once()
+            except LoginPending as error:
+                pause, last = self._told(error), None
+            except (ServiceUnavailable, RateLimited, UnexpectedAnswer) as error:
+                if isinstance(error, TLSError | RedirectRefused):
+                    raise
+                pause, last = self._disturbed(error), error
+        why = f" The last answer was: {last}" if last else ""
+        raise LoginTimeout(f"Nobody approved the login within {seconds:.0f} s: ask for a new one.{why}")
+
+    def cancel(self) -> None:
+        """Tell the service that nobody waits any more."""
+        self._transport.ask("POST", "/v1/login-sessions/cancel", json={"device_code": self._device_code}, read=3.0)
+
+    def _told(self, error: LoginPending) -> float:
+        self._faults = 0
+        if error.code == "slow_down":
+            self._interval = min(self._interval + STEP, LONGEST)
+        return self._interval
+
+    def _disturbed(self, error: DoorwardError) -> float:
+        """Less and less often while nothing sensible comes, and at once as before when it does."""
+        self._faults = min(self._faults + 1, 6)
+        told = getattr(error, "retry_after", None) or 0.0
+        usual = self._interval if isinstance(error, RateLimited) else self._interval * 2 ** (self._faults - 1)
+        return max(min(usual, LONGEST_PAUSE), told)
