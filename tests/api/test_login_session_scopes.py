@@ -1,0 +1,110 @@
+"""What a program may do that was let in from another device: what it asked for, as far as it may and whoever approved may."""
+
+from __future__ import annotations
+
+import jwt
+import pytest
+
+from app.setting_maps import Client
+from tests.administrators import administrator, id_of
+from tests.boxes import Box, box_of, claim, decide, let_in
+from tests.rights import with_role
+
+ROLES = {"clerk": ("orders:read", "orders:write", "list:*")}
+CLIENTS = {"job": ("Job", ("orders:read", "list:7")), "free": ("Free", None), "none": ("None", ())}
+
+
+@pytest.fixture
+def town(make_service):
+    return make_service(roles=ROLES, clients={name: Client(*rest) for name, rest in CLIENTS.items()})
+
+
+def clerk(town, **login):
+    ann = with_role(town, "ann", "clerk")
+    assert ann.login(**login).status_code == 200
+    return ann
+
+
+@pytest.mark.parametrize(
+    ("client", "asked", "mine", "granted"),
+    [
+        ("free", "orders:read stocks:write", None, "orders:read"),
+        ("free", None, None, "list:* orders:read orders:write"),
+        ("job", None, None, "list:7 orders:read"),
+        ("job", "orders:read orders:write", None, "orders:read"),
+        ("job", "list:*", None, "list:7"),
+        ("job", "list:8", None, ""),
+        ("none", "orders:read", None, ""),
+        ("free", None, "orders:write", "orders:write"),
+        ("free", "list:*", "list:3", "list:3"),
+        ("free", "", None, ""),
+    ],
+)
+def test_it_may_what_was_asked_for_the_client_may_and_the_approver_may(town, client, asked, mine, granted):
+    ann = clerk(town, **({"scope": mine} if mine else {}))
+    box = box_of(town, client_id=client)
+    box.ask(**({"scope": asked} if asked is not None else {}))
+    tokens = let_in(ann, box)
+    assert tokens["scope"] == granted
+    assert box.actor.whoami(tokens["access_token"]).json["scopes"] == granted.split()
+
+
+def test_rights_that_are_taken_away_are_gone_from_the_session_too(town):
+    ann, box = clerk(town), box_of(town, client_id="free")
+    boss = administrator(town)
+    tokens = let_in(ann, box)
+    boss.call("DELETE", f"/v1/accounts/{id_of(ann)}/roles/clerk", token=boss.access)
+    assert box.actor.whoami(tokens["access_token"]).json["scopes"] == []
+
+
+def test_an_administrator_lets_in_no_other_administrator_unless_that_was_asked_for(town):
+    boss = administrator(town)
+    narrow, whole = box_of(town), box_of(town)
+    narrow.ask(scope="roles:read")
+    assert "admin" not in roles_of(narrow, let_in(boss, narrow))
+    tokens = let_in(boss, whole)
+    assert roles_of(whole, tokens) == ["admin"]
+    # No password was typed there: reading is allowed, what changes others is not.
+    access = tokens["access_token"]
+    assert whole.actor.get("/v1/accounts", token=access).status_code == 200
+    target = f"/v1/accounts/{boss.tokens['account']['id']}/end-sessions"
+    assert whole.actor.post(target, token=access).json["code"] == "reauthentication_required"
+
+
+def roles_of(box: Box, tokens) -> list[str]:
+    return box.actor.whoami(tokens["access_token"]).json["roles"]
+
+
+def test_programs_have_the_name_that_the_operator_gave_them(town):
+    ann, box = clerk(town), box_of(town, client_id="job")
+    seen = claim(ann, box.code).json
+    assert (seen["client_id"], seen["client_name"]) == ("job", "Job")
+    decide(ann, box, "approve")
+    tokens = box.poll().json
+    assert jwt.decode(tokens["access_token"], options={"verify_signature": False})["client_id"] == "job"
+    assert next(s for s in ann.get("/v1/sessions", token=ann.access).json["items"] if s["id"] == box.id)["client_id"] == "job"
+
+
+def test_an_unknown_client_gets_no_code(town):
+    box = Box(town.actor("box"), {"client_id": "stranger"})
+    assert box.ask().json["errors"] == {"/client_id": ["is no client of this service"]}
+    answer = box.actor.call("POST", "/oauth/device_authorization", data={"client_id": "stranger"})
+    assert (answer.status_code, answer.json["error"]) == (401, "invalid_client")
+    with_secret = box.actor.call("POST", "/oauth/device_authorization", data={"client_id": "job", "client_secret": "x"})
+    assert with_secret.json["error"] == "invalid_client"
+
+
+def test_codes_and_refresh_tokens_are_good_for_their_client_alone(town):
+    ann, box = clerk(town), box_of(town, client_id="job")
+    claim(ann, box.code)
+    decide(ann, box, "approve")
+    assert box.told(client_id="free") == "invalid_grant"
+    assert box.told(client_id="doorward") == "invalid_grant"
+    refresh_token = box.poll().json["refresh_token"]
+
+    def refresh(client_id):
+        form = {"grant_type": "refresh_token", "refresh_token": refresh_token, "client_id": client_id}
+        answer = box.actor.call("POST", "/oauth/token", data=form)
+        return answer.json.get("error", "tokens")
+
+    assert [refresh(client) for client in ("free", "doorward", "job")] == ["invalid_grant", "invalid_grant", "tokens"]

@@ -1,0 +1,422 @@
+"""Being let in from another device: from the request to the tokens, and every way in which it does not come to that."""
+
+from __future__ import annotations
+
+import jwt
+import pytest
+from sqlalchemy import text
+
+from app.commands.sweep import sweep
+from tests.actors import SECRET
+from tests.administrators import administrator, id_of
+from tests.boxes import Box, box_of, claim, decide, let_in, state
+
+
+@pytest.fixture
+def box(service) -> Box:
+    return box_of(service)
+
+
+@pytest.fixture
+def ann(service):
+    return service.actor("ann").signed_in()
+
+
+def test_a_program_is_let_in_by_a_person_elsewhere(service, ann, box):
+    box.ask(hostname="attic", login_message="nightly backup")
+    assert box.told() == "authorization_pending"
+    seen = claim(ann, box.code).json
+    assert (seen["state"], seen["client_name"], seen["hostname"], seen["login_message"]) == ("claimed", "backup", "attic", "nightly backup")
+    assert (seen["address"], seen["user_agent"], seen["check_phrase"]) == (box.actor.address, "backup/2", box.asked["check_phrase"])
+    assert seen["claimed_with"] == {"session_id": ann.tokens["session_id"], "address": ann.address, "device": ann.agent}
+    approved = decide(ann, box, "approve").json
+    assert (approved["state"], approved["decided_with"]) == ("approved", seen["claimed_with"])
+    tokens = box.poll().json
+    assert tokens["session_id"] == box.id
+    assert tokens["token_type"] == "Bearer"
+    assert box.actor.whoami(tokens["access_token"]).json["username"] == "ann"
+    live = ann.get(f"/v1/login-sessions/{box.id}", token=ann.access).json
+    assert live["state"] == "live"
+    assert live["redeemed_at"] is not None
+    listed = ann.get("/v1/sessions", token=ann.access).json["items"]
+    ours = next(session for session in listed if session["id"] == box.id)
+    assert (ours["device_name"], ours["approved_by"], ours["address"]) == ("backup on attic", ann.tokens["session_id"], box.actor.address)
+    assert box.actor.refresh(tokens["refresh_token"]).status_code == 200
+
+
+def test_oauth_clients_ask_with_a_form(service, ann):
+    box = Box(service.actor("box"))
+    box.asked = box.actor.call("POST", "/oauth/device_authorization", data={"scope": "orders:read"}).json
+    assert set(box.asked) == {
+        *("device_code", "user_code", "verification_uri", "verification_uri_complete", "expires_in", "interval", "session_id"),
+    }
+    assert box.asked["verification_uri"] == "http://127.0.0.1:8080/login/activate"
+    assert box.asked["verification_uri_complete"] == f"http://127.0.0.1:8080/login/activate/{box.code}"
+    assert (box.asked["expires_in"], box.asked["interval"]) == (600, 5)
+    assert claim(ann, box.code).json["check_phrase"] is None
+    assert decide(ann, box, "approve").status_code == 200
+    assert box.told() == "tokens"
+
+
+def test_the_device_code_is_redeemed_once(ann, box):
+    let_in(ann, box)
+    assert box.told() == "invalid_grant"
+
+
+@pytest.mark.parametrize("spelt", [str.lower, lambda code: code.replace("-", ""), lambda code: f" {code[:2]}.{code[2:]} ", str.swapcase])
+def test_the_code_may_be_typed_as_people_type(small_service, spelt):
+    ann, box = small_service.actor().signed_in(), box_of(small_service)
+    assert claim(ann, spelt(box.code)).status_code == 200
+
+
+def test_whoever_claims_first_has_it_to_himself(service, ann, box):
+    bob = service.actor("bob").signed_in()
+    assert claim(ann, box.code).status_code == 200
+    assert claim(ann, box.code).status_code == 200, "asking again is no fault"
+    unknown = claim(bob, "BBBB-BBBB")
+    late = claim(bob, box.code)
+    assert (late.status_code, late.json["code"]) == (404, "unknown_user_code")
+    assert {**late.json, "request_id": ""} == {**unknown.json, "request_id": ""}
+    assert bob.get(f"/v1/login-sessions/{box.id}", token=bob.access).status_code == 404
+    for verb in ("approve", "deny", "suspicious"):
+        assert decide(bob, box, verb).status_code == 404
+    assert state(ann, box) == "claimed"
+    assert decide(ann, box, "approve").status_code == 200
+
+
+def test_nothing_is_shown_or_decided_before_it_was_claimed(small_service):
+    ann, box = small_service.actor("ann").signed_in(), box_of(small_service)
+    assert ann.get(f"/v1/login-sessions/{box.id}", token=ann.access).status_code == 404
+    for verb in ("approve", "deny", "suspicious"):
+        assert decide(ann, box, verb).status_code == 404
+    assert box.told() == "authorization_pending"
+
+
+@pytest.mark.parametrize("named", ["ann", "ANN", "ann@example.org", "Ann@Example.ORG"])
+def test_only_the_account_that_is_named_may_claim_it(small_service, named):
+    ann = small_service.actor("ann").signed_in()
+    bob, box = small_service.actor("bob").signed_in(), box_of(small_service)
+    box.ask(username=named)
+    assert claim(bob, box.code).json["code"] == "unknown_user_code"
+    assert claim(ann, box.code).status_code == 200
+
+
+def test_nobody_learns_who_exists_and_nobody_is_asked_until_he_gives_in(small_service):
+    small_service.actor("ann").signed_in()
+    box = box_of(small_service)
+    for name in ("ann", "nobody-here"):
+        assert [box.ask(username=name).status_code for _ in range(4)] == [201, 201, 201, 429]
+    assert box.ask().status_code == 201
+    small_service.clock.push(minutes=1)
+    assert box.ask(username="ann").status_code == 429
+
+
+def test_five_wrong_codes_and_then_the_right_one_does_not_help_either(service, ann, box):
+    assert [claim(ann, "BBBB-BBBB").status_code for _ in range(5)] == [404] * 5
+    refused = claim(ann, box.code)
+    assert (refused.status_code, refused.json["violated-policies"]) == (429, ["user_code"])
+    assert 590 < int(refused.headers["Retry-After"]) <= 600
+    elsewhere = ann.elsewhere()
+    elsewhere.login()
+    assert claim(elsewhere, box.code).status_code == 429, "the account, wherever it is"
+    bob = service.actor("bob", address=ann.address).signed_in()
+    assert claim(bob, box.code).status_code == 429, "the source, whoever it is"
+    carol = service.actor("carol").signed_in()
+    assert claim(carol, box.code).status_code == 200
+    service.clock.push(minutes=10)
+    fresh = box_of(service)
+    ann.login()
+    assert claim(ann, fresh.code).status_code == 200
+
+
+def test_right_codes_do_not_count(small_service):
+    ann = small_service.actor().signed_in()
+    for _ in range(7):
+        assert claim(ann, box_of(small_service).code).status_code == 200
+
+
+def test_approving_wants_the_code_again_and_counts_wrong_ones(small_service):
+    ann, box = small_service.actor("ann").signed_in(), box_of(small_service)
+    claim(ann, box.code)
+    wrong = decide(ann, box, "approve", user_code="BBBB-BBBB")
+    assert (wrong.status_code, wrong.json["code"]) == (404, "unknown_user_code")
+    assert [claim(ann, "BBBB-BBBB").status_code for _ in range(4)] == [404] * 4
+    assert decide(ann, box, "approve").status_code == 429
+    assert decide(ann, box, "deny").status_code == 200, "saying no is always possible"
+
+
+OUTCOMES = {"approve": ("tokens", "live"), "deny": ("access_denied", "denied"), "suspicious": ("access_denied", "suspicious")}
+
+
+@pytest.mark.parametrize("first", OUTCOMES)
+def test_it_is_decided_once(ann, box, first):
+    claim(ann, box.code)
+    assert decide(ann, box, first).status_code == 200
+    for verb in ("approve", "deny", "suspicious"):
+        late = decide(ann, box, verb)
+        assert (late.status_code, late.json["code"]) == (409, "login_session_over")
+    assert box.cancel().json["code"] == "login_session_over"
+    assert (box.told(), state(ann, box)) == OUTCOMES[first]
+    assert claim(ann, box.code).json["code"] == "unknown_user_code"
+
+
+@pytest.mark.parametrize("claimed", [True, False])
+def test_whoever_asked_may_give_up(small_service, claimed):
+    ann, box = small_service.actor("ann").signed_in(), box_of(small_service)
+    if claimed:
+        claim(ann, box.code)
+    assert box.cancel().status_code == 204
+    assert box.cancel().json["code"] == "login_session_over"
+    assert box.told() == "expired_token"
+    assert claim(ann, box.code).status_code == 404
+    if claimed:
+        assert decide(ann, box, "approve").status_code == 409
+        assert state(ann, box) == "cancelled"
+
+
+def test_a_device_code_that_is_none_of_ours_cancels_nothing(small_service):
+    box = box_of(small_service)
+    for code in ("x", box.asked["device_code"][:-1] + "0", box.asked["device_code"].replace("dwl", "dwk"), box.id):
+        box.asked = {"device_code": code}
+        assert (box.cancel().status_code, box.cancel().json["code"]) == (404, "unknown_device_code")
+        assert box.told() == "invalid_grant"
+
+
+@pytest.mark.parametrize("step", ["pending", "claimed", "approved"])
+def test_after_ten_minutes_nothing_becomes_of_it(small_service, step):
+    ann, box = small_service.actor("ann").signed_in(), box_of(small_service)
+    if step != "pending":
+        claim(ann, box.code)
+    if step == "approved":
+        decide(ann, box, "approve")
+    small_service.clock.push(seconds=600)
+    ann.login()
+    assert box.told() == "expired_token"
+    assert claim(ann, box.code).status_code == 404
+    if step != "pending":
+        assert decide(ann, box, "approve").status_code == 409
+        assert decide(ann, box, "deny").status_code == 409
+        assert state(ann, box) == "expired"
+    assert box.cancel().status_code == 409
+
+
+def test_whoever_polls_too_soon_waits_longer_until_he_keeps_to_it(service, ann, box):
+    assert box.told() == "authorization_pending", "the first may come at any time"
+    assert box.told() == "slow_down"  # ten from now on
+    service.clock.push(seconds=5)
+    assert box.told() == "slow_down"  # fifteen
+    service.clock.push(seconds=15)
+    assert box.told() == "authorization_pending"  # ten
+    service.clock.push(seconds=10)
+    assert box.told() == "authorization_pending"  # five again
+    service.clock.push(seconds=5)
+    assert box.told() == "authorization_pending"
+    claim(ann, box.code)
+    decide(ann, box, "approve")
+    assert box.told() == "tokens", "nobody is kept waiting for what is there"
+
+
+# -- who may still be let in ------------------------------------------------------------------------------------------
+
+
+def disabled(service, ann):
+    boss = administrator(service)
+    for status in ("disabled", "active"):
+        boss.call("PATCH", f"/v1/accounts/{id_of(ann)}", json={"status": status}, token=boss.access)
+
+
+def must_change(service, ann):
+    boss = administrator(service)
+    boss.call("PATCH", f"/v1/accounts/{id_of(ann)}", json={"must_change_password": True}, token=boss.access)
+
+
+def changed(service, ann):
+    assert ann.change("another horse battery staple").status_code == 200
+
+
+def reset(service, ann):
+    ann.forgot()
+    assert ann.reset("another horse battery staple").status_code == 204
+
+
+def signed_out_everywhere(service, ann):
+    assert ann.post("/v1/logout-all", token=ann.access).status_code == 204
+
+
+def taken_away(service, ann):
+    elsewhere = ann.elsewhere()
+    elsewhere.login()
+    assert elsewhere.call("DELETE", f"/v1/sessions/{ann.tokens['session_id']}", token=elsewhere.access).status_code == 204
+
+
+@pytest.mark.parametrize("what", [disabled, must_change, changed, reset, signed_out_everywhere, taken_away])
+def test_the_account_is_looked_at_again_when_the_code_is_redeemed(small_service, what):
+    ann, box = small_service.actor("ann").signed_in(), box_of(small_service)
+    claim(ann, box.code)
+    decide(ann, box, "approve")
+    what(small_service, ann)
+    assert box.told() == "access_denied"
+    assert box.told() == "expired_token"
+    assert small_service.scalar("SELECT count(*) FROM sessions WHERE id = :id", id=box.id) == 0
+
+
+def test_whoever_approves_may_sign_out_before_the_device_asks_again(small_service):
+    ann, box = small_service.actor("ann").signed_in(), box_of(small_service)
+    claim(ann, box.code)
+    decide(ann, box, "approve")
+    ann.logout()
+    assert box.told() == "tokens"
+
+
+def test_no_password_was_typed_there(small_service):
+    ann, box = small_service.actor("ann").signed_in(), box_of(small_service)
+    tokens = let_in(ann, box)
+    claims = jwt.decode(tokens["access_token"], options={"verify_signature": False})
+    assert "auth_time" not in claims
+    assert claims["amr"] == ["mca"]
+    key = {"name": "robot", "scopes": []}
+    assert box.actor.post("/v1/api-keys", key, token=tokens["access_token"]).json["code"] == "reauthentication_required"
+    typed = box.actor.post("/v1/elevate", {"password": ann.password}, token=tokens["access_token"]).json["access_token"]
+    claims = jwt.decode(typed, options={"verify_signature": False})
+    assert claims["amr"] == ["mca", "pwd"]
+    assert box.actor.post("/v1/api-keys", key, token=typed).status_code == 201
+
+
+def test_a_session_that_was_let_in_lets_nobody_else_in_without_the_password(small_service):
+    ann, box = small_service.actor("ann").signed_in(), box_of(small_service)
+    tokens = let_in(ann, box)
+    other, there = box_of(small_service), ann.elsewhere()
+    there.tokens = tokens
+    assert claim(there, other.code).status_code == 200
+    assert decide(there, other, "approve").json["code"] == "reauthentication_required"
+
+
+# -- this was not me --------------------------------------------------------------------------------------------------
+
+
+def test_what_is_called_suspicious_is_refused_told_and_slowed_down(service, ann, box):
+    claim(ann, box.code)
+    assert decide(ann, box, "suspicious").json["state"] == "suspicious"
+    assert box.told() == "access_denied"
+    mail = ann.mail()
+    assert "backup" in mail["text"]
+    assert box.actor.address in mail["text"]
+    assert [box.ask().status_code for _ in range(3)] == [201, 429, 429]
+    assert box.ask().json["violated-policies"] == ["suspect"]
+    assert box_of(service).ask().status_code == 201, "another source asks as before"
+
+
+def test_after_a_day_it_is_forgotten(make_service):
+    service = make_service(limit_device="1000/minute")
+    ann, box = service.actor().signed_in(), box_of(service)
+    claim(ann, box.code)
+    decide(ann, box, "suspicious")
+    service.clock.push(days=1)
+    assert [box.ask().status_code for _ in range(3)] == [201] * 3
+
+
+# -- afterwards -------------------------------------------------------------------------------------------------------
+
+
+def test_what_became_of_each_can_be_read_by_its_owner_and_by_administrators(service, ann):
+    boss = administrator(service)
+    boxes = {}
+    for name in ("denied", "suspicious", "cancelled", "approved", "claimed", "live", "logged_out", "revoked"):
+        boxes[name] = box_of(service)
+        claim(ann, boxes[name].code)
+    decide(ann, boxes["denied"], "deny")
+    decide(ann, boxes["suspicious"], "suspicious")
+    boxes["cancelled"].cancel()
+    for name in ("approved", "live", "logged_out", "revoked"):
+        decide(ann, boxes[name], "approve")
+    tokens = {name: boxes[name].poll().json for name in ("live", "logged_out", "revoked")}
+    boxes["logged_out"].actor.post("/v1/logout", token=tokens["logged_out"]["access_token"])
+    ann.call("DELETE", f"/v1/sessions/{boxes['revoked'].id}", token=ann.access)
+    assert {name: state(ann, box) for name, box in boxes.items()} == {name: name for name in boxes}
+    for name, box in boxes.items():
+        found = ann.get(f"/v1/login-sessions?state={name}", token=ann.access).json["items"]
+        assert [one["id"] for one in found] == [box.id]
+        assert (found[0]["ended_at"] is None) is (name in {"approved", "claimed", "live"})
+        assert boss.get(f"/v1/login-sessions/{box.id}", token=boss.access).json == found[0]
+    whole = ann.get("/v1/login-sessions?limit=100", token=ann.access).json
+    theirs = boss.get(f"/v1/login-sessions?account_id={id_of(ann)}&limit=100", token=boss.access).json
+    assert theirs == whole
+    assert [one["id"] for one in whole["items"]] == [box.id for box in reversed(boxes.values())]
+    assert boss.get("/v1/login-sessions", token=boss.access).json["items"] == []
+    assert ann.get(f"/v1/login-sessions?account_id={id_of(boss)}", token=ann.access).status_code == 403
+    first = ann.get("/v1/login-sessions?limit=5", token=ann.access).json
+    rest = ann.get(f"/v1/login-sessions?limit=5&cursor={first['next']}", token=ann.access).json
+    assert first["items"] + rest["items"] == whole["items"]
+    service.clock.push(days=31)
+    ann.login()
+    assert state(ann, boxes["live"]) == "expired"
+
+
+def test_records_are_forgotten_when_their_session_is(make_service, database_url):
+    service = make_service(database_url)
+    ann, claimed, unclaimed, redeemed = service.actor().signed_in(), box_of(service), box_of(service), box_of(service)
+    claim(ann, claimed.code)
+    let_in(ann, redeemed)
+
+    def kept() -> set[str]:
+        sweep(service.units)
+        with service.rows() as db:
+            return set(db.scalars(text("SELECT id FROM login_sessions")))
+
+    assert kept() == {claimed.id, unclaimed.id, redeemed.id}
+    service.clock.push(days=2)
+    assert kept() == {claimed.id, redeemed.id}
+    service.clock.push(days=29)
+    assert kept() == {redeemed.id}
+    service.clock.push(days=30)
+    assert kept() == set()
+
+
+def test_only_digests_are_kept(small_service):
+    _, box = small_service.actor("ann").signed_in(), box_of(small_service)
+    with small_service.rows() as db:
+        kept = str(db.execute(text("SELECT * FROM login_sessions")).all()) + str(db.execute(text("SELECT * FROM audit")).all())
+    assert box.asked["device_code"] not in kept
+    assert box.code not in kept
+    assert box.code.replace("-", "") not in kept
+
+
+def test_a_code_outlives_a_new_secret_key(make_service, sqlite_url):
+    old = make_service(sqlite_url)
+    box = box_of(old)
+    new = make_service(sqlite_url, secret_key=("another key for tests 0123456789 another", SECRET))
+    assert claim(new.actor().signed_in(), box.code).status_code == 200
+
+
+# -- what may be sent -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"client_name": ""},
+        {"client_name": "a" * 65},
+        {"client_name": "two\nlines"},
+        {"client_name": "\u202etxt.exe"},
+        {"hostname": "a" * 65},
+        {"login_message": "a" * 201},
+        {"login_message": "\x1b[2J"},
+        {"scope": "orders read "},
+        {"username": ""},
+        {"unknown": 1},
+        {"client_name": None},
+    ],
+)
+def test_what_would_be_shown_to_people_is_looked_at_first(small_service, body):
+    box = Box(small_service.actor("box"))
+    assert box.ask(**body).status_code == 422
+    assert small_service.scalar("SELECT count(*) FROM login_sessions") == 0
+
+
+def test_limits_of_asking_and_polling(make_service):
+    service = make_service(limit_device="2/minute", limit_poll="3/minute")
+    box = box_of(service)
+    assert [box.ask().status_code for _ in range(2)] == [201, 429]
+    answers = [box.poll() for _ in range(4)]
+    assert [(answer.status_code, answer.json["error"]) for answer in answers][-1] == (429, "slow_down")
+    assert box.actor.call("POST", "/oauth/device_authorization").status_code == 429

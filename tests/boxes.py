@@ -1,0 +1,75 @@
+"""Machines without a browser that ask to be let in, and the people who let them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.actors import Actor
+
+GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+
+
+@dataclass
+class Box:
+    """A machine that asks; `asked` is what it was answered."""
+
+    actor: Actor
+    client: dict[str, str] = field(default_factory=dict)
+    asked: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        return self.asked["session_id"]
+
+    @property
+    def code(self) -> str:
+        return self.asked["user_code"]
+
+    def ask(self, **body: Any):
+        answer = self.actor.post("/v1/login-sessions", {"client_name": "backup", **self.client, **body})
+        if answer.status_code == 201:
+            self.asked = answer.json
+        return answer
+
+    def poll(self, **form: Any):
+        body = {"grant_type": GRANT, "device_code": self.asked["device_code"], **self.client, **form}
+        return self.actor.call("POST", "/oauth/token", data=body)
+
+    def told(self, **form: Any) -> str:
+        """What the poll was answered, in a word."""
+        answer = self.poll(**form)
+        return "tokens" if answer.status_code == 200 else answer.json["error"]
+
+    def cancel(self):
+        return self.actor.post("/v1/login-sessions/cancel", {"device_code": self.asked["device_code"]})
+
+
+def box_of(service, **client: str) -> Box:
+    """A machine at an address of its own that has asked."""
+    box = Box(service.actor("box", agent="backup/2"), client)
+    assert box.ask().status_code == 201
+    return box
+
+
+def claim(person: Actor, code: str):
+    return person.post("/v1/login-sessions/claim", {"user_code": code}, token=person.access)
+
+
+def decide(person: Actor, box: Box, verb: str, **body: str):
+    """approve (with its code), deny or suspicious."""
+    sent = {"user_code": box.code} if verb == "approve" and not body else body
+    return person.post(f"/v1/login-sessions/{box.id}/{verb}", sent, token=person.access)
+
+
+def let_in(person: Actor, box: Box) -> dict[str, Any]:
+    """Claim, approve and redeem: the tokens."""
+    assert claim(person, box.code).status_code == 200
+    assert decide(person, box, "approve").status_code == 200
+    answer = box.poll()
+    assert answer.status_code == 200, answer.text
+    return answer.json
+
+
+def state(person: Actor, box: Box) -> str:
+    return person.get(f"/v1/login-sessions/{box.id}", token=person.access).json["state"]
