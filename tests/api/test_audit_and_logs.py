@@ -12,6 +12,7 @@ from sqlalchemy import inspect, text
 
 from app.audit.record import Event
 from tests.actors import SECRET
+from tests.boxes import Box, claim, decide
 from tests.rights import account_id, with_role
 
 
@@ -106,6 +107,32 @@ def about_keys(ann):
     yield "api_key.leaked", ann.post("/v1/api-keys/report-leak", {"key": leaked}), None, True
 
 
+def about_other_devices(service, ann):
+    """What ann does to let programs in from another device, and what these do."""
+    ann.login()
+    box = Box(service.actor("box", address=ann.address, agent=ann.agent))
+    yield "login_session.asked", box.ask(), None, False
+    yield "login_session.claimed", claim(ann, box.code), None, True
+    yield "user_code.refused", claim(ann, "BBBB-BBBB"), None, True
+    yield "login_session.approved", decide(ann, box, "approve"), None, True
+    yield "login_session.redeemed", box.poll(), None, True
+    for event, act in (
+        ("login_session.denied", lambda one: decide(ann, one, "deny")),
+        ("login_session.cancelled", Box.cancel),
+        ("login_session.suspicious", lambda one: decide(ann, one, "suspicious")),
+    ):
+        box.ask()
+        claim(ann, box.code)
+        yield event, act(box), None, True
+    service.clock.push(days=1)
+    ann.login()
+    box.ask()
+    claim(ann, box.code)
+    decide(ann, box, "approve")
+    ann.post("/v1/logout-all", token=ann.access)
+    yield "login_session.refused", box.poll(), None, True
+
+
 def about_rights(service, ann):
     """What an administrator does about ann's rights, and what she does about her own."""
     ann.login()
@@ -145,6 +172,7 @@ def test_each_event_is_a_row_and_a_line_with_the_name_of_its_request(service, li
     for event, answer, reason, owned in chain(
         about_sessions(service, ann),
         about_keys(ann),
+        about_other_devices(service, ann),
         about_rights(service, ann),
         about_administration(service, ann),
         about_passwords(service, ann),
