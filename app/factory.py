@@ -32,7 +32,8 @@ from app.api import (
     sessions,
     well_known,
 )
-from app.pages import confirm, docs, mailbox, reset
+from app.pages import activate, confirm, docs, login, mailbox, reset
+from app.pages import sessions as sessions_page
 from app.settings import VERSION, Docs
 from app.unit_of_work import Units
 from app.web import edge, health, problems, questions
@@ -64,6 +65,7 @@ API = (
     revocations.blp,
     health.blp,
 )
+PAGES = (confirm.blp, reset.blp, login.blp, activate.blp, sessions_page.blp)
 # Threads of a serving process beside those of gunicorn, each with a connection of its own: clock, sweep, rotation, uses of keys,
 # warnings of keys, mail, watcher.
 BACKGROUND_THREADS = 7
@@ -109,8 +111,8 @@ def _furnish(app: Flask, settings: Settings) -> None:
     api.spec.components.security_scheme("api_key", {"type": "apiKey", "in": "header", "name": "X-API-Key"})
     for blueprint in API:
         api.register_blueprint(blueprint)
-    app.register_blueprint(confirm.blp)
-    app.register_blueprint(reset.blp)
+    for page in PAGES:
+        app.register_blueprint(page)
     if public_docs:
         app.register_blueprint(docs.blp)
     if not settings.production and settings.smtp_url is None:

@@ -26,6 +26,7 @@ class Purpose(StrEnum):
     SHORT_CODES = "digests of short codes"
     NAMES = "digests of names"
     CURSORS = "cursors"
+    PAGE_COOKIES = "page cookies"
 
 
 class CannotUnseal(Exception):

@@ -60,7 +60,7 @@ def bearer_of(work: UnitOfWork, claims: Claims) -> Principal:
     if seen.verdict is Verdict.REVOKED:
         raise Unauthenticated
     if seen.verdict is Verdict.UNKNOWN:
-        found = _living(work, session_id, epoch=epoch)
+        found = living(work, session_id, epoch=epoch)
         if found.account_id != account_id:
             raise Unauthenticated
         seen = Seen(Verdict.VALID, found.username, found.roles, found.roles_version)
@@ -97,7 +97,7 @@ def verify_refresh_token(work: UnitOfWork, token: str) -> Principal:
             raise Unauthenticated from None
     if not unspent(session, counter, work.now):
         raise Unauthenticated
-    found = _living(work, session.id, epoch=session.account_epoch)
+    found = living(work, session.id, epoch=session.account_epoch)
     return Principal(
         account_id=found.account_id,
         username=found.username,
@@ -137,7 +137,7 @@ def ours(claims: Claims, settings: Settings) -> bool:
     return bool(claims["iss"] == settings.issuer and claims["aud"] == settings.audience)
 
 
-def _living(work: UnitOfWork, session_id: str, *, epoch: int) -> Liveness:
+def living(work: UnitOfWork, session_id: str, *, epoch: int) -> Liveness:
     """What the database says of a session that lives, remembered from now on. Raises Unauthenticated."""
     found = look_up(work, session_id)
     if found is None or not found.allows(work.now, epoch=epoch):

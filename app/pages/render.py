@@ -5,10 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec
+from urllib.parse import urlencode
 
 from flask import Response, render_template
 
-from app.errors import InvalidInput, Problem
+from app.errors import InvalidInput, Problem, Unauthenticated
+from app.web.guard import CHALLENGE, ReauthenticationRequired
+from app.web.person import refuse_foreign_forms, this_page
 from app.web.source import reader_language
 
 P = ParamSpec("P")
@@ -26,6 +29,16 @@ def page_for_developers(template: str, *, status: int = 200, **values: Any) -> R
     """A page that there is in one language only."""
     response = Response(render_template(f"{template}.html", **values), status, content_type="text/html; charset=utf-8")
     response.headers["Content-Security-Policy"] = CSP
+    if status == Unauthenticated.status:
+        # RFC 9110 section 11.6.1: no 401 without a challenge. A browser knows no Bearer and asks nobody.
+        response.headers["WWW-Authenticate"] = CHALLENGE
+    return response
+
+
+def go(path: str, **query: str) -> Response:
+    """Look there next, with GET: whoever loads the page again sends no form a second time (RFC 9110 section 15.4.4)."""
+    response = Response(status=303)
+    response.headers["Location"] = f"{path}?{urlencode(query)}" if query else path
     return response
 
 
@@ -44,15 +57,39 @@ def shown(handler: Handler[P]) -> Handler[P]:
     return shown_to_people
 
 
-def asking_again(form: Callable[..., Response]) -> Callable[[Handler[P]], Handler[P]]:
-    """Where a field is not acceptable, show its form again, with the reason."""
+def for_person(handler: Handler[P]) -> Handler[P]:
+    """A page of somebody who signs in here: its forms count only from here, and who has to sign in first is sent there and back."""
+
+    @shown
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> Response:
+        refuse_foreign_forms()
+        try:
+            return handler(*args, **kwargs)
+        except ReauthenticationRequired:
+            return go("/login/again", next=this_page())
+        except Unauthenticated:
+            return go("/login", next=this_page())
+
+    @functools.wraps(handler)
+    def shown_to_person(*args: P.args, **kwargs: P.kwargs) -> Response:
+        response = guarded(*args, **kwargs)
+        # With no-referrer a browser sends Origin: null with our own forms, and they could not be told from others'.
+        response.headers["Referrer-Policy"] = "same-origin"
+        return response
+
+    return shown_to_person
+
+
+def asking_again(form: Callable[..., Response], *others: type[Problem]) -> Callable[[Handler[P]], Handler[P]]:
+    """Where a field is not acceptable, or one of the other problems is met, show the form again, with the reason."""
+    met: tuple[type[Problem], ...] = (InvalidInput, *others)
 
     def decorate(handler: Handler[P]) -> Handler[P]:
         @functools.wraps(handler)
         def asked_again(*args: P.args, **kwargs: P.kwargs) -> Response:
             try:
                 return handler(*args, **kwargs)
-            except InvalidInput as problem:
+            except met as problem:
                 return form(*args, **kwargs, problem=problem)
 
         return asked_again

@@ -51,6 +51,27 @@ PUBLIC = {
     "GET /reset/<token>",
     "POST /reset/<token>",
     "GET /dev/mailbox",
+    "GET /.well-known/change-password",
+    # Pages: not a credential decides but the page cookie, and from whose page a form was sent; see tests/pages/test_page_doors.py.
+    "GET /login",
+    "POST /login",
+    "POST /login/new-password",
+    "GET /login/again",
+    "POST /login/again",
+    "POST /login/out",
+    "GET /login/activate",
+    "GET /login/activate/<user_code>",
+    "POST /login/activate",
+    "GET /login/requests/<login_session_id>",
+    "POST /login/requests/<login_session_id>/approve",
+    "POST /login/requests/<login_session_id>/deny",
+    "POST /login/requests/<login_session_id>/suspicious",
+    "GET /login/sessions",
+    "POST /login/sessions/<session_id>/end",
+    "POST /login/sessions/end-others",
+    "POST /login/sessions/end-all",
+    "POST /login/devices/<device_id>/forget",
+    "POST /login/password",
 }
 
 

@@ -1,0 +1,103 @@
+"""One's own sessions and remembered devices, and the password."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, request
+
+from app.accounts.errors import WrongPassword
+from app.devices.remember import forget_device, list_devices
+from app.errors import Problem
+from app.pages.render import asking_again, for_person, go, page
+from app.passwords.change import change
+from app.principal import Principal
+from app.sessions.end import end_one, end_others, log_out_everywhere
+from app.sessions.show import list_sessions
+from app.unit_of_work import UnitOfWork
+from app.web.guard import require
+from app.web.person import HOME, keep_signed_in, person, sign_out
+from app.web.source import current_source
+from app.web.work import reading, writing
+
+blp = Blueprint("sessions_page", __name__)
+
+
+@reading
+@require(person)
+def overview(work: UnitOfWork, principal: Principal, problem: Problem | None = None) -> Response:
+    """Everything that is signed in, and a form for another password."""
+    return page(
+        "sessions",
+        status=problem.status if problem else 200,
+        username=principal.username,
+        sessions=list_sessions(work, principal),
+        devices=list_devices(work, principal),
+        least=work.settings.password_min_length,
+        problem=problem,
+    )
+
+
+@blp.route("/login/sessions", methods=["GET"])
+@for_person
+def get_sessions() -> Response:
+    """Show them."""
+    return overview()
+
+
+@blp.route("/login/sessions/<session_id>/end", methods=["POST"])
+@for_person
+@writing
+@require(person)
+def post_end(work: UnitOfWork, principal: Principal, session_id: str) -> Response:
+    """End one session; its tokens stop at once."""
+    end_one(work, principal, current_source(), session_id=session_id)
+    return go(HOME)
+
+
+@blp.route("/login/sessions/end-others", methods=["POST"])
+@for_person
+@writing
+@require(person)
+def post_end_others(work: UnitOfWork, principal: Principal) -> Response:
+    """End every session but this one."""
+    end_others(work, principal, current_source())
+    return go(HOME)
+
+
+@blp.route("/login/sessions/end-all", methods=["POST"])
+@for_person
+@writing
+@require(person)
+def post_end_all(work: UnitOfWork, principal: Principal) -> Response:
+    """End every session, this one too."""
+    log_out_everywhere(work, principal, current_source())
+    return sign_out(work, page("signed_out"))
+
+
+@blp.route("/login/devices/<device_id>/forget", methods=["POST"])
+@for_person
+@writing
+@require(person)
+def post_forget(work: UnitOfWork, principal: Principal, device_id: str) -> Response:
+    """Forget a device."""
+    forget_device(work, principal, current_source(), device_id=device_id)
+    return go(HOME)
+
+
+@blp.route("/login/password", methods=["POST"])
+@for_person
+@asking_again(overview, WrongPassword)
+@writing
+@require(person)
+def post_password(work: UnitOfWork, principal: Principal) -> Response:
+    """Change the password. Every other session ends; this one goes on with another cookie."""
+    old, new, again = (request.form.get(name, "") for name in ("old", "new", "again"))
+    change(work, principal, current_source(), old_password=old, new_password=new, verify_password=again)
+    return keep_signed_in(work, page("password_changed", username=principal.username), session_id=principal.session_id)
+
+
+@blp.route("/.well-known/change-password", methods=["GET"])
+def get_change_password() -> Response:
+    """Where a password manager sends people to change the password (W3C, A Well-Known URL for Changing Passwords)."""
+    response = go(f"{HOME}#password")
+    response.status_code = 302
+    return response

@@ -1,0 +1,78 @@
+"""The cookie by which our own pages know who is signed in. It is no token: nothing but a page takes it.
+
+It names its session and when the password was typed there. The mac is under the session's own salt: it ends with the session,
+with a change of the password, and with the next time the password is typed.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.adapters import sealing
+from app.errors import Unauthenticated
+from app.sessions.models import by_id
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session as Db
+
+    from app.sessions.models import Session
+    from app.unit_of_work import UnitOfWork
+
+VERSION = "dwp1"
+SHAPE = re.compile(rf"{VERSION}\.([a-z2-7]{{8}})\.(ses_[0-9A-Za-z]{{22}})\.([1-9][0-9]{{0,11}})\.[A-Za-z0-9_-]{{43}}")
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a cookie says of itself, before the mac was checked."""
+
+    key_name: str
+    session_id: str
+    auth_time: int  # seconds since 1970
+
+
+def read(cookie: str) -> Claimed | None:
+    """What the cookie claims, None when it is none of ours: junk needs no read."""
+    parts = SHAPE.fullmatch(cookie)
+    return Claimed(parts[1], parts[2], int(parts[3])) if parts else None
+
+
+def page_cookie(work: UnitOfWork, *, session_id: str) -> str:
+    """The cookie of a session in which the password has just been typed. Raises Unauthenticated where none ever was."""
+    session = by_id(work.db, session_id)
+    if session is None or session.auth_time is None:
+        raise Unauthenticated
+    return _signed(work.settings.secret_key[0], session.rt_salt, session.id, _seconds(session.auth_time))
+
+
+def session_of_cookie(db: Db, secret_keys: Sequence[str], cookie: str) -> Session | None:
+    """The session that a genuine cookie is of, live or not. None also where the password was typed again since."""
+    claimed = read(cookie)
+    session = by_id(db, claimed.session_id) if claimed else None
+    if claimed is None or session is None or not _genuine(secret_keys, cookie, claimed, session):
+        return None
+    return session if session.auth_time is not None and _seconds(session.auth_time) == claimed.auth_time else None
+
+
+def _genuine(keys: Sequence[str], cookie: str, claimed: Claimed, session: Session) -> bool:
+    """Did we make it? In constant time, under the key it names."""
+    key = sealing.named(keys, claimed.key_name)
+    return key is not None and sealing.equal(cookie, _signed(key, session.rt_salt, session.id, claimed.auth_time))
+
+
+def _seconds(moment: datetime) -> int:
+    return int(moment.timestamp())
+
+
+def _signed(key: str, salt: str, session_id: str, auth_time: int) -> str:
+    body = f"{VERSION}.{sealing.name(key)}.{session_id}.{auth_time}"
+    mac = hmac.new(sealing.derive(key, sealing.Purpose.PAGE_COOKIES, bytes.fromhex(salt)), body.encode(), hashlib.sha256).digest()
+    return f"{body}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"

@@ -1,0 +1,101 @@
+"""Somebody at a browser without JavaScript: what is kept from page to page is the cookie, and forms say where they were sent from."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from typing import Any
+
+from tests.actors import PASSWORD, Actor, Service
+
+ORIGIN = "http://127.0.0.1:8080"
+OURS = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"}
+
+
+class Page(HTMLParser):
+    """What there is to see, and to send."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(text)
+        self.words = " ".join(self.words.split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.words += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    @property
+    def actions(self) -> list[str | None]:
+        return [form.get("action") for form in self.all("form")]
+
+    @property
+    def fields(self) -> dict[str | None, str | None]:
+        return {field.get("name"): field.get("value") for field in self.all("input")}
+
+
+class Browser:
+    """One browser, at an address of its own."""
+
+    def __init__(self, service: Service, actor: Actor, **headers: str) -> None:
+        self.service, self.actor, self.headers = service, actor, headers
+        self.client = service.app.test_client()
+        self.at = {"REMOTE_ADDR": actor.address}
+
+    def get(self, path: str, **headers: str) -> Any:
+        return self.client.get(path, headers={"User-Agent": "Browser/1", **self.headers, **headers}, environ_base=self.at)
+
+    def post(self, path: str, fields: dict[str, str] | None = None, *, sent_from: dict[str, str] = OURS) -> Any:
+        headers = {"User-Agent": "Browser/1", **self.headers, **sent_from}
+        return self.client.post(path, data=fields or {}, headers=headers, environ_base=self.at)
+
+    def see(self, path: str, **headers: str) -> Page:
+        """The page at the end of the way there."""
+        for _ in range(4):
+            answer = self.get(path, **headers)
+            if answer.status_code != 303:
+                break
+            path = answer.headers["Location"]
+        self.answer = answer
+        return Page(answer.text)
+
+    def sign_in(self, **changes: str) -> Any:
+        answer = self.post("/login", {"username": self.actor.username, "password": self.actor.password, **changes})
+        assert answer.status_code == 303, answer.text
+        return answer
+
+    @property
+    def cookie(self) -> str | None:
+        found = self.client.get_cookie("doorward", domain="localhost")
+        return found.value if found else None
+
+    @cookie.setter
+    def cookie(self, value: str) -> None:
+        self.client.set_cookie("doorward", value, domain="localhost")
+
+
+def at_home(service: Service, name: str = "ann", *, password: str = PASSWORD, **headers: str) -> Browser:
+    """Somebody with an account, at a browser, signed in."""
+    browser = Browser(service, service.actor(name, password=password).signed_up(), **headers)
+    browser.sign_in()
+    return browser
+
+
+def ask(service: Service, **changes: Any) -> dict[str, Any]:
+    """A machine that asks to be let in."""
+    answer = service.actor("machine", agent="cli/1").post("/v1/login-sessions", {"client_name": "backup", "hostname": "rack-7", **changes})
+    assert answer.status_code == 201, answer.text
+    return answer.json
+
+
+def claimed(browser: Browser, **changes: Any) -> tuple[str, dict[str, Any]]:
+    """A request that this person has looked at: its page, and what the machine knows."""
+    asked = ask(browser.service, **changes)
+    answer = browser.post("/login/activate", {"user_code": asked["user_code"]})
+    assert answer.status_code == 303, answer.text
+    return answer.headers["Location"], asked

@@ -1,0 +1,163 @@
+"""Who sees which page: every row of the table "By page cookie" in docs/who-may-what.md, and the cookie where it opens nothing."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shutil
+
+import pytest
+
+from tests.actors import Service, cheap_settings
+from tests.api.test_route_matrix import PAGES, ROWS
+from tests.house.test_rules import routes
+from tests.pages.browser import OURS, Browser, at_home, claimed
+
+NAMES = (f"person{number}" for number in itertools.count())
+PLENTY = {f"limit_{name}": "100000/minute" for name in ("login", "confirm", "device")}
+ELSEWHERE = [
+    {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"},
+    {"Origin": "http://127.0.0.1:8080", "Sec-Fetch-Site": "same-site"},  # a neighbour's subdomain
+    {"Origin": "null", "Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "none"},
+    {"Origin": "http://127.0.0.1:8080.evil.example"},
+    {"Origin": "https://127.0.0.1:8080"},
+    {"Origin": "null"},
+    {"Origin": ""},
+    {"Referer": "http://127.0.0.1:8080/login"},
+    {},
+]
+
+
+@pytest.fixture(scope="module")
+def service(sqlite_template, tmp_path_factory):
+    path = tmp_path_factory.mktemp("doors") / "doorward.db"
+    shutil.copy(sqlite_template, path)
+    service = Service(cheap_settings(f"sqlite:///{path}", **PLENTY))
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def home(service):
+    """Somebody new, at home."""
+    return lambda: at_home(service, f"{next(NAMES)}")
+
+
+@pytest.fixture(scope="module")
+def theirs(service) -> dict[str, str]:
+    """What belongs to somebody else."""
+    return things(at_home(service, "bob"))
+
+
+@pytest.fixture(scope="module")
+def bearers(service) -> list[str]:
+    """What is good elsewhere, of a session that lives."""
+    browser = at_home(service, "token")
+    browser.actor.login()
+    return [browser.actor.access, browser.actor.tokens["refresh_token"], browser.cookie]
+
+
+def things(browser: Browser) -> dict[str, str]:
+    """What is this person's own, each time new."""
+    elsewhere = browser.actor.elsewhere()
+    elsewhere.login(remember_device=True)
+    devices = elsewhere.get("/v1/devices", token=elsewhere.access).json["items"]
+    page, asked = claimed(browser)
+    return {
+        "session_id": elsewhere.tokens["session_id"],
+        "device_id": devices[0]["id"],
+        "login_session_id": page.partition("?")[0].rpartition("/")[2],
+        "user_code": asked["user_code"],
+    }
+
+
+def told(browser: Browser, route: str, names: dict[str, str], **kwargs) -> str:
+    """The answer in the words of the table."""
+    method, _, rule = route.partition(" ")
+    path = re.sub(r"<(\w+)>", lambda found: names[found[1]], rule)
+    answer = browser.get(path) if method == "GET" else browser.post(path, {"user_code": names["user_code"]}, **kwargs)
+    assert answer.headers["Referrer-Policy"] == "same-origin"
+    assert answer.headers["Cache-Control"] == "no-store"
+    to = answer.headers.get("Location", "")
+    if to.startswith("/login?next="):
+        return "sign in"
+    if to.startswith("/login/again?next="):
+        return "password"
+    if answer.status_code == 303 and route == "GET /login":
+        return "on"
+    if answer.status_code == 404 and "There is nothing here" in answer.text:
+        return "404"
+    return "foreign" if "was not sent from a page" in answer.text else "yes"
+
+
+@pytest.mark.parametrize("route", PAGES)
+def test_each_sees_what_the_table_says(service, home, theirs, bearers, route):
+    nobody, signed_in, later, another = PAGES[route]
+    ann = home()
+    stranger = Browser(service, service.actor("stranger"))
+    assert told(stranger, route, theirs) == nobody
+    for token in bearers:
+        bearer = Browser(service, service.actor("bearer"), Authorization=f"Bearer {token}")
+        assert told(bearer, route, theirs) == nobody
+    if route.startswith("POST"):
+        mine = things(ann)
+        for place in ELSEWHERE:
+            assert told(ann, route, mine, sent_from=place) == "foreign"
+            assert told(stranger, route, mine, sent_from=place) == "foreign"
+        assert ann.see("/login/sessions").words.count("Ends") == 2, "nothing was ended"
+    if another != "–":
+        assert told(ann, route, theirs) == another
+        unknown = {name: value[:-6] + "000000" for name, value in theirs.items()}
+        assert told(ann, route, unknown) == another
+    assert told(ann, route, things(ann)) == signed_in
+    patient = home()
+    own = things(patient)
+    service.clock.push(minutes=6)
+    assert told(patient, route, own) == later
+
+
+def test_the_page_cookie_opens_nothing_but_pages(service, home):
+    ann = home()
+    cookie, stranger = ann.cookie, service.actor("stranger")
+    sent = [
+        {"Cookie": f"doorward={cookie}; __Host-doorward={cookie}; doorward_refresh={cookie}; __Host-doorward_refresh={cookie}"},
+        {"Authorization": f"Bearer {cookie}"},
+        {"X-API-Key": cookie},
+    ]
+    guarded, asked = {row.route for row in ROWS if row.nobody == "401"}, 0
+    for name, method, path in routes(service):
+        if name not in guarded:
+            continue
+        for headers in sent:
+            answer = stranger.call(method, path, headers={**headers, **OURS})
+            assert answer.status_code == 401, f"{name}: {answer.status_code}"
+            asked += 1
+    assert asked > 100
+    assert stranger.post("/v1/token/refresh", {"refresh_token": cookie}).status_code == 400
+    assert stranger.call("POST", "/oauth/token", data={"grant_type": "refresh_token", "refresh_token": cookie}).status_code == 400
+    assert ann.get("/login/sessions").status_code == 200, "and it was not ended by that"
+
+
+def test_a_cookie_that_is_not_ours_to_the_letter_is_nobody(service, home):
+    ann, bob = home(), home()
+    good, other = ann.cookie, bob.cookie
+    version, key, session, auth_time, mac = good.split(".")
+    forged = [
+        "", "dwp1", good[:-1], good + "x", good.upper(), f" {good}", f'"{good}"x', good.replace("dwp1", "dwr1"), good.replace("dwp1", "dwp2"),
+        ".".join([version, "a" * 8, session, auth_time, mac]),
+        ".".join([version, key, other.split(".")[2], auth_time, mac]),
+        ".".join([version, key, session, str(int(auth_time) + 1), mac]),
+        ".".join([version, key, session, str(int(auth_time) + 300), mac]),
+        ".".join([version, key, session, "0" + auth_time, mac]),
+        ".".join([version, key, session, auth_time, other.split(".")[4]]),
+        ann.actor.login().json["refresh_token"],
+    ]  # fmt: skip
+    for cookie in forged:
+        ann.cookie = cookie
+        answer = ann.get("/login/sessions")
+        assert (answer.status_code, answer.headers["Location"]) == (303, "/login?next=%2Flogin%2Fsessions"), cookie
+    ann.cookie = good
+    assert ann.get("/login/sessions").status_code == 200
+    two = {"Cookie": f"doorward={good}; doorward={other}"}
+    assert service.app.test_client(use_cookies=False).get("/login/sessions", headers=two).status_code == 303, "which of both is not guessed"
