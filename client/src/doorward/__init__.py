@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from doorward.errors import VersionMismatch as VersionMismatch
     from doorward.errors import VersionWarning as VersionWarning
     from doorward.errors import WrongPassword as WrongPassword
+    from doorward.kept import AuthSession as AuthSession
+    from doorward.kept import UserAuthSessions as UserAuthSessions
     from doorward.login import Login as Login
     from doorward.origin import Origin as Origin
     from doorward.origin import origin_of as origin_of
@@ -57,9 +59,7 @@ if TYPE_CHECKING:
     from doorward.requests_auth import RequestsAuth as RequestsAuth
     from doorward.secret import Secret as Secret
     from doorward.session import Session as Session
-    from doorward.store import AuthSession as AuthSession
     from doorward.store import InstanceAuthSessions as InstanceAuthSessions
-    from doorward.store import UserAuthSessions as UserAuthSessions
     from doorward.store import store_path as store_path
     from doorward.transport import Timeouts as Timeouts
     from doorward.versions import VersionPolicy as VersionPolicy
@@ -75,13 +75,14 @@ _HOMES = {
     "LoginPending LoginTimeout LogoutError NotFound NotLoggedInError PasswordChangeRequired PermissionDenied RateLimited "
     "ReauthenticationRequired RedirectRefused ServiceUnavailable StoreError StoreWarning TLSError UnexpectedAnswer VersionMismatch "
     "VersionWarning WrongPassword",
+    "kept": "AuthSession UserAuthSessions",
     "login": "Login",
     "origin": "Origin origin_of",
     "prompt": "Prompt",
     "requests_auth": "RequestsAuth",
     "secret": "Secret",
     "session": "Session",
-    "store": "AuthSession InstanceAuthSessions UserAuthSessions store_path",
+    "store": "InstanceAuthSessions store_path",
     "transport": "Timeouts",
     "versions": "VersionPolicy",
 }

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from doorward import answers
+from doorward import parse
 from doorward.answers import ApiKey, Check, Me, NewApiKey, SessionInfo, Whoami
 from doorward.errors import InvalidToken, ReauthenticationRequired
 from doorward.secret import Secret
@@ -36,15 +36,15 @@ class Calls:
 
     def whoami(self) -> Whoami:
         """Who the token or key stands for."""
-        return answers.whoami(self.call("GET", "/v1/whoami"))
+        return parse.whoami(self.call("GET", "/v1/whoami"))
 
     def me(self) -> Me:
         """The account, the session that asks, and what it may do."""
-        return answers.me(self.call("GET", "/v1/me"))
+        return parse.me(self.call("GET", "/v1/me"))
 
     def sessions(self) -> list[SessionInfo]:
         """The live sessions of the account, newest first."""
-        return [answers.session_info(found) for found in answers.items(self.call("GET", "/v1/sessions"))]
+        return [parse.session_info(found) for found in parse.items(self.call("GET", "/v1/sessions"))]
 
     def end_session(self, session_id: str) -> None:
         """End one session of one's own; its tokens stop at once. Raises NotFound."""
@@ -59,7 +59,7 @@ class Calls:
         account = account_id or self.whoami().account_id
         query = {"resource": resource, "id": id}
         found = self.call("GET", f"/v1/accounts/{_part(account)}/roles", query={name: value for name, value in query.items() if value})
-        return answers.texts(found.get("roles"))
+        return parse.texts(found.get("roles"))
 
     def check(self, checks: Check | Sequence[Check]) -> tuple[bool, ...]:
         """Answer up to 100 questions about rights, in their order. Raises InvalidInput for a role or level that does not exist."""
@@ -71,13 +71,13 @@ class Calls:
         """Change the password. Every other session of the account ends, this one goes on. Raises WrongPassword or InvalidInput."""
         body = {"old_password": Secret.of(old_password), "new_password": Secret.of(new_password)}
         old_password = new_password = ""  # so that no traceback has them
-        self.session.replace(answers.tokens(self.call("POST", "/v1/password/change", json=body)))
+        self.session.replace(parse.tokens(self.call("POST", "/v1/password/change", json=body)))
 
     def elevate(self, password: str | Secret) -> None:
         """Show the password once more; for five minutes the session may do what asks for that. Raises WrongPassword."""
         body = {"password": Secret.of(password)}
         password = ""
-        self.session.replace(answers.tokens(self.call("POST", "/v1/elevate", json=body)))
+        self.session.replace(parse.tokens(self.call("POST", "/v1/elevate", json=body)))
 
     def call(self, method: str, path: str, **parts: Any) -> Any:
         """One request of this service with the token. A token that is refused is replaced, and GET is tried again with the next one.
@@ -105,7 +105,7 @@ class Keys:
 
     def list(self) -> tuple[ApiKey, ...]:
         """The living ones, newest first."""
-        return tuple(answers.api_key(found) for found in answers.items(self._client.call("GET", "/v1/api-keys")))
+        return tuple(parse.api_key(found) for found in parse.items(self._client.call("GET", "/v1/api-keys")))
 
     def create(self, name: str, scopes: Sequence[str] = (), *, expires_in: timedelta | float | None = NOT_SAID) -> NewApiKey:
         """Make a key; its secret is told only now. It lasts 90 days unless told otherwise; None: without end, for administrators.
@@ -115,7 +115,7 @@ class Keys:
         body: dict[str, object] = {"name": name, "scopes": [*scopes]}
         if expires_in is not NOT_SAID:
             body["expires_in"] = None if expires_in is None else _seconds(expires_in)
-        return answers.new_api_key(self._client.call("POST", "/v1/api-keys", json=body))
+        return parse.new_api_key(self._client.call("POST", "/v1/api-keys", json=body))
 
     def rotate(self, key_id: str, *, overlap: timedelta | float | None = None) -> NewApiKey:
         """Another secret for the key. The present one goes on for `overlap`, a day unless told otherwise.
@@ -123,7 +123,7 @@ class Keys:
         Raises ReauthenticationRequired or NotFound.
         """
         body: Mapping[str, object] = {} if overlap is None else {"overlap_seconds": _seconds(overlap)}
-        return answers.new_api_key(self._client.call("POST", f"/v1/api-keys/{_part(key_id)}/rotate", json=body))
+        return parse.new_api_key(self._client.call("POST", f"/v1/api-keys/{_part(key_id)}/rotate", json=body))
 
     def delete(self, key_id: str) -> None:
         """End a key; it is refused from the next use on. Raises NotFound."""

@@ -10,11 +10,12 @@ from types import TracebackType
 from typing import Self
 
 from doorward import here
-from doorward.answers import Version, Whoami, text
+from doorward.answers import Version, Whoami
 from doorward.calls import Calls
 from doorward.errors import InvalidInput, NotLoggedInError, StoreError
 from doorward.login import Login
 from doorward.origin import Origin, origin_of
+from doorward.parse import text
 from doorward.secret import Secret
 from doorward.session import REVALIDATE_AFTER, Session
 from doorward.transport import Timeouts, Transport
@@ -124,7 +125,7 @@ class Doorward(Calls):
     @property
     def logged_in(self) -> bool:
         """Is there a session that is not known to be over? Asks nobody."""
-        return self._session is not None and self._session.live_here
+        return self._session is not None and self._session.usable
 
     @property
     def token(self) -> str:

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 from doorward import here
 from doorward.answers import Tokens
+from doorward.kept import AuthSession
 from doorward.secret import Secret
-from doorward.store import AuthSession
 
 AHEAD = timedelta(seconds=60)  # refreshed that long before the end, or in the last fifth of a shorter life
 FIFTH = 0.2

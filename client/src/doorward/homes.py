@@ -14,7 +14,7 @@ from doorward.errors import StoreError
 from doorward.held import Held
 from doorward.origin import Origin, origin_of
 from doorward.secret import Secret
-from doorward.store import InstanceAuthSessions, held_for_refresh
+from doorward.store import InstanceAuthSessions, Place
 
 LINES = 3
 
@@ -39,24 +39,24 @@ class Home(Protocol):
 class InStore:
     """In the file of all sessions."""
 
-    path: Path
+    place: Place
     origin: Origin
     user: str
 
     def exclusive(self) -> contextlib.AbstractContextManager[None]:
-        return held_for_refresh(self.path, str(self.origin), self.user)
+        return self.place.held(f"{self.origin} {self.user}")
 
     def read(self) -> Held | None:
-        found = InstanceAuthSessions.load(self.path).find(str(self.origin), self.user)
+        found = InstanceAuthSessions.load(self.place).find(str(self.origin), self.user)
         return Held.of_kept(found) if found else None
 
     def write(self, held: Held) -> None:
-        sessions = InstanceAuthSessions.load(self.path)
+        sessions = InstanceAuthSessions.load(self.place)
         sessions.insert(str(self.origin), self.user, held.kept())
         sessions.save()
 
     def remove(self, held: Held) -> None:
-        sessions = InstanceAuthSessions.load(self.path)
+        sessions = InstanceAuthSessions.load(self.place)
         found = sessions.find(str(self.origin), self.user)
         if found is not None and found.session_id == held.session_id:
             sessions.remove(str(self.origin), self.user)

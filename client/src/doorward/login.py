@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from doorward import here
-from doorward.answers import Tokens, tokens
+from doorward.answers import Tokens
 from doorward.errors import DoorwardError, InvalidInput, LoginTimeout, NotLoggedInError, StoreError
 from doorward.held import Held
 from doorward.homes import InStore, read_token_file, token_file
 from doorward.origin import origin_of
+from doorward.parse import tokens
 from doorward.prompt import INTERVAL, LIFE, Prompt, prompt_of
 from doorward.secret import Secret
 from doorward.session import Session
-from doorward.store import InstanceAuthSessions, store_path
+from doorward.store import InstanceAuthSessions, place_of
 from doorward.waiting import Waiting
 from doorward.ways import ARGS, ARGS_REQUIRED, ARGS_SECURE
 
@@ -170,11 +171,11 @@ class Login:
         sessions, user = InstanceAuthSessions.load(), user or here.variable("DOORWARD_USER") or None
         named = url or (str(self._client.origin) if self._client.named else None) or _only(sessions)
         origin = origin_of(named, allow_http=self._client.allow_http)
-        found = sessions.find(str(origin), user)
-        if found is None:
+        name, found = sessions.whose(str(origin), user), sessions.find(str(origin), user)
+        if name is None or found is None:
             raise NotLoggedInError(f"Nobody{f' called {user}' if user else ''} is logged in at {origin}: log in first.")
         self._client.settle_on(origin, "The session in the store")
-        home = InStore(sessions.path or store_path(), origin, sessions.name_of(str(origin), found))
+        home = InStore(place_of(sessions.place), origin, name)
         return self._begin("from_store", Held.of_kept(found), home=home)
 
     def to_token_file(self, path: str | os.PathLike[str]) -> None:
@@ -215,7 +216,7 @@ def _credential(text: str | Secret, what: str) -> Secret:
 
 
 def _only(sessions: InstanceAuthSessions) -> str:
-    urls = [url for url, users in sessions.instances.items() if users.find()]
+    urls = [url for url, users in sessions.instances.items() if users.living()]
     if len(urls) == 1:
         return urls[0]
     if not urls:

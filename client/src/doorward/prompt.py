@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from doorward.answers import text
 from doorward.errors import UnexpectedAnswer
+from doorward.parse import text
 from doorward.problems import printable
 from doorward.secret import Secret
 

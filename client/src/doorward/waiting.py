@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from doorward.answers import Tokens, tokens
+from doorward.answers import Tokens
 from doorward.errors import (
     DoorwardError,
     LoginExpired,
@@ -19,6 +19,7 @@ from doorward.errors import (
     TLSError,
     UnexpectedAnswer,
 )
+from doorward.parse import tokens
 from doorward.prompt import INTERVAL, LONGEST
 from doorward.secret import Secret
 from doorward.transport import Transport

@@ -1,0 +1,58 @@
+"""One session as it is kept, and those of one service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from doorward import here
+from doorward.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class AuthSession:
+    """One session as it is kept. `expires` is when the access token ends, `refresh_expires` when the session does if nobody uses it."""
+
+    token: Secret
+    expires: datetime
+    refresh_token: Secret | None = None
+    refresh_expires: datetime | None = None
+    session_id: str = ""
+    username: str = ""
+    scope: str = ""
+    in_keyring: bool = False  # the secrets are, and not in the file
+
+    def expired(self, now: datetime | None = None) -> bool:
+        """Is it of no use any more?"""
+        end = self.refresh_expires or self.expires
+        return end <= (now or here.now())
+
+    def is_of(self, other: AuthSession) -> bool:
+        """Are both of one login?"""
+        if self.session_id or other.session_id:
+            return self.session_id == other.session_id
+        return self.in_keyring or other.in_keyring or self.token == other.token
+
+
+@dataclass(slots=True)
+class UserAuthSessions:
+    """The sessions at one service, one for each user."""
+
+    sessions: dict[str, AuthSession] = field(default_factory=dict)
+
+    def find(self, user: str | None = None) -> AuthSession | None:
+        """The user's session, or the one that lasts longest; never one that has expired."""
+        name = self.whose(user)
+        return None if name is None else self.sessions[name]
+
+    def whose(self, user: str | None = None) -> str | None:
+        """The name under which `find` finds."""
+        living = self.living()
+        if user is not None:
+            return user if user in living else None
+        return max(living, key=lambda name: living[name].refresh_expires or living[name].expires, default=None)
+
+    def living(self) -> Mapping[str, AuthSession]:
+        """Those that have not expired."""
+        return {name: one for name, one in self.sessions.items() if not one.expired()}

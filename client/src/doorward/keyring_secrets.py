@@ -1,0 +1,91 @@
+"""The secrets of kept sessions in the keyring of the system, for whoever asks for it (`pip install doorward[keyring]`)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from types import ModuleType
+
+from doorward.errors import StoreError
+from doorward.kept import AuthSession
+from doorward.secret import Secret
+
+NAME = "doorward"
+UNSAFE = ("fail", "null", "Plaintext")  # none at all, one that forgets, one that writes a readable file
+
+
+def put(url: str, user: str, session: AuthSession) -> AuthSession:
+    """The session without its secrets, which are in the keyring now. Raises StoreError."""
+    library, failed = _library(), ""
+    try:
+        library.set_password(NAME, _entry(url, user), _text(session).reveal())
+    except Exception as error:
+        failed = type(error).__name__
+    if failed:
+        raise _cannot(failed)
+    return replace(session, token=Secret(""), refresh_token=None, in_keyring=True)
+
+
+def get(url: str, user: str, session: AuthSession) -> AuthSession | None:
+    """The session with its secrets, None when the keyring has them no more. Raises StoreError."""
+    library, found, failed = _library(), None, ""
+    try:
+        text = library.get_password(NAME, _entry(url, user))
+        found = None if text is None else Secret(text)
+        del text
+    except Exception as error:
+        failed = type(error).__name__
+    if failed:
+        raise _cannot(failed)
+    return None if found is None else _filled(session, found)
+
+
+def drop(url: str, user: str) -> None:
+    """Forget the secrets. What is gone already is no fault."""
+    library = _library()
+    try:
+        library.delete_password(NAME, _entry(url, user))
+    except library.errors.PasswordDeleteError:
+        return
+    except Exception as error:
+        failed = type(error).__name__
+    else:
+        return
+    raise _cannot(failed)
+
+
+def _library() -> ModuleType:
+    try:
+        import keyring
+        import keyring.errors
+    except ImportError:
+        raise StoreError("The keyring needs a package more: pip install doorward[keyring], or name a file in DOORWARD_STORE.") from None
+    backend = keyring.get_keyring()
+    kind = f"{type(backend).__module__}.{type(backend).__qualname__}"
+    if any(word in kind for word in UNSAFE):
+        raise StoreError(f"There is no keyring that is safe here ({kind}): start one, or name a file in DOORWARD_STORE.")
+    return keyring
+
+
+def _entry(url: str, user: str) -> str:
+    return f"{user} at {url}"
+
+
+def _text(session: AuthSession) -> Secret:
+    refresh = session.refresh_token.reveal() if session.refresh_token else None
+    return Secret(json.dumps({"access_token": session.token.reveal(), "refresh_token": refresh}))
+
+
+def _filled(session: AuthSession, found: Secret) -> AuthSession | None:
+    try:
+        parts = json.loads(found.reveal())
+    except ValueError:
+        return None
+    token, refresh = (parts.get(name) for name in ("access_token", "refresh_token")) if isinstance(parts, dict) else (None, None)
+    if not isinstance(token, str):
+        return None
+    return replace(session, token=Secret(token), refresh_token=Secret(refresh) if isinstance(refresh, str) else None)
+
+
+def _cannot(kind: str) -> StoreError:
+    return StoreError(f"The keyring did not do what was asked ({kind}): unlock it, or name a file in DOORWARD_STORE.")
