@@ -21,7 +21,8 @@ from tests.live import GENEROUS, Live
 from tests.machines import ROLES, key_of, owner
 
 NUMBERS = itertools.count()
-SERVED = {"DOORWARD_ROLES": json.dumps(ROLES), "DOORWARD_JWKS_MAX_AGE": "1"}
+CLIENTS = {"job": {"name": "Night job", "scopes": ["orders:read"]}}
+SERVED = {"DOORWARD_ROLES": json.dumps(ROLES), "DOORWARD_CLIENTS": json.dumps(CLIENTS), "DOORWARD_JWKS_MAX_AGE": "1"}
 
 
 @dataclass

@@ -1,0 +1,147 @@
+"""Programs that are let in from another device by libraries of others: nothing of ours lies between them and the service."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import requests
+from requests_oauth2client import (
+    AccessDenied,
+    BearerToken,
+    DeviceAuthorizationPollingJob,
+    DeviceAuthorizationResponse,
+    ExpiredToken,
+    InvalidGrant,
+    OAuth2Client,
+)
+from sqlalchemy import update
+
+from app.attempts.suspects import unsuspect
+from app.login_sessions.models import LoginSession
+from tests.clients import npm
+from tests.clients.conftest import Town
+
+SOURCE = "127.0.0.1"
+HURRY = 0.1  # seconds
+
+
+class Person:
+    """Whoever types the code and decides, over HTTP."""
+
+    def __init__(self, town: Town) -> None:
+        self.town = town
+        self.bearer = {"Authorization": f"Bearer {town.login()['access_token']}"}
+
+    def does(self, act: str, user_code: str, session_id: str) -> None:
+        acts = {"approve": self.approve, "deny": self.deny, "call suspicious": self.call_suspicious, "let expire": self.let_expire}
+        acts[act](user_code, session_id)
+
+    def post(self, path: str, body: dict) -> dict:
+        status, answer = self.town.live.call("POST", f"/v1/login-sessions/{path}", body, self.bearer)
+        assert status == 200, answer
+        return answer
+
+    def approve(self, user_code: str, session_id: str) -> None:
+        assert self.post("claim", {"user_code": user_code.lower()})["id"] == session_id
+        assert self.post(f"{session_id}/approve", {"user_code": user_code})["state"] == "approved"
+
+    def deny(self, user_code: str, session_id: str) -> None:
+        self.post("claim", {"user_code": user_code})
+        self.post(f"{session_id}/deny", {})
+
+    def call_suspicious(self, user_code: str, session_id: str) -> None:
+        self.post("claim", {"user_code": user_code})
+        self.post(f"{session_id}/suspicious", {})
+        with self.town.beside.units.writing() as work:
+            unsuspect(work, SOURCE)  # whence all of these tests come
+
+    def let_expire(self, _: str, session_id: str) -> None:
+        past = self.town.beside.clock.now() - timedelta(seconds=1)
+        with self.town.beside.rows() as db:
+            db.execute(update(LoginSession).where(LoginSession.id == session_id).values(expires_at=past))
+
+
+@pytest.fixture
+def person(town) -> Person:
+    return Person(town)
+
+
+def test_openid_client_and_oauth4webapi(town, person, node):
+    script = shutil.copy(Path(__file__).with_name("device.mjs"), node)
+    env = {"TOWN": json.dumps({"url": town.url, "id": town.key["id"], "key": town.key["key"]})}
+    with npm.run(script, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        wanted = None
+        for line in process.stdout:
+            wanted = json.loads(line)
+            if wanted == "done":
+                break
+            person.does(*wanted)
+            process.stdin.write("\n")
+            process.stdin.flush()
+        assert wanted == "done", process.stderr.read()
+
+
+def of(town: Town, client_id: str) -> OAuth2Client:
+    """requests-oauth2client as a program without a secret uses it."""
+    found = requests.get(f"{town.url}/.well-known/oauth-authorization-server", timeout=5).json()
+    return OAuth2Client.from_discovery_document(
+        found,
+        issuer=town.url,
+        client_id=client_id,
+        device_authorization_endpoint=found["device_authorization_endpoint"],  # which it does not read there by itself
+        testing=True,  # it wants https otherwise
+    )
+
+
+def polling(client: OAuth2Client, asked: DeviceAuthorizationResponse, **options: float) -> DeviceAuthorizationPollingJob:
+    return DeviceAuthorizationPollingJob(client, asked, **options)
+
+
+def waited_for(job: DeviceAuthorizationPollingJob) -> BearerToken:
+    """The loop of the library's manual."""
+    for _ in range(3):
+        if token := job():
+            return token
+    raise AssertionError("no token")
+
+
+def test_requests_oauth2client_waits_until_somebody_has_approved(town, person):
+    patient, hasty = of(town, "job"), of(town, "doorward")
+    asked, asked_in_haste = patient.authorize_device(scope="orders:read orders:write"), hasty.authorize_device()
+    haste = polling(hasty, asked_in_haste, interval=HURRY)
+    assert (haste(), haste.interval) == (None, HURRY)
+    assert (haste(), haste.interval) == (None, HURRY + 5), "told to slow down"
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(waited_for, job) for job in (polling(patient, asked), haste)]
+        for each in (asked, asked_in_haste):
+            person.approve(each.user_code, each.other["session_id"])
+        token, another = (each.result() for each in waiting)
+    assert str(token.scope) == "orders:read", "all that this client may have"
+    assert set(str(another.scope).split()) > {"orders:read"}
+    with pytest.raises(InvalidGrant):
+        patient.device_code(asked)
+    again = patient.refresh_token(token)
+    status, me = whoami(town, again)
+    assert (status, me["username"], me["scopes"]) == (200, town.ann.username, ["orders:read"])
+    assert patient.revoke_token(again.access_token) is True
+    assert (whoami(town, again)[0], whoami(town, another)[0]) == (401, 200)
+
+
+def whoami(town: Town, token: BearerToken) -> tuple[int, dict]:
+    return town.live.call("GET", "/v1/whoami", headers={"Authorization": str(token.authorization_header())})
+
+
+@pytest.mark.parametrize(("act", "error"), [("deny", AccessDenied), ("call suspicious", AccessDenied), ("let expire", ExpiredToken)])
+def test_requests_oauth2client_is_told_when_nothing_comes_of_it(town, person, act, error):
+    client = of(town, "doorward")
+    asked = client.authorize_device()
+    assert polling(client, asked, interval=HURRY)() is None
+    person.does(act, asked.user_code, asked.other["session_id"])
+    with pytest.raises(error):
+        polling(client, asked, interval=HURRY)()
