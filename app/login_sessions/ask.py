@@ -105,9 +105,13 @@ def _spare_the_named(work: UnitOfWork, username: str | None) -> None:
     """Counted for every name, whether anybody has it or not. Raises TooManyRequests."""
     if username is None:
         return
-    exceeded = work.limiter.hit(PROMPTS, POLICY, name_digest(work.settings.secret_key, typed(username).canonical))
+    exceeded = work.limiter.hit(PROMPTS, POLICY, _named(work, username))
     if exceeded is not None:
         raise TooManyRequests(POLICY, exceeded)
+
+
+def _named(work: UnitOfWork, username: str) -> str:
+    return name_digest(work.settings.secret_key, typed(username).canonical)
 
 
 def _written(work: UnitOfWork, source: Source, wanted: Wanted, client: Client, *, row_id: str, device: Minted) -> str:
@@ -127,7 +131,7 @@ def _written(work: UnitOfWork, source: Source, wanted: Wanted, client: Client, *
             login_message=wanted.login_message,
             check_phrase=wanted.check_phrase,
             scope=common(wanted.scope.split() if wanted.scope is not None else None, client.scopes),
-            username=typed(wanted.username).canonical if wanted.username is not None else None,
+            username_digest=_named(work, wanted.username) if wanted.username is not None else None,
             address=source.address,
             bucket=source.bucket,
             user_agent=source.user_agent,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import or_, select, update
 
 from app.accounts.models import Account, by_id
+from app.adapters.sealing import name_digest
 from app.attempts.codes import take_guess, was_right
 from app.audit.record import Event, record
 from app.errors import Unauthenticated
@@ -52,7 +53,7 @@ def _claim(work: UnitOfWork, principal: Principal, source: Source, account: Acco
             LoginSession.user_code_digest.in_(digests),
             LoginSession.state == State.PENDING,
             LoginSession.expires_at > work.now,
-            or_(LoginSession.username.is_(None), LoginSession.username.in_([account.username, account.email_canonical])),
+            or_(LoginSession.username_digest.is_(None), LoginSession.username_digest.in_(_names(work, account))),
         )
         .values(
             state=State.CLAIMED,
@@ -65,6 +66,11 @@ def _claim(work: UnitOfWork, principal: Principal, source: Source, account: Acco
         .returning(LoginSession.id)
         .execution_options(synchronize_session=False)
     )
+
+
+def _names(work: UnitOfWork, account: Account) -> list[str]:
+    """What is kept of a request that names this account."""
+    return [name_digest([key], name) for key in work.settings.secret_key for name in (account.username, account.email_canonical)]
 
 
 def _claimed_before(work: UnitOfWork, account: Account, digests: Sequence[str]) -> str | None:

@@ -383,9 +383,19 @@ def test_only_digests_are_kept(small_service):
 
 def test_a_code_outlives_a_new_secret_key(make_service, sqlite_url):
     old = make_service(sqlite_url)
-    box = box_of(old)
+    box, named = box_of(old), box_of(old)
+    named.ask(username="ann")
     new = make_service(sqlite_url, secret_key=("another key for tests 0123456789 another", SECRET))
-    assert claim(new.actor().signed_in(), box.code).status_code == 200
+    ann = new.actor("ann").signed_in()
+    assert claim(ann, box.code).status_code == 200
+    assert claim(ann, named.code).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["a" * 256, "@" * 256, "\ufdfa" * 256, "\U0001f600" * 256, "two\nlines"])
+def test_what_can_be_no_name_is_one_that_nobody_has(service, ann, name):
+    box = box_of(service)
+    assert box.ask(username=name).status_code == 201
+    assert claim(ann, box.code).json["code"] == "unknown_user_code"
 
 
 # -- what may be sent -------------------------------------------------------------------------------------------------

@@ -339,6 +339,53 @@ def keys_for_programs(story: Story, passwords: dict[str, str]) -> None:
     assert story.ask("GET", "/v1/whoami", X_API_Key=second).status == 401
 
 
+def let_in_from_another_device(story: Story, passwords: dict[str, str]) -> None:
+    """Both codes of a login from another device: asked for, mistyped, claimed, approved, redeemed, given up; and the tokens of it."""
+    login = story.ask("POST", "/v1/login", {"username": "ann", "password": passwords["ann"]})
+    access = story.plant_tokens("for codes", login, "ann@example.org")["access_token"]
+    grant = "urn:ietf:params:oauth:grant-type:device_code"
+
+    def asked_for(name: str, answer: Answer) -> dict[str, str]:
+        assert answer.status in {200, 201}, answer.body
+        asked = answer.json
+        story.plant(f"device code {name}", asked["device_code"], "", answer)
+        story.plant(f"secret of the device code {name}", asked["device_code"].rpartition("_")[2], "", answer)
+        story.plant(f"user code {name}", asked["user_code"], "", answer, typed=True)
+        story.plant(f"user code {name} without its dash", asked["user_code"].replace("-", ""), "", typed=True)
+        return asked
+
+    def poll(code: str, **fields: str) -> Answer:
+        return story.ask("POST", "/oauth/token", data=urlencode({"grant_type": grant, "device_code": code, **fields}).encode(), **FORM)
+
+    story.ask("POST", "/v1/login-sessions", {"client_name": "box", "username": story.password("typed as a name")})
+    by_form = story.ask("POST", "/oauth/device_authorization", data=b"scope=orders%3Aread", **FORM)
+    asked, given_up = asked_for("by form", by_form), asked_for("by JSON", story.ask("POST", "/v1/login-sessions", {"client_name": "box"}))
+    device, user = asked["device_code"], asked["user_code"]
+    for fields in ({}, {}, {"client_id": "nobody"}, {"client_secret": device}):
+        assert poll(device, **fields).status in {400, 401}
+    poll(device[:-1])
+    story.ask("POST", f"/oauth/token?device_code={device}", data=b"grant_type=" + grant.encode(), **FORM)
+    page = story.ask("GET", f"/login/activate/{user}", Referer=f"http://127.0.0.1/login/activate/{user}", Cookie=f"code={user}")
+    story.plant("user code by form", user, "", page, typed=True)
+    story.ask("GET", f"/v1/login-sessions/{device}", token=access)
+    story.ask("GET", f"/v1/login-sessions?user_code={user}&device_code={device}", token=access)
+    story.ask("POST", "/v1/login-sessions/claim", {"user_code": user + user, "device_code": device}, token=access)
+    assert (
+        story.ask("POST", "/v1/login-sessions/claim", {"user_code": story.plant("mistyped", "BBBB-CDFG", typed=True)}, token=access).status
+        == 404
+    )
+    assert story.ask("POST", "/v1/login-sessions/claim", {"user_code": user.lower()}, token=access).status == 200
+    approve = f"/v1/login-sessions/{asked['session_id']}/approve"
+    assert story.ask("POST", approve, {"user_code": given_up["user_code"]}, token=access).status == 404
+    assert story.ask("POST", approve, {"user_code": user}, token=access).status == 200
+    story.plant_tokens("let in", poll(device), "ann@example.org")
+    assert poll(device).status == 400
+    for code in (given_up["device_code"], device, given_up["device_code"]):
+        story.ask("POST", "/v1/login-sessions/cancel", {"device_code": code})
+    for path in ("", f"/{asked['session_id']}"):
+        assert story.ask("GET", f"/v1/login-sessions{path}", token=access).status == 200
+
+
 def no_requests_at_all(story: Story, passwords: dict[str, str]) -> None:
     """What the server cannot parse, it must not quote."""
     lost = story.plant("token in a broken request", secrets.token_urlsafe(48))
@@ -411,6 +458,7 @@ CHAPTERS: list[Callable[[Story, dict[str, str]], None]] = [
     sessions,
     forgetting_and_changing,
     keys_for_programs,
+    let_in_from_another_device,
     no_requests_at_all,
 ]
 
