@@ -17,7 +17,7 @@ from doorward.held import Held
 from doorward.homes import InStore, read_token_file, token_file
 from doorward.origin import origin_of
 from doorward.parse import tokens
-from doorward.prompt import INTERVAL, LIFE, Prompt, prompt_of
+from doorward.prompt import LIFE, Prompt, prompt_of
 from doorward.secret import Secret
 from doorward.session import Session
 from doorward.store import InstanceAuthSessions, place_of
@@ -86,7 +86,7 @@ class Login:
             reason = "is a public session id, which opens nothing: give the device_code"
             raise InvalidInput(f"What was given {reason} of the login instead.", errors={"device_code": [reason]})
         waiting = Waiting(self._client.transport, secret, client_id=client_id)
-        found = waiting.until_decided(_seconds(timeout, LIFE)) if wait else waiting.once()
+        found = waiting.until_decided(_seconds(timeout, LIFE), first=0.0) if wait else waiting.once()
         return self._begin("with_session_id", Held.of_answer(found))
 
     def request_on_another_device(
@@ -134,7 +134,7 @@ class Login:
         waiting = Waiting(self._client.transport, prompt.device_code, client_id=client_id, interval=prompt.interval)
         try:
             (on_prompt or _write)(prompt)
-            found = waiting.until_decided(min(_seconds(timeout, LIFE), prompt.seconds_left + INTERVAL))
+            found = waiting.until_decided(min(_seconds(timeout, LIFE), prompt.seconds_left + prompt.interval))
         except (LoginTimeout, KeyboardInterrupt):
             with suppress(DoorwardError):
                 waiting.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import UTC, timedelta
@@ -13,6 +14,7 @@ from doorward.errors import Answer, DoorwardError
 from doorward.secret import SHOWN, Secret
 
 LONGEST = 300
+LONG = 8
 SKEWED = timedelta(seconds=60)
 
 BY_CODE: Mapping[str, tuple[type[DoorwardError], str]] = {
@@ -83,17 +85,24 @@ def printable(text: object, secrets: Iterable[Secret] = ()) -> str:
     if not isinstance(text, str):
         return ""
     for secret in secrets:
-        if secret:
-            text = text.replace(secret.reveal(), SHOWN)
+        text = _without(text, secret)
     cut = text if len(text) <= LONGEST else text[:LONGEST] + "…"
     return "".join(" " if unicodedata.category(character).startswith(("C", "Z")) else character for character in cut).strip()
+
+
+def _without(text: str, secret: Secret) -> str:
+    """A short one, as a bad password is, may be a part of any word: it is taken out where it stands alone."""
+    if len(secret.reveal()) >= LONG:
+        return text.replace(secret.reveal(), SHOWN)
+    return re.sub(rf"(?<!\w){re.escape(secret.reveal())}(?!\w)", SHOWN, text) if secret else text
 
 
 def _said(
     status: int, headers: Mapping[str, str], document: Mapping[str, Any], skew: timedelta | None, secrets: tuple[Secret, ...]
 ) -> Answer:
+    code = printable(document.get("code") or document.get("error"))
     return {
-        "code": printable(document.get("code") or document.get("error"), secrets),
+        "code": code if code in BY_CODE else printable(code, secrets),
         "title": printable(document.get("title"), secrets),
         "detail": printable(document.get("detail") or document.get("error_description"), secrets),
         "status": status,

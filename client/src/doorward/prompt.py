@@ -14,7 +14,7 @@ from doorward.parse import text
 from doorward.problems import printable
 from doorward.secret import Secret
 
-INTERVAL, SHORTEST, LONGEST = 5.0, 1.0, 60.0  # seconds between two polls
+INTERVAL, SHORTEST, LONGEST = 5.0, 0.2, 60.0  # seconds between two polls
 LIFE = 600.0  # seconds, where the service does not say
 
 

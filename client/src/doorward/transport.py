@@ -9,6 +9,7 @@ import ssl
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -147,6 +148,7 @@ class Transport:
             if self._client is None or self._pid != os.getpid():
                 # A connection that was made before a fork would be used by two processes.
                 self._client, self._pid = self._new_client(httpx2), os.getpid()
+                weakref.finalize(self, _close, self._client, self._pid)
             return self._client
 
     def _new_client(self, library: Any) -> httpx2.Client:
@@ -201,6 +203,11 @@ class Transport:
         if document is None:
             raise _not_json(self.origin, status, headers)
         raise raised_for(status, headers, document, skew=self.clock_skew, secrets=asked.secrets)
+
+
+def _close(client: httpx2.Client, pid: int) -> None:
+    if pid == os.getpid():
+        client.close()
 
 
 def _headers(asked: Ask) -> dict[str, str]:

@@ -53,11 +53,14 @@ class Waiting:
             detail=over.detail,
         )
 
-    def until_decided(self, seconds: float) -> Tokens:
-        """Ask until somebody has decided, whatever the network does meanwhile. Raises LoginTimeout, LoginDenied or LoginExpired."""
+    def until_decided(self, seconds: float, *, first: float | None = None) -> Tokens:
+        """Ask until somebody has decided, whatever the network does meanwhile; the first time after `first` seconds.
+
+        Raises LoginTimeout, LoginDenied or LoginExpired.
+        """
         end = time.monotonic() + seconds
         last: DoorwardError | None = None
-        pause = self._interval
+        pause = self._interval if first is None else first
         while (left := end - time.monotonic()) > 0:
             if pause >= left:
                 time.sleep(left)

@@ -1,0 +1,72 @@
+"""How a command ends: one list of exit codes, which error has which, and the sentence that is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from doorward import errors, here
+from doorward.errors import DoorwardError
+
+OK, OTHER, WRONG_USE, NOT_LOGGED_IN, DENIED, AWAY, LIMITED, TOO_LATE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 7, 130
+
+MEANINGS: Mapping[int, str] = {
+    OK: "done",
+    OTHER: "it failed for another reason",
+    WRONG_USE: "wrong use, or a value that is not accepted",
+    NOT_LOGGED_IN: "nobody is logged in, or the session is over",
+    DENIED: "denied: a wrong password, a login refused, a right that is missing",
+    AWAY: "the service is not there, cannot answer now, or is none",
+    LIMITED: "too many requests",
+    TOO_LATE: "nobody approved the login in time",
+    INTERRUPTED: "interrupted with Ctrl-C",
+}
+
+# The first that fits.
+_CODES: tuple[tuple[type[DoorwardError], int], ...] = (
+    (errors.ReauthenticationRequired, DENIED),
+    (errors.LoginTimeout, TOO_LATE),
+    (errors.LoginExpired, TOO_LATE),
+    (errors.LoginError, DENIED),
+    (errors.PermissionDenied, DENIED),
+    (errors.NotLoggedInError, NOT_LOGGED_IN),
+    (errors.InvalidToken, NOT_LOGGED_IN),
+    (errors.RateLimited, LIMITED),
+    (errors.ServiceUnavailable, AWAY),
+    (errors.UnexpectedAnswer, AWAY),
+    (errors.InvalidInput, WRONG_USE),
+)
+_BY_STATUS: Mapping[int, int] = {0: AWAY, 429: LIMITED, 500: AWAY, 502: AWAY, 503: AWAY, 504: AWAY}
+_OF_THE_LIBRARY = "; allow_http=True permits it"  # no option here does
+
+
+def code_of(error: DoorwardError) -> int:
+    """The exit code for it."""
+    if isinstance(error, errors.LogoutError):
+        return _BY_STATUS.get(error.status, OTHER)
+    return next((code for kind, code in _CODES if isinstance(error, kind)), OTHER)
+
+
+def sentence_of(error: DoorwardError) -> str:
+    """What went wrong and what to do, in words of the command line."""
+    if isinstance(error, errors.ReauthenticationRequired):
+        return "This needs the password typed within the last five minutes: run it in a terminal, or log in with --password-stdin before."
+    text = str(error).replace(_OF_THE_LIBRARY, "")
+    if code_of(error) == NOT_LOGGED_IN:
+        renew = "Renew DOORWARD_TOKEN, or unset it and run" if here.variable("DOORWARD_TOKEN") else "Run"
+        return f"{text} {renew}: doorward login"
+    if error.request_id and code_of(error) in {OTHER, AWAY}:
+        return f"{text} (request {error.request_id})"
+    return text
+
+
+def further_of(error: DoorwardError) -> list[str]:
+    """What the service has to say beyond the sentence: why a new password is none, and others that would be."""
+    if not isinstance(error, errors.InvalidInput):
+        return []
+    suggested = ["For example:", *(f"  {one}" for one in error.suggestions)] if error.suggestions else []
+    return [*(f"- {one}" for one in error.reasons), *suggested]
+
+
+def listed() -> str:
+    """The list for the help."""
+    return "\n".join(f"  {code:>3}  {meaning}" for code, meaning in MEANINGS.items())

@@ -1,0 +1,98 @@
+"""Standard error as a person sees it: what is a terminal, how wide, and one line that is written over."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import click
+
+from doorward import here
+
+WIDTH = 80  # where nobody looks, and for help
+
+
+def say(text: str = "") -> None:
+    """One line for a person, on standard error. Standard output is for data alone."""
+    click.echo(_encodable(text, sys.stderr.encoding), err=True)
+
+
+def give(text: str) -> None:
+    """Data, on standard output."""
+    click.echo(_encodable(text, sys.stdout.encoding))
+
+
+def asks() -> bool:
+    """Is there somebody who can be asked?"""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def shown() -> bool:
+    """Does a person see standard error?"""
+    return sys.stderr.isatty()
+
+
+def drawn() -> bool:
+    """May lines be written over?"""
+    return shown() and here.variable("TERM") not in {"", "dumb"}
+
+
+def strong(text: str) -> str:
+    """So that it is found at once, unless NO_COLOR (https://no-color.org) is set."""
+    return click.style(text, bold=True) if coloured() else text
+
+
+def coloured() -> bool:
+    """Are styles wanted?"""
+    return drawn() and not here.variable("NO_COLOR")
+
+
+def size() -> tuple[int, int]:
+    """Columns and lines of the terminal; 80 and 24 where there is none."""
+    columns, lines = shutil.get_terminal_size((WIDTH, 24))
+    return columns, lines
+
+
+def width() -> int:
+    """How wide a table may be."""
+    return max(size()[0], 40) if sys.stdout.isatty() else WIDTH
+
+
+def can_show(text: str) -> bool:
+    """Has standard error these characters?"""
+    return _encodable(text, sys.stderr.encoding) == text
+
+
+class LiveLine:
+    """A line on standard error that is written anew each second, and is gone at the end."""
+
+    def __init__(self, text: Callable[[], str]) -> None:
+        self._text = text
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._over.set()
+        self._thread.join()
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+
+    def _run(self) -> None:
+        while True:
+            sys.stderr.write(f"\r{self._text()[: size()[0] - 1]}\x1b[K")
+            sys.stderr.flush()
+            if self._over.wait(1.0):
+                return
+
+
+def _encodable(text: str, encoding: str | None) -> str:
+    name = encoding or "ascii"
+    return text.encode(name, "replace").decode(name)

@@ -1,0 +1,91 @@
+"""A small server that misbehaves in the way a test wants, and remembers what it was sent."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass
+class Says:
+    """One answer."""
+
+    body: Any = field(default_factory=dict)
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def content(self) -> bytes:
+        return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
+
+
+HTML = Says(b"<html>Sign in to the hotel's network</html>", headers={"Content-Type": "text/html"})
+BAD_GATEWAY = Says(b"<html>502</html>", 502, {"Content-Type": "text/html"})
+HANGS_UP = "hangs up"
+TOKENS = {"access_token": "at", "token_type": "Bearer", "expires_in": 300, "refresh_token": "rt", "session_id": "ses_1", "scope": ""}
+
+
+def oauth_error(code: str, **more: Any) -> Says:
+    return Says({"error": code}, 400, **more)
+
+
+class StandIn:
+    """Says the answers one after the other, the last one for ever. `routes` has answers for a path of its own."""
+
+    def __init__(self, *answers: Says | str, routes: dict[str, list[Says | str]] | None = None, skew: float = 0) -> None:
+        self.answers, self.routes = list(answers), routes or {}
+        self.skew = skew
+        self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                outer.seen.append((self.command, self.path, dict(self.headers), body))
+                says = outer.next(self.path)
+                if isinstance(says, str):
+                    self.close_connection = True
+                    return
+                self.send_response_only(says.status)
+                told = {"Content-Type": "application/json", "Date": formatdate(outer.now(), usegmt=True), **says.headers}
+                for name, value in {**told, "Content-Length": str(len(says.content))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(says.content)
+
+            do_GET = do_POST = do_DELETE = do_PUT = answer  # noqa: N815 - names of http.server
+
+            def log_message(self, *_: Any) -> None:
+                return
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
+        self.thread.start()
+
+    def now(self) -> float:
+        import time
+
+        return time.time() + self.skew
+
+    def next(self, path: str) -> Says | str:
+        said = self.routes.get(path.partition("?")[0], self.answers)
+        return said.pop(0) if len(said) > 1 else said[0]
+
+    def headers_of(self, name: str) -> list[str]:
+        return [value for _, _, headers, _ in self.seen for key, value in headers.items() if key.lower() == name.lower()]
+
+    def paths(self) -> list[str]:
+        return [path for _, path, _, _ in self.seen]
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join(5)

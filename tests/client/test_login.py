@@ -1,0 +1,313 @@
+"""Logging in by each way, and the end of it."""
+
+from __future__ import annotations
+
+import stat
+import threading
+import time
+
+import pytest
+
+from doorward import (
+    Doorward,
+    InvalidCredentials,
+    InvalidInput,
+    InvalidToken,
+    LoginDenied,
+    LoginExpired,
+    LoginPending,
+    LoginTimeout,
+    LogoutError,
+    NotFound,
+    NotLoggedInError,
+    PermissionDenied,
+    Prompt,
+    ReauthenticationRequired,
+    StoreError,
+    VersionMismatch,
+    VersionPolicy,
+    VersionWarning,
+    WrongPassword,
+)
+from tests.actors import PASSWORD
+from tests.client.conftest import settle
+
+
+def test_a_password_opens_a_session(ann):
+    client = ann.client()
+    session = client.login.with_password(ann.name, PASSWORD, device_name="attic", expires_in=3600)
+    assert (client.session, session.username, session.way) == (session, ann.name, "with_password")
+    assert client.token == session.token
+    found = client.whoami()
+    assert (found.username, found.kind, found.session_id) == (ann.name, "session", session.session_id)
+    me = client.me()
+    assert (me.account.username, me.session.device_name, me.session.current) == (ann.name, "attic", True)
+    assert 3500 < (me.session.expires_at - me.session.created_at).total_seconds() <= 3600
+
+
+def test_a_wrong_password_is_said_in_one_sentence(ann):
+    with pytest.raises(InvalidCredentials, match=r"^The name or the password is wrong: .+\.$") as refused:
+        ann.client().login.with_password(ann.name, "wrong horse battery staple")
+    assert (refused.value.code, refused.value.status) == ("invalid_credentials", 401)
+    assert refused.value.request_id.startswith("req_")
+
+
+def test_the_later_login_takes_the_place_of_the_earlier(ann, live):
+    bob, client = settle(live), ann.client()
+    first = client.login.with_password(ann.name, PASSWORD)
+    second = client.login.with_password(bob.name, PASSWORD)
+    assert client.whoami().username == bob.name
+    assert client.session is second
+    assert first.validate().username == ann.name, "the earlier one goes on for whoever holds it"
+
+
+def test_logging_out_ends_the_session_there_and_here(ann):
+    client = ann.logged_in()
+    token, other = client.token, ann.logged_in()
+    client.logout()
+    client.logout()
+    assert not client.logged_in
+    with pytest.raises(NotLoggedInError, match="logged out"):
+        _ = client.token
+    with pytest.raises(InvalidToken):
+        ann.client().login.with_token(token).validate()
+    assert other.whoami().username == ann.name
+
+
+def test_logging_out_everywhere_ends_the_others(ann):
+    client, other = ann.logged_in(), ann.logged_in()
+    client.logout_all()
+    with pytest.raises(NotLoggedInError, match=r"^The session is over: log in again\.$"):
+        other.validate()
+    assert not other.logged_in
+
+
+def test_with_ends_with_being_logged_out(ann):
+    client = ann.client()
+    with client.login.with_password(ann.name, PASSWORD) as session:
+        token = session.token
+    with pytest.raises(InvalidToken):
+        ann.client().login.with_token(token).validate()
+    with pytest.raises(ZeroDivisionError), client.login.with_password(ann.name, PASSWORD) as session:
+        _ = 1 / 0
+    assert not session.usable
+
+
+def test_a_logout_that_nobody_heard_may_be_tried_again(ann, stand_in):
+    from tests.client.stand_in import BAD_GATEWAY, TOKENS, Says
+
+    there = stand_in(Says({}, 204), routes={"/v1/login": [Says(TOKENS)], "/v1/logout": [BAD_GATEWAY, Says({}, 204)]})
+    client = Doorward(there.url)
+    client.login.with_password("ann", PASSWORD)
+    with pytest.raises(LogoutError, match="may still be live"):
+        client.logout()
+    assert client.logged_in
+    client.logout()
+    assert not client.logged_in
+
+
+def test_nobody_is_logged_in_at_first(ann):
+    with pytest.raises(NotLoggedInError, match="log in first"):
+        _ = ann.client().token
+    ann.client().logout()
+
+
+def test_a_key_opens_what_it_may(ann):
+    client = ann.logged_in()
+    made = client.keys.create("robot", expires_in=3600)
+    assert client.keys.list()[0].id == made.id
+    robot = ann.client()
+    robot.login.with_api_key(made.key)
+    assert (robot.validate().kind, robot.token) == ("api_key", made.key.reveal())
+    with pytest.raises(PermissionDenied):
+        robot.sessions()
+    turned = client.keys.rotate(made.id, overlap=0)
+    with pytest.raises(InvalidToken):
+        robot.validate()
+    client.keys.delete(turned.id)
+    with pytest.raises(NotFound):
+        client.keys.delete("key_none")
+    with pytest.raises(LogoutError):
+        robot.logout_all()
+    robot.logout()
+    assert not robot.logged_in
+
+
+def test_sessions_are_listed_and_ended(ann):
+    client, other = ann.logged_in(device_name="desk"), ann.logged_in(device_name="attic")
+    assert [one.device_name for one in client.sessions()] == ["attic", "desk"]
+    client.end_session(other.session.session_id)
+    assert [one.device_name for one in client.sessions()] == ["desk"]
+    with pytest.raises(NotFound):
+        client.end_session("../me")
+
+
+def test_a_changed_password_keeps_this_session(ann):
+    client, other = ann.logged_in(), ann.logged_in()
+    with pytest.raises(WrongPassword):
+        client.change_password("not it at all, sorry", "another horse battery staple")
+    with pytest.raises(InvalidInput) as refused:
+        client.change_password(PASSWORD, "short")
+    assert "new_password" in refused.value.errors
+    assert "too_short" in refused.value.reasons
+    assert len(refused.value.suggestions) == 3
+    client.change_password(PASSWORD, "another horse battery staple")
+    client.session.refresh()
+    assert client.whoami().username == ann.name
+    with pytest.raises(NotLoggedInError):
+        other.validate()
+
+
+def test_rights_can_be_asked_for(ann):
+    from doorward import Check
+
+    client = ann.logged_in()
+    account = client.whoami().account_id
+    assert client.roles() == ()
+    assert client.roles(account, resource="list", id="7") == ()
+    assert client.check([Check(account, role="admin"), Check(account, resource="list", id="7", level="public")]) == (False, True)
+    with pytest.raises(InvalidInput):
+        client.check(Check(account, resource="list", id="7", level="emperor"))
+
+
+def test_arguments_are_described_for_whoever_asks_a_person():
+    client = Doorward("https://auth.example.com")
+    assert client.args_required["with_password"] == ("username", "password")
+    assert client.args_secure["with_password"] == ("password",)
+    for way, described in client.args.items():
+        method = getattr(client.login, way)
+        assert set(described) <= set(method.__annotations__)
+        assert {*client.args_required[way], *client.args_secure[way]} <= set(described)
+
+
+def test_versions_are_compared(live, ann):
+    client = Doorward(live.url)
+    version = client.version().version
+    client.check_version(min="0.1", max=version, equal=version, error=True)
+    with pytest.warns(VersionWarning, match=r"at least 99 is needed"):
+        client.check_version(min="99")
+    with pytest.raises(VersionMismatch, match="at most"):
+        client.check_version(max="0.0.9", error=True)
+    with pytest.raises(InvalidInput):
+        client.check_version(min="new")
+    with pytest.raises(VersionMismatch):
+        Doorward(live.url, version_policy=VersionPolicy(equal="7", error=True)).login.with_password(ann.name, PASSWORD)
+
+
+# -- token files ------------------------------------------------------------------------------------------------------
+
+
+def test_a_token_file_is_for_its_owner_alone_and_is_kept_up_to_date(ann, tmp_path):
+    path = tmp_path / "token"
+    path.write_text("older\n")
+    path.chmod(0o666)
+    client = ann.logged_in()
+    client.login.to_token_file(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    lines = path.read_text().splitlines()
+    assert lines[:2] == [ann.live.url, client.token]
+    other = Doorward()
+    other.login.from_token_file(path)
+    other.session.refresh()
+    assert path.read_text().splitlines()[1] == other.token != lines[1]
+    assert client.whoami().username == other.whoami().username == ann.name
+    other.logout()
+    assert not path.exists()
+
+
+def test_a_token_file_of_a_key_has_two_lines(ann, tmp_path):
+    key = ann.logged_in().keys.create("robot").key
+    client = ann.client()
+    client.login.with_api_key(key).to_token_file(tmp_path / "key")
+    assert (tmp_path / "key").read_text().splitlines() == [ann.live.url, key.reveal()]
+    again = Doorward()
+    again.login.from_token_file(tmp_path / "key")
+    assert again.whoami().kind == "api_key"
+
+
+@pytest.mark.parametrize("content", ["", "https://auth.example.com\n", "a b c d", "nonsense\ntoken\nx\ny"])
+def test_what_is_no_token_file_is_said_to_be_none(tmp_path, content):
+    (tmp_path / "token").write_text(content)
+    (tmp_path / "token").chmod(0o600)
+    with pytest.raises(StoreError, match="is no token file"):
+        Doorward().login.from_token_file(tmp_path / "token")
+    with pytest.raises(StoreError, match="no token file"):
+        Doorward().login.from_token_file(tmp_path / "none")
+
+
+# -- another device ---------------------------------------------------------------------------------------------------
+
+
+def approves(person, prompts, word="approve"):
+    """Does so as soon as the prompt is there, beside the one that waits."""
+
+    def on_prompt(prompt: Prompt):
+        prompts.append(prompt)
+        threading.Thread(target=person.approve, args=(prompt.user_code,), kwargs={"word": word}).start()
+
+    return on_prompt
+
+
+def test_a_login_is_approved_on_another_device(ann):
+    client, prompts = ann.client(), []
+    began = time.monotonic()
+    session = client.login.on_another_device(
+        on_prompt=approves(ann, prompts), client_name="backup", login_message="nightly", hostname="attic", timeout=30
+    )
+    assert time.monotonic() - began < 15
+    [prompt] = prompts
+    assert (prompt.session_id, session.username) == (session.session_id, ann.name)
+    assert prompt.login_message == "nightly"
+    assert len(prompt.check_phrase.split()) == 3
+    assert prompt.user_code in str(prompt)
+    assert prompt.verification_uri_complete.endswith(prompt.user_code)
+    assert "▀" in prompt.qr() or "█" in prompt.qr()
+    assert prompt.device_code.reveal() not in repr(prompt)
+    client.session.refresh()
+    assert client.me().session.device_name == "backup on attic"
+    with pytest.raises(ReauthenticationRequired):
+        client.keys.create("robot")
+    client.elevate(PASSWORD)
+    assert client.keys.create("robot").key
+
+
+def test_a_login_is_picked_up_later_once(ann):
+    client = ann.client()
+    prompt = client.login.request_on_another_device(client_name="backup")
+    with pytest.raises(InvalidInput, match="public session id, which opens nothing"):
+        client.login.with_session_id(prompt.session_id)
+    with pytest.raises(LoginPending):
+        client.login.with_session_id(prompt.device_code)
+    assert ann.approve(prompt.user_code) == 200
+    assert client.login.with_session_id(prompt.device_code.reveal()).session_id == prompt.session_id
+    with pytest.raises(LoginExpired, match="picked up already"):
+        ann.client().login.with_session_id(prompt.device_code)
+
+
+def test_a_login_may_be_denied_by_the_one_it_names(ann):
+    client = ann.client()
+    prompt = client.login.request_on_another_device(username=ann.name)
+    assert ann.approve(prompt.user_code, word="deny") == 200
+    with pytest.raises(LoginDenied, match="denied"):
+        client.login.with_session_id(prompt.device_code, wait=True, timeout=20)
+
+
+def test_who_does_not_wait_any_longer_says_so(ann, live):
+    prompts, client = [], ann.client()
+    with pytest.raises(LoginTimeout, match="within 1 s"):
+        client.login.on_another_device(on_prompt=prompts.append, timeout=1)
+    with pytest.raises(LoginExpired):
+        client.login.with_session_id(prompts[0].device_code)
+
+
+def test_an_interrupt_cancels_the_request(ann):
+    prompts, client = [], ann.client()
+
+    def interrupted(prompt):
+        prompts.append(prompt)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        client.login.on_another_device(on_prompt=interrupted)
+    with pytest.raises(LoginExpired):
+        client.login.with_session_id(prompts[0].device_code)
