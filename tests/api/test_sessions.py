@@ -7,7 +7,7 @@ import pytest
 from tests.actors import Actor
 
 SHOWN = {
-    "id", "current", "status", "device_name", "user_agent", "address", "last_address",
+    "id", "current", "status", "device_name", "client_id", "approved_by", "user_agent", "address", "last_address",
     "created_at", "last_used_at", "expires_at", "ended_at", "reason",
 }  # fmt: skip
 

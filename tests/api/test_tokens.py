@@ -166,9 +166,14 @@ def test_tokens_that_our_own_key_signed_pass(ann):
 
 
 def test_no_claim_may_be_missing(ann):
-    for name in ("iss", "aud", "sub", "sid", "exp", "iat", "jti", "ep", "client_id", "auth_time"):
+    for name in ("iss", "aud", "sub", "sid", "exp", "iat", "jti", "ep", "client_id"):
         for nothing in (..., None):
             assert refused(ann, signed(ann, **{name: nothing})), name
+    assert refused(ann, signed(ann, auth_time=None))
+    untyped = signed(ann, auth_time=...)
+    assert ann.whoami(untyped).status_code == 200, "a session may be one in which no password was typed"
+    key = ann.post("/v1/api-keys", {"name": "ci", "scopes": []}, token=untyped)
+    assert key.json["code"] == "reauthentication_required"
 
 
 def test_no_claim_may_be_other_than_it_should(ann):
