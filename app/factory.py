@@ -30,6 +30,7 @@ from app.api import (
     revocations,
     roles,
     sessions,
+    suspicion,
     well_known,
 )
 from app.pages import activate, confirm, docs, login, mailbox, reset
@@ -48,6 +49,7 @@ __all__ = ["create_app"]
 API = (
     registration.blp,
     sessions.blp,
+    suspicion.blp,
     login_sessions.blp,
     passwords.blp,
     devices.blp,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select, update
+from sqlalchemy import case, select, update
 
 from app.adapters.database import insert_or_update
 from app.attempts.errors import TooManyRequests
@@ -28,7 +28,12 @@ def suspect(work: UnitOfWork, bucket: str) -> None:
         work.db,
         FailedAttempts,
         [row],
-        update={"count": FailedAttempts.count + 1, "open_at": until, "last_at": work.now},
+        update={
+            # A mark that is over is none any more, also while its row is still there.
+            "count": case((FailedAttempts.open_at <= work.now, 1), else_=FailedAttempts.count + 1),
+            "open_at": until,
+            "last_at": work.now,
+        },
         where=FailedAttempts.count >= 0,
     )
 

@@ -50,6 +50,8 @@ class Event(StrEnum):
     REFRESH_AHEAD = "refresh_token.ahead_of_database"
     SESSION_ENDED = "session.ended"
     SESSIONS_ENDED = "sessions.ended"
+    SESSION_SUSPICIOUS = "session.suspicious"
+    SESSION_CLEARED = "session.cleared"
     LOGIN_ASKED = "login_session.asked"
     LOGIN_CLAIMED = "login_session.claimed"
     LOGIN_APPROVED = "login_session.approved"

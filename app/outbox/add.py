@@ -26,6 +26,7 @@ class Template(StrEnum):
     PASSWORD_CHANGED = "password_changed"
     NEW_LOGIN = "new_login"
     SUSPICIOUS_SESSION = "suspicious_session"
+    REPORTED_SESSION = "reported_session"
     SUSPICIOUS_LOGIN = "suspicious_login"
     INVITATION = "invitation"
     ACCOUNT_DELETED = "account_deleted"

@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 from flask import Response, render_template
 
 from app.errors import InvalidInput, Problem, Unauthenticated
-from app.web.guard import CHALLENGE, ReauthenticationRequired
+from app.sessions.fresh import ReauthenticationRequired
+from app.web.guard import CHALLENGE
 from app.web.person import refuse_foreign_forms, this_page
 from app.web.source import reader_language
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.errors import Refusal
+from app.errors import Problem, Refusal
 
 
 class InvalidCredentials(Refusal):
@@ -35,3 +35,11 @@ class InvalidGrant(Refusal):
 
     def __init__(self, detail: str = "Sign in again.") -> None:
         super().__init__(detail)
+
+
+class SessionNotSuspicious(Problem):
+    """There is nothing to take back: nobody called it suspicious, or that was taken back already."""
+
+    code = "session_not_suspicious"
+    title = "The session is not suspicious"
+    status = 409

@@ -13,6 +13,7 @@ from sqlalchemy import update
 
 from app.accounts.models import Account, locked
 from app.adapters.database import changed
+from app.attempts.suspects import suspect
 from app.audit.record import Event, record
 from app.outbox.add import Mail, Template, add
 from app.revocation.models import global_epoch
@@ -98,10 +99,13 @@ def _rotate(work: UnitOfWork, source: Source, account: Account, session: Session
 
 
 def _distrust(work: UnitOfWork, source: Source, account: Account, session: Session, *, counter: int) -> None:
-    """A token came back that was used up long ago, or one the database never gave out: end the session, tell the owner."""
+    """A token came back that was used up long ago, or one the database never gave out: end the session, and tell the owner."""
     ahead = counter > session.rt_counter
     event = Event.REFRESH_AHEAD if ahead else Event.REFRESH_REUSED
     end_sessions(work, account, [session.id], status=Status.SUSPICIOUS, reason="refresh_ahead" if ahead else "refresh_reuse")
+    # Of thief and owner, nobody knows which of them came second. What is taken back later is found by the session's row.
+    suspect(work, source.bucket)
+    session.bucket = source.bucket
     record(work, event, source=source, account_id=account.id, session_id=session.id)
     values = {
         "username": account.username,

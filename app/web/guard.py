@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
-from datetime import timedelta
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from flask import request
@@ -21,6 +20,7 @@ from app.principal import Kind, Principal
 from app.roles.errors import InsufficientScope
 from app.roles.models import ADMIN
 from app.roles.scopes import allows
+from app.sessions.fresh import ReauthenticationRequired, need_fresh
 from app.unit_of_work import UnitOfWork
 from app.web.body import read_json
 from app.web.documented import answers, described
@@ -36,28 +36,12 @@ Door = Callable[[UnitOfWork], Principal]
 
 BEARER = re.compile(r"bearer +([^ ,]+)", re.IGNORECASE)
 CHALLENGE = 'Bearer realm="doorward"'
-FRESH = timedelta(minutes=5)
 Security = list[dict[str, list[str]]]
 BEARER_ONLY: Security = [{"bearer": []}]
 BOTH: Security = [{"bearer": []}, {"api_key": []}]
 EITHER: Security = [{"bearer": []}, {}]
 
 log = logs.get_logger("guard")
-
-
-class ReauthenticationRequired(Unauthenticated):
-    """The password was typed too long ago for this (RFC 9470 section 3)."""
-
-    code = "reauthentication_required"
-    title = "Show once more who you are"
-
-    def __init__(self) -> None:
-        seconds = int(FRESH.total_seconds())
-        challenge = f'{CHALLENGE}, error="insufficient_user_authentication", error_description="too long ago", max_age="{seconds}"'
-        super().__init__(
-            f"Send the password to /v1/elevate and use the access token from there; it counts for {seconds // 60} minutes.",
-            headers={"WWW-Authenticate": challenge},
-        )
 
 
 def credential(work: UnitOfWork) -> Principal:
@@ -85,8 +69,7 @@ def session(work: UnitOfWork) -> Principal:
 def fresh_session(work: UnitOfWork) -> Principal:
     """A live session whose owner has typed the password in the last five minutes."""
     principal = session(work)
-    if principal.auth_time is None or work.now - principal.auth_time > FRESH:
-        raise ReauthenticationRequired
+    need_fresh(principal, work.now)
     return principal
 
 

@@ -12,9 +12,9 @@ from flask import request
 from app.errors import Problem, Unauthenticated
 from app.gateway.verify_page import verify_page_cookie
 from app.opaque_tokens import CODE_ALPHABET, CODE_LENGTH, canonical_code
+from app.sessions.fresh import FRESH, ReauthenticationRequired
 from app.sessions.page_cookies import page_cookie
 from app.web.cookies import clear_host_cookie, from_own_pages, host_cookies, set_host_cookie
-from app.web.guard import FRESH, ReauthenticationRequired
 from app.web.work import units
 
 if TYPE_CHECKING:

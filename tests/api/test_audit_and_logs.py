@@ -69,10 +69,16 @@ def about_sessions(service, ann):
     service.clock.push(seconds=31)
     yield "refresh_token.reuse_detected", ann.refresh(), None, True
     ann.login()
+    suspicious = f"/v1/sessions/{ann.tokens['session_id']}/suspicious"
+    yield "session.suspicious", ann.post(suspicious, token=ann.access), "reported", True
+    ann.login()
+    yield "session.cleared", ann.call("DELETE", suspicious, token=ann.access), None, True
     ahead = ann.refresh().json["refresh_token"]
     ahead = ann.refresh(ahead).json["refresh_token"]
     service.scalar("UPDATE sessions SET rt_counter = 0 WHERE id = :id RETURNING id", id=ann.tokens["session_id"])
     yield "refresh_token.ahead_of_database", ann.refresh(ahead), None, True
+    # From a source of which that was said, what comes next would have to wait.
+    service.scalar("UPDATE failed_attempts SET count = 0 WHERE id LIKE 'suspect %' RETURNING id")
 
 
 def about_passwords(service, ann):

@@ -67,7 +67,9 @@ class Row:
 
     def anothers(self, column: str) -> str:
         """For a session about what belongs to somebody else: a password that is wanted is wanted before the thing is looked at."""
-        account, _, admin = self.others.partition(", ")
+        account, admin, later = (*self.others.split(", "), "", "")[:3]
+        if column == "admin_later" and later:
+            return later
         about = (admin or account) if COLUMN_OF.get(column, column).startswith("admin") else account
         return "password" if self.own(column) == "password" else about
 
@@ -143,6 +145,12 @@ class Town:
     def session_of(self, actor: Actor) -> Names:
         return {"session_id": self._elsewhere(actor).tokens["session_id"]}
 
+    def suspicious_session_of(self, actor: Actor) -> Names:
+        elsewhere = self._elsewhere(actor)
+        names = {"session_id": elsewhere.tokens["session_id"]}
+        assert elsewhere.post(f"/v1/sessions/{names['session_id']}/suspicious", token=elsewhere.access).status_code == 204
+        return names
+
     def device_of(self, actor: Actor) -> Names:
         elsewhere = self._elsewhere(actor, remember_device=True)
         return {"device_id": elsewhere.get("/v1/devices", token=elsewhere.access).json["items"][0]["id"]}
@@ -215,6 +223,8 @@ ASKS = {
     "DELETE /v1/sessions": Ask(204),
     "GET /v1/sessions/<session_id>": Ask(thing=SESSION),
     "DELETE /v1/sessions/<session_id>": Ask(204, thing=SESSION),
+    "POST /v1/sessions/<session_id>/suspicious": Ask(204, thing=SESSION),
+    "DELETE /v1/sessions/<session_id>/suspicious": Ask(204, thing=Town.suspicious_session_of),
     "POST /v1/login-sessions/claim": Ask(422),
     "GET /v1/login-sessions/<login_session_id>": Ask(thing=ASKING),
     "POST /v1/login-sessions/<login_session_id>/approve": Ask(body=code, thing=ASKING),

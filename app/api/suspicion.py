@@ -1,0 +1,41 @@
+"""Saying that a session is not one's own."""
+
+from __future__ import annotations
+
+from app.errors import NotFound
+from app.principal import Principal
+from app.sessions.errors import SessionNotSuspicious
+from app.sessions.fresh import ReauthenticationRequired
+from app.sessions.suspicious import call_suspicious, clear
+from app.unit_of_work import UnitOfWork
+from app.web.blueprint import Blueprint
+from app.web.documented import answers
+from app.web.guard import fresh_session, require, session
+from app.web.source import current_source
+from app.web.work import writing
+
+blp = Blueprint("suspicion", __name__, url_prefix="/v1/sessions", description="Saying that a session is not one's own.")
+
+
+@blp.route("/<session_id>/suspicious", methods=["POST"])
+@writing
+@require(session)
+@answers(NotFound, ReauthenticationRequired)
+@blp.response(204)
+def post_suspicious(work: UnitOfWork, principal: Principal, session_id: str) -> None:
+    """Call a session suspicious, also one that is over: all its tokens stop at once, and its owner is told by mail what to do.
+
+    From where it came, a login from another device may be asked for only once in ten minutes, for a day. An administrator may say it
+    of anybody's session, with a password typed in the last five minutes.
+    """
+    call_suspicious(work, principal, current_source(), session_id=session_id)
+
+
+@blp.route("/<session_id>/suspicious", methods=["DELETE"])
+@writing
+@require(fresh_session)
+@answers(NotFound, SessionNotSuspicious)
+@blp.response(204)
+def delete_suspicious(work: UnitOfWork, principal: Principal, session_id: str) -> None:
+    """Take it back. The session stays over and none of its tokens counts again; its source is held back no more."""
+    clear(work, principal, current_source(), session_id=session_id)

@@ -1,0 +1,36 @@
+"""How long a typed password counts for what asks for a fresh one (RFC 9470)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from app.errors import Unauthenticated
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from app.principal import Principal
+
+FRESH = timedelta(minutes=5)
+
+
+class ReauthenticationRequired(Unauthenticated):
+    """The password was typed too long ago for this (RFC 9470 section 3)."""
+
+    code = "reauthentication_required"
+    title = "Show once more who you are"
+
+    def __init__(self) -> None:
+        seconds = int(FRESH.total_seconds())
+        error = f'error="insufficient_user_authentication", error_description="too long ago", max_age="{seconds}"'
+        super().__init__(
+            f"Send the password to /v1/elevate and use the access token from there; it counts for {seconds // 60} minutes.",
+            headers={"WWW-Authenticate": f'Bearer realm="doorward", {error}'},
+        )
+
+
+def need_fresh(principal: Principal, now: datetime) -> None:
+    """Raises ReauthenticationRequired for whoever has not typed the password in the last five minutes."""
+    if principal.auth_time is None or now - principal.auth_time > FRESH:
+        raise ReauthenticationRequired

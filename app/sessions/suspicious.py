@@ -1,0 +1,115 @@
+"""Sessions that somebody does not take for his own: calling one suspicious, and taking that back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import update
+
+from app.accounts.models import locked
+from app.adapters.database import changed
+from app.attempts.suspects import REMEMBERED, suspect, unsuspect
+from app.audit.record import Event, record
+from app.errors import NotFound
+from app.opaque_tokens import is_id
+from app.outbox.add import Mail, Template, add
+from app.roles.admins import is_active_admin
+from app.roles.models import ADMIN, hold_admins
+from app.sessions.end import end_sessions
+from app.sessions.errors import SessionNotSuspicious
+from app.sessions.fresh import need_fresh
+from app.sessions.models import Session, Status, by_id, of_account
+
+if TYPE_CHECKING:
+    from app.accounts.models import Account
+    from app.principal import Principal, Source
+    from app.unit_of_work import UnitOfWork
+
+REPORTED, CLEARED = "reported", "cleared"
+
+
+def call_suspicious(work: UnitOfWork, principal: Principal, source: Source, *, session_id: str) -> None:
+    """All tokens of the session stop at once, its owner has it in writing, and from where it came less is let in for a day.
+
+    One's own, from any session of the account; somebody else's, by an administrator who has typed the password in the last five
+    minutes. One that is over may be found out late; one that is suspicious stays so. Raises NotFound or ReauthenticationRequired.
+    """
+    account, session = _held(work, principal, session_id)
+    if not _turned(work, account, session):
+        return
+    suspect(work, session.bucket)
+    actor = principal.account_id
+    record(work, Event.SESSION_SUSPICIOUS, source=source, account_id=account.id, session_id=session.id, actor=actor, reason=REPORTED)
+    _tell_owner(work, account, session, by_owner=actor == account.id)
+
+
+def clear(work: UnitOfWork, principal: Principal, source: Source, *, session_id: str) -> None:
+    """It was its owner after all: the session is over like any other, its source free. Its tokens never count again.
+
+    Whoever calls this has just shown who he is. Raises NotFound or SessionNotSuspicious.
+    """
+    account, session = _held(work, principal, session_id)
+    cleared = changed(
+        work.db,
+        update(Session)
+        .where(Session.id == session.id, Session.status == Status.SUSPICIOUS)
+        .values(status=Status.REVOKED, reason=CLEARED)
+        .execution_options(synchronize_session=False),
+    )
+    if not cleared:
+        raise SessionNotSuspicious
+    # A mark of its own that is over already must not take that of another session along.
+    if session.ended_at is not None and session.ended_at > work.now - REMEMBERED:
+        unsuspect(work, session.bucket)
+    actor = principal.account_id
+    record(work, Event.SESSION_CLEARED, source=source, account_id=account.id, session_id=session.id, actor=actor)
+
+
+def _held(work: UnitOfWork, principal: Principal, session_id: str) -> tuple[Account, Session]:
+    """The session and its account, locked. Raises NotFound or ReauthenticationRequired."""
+    own = of_account(work.db, principal.account_id, session_id) if is_id("ses", session_id) else None
+    session = own or _of_somebody(work, principal, session_id)
+    account = locked(work.db, session.account_id)
+    if account is None:
+        raise NotFound
+    work.db.refresh(session)
+    return account, session
+
+
+def _of_somebody(work: UnitOfWork, principal: Principal, session_id: str) -> Session:
+    """One that only an administrator gets to. Raises NotFound to everybody else, whether it exists or not."""
+    if ADMIN not in principal.roles:
+        raise NotFound
+    need_fresh(principal, work.now)
+    hold_admins(work.db)
+    session = by_id(work.db, session_id) if is_id("ses", session_id) else None
+    if session is None or not is_active_admin(work.db, principal.account_id):
+        raise NotFound
+    return session
+
+
+def _turned(work: UnitOfWork, account: Account, session: Session) -> bool:
+    """Is it suspicious by this call? Where it lived, it ends."""
+    if end_sessions(work, account, [session.id], status=Status.SUSPICIOUS, reason=REPORTED):
+        return True
+    over = Session.status.not_in([Status.LIVE, Status.SUSPICIOUS])
+    return bool(
+        changed(
+            work.db,
+            update(Session)
+            .where(Session.id == session.id, over)
+            .values(status=Status.SUSPICIOUS, reason=REPORTED)
+            .execution_options(synchronize_session=False),
+        )
+    )
+
+
+def _tell_owner(work: UnitOfWork, account: Account, session: Session, *, by_owner: bool) -> None:
+    values = {
+        "username": account.username,
+        "device": session.device,
+        "begun": f"{session.created_at:%Y-%m-%d %H:%M} UTC",
+        "address": session.address,
+        "by": "owner" if by_owner else "administrator",
+    }
+    add(work, Template.REPORTED_SESSION, Mail(account.email, account.locale, values))

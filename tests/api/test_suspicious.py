@@ -1,0 +1,269 @@
+"""Sessions that somebody does not take for his own: who may say so, what stops, and how it is taken back."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.opaque_tokens import new_id
+from tests.actors import Actor
+from tests.rights import account_id, with_role
+
+
+@pytest.fixture
+def pair(service):
+    """Somebody at home, and signed in elsewhere."""
+    ann = service.actor().signed_in()
+    elsewhere = ann.elsewhere(agent="elsewhere/1")
+    assert elsewhere.login(device_name="a phone").status_code == 200
+    return ann, elsewhere
+
+
+@pytest.fixture
+def boss(service):
+    return with_role(service, "boss", "admin")
+
+
+def id_of(actor: Actor) -> str:
+    return actor.tokens["session_id"]
+
+
+def report(actor: Actor, session_id: str):
+    return actor.post(f"/v1/sessions/{session_id}/suspicious", token=actor.access)
+
+
+def take_back(actor: Actor, session_id: str):
+    return actor.call("DELETE", f"/v1/sessions/{session_id}/suspicious", token=actor.access)
+
+
+def shown(actor: Actor, session_id: str) -> tuple[str, str | None]:
+    answer = actor.get(f"/v1/sessions/{session_id}", token=actor.access)
+    assert answer.status_code == 200, answer.text
+    return answer.json["status"], answer.json["reason"]
+
+
+def mails(actor: Actor, words: str) -> list[str]:
+    return [mail["text"] for mail in actor.service.mailbox(actor.email) if words in mail["subject"]]
+
+
+def ask(actor: Actor):
+    """For a login from another device."""
+    return actor.post("/v1/login-sessions", {"client_name": "a program"})
+
+
+def events(service, event: str) -> list[tuple[str, str]]:
+    """Whose session, and who did it."""
+    actor = "detail->>'actor'"
+    with service.rows() as db:
+        found = db.connection().exec_driver_sql(f"SELECT account_id, {actor} FROM audit WHERE event = '{event}' ORDER BY id")
+        return [tuple(row) for row in found.all()]
+
+
+def code(answer) -> tuple[int, str]:
+    return answer.status_code, answer.json["code"]
+
+
+# -- saying so --------------------------------------------------------------------------------------------------------
+
+
+def test_all_its_tokens_stop_at_once_and_the_others_go_on(pair):
+    ann, elsewhere = pair
+    assert report(ann, id_of(elsewhere)).status_code == 204
+    assert elsewhere.whoami().status_code == 401
+    assert code(elsewhere.refresh()) == (400, "invalid_grant")
+    assert ann.whoami().status_code == 200
+    assert shown(ann, id_of(elsewhere)) == ("suspicious", "reported")
+    assert [item["id"] for item in ann.get("/v1/sessions", token=ann.access).json["items"]] == [id_of(ann)]
+
+
+def test_the_owner_has_it_in_writing_once(pair):
+    ann, elsewhere = pair
+    for _ in range(2):
+        assert report(ann, id_of(elsewhere)).status_code == 204
+    (text,) = mails(ann, "called suspicious")
+    assert "somebody who is signed in to your account" in text
+    assert "a phone" in text
+    assert elsewhere.address in text
+    assert "choose another one" in text
+    assert events(ann.service, "session.suspicious") == [(account_id(ann), account_id(ann))]
+
+
+def test_in_the_language_of_the_owner(pair):
+    ann, elsewhere = pair
+    ann.call("PATCH", "/v1/me", json={"locale": "de-AT"}, token=ann.access)
+    report(ann, id_of(elsewhere))
+    (text,) = mails(ann, "verdächtig")
+    assert "jemand, der in Ihrem Konto angemeldet ist" in text
+
+
+def test_also_of_the_session_that_asks(pair):
+    ann, elsewhere = pair
+    assert report(ann, id_of(ann)).status_code == 204
+    assert ann.whoami().status_code == 401
+    assert shown(elsewhere, id_of(ann)) == ("suspicious", "reported")
+
+
+def test_also_of_one_that_is_over(pair):
+    ann, elsewhere = pair
+    elsewhere.logout()
+    ended = ann.get(f"/v1/sessions/{id_of(elsewhere)}", token=ann.access).json["ended_at"]
+    ann.service.clock.push(minutes=4)
+    assert report(ann, id_of(elsewhere)).status_code == 204
+    assert shown(ann, id_of(elsewhere)) == ("suspicious", "reported")
+    assert ann.get(f"/v1/sessions/{id_of(elsewhere)}", token=ann.access).json["ended_at"] == ended
+    assert len(mails(ann, "called suspicious")) == 1
+    assert ann.whoami().status_code == 200
+
+
+def test_a_login_from_where_a_suspicious_session_came_is_one_from_somewhere_new(pair):
+    ann, elsewhere = pair
+    told = len(mails(ann, "New sign-in"))
+    first = id_of(elsewhere)
+    elsewhere.login()
+    assert len(mails(ann, "New sign-in")) == told
+    for session_id in (first, id_of(elsewhere)):
+        report(ann, session_id)
+    elsewhere.login()
+    assert len(mails(ann, "New sign-in")) == told + 1
+
+
+def test_nobody_says_it_of_what_is_not_his(pair, service):
+    ann, elsewhere = pair
+    bob = service.actor("bob").signed_in()
+    for session_id in (id_of(elsewhere), new_id("ses"), "x", account_id(ann)):
+        for answer in (report(bob, session_id), take_back(bob, session_id)):
+            assert code(answer) == (404, "not_found")
+    assert elsewhere.whoami().status_code == 200
+
+
+# -- by an administrator ----------------------------------------------------------------------------------------------
+
+
+def test_an_administrator_says_it_of_anybodys_with_a_fresh_password(pair, boss):
+    ann, elsewhere = pair
+    assert report(boss, id_of(elsewhere)).status_code == 204
+    assert elsewhere.whoami().status_code == 401
+    assert ann.whoami().status_code == 200
+    (text,) = mails(ann, "called suspicious")
+    assert "an administrator" in text
+    assert events(ann.service, "session.suspicious") == [(account_id(ann), account_id(boss))]
+    assert code(report(boss, new_id("ses"))) == (404, "not_found")
+
+
+def test_with_an_old_password_only_of_his_own(pair, boss):
+    ann, elsewhere = pair
+    other = boss.elsewhere()
+    other.login()
+    boss.service.clock.push(minutes=6)
+    boss.tokens |= boss.refresh().json
+    for session_id in (id_of(elsewhere), new_id("ses")):
+        answer = report(boss, session_id)
+        assert code(answer) == (401, "reauthentication_required")
+        assert 'max_age="300"' in answer.headers["WWW-Authenticate"]
+    assert report(boss, id_of(other)).status_code == 204
+    assert ann.service.scalar("SELECT status FROM sessions WHERE id = :id", id=id_of(elsewhere)) == "live"
+
+
+def test_whoever_is_no_administrator_any_more_gets_no_further(pair, boss):
+    ann, elsewhere = pair
+    ann.service.scalar("DELETE FROM account_roles WHERE account_id = :id RETURNING role", id=account_id(boss))
+    assert code(report(boss, id_of(elsewhere))) == (404, "not_found")
+    assert elsewhere.whoami().status_code == 200
+
+
+# -- where it came from -----------------------------------------------------------------------------------------------
+
+
+def test_its_source_may_ask_to_be_let_in_once_in_ten_minutes_for_a_day(pair):
+    ann, elsewhere = pair
+    assert [ask(elsewhere).status_code for _ in range(3)] == [201] * 3
+    report(ann, id_of(elsewhere))
+    assert ask(elsewhere).status_code == 201
+    refused = ask(elsewhere)
+    assert code(refused) == (429, "rate_limited")
+    assert refused.json["violated-policies"] == ["suspect"]
+    assert ask(ann).status_code == 201
+    assert 0 < int(refused.headers["Retry-After"]) <= 600
+    ann.service.units.limiter.reset()  # which counts by the clock of the machine
+    ann.service.clock.push(hours=23)
+    assert [ask(elsewhere).status_code for _ in range(2)] == [201, 429]
+    ann.service.clock.push(hours=1)
+    assert [ask(elsewhere).status_code for _ in range(3)] == [201] * 3
+
+
+def test_whoever_sends_a_used_refresh_token_is_held_back_too(pair):
+    ann, elsewhere = pair
+    thief = ann.elsewhere()
+    used = elsewhere.tokens["refresh_token"]
+    elsewhere.refresh()
+    ann.service.clock.push(seconds=31)
+    assert code(thief.refresh(used)) == (400, "invalid_grant")
+    assert shown(ann, id_of(elsewhere)) == ("suspicious", "refresh_reuse")
+    assert [ask(thief).status_code for _ in range(2)] == [201, 429]
+    assert [ask(elsewhere).status_code for _ in range(2)] == [201] * 2
+    assert take_back(ann, id_of(elsewhere)).status_code == 204
+    assert ask(thief).status_code == 201
+
+
+# -- taking it back ---------------------------------------------------------------------------------------------------
+
+
+def test_taking_it_back_frees_the_source_and_revives_nothing(pair):
+    ann, elsewhere = pair
+    report(ann, id_of(elsewhere))
+    assert [ask(elsewhere).status_code for _ in range(2)] == [201, 429]
+    assert take_back(ann, id_of(elsewhere)).status_code == 204
+    assert shown(ann, id_of(elsewhere)) == ("revoked", "cleared")
+    assert ask(elsewhere).status_code == 201
+    assert elsewhere.whoami().status_code == 401
+    assert code(elsewhere.refresh()) == (400, "invalid_grant")
+    assert events(ann.service, "session.cleared") == [(account_id(ann), account_id(ann))]
+    assert code(take_back(ann, id_of(elsewhere))) == (409, "session_not_suspicious")
+    assert report(ann, id_of(elsewhere)).status_code == 204  # it was not him after all
+    assert shown(ann, id_of(elsewhere)) == ("suspicious", "reported")
+
+
+def test_what_is_not_suspicious_cannot_be_taken_back(pair):
+    ann, elsewhere = pair
+    assert code(take_back(ann, id_of(elsewhere))) == (409, "session_not_suspicious")
+    assert elsewhere.whoami().status_code == 200
+
+
+def test_a_mark_of_another_session_stays(pair):
+    ann, elsewhere = pair
+    first = id_of(elsewhere)
+    elsewhere.login()
+    for session_id in (first, id_of(elsewhere)):
+        report(ann, session_id)
+    ask(elsewhere)
+    take_back(ann, first)
+    assert ask(elsewhere).status_code == 429
+    take_back(ann, id_of(elsewhere))
+    assert ask(elsewhere).status_code == 201
+
+
+def test_what_was_marked_long_ago_takes_no_new_mark_along(pair, service):
+    """Else whoever has an old suspicious session could free his address of what others say of it."""
+    ann, elsewhere = pair
+    mallory = service.actor("mallory", address=elsewhere.address).signed_in()
+    report(mallory, id_of(mallory))
+    service.clock.push(hours=25)
+    for actor in (ann, mallory):
+        actor.login()
+    old = service.scalar("SELECT id FROM sessions WHERE status = 'suspicious'")
+    report(ann, id_of(elsewhere))
+    ask(mallory)
+    assert take_back(mallory, old).status_code == 204
+    assert ask(mallory).status_code == 429
+
+
+def test_taking_it_back_wants_a_fresh_password(pair, boss):
+    ann, elsewhere = pair
+    report(ann, id_of(elsewhere))
+    ann.service.clock.push(minutes=6)
+    for actor in (ann, boss):
+        actor.tokens |= actor.refresh().json
+        assert code(take_back(actor, id_of(elsewhere))) == (401, "reauthentication_required")
+    boss.login()
+    assert take_back(boss, id_of(elsewhere)).status_code == 204
+    assert events(ann.service, "session.cleared") == [(account_id(ann), account_id(boss))]
+    assert shown(ann, id_of(elsewhere)) == ("revoked", "cleared")
