@@ -16,7 +16,9 @@ from app.adapters.database import migration_connection
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-FOLDER = Path(__file__).resolve().parents[2] / "migrations"
+APP = Path(__file__).resolve().parents[1]
+# Beside app/ in the sources, within it where the service was installed (setup.py).
+FOLDER = next(folder for folder in (APP / "migrations", APP.with_name("migrations")) if folder.is_dir())
 
 
 def _config() -> Config:
