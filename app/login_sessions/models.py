@@ -51,9 +51,7 @@ class LoginSession(Base):
     login_message: Mapped[str | None] = mapped_column(String(200))
     check_phrase: Mapped[str | None] = mapped_column(String(64))
     scope: Mapped[str | None] = mapped_column(Text)  # asked for, as far as the client may have it
-    username_digest: Mapped[str | None] = mapped_column(
-        String(64)
-    )  # of the only account that may claim it: what was typed may be a password
+    username_digest: Mapped[str | None] = mapped_column(String(64))  # who alone may claim it; what was typed may be a password
     address: Mapped[str] = mapped_column(String(64))
     bucket: Mapped[str] = mapped_column(String(64))
     user_agent: Mapped[str] = mapped_column(String(256))
