@@ -1,4 +1,4 @@
-"""Node from a wheel, and three npm packages at exact versions, each held to its hash: nothing has to be installed."""
+"""Node from a wheel, and a few npm packages at exact versions, each held to its hash: nothing has to be installed."""
 
 from __future__ import annotations
 

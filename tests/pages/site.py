@@ -1,0 +1,70 @@
+"""The service on a socket, in this process, so that its clock can be pushed; and a real browser in front of it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from playwright.sync_api import Browser, sync_playwright
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from tests.actors import Actor, Service, cheap_settings
+from tests.postgres import free_port
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+MISSING = "there is no browser: apt-get install chromium"
+PLENTY = {f"limit_{name}": "100000/minute" for name in ("login", "register", "confirm", "code", "forgot", "device", "poll")}
+
+
+class Quiet(WSGIRequestHandler):
+    def log(self, *_: Any) -> None:
+        """The service says what it was asked."""
+
+
+class Site:
+    """The service at an address of its own."""
+
+    def __init__(self, database_url: str, **changes: Any) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.service = Service(cheap_settings(database_url, public_url=self.url, **{**PLENTY, **changes}))
+        self._hosts = itertools.count(7)
+        self._server = make_server("127.0.0.1", port, self.service.app, threaded=True, request_handler=Quiet)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def person(self, name: str) -> Actor:
+        return self.service.actor(name).signed_up()
+
+    def machine(self, **changes: Any) -> dict[str, Any]:
+        """Something without a browser that asks to be let in."""
+        actor = self.service.actor("machine", address=f"203.0.113.{next(self._hosts)}", agent="backup/2.1 (Linux)")
+        body = {"client_name": "Nightly backup", "hostname": "rack-7", "login_message": "Backup of Tuesday", **changes}
+        answer = actor.post("/v1/login-sessions", body)
+        assert answer.status_code == 201, answer.text
+        return answer.json
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join(10)
+        self._server.server_close()
+        self.service.close()
+
+
+def executable() -> str | None:
+    return next((found for name in NAMES if (found := shutil.which(name))), None)
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium. Started for one file and ended after it: its event loop would be in the way of other tests."""
+    alone = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable(), args=[*alone, "--disable-dev-shm-usage"])
+        yield chromium
+        chromium.close()
