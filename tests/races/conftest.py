@@ -8,12 +8,13 @@ import shutil
 import pytest
 
 from app.adapters import migrations
+from tests.conftest import LIMITS
 from tests.live import GENEROUS, Live
 from tests.postgres import database_beside
 
 LONG = os.environ.get("FAULTS") == "long"  # more rounds of what one round may miss
 CHEAP = {"DOORWARD_ARGON2_MEMORY_KIB": "64", "DOORWARD_ARGON2_TIME_COST": "1"}
-UNLIMITED = {f"DOORWARD_LIMIT_{name}": GENEROUS for name in ("LOGIN", "REGISTER", "RESEND", "CONFIRM", "CODE", "REFRESH", "FORGOT", "KEY")}
+UNLIMITED = {f"DOORWARD_LIMIT_{name}": GENEROUS for name in LIMITS}
 FROM_ANYWHERE = {"DOORWARD_TRUSTED_PROXIES": "127.0.0.1/32"}
 
 

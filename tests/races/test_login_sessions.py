@@ -1,0 +1,261 @@
+"""Logins from another device under parallel requests: one decision that counts, one set of tokens, and nothing approved outlives its approver."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from urllib.parse import urlencode
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from app.roles.grant import grant
+from tests.actors import PASSWORD, Service, cheap_settings
+from tests.boxes import GRANT
+from tests.live import at_once, raw_post
+from tests.machines import NOBODY
+from tests.races.conftest import LONG
+from tests.races.test_passwords import changing, elsewhere, logging_in, login, sentence, statuses
+from tests.races.test_sessions import bearer, works
+
+ROUNDS = 50
+AT_A_TIME = 10  # rounds that are raced in one go: forty requests, and the server has more threads
+POLLS = 16
+GUESSES = 50
+LOOKED_AT = 5
+SOME = 4
+TURNS = 3 if LONG else 1
+NUMBERS = itertools.count()
+# What each decision makes of the request, and what the device is told then.
+OUTCOMES = {
+    "approve": ("approved", "tokens"),
+    "deny": ("denied", "access_denied"),
+    "suspicious": ("suspicious", "access_denied"),
+    "cancel": ("cancelled", "expired_token"),
+}
+
+
+def person(live) -> str:
+    """A new account."""
+    name = f"keeper{next(NUMBERS)}"
+    email = f"{name}@example.org"
+    answer = live.call("POST", "/v1/register", {"username": name, "email": email, "name": "Keeper", "password": PASSWORD}, elsewhere())[1]
+    code = live.mailbox(email)[0]["code"]
+    assert live.call("POST", "/v1/register/confirm", {"registration": answer["registration"], "code": code})[0] == 200
+    return name
+
+
+@pytest.fixture
+def name(live) -> str:
+    return person(live)
+
+
+@pytest.fixture
+def ann(live, name) -> dict:
+    """Her tokens."""
+    return login(live, name)[1]
+
+
+@pytest.fixture
+def database(live):
+    engine = create_engine(live.env["DOORWARD_DATABASE_URL"])
+    yield engine
+    engine.dispose()
+
+
+def asked(live) -> dict:
+    """A device that asks."""
+    status, answer = live.call("POST", "/v1/login-sessions", {"client_name": "box"}, elsewhere())
+    assert status == 201, answer
+    return answer
+
+
+def claimed(live, tokens: dict) -> dict:
+    box = asked(live)
+    assert send(live, tokens, "claim", {"user_code": box["user_code"]})[0] == 200
+    return box
+
+
+def approved(live, tokens: dict) -> dict:
+    box = claimed(live, tokens)
+    assert send(live, tokens, f"{box['session_id']}/approve", {"user_code": box["user_code"]})[0] == 200
+    return box
+
+
+def send(live, tokens: dict, path: str, body: dict) -> tuple[int, dict]:
+    return live.call("POST", f"/v1/login-sessions/{path}", body, {**bearer(tokens["access_token"]), **elsewhere()})
+
+
+def claiming(tokens: dict, code: str, source: dict[str, str] | None = None) -> bytes:
+    return raw_post("/v1/login-sessions/claim", {"user_code": code}, {**bearer(tokens["access_token"]), **(source or elsewhere())})
+
+
+def deciding(tokens: dict, box: dict, verb: str) -> bytes:
+    if verb == "cancel":
+        return raw_post("/v1/login-sessions/cancel", {"device_code": box["device_code"]}, elsewhere())
+    body = {"user_code": box["user_code"]} if verb == "approve" else {}
+    return raw_post(f"/v1/login-sessions/{box['session_id']}/{verb}", body, {**bearer(tokens["access_token"]), **elsewhere()})
+
+
+def polling(box: dict) -> bytes:
+    """The grant as a form."""
+    form = urlencode({"grant_type": GRANT, "device_code": box["device_code"]})
+    lines = ["POST /oauth/token HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/x-www-form-urlencoded"]
+    lines += [f"{name}: {value}" for name, value in elsewhere().items()]
+    return "\r\n".join([*lines, f"Content-Length: {len(form)}", "Connection: close", "", form]).encode()
+
+
+def told(live, *boxes: dict) -> list[str]:
+    """What each device is told now."""
+    return [word(answer) for answer in at_once(live.port, [polling(box) for box in boxes])]
+
+
+def word(answer: tuple[int, dict]) -> str:
+    return "tokens" if answer[0] == 200 else answer[1]["error"]
+
+
+def test_of_all_decisions_at_once_one_counts_and_the_device_is_told_that_one(live, ann):
+    winners: Counter[str] = Counter()
+    for _ in range(ROUNDS // AT_A_TIME):
+        boxes = [claimed(live, ann) for _ in range(AT_A_TIME)]
+        answers = at_once(live.port, [deciding(ann, box, verb) for box in boxes for verb in OUTCOMES])
+        rounds = [dict(zip(OUTCOMES, answers[first : first + 4], strict=True)) for first in range(0, len(answers), 4)]
+        won = [decided(each) for each in rounds]
+        listed = live.call("GET", f"/v1/login-sessions?limit={AT_A_TIME}", headers=bearer(ann["access_token"]))[1]["items"]
+        states = {item["id"]: item["state"] for item in listed}
+        assert [states[box["session_id"]] for box in boxes] == [OUTCOMES[verb][0] for verb in won]
+        assert told(live, *boxes) == [OUTCOMES[verb][1] for verb in won]
+        winners.update(won)
+    assert sum(winners.values()) == ROUNDS
+
+
+def decided(answers: dict[str, tuple[int, dict]]) -> str:
+    """The one that was answered with success; to the others it was over, or the database had no time for them."""
+    won = [verb for verb, (status, _) in answers.items() if status in {200, 204}]
+    lost = {answer["code"] for status, answer in answers.values() if status not in {200, 204}}
+    assert len(won) == 1, answers
+    assert "login_session_over" in lost <= {"login_session_over", "unavailable"}, answers
+    return won[0]
+
+
+def test_of_many_polls_at_once_one_has_the_tokens(live, database, ann):
+    for _ in range(TURNS):
+        box = approved(live, ann)
+        answers = at_once(live.port, [polling(box)] * POLLS)
+        assert Counter(map(word, answers)) == {"tokens": 1, "invalid_grant": POLLS - 1}
+        tokens = next(answer for status, answer in answers if status == 200)
+        assert tokens["session_id"] == box["session_id"]
+        assert works(live, tokens["access_token"])
+        with database.connect() as connection:
+            for sql in ("sessions WHERE id = :id", "audit WHERE session_id = :id AND event = 'login_session.redeemed'"):
+                assert connection.execute(text(f"SELECT count(*) FROM {sql}"), {"id": box["session_id"]}).scalar() == 1
+
+
+def test_of_two_who_claim_one_code_one_has_it(live, ann):
+    bob = login(live, person(live))[1]
+    boxes = [asked(live) for _ in range(LOOKED_AT)]
+    answers = at_once(live.port, [claiming(tokens, box["user_code"]) for box in boxes for tokens in (ann, bob)])
+    for box, first, second in zip(boxes, answers[::2], answers[1::2], strict=True):
+        assert {first[0], second[0]} == {200, 404}
+        assert {answer["code"] for status, answer in (first, second) if status == 404} == {"unknown_user_code"}
+        loser = ann if first[0] == 404 else bob
+        assert send(live, loser, f"{box['session_id']}/approve", {"user_code": box["user_code"]})[0] == 404
+
+
+def test_who_claims_his_own_code_twice_at_once_has_it_both_times(live, ann):
+    box = asked(live)
+    assert statuses(at_once(live.port, [claiming(ann, box["user_code"])] * 8)) == {200: 8}
+    assert send(live, ann, "claim", {"user_code": box["user_code"]})[0] == 200, "none of them was counted"
+
+
+# -- nothing outlives its approver ---------------------------------------------------------------------------------------
+
+
+def another_password(live, _name: str, tokens: dict) -> bytes:
+    return changing(tokens, PASSWORD, sentence(1))
+
+
+def out_everywhere(live, _name: str, tokens: dict) -> bytes:
+    return raw_post("/v1/logout-all", {}, bearer(tokens["access_token"]))
+
+
+def disabled(live, name: str, tokens: dict) -> bytes:
+    boss, account = administrator(live), tokens["account"]["id"]
+    return raw_post(f"/v1/accounts/{account}", {"status": "disabled"}, bearer(boss["access_token"])).replace(b"POST", b"PATCH", 1)
+
+
+def administrator(live) -> dict:
+    beside, name = Service(cheap_settings(live.env["DOORWARD_DATABASE_URL"])), person(live)
+    with beside.units.writing() as work:
+        assert grant(work, NOBODY, account_id=login(live, name)[1]["account"]["id"], role="admin")
+    beside.close()
+    return login(live, name)[1]
+
+
+@pytest.mark.parametrize("end", [another_password, out_everywhere, disabled])
+def test_nothing_that_was_approved_outlives_the_end_of_all_sessions(live, name, ann, end):
+    """However approvals, polls and that end fall, nothing is let in by an approval of before."""
+    tokens = login(live, name)[1]
+    ready, early = [claimed(live, ann) for _ in range(SOME)], [approved(live, ann) for _ in range(SOME)]
+    ending = end(live, name, tokens)
+    race = [ending, *(deciding(ann, box, "approve") for box in ready), *(polling(box) for box in [*early, *ready])]
+    (status, _), *answers = at_once(live.port, race)
+    assert status in {200, 204}
+    approvals, polls = answers[:SOME], answers[SOME:]
+    assert set(statuses(approvals)) <= {200, 401}
+    assert set(map(word, polls)) <= {"tokens", "authorization_pending", "access_denied"}
+    assert not any(works(live, answer["access_token"]) for status, answer in polls if status == 200)
+    after = {
+        box["session_id"]: said
+        for box, said, poll in zip([*early, *ready], told(live, *early, *ready), polls, strict=True)
+        if poll[0] != 200
+    }
+    assert "tokens" not in after.values()
+    assert set(after.values()) <= {"access_denied", "expired_token", "authorization_pending", "slow_down"}
+
+
+# -- guessing ------------------------------------------------------------------------------------------------------------
+
+
+def five_looked_at(answers: Counter[int]) -> bool:
+    """All others had to wait, or on a slow machine had no turn at SQLite in time."""
+    return answers[404] == LOOKED_AT and set(answers) <= {404, 429, 503}
+
+
+@pytest.mark.parametrize("source", ["one source", "many sources"])
+def test_of_fifty_wrong_codes_in_one_instant_by_one_account_five_are_looked_at(live, ann, source):
+    here = elsewhere()
+    right = asked(live)["user_code"]
+    guesses = [claiming(ann, "BBBB-BBBB", here if source == "one source" else elsewhere()) for _ in range(GUESSES)]
+    assert five_looked_at(statuses(at_once(live.port, guesses)))
+    assert send(live, ann, "claim", {"user_code": right})[0] == 429
+
+
+def test_of_fifty_wrong_codes_in_one_instant_by_many_accounts_of_one_source_five_are_looked_at(live):
+    here, people = elsewhere(), [login(live, person(live))[1] for _ in range(5)]
+    answers = statuses(at_once(live.port, [claiming(tokens, "BBBB-BBBB", here) for tokens in people * (GUESSES // 5)]))
+    assert five_looked_at(answers)
+
+
+# -- locks ---------------------------------------------------------------------------------------------------------------
+
+
+def test_whatever_one_account_does_at_once_nothing_waits_for_itself(live, name):
+    """A deadlock would be a 503 of PostgreSQL; on SQLite that says only that the machine is slow."""
+    password, longest = PASSWORD, 499 if "postgresql" in live.env["DOORWARD_DATABASE_URL"] else 503
+    for turn in range(2 * TURNS):
+        tokens, other = login(live, name, password)[1], login(live, name, password)[1]
+        fresh, ready, early = asked(live), [claimed(live, tokens) for _ in range(2)], [approved(live, tokens) for _ in range(2)]
+        race = [
+            *(claiming(each, fresh["user_code"]) for each in (tokens, other)),
+            *(deciding(tokens, box, verb) for box in ready for verb in OUTCOMES),
+            *(polling(box) for box in [fresh, *ready, *early, *early]),
+            changing(tokens, password, sentence(turn)),
+            raw_post("/v1/token/refresh", {"refresh_token": other["refresh_token"]}, elsewhere()),
+            logging_in(name, password),
+            raw_post("/v1/logout", {}, bearer(other["access_token"])),
+        ]
+        answers = at_once(live.port, race)
+        assert max(statuses(answers)) <= longest, answers
+        assert 500 not in statuses(answers), answers
+        password = sentence(turn) if login(live, name, sentence(turn))[0] == 200 else password
