@@ -226,7 +226,7 @@ def test_doorward_sees_the_client_and_not_what_it_says(town):
     assert "198.51.100.7" not in str(mine)
 
 
-@pytest.mark.parametrize("kind", ["confirm", "reset"])
+@pytest.mark.parametrize("kind", ["confirm", "reset", "login/activate"])
 def test_a_mailed_link_is_in_no_log(town, kind):
     token = f"dwp_{secrets.token_hex(30)}"
     town.call("GET", f"/{kind}/{token}?from=mail", host=DOORWARD)
