@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 
 import click
@@ -32,10 +33,10 @@ def chosen() -> Secret:
     return first
 
 
-def lines(most: int) -> list[Secret]:
+def read_lines(most: int) -> list[Secret]:
     """The first lines of standard input, without their ends. Raises InvalidInput for what is no text, empty, or too long."""
-    stream = click.get_binary_stream("stdin")
-    found = []
+    stream = sys.stdin.buffer
+    found: list[Secret] = []
     while len(found) < most and (line := stream.readline(LONGEST + 1)):
         if len(line) > LONGEST:
             raise InvalidInput(f"A line of standard input is longer than {LONGEST} bytes: no password is.")
@@ -43,9 +44,9 @@ def lines(most: int) -> list[Secret]:
     return found
 
 
-def line() -> Secret:
+def read_line() -> Secret:
     """The first line of standard input. Raises InvalidInput."""
-    found = lines(1)
+    found = read_lines(1)
     if not found or not found[0]:
         raise InvalidInput("Standard input is empty: pipe the password in, on one line.")
     return found[0]

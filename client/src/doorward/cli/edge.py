@@ -23,8 +23,6 @@ NEVER_HERE = (
 class Plain(click.Command):
     """A command that repeats no argument which it did not expect: it might be a password."""
 
-    stdin_option = ""
-
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if any(arg.startswith("--password=") for arg in args):
             raise click.UsageError(_never(self), ctx)
@@ -40,6 +38,9 @@ class Edge(click.Group):
     """The group of all commands."""
 
     command_class = Plain
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return [*self.commands]  # in the order in which they are needed
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -61,9 +62,18 @@ class Edge(click.Group):
 
 
 class SubGroup(click.Group):
-    """A group within."""
+    """A group within. `default` is the command that is meant where none is named."""
 
     command_class = Plain
+
+    def __init__(self, *args: Any, default: str | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.default = default
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if self.default and (not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names)):
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
 
 
 SubGroup.group_class = SubGroup

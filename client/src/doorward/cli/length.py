@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import click
@@ -14,22 +15,23 @@ YEAR = timedelta(days=365)
 LENGTH = re.compile(r"(\d{1,9}[smhdw])+")
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 NEVER = "never"
+Callback = Callable[[click.Context, click.Parameter, str | None], timedelta | str | None]
 
 
 def length_of(text: str, now: datetime) -> timedelta:
-    """How long from `now` on. A date means until its end, and a time without zone is one of `now`'s. Raises ValueError in words."""
+    """How long from `now` on. A date means until its end, here. Raises ValueError in words."""
     words = text.strip()
     if LENGTH.fullmatch(words.lower()):
         parts = re.findall(r"(\d+)([smhdw])", words.lower())
         found = timedelta(seconds=min(sum(int(count) * UNITS[unit] for count, unit in parts), 10**10))
     else:
-        found = _end_of(words, now) - now
+        found = _end_of(words) - now
     if found <= timedelta():
         raise ValueError("it is over already")
     return found
 
 
-def _end_of(words: str, now: datetime) -> datetime:
+def _end_of(words: str) -> datetime:
     try:
         moment = datetime.fromisoformat(words)
     except ValueError:
@@ -39,38 +41,30 @@ def _end_of(words: str, now: datetime) -> datetime:
     return moment if moment.tzinfo else moment.astimezone()
 
 
-class Length(click.ParamType):
-    """A length, or a date until the end of which; at most a year where a year is the most."""
+def length(most: timedelta | None = None, *, never: bool = False) -> Callback:
+    """For an option that is a length, or a date until the end of which; `most` is a year, where there is a most."""
 
-    name = "length"
+    def read(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> timedelta | str | None:
+        if text is None or (never and text == NEVER):
+            return text
+        return _read(text, most)
 
-    def __init__(self, most: timedelta | None = None, *, never: bool = False) -> None:
-        self.most = most
-        self.never = never
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta | str:
-        if isinstance(value, timedelta):
-            return value
-        text = str(value)
-        if self.never and text == NEVER:
-            return NEVER
-        now = here.now().astimezone()
-        try:
-            found = length_of(text, now)
-        except ValueError as error:
-            self.fail(f"{error}.", param, ctx)
-        except OverflowError:
-            self.fail("that is too far away.", param, ctx)
-        if self.most is not None and found > self.most:
-            self.fail(f"a year is the most: the latest date is {(now + self.most - timedelta(days=1)):%Y-%m-%d}.", param, ctx)
-        return found
+    return read
 
 
-class Wait(Length):
-    """How long to wait: a length, or a number of seconds."""
+def waiting(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> timedelta | None:
+    """For an option that is a length, or a number of seconds."""
+    return None if text is None else _read(f"{text}s" if text.isascii() and text.isdigit() else text, None)
 
-    name = "wait"
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta | str:
-        text = str(value)
-        return super().convert(f"{text}s" if text.isascii() and text.isdigit() else value, param, ctx)
+def _read(text: str, most: timedelta | None) -> timedelta:
+    now = here.now().astimezone()
+    try:
+        found = length_of(text, now)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from None
+    except OverflowError:
+        raise click.BadParameter("that is too far away.") from None
+    if most is not None and found > most:
+        raise click.BadParameter(f"a year is the most: the latest date is {(now + most - timedelta(days=1)):%Y-%m-%d}.")
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
@@ -85,7 +86,7 @@ def pairs(rows: Mapping[str, object], width: int) -> str:
 def columns(names: Sequence[str], rows: Sequence[Sequence[object]], width: int, *, flexible: Sequence[str]) -> str:
     """A table; where it is too wide, the flexible columns are cut and end in …."""
     cells = [[_cell(value) for value in row] for row in rows]
-    widths = [max(len(name), *(len(row[index]) for row in cells)) for index, name in enumerate(names)]
+    widths = [max(len(name), *(_width(row[index]) for row in cells)) for index, name in enumerate(names)]
     over = sum(widths) + 2 * (len(widths) - 1) - width
     while over > 0:
         index = max((index for index, name in enumerate(names) if name in flexible), key=lambda index: widths[index])
@@ -97,8 +98,22 @@ def columns(names: Sequence[str], rows: Sequence[Sequence[object]], width: int, 
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    cut = [cell if len(cell) <= width else f"{cell[: width - 1]}…" for cell, width in zip(cells, widths, strict=True)]
-    return "  ".join(f"{cell:<{width}}" for cell, width in zip(cut, widths, strict=True)).rstrip()
+    return "  ".join(_padded(cell, width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def _padded(cell: str, width: int) -> str:
+    if _width(cell) > width:
+        while _width(cell) > width - 1:
+            cell = cell[:-1]
+        cell = f"{cell}…"
+    return cell + " " * (width - _width(cell))
+
+
+def _width(text: str) -> int:
+    """In columns of a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(2 if unicodedata.east_asian_width(one) in "WF" else 0 if unicodedata.combining(one) else 1 for one in text)
 
 
 def _cell(value: object) -> str:

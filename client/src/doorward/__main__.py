@@ -1,0 +1,5 @@
+"""`python -m doorward`: the same as `doorward`."""
+
+from doorward.cli import main
+
+main()

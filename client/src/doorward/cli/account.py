@@ -1,0 +1,69 @@
+"""`doorward roles` and `doorward password`."""
+
+from __future__ import annotations
+
+import click
+
+from doorward.cli import asking
+from doorward.cli.edge import SubGroup
+from doorward.cli.opened import opened
+from doorward.cli.options import at_service, printing
+from doorward.cli.shown import show
+from doorward.cli.terminal import asks, give, say
+from doorward.errors import InvalidInput
+from doorward.secret import Secret
+
+NOTHING = "No roles."
+
+
+@click.command
+@click.argument("account", required=False)
+@click.option("--resource", metavar="NAME", help="Also the levels at a thing of an application: of which kind.")
+@click.option("--id", "thing", metavar="ID", help="Which thing of that kind.")
+@printing
+@at_service
+def roles(url: str | None, user: str | None, form: str, *, account: str | None, resource: str | None, thing: str | None) -> None:
+    """List what an account may do now; ACCOUNT is its id, else you."""
+    if (resource is None) != (thing is None):
+        raise click.UsageError("--resource and --id go together.")
+    found = opened(url, user).roles(account, resource=resource, id=thing)
+    if form != "table":
+        show(found, form)
+    elif found:
+        give("\n".join(found))
+    else:
+        say(NOTHING)
+
+
+@click.group(cls=SubGroup)
+def password() -> None:
+    """Your password: change it."""
+
+
+@password.command("change")
+@click.option("--stdin", "from_stdin", is_flag=True, help="Read the present and the new password from lines 1 and 2 of standard input.")
+@at_service
+def password_change(url: str | None, user: str | None, *, from_stdin: bool) -> None:
+    """Change your password. All your other sessions end.
+
+    You are asked for both and nothing is shown. With --stdin, a third line
+    repeats the new one.
+    """
+    client = opened(url, user)
+    if not from_stdin and not asks():
+        raise click.UsageError("Nobody can be asked here: pipe both passwords in with --stdin.")
+    if from_stdin:
+        old, new = _piped()
+    else:
+        old, new = asking.hidden("Present password"), asking.chosen()
+    client.change_password(old, new)
+    say("The password is changed. All other sessions are over; this one goes on.")
+
+
+def _piped() -> tuple[Secret, Secret]:
+    found = asking.read_lines(3)
+    if len(found) < 2 or not all(found[:2]):  # noqa: PLR2004 - the present and the new one
+        raise InvalidInput("Standard input must hold the present and the new password, a line each.")
+    if len(found) > 2 and found[2] and found[2] != found[1]:  # noqa: PLR2004
+        raise InvalidInput("The two new passwords are not the same.")
+    return found[0], found[1]

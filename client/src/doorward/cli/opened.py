@@ -1,0 +1,70 @@
+"""Which credential a command uses, and where: the session of the store, or DOORWARD_TOKEN at DOORWARD_URL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from doorward import here
+from doorward.cli import asking
+from doorward.cli.terminal import asks, say
+from doorward.errors import NotLoggedInError, ReauthenticationRequired
+
+if TYPE_CHECKING:
+    from doorward.client import Doorward
+
+KEY = "dwk_"
+Answer = TypeVar("Answer")
+
+
+def opened(url: str | None, user: str | None) -> Doorward:
+    """A client that is logged in. Raises NotLoggedInError."""
+    from doorward.client import Doorward  # help and completion do without
+
+    client = Doorward(url)
+    if user is None and token_counts(url):
+        _by_token(client)
+    else:
+        client.login.from_store(user=user)
+    return client
+
+
+def token_counts(url: str | None) -> bool:
+    """Is DOORWARD_TOKEN what to use? It is for DOORWARD_URL, and goes to no other service that the command names instead."""
+    if not here.variable("DOORWARD_TOKEN"):
+        return False
+    theirs = here.variable("DOORWARD_URL")
+    if not url or not theirs:
+        return True
+    from doorward.origin import origin_of
+
+    return origin_of(url, allow_http=True) == origin_of(theirs, allow_http=True)
+
+
+def only_service() -> str | None:
+    """The address of the one service that the store knows, if it is one; sessions that are over count too."""
+    from doorward.store import InstanceAuthSessions
+
+    known = [*InstanceAuthSessions.load().instances]
+    return known[0] if len(known) == 1 else None
+
+
+def with_password(client: Doorward, act: Callable[[], Answer]) -> Answer:
+    """Do it; where the service wants the password once more, ask. Raises ReauthenticationRequired where nobody can be asked."""
+    try:
+        return act()
+    except ReauthenticationRequired:
+        if not asks():
+            raise
+    say(f"{client.url} wants your password once more for this.")
+    client.elevate(asking.hidden(f"Password of {client.session.username}"))
+    return act()
+
+
+def _by_token(client: Doorward) -> None:
+    if not client.named:
+        raise NotLoggedInError("DOORWARD_TOKEN is set and nothing says for which service: set DOORWARD_URL, or give --url.")
+    if here.variable("DOORWARD_TOKEN").startswith(KEY):
+        client.login.with_api_key(here.variable("DOORWARD_TOKEN"))
+    else:
+        client.login.with_token()
