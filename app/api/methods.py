@@ -17,9 +17,11 @@ class MethodSchema(Strict):
     """One way of signing in."""
 
     id = fields.String(required=True)
-    type = fields.String(required=True)
+    type = fields.String(required=True, metadata={"enum": ["password", "device_code"]})
     name = fields.String(required=True)
-    login_url = fields.String(required=True)
+    login_url = fields.String(
+        required=True, metadata={"description": "where the password is posted; of `device_code`, where a person types the code"}
+    )
 
 
 class PoliciesSchema(Strict):
@@ -44,9 +46,10 @@ def get_methods(work: UnitOfWork) -> dict[str, object]:
     """How one can sign in here, and which rules hold."""
     settings = work.settings
     password = {"id": "password", "type": "password", "name": "Password", "login_url": f"{settings.public_url}/v1/login"}
+    device = {"id": "device", "type": "device_code", "name": "Another device", "login_url": f"{settings.public_url}/login/activate"}
     policies = {
         "registration": settings.registration,
         "password_min_length": settings.password_min_length,
         "password_max_length": LONGEST,
     }
-    return {"items": [password], "policies": policies}
+    return {"items": [password, device], "policies": policies}

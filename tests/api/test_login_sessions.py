@@ -430,3 +430,11 @@ def test_limits_of_asking_and_polling(make_service):
     answers = [box.poll() for _ in range(4)]
     assert [(answer.status_code, answer.json["error"]) for answer in answers][-1] == (429, "slow_down")
     assert box.actor.call("POST", "/oauth/device_authorization").status_code == 429
+
+
+def test_a_login_page_hears_that_one_can_be_let_in_from_another_device(small_service):
+    items = small_service.actor().get("/v1/methods").json["items"]
+    assert [(item["type"], item["login_url"]) for item in items] == [
+        ("password", "http://127.0.0.1:8080/v1/login"),
+        ("device_code", "http://127.0.0.1:8080/login/activate"),
+    ]

@@ -20,6 +20,7 @@ from app.outbox.deliver import deliver
 from app.revocation.watcher import Watcher
 from app.setting_maps import Policy
 from tests.actors import Actor
+from tests.boxes import Box, box_of, claim, decide, let_in
 from tests.conftest import LIMITS, empty
 from tests.faults.mail_server import MailServer
 from tests.live import GENEROUS, Live
@@ -417,3 +418,22 @@ def test_the_table_has_no_row_and_no_column_that_is_not_tested_here():
         "`/readyz`",
     ]
     assert all(len(row) == len(heading) for row in rows)
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_letting_in_from_another_device(world, column):
+    """Without the database nobody is let in, and what was approved before is there after."""
+    approved, fresh = box_of(world.service), Box(world.service.actor("box"))
+    claim(world.here, approved.code)
+    assert decide(world.here, approved, "approve").status_code == 200
+    world.remembered(world.here)
+    with world.without(column):
+        if column in WORKING:
+            assert fresh.ask().status_code == 201
+            assert let_in(world.here, fresh)["token_type"] == "Bearer"
+        else:
+            assert_unavailable(fresh.ask(), claim(world.here, approved.code), approved.cancel())
+            polled = approved.poll()
+            assert (polled.status_code, polled.json["error"]) == (503, "temporarily_unavailable")
+            assert int(polled.headers["Retry-After"]) >= 1
+    assert approved.told() == "tokens"
