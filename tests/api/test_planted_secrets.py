@@ -11,6 +11,7 @@ import hashlib
 import html
 import http.client
 import json
+import re
 import secrets
 import socket
 from collections.abc import Callable
@@ -274,6 +275,32 @@ def sessions(story: Story, passwords: dict[str, str]) -> None:
     story.ask("POST", "/v1/logout-all", {"refresh_token": tokens["refresh_token"]})
 
 
+def in_a_browser(story: Story, passwords: dict[str, str]) -> None:
+    """The refresh token in a cookie: handed out, rotated, sent as it may not be, and cleared."""
+    page = {"Origin": story.live.url, "X_Requested_With": "app"}
+
+    def kept(label: str, answer: Answer) -> str:
+        assert answer.status == 200, answer.body
+        token = re.search(r"doorward-refresh=([^;]+)", answer.headers)[1]
+        story.plant(f"refresh token in the {label} cookie", token, "bob@example.org", answer)
+        story.plant(f"mac in the {label} cookie", token.rpartition(".")[2], "bob@example.org", answer)
+        story.plant(f"access token beside the {label} cookie", answer.json["access_token"], "bob@example.org", answer)
+        return token
+
+    login = {"username": "bob", "password": passwords["bob"], "refresh_in_cookie": True}
+    assert story.ask("POST", "/v1/login", login).status == 403
+    first = kept("first", story.ask("POST", "/v1/login", login, **page))
+    second = kept("second", story.ask("POST", "/v1/token/refresh", {}, Cookie=f"doorward-refresh={first}", **page))
+    cookie = f"doorward-refresh={second}"
+    for headers in ({}, {"Origin": f"https://{second}.example"}, {"X_Requested_With": second}, {**page, "Origin": second}):
+        assert story.ask("POST", "/v1/token/refresh", {}, Cookie=cookie, **headers).status == 403
+    assert story.ask("POST", "/v1/token/refresh", {"refresh_token": second}, Cookie=cookie, **page).status == 400
+    assert story.ask("POST", "/v1/token/refresh", {}, Cookie=f"{cookie}x", **page).status == 400
+    story.ask("GET", "/v1/me", Cookie=cookie, **page)
+    assert story.ask("POST", "/v1/logout", {}, Cookie=cookie, **page).status == 204
+    assert story.ask("POST", "/v1/logout", {}, Cookie=cookie, **page).status == 401
+
+
 def forgetting_and_changing(story: Story, passwords: dict[str, str]) -> None:
     """Links to reset a password, by page and by interface, changing it, and remembered devices."""
     assert story.ask("POST", "/v1/password/forgot", {"username": "bob"}).status == 202
@@ -455,10 +482,11 @@ def faults_of_ours(story: Story, passwords: dict[str, str], url: str) -> None:
 
 CHAPTERS: list[Callable[[Story, dict[str, str]], None]] = [
     failing_to_log_in,
+    let_in_from_another_device,  # before the address is one from where a used refresh token came
+    in_a_browser,
     sessions,
     forgetting_and_changing,
     keys_for_programs,
-    let_in_from_another_device,
     no_requests_at_all,
 ]
 

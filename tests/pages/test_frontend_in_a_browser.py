@@ -1,0 +1,110 @@
+"""The calls of docs/browsers.md in a real browser, from pages of the frontend, of its sibling and of another site."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import re
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.actors import PASSWORD
+from tests.pages.site import MISSING, Site, browser, executable
+
+PAGE = Path(__file__).parents[2] / "docs" / "browsers.md"
+# What a page of somebody else could try, with the words of the frontend's own code.
+TRIED = """async url => { try { return (await fetch(url + "/v1/token/refresh", {method: "POST", credentials: "include",
+    headers: {"Content-Type": "application/json", "X-Requested-With": "app"}, body: "{}"})).status } catch { return "blocked" } }"""
+FORM = "url => { const form = document.createElement('form'); form.method = 'POST'; form.action = url; document.body.append(form); form.submit() }"
+
+
+class Blank(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><title>a frontend</title>")
+
+    def log_message(self, *_: object) -> None:
+        """Nobody looks."""
+
+
+@pytest.fixture
+def ports():
+    """Of the frontend, and of a sibling: another port is another origin and the same site."""
+    servers = [http.server.ThreadingHTTPServer(("127.0.0.1", 0), Blank) for _ in range(2)]
+    for server in servers:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield [server.server_address[1] for server in servers]
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def site(sqlite_url, ports):
+    served = Site(sqlite_url, cors_origins=(f"http://127.0.0.1:{ports[0]}", f"http://localhost:{ports[0]}"), limit_refresh="1000/minute")
+    yield served
+    served.close()
+
+
+@pytest.fixture
+def context():
+    if executable() is None:
+        assert os.environ.get("CI") != "true", MISSING
+        pytest.skip(MISSING)
+    with browser() as chromium:
+        yield chromium.new_context()
+
+
+def opened(context, url: str):
+    page = context.new_page()
+    page.set_default_timeout(10_000)
+    page.goto(url)
+    return page
+
+
+def with_the_code(page, site: Site):
+    """The frontend's own code, as the page of the docs has it."""
+    code = re.search(r"```js\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
+    assert "https://auth.example.org" in code
+    page.add_script_tag(content=code.replace("https://auth.example.org", site.url))
+    return page
+
+
+def test_the_frontend_signs_in_survives_a_reload_and_signs_out_and_nobody_else_uses_its_cookie(context, site, ports):
+    ann = site.person("ann")
+    frontend = with_the_code(opened(context, f"http://127.0.0.1:{ports[0]}/"), site)
+    assert frontend.evaluate("refresh()") is False
+    frontend.evaluate("password => signIn('ann', password)", PASSWORD)
+    first = frontend.evaluate("access")
+    assert ann.whoami(first).status_code == 200
+    (cookie,) = context.cookies()
+    assert (cookie["name"], cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == ("doorward-refresh", True, "Strict", "/")
+    assert frontend.evaluate("document.cookie") == ""
+
+    frontend.reload()
+    with_the_code(frontend, site)
+    assert frontend.evaluate("access") is None
+    assert frontend.evaluate("refresh()") is True
+    assert context.cookies()[0]["value"] != cookie["value"]
+    kept = context.cookies()
+
+    sibling = opened(context, f"http://127.0.0.1:{ports[1]}/")
+    stranger = opened(context, f"http://localhost:{ports[0]}/")  # an origin that may, on another site: no browser sends the cookie
+    assert [sibling.evaluate(TRIED, site.url), stranger.evaluate(TRIED, site.url)] == ["blocked", 422]
+    for page, told in ((sibling, "cookie_not_allowed"), (stranger, "unauthenticated")):
+        with page.expect_navigation():
+            page.evaluate(FORM, f"{site.url}/v1/logout")
+        assert told in page.inner_text("body")
+    assert context.cookies() == kept
+    assert site.service.scalar("SELECT rt_counter FROM sessions") == 1
+
+    assert frontend.evaluate("refresh()") is True
+    last = frontend.evaluate("access")
+    frontend.evaluate("signOut()")
+    assert context.cookies() == []
+    assert ann.whoami(last).status_code == 401
+    assert frontend.evaluate("refresh()") is False
