@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import event
 
 from tests.actors import PASSWORD
+from tests.boxes import box_of, claim, decide
 
 WRONG = "wrong horse battery staple"
 # About 20 ms, so that a hash left out or made twice stands out from everything else that a request does.
@@ -50,7 +51,7 @@ def work_of(service, path: str, body: dict) -> list[str]:
     actor = service.actor("stranger")
     with statements(service) as said:
         answer = actor.post(path, body)
-    assert answer.status_code in {202, 400, 401}
+    assert answer.status_code in {201, 202, 400, 401}
     assert said
     return said
 
@@ -95,6 +96,30 @@ def test_forgetting_asks_the_database_the_same_whoever_is_named(town, field):
     work = {name: work_of(town, "/v1/password/forgot", {field: name + at}) for name in ("nobody", "ann", "bob", "cyd")}
     for name, said in work.items():
         assert said == work["nobody"], name
+
+
+@pytest.mark.parametrize("at", ["", "@example.org"], ids=["by name", "by address"])
+def test_to_ask_to_be_let_in_asks_the_database_the_same_whoever_is_named(town, at):
+    names = ("nobody", "ann", "bob", "cyd")
+    work = [work_of(town, "/v1/login-sessions", {"client_name": "box", "username": name + at}) for name in names]
+    assert all(said == work[0] for said in work)
+
+
+def test_a_code_that_cannot_be_claimed_asks_the_database_the_same_whatever_is_the_matter(town):
+    ann, dan = town.actor("ann"), town.actor("dan").signed_in()
+    ann.login()
+    boxes = {what: box_of(town) for what in ("claimed", "denied", "expired")}
+    for what in ("claimed", "denied"):
+        assert claim(ann, boxes[what].code).status_code == 200
+    assert decide(ann, boxes["denied"], "deny").status_code == 200
+    boxes["expired"].ask(username="ann")
+    town.scalar("UPDATE login_sessions SET expires_at = created_at WHERE id = :id RETURNING id", id=boxes["expired"].id)
+    work = {}
+    for what, code in {"unknown": "BBBB-BBBB", **{what: box.code for what, box in boxes.items()}}.items():
+        with statements(town) as work[what]:
+            assert claim(dan, code).json["code"] == "unknown_user_code"
+    for what, said in work.items():
+        assert said == work["unknown"], what
 
 
 def test_a_handle_that_is_none_asks_the_database_the_same_as_one_that_is(town):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import html
+
 import pytest
 from sqlalchemy import inspect, text
+
+from tests.boxes import Box, claim, decide
 
 # What a database could take for a part of its statement: tried on both.
 STATEMENTS = [
@@ -39,7 +43,7 @@ HOSTILE = [
     "__proto__",
 ]
 COMPUTED = "8641969"  # what a template would make of the product above
-LIMITS = {f"limit_{name}": "100000/minute" for name in ("login", "register", "resend", "confirm", "code", "refresh", "forgot")}
+LIMITS = {f"limit_{name}": "100000/minute" for name in ("login", "register", "resend", "confirm", "code", "refresh", "forgot", "device")}
 GOOD = {
     "/v1/register": {
         "username": "other",
@@ -55,12 +59,23 @@ GOOD = {
     "/v1/password/reset": {"token": "x", "new_password": "long enough to be one", "verify_password": "long enough to be one"},
     "/v1/token/refresh": {"refresh_token": "x"},
     "/v1/logout": {"refresh_token": "x"},
+    "/v1/login-sessions": {
+        "client_name": "box",
+        "client_id": "doorward",
+        "hostname": "host",
+        "login_message": "please",
+        "scope": "orders:read",
+        "username": "nobody-here",
+    },
+    "/v1/login-sessions/cancel": {"device_code": "x"},
 }
 ALSO = {
     "/v1/register/confirm": {"token": "x", "password": "long enough to be one"},
     "/v1/register/resend": {"email": "other@example.org"},
     "/v1/password/forgot": {"email": "other@example.org"},
 }
+ANSWERS = {201, 202, 400, 401, 404, 409, 422, 429}
+TOLD = ("client_name", "hostname", "login_message")
 CHANGES = ("name", "locale", "timezone")
 QUERIES = ("limit", "sort", "cursor")
 
@@ -101,7 +116,7 @@ def test_no_statement_in_a_body_is_a_fault_or_opens_anything(ann):
     before, kept = columns(ann.service), the_hash(ann.service)
     for path, body in bodies(STATEMENTS):
         answer = ann.post(path, body)
-        assert answer.status_code in {202, 400, 401, 409, 422, 429}, (path, body, answer.text)
+        assert answer.status_code in ANSWERS, (path, body, answer.text)
     assert columns(ann.service) == before
     assert the_hash(ann.service) == kept
     assert ann.whoami().status_code == 200
@@ -110,7 +125,7 @@ def test_no_statement_in_a_body_is_a_fault_or_opens_anything(ann):
 def test_no_text_in_a_body_is_a_fault_or_means_anything(eve):
     for path, body in bodies(HOSTILE[len(STATEMENTS) :]):
         answer = eve.post(path, body)
-        assert answer.status_code in {202, 400, 401, 409, 422, 429}, (path, body, answer.text)
+        assert answer.status_code in ANSWERS, (path, body, answer.text)
         assert COMPUTED not in answer.text
     assert COMPUTED not in str(eve.service.mailbox())
 
@@ -125,6 +140,22 @@ def test_what_is_kept_of_a_hostile_text_is_the_text(ann):
         answer = ann.call("PATCH", "/v1/me", json={"metadata": {hostile: [hostile, {hostile: hostile}]}}, token=ann.access)
         assert answer.json["metadata"] == {hostile: [hostile, {hostile: hostile}]}
     assert ann.get("/v1/me", token=ann.access).json["account"]["username"] == "ann"
+
+
+def test_what_a_device_tells_of_itself_is_text_to_whoever_decides(eve):
+    for hostile in HOSTILE:
+        box = Box(eve.service.actor("box", agent=hostile if hostile.isascii() else "box/1"))
+        if box.ask(**dict.fromkeys(TOLD, hostile)).status_code == 422:
+            assert not hostile.isprintable() or len(hostile) > 64
+            continue
+        shown = claim(eve, box.code).json
+        assert [shown[field] for field in TOLD] == [hostile] * len(TOLD)
+        assert decide(eve, box, "suspicious").status_code == 200
+        mail = eve.mail()
+        assert hostile in mail["text"]
+        assert html.escape(hostile) in html.escape(html.unescape(mail["html"]))
+        assert "<script" not in mail["html"]
+        assert COMPUTED not in str(mail)
 
 
 def test_no_query_changes_what_is_listed(eve):

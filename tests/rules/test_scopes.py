@@ -1,0 +1,53 @@
+"""Scopes: what two limits have in common is what both of them hold, and never more."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.roles.scopes import allows, common, narrowed
+
+PARTS = st.lists(st.sampled_from("ab"), min_size=1, max_size=3).map(":".join)
+SCOPES = PARTS | PARTS.map(lambda scope: scope + ":*")
+LIMITS = st.none() | st.lists(SCOPES, max_size=4)
+
+
+def held(scope: str, limit: list[str] | None) -> bool:
+    return limit is None or allows(scope, limit)
+
+
+@given(LIMITS, LIMITS, SCOPES)
+def test_what_two_limits_have_in_common_is_held_by_both(some, others, scope):
+    both = common(some, others)
+    assert held(scope, None if both is None else both.split()) == (held(scope, some) and held(scope, others))
+
+
+@given(LIMITS, LIMITS)
+def test_it_does_not_matter_which_comes_first(some, others):
+    assert common(some, others) == common(others, some)
+
+
+@given(st.lists(SCOPES), st.lists(SCOPES), SCOPES)
+def test_to_narrow_gives_nothing_that_was_not_asked_for_or_is_not_held(asked, has, scope):
+    given_now = narrowed(asked, has)
+    assert set(given_now) <= set(asked)
+    assert not allows(scope, given_now) or (allows(scope, asked) and allows(scope, has))
+
+
+@pytest.mark.parametrize(
+    ("some", "others", "both"),
+    [
+        (None, None, None),
+        (None, ["a"], "a"),
+        (["a"], [], ""),
+        ([], None, ""),
+        (["list:*"], ["list:7"], "list:7"),
+        (["list:7:*"], ["list:*"], "list:7:*"),
+        (["list"], ["list:*"], ""),
+        (["lists:7"], ["list:*"], ""),
+        (["a", "b", "a"], ["b", "a"], "a b"),
+    ],
+)
+def test_two_limits(some, others, both):
+    assert common(some, others) == both
