@@ -9,8 +9,7 @@ from tests.actors import Actor
 from tests.rights import account_id, with_role
 
 
-@pytest.fixture
-def pair(service):
+def two_places(service) -> tuple[Actor, Actor]:
     """Somebody at home, and signed in elsewhere."""
     ann = service.actor().signed_in()
     elsewhere = ann.elsewhere(agent="elsewhere/1")
@@ -19,8 +18,20 @@ def pair(service):
 
 
 @pytest.fixture
-def boss(service):
-    return with_role(service, "boss", "admin")
+def both(service) -> tuple[Actor, Actor]:
+    """On both databases, one after the other."""
+    return two_places(service)
+
+
+@pytest.fixture
+def pair(small_service) -> tuple[Actor, Actor]:
+    """For what does not depend on the database."""
+    return two_places(small_service)
+
+
+@pytest.fixture
+def boss(pair) -> Actor:
+    return with_role(pair[0].service, "boss", "admin")
 
 
 def id_of(actor: Actor) -> str:
@@ -65,8 +76,8 @@ def code(answer) -> tuple[int, str]:
 # -- saying so --------------------------------------------------------------------------------------------------------
 
 
-def test_all_its_tokens_stop_at_once_and_the_others_go_on(pair):
-    ann, elsewhere = pair
+def test_all_its_tokens_stop_at_once_and_the_others_go_on(both):
+    ann, elsewhere = both
     assert report(ann, id_of(elsewhere)).status_code == 204
     assert elsewhere.whoami().status_code == 401
     assert code(elsewhere.refresh()) == (400, "invalid_grant")
@@ -75,8 +86,8 @@ def test_all_its_tokens_stop_at_once_and_the_others_go_on(pair):
     assert [item["id"] for item in ann.get("/v1/sessions", token=ann.access).json["items"]] == [id_of(ann)]
 
 
-def test_the_owner_has_it_in_writing_once(pair):
-    ann, elsewhere = pair
+def test_the_owner_has_it_in_writing_once(both):
+    ann, elsewhere = both
     for _ in range(2):
         assert report(ann, id_of(elsewhere)).status_code == 204
     (text,) = mails(ann, "called suspicious")
@@ -102,8 +113,8 @@ def test_also_of_the_session_that_asks(pair):
     assert shown(elsewhere, id_of(ann)) == ("suspicious", "reported")
 
 
-def test_also_of_one_that_is_over(pair):
-    ann, elsewhere = pair
+def test_also_of_one_that_is_over(both):
+    ann, elsewhere = both
     elsewhere.logout()
     ended = ann.get(f"/v1/sessions/{id_of(elsewhere)}", token=ann.access).json["ended_at"]
     ann.service.clock.push(minutes=4)
@@ -126,10 +137,10 @@ def test_a_login_from_where_a_suspicious_session_came_is_one_from_somewhere_new(
     assert len(mails(ann, "New sign-in")) == told + 1
 
 
-def test_nobody_says_it_of_what_is_not_his(pair, service):
-    ann, elsewhere = pair
-    bob = service.actor("bob").signed_in()
-    for session_id in (id_of(elsewhere), new_id("ses"), "x", account_id(ann)):
+def test_nobody_says_it_of_what_is_not_his(pair):
+    _, elsewhere = pair
+    bob = elsewhere.service.actor("bob").signed_in()
+    for session_id in (id_of(elsewhere), new_id("ses"), "x", account_id(elsewhere)):
         for answer in (report(bob, session_id), take_back(bob, session_id)):
             assert code(answer) == (404, "not_found")
     assert elsewhere.whoami().status_code == 200
@@ -138,8 +149,9 @@ def test_nobody_says_it_of_what_is_not_his(pair, service):
 # -- by an administrator ----------------------------------------------------------------------------------------------
 
 
-def test_an_administrator_says_it_of_anybodys_with_a_fresh_password(pair, boss):
-    ann, elsewhere = pair
+def test_an_administrator_says_it_of_anybodys_with_a_fresh_password(both):
+    ann, elsewhere = both
+    boss = with_role(ann.service, "boss", "admin")
     assert report(boss, id_of(elsewhere)).status_code == 204
     assert elsewhere.whoami().status_code == 401
     assert ann.whoami().status_code == 200
@@ -190,8 +202,8 @@ def test_its_source_may_ask_to_be_let_in_once_in_ten_minutes_for_a_day(pair):
     assert [ask(elsewhere).status_code for _ in range(3)] == [201] * 3
 
 
-def test_whoever_sends_a_used_refresh_token_is_held_back_too(pair):
-    ann, elsewhere = pair
+def test_whoever_sends_a_used_refresh_token_is_held_back_too(both):
+    ann, elsewhere = both
     thief = ann.elsewhere()
     used = elsewhere.tokens["refresh_token"]
     elsewhere.refresh()
@@ -207,8 +219,8 @@ def test_whoever_sends_a_used_refresh_token_is_held_back_too(pair):
 # -- taking it back ---------------------------------------------------------------------------------------------------
 
 
-def test_taking_it_back_frees_the_source_and_revives_nothing(pair):
-    ann, elsewhere = pair
+def test_taking_it_back_frees_the_source_and_revives_nothing(both):
+    ann, elsewhere = both
     report(ann, id_of(elsewhere))
     assert [ask(elsewhere).status_code for _ in range(2)] == [201, 429]
     assert take_back(ann, id_of(elsewhere)).status_code == 204
@@ -241,9 +253,10 @@ def test_a_mark_of_another_session_stays(pair):
     assert ask(elsewhere).status_code == 201
 
 
-def test_what_was_marked_long_ago_takes_no_new_mark_along(pair, service):
+def test_what_was_marked_long_ago_takes_no_new_mark_along(pair):
     """Else whoever has an old suspicious session could free his address of what others say of it."""
     ann, elsewhere = pair
+    service = ann.service
     mallory = service.actor("mallory", address=elsewhere.address).signed_in()
     report(mallory, id_of(mallory))
     service.clock.push(hours=25)
