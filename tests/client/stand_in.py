@@ -34,7 +34,7 @@ def oauth_error(code: str, **more: Any) -> Says:
 
 
 class StandIn:
-    """Says the answers one after the other, the last one for ever. `routes` has answers for a path of its own."""
+    """Says the answers one after the other, the last one for ever; one may be a function of the request. `routes` has answers for a path of its own."""
 
     def __init__(self, *answers: Says | str, routes: dict[str, list[Says | str]] | None = None, skew: float = 0) -> None:
         self.answers, self.routes = list(answers), routes or {}
@@ -49,6 +49,8 @@ class StandIn:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 outer.seen.append((self.command, self.path, dict(self.headers), body))
                 says = outer.next(self.path)
+                if callable(says):
+                    says = says(f"{self.headers} {body.decode()}")
                 if isinstance(says, str):
                     self.close_connection = True
                     return

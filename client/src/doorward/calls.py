@@ -79,7 +79,7 @@ class Calls:
         password = ""
         self.session.replace(parse.tokens(self.call("POST", "/v1/elevate", json=body)))
 
-    def call(self, method: str, path: str, **parts: Any) -> Any:
+    def call(self, method: str, path: str, **parts: Any) -> Mapping[str, Any]:
         """One request of this service with the token. A token that is refused is replaced, and GET is tried again with the next one.
 
         `json`, `query`: what to send. Raises what the service answered.

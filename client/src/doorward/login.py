@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -65,7 +66,7 @@ class Login:
         body = {"username": username, "scope": scope, "expires_in": _whole(expires_in), "device_name": device_name}
         log_in = self._password_login({name: value for name, value in body.items() if value is not None}, asked)
         again = log_in if keep or callable(asked) else None
-        return self._begin("with_password", Held.of_answer(log_in()), username=username, log_in_again=again)
+        return self._begin("with_password", Held.of_answer(log_in()), log_in_again=again)
 
     def with_session_id(
         self,
@@ -143,14 +144,16 @@ class Login:
 
     def with_api_key(self, key: str | Secret) -> Session:
         """Use an API key. It is not checked until it is used; `validate()` does. It has no session: logging out only forgets it."""
-        secret = _credential(key, "key")
+        secret = Secret.of(key)
         key = SHOWN_NOWHERE
+        _need_fine(secret, "key")
         return self._begin("with_api_key", Held.of_token(secret))
 
     def with_token(self, token: str | Secret | None = None) -> Session:
         """Use an access token that comes from elsewhere; DOORWARD_TOKEN, if none is given. It cannot be refreshed."""
-        secret = _credential(token if token is not None else here.variable("DOORWARD_TOKEN"), "token")
+        secret = Secret.of(token if token is not None else here.variable("DOORWARD_TOKEN"))
         token = SHOWN_NOWHERE
+        _need_fine(secret, "token")
         return self._begin("with_token", Held.of_token(secret))
 
     def from_token_file(self, path: str | os.PathLike[str]) -> Session:
@@ -195,24 +198,20 @@ class Login:
 
         return log_in
 
-    def _begin(self, way: str, held: Held, *, username: str = "", **parts: Any) -> Session:
-        del username
+    def _begin(self, way: str, held: Held, **parts: Any) -> Session:
         session = Session(self._client.transport, held, way=way, revalidate_after=self._client.revalidate_after, **parts)
         return self._client.use(session)
 
 
 SHOWN_NOWHERE = ""
+FINE = re.compile(r"[\x21-\x7e]+")
 
 
-def _credential(text: str | Secret, what: str) -> Secret:
-    secret = Secret.of(text)
-    shown = secret.reveal()
-    fine = bool(shown) and shown.isascii() and shown.isprintable() and " " not in shown
-    shown = SHOWN_NOWHERE
-    if not fine:
+def _need_fine(secret: Secret, what: str) -> None:
+    """Could it stand in a header? Raises InvalidInput."""
+    if not FINE.fullmatch(secret.reveal()):
         reason = "is empty or holds characters that none has"
         raise InvalidInput(f"The {what} {reason}: give it as it was handed out.", errors={what: [reason]})
-    return secret
 
 
 def _only(sessions: InstanceAuthSessions) -> str:
@@ -235,8 +234,10 @@ def _whole(found: Seconds | None) -> int | None:
 
 
 def _program() -> str:
-    name = Path(sys.argv[0]).name if sys.argv and sys.argv[0] not in {"", "-c"} else ""
-    return (name or "Python")[:64]
+    """What a person would call what runs: the file, or the package where it is run by `python -m`."""
+    path = Path(sys.argv[0] if sys.argv else "")
+    name = path.parent.name if path.name == "__main__.py" else path.name
+    return name[:64] if name and name != "-c" else "Python"
 
 
 def _hostname() -> str:

@@ -15,19 +15,19 @@ Found = Mapping[str, Any]
 
 def tokens(found: Found) -> Tokens:
     """Raises UnexpectedAnswer."""
-    access, life = found.get("access_token"), found.get("expires_in")
-    if not isinstance(access, str) or not access or not access.isascii() or not isinstance(life, int | float) or life <= 0:
+    access, life = secret(found.get("access_token")), _number(found.get("expires_in"))
+    if access is None or not access.reveal().isascii() or life <= 0:
         raise UnexpectedAnswer("The answer to the login holds no token: check the address of the service.")
     account = found.get("account")
     return Tokens(
-        Secret(access),
-        float(life),
-        _secret(found.get("refresh_token")),
+        access,
+        life,
+        secret(found.get("refresh_token")),
         _number(found.get("refresh_expires_in")),
         text(found.get("session_id")),
         text(account.get("username")) if isinstance(account, dict) else "",
         text(found.get("scope")),
-        _secret(found.get("device_token")),
+        secret(found.get("device_token")),
     )
 
 
@@ -139,7 +139,8 @@ def moment(value: object) -> datetime | None:
     return found if found.tzinfo else None
 
 
-def _secret(value: object) -> Secret | None:
+def secret(value: object) -> Secret | None:
+    """A text that is one, None where there is none."""
     return Secret(value) if isinstance(value, str) and value else None
 
 

@@ -109,12 +109,10 @@ def sweep(path: Path) -> None:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock across processes, at most a minute waiting for it. Raises StoreError."""
-    if POSIX and path.exists():
-        with suppress(PermissionError):  # somebody else's, which opening it will say
-            path.chmod(FILE, follow_symlinks=False) if os.chmod in os.supports_follow_symlinks else None
+    _close_to_others(path)
     lock = FileLock(path, timeout=LOCKED_AT_MOST, mode=FILE)
     try:
-        lock.acquire()
+        lock.acquire(poll_interval=0.01)
     except Timeout:
         raise StoreError(f"Another process has held {path} for {LOCKED_AT_MOST:.0f} s: end it, or try again.") from None
     except OSError as error:
@@ -123,6 +121,14 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _close_to_others(path: Path) -> None:
+    """What stands there already may have been made by something less careful."""
+    with suppress(OSError):  # it is not there, or somebody else's, which opening it will say
+        found = path.lstat()
+        if POSIX and stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) & OTHERS:
+            path.chmod(FILE)
 
 
 def _sync(folder: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from doorward.errors import UnexpectedAnswer
-from doorward.parse import text
+from doorward.parse import secret, text
 from doorward.problems import printable
 from doorward.secret import Secret
 
@@ -59,15 +59,15 @@ class Prompt:
 
 def prompt_of(found: Mapping[str, Any]) -> Prompt:
     """Raises UnexpectedAnswer when the answer is none that a person can be shown."""
-    code, uri, device = printable(found.get("user_code")), printable(found.get("verification_uri")), text(found.get("device_code"))
+    code, uri, device = printable(found.get("user_code")), printable(found.get("verification_uri")), secret(found.get("device_code"))
     complete = printable(found.get("verification_uri_complete"))
-    if not code or not device or not all(urlsplit(one).scheme in {"http", "https"} for one in (uri, complete or uri)):
+    if not code or device is None or not all(urlsplit(one).scheme in {"http", "https"} for one in (uri, complete or uri)):
         raise UnexpectedAnswer("The service offered no login from another device: check the address.")
     return Prompt(
         code,
         uri,
         complete,
-        Secret(device),
+        device,
         text(found.get("session_id")),
         printable(found.get("check_phrase")),
         printable(found.get("login_message")),

@@ -11,7 +11,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -64,6 +64,22 @@ class Ask:
         return tuple(value for value in sent if isinstance(value, Secret))
 
 
+class Document(dict[str, Any]):
+    """A JSON object that was answered. It may hold secrets, so it is not shown."""
+
+    def __repr__(self) -> str:
+        return "<answer>"
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An answer as it came."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    content: bytes = field(repr=False)
+
+
 class Transport:
     """Sends requests to one origin. Connections are made when they are needed, anew after a fork."""
 
@@ -78,7 +94,7 @@ class Transport:
         if verify is False:
             warnings.warn("verify=False: whoever is in between can read every token", UserWarning, stacklevel=3)
 
-    def ask(self, method: str, path: str, *, tries: int | None = None, **parts: Any) -> Any:
+    def ask(self, method: str, path: str, *, tries: int | None = None, **parts: Any) -> Document:
         """What the service answered, parsed. Only GET is tried again by itself; `tries` is for calls that are as safe.
 
         Raises the DoorwardError for whatever went wrong.
@@ -104,15 +120,18 @@ class Transport:
         if client is not None:
             client.close()
 
-    def _once(self, asked: Ask) -> Any:
-        response, content, fault = self._exchange(asked)
-        if fault is not None or response is None:
-            # Raised here and not where it was caught: the frames below hold the request as bytes.
+    def _once(self, asked: Ask) -> Document:
+        received, fault = self._exchange(asked)
+        document = None
+        if received is not None:
+            self._look_at_the_clock(received.headers.get("Date", ""))
+            document, fault = self._read(asked, received)
+        if document is None:
+            # Raised here and not where it was found: the frames below hold request and answer as they are sent.
             raise fault or ConnectionFailed("There was no answer.")
-        self._look_at_the_clock(response.headers.get("Date", ""))
-        return self._read(asked, response.status_code, response.headers, content)
+        return document
 
-    def _exchange(self, asked: Ask) -> tuple[httpx2.Response | None, bytes, DoorwardError | None]:
+    def _exchange(self, asked: Ask) -> tuple[Received | None, DoorwardError | None]:
         import httpx2  # it costs more than all of ours together
 
         try:
@@ -124,11 +143,11 @@ class Transport:
                 content=_content(asked),
                 timeout=self._limits(httpx2, asked.read),
             ) as response:
-                return response, self._bounded(response), None
+                return Received(response.status_code, response.headers, self._bounded(response)), None
         except DoorwardError as error:
-            return None, b"", error.with_traceback(None)
+            return None, error.with_traceback(None)
         except (httpx2.HTTPError, ssl.SSLError, OSError) as error:
-            return None, b"", self._fault(error)
+            return None, self._fault(error)
 
     def _bounded(self, response: httpx2.Response) -> bytes:
         end = time.monotonic() + self._timeouts.total
@@ -192,17 +211,18 @@ class Transport:
         if there.tzinfo is not None:
             self.clock_skew = here.now() - there
 
-    def _read(self, asked: Ask, status: int, headers: Mapping[str, str], content: bytes) -> Any:
-        if status == HTTPStatus.NO_CONTENT or (status == HTTPStatus.OK and not content):
-            return {}
+    def _read(self, asked: Ask, received: Received) -> tuple[Document | None, DoorwardError | None]:
+        status, headers = received.status, received.headers
+        if status == HTTPStatus.NO_CONTENT or (status == HTTPStatus.OK and not received.content):
+            return Document(), None
         if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-            raise _redirected(self.origin, headers.get("Location", ""), asked.secrets)
-        document = _parsed(headers, content)
-        if status < HTTPStatus.MULTIPLE_CHOICES and document is not None:
-            return document
+            return None, _redirected(self.origin, headers.get("Location", ""), asked.secrets)
+        document = _parsed(received)
         if document is None:
-            raise _not_json(self.origin, status, headers)
-        raise raised_for(status, headers, document, skew=self.clock_skew, secrets=asked.secrets)
+            return None, _not_json(self.origin, status, headers)
+        if status < HTTPStatus.MULTIPLE_CHOICES:
+            return document, None
+        return None, raised_for(status, headers, document, skew=self.clock_skew, secrets=asked.secrets)
 
 
 def _close(client: httpx2.Client, pid: int) -> None:
@@ -234,15 +254,15 @@ def _revealed(value: object) -> object:
     return value.reveal() if isinstance(value, Secret) else value
 
 
-def _parsed(headers: Mapping[str, str], content: bytes) -> dict[str, Any] | None:
+def _parsed(received: Received) -> Document | None:
     """The JSON object, None where it is none."""
-    if headers.get("Content-Type", "").partition(";")[0].strip().lower() not in JSON_TYPES:
+    if received.headers.get("Content-Type", "").partition(";")[0].strip().lower() not in JSON_TYPES:
         return None
     try:
-        document = json.loads(content)
+        document = json.loads(received.content)
     except (ValueError, RecursionError):
         return None
-    return document if isinstance(document, dict) else None
+    return Document(document) if isinstance(document, dict) else None
 
 
 def _not_json(origin: Origin, status: int, headers: Mapping[str, str]) -> DoorwardError:

@@ -1,0 +1,246 @@
+"""A token that is live whenever it is asked for, however many ask."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from doorward import (
+    Doorward,
+    InstanceAuthSessions,
+    InvalidCredentials,
+    InvalidToken,
+    NotLoggedInError,
+    ServiceUnavailable,
+)
+from tests.actors import PASSWORD
+from tests.client.conftest import environment
+from tests.client.stand_in import BAD_GATEWAY, TOKENS, Says
+
+WHO = Says({"account_id": "acc_1", "username": "ann", "kind": "session"})
+
+
+def refreshes(live, session_id: str) -> int:
+    """How often the service has refreshed it."""
+    with sqlite3.connect(live.database) as db:
+        return db.execute("SELECT rt_counter FROM sessions WHERE id = ?", (session_id,)).fetchone()[0]
+
+
+def nearly_over(store) -> None:
+    """As it is ten seconds before the access token ends."""
+    kept = json.loads(store.read_text())
+    for users in kept.values():
+        for entry in users.values():
+            entry["expires"] = (datetime.now(UTC) + timedelta(seconds=10)).isoformat()
+    store.write_text(json.dumps(kept))
+
+
+def test_the_token_is_refreshed_ahead_of_its_end(ann, store):
+    ann.logged_in().save()
+    nearly_over(store)
+    client = Doorward()
+    session = client.login.from_store()
+    before = refreshes(ann.live, session.session_id)
+    old = InstanceAuthSessions.load().find(ann.live.url).token.reveal()
+    assert session.token != old
+    assert client.token == session.token
+    assert refreshes(ann.live, session.session_id) == before + 1
+    assert InstanceAuthSessions.load().find(ann.live.url).token.reveal() == session.token
+    assert (session.expires_at - datetime.now(UTC)) > timedelta(seconds=200)
+
+
+def test_forty_threads_refresh_once(ann, store):
+    ann.logged_in().save()
+    nearly_over(store)
+    client = Doorward()
+    session = client.login.from_store()
+    before, got, gate = refreshes(ann.live, session.session_id), [], threading.Barrier(40)
+
+    def use():
+        gate.wait()
+        got.append(client.token)
+
+    threads = [threading.Thread(target=use) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(got) == 40
+    assert len(set(got)) == 1
+    assert refreshes(ann.live, session.session_id) == before + 1
+
+
+USES = """
+import sys
+from doorward import Doorward
+client = Doorward()
+session = client.login.from_store()
+print("ready", flush=True)
+sys.stdin.readline()
+print(client.token, flush=True)
+client.whoami()
+"""
+
+
+def test_ten_processes_refresh_once(ann, store):
+    client = ann.logged_in()
+    client.save()
+    nearly_over(store)
+    before = refreshes(ann.live, client.session.session_id)
+    processes = [
+        subprocess.Popen([sys.executable, "-c", USES], env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(10)
+    ]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 10
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    tokens = {process.communicate(timeout=60)[0].strip() for process in processes}
+    assert [process.returncode for process in processes] == [0] * 10
+    assert len(tokens) == 1
+    assert refreshes(ann.live, client.session.session_id) == before + 1
+
+
+def test_processes_that_were_refreshed_by_another_go_on(ann, store):
+    first, second = ann.logged_in(), Doorward()
+    first.save()
+    second.login.from_store()
+    for one in (first, second, first, second):
+        one.session.refresh()
+    assert first.whoami().session_id == second.whoami().session_id
+    assert first.logged_in
+    second.logout()
+    with pytest.raises(NotLoggedInError):
+        first.session.refresh()
+
+
+def test_a_session_alone_does_not_log_in_again(ann):
+    client, other = ann.logged_in(), ann.logged_in()
+    other.logout_all()
+    for _ in range(2):
+        with pytest.raises(NotLoggedInError, match="over: log in again"):
+            client.whoami()
+
+
+def test_whoever_keeps_the_password_is_logged_in_again(ann):
+    asked = []
+
+    def password():
+        asked.append(1)
+        return PASSWORD
+
+    keeps, asks = ann.logged_in(keep=True), ann.client()
+    asks.login.with_password(ann.name, password)
+    ann.logged_in().logout_all()
+    before = keeps.session.session_id
+    assert keeps.whoami().username == asks.whoami().username == ann.name
+    assert keeps.session.session_id != before
+    assert len(asked) == 2
+    asks.logout()
+    with pytest.raises(NotLoggedInError):
+        _ = asks.token
+
+
+def test_a_password_that_is_wrong_by_now_is_tried_once(stand_in):
+    routes = {
+        "/v1/login": [Says(TOKENS), Says({"code": "invalid_credentials"}, 401)],
+        "/v1/token/refresh": [Says({"code": "invalid_grant"}, 400)],
+    }
+    there = stand_in(Says({"code": "unauthenticated"}, 401), routes=routes)
+    client = Doorward(there.url)
+    client.login.with_password("ann", PASSWORD, keep=True)
+    with pytest.raises(InvalidCredentials):
+        client.session.refresh()
+    with pytest.raises(NotLoggedInError):
+        client.session.refresh()
+    assert there.paths().count("/v1/login") == 2
+
+
+def test_a_fault_ends_no_session(stand_in):
+    routes = {"/v1/login": [Says({**TOKENS, "expires_in": 1})], "/v1/token/refresh": [BAD_GATEWAY]}
+    there = stand_in(WHO, routes=routes)
+    client = Doorward(there.url)
+    client.login.with_password("ann", PASSWORD)
+    time.sleep(1.1)
+    with pytest.raises(ServiceUnavailable):
+        _ = client.token
+    there.routes["/v1/token/refresh"] = [Says({**TOKENS, "access_token": "at2"})]
+    assert client.token == "at2"
+
+
+def test_a_refresh_ahead_of_time_may_fail(stand_in):
+    routes = {"/v1/login": [Says({**TOKENS, "expires_in": 300})], "/v1/token/refresh": [BAD_GATEWAY]}
+    there = stand_in(WHO, routes=routes)
+    client = Doorward(there.url)
+    client.login.with_password("ann", PASSWORD)
+    with pytest.raises(ServiceUnavailable):
+        client.session.refresh()
+    assert client.token == "at", "which still counts"
+    assert client.logged_in
+
+
+def test_a_refresh_whose_answer_was_lost_is_asked_for_again(stand_in):
+    from tests.client.stand_in import HANGS_UP
+
+    routes = {"/v1/login": [Says(TOKENS)], "/v1/token/refresh": [HANGS_UP, Says({**TOKENS, "access_token": "at2"})]}
+    there = stand_in(WHO, routes=routes)
+    client = Doorward(there.url)
+    client.login.with_password("ann", PASSWORD)
+    client.session.refresh()
+    assert client.token == "at2"
+
+
+def test_a_token_that_was_not_used_for_a_while_is_asked_about(stand_in):
+    there = stand_in(WHO, routes={"/v1/login": [Says(TOKENS)]})
+    client = Doorward(there.url, revalidate_after=timedelta(seconds=0.2))
+    client.login.with_password("ann", PASSWORD)
+    _ = client.token, client.token
+    assert "/v1/whoami" not in there.paths()
+    time.sleep(0.3)
+    _ = client.token, client.token
+    assert there.paths().count("/v1/whoami") == 1
+
+
+def test_days_count_as_days(stand_in):
+    """A timedelta of a day has no `seconds` of its own."""
+    there = stand_in(WHO, routes={"/v1/login": [Says({**TOKENS, "expires_in": 2 * 86400})]})
+    client = Doorward(there.url, revalidate_after=timedelta(days=1))
+    session = client.login.with_password("ann", PASSWORD, expires_in=timedelta(days=30))
+    assert json.loads(there.seen[0][3])["expires_in"] == 30 * 86400
+    assert client.token == "at"
+    assert (session.expires_at - datetime.now(UTC)).total_seconds() > 2 * 86400 - 60
+    assert there.paths() == ["/v1/login"]
+
+
+def test_a_token_that_was_handed_over_is_not_refreshed(ann, monkeypatch):
+    monkeypatch.setenv("DOORWARD_TOKEN", ann.logged_in().token)
+    client = ann.client()
+    client.login.with_token()
+    assert client.session.expires_at > datetime.now(UTC)
+    assert client.whoami().username == ann.name
+    client.logout()
+    monkeypatch.setenv("DOORWARD_TOKEN", "eyJ.x.y")
+    client.login.with_token()
+    with pytest.raises(InvalidToken):
+        client.validate()
+    with pytest.raises(InvalidToken):
+        client.whoami()
+
+
+def test_a_forked_process_has_connections_of_its_own(ann):
+    import os
+
+    client = ann.logged_in()
+    client.whoami()
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if client.whoami().username == ann.name else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert client.whoami().username == ann.name
