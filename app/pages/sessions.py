@@ -11,7 +11,8 @@ from app.pages.render import asking_again, for_person, go, page
 from app.passwords.change import change
 from app.principal import Principal
 from app.sessions.end import end_one, end_others, log_out_everywhere
-from app.sessions.show import list_sessions
+from app.sessions.show import get_session, list_sessions
+from app.sessions.suspicious import call_suspicious
 from app.unit_of_work import UnitOfWork
 from app.web.guard import require
 from app.web.person import HOME, keep_signed_in, person, sign_out
@@ -51,6 +52,17 @@ def post_end(work: UnitOfWork, principal: Principal, session_id: str) -> Respons
     """End one session; its tokens stop at once."""
     end_one(work, principal, current_source(), session_id=session_id)
     return go(HOME)
+
+
+@blp.route("/login/sessions/<session_id>/suspicious", methods=["POST"])
+@for_person
+@writing
+@require(person)
+def post_suspicious(work: UnitOfWork, principal: Principal, session_id: str) -> Response:
+    """End one session of one's own that somebody else has opened, and note from where it came."""
+    get_session(work, principal, session_id=session_id)  # nobody else's here, also not by an administrator
+    call_suspicious(work, principal, current_source(), session_id=session_id)
+    return page("session_reported", username=principal.username)
 
 
 @blp.route("/login/sessions/end-others", methods=["POST"])

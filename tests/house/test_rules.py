@@ -68,6 +68,7 @@ PUBLIC = {
     "POST /login/requests/<login_session_id>/suspicious",
     "GET /login/sessions",
     "POST /login/sessions/<session_id>/end",
+    "POST /login/sessions/<session_id>/suspicious",
     "POST /login/sessions/end-others",
     "POST /login/sessions/end-all",
     "POST /login/devices/<device_id>/forget",

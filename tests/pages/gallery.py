@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from sqlalchemy import text
+
 from tests.actors import PASSWORD
 
 if TYPE_CHECKING:
@@ -117,6 +119,9 @@ def looking_after(site: Site, page: Page, ann: Actor) -> Iterator[str]:
     yield "sessions-refused"
     change_password(page, PASSWORD, "password20242024")
     yield "sessions-weak"
+    page.get_by_role("listitem").filter(has_text="Phone").get_by_role("button", name="This was not me").click()
+    yield "session-reported"
+    page.get_by_role("link", name="Change the password").click()
     change_password(page, PASSWORD, OTHER)
     ann.password = OTHER
     yield "password-changed"
@@ -127,8 +132,6 @@ def looking_after(site: Site, page: Page, ann: Actor) -> Iterator[str]:
 def password_that_must_change(site: Site, page: Page) -> Iterator[str]:
     site.person("bob")
     with site.service.rows() as db:
-        from sqlalchemy import text
-
         db.execute(text("UPDATE accounts SET must_change_since = created_at WHERE username = 'bob'"))
     page.goto(site.url + "/login")
     sign_in(page, "bob", PASSWORD)

@@ -1,0 +1,49 @@
+"""Draws every page for the docs, at the width of a phone and of a desktop: `make screenshots`."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from app.adapters import logs, migrations
+from tests.pages.gallery import every_page
+from tests.pages.palette import reduced
+from tests.pages.site import MISSING, Site, browser, executable
+
+FOLDER = Path(__file__).parents[2] / "docs" / "images" / "pages"
+WIDTHS = {"phone": 390, "desktop": 1280}
+# One of each page; the others are the same with a word on what is wrong.
+SHOWN = """confirm confirmed reset password-set link-used sign-in sign-in-refused must-change password-again
+activate activate-by-link request approved denied not-me expired nothing-here sessions session-reported password-changed signed-out""".split()
+
+
+def main() -> None:
+    if executable() is None:
+        sys.exit(MISSING)
+    logs.configure(io.StringIO())
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/doorward.db"
+        migrations.upgrade(url)
+        site = Site(url)
+        with browser() as chromium:
+            draw(site, chromium.new_page(user_agent="Mozilla/5.0 (X11; Linux x86_64) Chrome/145.0"))
+        site.close()
+
+
+def draw(site, page) -> None:
+    for name in every_page(site, page):
+        if name not in SHOWN:
+            continue
+        for kind, width in WIDTHS.items():
+            page.set_viewport_size({"width": width, "height": 600})
+            path = FOLDER / f"{name}-{kind}.png"
+            path.write_bytes(reduced(page.screenshot(full_page=True)))
+
+
+if __name__ == "__main__":
+    main()
