@@ -1,8 +1,11 @@
-"""What pyproject.toml cannot say: migrations/ lies beside app/ in the sources, and within it once it is installed."""
+"""What pyproject.toml cannot say: everything is installed below doorward_service/, so that nothing of ours is called `app` there."""
 
 from setuptools import find_namespace_packages, setup
 
+HOME = "doorward_service"
+FOLDERS = ("app", "migrations", "config")
+
 setup(
-    packages=[*find_namespace_packages(include=["app", "app.*"]), "app.migrations", "app.migrations.versions"],
-    package_dir={"app.migrations": "migrations"},
+    packages=[HOME, *(f"{HOME}.{name}" for name in find_namespace_packages(include=[*FOLDERS, *(f"{folder}.*" for folder in FOLDERS)]))],
+    package_dir={f"{HOME}.{folder}": folder for folder in FOLDERS},
 )

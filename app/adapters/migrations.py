@@ -16,9 +16,7 @@ from app.adapters.database import migration_connection
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-APP = Path(__file__).resolve().parents[1]
-# Beside app/ in the sources, within it where the service was installed (setup.py).
-FOLDER = next(folder for folder in (APP / "migrations", APP.with_name("migrations")) if folder.is_dir())
+FOLDER = Path(__file__).resolve().parents[2] / "migrations"
 
 
 def _config() -> Config:

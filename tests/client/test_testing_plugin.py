@@ -273,6 +273,7 @@ def test_the_example_of_the_docs_works_with_what_is_installed(tmp_path):
         installed = unpacked([built(ROOT / "client", wheels), built(ROOT, wheels)], tmp_path / "installed")
     except NoRegistry as reason:
         pytest.skip(str(reason))
+    assert not (installed / "app").exists(), "nothing of ours is called app where others install theirs"
     blocks = re.findall(r"^`([\w/.]+\.py)`\n```python\n(.*?)^```", EXAMPLE, re.DOTALL | re.MULTILINE)
     assert [name for name, _ in blocks] == ["app/__init__.py", "conftest.py", "test_orders.py"]
     first = re.search(r"^```python\n(.*?)^```", EXAMPLE, re.DOTALL | re.MULTILINE)[1]

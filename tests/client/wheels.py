@@ -25,7 +25,7 @@ def built(source: Path, to: Path) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "source"
         copy.mkdir()
-        for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "app", "migrations", "src"):
+        for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "app", "config", "doorward_service", "migrations", "src"):
             if (source / name).is_dir():
                 shutil.copytree(source / name, copy / name, ignore=LEFT_OUT)
             elif (source / name).exists():

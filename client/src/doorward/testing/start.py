@@ -16,16 +16,16 @@ from pathlib import Path
 MISSING = 3  # the exit code for: the service is not installed
 
 
-def installed() -> bool:
-    """Whatever else is called `app` on the path of those tests: the installed service goes first."""
+def found() -> bool:
+    """Is the service there? It has a folder of its own, which goes first: whatever else is called `app` there is not the service."""
     with suppress(importlib.metadata.PackageNotFoundError):
-        sys.path.insert(0, str(importlib.metadata.distribution("doorward-service").locate_file("")))
+        sys.path.insert(0, str(importlib.metadata.distribution("doorward-service").locate_file("doorward_service")))
     with suppress(ImportError):
         return importlib.util.find_spec("app.signing_keys") is not None
     return False
 
 
 if __name__ == "__main__":
-    if not installed():
+    if not found():
         sys.exit(MISSING)
     runpy.run_path(str(Path(__file__).with_name("server.py")), run_name="__main__")

@@ -1,0 +1,11 @@
+"""`python -m doorward_service`: what an operator types where the service was installed from a wheel."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    runpy.run_module("app", run_name="__main__", alter_sys=True)
