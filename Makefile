@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help run admin install test faults check bench lock clean
+.PHONY: help run admin install test faults check screenshots bench lock clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -48,6 +48,9 @@ check: install ## What CI runs: format, lint, types, import contracts, house rul
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MAKE) test
+
+screenshots: install ## Draw docs/images/pages anew (needs Chromium)
+	$(BIN)/python -m tests.pages.screenshots
 
 bench: install ## Print figures as ratios of one run
 	$(BIN)/python -m bench

@@ -1,0 +1,222 @@
+"""Letting another device in on our own pages: what is shown of it, who may decide, and what each mistake is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.setting_maps import Client
+from tests.pages.browser import Browser, Page, ask, at_home, claimed
+from tests.rights import with_role
+
+GERMAN = {"Accept-Language": "de-AT"}
+
+
+@pytest.fixture
+def ann(service) -> Browser:
+    return at_home(service)
+
+
+@pytest.fixture
+def small_ann(small_service) -> Browser:
+    return at_home(small_service)
+
+
+def state(browser: Browser, asked: dict) -> str:
+    return browser.service.scalar("SELECT state FROM login_sessions WHERE id = :id", id=asked["session_id"])
+
+
+def polled(browser: Browser, asked: dict) -> dict:
+    form = {"grant_type": "urn:ietf:params:oauth:grant-type:device_code", "device_code": asked["device_code"]}
+    return browser.service.actor("machine").call("POST", "/oauth/token", data=form).json
+
+
+def test_looking_changes_nothing(ann):
+    asked = ask(ann.service)
+    for method in ("get", "head", "options"):
+        for path in (
+            f"/login/activate/{asked['user_code']}",
+            "/login/activate",
+            f"/login/requests/{asked['session_id']}?user_code={asked['user_code']}",
+        ):
+            getattr(ann.client, method)(path)
+    for path in (f"/login/activate/{asked['user_code']}", f"/login/requests/{asked['session_id']}/approve?user_code={asked['user_code']}"):
+        assert ann.get(path).status_code in {200, 405}
+    assert state(ann, asked) == "pending"
+    assert polled(ann, asked)["error"] == "authorization_pending"
+    page, again = claimed(ann)
+    for _ in range(3):
+        ann.see(page)
+    assert ann.get(page.replace("?", "/approve?")).status_code == 405
+    assert state(ann, again) == "claimed"
+
+
+def test_who_asks_from_where_for_what_and_when_is_shown(ann):
+    message, phrase = "Tuesday's <b>backup</b>", ask(ann.service)["check_phrase"]
+    page, asked = claimed(ann, scope="orders:read orders:write", login_message=message)
+    answer = ann.get(page)
+    words = Page(answer.text).words
+    told = (
+        "backup",
+        "rack-7",
+        "cli/1",
+        "orders:read",
+        "orders:write",
+        "As far as you may do it yourself",
+        message,
+        asked["user_code"],
+        "Good until",
+    )
+    for text in (*told, asked["check_phrase"]):
+        assert text in words
+    assert "<b>backup" not in answer.text
+    assert phrase not in words
+    assert "Nobody from support ever asks for this." in words
+    assert "Everything you may do." not in words
+    everything = ann.see(claimed(ann)[0])
+    assert "Everything you may do. It can act in your name until you end its session." in everything.words
+    nothing = ann.see(claimed(ann, scope="")[0])
+    assert "Know who you are, and nothing more." in nothing.words
+
+
+def test_a_client_that_the_operator_has_named_is_called_so(make_service):
+    service = make_service(clients={"job": Client("Nightly job")})
+    ann = at_home(service)
+    page, _ = claimed(ann, client_id="job", client_name="Your bank")
+    words = ann.see(page).words
+    assert "Nightly job (known here as job)" in words
+    assert "Your bank" not in words
+
+
+@pytest.mark.parametrize(
+    ("answer", "title", "told"),
+    [
+        ("approve", "Approved", None),
+        ("deny", "Denied", "access_denied"),
+        ("suspicious", "Denied, and noted as not yours", "access_denied"),
+    ],
+)
+def test_each_answer_says_what_was_done_and_is_given_once(ann, answer, title, told):
+    page, asked = claimed(ann)
+    path, code = page.partition("?")[0], {"user_code": asked["user_code"]}
+    assert ann.post(f"{path}/{answer}", code).headers["Location"] == path
+    after = ann.see(path)
+    assert after.all("h1") == [{}]
+    assert after.words.startswith(title)
+    assert not [action for action in after.actions if action != "/login/out"]
+    assert polled(ann, asked).get("error") == told
+    for late in ("approve", "deny", "suspicious"):
+        over = ann.post(f"{path}/{late}", code)
+        assert over.status_code == 409
+        assert "Nothing was changed." in Page(over.text).words
+    if told is None:
+        assert ann.see(path).words.startswith("The device is signed in")
+        assert "Approved from another device" in ann.see("/login/sessions").words
+
+
+def test_a_wrong_code_approves_nothing_and_five_of_them_wait(ann):
+    page, asked = claimed(ann)
+    path = page.partition("?")[0]
+    assert "The code that the other device shows" in ann.see(path).words, "without the code in the address it is typed"
+    for code in ("BCDF-GHJK", "", "x"):
+        answer = ann.post(f"{path}/approve", {"user_code": code})
+        assert (answer.status_code, "That is not the code of this request" in Page(answer.text).words) == (404, True)
+    for _ in range(2):
+        answer = ann.post("/login/activate", {"user_code": "BCDF-GHJK"})
+        assert (answer.status_code, Page(answer.text).fields["user_code"]) == (404, "BCDF-GHJK")
+    answer = ann.post(f"{path}/approve", {"user_code": asked["user_code"]})
+    assert (answer.status_code, "Too many tries" in Page(answer.text).words) == (429, True)
+    assert state(ann, asked) == "claimed"
+    ann.service.clock.push(minutes=11)
+    assert ann.see(path).words.startswith("Too late")
+
+
+@pytest.mark.parametrize("typed", ["{code}", "{lower}", "{bare}", " {spaced} ", "{dotted}"])
+def test_the_code_is_understood_however_it_is_typed(small_ann, typed):
+    asked = ask(small_ann.service)
+    code = asked["user_code"]
+    ways = {"lower": code.lower(), "bare": code.replace("-", ""), "spaced": " ".join(code), "dotted": code.replace("-", ".")}
+    answer = small_ann.post("/login/activate", {"user_code": typed.format(code=code, **ways)})
+    assert answer.headers["Location"] == f"/login/requests/{asked['session_id']}?user_code={code}"
+
+
+@pytest.mark.parametrize(
+    "hostile", ['"><script>alert(1)</script>', "AAAA-AAAA", "BCDF-GHJ", "%00", "%0d%0aSet-Cookie:a=b", "BCDF-GHJK-LMNP", "ÄÖÜ"]
+)
+def test_a_link_fills_in_a_code_and_nothing_else(small_ann, hostile):
+    answer = small_ann.get(f"/login/activate/{hostile}")
+    assert answer.status_code in {200, 404}
+    if answer.status_code == 200:
+        assert Page(answer.text).fields["user_code"] == ""
+    page, _ = claimed(small_ann)
+    seen = Page(small_ann.get(page.partition("?")[0] + "?user_code=" + hostile).text)
+    assert seen.fields["user_code"] is None
+
+
+def test_an_administrator_sees_and_decides_nothing_of_others_here(service):
+    ann = at_home(service)
+    page, asked = claimed(ann)
+    boss = Browser(service, with_role(service, "boss", "admin"))
+    boss.sign_in()
+    path = page.partition("?")[0]
+    assert boss.get(path).status_code == 404
+    for answer in ("approve", "deny", "suspicious"):
+        assert boss.post(f"{path}/{answer}", {"user_code": asked["user_code"]}).status_code == 404
+    ann.actor.login()
+    for session_id in (ann.cookie.split(".")[2], ann.actor.tokens["session_id"]):
+        for answer in ("end", "suspicious"):
+            assert boss.post(f"/login/sessions/{session_id}/{answer}").status_code == 404
+    assert ann.see(page).words.startswith("Let this device in?")
+
+
+def test_every_page_of_the_way_is_there_in_german(small_service):
+    ann = at_home(small_service, **GERMAN)
+    page, asked = claimed(ann)
+    path = page.partition("?")[0]
+    seen = {
+        "Anmelden": Browser(small_service, small_service.actor("x"), **GERMAN).get("/login"),
+        "Der Name oder das Passwort ist falsch": ann.post("/login", {"username": "ann", "password": "x"}),
+        "Passwort noch einmal": ann.get("/login/again"),
+        "Das Passwort ist falsch": ann.post("/login/again", {"password": "x"}),
+        "Ein anderes Gerät einlassen": ann.get("/login/activate"),
+        "Der Code unten kam mit dem Link": ann.get(f"/login/activate/{asked['user_code']}"),
+        "Diesen Code gibt es nicht": ann.post("/login/activate", {"user_code": "x"}),
+        "Dieses Gerät einlassen?": ann.get(page),
+        "Das ist nicht der Code": ann.post(f"{path}/approve", {"user_code": "x"}),
+        "Hier ist nichts": ann.get("/login/requests/x"),
+        "Das kam nicht von einer Seite": ann.post("/login/out", sent_from={}),
+        "Ihre Sitzungen": ann.get("/login/sessions"),
+        "Das jetzige Passwort ist falsch": ann.post(
+            "/login/password", {"old": "x", "new": "some new words here", "again": "some new words here"}
+        ),
+    }
+    ann.post(f"{path}/deny")
+    seen |= {"Abgelehnt": ann.get(path), "schon entschieden": ann.post(f"{path}/deny"), "Sie sind abgemeldet": ann.post("/login/out")}
+    for words, answer in seen.items():
+        page = Page(answer.text)
+        assert page.all("html") == [{"lang": "de"}]
+        assert words in page.words
+        assert not {"password", "account", "session", "code?", "sign"} & set(page.words.lower().split()), words
+
+
+def test_no_page_can_run_a_script_be_framed_or_be_kept(small_ann):
+    page, _ = claimed(small_ann)
+    for path in ("/login", "/login/again", "/login/activate", page, "/login/sessions", "/login/requests/x"):
+        browser = small_ann if path != "/login" else Browser(small_ann.service, small_ann.actor)
+        answer = browser.get(path)
+        policy = {rule.split()[0]: rule.split()[1:] for rule in answer.headers["Content-Security-Policy"].split(";")}
+        assert (policy["default-src"], policy["frame-ancestors"], policy["base-uri"], policy["form-action"]) == (
+            ["'none'"],
+            ["'none'"],
+            ["'none'"],
+            ["'self'"],
+        )
+        assert "script-src" not in policy
+        assert "unsafe" not in str(policy)
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Referrer-Policy"] == "same-origin"
+        seen = Page(answer.text)
+        assert seen.all("script") == []
+        for _, attributes in seen.tags:
+            assert all(not name.startswith("on") and name != "style" for name in attributes)
+            for name in {"href", "src", "action", "srcset"} & set(attributes):
+                assert attributes[name].startswith(("/static/", "/login")), "nothing leads away"

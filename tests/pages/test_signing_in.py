@@ -1,0 +1,275 @@
+"""Signing in and out on our own pages: what a browser is given, where it is sent, and what it is told."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import pytest
+
+from tests.actors import PASSWORD
+from tests.pages.browser import Browser, Page, at_home, claimed
+
+NEW = "another sentence of some words"
+
+
+@pytest.fixture
+def ann(service) -> Browser:
+    return at_home(service)
+
+
+@pytest.fixture
+def small_ann(small_service) -> Browser:
+    return at_home(small_service)
+
+
+def test_one_is_in_until_one_signs_out(ann):
+    page = ann.see("/login/sessions")
+    assert "Signed in as ann" in page.words
+    assert ann.get("/login").headers["Location"] == "/login/sessions", "there is nothing to sign in for"
+    cookie = ann.cookie
+    answer = ann.post("/login/out")
+    assert answer.status_code == 200
+    assert "You are signed out" in Page(answer.text).words
+    assert ann.cookie is None
+    ann.cookie = cookie
+    assert ann.get("/login/sessions").status_code == 303, "the session is over, not only the cookie gone"
+    assert ann.post("/login/out").headers["Location"].startswith("/login")
+
+
+def test_the_cookie_is_for_this_host_alone_and_no_script(make_service):
+    service = make_service(public_url="https://door.example.org", trusted_hosts=("localhost",))
+    person = service.actor().signed_up()
+    browser = Browser(service, person)
+    form = {"username": "ann", "password": PASSWORD}
+    answer = browser.post("/login", form, sent_from={"Origin": "https://door.example.org"})
+    name, *rules = answer.headers["Set-Cookie"].split("; ")
+    assert name.startswith("__Host-doorward=dwp1.")
+    assert {*rules} == {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"}
+    cookie = name.partition("=")[2]
+    client = service.app.test_client(use_cookies=False)
+    assert client.get("/login/sessions", headers={"Cookie": f"__Host-doorward={cookie}"}).status_code == 200
+    assert client.get("/login/sessions", headers={"Cookie": f"doorward={cookie}"}).status_code == 303, "a name that anybody may plant"
+    assert browser.post("/login", form, sent_from={"Origin": "http://door.example.org"}).status_code == 403
+
+
+def test_a_page_session_is_a_session_like_any_other_and_lasts_twelve_hours(ann):
+    ann.actor.login()
+    sessions = ann.actor.get("/v1/sessions", token=ann.actor.access).json["items"]
+    assert [one["device_name"] for one in sessions] == [None, None]
+    mine = next(one for one in sessions if not one["current"])
+    assert mine["id"] == ann.cookie.split(".")[2]
+    ann.service.clock.push(hours=11, minutes=59)
+    assert ann.get("/login/sessions").status_code == 200
+    ann.service.clock.push(minutes=2)
+    assert ann.get("/login/sessions").status_code == 303
+
+
+@pytest.mark.parametrize("how", ["ended", "logged out everywhere", "disabled", "another password", "suspicious"])
+def test_whatever_ends_a_session_ends_its_cookie(small_ann, how):
+    actor, cookie = small_ann.actor, small_ann.cookie
+    actor.login()
+    session_id = cookie.split(".")[2]
+    if how == "ended":
+        actor.call("DELETE", f"/v1/sessions/{session_id}", token=actor.access)
+    elif how == "suspicious":
+        actor.post(f"/v1/sessions/{session_id}/suspicious", token=actor.access)
+    elif how == "logged out everywhere":
+        actor.post("/v1/logout-all", token=actor.access)
+    elif how == "another password":
+        actor.change(NEW)
+    else:
+        small_ann.service.scalar("UPDATE accounts SET status = 'disabled' RETURNING id")
+    assert small_ann.get("/login/sessions").status_code == 303
+    assert small_ann.post("/login/activate", {"user_code": "BCDF-GHJK"}).headers["Location"] == "/login?next=%2Flogin%2Factivate"
+
+
+PAGES = ["/login/sessions", "/login/activate", "/login/activate/BCDF-GHJK", "/login/requests/ses_0000000000000000000000"]
+PAGES += [f"{PAGES[-1]}?user_code=BCDF-GHJK"]
+AWAY = [
+    "", "/", "//evil.example", "///evil.example", "/\\evil.example", "\\\\evil.example", "https://evil.example", "https:evil.example",
+    "javascript:alert(1)", "/login/sessions@evil.example", "/login/sessions/../../x", "/login/sessions\r\nSet-Cookie: a=b", "/login/sessions\n",
+    "/login/sessions?x=//evil.example", "/login/sessions#x", "/login/out", "/login/activate//evil.example", "/login/activate/AAAA-AAAA",
+    "/login/requests/ses_0000000000000000000000/approve", "/login/requests/ses_0000000000000000000000?user_code=BCDF-GHJK&x=", " /login/sessions",
+    "/LOGIN/sessions", "/login/%73essions",
+]  # fmt: skip
+
+
+def test_one_is_sent_on_to_a_page_of_ours_and_nowhere_else(small_ann):
+    for asked, sent in [*((page, page) for page in PAGES), *((away, "/login/sessions") for away in AWAY)]:
+        assert small_ann.get("/login?next=" + quote(asked, safe="")).headers["Location"] == sent
+        assert small_ann.post("/login/again", {"password": PASSWORD, "next": asked}).headers["Location"] == sent
+    assert small_ann.sign_in(next=PAGES[2]).headers["Location"] == PAGES[2]
+    assert small_ann.sign_in(next=AWAY[2]).headers["Location"] == "/login/sessions"
+
+
+def test_every_reason_to_refuse_is_one_page(small_service):
+    """Byte for byte, but for the name that was typed."""
+    ann = small_service.actor().signed_up()
+    gone = small_service.actor("gone").signed_up()
+    small_service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'gone' RETURNING id")
+    pending = small_service.actor("pending")
+    pending.register()
+    tries = [
+        ("ann", "not the password at all"), ("gone", gone.password), ("pending", pending.password), ("nobody", PASSWORD), ("", PASSWORD), ("ann", ""),
+        ("ann@example.org", "x" * 5000), ("ann", "a\0b"), ("\0", PASSWORD), ("a" * 5000, PASSWORD), ("<script>", PASSWORD), ("ann", PASSWORD.upper()),
+    ]  # fmt: skip
+    pages = set()
+    for name, password in tries:
+        browser = Browser(small_service, small_service.actor("x"))
+        answer = browser.post("/login", {"username": name, "password": password})
+        assert answer.status_code == 401
+        assert answer.headers["WWW-Authenticate"] == 'Bearer realm="doorward"'
+        assert "Set-Cookie" not in answer.headers
+        page = Page(answer.text)
+        assert page.fields["username"] == (name if "\0" not in name else page.fields["username"])
+        assert page.fields["password"] is None
+        pages.add(page.words)
+    assert len(pages) == 1
+    assert "The name or the password is wrong" in pages.pop()
+    assert ann.login().status_code == 200
+
+
+def test_who_tries_too_often_is_told_how_long_to_wait(make_service):
+    service = make_service(limit_login="2/minute")
+    browser = Browser(service, service.actor().signed_up())
+    for _ in range(2):
+        assert browser.post("/login", {"username": "ann", "password": "no"}).status_code == 401
+    for language, words in (("en", "Try again in"), ("de", "Versuchen Sie es in")):
+        answer = Browser(service, browser.actor, **{"Accept-Language": language}).post("/login", {"username": "ann", "password": PASSWORD})
+        assert answer.status_code == 429
+        assert f"{words} {answer.headers['Retry-After']} " in Page(answer.text).words
+    assert browser.get("/login").status_code == 200, "looking is free"
+    assert browser.actor.login().status_code == 429, "it is the limit of the call that it stands for"
+
+
+def test_guesses_at_the_password_are_counted_as_everywhere(small_ann):
+    for _ in range(5):
+        assert small_ann.post("/login/again", {"password": "not the password"}).status_code == 403
+    answer = small_ann.post("/login/password", {"old": PASSWORD, "new": NEW, "again": NEW})
+    assert answer.status_code == 429
+    assert "Nothing was looked at" in Page(answer.text).words
+
+
+def test_a_password_that_must_change_is_changed_on_the_way_in(ann):
+    ann.post("/login/out")
+    ann.service.scalar("UPDATE accounts SET must_change_since = created_at RETURNING id")
+    form = {"username": "ann", "password": PASSWORD, "next": "/login/activate/BCDF-GHJK"}
+    answer = ann.post("/login", form)
+    assert (answer.status_code, "Set-Cookie" in answer.headers) == (200, False)
+    page = Page(answer.text)
+    token = page.fields["reset_token"]
+    assert token.startswith("dw")
+    assert page.actions == ["/login/new-password"]
+    for new, again, words in (
+        (PASSWORD, PASSWORD, "is the present one"),
+        ("short", "short", "at least 15"),
+        (NEW, NEW + "s", "not the same"),
+    ):
+        answer = ann.post("/login/new-password", {"reset_token": token, "password": new, "again": again, "next": form["next"]})
+        assert answer.status_code == 422
+        page = Page(answer.text)
+        assert words in page.words
+        assert page.fields["reset_token"] == token
+    answer = ann.post("/login/new-password", {"reset_token": token, "password": NEW, "again": NEW, "next": form["next"]})
+    assert answer.status_code == 200
+    assert {"href": "/login?next=/login/activate/BCDF-GHJK", "class": "button"} in Page(answer.text).all("a")
+    assert "Set-Cookie" not in answer.headers, "it signs nobody in"
+    used = ann.post("/login/new-password", {"reset_token": token, "password": NEW, "again": NEW})
+    assert (used.status_code, "not valid any more" in Page(used.text).words) == (400, True)
+    ann.actor.password = NEW
+    assert ann.sign_in(next=form["next"]).headers["Location"] == form["next"]
+
+
+def test_the_password_typed_again_gives_another_cookie_and_ends_the_older_one(ann):
+    older = ann.cookie
+    ann.service.clock.push(minutes=6)
+    page, asked = claimed(ann)
+    code = {"user_code": asked["user_code"]}
+    path = page.partition("?")[0]
+    assert "Type the password, then approve" in ann.see(page).words
+    answer = ann.post(f"{path}/approve", code)
+    assert answer.headers["Location"].startswith("/login/again?next=%2Flogin%2Frequests%2Fses_")
+    form = ann.see(answer.headers["Location"])
+    assert form.fields["next"] == page
+    wrong = ann.post("/login/again", {"password": "not the password", "next": page})
+    assert (wrong.status_code, Page(wrong.text).fields["next"]) == (403, page)
+    assert ann.cookie == older
+    right = ann.post("/login/again", {"password": PASSWORD, "next": page})
+    assert right.headers["Location"] == page
+    newer = ann.cookie
+    assert newer != older
+    assert newer.split(".")[2] == older.split(".")[2], "the session is the same"
+    assert ann.post(f"{path}/approve", code).headers["Location"] == path
+    ann.cookie = older
+    assert ann.get("/login/sessions").status_code == 303
+
+
+def test_the_password_is_changed_and_only_this_session_goes_on(ann):
+    other = ann.actor.elsewhere()
+    other.login()
+    older = ann.cookie
+    for fields, status, words in (
+        ({"old": "wrong", "new": NEW, "again": NEW}, 403, "The present password is wrong. Nothing was changed."),
+        ({"old": PASSWORD, "new": NEW, "again": NEW + "s"}, 422, "The two new passwords are not the same."),
+        ({"old": PASSWORD, "new": "password20242024", "again": "password20242024"}, 422, "Some that would do:"),
+        ({}, 422, "at least 15"),
+    ):
+        answer = ann.post("/login/password", fields)
+        assert (answer.status_code, words in Page(answer.text).words) == (status, True)
+        assert "password20242024" not in answer.text
+    answer = ann.post("/login/password", {"old": PASSWORD, "new": NEW, "again": NEW})
+    assert (answer.status_code, "Your password is changed" in answer.text) == (200, True)
+    assert ann.cookie != older
+    assert ann.get("/login/sessions").status_code == 200
+    assert other.whoami().status_code == 401
+    ann.cookie = older
+    assert ann.get("/login/sessions").status_code == 303
+    assert ann.actor.login(password=NEW).status_code == 200
+
+
+def test_sessions_and_devices_are_ended_one_by_one_and_all_at_once(ann):
+    phone, desk, stolen = (ann.actor.elsewhere() for _ in range(3))
+    phone.login(device_name="Phone", remember_device=True)
+    desk.login(device_name="Desk")
+    stolen.login(device_name="Stolen")
+    page = ann.see("/login/sessions")
+    for words in ("Phone", "Desk", "Stolen", "With your password", phone.address, "This is the one you are looking from"):
+        assert words in page.words
+    forget = next(action for action in page.actions if action.endswith("/forget"))
+    assert ann.post(forget).status_code == 303
+    assert "There are none." in ann.see("/login/sessions").words
+    assert ann.post(f"/login/sessions/{desk.tokens['session_id']}/end").headers["Location"] == "/login/sessions"
+    assert (desk.whoami().status_code, phone.whoami().status_code) == (401, 200)
+    answer = ann.post(f"/login/sessions/{stolen.tokens['session_id']}/suspicious")
+    assert (answer.status_code, "noted as not yours" in answer.text) == (200, True)
+    assert stolen.whoami().status_code == 401
+    assert "called suspicious" in ann.service.mailbox(ann.actor.email)[0]["subject"]
+    ann.post("/login/sessions/end-others")
+    assert phone.whoami().status_code == 401
+    assert ann.get("/login/sessions").status_code == 200
+    phone.login()
+    assert ann.post("/login/sessions/end-all").status_code == 200
+    assert phone.whoami().status_code == 401
+    assert ann.get("/login/sessions").status_code == 303
+
+
+def test_a_password_manager_is_led_to_where_the_password_is_changed(small_ann):
+    answer = small_ann.get("/.well-known/change-password")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/login/sessions#password")
+    form = next(form for form in small_ann.see("/login/sessions").all("form") if form.get("id") == "password")
+    assert form["action"] == "/login/password"
+
+
+def test_no_password_and_no_cookie_is_in_any_line_of_the_log(small_ann, capsys):
+    capsys.readouterr()
+    cookie = small_ann.cookie
+    small_ann.post("/login", {"username": "ann", "password": NEW})
+    small_ann.sign_in()
+    small_ann.post("/login/again", {"password": PASSWORD})
+    page, asked = claimed(small_ann)
+    small_ann.see(page)
+    small_ann.see(f"/login/activate/{asked['user_code']}")
+    logged = "".join(capsys.readouterr())
+    assert '"route": "/login/activate/<user_code>"' in logged
+    for secret in (cookie, cookie.split(".")[4], small_ann.cookie.split(".")[4], NEW, PASSWORD, asked["user_code"], asked["device_code"]):
+        assert secret not in logged
