@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from doorward.cli import asking
-from doorward.cli.edge import SubGroup
+from doorward.cli.edge import Plain, SubGroup
 from doorward.cli.opened import opened
 from doorward.cli.options import at_service, printing
 from doorward.cli.shown import show
@@ -16,7 +16,7 @@ from doorward.secret import Secret
 NOTHING = "No roles."
 
 
-@click.command
+@click.command(cls=Plain)
 @click.argument("account", required=False)
 @click.option("--resource", metavar="NAME", help="Also the levels at a thing of an application: of which kind.")
 @click.option("--id", "thing", metavar="ID", help="Which thing of that kind.")

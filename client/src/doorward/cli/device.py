@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -45,20 +45,19 @@ def why_another_device() -> str:
 
 def let_in(client: Doorward, *, qr: bool, timeout: timedelta | None, **asked: str | None) -> None:
     """Show a code and wait. Raises LoginTimeout, LoginDenied or LoginExpired, and KeyboardInterrupt after the request was taken back."""
-    with ExitStack() as wait, _told_to_end():
+    with terminal.LiveLine() as line, _told_to_end():
 
         def show(prompt: Prompt) -> None:
             _show(prompt, qr=qr)
             if terminal.drawn():
-                left = terminal.LiveLine(lambda: f"Waiting for approval, {_clock(_left(prompt, timeout))} left; Ctrl-C cancels.")
-                wait.enter_context(left)
+                line.start(lambda: f"Waiting for approval, {_clock(_left(prompt, timeout))} left; Ctrl-C cancels.")
             else:
                 say(f"Waiting for approval for {_clock(_left(prompt, timeout))} minutes at most.")
 
         try:
             client.login.on_another_device(on_prompt=show, timeout=timeout, client_name=PROGRAM, **asked)
         except KeyboardInterrupt:
-            wait.close()
+            line.stop()
             say("The request was taken back; nobody can approve it any more.")
             raise
     say("Approved.")

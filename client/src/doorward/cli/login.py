@@ -10,6 +10,7 @@ import click
 
 from doorward import here
 from doorward.cli import asking, device
+from doorward.cli.edge import Plain
 from doorward.cli.length import YEAR, length, waiting
 from doorward.cli.opened import only_service
 from doorward.cli.options import debugging, printing
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 ONLY_DEVICE = {"client_id": "--client-id", "message": "--message", "timeout": "--timeout"}
 
 
-@click.command
+@click.command(cls=Plain)
 @click.option("--url", metavar="URL", help="Address of the service; else DOORWARD_URL, else the only one you were logged in at.")
 @click.option("--user", "-u", metavar="NAME", help="Username or address; else DOORWARD_USER. With --device: who may approve.")
 @click.option("--device", "by_device", is_flag=True, help="Show a code that somebody approves in a browser, here or on another device.")

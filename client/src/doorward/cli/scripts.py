@@ -9,6 +9,7 @@ import click
 
 from doorward import here
 from doorward.cli import exits
+from doorward.cli.edge import Plain
 from doorward.cli.opened import opened
 from doorward.cli.options import at_service, debugging, printing
 from doorward.cli.shown import show
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 SHELLS = ("bash", "zsh", "fish")
 
 
-@click.command
+@click.command(cls=Plain)
 @at_service
 def token(url: str | None, user: str | None) -> None:
     """Print a token that the service takes now, and nothing else.
@@ -34,7 +35,7 @@ def token(url: str | None, user: str | None) -> None:
     give(opened(url, user).token)
 
 
-@click.command
+@click.command(cls=Plain)
 @printing
 @at_service
 def status(url: str | None, user: str | None, form: str) -> None:
@@ -107,7 +108,7 @@ def _rows(found: dict[str, object]) -> dict[str, object]:
     }
 
 
-@click.command
+@click.command(cls=Plain)
 @click.argument("shell", type=click.Choice(SHELLS), required=False)
 @debugging
 @click.pass_context

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from doorward import here
-from doorward.cli.edge import SubGroup
+from doorward.cli.edge import Plain, SubGroup
 from doorward.cli.opened import opened
 from doorward.cli.options import at_service, printing
 from doorward.cli.shown import show, show_sessions
@@ -14,7 +14,7 @@ from doorward.cli.written import ago, plain
 from doorward.errors import NotLoggedInError
 
 
-@click.command
+@click.command(cls=Plain)
 @click.option("--all", "everywhere", is_flag=True, help="End all your sessions, on every device.")
 @at_service
 def logout(url: str | None, user: str | None, *, everywhere: bool) -> None:
@@ -24,10 +24,10 @@ def logout(url: str | None, user: str | None, *, everywhere: bool) -> None:
     """
     try:
         client = opened(url, user)
-    except NotLoggedInError as error:
+    except NotLoggedInError:
         if everywhere:
             raise
-        say(str(error).partition(":")[0] + ".")
+        say("Nobody was logged in.")
         return
     if everywhere:
         client.logout_all()
@@ -37,7 +37,7 @@ def logout(url: str | None, user: str | None, *, everywhere: bool) -> None:
         say(f"Logged out at {client.url}.")
 
 
-@click.command
+@click.command(cls=Plain)
 @printing
 @at_service
 def whoami(url: str | None, user: str | None, form: str) -> None:

@@ -68,29 +68,38 @@ def can_show(text: str) -> bool:
 
 
 class LiveLine:
-    """A line on standard error that is written anew each second, and is gone at the end."""
+    """A line on standard error that, from `start` on, is written anew each second, and is gone at the end."""
 
-    def __init__(self, text: Callable[[], str]) -> None:
-        self._text = text
+    def __init__(self) -> None:
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
-        self._thread.start()
         return self
 
+    def start(self, text: Callable[[], str]) -> None:
+        """Show it. It is not begun with `with`, since Ctrl-C may come as soon as it is seen."""
+        self._thread = threading.Thread(target=self._run, args=(text,), daemon=True)
+        self._thread.start()
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Take it away."""
+        if self._thread is None or self._over.is_set():
+            return
         self._over.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         sys.stderr.write("\r\x1b[K")
         sys.stderr.flush()
 
-    def _run(self) -> None:
-        while True:
-            sys.stderr.write(f"\r{self._text()[: size()[0] - 1]}\x1b[K")
+    def _run(self, text: Callable[[], str]) -> None:
+        while not self._over.is_set():
+            sys.stderr.write(f"\r{text()[: size()[0] - 1]}\x1b[K")
             sys.stderr.flush()
-            if self._over.wait(1.0):
-                return
+            self._over.wait(1.0)
 
 
 def _encodable(text: str, encoding: str | None) -> str:

@@ -1,0 +1,95 @@
+"""A program in a terminal of its own, and a person who looks at the screen and types."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+
+import pyte
+
+from tests.client.conftest import environment
+from tests.postgres import die_with_parent
+
+PATIENCE = 20  # seconds
+CTRL_C = "\x03"
+COMMAND = (sys.executable, "-m", "doorward")
+
+
+class Terminal:
+    """`doorward` with these words. `watch` is called with the screen after each piece of output."""
+
+    def __init__(
+        self, *words: str, columns: int = 80, lines: int = 40, watch: Callable[[pyte.Screen], object] | None = None, **env: str
+    ) -> None:
+        self.screen = pyte.Screen(columns, lines)
+        self.raw = b""
+        self._stream, self._watch = pyte.ByteStream(self.screen), watch
+        self._ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        self.process = subprocess.Popen(
+            [*COMMAND, *words],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=environment(**{"TERM": "xterm", "DISPLAY": ":0", "SSH_CONNECTION": "", "NO_COLOR": "", **env}),
+            start_new_session=True,
+            preexec_fn=_in_the_foreground,
+        )
+        os.close(theirs)
+
+    @property
+    def text(self) -> str:
+        """The screen, without what is empty."""
+        return "\n".join(line.rstrip() for line in self.screen.display).rstrip()
+
+    def sees(self, pattern: str) -> re.Match[str]:
+        """Wait until the screen shows it."""
+        end = time.monotonic() + PATIENCE
+        while not (found := re.search(pattern, self.text)):
+            assert time.monotonic() < end, self.text
+            assert self._read(0.2) or self.process.poll() is None, self.text
+        return found
+
+    def types(self, text: str) -> None:
+        os.write(self._ours, text.encode())
+
+    def ends(self) -> int:
+        """Read to the end; the exit code."""
+        end = time.monotonic() + PATIENCE
+        while self._read(0.2) or self.process.poll() is None:
+            assert time.monotonic() < end, self.text
+        return self.process.wait()
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self._ours)
+
+    def _read(self, seconds: float) -> bool:
+        if not select.select([self._ours], [], [], seconds)[0]:
+            return False
+        try:
+            chunk = os.read(self._ours, 65536)
+        except OSError:  # the other side is closed
+            return False
+        self.raw += chunk
+        self._stream.feed(chunk)
+        if self._watch:
+            self._watch(self.screen)
+        return bool(chunk)
+
+
+def _in_the_foreground() -> None:
+    """The terminal is that of the process, so that Ctrl-C and /dev/tty reach it."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    die_with_parent()

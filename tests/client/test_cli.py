@@ -1,0 +1,382 @@
+"""The command line in scripts and pipes: what each command prints, where, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+import stat
+from datetime import UTC, datetime
+
+import pytest
+import yaml
+
+from doorward import Doorward, InstanceAuthSessions
+from doorward.cli.exits import MEANINGS
+from tests.actors import PASSWORD
+from tests.client.conftest import settle
+from tests.client.stand_in import HTML, Says
+from tests.client.typed import doorward
+
+SENTENCE = re.compile(r"([A-Z]|http://127).+[.\w)]$")
+NEW = "another battery staple horse"
+
+
+@pytest.fixture
+def kept(ann, monkeypatch) -> Doorward:
+    """ann is logged in, and the session is in the store."""
+    client = ann.logged_in(device_name="attic")
+    client.save()
+    monkeypatch.setenv("DOORWARD_URL", ann.live.url)
+    return client
+
+
+# -- login and logout -----------------------------------------------------------------------------------------------
+
+
+def test_a_password_from_a_pipe_logs_in_and_the_session_is_kept(ann, live, store):
+    done = doorward("login", "--url", live.url, "--user", ann.name, "--password-stdin", "--expires", "12h", stdin=f"{PASSWORD}\nmore\n")
+    assert (done.code, done.out) == (0, "")
+    assert re.search(rf"Logged in at {re.escape(live.url)} as {ann.name} until \d{{4}}-\d\d-\d\d \d\d:\d\d", done.err)
+    assert PASSWORD not in done.err
+    assert stat.S_IMODE(store.stat().st_mode) == 0o600
+    found = Doorward(live.url).login.from_store()
+    assert found.username == ann.name
+    assert doorward("whoami", "-o", "json").json["username"] == ann.name  # the only service in the store is meant
+
+
+def test_login_tells_programs_what_came_of_it(ann, live, store):
+    done = doorward(
+        "login",
+        "--url",
+        live.url,
+        "--password-stdin",
+        "--expires",
+        "1h",
+        "-o",
+        "json",
+        stdin=PASSWORD,
+        DOORWARD_USER=f"{ann.name}@example.org",
+    )
+    assert done.code == 0, done.err
+    found = done.json
+    assert (found["url"], found["username"], found["store"]) == (live.url, ann.name, str(store))
+    left = datetime.fromisoformat(found["session_expires_at"]) - datetime.now(UTC)
+    assert 3500 < left.total_seconds() <= 3600
+    assert "Logged in" in done.err
+    assert not [word for word in ("token", "dwt_", PASSWORD) if word in done.out]
+
+
+def test_a_wrong_password_ends_with_4_and_keeps_nothing(ann, live, store):
+    done = doorward("login", "--url", live.url, "--user", ann.name, "--password-stdin", stdin="wrong horse battery staple\n")
+    assert (done.code, done.out) == (4, "")
+    assert "wrong horse" not in done.err
+    assert not store.exists()
+
+
+@pytest.mark.parametrize("stdin", ["", "\n", b"\xff\xfe\n", "x" * 5000])
+def test_what_is_piped_in_must_be_a_password(ann, live, stdin):
+    done = doorward("login", "--url", live.url, "--user", ann.name, "--password-stdin", stdin=stdin)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.count("\n") == 2  # where it would have logged in, and why not
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--password", "hunter2"], "A password is never an argument"),
+        (["--password=hunter2"], "A password is never an argument"),
+        (["--password-stdin=hunter2"], "does not take a value"),
+        (["hunter2"], "A password is never an argument"),
+        (["-p", "hunter2"], "No such option"),
+        (["--passwd=hunter2"], "No such option"),
+        (["--device", "--password"], "Choose one of"),
+        (["--device", "--expires", "1d"], "--expires goes with a password"),
+        (["--expires", "1d"], "--expires goes with a password"),
+        (["--password-stdin", "--message", "x"], "--message goes with --device"),
+        (["--password-stdin", "--expires", "2 days"], "12h or 30d, or a date"),
+        (["--password-stdin", "--expires", "366d"], "a year is the most"),
+        (["--password-stdin", "--expires", "2020-01-31"], "over already"),
+        (["--password-stdin", "--expires", "9999-12-31"], "too far away"),
+        (["--timeout", "soon"], "12h or 30d"),
+    ],
+)
+def test_wrong_use_is_said_and_no_password_is_repeated(words, said):
+    done = doorward("login", "--url", "http://127.0.0.1:1", *words)
+    assert (done.code, done.out) == (2, "")
+    assert said in " ".join(done.err.split())
+    assert "hunter2" not in done.err
+
+
+def test_logging_out_ends_the_session_and_forgets_it(kept, store):
+    assert doorward("logout").code == 0
+    assert doorward("whoami").code == 3
+    assert "ann" not in store.read_text()
+    again = doorward("logout")
+    assert (again.code, again.err) == (0, "Nobody was logged in.\n")
+
+
+def test_logging_out_everywhere_ends_the_other_sessions_too(ann, kept):
+    other = ann.logged_in()
+    assert doorward("logout", "--all").code == 0
+    with pytest.raises(Exception, match="log in again"):
+        other.validate()
+    assert doorward("logout", "--all").code == 3
+
+
+# -- what is there --------------------------------------------------------------------------------------------------
+
+
+def test_whoami_has_three_forms(ann, kept):
+    table, found = doorward("whoami"), doorward("whoami", "-o", "json").json
+    assert ann.name in table.out
+    assert re.search(r"^By +session ses_", table.out, re.MULTILINE)
+    assert set(found) == {"url", "account_id", "username", "kind", "scopes", "roles", "session_id", "key_id", "expires_at"}
+    assert (found["url"], found["username"], found["kind"], found["scopes"]) == (kept.url, ann.name, "session", [])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", found["expires_at"])
+    assert yaml.safe_load(doorward("whoami", "-o", "yaml").out) == found
+
+
+def test_sessions_are_listed_and_ended(ann, kept):
+    other = ann.logged_in(device_name="a device " + "of a very long name " * 2)
+    table = doorward("sessions")
+    assert max(map(len, table.out.splitlines())) <= 80
+    assert re.search(rf"^{kept.session.session_id}  this one: attic ", table.out, re.MULTILINE)
+    found = doorward("sessions", "-o", "json").json
+    assert found == doorward("sessions", "list", "-o", "json").json == yaml.safe_load(doorward("sessions", "-o", "yaml").out)
+    assert [(one["id"], one["current"]) for one in found] == [(other.session.session_id, False), (kept.session.session_id, True)]
+    assert doorward("sessions", "end", other.session.session_id).code == 0
+    assert len(doorward("sessions", "-o", "json").json) == 1
+    unknown = doorward("sessions", "end", other.session.session_id + "x")
+    assert (unknown.code, unknown.out) == (1, "")
+
+
+def test_nothing_that_a_service_says_moves_the_cursor_or_breaks_the_table(stand_in):
+    hostile = "\x1b[2J\x07\u202e\x9b31m" + "漢字" * 40
+    session = {"id": "ses_1", "device_name": hostile, "last_address": hostile, "current": True, "expires_at": "2027-01-31T00:00:00Z"}
+    there = stand_in(Says({"items": [session, {**session, "last_used_at": "now", "id": 7}]}))
+    for form in ("table", "json", "yaml"):
+        done = doorward("sessions", "--url", there.url, "-o", form, DOORWARD_TOKEN="dwk_x")
+        assert (done.code, done.err) == (0, "")
+        assert not set(done.out) & set("\x1b\x07\x9b\u202e")
+        assert form == "table" or done.out.isascii()
+    table = doorward("sessions", "--url", there.url, DOORWARD_TOKEN="dwk_x").out.splitlines()
+    assert max(len(line) + len(re.findall("[漢字]", line)) for line in table) <= 80
+
+
+def test_ending_all_other_sessions_keeps_this_one(ann, kept):
+    ann.logged_in()
+    assert doorward("sessions", "end-others").code == 0
+    assert [one["id"] for one in doorward("sessions", "-o", "json").json] == [kept.session.session_id]
+
+
+def test_ending_ones_own_session_forgets_it(kept, store):
+    assert doorward("sessions", "end", kept.session.session_id).code == 0
+    assert kept.session.session_id not in store.read_text()
+
+
+def test_roles_are_listed_for_oneself_and_by_thing(kept):
+    assert doorward("roles").err == "No roles.\n"
+    assert doorward("roles", "-o", "json").json == []
+    account = kept.whoami().account_id
+    assert doorward("roles", account, "--resource", "list", "--id", "7", "-o", "json").json == []
+    assert doorward("roles", "--resource", "list").code == 2
+    assert doorward("roles", "acc_unknown").code in {1, 4}
+
+
+# -- keys -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_key_is_all_of_standard_output_and_works(kept, ann):
+    made = doorward("keys", "create", "nightly build", "--expires", "30d")
+    assert made.code == 0, made.err
+    assert re.fullmatch(r"dwk_\w+\n", made.out)
+    key = made.out.strip()
+    assert key not in made.err
+    assert "'nightly build'" in made.err
+    found = doorward("whoami", "-o", "json", DOORWARD_TOKEN=key).json
+    assert (found["kind"], found["username"], found["session_id"]) == ("api_key", ann.name, "")
+    assert found["key_id"] in made.err
+    listed = doorward("keys", "-o", "json")
+    assert [(one["id"], one["name"]) for one in listed.json] == [(found["key_id"], "nightly build")]
+    assert key not in listed.out
+    assert re.search(rf"^{found['key_id']}  nightly build .* in 29 d$", doorward("keys").out, re.MULTILINE)
+    assert doorward("keys", "create", "nightly build").code == 1  # the name is taken
+
+    rotated = doorward("keys", "rotate", found["key_id"], "--overlap", "1s", "-o", "json")
+    assert rotated.json["key"].startswith("dwk_")
+    assert rotated.json["key"] != key
+    assert rotated.json["key"] not in rotated.err
+    assert doorward("keys", "delete", found["key_id"]).code == 0
+    assert doorward("keys", "list", "-o", "json").json == []
+    assert "keys create" in doorward("keys").err
+    assert doorward("whoami", DOORWARD_TOKEN=rotated.json["key"]).code == 3
+
+
+def test_what_asks_for_a_fresh_password_says_what_to_do_where_nobody_can_be_asked(kept, live):
+    """A session that was let in from another device never typed one; the same answer comes five minutes after a login."""
+    with sqlite3.connect(live.database, timeout=10) as db:
+        db.execute("UPDATE sessions SET auth_time = NULL WHERE id = ?", [kept.session.session_id])
+    kept.session.refresh()
+    done = doorward("keys", "create", "x")
+    assert (done.code, done.out) == (4, "")
+    assert "--password-stdin" in done.err
+
+
+# -- the password ---------------------------------------------------------------------------------------------------
+
+
+def test_a_password_is_changed_from_a_pipe_and_the_session_goes_on(ann, kept):
+    other = ann.logged_in()
+    done = doorward("password", "change", "--stdin", stdin=f"{PASSWORD}\n{NEW}\n{NEW}\n")
+    assert (done.code, done.out) == (0, ""), done.err
+    assert doorward("whoami").code == 0
+    with pytest.raises(Exception, match="log in again"):
+        other.validate()
+    ann.password = NEW
+    assert ann.logged_in().logged_in
+
+
+@pytest.mark.parametrize(
+    ("stdin", "code", "said"),
+    [
+        (f"{PASSWORD}\npassword123456789\n", 2, "For example:"),
+        (f"wrong\n{NEW}\n", 4, "present password is wrong"),
+        (f"{PASSWORD}\n{NEW}\n{NEW}x\n", 2, "not the same"),
+        (f"{PASSWORD}\n", 2, "a line each"),
+        ("", 2, "a line each"),
+    ],
+)
+def test_a_password_that_is_none_is_refused_with_reasons(kept, stdin, code, said):
+    done = doorward("password", "change", "--stdin", stdin=stdin)
+    assert (done.code, done.out) == (code, "")
+    assert said in done.err
+    assert PASSWORD not in done.err
+
+
+def test_the_words_of_a_password_are_never_arguments(kept):
+    done = doorward("password", "change", "hunter2", "hunter3")
+    assert done.code == 2
+    assert "never an argument" in " ".join(done.err.split())
+    assert "hunter" not in done.err
+    assert doorward("password", "change").code == 2  # nobody can be asked
+
+
+# -- for scripts ----------------------------------------------------------------------------------------------------
+
+
+def test_a_token_is_all_of_standard_output_and_counts(kept, live):
+    done = doorward("token")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.count("\n") == 1
+    status, found = live.call("GET", "/v1/whoami", headers={"Authorization": f"Bearer {done.out.strip()}"})
+    assert (status, found["session_id"]) == (200, kept.session.session_id)
+
+
+def test_the_token_of_the_environment_is_used_where_it_is_for(ann, kept, live, stand_in, monkeypatch):
+    other = ann.logged_in()
+    monkeypatch.setenv("DOORWARD_TOKEN", other.token)
+    assert doorward("token").out.strip() == other.token
+    assert doorward("whoami", "-o", "json").json["session_id"] == other.session.session_id
+    assert doorward("whoami", "-o", "json", "--user", ann.name).json["session_id"] == kept.session.session_id  # an option goes first
+    elsewhere = stand_in(Says({}))
+    assert doorward("whoami", "--url", elsewhere.url).code == 3
+    assert elsewhere.seen == []  # it is for DOORWARD_URL and for nobody else
+    monkeypatch.delenv("DOORWARD_URL")
+    assert doorward("whoami", "--url", live.url).code == 0
+    InstanceAuthSessions().save()
+    nowhere = doorward("whoami", DOORWARD_STORE=os.devnull + "-none")
+    assert nowhere.code == 3
+    assert "DOORWARD_URL" in nowhere.err
+
+
+def test_status_says_what_is_there_and_the_exit_code_too(ann, kept, live, store):
+    done = doorward("status", "-o", "json")
+    found = done.json
+    assert (done.code, found["url"], found["reachable"], found["username"], found["store"]) == (0, live.url, True, ann.name, str(store))
+    assert (found["service"], found["version"]) == ("doorward", kept.version().version)
+    assert abs(found["clock_skew_seconds"]) < 5
+    table = doorward("status")
+    assert re.search(rf"^Logged in +{ann.name}$", table.out, re.MULTILINE)
+    kept.logout()
+    nobody = doorward("status", "-o", "json")
+    assert (nobody.code, nobody.json["reachable"], nobody.json["username"]) == (3, True, None)
+    away = doorward("status", "-o", "json", DOORWARD_URL="http://127.0.0.1:9")
+    assert (away.code, away.json["reachable"]) == (5, False)
+    assert doorward("status", DOORWARD_URL=None).code == 3
+
+
+# -- what goes wrong ------------------------------------------------------------------------------------------------
+
+
+def test_each_failure_has_its_exit_code_and_one_sentence(kept, stand_in, ann):
+    limited = stand_in(Says({"code": "too_many_requests", "status": 429}, 429, {"Retry-After": "60"}))
+    page = stand_in(HTML)
+    moved = stand_in(Says({}, 302, {"Location": "https://elsewhere.example/"}))
+    broken = stand_in(Says({"code": "internal", "request_id": "req_1"}, 500, {"Retry-After": "60"}))
+    login = ("login", "--user", ann.name, "--password-stdin", "--url")
+    for words, code in [
+        ((*login, limited.url), 6),
+        ((*login, page.url), 5),
+        ((*login, moved.url), 5),
+        ((*login, broken.url), 5),
+        ((*login, "http://127.0.0.1:9"), 5),
+        ((*login, "http://auth.example.com"), 2),
+        ((*login, "ftp://auth.example.com"), 2),
+        (("whoami", "--url", "https://auth.example.com"), 3),
+        (("whoami", "--user", "bob"), 3),
+    ]:
+        done = doorward(*words, stdin="x\n")
+        said = [line for line in done.err.splitlines() if not line.startswith("Log in at")]
+        assert (done.code, len(said)) == (code, 1), done.err
+        assert SENTENCE.match(said[0])
+        assert "allow_http" not in said[0]
+        assert "client.login" not in said[0]
+        assert code in MEANINGS
+    assert "(request req_1)" in doorward(*login, broken.url, stdin="x\n").err
+
+
+def test_a_broken_store_is_set_aside_and_said(kept, store):
+    store.write_text("{ this was")
+    done = doorward("whoami")
+    assert done.code == 3
+    assert f"{store} is broken" in done.err
+    assert [one.read_text() for one in store.parent.glob("*broken*")] == ["{ this was"]
+
+
+def test_a_session_that_was_ended_elsewhere_is_said_to_be_over(ann, kept):
+    ann.logged_in().end_session(kept.session.session_id)
+    done = doorward("whoami")
+    assert (done.code, done.out) == (3, "")
+    assert done.err.endswith("Run: doorward login\n")
+    renew = doorward("whoami", DOORWARD_TOKEN="x.y.z")
+    assert renew.code == 3
+    assert "Renew DOORWARD_TOKEN" in renew.err
+
+
+def test_where_the_session_cannot_be_kept_it_is_ended_again(ann, live, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = doorward(
+        "login", "--url", live.url, "--user", ann.name, "--password-stdin", stdin=PASSWORD, DOORWARD_STORE=str(tmp_path / "file" / "x.json")
+    )
+    assert (done.code, done.out) == (1, "")
+    assert len(ann.logged_in().sessions()) == 1
+
+
+def test_two_people_are_told_apart(ann, kept, live):
+    bob = settle(live)
+    client = bob.logged_in()
+    client.save()
+    assert doorward("whoami", "-o", "json", "--user", ann.name).json["username"] == ann.name
+    assert doorward("whoami", "-o", "json", DOORWARD_USER=bob.name).json["username"] == bob.name
+
+
+def test_yaml_and_json_are_ascii_and_say_the_same(kept):
+    kept.call("PATCH", "/v1/me", json={"name": "Zoë"})
+    made = doorward("keys", "create", "no: 12 'ü' 🗝 \"#", "-o", "yaml")
+    assert made.code == 0, made.err
+    assert yaml.safe_load(made.out)["name"] == "no: 12 'ü' 🗝 \"#"
+    for form in ("json", "yaml"):
+        assert doorward("keys", "-o", form).out.isascii()
+    assert json.loads(doorward("keys", "-o", "json").out)[0]["name"] == "no: 12 'ü' 🗝 \"#"
