@@ -99,7 +99,6 @@ def test_nothing_that_fails_shows_a_secret(stand_in, tmp_path, caplog, fault):
     for act in (
         session.refresh,
         session.logout,
-        client.me,
         lambda: client.change_password(PASSWORD, f"{PASSWORD}-new"),
         lambda: client.elevate(PASSWORD),
         lambda: client.keys.create("robot"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import ssl
@@ -10,30 +9,25 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode, urlsplit
 
 from doorward import here
-from doorward.errors import ConnectionFailed, DoorwardError, RateLimited, RedirectRefused, ServiceUnavailable, TLSError, UnexpectedAnswer
+from doorward.errors import ConnectionFailed, DoorwardError, RateLimited, ServiceUnavailable, TLSError, UnexpectedAnswer
+from doorward.messages import Ask, Document, Received, content_of, headers_of, not_json, parsed, redirected
 from doorward.problems import printable, raised_for
-from doorward.secret import Secret
 
 if TYPE_CHECKING:
     import httpx2
 
     from doorward.origin import Origin
 
-VERSION = "0.1.0"
 LARGEST = 4 * 1024 * 1024
 TRIES = 3
 LONGEST_PAUSE = 10.0  # seconds; whoever is told to wait longer is told so, and not kept waiting
-JSON_TYPES = frozenset({"application/json", "application/problem+json"})
-Body = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,41 +37,6 @@ class Timeouts:
     connect: float = 5.0
     read: float = 30.0
     total: float = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One request. Secrets in it are wrapped until they are on their way."""
-
-    method: str
-    path: str
-    token: Secret | None = None
-    json: Body | None = None
-    form: Body | None = None
-    query: Mapping[str, str] | None = None
-    read: float | None = None  # seconds to wait for the answer, instead of the usual
-
-    @property
-    def secrets(self) -> tuple[Secret, ...]:
-        """What the answer must not give back to anybody."""
-        sent = [*(self.json or {}).values(), *(self.form or {}).values(), self.token]
-        return tuple(value for value in sent if isinstance(value, Secret))
-
-
-class Document(dict[str, Any]):
-    """A JSON object that was answered. It may hold secrets, so it is not shown."""
-
-    def __repr__(self) -> str:
-        return "<answer>"
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """An answer as it came."""
-
-    status: int
-    headers: Mapping[str, str] = field(repr=False)
-    content: bytes = field(repr=False)
 
 
 class Transport:
@@ -139,8 +98,8 @@ class Transport:
                 asked.method,
                 f"{self.origin}{asked.path}",
                 params=asked.query,
-                headers=_headers(asked),
-                content=_content(asked),
+                headers=headers_of(asked),
+                content=content_of(asked),
                 timeout=self._limits(httpx2, asked.read),
             ) as response:
                 return Received(response.status_code, response.headers, self._bounded(response)), None
@@ -216,10 +175,10 @@ class Transport:
         if status == HTTPStatus.NO_CONTENT or (status == HTTPStatus.OK and not received.content):
             return Document(), None
         if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-            return None, _redirected(self.origin, headers.get("Location", ""), asked.secrets)
-        document = _parsed(received)
+            return None, redirected(self.origin, headers.get("Location", ""), asked.secrets)
+        document = parsed(received)
         if document is None:
-            return None, _not_json(self.origin, status, headers)
+            return None, not_json(self.origin, status, headers)
         if status < HTTPStatus.MULTIPLE_CHOICES:
             return document, None
         return None, raised_for(status, headers, document, skew=self.clock_skew, secrets=asked.secrets)
@@ -228,60 +187,3 @@ class Transport:
 def _close(client: httpx2.Client, pid: int) -> None:
     if pid == os.getpid():
         client.close()
-
-
-def _headers(asked: Ask) -> dict[str, str]:
-    headers = {"User-Agent": f"doorward/{VERSION}", "Accept": "application/json"}
-    if asked.json is not None:
-        headers["Content-Type"] = "application/json"
-    if asked.form is not None:
-        headers["Content-Type"] = "application/x-www-form-urlencoded"
-    if asked.token is not None:
-        headers["Authorization"] = f"Bearer {asked.token.reveal()}"
-    return headers
-
-
-def _content(asked: Ask) -> bytes | None:
-    if asked.json is not None:
-        return json.dumps({name: _revealed(value) for name, value in asked.json.items()}).encode()
-    if asked.form is not None:
-        return urlencode({name: _revealed(value) for name, value in asked.form.items()}).encode()
-    # Some servers want a length with every POST, and this is how httpx2 says that there is none of a body.
-    return b"" if asked.method in {"POST", "PUT"} else None
-
-
-def _revealed(value: object) -> object:
-    return value.reveal() if isinstance(value, Secret) else value
-
-
-def _parsed(received: Received) -> Document | None:
-    """The JSON object, None where it is none."""
-    if received.headers.get("Content-Type", "").partition(";")[0].strip().lower() not in JSON_TYPES:
-        return None
-    try:
-        document = json.loads(received.content)
-    except (ValueError, RecursionError):
-        return None
-    return Document(document) if isinstance(document, dict) else None
-
-
-def _not_json(origin: Origin, status: int, headers: Mapping[str, str]) -> DoorwardError:
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
-        return raised_for(status, headers, {}, skew=None)
-    kind = printable(headers.get("Content-Type", "")).partition(";")[0] or "nothing"
-    found = "a web page" if kind == "text/html" else kind
-    return UnexpectedAnswer(
-        f"{origin} answered {found} instead of JSON ({status}): check the address, and whether a proxy or login page is in between.",
-        status=status,
-    )
-
-
-def _redirected(origin: Origin, location: str, secrets: tuple[Secret, ...]) -> RedirectRefused:
-    """Names where to without the query, which may hold anything."""
-    try:
-        parts = urlsplit(location)
-        where = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}" if parts.netloc else parts.path
-    except ValueError:
-        where = ""
-    told = printable(where, secrets) or "somewhere else"
-    return RedirectRefused(f"{origin} leads to {told}: if that is right, use that address; nothing was sent there.", location=told)

@@ -1,0 +1,111 @@
+"""What is sent and what comes back, so that no variable that a traceback shows has a secret in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from doorward import __version__
+from doorward.errors import DoorwardError, RedirectRefused, UnexpectedAnswer
+from doorward.origin import Origin
+from doorward.problems import printable, raised_for
+from doorward.secret import Secret
+
+JSON_TYPES = frozenset({"application/json", "application/problem+json"})
+Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request. Secrets in it are wrapped until they are on their way."""
+
+    method: str
+    path: str
+    token: Secret | None = None
+    json: Body | None = None
+    form: Body | None = None
+    query: Mapping[str, str] | None = None
+    read: float | None = None  # seconds to wait for the answer, instead of the usual
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What the answer must not give back to anybody."""
+        sent = [*(self.json or {}).values(), *(self.form or {}).values(), self.token]
+        return tuple(value for value in sent if isinstance(value, Secret))
+
+
+class Document(dict[str, Any]):
+    """A JSON object that was answered. It may hold secrets, so it is not shown."""
+
+    def __repr__(self) -> str:
+        return "<answer>"
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An answer as it came."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    content: bytes = field(repr=False)
+
+
+def headers_of(asked: Ask) -> dict[str, str]:
+    headers = {"User-Agent": f"doorward/{__version__}", "Accept": "application/json"}
+    if asked.json is not None:
+        headers["Content-Type"] = "application/json"
+    if asked.form is not None:
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+    if asked.token is not None:
+        headers["Authorization"] = f"Bearer {asked.token.reveal()}"
+    return headers
+
+
+def content_of(asked: Ask) -> bytes | None:
+    if asked.json is not None:
+        return json.dumps({name: _revealed(value) for name, value in asked.json.items()}).encode()
+    if asked.form is not None:
+        return urlencode({name: _revealed(value) for name, value in asked.form.items()}).encode()
+    # Some servers want a length with every POST, and this is how httpx2 says that there is none of a body.
+    return b"" if asked.method in {"POST", "PUT"} else None
+
+
+def _revealed(value: object) -> object:
+    return value.reveal() if isinstance(value, Secret) else value
+
+
+def parsed(received: Received) -> Document | None:
+    """The JSON object, None where it is none."""
+    if received.headers.get("Content-Type", "").partition(";")[0].strip().lower() not in JSON_TYPES:
+        return None
+    try:
+        document = json.loads(received.content)
+    except (ValueError, RecursionError):
+        return None
+    return Document(document) if isinstance(document, dict) else None
+
+
+def not_json(origin: Origin, status: int, headers: Mapping[str, str]) -> DoorwardError:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
+        return raised_for(status, headers, {}, skew=None)
+    kind = printable(headers.get("Content-Type", "")).partition(";")[0] or "nothing"
+    found = "a web page" if kind == "text/html" else kind
+    return UnexpectedAnswer(
+        f"{origin} answered {found} instead of JSON ({status}): check the address, and whether a proxy or login page is in between.",
+        status=status,
+    )
+
+
+def redirected(origin: Origin, location: str, secrets: tuple[Secret, ...]) -> RedirectRefused:
+    """Names where to without the query, which may hold anything."""
+    try:
+        parts = urlsplit(location)
+        where = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}" if parts.netloc else parts.path
+    except ValueError:
+        where = ""
+    told = printable(where, secrets) or "somewhere else"
+    return RedirectRefused(f"{origin} leads to {told}: if that is right, use that address; nothing was sent there.", location=told)

@@ -1,0 +1,107 @@
+"""The secrets of the store in the keyring of the system."""
+
+from __future__ import annotations
+
+import sys
+
+import keyring
+import pytest
+from keyring.backend import KeyringBackend
+from keyring.backends import fail, null
+
+from doorward import Doorward, InstanceAuthSessions, NotLoggedInError, StoreError
+from tests.client.test_store import URL, kept
+
+
+class Memory(KeyringBackend):
+    """A keyring like that of a desktop, which may be locked."""
+
+    priority = 1
+
+    def __init__(self):
+        super().__init__()
+        self.entries, self.locked = {}, False
+
+    def set_password(self, service, username, password):
+        self.look()
+        self.entries[service, username] = password
+
+    def get_password(self, service, username):
+        self.look()
+        return self.entries.get((service, username))
+
+    def delete_password(self, service, username):
+        if self.entries.pop((service, username), None) is None:
+            raise keyring.errors.PasswordDeleteError
+
+    def look(self):
+        if self.locked:
+            raise keyring.errors.KeyringLocked("planted-secret")
+
+
+@pytest.fixture
+def ring(store, monkeypatch):
+    before = keyring.get_keyring()
+    keyring.set_keyring(Memory())
+    monkeypatch.setenv("DOORWARD_STORE", f"keyring:{store}")
+    yield keyring.get_keyring()
+    keyring.set_keyring(before)
+
+
+def test_secrets_are_in_the_keyring_and_not_in_the_file(ann, store, ring):
+    client = ann.logged_in()
+    client.save()
+    token, text = client.token, store.read_text()
+    assert token not in text
+    assert "dwr1." not in text
+    assert token in str(ring.entries)
+    again = Doorward()
+    again.login.from_store()
+    again.session.refresh()
+    assert again.token != token
+    assert again.token in str(ring.entries)
+    assert client.whoami().username == again.whoami().username == ann.name
+    again.logout()
+    assert ring.entries == {}
+    with pytest.raises(NotLoggedInError):
+        Doorward(ann.live.url).login.from_store()
+
+
+def test_what_was_in_the_file_moves_to_the_keyring(store, ring):
+    plain = InstanceAuthSessions.load(store)
+    plain.insert(URL, "ann", kept("ann"))
+    plain.save()
+    assert "token of ann" in store.read_text()
+    sessions = InstanceAuthSessions.load()
+    sessions.insert(URL, "bob", kept("bob"))
+    sessions.save()
+    assert "token of" not in store.read_text()
+    assert InstanceAuthSessions.load(store).find(URL, "ann").token.reveal() == "token of ann"
+
+
+def test_a_locked_keyring_is_a_fault_and_nothing_falls_back(store, ring):
+    sessions = InstanceAuthSessions.load()
+    sessions.insert(URL, "ann", kept("ann"))
+    ring.locked = True
+    with pytest.raises(StoreError, match="KeyringLocked") as refused:
+        sessions.save()
+    assert refused.value.__context__ is None
+    assert not store.exists()
+
+
+@pytest.mark.parametrize("backend", [fail.Keyring, null.Keyring])
+def test_no_keyring_is_a_fault_and_nothing_falls_back(store, ring, backend):
+    keyring.set_keyring(backend())
+    sessions = InstanceAuthSessions.load()
+    sessions.insert(URL, "ann", kept("ann"))
+    with pytest.raises(StoreError, match="no keyring that is safe"):
+        sessions.save()
+    assert not store.exists()
+
+
+def test_without_the_package_it_says_which(store, ring, monkeypatch):
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    sessions = InstanceAuthSessions.load()
+    sessions.insert(URL, "ann", kept("ann"))
+    with pytest.raises(StoreError, match=r"pip install doorward\[keyring\]"):
+        sessions.save()

@@ -1,0 +1,153 @@
+"""The distribution: what it brings along, what it costs to import, and that its types are its own."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+import doorward
+from tests.client.conftest import SOURCES, environment
+from tests.client.wheels import NoRegistry, built
+from tests.live import ROOT
+
+CLIENT = ROOT / "client"
+DEPENDENCIES = {"click", "filelock", "httpx2", "platformdirs", "segno"}
+
+IMPORTS = """
+import time
+before = time.process_time()
+import doorward
+print(time.process_time() - before)
+"""
+
+SCRIPT = """
+from datetime import datetime
+
+import doorward
+from doorward import AuthSession, Doorward, DoorwardAuth, DoorwardError, InstanceAuthSessions, LoginDenied, Prompt, Session, Whoami
+
+
+def show(prompt: Prompt) -> None:
+    print(prompt.user_code, prompt.seconds_left)
+
+
+def main() -> str:
+    client = Doorward("https://auth.example.com")
+    try:
+        session: Session = client.login.on_another_device(on_prompt=show, timeout=60.0)
+    except LoginDenied as error:
+        return error.request_id
+    except DoorwardError as error:
+        return f"{error}"
+    ends: datetime | None = session.expires_at
+    who: Whoami = client.whoami()
+    kept: AuthSession | None = InstanceAuthSessions.load().find(client.url, who.username)
+    auth = DoorwardAuth(client, origins=["https://api.example.com"])
+    return f"{client.token} {ends} {kept} {auth} {doorward.__version__}"
+"""
+WRONG = """
+from doorward import Doorward
+
+number: int = Doorward("https://auth.example.com").token
+"""
+
+
+def test_few_packages_come_along():
+    project = tomllib.loads((CLIENT / "pyproject.toml").read_text())["project"]
+    assert {re.split(r"[^a-z0-9]", one)[0] for one in project["dependencies"]} == DEPENDENCIES
+    assert set(project["optional-dependencies"]) == {"keyring", "requests", "testing"}
+    assert project["version"] == doorward.__version__
+
+
+def test_the_client_knows_nothing_of_the_service():
+    for path in (SOURCES / "doorward").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            foreign = [name for name in names if name.split(".")[0] in {"app", "tests"}]
+            assert not foreign or path.is_relative_to(SOURCES / "doorward" / "testing"), f"{path}: {foreign}"
+
+
+def test_the_service_knows_nothing_of_the_client():
+    for path in (ROOT / "app").rglob("*.py"):
+        assert not re.search(r"^\s*(from|import) doorward\b", path.read_text(), re.MULTILINE), path
+
+
+def test_no_file_is_longer_than_one_idea():
+    long = {path.name: count for path in SOURCES.rglob("*.py") if (count := len(path.read_text().splitlines())) > 260}
+    assert long == {}
+
+
+def test_clock_and_environment_are_read_in_one_file():
+    found = {path.name for path in (SOURCES / "doorward").glob("*.py") if re.search(r"os\.environ|datetime\.now|time\.time\(", path.read_text())}
+    assert found == {"here.py"}
+
+
+def test_every_public_name_is_there():
+    for name in doorward.__all__:
+        assert getattr(doorward, name).__module__.startswith("doorward."), name
+    typed = set(re.findall(r" import \w+ as (\w+)$", (SOURCES / "doorward" / "__init__.py").read_text(), re.MULTILINE))
+    assert typed == set(doorward.__all__)
+    assert {*doorward.__all__, "__version__"} <= set(dir(doorward))
+    with pytest.raises(AttributeError):
+        _ = doorward.nothing
+
+
+def test_importing_it_costs_little():
+    spent = []
+    for _ in range(3):
+        told = subprocess.run([sys.executable, "-c", IMPORTS], env=environment(), capture_output=True, text=True, check=True, timeout=30)
+        spent.append(float(told.stdout))
+    assert min(spent) < 0.15, spent
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """An environment with nothing but the wheel of the client and what comes with it."""
+    folder = tmp_path_factory.mktemp("installed")
+    try:
+        wheel = built(CLIENT, folder)
+    except NoRegistry as error:
+        pytest.skip(str(error))
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True, timeout=60)
+    python = folder / "venv" / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check"]
+    done = subprocess.run([*pip, "install", "--quiet", "--no-compile", wheel], capture_output=True, text=True, timeout=180, check=False)
+    if done.returncode:
+        pytest.skip(f"no registry hands out what the client needs: {done.stderr[-300:]}")
+    return python, pip
+
+
+def alone(*command: object, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run with nothing of this repository in reach."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "DOORWARD"))}
+    return subprocess.run([str(one) for one in command], env={**env, **more}, capture_output=True, text=True, timeout=60, check=False, cwd="/")
+
+
+def test_the_wheel_is_all_that_is_needed(installed, tmp_path):
+    python, pip = installed
+    listed = alone(*pip, "list", "--format=freeze").stdout.split()
+    assert len(listed) <= 12, listed
+    assert f"doorward=={doorward.__version__}" in listed
+    assert "doorward-service" not in str(listed)
+    everything = "import doorward; [getattr(doorward, n) for n in doorward.__all__ if n != 'RequestsAuth']; print(doorward.__version__)"
+    told = alone(python, "-c", everything)
+    assert (told.stdout.strip(), told.returncode) == (doorward.__version__, 0), told.stderr
+    spent = min(float(alone(python, "-c", IMPORTS).stdout) for _ in range(3))
+    assert spent < 0.15
+    typed(python, tmp_path)
+
+
+def typed(python, tmp_path):
+    """A script of somebody's own is checked against the installed types (PEP 561)."""
+    command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", python, "--config-file", os.devnull]
+    for name, text, code in (("script.py", SCRIPT, 0), ("wrong.py", WRONG, 1)):
+        (tmp_path / name).write_text(text)
+        done = alone(*command, "--cache-dir", ROOT / ".mypy_cache" / "client", tmp_path / name)
+        assert done.returncode == code, done.stdout + done.stderr
