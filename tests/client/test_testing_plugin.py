@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.request
 from contextlib import suppress
 from datetime import timedelta
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from app.settings import VERSION
 from doorward import InvalidCredentials, InvalidToken, LoginDenied, NotFound, RateLimited
 from doorward.testing import NotForTests, _doorward_process, doorward_service, fresh_doorward_service, pytest_runtest_teardown
 from doorward.testing.service import DoorwardTestService
@@ -24,6 +26,7 @@ from tests.client.wheels import NoRegistry, built, unpacked
 from tests.live import ROOT
 
 FIXTURES = (_doorward_process, doorward_service, fresh_doorward_service)
+OTHERS = [f"-pno:{name}" for name in ("schemathesis", "hypothesispytest", "anyio", "randomly")]  # a second of CPU, and not theirs
 FROM_SOURCES = f"{SOURCES}:{ROOT}"
 EXAMPLE = (ROOT / "docs" / "testing-with-doorward.md").read_text()
 
@@ -61,7 +64,7 @@ def doorward_settings():
 
 def users_tests(folder: Path, *options: str, path: str) -> subprocess.CompletedProcess[str]:
     """What the tests in the folder say, run as their authors would."""
-    command = [sys.executable, "-W", "error", "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", *options]
+    command = [sys.executable, "-W", "error", "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", *OTHERS, *options]
     return subprocess.run(command, cwd=folder, env=environment(PYTHONPATH=path), capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -87,6 +90,12 @@ def test_an_account_is_ready_to_sign_in(doorward_service):
 def test_an_account_that_cannot_be_says_why(doorward_service, asked, words):
     with pytest.raises(NotForTests, match=words):
         doorward_service.account(**asked)
+
+
+def test_what_nobody_foresaw_spoils_no_other_test(doorward_service):
+    with pytest.raises(NotForTests, match=r"AttributeError: .*doorward\.log"):
+        doorward_service.account(password=1234)
+    doorward_service.account()
 
 
 def test_a_name_is_given_once(doorward_service):
@@ -253,7 +262,16 @@ def test_without_the_service_a_sentence_says_what_to_install(tmp_path):
 
 
 TWO = """
+import urllib.request
 from datetime import UTC, datetime, timedelta
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def doorward_settings():
+    return {"registration": "closed"}
+
 
 def test_one(doorward_service):
     doorward_service.push_clock(days=1)
@@ -262,6 +280,10 @@ def test_one(doorward_service):
 def test_two(doorward_service):
     assert doorward_service.now - datetime.now(UTC) < timedelta(minutes=1)
     assert doorward_service.mail() == []
+
+def test_three(fresh_doorward_service):
+    with urllib.request.urlopen(f"{fresh_doorward_service.url}/v1/methods", timeout=10) as answer:
+        assert b'"closed"' in answer.read()
 """
 
 
@@ -281,8 +303,14 @@ def test_the_example_of_the_docs_works_with_what_is_installed(tmp_path):
         file = tmp_path / "theirs" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    done = users_tests(tmp_path / "theirs", "-p", "no:randomly", path=str(installed))
-    assert "10 passed" in done.stdout, done.stdout
+    done = users_tests(tmp_path / "theirs", path=str(installed))
+    assert "11 passed" in done.stdout, done.stdout
+
+
+def test_it_wants_the_service_of_its_own_version():
+    project = tomllib.loads((ROOT / "client" / "pyproject.toml").read_text())["project"]
+    assert project["version"] == VERSION
+    assert project["optional-dependencies"]["testing"] == [f"doorward-service=={VERSION}"]
 
 
 def test_only_one_file_of_the_client_knows_the_service():

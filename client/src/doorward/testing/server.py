@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -87,6 +88,9 @@ class Served:
 
     def _is_used(self) -> None:
         self._used = True
+
+    def now(self) -> str:
+        return self._clock.now().isoformat()
 
     def push(self, seconds: float) -> None:
         self._used = True
@@ -182,6 +186,9 @@ def main(commands: IO[str], answers: IO[str], folder: Path) -> None:
             answer = {"answer": host.answer(json.loads(line))}
         except Refused as reason:
             answer = {"refused": str(reason)}
+        except Exception as error:  # A fault in one test must not take the service away from all that come after it.
+            traceback.print_exc()
+            answer = {"refused": f"{type(error).__name__}: {error}. More stands in {folder / 'doorward.log'}."}
         print(json.dumps(answer), file=answers, flush=True)
 
 

@@ -57,7 +57,6 @@ class DoorwardTestService:
         found = process.ask("open", folder=str(folder), settings=as_texts(settings))
         self.url: str = found["url"]
         self._number: int = found["number"]
-        self._pushed = timedelta()
         self._transport = Transport(origin_of(self.url))
         self._clients: list[Doorward] = []
 
@@ -67,7 +66,7 @@ class DoorwardTestService:
     @property
     def now(self) -> datetime:
         """The time that the service has, in UTC: that of this machine, and as much more as the clock was pushed."""
-        return here.now() + self._pushed
+        return datetime.fromisoformat(self._ask("now"))
 
     def push_clock(self, **time: float) -> None:
         """Let time pass for the service, e.g. `push_clock(minutes=10)`: tokens expire, sessions end, codes are too old.
@@ -79,7 +78,6 @@ class DoorwardTestService:
         if ahead <= timedelta():
             raise ValueError("a clock is pushed forward: name a time, e.g. push_clock(minutes=10)")
         self._ask("push", seconds=ahead.total_seconds())
-        self._pushed += ahead
 
     def account(
         self, username: str | None = None, *, email: str | None = None, roles: Iterable[str] = (), password: str = PASSWORD
@@ -140,7 +138,6 @@ class DoorwardTestService:
         while self._clients:
             self._clients.pop().close()
         self._ask("calm")
-        self._pushed = timedelta()
 
     def close(self) -> None:
         """Stop serving."""
