@@ -11,6 +11,7 @@ import sys
 import time
 import tomllib
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -147,6 +148,28 @@ def test_mail_is_read_by_whom_it_is_to(doorward_service):
     assert mail[0].links[0].startswith(f"{doorward_service.url}/reset/")
     assert mail[0].links[0] in mail[0].text
     assert len(doorward_service.mail()) == 2
+
+
+def test_somebody_registers_with_the_code_of_the_mail(process, tmp_path):
+    service = DoorwardTestService(
+        process, tmp_path, {"password_min_length": 12, "link_confirm": "https://shop.example.com/welcome/{token}"}
+    )
+    ask = service.client().transport.ask
+    body = {"username": "ann", "email": "ann@example.org", "name": "Ann", "password": "twelve signs"}
+    registration = ask("POST", "/v1/register", json=body)["registration"]
+    mail = service.mail("ann@example.org")[0]
+    assert mail.links[0].startswith("https://shop.example.com/welcome/")
+    ask("POST", "/v1/register/confirm", json={"registration": registration, "code": mail.code})
+    with service.client() as client:
+        client.login.with_password("ann", "twelve signs")
+        assert client.whoami().username == "ann"
+    service.close()
+
+
+def test_many_may_log_in_at_once(doorward_service):
+    ann = doorward_service.account()
+    with ThreadPoolExecutor(12) as threads:
+        assert len(set(threads.map(lambda _: doorward_service.token(ann), range(12)))) == 12
 
 
 def test_a_key_does_what_its_owner_may(doorward_service):

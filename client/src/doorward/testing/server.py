@@ -6,6 +6,7 @@ Reads one JSON object a line from standard input and answers each with one; ends
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import secrets
 import shutil
@@ -26,6 +27,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from app.accounts.models import by_username
 from app.adapters import logs, migrations
 from app.adapters.clock import Clock
+from app.adapters.password_hasher import Capacity
 from app.adapters.seen import Seen
 from app.attempts.models import FailedAttempts
 from app.factory import create_app
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"  # and nothing else, whatever is asked for
 HERE = Source(HOST, HOST, "doorward.testing", "", "en")
 GENEROUS = "100000/minute"
+THREADS = 32  # as if: there is one for each request, and as many may hash at once as a test likes
 POLL_SECONDS = 0.05  # until it is seen that it is to end
 CHEAP = {"argon2_memory_kib": "64", "argon2_time_cost": "1"}
 
@@ -78,7 +81,7 @@ class Served:
             self.url = f"http://{HOST}:{listening.getsockname()[1]}"
             settings = _settings({"public_url": self.url, **texts, "database_url": f"sqlite:///{database}"})
             self._clock, self._used = PushedClock(), False
-            app = create_app(settings, clock=self._clock)
+            app = create_app(settings, clock=self._clock, capacity=Capacity(threads=THREADS))
             self._units: Units = app.extensions["doorward"]
             app.before_request(self._is_used)
             port = listening.getsockname()[1]
@@ -162,18 +165,21 @@ class Host:
 
     def __init__(self, folder: Path) -> None:
         self._template = folder / "template.db"
+        self._numbers = itertools.count(1)
         self._served: dict[int, Served] = {}
         migrations.upgrade(f"sqlite:///{self._template}")
 
-    def open(self, folder: str, settings: dict[str, str]) -> dict[str, object]:
-        number = len(self._served)
-        self._served[number] = served = Served(Path(folder), self._template, settings)
-        return {"number": number, "url": served.url}
-
     def answer(self, asked: dict[str, Any]) -> object:
         do, number = asked.pop("do"), asked.pop("number", None)
-        act: Callable[..., object] = self.open if number is None else getattr(self._served[number], do)
+        act: Callable[..., object] = getattr(self, do) if number is None else getattr(self._served[number], do)
+        if do == "close":
+            del self._served[number]
         return act(**asked)
+
+    def open(self, folder: str, settings: dict[str, str]) -> dict[str, object]:
+        number = next(self._numbers)
+        self._served[number] = served = Served(Path(folder), self._template, settings)
+        return {"number": number, "url": served.url}
 
 
 def main(commands: IO[str], answers: IO[str], folder: Path) -> None:
