@@ -171,15 +171,15 @@ def test_who_claims_his_own_code_twice_at_once_has_it_both_times(live, ann):
 # -- nothing outlives its approver ---------------------------------------------------------------------------------------
 
 
-def another_password(live, _name: str, tokens: dict) -> bytes:
+def another_password(_live, tokens: dict) -> bytes:
     return changing(tokens, PASSWORD, sentence(1))
 
 
-def out_everywhere(live, _name: str, tokens: dict) -> bytes:
+def out_everywhere(_live, tokens: dict) -> bytes:
     return raw_post("/v1/logout-all", {}, bearer(tokens["access_token"]))
 
 
-def disabled(live, name: str, tokens: dict) -> bytes:
+def disabled(live, tokens: dict) -> bytes:
     boss, account = administrator(live), tokens["account"]["id"]
     return raw_post(f"/v1/accounts/{account}", {"status": "disabled"}, bearer(boss["access_token"])).replace(b"POST", b"PATCH", 1)
 
@@ -193,11 +193,10 @@ def administrator(live) -> dict:
 
 
 @pytest.mark.parametrize("end", [another_password, out_everywhere, disabled])
-def test_nothing_that_was_approved_outlives_the_end_of_all_sessions(live, name, ann, end):
-    """However approvals, polls and that end fall, nothing is let in by an approval of before."""
-    tokens = login(live, name)[1]
+def test_nothing_that_was_approved_outlives_the_end_of_all_sessions(live, ann, end):
+    """However approvals, polls and that end fall, nothing is let in by an approval of before; also where the approving session stays."""
     ready, early = [claimed(live, ann) for _ in range(SOME)], [approved(live, ann) for _ in range(SOME)]
-    ending = end(live, name, tokens)
+    ending = end(live, ann)
     race = [ending, *(deciding(ann, box, "approve") for box in ready), *(polling(box) for box in [*early, *ready])]
     (status, _), *answers = at_once(live.port, race)
     assert status in {200, 204}
