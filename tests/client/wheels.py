@@ -52,7 +52,8 @@ def _backend(requires: list[str]) -> Path:
     KEPT.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=KEPT) as made:
         target = Path(made) / "all"
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target", target]
+        options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--retries", "1", "--timeout", "10"]
+        command = [sys.executable, "-m", "pip", "install", *options, "--target", target]
         try:
             subprocess.run([*command, *requires], capture_output=True, timeout=60, check=True)
         except subprocess.SubprocessError as error:

@@ -65,10 +65,8 @@ class PushedClock(Clock):
 
 
 class Handler(WSGIRequestHandler):
-    """The service has a log of its own."""
-
     def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - werkzeug's name
-        pass
+        """The service has a log of its own."""
 
 
 class Served:
@@ -101,10 +99,9 @@ class Served:
 
     def account(self, username: str, email: str, password: str, roles: list[str]) -> str:
         """Open an account that is ready to sign in, by the way that accounts of other systems come. Returns its id."""
-        settings, hasher = self._units.settings, self._units.hasher
-        if unknown := [role for role in roles if not role_exists(settings, role)]:
+        if unknown := [role for role in roles if not role_exists(self._units.settings, role)]:
             raise Refused(f"There is no role {unknown[0]}: name it and its scopes in the fixture doorward_settings, under roles.")
-        line = {"username": username, "email": email, "password_hash": hasher.hash(password)}
+        line = {"username": username, "email": email, "password_hash": self._units.hasher.hash(password)}
         with closing(Seen()) as seen, self._units.writing() as work:
             outcome = import_accounts(work, lines=[(1, line)], seen=seen)
             if outcome.refused:
