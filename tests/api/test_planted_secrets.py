@@ -413,6 +413,41 @@ def let_in_from_another_device(story: Story, passwords: dict[str, str]) -> None:
         assert story.ask("GET", f"/v1/login-sessions{path}", token=access).status == 200
 
 
+def on_our_pages(story: Story, passwords: dict[str, str]) -> None:
+    """The cookie of our pages: handed out, copied to where it does not belong, replaced; and the password in every form there is."""
+    ours = {"Origin": story.live.url, **FORM}
+
+    def send(path: str, cookie: str = "", headers: dict[str, str] = ours, **fields: str) -> Answer:
+        return story.ask("POST", path, data=urlencode(fields).encode(), Cookie=cookie, **headers)
+
+    def kept(label: str, answer: Answer) -> str:
+        assert answer.status in {200, 303}, answer.body
+        cookie = re.search(r"doorward=(dwp1[^;]+)", answer.headers)[1]
+        story.plant(f"page cookie {label}", cookie, "", answer)
+        story.plant(f"mac of the page cookie {label}", cookie.rpartition(".")[2], "", answer)
+        return f"doorward={cookie}"
+
+    wrong = story.password("wrong on a page")
+    assert send("/login", username="bob", password=wrong).status == 401
+    assert send("/login", headers=FORM, username="bob", password=passwords["bob"]).status == 403
+    first = kept("first", send("/login", username="bob", password=passwords["bob"], next=f"//{wrong}"))
+    value = first.partition("=")[2]
+    for path in ("/login/sessions", "/login/activate", f"/login/requests/{value}", f"/login?next={value}", f"/login/activate/{value}"):
+        story.ask("GET", path, Cookie=first, Referer=f"{story.live.url}/login?next={value}")
+    for path in (f"/login/sessions/{value}/end", f"/login/devices/{value}/forget", f"/login/requests/{value}/approve"):
+        assert send(path, first, user_code=value).status == 404
+    story.ask("GET", "/v1/me", token=value)
+    story.ask("GET", "/v1/me", Cookie=first, X_API_Key=value)
+    assert send("/login/again", first, password=wrong).status == 403
+    second = kept("second", send("/login/again", first, password=passwords["bob"], next=value))
+    assert send("/login/password", second, old=wrong, new=story.password("never set"), again=wrong).status in {403, 422}
+    new = story.password("set on a page", "bob@example.org")
+    third = kept("third", send("/login/password", second, old=passwords["bob"], new=new, again=new))
+    passwords["bob"] = new
+    assert send("/login/out", third).status == 200
+    assert send("/login/out", third).status == 303
+
+
 def no_requests_at_all(story: Story, passwords: dict[str, str]) -> None:
     """What the server cannot parse, it must not quote."""
     lost = story.plant("token in a broken request", secrets.token_urlsafe(48))
@@ -484,6 +519,7 @@ CHAPTERS: list[Callable[[Story, dict[str, str]], None]] = [
     failing_to_log_in,
     let_in_from_another_device,  # before the address is one from where a used refresh token came
     in_a_browser,
+    on_our_pages,
     sessions,
     forgetting_and_changing,
     keys_for_programs,
