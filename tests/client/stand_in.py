@@ -33,6 +33,13 @@ def oauth_error(code: str, **more: Any) -> Says:
     return Says({"error": code}, 400, **more)
 
 
+class Quiet(ThreadingHTTPServer):
+    """Clients may go away without a word."""
+
+    def handle_error(self, *_: Any) -> None:
+        return
+
+
 class StandIn:
     """Says the answers one after the other, the last one for ever; one may be a function of the request. `routes` has answers for a path of its own."""
 
@@ -66,7 +73,7 @@ class StandIn:
             def log_message(self, *_: Any) -> None:
                 return
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = Quiet(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)

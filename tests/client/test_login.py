@@ -190,7 +190,7 @@ def test_versions_are_compared(live, ann):
         client.check_version(max="0.0.9", error=True)
     with pytest.raises(InvalidInput):
         client.check_version(min="new")
-    with pytest.raises(VersionMismatch):
+    with pytest.raises(VersionMismatch):  # before the password is sent
         Doorward(live.url, version_policy=VersionPolicy(equal="7", error=True)).login.with_password(ann.name, PASSWORD)
 
 

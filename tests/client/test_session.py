@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sqlite3
 import subprocess
@@ -226,7 +227,8 @@ def test_a_token_that_was_handed_over_is_not_refreshed(ann, monkeypatch):
     assert client.session.expires_at > datetime.now(UTC)
     assert client.whoami().username == ann.name
     client.logout()
-    monkeypatch.setenv("DOORWARD_TOKEN", "eyJ.x.y")
+    past = base64.urlsafe_b64encode(b'{"iat": 1, "exp": 2}').decode().rstrip("=")
+    monkeypatch.setenv("DOORWARD_TOKEN", f"eyJ.{past}.x")
     client.login.with_token()
     with pytest.raises(InvalidToken):
         client.validate()

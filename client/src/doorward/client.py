@@ -30,8 +30,9 @@ class Doorward(Calls):
         client.token  # live, each time
 
     `verify`: False, a file of certificates or an ssl.SSLContext, instead of those of the system. `timeout`: seconds for an answer, or
-    Timeouts. `revalidate_after`: a token not used for so long is asked about first, None: never. `version_policy` is checked at the first
-    login. `allow_http` permits plain http to another machine. With `with`, the connections are closed at the end; a Session logs out.
+    Timeouts. `revalidate_after`: a token not used for so long is asked about first, None: never. `version_policy` is checked before
+    the first login. `allow_http` permits plain http to another machine. With `with`, the connections are closed at the end; a Session
+    logs out.
     """
 
     def __init__(
@@ -175,11 +176,15 @@ class Doorward(Calls):
 
     # -- for Login --------------------------------------------------------------------------------------------------
 
+    def checked(self) -> Transport:
+        """The transport, once the version of the service has been found to do. Raises VersionMismatch."""
+        if self._version_policy is not None:
+            self._version_policy.check(self.version().version)
+            self._version_policy = None
+        return self.transport
+
     def use(self, session: Session) -> Session:
         """Use this session from now on; the one before goes on for whoever holds it."""
-        if self._version_policy is not None:
-            policy, self._version_policy = self._version_policy, None
-            policy.check(self.version().version)
         self._session = session
         return session
 

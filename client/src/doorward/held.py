@@ -31,6 +31,7 @@ class Held:
     username: str = ""
     scope: str = ""
     ends_at: float | None = field(default=None, repr=False)  # by time.monotonic()
+    told: bool = True  # the end comes from an answer to us; otherwise from the token itself, by a clock that may be another
 
     @classmethod
     def of_answer(cls, found: Tokens) -> Held:
@@ -62,7 +63,7 @@ class Held:
         """A bare token or key. A JWT says when it ends; that is only a hint when to ask for another."""
         ends, life = _expiry(token), _life(token)
         monotonic = time.monotonic() + (ends - here.now()).total_seconds() if ends else None
-        return cls(token, ends, life, refresh_token, ends_at=monotonic)
+        return cls(token, ends, life, refresh_token, ends_at=monotonic, told=False)
 
     def kept(self) -> AuthSession:
         """As the store keeps it."""
@@ -80,7 +81,9 @@ class Held:
         return min(left)
 
     def due(self) -> bool:
-        """Is it time for another?"""
+        """Is it time for another? Of one that cannot be replaced and only claims to be over, the service may judge."""
+        if not self.told and self.refresh_token is None:
+            return False
         ahead = AHEAD.total_seconds()
         if self.life is not None:
             ahead = min(ahead, FIFTH * self.life.total_seconds())
@@ -98,8 +101,8 @@ class Held:
             scope=new.scope or self.scope,
         )
 
-    def told(self, username: str, session_id: str, expires_at: datetime | None) -> Held:
-        """With what the service says of it."""
+    def known(self, username: str, session_id: str, expires_at: datetime | None = None) -> Held:
+        """With what else is known of it."""
         return replace(
             self,
             username=self.username or username,

@@ -94,11 +94,11 @@ class Live:
                 return
             if path is not None:
                 self._tell(path)
+            self.over, self._log_in_again = LOGGED_OUT, None
+            held, self.held = self.held, self.held.without_secrets()
             if self._home is not None:
                 with self._home.exclusive():
-                    self._home.remove(self.held)
-            self.over, self._log_in_again = LOGGED_OUT, None
-            self.held = self.held.without_secrets()
+                    self._home.remove(held)
 
     def _wanted(self, refused: Secret | None) -> bool:
         if refused is not None:
@@ -117,7 +117,7 @@ class Live:
         if found is None or (found.session_id and self.held.session_id and found.session_id != self.held.session_id):
             self._home = None
         elif found.token != self.held.token or found.refresh_token != self.held.refresh_token:
-            self.held = found
+            self.held = found.known(self.held.username, self.held.session_id)
 
     def _ask_for_another(self) -> None:
         found = self._refreshed()

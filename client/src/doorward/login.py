@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from doorward import here
 from doorward.answers import Tokens
-from doorward.errors import DoorwardError, InvalidInput, LoginTimeout, NotLoggedInError, StoreError
+from doorward.errors import DoorwardError, InvalidInput, LoginDenied, LoginExpired, NotLoggedInError, StoreError
 from doorward.held import Held
 from doorward.homes import InStore, read_token_file, token_file
 from doorward.origin import origin_of
@@ -86,7 +86,7 @@ class Login:
         if secret.reveal().startswith("ses_"):
             reason = "is a public session id, which opens nothing: give the device_code"
             raise InvalidInput(f"What was given {reason} of the login instead.", errors={"device_code": [reason]})
-        waiting = Waiting(self._client.transport, secret, client_id=client_id)
+        waiting = Waiting(self._client.checked(), secret, client_id=client_id)
         found = waiting.until_decided(_seconds(timeout, LIFE), first=0.0) if wait else waiting.once()
         return self._begin("with_session_id", Held.of_answer(found))
 
@@ -110,7 +110,7 @@ class Login:
             "client_id": client_id,
         }
         asked = {name: value for name, value in body.items() if value is not None}
-        return prompt_of(self._client.transport.ask("POST", "/v1/login-sessions", json=asked))
+        return prompt_of(self._client.checked().ask("POST", "/v1/login-sessions", json=asked))
 
     def on_another_device(
         self,
@@ -132,11 +132,13 @@ class Login:
         prompt = self.request_on_another_device(
             client_name=client_name, hostname=hostname, login_message=login_message, scope=scope, username=username, client_id=client_id
         )
-        waiting = Waiting(self._client.transport, prompt.device_code, client_id=client_id, interval=prompt.interval)
+        waiting = Waiting(self._client.checked(), prompt.device_code, client_id=client_id, interval=prompt.interval)
         try:
             (on_prompt or _write)(prompt)
             found = waiting.until_decided(min(_seconds(timeout, LIFE), prompt.seconds_left + prompt.interval))
-        except (LoginTimeout, KeyboardInterrupt):
+        except (LoginDenied, LoginExpired):
+            raise
+        except BaseException:  # Ctrl-C above all: nobody waits any more
             with suppress(DoorwardError):
                 waiting.cancel()
             raise
@@ -190,7 +192,7 @@ class Login:
         self._client.session.save()
 
     def _password_login(self, body: Mapping[str, Any], password: Secret | Callable[[], str | Secret]) -> Callable[[], Tokens]:
-        transport = self._client.transport
+        transport = self._client.checked()
 
         def log_in() -> Tokens:
             secret = Secret.of(password()) if callable(password) else password
@@ -199,7 +201,7 @@ class Login:
         return log_in
 
     def _begin(self, way: str, held: Held, **parts: Any) -> Session:
-        session = Session(self._client.transport, held, way=way, revalidate_after=self._client.revalidate_after, **parts)
+        session = Session(self._client.checked(), held, way=way, revalidate_after=self._client.revalidate_after, **parts)
         return self._client.use(session)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from doorward import parse
+from doorward import here, parse
 from doorward.answers import Tokens, Whoami
 from doorward.errors import DoorwardError, InvalidToken, LogoutError, RateLimited, ServiceUnavailable, StoreError
 from doorward.held import Held
@@ -45,7 +45,7 @@ class Session:
         self.way = way
         self.revalidate_after = revalidate_after
         self._live = Live(transport, held, home=home, log_in_again=log_in_again)
-        self._seen = time.monotonic()
+        self._seen = self._now()
 
     def __repr__(self) -> str:
         held, origin = self._live.held, self._live.transport.origin
@@ -75,11 +75,10 @@ class Session:
         """The same, wrapped."""
         before = self._live.held
         self._live.renew()
-        idle = time.monotonic() - self._seen
-        if self._live.held is before and self.revalidate_after is not None and idle > self.revalidate_after.total_seconds():
+        if self._live.held is before and self.revalidate_after is not None and self._idle() > self.revalidate_after.total_seconds():
             with suppress(ServiceUnavailable, RateLimited):  # no answer about the token; it may well be good
                 self.validate()
-        self._seen = time.monotonic()
+        self._seen = self._now()
         return self._live.held.token
 
     def validate(self) -> Whoami:
@@ -164,6 +163,15 @@ class Session:
 
     def _whoami(self) -> Whoami:
         found = parse.whoami(self._live.transport.ask("GET", "/v1/whoami", token=self._live.held.token))
-        self._live.learn(lambda held: held.told(found.username, found.session_id, found.expires_at))
-        self._seen = time.monotonic()
+        self._live.learn(lambda held: held.known(found.username, found.session_id, found.expires_at))
+        self._seen = self._now()
         return found
+
+    def _idle(self) -> float:
+        """Seconds since the token was last used or asked about, by the clock that went further: one of them stops in sleep."""
+        monotonic, wall = self._now()
+        return max(monotonic - self._seen[0], wall - self._seen[1])
+
+    @staticmethod
+    def _now() -> tuple[float, float]:
+        return time.monotonic(), here.now().timestamp()
