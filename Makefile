@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help run admin install test faults check screenshots bench lock clean
+.PHONY: help run admin install test faults check screenshots bench recording lock clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -54,6 +54,9 @@ screenshots: install ## Draw docs/images/pages anew (needs Chromium)
 
 bench: install ## Print figures as ratios of one run
 	$(BIN)/python -m bench
+
+recording: install ## Draw docs/images/cli.svg anew: the command line in a terminal, against a service that is thrown away
+	PYTHONPATH=client/src $(BIN)/python -m tests.client.recording
 
 lock: ## Compile requirements/*.txt anew (needs uv)
 	for set in run dev; do uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

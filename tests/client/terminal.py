@@ -12,7 +12,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pyte
 
@@ -25,10 +25,16 @@ COMMAND = (sys.executable, "-m", "doorward")
 
 
 class Terminal:
-    """`doorward` with these words. `watch` is called with the screen after each piece of output."""
+    """`doorward` with these words, or another program. `watch` is called with the screen after each piece of output."""
 
     def __init__(
-        self, *words: str, columns: int = 80, lines: int = 40, watch: Callable[[pyte.Screen], object] | None = None, **env: str
+        self,
+        *words: str,
+        columns: int = 80,
+        lines: int = 40,
+        program: Sequence[str] = COMMAND,
+        watch: Callable[[pyte.Screen], object] | None = None,
+        **env: str,
     ) -> None:
         self.screen = pyte.Screen(columns, lines)
         self.raw = b""
@@ -36,7 +42,7 @@ class Terminal:
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self.process = subprocess.Popen(
-            [*COMMAND, *words],
+            [*program, *words],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,

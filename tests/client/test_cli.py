@@ -38,7 +38,7 @@ def kept(ann, monkeypatch) -> Doorward:
 def test_a_password_from_a_pipe_logs_in_and_the_session_is_kept(ann, live, store):
     done = doorward("login", "--url", live.url, "--user", ann.name, "--password-stdin", "--expires", "12h", stdin=f"{PASSWORD}\nmore\n")
     assert (done.code, done.out) == (0, "")
-    assert re.search(rf"Logged in at {re.escape(live.url)} as {ann.name} until \d{{4}}-\d\d-\d\d \d\d:\d\d", done.err)
+    assert re.search(rf"Logged in at {re.escape(live.url)} as {ann.name}\.\nThe session ends on \d{{4}}-\d\d-\d\d \d\d:\d\d;", done.err)
     assert PASSWORD not in done.err
     assert stat.S_IMODE(store.stat().st_mode) == 0o600
     found = Doorward(live.url).login.from_store()
@@ -201,7 +201,7 @@ def test_a_new_key_is_all_of_standard_output_and_works(kept, ann):
     listed = doorward("keys", "-o", "json")
     assert [(one["id"], one["name"]) for one in listed.json] == [(found["key_id"], "nightly build")]
     assert key not in listed.out
-    assert re.search(rf"^{found['key_id']}  nightly build .* in 29 d$", doorward("keys").out, re.MULTILINE)
+    assert re.search(rf"^{found['key_id']}  nightly build .* in 30 d$", doorward("keys").out, re.MULTILINE)
     assert doorward("keys", "create", "nightly build").code == 1  # the name is taken
 
     rotated = doorward("keys", "rotate", found["key_id"], "--overlap", "1s", "-o", "json")

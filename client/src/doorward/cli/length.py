@@ -12,8 +12,8 @@ from doorward import here
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 YEAR = timedelta(days=365)
-LENGTH = re.compile(r"(\d{1,9}[smhdw])+")
-DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+LENGTH = re.compile(r"([0-9]{1,9}[smhdw])+")
+DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 NEVER = "never"
 Callback = Callable[[click.Context, click.Parameter, str | None], timedelta | str | None]
 

@@ -140,7 +140,8 @@ def _told(client: Doorward, me: Me, form: str) -> None:
     }
     if form != "table":
         show(found, form)
-    say(f"Logged in at {client.url} as {strong(me.account.username)} until {local(me.session.expires_at)}; using it prolongs that.")
+    say(f"Logged in at {client.url} as {strong(me.account.username)}.")
+    say(f"The session ends on {local(me.session.expires_at)}; using it before then prolongs it.")
     if here.variable("DOORWARD_TOKEN"):
         say("DOORWARD_TOKEN is set, and the other commands use that: unset it to use this login.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -11,6 +12,8 @@ from datetime import UTC, datetime
 from doorward.problems import printable
 
 Data = Mapping[str, object] | Sequence[object]
+BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+TAKEN_FOR_ANOTHER = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})  # by some readers of YAML
 FORMS = ("table", "json", "yaml")
 
 
@@ -39,7 +42,7 @@ def written(data: object, form: str, table: Callable[[], str]) -> str:
 def _yaml(value: object) -> list[str]:
     """Every text in double quotes and in ASCII, so that none is taken for a number, a date, a yes or a command to the terminal."""
     if isinstance(value, dict) and value:
-        return [line for name, one in value.items() for line in _entry(f"{_scalar(name) if not name.isidentifier() else name}:", one)]
+        return [line for name, one in value.items() for line in _entry(f"{_name(name)}:", one)]
     if isinstance(value, list) and value:
         return [line for one in value for line in _item(one)]
     return [_scalar(value)]
@@ -54,6 +57,10 @@ def _entry(name: str, value: object) -> list[str]:
 def _item(value: object) -> list[str]:
     first, *rest = _yaml(value)
     return [f"- {first}", *(f"  {line}" for line in rest)]
+
+
+def _name(name: str) -> str:
+    return name if BARE.fullmatch(name) and name.lower() not in TAKEN_FOR_ANOTHER else _scalar(name)
 
 
 def _scalar(value: object) -> str:
@@ -137,7 +144,7 @@ def ago(moment: datetime | None, now: datetime) -> str:
     seconds = (moment - now).total_seconds()
     size = abs(seconds)
     steps = ((172800.0, 86400, "d"), (7200.0, 3600, "h"), (120.0, 60, "min"), (1.0, 1, "s"))
-    told = next((f"{size // unit:.0f} {name}" for least, unit, name in steps if size >= least), "")
+    told = next((f"{size / unit:.0f} {name}" for least, unit, name in steps if size >= least), "")
     if not told:
         return "now"
     return f"in {told}" if seconds > 0 else f"{told} ago"

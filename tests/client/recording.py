@@ -1,0 +1,197 @@
+"""Draws docs/images/cli.svg: the real command in a real terminal, against a service that is thrown away. Run by `make recording`."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+
+import pyte
+from pyte.screens import Char
+
+from app.adapters import migrations
+from tests.actors import PASSWORD
+from tests.client.conftest import Person
+from tests.client.terminal import COMMAND, Terminal
+from tests.live import ROOT, Live
+
+TARGET = ROOT / "docs" / "images" / "cli.svg"
+COLUMNS, LINES = 80, 31
+WIDTH, HEIGHT, MARGIN = 8.4, 17.0, 16.0  # of a character, and around all
+SIZE = (2 * MARGIN + COLUMNS * WIDTH, 2 * MARGIN + LINES * HEIGHT)
+LONGEST, LAST = 1.6, 5.0  # seconds that a screen is shown, and the last one
+PROMPT = r"\$$"
+TITLE = "doorward login waits for approval on another device; then whoami, sessions and logout"
+STYLE = """
+text { font: 14px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; fill: #e6edf3; white-space: pre }
+.b { font-weight: 700 } .p { fill: #e6edf3; shape-rendering: crispEdges } .k { fill: #7d8590 }
+"""
+
+Screenshot = tuple[tuple[tuple[Char, ...], ...], tuple[int, int] | None]
+
+
+@dataclass
+class Film:
+    """Screens, and when each was seen."""
+
+    shots: list[tuple[float, Screenshot]] = field(default_factory=list)
+
+    def take(self, screen: pyte.Screen) -> None:
+        rows = tuple(tuple(screen.buffer[y][x] for x in range(COLUMNS)) for y in range(LINES))
+        shot = rows, None if screen.cursor.hidden else (screen.cursor.x, screen.cursor.y)
+        if not self.shots or self.shots[-1][1] != shot:
+            self.shots.append((time.monotonic(), shot))
+
+    def frames(self) -> list[tuple[float, Screenshot]]:
+        """Each with the seconds that it is shown; what was there for a moment only is left out."""
+        ends = [*(at for at, _ in self.shots[1:]), self.shots[-1][0] + LAST]
+        lasting = [(end - at, shot) for (at, shot), end in zip(self.shots, ends, strict=True)]
+        return [
+            (min(seconds, LONGEST) if index < len(lasting) - 1 else LAST, shot)
+            for index, (seconds, shot) in enumerate(lasting)
+            if seconds > 0.03
+        ]
+
+
+class Drawing:
+    """Lines that come again are drawn once."""
+
+    def __init__(self) -> None:
+        self.lines: dict[tuple[Char, ...], str] = {}
+
+    def frame(self, shot: Screenshot) -> str:
+        rows, cursor = shot
+        parts = [f'<use href="#{self._line(row)}" y="{y * HEIGHT:g}"/>' for y, row in enumerate(rows) if _drawn(row)]
+        if cursor:
+            x, y = cursor
+            parts.append(f'<rect class="k" x="{x * WIDTH:g}" y="{y * HEIGHT:g}" width="{WIDTH:g}" height="{HEIGHT:g}"/>')
+        return "".join(parts)
+
+    def defined(self) -> str:
+        return "".join(f'<g id="{name}">{_line(row)}</g>' for row, name in self.lines.items())
+
+    def _line(self, row: tuple[Char, ...]) -> str:
+        return self.lines.setdefault(row, f"l{len(self.lines)}")
+
+
+def _drawn(row: tuple[Char, ...]) -> bool:
+    return any(char.data != " " or char.bg != "default" for char in row)
+
+
+def _line(row: tuple[Char, ...]) -> str:
+    parts, x = [], 0
+    while x < COLUMNS:
+        first, start = row[x], x
+        blocks = first.data in "█▀▄"
+        while (
+            x < COLUMNS
+            and row[x]._replace(data="") == first._replace(data="")
+            and (row[x].data == first.data if blocks else row[x].data not in "█▀▄")
+        ):
+            x += 1
+        text = "".join(char.data for char in row[start:x])
+        if blocks:  # as rectangles, since fonts leave gaps between them
+            top, high = (HEIGHT / 2 if first.data == "▄" else 0, HEIGHT if first.data == "█" else HEIGHT / 2)
+            parts.append(f'<rect class="p" x="{start * WIDTH:g}" y="{top:g}" width="{(x - start) * WIDTH + 0.1:g}" height="{high:g}"/>')
+        elif text.strip():
+            bold = ' class="b"' if first.bold else ""
+            left = start + len(text) - len(text.lstrip())
+            words = text.strip()
+            length = f'textLength="{len(words) * WIDTH:g}" lengthAdjust="spacingAndGlyphs"'
+            parts.append(f'<text{bold} x="{left * WIDTH:g}" y="{HEIGHT - 4:g}" {length}>{escape(words)}</text>')
+    return "".join(parts)
+
+
+def svg(frames: list[tuple[float, Screenshot]]) -> str:
+    """One strip of frames that is moved by CSS; still, and at its end, for whoever wants no motion."""
+    drawing, total, at = Drawing(), sum(seconds for seconds, _ in frames), 0.0
+    steps, strip = [], []
+    for index, (seconds, shot) in enumerate(frames):
+        strip.append(f'<g transform="translate({index * SIZE[0]:g} 0)">{drawing.frame(shot)}</g>')
+        steps.append(f"{at / total:.3%} {{ transform: translateX({-index * SIZE[0]:g}px) }}")
+        at += seconds
+    last = f"translate({-(len(frames) - 1) * SIZE[0]:g} 0)"
+    motion = (
+        f"@media (prefers-reduced-motion: no-preference) {{ .film {{ animation: film {total:.1f}s step-end infinite }} }}\n"
+        f"@keyframes film {{ {' '.join(steps)} }}"
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIZE[0]:g} {SIZE[1]:g}" width="{SIZE[0]:g}" height="{SIZE[1]:g}" role="img">'
+        f"<title>{TITLE}</title><style>{STYLE}{motion}</style><defs>{drawing.defined()}</defs>"
+        f'<rect width="100%" height="100%" rx="8" fill="#0d1117"/><svg x="{MARGIN:g}" y="{MARGIN:g}" width="{COLUMNS * WIDTH:g}" height="{LINES * HEIGHT:g}">'
+        f'<g class="film" transform="{last}">{"".join(strip)}</g></svg></svg>\n'
+    )
+
+
+def played(live: Live, folder: Path) -> Film:
+    """A shell, and somebody who types."""
+    program = folder / "doorward"
+    program.write_text(f'#!/bin/sh\nexec {" ".join(COMMAND)} "$@"\n')
+    program.chmod(0o755)
+    film = Film()
+    env = {"PATH": f"{folder}:{os.environ['PATH']}", "DOORWARD_URL": live.url, "DOORWARD_STORE": str(folder / "sessions.json"), "PS1": "$ "}
+    shell = Terminal(program=["bash", "--norc", "--noprofile", "-i"], columns=COLUMNS, lines=LINES, watch=film.take, **env)
+    ann = joined(live)
+
+    def type_(line: str) -> None:
+        for start in range(0, len(line), 3):
+            shell.types(line[start : start + 3])
+            shell.sees(re.escape(line[: start + 3].rstrip()) + "$")
+            time.sleep(0.1)
+        time.sleep(0.3)
+        shell.types("\n")
+
+    shell.sees(PROMPT)
+    time.sleep(0.8)
+    type_('doorward login --device --message "nightly backup"')
+    code = shell.sees(r"Enter (\S+)")[1]
+    shell.sees(r"9:58 left")
+    approve(ann, code)
+    shell.sees(r"using it[\s\S]*\$$")
+    time.sleep(1)
+    for line in ("clear; doorward whoami", "doorward sessions", "doorward logout"):
+        type_(line)
+        time.sleep(1)
+        shell.sees(PROMPT)
+        time.sleep(1)
+    shell.close()
+    return film
+
+
+def joined(live: Live) -> Person:
+    body = {"username": "ann", "email": "ann@example.org", "name": "Ann", "password": PASSWORD}
+    registered = live.call("POST", "/v1/register", body)[1]
+    code = live.mailbox("ann@example.org")[0]["code"]
+    live.call("POST", "/v1/register/confirm", {"registration": registered["registration"], "code": code})
+    return Person(live, "ann")
+
+
+def approve(person: Person, code: str) -> None:
+    headers = {"Authorization": f"Bearer {person.logged_in(device_name='phone').token}"}
+    claimed = person.live.call("POST", "/v1/login-sessions/claim", {"user_code": code}, headers)[1]
+    person.live.call("POST", f"/v1/login-sessions/{claimed['id']}/approve", {"user_code": code}, headers)
+
+
+def main() -> None:
+    folder = Path(tempfile.mkdtemp())
+    url = f"sqlite:///{folder / 'doorward.db'}"
+    migrations.upgrade(url)
+    live = Live(folder / "live.log", env={"DOORWARD_DATABASE_URL": url, "DOORWARD_PUBLIC_URL": "https://auth.example.com"})
+    try:
+        film = played(live, folder)
+    finally:
+        live.stop()
+        shutil.rmtree(folder)
+    frames = film.frames()
+    TARGET.write_text(svg(frames))
+    sys.stdout.write(f"{TARGET.relative_to(ROOT)}: {len(frames)} screens, {TARGET.stat().st_size // 1024} KiB\n")
+
+
+if __name__ == "__main__":
+    main()

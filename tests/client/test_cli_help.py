@@ -1,0 +1,261 @@
+"""Help, documentation and completion know every command and option; lengths, forms and the edge behave as they say."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta, timezone
+from xml.etree import ElementTree as ET
+
+import click
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from doorward import DoorwardError, Secret, errors
+from doorward.cli import VARIABLES, cli
+from doorward.cli.edge import Edge
+from doorward.cli.exits import MEANINGS, code_of
+from doorward.cli.length import length_of
+from doorward.cli.written import columns, pairs, written
+from tests.client.conftest import environment
+from tests.client.terminal import COMMAND
+from tests.client.typed import doorward
+from tests.live import ROOT
+
+PAGE = (ROOT / "docs" / "cli.md").read_text()
+
+
+def commands(command: click.Command = cli, words: tuple[str, ...] = ()):
+    """Every command there is, as (words, command)."""
+    yield words, command
+    if isinstance(command, click.Group):
+        for name, one in command.commands.items():
+            yield from commands(one, (*words, name))
+
+
+ALL = dict(commands())
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_help_fits_80_columns_and_leaves_nothing_out(words):
+    command = ALL[words]
+    page = doorward(*words, "--help", COLUMNS="200").out
+    assert max(map(len, page.splitlines())) <= 80, page
+    assert "..." not in page.replace("[ARGS]...", "").replace("COMMAND", ""), "a sentence is cut"
+    assert "\\b" not in page
+    assert doorward(*words, "-h").out == doorward(*words, "--help").out
+    assert (command.help or "").strip()
+    for option in command.params:
+        if isinstance(option, click.Option):
+            assert option.help, f"{words} {option.opts}"
+
+
+def test_the_help_has_every_exit_code_and_variable():
+    page = doorward("--help").out
+    assert all(f"{code}  {meaning}" in page for code, meaning in MEANINGS.items())
+    assert all(name in page for name in VARIABLES)
+
+
+def test_the_page_describes_every_command_option_exit_code_and_variable_and_no_other():
+    described = {tuple(heading.split()) for heading in re.findall(r"^### `doorward ([a-z -]+)`", PAGE, re.MULTILINE)}
+    runnable = {words for words, command in ALL.items() if words and not isinstance(command, click.Group)}
+    assert described == runnable
+    common = options_in(PAGE.partition("## Commands")[0])
+    known = {
+        name
+        for command in ALL.values()
+        for one in command.params
+        if isinstance(one, click.Option)
+        for name in one.opts + one.secondary_opts
+    }
+    for words in runnable:
+        section = re.search(rf"^### `doorward {' '.join(words)}`(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL)[1]
+        there = {name for one in ALL[words].params if isinstance(one, click.Option) for name in one.opts + one.secondary_opts}
+        assert there - common <= options_in(section) <= known, words
+    codes = re.search(r"## Exit codes\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)[1]
+    assert {int(code): meaning for code, meaning in re.findall(r"^\| (\d+) \| (.+?) \|", codes, re.MULTILINE)} == MEANINGS
+    assert set(re.findall(r"^\| `(DOORWARD_\w+)`", PAGE, re.MULTILINE)) == set(VARIABLES)
+
+
+def test_the_recording_is_a_picture_and_nothing_else():
+    """No script, nothing fetched, nothing of the machine on which it was made; `make recording` draws it."""
+    picture = (ROOT / "docs" / "images" / "cli.svg").read_text()
+    tags = {element.tag.rpartition("}")[2] for element in ET.fromstring(picture).iter()}
+    assert tags <= {"svg", "title", "style", "defs", "g", "use", "rect", "text"}
+    assert "prefers-reduced-motion" in picture
+    assert not re.search(r"/tmp|/home|/root|dw[a-z]_|url\(|@import", picture)
+    assert set(re.findall(r"https?://([a-z0-9.]+)", picture)) <= {"www.w3.org", "auth.example.com", "127.0.0.1"}
+
+
+def options_in(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w-])(--?[a-zA-Z][a-z-]*)", " ".join(re.findall(r"`([^`\n]+)`", text))))
+
+
+def test_nothing_takes_a_password():
+    options = {name for command in ALL.values() for one in command.params if not getattr(one, "is_flag", False) for name in one.opts}
+    assert not [name for name in options if re.search("pass|secret|token", name)]
+
+
+def test_version():
+    assert re.fullmatch(r"doorward \d+\.\d+\.\d+\n", doorward("--version").out)
+
+
+# -- lengths and dates ----------------------------------------------------------------------------------------------
+
+VIENNA = timezone(timedelta(hours=1))
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=VIENNA)
+
+
+@pytest.fixture
+def in_vienna(monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/Vienna")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("45s", timedelta(seconds=45)),
+        ("90m", timedelta(minutes=90)),
+        ("12h", timedelta(hours=12)),
+        ("30D", timedelta(days=30)),
+        ("2w", timedelta(weeks=2)),
+        (" 1d12h ", timedelta(days=1, hours=12)),
+        ("2026-11-22", timedelta(hours=12)),  # until midnight here
+        ("2027-06-30", timedelta(days=220, hours=11)),  # which is an hour earlier in summer
+        ("2026-11-22T13:30", timedelta(hours=1, minutes=30)),
+        ("2026-11-22T12:30Z", timedelta(hours=1, minutes=30)),
+    ],
+)
+def test_lengths_and_dates(in_vienna, text, expected):
+    assert length_of(text, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "12", "h", "-1d", "1y", "soon", "2027-13-01", "2027-02-30", "0s", "2026-11-21", "1d 2h", "1.5h", "١d"]
+)
+def test_what_is_no_length(in_vienna, text):
+    with pytest.raises(ValueError, match=r"^(say a length like|it is over already)"):
+        length_of(text, NOW)
+
+
+# -- forms ----------------------------------------------------------------------------------------------------------
+
+ODD = {
+    "empty": {}, "none": None, "list": [], "yes": "yes", "number": "0x1F", "date": "2027-01-31", "true": True, "float": 1.5,
+    "lines": "a\nb: - c\t#", "quotes": "'\"\\", "control": "\x00\x1b\x7f\x85\u2028\ufeff", "wide": "漢字 🗝", "half": "\ud83d",
+    "nested": [{"a": [1, [2, []], {}]}, [], "- x"], "odd: key": {"1": "x"},
+}  # fmt: skip
+
+
+def test_json_and_yaml_keep_every_value():
+    found = {name: value for name, value in ODD.items() if name != "half"}
+    assert yaml.safe_load(written(found, "yaml", str)) == found
+    assert yaml.safe_load(written(found, "json", str).replace("\\ud83d\\udddd", "🗝")) == found
+    for form in ("json", "yaml"):
+        text = written({**ODD, "at": NOW, "key": Secret("dwk_x")}, form, str)
+        assert text.isascii()
+        assert all(line.isprintable() for line in text.splitlines())
+        assert "2026-11-22T11:00:00Z" in text
+        assert "dwk_x" not in text
+
+
+def test_tables_are_cut_where_they_may_be():
+    rows = [("ses_1234567890123456789012", "a name that goes on and on", "x" * 60, None), ("1", "漢字" * 20, "", NOW.astimezone(UTC))]
+    for width in (200, 80, 60):
+        table = columns(("ID", "NAME", "SCOPES", "END"), rows, width, flexible=("NAME", "SCOPES"))
+        assert max(len(line) + len(re.findall("[漢字]", line)) for line in table.splitlines()) <= width
+        assert "ses_1234567890123456789012" in table
+    assert "…" not in columns(("A",), [("x" * 100,)], 120, flexible=())
+    told = pairs({"A name": "word " * 40, "Nothing": ""}, 60)
+    assert max(map(len, told.splitlines())) <= 60
+    assert told.endswith("Nothing  -")
+
+
+# -- the edge -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def breaking():
+    """A command that fails in a way that nobody foresaw, with a secret in its hands."""
+    group = Edge("doorward", params=[cli.params[-1]])
+
+    @group.command("breaks")
+    def breaks():
+        secret = "dwk_hunter2"
+        raise ValueError(f"invalid literal: {secret}")
+
+    return group
+
+
+def test_the_unforeseen_is_one_sentence_without_what_it_held(breaking):
+    done = CliRunner().invoke(breaking, ["breaks"])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert (
+        done.stderr == "Something went wrong that nobody foresaw (ValueError). Run it again with --debug to see where, and report that.\n"
+    )
+
+
+def test_debug_shows_the_lines_and_neither_variables_nor_messages(breaking):
+    done = CliRunner().invoke(breaking, ["--debug", "breaks"])
+    assert done.exit_code == 1
+    assert "in breaks" in done.stderr
+    assert "builtins.ValueError\nSomething went wrong" in done.stderr
+    assert "invalid literal: dwk" not in done.stderr
+
+
+def test_debug_also_goes_behind_the_command_and_shows_where_an_error_came_from():
+    done = doorward("whoami", "--debug", DOORWARD_STORE=os.devnull + "-none")
+    assert done.code == 3
+    assert "from_store" in done.err
+    assert "doorward.errors.NotLoggedInError\nNobody is logged in" in done.err
+
+
+def test_every_error_has_an_exit_code_that_is_listed():
+    def below(kind):
+        for one in kind.__subclasses__():
+            yield one
+            yield from below(one)
+
+    assert all(code_of(kind()) in MEANINGS for kind in [DoorwardError, *below(DoorwardError)])
+    assert [code_of(errors.LogoutError(status=status)) for status in (0, 429, 503, 409)] == [5, 6, 5, 1]
+
+
+# -- completion -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_printed_for_each_shell(shell):
+    done = doorward("completion", shell)
+    assert done.code == 0
+    assert "_DOORWARD_COMPLETE" in done.out
+    assert doorward("completion", SHELL=f"/bin/{shell}").out == done.out
+
+
+def test_completion_says_for_which_shells():
+    assert doorward("completion", SHELL="/bin/ksh").code == doorward("completion", "ksh").code == 2
+    assert "bash, zsh, fish" in doorward("completion", SHELL=None).err
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [("doorward se", {"sessions"}), ("doorward keys r", {"rotate"}), ("doorward whoami -o ", {"table", "json", "yaml"})],
+)
+def test_bash_completes(tmp_path, line, offered):
+    program = tmp_path / "doorward"
+    program.write_text(f'#!/bin/sh\nexec {" ".join(COMMAND)} "$@"\n')
+    program.chmod(0o755)
+    script = (
+        f'source "{tmp_path}/completion"; COMP_WORDS=({line} "") ; COMP_CWORD=$((${{#COMP_WORDS[@]}} - 2));'
+        ' [[ "$1" == *" " ]] && COMP_CWORD=$((COMP_CWORD + 1)); _doorward_completion doorward; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    (tmp_path / "completion").write_text(doorward("completion", "bash").out)
+    env = environment(PATH=f"{tmp_path}:{os.environ['PATH']}")
+    done = subprocess.run(["bash", "-c", script, "-", line], env=env, capture_output=True, text=True, timeout=20, check=False)
+    assert set(done.stdout.split()) == offered, done.stderr
