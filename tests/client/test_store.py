@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import warnings
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import pytest
 from doorward import (
     AuthSession,
     Doorward,
+    DoorwardError,
     InstanceAuthSessions,
     InvalidInput,
     NotLoggedInError,
@@ -28,6 +30,7 @@ from doorward import (
     store_path,
 )
 from tests.client.conftest import environment
+from tests.client.stand_in import Says
 
 URL = "https://auth.example.com"
 LATER = datetime.now(UTC) + timedelta(hours=1)
@@ -348,3 +351,27 @@ def test_a_session_has_one_home(ann, store, tmp_path):
     assert json.loads(store.read_text()) == {}
     client.session.refresh()
     assert (tmp_path / "token").read_text().splitlines()[1] == client.token
+
+
+def test_no_other_service_ever_sees_a_token(ann, store, stand_in, tmp_path, monkeypatch):
+    other = stand_in(Says({}))
+    client = ann.logged_in()
+    token = client.token
+    client.save()
+    monkeypatch.setenv("DOORWARD_URL", other.url)
+    there = Doorward()
+    for act in (there.login.from_store, lambda: there.login.from_store(url=ann.live.url), there.version):
+        with suppress(DoorwardError):
+            act()
+    client.to_token_file(tmp_path / "token")
+    with pytest.raises(StoreError, match="is not sent there"):
+        there.login.from_token_file(tmp_path / "token")
+    lines = (tmp_path / "token").read_text().splitlines()
+    program = Doorward()
+    program.login.from_token_file(tmp_path / "token")
+    assert program.url == ann.live.url, "the file says for whom it is, whatever the environment does"
+    (tmp_path / "token").write_text("\n".join([other.url, *lines[1:]]))
+    with suppress(DoorwardError):
+        client.session.refresh()
+    assert other.paths() == ["/version"]
+    assert token not in str(other.seen)
