@@ -215,6 +215,18 @@ def test_a_token_file_is_for_its_owner_alone_and_is_kept_up_to_date(ann, tmp_pat
     assert not path.exists()
 
 
+def test_a_token_file_is_not_written_where_everybody_may_write(ann, tmp_path):
+    open_to_all = tmp_path / "all"
+    open_to_all.mkdir()
+    open_to_all.chmod(0o777)
+    client = ann.logged_in()
+    with pytest.raises(StoreError, match="Everybody may write"):
+        client.to_token_file(open_to_all / "token")
+    assert list(open_to_all.iterdir()) == []
+    open_to_all.chmod(0o1777)
+    client.to_token_file(open_to_all / "token")
+
+
 def test_a_token_file_of_a_key_has_two_lines(ann, tmp_path):
     key = ann.logged_in().keys.create("robot").key
     client = ann.client()
@@ -311,3 +323,11 @@ def test_an_interrupt_cancels_the_request(ann):
         client.login.on_another_device(on_prompt=interrupted)
     with pytest.raises(LoginExpired):
         client.login.with_session_id(prompts[0].device_code)
+
+
+def test_a_client_that_nobody_knows_is_said_to_be_none(ann):
+    with pytest.raises(InvalidInput, match="client_id") as refused:
+        ann.client().login.request_on_another_device(client_id="nobody")
+    assert refused.value.errors or refused.value.code == "invalid_client"
+    with pytest.raises(LoginExpired):
+        ann.client().login.with_session_id("dwl_nothing")

@@ -95,6 +95,7 @@ def token_file(path: Path, origin: Origin) -> InFile:
     where = private_files.real_path(path.expanduser())
     if not where.parent.exists():
         private_files.prepare_folder(where.parent, ours=True)
+    private_files.need_safe_folder(where.parent)
     return InFile(where, origin)
 
 

@@ -54,6 +54,13 @@ def prepare_folder(folder: Path, *, ours: bool) -> None:
         raise StoreError(f"Others may write to {folder} and could put files of theirs there: take a folder of your own, or chmod 700 it.")
 
 
+def need_safe_folder(folder: Path) -> None:
+    """Refuse a folder in which anybody could put another file in the place of ours (not so with the sticky bit, as /tmp has it)."""
+    mode = folder.stat().st_mode
+    if POSIX and mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        raise StoreError(f"Everybody may write to {folder} and could put a file of theirs there: take another folder.")
+
+
 def read(path: Path) -> Secret | None:
     """The content, None where there is no file. Mends one that others can read, with a warning; raises StoreError for somebody else's."""
     try:

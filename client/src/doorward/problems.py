@@ -28,6 +28,8 @@ BY_CODE: Mapping[str, tuple[type[DoorwardError], str]] = {
     "access_denied": (errors.LoginDenied, "The login was denied: ask whoever decided, or log in another way."),
     "expired_token": (errors.LoginExpired, "The code of the login is too old: ask for a new one."),
     "login_session_over": (errors.LoginExpired, "The login has been decided already, or is too old."),
+    "invalid_client": (errors.InvalidInput, "The service does not know this client_id: leave it out, or ask the operator for one."),
+    "invalid_scope": (errors.InvalidInput, "These scopes cannot be given: ask for fewer."),
     "password_mismatch": (errors.InvalidInput, "The two new passwords are not the same: type them again."),
 }
 BY_STATUS: Mapping[int, tuple[type[DoorwardError], str]] = {
