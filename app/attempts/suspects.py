@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import case, select, update
+from sqlalchemy import delete, exists, select, true
 
 from app.adapters.database import insert_or_update
 from app.attempts.errors import TooManyRequests
@@ -20,45 +20,33 @@ SELDOM = "1/10 minute"
 POLICY = "suspect"
 
 
-def suspect(work: UnitOfWork, bucket: str) -> None:
-    """Something that came from there was called suspicious."""
+def suspect(work: UnitOfWork, *, session_id: str, bucket: str) -> None:
+    """That session, which came from there, was called suspicious."""
     until = work.now + REMEMBERED
-    row = {"id": _name(bucket), "subject": _name(bucket), "count": 1, "undecided": 0, "open_at": until, "last_at": work.now}
-    insert_or_update(
-        work.db,
-        FailedAttempts,
-        [row],
-        update={
-            # A mark that is over is none any more, also while its row is still there.
-            "count": case((FailedAttempts.open_at <= work.now, 1), else_=FailedAttempts.count + 1),
-            "open_at": until,
-            "last_at": work.now,
-        },
-        where=FailedAttempts.count >= 0,
-    )
+    row = {"id": _mark(session_id), "subject": _of(bucket), "count": 1, "undecided": 0, "open_at": until, "last_at": work.now}
+    again = {"subject": _of(bucket), "open_at": until, "last_at": work.now}
+    insert_or_update(work.db, FailedAttempts, [row], update=again, where=true())
 
 
-def unsuspect(work: UnitOfWork, bucket: str) -> None:
-    """One of the things that came from there was not suspicious after all."""
-    work.db.execute(
-        update(FailedAttempts)
-        .where(FailedAttempts.id == _name(bucket), FailedAttempts.count > 0)
-        .values(count=FailedAttempts.count - 1)
-        .execution_options(synchronize_session=False)
-    )
+def unsuspect(work: UnitOfWork, *, session_id: str) -> None:
+    """That session was not suspicious after all. What others are suspected of stays."""
+    work.db.execute(delete(FailedAttempts).where(FailedAttempts.id == _mark(session_id)).execution_options(synchronize_session=False))
 
 
 def hold_back(work: UnitOfWork, source: Source) -> None:
     """Let a suspect source ask only now and then. Raises TooManyRequests."""
-    marked = select(FailedAttempts.id).where(
-        FailedAttempts.id == _name(source.bucket), FailedAttempts.count > 0, FailedAttempts.open_at > work.now
-    )
-    if work.db.scalar(marked) is None:
+    marked = exists().where(FailedAttempts.subject == _of(source.bucket), FailedAttempts.open_at > work.now)
+    if not work.db.scalar(select(marked)):
         return
     exceeded = work.limiter.hit(SELDOM, POLICY, source.bucket)
     if exceeded is not None:
         raise TooManyRequests(POLICY, exceeded)
 
 
-def _name(bucket: str) -> str:
+def _mark(session_id: str) -> str:
+    """Each session has a mark of its own, so that taking one back takes no other along."""
+    return f"suspect {session_id}"
+
+
+def _of(bucket: str) -> str:
     return f"suspect {bucket}"

@@ -64,7 +64,7 @@ def suspect(work: UnitOfWork, principal: Principal, source: Source, *, login_ses
     row = _claimed(work, principal, login_session_id)
     if not _decided(work, principal, source, row, State.SUSPICIOUS):
         raise LoginSessionOver
-    suspect_source(work, row.bucket)
+    suspect_source(work, session_id=row.id, bucket=row.bucket)
     _tell_owner(work, principal, row)
     record(work, Event.LOGIN_SUSPICIOUS, source=source, account_id=principal.account_id, session_id=row.id)
     return get_login_session(work, principal, login_session_id=row.id)

@@ -103,9 +103,8 @@ def _distrust(work: UnitOfWork, source: Source, account: Account, session: Sessi
     ahead = counter > session.rt_counter
     event = Event.REFRESH_AHEAD if ahead else Event.REFRESH_REUSED
     end_sessions(work, account, [session.id], status=Status.SUSPICIOUS, reason="refresh_ahead" if ahead else "refresh_reuse")
-    # Of thief and owner, nobody knows which of them came second. What is taken back later is found by the session's row.
-    suspect(work, source.bucket)
-    session.bucket = source.bucket
+    # Of thief and owner, nobody knows which of them came second.
+    suspect(work, session_id=session.id, bucket=source.bucket)
     record(work, event, source=source, account_id=account.id, session_id=session.id)
     values = {
         "username": account.username,

@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from app.accounts.models import locked
 from app.adapters.database import changed
-from app.attempts.suspects import REMEMBERED, suspect, unsuspect
+from app.attempts.suspects import suspect, unsuspect
 from app.audit.record import Event, record
 from app.errors import NotFound
 from app.opaque_tokens import is_id
@@ -37,7 +37,7 @@ def call_suspicious(work: UnitOfWork, principal: Principal, source: Source, *, s
     account, session = _held(work, principal, session_id)
     if not _turned(work, account, session):
         return
-    suspect(work, session.bucket)
+    suspect(work, session_id=session.id, bucket=session.bucket)
     actor = principal.account_id
     record(work, Event.SESSION_SUSPICIOUS, source=source, account_id=account.id, session_id=session.id, actor=actor, reason=REPORTED)
     _tell_owner(work, account, session, by_owner=actor == account.id)
@@ -58,9 +58,7 @@ def clear(work: UnitOfWork, principal: Principal, source: Source, *, session_id:
     )
     if not cleared:
         raise SessionNotSuspicious
-    # A mark of its own that is over already must not take that of another session along.
-    if session.ended_at is not None and session.ended_at > work.now - REMEMBERED:
-        unsuspect(work, session.bucket)
+    unsuspect(work, session_id=session.id)
     actor = principal.account_id
     record(work, Event.SESSION_CLEARED, source=source, account_id=account.id, session_id=session.id, actor=actor)
 

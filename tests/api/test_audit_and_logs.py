@@ -78,7 +78,7 @@ def about_sessions(service, ann):
     service.scalar("UPDATE sessions SET rt_counter = 0 WHERE id = :id RETURNING id", id=ann.tokens["session_id"])
     yield "refresh_token.ahead_of_database", ann.refresh(ahead), None, True
     # From a source of which that was said, what comes next would have to wait.
-    service.scalar("UPDATE failed_attempts SET count = 0 WHERE id LIKE 'suspect %' RETURNING id")
+    service.scalar("DELETE FROM failed_attempts WHERE id LIKE 'suspect %' RETURNING id")
 
 
 def about_passwords(service, ann):

@@ -269,6 +269,18 @@ def test_what_was_marked_long_ago_takes_no_new_mark_along(pair):
     assert ask(mallory).status_code == 429
 
 
+def test_taking_back_what_was_found_out_late_frees_the_source_too(both):
+    ann, elsewhere = both
+    session_id = id_of(elsewhere)
+    elsewhere.post("/v1/logout", token=elsewhere.access)
+    ann.service.clock.push(days=2)
+    ann.login()
+    report(ann, session_id)
+    assert [ask(elsewhere).status_code for _ in range(2)] == [201, 429]
+    assert take_back(ann, session_id).status_code == 204
+    assert ask(elsewhere).status_code == 201
+
+
 def test_taking_it_back_wants_a_fresh_password(pair, boss):
     ann, elsewhere = pair
     report(ann, id_of(elsewhere))

@@ -27,7 +27,6 @@ from app.login_sessions.models import LoginSession
 from tests.clients import npm
 from tests.clients.conftest import Town
 
-SOURCE = "127.0.0.1"
 HURRY = 0.1  # seconds
 
 
@@ -59,7 +58,7 @@ class Person:
         self.post("claim", {"user_code": user_code})
         self.post(f"{session_id}/suspicious", {})
         with self.town.beside.units.writing() as work:
-            unsuspect(work, SOURCE)  # whence all of these tests come
+            unsuspect(work, session_id=session_id)  # whence all of these tests come
 
     def let_expire(self, _: str, session_id: str) -> None:
         past = self.town.beside.clock.now() - timedelta(seconds=1)
