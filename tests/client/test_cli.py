@@ -7,7 +7,7 @@ import os
 import re
 import sqlite3
 import stat
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import yaml
@@ -38,12 +38,26 @@ def kept(ann, monkeypatch) -> Doorward:
 def test_a_password_from_a_pipe_logs_in_and_the_session_is_kept(ann, live, store):
     done = doorward("login", "--url", live.url, "--user", ann.name, "--password-stdin", "--expires", "12h", stdin=f"{PASSWORD}\nmore\n")
     assert (done.code, done.out) == (0, "")
-    assert re.search(rf"Logged in at {re.escape(live.url)} as {ann.name}\.\nThe session ends on \d{{4}}-\d\d-\d\d \d\d:\d\d;", done.err)
+    assert re.search(rf"Logged in at {re.escape(live.url)} as {ann.name}\.\nThe session ends on \d{{4}}-\d\d-\d\d \d\d:\d\d\.", done.err)
     assert PASSWORD not in done.err
     assert stat.S_IMODE(store.stat().st_mode) == 0o600
     found = Doorward(live.url).login.from_store()
     assert found.username == ann.name
     assert doorward("whoami", "-o", "json").json["username"] == ann.name  # the only service in the store is meant
+
+
+@pytest.mark.parametrize(
+    ("expires", "said"),
+    [
+        ("12h", r"\.$"),
+        ("29d", r"; using it before then prolongs it, until \S+ \S+ and as far as"),
+        (None, "; using it before then prolongs it.$"),
+    ],
+)
+def test_login_says_how_long_the_session_may_last(ann, live, expires, said):
+    words = ["login", "--url", live.url, "--user", ann.name, "--password-stdin", *(["--expires", expires] if expires else [])]
+    done = doorward(*words, stdin=PASSWORD)
+    assert re.search(rf"The session ends on [0-9-]+ [0-9:]+{said}", done.err.strip()), done.err
 
 
 def test_login_tells_programs_what_came_of_it(ann, live, store):
@@ -99,6 +113,7 @@ def test_what_is_piped_in_must_be_a_password(ann, live, stdin):
         (["--password-stdin", "--expires", "366d"], "a year is the most"),
         (["--password-stdin", "--expires", "2020-01-31"], "over already"),
         (["--password-stdin", "--expires", "9999-12-31"], "too far away"),
+        (["--password-stdin", "--expires", "0s"], "must last at all"),
         (["--timeout", "soon"], "12h or 30d"),
     ],
 )
@@ -204,10 +219,13 @@ def test_a_new_key_is_all_of_standard_output_and_works(kept, ann):
     assert re.search(rf"^{found['key_id']}  nightly build .* in 30 d$", doorward("keys").out, re.MULTILINE)
     assert doorward("keys", "create", "nightly build").code == 1  # the name is taken
 
-    rotated = doorward("keys", "rotate", found["key_id"], "--overlap", "1s", "-o", "json")
+    rotated = doorward("keys", "rotate", found["key_id"], "--overlap", "0s", "-o", "json")
     assert rotated.json["key"].startswith("dwk_")
     assert rotated.json["key"] != key
     assert rotated.json["key"] not in rotated.err
+    assert doorward("whoami", DOORWARD_TOKEN=key).code == 3
+    assert doorward("logout", DOORWARD_TOKEN=rotated.json["key"]).code == 2
+    assert doorward("keys", "create", "for ever", "--expires", "never").code == 2  # administrators may
     assert doorward("keys", "delete", found["key_id"]).code == 0
     assert doorward("keys", "list", "-o", "json").json == []
     assert "keys create" in doorward("keys").err
@@ -335,6 +353,16 @@ def test_each_failure_has_its_exit_code_and_one_sentence(kept, stand_in, ann):
         assert "client.login" not in said[0]
         assert code in MEANINGS
     assert "(request req_1)" in doorward(*login, broken.url, stdin="x\n").err
+
+
+def test_a_session_that_the_service_could_not_be_told_of_is_kept(store):
+    sessions = InstanceAuthSessions.load()
+    sessions.insert("http://127.0.0.1:9", "ann", "x.y.z", datetime.now(UTC) + timedelta(minutes=5))
+    sessions.save()
+    done = doorward("logout")
+    assert (done.code, done.out) == (5, "")
+    assert done.err.startswith("The session may still be live: log out again.")
+    assert InstanceAuthSessions.load().find("http://127.0.0.1:9", "ann")
 
 
 def test_a_broken_store_is_set_aside_and_said(kept, store):

@@ -137,9 +137,7 @@ def test_lengths_and_dates(in_vienna, text, expected):
     assert length_of(text, NOW) == expected
 
 
-@pytest.mark.parametrize(
-    "text", ["", "12", "h", "-1d", "1y", "soon", "2027-13-01", "2027-02-30", "0s", "2026-11-21", "1d 2h", "1.5h", "١d"]
-)
+@pytest.mark.parametrize("text", ["", "12", "h", "-1d", "1y", "soon", "2027-13-01", "2027-02-30", "2026-11-21", "1d 2h", "1.5h", "١d"])
 def test_what_is_no_length(in_vienna, text):
     with pytest.raises(ValueError, match=r"^(say a length like|it is over already)"):
         length_of(text, NOW)

@@ -85,7 +85,7 @@ def test_a_new_password_is_asked_for_twice(terminal, ann):
 
 
 def test_ctrl_c_at_a_question_ends_with_130(terminal, ann):
-    there = terminal("login", "--user", ann.name)
+    there = terminal("login", "--user", ann.name, "--password-stdin")  # typed and not piped: it is asked for all the same
     there.sees("Password of")
     there.types(CTRL_C)
     assert there.ends() == 130

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from doorward.cli import exits
-from doorward.cli.terminal import say
+from doorward.cli.terminal import begin_line, say
 from doorward.errors import DoorwardError, StoreWarning, VersionWarning
 
 DEBUG = "doorward.debug"
@@ -53,6 +53,7 @@ class Edge(click.Group):
         except DoorwardError as error:
             _failed(ctx, error)
         except (KeyboardInterrupt, click.Abort) as error:
+            begin_line()
             say("Interrupted.")
             raise click.exceptions.Exit(getattr(error, "exit_code", exits.INTERRUPTED)) from None
         except (click.ClickException, click.exceptions.Exit, OSError):

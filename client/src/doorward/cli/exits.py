@@ -50,6 +50,10 @@ def sentence_of(error: DoorwardError) -> str:
     """What went wrong and what to do, in words of the command line."""
     if isinstance(error, errors.ReauthenticationRequired):
         return "This needs the password typed within the last five minutes: run it in a terminal, or log in with --password-stdin before."
+    if isinstance(error, errors.PasswordChangeRequired):
+        return (
+            "The password must be changed before it opens a session again: log in once in a terminal, where you are asked for another one."
+        )
     text = str(error).replace(_OF_THE_LIBRARY, "")
     if code_of(error) == NOT_LOGGED_IN:
         renew = "Renew DOORWARD_TOKEN, or unset it and run" if here.variable("DOORWARD_TOKEN") else "Run"

@@ -62,7 +62,12 @@ def keys_create(
 
 @keys.command("rotate")
 @click.argument("key_id", metavar="ID")
-@click.option("--overlap", callback=length(), metavar="LENGTH", help="How long the present secret goes on; else a day. 0s ends it at once.")
+@click.option(
+    "--overlap",
+    callback=length(nothing=True),
+    metavar="LENGTH",
+    help="How long the present secret goes on; else a day. 0s ends it at once.",
+)
 @printing
 @at_service
 def keys_rotate(key_id: str, overlap: timedelta | None, url: str | None, user: str | None, form: str) -> None:

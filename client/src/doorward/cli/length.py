@@ -19,14 +19,14 @@ Callback = Callable[[click.Context, click.Parameter, str | None], timedelta | st
 
 
 def length_of(text: str, now: datetime) -> timedelta:
-    """How long from `now` on. A date means until its end, here. Raises ValueError in words."""
+    """How long from `now` on, never less than nothing. A date means until its end, here. Raises ValueError in words."""
     words = text.strip()
     if LENGTH.fullmatch(words.lower()):
         parts = re.findall(r"(\d+)([smhdw])", words.lower())
         found = timedelta(seconds=min(sum(int(count) * UNITS[unit] for count, unit in parts), 10**10))
     else:
         found = _end_of(words) - now
-    if found <= timedelta():
+    if found < timedelta():
         raise ValueError("it is over already")
     return found
 
@@ -41,13 +41,16 @@ def _end_of(words: str) -> datetime:
     return moment if moment.tzinfo else moment.astimezone()
 
 
-def length(most: timedelta | None = None, *, never: bool = False) -> Callback:
+def length(most: timedelta | None = None, *, never: bool = False, nothing: bool = False) -> Callback:
     """For an option that is a length, or a date until the end of which; `most` is a year, where there is a most."""
 
     def read(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> timedelta | str | None:
         if text is None or (never and text == NEVER):
             return text
-        return _read(text, most)
+        found = _read(text, most)
+        if not found and not nothing:
+            raise click.BadParameter("it must last at all.")
+        return found
 
     return read
 

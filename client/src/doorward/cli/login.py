@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,18 +12,19 @@ from doorward import here
 from doorward.cli import asking, device
 from doorward.cli.edge import Plain
 from doorward.cli.length import YEAR, length, waiting
-from doorward.cli.opened import only_service
+from doorward.cli.opened import address
 from doorward.cli.options import debugging, printing
 from doorward.cli.shown import show
 from doorward.cli.terminal import asks, say, strong
 from doorward.cli.written import local
-from doorward.errors import DoorwardError, InvalidInput, PasswordChangeRequired, StoreError
+from doorward.errors import DoorwardError, InvalidInput, PasswordChangeRequired
 
 if TYPE_CHECKING:
     from doorward.answers import Me
     from doorward.client import Doorward
     from doorward.secret import Secret
 
+SOON = timedelta(minutes=1)
 ONLY_DEVICE = {"client_id": "--client-id", "message": "--message", "timeout": "--timeout"}
 
 
@@ -62,7 +63,7 @@ def login(url: str | None, form: str, **given: Any) -> None:
     from doorward.client import Doorward
 
     by_device = _by_device(given)
-    client = Doorward(_address(url))
+    client = Doorward(address(url))
     asked = {"scope": " ".join(given["scope"]) or None}
     user = given["user"] or here.variable("DOORWARD_USER") or None
     if by_device:
@@ -71,7 +72,7 @@ def login(url: str | None, form: str, **given: Any) -> None:
     else:
         _by_password(client, user, expires=given["expires"], from_stdin=given["from_stdin"], **asked)
     _keep(client)
-    _told(client, client.me(), form)
+    _told(client, client.me(), form, given["expires"])
 
 
 def _by_device(given: dict[str, Any]) -> bool:
@@ -89,10 +90,6 @@ def _by_device(given: dict[str, Any]) -> bool:
     if by_device and why:
         say(f"Approve the login on another device, since {why}.")
     return by_device
-
-
-def _address(url: str | None) -> str | None:
-    return url or (None if here.variable("DOORWARD_URL") else only_service())
 
 
 def _by_password(client: Doorward, user: str | None, *, scope: str | None, expires: timedelta | None, from_stdin: bool) -> None:
@@ -120,13 +117,13 @@ def _keep(client: Doorward) -> None:
     """A session that cannot be kept would be one that nobody can end from here."""
     try:
         client.save()
-    except StoreError:
+    except DoorwardError:
         with suppress(DoorwardError):
             client.logout()
         raise
 
 
-def _told(client: Doorward, me: Me, form: str) -> None:
+def _told(client: Doorward, me: Me, form: str, asked: timedelta | None) -> None:
     from doorward.store import store_path
 
     found = {
@@ -141,9 +138,19 @@ def _told(client: Doorward, me: Me, form: str) -> None:
     if form != "table":
         show(found, form)
     say(f"Logged in at {client.url} as {strong(me.account.username)}.")
-    say(f"The session ends on {local(me.session.expires_at)}; using it before then prolongs it.")
+    say(f"The session ends on {local(me.session.expires_at)}{_further(me.session.expires_at, asked)}.")
     if here.variable("DOORWARD_TOKEN"):
         say("DOORWARD_TOKEN is set, and the other commands use that: unset it to use this login.")
+
+
+def _further(ends: datetime | None, asked: timedelta | None) -> str:
+    """What comes of using it. It ends sooner when it is not used, and at the asked time in any case."""
+    if asked is None:
+        return "; using it before then prolongs it"
+    latest = here.now() + asked
+    if ends is None or latest - ends < SOON:
+        return ""
+    return f"; using it before then prolongs it, until {local(latest)} and as far as the service allows"
 
 
 def _device_name() -> str:

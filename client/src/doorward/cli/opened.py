@@ -41,8 +41,10 @@ def token_counts(url: str | None) -> bool:
     return origin_of(url, allow_http=True) == origin_of(theirs, allow_http=True)
 
 
-def only_service() -> str | None:
-    """The address of the one service that the store knows, if it is one; sessions that are over count too."""
+def address(url: str | None) -> str | None:
+    """The address that is meant where nobody has to be logged in: given, else DOORWARD_URL, else the only one that the store knows."""
+    if url or here.variable("DOORWARD_URL"):
+        return url
     from doorward.store import InstanceAuthSessions
 
     known = [*InstanceAuthSessions.load().instances]

@@ -10,7 +10,7 @@ import click
 from doorward import here
 from doorward.cli import exits
 from doorward.cli.edge import Plain
-from doorward.cli.opened import opened
+from doorward.cli.opened import address, opened
 from doorward.cli.options import at_service, debugging, printing
 from doorward.cli.shown import show
 from doorward.cli.terminal import give, say
@@ -62,7 +62,7 @@ def _looked(url: str | None, user: str | None) -> tuple[dict[str, object], Doorw
     try:
         client = opened(url, user)
     except NotLoggedInError as error:
-        client, failed = Doorward(url), error
+        client, failed = Doorward(address(url)), error
     found["store"] = str(store_path())
     if not client.named:
         return found, failed

@@ -11,7 +11,9 @@ from doorward.cli.options import at_service, printing
 from doorward.cli.shown import show, show_sessions
 from doorward.cli.terminal import say
 from doorward.cli.written import ago, plain
-from doorward.errors import NotLoggedInError
+from doorward.errors import InvalidInput, NotLoggedInError
+
+BY_KEY = "with_api_key"
 
 
 @click.command(cls=Plain)
@@ -29,6 +31,8 @@ def logout(url: str | None, user: str | None, *, everywhere: bool) -> None:
             raise
         say("Nobody was logged in.")
         return
+    if client.session.way == BY_KEY:
+        raise InvalidInput("DOORWARD_TOKEN holds an API key, which is no session: unset it, or end it with doorward keys delete.")
     if everywhere:
         client.logout_all()
         say(f"Logged out everywhere at {client.url}.")

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO
 
 import click
 
@@ -18,12 +18,20 @@ WIDTH = 80  # where nobody looks, and for help
 
 def say(text: str = "") -> None:
     """One line for a person, on standard error. Standard output is for data alone."""
-    click.echo(_encodable(text, sys.stderr.encoding), err=True)
+    click.echo(_encodable(text, sys.stderr), err=True)
 
 
 def give(text: str) -> None:
     """Data, on standard output."""
-    click.echo(_encodable(text, sys.stdout.encoding))
+    click.echo(_encodable(text, sys.stdout))
+
+
+def begin_line() -> None:
+    """Go on at the begin of a line, where ^C stands by now."""
+    if drawn():
+        click.echo("\r\x1b[K", nl=False, err=True)
+    elif shown():
+        say()
 
 
 def asks() -> bool:
@@ -33,7 +41,7 @@ def asks() -> bool:
 
 def shown() -> bool:
     """Does a person see standard error?"""
-    return sys.stderr.isatty()
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def drawn() -> bool:
@@ -59,12 +67,12 @@ def size() -> tuple[int, int]:
 
 def width() -> int:
     """How wide a table may be."""
-    return max(size()[0], 40) if sys.stdout.isatty() else WIDTH
+    return max(size()[0], 40) if sys.stdout is not None and sys.stdout.isatty() else WIDTH
 
 
 def can_show(text: str) -> bool:
     """Has standard error these characters?"""
-    return _encodable(text, sys.stderr.encoding) == text
+    return _encodable(text, sys.stderr) == text
 
 
 class LiveLine:
@@ -92,8 +100,7 @@ class LiveLine:
         self._over.set()
         if self._thread.is_alive():
             self._thread.join()
-        sys.stderr.write("\r\x1b[K")
-        sys.stderr.flush()
+        begin_line()
 
     def _run(self, text: Callable[[], str]) -> None:
         while not self._over.is_set():
@@ -102,6 +109,7 @@ class LiveLine:
             self._over.wait(1.0)
 
 
-def _encodable(text: str, encoding: str | None) -> str:
-    name = encoding or "ascii"
+def _encodable(text: str, stream: TextIO | None) -> str:
+    """What the stream has no characters for is ?; where it is closed, nobody reads."""
+    name = getattr(stream, "encoding", None) or "ascii"
     return text.encode(name, "replace").decode(name)
