@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,10 @@ from typing import Any
 from marshmallow import INCLUDE, RAISE, Schema, ValidationError, fields, validate
 
 from app.setting_maps import is_scope
+
+
+# Letters that nobody sees, though they are letters by name: a label of these alone shows nothing.
+EMPTY = string.whitespace + "\u00a0\u115f\u1160\u2800\u3000\u3164\uffa0"
 
 
 class Strict(Schema):
@@ -32,7 +37,7 @@ class Label(Text):
         text = super()._deserialize(value, attr, data, **kwargs)
         if any(unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"} for character in text):
             raise ValidationError("must not hold control characters")
-        if not text.strip():
+        if not text.strip(EMPTY):
             raise ValidationError("must not be blank")
         return text.strip()
 

@@ -408,6 +408,7 @@ def test_what_can_be_no_name_is_one_that_nobody_has(service, ann, name):
         {"client_name": "a" * 65},
         {"client_name": "two\nlines"},
         {"client_name": "\u202etxt.exe"},
+        {"client_name": "\u3164\u2800 "},
         {"hostname": "a" * 65},
         {"login_message": "a" * 201},
         {"login_message": "\x1b[2J"},
