@@ -18,7 +18,7 @@ from tests.races.conftest import LONG
 from tests.races.test_passwords import changing, elsewhere, logging_in, login, sentence, statuses
 from tests.races.test_sessions import bearer, works
 
-ROUNDS = 50 if LONG else 20
+ROUNDS = 50
 AT_A_TIME = 10  # rounds that are raced in one go: forty requests, and the server has more threads
 POLLS = 16
 GUESSES = 50
