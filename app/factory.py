@@ -35,6 +35,7 @@ from app.api import (
 )
 from app.pages import activate, confirm, docs, login, mailbox, reset
 from app.pages import sessions as sessions_page
+from app.pages.render import problem_page
 from app.settings import VERSION, Docs
 from app.unit_of_work import Units
 from app.web import edge, health, problems, questions
@@ -90,7 +91,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, capacity: Capa
         limiter=Limiter(clock, cache, shares=settings.replicas * capacity.workers),
         key_uses=Latest(),
     )
-    problems.register(app)
+    problems.register(app, as_page=problem_page)
     edge.register(app, settings, clock)
     _furnish(app, settings)
     app.wsgi_app = questions.plain(app.wsgi_app, settings)  # type: ignore[assignment, method-assign] # Flask's way to put something around it

@@ -13,6 +13,7 @@ from app.errors import InvalidInput, Problem, Unauthenticated
 from app.sessions.fresh import ReauthenticationRequired
 from app.web.guard import CHALLENGE
 from app.web.person import refuse_foreign_forms, this_page
+from app.web.request_id import request_id
 from app.web.source import reader_language
 
 P = ParamSpec("P")
@@ -36,6 +37,13 @@ def page_for_developers(template: str, *, status: int = 200, **values: Any) -> R
     return response
 
 
+def problem_page(problem: Problem) -> Response:
+    """What went wrong, in words, and what to do next."""
+    response = page("problem", status=problem.status, problem=problem, request_id=request_id())
+    response.headers.extend(problem.headers)
+    return response
+
+
 def go(path: str, **query: str) -> Response:
     """Look there next, with GET: whoever loads the page again sends no form a second time (RFC 9110 section 15.4.4)."""
     response = Response(status=303)
@@ -51,9 +59,7 @@ def shown(handler: Handler[P]) -> Handler[P]:
         try:
             return handler(*args, **kwargs)
         except Problem as problem:
-            response = page("problem", status=problem.status, problem=problem)
-            response.headers.extend(problem.headers)
-            return response
+            return problem_page(problem)
 
     return shown_to_people
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flask import Response, request
@@ -17,6 +19,8 @@ from app.web.request_id import request_id
 
 if TYPE_CHECKING:
     from flask import Flask
+
+PAGES = re.compile(r"/(?:login(?:/|$)|confirm/|reset/)")
 
 log = logs.get_logger("problems")
 
@@ -53,11 +57,15 @@ class InternalError(Problem):
     status = 500
 
 
-def register(app: Flask) -> None:
-    """Answer every failure, also those of Flask itself, with a problem document."""
-    app.register_error_handler(Problem, render)
-    app.register_error_handler(HTTPException, _render_http)
-    app.register_error_handler(Exception, _render_unforeseen)
+def register(app: Flask, *, as_page: Callable[[Problem], Response]) -> None:
+    """Answer every failure, also those of Flask itself, with a problem document; where people look, `as_page`."""
+
+    def answer(problem: Problem) -> Response:
+        return as_page(problem) if PAGES.match(request.path) else render(problem)
+
+    app.register_error_handler(Problem, answer)
+    app.register_error_handler(HTTPException, lambda error: answer(_of_http(error)))
+    app.register_error_handler(Exception, lambda error: answer(_of_unforeseen(error)))
 
 
 def render(problem: Problem) -> Response:
@@ -84,16 +92,16 @@ def render(problem: Problem) -> Response:
     return response
 
 
-def _render_http(error: HTTPException) -> Response:
+def _of_http(error: HTTPException) -> Problem:
     known: dict[int | None, type[Problem]] = {404: NoSuchAddress, 405: MethodNotAllowed}
     if error.code is None or error.code >= InternalError.status:
-        return render(InternalError())
+        return InternalError()
     headers = {name: value for name, value in error.get_headers() if name in {"Allow", "Location"}}
-    return render(known.get(error.code, BadRequest)(headers=headers))
+    return known.get(error.code, BadRequest)(headers=headers)
 
 
-def _render_unforeseen(error: Exception) -> Response:
+def _of_unforeseen(error: Exception) -> Problem:
     if is_away(error):
-        return render(Unavailable())
+        return Unavailable()
     log.error("unforeseen", exc_info=error)
-    return render(InternalError())
+    return InternalError()

@@ -220,3 +220,21 @@ def test_no_page_can_run_a_script_be_framed_or_be_kept(small_ann):
             assert all(not name.startswith("on") and name != "style" for name in attributes)
             for name in {"href", "src", "action", "srcset"} & set(attributes):
                 assert attributes[name].startswith(("/static/", "/login")), "nothing leads away"
+
+
+def test_whatever_goes_wrong_where_people_look_is_told_in_words(small_ann):
+    """Also what is settled before a page is asked: no such address, another method, a form that is too large, another host."""
+    answers = {
+        "There is nothing here": small_ann.get("/login/no-such-page"),
+        "This page cannot be opened like that": small_ann.get("/login/out"),
+        "The body is too large": small_ann.post("/login", {"username": "x" * 20_000}),
+        "This service does not answer under that name": small_ann.get("/login", Host="elsewhere.example"),
+    }
+    assert [answer.status_code for answer in answers.values()] == [404, 405, 413, 400]
+    for words, answer in answers.items():
+        assert answer.content_type == "text/html; charset=utf-8"
+        assert Page(answer.text).words.startswith(words)
+        assert answer.headers["Cache-Control"] == "no-store"
+    assert answers["This page cannot be opened like that"].headers["Allow"] == "POST, OPTIONS"
+    for path in ("/loginx", "/v1/login", "/v1/confirm/", "/"):
+        assert small_ann.get(path).content_type == "application/problem+json"
