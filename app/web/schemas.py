@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -11,9 +10,8 @@ from marshmallow import INCLUDE, RAISE, Schema, ValidationError, fields, validat
 
 from app.setting_maps import is_scope
 
-
 # Letters that nobody sees, though they are letters by name: a label of these alone shows nothing.
-EMPTY = string.whitespace + "\u00a0\u115f\u1160\u2800\u3000\u3164\uffa0"
+EMPTY = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 
 class Strict(Schema):
@@ -37,7 +35,7 @@ class Label(Text):
         text = super()._deserialize(value, attr, data, **kwargs)
         if any(unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"} for character in text):
             raise ValidationError("must not hold control characters")
-        if not text.strip(EMPTY):
+        if all(character.isspace() or character in EMPTY for character in text):
             raise ValidationError("must not be blank")
         return text.strip()
 
