@@ -71,12 +71,12 @@ def test_what_was_in_the_file_moves_to_the_keyring(store, ring):
     plain = InstanceAuthSessions.load(store)
     plain.insert(URL, "ann", kept("ann"))
     plain.save()
-    assert "token of ann" in store.read_text()
+    assert "token-of-ann" in store.read_text()
     sessions = InstanceAuthSessions.load()
     sessions.insert(URL, "bob", kept("bob"))
     sessions.save()
-    assert "token of" not in store.read_text()
-    assert InstanceAuthSessions.load(store).find(URL, "ann").token.reveal() == "token of ann"
+    assert "token-of" not in store.read_text()
+    assert InstanceAuthSessions.load(store).find(URL, "ann").token.reveal() == "token-of-ann"
 
 
 def test_a_locked_keyring_is_a_fault_and_nothing_falls_back(store, ring):

@@ -237,7 +237,9 @@ def test_a_token_file_of_a_key_has_two_lines(ann, tmp_path):
     assert again.whoami().kind == "api_key"
 
 
-@pytest.mark.parametrize("content", ["", "https://auth.example.com\n", "a b c d", "nonsense\ntoken\nx\ny"])
+@pytest.mark.parametrize(
+    "content", ["", "https://auth.example.com\n", "a b c d", "nonsense\ntoken\nx\ny", "https://auth.example.com\ntokén"]
+)
 def test_what_is_no_token_file_is_said_to_be_none(tmp_path, content):
     (tmp_path / "token").write_text(content)
     (tmp_path / "token").chmod(0o600)

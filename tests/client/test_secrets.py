@@ -72,11 +72,12 @@ def everything(client: Doorward, tmp_path) -> list[BaseException]:
         lambda: login.with_password("ann", PASSWORD),
         lambda: login.with_password("ann", lambda: PASSWORD),
         lambda: login.with_session_id(CODE),
+        lambda: login.with_session_id(f"{CODE}\ud800"),
         lambda: login.with_session_id(CODE, wait=True, timeout=0.01),
         lambda: login.on_another_device(on_prompt=lambda _: None, timeout=0.01),
         lambda: login.with_api_key(f"{KEY} \n"),
         lambda: login.with_token(ACCESS).validate(),
-        lambda: login.with_token(f"{ACCESS}\n"),
+        lambda: login.with_token(f"{ACCESS}é"),
     ]
     raised = []
     for act in acts:

@@ -37,7 +37,7 @@ LATER = datetime.now(UTC) + timedelta(hours=1)
 
 
 def kept(name: str, *, minutes: float = 60, **more) -> AuthSession:
-    return AuthSession(Secret(f"token of {name}"), datetime.now(UTC) + timedelta(minutes=minutes), username=name, **more)
+    return AuthSession(Secret(f"token-of-{name}"), datetime.now(UTC) + timedelta(minutes=minutes), username=name, **more)
 
 
 def mode(path: Path) -> int:
@@ -56,7 +56,7 @@ def test_what_was_kept_is_found_in_every_spelling_of_the_address(store):
     saved("ann", "bob")
     found = InstanceAuthSessions.load()
     for url in ("https://AUTH.example.com", "https://auth.example.com:443/", "auth.example.com"):
-        assert found.find(url, "ann").token.reveal() == "token of ann"
+        assert found.find(url, "ann").token.reveal() == "token-of-ann"
     assert isinstance(found.instances[URL], UserAuthSessions)
     assert found.find(URL, "carol") is None
     assert found.find("https://other.example.com", "ann") is None
@@ -112,6 +112,8 @@ def test_the_file_of_cryosparc_tools_is_read_and_what_we_write_has_its_shape(sto
         "expires": LATER.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "username": "ann",
     }
+    with pytest.raises(StoreError, match="is not kept"):
+        sessions.insert(URL, "ann", "tokén", LATER)
     with pytest.raises(StoreError, match="time zone"):
         sessions.insert(URL, "ann", "token", datetime(2030, 1, 1))  # noqa: DTZ001 - which is what is wrong with it
 
@@ -126,6 +128,7 @@ def test_the_file_of_cryosparc_tools_is_read_and_what_we_write_has_its_shape(sto
         '{"ftp://x": {}}',
         '{"https://auth.example.com": {"ann": {"token": "planted-secret", "expires": "2030-01-01"}}}',
         '{"https://auth.example.com": {"ann": {"token": {"access_token": "planted-secret"}, "expires": "2030-01-01"}}}',
+        '{"https://auth.example.com": {"ann": {"token": {"access_token": "planted-secret\\u00e9"}, "expires": "2030-01-01T00:00:00Z"}}}',
         "[" * 100_000,
         "\0" * 100,
     ],
@@ -202,7 +205,7 @@ def test_a_link_is_followed_and_stays_one(store, tmp_path):
     saved("ann")
     assert store.is_symlink()
     assert mode(real) == 0o600
-    assert "token of ann" in real.read_text()
+    assert "token-of-ann" in real.read_text()
     assert InstanceAuthSessions.load(store).find(URL, "ann")
     if os.geteuid() == 0:
         os.lchown(store, 12345, 12345)

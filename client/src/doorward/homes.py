@@ -105,7 +105,7 @@ def read_token_file(path: Path, *, allow_http: bool = False) -> tuple[Origin, He
     if content is None:
         return None
     count = len(content.reveal().split())
-    if not 2 <= count <= LINES:  # noqa: PLR2004 - URL and token, and perhaps a refresh token
+    if not 2 <= count <= LINES or not all(Secret(line).sendable for line in content.reveal().split()):  # noqa: PLR2004 - see the error
         raise StoreError(f"{path} is no token file: its first line is the address of a service, its second the token.")
     origin = origin_of(content.reveal().split()[0], allow_http=allow_http)
     refresh = Secret(content.reveal().split()[2]) if count == LINES else None

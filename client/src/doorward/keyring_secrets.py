@@ -82,7 +82,7 @@ def _filled(session: AuthSession, found: Secret) -> AuthSession | None:
     except ValueError:
         return None
     token, refresh = (parts.get(name) for name in ("access_token", "refresh_token")) if isinstance(parts, dict) else (None, None)
-    if not isinstance(token, str):
+    if not isinstance(token, str) or not Secret(token).sendable:
         return None
     return replace(session, token=Secret(token), refresh_token=Secret(refresh) if isinstance(refresh, str) else None)
 

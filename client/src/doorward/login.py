@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -86,6 +85,7 @@ class Login:
         if secret.reveal().startswith("ses_"):
             reason = "is a public session id, which opens nothing: give the device_code"
             raise InvalidInput(f"What was given {reason} of the login instead.", errors={"device_code": [reason]})
+        _need_fine(secret, "device_code")
         waiting = Waiting(self._client.checked(), secret, client_id=client_id)
         found = waiting.until_decided(_seconds(timeout, LIFE), first=0.0) if wait else waiting.once()
         return self._begin("with_session_id", Held.of_answer(found))
@@ -206,12 +206,11 @@ class Login:
 
 
 SHOWN_NOWHERE = ""
-FINE = re.compile(r"[\x21-\x7e]+")
 
 
 def _need_fine(secret: Secret, what: str) -> None:
     """Could it stand in a header? Raises InvalidInput."""
-    if not FINE.fullmatch(secret.reveal()):
+    if not secret.sendable:
         reason = "is empty or holds characters that none has"
         raise InvalidInput(f"The {what} {reason}: give it as it was handed out.", errors={what: [reason]})
 

@@ -16,7 +16,7 @@ Found = Mapping[str, Any]
 def tokens(found: Found) -> Tokens:
     """Raises UnexpectedAnswer."""
     access, life = secret(found.get("access_token")), _number(found.get("expires_in"))
-    if access is None or not access.reveal().isascii() or life <= 0:
+    if access is None or not access.sendable or life <= 0:
         raise UnexpectedAnswer("The answer to the login holds no token: check the address of the service.")
     account = found.get("account")
     return Tokens(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hmac
+import re
 from typing import NoReturn, final
 
 SHOWN = "***"
+SENDABLE = re.compile(r"[\x21-\x7e]+")
 
 
 @final
@@ -25,6 +27,11 @@ class Secret:
     def reveal(self) -> str:
         """The text itself. Pass it on where it is needed, and do not keep it in a variable."""
         return self._text
+
+    @property
+    def sendable(self) -> bool:
+        """Could it stand in a header of a request? No token or key holds anything else, and no error may be about its text."""
+        return bool(SENDABLE.fullmatch(self._text))
 
     def __repr__(self) -> str:
         return SHOWN

@@ -116,6 +116,10 @@ class InstanceAuthSessions:
     ) -> AuthSession:
         """Keep a session for the user, instead of the one before. `expires` is needed with a bare token, and knows its time zone."""
         session = token if isinstance(token, AuthSession) else _bare(Secret.of(token), expires, refresh_token, user)
+        if not session.token.sendable and not session.in_keyring:
+            raise StoreError(
+                "A token without characters, or with some that no request can carry, is not kept: give it as it was handed out."
+            )
         self._do(_insertion(key_of(url), user, session))
         return session
 

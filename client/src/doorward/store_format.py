@@ -85,6 +85,8 @@ def _session(entry: Mapping[str, Any], user: str) -> AuthSession:
     in_keyring = entry.get("in_keyring") is True
     token = _object(entry.get("token"), "a token").get("access_token", "" if in_keyring else None)
     refresh = _text(entry.get("refresh_token") or "", "a refresh token")
+    if not in_keyring and not Secret(_text(token, "a token")).sendable:
+        raise Malformed("a token is none")
     return AuthSession(
         Secret(_text(token, "a token")),
         _moment(entry.get("expires")),
