@@ -32,15 +32,18 @@ def call_suspicious(work: UnitOfWork, principal: Principal, source: Source, *, s
     """All tokens of the session stop at once, its owner has it in writing, and from where it came less is let in for a day.
 
     One's own, from any session of the account; somebody else's, by an administrator who has typed the password in the last five
-    minutes. One that is over may be found out late; one that is suspicious stays so. Raises NotFound or ReauthenticationRequired.
+    minutes. One that is over may be found out late; one that is suspicious stays so, and of one that was cleared the owner has a mail
+    already. Raises NotFound or ReauthenticationRequired.
     """
     account, session = _held(work, principal, session_id)
+    told_before = session.reason == CLEARED
     if not _turned(work, account, session):
         return
     suspect(work, session_id=session.id, bucket=session.bucket)
     actor = principal.account_id
     record(work, Event.SESSION_SUSPICIOUS, source=source, account_id=account.id, session_id=session.id, actor=actor, reason=REPORTED)
-    _tell_owner(work, account, session, by_owner=actor == account.id)
+    if not told_before:
+        _tell_owner(work, account, session, by_owner=actor == account.id)
 
 
 def clear(work: UnitOfWork, principal: Principal, source: Source, *, session_id: str) -> None:

@@ -234,6 +234,14 @@ def test_taking_it_back_frees_the_source_and_revives_nothing(both):
     assert shown(ann, id_of(elsewhere)) == ("suspicious", "reported")
 
 
+def test_whoever_changes_his_mind_again_and_again_fills_no_mailbox(pair):
+    ann, elsewhere = pair
+    for _ in range(3):
+        assert report(ann, id_of(elsewhere)).status_code == 204
+        assert take_back(ann, id_of(elsewhere)).status_code == 204
+    assert len(mails(ann, "suspicious")) == 1
+
+
 def test_what_is_not_suspicious_cannot_be_taken_back(pair):
     ann, elsewhere = pair
     assert code(take_back(ann, id_of(elsewhere))) == (409, "session_not_suspicious")
