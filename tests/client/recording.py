@@ -17,7 +17,7 @@ from pyte.screens import Char
 
 from app.adapters import migrations
 from tests.actors import PASSWORD
-from tests.client.conftest import Person
+from tests.client.conftest import SOURCES, Person
 from tests.client.terminal import COMMAND, Terminal
 from tests.live import ROOT, Live
 
@@ -134,8 +134,15 @@ def played(live: Live, folder: Path) -> Film:
     program = folder / "doorward"
     program.write_text(f'#!/bin/sh\nexec {" ".join(COMMAND)} "$@"\n')
     program.chmod(0o755)
+    (folder / "sitecustomize.py").write_text("import socket\nsocket.gethostname = lambda: 'attic'\n")  # and not what this machine is called
     film = Film()
-    env = {"PATH": f"{folder}:{os.environ['PATH']}", "DOORWARD_URL": live.url, "DOORWARD_STORE": str(folder / "sessions.json"), "PS1": "$ "}
+    env = {
+        "PYTHONPATH": f"{folder}:{SOURCES}",
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "DOORWARD_URL": live.url,
+        "DOORWARD_STORE": str(folder / "sessions.json"),
+        "PS1": "$ ",
+    }
     shell = Terminal(program=["bash", "--norc", "--noprofile", "-i"], columns=COLUMNS, lines=LINES, watch=film.take, **env)
     ann = joined(live)
 

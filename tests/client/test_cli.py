@@ -157,7 +157,7 @@ def test_sessions_are_listed_and_ended(ann, kept):
     other = ann.logged_in(device_name="a device " + "of a very long name " * 2)
     table = doorward("sessions")
     assert max(map(len, table.out.splitlines())) <= 80
-    assert re.search(rf"^{kept.session.session_id}  this one: attic ", table.out, re.MULTILINE)
+    assert re.search(rf"^{kept.session.session_id}  here: attic ", table.out, re.MULTILINE)
     found = doorward("sessions", "-o", "json").json
     assert found == doorward("sessions", "list", "-o", "json").json == yaml.safe_load(doorward("sessions", "-o", "yaml").out)
     assert [(one["id"], one["current"]) for one in found] == [(other.session.session_id, False), (kept.session.session_id, True)]
@@ -259,7 +259,7 @@ def test_a_password_is_changed_from_a_pipe_and_the_session_goes_on(ann, kept):
 @pytest.mark.parametrize(
     ("stdin", "code", "said"),
     [
-        (f"{PASSWORD}\npassword123456789\n", 2, "For example:"),
+        (f"{PASSWORD}\npassword123456789\n", 2, "The new password is not taken:\n- it is one of those"),
         (f"wrong\n{NEW}\n", 4, "present password is wrong"),
         (f"{PASSWORD}\n{NEW}\n{NEW}x\n", 2, "not the same"),
         (f"{PASSWORD}\n", 2, "a line each"),
@@ -320,9 +320,13 @@ def test_status_says_what_is_there_and_the_exit_code_too(ann, kept, live, store)
     kept.logout()
     nobody = doorward("status", "-o", "json")
     assert (nobody.code, nobody.json["reachable"], nobody.json["username"]) == (3, True, None)
+    sessions = InstanceAuthSessions.load()
+    sessions.insert("http://127.0.0.1:9", "bob", "x.y.z", datetime.now(UTC) + timedelta(minutes=5))
+    sessions.save()
     away = doorward("status", "-o", "json", DOORWARD_URL="http://127.0.0.1:9")
+    assert away.json["username"] == "bob"
     assert (away.code, away.json["reachable"]) == (5, False)
-    assert doorward("status", DOORWARD_URL=None).code == 3
+    assert doorward("status", DOORWARD_URL=None, DOORWARD_STORE=str(store.parent / "none")).code == 3
 
 
 # -- what goes wrong ------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from doorward import errors, here
@@ -36,7 +37,7 @@ _CODES: tuple[tuple[type[DoorwardError], int], ...] = (
     (errors.InvalidInput, WRONG_USE),
 )
 _BY_STATUS: Mapping[int, int] = {0: AWAY, 429: LIMITED, 500: AWAY, 502: AWAY, 503: AWAY, 504: AWAY}
-_OF_THE_LIBRARY = "; allow_http=True permits it"  # no option here does
+_OF_THE_LIBRARY = re.compile("; allow_http=True permits it|: log in (?:first|again)(?=[.])")  # no option here does; said in other words
 
 
 def code_of(error: DoorwardError) -> int:
@@ -54,21 +55,23 @@ def sentence_of(error: DoorwardError) -> str:
         return (
             "The password must be changed before it opens a session again: log in once in a terminal, where you are asked for another one."
         )
-    text = str(error).replace(_OF_THE_LIBRARY, "")
+    if isinstance(error, errors.InvalidInput) and error.reasons:
+        return "The new password is not taken:"
+    text = _OF_THE_LIBRARY.sub("", str(error))
     if code_of(error) == NOT_LOGGED_IN:
         renew = "Renew DOORWARD_TOKEN, or unset it and run" if here.variable("DOORWARD_TOKEN") else "Run"
         return f"{text} {renew}: doorward login"
-    if error.request_id and code_of(error) in {OTHER, AWAY}:
+    if error.request_id and code_of(error) == AWAY:
         return f"{text} (request {error.request_id})"
     return text
 
 
 def further_of(error: DoorwardError) -> list[str]:
-    """What the service has to say beyond the sentence: why a new password is none, and others that would be."""
-    if not isinstance(error, errors.InvalidInput):
+    """What belongs below the sentence: why a new password is none, and others that would be."""
+    if not isinstance(error, errors.InvalidInput) or not error.reasons:
         return []
-    suggested = ["For example:", *(f"  {one}" for one in error.suggestions)] if error.suggestions else []
-    return [*(f"- {one}" for one in error.reasons), *suggested]
+    why = [f"- it {text}" for texts in error.errors.values() for text in texts]
+    return [*why, *(["For example:"] if error.suggestions else []), *(f"  {one}" for one in error.suggestions)]
 
 
 def listed() -> str:

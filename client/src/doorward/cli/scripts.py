@@ -20,6 +20,7 @@ from doorward.errors import DoorwardError, InvalidToken, NotLoggedInError
 if TYPE_CHECKING:
     from doorward.client import Doorward
 
+FROM_STORE = "from_store"
 SHELLS = ("bash", "zsh", "fish")
 
 
@@ -72,6 +73,8 @@ def _looked(url: str | None, user: str | None) -> tuple[dict[str, object], Doorw
         there = client.version()
     except DoorwardError as error:
         found["reachable"] = False
+        if client.logged_in and client.session.way == FROM_STORE:
+            found["username"] = client.session.username  # kept with the session; nobody is asked
         return found, error
     found.update(reachable=True, service=there.name, version=there.version, clock_skew_seconds=_skew(client))
     return found, failed
@@ -101,11 +104,17 @@ def _rows(found: dict[str, object]) -> dict[str, object]:
     return {
         "Service": found["url"],
         "Answers": answer[found["reachable"] if isinstance(found["reachable"], bool) else None],
-        "Logged in": found["username"] or "nobody",
+        "Logged in": _logged_in(found),
         "Until": until,
         "Clock here": clock if skew is not None else "",
         "Store": found["store"],
     }
+
+
+def _logged_in(found: dict[str, object]) -> str:
+    if found["reachable"] is False:
+        return f"{found['username']}, as it was last" if found["username"] else "not known"
+    return str(found["username"] or "nobody")
 
 
 @click.command(cls=Plain)

@@ -47,4 +47,4 @@ def show_keys(found: Sequence[ApiKey], form: str) -> None:
 
 def _device(one: SessionInfo) -> str:
     name = one.device_name or one.user_agent
-    return f"this one: {name}" if one.current else name
+    return f"here: {name}" if one.current else name

@@ -17,7 +17,11 @@ WIDTH = 80  # where nobody looks, and for help
 
 
 def say(text: str = "") -> None:
-    """One line for a person, on standard error. Standard output is for data alone."""
+    """A sentence for a person, on standard error: on one line, but in a terminal. Standard output is for data alone."""
+    if shown() and len(text) >= size()[0]:
+        import textwrap  # few sentences are so long
+
+        text = textwrap.fill(text, size()[0] - 1, break_long_words=False, break_on_hyphens=False)
     click.echo(_encodable(text, sys.stderr), err=True)
 
 
