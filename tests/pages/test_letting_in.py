@@ -113,6 +113,25 @@ def test_each_answer_says_what_was_done_and_is_given_once(ann, answer, title, to
         assert "Approved from another device" in ann.see("/login/sessions").words
 
 
+@pytest.mark.parametrize(
+    ("end", "title"), [("suspicious", "Let in, then ended as suspicious"), ("end", "The session was ended"), (None, "The session is over")]
+)
+def test_of_a_device_that_was_let_in_no_page_says_that_it_was_not(small_ann, end, title):
+    page, asked = claimed(small_ann)
+    path = page.partition("?")[0]
+    small_ann.post(f"{path}/approve", {"user_code": asked["user_code"]})
+    assert "access_token" in polled(small_ann, asked)
+    if end:
+        small_ann.post(f"/login/sessions/{asked['session_id']}/{end}")
+    else:
+        small_ann.service.clock.push(days=15)
+        small_ann.sign_in()
+    after = small_ann.see(path)
+    assert after.words.startswith(title)
+    for untrue in ("Nothing was opened", "Denied", "ten minutes"):
+        assert untrue not in after.words
+
+
 def test_a_wrong_code_approves_nothing_and_five_of_them_wait(ann):
     page, asked = claimed(ann)
     path = page.partition("?")[0]
