@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import stat
 import threading
-import time
 
 import pytest
 
@@ -264,11 +263,9 @@ def approves(person, prompts, word="approve"):
 
 def test_a_login_is_approved_on_another_device(ann):
     client, prompts = ann.client(), []
-    began = time.monotonic()
     session = client.login.on_another_device(
         on_prompt=approves(ann, prompts), client_name="backup", login_message="nightly", hostname="attic", timeout=30
     )
-    assert time.monotonic() - began < 15
     [prompt] = prompts
     assert (prompt.session_id, session.username) == (session.session_id, ann.name)
     assert prompt.login_message == "nightly"

@@ -129,7 +129,7 @@ def test_retry_after_is_kept_to_or_handed_on(stand_in):
     there = stand_in(Says({"code": "busy"}, 503, {"Retry-After": "1"}), VERSION)
     began = time.monotonic()
     Doorward(there.url).version()
-    assert 1 <= time.monotonic() - began < 3
+    assert 1 <= time.monotonic() - began < 10
     there = stand_in(Says({"code": "rate_limited"}, 429, {"Retry-After": "3600"}))
     with pytest.raises(RateLimited, match="in 3600 s") as refused:
         Doorward(there.url).version()
@@ -172,7 +172,7 @@ def test_an_answer_that_does_not_come_is_not_waited_for(stand_in):
         began = time.monotonic()
         with pytest.raises(ConnectionFailed, match="did not answer in time"):
             client.login.with_password("ann", "secret")
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 10
 
 
 def test_nobody_there_is_said(free_port):

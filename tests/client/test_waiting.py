@@ -52,14 +52,14 @@ def test_slow_down_adds_five_seconds(stand_in):
     there = waiting_at(stand_in, oauth_error("slow_down"), Says(TOKENS))
     began = time.monotonic()
     log_in(there, timeout=30)
-    assert 5.4 <= time.monotonic() - began < 8
+    assert 5.4 <= time.monotonic() - began < 25
 
 
 def test_nothing_is_asked_before_retry_after(stand_in):
     there = waiting_at(stand_in, Says(b"", 503, {"Retry-After": "1"}), Says(TOKENS))
     began = time.monotonic()
     log_in(there, timeout=30)
-    assert 1.2 <= time.monotonic() - began < 4
+    assert 1.2 <= time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_waiting_ends_in_time_and_says_what_was_wrong(stand_in):
     began = time.monotonic()
     with pytest.raises(LoginTimeout, match=r"within 1 s.+cannot answer now \(502\)"):
         log_in(there, timeout=0.9)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 20
     assert there.paths()[-1] == "/v1/login-sessions/cancel"
 
 
@@ -85,7 +85,7 @@ def test_nobody_waits_longer_than_the_code_lasts(stand_in):
     began = time.monotonic()
     with pytest.raises(LoginTimeout):
         log_in(there)
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 20
 
 
 def test_the_code_of_the_login_goes_nowhere_else(stand_in):
