@@ -85,7 +85,9 @@ def test_no_file_is_longer_than_one_idea():
 
 
 def test_clock_and_environment_are_read_in_one_file():
-    found = {path.name for path in (SOURCES / "doorward").glob("*.py") if re.search(r"os\.environ|datetime\.now|time\.time\(", path.read_text())}
+    found = {
+        path.name for path in (SOURCES / "doorward").glob("*.py") if re.search(r"os\.environ|datetime\.now|time\.time\(", path.read_text())
+    }
     assert found == {"here.py"}
 
 
@@ -127,7 +129,9 @@ def installed(tmp_path_factory):
 def alone(*command: object, **more: str) -> subprocess.CompletedProcess[str]:
     """Run with nothing of this repository in reach."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "DOORWARD"))}
-    return subprocess.run([str(one) for one in command], env={**env, **more}, capture_output=True, text=True, timeout=60, check=False, cwd="/")
+    return subprocess.run(
+        [str(one) for one in command], env={**env, **more}, capture_output=True, text=True, timeout=60, check=False, cwd="/"
+    )
 
 
 def test_the_wheel_is_all_that_is_needed(installed, tmp_path):
