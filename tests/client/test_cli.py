@@ -46,18 +46,14 @@ def test_a_password_from_a_pipe_logs_in_and_the_session_is_kept(ann, live, store
     assert doorward("whoami", "-o", "json").json["username"] == ann.name  # the only service in the store is meant
 
 
-@pytest.mark.parametrize(
-    ("expires", "said"),
-    [
-        ("12h", r"\.$"),
-        ("29d", r"; using it before then prolongs it, until \S+ \S+ and as far as"),
-        (None, "; using it before then prolongs it.$"),
-    ],
-)
-def test_login_says_how_long_the_session_may_last(ann, live, expires, said):
-    words = ["login", "--url", live.url, "--user", ann.name, "--password-stdin", *(["--expires", expires] if expires else [])]
-    done = doorward(*words, stdin=PASSWORD)
-    assert re.search(rf"The session ends on [0-9-]+ [0-9:]+{said}", done.err.strip()), done.err
+def test_login_says_how_long_the_session_may_last(ann, live):
+    for expires, said in [
+        (["--expires", "12h"], r"\.$"),
+        (["--expires", "29d"], r"; using it before then prolongs it, until \S+ \S+ and as far as"),
+        ([], "; using it before then prolongs it.$"),
+    ]:
+        done = doorward("login", "--url", live.url, "--user", ann.name, "--password-stdin", *expires, stdin=PASSWORD)
+        assert re.search(rf"The session ends on [0-9-]+ [0-9:]+{said}", done.err.strip()), done.err
 
 
 def test_login_tells_programs_what_came_of_it(ann, live, store):
@@ -90,8 +86,8 @@ def test_a_wrong_password_ends_with_4_and_keeps_nothing(ann, live, store):
 
 
 @pytest.mark.parametrize("stdin", ["", "\n", b"\xff\xfe\n", "x" * 5000])
-def test_what_is_piped_in_must_be_a_password(ann, live, stdin):
-    done = doorward("login", "--url", live.url, "--user", ann.name, "--password-stdin", stdin=stdin)
+def test_what_is_piped_in_must_be_a_password(stdin):
+    done = doorward("login", "--url", "http://127.0.0.1:9", "--user", "ann", "--password-stdin", stdin=stdin)
     assert (done.code, done.out) == (2, "")
     assert done.err.count("\n") == 2  # where it would have logged in, and why not
 
@@ -256,21 +252,18 @@ def test_a_password_is_changed_from_a_pipe_and_the_session_goes_on(ann, kept):
     assert ann.logged_in().logged_in
 
 
-@pytest.mark.parametrize(
-    ("stdin", "code", "said"),
-    [
+def test_a_password_that_is_none_is_refused_with_reasons(kept):
+    for stdin, code, said in [
         (f"{PASSWORD}\npassword123456789\n", 2, "The new password is not taken:\n- it is one of those"),
         (f"wrong\n{NEW}\n", 4, "present password is wrong"),
         (f"{PASSWORD}\n{NEW}\n{NEW}x\n", 2, "not the same"),
         (f"{PASSWORD}\n", 2, "a line each"),
         ("", 2, "a line each"),
-    ],
-)
-def test_a_password_that_is_none_is_refused_with_reasons(kept, stdin, code, said):
-    done = doorward("password", "change", "--stdin", stdin=stdin)
-    assert (done.code, done.out) == (code, "")
-    assert said in done.err
-    assert PASSWORD not in done.err
+    ]:
+        done = doorward("password", "change", "--stdin", stdin=stdin)
+        assert (done.code, done.out) == (code, "")
+        assert said in done.err
+        assert PASSWORD not in done.err
 
 
 def test_the_words_of_a_password_are_never_arguments(kept):

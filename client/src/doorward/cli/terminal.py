@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -13,7 +14,7 @@ import click
 
 from doorward import here
 
-WIDTH = 80  # where nobody looks, and for help
+WIDTH, HEIGHT = 80, 24  # where nobody looks
 
 
 def say(text: str = "") -> None:
@@ -65,8 +66,11 @@ def coloured() -> bool:
 
 def size() -> tuple[int, int]:
     """Columns and lines of the terminal; 80 and 24 where there is none."""
-    columns, lines = shutil.get_terminal_size((WIDTH, 24))
-    return columns, lines
+    for stream in (sys.stderr, sys.stdout, sys.stdin):
+        with suppress(OSError, ValueError, AttributeError):  # it is closed, none at all, or no terminal
+            columns, lines = os.get_terminal_size(stream.fileno())
+            return columns or WIDTH, lines or HEIGHT
+    return WIDTH, HEIGHT
 
 
 def width() -> int:
