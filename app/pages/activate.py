@@ -14,9 +14,10 @@ from app.login_sessions.errors import UnknownUserCode
 from app.login_sessions.show import get_login_session
 from app.pages.render import asking_again, for_person, go, page
 from app.principal import Principal
+from app.sessions.fresh import is_fresh
 from app.unit_of_work import UnitOfWork
 from app.web.guard import require
-from app.web.person import fresh_person, is_fresh, person, request_page, shown_code, this_page
+from app.web.person import fresh_person, person, request_page, shown_code, this_page
 from app.web.source import current_source
 from app.web.work import reading, writing
 
@@ -45,7 +46,7 @@ def request_form(work: UnitOfWork, principal: Principal, login_session_id: str, 
         username=principal.username,
         asked=asked,
         code="" if problem else shown_code(request.values.get("user_code", "")),
-        fresh=is_fresh(work, principal),
+        fresh=is_fresh(principal, work.now),
         here=this_page(),
         problem=problem,
     )

@@ -16,7 +16,7 @@ from app.sessions.log_in import log_in
 from app.unit_of_work import UnitOfWork
 from app.web.guard import require
 from app.web.limits import limited
-from app.web.person import LIFE, keep_signed_in, own_page, person, person_or_nobody, sign_out
+from app.web.person import LIFE, begin_anew, keep_signed_in, own_page, person, person_or_nobody, sign_out
 from app.web.source import current_source
 from app.web.work import reading, writing
 
@@ -67,7 +67,7 @@ def post_login(work: UnitOfWork) -> Response:
     """Sign in, for twelve hours at most."""
     name, password = request.form.get("username", ""), request.form.get("password", "")
     tokens = log_in(work, current_source(), username=name, password=password, expires_in=int(LIFE.total_seconds()))
-    return keep_signed_in(work, go(next_page()), session_id=tokens.session_id)
+    return begin_anew(work, go(next_page()), session_id=tokens.session_id)
 
 
 @blp.route("/new-password", methods=["POST"])

@@ -30,7 +30,12 @@ class ReauthenticationRequired(Unauthenticated):
         )
 
 
+def is_fresh(principal: Principal, now: datetime) -> bool:
+    """Was the password typed in the last five minutes?"""
+    return principal.auth_time is not None and now - principal.auth_time <= FRESH
+
+
 def need_fresh(principal: Principal, now: datetime) -> None:
     """Raises ReauthenticationRequired for whoever has not typed the password in the last five minutes."""
-    if principal.auth_time is None or now - principal.auth_time > FRESH:
+    if not is_fresh(principal, now):
         raise ReauthenticationRequired

@@ -12,9 +12,11 @@ from flask import request
 from app.errors import Problem, Unauthenticated
 from app.gateway.verify_page import verify_page_cookie
 from app.opaque_tokens import CODE_ALPHABET, CODE_LENGTH, canonical_code
-from app.sessions.fresh import FRESH, ReauthenticationRequired
+from app.sessions.end import log_out
+from app.sessions.fresh import need_fresh
 from app.sessions.page_cookies import page_cookie
 from app.web.cookies import clear_host_cookie, from_own_pages, host_cookies, set_host_cookie
+from app.web.source import current_source
 from app.web.work import units
 
 if TYPE_CHECKING:
@@ -54,8 +56,7 @@ def person(work: UnitOfWork) -> Principal:
 def fresh_person(work: UnitOfWork) -> Principal:
     """Whoever has typed the password here in the last five minutes. Raises Unauthenticated or ReauthenticationRequired."""
     principal = person(work)
-    if not is_fresh(work, principal):
-        raise ReauthenticationRequired
+    need_fresh(principal, work.now)
     return principal
 
 
@@ -66,13 +67,19 @@ def person_or_nobody(work: UnitOfWork) -> Principal | None:
         return None
 
 
-def is_fresh(work: UnitOfWork, principal: Principal) -> bool:
-    return principal.auth_time is not None and work.now - principal.auth_time <= FRESH
-
-
 def keep_signed_in(work: UnitOfWork, response: Response, *, session_id: str) -> Response:
     """Give the browser the cookie of a session in which the password has just been typed, until it is closed."""
     set_host_cookie(response, work.settings, COOKIE, page_cookie(work, session_id=session_id), max_age=None, samesite="Lax")
+    return response
+
+
+def begin_anew(work: UnitOfWork, response: Response, *, session_id: str) -> Response:
+    """The same with a session that was just opened. The one that the browser had until now ends, whosever it is (ASVS 7.2.4)."""
+    before = person_or_nobody(work)
+    keep_signed_in(work, response, session_id=session_id)
+    if before is not None:
+        with work.released():  # whoever holds two accounts at once may wait for somebody who holds them the other way round
+            log_out(work, before, current_source())
     return response
 
 

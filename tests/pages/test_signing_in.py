@@ -64,6 +64,22 @@ def test_a_page_session_is_a_session_like_any_other_and_lasts_twelve_hours(ann):
     assert ann.get("/login/sessions").status_code == 303
 
 
+def test_signing_in_once_more_ends_the_session_that_the_browser_had(ann):
+    """From a form that stood open, also as somebody else; a wrong password ends nothing."""
+    bob = ann.service.actor("bob").signed_up()
+    for person in (ann.actor, bob):
+        older = ann.cookie
+        assert ann.post("/login", {"username": person.username, "password": "wrong"}).status_code == 401
+        assert ann.get("/login/sessions").status_code == 200
+        ann.post("/login", {"username": person.username, "password": PASSWORD})
+        newer, ann.cookie = ann.cookie, older
+        assert ann.get("/login/sessions").status_code == 303
+        ann.cookie = newer
+        assert f"Signed in as {person.username}" in ann.see("/login/sessions").words
+    bob.login()
+    assert len(bob.get("/v1/sessions", token=bob.access).json["items"]) == 2
+
+
 @pytest.mark.parametrize("how", ["ended", "logged out everywhere", "disabled", "another password", "suspicious"])
 def test_whatever_ends_a_session_ends_its_cookie(small_ann, how):
     actor, cookie = small_ann.actor, small_ann.cookie
