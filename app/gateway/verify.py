@@ -17,11 +17,12 @@ from app.opaque_tokens import is_id
 from app.principal import Kind, Principal
 from app.revocation.view import Seen, Verdict, look, remember
 from app.roles.scopes import narrowed, scopes_of
-from app.sessions.access_tokens import KEY_MARK, NARROWED, TYP, without_admin
+from app.sessions.access_tokens import KEY_MARK, NARROWED, TYP, scopes_of_session, shown_roles, without_admin
 from app.sessions.errors import InvalidGrant
 from app.sessions.refresh import session_of, unspent
 
 if TYPE_CHECKING:
+    from app.sessions.models import Session
     from app.settings import Settings
     from app.unit_of_work import UnitOfWork
 
@@ -60,7 +61,7 @@ def bearer_of(work: UnitOfWork, claims: Claims) -> Principal:
     if seen.verdict is Verdict.REVOKED:
         raise Unauthenticated
     if seen.verdict is Verdict.UNKNOWN:
-        found = living(work, session_id, epoch=epoch)
+        found = _living(work, session_id, epoch=epoch)
         if found.account_id != account_id:
             raise Unauthenticated
         seen = Seen(Verdict.VALID, found.username, found.roles, found.roles_version)
@@ -97,7 +98,12 @@ def verify_refresh_token(work: UnitOfWork, token: str) -> Principal:
             raise Unauthenticated from None
     if not unspent(session, counter, work.now):
         raise Unauthenticated
-    found = living(work, session.id, epoch=session.account_epoch)
+    return owner_of(work, session)
+
+
+def owner_of(work: UnitOfWork, session: Session) -> Principal:
+    """Whose session it is, with what may be done in it now. Raises Unauthenticated when it is over."""
+    found = _living(work, session.id, epoch=session.account_epoch)
     return Principal(
         account_id=found.account_id,
         username=found.username,
@@ -105,7 +111,8 @@ def verify_refresh_token(work: UnitOfWork, token: str) -> Principal:
         session_id=session.id,
         expires_at=session.ends_at,
         auth_time=found.auth_time,
-        roles=found.roles,
+        scopes=scopes_of_session(work, session, found.roles),
+        roles=shown_roles(session, found.roles),
         client_id=session.client,
         epoch=found.present_account_epoch,
     )
@@ -137,7 +144,7 @@ def ours(claims: Claims, settings: Settings) -> bool:
     return bool(claims["iss"] == settings.issuer and claims["aud"] == settings.audience)
 
 
-def living(work: UnitOfWork, session_id: str, *, epoch: int) -> Liveness:
+def _living(work: UnitOfWork, session_id: str, *, epoch: int) -> Liveness:
     """What the database says of a session that lives, remembered from now on. Raises Unauthenticated."""
     found = look_up(work, session_id)
     if found is None or not found.allows(work.now, epoch=epoch):

@@ -85,6 +85,7 @@ def test_refresh_tokens_keys_and_their_tokens_are_told_as_what_they_are(service,
     refresh = told(ann, api, ann.tokens["refresh_token"], token_type_hint="access_token").json
     assert (refresh["token_type"], refresh["sid"]) == ("refresh_token", ann.tokens["session_id"])
     assert refresh["exp"] > service.clock.now().timestamp() + 86400
+    assert refresh["scope"] == ann.tokens["scope"] != ""
     shown = told(ann, api, key["key"]).json
     assert (shown["token_type"], shown["client_id"], shown["scope"]) == ("api_key", key["id"], "orders:read")
     traded = told(ann, api, token_of(ann, key).json["access_token"]).json
