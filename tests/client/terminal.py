@@ -19,7 +19,7 @@ import pyte
 from tests.client.conftest import environment
 from tests.postgres import die_with_parent
 
-PATIENCE = 20  # seconds
+PATIENCE = 30  # seconds
 CTRL_C = "\x03"
 COMMAND = (sys.executable, "-m", "doorward")
 

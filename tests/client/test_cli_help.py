@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import time
 from datetime import UTC, datetime, timedelta, timezone
@@ -241,6 +242,7 @@ def test_completion_says_for_which_shells():
     assert "bash, zsh, fish" in doorward("completion", SHELL=None).err
 
 
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 @pytest.mark.parametrize(
     ("line", "offered"),
     [("doorward se", {"sessions"}), ("doorward keys r", {"rotate"}), ("doorward whoami -o ", {"table", "json", "yaml"})],

@@ -14,10 +14,7 @@ from doorward.cli.terminal import begin_line, say
 from doorward.errors import DoorwardError, StoreWarning, VersionWarning
 
 DEBUG = "doorward.debug"
-NEVER_HERE = (
-    "A password is never an argument: others see it in the list of processes and the shell keeps it. You are asked for it, or pipe it in"
-    " ({how}). One that has been typed here should be changed."
-)
+NEVER_HERE = "A password is never an argument, since others can see those: you are asked for it, or pipe it in ({how}). Change one that was typed here."
 
 
 class Plain(click.Command):
@@ -40,7 +37,7 @@ class Edge(click.Group):
     command_class = Plain
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
-        return [*self.commands]  # in the order in which they are needed
+        return _as_added(self)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -71,6 +68,9 @@ class SubGroup(click.Group):
         super().__init__(*args, **kwargs)
         self.default = default
 
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return _as_added(self)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if self.default and not ctx.resilient_parsing and (not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names)):
             args = [self.default, *args]
@@ -85,6 +85,11 @@ def debug(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
     """For the option."""
     if value:
         ctx.find_root().meta[DEBUG] = True
+
+
+def _as_added(group: click.Group) -> list[str]:
+    """In the order in which they are needed."""
+    return [*group.commands]
 
 
 def _how(command: click.Command) -> str:
