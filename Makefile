@@ -4,6 +4,8 @@ BIND ?= 127.0.0.1:8080
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= auto
+# Tests start some two hundred processes, and where no bytecode is kept each of them compiles the service anew.
+TESTED := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS)
 
 .DEFAULT_GOAL := help
 .PHONY: help run admin install test faults check screenshots bench recording lock clean
@@ -37,10 +39,10 @@ admin: $(VENV)/run-ready var/secret_key ## Make the first administrator of what 
 install: $(VENV)/dev-ready ## Make .venv with everything, tools and tests included
 
 test: install ## Run all tests, on a real PostgreSQL and on SQLite, with real SMTP
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+	$(TESTED) --dist worksteal
 
 faults: install ## Break Redis, PostgreSQL and SMTP for longer and under more sessions than `test` does, and race more often
-	FAULTS=long $(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/faults tests/races
+	FAULTS=long $(TESTED) --dist loadfile tests/faults tests/races
 
 check: install ## What CI runs: format, lint, types, import contracts, house rules, all tests
 	$(BIN)/ruff format --check .
