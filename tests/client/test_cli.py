@@ -271,6 +271,8 @@ def test_the_words_of_a_password_are_never_arguments(kept):
     assert done.code == 2
     assert "never an argument" in " ".join(done.err.split())
     assert "hunter" not in done.err
+    done = doorward("password", "hunter2")
+    assert (done.code, "hunter" in done.err, "never an argument" in done.err) == (2, False, True)
     assert doorward("password", "change").code == 2  # nobody can be asked
 
 

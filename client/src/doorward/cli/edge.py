@@ -14,7 +14,9 @@ from doorward.cli.terminal import begin_line, say
 from doorward.errors import DoorwardError, StoreWarning, VersionWarning
 
 DEBUG = "doorward.debug"
-NEVER_HERE = "A password is never an argument, since others can see those: you are asked for it, or pipe it in ({how}). Change one that was typed here."
+NEVER_HERE = (
+    "A password is never an argument, since others can see those: it is asked for, or piped in ({how}). Change one that was typed here."
+)
 
 
 class Plain(click.Command):
@@ -53,7 +55,7 @@ class Edge(click.Group):
             begin_line()
             say("Interrupted.")
             raise click.exceptions.Exit(getattr(error, "exit_code", exits.INTERRUPTED)) from None
-        except (click.ClickException, click.exceptions.Exit, OSError):
+        except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
             raise
         except Exception as error:  # the outermost edge: a message of the unforeseen may hold anything, so it is not shown
             _unforeseen(ctx, error)
@@ -76,9 +78,12 @@ class SubGroup(click.Group):
             args = [self.default, *args]
         return super().parse_args(ctx, args)
 
-
-SubGroup.group_class = SubGroup
-Edge.group_class = SubGroup
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """One that does not exist is not repeated either."""
+        if not ctx.resilient_parsing and not args[0].startswith("-") and args[0] not in self.commands:
+            never = f" {_never(self.commands['change'])}" if self.name == "password" else ""
+            raise click.UsageError(f"{ctx.command_path} has no such command, only: {', '.join(self.commands)}.{never}", ctx)
+        return super().resolve_command(ctx, args)
 
 
 def debug(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - as click calls it
