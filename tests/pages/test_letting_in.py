@@ -144,6 +144,7 @@ def test_a_wrong_code_approves_nothing_and_five_of_them_wait(ann):
         assert (answer.status_code, Page(answer.text).fields["user_code"]) == (404, "BCDF-GHJK")
     answer = ann.post(f"{path}/approve", {"user_code": asked["user_code"]})
     assert (answer.status_code, "Too many tries" in Page(answer.text).words) == (429, True)
+    assert "Try again in 10 minutes." in Page(answer.text).words
     assert state(ann, asked) == "claimed"
     ann.service.clock.push(minutes=11)
     assert ann.see(path).words.startswith("Too late")
