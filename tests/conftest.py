@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 import redis
 from sqlalchemy import Engine, create_engine, text
@@ -114,18 +115,23 @@ def empty_postgres_url(postgres_url: str) -> str:
     return postgres_url
 
 
+# TRUNCATE makes new files for every table and index, which costs seventy times as much as deleting the few rows of a test.
+EMPTY = """
+DO $$ BEGIN
+    EXECUTE (
+        SELECT 'WITH ' || string_agg(format('%1$I AS (DELETE FROM public.%1$I)', tablename), ', ') || ' SELECT'
+        FROM pg_tables WHERE schemaname = 'public' AND tablename NOT IN ('alembic_version', 'issuer_state')
+    );
+    PERFORM setval(format('%I', sequencename)::regclass, 1, false) FROM pg_sequences WHERE schemaname = 'public';
+    UPDATE issuer_state SET global_epoch = 1;
+END $$
+"""
+
+
 def empty(url: str) -> None:
     """Forget every row but those that a migration wrote."""
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        tables = connection.execute(
-            text(
-                "SELECT string_agg(tablename, ', ') FROM pg_tables WHERE schemaname = 'public' AND tablename NOT IN ('alembic_version', 'issuer_state')"
-            )
-        ).scalar()
-        connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
-        connection.execute(text("UPDATE issuer_state SET global_epoch = 1"))
-    engine.dispose()
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        connection.execute(EMPTY)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
