@@ -82,7 +82,7 @@ class Calls:
     def call(self, method: str, path: str, **parts: Any) -> Mapping[str, Any]:
         """One request of this service with the token. A token that is refused is replaced, and GET is tried again with the next one.
 
-        `json`, `query`: what to send. Raises what the service answered.
+        `path` begins with /. `json`, `query`: what to send. Raises what the service answered.
         """
         session = self.session
         token = session.live()

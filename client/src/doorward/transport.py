@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from doorward import here
-from doorward.errors import ConnectionFailed, DoorwardError, RateLimited, ServiceUnavailable, TLSError, UnexpectedAnswer
+from doorward.errors import ConnectionFailed, DoorwardError, InvalidInput, RateLimited, ServiceUnavailable, TLSError, UnexpectedAnswer
 from doorward.messages import Ask, Document, Received, content_of, headers_of, not_json, parsed, redirected
 from doorward.problems import printable, raised_for
 
@@ -58,6 +58,9 @@ class Transport:
 
         Raises the DoorwardError for whatever went wrong.
         """
+        if not path.startswith("/"):
+            reason = "must begin with /, or it could lead to another host"
+            raise InvalidInput(f"A path of the API {reason}.", errors={"path": [reason]})
         asked = Ask(method, path, **parts)
         left = (TRIES if method == "GET" else 1) if tries is None else tries
         pause = 0.2
