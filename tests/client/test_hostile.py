@@ -2,10 +2,65 @@
 
 from __future__ import annotations
 
+import base64
+import json
+
 import pytest
 
-from doorward import Doorward, InvalidInput
-from tests.client.stand_in import Says
+from doorward import Doorward, DoorwardError, InvalidInput, RateLimited, UnexpectedAnswer
+from tests.client.stand_in import TOKENS, Says
+
+NUMBERS = ["1e999", "1e300", "1" + "0" * 400, "NaN", "1000000000000", "true", "-1", '"300"', "null", "[]"]
+MOMENTS = [f"Wed, 21 Oct {'9' * 20} 07:28:00 GMT", f"Wed, 21 Oct 2026 07:28:00 +{'9' * 20}", "Wed, 32 Foo 2026", "-5", "1e9"]
+ASKED = {"device_code": "dwl_secret", "user_code": "BCDF-GHJK", "verification_uri": "https://auth.example.com/login/activate"}
+
+
+def saying(field, number, **document):
+    """A document in which the field is a number that json.dumps would not write."""
+    return Says(json.dumps({**document, field: "here"}).replace('"here"', number).encode())
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("field", ["expires_in", "refresh_expires_in"])
+def test_no_number_of_a_login_is_too_much(stand_in, store, field, number):
+    there = stand_in(saying(field, number, **TOKENS), routes={"/v1/whoami": [Says({"username": "ann"})]})
+    client = Doorward(there.url)
+    try:
+        client.login.with_password("ann", "secret")
+    except UnexpectedAnswer:
+        assert field == "expires_in"
+        return
+    client.save()
+    assert client.expires_at is not None
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("field", ["expires_in", "interval"])
+def test_no_number_of_a_prompt_is_too_much(stand_in, field, number):
+    prompt = Doorward(stand_in(saying(field, number, **ASKED)).url).login.request_on_another_device(client_name="x")
+    assert 0.2 <= prompt.interval <= 60
+    assert 0 < prompt.seconds_left <= 3600
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("claim", ["exp", "iat"])
+def test_no_claim_of_a_token_is_too_much(stand_in, claim, number):
+    claims = saying(claim, number, iat=1, exp=2).content
+    token = f"e30.{base64.urlsafe_b64encode(claims).decode().rstrip('=')}.e30"
+    client = Doorward(stand_in(Says({})).url)
+    client.login.with_token(token)
+    assert client.token == token
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_moment_that_cannot_be_is_none(stand_in, moment):
+    there = stand_in(Says({"code": "invalid_credentials"}, 401, {"Date": moment}), Says({}, 429, {"Date": moment, "Retry-After": moment}))
+    client = Doorward(there.url)
+    with pytest.raises(DoorwardError):
+        client.login.with_password("ann", "secret")
+    with pytest.raises(RateLimited) as refused:
+        client.login.with_password("ann", "secret")
+    assert (client.clock_skew, refused.value.retry_after) == (None, None)
 
 
 def test_a_path_leads_to_no_other_host(stand_in):

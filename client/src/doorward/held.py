@@ -15,7 +15,7 @@ from doorward.secret import Secret
 
 AHEAD = timedelta(seconds=60)  # refreshed that long before the end, or in the last fifth of a shorter life
 FIFTH = 0.2
-LONGEST = 10**9  # seconds; what claims more is none of ours
+LAST = 253402300799  # the last second of the year 9999, and of datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,18 +128,16 @@ def _claims(token: Secret) -> dict[str, object]:
 
 
 def _expiry(token: Secret) -> datetime | None:
-    ends = _number(token, "exp")
-    try:
-        return datetime.fromtimestamp(ends, UTC) if ends is not None else None
-    except (OverflowError, ValueError, OSError):
-        return None
+    ends = _second(token, "exp")
+    return datetime.fromtimestamp(ends, UTC) if ends is not None else None
 
 
 def _life(token: Secret) -> timedelta | None:
-    begins, ends = _number(token, "iat"), _number(token, "exp")
-    return timedelta(seconds=ends - begins) if begins is not None and ends is not None and 0 < ends - begins < LONGEST else None
+    begins, ends = _second(token, "iat"), _second(token, "exp")
+    return timedelta(seconds=ends - begins) if begins is not None and ends is not None and begins < ends else None
 
 
-def _number(token: Secret, claim: str) -> float | None:
+def _second(token: Secret, claim: str) -> float | None:
+    """A time as RFC 7519 section 2 writes it, None for what is none."""
     found = _claims(token).get(claim)
-    return float(found) if isinstance(found, int | float) else None
+    return float(found) if isinstance(found, int | float) and 0 <= found <= LAST else None

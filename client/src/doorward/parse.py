@@ -11,11 +11,12 @@ from doorward.errors import UnexpectedAnswer
 from doorward.secret import Secret
 
 Found = Mapping[str, Any]
+LONGEST = 10**9  # seconds; what claims more could be added to no date
 
 
 def tokens(found: Found) -> Tokens:
     """Raises UnexpectedAnswer."""
-    access, life = secret(found.get("access_token")), _number(found.get("expires_in"))
+    access, life = secret(found.get("access_token")), _seconds(found.get("expires_in"))
     if access is None or not access.sendable or life <= 0:
         raise UnexpectedAnswer("The answer to the login holds no token: check the address of the service.")
     account = found.get("account")
@@ -23,7 +24,7 @@ def tokens(found: Found) -> Tokens:
         access,
         life,
         secret(found.get("refresh_token")),
-        _number(found.get("refresh_expires_in")),
+        _seconds(found.get("refresh_expires_in")),
         text(found.get("session_id")),
         text(account.get("username")) if isinstance(account, dict) else "",
         text(found.get("scope")),
@@ -144,5 +145,6 @@ def secret(value: object) -> Secret | None:
     return Secret(value) if isinstance(value, str) and value else None
 
 
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) and value > 0 else 0.0
+def _seconds(value: object) -> float:
+    """A length; 0 for what is no number above it, as NaN is none."""
+    return float(min(value, LONGEST)) if isinstance(value, int | float) and value > 0 else 0.0

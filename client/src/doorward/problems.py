@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -74,12 +74,17 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
+    moment = moment_of(text)
+    return max(0.0, (moment - here.now()).total_seconds()) if moment else None
+
+
+def moment_of(date: str) -> datetime | None:
+    """The time that a header names (RFC 9110 section 5.6.7), None for what is none."""
     try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+        moment = parsedate_to_datetime(date)
+    except (ValueError, TypeError, OverflowError):
         return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (aware - here.now()).total_seconds())
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def printable(text: object, secrets: Iterable[Secret] = ()) -> str:

@@ -77,4 +77,5 @@ def prompt_of(found: Mapping[str, Any]) -> Prompt:
 
 
 def _seconds(found: object, usual: float, least: float, most: float) -> float:
-    return min(max(float(found), least), most) if isinstance(found, int | float) else usual
+    # In this order NaN becomes the least, and no number is too large for a float.
+    return float(min(max(least, found), most)) if isinstance(found, int | float) else usual

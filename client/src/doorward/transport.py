@@ -11,14 +11,13 @@ import warnings
 import weakref
 from dataclasses import dataclass
 from datetime import timedelta
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from doorward import here
 from doorward.errors import ConnectionFailed, DoorwardError, InvalidInput, RateLimited, ServiceUnavailable, TLSError, UnexpectedAnswer
 from doorward.messages import Ask, Document, Received, content_of, headers_of, not_json, parsed, redirected
-from doorward.problems import printable, raised_for
+from doorward.problems import moment_of, printable, raised_for
 
 if TYPE_CHECKING:
     import httpx2
@@ -166,11 +165,8 @@ class Transport:
         return ConnectionFailed(f"The connection to {self.origin} broke: try again.")
 
     def _look_at_the_clock(self, date: str) -> None:
-        try:
-            there = parsedate_to_datetime(date)
-        except (ValueError, TypeError):
-            return
-        if there.tzinfo is not None:
+        there = moment_of(date)
+        if there is not None:
             self.clock_skew = here.now() - there
 
     def _read(self, asked: Ask, received: Received) -> tuple[Document | None, DoorwardError | None]:
