@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from doorward import Doorward, DoorwardError, InvalidInput, RateLimited, UnexpectedAnswer
+from doorward import Check, Doorward, DoorwardError, InvalidInput, RateLimited, UnexpectedAnswer
 from tests.client.stand_in import TOKENS, Says
 
 NUMBERS = ["1e999", "1e300", "1" + "0" * 400, "NaN", "1000000000000", "true", "-1", '"300"', "null", "[]"]
@@ -71,3 +71,18 @@ def test_a_path_leads_to_no_other_host(stand_in):
         with pytest.raises(InvalidInput, match="begin with /"):
             client.call("GET", path)
     assert there.seen == []
+
+
+@pytest.mark.parametrize("decisions", [None, [], [True], [True, True, True], "yes", {"0": True, "1": True}])
+def test_a_question_without_an_answer_is_no_yes(stand_in, decisions):
+    client = Doorward(stand_in(Says({"decisions": decisions})).url)
+    client.login.with_api_key("dwk_key")
+    with pytest.raises(UnexpectedAnswer, match="each question"):
+        client.check([Check("acc_1", role="admin"), Check("acc_2", role="admin")])
+
+
+def test_a_version_gives_a_terminal_no_orders(stand_in):
+    client = Doorward(stand_in(Says({"name": "door\x1b[2J", "version": f"1.0\x1b]0;title\x07{'x' * 1000}"})).url)
+    found = client.version()
+    assert "\x1b" not in found.name + found.version
+    assert len(found.version) < 400

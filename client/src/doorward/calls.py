@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from doorward import parse
 from doorward.answers import ApiKey, Check, Me, NewApiKey, SessionInfo, Whoami
-from doorward.errors import InvalidToken, ReauthenticationRequired
+from doorward.errors import InvalidToken, ReauthenticationRequired, UnexpectedAnswer
 from doorward.secret import Secret
 
 if TYPE_CHECKING:
@@ -65,7 +65,10 @@ class Calls:
         """Answer up to 100 questions about rights, in their order. Raises InvalidInput for a role or level that does not exist."""
         asked = [checks] if isinstance(checks, Check) else checks
         found = self.call("POST", "/v1/roles/check", json={"checks": [one.asked() for one in asked]})
-        return tuple(value is True for value in found.get("decisions", []))
+        decisions = found.get("decisions")
+        if not isinstance(decisions, list) or len(decisions) != len(asked):
+            raise UnexpectedAnswer("The service did not answer each question: ask again.")
+        return tuple(value is True for value in decisions)
 
     def change_password(self, old_password: str | Secret, new_password: str | Secret) -> None:
         """Change the password. Every other session of the account ends, this one goes on. Raises WrongPassword or InvalidInput."""

@@ -15,7 +15,7 @@ from doorward.calls import Calls
 from doorward.errors import InvalidInput, NotLoggedInError, StoreError
 from doorward.login import Login
 from doorward.origin import Origin, origin_of
-from doorward.parse import text
+from doorward.problems import printable
 from doorward.secret import Secret
 from doorward.session import REVALIDATE_AFTER, Session
 from doorward.transport import Timeouts, Transport
@@ -101,7 +101,7 @@ class Doorward(Calls):
     def version(self) -> Version:
         """What runs there."""
         found = self.transport.ask("GET", "/version")
-        return Version(text(found.get("name")), text(found.get("version")))
+        return Version(printable(found.get("name")), printable(found.get("version")))
 
     def check_version(self, *, min: str | None = None, max: str | None = None, equal: str | None = None, error: bool = False) -> Version:  # noqa: A002
         """Ask which version runs there and warn (VersionWarning), or raise VersionMismatch with `error`, when it is another than wanted."""
