@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
+import threading
+import time
+import zlib
+from contextlib import contextmanager
 
 import pytest
 
-from doorward import Check, Doorward, DoorwardError, InvalidInput, RateLimited, UnexpectedAnswer
+from doorward import Check, ConnectionFailed, Doorward, DoorwardError, InvalidInput, RateLimited, Timeouts, UnexpectedAnswer
 from tests.client.stand_in import TOKENS, Says
 
 NUMBERS = ["1e999", "1e300", "1" + "0" * 400, "NaN", "1000000000000", "true", "-1", '"300"', "null", "[]"]
@@ -86,3 +91,45 @@ def test_a_version_gives_a_terminal_no_orders(stand_in):
     found = client.version()
     assert "\x1b" not in found.name + found.version
     assert len(found.version) < 400
+
+
+@contextmanager
+def answering(say):
+    """A server that says what the function writes to its connection, one at a time."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                try:
+                    say(connection)
+                except OSError:
+                    return  # nobody listens any more
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def packed_nothing(connection):
+    """A gzip that goes on and never holds a byte."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n")
+    connection.sendall(zlib.compressobj(wbits=31).flush(zlib.Z_FULL_FLUSH))
+    for _ in range(100):
+        connection.sendall(b"\x00\x00\x00\xff\xff")
+        time.sleep(0.05)
+
+
+def test_an_answer_that_goes_on_with_nothing_ends():
+    with answering(packed_nothing) as url:
+        began = time.monotonic()
+        with pytest.raises(ConnectionFailed, match="did not finish"):
+            Doorward(url, timeout=Timeouts(read=1, total=0.3)).login.with_password("ann", "secret")
+        assert time.monotonic() - began < 4
+
+
+def test_what_is_packed_is_not_unpacked(stand_in):
+    there = stand_in(Says(zlib.compress(b"0" * 50_000_000, wbits=31), headers={"Content-Encoding": "gzip"}))
+    with pytest.raises(UnexpectedAnswer, match="instead of JSON"):
+        Doorward(there.url).version()
+    assert there.headers_of("Accept-Encoding") == ["identity"]

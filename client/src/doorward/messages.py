@@ -55,7 +55,8 @@ class Received:
 
 
 def headers_of(asked: Ask) -> dict[str, str]:
-    headers = {"User-Agent": f"doorward/{__version__}", "Accept": "application/json"}
+    # Not packed: a small answer that unpacks to a huge one, or for ever to nothing, could not be measured.
+    headers = {"User-Agent": f"doorward/{__version__}", "Accept": "application/json", "Accept-Encoding": "identity"}
     if asked.json is not None:
         headers["Content-Type"] = "application/json"
     if asked.form is not None:

@@ -31,7 +31,7 @@ LONGEST_PAUSE = 10.0  # seconds; whoever is told to wait longer is told so, and 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds. `total` is for one request from its first byte to the last of the answer."""
+    """Seconds. `read` is for the next bytes of an answer, `total` for the whole of it once it has begun."""
 
     connect: float = 5.0
     read: float = 30.0
@@ -113,7 +113,7 @@ class Transport:
     def _bounded(self, response: httpx2.Response) -> bytes:
         end = time.monotonic() + self._timeouts.total
         content = bytearray()
-        for chunk in response.iter_bytes():
+        for chunk in response.iter_raw():
             content += chunk
             if len(content) > LARGEST:
                 raise UnexpectedAnswer(f"{self.origin} answered far too much: is it the address of a Doorward service?")
