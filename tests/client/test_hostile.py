@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from doorward import Check, ConnectionFailed, Doorward, DoorwardError, InvalidInput, RateLimited, Timeouts, UnexpectedAnswer
+from doorward import Check, ConnectionFailed, Doorward, DoorwardError, InvalidInput, LoginTimeout, RateLimited, Timeouts, UnexpectedAnswer
 from tests.client.stand_in import TOKENS, Says
 
 NUMBERS = ["1e999", "1e300", "1" + "0" * 400, "NaN", "1000000000000", "true", "-1", '"300"', "null", "[]"]
@@ -133,3 +133,12 @@ def test_what_is_packed_is_not_unpacked(stand_in):
     with pytest.raises(UnexpectedAnswer, match="instead of JSON"):
         Doorward(there.url).version()
     assert there.headers_of("Accept-Encoding") == ["identity"]
+
+
+def test_a_service_that_says_nothing_is_not_waited_for_longer_than_wanted():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = Doorward(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        began = time.monotonic()
+        with pytest.raises(LoginTimeout, match="did not answer in time"):
+            client.login.with_session_id("dwl_secret", wait=True, timeout=0.5)
+        assert time.monotonic() - began < 15

@@ -27,6 +27,7 @@ from doorward.transport import Transport
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 STEP = 5.0  # seconds more after each slow_down
 LONGEST_PAUSE = 60.0
+LAST_ANSWER = 3.0  # seconds; it may hold the tokens, which nobody can ask for again
 
 
 class Waiting:
@@ -39,11 +40,11 @@ class Waiting:
         self._interval = interval
         self._faults = 0
 
-    def once(self) -> Tokens:
-        """Ask one time. Raises LoginPending, LoginDenied, LoginExpired or what else went wrong."""
+    def once(self, *, read: float | None = None) -> Tokens:
+        """Ask one time, waiting `read` seconds. Raises LoginPending, LoginDenied, LoginExpired or what else went wrong."""
         over: NotLoggedInError | None = None
         try:
-            return tokens(self._transport.ask("POST", "/oauth/token", form=self._form))
+            return tokens(self._transport.ask("POST", "/oauth/token", form=self._form, read=read))
         except NotLoggedInError as error:
             over = error
         raise LoginExpired(
@@ -67,7 +68,7 @@ class Waiting:
                 break
             time.sleep(pause)
             try:
-                return self.once()
+                return self.once(read=max(left - pause, LAST_ANSWER))
             except LoginPending as error:
                 pause, last = self._told(error), None
             except (ServiceUnavailable, RateLimited, UnexpectedAnswer) as error:
