@@ -120,7 +120,10 @@ def test_the_methods_tell_a_login_page_what_it_needs(make_service):
         registration=Registration.CLOSED, password_min_length=20, public_url="https://login.example.org", trusted_hosts=("localhost",)
     )
     assert service.actor().get("/v1/methods").json == {
-        "items": [{"id": "password", "type": "password", "name": "Password", "login_url": "https://login.example.org/v1/login"}],
+        "items": [
+            {"id": "password", "type": "password", "name": "Password", "login_url": "https://login.example.org/v1/login"},
+            {"id": "device", "type": "device_code", "name": "Another device", "login_url": "https://login.example.org/login/activate"},
+        ],
         "policies": {"registration": "closed", "password_min_length": 20, "password_max_length": 128},
     }
 
