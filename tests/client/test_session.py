@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -246,3 +247,31 @@ def test_a_forked_process_has_connections_of_its_own(ann):
         os._exit(0 if client.whoami().username == ann.name else 1)
     assert os.waitpid(pid, 0)[1] == 0
     assert client.whoami().username == ann.name
+
+
+def test_a_forked_process_does_not_wait_for_threads_of_its_parent(stand_in):
+    import os
+
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slowly(_: str) -> Says:
+        asked.set()
+        go_on.wait(20)
+        return Says({**TOKENS, "access_token": "at2"})
+
+    client = Doorward(stand_in(Says({**TOKENS, "expires_in": 1}), routes={"/v1/token/refresh": [slowly, Says(TOKENS)]}).url)
+    client.login.with_password("ann", "secret")
+    time.sleep(1)
+    other = threading.Thread(target=client.session.refresh)
+    other.start()
+    assert asked.wait(20)
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if client.token == "at" else 1)
+    ended = next((found for _ in range(200) if (found := os.waitpid(pid, os.WNOHANG))[0] or time.sleep(0.05)), None)
+    if ended is None:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    go_on.set()
+    other.join(20)
+    assert ended == (pid, 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
@@ -19,6 +18,7 @@ from doorward.errors import (
     ServiceUnavailable,
     StoreError,
 )
+from doorward.forks import Alone
 from doorward.held import Held
 from doorward.homes import Home
 from doorward.secret import Secret
@@ -40,7 +40,7 @@ class Live:
         self.over = ""
         self._home = home
         self._log_in_again = log_in_again
-        self._lock = threading.RLock()
+        self._lock = Alone()
         self._not_before = 0.0
 
     @property

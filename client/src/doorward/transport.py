@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import ssl
-import threading
 import time
 import warnings
 import weakref
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from doorward import here
 from doorward.errors import ConnectionFailed, DoorwardError, InvalidInput, RateLimited, ServiceUnavailable, TLSError, UnexpectedAnswer
+from doorward.forks import Alone
 from doorward.messages import Ask, Document, Received, content_of, headers_of, not_json, parsed, redirected
 from doorward.problems import moment_of, printable, raised_for
 
@@ -46,7 +46,7 @@ class Transport:
         self.clock_skew: timedelta | None = None
         self._verify = verify
         self._timeouts = timeouts or Timeouts()
-        self._lock = threading.Lock()
+        self._lock = Alone()
         self._client: httpx2.Client | None = None
         self._pid = 0
         if verify is False:

@@ -1,0 +1,38 @@
+"""A lock that a forked process finds open, whatever the threads of its parent were doing."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from types import TracebackType
+
+
+class Alone:
+    """One thread at a time, and the same one as often as it likes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        _ALL.add(self)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._lock.release()
+
+    def open(self) -> None:
+        """Whoever holds it is not there any more."""
+        self._lock = threading.RLock()
+
+
+_ALL: weakref.WeakSet[Alone] = weakref.WeakSet()
+
+
+def _open_all() -> None:
+    for one in [*_ALL]:
+        one.open()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_open_all)
