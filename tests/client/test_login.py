@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 import threading
 
@@ -224,6 +225,20 @@ def test_a_token_file_is_not_written_where_everybody_may_write(ann, tmp_path):
     assert list(open_to_all.iterdir()) == []
     open_to_all.chmod(0o1777)
     client.to_token_file(open_to_all / "token")
+
+
+def test_a_token_file_of_a_trusted_network_is_kept_up_to_date(stand_in, tmp_path, monkeypatch):
+    from tests.client.stand_in import TOKENS, Says
+
+    there = stand_in(Says(TOKENS), routes={"/v1/token/refresh": [Says({**TOKENS, "access_token": "at2"})]})
+    url = there.url.replace("127.0.0.1", "auth.internal")
+    found = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **more: found(host.replace("auth.internal", "127.0.0.1"), *rest, **more))
+    client = Doorward(url, allow_http=True)
+    client.login.with_password("ann", PASSWORD)
+    client.to_token_file(tmp_path / "token")
+    client.session.refresh()
+    assert (tmp_path / "token").read_text().splitlines()[:2] == [url, "at2"]
 
 
 def test_a_token_file_of_a_key_has_two_lines(ann, tmp_path):

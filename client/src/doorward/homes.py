@@ -76,7 +76,7 @@ class InFile:
             yield
 
     def read(self) -> Held | None:
-        found = read_token_file(self.path)
+        found = read_token_file(self.path, allow_http=self.origin.scheme == "http")  # which was permitted when the session began
         return found[1] if found and found[0] == self.origin else None
 
     def write(self, held: Held) -> None:
