@@ -82,6 +82,16 @@ def test_logging_out_everywhere_ends_the_others(ann):
     assert not other.logged_in
 
 
+def test_who_is_out_already_ends_no_others_and_is_told(ann):
+    client, other = ann.logged_in(), ann.logged_in()
+    other.end_session(client.session.session_id)
+    for _ in range(2):
+        with pytest.raises(NotLoggedInError, match="could not end the others"):
+            client.logout_all()
+    assert not client.logged_in
+    assert other.validate().username == ann.name
+
+
 def test_with_ends_with_being_logged_out(ann):
     client = ann.client()
     with client.login.with_password(ann.name, PASSWORD) as session:

@@ -87,18 +87,21 @@ class Live:
                 with before.exclusive():
                     before.remove(self.held)
 
-    def end(self, path: str | None) -> None:
-        """Tell the service, at the path if there is one, and forget everything. Raises LogoutError, and then nothing is forgotten."""
+    def end(self, path: str | None) -> bool:
+        """Tell the service, at the path if there is one, and forget everything; False where the session was over before.
+
+        Raises LogoutError, and then nothing is forgotten.
+        """
         with self._lock:
             if self.over:
-                return
-            if path is not None:
-                self._tell(path)
+                return False
+            told = path is None or self._tell(path)
             self.over, self._log_in_again = LOGGED_OUT, None
             held, self.held = self.held, self.held.without_secrets()
             if self._home is not None:
                 with self._home.exclusive():
                     self._home.remove(held)
+            return told
 
     def _wanted(self, refused: Secret | None) -> bool:
         if refused is not None:
@@ -157,7 +160,7 @@ class Live:
             raise
         self._take(Held.of_answer(found))
 
-    def _tell(self, path: str) -> None:
+    def _tell(self, path: str) -> bool:
         if self._home is not None:
             with suppress(StoreError):
                 self._adopt(self._home.read())
@@ -166,11 +169,12 @@ class Live:
         try:
             self.transport.ask("POST", path, token=self.held.token, json=body)
         except InvalidToken:
-            return  # it was over already
+            return False
         except DoorwardError as error:
             failed = error
-        if failed is not None:
-            raise LogoutError(f"The session may still be live: log out again. {failed}", code=failed.code, status=failed.status)
+        if failed is None:
+            return True
+        raise LogoutError(f"The session may still be live: log out again. {failed}", code=failed.code, status=failed.status)
 
     def _need_live(self) -> None:
         if self.over:

@@ -13,7 +13,7 @@ from typing import Self
 
 from doorward import here, parse
 from doorward.answers import Tokens, Whoami
-from doorward.errors import DoorwardError, InvalidToken, LogoutError, RateLimited, ServiceUnavailable, StoreError
+from doorward.errors import DoorwardError, InvalidToken, LogoutError, NotLoggedInError, RateLimited, ServiceUnavailable, StoreError
 from doorward.held import Held
 from doorward.homes import Home, InStore, token_file
 from doorward.live import Live
@@ -140,10 +140,11 @@ class Session:
         self._live.end(None if self.way == BY_KEY else "/v1/logout")
 
     def logout_all(self) -> None:
-        """End every session of the account. Raises LogoutError."""
+        """End every session of the account. Raises LogoutError, and NotLoggedInError when this one was over: it could end no other."""
         if self.way == BY_KEY:
             raise LogoutError("An API key is no session: log in to end sessions, or delete the key.")
-        self._live.end("/v1/logout-all")
+        if not self._live.end("/v1/logout-all"):
+            raise NotLoggedInError("This session was over before, and could not end the others: log in again to do that.")
 
     # -- where it is kept -------------------------------------------------------------------------------------------
 
