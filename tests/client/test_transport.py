@@ -23,6 +23,7 @@ from doorward import (
     origin_of,
 )
 from tests.client.stand_in import BAD_GATEWAY, HANGS_UP, HTML, TOKENS, Says
+from tests.client.test_secrets import told
 
 WHO = Says({"account_id": "acc_1", "username": "ann", "kind": "session"})
 VERSION = Says({"name": "doorward", "version": "0.1.0"})
@@ -196,6 +197,23 @@ def test_what_speaks_no_tls_is_refused(stand_in):
     there = stand_in(VERSION)
     with pytest.raises(TLSError, match="TLS"):
         Doorward(there.url.replace("http:", "https:")).version()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no certificate"])
+def test_certificates_that_are_none_are_said_to_be(tmp_path, content):
+    path = tmp_path / "own.pem"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InvalidInput, match=r"own\.pem is no file of certificates"):
+        Doorward("https://auth.example.com", verify=str(path)).version()
+
+
+@pytest.mark.parametrize("proxy", ["ftp://ann:secret@proxy.example", "http://ann:secret@proxy.example:port"])
+def test_a_proxy_that_cannot_be_used_is_named(monkeypatch, proxy):
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(InvalidInput, match="HTTPS_PROXY") as refused:
+        Doorward("https://auth.example.com").version()
+    assert "secret" not in told(refused.value)
 
 
 def greet(server, context):

@@ -8,6 +8,7 @@ import ssl
 import time
 import warnings
 import weakref
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
@@ -132,15 +133,28 @@ class Transport:
             return self._client
 
     def _new_client(self, library: Any) -> httpx2.Client:
-        verify = ssl.create_default_context(cafile=self._verify) if isinstance(self._verify, str) else self._verify
-        client: httpx2.Client = library.Client(
-            verify=verify,
-            timeout=self._limits(library, None),
-            follow_redirects=False,
-            # What goes to this machine in clear text must not take a way through a proxy.
-            trust_env=not self.origin.loopback,
-        )
-        return client
+        made: httpx2.Client | None = None
+        verify = self._trusted()
+        with suppress(ImportError, ValueError, library.InvalidURL):  # its text has the address of the proxy, which may hold a password
+            made = library.Client(
+                verify=verify,
+                timeout=self._limits(library, None),
+                follow_redirects=False,
+                # What goes to this machine in clear text must not take a way through a proxy.
+                trust_env=not self.origin.loopback,
+            )
+        if made is None:
+            reason = "must be http:// or https:// (for SOCKS: pip install socksio)"
+            raise InvalidInput(f"The proxy that HTTPS_PROXY or ALL_PROXY names {reason}.", errors={"proxy": [reason]})
+        return made
+
+    def _trusted(self) -> bool | ssl.SSLContext:
+        if not isinstance(self._verify, str):
+            return self._verify
+        with suppress(OSError):  # of TLS too
+            return ssl.create_default_context(cafile=self._verify)
+        reason = "is no file of certificates in PEM that can be read"
+        raise InvalidInput(f"verify: {self._verify} {reason}.", errors={"verify": [reason]})
 
     def _limits(self, library: Any, read: float | None) -> httpx2.Timeout:
         limits = self._timeouts
