@@ -86,6 +86,13 @@ def test_without_a_name_it_is_in_the_folder_of_settings(monkeypatch, tmp_path):
     assert mode(tmp_path / "settings" / "doorward") == 0o700
 
 
+@pytest.mark.parametrize("name", ["~nobody-of-that-name/sessions.json", f"/tmp/{'x' * 300}"])
+def test_a_place_that_cannot_be_is_named(monkeypatch, name):
+    monkeypatch.setenv("DOORWARD_STORE", name)
+    with pytest.raises(StoreError, match="name a file of your own"):
+        store_path()
+
+
 def test_what_has_expired_is_never_found_and_not_kept(store):
     sessions = InstanceAuthSessions.load()
     sessions.insert(URL, "ann", kept("ann", minutes=-1))
@@ -129,6 +136,7 @@ def test_the_file_of_cryosparc_tools_is_read_and_what_we_write_has_its_shape(sto
         '{"https://auth.example.com": {"ann": {"token": "planted-secret", "expires": "2030-01-01"}}}',
         '{"https://auth.example.com": {"ann": {"token": {"access_token": "planted-secret"}, "expires": "2030-01-01"}}}',
         '{"https://auth.example.com": {"ann": {"token": {"access_token": "planted-secret\\u00e9"}, "expires": "2030-01-01T00:00:00Z"}}}',
+        '{"https://auth.example.com": {"ann": {"token": {"access_token": "planted-secret"}, "expires": "9999-12-31T23:59:59-14:00"}}}',
         "[" * 100_000,
         "\0" * 100,
     ],

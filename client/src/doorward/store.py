@@ -69,7 +69,7 @@ class InstanceAuthSessions:
         A file that cannot be understood is set aside under another name, with a StoreWarning. Raises StoreError.
         """
         place = place_of(path)
-        found, fault = understood(private_files.read(place.path) if place.path.parent.exists() else None)
+        found, fault = understood(private_files.read(place.path))
         if not fault:
             return cls(found, place=place)
         with place.held():  # looked at once more, since somebody may just have mended it
@@ -148,12 +148,18 @@ def place_of(named: str | os.PathLike[str] | Place | None) -> Place:
     text = os.fspath(named) if named is not None else here.variable("DOORWARD_STORE")
     keyring = text == KEYRING or text.startswith(f"{KEYRING}:")
     text = text.removeprefix(KEYRING).removeprefix(":") if keyring else text
-    if not text:
-        from platformdirs import user_config_dir  # only where nothing is named
+    try:
+        found = Path(text or _usual()).expanduser()
+        found = found / FILE_NAME if found.is_dir() else found
+    except (OSError, RuntimeError):  # it may not be looked at, or nobody knows a home
+        raise StoreError(f"{text or 'The folder of settings'} cannot be found: name a file of your own in DOORWARD_STORE.") from None
+    return Place(private_files.real_path(found), keyring)
 
-        text = f"{user_config_dir('doorward', appauthor=False)}/{FILE_NAME}"
-    found = Path(text).expanduser()
-    return Place(private_files.real_path(found / FILE_NAME if found.is_dir() else found), keyring)
+
+def _usual() -> str:
+    from platformdirs import user_config_dir  # only where nothing is named
+
+    return f"{user_config_dir('doorward', appauthor=False)}/{FILE_NAME}"
 
 
 def _read_or_set_aside(where: Path) -> Instances:

@@ -102,11 +102,11 @@ def _session(entry: Mapping[str, Any], user: str) -> AuthSession:
 def _moment(text: object) -> datetime:
     try:
         moment = datetime.fromisoformat(_text(text, "a time"))
-    except ValueError:
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise Malformed("a time is none") from None
-    if moment.tzinfo is None:
-        raise Malformed("a time has no zone")
-    return moment.astimezone(UTC)
+    raise Malformed("a time has no zone")
 
 
 def _text(found: object, what: str) -> str:
