@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIND ?= 127.0.0.1:8080
 VENV := .venv
 BIN := $(VENV)/bin
-JOBS ?= auto
+# One more than there are cores: many tests wait, for a clock or for a process that starts.
+JOBS ?= $(shell echo $$(($$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)))
 # Tests start some two hundred processes, and where no bytecode is kept each of them compiles the service anew.
 TESTED := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS)
 
@@ -41,6 +42,7 @@ install: $(VENV)/dev-ready ## Make .venv with everything, tools and tests includ
 test: install ## Run all tests, on a real PostgreSQL and on SQLite, with real SMTP
 	$(TESTED) --dist worksteal
 
+faults: JOBS = auto
 faults: install ## Break Redis, PostgreSQL and SMTP for longer and under more sessions than `test` does, and race more often
 	FAULTS=long $(TESTED) --dist loadfile tests/faults tests/races
 
