@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # One more than there are cores: many tests wait, for a clock or for a process that starts.
 JOBS ?= $(shell echo $$(($$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)))
 # Tests start some two hundred processes, and where no bytecode is kept each of them compiles the service anew.
-TESTED := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS)
+TESTED = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS)
 
 .DEFAULT_GOAL := help
 .PHONY: help run admin install test faults check screenshots bench recording lock clean
