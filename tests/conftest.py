@@ -40,6 +40,12 @@ def _logging():
     logs.configure(Stdout())
 
 
+@pytest.fixture(autouse=True)
+def _logging_anew():
+    """A command that another test typed in this process has sent what is logged somewhere else."""
+    logs.configure(Stdout())
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _routes_compiled_once():
     """Most of what making a service costs is werkzeug's compiling a function for each rule, and that is the same each time.
