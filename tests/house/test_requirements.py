@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
@@ -41,6 +42,11 @@ def test_no_package_is_older_than_its_last_known_hole(name):
         if name in entries(lock):
             assert Version(re.search(r"==([^\s;]+)", entries(lock)[name])[1]) >= Version(FLOORS[name])
     assert Version(version(name)) >= Version(FLOORS[name])
+
+
+def test_a_wheel_asks_for_all_that_the_service_needs():
+    wanted = {line for line in (ROOT / "requirements" / "run.in").read_text().splitlines() if not line.startswith("#")}
+    assert {*tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]} == wanted
 
 
 def test_only_what_was_locked_is_installed():
