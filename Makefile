@@ -3,13 +3,13 @@ PYTHON ?= python3
 BIND ?= 127.0.0.1:8080
 VENV := .venv
 BIN := $(VENV)/bin
-# One more than there are cores: many tests wait, for a clock or for a process that starts.
-JOBS ?= $(shell echo $$(($$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)))
+# Two more than there are cores: many tests wait, for a clock or for a process that starts.
+JOBS ?= $(shell echo $$(($$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 2)))
 # Tests start some two hundred processes, and where no bytecode is kept each of them compiles the service anew.
 TESTED = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run admin install test faults check screenshots bench recording lock clean
+.PHONY: help run admin install test faults check types screenshots bench recording lock clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -17,11 +17,11 @@ help: ## Say what can be made
 $(VENV)/run-ready: requirements/run.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Doorward needs Python 3.11 or later; name it with: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/run.txt
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes --requirement requirements/run.txt
 	@touch $@
 
 $(VENV)/dev-ready: requirements/dev.txt $(VENV)/run-ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
 	@touch $@
 
 var/secret_key:
@@ -49,9 +49,11 @@ faults: install ## Break Redis, PostgreSQL and SMTP for longer and under more se
 check: install ## What CI runs: format, lint, types, import contracts, house rules, all tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(MAKE) --jobs=2 types test
+
+types: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(MAKE) test
 
 screenshots: install ## Draw docs/images/pages anew (needs Chromium)
 	$(BIN)/python -m tests.pages.screenshots

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -33,6 +34,14 @@ class Stdout(io.TextIOBase):
 
     def flush(self) -> None:
         sys.stdout.flush()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interrupts_arrive():
+    """Whoever starts the tests in the background has interrupts ignored, and every process that they start inherits that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -110,11 +110,14 @@ def test_of_grants_at_once_each_is_whole_and_one_is_the_last(live):
     path = f"/v1/memberships/list/{target[0]}/{target[1]}"
     levels = ["invitee", "member", "manager", "secret"] * 4
     answers = at_once(live.port, [raw("PUT", path, token, {"level": level}) for level in levels])
-    assert {status for status, _ in answers} == {204}, answers
+    told = (
+        {204} if "postgresql" in live.env["DOORWARD_DATABASE_URL"] else {204, 503}
+    )  # SQLite has one writer: on a slow machine its time is over
+    assert 204 in {status for status, _ in answers} <= told, answers
     (item,) = live.call("GET", f"/v1/memberships/list/{target[0]}", headers={"Authorization": f"Bearer {token}"})[1]["items"]
     assert item["level"] in levels
     mixed = [raw("PUT", path, token, {"level": "member"}), raw("DELETE", path, token)] * 4
-    assert {status for status, _ in at_once(live.port, mixed)} == {204}
+    assert 204 in {status for status, _ in at_once(live.port, mixed)} <= told
 
 
 @pytest.mark.usefixtures("_without_admins")
