@@ -603,7 +603,8 @@ def test_no_planted_secret_is_found_anywhere_but_where_it_belongs(told):
     assert found == []
 
     assert "Bearer " not in said
-    assert "eyJ" not in said
+    # With its dot: three letters alone stand in a random id once in a while.
+    assert not re.search(r"eyJ[\w-]+\.", said)
     assert "$argon2" not in said
     assert "@example.org" not in said
     assert {json.loads(line)["level"] for line in said.splitlines() if line.startswith("{")} >= {"info", "error"}
