@@ -18,7 +18,7 @@ from app.web.blueprint import Blueprint
 from app.web.body import Body
 from app.web.documented import answers
 from app.web.guard import fresh_session, require, session
-from app.web.schemas import Label, Moment, PageSchema, Scope, Secret, Strict, Text
+from app.web.schemas import Label, Moment, PageSchema, Scope, Secret, Strict, Text, Whole
 from app.web.source import current_source
 from app.web.work import reading, writing
 
@@ -38,6 +38,12 @@ class AskSchema(Strict):
     hostname = Label(most=64, load_default=None, metadata={"description": "of the machine that asks"})
     login_message = Label(most=200, load_default=None, metadata={"description": "why; shown on both devices"})
     scope = Scope(load_default=None, metadata={"description": "scopes to have, separated by spaces; without it, all that may be had"})
+    expires_in = Whole(
+        least=60,
+        most=365 * 86400,
+        load_default=None,
+        metadata={"description": "wanted length of the session in seconds, with the rules of `/v1/login`"},
+    )
     username = Text(most=256, load_default=None, metadata={"description": "name or address of the only account that may approve it"})
 
 
@@ -79,6 +85,11 @@ class LoginSessionSchema(Strict):
     check_phrase = fields.String(required=True, allow_none=True)
     scope = fields.String(required=True, allow_none=True, metadata={"description": "asked for; null: whatever may be had"})
     granted_scope = fields.String(required=True, allow_none=True, metadata={"description": "approved; null: whatever its owner may"})
+    expires_in = fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={"description": "length asked for the session in seconds, from redemption on; null: as long as any"},
+    )
     address = fields.String(required=True, metadata={"description": "from where it was asked, as seen here"})
     user_agent = fields.String(required=True, metadata={"description": "of the program that asked, as sent"})
     account_id = fields.String(required=True, allow_none=True, metadata={"description": "who claimed it"})

@@ -41,6 +41,7 @@ class Wanted:
     client_name: str | None = None
     hostname: str | None = None
     login_message: str | None = None
+    expires_in: int | None = None  # seconds
     username: str | None = None
     check_phrase: str | None = None
 
@@ -69,10 +70,11 @@ def ask_with_phrase(
     hostname: str | None = None,
     login_message: str | None = None,
     scope: str | None = None,
+    expires_in: int | None = None,
     username: str | None = None,
 ) -> Asked:
-    """The same, with words that both devices show. Raises as `ask` does."""
-    return ask(work, source, Wanted(client_id, scope, client_name, hostname, login_message, username, new_phrase()))
+    """The same, with words that both devices show. `expires_in` is wanted of the session, in seconds. Raises as `ask` does."""
+    return ask(work, source, Wanted(client_id, scope, client_name, hostname, login_message, expires_in, username, new_phrase()))
 
 
 def ask(work: UnitOfWork, source: Source, wanted: Wanted) -> Asked:
@@ -131,6 +133,7 @@ def _written(work: UnitOfWork, source: Source, wanted: Wanted, client: Client, *
             login_message=wanted.login_message,
             check_phrase=wanted.check_phrase,
             scope=common(wanted.scope.split() if wanted.scope is not None else None, client.scopes),
+            expires_in=wanted.expires_in,
             username_digest=_named(work, wanted.username) if wanted.username is not None else None,
             address=source.address,
             bucket=source.bucket,

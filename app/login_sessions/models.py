@@ -51,6 +51,7 @@ class LoginSession(Base):
     login_message: Mapped[str | None] = mapped_column(String(200))
     check_phrase: Mapped[str | None] = mapped_column(String(64))
     scope: Mapped[str | None] = mapped_column(Text)  # asked for, as far as the client may have it
+    expires_in: Mapped[int | None]  # seconds, of the session asked for; None: as long as any
     username_digest: Mapped[str | None] = mapped_column(String(64))  # who alone may claim it; what was typed may be a password
     address: Mapped[str] = mapped_column(String(64))
     bucket: Mapped[str] = mapped_column(String(64))

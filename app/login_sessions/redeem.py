@@ -77,8 +77,9 @@ def _let_in(work: UnitOfWork, source: Source, row: LoginSession) -> Tokens:
         raise InvalidGrant("The device code was used. Ask for another one.")
     name = f"{row.client_name} on {row.hostname}" if row.hostname else row.client_name
     approval = Approval(row.id, row.client_id, row.decided_session_id or "")
+    life = timedelta(seconds=row.expires_in) if row.expires_in is not None else None
     session = open_session(
-        work, source, account, device_name=name[:LONGEST_NAME], life=None, amr="mca", scope=row.granted_scope, approval=approval
+        work, source, account, device_name=name[:LONGEST_NAME], life=life, amr="mca", scope=row.granted_scope, approval=approval
     )
     record(work, Event.LOGIN_REDEEMED, source=source, account_id=account.id, session_id=row.id)
     return tokens_of(work, account, session)

@@ -52,6 +52,7 @@ class LoginSessionView:
     check_phrase: str | None
     scope: str | None
     granted_scope: str | None
+    expires_in: int | None
     address: str
     user_agent: str
     account_id: str | None
@@ -146,6 +147,7 @@ def _view(row: LoginSession, state: str, opened: Session | None) -> LoginSession
         check_phrase=row.check_phrase,
         scope=row.scope,
         granted_scope=row.granted_scope,
+        expires_in=row.expires_in,
         address=row.address,
         user_agent=row.user_agent,
         account_id=row.account_id,

@@ -28,6 +28,7 @@ def upgrade() -> None:
         sa.Column("login_message", sa.String(length=200), nullable=True),
         sa.Column("check_phrase", sa.String(length=64), nullable=True),
         sa.Column("scope", sa.Text(), nullable=True),
+        sa.Column("expires_in", sa.Integer(), nullable=True),
         sa.Column("username_digest", sa.String(length=64), nullable=True),
         sa.Column("address", sa.String(length=64), nullable=False),
         sa.Column("bucket", sa.String(length=64), nullable=False),

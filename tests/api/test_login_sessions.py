@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import jwt
 import pytest
 from sqlalchemy import text
@@ -291,6 +293,56 @@ def test_a_session_that_was_let_in_lets_nobody_else_in_without_the_password(smal
     assert decide(there, other, "approve").json["code"] == "reauthentication_required"
 
 
+# -- how long ---------------------------------------------------------------------------------------------------------
+
+
+def lasts(person, box) -> float:
+    """Seconds until the session ends, if nobody refreshes it."""
+    session = person.get(f"/v1/sessions/{box.id}", token=person.access).json
+    return (datetime.fromisoformat(session["expires_at"]) - datetime.fromisoformat(session["created_at"])).total_seconds()
+
+
+def test_the_session_lasts_as_long_as_was_asked_from_when_it_begins(service, ann, box):
+    box.ask(expires_in=120)
+    assert claim(ann, box.code).json["expires_in"] == 120
+    assert decide(ann, box, "approve").json["expires_in"] == 120
+    service.clock.push(seconds=90)
+    tokens = box.poll().json
+    assert lasts(ann, box) == 120
+    assert tokens["expires_in"] <= 120
+    service.clock.push(seconds=90)
+    fresh = box.actor.refresh(tokens["refresh_token"]).json
+    assert fresh["refresh_expires_in"] <= 30
+    service.clock.push(seconds=31)
+    assert box.actor.whoami(fresh["access_token"]).status_code == 401
+    assert box.actor.refresh(fresh["refresh_token"]).status_code == 400
+    assert state(ann, box) == "expired"
+
+
+@pytest.mark.parametrize(
+    ("longest", "asked", "given"),
+    [(3600, 86400, 3600), (30 * 86400, 365 * 86400, 14 * 86400), (30 * 86400, None, 14 * 86400)],
+)
+def test_it_lasts_no_longer_than_a_login_could(make_service, longest, asked, given):
+    service = make_service(session_max_ttl=timedelta(seconds=longest))
+    ann, box = service.actor().signed_in(), box_of(service)
+    box.ask(**({"expires_in": asked} if asked else {}))
+    let_in(ann, box)
+    assert lasts(ann, box) == given
+    assert ann.get(f"/v1/login-sessions/{box.id}", token=ann.access).json["expires_in"] == asked
+
+
+def test_a_long_one_is_given_where_the_setting_allows_it_but_not_to_administrators(make_service):
+    service = make_service(session_max_ttl=timedelta(days=90))
+    for person, longest in ((service.actor("ann").signed_in(), timedelta(days=60)), (administrator(service), timedelta(days=1))):
+        box = box_of(service)
+        box.ask(expires_in=60 * 86400)
+        let_in(person, box)
+        ends = service.scalar("SELECT absolute_until FROM sessions WHERE id = :id", id=box.id)
+        begun = service.scalar("SELECT created_at FROM sessions WHERE id = :id", id=box.id)
+        assert datetime.fromisoformat(str(ends)) - datetime.fromisoformat(str(begun)) == longest
+
+
 # -- this was not me --------------------------------------------------------------------------------------------------
 
 
@@ -414,6 +466,10 @@ def test_what_can_be_no_name_is_one_that_nobody_has(service, ann, name):
         {"login_message": "\x1b[2J"},
         {"scope": "orders read "},
         {"username": ""},
+        {"expires_in": 59},
+        {"expires_in": 365 * 86400 + 1},
+        {"expires_in": "3600"},
+        {"expires_in": True},
         {"unknown": 1},
         {"client_name": None},
     ],
