@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import keyring
 import pytest
 from keyring.backend import KeyringBackend
 from keyring.backends import fail, null
 
-from doorward import Doorward, InstanceAuthSessions, NotLoggedInError, StoreError
+from doorward import Doorward, InstanceAuthSessions, NotLoggedInError, Secret, StoreError
 from tests.client.test_store import URL, kept
 
 
@@ -65,6 +66,17 @@ def test_secrets_are_in_the_keyring_and_not_in_the_file(ann, store, ring):
     assert ring.entries == {}
     with pytest.raises(NotLoggedInError):
         Doorward(ann.live.url).login.from_store()
+
+
+def test_a_session_of_unknown_end_is_found_and_a_token_that_has_ended_is_not(store, ring):
+    sessions = InstanceAuthSessions.load()
+    sessions.insert(URL, "ann", kept("ann", minutes=0.005, refresh_token=Secret("rt")))
+    sessions.insert(URL, "bob", kept("bob", minutes=0.005))
+    sessions.save()
+    time.sleep(0.4)
+    found = InstanceAuthSessions.load()
+    assert found.find(URL, "ann").refresh_token == Secret("rt")
+    assert found.find(URL, "bob") is None
 
 
 def test_what_was_in_the_file_moves_to_the_keyring(store, ring):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import stat
 import threading
@@ -305,6 +306,18 @@ def test_a_login_is_approved_on_another_device(ann):
         client.keys.create("robot")
     client.elevate(PASSWORD)
     assert client.keys.create("robot").key
+
+
+def test_a_login_from_another_device_is_found_when_its_first_token_has_ended(ann, store):
+    client = ann.client()
+    session = client.login.on_another_device(on_prompt=approves(ann, []), timeout=30)
+    client.save()
+    kept = json.loads(store.read_text())
+    kept[ann.live.url][ann.name]["expires"] = "2026-01-01T00:00:00Z"
+    store.write_text(json.dumps(kept))
+    again = Doorward()
+    assert again.login.from_store().session_id == session.session_id
+    assert again.whoami().username == ann.name
 
 
 def test_a_login_is_picked_up_later_once(ann):

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from doorward import here
 from doorward.secret import Secret
 
+NOT_KNOWN = datetime.max.replace(tzinfo=UTC)
+
 
 @dataclass(frozen=True, slots=True)
 class AuthSession:
-    """One session as it is kept. `expires` is when the access token ends, `refresh_expires` when the session does if nobody uses it."""
+    """One session as it is kept. `expires` is when the access token ends, `refresh_expires` when the session does if nobody uses it.
+
+    A session with a refresh token and without `refresh_expires` lasts until the service says otherwise.
+    """
 
     token: Secret
     expires: datetime
@@ -23,10 +28,14 @@ class AuthSession:
     scope: str = ""
     in_keyring: bool = False  # the secrets are, and not in the file
 
+    @property
+    def end(self) -> datetime:
+        """From when on it is of no use any more. OAuth has no word for how long a refresh token lasts (RFC 6749 section 5.1)."""
+        return self.refresh_expires or (NOT_KNOWN if self.refresh_token is not None else self.expires)
+
     def expired(self, now: datetime | None = None) -> bool:
         """Is it of no use any more?"""
-        end = self.refresh_expires or self.expires
-        return end <= (now or here.now())
+        return self.end <= (now or here.now())
 
     def is_of(self, other: AuthSession) -> bool:
         """Are both of one login?"""
@@ -51,7 +60,7 @@ class UserAuthSessions:
         living = self.living()
         if user is not None:
             return user if user in living else None
-        return max(living, key=lambda name: living[name].refresh_expires or living[name].expires, default=None)
+        return max(living, key=lambda name: living[name].end, default=None)
 
     def living(self) -> Mapping[str, AuthSession]:
         """Those that have not expired."""

@@ -23,7 +23,7 @@ def put(url: str, user: str, session: AuthSession) -> AuthSession:
         failed = type(error).__name__
     if failed:
         raise _cannot(failed)
-    return replace(session, token=Secret(""), refresh_token=None, in_keyring=True)
+    return replace(session, token=Secret(""), refresh_token=session.refresh_token and Secret(""), in_keyring=True)
 
 
 def get(url: str, user: str, session: AuthSession) -> AuthSession | None:

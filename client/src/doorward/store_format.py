@@ -40,7 +40,8 @@ def understood(content: Secret | None) -> tuple[Instances, str]:
 
 def _entry(session: AuthSession) -> dict[str, object]:
     token = {} if session.in_keyring else {"access_token": session.token.reveal(), "token_type": "bearer"}
-    refresh = session.refresh_token.reveal() if session.refresh_token and not session.in_keyring else None
+    # Of one in the keyring it is said that there is one, since nobody else may know when it ends.
+    refresh = None if session.refresh_token is None else "" if session.in_keyring else session.refresh_token.reveal()
     entry: dict[str, object] = {
         "token": token,
         "expires": _moment_text(session.expires),
@@ -51,7 +52,7 @@ def _entry(session: AuthSession) -> dict[str, object]:
         "scope": session.scope,
         "in_keyring": session.in_keyring or None,
     }
-    return {name: value for name, value in entry.items() if value not in (None, "")}
+    return {name: value for name, value in entry.items() if value is not None and (value != "" or name == "refresh_token")}
 
 
 def _moment_text(moment: datetime) -> str:
@@ -85,12 +86,13 @@ def _session(entry: Mapping[str, Any], user: str) -> AuthSession:
     in_keyring = entry.get("in_keyring") is True
     token = _object(entry.get("token"), "a token").get("access_token", "" if in_keyring else None)
     refresh = _text(entry.get("refresh_token") or "", "a refresh token")
+    refreshed = bool(refresh) or (in_keyring and "refresh_token" in entry)
     if not in_keyring and not Secret(_text(token, "a token")).sendable:
         raise Malformed("a token is none")
     return AuthSession(
         Secret(_text(token, "a token")),
         _moment(entry.get("expires")),
-        Secret(refresh) if refresh else None,
+        Secret(refresh) if refreshed else None,
         _moment(entry["refresh_expires"]) if entry.get("refresh_expires") else None,
         _text(entry.get("session_id", ""), "a session id"),
         _text(entry.get("username", user), "a username"),
