@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -21,10 +22,12 @@ from doorward import (
     InvalidToken,
     NotLoggedInError,
     ServiceUnavailable,
+    StoreError,
 )
 from tests.actors import PASSWORD
 from tests.client.conftest import environment
 from tests.client.stand_in import BAD_GATEWAY, TOKENS, Says
+from tests.client.test_store import full_disk
 
 WHO = Says({"account_id": "acc_1", "username": "ann", "kind": "session"})
 
@@ -121,6 +124,30 @@ def test_processes_that_were_refreshed_by_another_go_on(ann, store):
     second.logout()
     with pytest.raises(NotLoggedInError):
         first.session.refresh()
+
+
+def test_a_later_login_in_the_store_is_not_written_over(ann, store):
+    """Not by the next token of an earlier one, whatever it came with."""
+    first, second = ann.logged_in(), ann.logged_in()
+    first.save()
+    second.save()
+    first.elevate(PASSWORD)
+    first.session.refresh()
+    assert InstanceAuthSessions.load().find(ann.live.url).session_id == second.session.session_id
+    assert first.whoami().session_id == first.session.session_id
+
+
+def test_a_token_that_could_not_be_written_down_is_not_given_up_for_the_one_before(ann, store, monkeypatch):
+    client = ann.logged_in()
+    client.save()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", full_disk)
+        with pytest.raises(StoreError, match="No space left"):
+            client.session.refresh()
+    before = client.token
+    client.session.refresh()
+    assert refreshes(ann.live, client.session.session_id) == 2, "by the token that came last, and not by the same one again"
+    assert InstanceAuthSessions.load().find(ann.live.url).token.reveal() == client.token != before
 
 
 def test_a_session_alone_does_not_log_in_again(ann):
@@ -238,8 +265,6 @@ def test_a_token_that_was_handed_over_is_not_refreshed(ann, monkeypatch):
 
 
 def test_a_forked_process_has_connections_of_its_own(ann):
-    import os
-
     client = ann.logged_in()
     client.whoami()
     pid = os.fork()
@@ -250,8 +275,6 @@ def test_a_forked_process_has_connections_of_its_own(ann):
 
 
 def test_a_forked_process_does_not_wait_for_threads_of_its_parent(stand_in):
-    import os
-
     asked, go_on = threading.Event(), threading.Event()
 
     def slowly(_: str) -> Says:

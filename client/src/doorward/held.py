@@ -63,7 +63,7 @@ class Held:
         """A bare token or key. A JWT says when it ends; that is only a hint when to ask for another."""
         ends, life = _expiry(token), _life(token)
         monotonic = time.monotonic() + (ends - here.now()).total_seconds() if ends else None
-        return cls(token, ends, life, refresh_token, ends_at=monotonic, told=False)
+        return cls(token, ends, life, refresh_token, session_id=_session(token), ends_at=monotonic, told=False)
 
     def kept(self) -> AuthSession:
         """As the store keeps it."""
@@ -110,6 +110,10 @@ class Held:
             expires_at=self.expires_at or expires_at,
         )
 
+    def is_same(self, other: Held) -> bool:
+        """Do both hold the same token, with the same way to another?"""
+        return (self.token, self.refresh_token) == (other.token, other.refresh_token)
+
     def without_secrets(self) -> Held:
         """What may be remembered of it afterwards."""
         return replace(self, token=Secret(""), refresh_token=None)
@@ -125,6 +129,12 @@ def _claims(token: Secret) -> dict[str, object]:
     except (ValueError, RecursionError):
         return {}
     return claims if isinstance(claims, dict) else {}
+
+
+def _session(token: Secret) -> str:
+    """Empty where it does not say, and for a token that is of a key."""
+    found = _claims(token).get("sid")
+    return found if isinstance(found, str) and found.startswith("ses_") else ""
 
 
 def _expiry(token: Secret) -> datetime | None:

@@ -39,6 +39,7 @@ class Live:
         self.held = held
         self.over = ""
         self._home = home
+        self._there = held  # what the home held when it was last looked at
         self._log_in_again = log_in_again
         self._lock = Alone()
         self._not_before = 0.0
@@ -68,6 +69,7 @@ class Live:
         with self._lock:
             self._need_live()
             with self._home.exclusive() if self._home else nullcontext():
+                self._look_at_home()
                 self._take(self.held.renewed(found))
 
     def learn(self, told: Callable[[Held], Held]) -> None:
@@ -82,7 +84,7 @@ class Live:
             before = self._home
             with home.exclusive():
                 home.write(self.held)
-            self._home = home
+            self._home, self._there = home, self.held
             if before is not None and before != home:
                 with before.exclusive():
                     before.remove(self.held)
@@ -110,17 +112,19 @@ class Live:
 
     def _renew_alone(self, refused: Secret | None) -> None:
         with self._home.exclusive() if self._home else nullcontext():
-            if self._home is not None:
-                self._adopt(self._home.read())
+            self._look_at_home()
             if self._wanted(refused):
                 self._ask_for_another()
 
-    def _adopt(self, found: Held | None) -> None:
+    def _look_at_home(self) -> None:
         """Take what another process has put there. What is of another login, or gone, is left alone from now on."""
+        if self._home is None:
+            return
+        found = self._home.read()
         if found is None or (found.session_id and self.held.session_id and found.session_id != self.held.session_id):
             self._home = None
-        elif found.token != self.held.token or found.refresh_token != self.held.refresh_token:
-            self.held = found.known(self.held.username, self.held.session_id)
+        elif not found.is_same(self._there):  # else it may be older than ours, which could not be written down
+            self.held = self._there = found.known(self.held.username, self.held.session_id)
 
     def _ask_for_another(self) -> None:
         found = self._refreshed()
@@ -144,6 +148,7 @@ class Live:
         self.held = held
         if self._home is not None:
             self._home.write(held)
+            self._there = held
 
     def _finish(self) -> None:
         """The session is over. Who has a password to log in with does so; everybody else is told."""
@@ -161,9 +166,8 @@ class Live:
         self._take(Held.of_answer(found))
 
     def _tell(self, path: str) -> bool:
-        if self._home is not None:
-            with suppress(StoreError):
-                self._adopt(self._home.read())
+        with suppress(StoreError):
+            self._look_at_home()
         body = {"refresh_token": self.held.refresh_token} if self.held.refresh_token else {}
         failed: DoorwardError | None = None
         try:
