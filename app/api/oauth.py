@@ -8,12 +8,16 @@ from flask import Response
 from marshmallow import fields, post_dump
 
 from app.login_sessions.ask import Asked
+from app.login_sessions.errors import AccessDenied, AuthorizationPending, ExpiredToken, SlowDown
 from app.oauth.device import authorize_device
+from app.oauth.errors import InvalidClient, InvalidScope, UnsupportedGrantType, UnsupportedTokenType
 from app.oauth.introspect import Active, introspect
 from app.oauth.revoke import revoke
 from app.oauth.tokens import Issued, grant
 from app.principal import Principal
+from app.roles.errors import InsufficientScope
 from app.roles.scopes import INTROSPECT
+from app.sessions.errors import InvalidGrant
 from app.unit_of_work import UnitOfWork
 from app.web.body import LARGEST, Body
 from app.web.clients import client_with
@@ -114,7 +118,10 @@ class ActiveSchema(Strict):
 
 
 @blp.route("/token", methods=["POST"])
-@oauth_answers(401)
+@oauth_answers(
+    *(InvalidClient, InvalidGrant, InvalidScope, UnsupportedGrantType),
+    *(AuthorizationPending, SlowDown, AccessDenied, ExpiredToken),
+)
 @writing
 @blp.form(TokenForm)
 @blp.response(200, IssuedSchema)
@@ -132,7 +139,7 @@ def post_token(work: UnitOfWork, body: Body) -> Issued:
 
 
 @blp.route("/device_authorization", methods=["POST"])
-@oauth_answers(401)
+@oauth_answers(InvalidClient, InvalidScope)
 @writing
 @blp.form(DeviceForm)
 @blp.response(200, DeviceAuthorizationSchema)
@@ -142,7 +149,7 @@ def post_device_authorization(work: UnitOfWork, body: Body) -> Asked:
 
 
 @blp.route("/introspect", methods=["POST"])
-@oauth_answers(401, 403)
+@oauth_answers(InvalidClient, InsufficientScope)
 @reading
 @require(client_with(INTROSPECT))
 @blp.form(ShownForm)
@@ -153,7 +160,7 @@ def post_introspect(work: UnitOfWork, _principal: Principal, body: Body) -> Resp
 
 
 @blp.route("/revoke", methods=["POST"])
-@oauth_answers(401)
+@oauth_answers(InvalidClient, UnsupportedTokenType)
 @writing
 @blp.form(ShownForm)
 @blp.response(200)

@@ -22,7 +22,7 @@ blp = Blueprint("suspicion", __name__, url_prefix="/v1/sessions", description="S
 @require(session)
 @answers(NotFound, ReauthenticationRequired)
 @blp.response(204)
-def post_suspicious(work: UnitOfWork, principal: Principal, session_id: str) -> None:
+def post_suspicious_session(work: UnitOfWork, principal: Principal, session_id: str) -> None:
     """Call a session suspicious, also one that is over: all its tokens stop at once, and its owner is told by mail what to do.
 
     From where it came, a login from another device may be asked for only once in ten minutes, for a day. An administrator may say it

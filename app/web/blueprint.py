@@ -14,7 +14,7 @@ from marshmallow import Schema
 
 from app.errors import InvalidInput
 from app.web.body import InvalidBody, LengthRequired, Parser, TooLarge, UnsupportedMediaType
-from app.web.documented import PROBLEM_TYPE, answers
+from app.web.documented import PROBLEM_TYPE, answers, described
 from app.web.json_text import compact
 from app.web.schemas import ProblemSchema
 
@@ -27,9 +27,13 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # flask-smorest 
     ARGUMENTS_PARSER = Parser()
 
     def route(self, rule: str, *, methods: list[str]) -> Callable[[F], F]:
-        """Answer here."""
+        """Answer here. In the OpenAPI document the operation is called as the handler is, by which generated clients name it."""
         routed: Callable[[F], F] = super().route(rule, methods=methods)
-        return routed
+
+        def decorate(handler: F) -> F:
+            return routed(described(handler, operationId=handler.__name__))
+
+        return decorate
 
     def arguments(self, schema: type[Schema], *, required: bool = True) -> Callable[[F], F]:
         """Parse the body; the handler gets it as its last positional argument."""

@@ -35,7 +35,8 @@ def described(handler: F, **operation: Any) -> F:
 
 def with_header(handler: F, status: int, name: str, description: str) -> F:
     """Note on a handler that its answer of that status may have the header."""
-    headers = _manual(handler).setdefault("responses", {}).setdefault(str(status), {}).setdefault("headers", {})
+    # By number, as flask-smorest notes what a handler returns: under the text it would take the place of that.
+    headers = _manual(handler).setdefault("responses", {}).setdefault(status, {}).setdefault("headers", {})
     headers[name] = {"schema": {"type": "string"}, "description": description}
     return handler
 

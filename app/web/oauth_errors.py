@@ -33,6 +33,7 @@ SAID = frozenset(
         "expired_token",
     }
 )
+INVALID = "invalid_request"
 # A client that polls understands slow_down (RFC 8628 section 3.5) and goes on, later; any other word would end it.
 BY_STATUS = {429: "slow_down", 500: "server_error", 503: "temporarily_unavailable"}
 UNWRITABLE = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]")
@@ -47,7 +48,7 @@ class OAuthErrorSchema(Schema):
 
 def in_oauth(problem: Problem) -> Response:
     """The problem as OAuth says it."""
-    code = problem.code if problem.code in SAID else BY_STATUS.get(problem.status, "invalid_request")
+    code = problem.code if problem.code in SAID else BY_STATUS.get(problem.status, INVALID)
     status = 400 if problem.status == InvalidInput.status else problem.status
     text = (problem.detail or problem.title).replace("…", "...").replace('"', "'")
     response = Response(compact({"error": code, "error_description": UNWRITABLE.sub("?", text)}), status, content_type=TYPE)
@@ -62,14 +63,17 @@ def uncached(response: Response) -> Response:
     return response
 
 
-def oauth_answers(*statuses: int) -> Callable[[F], F]:
-    """Say in the OpenAPI document that the route answers errors in this shape; it says it for all that was noted below."""
+def oauth_answers(*problems: type[Problem]) -> Callable[[F], F]:
+    """Say in the OpenAPI document that the route answers errors in this shape, and which beside those that every route has."""
     content = {TYPE: {"schema": OAuthErrorSchema}}
+    codes = {400: [INVALID], 411: [INVALID], 413: [INVALID], 415: [INVALID], 429: [BY_STATUS[429]], 503: [BY_STATUS[503]]}
+    for problem in problems:
+        codes.setdefault(problem.status, []).append(problem.code)
 
     def note(handler: F) -> F:
         said: Mapping[str, object] = {
-            str(status): {"description": HTTPStatus(status).phrase, "content": content}
-            for status in sorted({400, 411, 413, 415, 429, 503, *statuses})
+            str(status): {"description": " · ".join([HTTPStatus(status).phrase, *(f"`{code}`" for code in told)]), "content": content}
+            for status, told in sorted(codes.items())
         }
         # Basic, or the same in the form, or nothing: which it may be, the description says.
         return described(handler, responses=said, security=[{"client": []}, {}])

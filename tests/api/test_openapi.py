@@ -211,3 +211,29 @@ def test_the_document_names_every_route_of_the_api_and_who_may_ask(service, sche
                 # Who has no access token left can still log out, with the refresh token in the body.
                 alone = [{}] if path in {"/v1/logout", "/v1/logout-all"} else []
                 assert operation["security"] in ([{"bearer": []}, *alone], [{"bearer": []}, {"api_key": []}]), (method, path)
+
+
+EMPTY = {"204", "POST /oauth/revoke 200", "GET /authz/auth-request/{policy} 200", "GET /authz/forward-auth/{policy} 200"}
+EMPTY |= {"GET /authz/ext-authz/{policy} 200"}
+
+
+def test_every_answer_is_described_and_every_operation_has_a_name(schema):
+    """What generators of clients read: without a schema an answer has no type, without a code an error has no meaning."""
+    names = []
+    for path, item in schema.raw_schema["paths"].items():
+        for method, operation in item.items():
+            if method == "parameters":
+                continue
+            names.append(operation["operationId"])
+            for status, answer in operation["responses"].items():
+                place = f"{method.upper()} {path} {status}"
+                assert answer["description"], place
+                assert answer.get("content") or {status, place} & EMPTY, place
+                assert status < "400" or re.search(r"`\w+`", answer["description"]), place
+    assert len(set(names)) == len(names)
+
+
+def test_what_a_poll_may_be_told_is_in_the_document(schema):
+    said = schema.raw_schema["paths"]["/oauth/token"]["post"]["responses"]["400"]["description"]
+    for code in ("authorization_pending", "slow_down", "access_denied", "expired_token", "invalid_grant", "invalid_scope"):
+        assert f"`{code}`" in said
