@@ -6,6 +6,7 @@ import json
 import socket
 import stat
 import threading
+from datetime import timedelta
 
 import pytest
 
@@ -290,7 +291,12 @@ def approves(person, prompts, word="approve"):
 def test_a_login_is_approved_on_another_device(ann):
     client, prompts = ann.client(), []
     session = client.login.on_another_device(
-        on_prompt=approves(ann, prompts), client_name="backup", login_message="nightly", hostname="attic", timeout=30
+        on_prompt=approves(ann, prompts),
+        client_name="backup",
+        login_message="nightly",
+        hostname="attic",
+        expires_in=timedelta(hours=1),
+        timeout=30,
     )
     [prompt] = prompts
     assert (prompt.session_id, session.username) == (session.session_id, ann.name)
@@ -301,7 +307,9 @@ def test_a_login_is_approved_on_another_device(ann):
     assert "▀" in prompt.qr() or "█" in prompt.qr()
     assert prompt.device_code.reveal() not in repr(prompt)
     client.session.refresh()
-    assert client.me().session.device_name == "backup on attic"
+    me = client.me()
+    assert me.session.device_name == "backup on attic"
+    assert 3500 < (me.session.expires_at - me.session.created_at).total_seconds() <= 3600
     with pytest.raises(ReauthenticationRequired):
         client.keys.create("robot")
     client.elevate(PASSWORD)

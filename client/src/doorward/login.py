@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from doorward import here
 from doorward.answers import Tokens
+from doorward.asker import hostname_here, program, write
 from doorward.errors import DoorwardError, InvalidInput, LoginDenied, LoginExpired, NotLoggedInError, StoreError
 from doorward.held import Held
 from doorward.homes import InStore, read_token_file, token_file
@@ -98,15 +98,17 @@ class Login:
         login_message: str | None = None,
         scope: str | None = None,
         username: str | None = None,
+        expires_in: Seconds | None = None,
         client_id: str | None = None,
     ) -> Prompt:
         """Ask to be let in and do not wait: show the prompt, keep its `device_code`, and pick the login up with `with_session_id`."""
         body = {
-            "client_name": client_name or _program(),
-            "hostname": hostname or _hostname(),
+            "client_name": client_name or program(),
+            "hostname": hostname or hostname_here(),
             "login_message": login_message,
             "scope": scope,
             "username": username,
+            "expires_in": _whole(expires_in),
             "client_id": client_id,
         }
         asked = {name: value for name, value in body.items() if value is not None}
@@ -122,19 +124,27 @@ class Login:
         login_message: str | None = None,
         scope: str | None = None,
         username: str | None = None,
+        expires_in: Seconds | None = None,
         client_id: str | None = None,
     ) -> Session:
         """Show a code, wait until somebody approves it on another device, and be logged in.
 
         `on_prompt` is called with the Prompt to show; without it, it is written to standard error. Waits at most `timeout` seconds, and
-        never longer than the code lasts. On a timeout or Ctrl-C the request is cancelled. Raises LoginTimeout, LoginDenied or LoginExpired.
+        never longer than the code lasts. `expires_in` is the wanted length of the session in seconds. On a timeout or Ctrl-C the request
+        is cancelled. Raises LoginTimeout, LoginDenied, LoginExpired, InvalidInput, RateLimited or ServiceUnavailable.
         """
         prompt = self.request_on_another_device(
-            client_name=client_name, hostname=hostname, login_message=login_message, scope=scope, username=username, client_id=client_id
+            client_name=client_name,
+            hostname=hostname,
+            login_message=login_message,
+            scope=scope,
+            username=username,
+            expires_in=expires_in,
+            client_id=client_id,
         )
         waiting = Waiting(self._client.checked(), prompt.device_code, client_id=client_id, interval=prompt.interval)
         try:
-            (on_prompt or _write)(prompt)
+            (on_prompt or write)(prompt)
             found = waiting.until_decided(min(_seconds(timeout, LIFE), prompt.seconds_left + prompt.interval))
         except (LoginDenied, LoginExpired):
             raise
@@ -232,21 +242,3 @@ def _seconds(found: Seconds | None, usual: float) -> float:
 
 def _whole(found: Seconds | None) -> int | None:
     return None if found is None else round(_seconds(found, 0))
-
-
-def _program() -> str:
-    """What a person would call what runs: the file, or the package where it is run by `python -m`."""
-    path = Path(sys.argv[0] if sys.argv else "")
-    name = path.parent.name if path.name == "__main__.py" else path.name
-    return name[:64] if name and name != "-c" else "Python"
-
-
-def _hostname() -> str:
-    import socket  # only here
-
-    return socket.gethostname()[:64]
-
-
-def _write(prompt: Prompt) -> None:
-    sys.stderr.write(f"{prompt}\n")
-    sys.stderr.flush()

@@ -23,6 +23,7 @@ ARGS: Mapping[str, Mapping[str, str]] = {
         "login_message": "what it is for, for whoever approves",
         "scope": "scopes to have, separated by spaces",
         "username": "who may approve; without it, anybody who has the code",
+        "expires_in": "wanted length of the session in seconds",
         "timeout": "how many seconds to wait at most",
     },
     "with_api_key": {"key": "API key"},

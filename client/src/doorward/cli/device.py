@@ -43,7 +43,7 @@ def why_another_device() -> str:
     return ""
 
 
-def let_in(client: Doorward, *, qr: bool, timeout: timedelta | None, **asked: str | None) -> None:
+def let_in(client: Doorward, *, qr: bool, timeout: timedelta | None, expires_in: timedelta | None = None, **asked: str | None) -> None:
     """Show a code and wait. Raises LoginTimeout, LoginDenied or LoginExpired, and KeyboardInterrupt after the request was taken back."""
     with terminal.LiveLine() as line, _told_to_end():
 
@@ -55,7 +55,7 @@ def let_in(client: Doorward, *, qr: bool, timeout: timedelta | None, **asked: st
                 say(f"Waiting for approval for {_clock(_left(prompt, timeout))} minutes at most.")
 
         try:
-            client.login.on_another_device(on_prompt=show, timeout=timeout, client_name=PROGRAM, **asked)
+            client.login.on_another_device(on_prompt=show, timeout=timeout, expires_in=expires_in, client_name=PROGRAM, **asked)
         except KeyboardInterrupt:
             line.stop()
             say("The request was taken back; nobody can approve it any more.")
