@@ -1,11 +1,12 @@
-"""The page behind the mailed link to choose another password. Opening it changes nothing; only the form acts."""
+"""Another password for whoever forgot it: asking for a mailed link, and the page behind it. Opening it changes nothing; only forms act."""
 
 from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
 from app.errors import InvalidInput
-from app.pages.render import asking_again, page, shown
+from app.pages.render import asking_again, for_person, page, shown
+from app.passwords.forgot import forgot
 from app.passwords.reset import account_of_link, reset
 from app.unit_of_work import UnitOfWork
 from app.web.limits import limited
@@ -21,6 +22,23 @@ def form(work: UnitOfWork, token: str, problem: InvalidInput | None = None) -> R
     username = account_of_link(work, token=token)
     status = problem.status if problem else 200
     return page("reset", status=status, username=username, least=work.settings.password_min_length, problem=problem)
+
+
+@blp.route("/login/forgot", methods=["GET"])
+@for_person
+def get_forgot() -> Response:
+    """Ask whose password it was."""
+    return page("forgot")
+
+
+@blp.route("/login/forgot", methods=["POST"])
+@for_person
+@writing
+@limited("forgot")
+def post_forgot(work: UnitOfWork) -> Response:
+    """Mail a link, if there is anyone to mail it to. Everybody is told the same."""
+    forgot(work, current_source(), username=request.form.get("username", ""))
+    return page("forgot_sent")
 
 
 @blp.route("/reset/<token>", methods=["GET"])

@@ -55,6 +55,8 @@ PUBLIC = {
     # Pages: not a credential decides but the page cookie, and from whose page a form was sent; see tests/pages/test_page_doors.py.
     "GET /login",
     "POST /login",
+    "GET /login/forgot",
+    "POST /login/forgot",
     "POST /login/new-password",
     "GET /login/again",
     "POST /login/again",

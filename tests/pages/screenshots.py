@@ -16,7 +16,7 @@ from tests.pages.site import MISSING, Site, browser, executable
 FOLDER = Path(__file__).parents[2] / "docs" / "images" / "pages"
 WIDTHS = {"phone": 390, "desktop": 1280}
 # One of each page; the others are the same with a word on what is wrong.
-SHOWN = """confirm confirmed reset password-set link-used sign-in sign-in-refused must-change password-again
+SHOWN = """confirm confirmed forgot forgot-sent reset password-set link-used sign-in sign-in-refused must-change password-again
 activate activate-by-link request approved denied not-me expired nothing-here sessions session-reported password-changed signed-out""".split()
 
 

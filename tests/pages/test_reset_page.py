@@ -7,7 +7,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.actors import PASSWORD
+from tests.api.test_equal_cost import statements
+from tests.pages.browser import Browser, at_home
 from tests.pages.test_confirm_page import Page
+from tests.rights import with_role
 
 CHOSEN = "the password chosen on the page"
 GERMAN = {"Accept-Language": "de-AT"}
@@ -161,7 +164,7 @@ def test_no_page_can_run_a_script_be_framed_be_kept_or_tell_where_it_came_from(s
         assert all(not name.startswith("on") and name != "style" for _, attributes in page.tags for name in attributes)
         for _, attributes in page.tags:
             for name in {"href", "src", "action", "srcset"} & set(attributes):
-                assert attributes[name].startswith("/static/") or attributes[name] == "/login", "a token in the path must reach nobody else"
+                assert attributes[name].startswith("/static/") or attributes[name] in {"/login", "/login/forgot"}, "a token in the path must reach nobody else"
 
 
 def test_the_token_is_in_no_line_of_the_log(small_ann, capsys):
@@ -188,3 +191,71 @@ def test_the_page_is_limited_like_the_call_it_stands_for_and_looking_is_free(mak
     assert int(answer.headers["Retry-After"]) > 0
     assert ann.get(path).status_code == 200
     assert ann.elsewhere().login(password=PASSWORD).status_code == 200
+
+
+# -- asking for the link ----------------------------------------------------------------------------------------------
+
+
+def test_from_the_sign_in_to_another_password_without_an_account_at_hand(service):
+    ann = service.actor("ann").signed_up()
+    stranger = Browser(service, ann)
+    assert {"href": "/login/forgot"} in stranger.see("/login").all("a")
+    form = stranger.see("/login/forgot")
+    assert form.actions == ["/login/forgot"]
+    assert stranger.service.mailbox(ann.email)[0]["subject"].startswith("Confirm"), "looking sends nothing"
+    answer = stranger.post("/login/forgot", {"username": "ANN@example.org"})
+    assert (answer.status_code, "Set-Cookie" in answer.headers) == (200, False)
+    path = link(ann)
+    assert submit(ann, path).status_code == 200
+    over = Page(ann.get(path))
+    assert {"class": "button", "href": "/login/forgot"} in over.all("a")
+    assert ann.login(password=CHOSEN).status_code == 200
+
+
+def test_everybody_is_told_the_same_at_the_same_cost_whoever_is_named(service):
+    ann, gone, eve = (service.actor(name).signed_up() for name in ("ann", "gone", "eve"))
+    service.actor("pending").register()
+    with_role(service, "boss", "admin")
+    service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'gone' RETURNING id")
+    eve.forgot()
+    names = ["nobody", "ann", "gone", "boss", "pending", "eve", "nobody@example.org", "boss@example.org", "", "no name", "@@", "a\0b", "x" * 5000]
+    told = []
+    for name in names:
+        stranger = Browser(service, service.actor("x"))
+        with statements(service) as said:
+            answer = stranger.post("/login/forgot", {"username": name})
+        told.append((answer.status_code, answer.data, [line.replace("email_canonical", "username") for line in said]))
+        assert "mail is on its way" in Page(answer).words
+    for name, one in zip(names, told, strict=True):
+        assert one == told[0], name
+    assert ["/reset/" in service.mailbox(actor.email)[0]["text"] for actor in (ann, gone, eve)] == [True, False, True]
+
+
+def test_asking_is_limited_like_the_call_it_stands_for_and_only_our_form_asks(make_service):
+    service = make_service(limit_forgot="2/minute")
+    ann = service.actor("ann").signed_up()
+    stranger = Browser(service, ann)
+    for place in ({"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}, {}):
+        assert stranger.post("/login/forgot", {"username": "ann"}, sent_from=place).status_code == 403
+    assert ann.forgot().status_code == 202
+    assert stranger.post("/login/forgot", {"username": "ann"}).status_code == 200
+    answer = stranger.post("/login/forgot", {"username": "ann"})
+    assert (answer.status_code, "Nothing was looked at" in Page(answer).words) == (429, True)
+    assert stranger.get("/login/forgot").status_code == 200
+    assert len([mail for mail in service.mailbox(ann.email) if "/reset/" in mail["text"]]) == 1
+
+
+def test_asking_is_there_in_german_and_from_wherever_the_password_is_wanted(small_service):
+    ann = at_home(small_service, **GERMAN)
+    for path in ("/login/again", "/login/sessions"):
+        assert {"href": "/login/forgot"} in ann.see(path).all("a")
+    for answer, words in (
+        (ann.get("/login/forgot"), "Passwort vergessen?"),
+        (ann.post("/login/forgot", {"username": "ann"}), "Sehen Sie in Ihr Postfach"),
+        (ann.get("/reset/x"), "Einen neuen Link anfordern"),
+    ):
+        page = Page(answer)
+        assert page.all("html") == [{"lang": "de"}]
+        assert words in page.words
+        assert answer.headers["Cache-Control"] == "no-store"
+    assert ann.get("/login/sessions").status_code == 200, "asking ends nothing"
