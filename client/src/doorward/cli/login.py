@@ -68,7 +68,8 @@ def login(url: str | None, form: str, **given: Any) -> None:
     user = given["user"] or here.variable("DOORWARD_USER") or None
     if by_device:
         message, client_id = given["message"], given["client_id"]
-        device.let_in(client, qr=given["qr"], timeout=given["timeout"], username=user, login_message=message, client_id=client_id, **asked)
+        parts = {"username": user, "login_message": message, "client_id": client_id, **asked}
+        device.let_in(client, qr=given["qr"], timeout=given["timeout"], expires_in=None, **parts)
     else:
         _by_password(client, user, expires=given["expires"], from_stdin=given["from_stdin"], **asked)
     _keep(client)
