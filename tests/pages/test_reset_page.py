@@ -164,7 +164,8 @@ def test_no_page_can_run_a_script_be_framed_be_kept_or_tell_where_it_came_from(s
         assert all(not name.startswith("on") and name != "style" for _, attributes in page.tags for name in attributes)
         for _, attributes in page.tags:
             for name in {"href", "src", "action", "srcset"} & set(attributes):
-                assert attributes[name].startswith("/static/") or attributes[name] in {"/login", "/login/forgot"}, "a token in the path must reach nobody else"
+                ours = attributes[name].startswith("/static/") or attributes[name] in {"/login", "/login/forgot"}
+                assert ours, "a token in the path must reach nobody else"
 
 
 def test_the_token_is_in_no_line_of_the_log(small_ann, capsys):
@@ -218,7 +219,8 @@ def test_everybody_is_told_the_same_at_the_same_cost_whoever_is_named(service):
     with_role(service, "boss", "admin")
     service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'gone' RETURNING id")
     eve.forgot()
-    names = ["nobody", "ann", "gone", "boss", "pending", "eve", "nobody@example.org", "boss@example.org", "", "no name", "@@", "a\0b", "x" * 5000]
+    names = ["nobody", "ann", "gone", "boss", "pending", "eve", "nobody@example.org", "boss@example.org", "", "no name", "@@", "a\0b"]
+    names += ["x" * 5000]
     told = []
     for name in names:
         stranger = Browser(service, service.actor("x"))
