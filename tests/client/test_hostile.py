@@ -78,6 +78,20 @@ def test_a_path_leads_to_no_other_host(stand_in):
     assert there.seen == []
 
 
+@pytest.mark.parametrize("path", ["/x\n", "/\ud800", f"/{'x' * 70_000}", "/../other", "/v1/things/./..", "/v1/.."])
+def test_a_path_that_cannot_be_or_leaves_the_service_is_refused(stand_in, path):
+    there = stand_in(Says({}))
+    client = Doorward(f"{there.url}/auth")
+    client.login.with_api_key("dwk_key")
+    with pytest.raises(InvalidInput, match="path"):
+        client.call("GET", path)
+    assert there.seen == []
+    with pytest.raises(InvalidInput, match="path"):
+        client.roles("acc_1", resource="\ud800", id="1")
+    client.end_session("\ud800")
+    assert there.paths() == ["/auth/v1/sessions/%3F"]
+
+
 @pytest.mark.parametrize("decisions", [None, [], [True], [True, True, True], "yes", {"0": True, "1": True}])
 def test_a_question_without_an_answer_is_no_yes(stand_in, decisions):
     client = Doorward(stand_in(Says({"decisions": decisions})).url)

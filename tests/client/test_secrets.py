@@ -10,10 +10,21 @@ import re
 import traceback
 import warnings
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from doorward import AuthSession, Doorward, DoorwardError, InstanceAuthSessions, PasswordChangeRequired, RequestsAuth, Secret, StoreError
+from doorward import (
+    AuthSession,
+    Doorward,
+    DoorwardError,
+    InstanceAuthSessions,
+    InvalidInput,
+    PasswordChangeRequired,
+    RequestsAuth,
+    Secret,
+    StoreError,
+)
 from doorward.auth import DoorwardAuth
 from tests.client.stand_in import BAD_GATEWAY, HANGS_UP, HTML, Says
 
@@ -115,6 +126,26 @@ def test_nothing_that_fails_shows_a_secret(stand_in, tmp_path, caplog, fault):
         assert PLANTED not in told(error), told(error)
     # The library logs the headers of answers as they come, and here they give back what was sent; no service of ours does that.
     assert PLANTED not in str([one.getMessage() for one in caplog.records if "receive_response_headers" not in one.getMessage()])
+
+
+@pytest.mark.parametrize(
+    ("act", "field"),
+    [
+        (lambda login: login.with_password("ann", PASSWORD, device_name=Path("attic")), "device_name"),
+        (lambda login: login.with_password("ann", PASSWORD.encode()), "password"),
+        (lambda login: login.with_session_id(CODE, client_id="\ud800"), "client_id"),
+        (lambda login: login.with_api_key(KEY.encode()), "key"),
+        (lambda login: login.with_api_key(None), "key"),
+        (lambda login: login.with_session_id(None), "device_code"),
+    ],
+)
+def test_what_cannot_be_sent_is_named_and_shows_no_secret(stand_in, act, field):
+    there = stand_in(Says(TOKENS))
+    with pytest.raises(InvalidInput, match=field) as refused:
+        act(Doorward(there.url).login)
+    assert list(refused.value.errors) == [field]
+    assert PLANTED not in told(refused.value), told(refused.value)
+    assert there.seen == []
 
 
 def test_nothing_shows_a_secret_when_printed(stand_in, tmp_path):

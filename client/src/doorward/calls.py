@@ -135,7 +135,7 @@ class Keys:
 
 def _part(text: str) -> str:
     """Of a path, so that no name leads elsewhere."""
-    return quote(text, safe="") if text not in {"", ".", ".."} else quote(f"~{text}", safe="")
+    return quote(text, safe="", errors="replace") if text not in {"", ".", ".."} else quote(f"~{text}", safe="")
 
 
 def _seconds(length: timedelta | float) -> int:

@@ -82,10 +82,10 @@ class Login:
         """
         secret = Secret.of(device_code)
         device_code = SHOWN_NOWHERE
+        _need_fine(secret, "device_code")
         if secret.reveal().startswith("ses_"):
             reason = "is a public session id, which opens nothing: give the device_code"
             raise InvalidInput(f"What was given {reason} of the login instead.", errors={"device_code": [reason]})
-        _need_fine(secret, "device_code")
         waiting = Waiting(self._client.checked(), secret, client_id=client_id)
         found = waiting.until_decided(_seconds(timeout, LIFE), first=0.0) if wait else waiting.once()
         return self._begin("with_session_id", Held.of_answer(found))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from doorward import __version__
-from doorward.errors import DoorwardError, RedirectRefused, UnexpectedAnswer
+from doorward.errors import DoorwardError, InvalidInput, RedirectRefused, UnexpectedAnswer
 from doorward.origin import Origin
 from doorward.problems import printable, raised_for
 from doorward.secret import Secret
@@ -66,7 +67,25 @@ def headers_of(asked: Ask) -> dict[str, str]:
     return headers
 
 
-def content_of(asked: Ask) -> bytes | None:
+def packed(asked: Ask) -> tuple[bytes | None, InvalidInput | None]:
+    """The body, or what is wrong with it. Nothing is raised: the frames below hold it."""
+    with suppress(TypeError, ValueError, RecursionError):
+        return _content_of(asked), None
+    wrong = [name for name, value in {**(asked.json or {}), **(asked.form or {})}.items() if not _packable(value)]
+    reason = "is of a kind that no request can carry"
+    fields = {name: [reason] for name in wrong}
+    return None, InvalidInput(f"{' and '.join(wrong)} {reason}: give text, a number, a list or an object of these.", errors=fields)
+
+
+def _packable(value: object) -> bool:
+    with suppress(TypeError, ValueError, RecursionError):
+        json.dumps(_revealed(value))
+        str(_revealed(value)).encode()
+        return True
+    return False
+
+
+def _content_of(asked: Ask) -> bytes | None:
     if asked.json is not None:
         return json.dumps({name: _revealed(value) for name, value in asked.json.items()}).encode()
     if asked.form is not None:

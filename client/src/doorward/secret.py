@@ -31,7 +31,7 @@ class Secret:
     @property
     def sendable(self) -> bool:
         """Could it stand in a header of a request? No token or key holds anything else, and no error may be about its text."""
-        return bool(SENDABLE.fullmatch(self._text))
+        return isinstance(self._text, str) and bool(SENDABLE.fullmatch(self._text))
 
     def __repr__(self) -> str:
         return SHOWN

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from doorward import here
 from doorward.errors import ConnectionFailed, DoorwardError, InvalidInput, RateLimited, ServiceUnavailable, TLSError, UnexpectedAnswer
 from doorward.forks import Alone
-from doorward.messages import Ask, Document, Received, content_of, headers_of, not_json, parsed, redirected
+from doorward.messages import Ask, Document, Received, headers_of, not_json, packed, parsed, redirected
 from doorward.problems import moment_of, printable, raised_for
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 LARGEST = 4 * 1024 * 1024
 TRIES = 3
+DOTS = frozenset({".", ".."})
 LONGEST_PAUSE = 10.0  # seconds; whoever is told to wait longer is told so, and not kept waiting
 
 
@@ -58,8 +59,8 @@ class Transport:
 
         Raises the DoorwardError for whatever went wrong.
         """
-        if not path.startswith("/"):
-            reason = "must begin with /, or it could lead to another host"
+        if not path.startswith("/") or not DOTS.isdisjoint(path.partition("?")[0].split("/")):
+            reason = "must begin with / and hold no /../, or it could lead elsewhere"
             raise InvalidInput(f"A path of the API {reason}.", errors={"path": [reason]})
         asked = Ask(method, path, **parts)
         left = (TRIES if method == "GET" else 1) if tries is None else tries
@@ -96,18 +97,24 @@ class Transport:
     def _exchange(self, asked: Ask) -> tuple[Received | None, DoorwardError | None]:
         import httpx2  # it costs more than all of ours together
 
+        content, fault = packed(asked)
+        if fault is not None:
+            return None, fault
         try:
             with self._connected().stream(
                 asked.method,
                 f"{self.origin}{asked.path}",
                 params=asked.query,
                 headers=headers_of(asked),
-                content=content_of(asked),
+                content=content,
                 timeout=self._limits(httpx2, asked.read),
             ) as response:
                 return Received(response.status_code, response.headers, self._bounded(response)), None
         except DoorwardError as error:
             return None, error.with_traceback(None)
+        except (httpx2.InvalidURL, UnicodeError):
+            reason = "is too long, or holds what no address can"
+            return None, InvalidInput(f"The path or its query {reason}.", errors={"path": [reason]})
         except (httpx2.HTTPError, ssl.SSLError, OSError) as error:
             return None, self._fault(error)
 
