@@ -36,7 +36,9 @@ def unsuspect(work: UnitOfWork, *, session_id: str) -> None:
 def hold_back(work: UnitOfWork, source: Source) -> None:
     """Let a suspect source ask only now and then. Raises TooManyRequests."""
     marked = exists().where(FailedAttempts.subject == _of(source.bucket), FailedAttempts.open_at > work.now)
-    if not work.db.scalar(select(marked)):
+    with work.aside() as db:  # so that nothing is held while the limit is asked for
+        held_back = db.scalar(select(marked))
+    if not held_back:
         return
     exceeded = work.limiter.hit(SELDOM, POLICY, source.bucket)
     if exceeded is not None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import jwt
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from app.commands.sweep import sweep
 from tests.actors import SECRET
@@ -106,11 +106,21 @@ def test_only_the_account_that_is_named_may_claim_it(small_service, named):
 def test_nobody_learns_who_exists_and_nobody_is_asked_until_he_gives_in(small_service):
     small_service.actor("ann").signed_in()
     box = box_of(small_service)
-    for name in ("ann", "nobody-here"):
-        assert [box.ask(username=name).status_code for _ in range(4)] == [201, 201, 201, 429]
+    for spellings in (("ann", "ANN", "\uff21nn", "ann"), ("nobody-here", "Nobody-Here", "\uff4eobody-here", "nobody-here")):
+        assert [box.ask(username=name).status_code for name in spellings] == [201, 201, 201, 429]
     assert box.ask().status_code == 201
     small_service.clock.push(minutes=1)
     assert box.ask(username="ann").status_code == 429
+
+
+def test_whoever_waits_for_a_limit_holds_no_transaction(small_service):
+    box = box_of(small_service)
+    for _ in range(3):
+        box.ask(username="ann")
+    begun = []
+    event.listen(small_service.units.database.engine, "begin", begun.append)
+    assert box.ask(username="ann").status_code == 429
+    assert begun == []
 
 
 def test_five_wrong_codes_and_then_the_right_one_does_not_help_either(service, ann, box):
