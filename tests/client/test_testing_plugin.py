@@ -75,6 +75,7 @@ def test_an_account_is_ready_to_sign_in(doorward_service):
     assert (me.account.id, me.account.username, me.account.email, me.roles) == (ann.id, "ann.lee", "ann@example.org", ("editor",))
     assert me.scopes == ("orders:read", "orders:write")
     assert "a password of hers" not in repr(ann)
+    assert doorward_service.account(roles="editor").roles == ("editor",)
     narrow = doorward_service.client(ann, scope="orders:read")
     assert narrow.whoami().scopes == ("orders:read",)
     assert doorward_service.client(doorward_service.account(roles=["admin"])).call("GET", f"/v1/accounts/{ann.id}")["username"] == "ann.lee"
@@ -115,7 +116,10 @@ def test_tokens_and_sessions_end_when_the_clock_is_pushed(doorward_service):
     other.login.with_token(token)
     with pytest.raises(InvalidToken):
         other.validate()
-    assert client.whoami().username == ann.username, "a session goes on with another token"
+    before = client.session.scope, client.session.session_id
+    other.login.with_token(client.token)
+    assert other.whoami().username == ann.username, "a session goes on with another token"
+    assert (client.session.scope, client.session.session_id) == before
     doorward_service.push_clock(days=31)
     assert client.session.session_id not in {one.id for one in doorward_service.client(ann).sessions() if one.status == "live"}
     with pytest.raises(ValueError, match="forward"):
@@ -174,7 +178,7 @@ def test_many_may_log_in_at_once(doorward_service):
 
 def test_a_key_does_what_its_owner_may(doorward_service):
     ann, client = doorward_service.account(roles=["editor"]), doorward_service.client()
-    client.login.with_api_key(doorward_service.api_key(ann, ["orders:read"], expires_in=timedelta(days=1)))
+    client.login.with_api_key(doorward_service.api_key(ann, "orders:read", expires_in=timedelta(days=1)))
     found = client.whoami()
     assert (found.kind, found.scopes) == ("api_key", ("orders:read",))
     assert timedelta(hours=23) < found.expires_at - doorward_service.now <= timedelta(days=1)

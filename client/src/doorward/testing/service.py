@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
 from doorward import here, parse
 from doorward.client import Doorward
-from doorward.errors import InvalidInput
+from doorward.errors import InvalidInput, NotLoggedInError
+from doorward.held import Held
 from doorward.origin import origin_of
 from doorward.prompt import Prompt
 from doorward.secret import Secret
@@ -71,23 +73,28 @@ class DoorwardTestService:
     def push_clock(self, **time: float) -> None:
         """Let time pass for the service, e.g. `push_clock(minutes=10)`: tokens expire, sessions end, codes are too old.
 
-        The fixture sets the clock back at the end of each test. Only the service's clock moves: whoever checks tokens without
-        asking it has a clock of his own. Raises ValueError for a time that is not ahead.
+        The clients that `client` gave notice: their next token is a fresh one. The fixture sets the clock back at the end of each
+        test. Only the service's clock moves: whoever checks tokens without asking it has a clock of his own. Raises ValueError for a
+        time that is not ahead.
         """
         ahead = timedelta(**time)
         if ahead <= timedelta():
             raise ValueError("a clock is pushed forward: name a time, e.g. push_clock(minutes=10)")
         self._ask("push", seconds=ahead.total_seconds())
+        for client in self._clients:
+            with suppress(NotLoggedInError):
+                # No call for this: outside of tests a client's clock and the service's move together.
+                client.session._live.learn(lambda held: _sooner(held, ahead))  # noqa: SLF001
 
     def account(
-        self, username: str | None = None, *, email: str | None = None, roles: Iterable[str] = (), password: str = PASSWORD
+        self, username: str | None = None, *, email: str | None = None, roles: Iterable[str] | str = (), password: str = PASSWORD
     ) -> TestAccount:
         """Somebody new who can sign in at once, and has had no mail. Without a name it is one that nobody has.
 
         Roles are `admin` and those of the settings. Raises NotForTests for what cannot be, such as a name that is taken.
         """
         username = username or f"test-{secrets.token_hex(6)}"
-        email, has = email or f"{username}@example.org", tuple(roles)
+        email, has = email or f"{username}@example.org", _names(roles)
         account_id: str = self._ask("account", username=username, email=email, password=password, roles=has)
         return TestAccount(account_id, username.lower(), email, has, password)
 
@@ -103,10 +110,11 @@ class DoorwardTestService:
         """An access token of a new session of the account. `scope` names what it may do, separated by spaces; else all that roles allow."""
         return self.client(account, scope=scope).token
 
-    def api_key(self, account: TestAccount, scopes: Sequence[str] = (), *, expires_in: timedelta | float | None = None) -> str:
+    def api_key(self, account: TestAccount, scopes: Iterable[str] | str = (), *, expires_in: timedelta | float | None = None) -> str:
         """An API key of the account. The scopes are among those that its roles allow; it lasts 90 days unless told otherwise."""
         keys, name = self.client(account).keys, f"test-{secrets.token_hex(6)}"
-        made = keys.create(name, scopes) if expires_in is None else keys.create(name, scopes, expires_in=expires_in)
+        has = _names(scopes)
+        made = keys.create(name, has) if expires_in is None else keys.create(name, has, expires_in=expires_in)
         return made.key.reveal()
 
     def mail(self, to: TestAccount | str | None = None) -> list[Mail]:
@@ -147,6 +155,20 @@ class DoorwardTestService:
 
     def _ask(self, do: str, **parts: Any) -> Any:
         return self._process.ask(do, number=self._number, **parts)
+
+
+def _names(given: Iterable[str] | str) -> tuple[str, ...]:
+    """Roles or scopes; in one text they stand apart, as in a token's scope. Else a text would be taken for a list of letters."""
+    return tuple(given.split() if isinstance(given, str) else given)
+
+
+def _sooner(held: Held, by: timedelta) -> Held:
+    """The same token where that much more time has passed."""
+    return replace(
+        held,
+        expires_at=held.expires_at and held.expires_at - by,
+        ends_at=held.ends_at and held.ends_at - by.total_seconds(),
+    )
 
 
 def as_texts(settings: Mapping[str, object]) -> dict[str, str]:
