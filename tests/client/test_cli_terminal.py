@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import sqlite3
 import subprocess
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -107,7 +109,7 @@ def test_a_login_waits_for_another_device_and_counts_down(terminal, ann, live, s
     there = terminal("login", "--device", "--message", "nightly backup")
     code = there.sees(CODE)[1]
     assert re.search(rf"Open  {re.escape(live.url)}\S+/login/activate|Open +\S+/login/activate", there.text)
-    words = re.search(r"^Words (\w+ \w+ \w+)$", there.text, re.MULTILINE)[1]
+    words = re.search(r"^Words (\S+ \S+ \S+)$", there.text, re.MULTILINE)[1]
     assert "For: nightly backup" in there.text
     assert set("█▀▄") & set(there.text), "the QR code"
     there.sees(r"Waiting for approval, 9:5\d left; Ctrl-C cancels\.")
@@ -185,7 +187,7 @@ def test_no_color_means_none_and_a_small_terminal_has_no_picture(terminal):
 def test_in_a_pipe_one_line_says_that_it_waits(ann, live, store):
     """What a program that starts this one reads: no escape sequences, data on standard output alone."""
     process = subprocess.Popen(
-        [*COMMAND, "login", "--url", live.url, "-o", "json"],
+        [*COMMAND, "login", "--url", live.url, "-o", "json", "--expires", "1h"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -207,7 +209,10 @@ def test_in_a_pipe_one_line_says_that_it_waits(ann, live, store):
             process.kill()
         approving.join(20)
     assert process.returncode == 0, err
-    assert f'"username": "{ann.name}"' in out
+    found = json.loads(out)
+    assert found["username"] == ann.name
+    left = datetime.fromisoformat(found["session_expires_at"]) - datetime.now(UTC)
+    assert 3500 < left.total_seconds() <= 3600
     assert lines[0].startswith("Approve the login on another device, since nobody can be asked")
     assert err.startswith("Approved.\nLogged in at")
     assert "\x1b" not in "".join(lines) + err

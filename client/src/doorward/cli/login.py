@@ -40,7 +40,7 @@ ONLY_DEVICE = {"client_id": "--client-id", "message": "--message", "timeout": "-
     callback=length(YEAR),
     metavar="LENGTH|DATE",
     help="When the session is to end at the latest: 12h, 30d, or until the end of 2027-01-31 in local time. A year at most, and what the"
-    " service allows. With a password only.",
+    " service allows.",
 )
 @click.option("--client-id", metavar="ID", help="As which program to ask, if the operator gave you a name for it. With --device.")
 @click.option("--message", metavar="TEXT", help="What it is for; whoever approves sees it. With --device.")
@@ -69,7 +69,7 @@ def login(url: str | None, form: str, **given: Any) -> None:
     if by_device:
         message, client_id = given["message"], given["client_id"]
         parts = {"username": user, "login_message": message, "client_id": client_id, **asked}
-        device.let_in(client, qr=given["qr"], timeout=given["timeout"], expires_in=None, **parts)
+        device.let_in(client, qr=given["qr"], timeout=given["timeout"], expires_in=given["expires"], **parts)
     else:
         _by_password(client, user, expires=given["expires"], from_stdin=given["from_stdin"], **asked)
     _keep(client)
@@ -86,8 +86,6 @@ def _by_device(given: dict[str, Any]) -> bool:
     for name, option in ONLY_DEVICE.items():
         if given[name] is not None and not by_device:
             raise click.UsageError(f"{option} goes with --device.")
-    if by_device and given["expires"] is not None:
-        raise click.UsageError("--expires goes with a password: add --password-stdin or --password.")
     if by_device and why:
         say(f"Approve the login on another device, since {why}.")
     return by_device
