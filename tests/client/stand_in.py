@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -43,7 +44,7 @@ class Quiet(ThreadingHTTPServer):
 class StandIn:
     """Says the answers one after the other, the last one for ever; one may be a function of the request. `routes` has answers for a path of its own."""
 
-    def __init__(self, *answers: Says | str, routes: dict[str, list[Says | str]] | None = None, skew: float = 0) -> None:
+    def __init__(self, *answers: Says | str, routes: dict[str, list[Says | str]] | None = None, skew: float = 0, certificate=None) -> None:
         self.answers, self.routes = list(answers), routes or {}
         self.skew = skew
         self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
@@ -68,7 +69,7 @@ class StandIn:
                 self.end_headers()
                 self.wfile.write(says.content)
 
-            do_GET = do_POST = do_DELETE = do_PUT = answer  # noqa: N815 - names of http.server
+            do_GET = do_POST = do_DELETE = do_PUT = do_CONNECT = answer  # noqa: N815 - names of http.server
 
             def log_message(self, *_: Any) -> None:
                 return
@@ -76,6 +77,11 @@ class StandIn:
         self.server = Quiet(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+            self.url = self.url.replace("http:", "https:")
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
         self.thread.start()
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import ssl
-import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -181,16 +182,29 @@ def test_nobody_there_is_said(free_port):
         Doorward(f"http://127.0.0.1:{free_port}").login.with_password("ann", "secret")
 
 
-def test_a_certificate_that_is_not_good_is_refused(certificate):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=greet, args=(server, context), daemon=True)
-        thread.start()
-        port = server.getsockname()[1]
-        with pytest.raises(TLSError, match="certificate"):
-            Doorward(f"https://127.0.0.1:{port}").login.with_password("ann", "secret")
-        thread.join(5)
+def test_a_certificate_that_is_not_good_is_refused(stand_in, certificate):
+    there = stand_in(VERSION, certificate=certificate)
+    with pytest.raises(TLSError, match=r"certificate .+ SSL_CERT_FILE"):
+        Doorward(there.url).login.with_password("ann", "secret")
+    assert there.seen == []
+
+
+@pytest.mark.parametrize("verify", [str, Path, lambda path: ssl.create_default_context(cafile=path), None])
+def test_an_authority_of_one_s_own_can_be_named(stand_in, certificate, monkeypatch, verify):
+    there = stand_in(VERSION, certificate=certificate)
+    if verify is None:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    options = {"verify": verify(certificate)} if verify else {}
+    assert Doorward(there.url, **options).version().version == "0.1.0"
+
+
+@pytest.mark.parametrize("content", [None, b"no certificate"])
+def test_an_authority_that_cannot_be_read_is_said_to_be_none(tmp_path, monkeypatch, content):
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "own.pem"))
+    if content is not None:
+        (tmp_path / "own.pem").write_bytes(content)
+    with pytest.raises(InvalidInput, match=r"SSL_CERT_FILE: .+own\.pem is no file of certificates"):
+        Doorward("https://auth.example.com").version()
 
 
 def test_what_speaks_no_tls_is_refused(stand_in):
@@ -216,19 +230,32 @@ def test_a_proxy_that_cannot_be_used_is_named(monkeypatch, proxy):
     assert "secret" not in told(refused.value)
 
 
-def greet(server, context):
-    connection, _ = server.accept()
-    try:
-        context.wrap_socket(connection, server_side=True).close()
-    except OSError:
-        connection.close()
+def test_a_proxy_that_leads_nowhere_is_named(stand_in, free_port, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", f"http://ann:planted@127.0.0.1:{free_port}")
+    with pytest.raises(ConnectionFailed, match=r"cannot be reached.+HTTPS_PROXY"):
+        Doorward("https://auth.example.com").login.with_password("ann", "x")
+    proxy = stand_in(Says({}, 407))
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", "//ann:planted@"))
+    with pytest.raises(ConnectionFailed, match=r"proxy .+ does not lead to https://auth\.example\.com \(407") as refused:
+        Doorward("https://auth.example.com").login.with_password("ann", "x")
+    assert "planted" not in told(refused.value)
+    assert [command for command, *_ in proxy.seen] == ["CONNECT"]
+
+
+def test_a_proxy_is_used_for_others_and_never_for_this_machine(stand_in, monkeypatch):
+    there, proxy = stand_in(VERSION), stand_in(VERSION)
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    Doorward(there.url).version()
+    assert (len(there.seen), proxy.seen) == (1, [])
+    Doorward("http://auth.internal", allow_http=True).version()
+    assert proxy.paths() == ["http://auth.internal/version"]
 
 
 def test_a_clock_that_is_wrong_is_named(stand_in):
     there = stand_in(Says({"code": "unauthenticated"}, 401), skew=-600)
     client = Doorward(there.url)
     client.login.with_token("at")
-    with pytest.raises(InvalidToken, match=r"clock of this machine is (599|600|601) s ahead") as refused:
+    with pytest.raises(InvalidToken, match=r"clock of this machine is (59\d|60\d) s ahead") as refused:
         client.whoami()
     assert 590 < refused.value.clock_skew.total_seconds() < 610
     assert client.clock_skew == refused.value.clock_skew
@@ -253,7 +280,9 @@ def certificate(tmp_path_factory):
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(UTC)
-    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1)).sign(key, hashes.SHA256())
+    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    begun = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
+    made = begun.add_extension(names, critical=False).sign(key, hashes.SHA256())
     path = tmp_path_factory.mktemp("tls") / "own.pem"
     private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -12,6 +11,7 @@ from typing import Self
 from doorward import here
 from doorward.answers import Version, Whoami
 from doorward.calls import Calls
+from doorward.connections import Verify
 from doorward.errors import InvalidInput, NotLoggedInError, StoreError
 from doorward.login import Login
 from doorward.origin import Origin, origin_of
@@ -29,17 +29,17 @@ class Doorward(Calls):
         client.login.on_another_device()
         client.token  # live, each time
 
-    `verify`: False, a file of certificates or an ssl.SSLContext, instead of those of the system. `timeout`: seconds for an answer, or
-    Timeouts. `revalidate_after`: a token not used for so long is asked about first, None: never. `version_policy` is checked before
-    the first login. `allow_http` permits plain http to another machine. With `with`, the connections are closed at the end; a Session
-    logs out.
+    `verify`: a file of certificates (PEM) or an ssl.SSLContext, instead of SSL_CERT_FILE or those of the system; False: none is looked at.
+    `timeout`: seconds for an answer, or Timeouts. `revalidate_after`: a token not used for so long is asked about first, None: never.
+    `version_policy` is checked before the first login. `allow_http` permits plain http to another machine. With `with`, the connections
+    are closed at the end; a Session logs out.
     """
 
     def __init__(
         self,
         url: str | None = None,
         *,
-        verify: bool | str | ssl.SSLContext = True,
+        verify: Verify = True,
         timeout: float | timedelta | Timeouts | None = None,
         revalidate_after: timedelta | None = REVALIDATE_AFTER,
         version_policy: VersionPolicy | None = None,

@@ -8,17 +8,17 @@ import ssl
 import time
 import warnings
 import weakref
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from doorward import here
+from doorward.connections import Verify, connected, fault_of
 from doorward.errors import ConnectionFailed, DoorwardError, InvalidInput, RateLimited, ServiceUnavailable, TLSError, UnexpectedAnswer
 from doorward.forks import Alone
 from doorward.messages import Ask, Document, Received, headers_of, not_json, packed, parsed, redirected
-from doorward.problems import moment_of, printable, raised_for
+from doorward.problems import moment_of, raised_for
 
 if TYPE_CHECKING:
     import httpx2
@@ -43,7 +43,7 @@ class Timeouts:
 class Transport:
     """Sends requests to one origin. Connections are made when they are needed, anew after a fork."""
 
-    def __init__(self, origin: Origin, *, verify: bool | str | ssl.SSLContext = True, timeouts: Timeouts | None = None) -> None:
+    def __init__(self, origin: Origin, *, verify: Verify = True, timeouts: Timeouts | None = None) -> None:
         self.origin = origin
         self.clock_skew: timedelta | None = None
         self._verify = verify
@@ -116,7 +116,7 @@ class Transport:
             reason = "is too long, or holds what no address can"
             return None, InvalidInput(f"The path or its query {reason}.", errors={"path": [reason]})
         except (httpx2.HTTPError, ssl.SSLError, OSError) as error:
-            return None, self._fault(error)
+            return None, fault_of(self.origin, error)
 
     def _bounded(self, response: httpx2.Response) -> bytes:
         end = time.monotonic() + self._timeouts.total
@@ -135,55 +135,14 @@ class Transport:
         with self._lock:
             if self._client is None or self._pid != os.getpid():
                 # A connection that was made before a fork would be used by two processes.
-                self._client, self._pid = self._new_client(httpx2), os.getpid()
+                self._client, self._pid = connected(self.origin, self._verify, self._limits(httpx2, None)), os.getpid()
                 weakref.finalize(self, _close, self._client, self._pid)
             return self._client
-
-    def _new_client(self, library: Any) -> httpx2.Client:
-        made: httpx2.Client | None = None
-        verify = self._trusted()
-        with suppress(ImportError, ValueError, library.InvalidURL):  # its text has the address of the proxy, which may hold a password
-            made = library.Client(
-                verify=verify,
-                timeout=self._limits(library, None),
-                follow_redirects=False,
-                # What goes to this machine in clear text must not take a way through a proxy.
-                trust_env=not self.origin.loopback,
-            )
-        if made is None:
-            reason = "must be http:// or https:// (for SOCKS: pip install socksio)"
-            raise InvalidInput(f"The proxy that HTTPS_PROXY or ALL_PROXY names {reason}.", errors={"proxy": [reason]})
-        return made
-
-    def _trusted(self) -> bool | ssl.SSLContext:
-        if not isinstance(self._verify, str):
-            return self._verify
-        with suppress(OSError):  # of TLS too
-            return ssl.create_default_context(cafile=self._verify)
-        reason = "is no file of certificates in PEM that can be read"
-        raise InvalidInput(f"verify: {self._verify} {reason}.", errors={"verify": [reason]})
 
     def _limits(self, library: Any, read: float | None) -> httpx2.Timeout:
         limits = self._timeouts
         timeout: httpx2.Timeout = library.Timeout(read or limits.read, connect=limits.connect, pool=limits.read)
         return timeout
-
-    def _fault(self, error: Exception) -> ConnectionFailed:
-        """In our words: theirs may hold anything, and their frames hold the request."""
-        import httpx2
-
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, ssl.SSLCertVerificationError):
-                return TLSError(f"The certificate of {self.origin} is not good ({printable(cause.verify_message)}): nothing was sent.")
-            if isinstance(cause, ssl.SSLError):
-                return TLSError(f"{self.origin} does not speak TLS as it should: check the address and what is in between.")
-            cause = cause.__cause__ or cause.__context__
-        if isinstance(error, httpx2.ConnectTimeout | httpx2.ConnectError):
-            return ConnectionFailed(f"{self.origin} cannot be reached: check the address and the network.")
-        if isinstance(error, httpx2.TimeoutException):
-            return ConnectionFailed(f"{self.origin} did not answer in time: try again later.")
-        return ConnectionFailed(f"The connection to {self.origin} broke: try again.")
 
     def _look_at_the_clock(self, date: str) -> None:
         there = moment_of(date)
