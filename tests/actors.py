@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import event, text
@@ -18,6 +18,7 @@ from app.settings import Settings
 
 PASSWORD = "correct horse battery staple"
 SECRET = "test only test only 0123456789 test only"
+MOMENT = timedelta(microseconds=1)
 
 
 class PushedClock(Clock):
@@ -26,9 +27,16 @@ class PushedClock(Clock):
     def __init__(self) -> None:
         super().__init__()
         self._pushed = timedelta()
+        self._held: datetime | None = None
 
     def now(self):
-        return super().now() + self._pushed
+        if self._held is not None:
+            self._held += MOMENT
+        return (self._held or super().now()) + self._pushed
+
+    def hold(self, at: datetime | None = None) -> None:
+        """From here on only what is pushed goes by, and a moment at each look: a busy machine would miss limits of a second."""
+        self._held = at or super().now()
 
     def push(self, **time: float) -> None:
         self._pushed += timedelta(**time)
@@ -66,6 +74,11 @@ class Service:
         """Mail of development, newest first."""
         items = self.app.test_client().get("/dev/mailbox", headers={"Accept": "application/json"}).json["items"]
         return [item for item in items if to is None or item["to"] == to]
+
+    def held(self) -> Service:
+        """The same, on a clock that goes no further by itself."""
+        self.clock.hold()
+        return self
 
     @contextmanager
     def rows(self):

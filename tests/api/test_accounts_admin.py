@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import time
-from statistics import median
 
 import pytest
 from sqlalchemy import event
@@ -464,4 +463,4 @@ def test_a_login_to_an_account_without_a_password_costs_what_any_other_does(make
         began = time.process_time()
         assert service.actor("stranger").login(username=name, password=WRONG).status_code == 401
         taken.append(time.process_time() - began)
-    assert 0.6 < median(seconds["carl"]) / median(seconds["ann"]) < 1.6, seconds
+    assert 0.6 < min(seconds["carl"]) / min(seconds["ann"]) < 1.6, seconds  # what else the processor does only adds

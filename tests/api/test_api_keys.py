@@ -60,12 +60,12 @@ def use(service, key: str, **kwargs):
 
 @pytest.fixture
 def service(make_service, database_url):
-    return make_service(database_url, roles=ROLES)
+    return make_service(database_url, roles=ROLES).held()
 
 
 @pytest.fixture
 def small_service(make_service):
-    return make_service(roles=ROLES)
+    return make_service(roles=ROLES).held()
 
 
 def worker(service, name: str = "ann") -> Actor:

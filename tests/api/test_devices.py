@@ -19,12 +19,12 @@ UNLIMITED = {"limit_login": "100000/minute", "limit_forgot": "100000/minute", "l
 
 @pytest.fixture
 def service(make_service, database_url):
-    return make_service(database_url, **UNLIMITED)
+    return make_service(database_url, **UNLIMITED).held()
 
 
 @pytest.fixture
 def small_service(make_service):
-    return make_service(**UNLIMITED)
+    return make_service(**UNLIMITED).held()
 
 
 def remembered(actor, **changes) -> str:

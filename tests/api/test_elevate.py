@@ -15,7 +15,7 @@ WRONG = "wrong horse battery staple"
 
 @pytest.fixture
 def service(make_service, database_url):
-    return make_service(database_url, roles=ROLES)
+    return make_service(database_url, roles=ROLES).held()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from statistics import median
 
 import pytest
 from sqlalchemy import event
@@ -143,6 +142,6 @@ def test_every_login_that_fails_makes_one_hash(make_service):
             began = time.process_time()
             assert stranger.login(username=name, password=WRONG).status_code == 401
             seconds[name].append(time.process_time() - began)
-    usual = median(seconds["ann"])
+    usual = min(seconds["ann"])  # the least of each: what else the processor does only adds
     for name, taken in seconds.items():
-        assert 0.6 * usual < median(taken) < 1.6 * usual, (name, seconds)
+        assert 0.6 * usual < min(taken) < 1.6 * usual, (name, seconds)

@@ -59,10 +59,10 @@ class Crowd:
     def all_wait(self) -> bool:
         return not self.answers
 
-    def all_have_come(self, service) -> bool:
-        """Has everybody been admitted, within a second or so? Until then they look up names, which takes a connection."""
-        for _ in range(100):
-            if service.units.hasher._admission._value == CROWDED - WAITING:
+    def all_have_come(self, service, left: int) -> bool:
+        """Has everybody been admitted, so that only so many places are left? Until then they look up names, which takes a connection."""
+        for _ in range(300):
+            if service.units.hasher._admission._value == left:
                 return True
             time.sleep(0.01)
         return False
@@ -84,19 +84,24 @@ def write(service) -> float:
 def test_while_twenty_logins_wait_no_connection_is_held_and_others_write(make_service, database_url):
     service = make_service(database_url, capacity=Capacity(workers=1, threads=48), **DEAR)
     service.actor("first").get("/.well-known/jwks.json")  # the keys are made by now
-    crowd = Crowd(service, WAITING)
-    assert crowd.all_have_come(service)
     pools = (service.units.database.engine.pool, service.units.database.checks.pool)
-    held = [sum(pool.checkedout() for pool in pools) for _ in range(20) if time.sleep(0.002) is None]
-    took = [write(service) for _ in range(7)]
-    assert service.actor("other").post("/v1/register/resend", {"email": "other@example.org"}).status_code == 202
+    for _ in range(3):  # on a busy machine some may have given up before the last have come: then it shows nothing
+        crowd = Crowd(service, WAITING)
+        all_came = crowd.all_have_come(service, CROWDED - WAITING)
+        held = [sum(pool.checkedout() for pool in pools) for _ in range(20) if time.sleep(0.002) is None]
+        took = [write(service) for _ in range(7)]
+        assert service.actor("other").post("/v1/register/resend", {"email": "other@example.org"}).status_code == 202
+        if all_came and crowd.all_wait:
+            break
+        crowd.ended()
+    assert all_came
     assert crowd.all_wait, "nobody waited any more, so this showed nothing"
     assert max(held) == 0
-    assert statistics.median(took) < 0.05, took
+    assert statistics.median(took) < 0.3, took  # whoever had to wait for one of them would wait a second
     answers = crowd.ended()
     assert len(answers) == WAITING
     assert {answer.status_code for answer, _ in answers} == {401, 503}
-    assert max(seconds for _, seconds in answers) < 10
+    assert max(seconds for _, seconds in answers) < 20
 
 
 def test_who_waits_longer_than_a_second_is_told_to_come_again(make_service):
@@ -119,9 +124,9 @@ def test_more_than_half_of_the_threads_are_refused_at_once(make_service):
 
 
 def test_a_full_gate_refuses_registrations_too_and_forgets_nobody(make_service):
-    service = make_service(capacity=Capacity(workers=1, threads=2), **LESS_DEAR)
+    service = make_service(capacity=Capacity(workers=1, threads=2), **DEAR)
     crowd = Crowd(service, 1)
-    time.sleep(0.1)
+    assert crowd.all_have_come(service, 0)
     ann = service.actor("ann")
     assert ann.register().status_code == 503
     assert service.scalar("SELECT count(*) FROM pending_registrations") == 0

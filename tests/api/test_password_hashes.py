@@ -49,7 +49,7 @@ def test_a_login_that_renews_the_hash_never_undoes_a_change_of_the_password(make
     ann, answers = service.actor("ann"), []
     login = threading.Thread(target=lambda: answers.append(ann.login()))
     login.start()
-    while service.units.hasher._admission._value == idle:
+    while service.units.hasher._admission._value == idle and login.is_alive():
         time.sleep(0.001)
     time.sleep(0.05)  # the old hash is cheap: by now it was found right
     assert not answers

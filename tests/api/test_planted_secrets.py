@@ -313,7 +313,7 @@ def forgetting_and_changing(story: Story, passwords: dict[str, str]) -> None:
     new, other = story.password("new of bob", "bob@example.org"), story.password("mistyped")
     story.ask("POST", "/v1/password/reset", {"token": link, "new_password": new, "verify_password": other})
     story.ask("POST", "/v1/password/reset", {"token": link, "new_password": new, "password": other})
-    story.ask("POST", "/v1/password/reset", {"token": link[:-1] + "x", "new_password": new})
+    story.ask("POST", "/v1/password/reset", {"token": link[:-1] + ("x" if link[-1] != "x" else "y"), "new_password": new})
     story.ask("POST", f"/reset/{link}", data=urlencode({"password": new, "again": other}).encode(), **FORM)
     assert story.ask("POST", "/v1/password/reset", {"token": link, "new_password": new}).status == 204
     assert story.ask("POST", "/v1/password/reset", {"token": link, "new_password": new}).status == 400

@@ -16,7 +16,7 @@ OTHER = "another secret another secret 0123456789 other"
 
 @pytest.fixture
 def ann(service):
-    return service.actor().signed_in()
+    return service.held().actor().signed_in()
 
 
 def counter(token: str) -> int:

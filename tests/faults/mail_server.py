@@ -62,7 +62,7 @@ class Letters:
     def to(self, address: str) -> list[EmailMessage]:
         return [message for _, to, message, _ in self.envelopes if to == address]
 
-    def await_number(self, number: int, *, seconds: float = 15) -> list[EmailMessage]:
+    def await_number(self, number: int, *, seconds: float = 30) -> list[EmailMessage]:
         """The letters, once there are that many."""
         end = time.monotonic() + seconds
         while len(self.envelopes) < number and time.monotonic() < end:

@@ -216,7 +216,8 @@ def test_every_page_of_the_way_is_there_in_german(small_pat):
         page = Page(answer)
         assert page.all("html") == [{"lang": "de"}]
         assert words in page.words
-        assert not {"password", "account", "must"} & set(page.words.lower().split())
+        suggested = " ".join(re.findall("<code>(.*?)</code>", answer.text)).split()  # which may be any word
+        assert not {"password", "account", "must"} & (set(page.words.lower().split()) - set(suggested))
 
 
 def test_no_page_can_run_a_script_be_framed_be_kept_or_tell_where_it_came_from(small_pat):

@@ -19,7 +19,7 @@ def ann(service) -> Browser:
 
 @pytest.fixture
 def small_ann(small_service) -> Browser:
-    return at_home(small_service)
+    return at_home(small_service.held())
 
 
 def test_one_is_in_until_one_signs_out(ann):
