@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
 CONFIG = Path(__file__).resolve().parents[2] / "config" / "gunicorn.conf.py"
+DEFAULT_BIND = "127.0.0.1:8080"  # that of the Makefile too
 PATIENCE = 3.0  # seconds for mail that is being sent; what takes longer keeps its lease and is sent again
 HASTE = 0.5
 
@@ -69,7 +70,7 @@ class Server(Application):  # type: ignore[misc] # gunicorn is untyped
     def _ready(self, _server: object) -> None:
         log.info("serving", bind=self._bind, workers=self._capacity.workers, threads=self._capacity.threads)
         if not self._settings.production:
-            click.echo(banner(self._settings))
+            click.echo(banner(self._settings, self._bind))
 
     def _begin(self, worker: Any) -> None:
         """Threads start here, after the fork: one that was started before would live in the parent alone."""
@@ -89,7 +90,7 @@ class Server(Application):  # type: ignore[misc] # gunicorn is untyped
 
 
 @click.command()
-@click.option("--bind", default="127.0.0.1:8080", show_default=True, help="HOST:PORT to listen on.")
+@click.option("--bind", default=DEFAULT_BIND, show_default=True, help="HOST:PORT to listen on.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Serving processes.")
 @click.option("--threads", default=8, show_default=True, type=click.IntRange(1, 256), help="Threads of each process.")
 @click.option("--migrate", is_flag=True, help="Bring the schema up to date first.")
@@ -114,13 +115,15 @@ def serve(create_app: CreateApp, *, bind: str, workers: int, threads: int, migra
     Server(create_app, settings, Capacity(workers=workers, threads=threads), bind=bind).run()
 
 
-def banner(settings: Settings) -> str:
+def banner(settings: Settings, bind: str) -> str:
     """What a newcomer wants to know."""
     lines = [f"Doorward answers at {settings.public_url}"]
     if settings.docs is Docs.PUBLIC:
         lines.append(f"  the interface:  {settings.public_url}/docs")
     if settings.smtp_url is None:
         lines.append(f"  your mail:      {settings.public_url}/dev/mailbox")
-    lines.append("  first admin:    python -m app bootstrap-admin --username U --email E  (or: make admin NAME=U EMAIL=E)")
+    lines.append(f"  people sign in: {settings.public_url}/login")
+    lines.append(f"  first admin:    make admin NAME=U EMAIL=E{'' if bind == DEFAULT_BIND else f' BIND={bind}'}")
+    lines.append("                  or, with the settings of this process: python -m app bootstrap-admin --username U --email E")
     lines.append("  to end it:      Ctrl-C")
     return "\n".join(lines)

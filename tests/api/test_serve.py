@@ -42,6 +42,13 @@ def sqlite_env(tmp_path) -> dict[str, str]:
     return {"DOORWARD_DATABASE_URL": f"sqlite:///{tmp_path}/new/doorward.db"}
 
 
+def test_whoever_starts_it_is_told_where_to_go(live):
+    said = live.log.read_text()
+    for page in ("/docs", "/dev/mailbox", "/login"):
+        assert f"{live.url}{page}\n" in said
+    assert f"make admin NAME=U EMAIL=E BIND=127.0.0.1:{live.port}\n" in said
+
+
 def exchanged(live: Live, raw: bytes, *, seconds: float = 20) -> tuple[int, dict[str, str], bytes]:
     """What comes back on a connection of its own, to its end."""
     with socket.create_connection(("127.0.0.1", live.port), seconds) as connection:
