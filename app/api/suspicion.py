@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from app.errors import NotFound
+from app.login_sessions.clear import clear
 from app.principal import Principal
 from app.sessions.errors import SessionNotSuspicious
 from app.sessions.fresh import ReauthenticationRequired
-from app.sessions.suspicious import call_suspicious, clear
+from app.sessions.suspicious import call_suspicious
 from app.unit_of_work import UnitOfWork
 from app.web.blueprint import Blueprint
 from app.web.documented import answers
@@ -37,5 +38,8 @@ def post_suspicious_session(work: UnitOfWork, principal: Principal, session_id: 
 @answers(NotFound, SessionNotSuspicious)
 @blp.response(204)
 def delete_suspicious(work: UnitOfWork, principal: Principal, session_id: str) -> None:
-    """Take it back. The session stays over and none of its tokens counts again; its source is held back no more."""
+    """Take it back. The session stays over and none of its tokens counts again; its source is held back no more.
+
+    So is that of a login from another device that was called suspicious before it was let in; it stays denied.
+    """
     clear(work, principal, current_source(), session_id=session_id)

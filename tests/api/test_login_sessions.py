@@ -368,6 +368,41 @@ def test_what_is_called_suspicious_is_refused_told_and_slowed_down(service, ann,
     assert box_of(service).ask().status_code == 201, "another source asks as before"
 
 
+def take_back(person, box):
+    answer = person.call("DELETE", f"/v1/sessions/{box.id}/suspicious", token=person.access)
+    return answer.status_code, answer.json["code"] if answer.status_code != 204 else None
+
+
+def test_what_was_called_suspicious_by_mistake_is_taken_back_and_lets_nobody_in(service, ann, box):
+    boss, bob = administrator(service), service.actor("bob").signed_in()
+    other = box_of(service)
+    assert take_back(ann, box) == (404, "not_found"), "nobody has claimed it"
+    for each in (box, other):
+        claim(ann, each.code)
+    assert take_back(ann, box) == (409, "session_not_suspicious")
+    for each in (box, other):
+        decide(ann, each, "suspicious")
+    refused = Box(box.actor, asked=box.asked)
+    assert [box.ask().status_code for _ in range(2)] == [201, 429]
+    assert take_back(bob, refused) == (404, "not_found")
+    assert take_back(ann, refused) == (204, None)
+    assert box.ask().status_code == 201
+    assert (refused.told(), state(ann, refused)) == ("access_denied", "denied")
+    assert take_back(ann, refused) == (409, "session_not_suspicious")
+    assert take_back(boss, other) == (204, None)
+    cleared = "SELECT count(*) FROM audit WHERE event = 'session.cleared' AND account_id = :id"
+    assert service.scalar(cleared, id=id_of(ann)) == 2
+
+
+def test_an_administrator_no_more_takes_nothing_back(small_service):
+    ann, box, boss = small_service.actor().signed_in(), box_of(small_service), administrator(small_service)
+    claim(ann, box.code)
+    decide(ann, box, "suspicious")
+    small_service.scalar("DELETE FROM account_roles WHERE account_id = :id RETURNING role", id=id_of(boss))
+    assert take_back(boss, box) == (404, "not_found")
+    assert state(ann, box) == "suspicious"
+
+
 def test_after_a_day_it_is_forgotten(make_service):
     service = make_service(limit_device="1000/minute")
     ann, box = service.actor().signed_in(), box_of(service)
