@@ -144,7 +144,7 @@ def test_five_wrong_codes_and_then_the_right_one_does_not_help_either(service, a
 def test_right_codes_do_not_count(small_service):
     ann = small_service.actor().signed_in()
     for _ in range(7):
-        assert claim(ann, box_of(small_service).code).status_code == 200
+        let_in(ann, box_of(small_service))
 
 
 def test_approving_wants_the_code_again_and_counts_wrong_ones(small_service):
@@ -152,6 +152,8 @@ def test_approving_wants_the_code_again_and_counts_wrong_ones(small_service):
     claim(ann, box.code)
     wrong = decide(ann, box, "approve", user_code="BBBB-BBBB")
     assert (wrong.status_code, wrong.json["code"]) == (404, "unknown_user_code")
+    told = "SELECT count(*) FROM audit WHERE event = 'user_code.refused' AND session_id = :id"
+    assert small_service.scalar(told, id=box.id) == 1
     assert [claim(ann, "BBBB-BBBB").status_code for _ in range(4)] == [404] * 4
     assert decide(ann, box, "approve").status_code == 429
     assert decide(ann, box, "deny").status_code == 200, "saying no is always possible"
@@ -221,11 +223,20 @@ def test_whoever_polls_too_soon_waits_longer_until_he_keeps_to_it(service, ann, 
     assert box.told() == "authorization_pending"  # ten
     service.clock.push(seconds=10)
     assert box.told() == "authorization_pending"  # five again
-    service.clock.push(seconds=5)
+    service.clock.push(seconds=4.1)  # networks do not keep time to the second
     assert box.told() == "authorization_pending"
+    assert box.told() == "slow_down", "less than five it never is"
     claim(ann, box.code)
     decide(ann, box, "approve")
     assert box.told() == "tokens", "nobody is kept waiting for what is there"
+
+
+def test_nobody_waits_longer_than_a_minute_for_the_next_poll(small_service):
+    box = box_of(small_service)
+    for _ in range(15):
+        box.told()
+    small_service.clock.push(seconds=60)
+    assert box.told() == "authorization_pending"
 
 
 # -- who may still be let in ------------------------------------------------------------------------------------------
@@ -261,7 +272,17 @@ def taken_away(service, ann):
     assert elsewhere.call("DELETE", f"/v1/sessions/{ann.tokens['session_id']}", token=elsewhere.access).status_code == 204
 
 
-@pytest.mark.parametrize("what", [disabled, must_change, changed, reset, signed_out_everywhere, taken_away])
+def called_suspicious(service, ann):
+    elsewhere = ann.elsewhere()
+    elsewhere.login()
+    assert elsewhere.post(f"/v1/sessions/{ann.tokens['session_id']}/suspicious", token=elsewhere.access).status_code == 204
+
+
+def key_leaked(service, ann):
+    service.scalar("UPDATE issuer_state SET global_epoch = global_epoch + 1 RETURNING global_epoch")
+
+
+@pytest.mark.parametrize("what", [disabled, must_change, changed, reset, signed_out_everywhere, taken_away, called_suspicious, key_leaked])
 def test_the_account_is_looked_at_again_when_the_code_is_redeemed(small_service, what):
     ann, box = small_service.actor("ann").signed_in(), box_of(small_service)
     claim(ann, box.code)
@@ -444,9 +465,24 @@ def test_what_became_of_each_can_be_read_by_its_owner_and_by_administrators(serv
     first = ann.get("/v1/login-sessions?limit=5", token=ann.access).json
     rest = ann.get(f"/v1/login-sessions?limit=5&cursor={first['next']}", token=ann.access).json
     assert first["items"] + rest["items"] == whole["items"]
+    of_another = f"account_id={id_of(boss)}&limit=5&cursor={first['next']}"
+    for query, person in ((of_another, boss), (f"state=live&cursor={first['next']}", ann)):
+        assert person.get(f"/v1/login-sessions?{query}", token=person.access).status_code == 422
     service.clock.push(days=31)
     ann.login()
     assert state(ann, boxes["live"]) == "expired"
+
+
+def test_what_a_leaked_key_or_two_weeks_have_ended_is_shown_so(small_service):
+    ann, revoked, idle = small_service.actor("ann").signed_in(), box_of(small_service), box_of(small_service)
+    let_in(ann, revoked)
+    key_leaked(small_service, ann)
+    ann.login()
+    assert state(ann, revoked) == "revoked"
+    let_in(ann, idle)
+    small_service.clock.push(days=15)
+    ann.login()
+    assert state(ann, idle) == "expired"
 
 
 def test_records_are_forgotten_when_their_session_is(make_service, database_url):
@@ -531,6 +567,7 @@ def test_limits_of_asking_and_polling(make_service):
     assert [box.ask().status_code for _ in range(2)] == [201, 429]
     answers = [box.poll() for _ in range(4)]
     assert [(answer.status_code, answer.json["error"]) for answer in answers][-1] == (429, "slow_down")
+    assert box.cancel().status_code == 429
     assert box.actor.call("POST", "/oauth/device_authorization").status_code == 429
 
 
