@@ -16,6 +16,7 @@ from doorward.secret import SHOWN, Secret
 LONGEST = 300
 LONG = 8
 SKEWED = timedelta(seconds=60)
+NO_SUCH_ADDRESS = "no_such_address"
 
 BY_CODE: Mapping[str, tuple[type[DoorwardError], str]] = {
     "invalid_credentials": (errors.InvalidCredentials, "The name or the password is wrong: check both, or ask for another password."),
@@ -30,6 +31,7 @@ BY_CODE: Mapping[str, tuple[type[DoorwardError], str]] = {
     "login_session_over": (errors.LoginExpired, "The login has been decided already, or is too old."),
     "invalid_client": (errors.InvalidInput, "The service does not know this client_id: leave it out, or ask the operator for one."),
     "invalid_scope": (errors.InvalidInput, "These scopes cannot be given: ask for fewer."),
+    NO_SUCH_ADDRESS: (errors.UnexpectedAnswer, "There is no Doorward service at this address: check it."),
     "password_mismatch": (errors.InvalidInput, "The two new passwords are not the same: type them again."),
 }
 BY_STATUS: Mapping[int, tuple[type[DoorwardError], str]] = {
@@ -41,6 +43,7 @@ BY_STATUS: Mapping[int, tuple[type[DoorwardError], str]] = {
 }
 SERVER_ERROR = 500
 TOO_MANY = 429
+NOT_FOUND = 404
 
 
 def raised_for(
@@ -57,7 +60,8 @@ def raised_for(
         token = document.get("reset_token")
         text = "The password must be changed before it opens a session again: choose another one."
         return errors.PasswordChangeRequired(text, reset_token=Secret(token) if isinstance(token, str) else None, **said)
-    kind, text = BY_CODE.get(said["code"]) or BY_STATUS.get(status) or (errors.UnexpectedAnswer, "The service could not do this")
+    code = said["code"] or (NO_SUCH_ADDRESS if status == NOT_FOUND else "")  # the service gives its 404 a code, others do not
+    kind, text = BY_CODE.get(code) or BY_STATUS.get(status) or (errors.UnexpectedAnswer, "The service could not do this")
     if issubclass(kind, errors.InvalidInput):
         return _invalid_input(kind, text, document, said, tuple(secrets))
     return kind(_sentence(text, said) + _about_the_clock(kind, skew), **said)
