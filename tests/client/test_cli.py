@@ -16,7 +16,7 @@ from doorward import Doorward, InstanceAuthSessions
 from doorward.cli.exits import MEANINGS
 from tests.actors import PASSWORD
 from tests.client.conftest import settle
-from tests.client.stand_in import HTML, Says
+from tests.client.stand_in import HTML, TOKENS, Says
 from tests.client.typed import doorward
 
 SENTENCE = re.compile(r"([A-Z]|http://127).+[.\w)]$")
@@ -251,6 +251,31 @@ def test_a_password_is_changed_from_a_pipe_and_the_session_goes_on(ann, kept):
     assert ann.logged_in().logged_in
 
 
+def test_a_password_is_made_up_and_printed_once_and_none_is_where_the_present_one_is_wrong(ann, kept):
+    wrong = doorward("password", "change", "--generate", "--stdin", stdin=f"wrong\n{NEW}\n")
+    assert (wrong.code, wrong.out) == (4, "")
+    done = doorward("password", "change", "--generate", "--stdin", stdin=PASSWORD)
+    assert (done.code, bool(re.fullmatch(r"([a-km-np-z2-9]{5}-){4}[a-km-np-z2-9]{5}\n", done.out))) == (0, True), done.err
+    ann.password = done.out.strip()
+    assert ann.password not in done.err
+    assert ann.logged_in().logged_in
+
+
+def test_a_password_that_was_made_up_is_printed_before_it_counts_and_what_failed_is_said(stand_in):
+    """The other way round, one that nobody could read would lock its owner out."""
+    for status, code, said in [(503, 5, "is not known whether"), (429, 6, "stays as it was"), (404, 5, "stays as it was")]:
+        answers = {
+            "/v1/elevate": [Says(TOKENS)],
+            "/v1/methods": [Says({"policies": {"password_min_length": 40}})],
+            "/v1/password/change": [Says({}, status)],
+        }
+        there = stand_in(Says({}), routes=answers)
+        done = doorward("password", "change", "--generate", "--stdin", "--url", there.url, stdin="x", DOORWARD_TOKEN="x.y.z")
+        assert (done.code, len(done.out)) == (code, 42)
+        assert said in done.err
+        assert done.out.strip() not in done.err
+
+
 def test_a_password_that_is_none_is_refused_with_reasons(kept):
     for stdin, code, said in [
         (f"{PASSWORD}\npassword123456789\n", 2, "The new password is not taken:\n- it is one of those"),
@@ -329,6 +354,7 @@ def test_status_says_what_is_there_and_the_exit_code_too(ann, kept, live, store)
 def test_each_failure_has_its_exit_code_and_one_sentence(kept, stand_in, ann):
     limited = stand_in(Says({"code": "too_many_requests", "status": 429}, 429, {"Retry-After": "60"}))
     page = stand_in(HTML)
+    another = stand_in(Says({"detail": "Not Found"}, 404))  # some other service, which answers in JSON too
     moved = stand_in(Says({}, 302, {"Location": "https://elsewhere.example/"}))
     broken = stand_in(Says({"code": "internal", "request_id": "req_1"}, 500, {"Retry-After": "60"}))
     login = ("login", "--user", ann.name, "--password-stdin", "--url")
@@ -338,6 +364,9 @@ def test_each_failure_has_its_exit_code_and_one_sentence(kept, stand_in, ann):
         ((*login, moved.url), 5),
         ((*login, broken.url), 5),
         ((*login, "http://127.0.0.1:9"), 5),
+        ((*login, f"{ann.live.url}/below"), 5),
+        (("status", "--url", f"{ann.live.url}/below", "-o", "yaml"), 5),
+        ((*login, another.url), 5),
         ((*login, "http://auth.example.com"), 2),
         ((*login, "ftp://auth.example.com"), 2),
         (("whoami", "--url", "https://auth.example.com"), 3),

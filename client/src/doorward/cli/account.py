@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from doorward.cli import asking
 from doorward.cli.edge import Plain, SubGroup
+from doorward.cli.generated import generated, least_of
 from doorward.cli.opened import opened
 from doorward.cli.options import at_service, printing
 from doorward.cli.shown import show
 from doorward.cli.terminal import asks, give, say
-from doorward.errors import InvalidInput
+from doorward.errors import DoorwardError, InvalidInput, ServiceUnavailable
 from doorward.secret import Secret
+
+if TYPE_CHECKING:
+    from doorward.client import Doorward
 
 NOTHING = "No roles."
 
@@ -42,22 +48,41 @@ def password() -> None:
 
 @password.command("change")
 @click.option("--stdin", "from_stdin", is_flag=True, help="Read the present and the new password from lines 1 and 2 of standard input.")
+@click.option("--generate", is_flag=True, help="Make the new password up, and print it to standard output, this once.")
 @at_service
-def password_change(url: str | None, user: str | None, *, from_stdin: bool) -> None:
+def password_change(url: str | None, user: str | None, *, from_stdin: bool, generate: bool) -> None:
     """Change your password. All your other sessions end.
 
     You are asked for both and nothing is shown. With --stdin, a third line
     repeats the new one.
+
+    With --generate only the present one is wanted.
     """
     client = opened(url, user)
     if not from_stdin and not asks():
-        raise click.UsageError("Nobody can be asked here: pipe both passwords in with --stdin.")
-    if from_stdin:
-        old, new = _piped()
+        raise click.UsageError("Nobody can be asked here: pipe the passwords in with --stdin.")
+    if generate:
+        _made_up(client, asking.read_line() if from_stdin else asking.hidden("Present password"))
     else:
-        old, new = asking.hidden("Present password"), asking.chosen()
-    client.change_password(old, new)
+        old, new = _piped() if from_stdin else (asking.hidden("Present password"), asking.chosen())
+        client.change_password(old, new)
     say("The password is changed. All other sessions are over; this one goes on.")
+
+
+def _made_up(client: Doorward, old: Secret) -> None:
+    """It is printed before it counts: one that counts and that nobody could read would lock its owner out."""
+    client.elevate(old)  # so that none is printed where the present one is wrong
+    new = generated(least_of(client))
+    give(new.reveal())
+    try:
+        client.change_password(old, new)
+    except (ServiceUnavailable, KeyboardInterrupt):
+        say("It is not known whether the password was changed: keep the printed one and the present one until you have tried them.")
+        raise
+    except DoorwardError:
+        say("The password stays as it was: forget the printed one.")
+        raise
+    say("The new password is the printed one. It is shown only now: keep it where you keep passwords.")
 
 
 def _piped() -> tuple[Secret, Secret]:
