@@ -26,7 +26,6 @@ class Liveness:
     global_epoch: int
     idle_until: datetime
     absolute_until: datetime
-    auth_time: datetime | None
     account_id: str
     username: str
     account_status: str
@@ -61,7 +60,6 @@ COLUMNS = (
     Session.global_epoch,
     Session.idle_until,
     Session.absolute_until,
-    Session.auth_time,
     Account.id,
     Account.username,
     Account.status,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from copy import copy
 from urllib.parse import quote
 
 import pytest
+from sqlalchemy import event
 
 from tests.actors import PASSWORD
 from tests.pages.browser import Browser, Page, at_home, claimed
@@ -218,6 +220,23 @@ def test_the_password_typed_again_gives_another_cookie_and_ends_the_older_one(an
     assert ann.post(f"{path}/approve", code).headers["Location"] == path
     ann.cookie = older
     assert ann.get("/login/sessions").status_code == 303
+
+
+def test_an_older_cookie_has_nothing_of_a_password_that_is_typed_at_that_very_moment(small_ann):
+    """Between the look at the cookie and the look at what its session may do."""
+    small_ann.service.clock.push(minutes=6)
+    page, asked = claimed(small_ann)
+    owner, looks = copy(small_ann), []
+
+    def typing(_connection, _cursor, statement, *_):
+        if "roles_version" in statement and not looks:
+            looks.append(statement)
+            assert owner.post("/login/again", {"password": PASSWORD, "next": page}).headers["Location"] == page
+
+    event.listen(small_ann.service.units.database.checks, "before_cursor_execute", typing)
+    answer = small_ann.post(f"{page.partition('?')[0]}/approve", {"user_code": asked["user_code"]})
+    assert looks
+    assert answer.headers["Location"].startswith("/login/again")
 
 
 def test_the_password_is_changed_and_only_this_session_goes_on(ann):
