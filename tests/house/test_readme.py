@@ -1,4 +1,4 @@
-"""The README tells the truth: its session works as it stands, its links lead somewhere, its commands exist."""
+"""The README tells the truth: its session works as it stands and goes on in docs/programs.md, its links lead somewhere, its commands exist."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+PROGRAMS = (ROOT / "docs" / "programs.md").read_text()
+BLOCK = re.compile(r"<!-- A test runs this block .*? -->\n```sh\n(.*?)```", re.DOTALL)
 
 
 def test_the_session_of_the_readme_works_word_for_word(make_live):
-    script = re.search(r"<!-- A test runs this block as it stands. -->\n```sh\n(.*?)```", README, re.DOTALL)[1]
+    first, then = BLOCK.findall(README), BLOCK.findall(PROGRAMS)
+    assert (len(first), len(then)) == (1, 4)
+    script = "echo\n".join([*first, *then])
     live = make_live()
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
@@ -26,19 +30,40 @@ def test_the_session_of_the_readme_works_word_for_word(make_live):
     assert '"account":{"id":"acc_' in done.stdout
     assert '"username":"ann"' in done.stdout
     assert '"kind":"session"' in done.stdout
-    assert done.stdout.strip().endswith("401")
+    assert "\n401\n" in done.stdout
+    assert '"kind":"api_key"' in done.stdout
+    assert done.stdout.count('"state":"') == done.stdout.count('"state":"claimed"') + done.stdout.count('"state":"approved"') == 2
+    assert '"refresh_token":"dwr' in done.stdout.splitlines()[-1], "what was approved has its tokens"
 
 
 def test_every_link_within_the_repository_leads_somewhere():
     for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
-        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text()):
+        for target, place in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", document.read_text()):
             if "://" not in target:
-                assert (document.parent / target).exists(), f"{document.name}: {target}"
+                page = document.parent / target if target else document
+                assert page.exists(), f"{document.name}: {target}"
+                assert not place or place in headings(page), f"{document.name}: {target}#{place}"
 
 
-def test_the_readme_names_every_room():
+def headings(page: Path) -> set[str]:
+    """The anchors that a forge gives them: small letters, dashes for spaces, no other signs."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", said.lower()).replace(" ", "-") for said in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+
+
+def test_every_room_is_named_for_those_who_take_part():
     rooms = {path.name for path in (ROOT / "app").iterdir() if (path / "__init__.py").exists()}
-    assert rooms <= set(re.findall(r"\b(\w+)/", README))
+    assert rooms <= set(re.findall(r"\b(\w+)/", (ROOT / "CONTRIBUTING.md").read_text()))
+
+
+def test_every_page_of_the_docs_can_be_found_from_the_readme():
+    seen, ahead = set(), [ROOT / "README.md"]
+    while ahead:
+        page = ahead.pop()
+        if page not in seen:
+            seen.add(page)
+            ahead += [(page.parent / target).resolve() for target in re.findall(r"\]\(([^)#:]+\.md)", page.read_text())]
+    assert set((ROOT / "docs").rglob("*.md")) <= seen
 
 
 def test_make_help_names_what_the_readme_uses():
