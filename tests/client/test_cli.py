@@ -17,7 +17,7 @@ from doorward.cli.exits import MEANINGS
 from tests.actors import PASSWORD
 from tests.client.conftest import settle
 from tests.client.stand_in import HTML, TOKENS, Says
-from tests.client.typed import doorward
+from tests.client.typed import Written, doorward
 
 SENTENCE = re.compile(r"([A-Z]|http://127).+[.\w)]$")
 NEW = "another battery staple horse"
@@ -171,6 +171,8 @@ def test_nothing_that_a_service_says_moves_the_cursor_or_breaks_the_table(stand_
         assert (done.code, done.err) == (0, "")
         assert not set(done.out) & set("\x1b\x07\x9b\u202e")
         assert form == "table" or done.out.isascii()
+    nothing = stand_in(Says({"items": []}))
+    assert doorward("sessions", "--url", nothing.url, DOORWARD_TOKEN="dwk_x") == Written(0, "", "There are no sessions.\n")
     table = doorward("sessions", "--url", there.url, DOORWARD_TOKEN="dwk_x").out.splitlines()
     assert max(len(line) + len(re.findall("[漢字]", line)) for line in table) <= 80
 
@@ -320,6 +322,8 @@ def test_the_token_of_the_environment_is_used_where_it_is_for(ann, kept, live, s
     elsewhere = stand_in(Says({}))
     assert doorward("whoami", "--url", elsewhere.url).code == 3
     assert elsewhere.seen == []  # it is for DOORWARD_URL and for nobody else
+    odd = doorward("whoami", DOORWARD_TOKEN=f"{other.token}\r")
+    assert (odd.code, odd.err) == (2, "DOORWARD_TOKEN holds no token or key: set it as it was handed out, or unset it.\n")
     monkeypatch.delenv("DOORWARD_URL")
     assert doorward("whoami", "--url", live.url).code == 0
     InstanceAuthSessions().save()
@@ -425,6 +429,23 @@ def test_two_people_are_told_apart(ann, kept, live):
     client.save()
     assert doorward("whoami", "-o", "json", "--user", ann.name).json["username"] == ann.name
     assert doorward("whoami", "-o", "json", DOORWARD_USER=bob.name).json["username"] == bob.name
+    login = ("login", "--user", ann.name, "--password-stdin", "--url")
+    for words, env, said in [
+        ((live.url, "--expires", "1h"), {}, f"the session of {bob.name} lasts longer: give them --user {ann.name}."),
+        ((live.url,), {"DOORWARD_USER": bob.name}, f"DOORWARD_USER is {bob.name}: give them --user {ann.name}."),
+        ((live.url,), {"DOORWARD_USER": f"{ann.name}@example.org"}, f"give them --user {ann.name}."),
+        (
+            (live.url,),
+            {"DOORWARD_URL": "http://127.0.0.1:9"},
+            f"The other commands ask http://127.0.0.1:9, since DOORWARD_URL says so: give them --url {live.url}.",
+        ),
+        ((live.url,), {"DOORWARD_URL": "http://[", "DOORWARD_USER": ann.name}, "since DOORWARD_URL says so"),
+        ((live.url,), {"DOORWARD_TOKEN": "x.y.z"}, "DOORWARD_TOKEN is set, and the other commands use that"),
+        ((live.url,), {}, "prolongs it."),
+    ]:
+        done = doorward(*login, *words, stdin=ann.password, **env)
+        assert done.code == 0, done.err
+        assert said in done.err.splitlines()[-1]
 
 
 def test_yaml_and_json_are_ascii_and_say_the_same(kept):

@@ -12,7 +12,7 @@ from doorward import here
 from doorward.cli import asking, device
 from doorward.cli.edge import Plain
 from doorward.cli.length import YEAR, length, waiting
-from doorward.cli.opened import address
+from doorward.cli.opened import address, passed_over
 from doorward.cli.options import debugging, printing
 from doorward.cli.shown import show
 from doorward.cli.terminal import asks, say, strong
@@ -138,8 +138,8 @@ def _told(client: Doorward, me: Me, form: str, asked: timedelta | None) -> None:
         show(found, form)
     say(f"Logged in at {client.url} as {strong(me.account.username)}.")
     say(f"The session ends on {local(me.session.expires_at)}{_further(me.session.expires_at, asked)}.")
-    if here.variable("DOORWARD_TOKEN"):
-        say("DOORWARD_TOKEN is set, and the other commands use that: unset it to use this login.")
+    for sentence in passed_over(client.url, client.session.username):
+        say(sentence)
 
 
 def _further(ends: datetime | None, asked: timedelta | None) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from doorward import here
 from doorward.cli import asking
 from doorward.cli.terminal import asks, say
-from doorward.errors import NotLoggedInError, ReauthenticationRequired
+from doorward.errors import InvalidInput, NotLoggedInError, ReauthenticationRequired
 
 if TYPE_CHECKING:
     from doorward.client import Doorward
@@ -36,9 +36,17 @@ def token_counts(url: str | None) -> bool:
     theirs = here.variable("DOORWARD_URL")
     if not url or not theirs:
         return True
+    return _same(theirs, url)
+
+
+def _same(one: str, other: str) -> bool:
+    """Do two addresses mean one service? What is none means no service."""
     from doorward.origin import origin_of
 
-    return origin_of(url, allow_http=True) == origin_of(theirs, allow_http=True)
+    try:
+        return origin_of(one, allow_http=True) == origin_of(other, allow_http=True)
+    except InvalidInput:
+        return False
 
 
 def address(url: str | None) -> str | None:
@@ -49,6 +57,22 @@ def address(url: str | None) -> str | None:
 
     known = [*InstanceAuthSessions.load().instances]
     return known[0] if len(known) == 1 else None
+
+
+def passed_over(url: str, username: str) -> list[str]:
+    """Why the other commands would not use this session of the store, and what to do about it, in sentences."""
+    if here.variable("DOORWARD_TOKEN"):
+        return ["DOORWARD_TOKEN is set, and the other commands use that: unset it to use this login."]
+    from doorward.store import InstanceAuthSessions
+
+    found, theirs, named = [], here.variable("DOORWARD_URL"), here.variable("DOORWARD_USER")
+    if theirs and not _same(theirs, url):
+        found.append(f"The other commands ask {theirs}, since DOORWARD_URL says so: give them --url {url}.")
+    used = InstanceAuthSessions.load().whose(url, named or None)
+    if used == username:
+        return found
+    why = f"DOORWARD_USER is {named}" if named else f"the session of {used} lasts longer"
+    return [*found, f"The other commands do not use this login, since {why}: give them --user {username}."]
 
 
 def with_password(client: Doorward, act: Callable[[], Answer]) -> Answer:
@@ -66,7 +90,10 @@ def with_password(client: Doorward, act: Callable[[], Answer]) -> Answer:
 def _by_token(client: Doorward) -> None:
     if not client.named:
         raise NotLoggedInError("DOORWARD_TOKEN is set and nothing says for which service: set DOORWARD_URL, or give --url.")
-    if here.variable("DOORWARD_TOKEN").startswith(KEY):
-        client.login.with_api_key(here.variable("DOORWARD_TOKEN"))
-    else:
-        client.login.with_token()
+    try:
+        if here.variable("DOORWARD_TOKEN").startswith(KEY):
+            client.login.with_api_key(here.variable("DOORWARD_TOKEN"))
+        else:
+            client.login.with_token()
+    except InvalidInput as error:
+        raise InvalidInput("DOORWARD_TOKEN holds no token or key: set it as it was handed out, or unset it.", errors=error.errors) from None

@@ -27,7 +27,10 @@ def show_sessions(found: Sequence[SessionInfo], form: str) -> None:
         ]
         return written.columns(names, rows, terminal.width(), flexible=("DEVICE", "FROM"))
 
-    terminal.give(written.written(found, form, table))
+    if found or form != "table":
+        terminal.give(written.written(found, form, table))
+    else:
+        terminal.say("There are no sessions.")
 
 
 def show_keys(found: Sequence[ApiKey], form: str) -> None:
