@@ -58,6 +58,8 @@ def test_oauth_clients_ask_with_a_form(service, ann):
     assert claim(ann, box.code).json["check_phrase"] is None
     assert decide(ann, box, "approve").status_code == 200
     assert box.told() == "tokens"
+    unreadable = box.actor.call("POST", "/oauth/device_authorization", data={"scope": "orders:read  x"})
+    assert (unreadable.status_code, unreadable.json["error"]) == (400, "invalid_scope")
 
 
 def test_the_device_code_is_redeemed_once(ann, box):
@@ -139,6 +141,16 @@ def test_five_wrong_codes_and_then_the_right_one_does_not_help_either(service, a
     fresh = box_of(service)
     ann.login()
     assert claim(ann, fresh.code).status_code == 200
+
+
+def test_the_ten_minutes_begin_with_the_first_wrong_code(small_service):
+    ann = small_service.actor().signed_in()
+    assert [claim(ann, "BBBB-BBBB").status_code for _ in range(4)] == [404] * 4
+    small_service.clock.push(minutes=9)
+    ann.login()
+    assert [claim(ann, "BBBB-BBBB").status_code for _ in range(2)] == [404, 429]
+    small_service.clock.push(minutes=1)
+    assert claim(ann, box_of(small_service).code).status_code == 200
 
 
 def test_right_codes_do_not_count(small_service):
