@@ -28,7 +28,7 @@ def saying(field, number, **document):
 @pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("field", ["expires_in", "refresh_expires_in"])
 def test_no_number_of_a_login_is_too_much(stand_in, store, field, number):
-    there = stand_in(saying(field, number, **TOKENS), routes={"/v1/whoami": [Says({"username": "ann"})]})
+    there = stand_in(saying(field, number, **TOKENS), routes={"/v1/whoami": [Says({"account_id": "acc_1", "username": "ann"})]})
     client = Doorward(there.url)
     try:
         client.login.with_password("ann", "secret")
@@ -98,6 +98,22 @@ def test_a_question_without_an_answer_is_no_yes(stand_in, decisions):
     client.login.with_api_key("dwk_key")
     with pytest.raises(UnexpectedAnswer, match="each question"):
         client.check([Check("acc_1", role="admin"), Check("acc_2", role="admin")])
+
+
+@pytest.mark.parametrize("answer", [Says({}), Says(b""), Says({"account_id": None, "kind": "session"}), Says({"items": []})])
+def test_an_answer_that_says_nothing_is_no_yes(stand_in, answer):
+    client = Doorward(stand_in(answer).url)
+    client.login.with_api_key("dwk_key")
+    for act in (client.validate, client.me, lambda: client.keys.create("robot")):
+        with pytest.raises(UnexpectedAnswer, match="check the address"):
+            act()
+
+
+@pytest.mark.parametrize("refresh", ["two\nlines", "\ud800"])
+def test_a_refresh_token_that_no_file_can_hold_is_none(stand_in, refresh):
+    client = Doorward(stand_in(Says({**TOKENS, "refresh_token": refresh})).url)
+    with pytest.raises(UnexpectedAnswer, match="no token"):
+        client.login.with_password("ann", "secret")
 
 
 def test_a_version_gives_a_terminal_no_orders(stand_in):

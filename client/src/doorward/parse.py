@@ -1,4 +1,7 @@
-"""From the JSON of an answer to its value. What is missing or of another kind is empty: newer services may say less or more."""
+"""From the JSON of an answer to its value. What is missing or of another kind is empty: newer services may say less or more.
+
+Not so what the answer is about: an answer without that is none.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,14 @@ LONGEST = 10**9  # seconds; what claims more could be added to no date
 
 def tokens(found: Found) -> Tokens:
     """Raises UnexpectedAnswer."""
-    access, life = secret(found.get("access_token")), _seconds(found.get("expires_in"))
-    if access is None or not access.sendable or life <= 0:
+    access, life, refresh = secret(found.get("access_token")), _seconds(found.get("expires_in")), secret(found.get("refresh_token"))
+    if access is None or not access.sendable or life <= 0 or (refresh and not refresh.sendable):
         raise UnexpectedAnswer("The answer to the login holds no token: check the address of the service.")
     account = found.get("account")
     return Tokens(
         access,
         life,
-        secret(found.get("refresh_token")),
+        refresh,
         _seconds(found.get("refresh_expires_in")),
         text(found.get("session_id")),
         text(account.get("username")) if isinstance(account, dict) else "",
@@ -33,8 +36,9 @@ def tokens(found: Found) -> Tokens:
 
 
 def whoami(found: Found) -> Whoami:
+    """Raises UnexpectedAnswer for one about nobody: it is no yes."""
     return Whoami(
-        text(found.get("account_id")),
+        _needed(found, "account_id"),
         text(found.get("username")),
         text(found.get("kind")),
         texts(found.get("scopes")),
@@ -46,8 +50,9 @@ def whoami(found: Found) -> Whoami:
 
 
 def account(found: Found) -> Account:
+    """Raises UnexpectedAnswer."""
     return Account(
-        text(found.get("id")),
+        _needed(found, "id"),
         text(found.get("username")),
         text(found.get("email")),
         text(found.get("name")),
@@ -99,10 +104,11 @@ def api_key(found: Found) -> ApiKey:
 
 
 def new_api_key(found: Found) -> NewApiKey:
+    """Raises UnexpectedAnswer for one without the key."""
     times = ("created_at", "expires_at", "old_until")
     return NewApiKey(
         text(found.get("id")),
-        Secret(text(found.get("key"))),
+        Secret(_needed(found, "key")),
         text(found.get("name")),
         texts(found.get("scopes")),
         **{name: moment(found.get(name)) for name in times},
@@ -143,6 +149,13 @@ def moment(value: object) -> datetime | None:
 def secret(value: object) -> Secret | None:
     """A text that is one, None where there is none."""
     return Secret(value) if isinstance(value, str) and value else None
+
+
+def _needed(found: Found, name: str) -> str:
+    value = text(found.get(name))
+    if not value:
+        raise UnexpectedAnswer(f"The answer has no {name}: check the address of the service.")
+    return value
 
 
 def _seconds(value: object) -> float:
