@@ -167,6 +167,9 @@ def test_nothing_shows_a_secret_when_printed(stand_in, tmp_path):
         pickle.dumps(kept)
     with pytest.raises(TypeError, match="not pickled"):
         copy.deepcopy(Secret(ACCESS))
+    for thing in (client, session, DoorwardAuth(client, origins=["https://a.example"])):
+        with pytest.raises(TypeError, match=r"not pickled.+from_store"):
+            pickle.dumps(thing)
     assert Secret(ACCESS) == Secret(ACCESS) != Secret(KEY)
     assert len({Secret(ACCESS), Secret(ACCESS)}) == 1
 

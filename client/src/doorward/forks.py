@@ -6,6 +6,7 @@ import os
 import threading
 import weakref
 from types import TracebackType
+from typing import NoReturn
 
 
 class Alone:
@@ -20,6 +21,9 @@ class Alone:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._lock.release()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a session is not pickled: save() it, and take it up in the other process by login.from_store()")
 
     def open(self) -> None:
         """Whoever holds it is not there any more."""
