@@ -66,6 +66,7 @@ def test_an_address_has_one_spelling(written, meant):
         *("http://example.com", "http://127.0.0.1.example.com", "http://localhost.example.com", "http://127.1", "https://example.com:0"),
         *("https://example.com/../x", "https://example.com/%2e%2e%2fx", "https://example.com\\@evil.example", "https://exa\nmple.com"),
         *("https://example.com:99999", "https://exa%6dple.com", "https://-.example", "https://example.com/a//b"),
+        *("https:/example.com", "https:example.com", "https://[fe80::1%25eth0]", "https://example.com/%2e%2e/x", "https://example.com/a%"),
     ],
 )
 def test_an_address_that_is_none_or_not_safe_is_refused(written):

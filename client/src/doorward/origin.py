@@ -11,7 +11,9 @@ from doorward.errors import InvalidInput
 
 PORTS = {"http": 80, "https": 443}
 LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
-SEGMENTS = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*")
+SEGMENTS = re.compile(r"(/([A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)*")
+ONE_SLASH = re.compile(r"https?:(?!//|\d)", re.IGNORECASE)  # as in https:/example.com
+TWO_WAYS = re.compile(r"%2[ef]", re.IGNORECASE)  # a dot and a slash
 LONGEST = 2048
 
 
@@ -59,7 +61,7 @@ def origin_of(url: str, *, allow_http: bool = False) -> Origin:
     except ValueError:
         raise _refused("is not an address like https://auth.example.com") from None
     scheme = parts.scheme.lower()
-    if scheme not in PORTS or not parts.hostname or port == 0:
+    if scheme not in PORTS or not parts.hostname or port == 0 or ONE_SLASH.match(url):
         raise _refused("is not an address like https://auth.example.com")
     if parts.username is not None or parts.password is not None:
         raise _refused("must not hold a name or password")
@@ -83,9 +85,13 @@ def is_loopback(host: str) -> bool:
 
 def _host(name: str) -> str:
     try:
-        return ipaddress.ip_address(name).compressed
+        address = ipaddress.ip_address(name)
     except ValueError:
         pass
+    else:
+        if "%" in name:
+            raise _refused("names a host by an interface of this machine (%), which cannot be asked for")
+        return address.compressed
     text = _ascii(name).lower().removesuffix(".")
     if len(text) > 253 or not all(LABEL.fullmatch(label) for label in text.split(".")):  # noqa: PLR2004 - RFC 1035 section 2.3.4
         raise _refused("names a host that cannot exist")
@@ -105,7 +111,7 @@ def _ascii(name: str) -> str:
 
 def _prefix(path: str) -> str:
     text = path.rstrip("/")
-    if not SEGMENTS.fullmatch(text) or any(segment in {".", ".."} for segment in text.split("/")) or "%2f" in text.lower():
+    if not SEGMENTS.fullmatch(text) or any(segment in {".", ".."} for segment in text.split("/")) or TWO_WAYS.search(text):
         raise _refused("has a path that can be read in two ways")
     return text
 
