@@ -23,10 +23,11 @@ from doorward import (
     NotLoggedInError,
     ServiceUnavailable,
     StoreError,
+    UnexpectedAnswer,
 )
 from tests.actors import PASSWORD
 from tests.client.conftest import environment
-from tests.client.stand_in import BAD_GATEWAY, TOKENS, Says
+from tests.client.stand_in import BAD_GATEWAY, HTML, TOKENS, Says
 from tests.client.test_store import full_disk
 
 WHO = Says({"account_id": "acc_1", "username": "ann", "kind": "session"})
@@ -204,15 +205,38 @@ def test_a_fault_ends_no_session(stand_in):
     assert client.token == "at2"
 
 
-def test_a_refresh_ahead_of_time_may_fail(stand_in):
-    routes = {"/v1/login": [Says({**TOKENS, "expires_in": 300})], "/v1/token/refresh": [BAD_GATEWAY]}
+@pytest.mark.parametrize("fault", [BAD_GATEWAY, HTML])
+def test_a_refresh_ahead_of_time_may_fail(stand_in, fault):
+    routes = {"/v1/login": [Says({**TOKENS, "expires_in": 2})], "/v1/token/refresh": [fault], "/v1/whoami": [fault]}
+    there = stand_in(WHO, routes=routes)
+    client = Doorward(there.url, revalidate_after=timedelta(0))
+    client.login.with_password("ann", PASSWORD)
+    while client.session.expires_at - datetime.now(UTC) > timedelta(seconds=1.3):
+        time.sleep(0.05)
+    assert client.token == "at", "which still counts"
+    assert "/v1/whoami" in there.paths()
+    there.routes["/v1/login"] = [Says({**TOKENS, "expires_in": 300})]
+    client.login.with_password("ann", PASSWORD)
+    with pytest.raises((ServiceUnavailable, UnexpectedAnswer)):
+        client.session.refresh()
+    assert client.logged_in
+
+
+def test_what_changes_something_is_not_sent_again_and_the_next_try_counts(stand_in):
+    refused = Says({"code": "unauthenticated"}, 401)
+    routes = {
+        "/v1/login": [Says(TOKENS)],
+        "/v1/token/refresh": [Says({**TOKENS, "access_token": "at2"})],
+        "/v1/things": [refused, Says({})],
+    }
     there = stand_in(WHO, routes=routes)
     client = Doorward(there.url)
     client.login.with_password("ann", PASSWORD)
-    with pytest.raises(ServiceUnavailable):
-        client.session.refresh()
-    assert client.token == "at", "which still counts"
-    assert client.logged_in
+    with pytest.raises(InvalidToken, match="try again") as error:
+        client.call("POST", "/v1/things", json={})
+    assert (error.value.code, there.paths().count("/v1/things")) == ("unauthenticated", 1)
+    client.call("POST", "/v1/things", json={})
+    assert there.headers_of("Authorization") == ["Bearer at", "Bearer at2"]
 
 
 def test_a_refresh_whose_answer_was_lost_is_asked_for_again(stand_in):

@@ -83,9 +83,9 @@ class Calls:
         self.session.replace(parse.tokens(self.call("POST", "/v1/elevate", json=body)))
 
     def call(self, method: str, path: str, **parts: Any) -> Mapping[str, Any]:
-        """One request of this service with the token. A token that is refused is replaced, and GET is tried again with the next one.
+        """One request of this service with the token. `path` begins with /; `json`, `query`: what to send.
 
-        `path` begins with /. `json`, `query`: what to send. Raises what the service answered.
+        A token that is refused is replaced, and GET is sent again with the next one. Raises what the service answered.
         """
         session = self.session
         token = session.live()
@@ -93,10 +93,15 @@ class Calls:
             return self.transport.ask(method, path, token=token, **parts)
         except ReauthenticationRequired:
             raise
-        except InvalidToken:
-            if method != "GET" or not session.renewable:
+        except InvalidToken as error:
+            if not session.renewable:
                 raise
+            code, status, request_id = error.code, error.status, error.request_id
         session.refresh(instead_of=token)
+        if method != "GET":
+            raise InvalidToken(
+                "The token did not count any more; there is another one now: try again.", code=code, status=status, request_id=request_id
+            )
         return self.transport.ask(method, path, token=session.live(), **parts)
 
 
@@ -134,8 +139,9 @@ class Keys:
 
 
 def _part(text: str) -> str:
-    """Of a path, so that no name leads elsewhere."""
-    return quote(text, safe="", errors="replace") if text not in {"", ".", ".."} else quote(f"~{text}", safe="")
+    """Of a path, so that no name leads elsewhere: servers take %2F for a slash, and no id holds one."""
+    name = text.replace("/", "~")
+    return quote(name if name not in {"", ".", ".."} else f"~{name}", safe="", errors="replace")
 
 
 def _seconds(length: timedelta | float) -> int:

@@ -17,6 +17,7 @@ from doorward.errors import (
     RateLimited,
     ServiceUnavailable,
     StoreError,
+    UnexpectedAnswer,
 )
 from doorward.forks import Alone
 from doorward.held import Held
@@ -27,6 +28,7 @@ from doorward.transport import Transport
 REFRESH_WITHIN = 8.0  # seconds for one try; both must fit into the 30 s in which the service gives the same answer twice
 NOT_AGAIN_FOR = 5.0  # seconds after a refresh ahead of time that failed
 LAST = 1.0  # seconds of life that are not worth sending
+NO_ANSWER = (ServiceUnavailable, RateLimited, UnexpectedAnswer)  # about the token; it may well be good
 OVER = "The session is over: log in again."
 LOGGED_OUT = "You are logged out: log in again."
 
@@ -59,7 +61,7 @@ class Live:
                 return
             try:
                 self._renew_alone(refused)
-            except (ServiceUnavailable, RateLimited):
+            except NO_ANSWER:
                 if refused is not None or self.held.remaining() <= LAST:
                     raise
                 self._not_before = time.monotonic() + NOT_AGAIN_FOR  # it was ahead of time: the present one still counts

@@ -13,10 +13,10 @@ from typing import Self
 
 from doorward import here, parse
 from doorward.answers import Tokens, Whoami
-from doorward.errors import DoorwardError, InvalidToken, LogoutError, NotLoggedInError, RateLimited, ServiceUnavailable, StoreError
+from doorward.errors import DoorwardError, InvalidToken, LogoutError, NotLoggedInError, StoreError
 from doorward.held import Held
 from doorward.homes import Home, InStore, token_file
-from doorward.live import Live
+from doorward.live import NO_ANSWER, Live
 from doorward.secret import Secret
 from doorward.store import place_of
 from doorward.transport import Transport
@@ -76,7 +76,7 @@ class Session:
         before = self._live.held
         self._live.renew()
         if self._live.held is before and self.revalidate_after is not None and self._idle() > self.revalidate_after.total_seconds():
-            with suppress(ServiceUnavailable, RateLimited):  # no answer about the token; it may well be good
+            with suppress(*NO_ANSWER):
                 self.validate()
         self._seen = self._now()
         return self._live.held.token
