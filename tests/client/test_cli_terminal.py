@@ -144,7 +144,7 @@ def test_ctrl_c_takes_the_request_back(terminal, live, store):
     there.sees("Ctrl-C cancels")
     there.types(CTRL_C)
     assert there.ends() == 130
-    assert "\nThe request was taken back; nobody can approve it any more.\nInterrupted." in there.text
+    assert "\nThe login is given up: the code opens nothing any more.\nInterrupted." in there.text
     assert state_of(live, "taken back") == "cancelled"
     assert not store.exists()
 
@@ -237,6 +237,24 @@ def test_a_pipe_that_closes_is_no_traceback(ann, live):
     )
     os.close(writing)
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is full")
+def test_a_key_that_cannot_be_printed_is_said_to_be_lost(ann, live):
+    client = ann.logged_in()
+    client.save()
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*COMMAND, "keys", "create", "nightly", "--url", live.url],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=environment(),
+            text=True,
+            timeout=20,
+            check=False,
+        )
+    lost = f"The secret of the key 'nightly' is lost, since it could not be printed: rotate or delete {client.keys.list()[0].id}."
+    assert (done.returncode, done.stderr) == (1, f"{lost}\nError: Standard output cannot be written to: No space left on device.\n")
 
 
 def test_help_is_quick_and_needs_no_library_for_http():

@@ -45,9 +45,11 @@ def why_another_device() -> str:
 
 def let_in(client: Doorward, *, qr: bool, timeout: timedelta | None, expires_in: timedelta | None = None, **asked: str | None) -> None:
     """Show a code and wait. Raises LoginTimeout, LoginDenied or LoginExpired, and KeyboardInterrupt after the request was taken back."""
+    prompts: list[Prompt] = []
     with terminal.LiveLine() as line, _told_to_end():
 
         def show(prompt: Prompt) -> None:
+            prompts.append(prompt)
             _show(prompt, qr=qr)
             if terminal.drawn():
                 line.start(lambda: f"Waiting for approval, {_clock(_left(prompt, timeout))} left; Ctrl-C cancels.")
@@ -58,7 +60,9 @@ def let_in(client: Doorward, *, qr: bool, timeout: timedelta | None, expires_in:
             client.login.on_another_device(on_prompt=show, timeout=timeout, expires_in=expires_in, client_name=PROGRAM, **asked)
         except KeyboardInterrupt:
             line.stop()
-            say("The request was taken back; nobody can approve it any more.")
+            if prompts:
+                terminal.begin_line()
+                say("The login is given up: the code opens nothing any more.")  # also where the service could not be told
             raise
     say("Approved.")
 

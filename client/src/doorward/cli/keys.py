@@ -91,12 +91,20 @@ def keys_delete(key_id: str, url: str | None, user: str | None) -> None:
 
 def _told(found: NewApiKey, form: str) -> None:
     """The secret to standard output, and all else to people."""
-    if form == "table":
-        give(found.key.reveal())
-    else:
-        fields = plain(found)
-        show({**(fields if isinstance(fields, dict) else {}), "key": found.key.reveal()}, form)
+    try:
+        _give(found, form)
+    except (click.ClickException, BrokenPipeError):
+        say(f"The secret of the key {found.name!r} is lost, since it could not be printed: rotate or delete {found.id}.")
+        raise
     until = f"until {local(found.expires_at)}" if found.expires_at else "without end"
     say(f"The key {found.name!r} ({found.id}) counts {until}. It is shown only now: keep it where programs keep secrets.")
     if found.old_until is not None:
         say(f"The secret before it counts until {local(found.old_until)}.")
+
+
+def _give(found: NewApiKey, form: str) -> None:
+    if form == "table":
+        give(found.key.reveal())
+        return
+    fields = plain(found)
+    show({**(fields if isinstance(fields, dict) else {}), "key": found.key.reveal()}, form)

@@ -27,8 +27,13 @@ def say(text: str = "") -> None:
 
 
 def give(text: str) -> None:
-    """Data, on standard output."""
-    click.echo(_encodable(text, sys.stdout))
+    """Data, on standard output. Raises ClickException where it cannot be written, and BrokenPipeError where nobody reads any more."""
+    try:
+        click.echo(_encodable(text, sys.stdout))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise click.ClickException(f"Standard output cannot be written to: {error.strerror}.") from None
 
 
 def begin_line() -> None:
