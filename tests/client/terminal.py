@@ -13,6 +13,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pyte
 
@@ -66,6 +67,7 @@ class Terminal:
         return found
 
     def types(self, text: str) -> None:
+        self._waits()
         os.write(self._ours, text.encode())
 
     def ends(self) -> int:
@@ -81,6 +83,12 @@ class Terminal:
             self.process.wait()
         os.close(self._ours)
 
+    def _waits(self) -> None:
+        """A question is seen a moment before the program reads, and a Ctrl-C in between is lost: people are not as quick as that."""
+        end = time.monotonic() + 1
+        while time.monotonic() < end and self.process.poll() is None and _state(self.process.pid) == "R":
+            time.sleep(0.001)
+
     def _read(self, seconds: float) -> bool:
         if not select.select([self._ours], [], [], seconds)[0]:
             return False
@@ -93,6 +101,14 @@ class Terminal:
         if self._watch:
             self._watch(self.screen)
         return bool(chunk)
+
+
+def _state(process: int) -> str:
+    """R for one that runs; empty where that cannot be seen."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""
 
 
 def _in_the_foreground() -> None:
