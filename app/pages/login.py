@@ -46,7 +46,9 @@ def form_new_password(work: UnitOfWork, problem: Problem) -> Response:
     """A form that asks for another password twice. What lets it be set is in the form, never in an address."""
     token = problem.members["reset_token"] if isinstance(problem, PasswordChangeRequired) else request.form.get("reset_token", "")
     status = 200 if isinstance(problem, PasswordChangeRequired) else problem.status
-    return page("new_password", status=status, next=next_page(), token=token, least=work.settings.password_min_length, problem=problem)
+    name = request.form.get("username", "")
+    least = work.settings.password_min_length
+    return page("new_password", status=status, next=next_page(), username=name, token=token, least=least, problem=problem)
 
 
 @blp.route("", methods=["GET"])

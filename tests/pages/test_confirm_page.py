@@ -61,8 +61,8 @@ def test_an_account_is_opened_by_link_and_form_alone(pat):
     (form,) = page.all("form")
     assert form["method"].lower() == "post"
     assert "action" not in form, "it is sent to where it came from"
-    fields = {field["name"]: field["type"] for field in page.all("input")}
-    assert fields == {"password": "password"}
+    fields = {field["name"]: (field.get("type"), field["autocomplete"], field.get("value")) for field in page.all("input")}
+    assert fields == {"username": (None, "username", "pat"), "password": ("password", "new-password", None)}
     assert page.all("script") == []
     assert "pat" in page.words
 
@@ -131,8 +131,10 @@ def test_a_password_that_is_not_acceptable_brings_the_form_back_with_the_reason(
     assert words in page.words
     assert len(page.all("form")) == 1
     assert "pat" in page.words, "still for whom"
-    assert all("value" not in field for field in page.all("input")), "a password is never sent back"
-    described = page.all("input")[0]["aria-describedby"].split()
+    field = page.all("input")[1]
+    assert "value" not in field, "a password is never sent back"
+    assert (field["aria-invalid"], "autofocus" in field) == ("true", True)
+    described = field["aria-describedby"].split()
     assert set(described) <= {attributes.get("id") for _, attributes in page.tags}
     assert submit(small_pat, link(small_pat)).status_code == 200
 

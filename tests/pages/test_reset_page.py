@@ -52,9 +52,10 @@ def test_a_password_is_set_by_link_and_form_alone(ann):
     (form,) = page.all("form")
     assert form["method"].lower() == "post"
     assert "action" not in form, "it is sent to where it came from"
-    fields = {field["name"]: (field["type"], field["autocomplete"]) for field in page.all("input")}
-    assert fields == {"password": ("password", "new-password"), "again": ("password", "new-password")}
-    assert {label["for"] for label in page.all("label")} == {field["id"] for field in page.all("input")}
+    fields = {field["name"]: (field.get("type"), field["autocomplete"], field.get("value")) for field in page.all("input")}
+    new = ("password", "new-password", None)
+    assert fields == {"username": (None, "username", "ann"), "password": new, "again": new}, "a password manager is told whose it is"
+    assert [label["for"] for label in page.all("label")] == ["password", "again"]
     assert page.all("script") == []
     assert "ann" in page.words
 
@@ -126,8 +127,11 @@ def test_what_is_not_acceptable_brings_the_form_back_with_the_reason(small_ann, 
         assert words in page.words
         assert len(page.all("form")) == 1
         assert "ann" in page.words, "still for whom"
-        assert all("value" not in field for field in page.all("input")), "a password is never sent back"
-        described = page.all("input")[0]["aria-describedby"].split()
+        first, second = page.all("input")[1:]
+        assert not {"value"} & {*first, *second}, "a password is never sent back"
+        assert (first["aria-invalid"], "autofocus" in first) == ("true", True)
+        assert page.words.lstrip().startswith({"en": "Error: ", "de": "Fehler: "}[lang])
+        described = first["aria-describedby"].split()
         assert set(described) <= {attributes.get("id") for _, attributes in page.tags}
         if len(password) > 6:
             assert password not in answer.text
