@@ -49,6 +49,13 @@ def test_it_may_what_was_asked_for_the_client_may_and_the_approver_may(town, cli
     assert box.actor.whoami(tokens["access_token"]).json["scopes"] == granted.split()
 
 
+def test_what_the_approver_did_not_have_is_not_granted_for_later_either(town):
+    ann, box = clerk(town), box_of(town, client_id="free")
+    box.ask(scope="orders:read stocks:write")
+    assert claim(ann, box.code).json["scope"] == "orders:read stocks:write"
+    assert decide(ann, box, "approve").json["granted_scope"] == "orders:read"
+
+
 def test_rights_that_are_taken_away_are_gone_from_the_session_too(town):
     ann, box = clerk(town), box_of(town, client_id="free")
     boss = administrator(town)
