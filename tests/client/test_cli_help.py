@@ -48,6 +48,8 @@ def test_help_fits_80_columns_and_leaves_nothing_out(words):
     assert "..." not in page.replace("[ARGS]...", "").replace("COMMAND", ""), "a sentence is cut"
     assert "\\b" not in page
     assert doorward(*words, "-h").out == doorward(*words, "--help").out
+    narrow = doorward(*words, "--help", COLUMNS="40").out
+    assert max(map(len, narrow.partition("Options:")[2].splitlines())) <= 40, narrow
     assert (command.help or "").strip()
     for option in command.params:
         if isinstance(option, click.Option):

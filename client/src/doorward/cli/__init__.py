@@ -20,13 +20,21 @@ VARIABLES = {
     "DOORWARD_TOKEN": "access token or API key to use instead of a session",
     "DOORWARD_STORE": "file of sessions; keyring: keeps the secrets in the system's",
 }
-_LISTED = "\n".join(f"  {name:<14}  {meaning}" for name, meaning in VARIABLES.items())
+
+
+class Commands(Edge):
+    """All of them, and below their list what holds for each."""
+
+    def format_epilog(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Environment, read when a command runs"):
+            formatter.write_dl([*VARIABLES.items()])
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(f"{code:>3}", meaning) for code, meaning in exits.MEANINGS.items()])
 
 
 @click.group(
-    cls=Edge,
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
-    epilog=f"\b\nEnvironment, read when a command runs:\n{_LISTED}\n\n\b\nExit codes:\n{exits.listed()}",
 )
 @click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
 @debugging

@@ -10,10 +10,12 @@ from typing import Any
 import click
 
 from doorward.cli import exits
+from doorward.cli.help_page import HelpContext
 from doorward.cli.terminal import begin_line, say
 from doorward.errors import DoorwardError, StoreWarning, VersionWarning
 
 DEBUG = "doorward.debug"
+WHOLE = 200  # characters of a sentence in a list of commands: it is wrapped and not cut
 NEVER_HERE = (
     "A password is never an argument, since others can see those: it is asked for, or piped in ({how}). Change one that was typed here."
 )
@@ -21,6 +23,11 @@ NEVER_HERE = (
 
 class Plain(click.Command):
     """A command that repeats no argument which it did not expect: it might be a password."""
+
+    context_class = HelpContext
+
+    def get_short_help_str(self, _limit: int = 45) -> str:
+        return super().get_short_help_str(WHOLE)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if any(arg.startswith("--password=") for arg in args):
@@ -36,6 +43,7 @@ class Plain(click.Command):
 class Edge(click.Group):
     """The group of all commands."""
 
+    context_class = HelpContext
     command_class = Plain
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
@@ -64,11 +72,15 @@ class Edge(click.Group):
 class SubGroup(click.Group):
     """A group within. `default` is the command that is meant where none is named."""
 
+    context_class = HelpContext
     command_class = Plain
 
     def __init__(self, *args: Any, default: str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.default = default
+
+    def get_short_help_str(self, _limit: int = 45) -> str:
+        return super().get_short_help_str(WHOLE)
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         return _as_added(self)

@@ -72,8 +72,3 @@ def further_of(error: DoorwardError) -> list[str]:
         return []
     why = [f"- it {text}" for texts in error.errors.values() for text in texts]
     return [*why, *(["For example:"] if error.suggestions else []), *(f"  {one}" for one in error.suggestions)]
-
-
-def listed() -> str:
-    """The list for the help."""
-    return "\n".join(f"  {code:>3}  {meaning}" for code, meaning in MEANINGS.items())
