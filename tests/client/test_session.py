@@ -24,6 +24,7 @@ from doorward import (
     ServiceUnavailable,
     StoreError,
     UnexpectedAnswer,
+    here,
 )
 from tests.actors import PASSWORD
 from tests.client.conftest import environment
@@ -112,6 +113,36 @@ def test_ten_processes_refresh_once(ann, store):
     assert [process.returncode for process in processes] == [0] * 10
     assert len(tokens) == 1
     assert refreshes(ann.live, client.session.session_id) == before + 1
+
+
+REFRESHES = """
+from doorward import Doorward
+client = Doorward()
+client.login.from_store().refresh()
+"""
+
+
+def test_who_is_killed_while_it_refreshes_holds_up_nobody(stand_in, store):
+    asked, go_on = threading.Event(), threading.Event()
+
+    def never(_: str) -> Says:
+        asked.set()
+        go_on.wait(20)
+        return Says(TOKENS)
+
+    there = stand_in(WHO, routes={"/v1/login": [Says(TOKENS)], "/v1/token/refresh": [never, Says({**TOKENS, "access_token": "at2"})]})
+    client = Doorward(there.url)
+    client.login.with_password("ann", PASSWORD)
+    client.save()
+    process = subprocess.Popen([sys.executable, "-c", REFRESHES], env=environment())
+    assert asked.wait(20)
+    process.kill()
+    process.wait(10)
+    began = time.monotonic()
+    client.session.refresh()
+    assert time.monotonic() - began < 10
+    go_on.set()
+    assert client.token == InstanceAuthSessions.load().find(there.url).token.reveal() == "at2"
 
 
 def test_processes_that_were_refreshed_by_another_go_on(ann, store):
@@ -259,6 +290,33 @@ def test_a_token_that_was_not_used_for_a_while_is_asked_about(stand_in):
     time.sleep(1.6)
     _ = client.token, client.token
     assert there.paths().count("/v1/whoami") == 1
+
+
+def test_time_passes_while_the_machine_sleeps(stand_in, monkeypatch):
+    """The monotonic clock of Linux stops meanwhile; the other goes on."""
+    there = stand_in(
+        WHO, routes={"/v1/login": [Says({**TOKENS, "expires_in": 7200})], "/v1/token/refresh": [Says({**TOKENS, "access_token": "at2"})]}
+    )
+    client = Doorward(there.url)
+    client.login.with_password("ann", PASSWORD)
+    now = here.now
+    monkeypatch.setattr(here, "now", lambda: now() + timedelta(hours=1))
+    assert client.token == "at"
+    assert there.paths() == ["/v1/login", "/v1/whoami"]
+    monkeypatch.setattr(here, "now", lambda: now() + timedelta(hours=2))
+    assert client.token == "at2"
+
+
+def test_time_passes_while_the_clock_is_set_back(stand_in, monkeypatch):
+    there = stand_in(
+        WHO, routes={"/v1/login": [Says({**TOKENS, "expires_in": 1})], "/v1/token/refresh": [Says({**TOKENS, "access_token": "at2"})]}
+    )
+    client = Doorward(there.url)
+    client.login.with_password("ann", PASSWORD)
+    now = here.now
+    monkeypatch.setattr(here, "now", lambda: now() - timedelta(hours=1))
+    time.sleep(0.85)
+    assert client.token == "at2"
 
 
 def test_days_count_as_days(stand_in):

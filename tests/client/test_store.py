@@ -66,16 +66,18 @@ def test_what_was_kept_is_found_in_every_spelling_of_the_address(store):
     assert InstanceAuthSessions.load().find(URL).username == "bob"
 
 
-def test_only_its_owner_can_read_anything_there(store):
+def test_only_its_owner_can_read_anything_there(store, monkeypatch):
+    monkeypatch.setenv("DOORWARD_STORE", str(store.parent / "below" / store.name))
     old = os.umask(0)
     try:
         saved("ann")
     finally:
         os.umask(old)
+    assert mode(store.parent) == 0o700, "what is made on the way is not left open either"
+    store = store_path()
     assert mode(store.parent) == 0o700
     assert {mode(path) for path in store.parent.iterdir()} == {0o600}
     assert len(list(store.parent.iterdir())) == 2, "the file and its lock"
-    assert store_path() == store
 
 
 def test_without_a_name_it_is_in_the_folder_of_settings(monkeypatch, tmp_path):

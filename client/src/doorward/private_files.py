@@ -39,7 +39,7 @@ def real_path(path: Path) -> Path:
 def prepare_folder(folder: Path, *, ours: bool) -> None:
     """Make the folder, for its owner alone. One that others may write to is refused; one that is all ours is closed to readers too."""
     try:
-        folder.mkdir(mode=FOLDER, parents=True, exist_ok=True)
+        _make(folder)
         found = folder.stat()
     except OSError as error:
         raise _cannot(folder, error) from None
@@ -52,6 +52,15 @@ def prepare_folder(folder: Path, *, ours: bool) -> None:
         warnings.warn(f"others could look into {folder}: it is closed to them now", StoreWarning, stacklevel=3)
     elif mode & OTHERS_WRITE:
         raise StoreError(f"Others may write to {folder} and could put files of theirs there: take a folder of your own, or chmod 700 it.")
+
+
+def _make(folder: Path) -> None:
+    """With what is missing above it, each for its owner alone whatever the umask is (XDG Base Directory Specification)."""
+    if folder.exists():
+        return
+    _make(folder.parent)
+    with suppress(FileExistsError):  # somebody was quicker
+        folder.mkdir(mode=FOLDER)
 
 
 def need_safe_folder(folder: Path) -> None:
@@ -156,4 +165,4 @@ def _need_owner(path: Path, found: os.stat_result) -> None:
 
 
 def _cannot(path: Path, error: OSError) -> StoreError:
-    return StoreError(f"{path} cannot be used: {error.strerror or type(error).__name__}.")
+    return StoreError(f"{path} cannot be used ({error.strerror or type(error).__name__}): mend that, or name another file.")
