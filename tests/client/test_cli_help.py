@@ -173,6 +173,9 @@ def test_tables_are_cut_where_they_may_be():
         table = columns(("ID", "NAME", "SCOPES", "END"), rows, width, flexible=("NAME", "SCOPES"))
         assert max(len(line) + len(re.findall("[漢字]", line)) for line in table.splitlines()) <= width
         assert "ses_1234567890123456789012" in table
+    below = columns(("ID", "NAME", "END"), [("ses_1234567890123456789012", "a name " * 9, None), ("1", "", None)], 30, flexible=("NAME",))
+    assert max(map(len, below.splitlines())) <= 32  # the id is left whole, so that it can be copied
+    assert re.search(r"^ID +ses_1234567890123456789012\nNAME +a name .*\n[\s\S]*\n\nID +1\nNAME +-\nEND +-$", below)
     assert "…" not in columns(("A",), [("x" * 100,)], 120, flexible=())
     told = pairs({"A name": "word " * 40, "Nothing": ""}, 60)
     assert max(map(len, told.splitlines())) <= 60

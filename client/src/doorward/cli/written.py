@@ -85,22 +85,24 @@ def pairs(rows: Mapping[str, object], width: int) -> str:
     left = max(len(name) for name in rows) + 2
     lines = []
     for name, value in rows.items():
-        wrapped = textwrap.wrap(_cell(value) or "-", max(width - left, 20), break_on_hyphens=False)
+        wrapped = textwrap.wrap(_cell(value) or "-", max(width - left, 20), break_long_words=False, break_on_hyphens=False)
         lines += [f"{name:<{left}}{wrapped[0]}", *(f"{'':<{left}}{line}" for line in wrapped[1:])]
     return "\n".join(lines)
 
 
 def columns(names: Sequence[str], rows: Sequence[Sequence[object]], width: int, *, flexible: Sequence[str]) -> str:
-    """A table; where it is too wide, the flexible columns are cut and end in …."""
+    """A table; where it is too wide, the flexible columns are cut and end in …, and where that is not enough, rows stand below each other."""
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(len(name), *(_width(row[index]) for row in cells)) for index, name in enumerate(names)]
     over = sum(widths) + 2 * (len(widths) - 1) - width
-    while over > 0:
+    while over > 0 and flexible:
         index = max((index for index, name in enumerate(names) if name in flexible), key=lambda index: widths[index])
         if widths[index] <= len(names[index]):
             break
         widths[index] -= 1
         over -= 1
+    if over > 0:
+        return "\n\n".join(pairs(dict(zip(names, row, strict=True)), width) for row in rows)
     return "\n".join(_line(row, widths) for row in [list(names), *cells])
 
 
