@@ -36,7 +36,8 @@ def kept(ann, monkeypatch) -> Doorward:
 
 
 def test_a_password_from_a_pipe_logs_in_and_the_session_is_kept(ann, live, store):
-    done = doorward("login", "--url", live.url, "--user", ann.name, "--password-stdin", "--expires", "12h", stdin=f"{PASSWORD}\nmore\n")
+    piped = f"\ufeff{PASSWORD}\r\nmore\n"  # as some shells of Windows do it
+    done = doorward("login", "--url", live.url, "--user", ann.name, "--password-stdin", "--expires", "12h", stdin=piped)
     assert (done.code, done.out) == (0, "")
     assert re.search(rf"Logged in at {re.escape(live.url)} as {ann.name}\.\nThe session ends on \d{{4}}-\d\d-\d\d \d\d:\d\d\.", done.err)
     assert PASSWORD not in done.err
@@ -355,11 +356,16 @@ def test_status_says_what_is_there_and_the_exit_code_too(ann, kept, live, store)
 # -- what goes wrong ------------------------------------------------------------------------------------------------
 
 
-def test_each_failure_has_its_exit_code_and_one_sentence(kept, stand_in, ann):
+def test_each_failure_has_its_exit_code_and_one_sentence(kept, stand_in, ann, live):
     limited = stand_in(Says({"code": "too_many_requests", "status": 429}, 429, {"Retry-After": "60"}))
     page = stand_in(HTML)
     another = stand_in(Says({"detail": "Not Found"}, 404))  # some other service, which answers in JSON too
     moved = stand_in(Says({}, 302, {"Location": "https://elsewhere.example/"}))
+    sessions = InstanceAuthSessions.load()
+    sessions.insert("http://127.0.0.1:9", "bob", "x.y.z", datetime.now(UTC) + timedelta(minutes=5))
+    sessions.save()
+    two = doorward("whoami", DOORWARD_URL=None)
+    assert (two.code, two.err) == (2, f"There are sessions at {live.url}, http://127.0.0.1:9: give --url, or set DOORWARD_URL.\n")
     broken = stand_in(Says({"code": "internal", "request_id": "req_1"}, 500, {"Retry-After": "60"}))
     login = ("login", "--user", ann.name, "--password-stdin", "--url")
     for words, code in [

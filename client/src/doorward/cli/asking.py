@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from codecs import BOM_UTF8
 
 import click
 
@@ -22,7 +23,7 @@ def hidden(question: str) -> Secret:
             warnings.simplefilter("error", GetPassWarning)
             return Secret(click.prompt(question, hide_input=True, err=True, default="", show_default=False))
     except GetPassWarning:
-        raise InvalidInput("This terminal would show what is typed: pipe the password in instead.") from None
+        raise InvalidInput("What is typed would be shown here: pipe the password in instead.") from None
 
 
 def chosen() -> Secret:
@@ -40,7 +41,7 @@ def read_lines(most: int) -> list[Secret]:
     while len(found) < most and (line := stream.readline(LONGEST + 1)):
         if len(line) > LONGEST:
             raise InvalidInput(f"A line of standard input is longer than {LONGEST} bytes: no password is.")
-        found.append(_text(line))
+        found.append(_text(line if found else line.removeprefix(BOM_UTF8)))  # which some shells put first
     return found
 
 

@@ -37,7 +37,10 @@ _CODES: tuple[tuple[type[DoorwardError], int], ...] = (
     (errors.InvalidInput, WRONG_USE),
 )
 _BY_STATUS: Mapping[int, int] = {0: AWAY, 429: LIMITED, 500: AWAY, 502: AWAY, 503: AWAY, 504: AWAY}
-_OF_THE_LIBRARY = re.compile("; allow_http=True permits it|: log in (?:first|again)(?=[.])")  # no option here does; said in other words
+_OF_THE_LIBRARY: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile("; allow_http=True permits it|: log in (?:first|again)(?=[.])"), ""),  # no option here does; said in other words
+    (re.compile(": (?:give its address|name one), or set DOORWARD_URL"), ": give --url, or set DOORWARD_URL"),
+)
 
 
 def code_of(error: DoorwardError) -> int:
@@ -57,7 +60,9 @@ def sentence_of(error: DoorwardError) -> str:
         )
     if isinstance(error, errors.InvalidInput) and error.reasons:
         return "The new password is not taken:"
-    text = _OF_THE_LIBRARY.sub("", str(error))
+    text = str(error)
+    for pattern, ours in _OF_THE_LIBRARY:
+        text = pattern.sub(ours, text)
     if code_of(error) == NOT_LOGGED_IN:
         renew = "Renew DOORWARD_TOKEN, or unset it and run" if here.variable("DOORWARD_TOKEN") else "Run"
         return f"{text} {renew}: doorward login"

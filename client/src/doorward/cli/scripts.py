@@ -20,6 +20,7 @@ from doorward.errors import DoorwardError, InvalidToken, NotLoggedInError
 if TYPE_CHECKING:
     from doorward.client import Doorward
 
+NOTICED = 2  # seconds: the service tells whole ones, and its answer took a while
 FROM_STORE = "from_store"
 SHELLS = ("bash", "zsh", "fish")
 
@@ -100,7 +101,7 @@ def _rows(found: dict[str, object]) -> dict[str, object]:
     answer = {True: f"{found['service']} {found['version']}", False: "does not answer", None: ""}
     ends, skew = found["expires_at"], found["clock_skew_seconds"]
     until = f"{local(ends)} ({ago(ends, here.now())})" if isinstance(ends, datetime) else ""
-    clock = f"{abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}" if isinstance(skew, float) and abs(skew) >= 1 else "right"
+    clock = f"{abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}" if isinstance(skew, float) and abs(skew) >= NOTICED else "right"
     return {
         "Service": found["url"],
         "Answers": answer[found["reachable"] if isinstance(found["reachable"], bool) else None],

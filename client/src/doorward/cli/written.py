@@ -91,7 +91,7 @@ def pairs(rows: Mapping[str, object], width: int) -> str:
 
 
 def columns(names: Sequence[str], rows: Sequence[Sequence[object]], width: int, *, flexible: Sequence[str]) -> str:
-    """A table; where it is too wide, the flexible columns are cut and end in …, and where that is not enough, rows stand below each other."""
+    """A table; where it is too wide, the flexible columns are cut and end in …, and where that is not enough, rows follow each other."""
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(len(name), *(_width(row[index]) for row in cells)) for index, name in enumerate(names)]
     over = sum(widths) + 2 * (len(widths) - 1) - width
