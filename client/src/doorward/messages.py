@@ -120,12 +120,12 @@ def not_json(origin: Origin, status: int, headers: Mapping[str, str]) -> Doorwar
     )
 
 
-def redirected(origin: Origin, location: str, secrets: tuple[Secret, ...]) -> RedirectRefused:
-    """Names where to without the query, which may hold anything."""
+def redirected(origin: Origin, location: str, asked: Ask) -> RedirectRefused:
+    """Names where to without the query, which may hold anything, and without the path that was asked for: the rest is the address to give."""
     try:
         parts = urlsplit(location)
         where = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}" if parts.netloc else parts.path
     except ValueError:
         where = ""
-    told = printable(where, secrets) or "somewhere else"
+    told = printable(where.removesuffix(asked.path), asked.secrets) or "somewhere else"
     return RedirectRefused(f"{origin} leads to {told}: if that is right, use that address; nothing was sent there.", location=told)

@@ -154,7 +154,7 @@ class Transport:
         if status == HTTPStatus.NO_CONTENT or (status == HTTPStatus.OK and not received.content):
             return Document(), None
         if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-            return None, redirected(self.origin, headers.get("Location", ""), asked.secrets)
+            return None, redirected(self.origin, headers.get("Location", ""), asked)
         document = parsed(received)
         if document is None:
             return None, not_json(self.origin, status, headers)
