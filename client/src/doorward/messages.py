@@ -121,7 +121,7 @@ def not_json(origin: Origin, status: int, headers: Mapping[str, str]) -> Doorwar
 
 
 def redirected(origin: Origin, location: str, asked: Ask) -> RedirectRefused:
-    """Names where to without the query, which may hold anything, and without the path that was asked for: the rest is the address to give."""
+    """Names where to without the query, which may hold anything, and without the path that was asked for: the rest is what to use."""
     try:
         parts = urlsplit(location)
         where = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}" if parts.netloc else parts.path
