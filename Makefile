@@ -43,8 +43,8 @@ test: install ## Run all tests, on a real PostgreSQL and on SQLite, with real SM
 	$(TESTED) --dist worksteal
 
 faults: JOBS = auto
-faults: install ## Break Redis, PostgreSQL and SMTP for longer and under more sessions than `test` does, and race more often
-	FAULTS=long $(TESTED) --dist loadfile tests/faults tests/races
+faults: install ## Break Redis, PostgreSQL and SMTP for longer and under more sessions than `test` does, race more often, and try examples at random
+	FAULTS=long $(TESTED) --dist loadfile tests/faults tests/races tests/rules
 
 check: install ## What CI runs: format, lint, types, import contracts, house rules, all tests
 	$(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""The service as an operator starts it: `python -m app serve` in a process of its own, and requests whose last byte waits."""
+"""The service in a process of its own, as `python -m app serve` makes it, and requests whose last byte waits."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 from tests.actors import SECRET
+from tests.nursery import ROOT, Child, Nursery
 from tests.postgres import die_with_parent, free_port
 
-ROOT = Path(__file__).parents[1]
 STARTS_WITHIN = 30  # seconds
 GENEROUS = "100000/minute"  # in another process limits cannot be cleared between tests
 
@@ -28,15 +31,40 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("DOORWARD_")}
 
 
+@cache
+def nursery() -> Nursery:
+    """One for each process of the tests. Begun when it is first asked."""
+    return Nursery()
+
+
+def begun(*words: str, env: dict[str, str], log: IO[Any], **more: Any) -> subprocess.Popen[bytes] | Child:
+    """What would be typed after `python -m app`, with all that it says in one file. Only Linux has nurseries."""
+    return nursery().begin(*words, env=env, out=log, **more) if sys.platform == "linux" else really_typed(*words, env=env, log=log)
+
+
+def really_typed(*words: str, env: dict[str, str], log: IO[Any]) -> subprocess.Popen[bytes]:
+    """Not from a thread that ends: on Linux the process would be told to end with it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "app", *words],
+        cwd=ROOT,
+        env=env,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        preexec_fn=die_with_parent,
+        start_new_session=True,
+    )
+
+
 class Live:
     """A serving process on a free port."""
 
-    def __init__(self, log: Path, *options: str, env: dict[str, str]) -> None:
+    def __init__(self, log: Path, *options: str, env: dict[str, str], **more: Any) -> None:
+        self.more = more
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
         self.env = {**clean_environment(), "DOORWARD_SECRET_KEY": SECRET, **env}
-        self.command = [sys.executable, "-m", "app", "serve", "--bind", f"127.0.0.1:{self.port}", "--migrate", *options]
+        self.words = ["serve", "--bind", f"127.0.0.1:{self.port}", "--migrate", *options]
         self.start()
 
     def start(self) -> None:
@@ -44,17 +72,12 @@ class Live:
         self.await_ready()
 
     def launch(self) -> None:
-        """Start it and do not wait. Not from a thread that ends: on Linux the process would be told to end with it."""
+        """Start it and do not wait."""
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command,
-                cwd=ROOT,
-                env=self.env,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                preexec_fn=die_with_parent,
-                start_new_session=True,
-            )
+            self.process = self.begun(log)
+
+    def begun(self, log: IO[Any]) -> subprocess.Popen[bytes] | Child:
+        return begun(*self.words, env=self.env, log=log, **self.more)
 
     def await_ready(self) -> None:
         end = time.monotonic() + STARTS_WITHIN
@@ -90,7 +113,8 @@ class Live:
     def kill(self) -> None:
         """The process and those it made, which are a group of their own."""
         if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended this moment
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(10)
 
     def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
@@ -110,6 +134,13 @@ class Live:
         return [item for item in self.call("GET", "/dev/mailbox")[1]["items"] if item["to"] == to]
 
 
+class Typed(Live):
+    """As an operator starts it, where the start itself is what is looked at."""
+
+    def begun(self, log: IO[Any]) -> subprocess.Popen[bytes]:
+        return really_typed(*self.words, env=self.env, log=log)
+
+
 class Launched(Live):
     """One that is not waited for, so that several can start at the same moment; call await_ready."""
 
@@ -123,14 +154,7 @@ class Worker:
     def __init__(self, log: Path, env: dict[str, str]) -> None:
         self.log = log
         with log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "app", "worker"],
-                cwd=ROOT,
-                env={**clean_environment(), "DOORWARD_SECRET_KEY": SECRET, **env},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                preexec_fn=die_with_parent,
-            )
+            self.process = begun("worker", env={**clean_environment(), "DOORWARD_SECRET_KEY": SECRET, **env}, log=output)
 
     def stop(self) -> int:
         """Ask it to end; its exit code."""
@@ -149,6 +173,22 @@ class Worker:
 
 def typed(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """What an operator types after `python -m app`, to its end."""
+    if sys.platform != "linux":
+        return started(*words, env=env)
+    env = {**clean_environment(), "DOORWARD_SECRET_KEY": SECRET, **env}
+    with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+        child = nursery().begin(*words, env=env, out=out, err=err)
+        try:
+            code = child.wait(60)
+        finally:
+            child.kill()
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(words, code, out.read(), err.read())
+
+
+def started(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """The same by a process that is started for it."""
     return subprocess.run(
         [sys.executable, "-m", "app", *words],
         cwd=ROOT,

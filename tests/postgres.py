@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -26,10 +27,32 @@ STARTS_WITHIN = 30  # seconds
 ENDS_WITHIN = 5
 
 
+PORTS = range(10_100, 32_000)  # below those that the system gives to connections, and none that a browser refuses
+KEPT: list[socket.socket] = []
+
+
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """Nobody listens there, and nobody else is given it while these tests run: it is bound a while after it is chosen."""
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            if _kept(port):
+                return port
+
+
+def _kept(port: int) -> bool:
+    """Is it ours from now on? Other test processes look for the same name, which is gone with the process that has it."""
+    if sys.platform != "linux":
+        return True
+    name = socket.socket(socket.AF_UNIX)
+    try:
+        name.bind(f"\0doorward-test-port-{port}")
+    except OSError:
+        name.close()
+        return False
+    KEPT.append(name)
+    return True
 
 
 def die_with_parent() -> None:

@@ -12,7 +12,7 @@ from app.revocation.revoke_key import revoke_key
 from app.revocation.watcher import Watcher
 from app.signing_keys.rotate import rotate, rotate_when_due
 from tests.actors import SECRET
-from tests.live import typed as started
+from tests.live import started
 from tests.operators import type_command
 
 NEWER = "a newer secret of more than thirty-two bytes 0123456789"

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from app.adapters import migrations
-from tests.live import Live, typed
+from tests.live import Live, Typed, typed
 from tests.operators import type_command
 from tests.races.conftest import CHEAP
 
@@ -174,7 +174,7 @@ def test_production_names_all_faults_at_once_and_no_value():
 
 def test_production_serves_when_nothing_is_missing_and_shows_no_mail_and_no_docs(tmp_path):
     env = {**PRODUCTION, "DOORWARD_DATABASE_URL": f"sqlite:///{tmp_path}/doorward.db"}
-    live = Live(tmp_path / "live.log", "--threads", "4", env=env)
+    live = Typed(tmp_path / "live.log", "--threads", "4", env=env)
     try:
         host = {"Host": "door.example.com"}
         assert live.call("GET", "/v1/methods", headers=host)[0] == 200

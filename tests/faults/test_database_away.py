@@ -70,7 +70,7 @@ def test_without_its_database_every_request_is_503_at_once_and_then_all_is_as_be
     assert_unavailable(bob.post("/v1/register/confirm", confirmation))
     assert_unavailable(killable.actor("eve").register())
     assert_unavailable(killable.actor("eve").post("/v1/register/resend", {"email": "ann@example.org"}))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 12  # eight that each waited for a deadline would take sixteen
     assert ann.get("/livez").status_code == 200
     ready = ann.get("/readyz")
     assert (ready.status_code, ready.json["checks"]["database"]) == (503, "failed")
@@ -128,7 +128,7 @@ def test_a_lock_that_somebody_keeps_is_503_and_not_an_endless_wait(killable, ser
         other.execute(text("SELECT * FROM accounts WHERE username = 'gina' FOR UPDATE"))
         began = time.monotonic()
         assert_unavailable(ann.refresh())
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 8
     engine.dispose()
     assert ann.refresh().status_code == 200
 
@@ -139,7 +139,7 @@ def test_an_sqlite_file_that_somebody_writes_to_without_end_is_503(small_service
     other.execute("BEGIN IMMEDIATE")
     began = time.monotonic()
     assert_unavailable(ann.refresh())
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
     assert ann.whoami().status_code == 200, "readers need not wait for a writer"
     other.execute("ROLLBACK")
     other.close()

@@ -54,7 +54,7 @@ def ended(live, number: signal.Signals) -> tuple[int, float]:
     return live.process.wait(EXITS_WITHIN), time.monotonic() - began
 
 
-def until(condition, *, within: float = 10.0) -> None:
+def until(condition, *, within: float = 30.0) -> None:
     end = time.monotonic() + within
     while not condition():
         assert time.monotonic() < end
@@ -76,9 +76,9 @@ def test_a_login_in_flight_gets_its_answer_while_readyz_is_red(make_live):
     with closing(connected(live)) as kept, ThreadPoolExecutor(2) as threads:
         assert asked(kept)[0] == 200
         login = threads.submit(live.call, "POST", "/v1/login", {"username": "ann", "password": PASSWORD})
-        time.sleep(0.2)
+        time.sleep(0.5)
         gone = threads.submit(ended, live, signal.SIGTERM)
-        until(lambda: readyz(live)[0] == 503, within=AT_ONCE)
+        until(lambda: readyz(live)[0] == 503, within=2.5 * AT_ONCE)
         assert_red(readyz(live))
         assert_red(asked(kept))
         assert not login.done()
@@ -102,10 +102,10 @@ def test_red_is_shown_for_a_while_and_then_connections_are_refused(make_live):
             except ConnectionError:
                 break
             time.sleep(0.05)
-        assert 1.5 < time.monotonic() - began < 5
+        assert 1.5 < time.monotonic() - began < 10
         code, seconds = gone.result()
         assert code == 0
-        assert seconds < 10
+        assert seconds < 18
 
 
 def test_a_second_signal_ends_it_at_once(make_live):
@@ -114,7 +114,7 @@ def test_a_second_signal_ends_it_at_once(make_live):
     time.sleep(AT_ONCE)
     code, seconds = ended(live, signal.SIGINT)
     assert code == 0
-    assert seconds < 4
+    assert seconds < 8
 
 
 def test_an_interrupt_waits_for_nobody(make_live):
@@ -129,7 +129,7 @@ def test_an_interrupt_waits_for_nobody(make_live):
             os.kill(worker, signal.SIGINT)
         code, seconds = ended(live, signal.SIGINT)
         assert code == 0
-        assert seconds < 3
+        assert seconds < 8
 
 
 class Slow:
@@ -166,7 +166,7 @@ def test_mail_that_is_being_sent_is_finished_and_no_other_is_begun(make_live, ma
     live = make_live(DOORWARD_SMTP_URL=url)
     for name in ("ann", "bob", "cat"):
         assert live.call("POST", "/v1/register", body(name))[0] == 202
-    assert handler.begun.wait(5)
+    assert handler.begun.wait(20)
     assert ended(live, signal.SIGTERM)[0] == 0
     taken = list(handler.taken)
     assert len(taken) in {1, 2}

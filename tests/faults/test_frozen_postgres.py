@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from psycopg.errors import QueryCanceled
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from app.adapters import migrations
 from app.adapters.database import is_away
@@ -21,9 +23,9 @@ from tests.conftest import LIMITS
 from tests.live import GENEROUS, Live
 from tests.postgres import Postgres
 
-IN_TIME = 3.0  # seconds
-AT_ONCE = 1.0
-RECOVERS_WITHIN = 5.0
+IN_TIME = 6.0  # seconds: what has no deadline waits for twenty
+AT_ONCE = 2.0  # before any deadline
+RECOVERS_WITHIN = 20.0
 LONGEST_FREEZE = 20.0
 THREADS = "16"
 
@@ -288,7 +290,7 @@ def test_a_connection_that_is_lost_costs_no_more_than_itself(make_service, postg
                 assert other.execute(text("SELECT 1")).scalar_one() == 1
                 time.sleep(0.05)
             assert waiting.result()[0]
-            until(lambda: not hung(lambda: database.writing().execute(text("SELECT 1")))[0], within=2)
+            until(lambda: not hung(lambda: database.writing().execute(text("SELECT 1")))[0], within=5)
 
 
 def test_a_statement_that_takes_its_time_is_not_cut_off(make_service, postgres):
@@ -296,8 +298,9 @@ def test_a_statement_that_takes_its_time_is_not_cut_off(make_service, postgres):
     database = make_service(postgres.url()).units.database
     with database.writing() as session:
         assert session.execute(text("SELECT 1 FROM pg_sleep(1.5)")).scalar_one() == 1
-        away, seconds = hung(lambda: session.execute(text("SELECT pg_sleep(10)")))
-        assert away
-        assert 1.9 < seconds < 2.4
+        with pytest.raises(OperationalError) as cut_off:
+            session.execute(text("SELECT pg_sleep(10)"))
+        assert isinstance(cut_off.value.orig, QueryCanceled), "the server said so, and nobody broke the connection"
+        assert is_away(cut_off.value)
         session.rollback()
         assert session.execute(text("SELECT 1")).scalar_one() == 1

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from email import message_from_bytes
@@ -15,10 +12,9 @@ from aiosmtpd.controller import Controller
 from sqlalchemy import text
 
 from app.outbox.add import Mail, Template, add
-from tests.actors import SECRET
 from tests.faults.town import LONG
-from tests.live import ROOT, clean_environment
-from tests.postgres import die_with_parent, free_port
+from tests.live import Worker
+from tests.postgres import free_port
 
 WORKERS = 3
 MAILS, KILLS, BETWEEN = (400, 4, 60) if LONG else (120, 2, 30)  # BETWEEN: mails from one kill to the next
@@ -51,29 +47,6 @@ def smtp():
     controller.stop()
 
 
-class Worker:
-    """`python -m app worker`, to be killed."""
-
-    def __init__(self, env: dict[str, str], log) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "app", "worker"],
-            cwd=ROOT,
-            env=env,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            preexec_fn=die_with_parent,
-            start_new_session=True,
-        )
-
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(30)
-
-
 def enqueue(service) -> None:
     for first in range(0, MAILS, 50):
         with service.units.writing() as work:
@@ -92,21 +65,20 @@ def test_no_mail_is_lost_and_none_is_sent_under_two_names(make_service, empty_po
     handler, url = smtp
     service = make_service(empty_postgres_url, smtp_url=url)
     enqueue(service)
-    env = {**clean_environment(), "DOORWARD_SECRET_KEY": SECRET, "DOORWARD_DATABASE_URL": empty_postgres_url, "DOORWARD_SMTP_URL": url}
-    with (tmp_path / "workers.log").open("ab") as log:
-        workers = [Worker(env, log) for _ in range(WORKERS)]
-        kills = itertools.cycle(range(WORKERS))
-        killed, end = 0, time.monotonic() + WITHIN
-        while service.scalar("SELECT count(*) FROM outbox WHERE state = 'queued'") and time.monotonic() < end:
-            if killed < KILLS and len(handler.taken) > BETWEEN * (killed + 1):
-                index = next(kills)
-                workers[index].kill()
-                workers[index] = Worker(env, log)
-                killed += 1
-                end_leases_of_the_dead(service)
-            time.sleep(0.05)
-        for worker in workers:
-            worker.stop()
+    log, env = tmp_path / "workers.log", {"DOORWARD_DATABASE_URL": empty_postgres_url, "DOORWARD_SMTP_URL": url}
+    workers = [Worker(log, env) for _ in range(WORKERS)]
+    kills = itertools.cycle(range(WORKERS))
+    killed, end = 0, time.monotonic() + WITHIN
+    while service.scalar("SELECT count(*) FROM outbox WHERE state = 'queued'") and time.monotonic() < end:
+        if killed < KILLS and len(handler.taken) > BETWEEN * (killed + 1):
+            index = next(kills)
+            workers[index].kill()
+            workers[index] = Worker(log, env)
+            killed += 1
+            end_leases_of_the_dead(service)
+        time.sleep(0.02)
+    for worker in workers:
+        worker.stop()
 
     names = Counter(name for _, name in handler.taken)
     ids_by_address: dict[str, set[str]] = {}

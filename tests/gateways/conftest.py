@@ -128,9 +128,9 @@ def behind(gateway_binaries, sqlite_template: Path, tmp_path_factory):
     application, wire = Application(), Wire(live.port)
     gateways = {name: Gateway(name, folder / name, Ports(application=application.port, doorward=wire.port)) for name in NAMES}
     try:
+        live.await_ready()
         for gateway in gateways.values():
             gateway.await_ready()
-        live.await_ready()
         yield Behind(live, application, wire, gateways, Person(live, "ann"), Person(live, "boss"))
     finally:
         live.process.send_signal(signal.SIGINT)

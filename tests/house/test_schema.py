@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -16,8 +13,8 @@ from app.adapters.database import Base
 from app.commands import cli
 from app.factory import create_app
 from tests.actors import SECRET
-from tests.live import ROOT, clean_environment
-from tests.postgres import database_beside, die_with_parent
+from tests.live import begun, clean_environment
+from tests.postgres import database_beside
 
 UPGRADERS = 4
 
@@ -84,19 +81,17 @@ def test_a_database_that_is_not_there_is_a_line(word):
     assert "hunter2" not in done.output
 
 
-def test_four_processes_can_upgrade_at_once(postgres_url):
+def test_four_processes_can_upgrade_at_once(postgres_url, tmp_path):
     with database_beside(postgres_url, "upgrades") as url:
         env = {**clean_environment(), "DOORWARD_SECRET_KEY": SECRET, "DOORWARD_DATABASE_URL": url}
-        command = [sys.executable, "-m", "app", "db", "upgrade"]
-        started = [
-            subprocess.Popen(
-                command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=die_with_parent
-            )
-            for _ in range(UPGRADERS)
-        ]
-        said = [process.communicate(timeout=60) for process in started]
-        assert [process.returncode for process in started] == [0] * UPGRADERS, said
-        assert sorted(out.startswith("The schema went from nothing") for out, _ in said) == [False] * (UPGRADERS - 1) + [True]
+        started = []
+        for number in range(UPGRADERS):
+            with (tmp_path / f"{number}.log").open("wb") as log:
+                started.append(begun("db", "upgrade", env=env, log=log))
+        codes = [process.wait(60) for process in started]
+        said = [(tmp_path / f"{number}.log").read_text() for number in range(UPGRADERS)]
+        assert codes == [0] * UPGRADERS, said
+        assert sorted("The schema went from nothing" in text for text in said) == [False] * (UPGRADERS - 1) + [True]
         engine = create_engine(url)
         with engine.connect() as connection:
             assert connection.execute(text("SELECT count(*) FROM issuer_state")).scalar() == 1

@@ -18,6 +18,7 @@ from tests.postgres import free_port
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 MISSING = "there is no browser: apt-get install chromium"
+STARTS_WITHIN = 120_000  # milliseconds: one that was just installed is read from the disk for the first time
 PLENTY = {f"limit_{name}": "100000/minute" for name in ("login", "register", "confirm", "code", "forgot", "device", "poll")}
 
 
@@ -65,6 +66,6 @@ def browser() -> Iterator[Browser]:
     """Debian's Chromium. Started for one file and ended after it: its event loop would be in the way of other tests."""
     alone = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable(), args=[*alone, "--disable-dev-shm-usage"])
+        chromium = playwright.chromium.launch(executable_path=executable(), args=[*alone, "--disable-dev-shm-usage"], timeout=STARTS_WITHIN)
         yield chromium
         chromium.close()

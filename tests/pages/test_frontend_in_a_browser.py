@@ -61,7 +61,7 @@ def context():
 
 def opened(context, url: str):
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(30_000)
     page.goto(url)
     return page
 

@@ -42,6 +42,7 @@ def live(request, tmp_path_factory):
         "--threads",
         "48",
         env={**UNLIMITED, **CHEAP, **FROM_ANYWHERE, "DOORWARD_DATABASE_URL": url},
+        sqlite_waits=20,  # on a busy machine the last of fifty writers would be told that there is no time for it
     )
     yield server
     server.stop()
