@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 from app.errors import NotFound, Problem
 from app.login_sessions.claim import claim
 from app.login_sessions.decide import approve, deny, suspect
-from app.login_sessions.errors import UnknownUserCode
+from app.login_sessions.errors import LoginSessionOver, UnknownUserCode
 from app.login_sessions.show import get_login_session
 from app.pages.render import asking_again, for_person, go, page
 from app.principal import Principal
@@ -87,7 +87,7 @@ def get_request(login_session_id: str) -> Response:
 
 @blp.route("/requests/<login_session_id>/approve", methods=["POST"])
 @for_person
-@asking_again(request_form, UnknownUserCode)
+@asking_again(request_form, UnknownUserCode, LoginSessionOver)
 @writing
 @require(fresh_person)
 def post_approve(work: UnitOfWork, principal: Principal, login_session_id: str) -> Response:
@@ -99,6 +99,7 @@ def post_approve(work: UnitOfWork, principal: Principal, login_session_id: str) 
 
 @blp.route("/requests/<login_session_id>/deny", methods=["POST"])
 @for_person
+@asking_again(request_form, LoginSessionOver)
 @writing
 @require(person)
 def post_deny(work: UnitOfWork, principal: Principal, login_session_id: str) -> Response:
@@ -109,6 +110,7 @@ def post_deny(work: UnitOfWork, principal: Principal, login_session_id: str) -> 
 
 @blp.route("/requests/<login_session_id>/suspicious", methods=["POST"])
 @for_person
+@asking_again(request_form, LoginSessionOver)
 @writing
 @require(person)
 def post_suspicious(work: UnitOfWork, principal: Principal, login_session_id: str) -> Response:

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from flask import Response, render_template
 
 from app.errors import InvalidInput, Problem, Unauthenticated
+from app.pages.words import browser, span
 from app.sessions.fresh import ReauthenticationRequired
 from app.web.guard import CHALLENGE
 from app.web.person import refuse_foreign_forms, this_page
@@ -29,7 +30,9 @@ def page(template: str, *, status: int = 200, **values: Any) -> Response:
 
 def page_for_developers(template: str, *, status: int = 200, **values: Any) -> Response:
     """A page that there is in one language only."""
-    response = Response(render_template(f"{template}.html", **values), status, content_type="text/html; charset=utf-8")
+    response = Response(
+        render_template(f"{template}.html", span=span, browser=browser, **values), status, content_type="text/html; charset=utf-8"
+    )
     response.headers["Content-Security-Policy"] = CSP
     if status == Unauthenticated.status:
         # RFC 9110 section 11.6.1: no 401 without a challenge. A browser knows no Bearer and asks nobody.

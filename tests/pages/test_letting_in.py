@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.setting_maps import Client
-from tests.pages.browser import Browser, Page, ask, at_home, claimed
+from tests.pages.browser import OURS, Browser, Page, ask, at_home, claimed
 from tests.rights import with_role
 
 GERMAN = {"Accept-Language": "de-AT"}
@@ -78,6 +78,23 @@ def test_who_asks_from_where_for_what_and_when_is_shown(ann):
     assert "Know who you are, and nothing more." in nothing.words
 
 
+def test_how_long_the_session_is_to_last_is_shown_where_that_was_asked(small_ann):
+    page, _ = claimed(small_ann, expires_in=7 * 86_400)
+    assert "7 days at most. You can end it earlier." in small_ann.see(page).words
+    assert "Höchstens 7 Tage. Sie können es vorher abmelden." in small_ann.see(page, **GERMAN).words
+    small_ann.post(f"{page.partition('?')[0]}/deny")
+    assert "How long" not in small_ann.see(page).words, "there is nothing that could last"
+    assert "How long" not in small_ann.see(claimed(small_ann)[0]).words
+
+
+def test_what_a_program_says_of_itself_has_no_say_in_the_order_of_other_words(small_ann):
+    """Text that is written from right to left stays in its place (Unicode Standard Annex 9, HTML's bdi)."""
+    told = {"client_name": "שלום (1)", "hostname": "עולם 7", "login_message": "גיבוי!"}
+    page = small_ann.see(claimed(small_ann, **told)[0])
+    assert len(page.all("bdi")) == len(told)
+    assert len(small_ann.see("/login/sessions").all("bdi")) == 1
+
+
 def test_a_client_that_the_operator_has_named_is_called_so(make_service):
     service = make_service(clients={"job": Client("Nightly job")})
     ann = at_home(service)
@@ -107,7 +124,11 @@ def test_each_answer_says_what_was_done_and_is_given_once(ann, answer, title, to
     for late in ("approve", "deny", "suspicious"):
         over = ann.post(f"{path}/{late}", code)
         assert over.status_code == 409
-        assert "Nothing was changed." in Page(over.text).words
+        words = Page(over.text).words
+        assert words.startswith("The device is signed in" if told is None else title), (
+            "what became of it, and not only that it was too late"
+        )
+        assert "Nothing was changed by what you have just chosen." in words
     if told is None:
         assert ann.see(path).words.startswith("The device is signed in")
         assert "Approved from another device" in ann.see("/login/sessions").words
@@ -248,9 +269,17 @@ def test_whatever_goes_wrong_where_people_look_is_told_in_words(small_ann):
     answers = {
         "There is nothing here": small_ann.get("/login/no-such-page"),
         "This page cannot be opened like that": small_ann.get("/login/out"),
-        "The body is too large": small_ann.post("/login", {"username": "x" * 20_000}),
-        "This service does not answer under that name": small_ann.get("/login", Host="elsewhere.example"),
+        "That was too much at once": small_ann.post("/login", {"username": "x" * 20_000}),
+        "This is not the address of this service": small_ann.get("/login", Host="elsewhere.example"),
     }
+    german = {
+        "Das war zu viel auf einmal": small_ann.post("/login", {"username": "x" * 20_000}, sent_from={**OURS, **GERMAN}),
+        "Das ist nicht die Adresse dieses Dienstes": small_ann.get("/login", Host="elsewhere.example", **GERMAN),
+        "Das ging nicht": small_ann.post("/login", sent_from={**OURS, **GERMAN, "Transfer-Encoding": "chunked"}),
+    }
+    for words, answer in german.items():
+        assert Page(answer.text).words.startswith(words)
+        assert "in einem Augenblick" not in answer.text, "it would be the same again"
     assert [answer.status_code for answer in answers.values()] == [404, 405, 413, 400]
     for words, answer in answers.items():
         assert answer.content_type == "text/html; charset=utf-8"

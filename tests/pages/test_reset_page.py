@@ -213,7 +213,8 @@ def test_from_the_sign_in_to_another_password_without_an_account_at_hand(service
     path = link(ann)
     assert submit(ann, path).status_code == 200
     over = Page(ann.get(path))
-    assert {"class": "button", "href": "/login/forgot"} in over.all("a")
+    assert "If you used it yourself a moment ago, it has done what it should" in over.words
+    assert {"class": "button other", "href": "/login/forgot"} in over.all("a")
     assert ann.login(password=CHOSEN).status_code == 200
 
 
