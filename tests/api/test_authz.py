@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 import redis
@@ -469,5 +469,6 @@ def test_on_the_wire_there_are_five_answers_and_no_request_hides_in_a_body(live)
                 connection, f"POST /authz/%61uth-request/default HTTP/1.1\r\nHost: a\r\n{mine}{framing}\r\n{body}".encode()
             )
             assert (answered, headers["connection"]) == (200, "close"), framing
-            connection.settimeout(10)
-            assert connection.recv(100) == b"", "there is no second answer"
+            connection.settimeout(20)
+            with suppress(ConnectionResetError):  # which is as good as an end
+                assert connection.recv(100) == b"", "there is no second answer"

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from app.adapters import migrations
+from app.adapters import database, migrations
 from tests.conftest import LIMITS
 from tests.live import GENEROUS, Live
 from tests.postgres import database_beside
@@ -15,7 +15,14 @@ from tests.postgres import database_beside
 LONG = os.environ.get("FAULTS") == "long"  # more rounds of what one round may miss
 CHEAP = {"DOORWARD_ARGON2_MEMORY_KIB": "64", "DOORWARD_ARGON2_TIME_COST": "1"}
 UNLIMITED = {f"DOORWARD_LIMIT_{name}": GENEROUS for name in LIMITS}
+WRITERS_WAIT = 20  # seconds
 FROM_ANYWHERE = {"DOORWARD_TRUSTED_PROXIES": "127.0.0.1/32"}
+
+
+@pytest.fixture(autouse=True)
+def _time_for_all_writers(monkeypatch):
+    """SQLite has one at a time: on a busy machine the last of fifty would be told that there is no time for it."""
+    monkeypatch.setattr(database, "SQLITE_BUSY_SECONDS", WRITERS_WAIT)
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +49,7 @@ def live(request, tmp_path_factory):
         "--threads",
         "48",
         env={**UNLIMITED, **CHEAP, **FROM_ANYWHERE, "DOORWARD_DATABASE_URL": url},
-        sqlite_waits=20,  # on a busy machine the last of fifty writers would be told that there is no time for it
+        sqlite_waits=WRITERS_WAIT,
     )
     yield server
     server.stop()
