@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 COOKIE = "doorward"
+MOST_COOKIES = 4  # of that name that are looked at; each may cost a query
 LIFE = timedelta(hours=12)  # of a session that was opened on a page
 HOME = "/login/sessions"
 CODE = f"[{CODE_ALPHABET}]{{4}}-[{CODE_ALPHABET}]{{4}}"
@@ -46,11 +47,15 @@ class ForeignPage(Problem):
 
 
 def person(work: UnitOfWork) -> Principal:
-    """Whoever has signed in on a page of ours. Raises Unauthenticated."""
+    """Whoever has signed in on a page of ours. Raises Unauthenticated, also where two cookies are good: neither is guessed to be meant.
+
+    Without TLS anybody at the same host can plant more of them. What is no good is passed over, or it would lock the owner out.
+    """
     shown = host_cookies(work.settings, COOKIE)
-    if len(shown) != 1:
+    found = [whose for cookie in shown if (whose := _whose(work, cookie))] if len(shown) <= MOST_COOKIES else []
+    if len(found) != 1:
         raise Unauthenticated
-    return verify_page_cookie(work, shown[0])
+    return found[0]
 
 
 def fresh_person(work: UnitOfWork) -> Principal:
@@ -58,6 +63,13 @@ def fresh_person(work: UnitOfWork) -> Principal:
     principal = person(work)
     need_fresh(principal, work.now)
     return principal
+
+
+def _whose(work: UnitOfWork, cookie: str) -> Principal | None:
+    try:
+        return verify_page_cookie(work, cookie)
+    except Unauthenticated:
+        return None
 
 
 def person_or_nobody(work: UnitOfWork) -> Principal | None:

@@ -159,5 +159,22 @@ def test_a_cookie_that_is_not_ours_to_the_letter_is_nobody(service, home):
         assert (answer.status_code, answer.headers["Location"]) == (303, "/login?next=%2Flogin%2Fsessions"), cookie
     ann.cookie = good
     assert ann.get("/login/sessions").status_code == 200
-    two = {"Cookie": f"doorward={good}; doorward={other}"}
-    assert service.app.test_client(use_cookies=False).get("/login/sessions", headers=two).status_code == 303, "which of both is not guessed"
+    plain = service.app.test_client(use_cookies=False)
+    for planted in (other, "; doorward=".join("abcd")):
+        two = {"Cookie": f"doorward={planted}; doorward={good}"}
+        assert plain.get("/login/sessions", headers=two).status_code == 303, "which of them is not guessed"
+
+
+def test_a_cookie_that_somebody_plants_beside_ours_does_not_lock_one_out(service, home):
+    """Without TLS any page of the same host can, at another port too, and with a path that puts it first."""
+    ann = home()
+    over = ann.cookie
+    ann.post("/login/again", {"password": ann.actor.password})
+    service.clock.push(seconds=1)
+    ann.sign_in()
+    for planted in (over, "junk", f"{ann.cookie}x"):
+        ann.client.set_cookie("doorward", planted, domain="localhost", path="/login")
+        page = ann.see("/login/sessions")
+        assert f"Signed in as {ann.actor.username}" in page.words
+        assert ann.sign_in().headers["Location"] == "/login/sessions"
+        assert ann.get("/login/sessions").status_code == 200
