@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sqlite3
 import stat
 from datetime import UTC, datetime, timedelta
@@ -421,13 +422,25 @@ def test_a_session_that_was_ended_elsewhere_is_said_to_be_over(ann, kept):
     assert "Renew DOORWARD_TOKEN" in renew.err
 
 
-def test_where_the_session_cannot_be_kept_it_is_ended_again(ann, live, tmp_path):
+def test_where_the_session_could_not_be_kept_nobody_is_asked(stand_in, tmp_path):
     (tmp_path / "file").write_text("")
-    done = doorward(
-        "login", "--url", live.url, "--user", ann.name, "--password-stdin", stdin=PASSWORD, DOORWARD_STORE=str(tmp_path / "file" / "x.json")
-    )
+    there = stand_in(Says(TOKENS))
+    for way in ("--password-stdin", "--device"):
+        done = doorward("login", "--url", there.url, "-u", "ann", way, stdin="x", DOORWARD_STORE=str(tmp_path / "file" / "x.json"))
+        assert (done.code, done.out, there.seen) == (1, "", [])
+        assert str(tmp_path / "file") in done.err
+
+
+def test_where_the_session_cannot_be_kept_it_is_ended_again(stand_in, store):
+    def spoil(_request: str) -> Says:
+        shutil.rmtree(store.parent)
+        store.parent.write_text("")
+        return Says({**TOKENS, "account": {"username": "ann"}})
+
+    there = stand_in(Says({"username": "ann", "session_id": "ses_1"}), routes={"/v1/login": [spoil]})
+    done = doorward("login", "--url", there.url, "--user", "ann", "--password-stdin", stdin="x")
     assert (done.code, done.out) == (1, "")
-    assert len(ann.logged_in().sessions()) == 1
+    assert there.paths()[-1] == "/v1/logout"
 
 
 def test_two_people_are_told_apart(ann, kept, live):

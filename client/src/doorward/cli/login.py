@@ -64,6 +64,7 @@ def login(url: str | None, form: str, **given: Any) -> None:
 
     by_device = _by_device(given)
     client = Doorward(address(url))
+    _need_store()
     asked = {"scope": " ".join(given["scope"]) or None}
     user = given["user"] or here.variable("DOORWARD_USER") or None
     if by_device:
@@ -110,6 +111,16 @@ def _by_password(client: Doorward, user: str | None, *, scope: str | None, expir
         secret = asking.chosen()
         client.transport.ask("POST", "/v1/password/reset", json={"token": token, "new_password": secret})
         client.login.with_password(name, secret, **parts)
+
+
+def _need_store() -> None:
+    """Before anybody types or approves anything for a session that could not be kept. Raises StoreError."""
+    from doorward.store import InstanceAuthSessions, place_of
+
+    place = place_of(None)
+    InstanceAuthSessions.load(place)
+    with place.held():
+        return
 
 
 def _keep(client: Doorward) -> None:
