@@ -127,7 +127,7 @@ def completion(ctx: click.Context, shell: str | None) -> None:
 
     \b
     bash  eval "$(doorward completion bash)"      in ~/.bashrc
-    zsh   eval "$(doorward completion zsh)"       in ~/.zshrc
+    zsh   eval "$(doorward completion zsh)"       in ~/.zshrc, below compinit
     fish  doorward completion fish | source       in ~/.config/fish/config.fish
 
     Without SHELL, it is for the one of the variable SHELL.
