@@ -33,10 +33,10 @@ blp = Blueprint(
 class AskSchema(Strict):
     """Who asks, and for what. All of it is shown to whoever decides, as something that was told."""
 
-    client_name = Label(most=64, required=True, metadata={"description": "how a person would call the program"})
+    client_name = Label(most=64, required=True, metadata={"description": "how a person would call the program", "example": "backup"})
     client_id = Text(most=32, load_default=None, metadata={"description": "one of `DOORWARD_CLIENTS`; without it, `doorward`"})
-    hostname = Label(most=64, load_default=None, metadata={"description": "of the machine that asks"})
-    login_message = Label(most=200, load_default=None, metadata={"description": "why; shown on both devices"})
+    hostname = Label(most=64, load_default=None, metadata={"description": "of the machine that asks", "example": "attic"})
+    login_message = Label(most=200, load_default=None, metadata={"description": "why; shown on both devices", "example": "nightly backup"})
     scope = Scope(load_default=None, metadata={"description": "scopes to have, separated by spaces; without it, all that may be had"})
     expires_in = Whole(
         least=60,
@@ -52,15 +52,19 @@ class AskedSchema(Strict):
 
     session_id = fields.String(required=True, metadata={"description": "of the session to be; it opens nothing"})
     device_code = fields.String(required=True, metadata={"description": "the secret by which the device polls at /oauth/token"})
-    user_code = fields.String(required=True, metadata={"description": "what a person types; case, dashes and spaces do not count"})
-    verification_uri = fields.String(required=True)
+    user_code = fields.String(
+        required=True, metadata={"description": "what a person types; case, dashes and spaces do not count", "example": "WDJB-MJHT"}
+    )
+    verification_uri = fields.String(required=True, metadata={"example": "https://auth.example.org/login/activate"})
     verification_uri_complete = fields.String(
         required=True, metadata={"description": "the same with the code filled in; it approves nothing"}
     )
-    expires_in = fields.Integer(required=True, metadata={"description": "seconds"})
-    interval = fields.Integer(required=True, metadata={"description": "seconds from one poll to the next"})
+    expires_in = fields.Integer(required=True, metadata={"description": "seconds", "example": 600})
+    interval = fields.Integer(required=True, metadata={"description": "seconds from one poll to the next", "example": 5})
     login_message = fields.String(required=True, allow_none=True)
-    check_phrase = fields.String(required=True, allow_none=True, metadata={"description": "words that both devices show"})
+    check_phrase = fields.String(
+        required=True, allow_none=True, metadata={"description": "words that both devices show", "example": "safeness hangout flyer"}
+    )
 
 
 class WithSchema(Strict):
@@ -75,7 +79,7 @@ class LoginSessionSchema(Strict):
     """Who asks, from where, for what, when; and what became of it."""
 
     id = fields.String(required=True, metadata={"description": "that of the session, once there is one"})
-    state = fields.String(required=True, metadata={"enum": list(STATES)})
+    state = fields.String(required=True, metadata={"enum": list(STATES), "example": "claimed"})
     client_id = fields.String(required=True)
     client_name = fields.String(
         required=True, metadata={"description": "of a client of `DOORWARD_CLIENTS` the operator's name for it, else as told"}
@@ -120,7 +124,7 @@ class WhichSchema(PageSchema):
 class UserCodeSchema(Strict):
     """The code that the other device shows."""
 
-    user_code = Text(most=32, required=True)
+    user_code = Text(most=32, required=True, metadata={"description": "case, dashes and spaces do not count", "example": "WDJB-MJHT"})
 
 
 class DeviceCodeSchema(Strict):
@@ -139,7 +143,11 @@ class NothingSchema(Strict):
 @blp.arguments(AskSchema)
 @blp.response(201, AskedSchema)
 def post_login_session(work: UnitOfWork, body: Body) -> Asked:
-    """Ask to be let in. A person types the user code at the address that is answered; meanwhile, poll at /oauth/token."""
+    """Ask to be let in. A person types the user code at the address that is answered; meanwhile, poll at /oauth/token.
+
+    Show `user_code`, `verification_uri` and `check_phrase`, and keep `device_code` to yourself: who has it gets the tokens. At most three
+    requests in 15 minutes may name one account by `username`; whether there is such an account is not told.
+    """
     return ask_with_phrase(work, current_source(), **body)
 
 
@@ -149,7 +157,7 @@ def post_login_session(work: UnitOfWork, body: Body) -> Asked:
 @blp.arguments(DeviceCodeSchema)
 @blp.response(204)
 def post_cancel(work: UnitOfWork, body: Body) -> None:
-    """Give up asking."""
+    """Give up asking. From then on a poll is told `expired_token`, and whoever types the code that it is not known."""
     cancel(work, current_source(), **body)
 
 
@@ -160,7 +168,11 @@ def post_cancel(work: UnitOfWork, body: Body) -> None:
 @blp.arguments(UserCodeSchema)
 @blp.response(200, LoginSessionSchema)
 def post_claim(work: UnitOfWork, principal: Principal, body: Body) -> LoginSessionView:
-    """Say which login is meant by its code, and see who asks. From now on no other account sees or decides it."""
+    """Say which login is meant by its code, and see who asks. From now on no other account sees or decides it.
+
+    A code that is unknown, over, claimed by somebody else or meant for somebody else is one answer, 404 `unknown_user_code`. After five of
+    them in ten minutes, by the account or from its source, it is 429, also for a right one.
+    """
     return claim(work, principal, current_source(), **body)
 
 
@@ -191,7 +203,11 @@ def get_one_login_session(work: UnitOfWork, principal: Principal, login_session_
 @blp.arguments(UserCodeSchema)
 @blp.response(200, LoginSessionSchema)
 def post_approve(work: UnitOfWork, principal: Principal, body: Body, login_session_id: str) -> LoginSessionView:
-    """Let the other device in. The code is sent once more, so that an id alone approves nothing."""
+    """Let the other device in. The code is sent once more, so that an id alone approves nothing.
+
+    It wants a password typed in the last five minutes: on 401 `reauthentication_required`, `POST /v1/elevate` first. The session that comes
+    of it never has more rights than the one that approves.
+    """
     return approve(work, principal, current_source(), login_session_id=login_session_id, **body)
 
 
@@ -202,7 +218,7 @@ def post_approve(work: UnitOfWork, principal: Principal, body: Body, login_sessi
 @blp.arguments(NothingSchema, required=False)
 @blp.response(200, LoginSessionSchema)
 def post_deny(work: UnitOfWork, principal: Principal, _body: Body, login_session_id: str) -> LoginSessionView:
-    """Refuse."""
+    """Refuse. The program is told `access_denied` at its next poll."""
     return deny(work, principal, current_source(), login_session_id=login_session_id)
 
 
@@ -213,5 +229,9 @@ def post_deny(work: UnitOfWork, principal: Principal, _body: Body, login_session
 @blp.arguments(NothingSchema, required=False)
 @blp.response(200, LoginSessionSchema)
 def post_suspicious(work: UnitOfWork, principal: Principal, _body: Body, login_session_id: str) -> LoginSessionView:
-    """Refuse what somebody else has asked for: for a day its source may ask only now and then."""
+    """Refuse what somebody else has asked for: for a day its source may ask only now and then.
+
+    The program is told `access_denied`, the owner gets a mail with what to do. What was approved before goes on: end it in the list of
+    sessions.
+    """
     return suspect(work, principal, current_source(), login_session_id=login_session_id)

@@ -89,13 +89,15 @@ class DeviceAuthorizationSchema(Strict):
     """RFC 8628 section 3.2."""
 
     device_code = fields.String(required=True, metadata={"description": "the secret by which the device polls"})
-    user_code = fields.String(required=True, metadata={"description": "what a person types; case, dashes and spaces do not count"})
-    verification_uri = fields.String(required=True)
+    user_code = fields.String(
+        required=True, metadata={"description": "what a person types; case, dashes and spaces do not count", "example": "WDJB-MJHT"}
+    )
+    verification_uri = fields.String(required=True, metadata={"example": "https://auth.example.org/login/activate"})
     verification_uri_complete = fields.String(
         required=True, metadata={"description": "the same with the code filled in; it approves nothing"}
     )
-    expires_in = fields.Integer(required=True, metadata={"description": "seconds"})
-    interval = fields.Integer(required=True, metadata={"description": "seconds from one poll to the next"})
+    expires_in = fields.Integer(required=True, metadata={"description": "seconds", "example": 600})
+    interval = fields.Integer(required=True, metadata={"description": "seconds from one poll to the next", "example": 5})
     session_id = fields.String(required=True, metadata={"description": "of the session to be; it opens nothing"})
 
 
@@ -126,7 +128,11 @@ class ActiveSchema(Strict):
 @blp.form(TokenForm)
 @blp.response(200, IssuedSchema)
 def post_token(work: UnitOfWork, body: Body) -> Issued:
-    """Trade an API key, a refresh token, or a device code that was approved, for an access token."""
+    """Trade an API key, a refresh token, or a device code that was approved, for an access token.
+
+    Until somebody has decided about a device code, the answer is 400 `authorization_pending`; 400 `slow_down` asks to wait five seconds
+    longer from one poll to the next. `access_denied`, `expired_token` and `invalid_grant` end the asking.
+    """
     return grant(
         work,
         current_source(),
@@ -144,7 +150,10 @@ def post_token(work: UnitOfWork, body: Body) -> Issued:
 @blp.form(DeviceForm)
 @blp.response(200, DeviceAuthorizationSchema)
 def post_device_authorization(work: UnitOfWork, body: Body) -> Asked:
-    """Ask to be let in: a person types the user code at the address that is answered, and approves (RFC 8628)."""
+    """Ask to be let in: a person types the user code at the address that is answered, and approves (RFC 8628).
+
+    For stock clients. Programs of yours ask at `/v1/login-sessions`, which also shows a message and a check phrase.
+    """
     return authorize_device(work, current_source(), client=shown_client(), scope=body["scope"])
 
 
