@@ -31,6 +31,9 @@ def test_a_program_is_let_in_by_a_person_elsewhere(service, ann, box):
     assert (seen["state"], seen["client_name"], seen["hostname"], seen["login_message"]) == ("claimed", "backup", "attic", "nightly backup")
     assert (seen["address"], seen["user_agent"], seen["check_phrase"]) == (box.actor.address, "backup/2", box.asked["check_phrase"])
     assert seen["claimed_with"] == {"session_id": ann.tokens["session_id"], "address": ann.address, "device": ann.agent}
+    another = box_of(service).asked["check_phrase"]
+    assert len(another.split()) == len(seen["check_phrase"].split()) == 3
+    assert another != seen["check_phrase"]
     approved = decide(ann, box, "approve").json
     assert (approved["state"], approved["decided_with"]) == ("approved", seen["claimed_with"])
     tokens = box.poll().json
