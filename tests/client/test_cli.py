@@ -358,7 +358,7 @@ def test_status_says_what_is_there_and_the_exit_code_too(ann, kept, live, store)
 
 
 def test_each_failure_has_its_exit_code_and_one_sentence(kept, stand_in, ann, live):
-    limited = stand_in(Says({"code": "too_many_requests", "status": 429}, 429, {"Retry-After": "60"}))
+    limited = stand_in(Says({"code": "too_many_requests", "status": 429}, 429, {"Retry-After": "599"}))
     page = stand_in(HTML)
     another = stand_in(Says({"detail": "Not Found"}, 404))  # some other service, which answers in JSON too
     moved = stand_in(Says({}, 302, {"Location": "https://elsewhere.example/auth/v1/login?next=1"}))
@@ -390,6 +390,7 @@ def test_each_failure_has_its_exit_code_and_one_sentence(kept, stand_in, ann, li
         assert "allow_http" not in said[0]
         assert "client.login" not in said[0]
         assert code in MEANINGS
+    assert "try again in 10 min." in doorward(*login, limited.url, stdin="x\n").err
     assert "leads to https://elsewhere.example/auth: if that is right" in doorward(*login, moved.url, stdin="x\n").err
     assert "(request req_1)" in doorward(*login, broken.url, stdin="x\n").err
 

@@ -134,7 +134,7 @@ def test_retry_after_is_kept_to_or_handed_on(stand_in):
     Doorward(there.url).version()
     assert 1 <= time.monotonic() - began < 10
     there = stand_in(Says({"code": "rate_limited"}, 429, {"Retry-After": "3600"}))
-    with pytest.raises(RateLimited, match="in 3600 s") as refused:
+    with pytest.raises(RateLimited, match="in 60 min") as refused:
         Doorward(there.url).version()
     assert (refused.value.retry_after, len(there.seen)) == (3600, 1)
 

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from math import ceil
 from typing import Any
 
 from doorward import errors, here
@@ -41,6 +42,7 @@ BY_STATUS: Mapping[int, tuple[type[DoorwardError], str]] = {
     409: (errors.Conflict, "This cannot be done as things stand"),
     422: (errors.InvalidInput, "Not acceptable"),
 }
+MINUTES = 120  # seconds from which on people are told minutes
 SERVER_ERROR = 500
 TOO_MANY = 429
 NOT_FOUND = 404
@@ -153,7 +155,9 @@ def _sentence(text: str, said: Answer) -> str:
 
 
 def _soon(seconds: float | None) -> str:
-    return "shortly" if seconds is None else f"in {max(1, round(seconds))} s"
+    if seconds is None:
+        return "shortly"
+    return f"in {max(1, round(seconds))} s" if seconds <= MINUTES else f"in {ceil(seconds / 60)} min"
 
 
 def _about_the_clock(kind: type[DoorwardError], skew: timedelta | None) -> str:
