@@ -273,6 +273,8 @@ def test_what_is_no_token_file_is_said_to_be_none(tmp_path, content):
         Doorward().login.from_token_file(tmp_path / "token")
     with pytest.raises(StoreError, match="no token file"):
         Doorward().login.from_token_file(tmp_path / "none")
+    with pytest.raises(StoreError, match="is no file"):
+        Doorward().login.from_token_file(tmp_path)
 
 
 # -- another device ---------------------------------------------------------------------------------------------------

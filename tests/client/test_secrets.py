@@ -133,6 +133,8 @@ def test_nothing_that_fails_shows_a_secret(stand_in, tmp_path, caplog, fault):
     [
         (lambda login: login.with_password("ann", PASSWORD, device_name=Path("attic")), "device_name"),
         (lambda login: login.with_password("ann", PASSWORD.encode()), "password"),
+        (lambda login: login.with_password("ann", None), "password"),
+        (lambda login: login.with_token(), "token"),
         (lambda login: login.with_session_id(CODE, client_id="\ud800"), "client_id"),
         (lambda login: login.with_api_key(KEY.encode()), "key"),
         (lambda login: login.with_api_key(None), "key"),

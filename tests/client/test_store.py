@@ -331,6 +331,13 @@ def test_from_store_uses_the_session_of_the_service_and_user(ann, store, monkeyp
     assert Doorward().login.from_store().username == ann.name, "there is only one service"
     with pytest.raises(NotLoggedInError, match="called bob"):
         Doorward(ann.live.url).login.from_store(user="bob")
+    longer = kept("zoe", refresh_token=Secret("rt"), refresh_expires=LATER + timedelta(days=60))
+    sessions = InstanceAuthSessions.load()
+    sessions.insert(ann.live.url, "zoe", longer)
+    sessions.save()
+    assert Doorward(ann.live.url).login.from_store().username == "zoe", "whose lasts longest"
+    sessions.remove(ann.live.url, "zoe")
+    sessions.save()
     monkeypatch.setenv("DOORWARD_USER", "bob")
     with pytest.raises(NotLoggedInError, match="called bob"):
         Doorward(ann.live.url).login.from_store()

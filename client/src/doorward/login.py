@@ -164,6 +164,8 @@ class Login:
     def with_token(self, token: str | Secret | None = None) -> Session:
         """Use an access token that comes from elsewhere; DOORWARD_TOKEN, if none is given. It cannot be refreshed."""
         secret = Secret.of(token if token is not None else here.variable("DOORWARD_TOKEN"))
+        if token is None and not secret:
+            raise InvalidInput("No token is named: give one, or set DOORWARD_TOKEN.", errors={"token": ["is missing"]})
         token = SHOWN_NOWHERE
         _need_fine(secret, "token")
         return self._begin("with_token", Held.of_token(secret))

@@ -95,7 +95,12 @@ def _content_of(asked: Ask) -> bytes | None:
 
 
 def _revealed(value: object) -> object:
-    return value.reveal() if isinstance(value, Secret) else value
+    if not isinstance(value, Secret):
+        return value
+    text: object = value.reveal()
+    if not isinstance(text, str):
+        raise TypeError  # bytes, or nothing at all, as of a variable that is not set
+    return text
 
 
 def parsed(received: Received) -> Document | None:

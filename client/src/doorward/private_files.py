@@ -78,10 +78,11 @@ def read(path: Path) -> Secret | None:
         return None
     except OSError as error:
         raise _cannot(path, error) from None
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise StoreError(f"{path} is no file: remove it, or name another one.")
     with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise StoreError(f"{path} is no file: remove it, or name another one.")
         if POSIX:
             _need_owner(path, found)
             if stat.S_IMODE(found.st_mode) & OTHERS:

@@ -29,7 +29,7 @@ BY_CODE: Mapping[str, tuple[type[DoorwardError], str]] = {
     "slow_down": (errors.LoginPending, "Nobody has approved the login yet: ask less often."),
     "access_denied": (errors.LoginDenied, "The login was denied: ask whoever decided, or log in another way."),
     "expired_token": (errors.LoginExpired, "The code of the login is too old: ask for a new one."),
-    "login_session_over": (errors.LoginExpired, "The login has been decided already, or is too old."),
+    "login_session_over": (errors.LoginExpired, "The login has been decided already, or is too old: ask for a new one."),
     "invalid_client": (errors.InvalidInput, "The service does not know this client_id: leave it out, or ask the operator for one."),
     "invalid_scope": (errors.InvalidInput, "These scopes cannot be given: ask for fewer."),
     NO_SUCH_ADDRESS: (errors.UnexpectedAnswer, "There is no Doorward service at this address: check it."),
@@ -38,7 +38,7 @@ BY_CODE: Mapping[str, tuple[type[DoorwardError], str]] = {
 BY_STATUS: Mapping[int, tuple[type[DoorwardError], str]] = {
     401: (errors.InvalidToken, "The service does not take this token or key any more: log in again."),
     403: (errors.PermissionDenied, "This is not allowed"),
-    404: (errors.NotFound, "There is no such thing, or it is somebody else's."),
+    404: (errors.NotFound, "There is no such thing, or it is somebody else's: check what was named."),
     409: (errors.Conflict, "This cannot be done as things stand"),
     422: (errors.InvalidInput, "Not acceptable"),
 }

@@ -206,7 +206,7 @@ def _removal(url: str, user: str, session: AuthSession) -> Change:
 
 def _bare(token: Secret, expires: datetime | None, refresh_token: Secret | None, user: str) -> AuthSession:
     if expires is None or expires.tzinfo is None:
-        raise StoreError("A token is kept with the time it ends, and that with its time zone.")
+        raise StoreError("A token is kept with the time it ends: give `expires` with its time zone.")
     return AuthSession(token, expires.astimezone(UTC), refresh_token, username=user)
 
 
