@@ -218,6 +218,7 @@ def test_a_fresh_service_knows_nobody(doorward_service, fresh_doorward_service):
         ({"env": "production"}, "env: .* in development and nowhere else"),
         ({"public_url": "https://auth.example.com"}, "public_url: .* this machine alone"),
         ({"host": "0.0.0.0"}, "host: is not a setting"),
+        ({"secret_key": "short"}, "secret_key: must be 32 random bytes"),
         ({"roles": {"editor": "orders:write"}}, "roles: must hold lists of texts"),
         ({"managing_level": "king"}, "DOORWARD_MANAGING_LEVEL: must be one of"),
     ],
@@ -286,6 +287,7 @@ def test_without_the_service_a_sentence_says_what_to_install(tmp_path):
     assert "1 passed, 1 error" in done.stdout, done.stdout
     assert "The service is not installed: pip install 'doorward[testing]'." in done.stdout
     assert "Traceback" not in done.stdout
+    assert "During handling" not in done.stdout, "it is said once"
 
 
 TWO = """

@@ -9,9 +9,9 @@ Nothing is started before a test asks for one of the fixtures.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from doorward.testing.service import DoorwardTestService as DoorwardTestService
     from doorward.testing.service import Mail as Mail
     from doorward.testing.service import TestAccount as TestAccount
+
+_T = TypeVar("_T")
 
 __all__ = ["DoorwardTestService", "Mail", "NotForTests", "TestAccount"]
 
@@ -44,12 +46,9 @@ def doorward_settings() -> Mapping[str, object]:
 
 @pytest.fixture(scope="session")
 def _doorward_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    from doorward.testing.process import NotForTests, ServerProcess
+    from doorward.testing.process import ServerProcess
 
-    try:
-        process = ServerProcess(tmp_path_factory.mktemp("doorward"))
-    except NotForTests as reason:
-        pytest.fail(str(reason), pytrace=False)
+    process = _or_fail(lambda: ServerProcess(tmp_path_factory.mktemp("doorward")))
     yield process
     process.close()
 
@@ -88,10 +87,17 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 
 
 def _opened(process: ServerProcess, folders: pytest.TempPathFactory, settings: Mapping[str, object]) -> DoorwardTestService:
-    from doorward.testing.process import NotForTests
     from doorward.testing.service import DoorwardTestService
 
+    return _or_fail(lambda: DoorwardTestService(process, folders.mktemp("doorward"), settings))
+
+
+def _or_fail(start: Callable[[], _T]) -> _T:
+    """What cannot be is said once, without our own lines."""
+    from doorward.testing.process import NotForTests
+
     try:
-        return DoorwardTestService(process, folders.mktemp("doorward"), settings)
-    except NotForTests as reason:
-        pytest.fail(str(reason), pytrace=False)
+        return start()
+    except NotForTests as error:
+        reason = str(error)
+    pytest.fail(reason, pytrace=False)

@@ -148,13 +148,12 @@ def _settings(texts: Mapping[str, str]) -> Settings:
             values[name] = fields[name].metadata["parse"](text)
         except (ValueError, RecursionError) as error:
             faults.append(f"{name}: {error}")
-    try:
-        settings = Settings(**values)
-    except SettingsError as error:
-        faults += error.faults
-    if faults:
-        raise Refused(f"These settings are not right: {'; '.join(faults)}.")
-    return settings
+    if not faults:
+        try:
+            return Settings(**values)
+        except SettingsError as error:
+            faults = error.faults
+    raise Refused(f"These settings are not right: {'; '.join(faults)}.")
 
 
 class Host:
