@@ -83,8 +83,8 @@ def test_how_long_the_session_is_to_last_is_shown_where_that_was_asked(small_ann
     assert "7 days at most. You can end it earlier." in small_ann.see(page).words
     assert "Höchstens 7 Tage. Sie können es vorher abmelden." in small_ann.see(page, **GERMAN).words
     small_ann.post(f"{page.partition('?')[0]}/deny")
-    assert "How long" not in small_ann.see(page).words, "there is nothing that could last"
-    assert "How long" not in small_ann.see(claimed(small_ann)[0]).words
+    assert "Stays signed in" not in small_ann.see(page).words, "there is nothing that could last"
+    assert "Stays signed in" not in small_ann.see(claimed(small_ann)[0]).words
 
 
 def test_what_a_program_says_of_itself_has_no_say_in_the_order_of_other_words(small_ann):
