@@ -70,7 +70,9 @@ class Nursery:
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             command = [sys.executable, "-m", "tests.nursery", str(theirs.fileno())]
-            self._process = subprocess.Popen(command, cwd=ROOT, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+            )
         threading.Thread(target=self._listen, daemon=True).start()
 
     def begin(self, *words: str, env: dict[str, str], out: IO[Any], err: IO[Any] | None = None, sqlite_waits: float | None = None) -> Child:

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.actors import PASSWORD, SECRET
-from tests.live import ROOT, clean_environment
+from tests.live import ROOT, begun, clean_environment
 from tests.operators import type_command
 
 # Known answers for PASSWORD. Made by Django 5.2, Werkzeug 3.1, bcrypt 5.0, argon2-cffi 25.1, libpass 1.9 and glibc's crypt(3).
@@ -293,10 +293,16 @@ def test_of_two_imports_at_once_each_account_is_taken_by_one(make_service, empty
     service = make_service(empty_postgres_url)
     file = tmp_path / "accounts.jsonl"
     file.write_text("".join(json.dumps(line(f"person{number}")) + "\n" for number in range(1500)))
-    both = [command(service, "-m", "app", "accounts", "import", str(file)) for _ in range(2)]
-    said = [process.communicate(timeout=60) for process in both]
+    env = {**clean_environment(), "DOORWARD_SECRET_KEY": SECRET, "DOORWARD_DATABASE_URL": service.settings.database_url}
+    logs = [tmp_path / f"{number}.log" for number in range(2)]
+    both = []
+    for path in logs:
+        with path.open("wb") as log:
+            both.append(begun("accounts", "import", str(file), env=env, log=log))
+    assert {process.wait(60) for process in both} <= {0, 1}
+    said = [path.read_text() for path in logs]
     assert service.scalar("SELECT count(*) FROM accounts") == 1500
-    totals = [re.search(rb"^1500 lines: (\d+) taken, (\d+) refused\.$", out, re.MULTILINE) for out, _ in said]
+    totals = [re.search(r"^1500 lines: (\d+) taken, (\d+) refused\.$", text, re.MULTILINE) for text in said]
     assert sum(int(total[1]) for total in totals) == 1500, said
 
 
