@@ -131,6 +131,22 @@ def test_ten_processes_refresh_once(ann, store):
     assert refreshes(ann.live, client.session.session_id) == before + 1
 
 
+def test_who_shares_a_token_file_refreshes_once(stand_in, tmp_path):
+    """Each client locks for itself, as each process would."""
+    there = stand_in(WHO, routes={"/v1/login": [Says(TOKENS)], "/v1/token/refresh": [Says({**TOKENS, "access_token": "at2"})]})
+    client = Doorward(there.url)
+    client.login.with_password("ann", PASSWORD)
+    client.to_token_file(tmp_path / "token")
+    sessions = [client.session, *(Doorward().login.from_token_file(tmp_path / "token") for _ in range(5))]
+    threads = [threading.Thread(target=session.refresh) for session in sessions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert {session.token for session in sessions} == {"at2"}
+    assert there.paths().count("/v1/token/refresh") == 1
+
+
 REFRESHES = """
 from doorward import Doorward
 client = Doorward()
