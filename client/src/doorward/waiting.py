@@ -48,7 +48,7 @@ class Waiting:
         except NotLoggedInError as error:
             over = error
         raise LoginExpired(
-            "The login is unknown, too old or was picked up already: ask for a new one.",
+            "The login is unknown, too old, of another client_id or was picked up already: ask for a new one.",
             code=over.code,
             status=over.status,
             detail=over.detail,
