@@ -50,6 +50,13 @@ def test_looking_changes_nothing(ann):
     assert state(ann, again) == "claimed"
 
 
+def test_the_sign_in_says_what_for_where_a_device_waits(small_service):
+    stranger = Browser(small_service, small_service.actor("x"))
+    words = "Sign in first, then look who asks to be let in."
+    assert words in stranger.see("/login/activate/BCDF-GHJK").words
+    assert words not in stranger.see("/login/sessions").words
+
+
 def test_who_asks_from_where_for_what_and_when_is_shown(ann):
     message, phrase = "Tuesday's <b>backup</b>", ask(ann.service)["check_phrase"]
     page, asked = claimed(ann, scope="orders:read orders:write", login_message=message)
@@ -70,6 +77,8 @@ def test_who_asks_from_where_for_what_and_when_is_shown(ann):
         assert text in words
     assert "<b>backup" not in answer.text
     assert phrase not in words
+    kept = [attributes for _, attributes in Page(answer.text).tags if attributes.get("translate") == "no"]
+    assert len(kept) == 7, "phrase, code, program, device, message and two scopes: a browser that translates these makes them others"
     assert "Nobody from support ever asks for this." in words
     assert "Everything you may do." not in words
     everything = ann.see(claimed(ann)[0])
