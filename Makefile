@@ -12,7 +12,7 @@ TESTED = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS)
 .PHONY: help run admin install test faults check types screenshots bench recording lock clean
 
 help: ## Say what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 $(VENV)/run-ready: requirements/run.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Doorward needs Python 3.11 or later; name it with: make PYTHON=python3.12 …")'
