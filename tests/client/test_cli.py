@@ -173,6 +173,15 @@ def test_nothing_that_a_service_says_moves_the_cursor_or_breaks_the_table(stand_
         assert (done.code, done.err) == (0, "")
         assert not set(done.out) & set("\x1b\x07\x9b\u202e")
         assert form == "table" or done.out.isascii()
+    told = dict.fromkeys(
+        ("id", "username", "name", "version", "user_code", "check_phrase", "login_message", "account_id", "key_id"), hostile
+    )
+    more = {**TOKENS, **told, "roles": [hostile], "device_code": "dwl_x", "verification_uri": "https://auth.example.com/\x1b[2J"}
+    everything = stand_in(Says({**more, "account": told, "session": told, "key": "dwk_x\x1b[2J"}))
+    for words, code in [(("login", "-u", "ann", "--password-stdin"), 0), (("login", "--device"), 0), (("roles",), 0), (("status",), 0),
+                        (("sessions",), 0), (("keys", "create", "x"), 5), (("logout",), 0)]:  # fmt: skip
+        done = doorward(*words, "--url", everything.url, stdin="x")
+        assert (done.code, set(done.out + done.err) & set("\x1b\x07\x9b\u202e")) == (code, set()), done
     nothing = stand_in(Says({"items": []}))
     assert doorward("sessions", "--url", nothing.url, DOORWARD_TOKEN="dwk_x") == Written(0, "", "There are no sessions.\n")
     table = doorward("sessions", "--url", there.url, DOORWARD_TOKEN="dwk_x").out.splitlines()

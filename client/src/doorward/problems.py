@@ -100,7 +100,12 @@ def printable(text: object, secrets: Iterable[Secret] = ()) -> str:
     for secret in secrets:
         text = _without(text, secret)
     cut = text if len(text) <= LONGEST else text[:LONGEST] + "…"
-    return "".join(" " if unicodedata.category(character).startswith(("C", "Z")) else character for character in cut).strip()
+    return harmless(cut).strip()
+
+
+def harmless(text: str) -> str:
+    """On one line and without control characters that a terminal would obey; as long as it is."""
+    return "".join(" " if unicodedata.category(character).startswith(("C", "Z")) else character for character in text)
 
 
 def _without(text: str, secret: Secret) -> str:

@@ -14,6 +14,7 @@ from doorward.cli.options import at_service, printing
 from doorward.cli.shown import show
 from doorward.cli.terminal import asks, give, say
 from doorward.errors import DoorwardError, InvalidInput, ServiceUnavailable
+from doorward.problems import harmless
 from doorward.secret import Secret
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def roles(url: str | None, user: str | None, form: str, *, account: str | None, 
     if form != "table":
         show(found, form)
     elif found:
-        give("\n".join(found))
+        give("\n".join(map(harmless, found)))
     else:
         say(NOTHING)
 

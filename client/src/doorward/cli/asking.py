@@ -9,6 +9,7 @@ from codecs import BOM_UTF8
 import click
 
 from doorward.errors import InvalidInput
+from doorward.problems import harmless
 from doorward.secret import Secret
 
 LONGEST = 4096  # bytes of a line
@@ -21,7 +22,7 @@ def hidden(question: str) -> Secret:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", GetPassWarning)
-            return Secret(click.prompt(question, hide_input=True, err=True, default="", show_default=False))
+            return Secret(click.prompt(harmless(question), hide_input=True, err=True, default="", show_default=False))
     except GetPassWarning:
         raise InvalidInput("What is typed would be shown here: pipe the password in instead.") from None
 

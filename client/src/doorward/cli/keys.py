@@ -14,6 +14,7 @@ from doorward.cli.options import at_service, printing
 from doorward.cli.shown import show, show_keys
 from doorward.cli.terminal import give, say
 from doorward.cli.written import local, plain
+from doorward.errors import UnexpectedAnswer
 
 if TYPE_CHECKING:
     from doorward.answers import NewApiKey
@@ -103,6 +104,8 @@ def _told(found: NewApiKey, form: str) -> None:
 
 
 def _give(found: NewApiKey, form: str) -> None:
+    if not found.key.sendable:
+        raise UnexpectedAnswer("What the service gave is no key: check the address.")
     if form == "table":
         give(found.key.reveal())
         return

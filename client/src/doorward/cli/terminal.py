@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -13,12 +14,19 @@ from typing import Self, TextIO
 import click
 
 from doorward import here
+from doorward.problems import harmless
 
 WIDTH, HEIGHT = 80, 24  # where nobody looks
+STYLE = re.compile(r"\x1b\[[01]m")  # of strong()
+STYLES = re.compile(rf"({STYLE.pattern})")
 
 
 def say(text: str = "") -> None:
-    """A sentence for a person, on standard error: on one line, but in a terminal. Standard output is for data alone."""
+    """A sentence for a person, on standard error: on one line, but in a terminal. Standard output is for data alone.
+
+    Names in it may come from strangers: but for our own styles, nothing of it moves the cursor.
+    """
+    text = "".join(part if STYLE.fullmatch(part) else harmless(part) for part in STYLES.split(text))
     if shown() and len(text) >= size()[0]:
         import textwrap  # few sentences are so long
 
