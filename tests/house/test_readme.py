@@ -23,7 +23,7 @@ def test_the_session_of_the_readme_works_word_for_word(make_live):
         env={**os.environ, "DOORWARD": live.url},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr
