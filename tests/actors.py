@@ -28,15 +28,19 @@ class PushedClock(Clock):
         super().__init__()
         self._pushed = timedelta()
         self._held: datetime | None = None
+        self._ticks = 0.0
 
     def now(self):
         if self._held is not None:
             self._held += MOMENT
         return (self._held or super().now()) + self._pushed
 
+    def ticks(self):
+        return super().ticks() if self._held is None else self._ticks
+
     def hold(self, at: datetime | None = None) -> None:
         """From here on only what is pushed goes by, and a moment at each look: a busy machine would miss limits of a second."""
-        self._held = at or super().now()
+        self._held, self._ticks = at or super().now(), super().ticks()
 
     def push(self, **time: float) -> None:
         self._pushed += timedelta(**time)

@@ -170,7 +170,7 @@ class Postgres:
     def halt(self) -> None:
         """Stopped as an operator would: connections are closed and everything is written down. The data stays."""
         self.process.send_signal(signal.SIGINT)
-        self.process.wait(ENDS_WITHIN * 2)
+        self.process.wait(60)  # it writes everything down first
 
     @contextmanager
     def stopped(self, backend: int) -> Iterator[None]:

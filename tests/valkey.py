@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.postgres import die_with_parent, free_port
 
-STARTS_WITHIN = 10  # seconds
+STARTS_WITHIN = 30  # seconds
 NOTHING_KEPT = ("--save", "", "--appendonly", "no")
 
 

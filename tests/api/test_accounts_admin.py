@@ -452,7 +452,7 @@ def test_one_who_is_disabled_or_never_came_is_no_other_administrator(service, bo
 
 def test_a_login_to_an_account_without_a_password_costs_what_any_other_does(make_service, database_url):
     """Statements one by one, and the hash by the processor's time, in turn."""
-    service = make_service(database_url, limit_login="1000/minute", **DEAR)
+    service = make_service(database_url, limit_login="1000/minute", **DEAR).held()
     boss = administrator(service)
     create(boss)
     service.actor("ann").signed_up()

@@ -57,7 +57,8 @@ def work_of(service, path: str, body: dict) -> list[str]:
 
 @pytest.fixture
 def town(service):
-    """Somebody with an account, somebody who has not confirmed, somebody disabled."""
+    """Somebody with an account, somebody who has not confirmed, somebody disabled. No time goes by, after which keys would be read again."""
+    service.held()
     service.actor("ann").signed_up()
     service.actor("cyd").signed_up()
     service.actor("bob").register()

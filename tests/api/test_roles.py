@@ -17,7 +17,7 @@ UNKNOWN = "acc_" + "0" * 22
 
 @pytest.fixture
 def service(make_service, database_url):
-    return make_service(database_url, roles=ROLES)
+    return make_service(database_url, roles=ROLES).held()
 
 
 @pytest.fixture(params=["warm", "cold", "away", "none"])

@@ -16,6 +16,7 @@ from tests.live import GENEROUS, Launched, Live
 
 SECONDS, PAUSE = (20.0, 0.02) if LONG else (6.0, 0.1)
 MAX_AGE = 1  # seconds
+ENOUGH, PATIENCE = 30, 30.0  # rounds, and seconds more that a busy machine may need for them
 
 
 class CachingVerifier:
@@ -96,7 +97,7 @@ def test_no_valid_token_is_refused_while_keys_rotate(replicas, make_service, emp
     for load in loads:
         load.thread.start()
     until = time.monotonic() + SECONDS
-    while time.monotonic() < until:
+    while time.monotonic() < until or (sum(load.rounds for load in loads) <= ENOUGH and time.monotonic() < until + PATIENCE):
         with service.units.writing() as work:
             rotate(work)
         time.sleep(0.5)
@@ -105,4 +106,4 @@ def test_no_valid_token_is_refused_while_keys_rotate(replicas, make_service, emp
         load.thread.join(30)
     assert not [fault for load in loads for fault in load.faults]
     assert len(set.union(*(load.kids for load in loads))) >= 3
-    assert sum(load.rounds for load in loads) > 30
+    assert sum(load.rounds for load in loads) > ENOUGH
