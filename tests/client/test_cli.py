@@ -121,8 +121,9 @@ def test_wrong_use_is_said_and_no_password_is_repeated(words, said):
     assert "hunter2" not in done.err
 
 
-def test_logging_out_ends_the_session_and_forgets_it(kept, store):
-    assert doorward("logout").code == 0
+def test_logging_out_ends_the_session_and_forgets_it(ann, kept, store):
+    done = doorward("logout")
+    assert (done.code, done.err) == (0, f"Logged out {ann.name} at {kept.url}.\n")  # whose it was, where there are several
     assert doorward("whoami").code == 3
     assert "ann" not in store.read_text()
     again = doorward("logout")

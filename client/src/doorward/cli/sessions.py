@@ -13,7 +13,7 @@ from doorward.cli.terminal import say
 from doorward.cli.written import ago, plain
 from doorward.errors import InvalidInput, NotLoggedInError
 
-BY_KEY = "with_api_key"
+BY_KEY, FROM_STORE = "with_api_key", "from_store"
 
 
 @click.command(cls=Plain)
@@ -33,12 +33,13 @@ def logout(url: str | None, user: str | None, *, everywhere: bool) -> None:
         return
     if client.session.way == BY_KEY:
         raise InvalidInput("DOORWARD_TOKEN holds an API key, which is no session: unset it, or end it with doorward keys delete.")
+    who = f" {client.session.username}" if client.session.way == FROM_STORE else ""  # another token is not asked about for this
     if everywhere:
         client.logout_all()
-        say(f"Logged out everywhere at {client.url}.")
+        say(f"Logged out{who} everywhere at {client.url}.")
     else:
         client.logout()
-        say(f"Logged out at {client.url}.")
+        say(f"Logged out{who} at {client.url}.")
 
 
 @click.command(cls=Plain)
