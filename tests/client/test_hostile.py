@@ -47,6 +47,13 @@ def test_no_number_of_a_prompt_is_too_much(stand_in, field, number):
     assert 0 < prompt.seconds_left <= 3600
 
 
+@pytest.mark.parametrize("field", ["verification_uri", "verification_uri_complete"])
+def test_a_prompt_leads_nobody_to_a_script(stand_in, field):
+    there = stand_in(Says({**ASKED, field: "javascript:alert(1)"}))
+    with pytest.raises(UnexpectedAnswer, match="offered no login"):
+        Doorward(there.url).login.request_on_another_device(client_name="x")
+
+
 @pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("claim", ["exp", "iat"])
 def test_no_claim_of_a_token_is_too_much(stand_in, claim, number):

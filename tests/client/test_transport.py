@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
+import threading
 import time
 from pathlib import Path
 
@@ -119,6 +120,29 @@ def test_reading_is_tried_again(stand_in):
     there = stand_in(HANGS_UP, Says({"code": "unavailable"}, 503), VERSION)
     assert Doorward(there.url).version().version == "0.1.0"
     assert len(there.seen) == 3
+
+
+def test_closing_disturbs_nobody_who_asks_at_that_moment(stand_in):
+    there = stand_in(VERSION)
+    client, failed, done = Doorward(there.url), [], threading.Event()
+
+    def ask():
+        try:
+            while not done.is_set():
+                client.version()
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(40):
+        time.sleep(0.005)
+        client.close()
+    done.set()
+    for thread in threads:
+        thread.join(10)
+    assert failed == []
 
 
 def test_writing_is_not_tried_again(stand_in):

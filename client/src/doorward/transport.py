@@ -100,8 +100,10 @@ class Transport:
         content, fault = packed(asked)
         if fault is not None:
             return None, fault
+        client: httpx2.Client | None = None
         try:
-            with self._connected().stream(
+            client = self._connected()
+            with client.stream(
                 asked.method,
                 f"{self.origin}{asked.path}",
                 params=asked.query,
@@ -115,6 +117,10 @@ class Transport:
         except (httpx2.InvalidURL, UnicodeError):
             reason = "is too long, or holds what no address can"
             return None, InvalidInput(f"The path or its query {reason}.", errors={"path": [reason]})
+        except RuntimeError:
+            if client is None or not client.is_closed:
+                raise
+            return None, ConnectionFailed(f"The connection to {self.origin} was closed by another thread: try again.")
         except (httpx2.HTTPError, ssl.SSLError, OSError) as error:
             return None, fault_of(self.origin, error)
 
