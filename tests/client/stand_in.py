@@ -48,6 +48,7 @@ class StandIn:
         self.answers, self.routes = list(answers), routes or {}
         self.skew = skew
         self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.ports: list[int] = []  # of those who asked
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -55,6 +56,7 @@ class StandIn:
 
             def answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                outer.ports.append(self.client_address[1])
                 outer.seen.append((self.command, self.path, dict(self.headers), body))
                 says = outer.next(self.path)
                 if callable(says):

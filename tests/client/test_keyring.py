@@ -101,7 +101,11 @@ def test_a_locked_keyring_is_a_fault_and_nothing_falls_back(store, ring):
     assert not store.exists()
 
 
-@pytest.mark.parametrize("backend", [fail.Keyring, null.Keyring])
+class PlaintextKeyring(Memory):
+    """Named like the one of keyrings.alt, whose file anybody can read who reads the disk."""
+
+
+@pytest.mark.parametrize("backend", [fail.Keyring, null.Keyring, PlaintextKeyring])
 def test_no_keyring_is_a_fault_and_nothing_falls_back(store, ring, backend):
     keyring.set_keyring(backend())
     sessions = InstanceAuthSessions.load()

@@ -385,14 +385,17 @@ def test_a_token_that_was_handed_over_is_not_refreshed(ann, monkeypatch):
         client.whoami()
 
 
-def test_a_forked_process_has_connections_of_its_own(ann):
-    client = ann.logged_in()
-    client.whoami()
+def test_a_forked_process_has_connections_of_its_own(stand_in):
+    there = stand_in(WHO, routes={"/v1/login": [Says(TOKENS)]})
+    client = Doorward(there.url)
+    client.login.with_password("ann", PASSWORD)
     pid = os.fork()
     if pid == 0:
-        os._exit(0 if client.whoami().username == ann.name else 1)
+        os._exit(0 if client.whoami().username == "ann" else 1)
     assert os.waitpid(pid, 0)[1] == 0
-    assert client.whoami().username == ann.name
+    assert client.whoami().username == "ann"
+    mine, childs, mine_again = there.ports
+    assert mine == mine_again != childs
 
 
 def test_a_forked_process_does_not_wait_for_threads_of_its_parent(stand_in):

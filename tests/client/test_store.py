@@ -108,7 +108,9 @@ def test_what_has_expired_is_never_found_and_not_kept(store):
 def test_the_file_of_cryosparc_tools_is_read_and_what_we_write_has_its_shape(store):
     entry = {"token": {"access_token": "abc123", "token_type": "bearer"}, "expires": LATER.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
     store.parent.mkdir(mode=0o700)
-    store.write_text(json.dumps({"https://Cryo.example.com/": {"ali@example.com": entry}}))
+    older = {"token": {"access_token": "older", "token_type": "bearer"}, "expires": (LATER - timedelta(minutes=1)).isoformat()}
+    spelled = {"https://Cryo.example.com/": entry, "https://cryo.example.com": older}
+    store.write_text(json.dumps({url: {"ali@example.com": one} for url, one in spelled.items()}))
     store.chmod(0o600)
     sessions = InstanceAuthSessions.load()
     assert sessions.find("https://cryo.example.com").token.reveal() == "abc123"
