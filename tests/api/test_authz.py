@@ -390,7 +390,7 @@ def counted(service, server):
 
 
 def test_warm_a_token_costs_one_round_trip_and_a_key_two_and_neither_sql(make_service, database_url, redis_url):
-    service = make_service(database_url, redis_url=redis_url, limit_key="1000/minute", **RIGHTS)
+    service = make_service(database_url, redis_url=redis_url, limit_key="1000/minute", **RIGHTS).held()
     Watcher().watch(service.units)
     ann = service.actor("ann").signed_in()
     give(ann, "clerk")

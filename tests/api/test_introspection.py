@@ -208,7 +208,7 @@ def test_only_a_post_with_a_token_is_answered(small_ann):
 
 
 def test_a_warm_introspection_is_one_round_trip_beside_the_two_of_the_caller(make_service, database_url, redis_url):
-    service = make_service(database_url, roles=ROLES, redis_url=redis_url)
+    service = make_service(database_url, roles=ROLES, redis_url=redis_url).held()
     service.believing = True
     server = redis.Redis.from_url(redis_url)
     Watcher().watch(service.units)

@@ -26,7 +26,7 @@ def make_believing(make_service, redis_url):
     """Services whose watchers have just made their rounds, as in a serving process."""
 
     def make(database_url: str | None = None, **changes):
-        service = make_service(database_url, redis_url=redis_url, roles=ROLES, **changes)
+        service = make_service(database_url, redis_url=redis_url, roles=ROLES, **changes).held()
         Watcher().watch(service.units)
         return service
 

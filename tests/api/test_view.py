@@ -19,7 +19,7 @@ from app.roles.grant import grant
 @pytest.fixture
 def service(make_service, database_url, redis_url):
     """With its watcher having just made its round, as in a serving process."""
-    service = make_service(database_url, redis_url=redis_url)
+    service = make_service(database_url, redis_url=redis_url).held()
     Watcher().watch(service.units)
     service.believing = True
     return service
