@@ -433,6 +433,16 @@ def test_what_was_called_suspicious_by_mistake_is_taken_back_and_lets_nobody_in(
     assert service.scalar(cleared, id=id_of(ann)) == 2
 
 
+def test_once_it_was_let_in_it_is_the_session_that_is_taken_back(small_service):
+    ann, box = small_service.actor().signed_in(), box_of(small_service)
+    tokens = let_in(ann, box)
+    assert ann.post(f"/v1/sessions/{box.id}/suspicious", token=ann.access).status_code == 204
+    assert state(ann, box) == "suspicious"
+    assert take_back(ann, box) == (204, None)
+    assert state(ann, box) == "revoked"
+    assert box.actor.whoami(tokens["access_token"]).status_code == 401
+
+
 def test_an_administrator_no_more_takes_nothing_back(small_service):
     ann, box, boss = small_service.actor().signed_in(), box_of(small_service), administrator(small_service)
     claim(ann, box.code)
