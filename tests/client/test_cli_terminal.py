@@ -111,12 +111,12 @@ def test_a_password_that_must_be_changed_is_changed_at_once(terminal, ann, live)
 
 def test_a_login_waits_for_another_device_and_counts_down(terminal, ann, live, store):
     there = terminal("login", "--device", "--message", "nightly backup")
+    there.sees(r"Waiting for approval, 9:5\d left; Ctrl-C cancels\.")  # which is written last
     code = there.sees(CODE)[1]
     assert re.search(rf"Open  {re.escape(live.url)}\S+/login/activate|Open +\S+/login/activate", there.text)
     words = re.search(r"^Words (\S+ \S+ \S+)$", there.text, re.MULTILINE)[1]
     assert "For: nightly backup" in there.text
     assert set("█▀▄") & set(there.text), "the QR code"
-    there.sees(r"Waiting for approval, 9:5\d left; Ctrl-C cancels\.")
     first = there.sees(r"9:5\d")[0]
     there.sees(rf"9:5(?!{first[-1]})\d")  # it is alive
     assert PASSWORD.encode() not in shown_to_others(there.process)
