@@ -163,11 +163,28 @@ def test_retry_after_is_kept_to_or_handed_on(stand_in):
     assert (refused.value.retry_after, len(there.seen)) == (3600, 1)
 
 
-@pytest.mark.parametrize("answer", [HTML, Says(b"{", headers={}), Says([1]), Says(b"\x00\xff", headers={"Content-Type": "image/png"})])
-def test_what_is_no_service_is_said_to_be_none(stand_in, answer):
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (HTML, "a web page"),
+        (Says(b"{"), "something broken"),
+        (Says([1]), "something broken"),
+        (Says(b"\x00\xff", headers={"Content-Type": "image/png"}), "image/png"),
+        (Says(b"x", 304), "nothing"),
+    ],
+)
+def test_what_is_no_service_is_said_to_be_none(stand_in, answer, found):
     there = stand_in(answer)
-    with pytest.raises(UnexpectedAnswer, match="instead of JSON"):
+    with pytest.raises(UnexpectedAnswer, match=f"answered {found} instead of JSON"):
         Doorward(there.url).version()
+
+
+@pytest.mark.parametrize(("location", "told"), [("/auth/version?token=at", "leads to {}/auth:"), ("/version", "leads back to itself")])
+def test_a_redirect_within_the_service_is_named_in_full(stand_in, location, told):
+    there = stand_in(Says(b"", 308, {"Location": location}))
+    with pytest.raises(RedirectRefused, match=told.format(there.url)):
+        Doorward(there.url).version()
+    assert len(there.seen) == 1
 
 
 def test_an_answer_has_an_end(stand_in):

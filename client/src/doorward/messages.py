@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode, urljoin, urlsplit
 
 from doorward import __version__
 from doorward.errors import DoorwardError, InvalidInput, RedirectRefused, UnexpectedAnswer
@@ -117,8 +117,8 @@ def parsed(received: Received) -> Document | None:
 def not_json(origin: Origin, status: int, headers: Mapping[str, str]) -> DoorwardError:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
         return raised_for(status, headers, {}, skew=None)
-    kind = printable(headers.get("Content-Type", "")).partition(";")[0] or "nothing"
-    found = "a web page" if kind == "text/html" else kind
+    kind = "" if status == HTTPStatus.NOT_MODIFIED else printable(headers.get("Content-Type", "")).partition(";")[0].strip().lower()
+    found = {"": "nothing", "text/html": "a web page", **dict.fromkeys(JSON_TYPES, "something broken")}.get(kind, kind)
     return UnexpectedAnswer(
         f"{origin} answered {found} instead of JSON ({status}): check the address, and whether a proxy or login page is in between.",
         status=status,
@@ -128,9 +128,11 @@ def not_json(origin: Origin, status: int, headers: Mapping[str, str]) -> Doorwar
 def redirected(origin: Origin, location: str, asked: Ask) -> RedirectRefused:
     """Names where to without the query, which may hold anything, and without the path that was asked for: the rest is what to use."""
     try:
-        parts = urlsplit(location)
-        where = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}" if parts.netloc else parts.path
+        parts = urlsplit(urljoin(f"{origin}/", location))
+        where = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}" if parts.netloc else ""
     except ValueError:
         where = ""
     told = printable(where.removesuffix(asked.path), asked.secrets) or "somewhere else"
+    if told == str(origin):
+        return RedirectRefused(f"{origin} leads back to itself: check the address, and what is in between.", location=told)
     return RedirectRefused(f"{origin} leads to {told}: if that is right, use that address; nothing was sent there.", location=told)

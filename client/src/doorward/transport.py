@@ -159,10 +159,11 @@ class Transport:
         status, headers = received.status, received.headers
         if status == HTTPStatus.NO_CONTENT or (status == HTTPStatus.OK and not received.content):
             return Document(), None
-        if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-            return None, redirected(self.origin, headers.get("Location", ""), asked)
+        elsewhere = HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST
+        if elsewhere and "Location" in headers:
+            return None, redirected(self.origin, headers["Location"], asked)
         document = parsed(received)
-        if document is None:
+        if document is None or elsewhere:
             return None, not_json(self.origin, status, headers)
         if status < HTTPStatus.MULTIPLE_CHOICES:
             return document, None
