@@ -133,6 +133,10 @@ def test_a_key_opens_what_it_may(ann):
     assert (robot.validate().kind, robot.token) == ("api_key", made.key.reveal())
     with pytest.raises(PermissionDenied):
         robot.sessions()
+    with pytest.raises(StoreError, match="for sessions"):
+        robot.save()
+    with pytest.raises(InvalidInput, match="without an end"):
+        client.keys.create("endless", expires_in=None)
     turned = client.keys.rotate(made.id, overlap=0)
     with pytest.raises(InvalidToken):
         robot.validate()
@@ -202,6 +206,9 @@ def test_versions_are_compared(live, ann):
         client.check_version(max="0.0.9", error=True)
     with pytest.raises(InvalidInput):
         client.check_version(min="new")
+    VersionPolicy(min="1.0", error=True).check("v1.0.0+local")
+    with pytest.raises(VersionMismatch):
+        VersionPolicy(min="1.0", error=True).check("1.0rc1")
     with pytest.raises(VersionMismatch):  # before the password is sent
         Doorward(live.url, version_policy=VersionPolicy(equal="7", error=True)).login.with_password(ann.name, PASSWORD)
 
@@ -261,6 +268,14 @@ def test_a_token_file_of_a_key_has_two_lines(ann, tmp_path):
     again = Doorward()
     again.login.from_token_file(tmp_path / "key")
     assert again.whoami().kind == "api_key"
+    with pytest.raises(StoreError, match="for sessions"):
+        again.save()
+    with pytest.raises(LogoutError, match="is no session"):
+        again.logout_all()
+    again.logout()
+    assert not (tmp_path / "key").exists()
+    assert client.whoami().kind == "api_key", "a key is forgotten and not ended"
+    client.logout()
 
 
 @pytest.mark.parametrize(

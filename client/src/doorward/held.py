@@ -15,6 +15,7 @@ from doorward.secret import Secret
 
 AHEAD = timedelta(seconds=60)  # refreshed that long before the end, or in the last fifth of a shorter life
 FIFTH = 0.2
+KEY = "dwk_"
 LAST = 253402300799  # the last second of the year 9999, and of datetime
 
 
@@ -109,6 +110,11 @@ class Held:
             session_id=self.session_id or session_id,
             expires_at=self.expires_at or expires_at,
         )
+
+    @property
+    def is_key(self) -> bool:
+        """Is it an API key, which may stand in a token file and in DOORWARD_TOKEN too?"""
+        return self.token.reveal().startswith(KEY)
 
     def is_same(self, other: Held) -> bool:
         """Do both hold the same token, with the same way to another?"""

@@ -137,11 +137,11 @@ class Session:
 
     def logout(self) -> None:
         """End the session: its tokens stop at once, and it is forgotten here. A key is only forgotten. Raises LogoutError."""
-        self._live.end(None if self.way == BY_KEY else "/v1/logout")
+        self._live.end(None if self._of_key else "/v1/logout")
 
     def logout_all(self) -> None:
         """End every session of the account. Raises LogoutError, and NotLoggedInError when this one was over: it could end no other."""
-        if self.way == BY_KEY:
+        if self._of_key:
             raise LogoutError("An API key is no session: log in to end sessions, or delete the key.")
         if not self._live.end("/v1/logout-all"):
             raise NotLoggedInError("This session was over before, and could not end the others: log in again to do that.")
@@ -150,7 +150,7 @@ class Session:
 
     def save(self, path: str | os.PathLike[str] | None = None) -> None:
         """Keep the session in the store (DOORWARD_STORE), where `from_store` finds it. Raises StoreError."""
-        if self.way == BY_KEY:
+        if self._of_key:
             raise StoreError("The store is for sessions: give the key each time, or write it to a token file.")
         self._live.move(InStore(place_of(path), self._live.transport.origin, self.username))
 
@@ -161,6 +161,10 @@ class Session:
         up to date, and the store has it no more. Raises StoreError.
         """
         self._live.move(token_file(Path(path), self._live.transport.origin))
+
+    @property
+    def _of_key(self) -> bool:
+        return self.way == BY_KEY or self._live.held.is_key
 
     def _whoami(self) -> Whoami:
         found = parse.whoami(self._live.transport.ask("GET", "/v1/whoami", token=self._live.held.token))
