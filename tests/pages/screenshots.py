@@ -39,6 +39,7 @@ def draw(site, page) -> None:
     for name in every_page(site, page):
         if name not in SHOWN:
             continue
+        page.wait_for_load_state()
         for kind, width in WIDTHS.items():
             page.set_viewport_size({"width": width, "height": 600})
             path = FOLDER / f"{name}-{kind}.png"

@@ -342,6 +342,7 @@ def test_no_page_has_a_fault_that_axe_can_find_in_either_scheme_at_either_width(
     page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
     for name in every_page(site, page):
         names.append(name)
+        page.wait_for_load_state()  # a page without its styles yet has other sizes
         page.evaluate(axe)
         for scheme, width in LOOKS:
             page.emulate_media(color_scheme=scheme)
