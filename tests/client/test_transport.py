@@ -241,12 +241,13 @@ def test_an_authority_of_one_s_own_can_be_named(stand_in, certificate, monkeypat
 
 
 @pytest.mark.parametrize("content", [None, b"no certificate"])
-def test_an_authority_that_cannot_be_read_is_said_to_be_none(tmp_path, monkeypatch, content):
+def test_an_authority_that_cannot_be_read_is_said_to_be_none(stand_in, tmp_path, monkeypatch, content):
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "own.pem"))
     if content is not None:
         (tmp_path / "own.pem").write_bytes(content)
     with pytest.raises(InvalidInput, match=r"SSL_CERT_FILE: .+own\.pem is no file of certificates"):
         Doorward("https://auth.example.com").version()
+    assert Doorward(stand_in(VERSION).url).version(), "where there is no TLS there is no authority"
 
 
 def test_what_speaks_no_tls_is_refused(stand_in):

@@ -25,7 +25,8 @@ def connected(origin: Origin, verify: Verify, timeout: httpx2.Timeout) -> httpx2
     import httpx2
 
     made: httpx2.Client | None = None
-    trusted = _trusted(verify)
+    # None are read where nothing will be checked with them.
+    trusted = _trusted(verify) if origin.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     with suppress(ImportError, ValueError, httpx2.InvalidURL):  # its text has the address of the proxy, which may hold a password
         made = httpx2.Client(
             verify=trusted,
