@@ -78,6 +78,7 @@ class IssuedSchema(Strict):
     expires_in = fields.Integer(required=True, metadata={"description": "seconds"})
     scope = fields.String(required=True)
     refresh_token = fields.String(metadata={"description": "of a session"})
+    refresh_expires_in = fields.Integer(metadata={"description": "seconds, of a session; each refresh may move it on"})
     session_id = fields.String(metadata={"description": "of a session"})
 
     @post_dump

@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """RFC 6749 section 5.1. The secrets never show in a repr."""
+    """RFC 6749 section 5.1, and of a session its id and how long its refresh token lives. The secrets never show in a repr."""
 
     access_token: str = field(repr=False)
     expires_in: int
     scope: str
     refresh_token: str | None = field(default=None, repr=False)
+    refresh_expires_in: int | None = None  # seconds
     session_id: str | None = None
     token_type: str = "Bearer"  # noqa: S105 - the scheme, RFC 6750
 
@@ -115,7 +116,7 @@ def _public(work: UnitOfWork, client: Client) -> None:
 
 
 def _of_session(tokens: Tokens) -> Issued:
-    return Issued(tokens.access_token, tokens.expires_in, tokens.scope, tokens.refresh_token, tokens.session_id)
+    return Issued(tokens.access_token, tokens.expires_in, tokens.scope, tokens.refresh_token, tokens.refresh_expires_in, tokens.session_id)
 
 
 def scopes_in(scope: str | None) -> tuple[str, ...] | None:

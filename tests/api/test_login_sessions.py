@@ -359,6 +359,7 @@ def test_the_session_lasts_as_long_as_was_asked_from_when_it_begins(service, ann
     tokens = box.poll().json
     assert lasts(ann, box) == 120
     assert tokens["expires_in"] <= 120
+    assert tokens["refresh_expires_in"] == 120
     service.clock.push(seconds=90)
     fresh = box.actor.refresh(tokens["refresh_token"]).json
     assert fresh["refresh_expires_in"] <= 30

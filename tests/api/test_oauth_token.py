@@ -284,7 +284,7 @@ def refreshed(actor, **fields):
 def test_a_refresh_token_is_traded_as_at_the_other_address(ann):
     answer = refreshed(ann, client_id="doorward")
     assert answer.status_code == 200
-    assert set(answer.json) == {"access_token", "token_type", "expires_in", "scope", "refresh_token", "session_id"}
+    assert set(answer.json) == {"access_token", "token_type", "expires_in", "scope", "refresh_token", "refresh_expires_in", "session_id"}
     assert answer.json["session_id"] == ann.tokens["session_id"]
     assert answer.json["refresh_token"] != ann.tokens["refresh_token"]
     assert ann.whoami(answer.json["access_token"]).status_code == 200
