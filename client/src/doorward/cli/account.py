@@ -13,7 +13,7 @@ from doorward.cli.opened import opened
 from doorward.cli.options import at_service, printing
 from doorward.cli.shown import show
 from doorward.cli.terminal import asks, give, say
-from doorward.errors import DoorwardError, InvalidInput, ServiceUnavailable
+from doorward.errors import DoorwardError, InvalidInput
 from doorward.problems import harmless
 from doorward.secret import Secret
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from doorward.client import Doorward
 
 NOTHING = "No roles."
+STAYS = "The password stays as it was: forget the printed one."
+NOT_KNOWN = "It is not known whether the password was changed: keep the printed one and the present one until you have tried them."
 
 
 @click.command(cls=Plain)
@@ -77,13 +79,15 @@ def _made_up(client: Doorward, old: Secret) -> None:
     give(new.reveal())
     try:
         client.change_password(old, new)
-    except (ServiceUnavailable, KeyboardInterrupt):
-        say("It is not known whether the password was changed: keep the printed one and the present one until you have tried them.")
-        raise
-    except DoorwardError:
-        say("The password stays as it was: forget the printed one.")
+    except (DoorwardError, KeyboardInterrupt) as error:
+        say(STAYS if _refused(error) else NOT_KNOWN)
         raise
     say("The new password is the printed one. It is shown only now: keep it where you keep passwords.")
+
+
+def _refused(error: BaseException) -> bool:
+    """Did the service say no? After anything else the change may count: its answer was lost or broken, or could not be kept here."""
+    return isinstance(error, DoorwardError) and error.status in range(400, 500)
 
 
 def _piped() -> tuple[Secret, Secret]:
