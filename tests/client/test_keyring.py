@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-import time
+from datetime import timedelta
 
 import keyring
 import pytest
 from keyring.backend import KeyringBackend
 from keyring.backends import fail, null
 
-from doorward import Doorward, InstanceAuthSessions, NotLoggedInError, Secret, StoreError
+from doorward import Doorward, InstanceAuthSessions, NotLoggedInError, Secret, StoreError, here
 from tests.client.test_store import URL, kept
+from tests.client.typed import doorward
 
 
 class Memory(KeyringBackend):
@@ -68,15 +69,19 @@ def test_secrets_are_in_the_keyring_and_not_in_the_file(ann, store, ring):
         Doorward(ann.live.url).login.from_store()
 
 
-def test_a_session_of_unknown_end_is_found_and_a_token_that_has_ended_is_not(store, ring):
+def test_a_session_of_unknown_end_is_found_and_a_token_that_has_ended_is_not(store, ring, monkeypatch):
     sessions = InstanceAuthSessions.load()
-    sessions.insert(URL, "ann", kept("ann", minutes=0.005, refresh_token=Secret("rt")))
-    sessions.insert(URL, "bob", kept("bob", minutes=0.005))
+    sessions.insert(URL, "ann", kept("ann", minutes=1, refresh_token=Secret("rt")))
+    sessions.insert(URL, "bob", kept("bob", minutes=1))
     sessions.save()
-    time.sleep(0.4)
+    now = here.now
+    monkeypatch.setattr(here, "now", lambda: now() + timedelta(minutes=2))
     found = InstanceAuthSessions.load()
     assert found.find(URL, "ann").refresh_token == Secret("rt")
     assert found.find(URL, "bob") is None
+    found.save()
+    assert "token-of-ann" in str(ring.entries)
+    assert "token-of-bob" not in str(ring.entries)
 
 
 def test_what_was_in_the_file_moves_to_the_keyring(store, ring):
@@ -112,6 +117,8 @@ def test_no_keyring_is_a_fault_and_nothing_falls_back(store, ring, backend):
     sessions.insert(URL, "ann", kept("ann"))
     with pytest.raises(StoreError, match="no keyring that is safe"):
         sessions.save()
+    done = doorward("login", "--url", "http://127.0.0.1:9", "--user", "ann", "--password-stdin", stdin="x")
+    assert (done.code, "no keyring that is safe" in done.err) == (1, True), "before anybody types or approves anything"
     assert not store.exists()
 
 

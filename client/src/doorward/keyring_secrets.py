@@ -16,9 +16,9 @@ UNSAFE = ("fail", "null", "Plaintext")  # none at all, one that forgets, one tha
 
 def put(url: str, user: str, session: AuthSession) -> AuthSession:
     """The session without its secrets, which are in the keyring now. Raises StoreError."""
-    library, failed = _library(), ""
+    ring, failed = library(), ""
     try:
-        library.set_password(NAME, _entry(url, user), _text(session).reveal())
+        ring.set_password(NAME, _entry(url, user), _text(session).reveal())
     except Exception as error:
         failed = type(error).__name__
     if failed:
@@ -28,9 +28,9 @@ def put(url: str, user: str, session: AuthSession) -> AuthSession:
 
 def get(url: str, user: str, session: AuthSession) -> AuthSession | None:
     """The session with its secrets, None when the keyring has them no more. Raises StoreError."""
-    library, found, failed = _library(), None, ""
+    ring, found, failed = library(), None, ""
     try:
-        text = library.get_password(NAME, _entry(url, user))
+        text = ring.get_password(NAME, _entry(url, user))
         found = None if text is None else Secret(text)
         del text
     except Exception as error:
@@ -42,10 +42,10 @@ def get(url: str, user: str, session: AuthSession) -> AuthSession | None:
 
 def drop(url: str, user: str) -> None:
     """Forget the secrets. What is gone already is no fault."""
-    library = _library()
+    ring = library()
     try:
-        library.delete_password(NAME, _entry(url, user))
-    except library.errors.PasswordDeleteError:
+        ring.delete_password(NAME, _entry(url, user))
+    except ring.errors.PasswordDeleteError:
         return
     except Exception as error:
         failed = type(error).__name__
@@ -54,7 +54,8 @@ def drop(url: str, user: str) -> None:
     raise _cannot(failed)
 
 
-def _library() -> ModuleType:
+def library() -> ModuleType:
+    """What keeps them here. Raises StoreError where nothing does that is safe."""
     try:
         import keyring
         import keyring.errors

@@ -88,7 +88,7 @@ class InstanceAuthSessions:
                 _lock_away(merged)
             private_files.sweep(place.path)
             private_files.write(place.path, text_of(merged))
-            for url, user in before - {(url, user) for url, user, one in _each(merged) if one.in_keyring}:
+            for url, user in before - {(url, user) for url, user, one in _each(merged) if one.in_keyring and not one.expired()}:
                 keyring_secrets.drop(url, user)
         self.instances, self.place, self._changes = merged, place, []
 

@@ -115,9 +115,12 @@ def _by_password(client: Doorward, user: str | None, *, scope: str | None, expir
 
 def _need_store() -> None:
     """Before anybody types or approves anything for a session that could not be kept. Raises StoreError."""
+    from doorward import keyring_secrets
     from doorward.store import InstanceAuthSessions, place_of
 
     place = place_of(None)
+    if place.keyring:
+        keyring_secrets.library()
     InstanceAuthSessions.load(place)
     with place.held():
         return
