@@ -214,6 +214,19 @@ def test_a_token_that_could_not_be_written_down_is_not_given_up_for_the_one_befo
     assert InstanceAuthSessions.load().find(ann.live.url).token.reveal() == client.token != before
 
 
+def test_tokens_that_came_with_another_answer_are_held_also_where_they_cannot_be_kept(stand_in, store):
+    answers = {"/v1/login": [Says(TOKENS)], "/v1/elevate": [Says({**TOKENS, "access_token": "at2"})]}
+    client = Doorward(stand_in(WHO, routes=answers).url)
+    client.login.with_password("ann", PASSWORD)
+    client.save()
+    for lock in store.parent.glob("*.lock"):
+        lock.unlink()
+        lock.mkdir()
+    with pytest.raises(StoreError, match="cannot be used"):
+        client.elevate(PASSWORD)
+    assert client.token == "at2"
+
+
 def test_a_session_alone_does_not_log_in_again(ann, store):
     client, other = ann.logged_in(), ann.logged_in()
     client.save()

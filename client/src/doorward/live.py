@@ -70,6 +70,7 @@ class Live:
         """Go on with tokens of the same session that came with another answer."""
         with self._lock:
             self._need_live()
+            self.held = self.held.renewed(found)  # also where the home cannot be used
             with self._home.exclusive() if self._home else nullcontext():
                 self._look_at_home()
                 self._take(self.held.renewed(found))
