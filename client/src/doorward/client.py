@@ -16,7 +16,6 @@ from doorward.errors import InvalidInput, NotLoggedInError, StoreError
 from doorward.login import Login
 from doorward.origin import Origin, origin_of
 from doorward.problems import printable
-from doorward.secret import Secret
 from doorward.session import REVALIDATE_AFTER, Session
 from doorward.transport import Timeouts, Transport
 from doorward.versions import VersionPolicy
@@ -194,9 +193,6 @@ class Doorward(Calls):
             self._origin = origin
         if self._origin != origin:
             raise StoreError(f"{what} is for {origin} and not for {self._origin}: it is not sent there.")
-
-    def _live(self) -> Secret:
-        return self.session.live()
 
 
 def _timeouts(timeout: float | timedelta | Timeouts | None) -> Timeouts:
