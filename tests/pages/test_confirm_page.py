@@ -143,7 +143,7 @@ def test_a_password_that_is_not_acceptable_brings_the_form_back_with_the_reason(
     ("language", "reason", "others"),
     [
         ("en", "The password is one of those that are tried first", "Some that would do"),
-        ("de", "Das Passwort gehört zu denen, die zuerst ausprobiert werden", "Diese zum Beispiel gingen"),
+        ("de", "Das Passwort gehört zu denen, die zuerst ausprobiert werden", "Möglich wäre zum Beispiel"),
     ],
 )
 def test_the_form_tells_why_a_password_is_refused_and_suggests_others(small_pat, language, reason, others):

@@ -114,7 +114,7 @@ def test_a_link_that_never_was_is_answered_like_a_used_one(small_ann, token):
         ("long enough\0 for one", "long enough\0 for one", "control", "Steuerzeichen"),
         (CHOSEN, CHOSEN + "x", "not the same", "nicht gleich"),
         (CHOSEN, "", "not the same", "nicht gleich"),
-        ("passwordpassword", "passwordpassword", "Some that would do", "Diese zum Beispiel gingen"),
+        ("passwordpassword", "passwordpassword", "Some that would do", "Möglich wäre zum Beispiel"),
     ],
 )
 def test_what_is_not_acceptable_brings_the_form_back_with_the_reason(small_ann, password, again, english, german):
@@ -259,7 +259,7 @@ def test_asking_is_there_in_german_and_from_wherever_the_password_is_wanted(smal
         assert {"href": "/login/forgot"} in ann.see(path).all("a")
     for answer, words in (
         (ann.get("/login/forgot"), "Passwort vergessen?"),
-        (ann.post("/login/forgot", {"username": "ann"}), "Sehen Sie in Ihr Postfach"),
+        (ann.post("/login/forgot", {"username": "ann"}), "Sehen Sie in Ihrem Postfach nach"),
         (ann.get("/reset/x"), "Einen neuen Link anfordern"),
     ):
         page = Page(answer)
