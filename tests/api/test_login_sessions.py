@@ -233,6 +233,7 @@ def test_after_ten_minutes_nothing_becomes_of_it(small_service, step):
 
 
 def test_whoever_polls_too_soon_waits_longer_until_he_keeps_to_it(service, ann, box):
+    service.held()
     assert box.told() == "authorization_pending", "the first may come at any time"
     assert box.told() == "slow_down"  # ten from now on
     service.clock.push(seconds=5)
