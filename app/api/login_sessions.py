@@ -231,7 +231,7 @@ def post_deny(work: UnitOfWork, principal: Principal, _body: Body, login_session
 def post_suspicious(work: UnitOfWork, principal: Principal, _body: Body, login_session_id: str) -> LoginSessionView:
     """Refuse what somebody else has asked for: for a day its source may ask only now and then.
 
-    The program is told `access_denied`, the owner gets a mail with what to do. What was approved before goes on: end it in the list of
-    sessions.
+    The program is told `access_denied`, the owner gets a mail with what to do. One that was approved is 409 `login_session_over`: end its
+    session instead, by `POST /v1/sessions/{id}/suspicious`. `DELETE` there takes this back too.
     """
     return suspect(work, principal, current_source(), login_session_id=login_session_id)

@@ -110,7 +110,7 @@ def owner_of(work: UnitOfWork, session: Session) -> Principal:
         kind=Kind.SESSION,
         session_id=session.id,
         expires_at=session.ends_at,
-        auth_time=session.auth_time,  # as the credential was read: one that is typed meanwhile is of its successor
+        auth_time=session.auth_time,  # of the row that the credential was compared with: what is typed meanwhile is its successor's
         scopes=scopes_of_session(work, session, found.roles),
         roles=shown_roles(session, found.roles),
         client_id=session.client,
