@@ -365,6 +365,31 @@ def test_status_says_what_is_there_and_the_exit_code_too(ann, kept, live, store)
     assert doorward("status", DOORWARD_URL=None, DOORWARD_STORE=str(store.parent / "none")).code == 3
 
 
+def test_status_shows_each_service_where_somebody_is_logged_in(ann, kept, live):
+    sessions = InstanceAuthSessions.load()
+    sessions.insert("http://127.0.0.1:9", "bob", "x.y.z", datetime.now(UTC) + timedelta(minutes=5))
+    sessions.save()
+    both = doorward("status", "-o", "json", DOORWARD_URL=None)
+    assert [(one["url"], one["reachable"], one["username"]) for one in both.json] == [
+        (live.url, True, ann.name),
+        ("http://127.0.0.1:9", False, "bob"),
+    ]
+    assert (both.code, both.err) == (5, "http://127.0.0.1:9 cannot be reached: check the address and the network.\n")
+    assert doorward("status", DOORWARD_URL=None).out.count("\nLogged in ") == 2
+    assert doorward("status", "-o", "json", "--user", ann.name, DOORWARD_URL=None).json["url"] == live.url
+    ann.logged_in().logout_all()
+    over = doorward("status", DOORWARD_URL=None)
+    assert (over.code, over.err.splitlines()[0]) == (3, f"{live.url}: The session is over. Run: doorward login")
+
+
+def test_it_is_said_where_the_token_of_the_environment_is_used(kept, ann):
+    for token in (kept.token, kept.keys.create("robot").key.reveal()):
+        status = doorward("status", DOORWARD_TOKEN=token).out
+        assert re.search(rf"^Logged in +{ann.name}\nBy +DOORWARD_TOKEN$", status, re.MULTILINE), status
+        assert re.search(r"^By +(session|key) \w+ of DOORWARD_TOKEN$", doorward("whoami", DOORWARD_TOKEN=token).out, re.MULTILINE)
+    assert "DOORWARD_TOKEN" not in doorward("status").out + doorward("whoami").out
+
+
 # -- what goes wrong ------------------------------------------------------------------------------------------------
 
 

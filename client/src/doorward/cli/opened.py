@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from doorward.client import Doorward
 
 KEY = "dwk_"
+STORE, TOKEN = "store", "DOORWARD_TOKEN"
 Answer = TypeVar("Answer")
 
 
@@ -27,6 +28,21 @@ def opened(url: str | None, user: str | None) -> Doorward:
     else:
         client.login.from_store(user=user)
     return client
+
+
+def credential(client: Doorward) -> str:
+    """What the client is logged in by: STORE or TOKEN."""
+    return STORE if client.session.way == "from_store" else TOKEN
+
+
+def services(url: str | None, user: str | None) -> list[str | None]:
+    """Those that are meant where each may be: the one that is named, else all where the store has a session (of the user)."""
+    if url or here.variable("DOORWARD_URL") or (user is None and token_counts(url)):
+        return [url]
+    from doorward.store import InstanceAuthSessions
+
+    name = user or here.variable("DOORWARD_USER") or None
+    return [one for one, users in InstanceAuthSessions.load().instances.items() if users.whose(name)] or [None]
 
 
 def token_counts(url: str | None) -> bool:

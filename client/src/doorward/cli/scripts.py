@@ -10,18 +10,16 @@ import click
 from doorward import here
 from doorward.cli import exits
 from doorward.cli.edge import Plain
-from doorward.cli.opened import address, opened
+from doorward.cli.opened import STORE, address, credential, opened, services
 from doorward.cli.options import at_service, debugging, printing
-from doorward.cli.shown import show
-from doorward.cli.terminal import give, say
-from doorward.cli.written import ago, local
+from doorward.cli.terminal import give, say, width
+from doorward.cli.written import ago, local, pairs, written
 from doorward.errors import DoorwardError, InvalidToken, NotLoggedInError
 
 if TYPE_CHECKING:
     from doorward.client import Doorward
 
 NOTICED = 2  # seconds: the service tells whole ones, and its answer took a while
-FROM_STORE = "from_store"
 SHELLS = ("bash", "zsh", "fish")
 
 
@@ -43,14 +41,19 @@ def token(url: str | None, user: str | None) -> None:
 def status(url: str | None, user: str | None, form: str) -> None:
     """Say whether the service answers, and who is logged in.
 
-    Exits with 0 where somebody is logged in, 3 where nobody is, 5 where the
-    service does not answer.
+    Where none is named, each is shown where you are logged in. Exits with 0
+    where somebody is logged in, 3 where nobody is, 5 where the service does
+    not answer.
     """
-    found, error = _looked(url, user)
-    show(found, form, _rows(found))
-    if error is not None:
-        say(exits.sentence_of(error))
-        raise click.exceptions.Exit(exits.code_of(error))
+    looked = [_looked(one, user) for one in services(url, user)]
+    found = [one for one, _ in looked]
+    give(written(found if len(found) > 1 else found[0], form, lambda: "\n\n".join(pairs(_rows(one), width()) for one in found)))
+    errors = [(one["url"], error) for one, error in looked if error is not None]
+    for where, error in errors:
+        told = exits.sentence_of(error)
+        say(told if len(found) == 1 or str(where) in told else f"{where}: {told}")
+    if errors:
+        raise click.exceptions.Exit(exits.code_of(errors[0][1]))
 
 
 def _looked(url: str | None, user: str | None) -> tuple[dict[str, object], DoorwardError | None]:
@@ -58,11 +61,12 @@ def _looked(url: str | None, user: str | None) -> tuple[dict[str, object], Doorw
     from doorward.store import store_path
 
     found: dict[str, object] = dict.fromkeys(
-        ("url", "reachable", "service", "version", "clock_skew_seconds", "username", "account_id", "session_id", "expires_at")
+        ("url", "reachable", "service", "version", "clock_skew_seconds", "username", "account_id", "session_id", "expires_at", "credential")
     )
     failed: DoorwardError | None = None
     try:
         client = opened(url, user)
+        found["credential"] = credential(client)
     except NotLoggedInError as error:
         client, failed = Doorward(address(url)), error
     found["store"] = str(store_path())
@@ -74,7 +78,7 @@ def _looked(url: str | None, user: str | None) -> tuple[dict[str, object], Doorw
         there = client.version()
     except DoorwardError as error:
         found["reachable"] = False
-        if client.logged_in and client.session.way == FROM_STORE:
+        if client.logged_in and found["credential"] == STORE:
             found["username"] = client.session.username  # kept with the session; nobody is asked
         return found, error
     found.update(reachable=True, service=there.name, version=there.version, clock_skew_seconds=_skew(client))
@@ -106,6 +110,7 @@ def _rows(found: dict[str, object]) -> dict[str, object]:
         "Service": found["url"],
         "Answers": answer[found["reachable"] if isinstance(found["reachable"], bool) else None],
         "Logged in": _logged_in(found),
+        "By": "session of the store" if found["credential"] == STORE else found["credential"],
         "Until": until,
         "Clock here": clock if skew is not None else "",
         "Store": found["store"],

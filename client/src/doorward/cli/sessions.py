@@ -6,14 +6,14 @@ import click
 
 from doorward import here
 from doorward.cli.edge import Plain, SubGroup
-from doorward.cli.opened import opened
+from doorward.cli.opened import STORE, TOKEN, credential, opened
 from doorward.cli.options import at_service, printing
 from doorward.cli.shown import show, show_sessions
 from doorward.cli.terminal import say
 from doorward.cli.written import ago, plain
 from doorward.errors import InvalidInput, NotLoggedInError
 
-BY_KEY, FROM_STORE = "with_api_key", "from_store"
+BY_KEY = "with_api_key"
 
 
 @click.command(cls=Plain)
@@ -33,7 +33,7 @@ def logout(url: str | None, user: str | None, *, everywhere: bool) -> None:
         return
     if client.session.way == BY_KEY:
         raise InvalidInput("DOORWARD_TOKEN holds an API key, which is no session: unset it, or end it with doorward keys delete.")
-    who = f" {client.session.username}" if client.session.way == FROM_STORE else ""  # another token is not asked about for this
+    who = f" {client.session.username}" if credential(client) == STORE else ""  # another token is not asked about for this
     if everywhere:
         client.logout_all()
         say(f"Logged out{who} everywhere at {client.url}.")
@@ -53,7 +53,7 @@ def whoami(url: str | None, user: str | None, form: str) -> None:
     rows = {
         "Account": f"{found.username} ({found.account_id})",
         "At": client.url,
-        "By": by,
+        "By": by if credential(client) == STORE else f"{by} of {TOKEN}",
         "Scopes": found.scopes,
         "Roles": found.roles,
         "Token ends": ago(found.expires_at, here.now()),
