@@ -179,8 +179,15 @@ def test_what_is_no_service_is_said_to_be_none(stand_in, answer, found):
         Doorward(there.url).version()
 
 
-@pytest.mark.parametrize(("location", "told"), [("/auth/version?token=at", "leads to {}/auth:"), ("/version", "leads back to itself")])
-def test_a_redirect_within_the_service_is_named_in_full(stand_in, location, told):
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [
+        ("/auth/version?token=at", "leads to {}/auth:"),
+        ("/version", "leads back to itself"),
+        ("https://ann:planted@[::1]:9/version", r"leads to https://\[::1\]:9:"),
+    ],
+)
+def test_a_redirect_is_named_in_full(stand_in, location, told):
     there = stand_in(Says(b"", 308, {"Location": location}))
     with pytest.raises(RedirectRefused, match=told.format(there.url)):
         Doorward(there.url).version()

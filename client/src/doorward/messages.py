@@ -129,7 +129,7 @@ def redirected(origin: Origin, location: str, asked: Ask) -> RedirectRefused:
     """Names where to without the query, which may hold anything, and without the path that was asked for: the rest is what to use."""
     try:
         parts = urlsplit(urljoin(f"{origin}/", location))
-        where = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}" if parts.netloc else ""
+        where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}{parts.path}" if parts.netloc else ""
     except ValueError:
         where = ""
     told = printable(where.removesuffix(asked.path), asked.secrets) or "somewhere else"
