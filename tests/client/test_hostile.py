@@ -14,6 +14,7 @@ import pytest
 
 from doorward import Check, ConnectionFailed, Doorward, DoorwardError, InvalidInput, LoginTimeout, RateLimited, Timeouts, UnexpectedAnswer
 from tests.client.stand_in import TOKENS, Says
+from tests.client.typed import doorward
 
 NUMBERS = ["1e999", "1e300", "1" + "0" * 400, "NaN", "1000000000000", "true", "-1", '"300"', "null", "[]"]
 MOMENTS = [f"Wed, 21 Oct {'9' * 20} 07:28:00 GMT", f"Wed, 21 Oct 2026 07:28:00 +{'9' * 20}", "Wed, 32 Foo 2026", "-5", "1e9"]
@@ -121,6 +122,15 @@ def test_a_refresh_token_that_no_file_can_hold_is_none(stand_in, refresh):
     client = Doorward(stand_in(Says({**TOKENS, "refresh_token": refresh})).url)
     with pytest.raises(UnexpectedAnswer, match="no token"):
         client.login.with_password("ann", "secret")
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+23:59"])
+def test_no_time_is_too_far_away_to_be_shown(stand_in, moment):
+    there = stand_in(Says({"account_id": "acc_1", "username": "ann", "key_id": "key_1", "expires_at": moment}))
+    for form in ("table", "json"):
+        done = doorward("whoami", "--url", there.url, "-o", form, DOORWARD_TOKEN="dwk_x")
+        assert (done.code, done.err) == (0, "")
+    assert doorward("status", "--url", there.url, DOORWARD_TOKEN="dwk_x").code == 0
 
 
 def test_a_version_gives_a_terminal_no_orders(stand_in):

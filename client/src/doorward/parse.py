@@ -6,7 +6,7 @@ Not so what the answer is about: an answer without that is none.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import MAXYEAR, MINYEAR, datetime
 from typing import Any
 
 from doorward.answers import Account, ApiKey, Me, NewApiKey, SessionInfo, Tokens, Whoami
@@ -138,12 +138,12 @@ def texts(value: object) -> tuple[str, ...]:
 
 
 def moment(value: object) -> datetime | None:
-    """A time of RFC 3339, None where there is none."""
+    """A time of RFC 3339, None where there is none, or only one at the end of time, which no other zone might have."""
     try:
         found = datetime.fromisoformat(text(value))
     except ValueError:
         return None
-    return found if found.tzinfo else None
+    return found if found.tzinfo and MINYEAR < found.year < MAXYEAR else None
 
 
 def secret(value: object) -> Secret | None:
