@@ -123,26 +123,25 @@ def test_reading_is_tried_again(stand_in):
 
 
 def test_closing_disturbs_nobody_who_asks_at_that_moment(stand_in):
-    there = stand_in(VERSION)
-    client, failed, done = Doorward(there.url), [], threading.Event()
+    asked, go_on = threading.Event(), threading.Event()
 
-    def ask():
-        try:
-            while not done.is_set():
-                client.version()
-        except Exception as error:
-            failed.append(error)
+    def slowly(_: str) -> Says:
+        asked.set()
+        go_on.wait(20)
+        return Says(TOKENS)
 
-    threads = [threading.Thread(target=ask) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for _ in range(40):
-        time.sleep(0.005)
-        client.close()
-    done.set()
-    for thread in threads:
-        thread.join(10)
-    assert failed == []
+    there = stand_in(VERSION, routes={"/v1/login": [slowly]})
+    client = Doorward(there.url)
+    thread = threading.Thread(target=client.login.with_password, args=("ann", "secret"))
+    thread.start()
+    assert asked.wait(20)
+    client.close()
+    client.version()
+    client.close()
+    go_on.set()
+    thread.join(20)
+    assert client.token == "at"
+    assert len(set(there.ports)) == 2, "whoever comes later has a connection of his own"
 
 
 def test_writing_is_not_tried_again(stand_in):

@@ -8,6 +8,8 @@ import ssl
 import time
 import warnings
 import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
@@ -40,6 +42,16 @@ class Timeouts:
     total: float = 60.0
 
 
+@dataclass(slots=True)
+class Lent:
+    """Connections of one process, and how many requests are on their way by them."""
+
+    client: httpx2.Client
+    pid: int
+    close: Callable[[], object]
+    users: int = 0
+
+
 class Transport:
     """Sends requests to one origin. Connections are made when they are needed, anew after a fork."""
 
@@ -49,8 +61,7 @@ class Transport:
         self._verify = verify
         self._timeouts = timeouts or Timeouts()
         self._lock = Alone()
-        self._client: httpx2.Client | None = None
-        self._pid = 0
+        self._lent: Lent | None = None
         if verify is False:
             warnings.warn("verify=False: whoever is in between can read every token", UserWarning, stacklevel=3)
 
@@ -77,11 +88,11 @@ class Transport:
             pause *= 3
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Give the connections back; those that somebody uses at this moment, when they are done."""
         with self._lock:
-            client, self._client = self._client, None
-        if client is not None:
-            client.close()
+            lent, self._lent = self._lent, None
+            if lent is not None and not lent.users:
+                lent.close()
 
     def _once(self, asked: Ask) -> Document:
         received, fault = self._exchange(asked)
@@ -100,27 +111,24 @@ class Transport:
         content, fault = packed(asked)
         if fault is not None:
             return None, fault
-        client: httpx2.Client | None = None
         try:
-            client = self._connected()
-            with client.stream(
-                asked.method,
-                f"{self.origin}{asked.path}",
-                params=asked.query,
-                headers=headers_of(asked),
-                content=content,
-                timeout=self._limits(httpx2, asked.read),
-            ) as response:
+            with (
+                self._connections() as client,
+                client.stream(
+                    asked.method,
+                    f"{self.origin}{asked.path}",
+                    params=asked.query,
+                    headers=headers_of(asked),
+                    content=content,
+                    timeout=self._limits(httpx2, asked.read),
+                ) as response,
+            ):
                 return Received(response.status_code, response.headers, self._bounded(response)), None
         except DoorwardError as error:
             return None, error.with_traceback(None)
         except (httpx2.InvalidURL, UnicodeError):
             reason = "is too long, or holds what no address can"
             return None, InvalidInput(f"The path or its query {reason}.", errors={"path": [reason]})
-        except RuntimeError:
-            if client is None or not client.is_closed:
-                raise
-            return None, ConnectionFailed(f"The connection to {self.origin} was closed by another thread: try again.")
         except (httpx2.HTTPError, ssl.SSLError, OSError) as error:
             return None, fault_of(self.origin, error)
 
@@ -135,15 +143,28 @@ class Transport:
                 raise ConnectionFailed(f"{self.origin} did not finish its answer in {self._timeouts.total:.0f} s: try again later.")
         return bytes(content)
 
-    def _connected(self) -> httpx2.Client:
+    @contextmanager
+    def _connections(self) -> Iterator[httpx2.Client]:
+        """Not closed while they are used: whoever waits for an answer would not notice, and wait until the timeout."""
+        with self._lock:
+            # A connection that was made before a fork would be used by two processes.
+            if self._lent is None or self._lent.pid != os.getpid():
+                self._lent = self._new()
+            lent = self._lent
+            lent.users += 1
+        try:
+            yield lent.client
+        finally:
+            with self._lock:
+                lent.users -= 1
+                if lent is not self._lent and not lent.users:
+                    lent.close()
+
+    def _new(self) -> Lent:
         import httpx2
 
-        with self._lock:
-            if self._client is None or self._pid != os.getpid():
-                # A connection that was made before a fork would be used by two processes.
-                self._client, self._pid = connected(self.origin, self._verify, self._limits(httpx2, None)), os.getpid()
-                weakref.finalize(self, _close, self._client, self._pid)
-            return self._client
+        client, pid = connected(self.origin, self._verify, self._limits(httpx2, None)), os.getpid()
+        return Lent(client, pid, weakref.finalize(self, _close, client, pid))
 
     def _limits(self, library: Any, read: float | None) -> httpx2.Timeout:
         limits = self._timeouts
