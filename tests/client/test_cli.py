@@ -333,7 +333,7 @@ def test_the_token_of_the_environment_is_used_where_it_is_for(ann, kept, live, s
     assert doorward("whoami", "-o", "json").json["session_id"] == other.session.session_id
     assert doorward("whoami", "-o", "json", "--user", ann.name).json["session_id"] == kept.session.session_id  # an option goes first
     elsewhere = stand_in(Says({}))
-    assert doorward("whoami", "--url", elsewhere.url).code == 3
+    assert doorward("whoami", "--url", elsewhere.url) == Written(3, "", f"Nobody is logged in at {elsewhere.url}. Run: doorward login\n")
     assert elsewhere.seen == []  # it is for DOORWARD_URL and for nobody else
     odd = doorward("whoami", DOORWARD_TOKEN=f"{other.token}\r")
     assert (odd.code, odd.err) == (2, "DOORWARD_TOKEN holds no token or key: set it as it was handed out, or unset it.\n")

@@ -64,8 +64,8 @@ def sentence_of(error: DoorwardError) -> str:
     for pattern, ours in _OF_THE_LIBRARY:
         text = pattern.sub(ours, text)
     if code_of(error) == NOT_LOGGED_IN:
-        renew = "Renew DOORWARD_TOKEN, or unset it and run" if here.variable("DOORWARD_TOKEN") else "Run"
-        return f"{text} {renew}: doorward login"
+        by_token = here.variable("DOORWARD_TOKEN") and (isinstance(error, errors.InvalidToken) or "DOORWARD_TOKEN" in text)
+        return f"{text} {'Renew DOORWARD_TOKEN, or unset it and run' if by_token else 'Run'}: doorward login"
     if error.request_id and code_of(error) == AWAY:
         return f"{text} (request {error.request_id})"
     return text
