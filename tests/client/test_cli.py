@@ -177,7 +177,14 @@ def test_nothing_that_a_service_says_moves_the_cursor_or_breaks_the_table(stand_
     told = dict.fromkeys(
         ("id", "username", "name", "version", "user_code", "check_phrase", "login_message", "account_id", "key_id"), hostile
     )
-    more = {**TOKENS, **told, "roles": [hostile], "device_code": "dwl_x", "verification_uri": "https://auth.example.com/\x1b[2J"}
+    more = {
+        **TOKENS,
+        **told,
+        "roles": [hostile],
+        "device_code": "dwl_x",
+        "verification_uri": "https://auth.example.com/\x1b[2J",
+        "interval": 0,
+    }
     everything = stand_in(Says({**more, "account": told, "session": told, "key": "dwk_x\x1b[2J"}))
     for words, code in [(("login", "-u", "ann", "--password-stdin"), 0), (("login", "--device"), 0), (("roles",), 0), (("status",), 0),
                         (("sessions",), 0), (("keys", "create", "x"), 5), (("logout",), 0)]:  # fmt: skip
