@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.errors import Forbidden
-from app.roles.admins import is_active_admin
-from app.roles.models import hold_admins
+from app.roles.admins import still_admin
 
 if TYPE_CHECKING:
     from app.principal import Principal
@@ -18,6 +17,5 @@ def stay_admin(work: UnitOfWork, principal: Principal) -> None:
 
     Call it before any account is locked.
     """
-    hold_admins(work.db)
-    if not is_active_admin(work.db, principal.account_id):
+    if not still_admin(work.db, principal.account_id):
         raise Forbidden("Only an administrator may do this.")

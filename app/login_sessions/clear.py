@@ -11,8 +11,8 @@ from app.attempts.suspects import unsuspect
 from app.audit.record import Event, record
 from app.login_sessions.models import LoginSession, State, by_id
 from app.opaque_tokens import is_id
-from app.roles.admins import is_active_admin
-from app.roles.models import ADMIN, hold_admins
+from app.roles.admins import still_admin
+from app.roles.models import ADMIN
 from app.sessions import suspicious
 from app.sessions.errors import SessionNotSuspicious
 
@@ -48,11 +48,5 @@ def _request(work: UnitOfWork, principal: Principal, session_id: str) -> LoginSe
     row = by_id(work.db, session_id) if is_id("ses", session_id) else None
     if row is None or row.account_id is None or row.state == State.REDEEMED:
         return None
-    return row if row.account_id == principal.account_id or _is_admin(work, principal) else None
-
-
-def _is_admin(work: UnitOfWork, principal: Principal) -> bool:
-    if ADMIN not in principal.roles:
-        return False
-    hold_admins(work.db)
-    return is_active_admin(work.db, principal.account_id)
+    mine = row.account_id == principal.account_id
+    return row if mine or (ADMIN in principal.roles and still_admin(work.db, principal.account_id)) else None

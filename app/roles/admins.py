@@ -21,12 +21,13 @@ def keep_an_admin(db: Session, account_id: str) -> None:
     Call it before any account is locked: whoever takes an administrator away meets here first, and of two at once the second sees
     what the first has done. An account that is no active administrator may go at any time.
     """
-    hold_admins(db)
-    if is_active_admin(db, account_id) and not _another_active_admin(db, account_id):
+    if still_admin(db, account_id) and not _another_active_admin(db, account_id):
         raise LastAdmin
 
 
-def is_active_admin(db: Session, account_id: str) -> bool:
+def still_admin(db: Session, account_id: str) -> bool:
+    """Is it an active administrator, and will it be one until this is done? Call it before any account is locked."""
+    hold_admins(db)
     return bool(db.scalar(select(_active_admin(Account.id == account_id))))
 
 

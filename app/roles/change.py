@@ -11,9 +11,9 @@ from app.adapters.database import changed
 from app.audit.record import Event, record
 from app.errors import Forbidden, InvalidInput, NotFound
 from app.opaque_tokens import is_id
-from app.roles.admins import is_active_admin, keep_an_admin
+from app.roles.admins import keep_an_admin, still_admin
 from app.roles.grant import grant
-from app.roles.models import ADMIN, AccountRole, hold_admins
+from app.roles.models import ADMIN, AccountRole
 from app.roles.moved import moved
 from app.roles.scopes import role_exists
 from app.setting_maps import NAME
@@ -53,8 +53,7 @@ def take_role(work: UnitOfWork, principal: Principal, source: Source, *, account
 
 def _as_admin(work: UnitOfWork, principal: Principal) -> None:
     """Whoever asks is an administrator still, and stays one until this is done. Before any account is locked."""
-    hold_admins(work.db)
-    if not is_active_admin(work.db, principal.account_id):
+    if not still_admin(work.db, principal.account_id):
         raise Forbidden("Only an administrator may do this.")
 
 

@@ -13,8 +13,8 @@ from app.audit.record import Event, record
 from app.errors import NotFound
 from app.opaque_tokens import is_id
 from app.outbox.add import Mail, Template, add
-from app.roles.admins import is_active_admin
-from app.roles.models import ADMIN, hold_admins
+from app.roles.admins import still_admin
+from app.roles.models import ADMIN
 from app.sessions.end import end_sessions
 from app.sessions.errors import SessionNotSuspicious
 from app.sessions.fresh import need_fresh
@@ -82,9 +82,10 @@ def _of_somebody(work: UnitOfWork, principal: Principal, session_id: str) -> Ses
     if ADMIN not in principal.roles:
         raise NotFound
     need_fresh(principal, work.now)
-    hold_admins(work.db)
+    if not still_admin(work.db, principal.account_id):
+        raise NotFound
     session = by_id(work.db, session_id) if is_id("ses", session_id) else None
-    if session is None or not is_active_admin(work.db, principal.account_id):
+    if session is None:
         raise NotFound
     return session
 
