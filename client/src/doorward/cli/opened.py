@@ -13,7 +13,6 @@ from doorward.errors import InvalidInput, NotLoggedInError, ReauthenticationRequ
 if TYPE_CHECKING:
     from doorward.client import Doorward
 
-KEY = "dwk_"
 STORE, TOKEN = "store", "DOORWARD_TOKEN"
 Answer = TypeVar("Answer")
 
@@ -106,6 +105,8 @@ def with_password(client: Doorward, act: Callable[[], Answer]) -> Answer:
 def _by_token(client: Doorward) -> None:
     if not client.named:
         raise NotLoggedInError("DOORWARD_TOKEN is set and nothing says for which service: set DOORWARD_URL, or give --url.")
+    from doorward.held import KEY
+
     try:
         if here.variable("DOORWARD_TOKEN").startswith(KEY):
             client.login.with_api_key(here.variable("DOORWARD_TOKEN"))
