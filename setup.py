@@ -6,6 +6,14 @@ HOME = "doorward_service"
 FOLDERS = ("app", "migrations", "config")
 
 setup(
-    packages=[HOME, *(f"{HOME}.{name}" for name in find_namespace_packages(include=[*FOLDERS, *(f"{folder}.*" for folder in FOLDERS)]))],
+    packages=[
+        HOME,
+        *(
+            f"{HOME}.{name}"
+            for name in find_namespace_packages(
+                include=[*FOLDERS, *(f"{folder}.*" for folder in FOLDERS)]
+            )
+        ),
+    ],
     package_dir={f"{HOME}.{folder}": folder for folder in FOLDERS},
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.commands import cli
+from app.cli import cli
 from app.factory import create_app
 
 if __name__ == "__main__":

@@ -10,17 +10,18 @@ from app.adapters.cache import Cache
 from app.adapters.clock import Clock
 from app.adapters.database import Database
 from app.adapters.jwt import KeyRing
-from app.adapters.latest import Latest
 from app.adapters.password_hasher import Capacity, PasswordHasher
 from app.adapters.rate_limiter import Limiter
+from app.adapters.usage_buffer import UsageBuffer
 from app.api import (
     accounts,
     api_keys,
     audit,
     authz,
+    device_login,
     devices,
     discovery,
-    login_sessions,
+    health,
     me,
     methods,
     my_data,
@@ -38,9 +39,11 @@ from app.pages import sessions as sessions_page
 from app.pages.render import problem_page
 from app.settings import VERSION, Docs
 from app.unit_of_work import Units
-from app.web import edge, health, problems, questions
-from app.web.blueprint import Api
-from app.web.work import EXTENSION
+from app.web import gateway_requests as questions
+from app.web import middleware as edge
+from app.web import problems
+from app.web.openapi.blueprint import Api
+from app.web.unit_of_work import EXTENSION
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -51,7 +54,7 @@ API = (
     registration.blp,
     sessions.blp,
     suspicion.blp,
-    login_sessions.blp,
+    device_login.blp,
     passwords.blp,
     devices.blp,
     me.blp,
@@ -74,7 +77,9 @@ PAGES = (confirm.blp, reset.blp, login.blp, activate.blp, sessions_page.blp)
 BACKGROUND_THREADS = 7
 
 
-def create_app(settings: Settings, *, clock: Clock | None = None, capacity: Capacity | None = None) -> Flask:
+def create_app(
+    settings: Settings, *, clock: Clock | None = None, capacity: Capacity | None = None
+) -> Flask:
     """The service as a WSGI application. `capacity` says how it will be served."""
     app = Flask("app.pages", static_folder="static", static_url_path="/static")
     app.url_map.merge_slashes = False
@@ -87,9 +92,13 @@ def create_app(settings: Settings, *, clock: Clock | None = None, capacity: Capa
         database=Database(app, settings, threads=capacity.threads + BACKGROUND_THREADS),
         cache=cache,
         keys=KeyRing(),
-        hasher=PasswordHasher(memory_kib=settings.argon2_memory_kib, passes=settings.argon2_time_cost, capacity=capacity),
+        hasher=PasswordHasher(
+            memory_kib=settings.argon2_memory_kib,
+            passes=settings.argon2_time_cost,
+            capacity=capacity,
+        ),
         limiter=Limiter(clock, cache, shares=settings.replicas * capacity.workers),
-        key_uses=Latest(),
+        key_uses=UsageBuffer(),
     )
     problems.register(app, as_page=problem_page)
     edge.register(app, settings, clock)
@@ -106,12 +115,19 @@ def _furnish(app: Flask, settings: Settings) -> None:
         OPENAPI_VERSION="3.1.0",
         OPENAPI_URL_PREFIX="/" if public_docs else None,
         OPENAPI_JSON_PATH="openapi.json",
-        API_SPEC_OPTIONS={"info": {"description": "Sign-in beside your API."}, "servers": [{"url": settings.public_url}]},
+        API_SPEC_OPTIONS={
+            "info": {"description": "Sign-in beside your API."},
+            "servers": [{"url": settings.public_url}],
+        },
     )
     api = Api(app)
-    api.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
+    api.spec.components.security_scheme(
+        "bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    )
     api.spec.components.security_scheme("client", {"type": "http", "scheme": "basic"})
-    api.spec.components.security_scheme("api_key", {"type": "apiKey", "in": "header", "name": "X-API-Key"})
+    api.spec.components.security_scheme(
+        "api_key", {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+    )
     for blueprint in API:
         api.register_blueprint(blueprint)
     for page in PAGES:

@@ -18,7 +18,9 @@ ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 ID_LENGTH = 22  # 131 bits
 SECRET_LENGTH = 43  # 256 bits
 CHECKSUM_LENGTH = 6
-SHAPE = re.compile(rf"([a-z]+)_([0-9A-Za-z]{{{ID_LENGTH}}})_([0-9A-Za-z]{{{SECRET_LENGTH}}})([0-9A-Za-z]{{{CHECKSUM_LENGTH}}})")
+SHAPE = re.compile(
+    rf"([a-z]+)_([0-9A-Za-z]{{{ID_LENGTH}}})_([0-9A-Za-z]{{{SECRET_LENGTH}}})([0-9A-Za-z]{{{CHECKSUM_LENGTH}}})"
+)
 
 CODE_ALPHABET = "BCDFGHJKLMNPQRSTVWXZ"  # RFC 8628 section 6.1: no vowels, so no words, and nothing that looks like a digit
 CODE_LENGTH = 8
@@ -40,7 +42,11 @@ def _random(length: int, alphabet: str = ALPHABET) -> str:
     fair = 256 - 256 % len(alphabet)
     letters: list[str] = []
     while len(letters) < length:
-        letters += [alphabet[byte % len(alphabet)] for byte in secrets.token_bytes(2 * length) if byte < fair]
+        letters += [
+            alphabet[byte % len(alphabet)]
+            for byte in secrets.token_bytes(2 * length)
+            if byte < fair
+        ]
     return "".join(letters[:length])
 
 

@@ -22,7 +22,9 @@ class Principal:
     username: str
     kind: Kind
     session_id: str  # empty for a key
-    expires_at: datetime | None  # of the credential that was shown; None for a key that does not expire
+    expires_at: (
+        datetime | None
+    )  # of the credential that was shown; None for a key that does not expire
     auth_time: datetime | None  # when a password was typed; None where none was, as by a key
     scopes: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()

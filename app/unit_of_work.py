@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from app.adapters.clock import Clock
     from app.adapters.database import Database
     from app.adapters.jwt import KeyRing
-    from app.adapters.latest import Latest
     from app.adapters.password_hasher import PasswordHasher
     from app.adapters.rate_limiter import Limiter
+    from app.adapters.usage_buffer import UsageBuffer
     from app.settings import Settings
 
 
@@ -34,7 +34,7 @@ class UnitOfWork:
     keys: KeyRing
     hasher: PasswordHasher
     limiter: Limiter
-    key_uses: Latest
+    key_uses: UsageBuffer
     _begin: Callable[[], Session]
     _aside: Callable[[], Session]
     _db: Session | None = None
@@ -93,7 +93,7 @@ class Units:
     keys: KeyRing
     hasher: PasswordHasher
     limiter: Limiter
-    key_uses: Latest
+    key_uses: UsageBuffer
     # Set when this process has been asked to end: it says so where it is asked, answers what it has and begins nothing of its own.
     draining: Event = field(default_factory=Event)
 
@@ -108,7 +108,17 @@ class Units:
     @contextmanager
     def _open(self, session: Callable[[], Session]) -> Iterator[UnitOfWork]:
         now, aside = self.clock.now(), self.database.aside
-        work = UnitOfWork(now, self.settings, self.cache, self.keys, self.hasher, self.limiter, self.key_uses, session, aside)
+        work = UnitOfWork(
+            now,
+            self.settings,
+            self.cache,
+            self.keys,
+            self.hasher,
+            self.limiter,
+            self.key_uses,
+            session,
+            aside,
+        )
         try:
             yield work
         except Refusal:

@@ -29,12 +29,21 @@ SHORT = Plan(rounds=1, seconds=0.1, tries=2, databases=("SQLite",))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Print figures as ratios of one run.")
-    parser.add_argument("--short", action="store_true", help="a few seconds, to show that it works; the figures mean nothing")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Print figures as ratios of one run."
+    )
+    parser.add_argument(
+        "--short",
+        action="store_true",
+        help="a few seconds, to show that it works; the figures mean nothing",
+    )
     plan = SHORT if parser.parse_args().short else FULL
     # Other work on the machine takes from the two sides of a ratio unequally: the service's hashes give way, raw ones do not.
     print(f"{rates.CORES} cores, load {os.getloadavg()[0]:.1f} before the start", flush=True)
-    print(f"one worker, eight threads; Argon2id {rates.MEMORY_KIB} KiB, {rates.PASSES} passes", flush=True)
+    print(
+        f"one worker, eight threads; Argon2id {rates.MEMORY_KIB} KiB, {rates.PASSES} passes",
+        flush=True,
+    )
     for database in plan.databases:
         print(f"\n== {database} ==", flush=True)
         for line in figures(plan, postgres=database == "PostgreSQL"):
@@ -47,10 +56,18 @@ def figures(plan: Plan, *, postgres: bool) -> Iterator[str]:
         with bare_flask() as bare:
             yield from checks(rates.checks(live, bare, rounds=plan.rounds, seconds=plan.seconds))
     warm = {"DOORWARD_POLICIES": POLICIES, **UNLIMITED}
-    with cache() as redis_url, service(postgres=postgres, DOORWARD_REDIS_URL=redis_url, **warm) as live, bare_flask(redis_url) as bare:
-        yield from warm_checks(rates.warm_checks(live, bare, rounds=plan.rounds, seconds=plan.seconds))
+    with (
+        cache() as redis_url,
+        service(postgres=postgres, DOORWARD_REDIS_URL=redis_url, **warm) as live,
+        bare_flask(redis_url) as bare,
+    ):
+        yield from warm_checks(
+            rates.warm_checks(live, bare, rounds=plan.rounds, seconds=plan.seconds)
+        )
         for policy, said in QUESTIONS.items():
-            found = rates.questions(live, bare, policy=policy, rounds=plan.rounds, seconds=plan.seconds)
+            found = rates.questions(
+                live, bare, policy=policy, rounds=plan.rounds, seconds=plan.seconds
+            )
             yield from asked_by_gateways(found, said)
     for compared in enumeration.enumeration(tries=plan.tries, postgres=postgres):
         yield from alike(compared)
@@ -85,7 +102,11 @@ def refused(found: rates.Ratio) -> str:
 def alike(found: enumeration.Compared) -> Iterator[str]:
     said = " ".join(
         f"{part} {'equal' if same else 'DIFFERENT'}"
-        for part, same in (("status", found.same_status), ("body", found.same_body), ("headers", found.same_headers))
+        for part, same in (
+            ("status", found.same_status),
+            ("body", found.same_body),
+            ("headers", found.same_headers),
+        )
     )
     yield (
         f"{found.what}, known - unknown: {found.difference:+.2f} ms, {found.percent:+.1f} %"

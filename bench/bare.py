@@ -10,8 +10,12 @@ import redis
 from flask import Flask, Response, jsonify
 
 app = Flask(__name__)
-app.extensions["doorward"] = SimpleNamespace(draining=threading.Event())  # the worker says here that it was asked to end
-client = redis.Redis.from_url(os.environ.get("BARE_REDIS_URL", "redis://127.0.0.1:6379"), protocol=2)
+app.extensions["doorward"] = SimpleNamespace(
+    draining=threading.Event()
+)  # the worker says here that it was asked to end
+client = redis.Redis.from_url(
+    os.environ.get("BARE_REDIS_URL", "redis://127.0.0.1:6379"), protocol=2
+)
 
 
 @app.get("/")

@@ -40,9 +40,17 @@ PARTS = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.breakdown", description="Where the time of a check goes.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.breakdown", description="Where the time of a check goes."
+    )
     parser.add_argument("--times", type=int, default=2000)
-    parser.add_argument("--all", type=int, default=0, metavar="N", help="also the N functions with the most time of their own")
+    parser.add_argument(
+        "--all",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also the N functions with the most time of their own",
+    )
     chosen = parser.parse_args()
     profile = cProfile.Profile()
     with (
@@ -64,12 +72,22 @@ def main() -> None:
 def _signed_in(url: str) -> tuple[Any, str]:
     """The service on an empty database, and the access token of somebody who just signed up."""
     migrations.upgrade(url)
-    app = create_app(Settings(secret_key=(SECRET,), database_url=url, argon2_memory_kib=64, argon2_time_cost=1))
+    app = create_app(
+        Settings(secret_key=(SECRET,), database_url=url, argon2_memory_kib=64, argon2_time_cost=1)
+    )
     client = app.test_client()
-    handle = client.post("/v1/register", json={"username": "ann", "email": "ann@example.org", "name": "Ann"}).json["registration"]
-    code = client.get("/dev/mailbox", headers={"Accept": "application/json"}).json["items"][0]["code"]
-    client.post("/v1/register/confirm", json={"registration": handle, "code": code, "password": PASSWORD})
-    return app, client.post("/v1/login", json={"username": "ann", "password": PASSWORD}).json["access_token"]
+    handle = client.post(
+        "/v1/register", json={"username": "ann", "email": "ann@example.org", "name": "Ann"}
+    ).json["registration"]
+    code = client.get("/dev/mailbox", headers={"Accept": "application/json"}).json["items"][0][
+        "code"
+    ]
+    client.post(
+        "/v1/register/confirm", json={"registration": handle, "code": code, "password": PASSWORD}
+    )
+    return app, client.post("/v1/login", json={"username": "ann", "password": PASSWORD}).json[
+        "access_token"
+    ]
 
 
 def _timed(app: Any, token: str, times: int) -> float:
@@ -103,15 +121,25 @@ def _environ(token: str) -> dict[str, Any]:
 
 def _print(stats: pstats.Stats, plain: float, times: int) -> None:
     found: dict[tuple[str, str], float] = {}
-    for (file, _line, name), (_calls, _primitive, _own, cumulative, _callers) in stats.stats.items():  # type: ignore[attr-defined] # untyped
+    for (file, _line, name), (
+        _calls,
+        _primitive,
+        _own,
+        cumulative,
+        _callers,
+    ) in stats.stats.items():  # type: ignore[attr-defined] # untyped
         for part, function, _said in PARTS:
             if name == function and file.endswith(part):
                 found[part, function] = found.get((part, function), 0.0) + cumulative
     whole = found["flask/app.py", "wsgi_app"]
-    print(f"GET /v1/whoami: {1e6 * plain:.0f} µs in the process, without a server ({times} times, SQLite)")
+    print(
+        f"GET /v1/whoami: {1e6 * plain:.0f} µs in the process, without a server ({times} times, SQLite)"
+    )
     for part, function, said in PARTS:
         share = found.get((part, function), 0.0) / whole
-        print(f"  {said:<34} {1e6 * plain * share:5.0f} µs  {100 * share:4.0f} %   {part} {function}")
+        print(
+            f"  {said:<34} {1e6 * plain * share:5.0f} µs  {100 * share:4.0f} %   {part} {function}"
+        )
 
 
 if __name__ == "__main__":

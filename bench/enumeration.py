@@ -56,7 +56,9 @@ def enumeration(*, tries: int, postgres: bool) -> list[Compared]:
     """Each probe asked that often for names that are known and as often, in turn, for others."""
     with service(postgres=postgres, DOORWARD_TRUSTED_PROXIES="127.0.0.1/32") as live:
         # Each name is asked about once: the mails that one address gets are limited, and the first answer tells most.
-        make_accounts(live, [f"{kind}{number}" for kind in ("known", "again") for number in range(tries)])
+        make_accounts(
+            live, [f"{kind}{number}" for kind in ("known", "again") for number in range(tries)]
+        )
         client = Client(live.port)
         try:
             return [_compare(client, probe, tries) for probe in PROBES]
@@ -70,7 +72,11 @@ def _login(name: str) -> Body:
 
 def _register(name: str) -> Body:
     """Without a password, as whoever measures would leave it out: no hash covers what else differs."""
-    return lambda number: {"username": f"fresh-{name}{number}", "email": f"{name}{number}@example.org", "name": "Bench"}
+    return lambda number: {
+        "username": f"fresh-{name}{number}",
+        "email": f"{name}{number}@example.org",
+        "name": "Bench",
+    }
 
 
 def _resend(name: str) -> Body:
@@ -103,13 +109,35 @@ PROBES = (
     Probe("login", "/v1/login", _login("known"), _login("nobody")),
     Probe("register", "/v1/register", _register("known"), _register("newcomer")),
     Probe("login by address", "/v1/login", _login_by_address("known"), _login_by_address("nobody")),
-    Probe("login from a device", "/v1/login", _login_from_a_device("known"), _login_from_a_device("nobody")),
-    Probe("login guessed often", "/v1/login", _always(_login("known"), "known0"), _always(_login("nobody"), "nobody0")),
+    Probe(
+        "login from a device",
+        "/v1/login",
+        _login_from_a_device("known"),
+        _login_from_a_device("nobody"),
+    ),
+    Probe(
+        "login guessed often",
+        "/v1/login",
+        _always(_login("known"), "known0"),
+        _always(_login("nobody"), "nobody0"),
+    ),
     Probe("forgot", "/v1/password/forgot", _forgot("known"), _forgot("nobody")),
-    Probe("forgot by address", "/v1/password/forgot", _forgot_address("again"), _forgot_address("nobody")),
-    Probe("forgot asked often", "/v1/password/forgot", _always(_forgot("known"), "known0"), _always(_forgot("nobody"), "nobody0")),
+    Probe(
+        "forgot by address",
+        "/v1/password/forgot",
+        _forgot_address("again"),
+        _forgot_address("nobody"),
+    ),
+    Probe(
+        "forgot asked often",
+        "/v1/password/forgot",
+        _always(_forgot("known"), "known0"),
+        _always(_forgot("nobody"), "nobody0"),
+    ),
     Probe("resend to an account", "/v1/register/resend", _resend("again"), _resend("nobody")),
-    Probe("resend to a registration", "/v1/register/resend", _resend("newcomer"), _resend("nobody")),
+    Probe(
+        "resend to a registration", "/v1/register/resend", _resend("newcomer"), _resend("nobody")
+    ),
 )
 
 
@@ -120,7 +148,9 @@ def _compare(client: Client, probe: Probe, tries: int) -> Compared:
     for number in range(tries):
         for known in order.sample((True, False), 2):
             body = probe.known(number) if known else probe.unknown(number)
-            answers[known].append(client.post(probe.path, body, address(first + 2 * number + known)))
+            answers[known].append(
+                client.post(probe.path, body, address(first + 2 * number + known))
+            )
     return compared(probe.what, answers[True], answers[False])
 
 

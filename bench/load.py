@@ -78,7 +78,9 @@ def _askers(selector: selectors.BaseSelector) -> Iterator[_Asker]:
     return (key.data for key in list(selector.get_map().values()))
 
 
-def _drive(selector: selectors.BaseSelector, load: Load, sending: Iterator[bytes], *, until: float) -> None:
+def _drive(
+    selector: selectors.BaseSelector, load: Load, sending: Iterator[bytes], *, until: float
+) -> None:
     waiting = len(selector.get_map())
     while waiting:
         ready = selector.select(GIVES_UP)

@@ -39,7 +39,10 @@ def logins(live: Live, *, rounds: int, seconds: float) -> Ratio:
     expected = int(rounds * seconds * 40 * CORES)
     names = [f"login{number}" for number in range(1 + expected // SESSIONS_EACH)]
     make_accounts(live, names)
-    asked = [request("POST", "/v1/login", json.dumps({"username": name, "password": PASSWORD}).encode()) for name in names]
+    asked = [
+        request("POST", "/v1/login", json.dumps({"username": name, "password": PASSWORD}).encode())
+        for name in names
+    ]
     _warm(live.port, asked, seconds)
     return _in_turn(
         rounds,
@@ -60,16 +63,23 @@ def warm_checks(live: Live, bare: int, *, rounds: int, seconds: float) -> Ratio:
 
 def questions(live: Live, bare: int, *, policy: str, rounds: int, seconds: float) -> Ratio:
     """What a gateway asks by a policy, against the same."""
-    return _checks(live, f"/authz/auth-request/{policy}", bare, "/redis", rounds=rounds, seconds=seconds)
+    return _checks(
+        live, f"/authz/auth-request/{policy}", bare, "/redis", rounds=rounds, seconds=seconds
+    )
 
 
-def _checks(live: Live, path: str, bare: int, bare_path: str, *, rounds: int, seconds: float) -> Ratio:
+def _checks(
+    live: Live, path: str, bare: int, bare_path: str, *, rounds: int, seconds: float
+) -> Ratio:
     name = f"check{path.replace('/', '.')}"[:32]
     make_accounts(live, [name])
     client = Client(live.port)
     token = client.post("/v1/login", {"username": name, "password": PASSWORD}).body["access_token"]
     client.close()
-    asked, least = [request("GET", path, Authorization=f"Bearer {token}")], [request("GET", bare_path)]
+    asked, least = (
+        [request("GET", path, Authorization=f"Bearer {token}")],
+        [request("GET", bare_path)],
+    )
     _warm(live.port, asked, seconds)
     _warm(bare, least, seconds)
     return _in_turn(

@@ -18,7 +18,10 @@ from tests.live import ROOT, STARTS_WITHIN, Live, clean_environment
 from tests.postgres import Postgres, die_with_parent, free_port
 from tests.valkey import Valkey
 
-UNLIMITED = {f"DOORWARD_LIMIT_{name}": "100000/minute" for name in ("LOGIN", "REGISTER", "RESEND", "CONFIRM", "CODE", "REFRESH", "FORGOT")}
+UNLIMITED = {
+    f"DOORWARD_LIMIT_{name}": "100000/minute"
+    for name in ("LOGIN", "REGISTER", "RESEND", "CONFIRM", "CODE", "REFRESH", "FORGOT")
+}
 # The floor of production, said here so that a change of the defaults does not change the figure.
 FLOOR = {"DOORWARD_ARGON2_MEMORY_KIB": "19456", "DOORWARD_ARGON2_TIME_COST": "2"}
 MEMORY_KIB, PASSES = 19456, 2
@@ -28,7 +31,10 @@ PASSWORD = "correct horse battery staple"
 @contextmanager
 def service(*, postgres: bool = False, **env: str) -> Iterator[Live]:
     """Doorward with one worker and the default threads, on SQLite or on a PostgreSQL of its own."""
-    with TemporaryDirectory(prefix="doorward-bench-") as folder, _database(Path(folder), postgres=postgres) as url:
+    with (
+        TemporaryDirectory(prefix="doorward-bench-") as folder,
+        _database(Path(folder), postgres=postgres) as url,
+    ):
         live = Live(Path(folder) / "log", env={"DOORWARD_DATABASE_URL": url, **FLOOR, **env})
         try:
             yield live
@@ -62,10 +68,24 @@ def cache() -> Iterator[str]:
 def bare_flask(redis_url: str = "") -> Iterator[int]:
     """Bare routes under the same worker class, threads and settings of gunicorn. Their port."""
     port = free_port()
-    worker = "--worker-class=app.commands.gunicorn_worker.Worker"
-    command = [sys.executable, "-m", "gunicorn", f"--bind=127.0.0.1:{port}", "--workers=1", "--threads=8", worker]
+    worker = "--worker-class=app.server.gunicorn_worker.Worker"
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        f"--bind=127.0.0.1:{port}",
+        "--workers=1",
+        "--threads=8",
+        worker,
+    ]
     process = subprocess.Popen(
-        [*command, "--config=config/gunicorn.conf.py", "--no-control-socket", "--log-level=critical", "bench.bare:app"],
+        [
+            *command,
+            "--config=config/gunicorn.conf.py",
+            "--no-control-socket",
+            "--log-level=critical",
+            "bench.bare:app",
+        ],
         cwd=ROOT,
         env={**clean_environment(), **({"BARE_REDIS_URL": redis_url} if redis_url else {})},
         preexec_fn=die_with_parent,  # noqa: PLW1509 - only one thread runs when servers are started
@@ -112,7 +132,10 @@ class Client:
         self._connection.connect()
 
     def post(self, path: str, body: dict[str, Any], address: str | None = None) -> Answer:
-        text, headers = json.dumps(body), {"Content-Type": "application/json", "Accept": "application/json"}
+        text, headers = (
+            json.dumps(body),
+            {"Content-Type": "application/json", "Accept": "application/json"},
+        )
         if address:
             headers["X-Forwarded-For"] = address
         began = time.perf_counter()
@@ -120,7 +143,9 @@ class Client:
         got = self._connection.getresponse()
         raw = got.read()
         seconds = time.perf_counter() - began
-        return Answer(seconds, got.status, json.loads(raw), tuple(name for name, _ in got.getheaders()))
+        return Answer(
+            seconds, got.status, json.loads(raw), tuple(name for name, _ in got.getheaders())
+        )
 
     def get(self, path: str) -> dict[str, Any]:
         self._connection.request("GET", path, headers={"Accept": "application/json"})
@@ -138,10 +163,16 @@ def make_accounts(live: Live, names: list[str]) -> None:
         handles = {}
         for index, name in enumerate(names[start : start + 20], start):
             wanted = {"username": name, "email": f"{name}@example.org", "name": "Bench"}
-            handles[name] = _accepted(client.post("/v1/register", wanted, address(index)), 202)["registration"]
+            handles[name] = _accepted(client.post("/v1/register", wanted, address(index)), 202)[
+                "registration"
+            ]
         codes = {mail["to"]: mail["code"] for mail in client.get("/dev/mailbox")["items"]}
         for index, name in enumerate(handles, start):
-            confirmed = {"registration": handles[name], "code": codes[f"{name}@example.org"], "password": PASSWORD}
+            confirmed = {
+                "registration": handles[name],
+                "code": codes[f"{name}@example.org"],
+                "password": PASSWORD,
+            }
             _accepted(client.post("/v1/register/confirm", confirmed, address(index)), 200)
     client.close()
 

@@ -48,13 +48,25 @@ class PushedClock(Clock):
 
 def cheap_settings(database_url: str, **changes: Any) -> Settings:
     """The settings of tests: everything as shipped, but a hash that costs little."""
-    return Settings(**{"secret_key": (SECRET,), "database_url": database_url, "argon2_memory_kib": 64, "argon2_time_cost": 1, **changes})
+    return Settings(
+        **{
+            "secret_key": (SECRET,),
+            "database_url": database_url,
+            "argon2_memory_kib": 64,
+            "argon2_time_cost": 1,
+            **changes,
+        }
+    )
 
 
 def _trust_the_disk(database: Database) -> None:
     """Do not wait for the disk at each commit: no test pulls the plug, and what a process has written survives its end."""
     for engine in (database.engine, database.checks):
-        event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA synchronous=OFF"))
+        event.listen(
+            engine,
+            "connect",
+            lambda connection, _record: connection.execute("PRAGMA synchronous=OFF"),
+        )
 
 
 class Service:
@@ -72,11 +84,20 @@ class Service:
     def actor(self, username: str = "ann", **details: Any) -> Actor:
         """Somebody at an address of his own, so that limits do not mix people up."""
         number = next(self._addresses)
-        return Actor(self, username, address=details.pop("address", f"10.0.{number // 250}.{number % 250 + 1}"), **details)
+        return Actor(
+            self,
+            username,
+            address=details.pop("address", f"10.0.{number // 250}.{number % 250 + 1}"),
+            **details,
+        )
 
     def mailbox(self, to: str | None = None) -> list[dict[str, Any]]:
         """Mail of development, newest first."""
-        items = self.app.test_client().get("/dev/mailbox", headers={"Accept": "application/json"}).json["items"]
+        items = (
+            self.app.test_client()
+            .get("/dev/mailbox", headers={"Accept": "application/json"})
+            .json["items"]
+        )
         return [item for item in items if to is None or item["to"] == to]
 
     def held(self) -> Service:
@@ -115,13 +136,23 @@ class Actor:
     def __post_init__(self) -> None:
         self.email = self.email or f"{self.username}@example.org"
 
-    def call(self, method: str, path: str, *, token: str | None = None, headers: dict[str, str] | None = None, **kwargs: Any):
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str | None = None,
+        headers: dict[str, str] | None = None,
+        **kwargs: Any,
+    ):
         """One request. `token` is sent as bearer."""
         sent = {"User-Agent": self.agent, **(headers or {})}
         if token:
             sent["Authorization"] = f"Bearer {token}"
         client = self.service.app.test_client(use_cookies=False)
-        return client.open(path, method=method, headers=sent, environ_base={"REMOTE_ADDR": self.address}, **kwargs)
+        return client.open(
+            path, method=method, headers=sent, environ_base={"REMOTE_ADDR": self.address}, **kwargs
+        )
 
     def post(self, path: str, body: Any = None, **kwargs: Any):
         return self.call("POST", path, json=body if body is not None else {}, **kwargs)
@@ -132,8 +163,16 @@ class Actor:
     # -- the trip of an account -------------------------------------------------------------------------------------
 
     def register(self, **changes: Any):
-        body = {"username": self.username, "email": self.email, "name": self.username.title(), "password": self.password, **changes}
-        answer = self.post("/v1/register", {name: value for name, value in body.items() if value is not None})
+        body = {
+            "username": self.username,
+            "email": self.email,
+            "name": self.username.title(),
+            "password": self.password,
+            **changes,
+        }
+        answer = self.post(
+            "/v1/register", {name: value for name, value in body.items() if value is not None}
+        )
         if answer.status_code == 202:
             self.registration = answer.json["registration"]
         return answer
@@ -150,13 +189,17 @@ class Actor:
         return self.post("/v1/register/confirm", body)
 
     def login(self, **changes: Any):
-        answer = self.post("/v1/login", {"username": self.username, "password": self.password, **changes})
+        answer = self.post(
+            "/v1/login", {"username": self.username, "password": self.password, **changes}
+        )
         if answer.status_code == 200:
             self.tokens = answer.json
         return answer
 
     def refresh(self, token: str | None = None):
-        return self.post("/v1/token/refresh", {"refresh_token": token or self.tokens["refresh_token"]})
+        return self.post(
+            "/v1/token/refresh", {"refresh_token": token or self.tokens["refresh_token"]}
+        )
 
     def whoami(self, token: str | None = None):
         return self.get("/v1/whoami", token=token or self.access)
@@ -169,7 +212,9 @@ class Actor:
 
     def reset_token(self) -> str:
         """The token of the latest mailed link to another password."""
-        return next(mail for mail in self.service.mailbox(self.email) if "/reset/" in mail["text"])["links"][0].rpartition("/")[2]
+        return next(mail for mail in self.service.mailbox(self.email) if "/reset/" in mail["text"])[
+            "links"
+        ][0].rpartition("/")[2]
 
     def reset(self, new_password: str, *, token: str | None = None, **changes: Any):
         """Choose another password by the mailed link; from then on it is the one that is typed."""
@@ -189,7 +234,9 @@ class Actor:
 
     def elsewhere(self, **details: Any) -> Actor:
         """The same person at another address, signed in nowhere there."""
-        return self.service.actor(self.username, email=self.email, password=self.password, **details)
+        return self.service.actor(
+            self.username, email=self.email, password=self.password, **details
+        )
 
     def signed_up(self) -> Actor:
         """Registered and confirmed."""

@@ -13,4 +13,6 @@ def administrator(service: Service, name: str = "boss") -> Actor:
 
 def id_of(actor: Actor) -> str:
     """Also of an account that nobody is signed in to."""
-    return actor.service.scalar("SELECT id FROM accounts WHERE username = :name", name=actor.username)
+    return actor.service.scalar(
+        "SELECT id FROM accounts WHERE username = :name", name=actor.username
+    )

@@ -27,13 +27,20 @@ class Box:
         return self.asked["user_code"]
 
     def ask(self, **body: Any):
-        answer = self.actor.post("/v1/login-sessions", {"client_name": "backup", **self.client, **body})
+        answer = self.actor.post(
+            "/v1/login-sessions", {"client_name": "backup", **self.client, **body}
+        )
         if answer.status_code == 201:
             self.asked = answer.json
         return answer
 
     def poll(self, **form: Any):
-        body = {"grant_type": GRANT, "device_code": self.asked["device_code"], **self.client, **form}
+        body = {
+            "grant_type": GRANT,
+            "device_code": self.asked["device_code"],
+            **self.client,
+            **form,
+        }
         return self.actor.call("POST", "/oauth/token", data=body)
 
     def told(self, **form: Any) -> str:
@@ -42,7 +49,9 @@ class Box:
         return "tokens" if answer.status_code == 200 else answer.json["error"]
 
     def cancel(self):
-        return self.actor.post("/v1/login-sessions/cancel", {"device_code": self.asked["device_code"]})
+        return self.actor.post(
+            "/v1/login-sessions/cancel", {"device_code": self.asked["device_code"]}
+        )
 
 
 def box_of(service, **client: str) -> Box:

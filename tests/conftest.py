@@ -30,7 +30,18 @@ settings.register_profile("alike", derandomize=True, **ALIKE)
 settings.register_profile("long", **ALIKE)
 settings.load_profile("long" if os.environ.get("FAULTS") == "long" else "alike")
 
-LIMITS = ("LOGIN", "REGISTER", "RESEND", "CONFIRM", "CODE", "REFRESH", "FORGOT", "KEY", "DEVICE", "POLL")
+LIMITS = (
+    "LOGIN",
+    "REGISTER",
+    "RESEND",
+    "CONFIRM",
+    "CODE",
+    "REFRESH",
+    "FORGOT",
+    "KEY",
+    "DEVICE",
+    "POLL",
+)
 
 
 class Stdout(io.TextIOBase):
@@ -78,7 +89,14 @@ def _routes_compiled_once():
     compiled, really = {}, Rule._compile_builder
 
     def compile_once(rule: Rule, append_unknown: bool = True):
-        key = rule.rule, rule.host, rule.subdomain, str(rule.defaults), tuple(rule._trace), append_unknown
+        key = (
+            rule.rule,
+            rule.host,
+            rule.subdomain,
+            str(rule.defaults),
+            tuple(rule._trace),
+            append_unknown,
+        )
         if key not in compiled:
             compiled[key] = really(rule, append_unknown)
         return compiled[key]
@@ -96,7 +114,12 @@ def _statements_compiled_once():
     """
     kept = LRUCache(2000)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Engine, "_compiled_cache", property(lambda engine: kept, lambda engine, own: None), raising=False)
+        patch.setattr(
+            Engine,
+            "_compiled_cache",
+            property(lambda engine: kept, lambda engine, own: None),
+            raising=False,
+        )
         patch.setattr(DefaultDialect, "__hash__", lambda dialect: hash(type(dialect)))
         patch.setattr(DefaultDialect, "__eq__", lambda dialect, other: type(dialect) is type(other))
         yield
@@ -166,7 +189,9 @@ def empty(url: str) -> None:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request) -> str:
     """An empty, migrated database of either kind."""
-    return request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "empty_postgres_url")
+    return request.getfixturevalue(
+        "sqlite_url" if request.param == "sqlite" else "empty_postgres_url"
+    )
 
 
 @pytest.fixture
@@ -210,8 +235,14 @@ def make_live(request, tmp_path):
     def make(*options: str, database_url: str | None = None, **env: str) -> Live:
         url = database_url or request.getfixturevalue("sqlite_url")
         limits = {f"DOORWARD_LIMIT_{name}": GENEROUS for name in LIMITS}
-        cheap = {"DOORWARD_ARGON2_MEMORY_KIB": "64", "DOORWARD_ARGON2_TIME_COST": "1", "DOORWARD_DATABASE_URL": url}
-        made.append(Live(tmp_path / f"live-{len(made)}.log", *options, env={**limits, **cheap, **env}))
+        cheap = {
+            "DOORWARD_ARGON2_MEMORY_KIB": "64",
+            "DOORWARD_ARGON2_TIME_COST": "1",
+            "DOORWARD_DATABASE_URL": url,
+        }
+        made.append(
+            Live(tmp_path / f"live-{len(made)}.log", *options, env={**limits, **cheap, **env})
+        )
         return made[-1]
 
     yield make

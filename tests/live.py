@@ -37,9 +37,15 @@ def nursery() -> Nursery:
     return Nursery()
 
 
-def begun(*words: str, env: dict[str, str], log: IO[Any], **more: Any) -> subprocess.Popen[bytes] | Child:
+def begun(
+    *words: str, env: dict[str, str], log: IO[Any], **more: Any
+) -> subprocess.Popen[bytes] | Child:
     """What would be typed after `python -m app`, with all that it says in one file. Only Linux has nurseries."""
-    return nursery().begin(*words, env=env, out=log, **more) if sys.platform == "linux" else really_typed(*words, env=env, log=log)
+    return (
+        nursery().begin(*words, env=env, out=log, **more)
+        if sys.platform == "linux"
+        else really_typed(*words, env=env, log=log)
+    )
 
 
 def really_typed(*words: str, env: dict[str, str], log: IO[Any]) -> subprocess.Popen[bytes]:
@@ -117,11 +123,15 @@ class Live:
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(10)
 
-    def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+    def call(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, Any]:
         """One request; status and parsed answer."""
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(
-            self.url + path, data, {"Content-Type": "application/json", "Accept": "application/json", **(headers or {})}
+            self.url + path,
+            data,
+            {"Content-Type": "application/json", "Accept": "application/json", **(headers or {})},
         )
         request.method = method
         try:
@@ -154,7 +164,11 @@ class Worker:
     def __init__(self, log: Path, env: dict[str, str]) -> None:
         self.log = log
         with log.open("ab") as output:
-            self.process = begun("worker", env={**clean_environment(), "DOORWARD_SECRET_KEY": SECRET, **env}, log=output)
+            self.process = begun(
+                "worker",
+                env={**clean_environment(), "DOORWARD_SECRET_KEY": SECRET, **env},
+                log=output,
+            )
 
     def stop(self) -> int:
         """Ask it to end; its exit code."""

@@ -6,8 +6,8 @@ import base64
 from typing import Any
 from urllib.parse import urlencode
 
+from app.authorization.roles.grant import grant
 from app.principal import Source
-from app.roles.grant import grant
 from tests.actors import Actor, Service
 
 SCOPES = ("orders:read", "orders:write", "revocations:read", "tokens:introspect")
@@ -31,7 +31,9 @@ def owner(service: Service, name: str = "ann") -> Actor:
 
 def key_of(actor: Actor, *scopes: str, name: str = "robot", **changes: Any) -> dict[str, Any]:
     """A new API key of the actor."""
-    answer = actor.post("/v1/api-keys", {"name": name, "scopes": list(scopes), **changes}, token=actor.access)
+    answer = actor.post(
+        "/v1/api-keys", {"name": name, "scopes": list(scopes), **changes}, token=actor.access
+    )
     assert answer.status_code == 201, answer.text
     return answer.json
 
@@ -40,12 +42,30 @@ def basic(name: str, secret: str) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"{name}:{secret}".encode()).decode()}
 
 
-def form(actor: Actor, path: str, fields: Any = (), *, headers: dict[str, str] | None = None, query: str = ""):
+def form(
+    actor: Actor,
+    path: str,
+    fields: Any = (),
+    *,
+    headers: dict[str, str] | None = None,
+    query: str = "",
+):
     """A form as a client sends it: a mapping, pairs, or the text itself."""
     body = fields if isinstance(fields, str | bytes) else urlencode(fields)
-    return actor.call("POST", path + query, data=body, content_type="application/x-www-form-urlencoded", headers=headers)
+    return actor.call(
+        "POST",
+        path + query,
+        data=body,
+        content_type="application/x-www-form-urlencoded",
+        headers=headers,
+    )
 
 
 def token_of(actor: Actor, key: dict[str, Any], **fields: str):
     """Client credentials, by Basic."""
-    return form(actor, "/oauth/token", {"grant_type": "client_credentials", **fields}, headers=basic(key["id"], key["key"]))
+    return form(
+        actor,
+        "/oauth/token",
+        {"grant_type": "client_credentials", **fields},
+        headers=basic(key["id"], key["key"]),
+    )

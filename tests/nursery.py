@@ -71,11 +71,22 @@ class Nursery:
         with theirs:
             command = [sys.executable, "-m", "tests.nursery", str(theirs.fileno())]
             self._process = subprocess.Popen(
-                command, cwd=ROOT, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+                command,
+                cwd=ROOT,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
             )
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def begin(self, *words: str, env: dict[str, str], out: IO[Any], err: IO[Any] | None = None, sqlite_waits: float | None = None) -> Child:
+    def begin(
+        self,
+        *words: str,
+        env: dict[str, str],
+        out: IO[Any],
+        err: IO[Any] | None = None,
+        sqlite_waits: float | None = None,
+    ) -> Child:
         """`python -m app` with these words. `sqlite_waits`: seconds for which it waits for other writers, instead of two."""
         asked = json.dumps({"words": words, "env": env, "sqlite_waits": sqlite_waits}).encode()
         with self._one_at_a_time:
@@ -103,14 +114,16 @@ class Nursery:
 
 def serve(number: int) -> None:
     """Begin what is asked for and tell what has ended, until nobody is there to ask."""
-    import app.commands.gunicorn_worker  # noqa: F401 - which gunicorn would read by its name
-    from app.commands import cli
+    import app.server.gunicorn_worker  # noqa: F401 - which gunicorn would read by its name
+    from app.cli import cli
     from app.factory import create_app
 
     ended, told = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(told)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, whose end is this one's end
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C is for the tests, whose end is this one's end
     gc.collect()
     gc.freeze()
     with socket.socket(fileno=number) as asking, selectors.DefaultSelector() as either:
@@ -139,10 +152,21 @@ def serve(number: int) -> None:
 def bury(asking: socket.socket) -> None:
     with contextlib.suppress(ChildProcessError):
         while (found := os.waitpid(-1, os.WNOHANG))[0]:
-            asking.send(json.dumps({"ended": found[0], "code": os.waitstatus_to_exitcode(found[1])}).encode())
+            asking.send(
+                json.dumps(
+                    {"ended": found[0], "code": os.waitstatus_to_exitcode(found[1])}
+                ).encode()
+            )
 
 
-def settle(files: list[int], *, words: list[str], env: dict[str, str], sqlite_waits: float | None, forget: tuple[int, int]) -> None:
+def settle(
+    files: list[int],
+    *,
+    words: list[str],
+    env: dict[str, str],
+    sqlite_waits: float | None,
+    forget: tuple[int, int],
+) -> None:
     """In the new process: everything as if it had been typed."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)

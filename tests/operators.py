@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from flask import Flask
 
 from app.adapters import logs
-from app.commands import cli
+from app.cli import cli
 from app.factory import create_app
 from tests.actors import SECRET
 from tests.conftest import Stdout
@@ -38,7 +38,11 @@ def type_command(*words: str, **env: str) -> Done:
     others = dict.fromkeys(os.environ.keys() - clean_environment().keys())
     try:
         ended = CliRunner().invoke(
-            cli, words, obj=make, prog_name="python -m app", env={**others, "DOORWARD_SECRET_KEY": SECRET, **CHEAP, **env}
+            cli,
+            words,
+            obj=make,
+            prog_name="python -m app",
+            env={**others, "DOORWARD_SECRET_KEY": SECRET, **CHEAP, **env},
         )
     finally:
         logs.configure(Stdout())

@@ -27,7 +27,9 @@ STARTS_WITHIN = 30  # seconds
 ENDS_WITHIN = 5
 
 
-PORTS = range(10_100, 32_000)  # below those that the system gives to connections, and none that a browser refuses
+PORTS = range(
+    10_100, 32_000
+)  # below those that the system gives to connections, and none that a browser refuses
 KEPT: list[socket.socket] = []
 
 
@@ -69,8 +71,12 @@ def children(parent: int) -> list[int]:
 def _processes() -> Iterator[tuple[int, int]]:
     """Every process and its parent; a small container has no ps, and other systems no /proc."""
     if sys.platform != "linux":
-        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], check=True, capture_output=True, text=True).stdout
-        yield from ((int(pid), int(ppid)) for pid, ppid in (line.split() for line in listed.splitlines()))
+        listed = subprocess.run(
+            ["ps", "-A", "-o", "pid=,ppid="], check=True, capture_output=True, text=True
+        ).stdout
+        yield from (
+            (int(pid), int(ppid)) for pid, ppid in (line.split() for line in listed.splitlines())
+        )
         return
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(FileNotFoundError, ProcessLookupError):
@@ -88,13 +94,26 @@ class Postgres:
         self.data.mkdir(mode=0o700)
         # PostgreSQL refuses to run as root, so as root it runs as nobody, from a copy that nobody may read.
         self.as_root = os.geteuid() == 0
-        self.identity = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if self.as_root else {}
+        self.identity = (
+            {"user": NOBODY, "group": NOBODY, "extra_groups": []} if self.as_root else {}
+        )
         self.bin = self._binaries()
         self.env = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", "HOME": str(self.data)}
         if self.as_root:
             os.chown(self.data, NOBODY, NOBODY)
         subprocess.run(
-            [self.bin / "initdb", "-D", self.data, "-U", "postgres", "-E", "UTF8", "--locale=C", "--auth=trust", "--no-sync"],
+            [
+                self.bin / "initdb",
+                "-D",
+                self.data,
+                "-U",
+                "postgres",
+                "-E",
+                "UTF8",
+                "--locale=C",
+                "--auth=trust",
+                "--no-sync",
+            ],
             check=True,
             stdout=subprocess.DEVNULL,
             env=self.env,
@@ -112,7 +131,10 @@ class Postgres:
         for part in (package, package.with_name(package.name + ".libs")):
             if part.exists():
                 shutil.copytree(
-                    part, self.folder / part.name, symlinks=True, ignore=shutil.ignore_patterns("*.a", "include", "pgxs", "*.py*")
+                    part,
+                    self.folder / part.name,
+                    symlinks=True,
+                    ignore=shutil.ignore_patterns("*.a", "include", "pgxs", "*.py*"),
                 )
         return self.folder / package.name / "pginstall" / "bin"
 
@@ -120,10 +142,24 @@ class Postgres:
         self._await_the_dying()
         # Unless it is durable nothing is forced to the disk, but a commit leaves the process: what was answered must survive `kill`.
         forced = "on" if self.durable else "off"
-        options = [f"-c{option}" for option in (f"fsync={forced}", f"full_page_writes={forced}", "max_connections=200")]
+        options = [
+            f"-c{option}"
+            for option in (f"fsync={forced}", f"full_page_writes={forced}", "max_connections=200")
+        ]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [self.bin / "postgres", "-D", self.data, "-h", "127.0.0.1", "-p", str(self.port), "-k", self.data, *options],
+                [
+                    self.bin / "postgres",
+                    "-D",
+                    self.data,
+                    "-h",
+                    "127.0.0.1",
+                    "-p",
+                    str(self.port),
+                    "-k",
+                    self.data,
+                    *options,
+                ],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 env=self.env,
@@ -163,7 +199,10 @@ class Postgres:
         """Backends of a killed server hold its shared memory until somebody has buried them. Not waited for when they are killed:
         what happens in the first moments without the server is worth testing."""
         end = time.monotonic() + ENDS_WITHIN
-        while any(Path(f"/proc/{pid}/stat").exists() for pid in self._dying) and time.monotonic() < end:
+        while (
+            any(Path(f"/proc/{pid}/stat").exists() for pid in self._dying)
+            and time.monotonic() < end
+        ):
             time.sleep(0.02)
         self._dying = []
 

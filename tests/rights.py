@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from app.authorization.roles.grant import grant
 from app.principal import Source
-from app.roles.grant import grant
 from tests.actors import Actor, Service
 
 NOBODY = Source(address="", bucket="", user_agent="", request_id="", locale="en")
@@ -14,7 +14,9 @@ ROLES = {
 }
 
 
-def with_role(service: Service, username: str, *roles: str, scope: str | None = None, **details: str) -> Actor:
+def with_role(
+    service: Service, username: str, *roles: str, scope: str | None = None, **details: str
+) -> Actor:
     """Somebody who has these roles and has just signed in. The first administrator is made at the machine, so this is too."""
     actor = service.actor(username, **details).signed_up()
     account_id = service.scalar("SELECT id FROM accounts WHERE username = :name", name=username)
@@ -31,7 +33,9 @@ def account_id(actor: Actor) -> str:
 
 def new_key(actor: Actor, *scopes: str) -> str:
     answer = actor.post(
-        "/v1/api-keys", {"name": " ".join(scopes) or "none", "scopes": list(scopes), "expires_in": 86400}, token=actor.access
+        "/v1/api-keys",
+        {"name": " ".join(scopes) or "none", "scopes": list(scopes), "expires_in": 86400},
+        token=actor.access,
     )
     assert answer.status_code == 201, answer.json
     return answer.json["key"]
@@ -45,9 +49,18 @@ def delete_role(boss: Actor, actor: Actor, role: str):
     return boss.call("DELETE", f"/v1/accounts/{account_id(actor)}/roles/{role}", token=boss.access)
 
 
-def let_in(actor: Actor, target: Actor | str, level: str, *, thing: str = "list/7", token: str | None = None):
+def let_in(
+    actor: Actor,
+    target: Actor | str,
+    level: str,
+    *,
+    thing: str = "list/7",
+    token: str | None = None,
+):
     whom = target if isinstance(target, str) else account_id(target)
-    return actor.call("PUT", f"/v1/memberships/{thing}/{whom}", json={"level": level}, token=token or actor.access)
+    return actor.call(
+        "PUT", f"/v1/memberships/{thing}/{whom}", json={"level": level}, token=token or actor.access
+    )
 
 
 def let_out(actor: Actor, target: Actor | str, *, thing: str = "list/7", token: str | None = None):

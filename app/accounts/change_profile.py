@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 COLUMNS = {"name": "name", "locale": "locale", "timezone": "timezone", "metadata": "extra"}
 
 
-def change_profile(work: UnitOfWork, principal: Principal, source: Source, *, changes: Mapping[str, object]) -> Profile:
+def change_profile(
+    work: UnitOfWork, principal: Principal, source: Source, *, changes: Mapping[str, object]
+) -> Profile:
     """Take over the fields given and leave the others."""
     account = by_id(work.db, principal.account_id)
     if account is None:
@@ -26,5 +28,11 @@ def change_profile(work: UnitOfWork, principal: Principal, source: Source, *, ch
     for field, value in changes.items():
         setattr(account, COLUMNS[field], value)
     if changes:
-        record(work, Event.ACCOUNT_CHANGED, source=source, account_id=account.id, fields=" ".join(sorted(changes)))
+        record(
+            work,
+            Event.ACCOUNT_CHANGED,
+            source=source,
+            account_id=account.id,
+            fields=" ".join(sorted(changes)),
+        )
     return profile(account)

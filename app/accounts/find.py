@@ -36,11 +36,20 @@ def typed(text: str) -> Typed:
     """What was typed. What can be no name is kept as it stands, so that it can be counted like any other that nobody has."""
     try:
         name = names.folded(text)
-        return Typed(names.canonical_address(name), True, True) if "@" in name else Typed(name, False, True)
+        return (
+            Typed(names.canonical_address(name), True, True)
+            if "@" in name
+            else Typed(name, False, True)
+        )
     except names.NotAName:
         return Typed(text, "@" in text, False)
 
 
 def find_locked(db: Session, name: Typed) -> Account | None:
     """The account of that name, kept as it is until the transaction ends."""
-    return db.scalar(select(Account).where(name.condition).with_for_update().execution_options(populate_existing=True))
+    return db.scalar(
+        select(Account)
+        .where(name.condition)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )

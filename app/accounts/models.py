@@ -40,7 +40,9 @@ class Account(Base):
     # "metadata" is SQLAlchemy's own word on a model.
     extra: Mapped[dict[str, Any]] = mapped_column("metadata", default=dict)
     password_hash: Mapped[str] = mapped_column(String(256))
-    must_change_since: Mapped[datetime | None]  # the password opens no session any more, it only lets another one be chosen
+    must_change_since: Mapped[
+        datetime | None
+    ]  # the password opens no session any more, it only lets another one be chosen
     status: Mapped[str] = mapped_column(String(16), default=Status.ACTIVE)
     epoch: Mapped[int] = mapped_column(default=1)
     roles_version: Mapped[int] = mapped_column(default=0)
@@ -76,4 +78,9 @@ def by_email(db: Session, email_canonical: str) -> Account | None:
 
 def locked(db: Session, account_id: str) -> Account | None:
     """The account as it is now, kept so until the transaction ends. SQLite's writers hold the whole database anyway."""
-    return db.scalar(select(Account).where(Account.id == account_id).with_for_update().execution_options(populate_existing=True))
+    return db.scalar(
+        select(Account)
+        .where(Account.id == account_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )

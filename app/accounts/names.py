@@ -54,7 +54,10 @@ def folded(raw: str) -> str:
     """The canonical spelling of a text, whatever it is the name of. Raises NotAName."""
     if not raw or len(raw) > LONGEST_RAW or len(raw.encode("utf-8", "surrogatepass")) > LONGEST_RAW:
         raise NotAName("must have 1 to 256 bytes")
-    if any(unicodedata.category(character) in FORBIDDEN_CATEGORIES or character in IGNORABLE for character in raw):
+    if any(
+        unicodedata.category(character) in FORBIDDEN_CATEGORIES or character in IGNORABLE
+        for character in raw
+    ):
         raise NotAName("holds a character that cannot be seen")
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", raw).casefold())
 
@@ -74,7 +77,9 @@ def operators_username(raw: str) -> str:
     """
     name = folded(raw)
     if name != raw.lower() or not raw.isascii() or not USERNAME.fullmatch(name):
-        raise NotAName("must have 3 to 32 of the characters a-z, 0-9, dot, dash and underscore, and begin with a letter or digit")
+        raise NotAName(
+            "must have 3 to 32 of the characters a-z, 0-9, dot, dash and underscore, and begin with a letter or digit"
+        )
     return name
 
 
@@ -85,7 +90,10 @@ def new_address(raw: str) -> tuple[str, str]:
     # IDNA folds on its own what we leave alone, such as the full stop of Chinese and Japanese (UTS #46).
     if not plain or raw.lower().rpartition("@")[2] not in {parts.domain, parts.ascii_domain}:
         raise NotAName("holds characters that would be read as others; write it in plain ones")
-    return f"{parts.local_part}@{parts.ascii_domain}", f"{parts.local_part.lower()}@{parts.ascii_domain}"
+    return (
+        f"{parts.local_part}@{parts.ascii_domain}",
+        f"{parts.local_part.lower()}@{parts.ascii_domain}",
+    )
 
 
 def canonical_address(raw: str) -> str:
@@ -97,12 +105,17 @@ def canonical_address(raw: str) -> str:
 def _parsed(raw: str) -> ValidatedEmail:
     """Dots and plus signs are left alone: folding them takes addresses away from their owners."""
     try:
-        parts = validate_email(raw, check_deliverability=False, globally_deliverable=False, allow_smtputf8=False)
+        parts = validate_email(
+            raw, check_deliverability=False, globally_deliverable=False, allow_smtputf8=False
+        )
     except EmailNotValidError:
         raise NotAName("is not an address that mail can be sent to") from None
     top = parts.ascii_domain.rpartition(".")[2]
     if top == parts.ascii_domain or top.isdigit():
         raise NotAName("needs a domain with a dot in it, and no number")
-    if len(parts.local_part) > LONGEST_LOCAL or len(parts.local_part) + 1 + len(parts.ascii_domain) > LONGEST_ADDRESS:
+    if (
+        len(parts.local_part) > LONGEST_LOCAL
+        or len(parts.local_part) + 1 + len(parts.ascii_domain) > LONGEST_ADDRESS
+    ):
         raise NotAName("is too long for an address")
     return parts

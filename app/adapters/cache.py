@@ -24,7 +24,9 @@ T = TypeVar("T")
 PATIENCE = 0.1  # seconds, to connect and for each answer
 FAILURES = 5  # in a row, then nobody asks for a while
 PAUSE = 1.0  # seconds between two tries of a broken one
-VOUCHED = 2.0  # seconds for which a yes counts after the watcher could last tell the cache what has ended
+VOUCHED = (
+    2.0  # seconds for which a yes counts after the watcher could last tell the cache what has ended
+)
 
 log = logs.get_logger("cache")
 
@@ -82,9 +84,18 @@ class Cache:
         """What the server says of itself, asked also while it is left alone. Raises CacheAway."""
         return self.guarded(lambda client: client.info(), patient=True)
 
-    def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int], *, patient: bool = False) -> object:
+    def run(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        arguments: Sequence[str | int],
+        *,
+        patient: bool = False,
+    ) -> object:
         """Run a script in one round trip. Raises CacheAway. `patient` asks also while others leave the cache alone."""
-        return self.guarded(lambda client: self._script(client, script)(keys=keys, args=arguments), patient=patient)
+        return self.guarded(
+            lambda client: self._script(client, script)(keys=keys, args=arguments), patient=patient
+        )
 
     def guarded(self, ask: Callable[[redis.Redis], T], *, patient: bool = False) -> T:
         """Ask, unless it has just been found broken. Raises CacheAway."""
@@ -133,5 +144,10 @@ class Cache:
 def _client(url: str) -> redis.Redis:
     # redis-py would try ten times with pauses: a dead server would then cost seconds for each question.
     return redis.Redis.from_url(
-        url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE, retry=Retry(NoBackoff(), 0), retry_on_error=[], protocol=2
+        url,
+        socket_timeout=PATIENCE,
+        socket_connect_timeout=PATIENCE,
+        retry=Retry(NoBackoff(), 0),
+        retry_on_error=[],
+        protocol=2,
     )

@@ -80,7 +80,11 @@ class UtcDateTime(TypeDecorator[datetime]):
             if value is not None:
                 raise ValueError("a naive datetime has no place in the database")
             return None
-        return value.astimezone(UTC) if dialect.name == "postgresql" else value.astimezone(UTC).replace(tzinfo=None)
+        return (
+            value.astimezone(UTC)
+            if dialect.name == "postgresql"
+            else value.astimezone(UTC).replace(tzinfo=None)
+        )
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         del dialect
@@ -112,7 +116,11 @@ class Database:
         app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
         app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _engine_options(settings, size=threads)
         app.config["SQLALCHEMY_BINDS"] = {
-            CHECKS: {"url": settings.database_url, "isolation_level": "AUTOCOMMIT", **_engine_options(settings, size=max(2, threads // 4))}
+            CHECKS: {
+                "url": settings.database_url,
+                "isolation_level": "AUTOCOMMIT",
+                **_engine_options(settings, size=max(2, threads // 4)),
+            }
         }
         glue = SQLAlchemy(app, metadata=Base.metadata)
         with app.app_context():
@@ -141,10 +149,23 @@ class Database:
 
 
 def _engine_options(settings: Settings, *, size: int) -> dict[str, Any]:
-    options: dict[str, Any] = {"pool_size": size, "max_overflow": 0, "pool_timeout": 2, "hide_parameters": True}
+    options: dict[str, Any] = {
+        "pool_size": size,
+        "max_overflow": 0,
+        "pool_timeout": 2,
+        "hide_parameters": True,
+    }
     if settings.sqlite:
-        return {**options, "connect_args": {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}}
-    return {**options, "pool_pre_ping": True, "pool_recycle": 1800, "connect_args": POSTGRES_ARGUMENTS}
+        return {
+            **options,
+            "connect_args": {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False},
+        }
+    return {
+        **options,
+        "pool_pre_ping": True,
+        "pool_recycle": 1800,
+        "connect_args": POSTGRES_ARGUMENTS,
+    }
 
 
 def _speak_sqlite(engine: Engine) -> None:
@@ -184,10 +205,15 @@ def insert_if_absent(db: Session, model: type[Base], **values: Any) -> bool:
     dialect = db.get_bind().dialect.name
     insert = postgresql.insert if dialect == "postgresql" else sqlite_dialect.insert
     key = inspect(model).primary_key[0]
-    return db.execute(insert(model).values(**values).on_conflict_do_nothing().returning(key)).first() is not None
+    return (
+        db.execute(insert(model).values(**values).on_conflict_do_nothing().returning(key)).first()
+        is not None
+    )
 
 
-def one_of(db: Session, column: InstrumentedAttribute[str], wanted: Sequence[str]) -> ColumnElement[bool]:
+def one_of(
+    db: Session, column: InstrumentedAttribute[str], wanted: Sequence[str]
+) -> ColumnElement[bool]:
     """Is the column one of many texts? Quick whatever plan PostgreSQL keeps.
 
     A list of parameters is compared one by one in each row by a plan that was made when the table was small, and kept.
@@ -202,11 +228,20 @@ def insert_absent(db: Session, model: type[Base], rows: Sequence[Mapping[str, An
     dialect = db.get_bind().dialect.name
     insert = postgresql.insert if dialect == "postgresql" else sqlite_dialect.insert
     key = inspect(model).primary_key[0]
-    return set(db.scalars(insert(model).on_conflict_do_nothing().returning(key), rows)) if rows else set()
+    return (
+        set(db.scalars(insert(model).on_conflict_do_nothing().returning(key), rows))
+        if rows
+        else set()
+    )
 
 
 def insert_or_update(
-    db: Session, model: type[Base], rows: Sequence[Mapping[str, Any]], *, update: Mapping[str, Any], where: ColumnElement[bool]
+    db: Session,
+    model: type[Base],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    update: Mapping[str, Any],
+    where: ColumnElement[bool],
 ) -> Sequence[Any]:
     """Insert rows; those whose key is there already are updated instead where the condition holds.
 
@@ -215,7 +250,12 @@ def insert_or_update(
     dialect = db.get_bind().dialect.name
     insert = postgresql.insert if dialect == "postgresql" else sqlite_dialect.insert
     key = inspect(model).primary_key[0]
-    statement = insert(model).values(list(rows)).on_conflict_do_update(index_elements=[key], set_=dict(update), where=where).returning(key)
+    statement = (
+        insert(model)
+        .values(list(rows))
+        .on_conflict_do_update(index_elements=[key], set_=dict(update), where=where)
+        .returning(key)
+    )
     return db.scalars(statement.execution_options(synchronize_session=False)).all()
 
 
@@ -223,7 +263,9 @@ def delete_some(db: Session, model: type[Base], over: ColumnElement[bool], most:
     """Delete at most so many of the rows that are over. Returns how many."""
     key = inspect(model).primary_key[0]
     some = select(key).where(over).limit(most).scalar_subquery()
-    return changed(db, delete(model).where(key.in_(some)).execution_options(synchronize_session=False))
+    return changed(
+        db, delete(model).where(key.in_(some)).execution_options(synchronize_session=False)
+    )
 
 
 def database_now(session: Session) -> datetime:
@@ -232,23 +274,31 @@ def database_now(session: Session) -> datetime:
     if dialect == "postgresql":
         moment: datetime = session.execute(text("SELECT clock_timestamp()")).scalar_one()
         return moment.astimezone(UTC)
-    return datetime.fromisoformat(session.execute(text("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')")).scalar_one()).replace(tzinfo=UTC)
+    return datetime.fromisoformat(
+        session.execute(text("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')")).scalar_one()
+    ).replace(tzinfo=UTC)
 
 
 def is_away(error: BaseException) -> bool:
     """Is it the database that failed, and not what it was asked?"""
-    return isinstance(error, AWAY) or (isinstance(error, DBAPIError) and error.connection_invalidated)
+    return isinstance(error, AWAY) or (
+        isinstance(error, DBAPIError) and error.connection_invalidated
+    )
 
 
 @contextmanager
 def migration_connection(url: str) -> Iterator[Connection]:
     """A connection without statement limits, in one transaction that only one process at a time gets."""
     sqlite = url.startswith("sqlite")
-    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": 60} if sqlite else {"connect_timeout": 5})
+    engine = create_engine(
+        url, poolclass=NullPool, connect_args={"timeout": 60} if sqlite else {"connect_timeout": 5}
+    )
     if sqlite:
         _speak_sqlite(engine)
     with engine.execution_options(**{MODE: "writing"}).begin() as connection:
         if not sqlite:
-            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('doorward migrations'))"))
+            connection.execute(
+                text("SELECT pg_advisory_xact_lock(hashtext('doorward migrations'))")
+            )
         yield connection
     engine.dispose()

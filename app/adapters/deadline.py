@@ -38,7 +38,12 @@ class Line:
     def __enter__(self) -> None:
         self.waiting_since = time.monotonic()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.waiting_since, self.heard_at = None, time.monotonic()
 
     def waited(self, now: float) -> float:
@@ -107,7 +112,9 @@ class Deadline:
     def _watch(self) -> None:
         while (waited := self._longest()) is not None:
             if waited < PATIENCE - SECOND_LOOK:
-                time.sleep(PATIENCE - SECOND_LOOK - waited)  # whoever begins to wait meanwhile is due later
+                time.sleep(
+                    PATIENCE - SECOND_LOOK - waited
+                )  # whoever begins to wait meanwhile is due later
                 continue
             time.sleep(SECOND_LOOK)
             self._cut_the_silent()
@@ -116,7 +123,9 @@ class Deadline:
         """The longest wait there is, None when no line is left to watch."""
         with self._lock:
             now = time.monotonic()
-            waits = [line.waited(now) for line in self._lines]  # counted once: a line may be collected between two looks
+            waits = [
+                line.waited(now) for line in self._lines
+            ]  # counted once: a line may be collected between two looks
             self._watching = bool(waits)
             return max(waits) if waits else None
 
@@ -124,7 +133,9 @@ class Deadline:
         """Cut what is overdue, and every line that said nothing since then: the next user of each would wait as long."""
         with self._lock:
             now = time.monotonic()
-            overdue = [line.waiting_since or now for line in self._lines if line.waited(now) >= PATIENCE]
+            overdue = [
+                line.waiting_since or now for line in self._lines if line.waited(now) >= PATIENCE
+            ]
             silent = [line for line in self._lines if overdue and line.heard_at < max(overdue)]
         if silent:
             self.fell_silent()

@@ -73,7 +73,10 @@ def _bcrypt(parts: re.Match[str]) -> Check:
         raise NotAHash("is damaged: its numbers do not go together")
     # The last letter of the salt holds four bits that mean nothing. Some systems set them, and the library takes no such salt.
     last = BCRYPT_ALPHABET[BCRYPT_ALPHABET.index(parts["last"]) & ~0xF]
-    return partial(_fits_digested if parts["digested"] else _fits_bcrypt, f"{parts['salt']}{last}{parts['key']}".encode())
+    return partial(
+        _fits_digested if parts["digested"] else _fits_bcrypt,
+        f"{parts['salt']}{last}{parts['key']}".encode(),
+    )
 
 
 def _fits_bcrypt(stored: bytes, password: bytes) -> bool:
@@ -99,21 +102,35 @@ def _pbkdf2_of_passlib(parts: re.Match[str]) -> Check:
 
 def _derived(digest: str, iterations: int, salt: bytes, key: bytes) -> Check:
     if iterations > MOST_ITERATIONS[digest]:
-        raise NotAHash(f"costs too much to check: PBKDF2 of more than {MOST_ITERATIONS[digest]} iterations")
+        raise NotAHash(
+            f"costs too much to check: PBKDF2 of more than {MOST_ITERATIONS[digest]} iterations"
+        )
     if len(key) != DIGEST_BYTES[digest]:
         raise NotAHash("is damaged: its length is not that of its kind")
-    return lambda password: hmac.compare_digest(hashlib.pbkdf2_hmac(digest, password, salt, iterations), key)
+    return lambda password: hmac.compare_digest(
+        hashlib.pbkdf2_hmac(digest, password, salt, iterations), key
+    )
 
 
 def _scrypt(parts: re.Match[str]) -> Check:
-    n, r, p, salt, key = int(parts["n"]), int(parts["r"]), int(parts["p"]), parts["salt"].encode(), _key(parts)
+    n, r, p, salt, key = (
+        int(parts["n"]),
+        int(parts["r"]),
+        int(parts["p"]),
+        parts["salt"].encode(),
+        _key(parts),
+    )
     memory = 128 * r * (n + p + 2)
     if memory > MOST_SCRYPT_MEMORY or n * r * p > MOST_SCRYPT_WORK or max(r, p) > MOST_SCRYPT_WIDTH:
-        raise NotAHash("costs too much to check: scrypt of more than 128 MiB, or of more work than four times that")
+        raise NotAHash(
+            "costs too much to check: scrypt of more than 128 MiB, or of more work than four times that"
+        )
     if n & (n - 1) or not 1 < n < 1 << 16 * r or len(key) < LEAST_KEY:
         raise NotAHash("is damaged: its numbers do not go together")
     most = memory + (1 << 20)
-    return lambda password: hmac.compare_digest(hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=most, dklen=len(key)), key)
+    return lambda password: hmac.compare_digest(
+        hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=most, dklen=len(key)), key
+    )
 
 
 def _sha_crypt(parts: re.Match[str]) -> Check:
@@ -153,8 +170,20 @@ KINDS: tuple[tuple[str, Callable[[re.Match[str]], Check]], ...] = (
         rf"\$pbkdf2(?:-(?P<digest>sha256|sha512))?\${_COST}\$(?P<salt>{CRYPT64}{{1,128}})\$(?P<base64>{CRYPT64}{{1,128}})",
         _pbkdf2_of_passlib,
     ),
-    (rf"scrypt\$(?P<n>{NUMBER})\${_SALT}\$(?P<r>{NUMBER})\$(?P<p>{NUMBER})\${_BASE64}", _scrypt),  # Django
-    (rf"scrypt:(?P<n>{NUMBER}):(?P<r>{NUMBER}):(?P<p>{NUMBER})\${_SALT}\${_HEX}", _scrypt),  # Werkzeug
-    (rf"\$(?P<kind>5)\$(?:rounds=(?P<cost>{NUMBER})\$)?{CRYPT64}{{1,16}}\${CRYPT64}{{43}}", _sha_crypt),
-    (rf"\$(?P<kind>6)\$(?:rounds=(?P<cost>{NUMBER})\$)?{CRYPT64}{{1,16}}\${CRYPT64}{{86}}", _sha_crypt),
+    (
+        rf"scrypt\$(?P<n>{NUMBER})\${_SALT}\$(?P<r>{NUMBER})\$(?P<p>{NUMBER})\${_BASE64}",
+        _scrypt,
+    ),  # Django
+    (
+        rf"scrypt:(?P<n>{NUMBER}):(?P<r>{NUMBER}):(?P<p>{NUMBER})\${_SALT}\${_HEX}",
+        _scrypt,
+    ),  # Werkzeug
+    (
+        rf"\$(?P<kind>5)\$(?:rounds=(?P<cost>{NUMBER})\$)?{CRYPT64}{{1,16}}\${CRYPT64}{{43}}",
+        _sha_crypt,
+    ),
+    (
+        rf"\$(?P<kind>6)\$(?:rounds=(?P<cost>{NUMBER})\$)?{CRYPT64}{{1,16}}\${CRYPT64}{{86}}",
+        _sha_crypt,
+    ),
 )

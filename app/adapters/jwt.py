@@ -15,7 +15,12 @@ from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from jwt.algorithms import Algorithm, ECAlgorithm, OKPAlgorithm
 
 LONGEST_TOKEN = 4096
@@ -24,7 +29,10 @@ KID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 HEADER_NAMES = {"alg", "kid", "typ"}
 # PyJWT's own decode would read everything a second time, letter by letter, and judge times by a clock of its own. What is
 # strict here is ours; what is cryptography is the library's.
-ALGORITHMS: Mapping[str, Algorithm] = {"ES256": ECAlgorithm(ECAlgorithm.SHA256), "EdDSA": OKPAlgorithm()}
+ALGORITHMS: Mapping[str, Algorithm] = {
+    "ES256": ECAlgorithm(ECAlgorithm.SHA256),
+    "EdDSA": OKPAlgorithm(),
+}
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 P256_BYTES = 32
 
@@ -66,7 +74,14 @@ class KeyRing:
     def __init__(self) -> None:
         self._held = _Held({}, {}, 0, float("-inf"))
 
-    def hold(self, keys: Mapping[str, RingKey], signers: Iterable[RingKey], *, global_epoch: int, at: float) -> None:
+    def hold(
+        self,
+        keys: Mapping[str, RingKey],
+        signers: Iterable[RingKey],
+        *,
+        global_epoch: int,
+        at: float,
+    ) -> None:
         """All keys that verify, and of them those that sign now, one for each kind of token."""
         self._held = _Held(dict(keys), {key.typ: key for key in signers}, global_epoch, at)
 
@@ -91,7 +106,12 @@ class KeyRing:
         signer = self._held.signers.get(typ)
         if signer is None:
             raise RuntimeError(f"the key ring holds no key that signs {typ}")
-        token = jwt.encode(claims, signer.private, algorithm=signer.algorithm, headers={"typ": typ, "kid": signer.kid})
+        token = jwt.encode(
+            claims,
+            signer.private,
+            algorithm=signer.algorithm,
+            headers={"typ": typ, "kid": signer.kid},
+        )
         return token if signer.algorithm != "ES256" else _with_low_s(token)
 
     def verify(self, typ: str, token: str) -> Claims:
@@ -99,13 +119,19 @@ class KeyRing:
         if len(token) > LONGEST_TOKEN or not SHAPE.fullmatch(token):
             raise TokenRejected("not a compact JWS")
         header_part, payload_part, signature_part = token.split(".")
-        header, payload, signature = _header(_decoded(header_part)), _decoded(payload_part), _decoded(signature_part)
+        header, payload, signature = (
+            _header(_decoded(header_part)),
+            _decoded(payload_part),
+            _decoded(signature_part),
+        )
         key = self._held.keys.get(header["kid"])
         if key is None or header["alg"] != key.algorithm or not header["typ"] == key.typ == typ:
             raise TokenRejected("not a kind of token we sign")
         if key.algorithm == "ES256" and _s(signature) > P256_ORDER // 2:
             raise TokenRejected("a second spelling of a signature")
-        if not ALGORITHMS[key.algorithm].verify(f"{header_part}.{payload_part}".encode(), key.public, signature):
+        if not ALGORITHMS[key.algorithm].verify(
+            f"{header_part}.{payload_part}".encode(), key.public, signature
+        ):
             raise TokenRejected("the signature does not fit")
         return _json(payload)
 

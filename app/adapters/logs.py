@@ -13,7 +13,9 @@ import structlog
 
 from app.adapters.clock import Clock
 
-SECRET_NAMES = re.compile(r"password|secret|token|cookie|authorization|\bcode\b|_digest|api_key", re.IGNORECASE)
+SECRET_NAMES = re.compile(
+    r"password|secret|token|cookie|authorization|\bcode\b|_digest|api_key", re.IGNORECASE
+)
 SECRET_SHAPES = re.compile(
     r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"  # a JWT
     r"|\b[a-z]+_[0-9A-Za-z]{22}_[0-9A-Za-z]{40,}"  # an opaque token
@@ -42,7 +44,9 @@ def _is_secret(name: str) -> bool:
     return SECRET_NAMES.search(name) is not None
 
 
-def _mask(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _mask(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
     for name, value in event.items():
         if _is_secret(name):
             event[name] = MASK
@@ -51,7 +55,9 @@ def _mask(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mut
     return event
 
 
-def _stamp(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _stamp(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
     event["at"] = _clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return event
 
@@ -75,7 +81,11 @@ def configure(stream: TextIO | None = None, *, least: int = logging.INFO) -> Non
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=structlog.processors.JSONRenderer(), foreign_pre_chain=SHARED))
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processor=structlog.processors.JSONRenderer(), foreign_pre_chain=SHARED
+        )
+    )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

@@ -37,7 +37,12 @@ class Mailer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._close()
 
     def send(self, message: EmailMessage) -> None:
@@ -50,11 +55,15 @@ class Mailer:
             raise NotDelivered(f"recipient refused with {code}", final=code in FINAL) from None
         except smtplib.SMTPDataError as error:
             self._close()
-            raise NotDelivered(f"message refused with {error.smtp_code}", final=error.smtp_code in FINAL) from None
+            raise NotDelivered(
+                f"message refused with {error.smtp_code}", final=error.smtp_code in FINAL
+            ) from None
         except (OSError, smtplib.SMTPException, ssl.SSLError) as error:
             self._close()
             # A server that is away or does not let us in is the operator's to mend; the message waits.
-            raise NotDelivered(f"{type(error).__name__} {getattr(error, 'smtp_code', '')}".strip(), away=True) from None
+            raise NotDelivered(
+                f"{type(error).__name__} {getattr(error, 'smtp_code', '')}".strip(), away=True
+            ) from None
         if refused:
             raise NotDelivered("recipient refused", final=True)
 
@@ -64,7 +73,9 @@ class Mailer:
             connection = self._connected()
         except (OSError, smtplib.SMTPException) as error:
             self._close()
-            raise NotDelivered(f"{type(error).__name__} {getattr(error, 'smtp_code', '')}".strip(), away=True) from None
+            raise NotDelivered(
+                f"{type(error).__name__} {getattr(error, 'smtp_code', '')}".strip(), away=True
+            ) from None
         return isinstance(connection.sock, ssl.SSLSocket)
 
     def _connected(self) -> smtplib.SMTP:
@@ -87,7 +98,9 @@ class Mailer:
             connection.ehlo()
         elif self._parts.username:
             self._close()
-            raise NotDelivered("the server offers no TLS, and without it no password is sent", away=True)
+            raise NotDelivered(
+                "the server offers no TLS, and without it no password is sent", away=True
+            )
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None

@@ -67,12 +67,19 @@ class PasswordHasher:
 
     def __init__(self, *, memory_kib: int, passes: int, capacity: Capacity) -> None:
         self._argon2 = argon2.PasswordHasher(
-            time_cost=passes, memory_cost=memory_kib, parallelism=1, hash_len=TAG_BYTES, salt_len=SALT_BYTES, type=argon2.Type.ID
+            time_cost=passes,
+            memory_cost=memory_kib,
+            parallelism=1,
+            hash_len=TAG_BYTES,
+            salt_len=SALT_BYTES,
+            type=argon2.Type.ID,
         )
         self._most = (max(memory_kib, MOST_MEMORY_KIB), max(passes, MOST_PASSES), MOST_LANES)
         self._admission = threading.BoundedSemaphore(capacity.admitted)
         self._slots = threading.BoundedSemaphore(capacity.hashes)
-        self._threads = ThreadPoolExecutor(capacity.hashes, thread_name_prefix="argon2", initializer=_give_way)
+        self._threads = ThreadPoolExecutor(
+            capacity.hashes, thread_name_prefix="argon2", initializer=_give_way
+        )
         # Verified instead of the hash of an account that does not exist, so that both cost the same.
         self.decoy = self._argon2.hash(secrets.token_urlsafe())
 
@@ -110,7 +117,9 @@ class PasswordHasher:
         asked = (cost.memory_cost, cost.time_cost, cost.parallelism)
         if any(much > most for much, most in zip(asked, self._most, strict=True)):
             kib, passes, lanes = self._most
-            raise NotAHash(f"costs too much to check: Argon2 of more than {kib} KiB, {passes} passes or {lanes} lanes")
+            raise NotAHash(
+                f"costs too much to check: Argon2 of more than {kib} KiB, {passes} passes or {lanes} lanes"
+            )
         if min(asked) < 1 or cost.memory_cost < LEAST_KIB_OF_A_LANE * cost.parallelism:
             raise NotAHash("is damaged: its numbers do not go together")
         return partial(self._fits, password_hash)
@@ -147,7 +156,9 @@ class PasswordHasher:
 
 
 def _give_way() -> None:
-    with suppress(OSError, AttributeError):  # Linux alone can renice one thread; elsewhere the gate still bounds them.
+    with suppress(
+        OSError, AttributeError
+    ):  # Linux alone can renice one thread; elsewhere the gate still bounds them.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 

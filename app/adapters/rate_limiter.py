@@ -76,7 +76,9 @@ class Limiter:
         with self._lock:
             self._storage.reset()
 
-    def _hit(self, windows: MovingWindowRateLimiter, items: Sequence[RateLimitItem], key: tuple[str, ...]) -> Exceeded | None:
+    def _hit(
+        self, windows: MovingWindowRateLimiter, items: Sequence[RateLimitItem], key: tuple[str, ...]
+    ) -> Exceeded | None:
         for item in items:
             if not windows.hit(item, *key):
                 reset = windows.get_window_stats(item, *key).reset_time - self._clock.wall()

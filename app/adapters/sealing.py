@@ -35,7 +35,9 @@ class CannotUnseal(Exception):
 
 def derive(secret: str, purpose: Purpose, salt: bytes = b"") -> bytes:
     """A 256-bit key for one purpose (RFC 5869)."""
-    return HKDF(hashes.SHA256(), KEY_BYTES, salt or None, f"doorward {purpose}".encode()).derive(secret.encode())
+    return HKDF(hashes.SHA256(), KEY_BYTES, salt or None, f"doorward {purpose}".encode()).derive(
+        secret.encode()
+    )
 
 
 def name(secret: str) -> str:
@@ -64,7 +66,9 @@ def unseal(keys: Sequence[str], purpose: Purpose, sealed: str, context: str) -> 
         raise CannotUnseal(f"SECRET_KEY no longer holds the key named {wanted}")
     raw = base64.urlsafe_b64decode(body)
     try:
-        return AESGCM(derive(key, purpose)).decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], context.encode())
+        return AESGCM(derive(key, purpose)).decrypt(
+            raw[:NONCE_BYTES], raw[NONCE_BYTES:], context.encode()
+        )
     except InvalidTag as error:
         raise CannotUnseal("the sealed text does not fit its row") from error
 

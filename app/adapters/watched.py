@@ -35,7 +35,9 @@ def wait_within(deadline: Deadline, engine: Engine) -> None:
     """Make the engine's connections, so that no wait on them outlasts the deadline."""
 
     @event.listens_for(engine, "do_connect")
-    def connect(_dialect: Dialect, _record: object, arguments: list[Any], options: dict[str, Any]) -> _Connection:
+    def connect(
+        _dialect: Dialect, _record: object, arguments: list[Any], options: dict[str, Any]
+    ) -> _Connection:
         if not deadline.may_call():
             raise psycopg.OperationalError("the server has just been found silent")
         try:

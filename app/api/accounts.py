@@ -5,30 +5,32 @@ from __future__ import annotations
 from marshmallow import fields, validate
 
 from app.accounts.models import Status
-from app.administration.change import change_account
-from app.administration.create import create_account
-from app.administration.delete import delete_account
-from app.administration.end_sessions import end_sessions
-from app.administration.errors import AccountNotActive, EmailTaken
-from app.administration.list_accounts import AccountPage, list_accounts
-from app.administration.send_reset import send_reset
-from app.administration.show import AccountView, get_account
+from app.admin.create_account import create_account
+from app.admin.end_sessions import end_sessions
+from app.admin.errors import AccountNotActive, EmailTaken
+from app.admin.list_accounts import AccountPage, list_accounts
+from app.admin.send_reset import send_reset
+from app.admin.show_account import AccountView, get_account
+from app.admin.update_account import change_account
 from app.api.registration import LOCALE, AcceptedSchema
 from app.api.schemas import name_field
+from app.authorization.errors import LastAdmin
 from app.errors import NotFound
+from app.lifecycle.delete import delete_account
 from app.principal import Principal
 from app.registration.errors import UsernameTaken
-from app.roles.errors import LastAdmin
 from app.unit_of_work import UnitOfWork
-from app.web.blueprint import Blueprint
-from app.web.body import Body
-from app.web.documented import answers
-from app.web.guard import admin, fresh_admin, require
+from app.web.auth.credentials import admin, fresh_admin, require
+from app.web.client_info import current_source
+from app.web.json_body import Body
+from app.web.openapi.blueprint import Blueprint
+from app.web.openapi.notes import answers
 from app.web.schemas import Moment, PageSchema, Strict, Text, YesOrNo
-from app.web.source import current_source
-from app.web.work import reading, writing
+from app.web.unit_of_work import reading, writing
 
-blp = Blueprint("accounts", __name__, url_prefix="/v1/accounts", description="Accounts, for administrators.")
+blp = Blueprint(
+    "accounts", __name__, url_prefix="/v1/accounts", description="Accounts, for administrators."
+)
 
 MOST_ROLES = 20
 
@@ -47,7 +49,9 @@ class AccountSchema(Strict):
     created_at = Moment(required=True)
     last_login_at = Moment(required=True, allow_none=True)
     deleted_at = Moment(
-        required=True, allow_none=True, metadata={"description": "since when it is deleted; after ERASE_AFTER it is erased"}
+        required=True,
+        allow_none=True,
+        metadata={"description": "since when it is deleted; after ERASE_AFTER it is erased"},
     )
 
 
@@ -61,7 +65,11 @@ class AccountsSchema(Strict):
 class WhichAccountsSchema(PageSchema):
     """Which accounts are wanted; every condition given must hold."""
 
-    q = Text(most=128, load_default=None, metadata={"description": "a part of the username, the address or the name"})
+    q = Text(
+        most=128,
+        load_default=None,
+        metadata={"description": "a part of the username, the address or the name"},
+    )
     status = fields.String(load_default=None, validate=validate.OneOf(list(Status)))
     role = Text(most=32, load_default=None)
 
@@ -73,7 +81,11 @@ class CreateAccountSchema(Strict):
     email = Text(most=256, required=True)
     name = name_field(required=True)
     locale = fields.String(validate=LOCALE, load_default=None)
-    roles = fields.List(Text(most=32), load_default=list, validate=validate.Length(max=MOST_ROLES, error=f"must be at most {MOST_ROLES}"))
+    roles = fields.List(
+        Text(most=32),
+        load_default=list,
+        validate=validate.Length(max=MOST_ROLES, error=f"must be at most {MOST_ROLES}"),
+    )
 
 
 class ChangeAccountSchema(Strict):
@@ -81,10 +93,14 @@ class ChangeAccountSchema(Strict):
 
     status = fields.String(
         validate=validate.OneOf([Status.ACTIVE, Status.DISABLED]),
-        metadata={"description": "active brings a disabled or deleted account back, disabled ends its sessions and lets nobody in"},
+        metadata={
+            "description": "active brings a disabled or deleted account back, disabled ends its sessions and lets nobody in"
+        },
     )
     must_change_password = YesOrNo(
-        metadata={"description": "true ends its sessions; its password then opens nothing but the choice of another one"}
+        metadata={
+            "description": "true ends its sessions; its password then opens nothing but the choice of another one"
+        }
     )
 
 
@@ -125,7 +141,9 @@ def get_one_account(work: UnitOfWork, _principal: Principal, account_id: str) ->
 @answers(NotFound, LastAdmin, AccountNotActive)
 @blp.arguments(ChangeAccountSchema)
 @blp.response(200, AccountSchema)
-def patch_account(work: UnitOfWork, principal: Principal, body: Body, account_id: str) -> AccountView:
+def patch_account(
+    work: UnitOfWork, principal: Principal, body: Body, account_id: str
+) -> AccountView:
     """Disable, enable or bring back an account, or ask for another password. What that ends, ends at once and does not come back."""
     return change_account(work, principal, current_source(), account_id=account_id, **body)
 

@@ -14,18 +14,23 @@ from app.api_keys.rotate import RotatedKey, rotate
 from app.api_keys.show import KeyView, get_key, list_keys
 from app.errors import NotFound
 from app.principal import Principal
-from app.setting_maps import is_scope
+from app.settings.maps import is_scope
 from app.unit_of_work import UnitOfWork
-from app.web.blueprint import Blueprint
-from app.web.body import Body
-from app.web.documented import answers
-from app.web.guard import fresh_session, require, session
-from app.web.limits import limited
+from app.web.auth.credentials import fresh_session, require, session
+from app.web.client_info import current_source
+from app.web.json_body import Body
+from app.web.openapi.blueprint import Blueprint
+from app.web.openapi.notes import answers
+from app.web.rate_limit import limited
 from app.web.schemas import Label, Moment, Secret, Strict, Whole
-from app.web.source import current_source
-from app.web.work import reading, writing
+from app.web.unit_of_work import reading, writing
 
-blp = Blueprint("api-keys", __name__, url_prefix="/v1/api-keys", description="Credentials for programs. A key may not manage keys.")
+blp = Blueprint(
+    "api-keys",
+    __name__,
+    url_prefix="/v1/api-keys",
+    description="Credentials for programs. A key may not manage keys.",
+)
 
 LIFE = int(timedelta(days=90).total_seconds())
 LONGEST_LIFE = int(timedelta(days=365).total_seconds())
@@ -48,7 +53,9 @@ class ScopesField(fields.List[str]):
         super().__init__(
             fields.String(validate=scope),
             required=required,
-            validate=validate.Length(max=MOST_SCOPES, error=f"must name at most {MOST_SCOPES} scopes"),
+            validate=validate.Length(
+                max=MOST_SCOPES, error=f"must name at most {MOST_SCOPES} scopes"
+            ),
             metadata={"description": description},
         )
 
@@ -56,14 +63,25 @@ class ScopesField(fields.List[str]):
 class CreateApiKeySchema(Strict):
     """A key to be made."""
 
-    name = Label(most=64, required=True, metadata={"description": "for its owner to tell it from others; no two living keys share one"})
-    scopes = ScopesField(required=True, description="what it may do, all of it held by the session that asks; may be empty")
+    name = Label(
+        most=64,
+        required=True,
+        metadata={
+            "description": "for its owner to tell it from others; no two living keys share one"
+        },
+    )
+    scopes = ScopesField(
+        required=True,
+        description="what it may do, all of it held by the session that asks; may be empty",
+    )
     expires_in = Whole(
         least=60,
         most=LONGEST_LIFE,
         load_default=LIFE,
         allow_none=True,
-        metadata={"description": "seconds, 90 days unless told otherwise; null, which is for administrators only: it does not expire"},
+        metadata={
+            "description": "seconds, 90 days unless told otherwise; null, which is for administrators only: it does not expire"
+        },
     )
 
 
@@ -81,7 +99,9 @@ class RotateApiKeySchema(Strict):
         least=0,
         most=LONGEST_OVERLAP,
         load_default=OVERLAP,
-        metadata={"description": "how long the present secret counts beside the new one; 0: it ends at once, for one that has leaked"},
+        metadata={
+            "description": "how long the present secret counts beside the new one; 0: it ends at once, for one that has leaked"
+        },
     )
 
 
@@ -96,9 +116,18 @@ class ApiKeySchema(Strict):
 
     id = fields.String(required=True)
     name = fields.String(required=True)
-    prefix = fields.String(required=True, metadata={"description": "how it begins, to recognise it by"})
-    scopes = fields.List(fields.String(), required=True, metadata={"description": "as given; at each use cut to what its owner may then"})
-    status = fields.String(required=True, metadata={"enum": ["live", "expired", "deleted", "leaked", "account_deleted"]})
+    prefix = fields.String(
+        required=True, metadata={"description": "how it begins, to recognise it by"}
+    )
+    scopes = fields.List(
+        fields.String(),
+        required=True,
+        metadata={"description": "as given; at each use cut to what its owner may then"},
+    )
+    status = fields.String(
+        required=True,
+        metadata={"enum": ["live", "expired", "deleted", "leaked", "account_deleted"]},
+    )
     created_at = Moment(required=True)
     last_used_at = Moment(required=True, allow_none=True, metadata={"description": "to the minute"})
     expires_at = Moment(required=True, allow_none=True)
@@ -115,7 +144,12 @@ class CreatedApiKeySchema(Strict):
     """A key with its secret."""
 
     id = fields.String(required=True)
-    key = fields.String(required=True, metadata={"description": "shown only now; send it as X-API-Key, or as Authorization: Bearer"})
+    key = fields.String(
+        required=True,
+        metadata={
+            "description": "shown only now; send it as X-API-Key, or as Authorization: Bearer"
+        },
+    )
     name = fields.String(required=True)
     scopes = fields.List(fields.String(), required=True)
     created_at = Moment(required=True)
@@ -125,7 +159,9 @@ class CreatedApiKeySchema(Strict):
 class RotatedApiKeySchema(CreatedApiKeySchema):
     """The same key with another secret."""
 
-    old_until = Moment(required=True, metadata={"description": "until when the secret before this one counts"})
+    old_until = Moment(
+        required=True, metadata={"description": "until when the secret before this one counts"}
+    )
 
 
 @blp.route("", methods=["POST"])
@@ -175,7 +211,9 @@ def patch_api_key(work: UnitOfWork, principal: Principal, body: Body, key_id: st
 @answers(NotFound)
 @blp.arguments(RotateApiKeySchema, required=False)
 @blp.response(200, RotatedApiKeySchema)
-def post_rotate_api_key(work: UnitOfWork, principal: Principal, body: Body, key_id: str) -> RotatedKey:
+def post_rotate_api_key(
+    work: UnitOfWork, principal: Principal, body: Body, key_id: str
+) -> RotatedKey:
     """Another secret for the same key. The present one goes on for the overlap, so that programs can be told in peace."""
     return rotate(work, principal, current_source(), key_id=key_id, **body)
 

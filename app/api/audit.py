@@ -6,20 +6,26 @@ from datetime import UTC, datetime
 
 from marshmallow import fields, validate
 
-from app.administration.read_audit import AuditPage, read_audit
+from app.audit.read import AuditPage, read_audit
 from app.audit.record import Event
 from app.principal import Principal
 from app.unit_of_work import UnitOfWork
-from app.web.blueprint import Blueprint
-from app.web.body import Body
-from app.web.guard import admin, require
+from app.web.auth.credentials import admin, require
+from app.web.json_body import Body
+from app.web.openapi.blueprint import Blueprint
 from app.web.schemas import Moment, PageSchema, Strict, Text
-from app.web.work import reading
+from app.web.unit_of_work import reading
 
-blp = Blueprint("audit", __name__, url_prefix="/v1/audit", description="What has happened, for administrators.")
+blp = Blueprint(
+    "audit", __name__, url_prefix="/v1/audit", description="What has happened, for administrators."
+)
 
 # What a database can compare with; the ends of Python's own calendar cannot be moved to another time zone.
-YEARS = validate.Range(datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC), error="must lie in the years 1970 to 2999")
+YEARS = validate.Range(
+    datetime(1970, 1, 1, tzinfo=UTC),
+    datetime(3000, 1, 1, tzinfo=UTC),
+    error="must lie in the years 1970 to 2999",
+)
 
 
 class AuditEventSchema(Strict):
@@ -28,13 +34,19 @@ class AuditEventSchema(Strict):
     id = fields.Integer(required=True)
     at = Moment(required=True)
     event = fields.String(required=True)
-    account_id = fields.String(required=True, allow_none=True, metadata={"description": "to whom it happened"})
+    account_id = fields.String(
+        required=True, allow_none=True, metadata={"description": "to whom it happened"}
+    )
     session_id = fields.String(required=True, allow_none=True)
-    source = fields.String(required=True, allow_none=True, metadata={"description": "from which address"})
+    source = fields.String(
+        required=True, allow_none=True, metadata={"description": "from which address"}
+    )
     user_agent = fields.String(required=True, allow_none=True)
     request_id = fields.String(required=True, allow_none=True)
     detail = fields.Dict(
-        keys=fields.String(), required=True, metadata={"description": "names and counts; `actor` is the administrator who did it"}
+        keys=fields.String(),
+        required=True,
+        metadata={"description": "names and counts; `actor` is the administrator who did it"},
     )
 
 

@@ -6,17 +6,22 @@ from collections.abc import Callable
 
 from flask import Response
 
-from app.gateway.identity import HEADERS, identify
-from app.gateway.policies import UnknownPolicy
 from app.principal import Principal
 from app.unit_of_work import UnitOfWork
-from app.web.blueprint import Blueprint
-from app.web.documented import answers, described
-from app.web.guard import require
-from app.web.questions import PREFIX, by_policy, complete
-from app.web.work import reading
+from app.verification.identity_headers import HEADERS, identify
+from app.verification.policies import UnknownPolicy
+from app.web.auth.credentials import require
+from app.web.gateway_requests import PREFIX, by_policy, complete
+from app.web.openapi.blueprint import Blueprint
+from app.web.openapi.notes import answers, described
+from app.web.unit_of_work import reading
 
-blp = Blueprint("authz", __name__, url_prefix=PREFIX, description="What gateways ask: 200, 401, 403, 429 or 503, and who it is.")
+blp = Blueprint(
+    "authz",
+    __name__,
+    url_prefix=PREFIX,
+    description="What gateways ask: 200, 401, 403, 429 or 503, and who it is.",
+)
 blp.after_request(complete)
 
 Handler = Callable[..., Response]
@@ -25,7 +30,9 @@ Handler = Callable[..., Response]
 def identified(handler: Handler) -> Handler:
     """Note on a handler that who asks is told by headers."""
     headers = {name: {"schema": {"type": "string"}, "required": True} for name in HEADERS}
-    description = "It may pass. The body is empty; who asks is in the headers, every one there each time."
+    description = (
+        "It may pass. The body is empty; who asks is in the headers, every one there each time."
+    )
     return described(handler, responses={"200": {"description": description, "headers": headers}})
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from marshmallow import fields
 
-from app.devices.remember import DeviceView, forget_device, list_devices
+from app.authentication.trusted_devices.manage import DeviceView, forget_device, list_devices
 from app.errors import NotFound
 from app.principal import Principal
 from app.unit_of_work import UnitOfWork
-from app.web.blueprint import Blueprint
-from app.web.documented import answers
-from app.web.guard import require, session
+from app.web.auth.credentials import require, session
+from app.web.client_info import current_source
+from app.web.openapi.blueprint import Blueprint
+from app.web.openapi.notes import answers
 from app.web.schemas import Moment, Strict
-from app.web.source import current_source
-from app.web.work import reading, writing
+from app.web.unit_of_work import reading, writing
 
-blp = Blueprint("devices", __name__, url_prefix="/v1/devices", description="One's own remembered devices.")
+blp = Blueprint(
+    "devices", __name__, url_prefix="/v1/devices", description="One's own remembered devices."
+)
 
 
 class DeviceSchema(Strict):

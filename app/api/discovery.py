@@ -7,19 +7,24 @@ from urllib.parse import urlsplit
 from flask import Response
 from marshmallow import fields
 
+from app.authorization.scopes import OURS
 from app.errors import NotFound
 from app.oauth.tokens import GRANTS
-from app.roles.scopes import OURS
 from app.settings import Docs, Settings
 from app.unit_of_work import UnitOfWork
-from app.web.blueprint import Blueprint
-from app.web.documented import answers
+from app.web.caching import kept
 from app.web.json_text import compact
-from app.web.kept import kept
+from app.web.openapi.blueprint import Blueprint
+from app.web.openapi.notes import answers
 from app.web.schemas import Strict
-from app.web.work import reading
+from app.web.unit_of_work import reading
 
-blp = Blueprint("discovery", __name__, url_prefix="/.well-known", description="What a client needs to know of this issuer.")
+blp = Blueprint(
+    "discovery",
+    __name__,
+    url_prefix="/.well-known",
+    description="What a client needs to know of this issuer.",
+)
 
 BY_SECRET = ["client_secret_basic", "client_secret_post"]
 
@@ -47,7 +52,11 @@ class MetadataSchema(Strict):
 @blp.response(200, MetadataSchema)
 def get_metadata(work: UnitOfWork) -> Response:
     """The metadata of this issuer (RFC 8414)."""
-    return kept(compact(_metadata(work.settings)), seconds=int(work.settings.jwks_max_age.total_seconds()), public=True)
+    return kept(
+        compact(_metadata(work.settings)),
+        seconds=int(work.settings.jwks_max_age.total_seconds()),
+        public=True,
+    )
 
 
 @blp.route("/openid-configuration", methods=["GET"])
@@ -55,7 +64,11 @@ def get_metadata(work: UnitOfWork) -> Response:
 @blp.response(200, MetadataSchema)
 def get_configuration(work: UnitOfWork) -> Response:
     """The same document, where older clients look for it."""
-    return kept(compact(_metadata(work.settings)), seconds=int(work.settings.jwks_max_age.total_seconds()), public=True)
+    return kept(
+        compact(_metadata(work.settings)),
+        seconds=int(work.settings.jwks_max_age.total_seconds()),
+        public=True,
+    )
 
 
 @blp.route("/oauth-authorization-server/<path:issuer_path>", methods=["GET"])
@@ -79,7 +92,11 @@ def get_configuration_of_path(work: UnitOfWork, issuer_path: str) -> Response:
 def _of_path(work: UnitOfWork, issuer_path: str) -> Response:
     if issuer_path != urlsplit(work.settings.issuer).path.strip("/"):
         raise NotFound
-    return kept(compact(_metadata(work.settings)), seconds=int(work.settings.jwks_max_age.total_seconds()), public=True)
+    return kept(
+        compact(_metadata(work.settings)),
+        seconds=int(work.settings.jwks_max_age.total_seconds()),
+        public=True,
+    )
 
 
 def _metadata(settings: Settings) -> dict[str, object]:
@@ -97,6 +114,8 @@ def _metadata(settings: Settings) -> dict[str, object]:
         "token_endpoint_auth_methods_supported": [*BY_SECRET, "none"],
         "introspection_endpoint_auth_methods_supported": BY_SECRET,
         "revocation_endpoint_auth_methods_supported": [*BY_SECRET, "none"],
-        "scopes_supported": sorted({scope for scopes in settings.roles.values() for scope in scopes} | set(OURS)),
+        "scopes_supported": sorted(
+            {scope for scopes in settings.roles.values() for scope in scopes} | set(OURS)
+        ),
     }
     return found | ({"service_documentation": f"{at}/docs"} if settings.docs is Docs.PUBLIC else {})

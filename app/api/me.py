@@ -12,12 +12,12 @@ from app.api.schemas import ProfileSchema, SessionSchema, name_field
 from app.principal import Principal
 from app.sessions.show import Me, get_me
 from app.unit_of_work import UnitOfWork
-from app.web.blueprint import Blueprint
-from app.web.body import Body
-from app.web.guard import credential, require, session
+from app.web.auth.credentials import credential, require, session
+from app.web.client_info import current_source
+from app.web.json_body import Body
+from app.web.openapi.blueprint import Blueprint
 from app.web.schemas import Moment, Strict
-from app.web.source import current_source
-from app.web.work import reading, writing
+from app.web.unit_of_work import reading, writing
 
 blp = Blueprint("me", __name__, url_prefix="/v1", description="Who am I.")
 
@@ -37,9 +37,14 @@ class ChangeMeSchema(Strict):
 
     name = name_field()
     locale = fields.String(validate=LOCALE)
-    timezone = fields.String(metadata={"description": "a name of the IANA time zone database, e.g. Europe/Vienna"})
+    timezone = fields.String(
+        metadata={"description": "a name of the IANA time zone database, e.g. Europe/Vienna"}
+    )
     metadata = fields.Dict(
-        keys=fields.String(), metadata={"description": f"anything of yours, at most {LARGEST_METADATA} bytes of JSON; replaced as a whole"}
+        keys=fields.String(),
+        metadata={
+            "description": f"anything of yours, at most {LARGEST_METADATA} bytes of JSON; replaced as a whole"
+        },
     )
 
     @validates("timezone")
@@ -66,12 +71,22 @@ class PrincipalSchema(Strict):
     scopes = fields.List(fields.String(), required=True)
     roles = fields.List(fields.String(), required=True)
     session_id = fields.String(metadata={"description": "of a session"})
-    key_id = fields.String(metadata={"description": "of an API key, or a token that one was traded for"})
-    expires_at = Moment(required=True, allow_none=True, metadata={"description": "when the credential that was shown ends"})
+    key_id = fields.String(
+        metadata={"description": "of an API key, or a token that one was traded for"}
+    )
+    expires_at = Moment(
+        required=True,
+        allow_none=True,
+        metadata={"description": "when the credential that was shown ends"},
+    )
 
     @post_dump
     def one_of_two(self, data: dict[str, object], **_: object) -> dict[str, object]:
-        return {name: value for name, value in data.items() if value or name not in {"session_id", "key_id"}}
+        return {
+            name: value
+            for name, value in data.items()
+            if value or name not in {"session_id", "key_id"}
+        }
 
 
 @blp.route("/me", methods=["GET"])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from marshmallow import fields
 
-from app.accounts.password_rules import LONGEST
+from app.authentication.passwords.normalize import LONGEST
 from app.unit_of_work import UnitOfWork
-from app.web.blueprint import Blueprint
+from app.web.openapi.blueprint import Blueprint
 from app.web.schemas import Strict
-from app.web.work import reading
+from app.web.unit_of_work import reading
 
 blp = Blueprint("methods", __name__, url_prefix="/v1", description="How one can sign in here.")
 
@@ -20,7 +20,10 @@ class MethodSchema(Strict):
     type = fields.String(required=True, metadata={"enum": ["password", "device_code"]})
     name = fields.String(required=True)
     login_url = fields.String(
-        required=True, metadata={"description": "where the password is posted; of `device_code`, where a person types the code"}
+        required=True,
+        metadata={
+            "description": "where the password is posted; of `device_code`, where a person types the code"
+        },
     )
 
 
@@ -45,8 +48,18 @@ class MethodsSchema(Strict):
 def get_methods(work: UnitOfWork) -> dict[str, object]:
     """How one can sign in here, and which rules hold."""
     settings = work.settings
-    password = {"id": "password", "type": "password", "name": "Password", "login_url": f"{settings.public_url}/v1/login"}
-    device = {"id": "device", "type": "device_code", "name": "Another device", "login_url": f"{settings.public_url}/login/activate"}
+    password = {
+        "id": "password",
+        "type": "password",
+        "name": "Password",
+        "login_url": f"{settings.public_url}/v1/login",
+    }
+    device = {
+        "id": "device",
+        "type": "device_code",
+        "name": "Another device",
+        "login_url": f"{settings.public_url}/login/activate",
+    }
     policies = {
         "registration": settings.registration,
         "password_min_length": settings.password_min_length,

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from marshmallow import fields
 
-from app.administration.delete import delete_my_account
-from app.administration.export import Export, export
 from app.api.api_keys import ApiKeySchema
 from app.api.audit import AuditEventSchema
+from app.api.device_login import LoginSessionSchema
 from app.api.devices import DeviceSchema
-from app.api.login_sessions import LoginSessionSchema
 from app.api.schemas import ProfileSchema, SessionSchema
+from app.authorization.errors import LastAdmin
+from app.lifecycle.delete import delete_my_account
+from app.lifecycle.export import Export, export
 from app.principal import Principal
-from app.roles.errors import LastAdmin
 from app.unit_of_work import UnitOfWork
-from app.web.blueprint import Blueprint
-from app.web.documented import answers
-from app.web.guard import fresh_session, require
+from app.web.auth.credentials import fresh_session, require
+from app.web.client_info import current_source
+from app.web.openapi.blueprint import Blueprint
+from app.web.openapi.notes import answers
 from app.web.schemas import Moment, Strict
-from app.web.source import current_source
-from app.web.work import reading, writing
+from app.web.unit_of_work import reading, writing
 
-blp = Blueprint("my_data", __name__, url_prefix="/v1/me", description="What is held about oneself, and going for good.")
+blp = Blueprint(
+    "my_data",
+    __name__,
+    url_prefix="/v1/me",
+    description="What is held about oneself, and going for good.",
+)
 
 
 class MembershipSchema(Strict):
@@ -45,7 +50,9 @@ class LinkSchema(Strict):
 class FailureSchema(Strict):
     """How often the password was tried in vain."""
 
-    source = fields.String(required=True, allow_none=True, metadata={"description": "null: from everywhere together"})
+    source = fields.String(
+        required=True, allow_none=True, metadata={"description": "null: from everywhere together"}
+    )
     count = fields.Integer(required=True)
     last_at = Moment(required=True)
 
@@ -65,7 +72,11 @@ class ExportSchema(Strict):
     api_keys = fields.List(fields.Nested(ApiKeySchema), required=True)
     links = fields.List(fields.Nested(LinkSchema), required=True)
     failed_attempts = fields.List(fields.Nested(FailureSchema), required=True)
-    audit = fields.List(fields.Nested(AuditEventSchema), required=True, metadata={"description": "the newest first, at most 10,000"})
+    audit = fields.List(
+        fields.Nested(AuditEventSchema),
+        required=True,
+        metadata={"description": "the newest first, at most 10,000"},
+    )
     audit_complete = fields.Boolean(required=True)
 
 

@@ -7,29 +7,34 @@ from dataclasses import asdict
 from flask import Response
 from marshmallow import fields, post_dump
 
-from app.login_sessions.ask import Asked
-from app.login_sessions.errors import AccessDenied, AuthorizationPending, ExpiredToken, SlowDown
+from app.authorization.errors import InsufficientScope
+from app.authorization.scopes import INTROSPECT
+from app.device_login.errors import AccessDenied, AuthorizationPending, ExpiredToken, SlowDown
+from app.device_login.start import Asked
 from app.oauth.device import authorize_device
 from app.oauth.errors import InvalidClient, InvalidScope, UnsupportedGrantType, UnsupportedTokenType
 from app.oauth.introspect import Active, introspect
 from app.oauth.revoke import revoke
 from app.oauth.tokens import Issued, grant
 from app.principal import Principal
-from app.roles.errors import InsufficientScope
-from app.roles.scopes import INTROSPECT
 from app.sessions.errors import InvalidGrant
 from app.unit_of_work import UnitOfWork
-from app.web.body import LARGEST, Body
-from app.web.clients import client_with
-from app.web.form import Form, OAuthBlueprint, shown_client
-from app.web.guard import require
+from app.web.auth.credentials import require
+from app.web.auth.oauth_clients import client_with
+from app.web.client_info import current_source
+from app.web.json_body import LARGEST, Body
 from app.web.json_text import compact
-from app.web.oauth_errors import TYPE, oauth_answers, uncached
+from app.web.oauth.errors import TYPE, oauth_answers, uncached
+from app.web.oauth.forms import Form, OAuthBlueprint, shown_client
 from app.web.schemas import Secret, Strict, Text
-from app.web.source import current_source
-from app.web.work import reading, writing
+from app.web.unit_of_work import reading, writing
 
-blp = OAuthBlueprint("oauth", __name__, url_prefix="/oauth", description="For OAuth clients and servers that know nothing of Doorward.")
+blp = OAuthBlueprint(
+    "oauth",
+    __name__,
+    url_prefix="/oauth",
+    description="For OAuth clients and servers that know nothing of Doorward.",
+)
 blp.after_request(uncached)
 
 NOT_ACTIVE = compact({"active": False})
@@ -38,7 +43,12 @@ NOT_ACTIVE = compact({"active": False})
 class ClientForm(Form):
     """The client, where it does not use HTTP Basic."""
 
-    client_id = Text(most=256, metadata={"description": "id of an API key (`key_…`), one of `DOORWARD_CLIENTS`, or `doorward`"})
+    client_id = Text(
+        most=256,
+        metadata={
+            "description": "id of an API key (`key_…`), one of `DOORWARD_CLIENTS`, or `doorward`"
+        },
+    )
     client_secret = Secret(metadata={"description": "the API key"})
 
 
@@ -48,26 +58,46 @@ class TokenForm(ClientForm):
     grant_type = Text(
         most=256,
         required=True,
-        metadata={"description": "`client_credentials`, `refresh_token` or `urn:ietf:params:oauth:grant-type:device_code`"},
+        metadata={
+            "description": "`client_credentials`, `refresh_token` or `urn:ietf:params:oauth:grant-type:device_code`"
+        },
     )
-    scope = Text(most=1024, load_default=None, metadata={"description": "scopes to have, separated by spaces; without it, all"})
+    scope = Text(
+        most=1024,
+        load_default=None,
+        metadata={"description": "scopes to have, separated by spaces; without it, all"},
+    )
     refresh_token = Secret(most=LARGEST, load_default=None)
-    device_code = Secret(most=LARGEST, load_default=None, metadata={"description": "from `/oauth/device_authorization`"})
+    device_code = Secret(
+        most=LARGEST,
+        load_default=None,
+        metadata={"description": "from `/oauth/device_authorization`"},
+    )
 
 
 class DeviceForm(ClientForm):
     """RFC 8628 section 3.1."""
 
     scope = Text(
-        most=1024, load_default=None, metadata={"description": "scopes to have, separated by spaces; without it, all that may be had"}
+        most=1024,
+        load_default=None,
+        metadata={
+            "description": "scopes to have, separated by spaces; without it, all that may be had"
+        },
     )
 
 
 class ShownForm(ClientForm):
     """RFC 7662 section 2.1, RFC 7009 section 2.1."""
 
-    token = Secret(most=LARGEST, required=True, metadata={"description": "an access token, a refresh token or an API key"})
-    token_type_hint = Text(most=256, metadata={"description": "not needed: each kind is known by its shape"})
+    token = Secret(
+        most=LARGEST,
+        required=True,
+        metadata={"description": "an access token, a refresh token or an API key"},
+    )
+    token_type_hint = Text(
+        most=256, metadata={"description": "not needed: each kind is known by its shape"}
+    )
 
 
 class IssuedSchema(Strict):
@@ -78,7 +108,9 @@ class IssuedSchema(Strict):
     expires_in = fields.Integer(required=True, metadata={"description": "seconds"})
     scope = fields.String(required=True)
     refresh_token = fields.String(metadata={"description": "of a session"})
-    refresh_expires_in = fields.Integer(metadata={"description": "seconds, of a session; each refresh may move it on"})
+    refresh_expires_in = fields.Integer(
+        metadata={"description": "seconds, of a session; each refresh may move it on"}
+    )
     session_id = fields.String(metadata={"description": "of a session"})
 
     @post_dump
@@ -89,25 +121,42 @@ class IssuedSchema(Strict):
 class DeviceAuthorizationSchema(Strict):
     """RFC 8628 section 3.2."""
 
-    device_code = fields.String(required=True, metadata={"description": "the secret by which the device polls"})
-    user_code = fields.String(
-        required=True, metadata={"description": "what a person types; case, dashes and spaces do not count", "example": "WDJB-MJHT"}
+    device_code = fields.String(
+        required=True, metadata={"description": "the secret by which the device polls"}
     )
-    verification_uri = fields.String(required=True, metadata={"example": "https://auth.example.org/login/activate"})
+    user_code = fields.String(
+        required=True,
+        metadata={
+            "description": "what a person types; case, dashes and spaces do not count",
+            "example": "WDJB-MJHT",
+        },
+    )
+    verification_uri = fields.String(
+        required=True, metadata={"example": "https://auth.example.org/login/activate"}
+    )
     verification_uri_complete = fields.String(
-        required=True, metadata={"description": "the same with the code filled in; it approves nothing"}
+        required=True,
+        metadata={"description": "the same with the code filled in; it approves nothing"},
     )
     expires_in = fields.Integer(required=True, metadata={"description": "seconds", "example": 600})
-    interval = fields.Integer(required=True, metadata={"description": "seconds from one poll to the next", "example": 5})
-    session_id = fields.String(required=True, metadata={"description": "of the session to be; it opens nothing"})
+    interval = fields.Integer(
+        required=True, metadata={"description": "seconds from one poll to the next", "example": 5}
+    )
+    session_id = fields.String(
+        required=True, metadata={"description": "of the session to be; it opens nothing"}
+    )
 
 
 class ActiveSchema(Strict):
     """RFC 7662 section 2.2. Of what is not active nothing is said but that."""
 
     active = fields.Boolean(required=True)
-    token_type = fields.String(metadata={"description": "`Bearer` for an access token, `refresh_token`, `api_key`"})
-    scope = fields.String(metadata={"description": "what it may do now, which may be less than it once was"})
+    token_type = fields.String(
+        metadata={"description": "`Bearer` for an access token, `refresh_token`, `api_key`"}
+    )
+    scope = fields.String(
+        metadata={"description": "what it may do now, which may be less than it once was"}
+    )
     client_id = fields.String()
     username = fields.String()
     sub = fields.String()
@@ -181,5 +230,9 @@ def post_revoke(work: UnitOfWork, body: Body) -> Response:
 
 
 def _told(found: Active | None) -> Response:
-    known = {name: value for name, value in asdict(found).items() if value is not None} if found else None
+    known = (
+        {name: value for name, value in asdict(found).items() if value is not None}
+        if found
+        else None
+    )
     return Response(compact({"active": True} | known) if known else NOT_ACTIVE, content_type=TYPE)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from marshmallow import fields, validates
 
-from app.accounts.errors import WrongPassword
 from app.api.registration import AcceptedSchema
 from app.api.schemas import TokensSchema, a_password, new_password_field
-from app.attempts.errors import TooManyRequests
+from app.authentication.errors import WrongPassword
 from app.confirmations.errors import InvalidToken
 from app.errors import Busy
 from app.passwords.change import change
@@ -15,18 +14,24 @@ from app.passwords.errors import PasswordMismatch
 from app.passwords.forgot import forgot
 from app.passwords.reset import reset
 from app.principal import Principal
+from app.rate_limits.errors import TooManyRequests
 from app.sessions.tokens import Tokens
 from app.unit_of_work import UnitOfWork
-from app.web.blueprint import Blueprint
-from app.web.body import Body
-from app.web.documented import answers
-from app.web.guard import require, session
-from app.web.limits import limited
+from app.web.auth.credentials import require, session
+from app.web.client_info import current_source
+from app.web.json_body import Body
+from app.web.openapi.blueprint import Blueprint
+from app.web.openapi.notes import answers
+from app.web.rate_limit import limited
 from app.web.schemas import Secret, Strict, Text
-from app.web.source import current_source
-from app.web.work import writing
+from app.web.unit_of_work import writing
 
-blp = Blueprint("passwords", __name__, url_prefix="/v1/password", description="Forgetting, resetting and changing a password.")
+blp = Blueprint(
+    "passwords",
+    __name__,
+    url_prefix="/v1/password",
+    description="Forgetting, resetting and changing a password.",
+)
 
 
 class ForgotSchema(Strict):
@@ -41,7 +46,10 @@ class ResetSchema(Strict):
 
     token = Secret(most=128, required=True)
     new_password = new_password_field(required=True)
-    verify_password = Secret(load_default=None, metadata={"description": "the new password once more, for forms that ask twice"})
+    verify_password = Secret(
+        load_default=None,
+        metadata={"description": "the new password once more, for forms that ask twice"},
+    )
 
 
 class ChangeSchema(Strict):
@@ -49,7 +57,10 @@ class ChangeSchema(Strict):
 
     old_password = Secret(required=True)
     new_password = new_password_field(required=True)
-    verify_password = Secret(load_default=None, metadata={"description": "the new password once more, for forms that ask twice"})
+    verify_password = Secret(
+        load_default=None,
+        metadata={"description": "the new password once more, for forms that ask twice"},
+    )
 
     @validates("old_password")
     def a_password(self, value: str, **_: object) -> None:

@@ -13,18 +13,22 @@ from app.registration.errors import RegistrationClosed, UsernameTaken
 from app.registration.register import register
 from app.registration.resend import resend
 from app.unit_of_work import UnitOfWork
-from app.web.blueprint import Blueprint
-from app.web.body import Body
-from app.web.documented import answers
-from app.web.limits import limited
+from app.web.client_info import current_source
+from app.web.json_body import Body
+from app.web.openapi.blueprint import Blueprint
+from app.web.openapi.notes import answers
+from app.web.rate_limit import limited
 from app.web.schemas import Secret, Strict, Text
-from app.web.source import current_source
-from app.web.work import writing
+from app.web.unit_of_work import writing
 
-blp = Blueprint("registration", __name__, url_prefix="/v1/register", description="Becoming an account.")
+blp = Blueprint(
+    "registration", __name__, url_prefix="/v1/register", description="Becoming an account."
+)
 
 # In Python, $ alone would also match before a line break at the end.
-LOCALE = validate.Regexp(rf"^{LANGUAGE_TAG}$(?!\n)", error="must be a language tag like en or de-AT")
+LOCALE = validate.Regexp(
+    rf"^{LANGUAGE_TAG}$(?!\n)", error="must be a language tag like en or de-AT"
+)
 
 
 class RegisterSchema(Strict):
@@ -41,7 +45,9 @@ class PendingSchema(Strict):
     """The same answer whether the address is known or not."""
 
     status = fields.Constant("pending", required=True)
-    registration = fields.String(required=True, metadata={"description": "a handle to be sent with the mailed code"})
+    registration = fields.String(
+        required=True, metadata={"description": "a handle to be sent with the mailed code"}
+    )
     next = fields.Constant("confirm_email", required=True)
 
 

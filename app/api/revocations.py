@@ -5,37 +5,60 @@ from __future__ import annotations
 from flask import Response
 from marshmallow import fields, post_dump
 
+from app.authorization.scopes import READ_REVOCATIONS
+from app.credential_status.feed import feed
 from app.principal import Principal
-from app.revocation.feed import feed
-from app.roles.scopes import READ_REVOCATIONS
 from app.unit_of_work import UnitOfWork
-from app.web.blueprint import Blueprint
-from app.web.body import Body
-from app.web.guard import require, scoped
+from app.web.auth.credentials import require, scoped
+from app.web.caching import kept
+from app.web.json_body import Body
 from app.web.json_text import compact
-from app.web.kept import kept
+from app.web.openapi.blueprint import Blueprint
 from app.web.schemas import Moment, Strict, Text
-from app.web.work import reading
+from app.web.unit_of_work import reading
 
-blp = Blueprint("revocations", __name__, url_prefix="/v1", description="What has ended, for verifiers that check tokens themselves.")
+blp = Blueprint(
+    "revocations",
+    __name__,
+    url_prefix="/v1",
+    description="What has ended, for verifiers that check tokens themselves.",
+)
 SECONDS = 1
 
 
 class SinceSchema(Strict):
     """Where to go on."""
 
-    since = Text(most=256, load_default=None, metadata={"description": "`next` of the answer before; without it, all that is kept"})
+    since = Text(
+        most=256,
+        load_default=None,
+        metadata={"description": "`next` of the answer before; without it, all that is kept"},
+    )
 
 
 class RevocationSchema(Strict):
     """One thing that has ended or changed. It may come twice."""
 
     kind = fields.String(required=True, metadata={"enum": ["session", "account", "key", "global"]})
-    ref = fields.String(required=True, metadata={"description": "id of the session, account or key; of `global`, the signing key"})
+    ref = fields.String(
+        required=True,
+        metadata={"description": "id of the session, account or key; of `global`, the signing key"},
+    )
     account_id = fields.String(metadata={"description": "whose it is"})
-    epoch = fields.Integer(required=True, metadata={"description": "of an account: tokens of its sessions with a lower `ep` are over"})
-    roles_version = fields.Integer(required=True, metadata={"description": "of an account: tokens with a lower `rv` tell older rights"})
-    status = fields.String(required=True, metadata={"description": "of an account: only `active` counts; of a key: ended or changed"})
+    epoch = fields.Integer(
+        required=True,
+        metadata={
+            "description": "of an account: tokens of its sessions with a lower `ep` are over"
+        },
+    )
+    roles_version = fields.Integer(
+        required=True,
+        metadata={"description": "of an account: tokens with a lower `rv` tell older rights"},
+    )
+    status = fields.String(
+        required=True,
+        metadata={"description": "of an account: only `active` counts; of a key: ended or changed"},
+    )
     at = Moment(required=True)
 
     @post_dump
@@ -47,9 +70,13 @@ class RevocationsSchema(Strict):
     """A page, the oldest first."""
 
     items = fields.List(fields.Nested(RevocationSchema), required=True)
-    next = fields.String(required=True, metadata={"description": "to be sent as `since`; always there"})
+    next = fields.String(
+        required=True, metadata={"description": "to be sent as `since`; always there"}
+    )
     more = fields.Boolean(required=True, metadata={"description": "whether to ask again at once"})
-    global_epoch = fields.Integer(required=True, metadata={"description": "moves when a signing key is revoked"})
+    global_epoch = fields.Integer(
+        required=True, metadata={"description": "moves when a signing key is revoked"}
+    )
 
 
 DUMP = RevocationsSchema().dump

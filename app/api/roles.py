@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from marshmallow import fields, validate
 
+from app.authorization.check import MOST, Asked, check_roles
+from app.authorization.errors import LastAdmin
+from app.authorization.memberships.manage import let_in, let_out
+from app.authorization.roles.assign import give_role, take_role
+from app.authorization.show import Members, get_roles, list_members
 from app.errors import InvalidInput, NotFound
 from app.principal import Principal
-from app.roles.change import give_role, take_role
-from app.roles.check import MOST, Asked, check_roles
-from app.roles.errors import LastAdmin
-from app.roles.memberships import let_in, let_out
-from app.roles.show import Members, get_roles, list_members
 from app.unit_of_work import UnitOfWork
-from app.web.blueprint import Blueprint
-from app.web.body import Body
-from app.web.documented import answers
-from app.web.guard import credential, fresh_admin, require
+from app.web.auth.credentials import credential, fresh_admin, require
+from app.web.client_info import current_source
+from app.web.json_body import Body
+from app.web.openapi.blueprint import Blueprint
+from app.web.openapi.notes import answers
 from app.web.schemas import Moment, PageSchema, Strict, Text
-from app.web.source import current_source
-from app.web.work import reading, writing
+from app.web.unit_of_work import reading, writing
 
-blp = Blueprint("roles", __name__, url_prefix="/v1", description="What accounts may do: roles, memberships, and questions about both.")
+blp = Blueprint(
+    "roles",
+    __name__,
+    url_prefix="/v1",
+    description="What accounts may do: roles, memberships, and questions about both.",
+)
 
 
 class OfThingSchema(Strict):
@@ -33,13 +38,21 @@ class OfThingSchema(Strict):
 class RolesSchema(Strict):
     """Global roles, then `<resource>-<id>-<level>` for every level that the account has at the thing but the lowest, which all have."""
 
-    roles = fields.List(fields.String(), required=True, metadata={"example": ["admin", "list-7-invitee", "list-7-member"]})
+    roles = fields.List(
+        fields.String(),
+        required=True,
+        metadata={"example": ["admin", "list-7-invitee", "list-7-member"]},
+    )
 
 
 class LevelSchema(Strict):
     """How far somebody is let in."""
 
-    level = Text(most=32, required=True, metadata={"description": "a level of DOORWARD_PRIVACY_LEVELS", "example": "member"})
+    level = Text(
+        most=32,
+        required=True,
+        metadata={"description": "a level of DOORWARD_PRIVACY_LEVELS", "example": "member"},
+    )
 
 
 class MemberSchema(Strict):
@@ -72,7 +85,9 @@ class ChecksSchema(Strict):
     """Up to 100 questions, in a body of at most 16 KiB."""
 
     checks = fields.List(
-        fields.Nested(CheckSchema), required=True, validate=validate.Length(1, MOST, error=f"must hold 1 to {MOST} questions")
+        fields.Nested(CheckSchema),
+        required=True,
+        validate=validate.Length(1, MOST, error=f"must hold 1 to {MOST} questions"),
     )
 
 
@@ -88,7 +103,9 @@ class DecisionsSchema(Strict):
 @answers(NotFound)
 @blp.query(OfThingSchema)
 @blp.response(200, RolesSchema)
-def get_account_roles(work: UnitOfWork, principal: Principal, query: Body, account_id: str) -> dict[str, tuple[str, ...]]:
+def get_account_roles(
+    work: UnitOfWork, principal: Principal, query: Body, account_id: str
+) -> dict[str, tuple[str, ...]]:
     """What the account may do now. For oneself, administrators, and credentials with the scope `roles:read`.
 
     An account that is disabled may do nothing.
@@ -121,7 +138,9 @@ def delete_role(work: UnitOfWork, principal: Principal, account_id: str, role: s
 @require(credential)
 @blp.query(PageSchema)
 @blp.response(200, MembersSchema)
-def get_memberships(work: UnitOfWork, principal: Principal, query: Body, resource: str, resource_id: str) -> Members:
+def get_memberships(
+    work: UnitOfWork, principal: Principal, query: Body, resource: str, resource_id: str
+) -> Members:
     """Who was let in to a thing. For whoever may change that, and credentials with the scope `roles:read`."""
     return list_members(work, principal, resource=resource, resource_id=resource_id, **query)
 
@@ -132,13 +151,29 @@ def get_memberships(work: UnitOfWork, principal: Principal, query: Body, resourc
 @answers(NotFound)
 @blp.arguments(LevelSchema)
 @blp.response(204)
-def put_membership(work: UnitOfWork, principal: Principal, body: Body, *, resource: str, resource_id: str, account_id: str) -> None:
+def put_membership(
+    work: UnitOfWork,
+    principal: Principal,
+    body: Body,
+    *,
+    resource: str,
+    resource_id: str,
+    account_id: str,
+) -> None:
     """Let the account in at this level, instead of another one.
 
     For credentials with the scope `memberships:write:<resource>`, which administrators have: at every level. For members from
     DOORWARD_MANAGING_LEVEL on: at levels up to their own, and accounts that stand no higher.
     """
-    let_in(work, principal, current_source(), resource=resource, resource_id=resource_id, account_id=account_id, **body)
+    let_in(
+        work,
+        principal,
+        current_source(),
+        resource=resource,
+        resource_id=resource_id,
+        account_id=account_id,
+        **body,
+    )
 
 
 @blp.route("/memberships/<resource>/<resource_id>/<account_id>", methods=["DELETE"])
@@ -146,9 +181,18 @@ def put_membership(work: UnitOfWork, principal: Principal, body: Body, *, resour
 @require(credential)
 @answers(NotFound, InvalidInput)
 @blp.response(204)
-def delete_membership(work: UnitOfWork, principal: Principal, resource: str, resource_id: str, account_id: str) -> None:
+def delete_membership(
+    work: UnitOfWork, principal: Principal, resource: str, resource_id: str, account_id: str
+) -> None:
     """End a membership. For the same, and for everybody who leaves."""
-    let_out(work, principal, current_source(), resource=resource, resource_id=resource_id, account_id=account_id)
+    let_out(
+        work,
+        principal,
+        current_source(),
+        resource=resource,
+        resource_id=resource_id,
+        account_id=account_id,
+    )
 
 
 @blp.route("/roles/check", methods=["POST"])
@@ -162,4 +206,8 @@ def post_check(work: UnitOfWork, principal: Principal, body: Body) -> dict[str, 
     A role or level that does not exist is a 422 and never a no. Accounts that are unknown or disabled have nothing; every other one has
     the lowest level everywhere.
     """
-    return {"decisions": check_roles(work, principal, checks=[Asked(**check) for check in body["checks"]])}
+    return {
+        "decisions": check_roles(
+            work, principal, checks=[Asked(**check) for check in body["checks"]]
+        )
+    }

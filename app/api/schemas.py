@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import ValidationError, fields, missing, post_dump
 
-from app.accounts.password_rules import NotAPassword, normalised
+from app.authentication.passwords.normalize import NotAPassword, normalised
 from app.web.schemas import Label, Moment, Strict
 
 
@@ -27,13 +27,19 @@ class TokensSchema(Strict):
     refresh_expires_in = fields.Integer(required=True, metadata={"description": "seconds"})
     session_id = fields.String(required=True)
     scope = fields.String(required=True)
-    device_token = fields.String(metadata={"description": "only where remember_device asked for it, and only this once"})
+    device_token = fields.String(
+        metadata={"description": "only where remember_device asked for it, and only this once"}
+    )
     account = fields.Nested(AccountSummarySchema, required=True)
     resources = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
 
     @post_dump
     def without_a_device(self, data: dict[str, object], **_: object) -> dict[str, object]:
-        return {name: value for name, value in data.items() if name != "device_token" or value is not None}
+        return {
+            name: value
+            for name, value in data.items()
+            if name != "device_token" or value is not None
+        }
 
 
 class ProfileSchema(Strict):
@@ -55,18 +61,29 @@ class SessionSchema(Strict):
 
     id = fields.String(required=True)
     current = fields.Boolean(required=True)
-    status = fields.String(required=True, metadata={"enum": ["live", "expired", "logged_out", "revoked", "suspicious"]})
+    status = fields.String(
+        required=True, metadata={"enum": ["live", "expired", "logged_out", "revoked", "suspicious"]}
+    )
     device_name = fields.String(required=True, allow_none=True)
-    client_id = fields.String(required=True, metadata={"description": "the program it is of; `doorward` where none was named"})
+    client_id = fields.String(
+        required=True,
+        metadata={"description": "the program it is of; `doorward` where none was named"},
+    )
     approved_by = fields.String(
-        required=True, allow_none=True, metadata={"description": "the session from which it was let in; null: by its password"}
+        required=True,
+        allow_none=True,
+        metadata={"description": "the session from which it was let in; null: by its password"},
     )
     user_agent = fields.String(required=True)
     address = fields.String(required=True, metadata={"description": "where it was opened from"})
-    last_address = fields.String(required=True, metadata={"description": "where it was last refreshed from"})
+    last_address = fields.String(
+        required=True, metadata={"description": "where it was last refreshed from"}
+    )
     created_at = Moment(required=True)
     last_used_at = Moment(required=True)
-    expires_at = Moment(required=True, metadata={"description": "when it ends if it is not refreshed"})
+    expires_at = Moment(
+        required=True, metadata={"description": "when it ends if it is not refreshed"}
+    )
     ended_at = Moment(required=True, allow_none=True)
     reason = fields.String(required=True, allow_none=True)
 
@@ -87,7 +104,12 @@ def new_password_field(*, required: bool = False) -> fields.String:
     """A password to come. Its length is judged with all the rest of it, so that whoever is refused is told why and offered others."""
     told = "one that is refused is answered 422 with `reasons` and `suggestions`"
     default = missing if required else None
-    return fields.String(required=required, load_default=default, load_only=True, metadata={"format": "password", "description": told})
+    return fields.String(
+        required=required,
+        load_default=default,
+        load_only=True,
+        metadata={"format": "password", "description": told},
+    )
 
 
 def a_password(value: str) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from marshmallow import fields, validates
 
-from app.accounts.errors import WrongPassword
 from app.api.schemas import SessionSchema, SessionsSchema, TokensSchema, a_password
-from app.attempts.errors import TooManyRequests
+from app.authentication.errors import WrongPassword
 from app.errors import Busy, NotFound
 from app.principal import Principal
+from app.rate_limits.errors import TooManyRequests
 from app.sessions.elevate import elevate
 from app.sessions.end import end_one, end_others, log_out, log_out_everywhere
 from app.sessions.errors import InvalidCredentials, InvalidGrant, PasswordChangeRequired
@@ -18,17 +18,27 @@ from app.sessions.show import SessionView, get_session, list_sessions
 from app.sessions.tokens import Tokens
 from app.sessions.update import Updated, update_token
 from app.unit_of_work import UnitOfWork
-from app.web.blueprint import Blueprint
-from app.web.body import Body
-from app.web.documented import answers
-from app.web.guard import require, session, session_or_refresh_cookie, session_or_refresh_token
-from app.web.limits import limited
-from app.web.refresh_cookie import cookie_cleared, cookie_for_cookie, cookie_on_request
+from app.web.auth.credentials import (
+    require,
+    session,
+    session_or_refresh_cookie,
+    session_or_refresh_token,
+)
+from app.web.auth.refresh_cookie import cookie_cleared, cookie_for_cookie, cookie_on_request
+from app.web.client_info import current_source
+from app.web.json_body import Body
+from app.web.openapi.blueprint import Blueprint
+from app.web.openapi.notes import answers
+from app.web.rate_limit import limited
 from app.web.schemas import Label, Scope, Secret, Strict, Text, Whole, YesOrNo
-from app.web.source import current_source
-from app.web.work import reading, writing
+from app.web.unit_of_work import reading, writing
 
-blp = Blueprint("sessions", __name__, url_prefix="/v1", description="Logging in and out, refreshing, one's own sessions.")
+blp = Blueprint(
+    "sessions",
+    __name__,
+    url_prefix="/v1",
+    description="Logging in and out, refreshing, one's own sessions.",
+)
 
 # Longer than ours are: a token of another kind is no fault of form, it is one that does not count.
 LONGEST_TOKEN = 4096
@@ -40,15 +50,29 @@ class LoginSchema(Strict):
     username = Text(most=256, required=True)
     password = Secret(required=True)
     device_name = Label(most=64, load_default=None)
-    expires_in = Whole(least=60, most=365 * 86400, load_default=None, metadata={"description": "wanted length of the session in seconds"})
-    device_token = Secret(most=128, load_default=None, metadata={"description": "of a remembered device, from where nobody has to wait"})
+    expires_in = Whole(
+        least=60,
+        most=365 * 86400,
+        load_default=None,
+        metadata={"description": "wanted length of the session in seconds"},
+    )
+    device_token = Secret(
+        most=128,
+        load_default=None,
+        metadata={"description": "of a remembered device, from where nobody has to wait"},
+    )
     scope = Scope(
-        load_default=None, metadata={"description": "scopes to have, separated by spaces; without it, all that one's roles allow"}
+        load_default=None,
+        metadata={
+            "description": "scopes to have, separated by spaces; without it, all that one's roles allow"
+        },
     )
     remember_device = YesOrNo(load_default=False, metadata={"description": "answer a device_token"})
     refresh_in_cookie = YesOrNo(
         load_default=False,
-        metadata={"description": "set the refresh token as a cookie that no script can read, and leave it out of the answer"},
+        metadata={
+            "description": "set the refresh token as a cookie that no script can read, and leave it out of the answer"
+        },
     )
 
     @validates("password")
@@ -59,7 +83,11 @@ class LoginSchema(Strict):
 class RefreshSchema(Strict):
     """The latest refresh token."""
 
-    refresh_token = Secret(most=LONGEST_TOKEN, load_default=None, metadata={"description": "needed unless it comes in the cookie"})
+    refresh_token = Secret(
+        most=LONGEST_TOKEN,
+        load_default=None,
+        metadata={"description": "needed unless it comes in the cookie"},
+    )
 
 
 class LogoutSchema(Strict):
@@ -85,7 +113,12 @@ class UpdateSchema(Strict):
 
     resource = Text(most=32, load_default=None)
     id = Text(most=64, load_default=None, attribute="resource_id")
-    force = YesOrNo(load_default=None, metadata={"description": "nothing: the token is always a new one. For callers that send it"})
+    force = YesOrNo(
+        load_default=None,
+        metadata={
+            "description": "nothing: the token is always a new one. For callers that send it"
+        },
+    )
 
 
 class ElevateSchema(Strict):
@@ -106,7 +139,11 @@ class UpdatedSchema(Strict):
     expires_in = fields.Integer(required=True, metadata={"description": "seconds"})
     session_id = fields.String(required=True)
     scope = fields.String(required=True)
-    roles = fields.List(fields.String(), required=True, metadata={"description": "also those for which the token had no room"})
+    roles = fields.List(
+        fields.String(),
+        required=True,
+        metadata={"description": "also those for which the token had no room"},
+    )
 
 
 @blp.route("/token/refresh", methods=["POST"])

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from app.device_login.unflag import clear
 from app.errors import NotFound
-from app.login_sessions.clear import clear
 from app.principal import Principal
 from app.sessions.errors import SessionNotSuspicious
 from app.sessions.fresh import ReauthenticationRequired
 from app.sessions.suspicious import call_suspicious
 from app.unit_of_work import UnitOfWork
-from app.web.blueprint import Blueprint
-from app.web.documented import answers
-from app.web.guard import fresh_session, require, session
-from app.web.source import current_source
-from app.web.work import writing
+from app.web.auth.credentials import fresh_session, require, session
+from app.web.client_info import current_source
+from app.web.openapi.blueprint import Blueprint
+from app.web.openapi.notes import answers
+from app.web.unit_of_work import writing
 
-blp = Blueprint("suspicion", __name__, url_prefix="/v1/sessions", description="Saying that a session is not one's own.")
+blp = Blueprint(
+    "suspicion",
+    __name__,
+    url_prefix="/v1/sessions",
+    description="Saying that a session is not one's own.",
+)
 
 
 @blp.route("/<session_id>/suspicious", methods=["POST"])

@@ -9,10 +9,15 @@ from marshmallow import Schema, fields
 
 from app.signing_keys.models import Purpose
 from app.unit_of_work import UnitOfWork
-from app.web.blueprint import Blueprint
-from app.web.work import reading
+from app.web.openapi.blueprint import Blueprint
+from app.web.unit_of_work import reading
 
-blp = Blueprint("well_known", __name__, url_prefix="/.well-known", description="For whoever checks tokens without asking.")
+blp = Blueprint(
+    "well_known",
+    __name__,
+    url_prefix="/.well-known",
+    description="For whoever checks tokens without asking.",
+)
 
 
 class JwksSchema(Schema):

@@ -9,9 +9,9 @@ from app.api_keys.errors import KeyNameTaken
 from app.api_keys.models import ApiKey, living_names, locked
 from app.api_keys.show import KeyView, view
 from app.audit.record import Event, record
+from app.authorization.scopes import allows
+from app.credential_status.revoke import revoke_api_key
 from app.errors import InvalidInput, NotFound
-from app.revocation.revoke import revoke_api_key
-from app.roles.scopes import allows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,14 @@ def _narrowed(work: UnitOfWork, key: ApiKey, scopes: Sequence[str] | None) -> li
         return []
     beyond = sorted({scope for scope in scopes if not allows(scope, key.scopes)})
     if beyond:
-        raise InvalidInput(errors={"/scopes": [f"{scope} is not among those of the key; it can only get fewer" for scope in beyond]})
+        raise InvalidInput(
+            errors={
+                "/scopes": [
+                    f"{scope} is not among those of the key; it can only get fewer"
+                    for scope in beyond
+                ]
+            }
+        )
     scope = " ".join(sorted(set(scopes)))
     if scope == key.scope:
         return []

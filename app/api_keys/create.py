@@ -11,10 +11,10 @@ from app.api_keys.errors import KeyNameTaken, TooManyKeys
 from app.api_keys.models import PREFIX, ApiKey, living_names
 from app.api_keys.warn import told_at_birth
 from app.audit.record import Event, record
+from app.authorization.models import ADMIN, roles_of
+from app.authorization.scopes import allows, narrowed, scopes_of
 from app.errors import InvalidInput, Unauthenticated
 from app.opaque_tokens import mint, new_id
-from app.roles.models import ADMIN, roles_of
-from app.roles.scopes import allows, narrowed, scopes_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,15 @@ class NewKey:
     expires_at: datetime | None
 
 
-def create(work: UnitOfWork, principal: Principal, source: Source, *, name: str, scopes: Sequence[str], expires_in: int | None) -> NewKey:
+def create(
+    work: UnitOfWork,
+    principal: Principal,
+    source: Source,
+    *,
+    name: str,
+    scopes: Sequence[str],
+    expires_in: int | None,
+) -> NewKey:
     """A key that may do what is asked for, as long as its owner may. `expires_in` is in seconds; None: it does not expire.
 
     Raises Unauthenticated, InvalidInput, KeyNameTaken or TooManyKeys.
@@ -48,7 +56,13 @@ def create(work: UnitOfWork, principal: Principal, source: Source, *, name: str,
     roles = roles_of(work.db, account)
     # Of the session too: one that an administrator opened for certain scopes administers nothing.
     if expires_in is None and not (ADMIN in roles and ADMIN in principal.roles):
-        raise InvalidInput(errors={"/expires_in": ["must be a number of seconds; only an administrator's key may be without an end"]})
+        raise InvalidInput(
+            errors={
+                "/expires_in": [
+                    "must be a number of seconds; only an administrator's key may be without an end"
+                ]
+            }
+        )
     # What the session was opened for counts too: a key must not reach further than who makes it.
     given = _given(scopes, narrowed(principal.scopes, scopes_of(work.settings, roles)))
     taken = living_names(work.db, account.id, work.now)
@@ -56,8 +70,21 @@ def create(work: UnitOfWork, principal: Principal, source: Source, *, name: str,
         raise KeyNameTaken
     if len(taken) >= MOST_KEYS:
         raise TooManyKeys(MOST_KEYS)
-    made = _add(work, account.id, name=name, scopes=given, life=timedelta(seconds=expires_in) if expires_in is not None else None)
-    record(work, Event.API_KEY_CREATED, source=source, account_id=account.id, session_id=principal.session_id, key_id=made.id)
+    made = _add(
+        work,
+        account.id,
+        name=name,
+        scopes=given,
+        life=timedelta(seconds=expires_in) if expires_in is not None else None,
+    )
+    record(
+        work,
+        Event.API_KEY_CREATED,
+        source=source,
+        account_id=account.id,
+        session_id=principal.session_id,
+        key_id=made.id,
+    )
     return made
 
 
@@ -76,11 +103,17 @@ def _given(asked: Sequence[str], held: Sequence[str]) -> tuple[str, ...]:
     """The scopes asked for, in order. Raises InvalidInput for one that is not held."""
     beyond = sorted({scope for scope in asked if not allows(scope, held)})
     if beyond:
-        raise InvalidInput(errors={"/scopes": [f"{scope} is not among the scopes of this session" for scope in beyond]})
+        raise InvalidInput(
+            errors={
+                "/scopes": [f"{scope} is not among the scopes of this session" for scope in beyond]
+            }
+        )
     return tuple(sorted(set(asked)))
 
 
-def _add(work: UnitOfWork, account_id: str, *, name: str, scopes: tuple[str, ...], life: timedelta | None) -> NewKey:
+def _add(
+    work: UnitOfWork, account_id: str, *, name: str, scopes: tuple[str, ...], life: timedelta | None
+) -> NewKey:
     key_id = new_id("key")
     minted = mint(PREFIX, key_id)
     expires_at = work.now + life if life is not None else None

@@ -9,10 +9,10 @@ from sqlalchemy import and_, or_, select
 from app.accounts.models import by_id
 from app.api_keys.models import PREFIX, ApiKey, living, locked
 from app.audit.record import Event, record
+from app.credential_status.revoke import revoke_api_key
 from app.errors import NotFound
+from app.notifications.outbox.enqueue import Mail, Template, add
 from app.opaque_tokens import digest, find
-from app.outbox.add import Mail, Template, add
-from app.revocation.revoke import revoke_api_key
 
 if TYPE_CHECKING:
     from app.principal import Principal, Source
@@ -27,7 +27,14 @@ def delete(work: UnitOfWork, principal: Principal, source: Source, *, key_id: st
     if key is None:
         raise NotFound
     end_key(work, key, reason=DELETED)
-    record(work, Event.API_KEY_DELETED, source=source, account_id=key.account_id, session_id=principal.session_id, key_id=key.id)
+    record(
+        work,
+        Event.API_KEY_DELETED,
+        source=source,
+        account_id=key.account_id,
+        session_id=principal.session_id,
+        key_id=key.id,
+    )
 
 
 def report_leak(work: UnitOfWork, source: Source, *, key: str) -> None:
@@ -39,7 +46,12 @@ def report_leak(work: UnitOfWork, source: Source, *, key: str) -> None:
     record(work, Event.API_KEY_LEAKED, source=source, account_id=found.account_id, key_id=found.id)
     owner = by_id(work.db, found.account_id)
     if owner is not None and owner.active:
-        values = {"username": owner.username, "name": found.name, "prefix": found.prefix, "at": f"{work.now:%Y-%m-%d %H:%M} UTC"}
+        values = {
+            "username": owner.username,
+            "name": found.name,
+            "prefix": found.prefix,
+            "at": f"{work.now:%Y-%m-%d %H:%M} UTC",
+        }
         add(work, Template.API_KEY_LEAKED, Mail(owner.email, owner.locale, values))
 
 
@@ -55,6 +67,8 @@ def _whose_secret(work: UnitOfWork, key: str) -> ApiKey | None:
     if key_id is None:
         return None
     shown = digest(key)
-    fits = or_(ApiKey.digest == shown, and_(ApiKey.old_digest == shown, ApiKey.old_until > work.now))
+    fits = or_(
+        ApiKey.digest == shown, and_(ApiKey.old_digest == shown, ApiKey.old_until > work.now)
+    )
     wanted = select(ApiKey).where(ApiKey.id == key_id, fits, living(work.now))
     return work.db.scalar(wanted.with_for_update().execution_options(populate_existing=True))

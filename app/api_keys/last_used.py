@@ -17,7 +17,10 @@ BATCH = 500
 # Only where it says something new: of many processes that saw the same key, one writes in a minute, and none goes back.
 WRITE = (
     update(ApiKey)
-    .where(ApiKey.id == bindparam("key_id"), or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < bindparam("news_from")))
+    .where(
+        ApiKey.id == bindparam("key_id"),
+        or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < bindparam("news_from")),
+    )
     .values(last_used_at=bindparam("moment"))
 )
 
@@ -30,7 +33,10 @@ def flush(units: Units) -> None:
         written = False
         try:
             with units.writing() as work:
-                rows = [{"key_id": name, "moment": moment, "news_from": moment - EXACT_TO} for name, moment in uses[:BATCH]]
+                rows = [
+                    {"key_id": name, "moment": moment, "news_from": moment - EXACT_TO}
+                    for name, moment in uses[:BATCH]
+                ]
                 work.db.connection().execute(WRITE, rows)
             written = True
         finally:

@@ -22,16 +22,25 @@ SHOWN = 8  # letters of the id by which people recognise a key; the id is no sec
 
 class ApiKey(Base):
     __tablename__ = "api_keys"
-    __table_args__ = (Index("ix_api_keys_account_id", "account_id"), Index("ix_api_keys_expires_at", "expires_at"))
+    __table_args__ = (
+        Index("ix_api_keys_account_id", "account_id"),
+        Index("ix_api_keys_expires_at", "expires_at"),
+    )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    account_id: Mapped[str] = mapped_column(String(32), ForeignKey("accounts.id", ondelete="CASCADE"))
+    account_id: Mapped[str] = mapped_column(
+        String(32), ForeignKey("accounts.id", ondelete="CASCADE")
+    )
     name: Mapped[str] = mapped_column(String(64))
-    scope: Mapped[str] = mapped_column(Text)  # what it was given, separated by spaces; at each use it is cut to what its owner may
+    scope: Mapped[str] = mapped_column(
+        Text
+    )  # what it was given, separated by spaces; at each use it is cut to what its owner may
     digest: Mapped[str] = mapped_column(String(64))
     old_digest: Mapped[str | None] = mapped_column(String(64))
     old_until: Mapped[datetime | None]
-    version: Mapped[int] = mapped_column(default=1)  # grows with every change, so that what is remembered of an older one counts no more
+    version: Mapped[int] = mapped_column(
+        default=1
+    )  # grows with every change, so that what is remembered of an older one counts no more
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
@@ -54,7 +63,9 @@ class ApiKey(Base):
 
 def living(now: datetime) -> ColumnElement[bool]:
     """Neither ended nor expired."""
-    return and_(ApiKey.ended_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now))
+    return and_(
+        ApiKey.ended_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now)
+    )
 
 
 def of_account(db: Session, account_id: str, key_id: str) -> ApiKey | None:
@@ -74,10 +85,16 @@ def locked(db: Session, account_id: str, key_id: str, now: datetime) -> ApiKey |
 
 def living_names(db: Session, account_id: str, now: datetime) -> Sequence[str]:
     """The names of the account's living keys, in order."""
-    return db.scalars(select(ApiKey.name).where(ApiKey.account_id == account_id, living(now)).order_by(ApiKey.name)).all()
+    return db.scalars(
+        select(ApiKey.name)
+        .where(ApiKey.account_id == account_id, living(now))
+        .order_by(ApiKey.name)
+    ).all()
 
 
 def sweep(db: Session, now: datetime, most: int) -> int:
     """A key is remembered for 30 days after its end."""
     kept_from = now - timedelta(days=30)
-    return delete_some(db, ApiKey, or_(ApiKey.expires_at < kept_from, ApiKey.ended_at < kept_from), most)
+    return delete_some(
+        db, ApiKey, or_(ApiKey.expires_at < kept_from, ApiKey.ended_at < kept_from), most
+    )

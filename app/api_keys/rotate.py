@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from app.api_keys.create import maker
 from app.api_keys.models import PREFIX, locked
 from app.audit.record import Event, record
+from app.credential_status.revoke import revoke_api_key
 from app.errors import NotFound
 from app.opaque_tokens import mint
-from app.revocation.revoke import revoke_api_key
 
 if TYPE_CHECKING:
     from app.principal import Principal, Source
@@ -31,7 +31,9 @@ class RotatedKey:
     old_until: datetime
 
 
-def rotate(work: UnitOfWork, principal: Principal, source: Source, *, key_id: str, overlap_seconds: int) -> RotatedKey:
+def rotate(
+    work: UnitOfWork, principal: Principal, source: Source, *, key_id: str, overlap_seconds: int
+) -> RotatedKey:
     """Another secret for the key; the one before it goes on for the overlap, and whatever was before that ends now.
 
     Raises Unauthenticated or NotFound.
@@ -54,4 +56,6 @@ def rotate(work: UnitOfWork, principal: Principal, source: Source, *, key_id: st
         key_id=key.id,
         overlap_seconds=overlap_seconds,
     )
-    return RotatedKey(key.id, minted.token, key.name, key.scopes, key.created_at, key.expires_at, old_until)
+    return RotatedKey(
+        key.id, minted.token, key.name, key.scopes, key.created_at, key.expires_at, old_until
+    )

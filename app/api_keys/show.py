@@ -35,7 +35,10 @@ class KeyView:
 def list_keys(work: UnitOfWork, principal: Principal) -> list[KeyView]:
     """The living keys of the account, newest first; there are at most fifty."""
     mine = select(ApiKey).where(ApiKey.account_id == principal.account_id, living(work.now))
-    return [view(key, work.now) for key in work.db.scalars(mine.order_by(ApiKey.created_at.desc(), ApiKey.id))]
+    return [
+        view(key, work.now)
+        for key in work.db.scalars(mine.order_by(ApiKey.created_at.desc(), ApiKey.id))
+    ]
 
 
 def get_key(work: UnitOfWork, principal: Principal, *, key_id: str) -> KeyView:

@@ -11,7 +11,7 @@ from app.accounts.models import Account, Status
 from app.adapters.database import changed
 from app.api_keys.models import ApiKey, living
 from app.audit.record import Event, record
-from app.outbox.add import Mail, Template, add
+from app.notifications.outbox.enqueue import Mail, Template, add
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,11 @@ def warn(units: Units) -> int:
 
 def _untold(work: UnitOfWork, days: int) -> Sequence[str]:
     """Keys of active accounts that are due, by now, for that letter. What is left over is found the next minute."""
-    mine = select(ApiKey.id).join(Account, Account.id == ApiKey.account_id).where(_due(work.now, days), Account.status == Status.ACTIVE)
+    mine = (
+        select(ApiKey.id)
+        .join(Account, Account.id == ApiKey.account_id)
+        .where(_due(work.now, days), Account.status == Status.ACTIVE)
+    )
     return work.db.scalars(mine.order_by(ApiKey.expires_at, ApiKey.id).limit(BATCH)).all()
 
 
@@ -72,4 +76,8 @@ def _tell(work: UnitOfWork, key_id: str, days: int) -> bool:
 
 def _due(now: datetime, days: int) -> ColumnElement[bool]:
     """Is it time for the letter of that many days, and was neither it nor a later one sent?"""
-    return living(now) & (ApiKey.expires_at <= now + timedelta(days=days)) & or_(ApiKey.warned_days.is_(None), ApiKey.warned_days > days)
+    return (
+        living(now)
+        & (ApiKey.expires_at <= now + timedelta(days=days))
+        & or_(ApiKey.warned_days.is_(None), ApiKey.warned_days > days)
+    )

@@ -12,5 +12,8 @@ class InvalidToken(Refusal):
     title = "The link or code is not valid any more"
     status = 400
 
-    def __init__(self, detail: str = "It may have been used, replaced by a newer one, or be too old. Ask for a new one.") -> None:
+    def __init__(
+        self,
+        detail: str = "It may have been used, replaced by a newer one, or be too old. Ask for a new one.",
+    ) -> None:
         super().__init__(detail)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 PREFIXES = {Purpose.REGISTRATION: "dwc", Purpose.RESET: "dwp", Purpose.BOOTSTRAP: "dwb"}
 
 
-def issue(work: UnitOfWork, purpose: Purpose, *, subject: str, life: timedelta, epoch: int | None = None) -> str:
+def issue(
+    work: UnitOfWork, purpose: Purpose, *, subject: str, life: timedelta, epoch: int | None = None
+) -> str:
     """A token good for one use. A newer one ends the older ones of the same subject and purpose.
 
     `epoch` is that of the account it is about; whoever redeems it asks whether that is still the account's.
@@ -41,13 +43,21 @@ def issue(work: UnitOfWork, purpose: Purpose, *, subject: str, life: timedelta, 
 
 def end_all_unused(work: UnitOfWork, *, subject: str) -> None:
     """No token that is out about this subject is good any more, whatever it was for."""
-    work.db.execute(update(Confirmation).where(Confirmation.subject == subject, Confirmation.used_at.is_(None)).values(used_at=work.now))
+    work.db.execute(
+        update(Confirmation)
+        .where(Confirmation.subject == subject, Confirmation.used_at.is_(None))
+        .values(used_at=work.now)
+    )
 
 
 def end_unused(work: UnitOfWork, purpose: Purpose, *, subject: str) -> None:
     """None of the tokens that are out for this subject and purpose is good any more."""
     work.db.execute(
         update(Confirmation)
-        .where(Confirmation.subject == subject, Confirmation.purpose == purpose, Confirmation.used_at.is_(None))
+        .where(
+            Confirmation.subject == subject,
+            Confirmation.purpose == purpose,
+            Confirmation.used_at.is_(None),
+        )
         .values(used_at=work.now)
     )

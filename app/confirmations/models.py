@@ -19,11 +19,16 @@ class Purpose(StrEnum):
 
 class Confirmation(Base):
     __tablename__ = "confirmations"
-    __table_args__ = (Index("ix_confirmations_subject", "subject", "purpose"), Index("ix_confirmations_expires_at", "expires_at"))
+    __table_args__ = (
+        Index("ix_confirmations_subject", "subject", "purpose"),
+        Index("ix_confirmations_expires_at", "expires_at"),
+    )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     purpose: Mapped[str] = mapped_column(String(16))
-    subject: Mapped[str] = mapped_column(String(32))  # what the secret is about: a pending registration, an account
+    subject: Mapped[str] = mapped_column(
+        String(32)
+    )  # what the secret is about: a pending registration, an account
     epoch: Mapped[int | None]  # of the account when the secret was made: it ends with that
     digest: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime]

@@ -41,7 +41,11 @@ class About:
 def about(work: UnitOfWork, purpose: Purpose, token: str) -> About:
     """What a token that can still be redeemed is about. Raises InvalidToken."""
     row_id = find(PREFIXES[purpose], "cnf", token)
-    row = work.db.scalar(select(Confirmation).where(*_live(work, purpose, row_id))) if row_id else None
+    row = (
+        work.db.scalar(select(Confirmation).where(*_live(work, purpose, row_id)))
+        if row_id
+        else None
+    )
     if row is None or not matches(token, row.digest):
         raise InvalidToken
     return About(row.subject, row.epoch)
@@ -51,7 +55,15 @@ def redeem(work: UnitOfWork, purpose: Purpose, token: str) -> None:
     """Use a token up. Of many at once, one gets through; it counts only if the unit is committed. Raises InvalidToken."""
     row_id = find(PREFIXES[purpose], "cnf", token)
     fits = Confirmation.digest == digest(token)
-    if changed(work.db, update(Confirmation).where(*_live(work, purpose, row_id), fits).values(used_at=work.now)) != 1:
+    if (
+        changed(
+            work.db,
+            update(Confirmation)
+            .where(*_live(work, purpose, row_id), fits)
+            .values(used_at=work.now),
+        )
+        != 1
+    ):
         raise InvalidToken
 
 

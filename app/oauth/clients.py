@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from app.api_keys.models import PREFIX
-from app.attempts.errors import TooManyRequests
 from app.errors import Unauthenticated
-from app.gateway.verify_key import verify_api_key
 from app.oauth.errors import InvalidClient
 from app.opaque_tokens import find
+from app.rate_limits.errors import TooManyRequests
 from app.sessions.clients import DEFAULT, public_client
+from app.verification.api_keys import verify_api_key
 
 if TYPE_CHECKING:
     from app.principal import Principal, Source

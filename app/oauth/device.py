@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.login_sessions.ask import Asked, Wanted, ask
+from app.device_login.start import Asked, Wanted, ask
 from app.oauth.clients import Client, is_public
 from app.oauth.errors import InvalidClient
 from app.oauth.tokens import scopes_in
@@ -14,9 +14,13 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 
-def authorize_device(work: UnitOfWork, source: Source, *, client: Client, scope: str | None) -> Asked:
+def authorize_device(
+    work: UnitOfWork, source: Source, *, client: Client, scope: str | None
+) -> Asked:
     """Codes for a public client. Raises InvalidClient, InvalidScope, TooManyRequests or Busy."""
     if not is_public(work.settings, client):
-        raise InvalidClient("Only a public client asks to be let in: doorward, or one of DOORWARD_CLIENTS, without a secret.")
+        raise InvalidClient(
+            "Only a public client asks to be let in: doorward, or one of DOORWARD_CLIENTS, without a secret."
+        )
     scopes_in(scope)
     return ask(work, source, Wanted(client.id, scope))

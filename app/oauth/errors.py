@@ -22,7 +22,10 @@ class InvalidClient(Problem):
     title = "The client could not be authenticated"
     status = 401
 
-    def __init__(self, detail: str = "Send the id of an API key and the key, by HTTP Basic or as client_id and client_secret.") -> None:
+    def __init__(
+        self,
+        detail: str = "Send the id of an API key and the key, by HTTP Basic or as client_id and client_secret.",
+    ) -> None:
         super().__init__(detail, headers={"WWW-Authenticate": CHALLENGE})
 
 

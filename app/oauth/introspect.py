@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from app.errors import Unauthenticated
-from app.gateway.verify import bearer_of, claims_of, verify_refresh_token
-from app.gateway.verify_key import looks_like_a_key, verify_api_key
 from app.sessions.refresh_tokens import looks_like_a_refresh_token
+from app.verification.api_keys import looks_like_a_key, verify_api_key
+from app.verification.session_tokens import bearer_of, claims_of, verify_refresh_token
 
 if TYPE_CHECKING:
     from app.principal import Principal
@@ -42,12 +42,21 @@ def introspect(work: UnitOfWork, *, token: str) -> Active | None:
         if looks_like_a_refresh_token(token):
             return _active(work, "refresh_token", verify_refresh_token(work, token))
         claims = claims_of(work, token)
-        return _active(work, "Bearer", bearer_of(work, claims), iat=claims["iat"], jti=claims["jti"])
+        return _active(
+            work, "Bearer", bearer_of(work, claims), iat=claims["iat"], jti=claims["jti"]
+        )
     except Unauthenticated:
         return None
 
 
-def _active(work: UnitOfWork, token_type: str, principal: Principal, *, iat: int | None = None, jti: str | None = None) -> Active:
+def _active(
+    work: UnitOfWork,
+    token_type: str,
+    principal: Principal,
+    *,
+    iat: int | None = None,
+    jti: str | None = None,
+) -> Active:
     return Active(
         token_type=token_type,
         sub=principal.account_id,

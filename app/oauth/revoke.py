@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.api_keys.end import delete
-from app.attempts.source_limits import take
 from app.errors import NotFound, Unauthenticated
-from app.gateway.verify import verify, verify_refresh_token
-from app.gateway.verify_key import looks_like_a_key, verify_api_key
 from app.oauth.clients import Client, authenticate, is_public
 from app.oauth.errors import UnsupportedTokenType
 from app.principal import Kind
+from app.rate_limits.per_source import take
 from app.sessions.end import log_out
 from app.sessions.refresh_tokens import looks_like_a_refresh_token
+from app.verification.api_keys import looks_like_a_key, verify_api_key
+from app.verification.session_tokens import verify, verify_refresh_token
 
 if TYPE_CHECKING:
     from app.principal import Principal, Source
@@ -38,13 +38,19 @@ def revoke(work: UnitOfWork, source: Source, *, client: Client, token: str) -> N
         _end_key(work, principal, source)
     else:
         # To end the key would be more than was asked for by somebody who may have been lent this token only.
-        raise UnsupportedTokenType("It ends by itself within minutes, or with the API key it was traded for.")
+        raise UnsupportedTokenType(
+            "It ends by itself within minutes, or with the API key it was traded for."
+        )
 
 
 def _principal(work: UnitOfWork, token: str) -> Principal:
     if looks_like_a_key(token):
         return verify_api_key(work, token)
-    return verify_refresh_token(work, token) if looks_like_a_refresh_token(token) else verify(work, token)
+    return (
+        verify_refresh_token(work, token)
+        if looks_like_a_refresh_token(token)
+        else verify(work, token)
+    )
 
 
 def _end_key(work: UnitOfWork, principal: Principal, source: Source) -> None:

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from app.accounts.models import by_id
-from app.attempts.source_limits import take
-from app.login_sessions.redeem import redeem
+from app.authorization.scopes import allows, narrowed
+from app.device_login.poll import redeem
 from app.oauth.clients import Client, authenticate, is_public
 from app.oauth.errors import InvalidClient, InvalidRequest, InvalidScope, UnsupportedGrantType
-from app.roles.scopes import allows, narrowed
+from app.rate_limits.per_source import take
 from app.sessions.access_tokens import mint_for_key
 from app.sessions.errors import InvalidGrant
 from app.sessions.refresh import refresh, session_of
-from app.setting_maps import is_scope
+from app.settings.maps import is_scope
 
 if TYPE_CHECKING:
     from app.principal import Source
@@ -72,7 +72,9 @@ def by_client_credentials(work: UnitOfWork, source: Source, asked: Asked) -> Iss
     account = by_id(work.db, principal.account_id)
     if account is None:
         raise InvalidClient
-    token, expires_in = mint_for_key(work, account, principal, scopes=scopes, secret=asked.client.secret or "")
+    token, expires_in = mint_for_key(
+        work, account, principal, scopes=scopes, secret=asked.client.secret or ""
+    )
     return Issued(token, expires_in, " ".join(scopes))
 
 
@@ -100,7 +102,9 @@ def by_device_code(work: UnitOfWork, source: Source, asked: Asked) -> Issued:
     _public(work, asked.client)
     if asked.device_code is None:
         raise InvalidRequest("device_code is missing.")
-    return _of_session(redeem(work, source, client_id=asked.client.name, device_code=asked.device_code))
+    return _of_session(
+        redeem(work, source, client_id=asked.client.name, device_code=asked.device_code)
+    )
 
 
 GRANTS: Mapping[str, Callable[[UnitOfWork, Source, Asked], Issued]] = {
@@ -112,11 +116,20 @@ GRANTS: Mapping[str, Callable[[UnitOfWork, Source, Asked], Issued]] = {
 
 def _public(work: UnitOfWork, client: Client) -> None:
     if not is_public(work.settings, client):
-        raise InvalidClient("A session is of a public client, which has an id at most: doorward, or one of DOORWARD_CLIENTS.")
+        raise InvalidClient(
+            "A session is of a public client, which has an id at most: doorward, or one of DOORWARD_CLIENTS."
+        )
 
 
 def _of_session(tokens: Tokens) -> Issued:
-    return Issued(tokens.access_token, tokens.expires_in, tokens.scope, tokens.refresh_token, tokens.refresh_expires_in, tokens.session_id)
+    return Issued(
+        tokens.access_token,
+        tokens.expires_in,
+        tokens.scope,
+        tokens.refresh_token,
+        tokens.refresh_expires_in,
+        tokens.session_id,
+    )
 
 
 def scopes_in(scope: str | None) -> tuple[str, ...] | None:

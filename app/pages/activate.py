@@ -7,38 +7,51 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
+from app.device_login.claim import claim
+from app.device_login.decide import approve, deny, suspect
+from app.device_login.errors import LoginSessionOver, UnknownUserCode
+from app.device_login.show import get_login_session
 from app.errors import NotFound, Problem
-from app.login_sessions.claim import claim
-from app.login_sessions.decide import approve, deny, suspect
-from app.login_sessions.errors import LoginSessionOver, UnknownUserCode
-from app.login_sessions.show import get_login_session
 from app.pages.render import asking_again, for_person, go, page
 from app.principal import Principal
 from app.sessions.fresh import is_fresh
 from app.unit_of_work import UnitOfWork
-from app.web.guard import require
-from app.web.person import fresh_person, person, request_page, shown_code, this_page
-from app.web.source import current_source
-from app.web.work import reading, writing
+from app.web.auth.credentials import require
+from app.web.auth.page_session import fresh_person, person, request_page, shown_code, this_page
+from app.web.client_info import current_source
+from app.web.unit_of_work import reading, writing
 
 blp = Blueprint("activate_page", __name__, url_prefix="/login")
 
 
 @reading
 @require(person)
-def code_form(_work: UnitOfWork, principal: Principal, user_code: str = "", problem: Problem | None = None) -> Response:
+def code_form(
+    _work: UnitOfWork, principal: Principal, user_code: str = "", problem: Problem | None = None
+) -> Response:
     """A form that asks for the code."""
     code = request.form.get("user_code", "") if problem else shown_code(user_code)
     status = problem.status if problem else 200
-    return page("activate", status=status, username=principal.username, code=code, by_link=bool(user_code), problem=problem)
+    return page(
+        "activate",
+        status=status,
+        username=principal.username,
+        code=code,
+        by_link=bool(user_code),
+        problem=problem,
+    )
 
 
 @reading
 @require(person)
-def request_form(work: UnitOfWork, principal: Principal, login_session_id: str, problem: Problem | None = None) -> Response:
+def request_form(
+    work: UnitOfWork, principal: Principal, login_session_id: str, problem: Problem | None = None
+) -> Response:
     """Who asks, from where and for what, and the three answers; or what became of it."""
     asked = get_login_session(work, principal, login_session_id=login_session_id)
-    if asked.account_id != principal.account_id:  # an administrator may read it elsewhere, and can decide nothing
+    if (
+        asked.account_id != principal.account_id
+    ):  # an administrator may read it elsewhere, and can decide nothing
         raise NotFound
     return page(
         "request",

@@ -8,9 +8,9 @@ from app.errors import InvalidInput
 from app.pages.render import asking_again, page, shown
 from app.registration.confirm import confirm_by_link, pending_of_link
 from app.unit_of_work import UnitOfWork
-from app.web.limits import limited
-from app.web.source import current_source
-from app.web.work import reading, writing
+from app.web.client_info import current_source
+from app.web.rate_limit import limited
+from app.web.unit_of_work import reading, writing
 
 blp = Blueprint("confirm", __name__)
 
@@ -20,7 +20,13 @@ def form(work: UnitOfWork, token: str, problem: InvalidInput | None = None) -> R
     """A form that asks for a password."""
     username = pending_of_link(work, token=token)
     status = problem.status if problem else 200
-    return page("confirm", status=status, username=username, least=work.settings.password_min_length, problem=problem)
+    return page(
+        "confirm",
+        status=status,
+        username=username,
+        least=work.settings.password_min_length,
+        problem=problem,
+    )
 
 
 @blp.route("/confirm/<token>", methods=["GET"])
@@ -37,5 +43,7 @@ def get_confirm(token: str) -> Response:
 @limited("confirm")
 def post_confirm(work: UnitOfWork, token: str) -> Response:
     """Open the account."""
-    account = confirm_by_link(work, current_source(), token=token, password=request.form.get("password", ""))
+    account = confirm_by_link(
+        work, current_source(), token=token, password=request.form.get("password", "")
+    )
     return page("confirmed", username=account.username)

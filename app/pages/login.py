@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
-from app.accounts.errors import WrongPassword
+from app.authentication.errors import WrongPassword
 from app.errors import Problem
 from app.pages.render import asking_again, for_person, go, page
 from app.passwords.reset import reset
@@ -14,11 +14,19 @@ from app.sessions.end import log_out
 from app.sessions.errors import InvalidCredentials, PasswordChangeRequired
 from app.sessions.log_in import log_in
 from app.unit_of_work import UnitOfWork
-from app.web.guard import require
-from app.web.limits import limited
-from app.web.person import LIFE, begin_anew, keep_signed_in, own_page, person, person_or_nobody, sign_out
-from app.web.source import current_source
-from app.web.work import reading, writing
+from app.web.auth.credentials import require
+from app.web.auth.page_session import (
+    LIFE,
+    begin_anew,
+    keep_signed_in,
+    own_page,
+    person,
+    person_or_nobody,
+    sign_out,
+)
+from app.web.client_info import current_source
+from app.web.rate_limit import limited
+from app.web.unit_of_work import reading, writing
 
 blp = Blueprint("login_page", __name__, url_prefix="/login")
 
@@ -31,24 +39,48 @@ def next_page() -> str:
 def form(problem: Problem | None = None) -> Response:
     """A form that asks for name and password."""
     status = problem.status if problem else 200
-    return page("login", status=status, next=next_page(), username=request.form.get("username", ""), problem=problem)
+    return page(
+        "login",
+        status=status,
+        next=next_page(),
+        username=request.form.get("username", ""),
+        problem=problem,
+    )
 
 
 @reading
 @require(person)
 def form_again(_work: UnitOfWork, principal: Principal, problem: Problem | None = None) -> Response:
     """A form that asks for the password alone."""
-    return page("again", status=problem.status if problem else 200, next=next_page(), username=principal.username, problem=problem)
+    return page(
+        "again",
+        status=problem.status if problem else 200,
+        next=next_page(),
+        username=principal.username,
+        problem=problem,
+    )
 
 
 @reading
 def form_new_password(work: UnitOfWork, problem: Problem) -> Response:
     """A form that asks for another password twice. What lets it be set is in the form, never in an address."""
-    token = problem.members["reset_token"] if isinstance(problem, PasswordChangeRequired) else request.form.get("reset_token", "")
+    token = (
+        problem.members["reset_token"]
+        if isinstance(problem, PasswordChangeRequired)
+        else request.form.get("reset_token", "")
+    )
     status = 200 if isinstance(problem, PasswordChangeRequired) else problem.status
     name = request.form.get("username", "")
     least = work.settings.password_min_length
-    return page("new_password", status=status, next=next_page(), username=name, token=token, least=least, problem=problem)
+    return page(
+        "new_password",
+        status=status,
+        next=next_page(),
+        username=name,
+        token=token,
+        least=least,
+        problem=problem,
+    )
 
 
 @blp.route("", methods=["GET"])
@@ -68,7 +100,13 @@ def get_login(work: UnitOfWork) -> Response:
 def post_login(work: UnitOfWork) -> Response:
     """Sign in, for twelve hours at most."""
     name, password = request.form.get("username", ""), request.form.get("password", "")
-    tokens = log_in(work, current_source(), username=name, password=password, expires_in=int(LIFE.total_seconds()))
+    tokens = log_in(
+        work,
+        current_source(),
+        username=name,
+        password=password,
+        expires_in=int(LIFE.total_seconds()),
+    )
     return begin_anew(work, go(next_page()), session_id=tokens.session_id)
 
 
@@ -80,7 +118,13 @@ def post_login(work: UnitOfWork) -> Response:
 def post_new_password(work: UnitOfWork) -> Response:
     """Set the password that has to be another one. It signs nobody in."""
     new, again = request.form.get("password", ""), request.form.get("again", "")
-    reset(work, current_source(), token=request.form.get("reset_token", ""), new_password=new, verify_password=again)
+    reset(
+        work,
+        current_source(),
+        token=request.form.get("reset_token", ""),
+        new_password=new,
+        verify_password=again,
+    )
     return page("password_set", next=next_page())
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify, request
 
-from app.outbox.mailbox import read_mailbox
+from app.notifications.mail.dev_mailbox import read_mailbox
 from app.pages.render import page_for_developers
 from app.unit_of_work import UnitOfWork
-from app.web.work import reading
+from app.web.unit_of_work import reading
 
 blp = Blueprint("mailbox", __name__)
 

@@ -12,10 +12,10 @@ from flask import Response, render_template
 from app.errors import InvalidInput, Problem, Unauthenticated
 from app.pages.words import browser, span
 from app.sessions.fresh import ReauthenticationRequired
-from app.web.guard import CHALLENGE
-from app.web.person import refuse_foreign_forms, this_page
+from app.web.auth.credentials import CHALLENGE
+from app.web.auth.page_session import refuse_foreign_forms, this_page
+from app.web.client_info import reader_language
 from app.web.request_id import request_id
-from app.web.source import reader_language
 
 P = ParamSpec("P")
 Handler = Callable[P, Response]
@@ -31,7 +31,9 @@ def page(template: str, *, status: int = 200, **values: Any) -> Response:
 def page_for_developers(template: str, *, status: int = 200, **values: Any) -> Response:
     """A page that there is in one language only."""
     response = Response(
-        render_template(f"{template}.html", span=span, browser=browser, **values), status, content_type="text/html; charset=utf-8"
+        render_template(f"{template}.html", span=span, browser=browser, **values),
+        status,
+        content_type="text/html; charset=utf-8",
     )
     response.headers["Content-Security-Policy"] = CSP
     if status == Unauthenticated.status:
@@ -90,7 +92,9 @@ def for_person(handler: Handler[P]) -> Handler[P]:
     return shown_to_person
 
 
-def asking_again(form: Callable[..., Response], *others: type[Problem]) -> Callable[[Handler[P]], Handler[P]]:
+def asking_again(
+    form: Callable[..., Response], *others: type[Problem]
+) -> Callable[[Handler[P]], Handler[P]]:
     """Where a field is not acceptable, or one of the other problems is met, show the form again, with the reason."""
     met: tuple[type[Problem], ...] = (InvalidInput, *others)
 

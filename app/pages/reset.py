@@ -9,9 +9,9 @@ from app.pages.render import asking_again, for_person, page, shown
 from app.passwords.forgot import forgot
 from app.passwords.reset import account_of_link, reset
 from app.unit_of_work import UnitOfWork
-from app.web.limits import limited
-from app.web.source import current_source
-from app.web.work import reading, writing
+from app.web.client_info import current_source
+from app.web.rate_limit import limited
+from app.web.unit_of_work import reading, writing
 
 blp = Blueprint("reset", __name__)
 
@@ -21,7 +21,13 @@ def form(work: UnitOfWork, token: str, problem: InvalidInput | None = None) -> R
     """A form that asks for a password twice."""
     username = account_of_link(work, token=token)
     status = problem.status if problem else 200
-    return page("reset", status=status, username=username, least=work.settings.password_min_length, problem=problem)
+    return page(
+        "reset",
+        status=status,
+        username=username,
+        least=work.settings.password_min_length,
+        problem=problem,
+    )
 
 
 @blp.route("/login/forgot", methods=["GET"])

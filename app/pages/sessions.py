@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
-from app.accounts.errors import WrongPassword
-from app.devices.remember import forget_device, list_devices
+from app.authentication.errors import WrongPassword
+from app.authentication.trusted_devices.manage import forget_device, list_devices
 from app.errors import Problem
 from app.pages.render import asking_again, for_person, go, page
 from app.passwords.change import change
@@ -14,10 +14,10 @@ from app.sessions.end import end_one, end_others, log_out_everywhere
 from app.sessions.show import get_session, list_sessions
 from app.sessions.suspicious import call_suspicious
 from app.unit_of_work import UnitOfWork
-from app.web.guard import require
-from app.web.person import HOME, keep_signed_in, person, sign_out
-from app.web.source import current_source
-from app.web.work import reading, writing
+from app.web.auth.credentials import require
+from app.web.auth.page_session import HOME, keep_signed_in, person, sign_out
+from app.web.client_info import current_source
+from app.web.unit_of_work import reading, writing
 
 blp = Blueprint("sessions_page", __name__)
 
@@ -60,7 +60,9 @@ def post_end(work: UnitOfWork, principal: Principal, session_id: str) -> Respons
 @require(person)
 def post_suspicious(work: UnitOfWork, principal: Principal, session_id: str) -> Response:
     """End one session of one's own that somebody else has opened, and note from where it came."""
-    get_session(work, principal, session_id=session_id)  # nobody else's here, also not by an administrator
+    get_session(
+        work, principal, session_id=session_id
+    )  # nobody else's here, also not by an administrator
     call_suspicious(work, principal, current_source(), session_id=session_id)
     return page("session_reported", username=principal.username)
 
@@ -103,8 +105,12 @@ def post_forget(work: UnitOfWork, principal: Principal, device_id: str) -> Respo
 def post_password(work: UnitOfWork, principal: Principal) -> Response:
     """Change the password. Every other session ends; this one goes on with another cookie."""
     old, new, again = (request.form.get(name, "") for name in ("old", "new", "again"))
-    change(work, principal, current_source(), old_password=old, new_password=new, verify_password=again)
-    return keep_signed_in(work, page("password_changed", username=principal.username), session_id=principal.session_id)
+    change(
+        work, principal, current_source(), old_password=old, new_password=new, verify_password=again
+    )
+    return keep_signed_in(
+        work, page("password_changed", username=principal.username), session_id=principal.session_id
+    )
 
 
 @blp.route("/.well-known/change-password", methods=["GET"])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.accounts.check_password import check_password, hash_after, settle, settle_again
-from app.accounts.choose_password import chosen_password
-from app.accounts.errors import WrongPassword
 from app.accounts.models import Account, locked
-from app.attempts.failures import take
 from app.audit.record import Event, record
+from app.authentication.errors import WrongPassword
+from app.authentication.passwords.choose import chosen_password
+from app.authentication.passwords.verify import check_password, hash_after, settle, settle_again
+from app.authentication.throttling.password_attempts import take
 from app.errors import Unauthenticated
 from app.passwords.replace import another, check_repeated, names_of, replaced, same
 from app.sessions.end import end_by_epoch
@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 
 def change(
-    work: UnitOfWork, principal: Principal, source: Source, *, old_password: str, new_password: str, verify_password: str | None = None
+    work: UnitOfWork,
+    principal: Principal,
+    source: Source,
+    *,
+    old_password: str,
+    new_password: str,
+    verify_password: str | None = None,
 ) -> Tokens:
     """Set another password. The session that asks goes on with the tokens returned; all others end, and so do links that are out.
 
@@ -33,23 +39,44 @@ def change(
     if account is None:
         raise Unauthenticated
     check_repeated(new_password, verify_password)
-    text = chosen_password(work.settings, new_password, field="/new_password", locale=source.locale, about=names_of(account))
+    text = chosen_password(
+        work.settings,
+        new_password,
+        field="/new_password",
+        locale=source.locale,
+        about=names_of(account),
+    )
     if same(old_password, text):
         raise another(source.locale)
     attempt = take(work, subject=account.id, bucket=source.bucket)
     checked = check_password(work, attempt, account, old_password)
     if checked is None:
         raise _refused(work, source, principal)
-    changes = {"password_hash": hash_after(work, checked, text), "epoch": Account.epoch + 1, "must_change_since": None}
-    if not (settle(work, checked, changes=changes) or settle_again(work, checked, old_password, changes=changes)):
+    changes = {
+        "password_hash": hash_after(work, checked, text),
+        "epoch": Account.epoch + 1,
+        "must_change_since": None,
+    }
+    if not (
+        settle(work, checked, changes=changes)
+        or settle_again(work, checked, old_password, changes=changes)
+    ):
         raise _refused(work, source, principal)
     session = move_along(work, checked.account, session_id=principal.session_id)
     end_by_epoch(work, checked.account, status=Status.REVOKED, reason="password_changed")
     replaced(work, checked.account)
-    record(work, Event.PASSWORD_CHANGED, source=source, account_id=account.id, session_id=session.id)
+    record(
+        work, Event.PASSWORD_CHANGED, source=source, account_id=account.id, session_id=session.id
+    )
     return tokens_of(work, checked.account, session)
 
 
 def _refused(work: UnitOfWork, source: Source, principal: Principal) -> WrongPassword:
-    record(work, Event.PASSWORD_REFUSED, source=source, account_id=principal.account_id, session_id=principal.session_id)
+    record(
+        work,
+        Event.PASSWORD_REFUSED,
+        source=source,
+        account_id=principal.account_id,
+        session_id=principal.session_id,
+    )
     return WrongPassword()

@@ -12,4 +12,7 @@ class PasswordMismatch(InvalidInput):
     title = "The two passwords are not the same"
 
     def __init__(self) -> None:
-        super().__init__("Type the new password twice, alike.", errors={"/verify_password": ["is not the same as new_password"]})
+        super().__init__(
+            "Type the new password twice, alike.",
+            errors={"/verify_password": ["is not the same as new_password"]},
+        )

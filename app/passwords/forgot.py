@@ -8,41 +8,54 @@ from sqlalchemy import select
 
 from app.accounts.find import Typed, typed
 from app.accounts.models import Account
-from app.attempts.mail_limits import may_mail
 from app.audit.record import Event, record
+from app.authorization.models import ADMIN, roles_column, roles_in
 from app.confirmations.reset import issue_reset
 from app.errors import InvalidInput
+from app.notifications.outbox.enqueue import Mail, Template, add
 from app.opaque_tokens import new_id
-from app.outbox.add import Mail, Template, add
 from app.passwords.invite import invite
-from app.roles.models import ADMIN, roles_column, roles_in
+from app.rate_limits.per_recipient import may_mail
 
 if TYPE_CHECKING:
     from app.principal import Source
     from app.unit_of_work import UnitOfWork
 
 
-def forgot(work: UnitOfWork, source: Source, *, username: str | None = None, email: str | None = None) -> None:
+def forgot(
+    work: UnitOfWork, source: Source, *, username: str | None = None, email: str | None = None
+) -> None:
     """Mail a link to the owner of a name or an address, if there is one; nothing tells whether there was.
 
     The link that was mailed before ends. Raises InvalidInput when not exactly one of the two was given.
     """
     wanted = username if username is not None else email
     if wanted is None or (username is not None and email is not None):
-        raise InvalidInput("Give either username or email.", errors={"/username": ["give either this or email"]})
+        raise InvalidInput(
+            "Give either username or email.", errors={"/username": ["give either this or email"]}
+        )
     name = typed(wanted)
     account, roles = _find(work, name)
     whom = account.email_canonical if account is not None else name.canonical
     with work.released():
         held = not may_mail(work, Template.PASSWORD_RESET, whom)
-    entitled = account is not None and account.active and (work.settings.admin_self_reset or ADMIN not in roles)
+    entitled = (
+        account is not None
+        and account.active
+        and (work.settings.admin_self_reset or ADMIN not in roles)
+    )
     if account is not None and entitled and not held:
         send_link(work, account)
     else:
         # The same rows about nobody, so that it costs the same; whatever link went out before stays good.
         mail = _news(work, name, source) if account is None and not held else None
         _write(work, new_id("acc"), 0, Template.RESET_UNKNOWN, mail)
-    record(work, Event.PASSWORD_RESET_REQUESTED, source=source, account_id=account.id if account else None)
+    record(
+        work,
+        Event.PASSWORD_RESET_REQUESTED,
+        source=source,
+        account_id=account.id if account else None,
+    )
 
 
 def send_link(work: UnitOfWork, account: Account) -> None:
@@ -50,22 +63,41 @@ def send_link(work: UnitOfWork, account: Account) -> None:
     if not account.has_password:
         invite(work, account)
         return
-    _write(work, account.id, account.epoch, Template.PASSWORD_RESET, Mail(account.email, account.locale, {"username": account.username}))
+    _write(
+        work,
+        account.id,
+        account.epoch,
+        Template.PASSWORD_RESET,
+        Mail(account.email, account.locale, {"username": account.username}),
+    )
 
 
 def _find(work: UnitOfWork, name: Typed) -> tuple[Account | None, tuple[str, ...]]:
     """The account and its roles in one statement, which costs the same where there is none."""
-    row = work.db.execute(select(Account, roles_column(Account.id)).where(name.condition)).one_or_none()
+    row = work.db.execute(
+        select(Account, roles_column(Account.id)).where(name.condition)
+    ).one_or_none()
     return (row[0], roles_in(row[1])) if row is not None else (None, ())
 
 
 def _news(work: UnitOfWork, name: Typed, source: Source) -> Mail | None:
     """That somebody asked, for an address without an account, where the operator wants that told."""
-    return Mail(name.canonical, source.locale, {}) if work.settings.notify_unknown and name.is_address and name.possible else None
+    return (
+        Mail(name.canonical, source.locale, {})
+        if work.settings.notify_unknown and name.is_address and name.possible
+        else None
+    )
 
 
-def _write(work: UnitOfWork, subject: str, epoch: int, template: Template, mail: Mail | None) -> None:
+def _write(
+    work: UnitOfWork, subject: str, epoch: int, template: Template, mail: Mail | None
+) -> None:
     token = issue_reset(work, account_id=subject, epoch=epoch)
     written = mail or Mail("nobody", "", {"username": ""})
     link = work.settings.link_reset.replace("{token}", token)
-    add(work, template, Mail(written.to, written.locale, {**written.values, "link": link}), withheld=mail is None)
+    add(
+        work,
+        template,
+        Mail(written.to, written.locale, {**written.values, "link": link}),
+        withheld=mail is None,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.confirmations.reset import issue_invitation
-from app.outbox.add import Mail, Template, add
+from app.notifications.outbox.enqueue import Mail, Template, add
 
 if TYPE_CHECKING:
     from app.accounts.models import Account
@@ -16,4 +16,12 @@ def invite(work: UnitOfWork, account: Account) -> None:
     """Mail the link by which the owner chooses the first password. The older link ends."""
     token = issue_invitation(work, account_id=account.id, epoch=account.epoch)
     link = work.settings.link_reset.replace("{token}", token)
-    add(work, Template.INVITATION, Mail(account.email, account.locale, {"username": account.username, "name": account.name, "link": link}))
+    add(
+        work,
+        Template.INVITATION,
+        Mail(
+            account.email,
+            account.locale,
+            {"username": account.username, "name": account.name, "link": link},
+        ),
+    )

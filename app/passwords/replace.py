@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.accounts.password_reasons import in_words
-from app.accounts.password_rules import NotAPassword, Reason, normalised
 from app.api_keys.models import living_names
-from app.attempts.failures import forget_all
+from app.authentication.passwords.messages import in_words
+from app.authentication.passwords.normalize import NotAPassword, Reason, normalised
+from app.authentication.throttling.password_attempts import forget_all
 from app.confirmations.issue import end_all_unused
 from app.errors import InvalidInput
-from app.outbox.add import Mail, Template, add
+from app.notifications.outbox.enqueue import Mail, Template, add
 from app.passwords.errors import PasswordMismatch
 
 if TYPE_CHECKING:
@@ -32,7 +32,10 @@ def names_of(account: Account) -> tuple[str, ...]:
 def another(locale: str) -> InvalidInput:
     """The new password is the old one."""
     reason = Reason.UNCHANGED
-    return InvalidInput(errors={"/new_password": [in_words(reason, locale)]}, members={"reasons": [reason], "suggestions": []})
+    return InvalidInput(
+        errors={"/new_password": [in_words(reason, locale)]},
+        members={"reasons": [reason], "suggestions": []},
+    )
 
 
 def same(one: str, other: str) -> bool:

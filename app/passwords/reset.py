@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.accounts.check_password import is_present_password
-from app.accounts.choose_password import chosen_password
 from app.accounts.models import Account, by_id, locked
 from app.audit.record import Event, record
+from app.authentication.passwords.choose import chosen_password
+from app.authentication.passwords.verify import is_present_password
+from app.authentication.trusted_devices.manage import forget_devices
 from app.confirmations.errors import InvalidToken
 from app.confirmations.models import Purpose
 from app.confirmations.redeem import About, about, redeem
-from app.devices.remember import forget_devices
 from app.passwords.replace import another, check_repeated, names_of, replaced
 from app.sessions.end import end_by_epoch
 from app.sessions.models import Status
@@ -26,7 +26,14 @@ def account_of_link(work: UnitOfWork, *, token: str) -> str:
     return _account(work, about(work, Purpose.RESET, token)).username
 
 
-def reset(work: UnitOfWork, source: Source, *, token: str, new_password: str, verify_password: str | None = None) -> None:
+def reset(
+    work: UnitOfWork,
+    source: Source,
+    *,
+    token: str,
+    new_password: str,
+    verify_password: str | None = None,
+) -> None:
     """Set another password. Every session of the account ends, and so do its remembered devices and other links; keys stay.
 
     Raises InvalidToken, InvalidInput, PasswordMismatch or Busy; a password that is not acceptable leaves the token good.
@@ -34,7 +41,13 @@ def reset(work: UnitOfWork, source: Source, *, token: str, new_password: str, ve
     meant = about(work, Purpose.RESET, token)
     account = _account(work, meant)
     check_repeated(new_password, verify_password)
-    text = chosen_password(work.settings, new_password, field="/new_password", locale=source.locale, about=names_of(account))
+    text = chosen_password(
+        work.settings,
+        new_password,
+        field="/new_password",
+        locale=source.locale,
+        about=names_of(account),
+    )
     if account.must_change_password and is_present_password(work, account, text):
         raise another(source.locale)
     with work.released():
@@ -44,7 +57,11 @@ def reset(work: UnitOfWork, source: Source, *, token: str, new_password: str, ve
     if present is None or not present.active or present.epoch != meant.epoch:
         raise InvalidToken
     redeem(work, Purpose.RESET, token)
-    present.password_hash, present.epoch, present.must_change_since = password_hash, present.epoch + 1, None
+    present.password_hash, present.epoch, present.must_change_since = (
+        password_hash,
+        present.epoch + 1,
+        None,
+    )
     end_by_epoch(work, present, status=Status.REVOKED, reason="password_reset")
     forget_devices(work, present)
     replaced(work, present)

@@ -83,7 +83,9 @@ class Reader:
             return default
 
 
-def read_candidate(line: int, body: Mapping[str, object], *, now: datetime, kept: Callable[[str], str]) -> Candidate | Refused:
+def read_candidate(
+    line: int, body: Mapping[str, object], *, now: datetime, kept: Callable[[str], str]
+) -> Candidate | Refused:
     """The account that an object describes, or all that is wrong with it. `kept` turns a hash into the one to keep."""
     fields = Reader(body)
     username = fields.read("username", lambda value: names.new_username(_text(value)), "")
@@ -95,9 +97,15 @@ def read_candidate(line: int, body: Mapping[str, object], *, now: datetime, kept
         email_canonical=canonical,
         name=fields.read("name", lambda value: profile_rules.new_name(_text(value)), username),
         locale=fields.read("locale", lambda value: profile_rules.new_locale(_text(value)), LOCALE),
-        timezone=fields.read("timezone", lambda value: profile_rules.new_timezone(_text(value)), TIMEZONE),
-        metadata=fields.read("metadata", lambda value: profile_rules.new_metadata(_object(value)), {}),
-        password_hash=fields.read("password_hash", lambda value: _short(kept(_short(_text(value)))), ""),
+        timezone=fields.read(
+            "timezone", lambda value: profile_rules.new_timezone(_text(value)), TIMEZONE
+        ),
+        metadata=fields.read(
+            "metadata", lambda value: profile_rules.new_metadata(_object(value)), {}
+        ),
+        password_hash=fields.read(
+            "password_hash", lambda value: _short(kept(_short(_text(value)))), ""
+        ),
         must_change_password=fields.read("must_change_password", _truth, False),
         created_at=fields.read("created_at", lambda value: _moment(_text(value), now), now),
     )
@@ -106,7 +114,9 @@ def read_candidate(line: int, body: Mapping[str, object], *, now: datetime, kept
 
 def _unknown(name: str) -> Fault:
     """A name that could be anything is not shown: it might be a password in the wrong place."""
-    return Fault(WHOLE, "has a field that is not known", f": {name}" if SHOWABLE.fullmatch(name) else "")
+    return Fault(
+        WHOLE, "has a field that is not known", f": {name}" if SHOWABLE.fullmatch(name) else ""
+    )
 
 
 def _text(value: object) -> str:
@@ -135,7 +145,11 @@ def _short(password_hash: str) -> str:
 
 def _moment(raw: str, now: datetime) -> datetime:
     try:
-        moment = datetime.fromisoformat(raw.upper()).astimezone(UTC) if re.fullmatch(MOMENT, raw) else None
+        moment = (
+            datetime.fromisoformat(raw.upper()).astimezone(UTC)
+            if re.fullmatch(MOMENT, raw)
+            else None
+        )
     except ValueError:
         moment = None
     if moment is None:

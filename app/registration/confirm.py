@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select, update
 
-from app.accounts.choose_password import chosen_password
 from app.accounts.models import Account, Status
 from app.accounts.summary import AccountSummary
 from app.adapters.database import insert_if_absent
-from app.attempts.source_limits import take
 from app.audit.record import Event, record
+from app.authentication.passwords.choose import chosen_password
+from app.authorization.models import admin_exists, first_admin_may_come
+from app.authorization.roles.grant import grant
 from app.confirmations.errors import InvalidToken
 from app.confirmations.issue import end_unused
 from app.confirmations.models import Purpose
 from app.confirmations.redeem import about, purpose_of, redeem
 from app.errors import InvalidInput
 from app.opaque_tokens import canonical_code, new_id
+from app.rate_limits.per_source import take
 from app.registration.messages import code_fits
 from app.registration.models import PendingRegistration
-from app.roles.grant import grant
-from app.roles.models import admin_exists, first_admin_may_come
 
 if TYPE_CHECKING:
     from app.principal import Source
@@ -44,7 +44,13 @@ def pending_of_link(work: UnitOfWork, *, token: str) -> str:
 
 
 def confirm(
-    work: UnitOfWork, source: Source, *, token: str | None, registration: str | None, code: str | None, password: str | None
+    work: UnitOfWork,
+    source: Source,
+    *,
+    token: str | None,
+    registration: str | None,
+    code: str | None,
+    password: str | None,
 ) -> AccountSummary:
     """Open the account of a mailed link, or of a registration and its mailed code.
 
@@ -53,13 +59,18 @@ def confirm(
     if token is not None and registration is None and code is None:
         return confirm_by_link(work, source, token=token, password=password)
     if token is None and registration is not None and code is not None:
-        return confirm_by_code(work, source, registration=registration, code=code, password=password)
+        return confirm_by_code(
+            work, source, registration=registration, code=code, password=password
+        )
     raise InvalidInput(
-        "Send token and password, or registration and code.", errors={"/token": ["give either this or registration and code"]}
+        "Send token and password, or registration and code.",
+        errors={"/token": ["give either this or registration and code"]},
     )
 
 
-def confirm_by_link(work: UnitOfWork, source: Source, *, token: str, password: str | None) -> AccountSummary:
+def confirm_by_link(
+    work: UnitOfWork, source: Source, *, token: str, password: str | None
+) -> AccountSummary:
     """Open the account with the password chosen now: whoever follows the link owns the address, whoever registered may not.
 
     Raises InvalidToken, InvalidInput or Busy.
@@ -77,7 +88,9 @@ def confirm_by_link(work: UnitOfWork, source: Source, *, token: str, password: s
     return _open_account(work, source, pending.id, password_hash)
 
 
-def confirm_by_code(work: UnitOfWork, source: Source, *, registration: str, code: str, password: str | None = None) -> AccountSummary:
+def confirm_by_code(
+    work: UnitOfWork, source: Source, *, registration: str, code: str, password: str | None = None
+) -> AccountSummary:
     """Open the account with the password given at registration: handle and code together are both halves.
 
     Five tries, each taken before the code is looked at. Raises InvalidToken, InvalidInput, TooManyRequests or Busy.
@@ -91,11 +104,17 @@ def confirm_by_code(work: UnitOfWork, source: Source, *, registration: str, code
     if password_hash is None:
         text = _acceptable(work, source, pending, password)
         # The code was right: a gate that is full must not use up its tries.
-        work.db.execute(update(PendingRegistration).where(PendingRegistration.id == pending.id).values(tries=PendingRegistration.tries - 1))
+        work.db.execute(
+            update(PendingRegistration)
+            .where(PendingRegistration.id == pending.id)
+            .values(tries=PendingRegistration.tries - 1)
+        )
         with work.released():
             password_hash = work.hasher.hash(text)
     elif password is not None:
-        raise InvalidInput(errors={"/password": ["was chosen at registration already; leave it out"]})
+        raise InvalidInput(
+            errors={"/password": ["was chosen at registration already; leave it out"]}
+        )
     return _open_account(work, source, pending.id, password_hash)
 
 
@@ -103,7 +122,9 @@ def _pending_of(work: UnitOfWork, token: str) -> PendingRegistration:
     purpose = purpose_of(token, LINKS)
     pending_id = about(work, purpose, token).subject
     pending = work.db.scalar(
-        select(PendingRegistration).where(PendingRegistration.id == pending_id, PendingRegistration.expires_at > work.now)
+        select(PendingRegistration).where(
+            PendingRegistration.id == pending_id, PendingRegistration.expires_at > work.now
+        )
     )
     if pending is None or (purpose is Purpose.BOOTSTRAP and admin_exists(work.db)):
         raise InvalidToken
@@ -112,7 +133,9 @@ def _pending_of(work: UnitOfWork, token: str) -> PendingRegistration:
 
 def _lock(work: UnitOfWork, pending_id: str) -> None:
     """The registration before its token, as everybody locks them: a code and a link at once would else wait for each other."""
-    work.db.execute(select(PendingRegistration.id).where(PendingRegistration.id == pending_id).with_for_update())
+    work.db.execute(
+        select(PendingRegistration.id).where(PendingRegistration.id == pending_id).with_for_update()
+    )
 
 
 def _take_try(work: UnitOfWork, registration: str) -> PendingRegistration | None:
@@ -130,14 +153,20 @@ def _take_try(work: UnitOfWork, registration: str) -> PendingRegistration | None
     )
 
 
-def _acceptable(work: UnitOfWork, source: Source, pending: PendingRegistration, password: str | None) -> str:
+def _acceptable(
+    work: UnitOfWork, source: Source, pending: PendingRegistration, password: str | None
+) -> str:
     if password is None:
         raise InvalidInput(errors={"/password": ["is needed"]})
     about = (pending.username, pending.email, pending.name)
-    return chosen_password(work.settings, password, field="/password", locale=source.locale, about=about)
+    return chosen_password(
+        work.settings, password, field="/password", locale=source.locale, about=about
+    )
 
 
-def _open_account(work: UnitOfWork, source: Source, pending_id: str, password_hash: str) -> AccountSummary:
+def _open_account(
+    work: UnitOfWork, source: Source, pending_id: str, password_hash: str
+) -> AccountSummary:
     """Turn the registration into an account, once. An address or name that got an account meanwhile keeps the one it has."""
     pending = work.db.execute(
         delete(PendingRegistration)
@@ -163,4 +192,6 @@ def _open_account(work: UnitOfWork, source: Source, pending_id: str, password_ha
     record(work, Event.ACCOUNT_CONFIRMED, source=source, account_id=account_id)
     if pending.role is not None:
         grant(work, source, account_id=account_id, role=pending.role)
-    return AccountSummary(account_id, pending.username, pending.name, (pending.role,) if pending.role else ())
+    return AccountSummary(
+        account_id, pending.username, pending.name, (pending.role,) if pending.role else ()
+    )

@@ -11,11 +11,11 @@ from app.accounts import names
 from app.accounts.models import by_email, by_username
 from app.adapters.database import insert_if_absent
 from app.audit.record import Event, record
+from app.authorization.models import ADMIN, first_admin_may_come
 from app.confirmations.issue import end_unused, issue
 from app.confirmations.models import Purpose
 from app.opaque_tokens import new_id
 from app.registration.models import PendingRegistration
-from app.roles.models import ADMIN, first_admin_may_come
 
 if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork

@@ -18,14 +18,16 @@ from app.registration.models import PendingRegistration
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from app.adapters.seen import Seen
+    from app.registration.import_dedup import Seen
     from app.unit_of_work import UnitOfWork
 
 Numbered = Sequence[tuple[int, Mapping[str, object]]]
 
 HAS_USERNAME = Fault("username", "belongs to an account already")
 HAS_ADDRESS = Fault("email", "belongs to an account already")
-RESERVED = Fault("username", "is kept for somebody who is registering; it is free again after a day")
+RESERVED = Fault(
+    "username", "is kept for somebody who is registering; it is free again after a day"
+)
 TAKEN_NOW = Fault("username", "or the address was taken by somebody at this moment")
 
 
@@ -41,8 +43,16 @@ def import_accounts(work: UnitOfWork, *, lines: Numbered, seen: Seen) -> Outcome
     """Open an account for every line that describes an acceptable one; the others are refused, each with its reasons."""
     free, refused = _free(work, lines, seen)
     by_id = {new_id("acc"): candidate for candidate in free}
-    made = insert_absent(work.db, Account, [_row(account_id, candidate, work.now) for account_id, candidate in by_id.items()])
-    late = [Refused(candidate.line, (TAKEN_NOW,)) for account_id, candidate in by_id.items() if account_id not in made]
+    made = insert_absent(
+        work.db,
+        Account,
+        [_row(account_id, candidate, work.now) for account_id, candidate in by_id.items()],
+    )
+    late = [
+        Refused(candidate.line, (TAKEN_NOW,))
+        for account_id, candidate in by_id.items()
+        if account_id not in made
+    ]
     if made:
         record(work, Event.ACCOUNTS_IMPORTED, accounts=len(made))
     return Outcome(len(made), tuple(sorted([*refused, *late], key=lambda each: each.line)))
@@ -56,7 +66,10 @@ def examine_accounts(work: UnitOfWork, *, lines: Numbered, seen: Seen) -> Outcom
 
 def _free(work: UnitOfWork, lines: Numbered, seen: Seen) -> tuple[list[Candidate], list[Refused]]:
     """Those that are acceptable and that nobody has, neither an account nor an earlier line; and the others."""
-    read = [read_candidate(line, body, now=work.now, kept=work.hasher.brought_along) for line, body in lines]
+    read = [
+        read_candidate(line, body, now=work.now, kept=work.hasher.brought_along)
+        for line, body in lines
+    ]
     held = _held(work, [candidate for candidate in read if isinstance(candidate, Candidate)])
     free: list[Candidate] = []
     refused: list[Refused] = []
@@ -78,9 +91,12 @@ def _held(work: UnitOfWork, candidates: Sequence[Candidate]) -> dict[Fault, set[
     addresses = [candidate.email_canonical for candidate in candidates]
     queries = {
         HAS_USERNAME: select(Account.username).where(one_of(work.db, Account.username, usernames)),
-        HAS_ADDRESS: select(Account.email_canonical).where(one_of(work.db, Account.email_canonical, addresses)),
+        HAS_ADDRESS: select(Account.email_canonical).where(
+            one_of(work.db, Account.email_canonical, addresses)
+        ),
         RESERVED: select(PendingRegistration.username).where(
-            one_of(work.db, PendingRegistration.username, usernames), PendingRegistration.expires_at > work.now
+            one_of(work.db, PendingRegistration.username, usernames),
+            PendingRegistration.expires_at > work.now,
         ),
     }
     return {fault: set(work.db.scalars(query)) for fault, query in queries.items()}
@@ -93,7 +109,9 @@ def _faults(candidate: Candidate, held: Mapping[Fault, set[str]], seen: Seen) ->
         if earlier is not None:
             found.append(Fault(field, "stands on an earlier line", f": {earlier}"))
         else:
-            found += [fault for fault, names in held.items() if fault.field == field and name in names]
+            found += [
+                fault for fault, names in held.items() if fault.field == field and name in names
+            ]
     return tuple(found)
 
 

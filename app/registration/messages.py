@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from app.adapters import sealing
-from app.attempts.mail_limits import may_mail
 from app.confirmations.issue import issue
 from app.confirmations.models import Purpose
-from app.outbox.add import Mail, Template, add
+from app.notifications.outbox.enqueue import Mail, Template, add
+from app.rate_limits.per_recipient import may_mail
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -29,13 +29,16 @@ def code_digest(work: UnitOfWork, registration: str, canonical_code: str) -> str
 
 def code_fits(work: UnitOfWork, pending: PendingRegistration, canonical_code: str) -> bool:
     return any(
-        sealing.equal(digest, pending.code_digest) for digest in sealing.code_digests(work.settings.secret_key, pending.id, canonical_code)
+        sealing.equal(digest, pending.code_digest)
+        for digest in sealing.code_digests(work.settings.secret_key, pending.id, canonical_code)
     )
 
 
 def held_back(work: UnitOfWork, *, account: Account | None, whom: str) -> bool:
     """Count a mail to whoever was named, once whatever the case. True when they had their share of that kind of late."""
-    return not may_mail(work, Template.ALREADY_REGISTERED if account is not None else Template.CONFIRM_NEW, whom)
+    return not may_mail(
+        work, Template.ALREADY_REGISTERED if account is not None else Template.CONFIRM_NEW, whom
+    )
 
 
 def write(
@@ -59,8 +62,18 @@ def write(
         "code": code,
     }
     if account is not None:
-        add(work, Template.ALREADY_REGISTERED, Mail(account.email, account.locale, {}), withheld=withheld)
+        add(
+            work,
+            Template.ALREADY_REGISTERED,
+            Mail(account.email, account.locale, {}),
+            withheld=withheld,
+        )
     elif pending is not None:
-        add(work, Template.CONFIRM_NEW, Mail(pending.email, pending.locale, values), withheld=withheld)
+        add(
+            work,
+            Template.CONFIRM_NEW,
+            Mail(pending.email, pending.locale, values),
+            withheld=withheld,
+        )
     else:
         add(work, Template.CONFIRM_NEW, Mail("nobody", "", values), withheld=True)

@@ -28,7 +28,9 @@ class PendingRegistration(Base):
     email_canonical: Mapped[str] = mapped_column(String(254))
     name: Mapped[str] = mapped_column(String(128))
     locale: Mapped[str] = mapped_column(String(35))
-    role: Mapped[str | None] = mapped_column(String(32))  # the account comes into being with it; such a one opens by its link alone
+    role: Mapped[str | None] = mapped_column(
+        String(32)
+    )  # the account comes into being with it; such a one opens by its link alone
     password_hash: Mapped[str | None] = mapped_column(String(256))
     code_digest: Mapped[str] = mapped_column(String(64))
     code_expires_at: Mapped[datetime]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, or_, select
 
 from app.accounts import names
-from app.accounts.choose_password import chosen_password
 from app.accounts.models import Account
 from app.adapters.database import insert_if_absent
 from app.audit.record import Event, record
+from app.authentication.passwords.choose import chosen_password
 from app.errors import Faults, InvalidInput
 from app.opaque_tokens import canonical_code, new_code, new_id
 from app.registration.errors import RegistrationClosed, UsernameTaken
@@ -39,7 +39,14 @@ class Wanted:
 
 
 def register(
-    work: UnitOfWork, source: Source, *, username: str, email: str, name: str, password: str | None = None, locale: str | None = None
+    work: UnitOfWork,
+    source: Source,
+    *,
+    username: str,
+    email: str,
+    name: str,
+    password: str | None = None,
+    locale: str | None = None,
 ) -> str:
     """Reserve the username and mail the address. Returns the `registration` handle, whether the address is known or not.
 
@@ -47,7 +54,9 @@ def register(
     """
     if work.settings.registration is not Registration.OPEN:
         raise RegistrationClosed
-    wanted = _acceptable(work, source, username=username, email=email, name=name, password=password, locale=locale)
+    wanted = _acceptable(
+        work, source, username=username, email=email, name=name, password=password, locale=locale
+    )
     with work.released():
         password_hash = work.hasher.hash(wanted.password) if wanted.password is not None else None
     code = new_code()
@@ -55,13 +64,28 @@ def register(
     account = _holder(work, wanted)
     pending = work.db.get_one(PendingRegistration, pending_id)
     withheld = held_back(work, account=account, whom=wanted.email_canonical)
-    write(work, subject=pending_id, pending=pending, account=account, code=code, expires_at=pending.expires_at, withheld=withheld)
+    write(
+        work,
+        subject=pending_id,
+        pending=pending,
+        account=account,
+        code=code,
+        expires_at=pending.expires_at,
+        withheld=withheld,
+    )
     record(work, Event.REGISTRATION_REQUESTED, source=source)
     return pending_id
 
 
 def _acceptable(
-    work: UnitOfWork, source: Source, *, username: str, email: str, name: str, password: str | None, locale: str | None
+    work: UnitOfWork,
+    source: Source,
+    *,
+    username: str,
+    email: str,
+    name: str,
+    password: str | None,
+    locale: str | None,
 ) -> Wanted:
     faults: Faults = {}
     members: Mapping[str, object] = {}
@@ -77,7 +101,9 @@ def _acceptable(
     if password is not None:
         try:
             about = (username, email, name)
-            text = chosen_password(work.settings, password, field="/password", locale=source.locale, about=about)
+            text = chosen_password(
+                work.settings, password, field="/password", locale=source.locale, about=about
+            )
         except InvalidInput as problem:
             faults, members = {**faults, **problem.errors}, problem.members
     if faults:
@@ -88,7 +114,10 @@ def _acceptable(
 def _reserve(work: UnitOfWork, wanted: Wanted, password_hash: str | None, code: str) -> str:
     """Take the username for a day. The unique index decides between two at once."""
     work.db.execute(
-        delete(PendingRegistration).where(PendingRegistration.username == wanted.username, PendingRegistration.expires_at <= work.now)
+        delete(PendingRegistration).where(
+            PendingRegistration.username == wanted.username,
+            PendingRegistration.expires_at <= work.now,
+        )
     )
     pending_id = new_id("reg")
     reserved = insert_if_absent(
@@ -118,7 +147,12 @@ def _holder(work: UnitOfWork, wanted: Wanted) -> Account | None:
     Raises UsernameTaken when an account has the username, before the address is looked at.
     """
     accounts = work.db.scalars(
-        select(Account).where(or_(Account.username == wanted.username, Account.email_canonical == wanted.email_canonical))
+        select(Account).where(
+            or_(
+                Account.username == wanted.username,
+                Account.email_canonical == wanted.email_canonical,
+            )
+        )
     ).all()
     if any(account.username == wanted.username for account in accounts):
         raise UsernameTaken

@@ -19,34 +19,59 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 
-def resend(work: UnitOfWork, source: Source, *, registration: str | None = None, email: str | None = None) -> None:
+def resend(
+    work: UnitOfWork, source: Source, *, registration: str | None = None, email: str | None = None
+) -> None:
     """Mail a new link and code, which end the older ones, to whoever registered; nothing tells whether there was anyone.
 
     Raises InvalidInput when not exactly one of the two was given, or the address is none.
     """
     if (registration is None) == (email is None):
-        raise InvalidInput("Give either registration or email.", errors={"/registration": ["give either this or email"]})
+        raise InvalidInput(
+            "Give either registration or email.",
+            errors={"/registration": ["give either this or email"]},
+        )
     address = _canonical(email) if email is not None else ""
     pending = _pending(work, registration or "", address)
     account = by_email(work.db, pending.email_canonical if pending else address)
     # One count for whoever was named, also where there is nobody: by the address, or by the handle where it is all there is.
-    held = held_back(work, account=account, whom=pending.email_canonical if pending else address or registration or "")
+    held = held_back(
+        work,
+        account=account,
+        whom=pending.email_canonical if pending else address or registration or "",
+    )
     withheld = held or (pending is None and account is None)
     # Where no mail goes out, the link and code that went out before stay good: a name of nobody takes their place below.
     subject, code = pending.id if pending and not withheld else new_id("reg"), new_code()
     work.db.execute(
         update(PendingRegistration)
         .where(PendingRegistration.id == subject)
-        .values(code_digest=code_digest(work, subject, canonical_code(code)), code_expires_at=work.now + CODE_LIFE, tries=0)
+        .values(
+            code_digest=code_digest(work, subject, canonical_code(code)),
+            code_expires_at=work.now + CODE_LIFE,
+            tries=0,
+        )
     )
     expires_at = pending.expires_at if pending else work.now + CODE_LIFE
-    write(work, subject=subject, pending=pending, account=account, code=code, expires_at=expires_at, withheld=withheld)
+    write(
+        work,
+        subject=subject,
+        pending=pending,
+        account=account,
+        code=code,
+        expires_at=expires_at,
+        withheld=withheld,
+    )
     record(work, Event.REGISTRATION_RESENT, source=source)
 
 
 def _pending(work: UnitOfWork, registration: str, address: str) -> PendingRegistration | None:
     """The registration by its handle, or the newest one of the address."""
-    which = PendingRegistration.id == registration if is_id("reg", registration) else PendingRegistration.email_canonical == address
+    which = (
+        PendingRegistration.id == registration
+        if is_id("reg", registration)
+        else PendingRegistration.email_canonical == address
+    )
     return work.db.scalar(
         select(PendingRegistration)
         .where(which, PendingRegistration.role.is_(None), PendingRegistration.expires_at > work.now)

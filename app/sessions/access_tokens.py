@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app.authorization.models import ADMIN
+from app.authorization.scopes import narrowed, scopes_of
 from app.opaque_tokens import digest, new_id
-from app.roles.models import ADMIN
-from app.roles.scopes import narrowed, scopes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -59,7 +59,11 @@ def mint_access_token(
         "scope": " ".join(scopes_of_session(work, session, roles)),
         **_roles(shown_roles(session, roles) + of_resource),
         **({NARROWED: True} if session.scope is not None else {}),
-        **({"auth_time": int(session.auth_time.timestamp())} if session.auth_time is not None else {}),
+        **(
+            {"auth_time": int(session.auth_time.timestamp())}
+            if session.auth_time is not None
+            else {}
+        ),
         "amr": session.amr.split(),
         "preferred_username": account.username,
     }
@@ -67,7 +71,9 @@ def mint_access_token(
     return _signed(work, account.id, claims, ends_at=latest)
 
 
-def mint_for_key(work: UnitOfWork, account: Account, principal: Principal, *, scopes: Sequence[str], secret: str) -> tuple[str, int]:
+def mint_for_key(
+    work: UnitOfWork, account: Account, principal: Principal, *, scopes: Sequence[str], secret: str
+) -> tuple[str, int]:
     """A token that an API key was traded for (RFC 6749 section 4.4), and its life in seconds. It ends with the key, and with its secret."""
     claims = {
         "client_id": principal.key_id,
@@ -97,7 +103,9 @@ def _roles(roles: tuple[str, ...]) -> dict[str, object]:
     return {"roles": kept} if len(kept) == len(roles) else {"roles": kept, "roles_truncated": True}
 
 
-def _signed(work: UnitOfWork, account_id: str, claims: dict[str, object], *, ends_at: datetime | None) -> tuple[str, int]:
+def _signed(
+    work: UnitOfWork, account_id: str, claims: dict[str, object], *, ends_at: datetime | None
+) -> tuple[str, int]:
     issued = int(work.now.timestamp())
     expires = issued + int(work.settings.access_token_ttl.total_seconds())
     if ends_at is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.setting_maps import Client
+from app.settings.maps import Client
 
 if TYPE_CHECKING:
     from app.settings import Settings

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import case, update
 
-from app.accounts.check_password import check_password, settle, settle_again
-from app.accounts.errors import WrongPassword
 from app.accounts.models import locked
 from app.adapters.database import changed
-from app.attempts.failures import take
 from app.audit.record import Event, record
+from app.authentication.errors import WrongPassword
+from app.authentication.passwords.verify import check_password, settle, settle_again
+from app.authentication.throttling.password_attempts import take
+from app.credential_status.models import global_epoch
 from app.errors import Unauthenticated
-from app.revocation.models import global_epoch
 from app.sessions.log_in import other_password_first
 from app.sessions.models import Session, Status, of_account
 from app.sessions.update import Updated, updated
@@ -37,7 +37,9 @@ def elevate(work: UnitOfWork, principal: Principal, source: Source, *, password:
     session = of_account(work.db, account.id, principal.session_id)
     if session is None:
         raise Unauthenticated
-    record(work, Event.SESSION_ELEVATED, source=source, account_id=account.id, session_id=session.id)
+    record(
+        work, Event.SESSION_ELEVATED, source=source, account_id=account.id, session_id=session.id
+    )
     return updated(work, account, session, thing=None, ends_at=None)
 
 
@@ -49,7 +51,10 @@ def _prove(work: UnitOfWork, principal: Principal, source: Source, password: str
     attempt = take(work, subject=account.id, bucket=source.bucket)
     checked = check_password(work, attempt, account, password)
     unchanged = {"status": account.status}
-    if checked is None or not (settle(work, checked, changes=unchanged) or settle_again(work, checked, password, changes=unchanged)):
+    if checked is None or not (
+        settle(work, checked, changes=unchanged)
+        or settle_again(work, checked, password, changes=unchanged)
+    ):
         event = Event.PASSWORD_REFUSED if attempt.open else Event.PASSWORD_LOCKED
         record(work, event, source=source, account_id=account.id, session_id=principal.session_id)
         raise WrongPassword
@@ -71,7 +76,10 @@ def _refreshed(work: UnitOfWork, account: Account, session_id: str) -> bool:
                 Session.idle_until > work.now,
                 Session.absolute_until > work.now,
             )
-            .values(auth_time=work.now, amr=case((Session.auth_time.is_(None), Session.amr + " pwd"), else_=Session.amr))
+            .values(
+                auth_time=work.now,
+                amr=case((Session.auth_time.is_(None), Session.amr + " pwd"), else_=Session.amr),
+            )
             .execution_options(synchronize_session=False),
         )
     )

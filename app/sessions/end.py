@@ -9,9 +9,9 @@ from sqlalchemy import select, update
 from app.accounts.models import Account, by_id, locked
 from app.adapters.database import changed
 from app.audit.record import Event, record
+from app.credential_status.revoke import revoke_account, revoke_sessions
 from app.errors import NotFound, Unauthenticated
 from app.opaque_tokens import is_id
-from app.revocation.revoke import revoke_account, revoke_sessions
 from app.sessions.models import Session, Status, of_account
 
 if TYPE_CHECKING:
@@ -27,7 +27,14 @@ def log_out(work: UnitOfWork, principal: Principal, source: Source) -> None:
     """End the session that asks; its tokens stop at once."""
     account = _account(work, principal)
     end_sessions(work, account, [principal.session_id], status=Status.LOGGED_OUT, reason="logout")
-    record(work, Event.SESSION_ENDED, source=source, account_id=account.id, session_id=principal.session_id, reason="logout")
+    record(
+        work,
+        Event.SESSION_ENDED,
+        source=source,
+        account_id=account.id,
+        session_id=principal.session_id,
+        reason="logout",
+    )
 
 
 def log_out_everywhere(work: UnitOfWork, principal: Principal, source: Source) -> None:
@@ -38,18 +45,33 @@ def log_out_everywhere(work: UnitOfWork, principal: Principal, source: Source) -
     account.epoch += 1
     ended = end_by_epoch(work, account, status=Status.LOGGED_OUT, reason="logout_all")
     record(
-        work, Event.SESSIONS_ENDED, source=source, account_id=account.id, session_id=principal.session_id, reason="logout_all", count=ended
+        work,
+        Event.SESSIONS_ENDED,
+        source=source,
+        account_id=account.id,
+        session_id=principal.session_id,
+        reason="logout_all",
+        count=ended,
     )
 
 
 def end_one(work: UnitOfWork, principal: Principal, source: Source, *, session_id: str) -> None:
     """End one session of one's own. Raises NotFound, also for a session of somebody else."""
-    session = of_account(work.db, principal.account_id, session_id) if is_id("ses", session_id) else None
+    session = (
+        of_account(work.db, principal.account_id, session_id) if is_id("ses", session_id) else None
+    )
     if session is None:
         raise NotFound
     account = _account(work, principal)
     if end_sessions(work, account, [session.id], status=Status.REVOKED, reason="ended_by_owner"):
-        record(work, Event.SESSION_ENDED, source=source, account_id=account.id, session_id=session.id, reason="ended_by_owner")
+        record(
+            work,
+            Event.SESSION_ENDED,
+            source=source,
+            account_id=account.id,
+            session_id=session.id,
+            reason="ended_by_owner",
+        )
 
 
 def end_others(work: UnitOfWork, principal: Principal, source: Source) -> None:
@@ -58,7 +80,11 @@ def end_others(work: UnitOfWork, principal: Principal, source: Source) -> None:
     account = locked(work.db, principal.account_id)
     if account is None:
         raise Unauthenticated
-    others = select(Session.id).where(Session.account_id == account.id, Session.status == Status.LIVE, Session.id != principal.session_id)
+    others = select(Session.id).where(
+        Session.account_id == account.id,
+        Session.status == Status.LIVE,
+        Session.id != principal.session_id,
+    )
     ended = end_sessions(work, account, others, status=Status.REVOKED, reason="ended_by_owner")
     record(
         work,
@@ -76,7 +102,11 @@ def end_by_epoch(work: UnitOfWork, account: Account, *, status: Status, reason: 
     ended = changed(
         work.db,
         update(Session)
-        .where(Session.account_id == account.id, Session.status == Status.LIVE, Session.account_epoch != account.epoch)
+        .where(
+            Session.account_id == account.id,
+            Session.status == Status.LIVE,
+            Session.account_epoch != account.epoch,
+        )
         .values(status=status, ended_at=work.now, reason=reason)
         .execution_options(synchronize_session=False),
     )
@@ -85,12 +115,21 @@ def end_by_epoch(work: UnitOfWork, account: Account, *, status: Status, reason: 
 
 
 def end_sessions(
-    work: UnitOfWork, account: Account, session_ids: Sequence[str] | Select[str], *, status: Status, reason: str
+    work: UnitOfWork,
+    account: Account,
+    session_ids: Sequence[str] | Select[str],
+    *,
+    status: Status,
+    reason: str,
 ) -> Sequence[str]:
     """End those of these sessions that live, each with its revocation row. Returns which those were."""
     ended = work.db.scalars(
         update(Session)
-        .where(Session.id.in_(session_ids), Session.account_id == account.id, Session.status == Status.LIVE)
+        .where(
+            Session.id.in_(session_ids),
+            Session.account_id == account.id,
+            Session.status == Status.LIVE,
+        )
         .values(status=status, ended_at=work.now, reason=reason)
         .returning(Session.id)
         .execution_options(synchronize_session=False)

@@ -22,7 +22,8 @@ class PasswordChangeRequired(Refusal):
 
     def __init__(self, reset_token: str) -> None:
         super().__init__(
-            "Send the reset_token with a new password to /v1/password/reset, then sign in with that.", members={"reset_token": reset_token}
+            "Send the reset_token with a new password to /v1/password/reset, then sign in with that.",
+            members={"reset_token": reset_token},
         )
 
 

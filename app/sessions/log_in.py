@@ -6,16 +6,16 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from app.accounts.check_password import check_password, settle, settle_again
 from app.accounts.find import find_locked, typed
-from app.attempts.errors import Undecided
-from app.attempts.failures import wait_for
 from app.audit.record import Event, record
+from app.authentication.passwords.verify import check_password, settle, settle_again
+from app.authentication.throttling.password_attempts import wait_for
+from app.authentication.trusted_devices.manage import remember
+from app.authentication.trusted_devices.recognise import take_attempt
+from app.authorization.models import roles_of
+from app.authorization.scopes import narrowed, scopes_of
 from app.confirmations.reset import issue_reset
-from app.devices.recognise import take_attempt
-from app.devices.remember import remember
-from app.roles.models import roles_of
-from app.roles.scopes import narrowed, scopes_of
+from app.rate_limits.errors import Undecided
 from app.sessions.errors import InvalidCredentials, PasswordChangeRequired
 from app.sessions.open_session import open_session
 from app.sessions.tokens import Tokens, tokens_of
@@ -52,7 +52,9 @@ def log_in(
         raise other_password_first(work, source, account)
     life = timedelta(seconds=expires_in) if expires_in is not None else None
     granted = granted_scope(work, account, scope)
-    session = open_session(work, source, account, device_name=device_name, life=life, amr="pwd", scope=granted)
+    session = open_session(
+        work, source, account, device_name=device_name, life=life, amr="pwd", scope=granted
+    )
     tokens = tokens_of(work, account, session)
     if not remember_device:
         return tokens
@@ -61,10 +63,16 @@ def log_in(
 
 def granted_scope(work: UnitOfWork, account: Account, asked: str | None) -> str | None:
     """What the session is opened for: never more than was asked nor than the account may; None where nothing was asked."""
-    return None if asked is None else " ".join(narrowed(asked.split(), scopes_of(work.settings, roles_of(work.db, account))))
+    return (
+        None
+        if asked is None
+        else " ".join(narrowed(asked.split(), scopes_of(work.settings, roles_of(work.db, account))))
+    )
 
 
-def _prove(work: UnitOfWork, source: Source, *, username: str, password: str, device_token: str | None) -> Account:
+def _prove(
+    work: UnitOfWork, source: Source, *, username: str, password: str, device_token: str | None
+) -> Account:
     """The account whose name and password these are, locked.
 
     Many programs of one machine may log in at one moment: those for whom the first tries leave no room wait until these are decided.
@@ -72,7 +80,9 @@ def _prove(work: UnitOfWork, source: Source, *, username: str, password: str, de
     waited = 0.0
     while True:
         try:
-            return _prove_at_once(work, source, username=username, password=password, device_token=device_token)
+            return _prove_at_once(
+                work, source, username=username, password=password, device_token=device_token
+            )
         except Undecided as undecided:
             if waited >= PATIENCE:
                 raise
@@ -80,20 +90,28 @@ def _prove(work: UnitOfWork, source: Source, *, username: str, password: str, de
                 waited += wait_for(work, undecided, patience=PATIENCE - waited)
 
 
-def _prove_at_once(work: UnitOfWork, source: Source, *, username: str, password: str, device_token: str | None) -> Account:
+def _prove_at_once(
+    work: UnitOfWork, source: Source, *, username: str, password: str, device_token: str | None
+) -> Account:
     name = typed(username)
     account = find_locked(work.db, name)
-    attempt = take_attempt(work, source, account, canonical=name.canonical, device_token=device_token)
+    attempt = take_attempt(
+        work, source, account, canonical=name.canonical, device_token=device_token
+    )
     checked = check_password(work, attempt, account, password)
     now = {"last_login_at": work.now}
-    if checked is None or not (settle(work, checked, changes=now) or settle_again(work, checked, password, changes=now)):
+    if checked is None or not (
+        settle(work, checked, changes=now) or settle_again(work, checked, password, changes=now)
+    ):
         event = Event.LOGIN_FAILED if attempt.open else Event.PASSWORD_LOCKED
         record(work, event, source=source, account_id=account.id if account else None)
         raise InvalidCredentials
     return checked.account
 
 
-def other_password_first(work: UnitOfWork, source: Source, account: Account) -> PasswordChangeRequired:
+def other_password_first(
+    work: UnitOfWork, source: Source, account: Account
+) -> PasswordChangeRequired:
     token = issue_reset(work, account_id=account.id, epoch=account.epoch)
     record(work, Event.PASSWORD_CHANGE_REQUIRED, source=source, account_id=account.id)
     return PasswordChangeRequired(token)

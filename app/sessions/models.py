@@ -23,19 +23,30 @@ class Status(StrEnum):
 
 class Session(Base):
     __tablename__ = "sessions"
-    __table_args__ = (Index("ix_sessions_account_id_status", "account_id", "status"), Index("ix_sessions_absolute_until", "absolute_until"))
+    __table_args__ = (
+        Index("ix_sessions_account_id_status", "account_id", "status"),
+        Index("ix_sessions_absolute_until", "absolute_until"),
+    )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    account_id: Mapped[str] = mapped_column(String(32), ForeignKey("accounts.id", ondelete="CASCADE"))
+    account_id: Mapped[str] = mapped_column(
+        String(32), ForeignKey("accounts.id", ondelete="CASCADE")
+    )
     account_epoch: Mapped[int]
     global_epoch: Mapped[int]
     rt_counter: Mapped[int] = mapped_column(default=0)
     rt_salt: Mapped[str] = mapped_column(String(64))
-    auth_time: Mapped[datetime | None]  # when a password was typed in it; None: never, it was approved from another device
+    auth_time: Mapped[
+        datetime | None
+    ]  # when a password was typed in it; None: never, it was approved from another device
     amr: Mapped[str] = mapped_column(String(64))
-    scope: Mapped[str | None] = mapped_column(Text)  # what it was opened for, separated by spaces; None: whatever its owner may
+    scope: Mapped[str | None] = mapped_column(
+        Text
+    )  # what it was opened for, separated by spaces; None: whatever its owner may
     client_id: Mapped[str | None] = mapped_column(String(32))  # None: whoever named none
-    approved_by: Mapped[str | None] = mapped_column(String(32))  # the session from which it was let in
+    approved_by: Mapped[str | None] = mapped_column(
+        String(32)
+    )  # the session from which it was let in
     created_at: Mapped[datetime]
     refreshed_at: Mapped[datetime]
     idle_until: Mapped[datetime]
@@ -97,10 +108,14 @@ def by_id(db: Db, session_id: str) -> Session | None:
 
 def of_account(db: Db, account_id: str, session_id: str) -> Session | None:
     """The session, if it belongs to that account."""
-    return db.scalar(select(Session).where(Session.id == session_id, Session.account_id == account_id))
+    return db.scalar(
+        select(Session).where(Session.id == session_id, Session.account_id == account_id)
+    )
 
 
 def sweep(db: Db, now: datetime, most: int) -> int:
     """A session is remembered for 30 days after its end."""
     kept_from = now - timedelta(days=30)
-    return delete_some(db, Session, or_(Session.absolute_until < kept_from, Session.ended_at < kept_from), most)
+    return delete_some(
+        db, Session, or_(Session.absolute_until < kept_from, Session.ended_at < kept_from), most
+    )

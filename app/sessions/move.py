@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from app.credential_status.models import global_epoch
 from app.errors import Unauthenticated
-from app.revocation.models import global_epoch
 from app.sessions.models import Session
 
 if TYPE_CHECKING:
@@ -21,11 +21,22 @@ def move_along(work: UnitOfWork, account: Account, *, session_id: str) -> Sessio
 
     The owner has just shown the password. The account must be locked. Raises Unauthenticated when the session ended meanwhile.
     """
-    session = work.db.scalar(select(Session).where(Session.id == session_id).with_for_update().execution_options(populate_existing=True))
-    if session is None or not session.lives(work.now, account_epoch=account.epoch - 1, global_epoch=global_epoch(work.db)):
+    session = work.db.scalar(
+        select(Session)
+        .where(Session.id == session_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    if session is None or not session.lives(
+        work.now, account_epoch=account.epoch - 1, global_epoch=global_epoch(work.db)
+    ):
         raise Unauthenticated
     if session.auth_time is None:
         session.amr += " pwd"
-    session.account_epoch, session.rt_salt, session.auth_time = account.epoch, secrets.token_hex(32), work.now
+    session.account_epoch, session.rt_salt, session.auth_time = (
+        account.epoch,
+        secrets.token_hex(32),
+        work.now,
+    )
     work.db.flush()
     return session

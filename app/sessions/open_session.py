@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import exists, func, select
 
 from app.audit.record import Event, record
+from app.authorization.models import ADMIN, roles_of
+from app.credential_status.models import ONLY_ROW, IssuerState
+from app.notifications.outbox.enqueue import Mail, Template, add
 from app.opaque_tokens import new_id
-from app.outbox.add import Mail, Template, add
-from app.revocation.models import ONLY_ROW, IssuerState
-from app.roles.models import ADMIN, roles_of
 from app.sessions.end import end_sessions
 from app.sessions.models import Session, Status
 
@@ -118,9 +118,23 @@ def _live(work: UnitOfWork, account: Account) -> tuple[ColumnElement[bool], ...]
 
 
 def _end_oldest(work: UnitOfWork, source: Source, account: Account, *, keep: int) -> None:
-    oldest = select(Session.id).where(*_live(work, account)).order_by(Session.created_at.desc(), Session.id).offset(keep)
-    for session_id in end_sessions(work, account, oldest, status=Status.REVOKED, reason="too_many_sessions"):
-        record(work, Event.SESSION_ENDED, source=source, account_id=account.id, session_id=session_id, reason="too_many_sessions")
+    oldest = (
+        select(Session.id)
+        .where(*_live(work, account))
+        .order_by(Session.created_at.desc(), Session.id)
+        .offset(keep)
+    )
+    for session_id in end_sessions(
+        work, account, oldest, status=Status.REVOKED, reason="too_many_sessions"
+    ):
+        record(
+            work,
+            Event.SESSION_ENDED,
+            source=source,
+            account_id=account.id,
+            session_id=session_id,
+            reason="too_many_sessions",
+        )
 
 
 def _tell_owner(work: UnitOfWork, account: Account, session: Session) -> None:

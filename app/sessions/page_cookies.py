@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 VERSION = "dwp1"
-SHAPE = re.compile(rf"{VERSION}\.([a-z2-7]{{8}})\.(ses_[0-9A-Za-z]{{22}})\.([1-9][0-9]{{0,11}})\.[A-Za-z0-9_-]{{43}}")
+SHAPE = re.compile(
+    rf"{VERSION}\.([a-z2-7]{{8}})\.(ses_[0-9A-Za-z]{{22}})\.([1-9][0-9]{{0,11}})\.[A-Za-z0-9_-]{{43}}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,9 @@ def page_cookie(work: UnitOfWork, *, session_id: str) -> str:
     session = by_id(work.db, session_id)
     if session is None or session.auth_time is None:
         raise Unauthenticated
-    return _signed(work.settings.secret_key[0], session.rt_salt, session.id, _seconds(session.auth_time))
+    return _signed(
+        work.settings.secret_key[0], session.rt_salt, session.id, _seconds(session.auth_time)
+    )
 
 
 def session_of_cookie(db: Db, secret_keys: Sequence[str], cookie: str) -> Session | None:
@@ -59,13 +63,19 @@ def session_of_cookie(db: Db, secret_keys: Sequence[str], cookie: str) -> Sessio
     session = by_id(db, claimed.session_id) if claimed else None
     if claimed is None or session is None or not _genuine(secret_keys, cookie, claimed, session):
         return None
-    return session if session.auth_time is not None and _seconds(session.auth_time) == claimed.auth_time else None
+    return (
+        session
+        if session.auth_time is not None and _seconds(session.auth_time) == claimed.auth_time
+        else None
+    )
 
 
 def _genuine(keys: Sequence[str], cookie: str, claimed: Claimed, session: Session) -> bool:
     """Did we make it? In constant time, under the key it names."""
     key = sealing.named(keys, claimed.key_name)
-    return key is not None and sealing.equal(cookie, _signed(key, session.rt_salt, session.id, claimed.auth_time))
+    return key is not None and sealing.equal(
+        cookie, _signed(key, session.rt_salt, session.id, claimed.auth_time)
+    )
 
 
 def _seconds(moment: datetime) -> int:
@@ -74,5 +84,9 @@ def _seconds(moment: datetime) -> int:
 
 def _signed(key: str, salt: str, session_id: str, auth_time: int) -> str:
     body = f"{VERSION}.{sealing.name(key)}.{session_id}.{auth_time}"
-    mac = hmac.new(sealing.derive(key, sealing.Purpose.PAGE_COOKIES, bytes.fromhex(salt)), body.encode(), hashlib.sha256).digest()
+    mac = hmac.new(
+        sealing.derive(key, sealing.Purpose.PAGE_COOKIES, bytes.fromhex(salt)),
+        body.encode(),
+        hashlib.sha256,
+    ).digest()
     return f"{body}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"

@@ -13,10 +13,10 @@ from sqlalchemy import update
 
 from app.accounts.models import Account, locked
 from app.adapters.database import changed
-from app.attempts.suspects import suspect
 from app.audit.record import Event, record
-from app.outbox.add import Mail, Template, add
-from app.revocation.models import global_epoch
+from app.authentication.throttling.suspicious_sources import suspect
+from app.credential_status.models import global_epoch
+from app.notifications.outbox.enqueue import Mail, Template, add
 from app.sessions import refresh_tokens
 from app.sessions.end import end_sessions
 from app.sessions.errors import InvalidGrant
@@ -48,7 +48,9 @@ def refresh(work: UnitOfWork, source: Source, *, refresh_token: str) -> Tokens:
         return tokens_of(work, account, session)
     # Somebody was quicker, or the session is over: under the account's lock the row now says which.
     work.db.refresh(session)
-    if session.rt_salt != salt or not session.lives(work.now, account_epoch=account.epoch, global_epoch=epoch):
+    if session.rt_salt != salt or not session.lives(
+        work.now, account_epoch=account.epoch, global_epoch=epoch
+    ):
         raise InvalidGrant
     if unspent(session, counter, work.now):
         return tokens_of(work, account, session)
@@ -58,19 +60,33 @@ def refresh(work: UnitOfWork, source: Source, *, refresh_token: str) -> Tokens:
 
 def unspent(session: Session, counter: int, now: datetime) -> bool:
     """Is it the token of now, or the one before it, whose answer a client may have lost a moment ago?"""
-    return counter == session.rt_counter or (counter == session.rt_counter - 1 and now - session.refreshed_at <= GRACE)
+    return counter == session.rt_counter or (
+        counter == session.rt_counter - 1 and now - session.refreshed_at <= GRACE
+    )
 
 
 def session_of(db: Db, secret_keys: Sequence[str], refresh_token: str) -> tuple[Session, int]:
     """The session that a genuine refresh token is of, live or not, and the token's counter. Raises InvalidGrant."""
     claimed = refresh_tokens.read(refresh_token)
     session = by_id(db, claimed.session_id) if claimed else None
-    if claimed is None or session is None or not refresh_tokens.genuine(secret_keys, refresh_token, claimed, session):
+    if (
+        claimed is None
+        or session is None
+        or not refresh_tokens.genuine(secret_keys, refresh_token, claimed, session)
+    ):
         raise InvalidGrant
     return session, claimed.counter
 
 
-def _rotate(work: UnitOfWork, source: Source, account: Account, session: Session, *, counter: int, epoch: int) -> bool:
+def _rotate(
+    work: UnitOfWork,
+    source: Source,
+    account: Account,
+    session: Session,
+    *,
+    counter: int,
+    epoch: int,
+) -> bool:
     """Count one step, if the token is the present one and the session lives. One statement decides."""
     rotated = changed(
         work.db,
@@ -98,11 +114,19 @@ def _rotate(work: UnitOfWork, source: Source, account: Account, session: Session
     return rotated == 1
 
 
-def _distrust(work: UnitOfWork, source: Source, account: Account, session: Session, *, counter: int) -> None:
+def _distrust(
+    work: UnitOfWork, source: Source, account: Account, session: Session, *, counter: int
+) -> None:
     """A token came back that was used up long ago, or one the database never gave out: end the session, and tell the owner."""
     ahead = counter > session.rt_counter
     event = Event.REFRESH_AHEAD if ahead else Event.REFRESH_REUSED
-    end_sessions(work, account, [session.id], status=Status.SUSPICIOUS, reason="refresh_ahead" if ahead else "refresh_reuse")
+    end_sessions(
+        work,
+        account,
+        [session.id],
+        status=Status.SUSPICIOUS,
+        reason="refresh_ahead" if ahead else "refresh_reuse",
+    )
     # Of thief and owner, nobody knows which of them came second.
     suspect(work, session_id=session.id, bucket=source.bucket)
     record(work, event, source=source, account_id=account.id, session_id=session.id)

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from app.sessions.models import Session
 
 VERSION = "dwr1"
-SHAPE = re.compile(rf"{VERSION}\.([a-z2-7]{{8}})\.(ses_[0-9A-Za-z]{{22}})\.(0|[1-9][0-9]{{0,8}})\.[A-Za-z0-9_-]{{43}}")
+SHAPE = re.compile(
+    rf"{VERSION}\.([a-z2-7]{{8}})\.(ses_[0-9A-Za-z]{{22}})\.(0|[1-9][0-9]{{0,8}})\.[A-Za-z0-9_-]{{43}}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +54,16 @@ def mint(keys: Sequence[str], session: Session) -> str:
 def genuine(keys: Sequence[str], token: str, claimed: Claimed, session: Session) -> bool:
     """Did we make it? In constant time, under the key it names."""
     key = sealing.named(keys, claimed.key_name)
-    return key is not None and sealing.equal(token, _signed(key, session.rt_salt, session.id, claimed.counter))
+    return key is not None and sealing.equal(
+        token, _signed(key, session.rt_salt, session.id, claimed.counter)
+    )
 
 
 def _signed(key: str, salt: str, session_id: str, counter: int) -> str:
     body = f"{VERSION}.{sealing.name(key)}.{session_id}.{counter}"
-    mac = hmac.new(sealing.derive(key, sealing.Purpose.REFRESH, bytes.fromhex(salt)), body.encode(), hashlib.sha256).digest()
+    mac = hmac.new(
+        sealing.derive(key, sealing.Purpose.REFRESH, bytes.fromhex(salt)),
+        body.encode(),
+        hashlib.sha256,
+    ).digest()
     return f"{body}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"

@@ -11,9 +11,9 @@ from sqlalchemy import select
 
 from app.accounts.models import by_id as account_by_id
 from app.accounts.summary import Profile, profile
+from app.credential_status.models import global_epoch
 from app.errors import NotFound, Unauthenticated
 from app.opaque_tokens import is_id
-from app.revocation.models import global_epoch
 from app.sessions.models import Session, Status, of_account
 
 if TYPE_CHECKING:
@@ -74,14 +74,18 @@ def all_sessions(work: UnitOfWork, principal: Principal) -> list[SessionView]:
     """Every session of the account that is remembered, also those that are over, newest first."""
     epochs = _epochs(work, principal)
     rows = work.db.scalars(
-        select(Session).where(Session.account_id == principal.account_id).order_by(Session.created_at.desc(), Session.id)
+        select(Session)
+        .where(Session.account_id == principal.account_id)
+        .order_by(Session.created_at.desc(), Session.id)
     )
     return [_view(row, principal, _status(work, row, epochs)) for row in rows]
 
 
 def get_session(work: UnitOfWork, principal: Principal, *, session_id: str) -> SessionView:
     """One session of one's own, also when it is over. Raises NotFound."""
-    row = of_account(work.db, principal.account_id, session_id) if is_id("ses", session_id) else None
+    row = (
+        of_account(work.db, principal.account_id, session_id) if is_id("ses", session_id) else None
+    )
     if row is None:
         raise NotFound
     return _view(row, principal, _status(work, row, _epochs(work, principal)))

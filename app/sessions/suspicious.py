@@ -8,13 +8,13 @@ from sqlalchemy import update
 
 from app.accounts.models import locked
 from app.adapters.database import changed
-from app.attempts.suspects import suspect, unsuspect
 from app.audit.record import Event, record
+from app.authentication.throttling.suspicious_sources import suspect, unsuspect
+from app.authorization.models import ADMIN
+from app.authorization.roles.last_admin import still_admin
 from app.errors import NotFound
+from app.notifications.outbox.enqueue import Mail, Template, add
 from app.opaque_tokens import is_id
-from app.outbox.add import Mail, Template, add
-from app.roles.admins import still_admin
-from app.roles.models import ADMIN
 from app.sessions.end import end_sessions
 from app.sessions.errors import SessionNotSuspicious
 from app.sessions.fresh import need_fresh
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 REPORTED, CLEARED = "reported", "cleared"
 
 
-def call_suspicious(work: UnitOfWork, principal: Principal, source: Source, *, session_id: str) -> None:
+def call_suspicious(
+    work: UnitOfWork, principal: Principal, source: Source, *, session_id: str
+) -> None:
     """All tokens of the session stop at once, its owner has it in writing, and from where it came less is let in for a day.
 
     One's own, from any session of the account; somebody else's, by an administrator who has typed the password in the last five
@@ -41,7 +43,15 @@ def call_suspicious(work: UnitOfWork, principal: Principal, source: Source, *, s
         return
     suspect(work, session_id=session.id, bucket=session.bucket)
     actor = principal.account_id
-    record(work, Event.SESSION_SUSPICIOUS, source=source, account_id=account.id, session_id=session.id, actor=actor, reason=REPORTED)
+    record(
+        work,
+        Event.SESSION_SUSPICIOUS,
+        source=source,
+        account_id=account.id,
+        session_id=session.id,
+        actor=actor,
+        reason=REPORTED,
+    )
     if not told_before:
         _tell_owner(work, account, session, by_owner=actor == account.id)
 
@@ -63,12 +73,21 @@ def clear(work: UnitOfWork, principal: Principal, source: Source, *, session_id:
         raise SessionNotSuspicious
     unsuspect(work, session_id=session.id)
     actor = principal.account_id
-    record(work, Event.SESSION_CLEARED, source=source, account_id=account.id, session_id=session.id, actor=actor)
+    record(
+        work,
+        Event.SESSION_CLEARED,
+        source=source,
+        account_id=account.id,
+        session_id=session.id,
+        actor=actor,
+    )
 
 
 def _held(work: UnitOfWork, principal: Principal, session_id: str) -> tuple[Account, Session]:
     """The session and its account, locked. Raises NotFound or ReauthenticationRequired."""
-    own = of_account(work.db, principal.account_id, session_id) if is_id("ses", session_id) else None
+    own = (
+        of_account(work.db, principal.account_id, session_id) if is_id("ses", session_id) else None
+    )
     session = own or _of_somebody(work, principal, session_id)
     account = locked(work.db, session.account_id)
     if account is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from app.accounts.summary import AccountSummary, summary
-from app.roles.models import roles_of
+from app.authorization.models import roles_of
 from app.sessions import refresh_tokens
 from app.sessions.access_tokens import mint_access_token, scopes_of_session, shown_roles
 from app.sessions.clients import DEFAULT

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from app.accounts.models import by_id as account_by_id
+from app.authorization.memberships.resource_ref import asked_thing_or_none
+from app.authorization.models import roles_of
+from app.authorization.show import roles_at_thing
+from app.credential_status.models import global_epoch
 from app.errors import Unauthenticated
-from app.revocation.models import global_epoch
-from app.roles.asked import asked_thing_or_none
-from app.roles.models import roles_of
-from app.roles.show import roles_at_thing
 from app.sessions.access_tokens import mint_access_token, scopes_of_session, shown_roles
 from app.sessions.models import of_account
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from app.accounts.models import Account
+    from app.authorization.levels import Thing
     from app.principal import Principal
-    from app.roles.ladder import Thing
     from app.sessions.models import Session
     from app.unit_of_work import UnitOfWork
 
@@ -36,7 +36,9 @@ class Updated:
     token_type: str = "Bearer"  # noqa: S105 - the scheme, RFC 6750
 
 
-def update_token(work: UnitOfWork, principal: Principal, *, resource: str | None, resource_id: str | None) -> Updated:
+def update_token(
+    work: UnitOfWork, principal: Principal, *, resource: str | None, resource_id: str | None
+) -> Updated:
     """A token with the rights of now; where a thing is named, with the roles at that too.
 
     It ends when the one that was shown ends: an access token that could be renewed by itself would be a refresh token whose
@@ -55,9 +57,18 @@ def update_token(work: UnitOfWork, principal: Principal, *, resource: str | None
     return updated(work, account, session, thing=thing, ends_at=principal.expires_at)
 
 
-def updated(work: UnitOfWork, account: Account, session: Session, *, thing: Thing | None, ends_at: datetime | None) -> Updated:
+def updated(
+    work: UnitOfWork,
+    account: Account,
+    session: Session,
+    *,
+    thing: Thing | None,
+    ends_at: datetime | None,
+) -> Updated:
     """A token of a session that lives. `ends_at` is when it has to end at the latest, beside when the session does."""
     roles, there = roles_of(work.db, account), roles_at_thing(work, account, thing)
-    access_token, expires_in = mint_access_token(work, account, session, roles=roles, of_resource=there, ends_at=ends_at)
+    access_token, expires_in = mint_access_token(
+        work, account, session, roles=roles, of_resource=there, ends_at=ends_at
+    )
     scope = " ".join(scopes_of_session(work, session, roles))
     return Updated(access_token, expires_in, session.id, scope, shown_roles(session, roles) + there)

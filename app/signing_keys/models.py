@@ -55,7 +55,9 @@ class SigningKey(Base):
     created_at: Mapped[datetime]
     signs_from: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
-    purpose: Mapped[str | None] = mapped_column(String(16))  # none is what all keys were for before there were kinds: access tokens
+    purpose: Mapped[str | None] = mapped_column(
+        String(16)
+    )  # none is what all keys were for before there were kinds: access tokens
 
     @property
     def signs(self) -> Purpose:
@@ -73,20 +75,31 @@ def state(key: SigningKey, keys: Sequence[SigningKey], now: datetime) -> State:
         return State.REVOKED
     if now < key.signs_from:
         return State.ANNOUNCED
-    until = min((other.signs_from for other in keys if _follows(other, key) and _signed(other)), default=None)
+    until = min(
+        (other.signs_from for other in keys if _follows(other, key) and _signed(other)),
+        default=None,
+    )
     if until is None or now < until:
         return State.SIGNING
     return State.RETIRING if now < until + KEPT else State.RETIRED
 
 
-def signer(keys: Sequence[SigningKey], now: datetime, purpose: Purpose = Purpose.ACCESS) -> SigningKey | None:
+def signer(
+    keys: Sequence[SigningKey], now: datetime, purpose: Purpose = Purpose.ACCESS
+) -> SigningKey | None:
     """The key that signs for that purpose now, None where none does and none is announced.
 
     The first key was announced to nobody before: it signs also for a request, or by a clock, that is behind its making.
     """
-    signing = [key for key in keys if key.signs is purpose and state(key, keys, now) is State.SIGNING]
-    announced = [key for key in keys if key.signs is purpose and state(key, keys, now) is State.ANNOUNCED]
-    return max(signing, key=_generation) if signing else min(announced, key=_generation, default=None)
+    signing = [
+        key for key in keys if key.signs is purpose and state(key, keys, now) is State.SIGNING
+    ]
+    announced = [
+        key for key in keys if key.signs is purpose and state(key, keys, now) is State.ANNOUNCED
+    ]
+    return (
+        max(signing, key=_generation) if signing else min(announced, key=_generation, default=None)
+    )
 
 
 def _follows(other: SigningKey, key: SigningKey) -> bool:
@@ -113,7 +126,9 @@ def rewrap(db: Session, secret_keys: Sequence[str], now: datetime) -> tuple[int,
         if state(row, keys, now) not in PUBLISHED:
             continue
         try:
-            sealed = sealing.rewrapped(secret_keys, sealing.Purpose.SIGNING_KEYS, row.sealed_private, row.kid)
+            sealed = sealing.rewrapped(
+                secret_keys, sealing.Purpose.SIGNING_KEYS, row.sealed_private, row.kid
+            )
         except sealing.CannotUnseal:
             lost += 1
             continue

@@ -21,10 +21,16 @@ TRIES = 3
 def read_again(work: UnitOfWork, *, global_epoch: int, ticks: float) -> None:
     """Fill the ring from the database. Where none of the algorithm that is set signs or is announced, make one."""
     rows = _complete(work)
-    held = {row.kid: work.keys.known(row.kid) or _opened(work, row) for row in rows if state(row, rows, work.now) in PUBLISHED}
+    held = {
+        row.kid: work.keys.known(row.kid) or _opened(work, row)
+        for row in rows
+        if state(row, rows, work.now) in PUBLISHED
+    }
     signing = [row for purpose in Purpose if (row := signer(rows, work.now, purpose)) is not None]
     if any(row.signs is Purpose.ACCESS for row in signing):
-        work.keys.hold(held, [held[row.kid] for row in signing], global_epoch=global_epoch, at=ticks)
+        work.keys.hold(
+            held, [held[row.kid] for row in signing], global_epoch=global_epoch, at=ticks
+        )
 
 
 def _complete(work: UnitOfWork) -> Sequence[SigningKey]:
@@ -41,7 +47,11 @@ def _complete(work: UnitOfWork) -> Sequence[SigningKey]:
 
 
 def _is_coming(work: UnitOfWork, rows: Sequence[SigningKey], purpose: Purpose) -> bool:
-    wanted = [row for row in rows if row.signs is purpose and row.algorithm == work.settings.signing_algorithm]
+    wanted = [
+        row
+        for row in rows
+        if row.signs is purpose and row.algorithm == work.settings.signing_algorithm
+    ]
     return any(state(row, rows, work.now) in COMING for row in wanted)
 
 
@@ -51,5 +61,7 @@ def _rows(work: UnitOfWork) -> Sequence[SigningKey]:
 
 
 def _opened(work: UnitOfWork, row: SigningKey) -> RingKey:
-    pem = sealing.unseal(work.settings.secret_key, sealing.Purpose.SIGNING_KEYS, row.sealed_private, row.kid)
+    pem = sealing.unseal(
+        work.settings.secret_key, sealing.Purpose.SIGNING_KEYS, row.sealed_private, row.kid
+    )
     return RingKey(row.kid, row.signs, row.algorithm, row.public_jwk, from_pem(pem))

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 def purposes(settings: Settings) -> tuple[Purpose, ...]:
     """What keys are wanted for. Who asks for no identities has no key for them, that could be lost."""
-    return tuple(Purpose) if any(policy.audience for policy in settings.policies.values()) else (Purpose.ACCESS,)
+    return (
+        tuple(Purpose)
+        if any(policy.audience for policy in settings.policies.values())
+        else (Purpose.ACCESS,)
+    )
 
 
 def announcement(settings: Settings) -> timedelta:
@@ -47,10 +51,16 @@ def rotate_when_due(work: UnitOfWork) -> list[SigningKey]:
 
 def _is_due(work: UnitOfWork, purpose: Purpose) -> bool:
     signing = signer(all_keys(work.db), work.now, purpose)
-    return signing is not None and work.now >= signing.signs_from + work.settings.key_rotation - announcement(work.settings)
+    return (
+        signing is not None
+        and work.now
+        >= signing.signs_from + work.settings.key_rotation - announcement(work.settings)
+    )
 
 
-def make(db: Session, settings: Settings, keys: Sequence[SigningKey], *, now: datetime, purpose: Purpose) -> SigningKey | None:
+def make(
+    db: Session, settings: Settings, keys: Sequence[SigningKey], *, now: datetime, purpose: Purpose
+) -> SigningKey | None:
     """Make one key of the algorithm that is set. Of many processes at once, one gets it in; the others get None.
 
     Where there is no other of its kind it signs at once: the very first, or after all were revoked.
@@ -62,7 +72,9 @@ def make(db: Session, settings: Settings, keys: Sequence[SigningKey], *, now: da
         "generation": 1 + max((key.generation for key in keys), default=0),
         "algorithm": str(settings.signing_algorithm),
         "public_jwk": {**public, "kid": kid, "use": "sig", "alg": str(settings.signing_algorithm)},
-        "sealed_private": sealing.seal(settings.secret_key, sealing.Purpose.SIGNING_KEYS, to_pem(private), kid),
+        "sealed_private": sealing.seal(
+            settings.secret_key, sealing.Purpose.SIGNING_KEYS, to_pem(private), kid
+        ),
         "created_at": now,
         "signs_from": now + announcement(settings) if signer(keys, now, purpose) else now,
         "revoked_at": None,
@@ -70,5 +82,12 @@ def make(db: Session, settings: Settings, keys: Sequence[SigningKey], *, now: da
     }
     if not insert_if_absent(db, SigningKey, **values):
         return None
-    record_outside(db, now, Event.SIGNING_KEY_CREATED, kid=kid, algorithm=str(settings.signing_algorithm), purpose=str(purpose))
+    record_outside(
+        db,
+        now,
+        Event.SIGNING_KEY_CREATED,
+        kid=kid,
+        algorithm=str(settings.signing_algorithm),
+        purpose=str(purpose),
+    )
     return SigningKey(**values)

@@ -29,25 +29,56 @@ def host_cookie(settings: Settings, bare_name: str) -> str:
 
 
 def set_host_cookie(
-    response: Response, settings: Settings, bare_name: str, value: str, *, max_age: int | None, samesite: SameSite = "Strict"
+    response: Response,
+    settings: Settings,
+    bare_name: str,
+    value: str,
+    *,
+    max_age: int | None,
+    samesite: SameSite = "Strict",
 ) -> None:
     """Put a cookie on the answer that no script can read. `max_age` in seconds; None is until the browser is closed."""
-    response.headers.add("Set-Cookie", host_cookie_header(settings, bare_name, value, max_age=max_age, samesite=samesite))
+    response.headers.add(
+        "Set-Cookie",
+        host_cookie_header(settings, bare_name, value, max_age=max_age, samesite=samesite),
+    )
 
 
-def clear_host_cookie(response: Response, settings: Settings, bare_name: str, *, samesite: SameSite = "Strict") -> None:
+def clear_host_cookie(
+    response: Response, settings: Settings, bare_name: str, *, samesite: SameSite = "Strict"
+) -> None:
     """Have the browser forget it."""
-    response.headers.add("Set-Cookie", cleared_cookie_header(settings, bare_name, samesite=samesite))
+    response.headers.add(
+        "Set-Cookie", cleared_cookie_header(settings, bare_name, samesite=samesite)
+    )
 
 
-def host_cookie_header(settings: Settings, bare_name: str, value: str, *, max_age: int | None, samesite: SameSite = "Strict") -> str:
+def host_cookie_header(
+    settings: Settings,
+    bare_name: str,
+    value: str,
+    *,
+    max_age: int | None,
+    samesite: SameSite = "Strict",
+) -> str:
     """The same as a Set-Cookie header, for an answer that is not made yet."""
     name = host_cookie(settings, bare_name)
     secure = _tls(settings)
-    return dump_cookie(name, value, max_age=max_age, path="/", secure=secure, httponly=True, samesite=samesite, sync_expires=False)
+    return dump_cookie(
+        name,
+        value,
+        max_age=max_age,
+        path="/",
+        secure=secure,
+        httponly=True,
+        samesite=samesite,
+        sync_expires=False,
+    )
 
 
-def cleared_cookie_header(settings: Settings, bare_name: str, *, samesite: SameSite = "Strict") -> str:
+def cleared_cookie_header(
+    settings: Settings, bare_name: str, *, samesite: SameSite = "Strict"
+) -> str:
     """The same of one that is to be forgotten."""
     return host_cookie_header(settings, bare_name, "", max_age=0, samesite=samesite)
 
@@ -64,7 +95,11 @@ def from_own_pages(settings: Settings) -> bool:
     Referrer-Policy is no-referrer it is null.
     """
     site = request.headers.get("Sec-Fetch-Site")
-    return site == "same-origin" if site is not None else request.headers.get("Origin") == own_origin(settings)
+    return (
+        site == "same-origin"
+        if site is not None
+        else request.headers.get("Origin") == own_origin(settings)
+    )
 
 
 def from_allowed_origin(settings: Settings) -> bool:
@@ -75,7 +110,11 @@ def from_allowed_origin(settings: Settings) -> bool:
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site is not None and site not in SAME_SITE:
         return False
-    return site is not None if origin is None else origin in {own_origin(settings), *settings.cors_origins}
+    return (
+        site is not None
+        if origin is None
+        else origin in {own_origin(settings), *settings.cors_origins}
+    )
 
 
 def own_origin(settings: Settings) -> str:

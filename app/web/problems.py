@@ -12,9 +12,9 @@ from werkzeug.exceptions import HTTPException
 from app.adapters import logs
 from app.adapters.database import is_away
 from app.errors import Problem, Unauthenticated, Unavailable
-from app.web.documented import PROBLEM_TYPE
 from app.web.json_text import compact
-from app.web.oauth_errors import PREFIX, in_oauth
+from app.web.oauth.errors import PREFIX, in_oauth
+from app.web.openapi.notes import PROBLEM_TYPE
 from app.web.request_id import request_id
 
 if TYPE_CHECKING:

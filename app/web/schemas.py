@@ -8,7 +8,7 @@ from typing import Any
 
 from marshmallow import INCLUDE, RAISE, Schema, ValidationError, fields, validate
 
-from app.setting_maps import is_scope
+from app.settings.maps import is_scope
 
 # Letters that nobody sees, though they are letters by name: a label of these alone shows nothing.
 EMPTY = frozenset("\u115f\u1160\u2800\u3164\uffa0")
@@ -25,7 +25,12 @@ class Text(fields.String):
     """A text of bounded length."""
 
     def __init__(self, *, most: int, least: int = 1, **kwargs: Any) -> None:
-        super().__init__(validate=validate.Length(min=least, max=most, error=f"must have {least} to {most} characters"), **kwargs)
+        super().__init__(
+            validate=validate.Length(
+                min=least, max=most, error=f"must have {least} to {most} characters"
+            ),
+            **kwargs,
+        )
 
 
 class Label(Text):
@@ -33,7 +38,10 @@ class Label(Text):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         text = super()._deserialize(value, attr, data, **kwargs)
-        if any(unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"} for character in text):
+        if any(
+            unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+            for character in text
+        ):
             raise ValidationError("must not hold control characters")
         if all(character.isspace() or character in EMPTY for character in text):
             raise ValidationError("must not be blank")
@@ -44,7 +52,11 @@ class Whole(fields.Integer):
     """A whole number, written as one."""
 
     def __init__(self, *, least: int, most: int, **kwargs: Any) -> None:
-        super().__init__(strict=True, validate=validate.Range(least, most, error=f"must be from {least} to {most}"), **kwargs)
+        super().__init__(
+            strict=True,
+            validate=validate.Range(least, most, error=f"must be from {least} to {most}"),
+            **kwargs,
+        )
 
     def _validated(self, value: Any) -> Any:
         if type(value) is not int:
@@ -65,8 +77,12 @@ class YesOrNo(fields.Boolean):
 class Secret(Text):
     """A text that never comes back in an answer."""
 
-    def __init__(self, *, most: int = 1024, metadata: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
-        super().__init__(most=most, load_only=True, metadata={"format": "password", **(metadata or {})}, **kwargs)
+    def __init__(
+        self, *, most: int = 1024, metadata: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(
+            most=most, load_only=True, metadata={"format": "password", **(metadata or {})}, **kwargs
+        )
 
 
 class Scope(Text):
@@ -87,7 +103,9 @@ class Limit(fields.Integer):
 
     def __init__(self, *, most: int = 100, usual: int = 50) -> None:
         told = validate.Range(1, most, error=f"must be from 1 to {most}")
-        super().__init__(validate=told, load_default=usual, metadata={"description": "how many at most"})
+        super().__init__(
+            validate=told, load_default=usual, metadata={"description": "how many at most"}
+        )
 
     def _validated(self, value: Any) -> Any:
         # Python reads signs, spaces, underscores and the digits of every script as numbers too.
@@ -100,7 +118,11 @@ class PageSchema(Strict):
     """Which part of a list."""
 
     limit = Limit()
-    cursor = Text(most=512, load_default=None, metadata={"description": "`next` of the part before, with the same other parameters"})
+    cursor = Text(
+        most=512,
+        load_default=None,
+        metadata={"description": "`next` of the part before, with the same other parameters"},
+    )
 
 
 class Moment(fields.AwareDateTime):

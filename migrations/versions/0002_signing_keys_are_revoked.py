@@ -12,4 +12,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("signing_keys", sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column(
+        "signing_keys", sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True)
+    )

@@ -17,7 +17,12 @@ def upgrade() -> None:
         sa.Column("account_id", sa.String(length=32), nullable=False),
         sa.Column("role", sa.String(length=32), nullable=False),
         sa.Column("granted_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_account_roles_account_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["account_id"],
+            ["accounts.id"],
+            name=op.f("fk_account_roles_account_id"),
+            ondelete="CASCADE",
+        ),
         sa.PrimaryKeyConstraint("account_id", "role", name=op.f("pk_account_roles")),
     )
     op.create_index("ix_account_roles_role", "account_roles", ["role"])

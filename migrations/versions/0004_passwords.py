@@ -12,7 +12,9 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("accounts", sa.Column("must_change_since", sa.DateTime(timezone=True), nullable=True))
+    op.add_column(
+        "accounts", sa.Column("must_change_since", sa.DateTime(timezone=True), nullable=True)
+    )
     op.add_column("confirmations", sa.Column("epoch", sa.Integer(), nullable=True))
     op.create_table(
         "failed_attempts",
@@ -37,7 +39,9 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_devices_account_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["accounts.id"], name=op.f("fk_devices_account_id"), ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_devices")),
     )
     op.create_index("ix_devices_account_id", "devices", ["account_id"])

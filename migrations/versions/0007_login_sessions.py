@@ -49,9 +49,16 @@ def upgrade() -> None:
         sa.Column("approved_epoch", sa.Integer(), nullable=True),
         sa.Column("granted_scope", sa.Text(), nullable=True),
         sa.Column("redeemed_at", sa.DateTime(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_login_sessions_account_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["account_id"],
+            ["accounts.id"],
+            name=op.f("fk_login_sessions_account_id"),
+            ondelete="CASCADE",
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_login_sessions")),
         sa.UniqueConstraint("user_code_digest", name=op.f("uq_login_sessions_user_code_digest")),
     )
-    op.create_index("ix_login_sessions_account_id_created_at", "login_sessions", ["account_id", "created_at"])
+    op.create_index(
+        "ix_login_sessions_account_id_created_at", "login_sessions", ["account_id", "created_at"]
+    )
     op.create_index("ix_login_sessions_expires_at", "login_sessions", ["expires_at"])

@@ -34,7 +34,11 @@ WRITES = [
     ("POST", "/v1/accounts/{id}/end-sessions", None),
     ("POST", "/v1/accounts/{id}/send-reset", None),
 ]
-READS = [("GET", "/v1/accounts", None), ("GET", "/v1/accounts/{id}", None), ("GET", "/v1/audit", None)]
+READS = [
+    ("GET", "/v1/accounts", None),
+    ("GET", "/v1/accounts/{id}", None),
+    ("GET", "/v1/audit", None),
+]
 
 
 @pytest.fixture
@@ -48,7 +52,11 @@ def small_boss(small_service):
 
 
 def ask(who, method, path, body=None, **kwargs):
-    return who.call(method, path, json=body, token=who.access, **kwargs) if body is not None else who.call(method, path, token=who.access)
+    return (
+        who.call(method, path, json=body, token=who.access, **kwargs)
+        if body is not None
+        else who.call(method, path, token=who.access)
+    )
 
 
 def patch(boss, account_id, **body):
@@ -56,11 +64,18 @@ def patch(boss, account_id, **body):
 
 
 def create(boss, name="carl", **changes):
-    return ask(boss, "POST", "/v1/accounts", {"username": name, "email": f"{name}@example.org", "name": name.title(), **changes})
+    return ask(
+        boss,
+        "POST",
+        "/v1/accounts",
+        {"username": name, "email": f"{name}@example.org", "name": name.title(), **changes},
+    )
 
 
 def key_of(actor, **changes):
-    answer = actor.post("/v1/api-keys", {"name": "job", "scopes": [], **changes}, token=actor.access)
+    answer = actor.post(
+        "/v1/api-keys", {"name": "job", "scopes": [], **changes}, token=actor.access
+    )
     assert answer.status_code == 201
     return answer.json["key"]
 
@@ -71,7 +86,11 @@ def shows(actor, key):
 
 def events(service, name):
     with service.rows() as db:
-        found = db.connection().exec_driver_sql("SELECT event, account_id, detail FROM audit ORDER BY id").all()
+        found = (
+            db.connection()
+            .exec_driver_sql("SELECT event, account_id, detail FROM audit ORDER BY id")
+            .all()
+        )
     return [row for row in found if row[0] == name]
 
 
@@ -85,7 +104,9 @@ def test_only_an_administrators_session_gets_in(small_service, small_boss):
         path = rule.format(id=id_of(ann))
         assert ann.call(method, path, json=body).status_code == 401, rule
         assert ask(ann, method, path, body).status_code == 403, rule
-        assert ann.call(method, path, json=body, headers={"X-API-Key": key}).status_code == 403, rule
+        assert ann.call(method, path, json=body, headers={"X-API-Key": key}).status_code == 403, (
+            rule
+        )
     assert small_service.scalar("SELECT count(*) FROM accounts WHERE status = 'active'") == 2
     assert ann.whoami().status_code == 200
 
@@ -96,11 +117,15 @@ def test_a_write_wants_the_password_of_five_minutes_ago_or_less(small_service, s
     small_boss.tokens = small_boss.refresh().json
     for method, rule, body in WRITES:
         refused = ask(small_boss, method, rule.format(id=account_id), body)
-        assert (refused.status_code, refused.json["code"]) == (401, "reauthentication_required"), rule
+        assert (refused.status_code, refused.json["code"]) == (401, "reauthentication_required"), (
+            rule
+        )
         assert 'error="insufficient_user_authentication"' in refused.headers["WWW-Authenticate"]
         assert 'max_age="300"' in refused.headers["WWW-Authenticate"]
     assert ask(small_boss, "GET", f"/v1/accounts/{account_id}").json["status"] == "active"
-    small_boss.tokens = small_boss.post("/v1/elevate", {"password": PASSWORD}, token=small_boss.access).json
+    small_boss.tokens = small_boss.post(
+        "/v1/elevate", {"password": PASSWORD}, token=small_boss.access
+    ).json
     for method, rule, body in (WRITES[0], WRITES[4], WRITES[3], WRITES[1], WRITES[2]):
         assert ask(small_boss, method, rule.format(id=account_id), body).status_code < 300, rule
 
@@ -112,7 +137,14 @@ def test_an_account_is_shown_with_its_roles_and_without_a_secret(service, boss):
     ann = service.actor("ann").signed_in()
     shown = ask(boss, "GET", f"/v1/accounts/{id_of(ann)}").json
     assert set(shown) == FIELDS
-    assert shown == {**shown, "username": "ann", "email": "ann@example.org", "status": "active", "roles": [], "deleted_at": None}
+    assert shown == {
+        **shown,
+        "username": "ann",
+        "email": "ann@example.org",
+        "status": "active",
+        "roles": [],
+        "deleted_at": None,
+    }
     assert ask(boss, "GET", f"/v1/accounts/{id_of(boss)}").json["roles"] == ["admin"]
     listed = ask(boss, "GET", "/v1/accounts").json
     assert [item["username"] for item in listed["items"]] == ["boss", "ann"]
@@ -129,7 +161,9 @@ def test_a_search_looks_into_names_and_addresses_and_takes_no_wildcards(service,
     patch(boss, id_of(service.actor("ann")), status="disabled")
 
     def found(query):
-        return [item["username"] for item in ask(boss, "GET", f"/v1/accounts?{query}").json["items"]]
+        return [
+            item["username"] for item in ask(boss, "GET", f"/v1/accounts?{query}").json["items"]
+        ]
 
     assert found("q=ANN") == ["ann", "joanne"]
     assert found("q=Joanne@EXAMPLE") == ["joanne"]
@@ -143,7 +177,18 @@ def test_a_search_looks_into_names_and_addresses_and_takes_no_wildcards(service,
 
 
 def test_a_query_that_makes_no_sense_is_refused(small_boss):
-    for query in ["q=", "q=%00", "q=a%E2%80%8Bb", "status=gone", "limit=0", "limit=101", "limit=x", "cursor=x", "q=a&q=b", "sort=id"]:
+    for query in [
+        "q=",
+        "q=%00",
+        "q=a%E2%80%8Bb",
+        "status=gone",
+        "limit=0",
+        "limit=101",
+        "limit=x",
+        "cursor=x",
+        "q=a&q=b",
+        "sort=id",
+    ]:
         assert ask(small_boss, "GET", f"/v1/accounts?{query}").status_code == 422, query
 
 
@@ -168,7 +213,13 @@ def test_a_cursor_that_was_made_up_or_is_of_another_list_is_refused(small_boss):
     good = ask(small_boss, "GET", "/v1/accounts?limit=1").json["next"]
     body, _, mac = good.partition(".")
     forged = base64.urlsafe_b64encode(b"2020-01-01T00:00:00+00:00 acc_").rstrip(b"=").decode()
-    for cursor in (f"{forged}.{mac}", body, f"{body}.", f"{body}.{'0' * 32}", ask(small_boss, "GET", "/v1/audit?limit=1").json["next"]):
+    for cursor in (
+        f"{forged}.{mac}",
+        body,
+        f"{body}.",
+        f"{body}.{'0' * 32}",
+        ask(small_boss, "GET", "/v1/audit?limit=1").json["next"],
+    ):
         assert ask(small_boss, "GET", f"/v1/accounts?limit=1&cursor={cursor}").status_code == 422
 
 
@@ -192,7 +243,13 @@ def test_a_page_is_one_statement_whatever_stands_on_it(service, boss):
 def test_an_account_that_was_opened_for_somebody_is_his_alone(service, boss):
     answer = create(boss, "carl", locale="de", email="Carl@Example.org")
     assert answer.status_code == 201
-    assert answer.json == {**answer.json, "username": "carl", "email": "Carl@example.org", "status": "active", "last_login_at": None}
+    assert answer.json == {
+        **answer.json,
+        "username": "carl",
+        "email": "Carl@example.org",
+        "status": "active",
+        "last_login_at": None,
+    }
     carl = service.actor("carl", email="Carl@example.org")
     for guess in (PASSWORD, "", " "):
         assert carl.login(password=guess).status_code in {401, 422}
@@ -226,14 +283,21 @@ def test_an_invitation_is_over_after_three_days_and_can_be_sent_again(small_serv
 
 def test_a_stranger_who_asks_for_a_reset_does_not_shorten_an_invitation(small_service, small_boss):
     assert create(small_boss).status_code == 201
-    assert small_service.actor("stranger").post("/v1/password/forgot", {"username": "carl"}).status_code == 202
+    assert (
+        small_service.actor("stranger")
+        .post("/v1/password/forgot", {"username": "carl"})
+        .status_code
+        == 202
+    )
     small_service.clock.push(hours=71)
     carl = small_service.actor("carl")
     assert "72 hours" in carl.mail()["text"]
     assert carl.reset(OTHER, token=carl.mailed_token()).status_code == 204
 
 
-def test_an_account_can_be_opened_with_roles_and_with_registration_closed(make_service, database_url):
+def test_an_account_can_be_opened_with_roles_and_with_registration_closed(
+    make_service, database_url
+):
     service = make_service(database_url, roles={"editor": ("texts:write",)})
     boss = administrator(service)
     closed = make_service(database_url, roles={"editor": ("texts:write",)}, registration="closed")
@@ -281,7 +345,9 @@ def test_an_account_is_opened_with_acceptable_fields_only(small_service, small_b
     assert small_service.scalar("SELECT count(*) FROM accounts") == 1
 
 
-def test_a_registration_cannot_take_the_address_of_an_account_that_was_opened(small_service, small_boss):
+def test_a_registration_cannot_take_the_address_of_an_account_that_was_opened(
+    small_service, small_boss
+):
     squatter = small_service.actor("squatter", email="carl@example.org")
     assert squatter.register().status_code == 202
     code = squatter.mail()["code"]
@@ -305,7 +371,9 @@ def test_a_disabled_account_is_shut_out_at_once_and_nothing_old_comes_back(servi
     assert ann.login().json["code"] == "invalid_credentials"
     assert ann.reset(OTHER, token=link).status_code == 400
     ann.forgot()
-    assert service.mailbox(ann.email)[0]["text"].count("/reset/") == 1  # the old one: no other was sent
+    assert (
+        service.mailbox(ann.email)[0]["text"].count("/reset/") == 1
+    )  # the old one: no other was sent
 
     assert patch(boss, account_id, status="active").json["status"] == "active"
     assert ann.whoami(old["access_token"]).status_code == 401
@@ -313,7 +381,9 @@ def test_a_disabled_account_is_shut_out_at_once_and_nothing_old_comes_back(servi
     assert ann.reset(OTHER, token=link).status_code == 400
     assert shows(ann, key) == 200
     assert ann.login().status_code == 200
-    assert [name for name in ("account.disabled", "account.enabled") if len(events(service, name)) == 1] == [
+    assert [
+        name for name in ("account.disabled", "account.enabled") if len(events(service, name)) == 1
+    ] == [
         "account.disabled",
         "account.enabled",
     ]
@@ -323,7 +393,10 @@ def test_a_disabled_account_is_shut_out_at_once_and_nothing_old_comes_back(servi
 def test_what_is_so_already_changes_nothing(small_service, small_boss):
     ann = small_service.actor("ann").signed_in()
     before = small_service.scalar("SELECT epoch FROM accounts WHERE username = 'ann'")
-    assert patch(small_boss, id_of(ann), status="active", must_change_password=False).status_code == 200
+    assert (
+        patch(small_boss, id_of(ann), status="active", must_change_password=False).status_code
+        == 200
+    )
     assert patch(small_boss, id_of(ann)).status_code == 200
     assert ann.whoami().status_code == 200
     assert small_service.scalar("SELECT epoch FROM accounts WHERE username = 'ann'") == before
@@ -450,17 +523,24 @@ def test_one_who_is_disabled_or_never_came_is_no_other_administrator(service, bo
 # -- cost -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_login_to_an_account_without_a_password_costs_what_any_other_does(make_service, database_url):
+def test_a_login_to_an_account_without_a_password_costs_what_any_other_does(
+    make_service, database_url
+):
     """Statements one by one, and the hash by the processor's time, in turn."""
     service = make_service(database_url, limit_login="1000/minute", **DEAR).held()
     boss = administrator(service)
     create(boss)
     service.actor("ann").signed_up()
-    work = [work_of(service, "/v1/login", {"username": name, "password": WRONG}) for name in ("ann", "nobody", "carl")]
+    work = [
+        work_of(service, "/v1/login", {"username": name, "password": WRONG})
+        for name in ("ann", "nobody", "carl")
+    ]
     assert work[0] == work[1] == work[2]
     seconds = {"ann": [], "carl": []}
     for name, taken in [*seconds.items()] * 3:
         began = time.process_time()
         assert service.actor("stranger").login(username=name, password=WRONG).status_code == 401
         taken.append(time.process_time() - began)
-    assert 0.6 < min(seconds["carl"]) / min(seconds["ann"]) < 1.6, seconds  # what else the processor does only adds
+    assert 0.6 < min(seconds["carl"]) / min(seconds["ann"]) < 1.6, (
+        seconds
+    )  # what else the processor does only adds

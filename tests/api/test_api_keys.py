@@ -12,14 +12,14 @@ from sqlalchemy.exc import OperationalError
 from app.accounts.models import Account
 from app.api_keys.last_used import flush
 from app.api_keys.warn import warn
-from app.commands.sweep import sweep
+from app.authorization.models import AccountRole
+from app.authorization.roles.grant import grant
+from app.credential_status.revoke import revoke_account
 from app.errors import Unauthenticated
-from app.gateway.verify_key import verify_api_key
 from app.opaque_tokens import SHAPE, mint, new_id
 from app.principal import Source
-from app.revocation.revoke import revoke_account
-from app.roles.grant import grant
-from app.roles.models import AccountRole
+from app.server.cleanup import sweep
+from app.verification.api_keys import verify_api_key
 from tests.actors import PASSWORD, Actor
 
 ROLES = {"worker": ("jobs:read", "jobs:run"), "clerk": ("orders:read",)}
@@ -44,7 +44,9 @@ def take(service, actor: Actor, role: str) -> None:
 
 
 def make(actor: Actor, name: str = "ci", scopes=("jobs:run",), **changes):
-    return actor.post("/v1/api-keys", {"name": name, "scopes": list(scopes), **changes}, token=actor.access)
+    return actor.post(
+        "/v1/api-keys", {"name": name, "scopes": list(scopes), **changes}, token=actor.access
+    )
 
 
 def made(actor: Actor, name: str = "ci", scopes=("jobs:run",), **changes) -> dict:
@@ -118,7 +120,10 @@ def test_a_key_is_shown_once_and_works_in_either_header(service, ann):
     }
     assert use(service, key).json == expected
     assert service.actor("program").get("/v1/whoami", token=key).json == expected
-    for shown in (ann.get("/v1/api-keys", token=ann.access), ann.get(f"/v1/api-keys/{answer.json['id']}", token=ann.access)):
+    for shown in (
+        ann.get("/v1/api-keys", token=ann.access),
+        ann.get(f"/v1/api-keys/{answer.json['id']}", token=ann.access),
+    ):
         assert shown.status_code == 200
         assert key not in shown.text
         assert key.split("_")[2] not in shown.text
@@ -126,11 +131,15 @@ def test_a_key_is_shown_once_and_works_in_either_header(service, ann):
 
 def test_only_digests_are_kept(service, ann):
     key = made(ann)["key"]
-    rotated = ann.post(f"/v1/api-keys/{made(ann, 'other')['id']}/rotate", token=ann.access).json["key"]
+    rotated = ann.post(f"/v1/api-keys/{made(ann, 'other')['id']}/rotate", token=ann.access).json[
+        "key"
+    ]
     use(service, key)
     with service.rows() as db:
         stored = "\n".join(
-            str(row) for table in ("api_keys", "audit", "outbox", "revocations") for row in db.execute(text(f"SELECT * FROM {table}"))
+            str(row)
+            for table in ("api_keys", "audit", "outbox", "revocations")
+            for row in db.execute(text(f"SELECT * FROM {table}"))
         )
     for secret in (key, rotated):
         assert secret not in stored
@@ -159,7 +168,9 @@ def test_a_key_is_listed_without_its_secret(service, ann):
     assert ann.get(f"/v1/api-keys/{first['id']}", token=ann.access).json == listed["items"][1]
 
 
-@pytest.mark.parametrize(("asked", "days"), [({}, 90), ({"expires_in": 365 * DAY}, 365), ({"expires_in": DAY}, 1)])
+@pytest.mark.parametrize(
+    ("asked", "days"), [({}, 90), ({"expires_in": 365 * DAY}, 365), ({"expires_in": DAY}, 1)]
+)
 def test_a_key_ends_in_90_days_unless_told_otherwise(small_service, bob, asked, days):
     bob.login()
     key = made(bob, **asked)
@@ -254,11 +265,19 @@ def test_making_and_rotating_want_a_password_typed_just_now(small_service, bob):
     tokens = bob.refresh(bob.tokens["refresh_token"]).json
     small_service.clock.push(minutes=2)
     bob.tokens = tokens
-    for answer in (make(bob, "late"), bob.post(f"/v1/api-keys/{key['id']}/rotate", token=bob.access)):
+    for answer in (
+        make(bob, "late"),
+        bob.post(f"/v1/api-keys/{key['id']}/rotate", token=bob.access),
+    ):
         assert (answer.status_code, answer.json["code"]) == (401, "reauthentication_required")
         assert 'error="insufficient_user_authentication"' in answer.headers["WWW-Authenticate"]
     assert bob.get("/v1/api-keys", token=bob.access).status_code == 200
-    assert bob.call("PATCH", f"/v1/api-keys/{key['id']}", json={"scopes": []}, token=bob.access).status_code == 200
+    assert (
+        bob.call(
+            "PATCH", f"/v1/api-keys/{key['id']}", json={"scopes": []}, token=bob.access
+        ).status_code
+        == 200
+    )
     assert bob.call("DELETE", f"/v1/api-keys/{key['id']}", token=bob.access).status_code == 204
 
 
@@ -308,9 +327,30 @@ def altered(key: str):
     """The same key, a little different, with the checksum that belongs to it."""
     prefix, row, secret = key.split("_")
     same_row = mint("dwk", f"key_{row}").token
-    yield from (key[:-1], key + "0", key.upper(), key.swapcase(), f"{prefix}_{row}_{secret[::-1]}", f"dwr_{row}_{secret}")
-    yield from (same_row, mint("dwd", f"key_{row}").token, mint("dwk", new_id("key")).token, f"{prefix}_{row}_{same_row.split('_')[2]}")
-    yield from ("dwk_", "dwk__", f"{prefix}_{row}", f"{prefix}_{row}_", key.replace("_", "-"), "dwk_" + "a" * 4000, f"{key}%00", f"{key}=")
+    yield from (
+        key[:-1],
+        key + "0",
+        key.upper(),
+        key.swapcase(),
+        f"{prefix}_{row}_{secret[::-1]}",
+        f"dwr_{row}_{secret}",
+    )
+    yield from (
+        same_row,
+        mint("dwd", f"key_{row}").token,
+        mint("dwk", new_id("key")).token,
+        f"{prefix}_{row}_{same_row.split('_')[2]}",
+    )
+    yield from (
+        "dwk_",
+        "dwk__",
+        f"{prefix}_{row}",
+        f"{prefix}_{row}_",
+        key.replace("_", "-"),
+        "dwk_" + "a" * 4000,
+        f"{key}%00",
+        f"{key}=",
+    )
 
 
 def test_what_is_not_quite_the_key_is_refused(service, ann):
@@ -416,7 +456,9 @@ def test_a_well_formed_key_that_nobody_has_costs_one_indexed_look(service, ann):
 def test_a_key_can_get_fewer_scopes_and_never_more(service, ann):
     key = made(ann, scopes=["jobs:run", "jobs:read"])
     path = f"/v1/api-keys/{key['id']}"
-    assert ann.call("PATCH", path, json={"scopes": ["jobs:read"]}, token=ann.access).json["scopes"] == ["jobs:read"]
+    assert ann.call("PATCH", path, json={"scopes": ["jobs:read"]}, token=ann.access).json[
+        "scopes"
+    ] == ["jobs:read"]
     assert use(service, key["key"]).json["scopes"] == ["jobs:read"]
     for more in (["jobs:run"], ["jobs:read", "jobs:run"], ["orders:read"], ["jobs:*"]):
         answer = ann.call("PATCH", path, json={"scopes": more}, token=ann.access)
@@ -430,7 +472,12 @@ def test_a_scope_of_everything_below_can_be_narrowed_to_one_thing(small_service)
     boss = administrator(small_service)
     key = made(boss, scopes=["memberships:write:*"])
     assert use(small_service, key["key"]).json["scopes"] == ["memberships:write:*"]
-    answer = boss.call("PATCH", f"/v1/api-keys/{key['id']}", json={"scopes": ["memberships:write:list"]}, token=boss.access)
+    answer = boss.call(
+        "PATCH",
+        f"/v1/api-keys/{key['id']}",
+        json={"scopes": ["memberships:write:list"]},
+        token=boss.access,
+    )
     assert answer.json["scopes"] == ["memberships:write:list"]
     assert use(small_service, key["key"]).json["scopes"] == ["memberships:write:list"]
     assert make(boss, "other", ["memberships:*"]).status_code == 422
@@ -442,7 +489,10 @@ def test_a_key_can_be_renamed(service, ann):
     path = f"/v1/api-keys/{key['id']}"
     assert ann.call("PATCH", path, json={"name": "build"}, token=ann.access).json["name"] == "build"
     assert ann.call("PATCH", path, json={"name": "build"}, token=ann.access).status_code == 200
-    assert ann.call("PATCH", path, json={"name": "other"}, token=ann.access).json["code"] == "key_name_taken"
+    assert (
+        ann.call("PATCH", path, json={"name": "other"}, token=ann.access).json["code"]
+        == "key_name_taken"
+    )
     assert ann.call("PATCH", path, json={}, token=ann.access).json["name"] == "build"
     assert ann.call("PATCH", path, json={"expires_in": 60}, token=ann.access).status_code == 422
     assert ann.call("PATCH", path, json={"name": None}, token=ann.access).status_code == 422
@@ -460,9 +510,9 @@ def test_a_rotated_key_stays_the_same_key_and_both_secrets_count_for_a_while(ser
     key = made(ann)
     answer = rotate(ann, key["id"], overlap_seconds=60)
     assert answer.status_code == 200
-    assert {name: answer.json[name] for name in ("id", "name", "scopes", "created_at", "expires_at")} == {
-        name: key[name] for name in ("id", "name", "scopes", "created_at", "expires_at")
-    }
+    assert {
+        name: answer.json[name] for name in ("id", "name", "scopes", "created_at", "expires_at")
+    } == {name: key[name] for name in ("id", "name", "scopes", "created_at", "expires_at")}
     new = answer.json["key"]
     assert new != key["key"]
     assert use(service, key["key"]).json == use(service, new).json
@@ -531,11 +581,18 @@ def test_a_key_of_somebody_else_is_as_good_as_none(service, ann):
     for key_id in (key["id"], new_id("key"), "x", "key_", new_id("ses")):
         answers = [
             bob.get(f"/v1/api-keys/{key_id}", token=bob.access),
-            bob.call("PATCH", f"/v1/api-keys/{key_id}", json={"name": "mine", "scopes": []}, token=bob.access),
+            bob.call(
+                "PATCH",
+                f"/v1/api-keys/{key_id}",
+                json={"name": "mine", "scopes": []},
+                token=bob.access,
+            ),
             rotate(bob, key_id),
             bob.call("DELETE", f"/v1/api-keys/{key_id}", token=bob.access),
         ]
-        assert [(answer.status_code, answer.json["code"]) for answer in answers] == [(404, "not_found")] * 4
+        assert [(answer.status_code, answer.json["code"]) for answer in answers] == [
+            (404, "not_found")
+        ] * 4
     assert bob.get("/v1/api-keys", token=bob.access).json["items"] == []
     assert use(service, key["key"]).json["scopes"] == ["jobs:run"]
 
@@ -592,7 +649,9 @@ def test_whoever_reports_junk_learns_nothing_and_it_costs_no_read(service, ann):
 def test_reports_are_limited_by_their_source(make_service):
     service = make_service(limit_confirm="2/minute")
     finder = service.actor("finder")
-    answers = [finder.post("/v1/api-keys/report-leak", {"key": "junk"}).status_code for _ in range(3)]
+    answers = [
+        finder.post("/v1/api-keys/report-leak", {"key": "junk"}).status_code for _ in range(3)
+    ]
     assert answers == [204, 204, 429]
 
 
@@ -658,7 +717,9 @@ def test_a_process_that_ends_writes_down_what_it_has_seen(make_live, sqlite_url)
     body = {"username": "ann", "email": "ann@example.org", "name": "Ann", "password": PASSWORD}
     handle = live.call("POST", "/v1/register", body)[1]["registration"]
     code = live.mailbox("ann@example.org")[0]["code"]
-    assert live.call("POST", "/v1/register/confirm", {"registration": handle, "code": code})[0] == 200
+    assert (
+        live.call("POST", "/v1/register/confirm", {"registration": handle, "code": code})[0] == 200
+    )
     tokens = live.call("POST", "/v1/login", {"username": "ann", "password": PASSWORD})[1]
     headers = {"Authorization": f"Bearer {tokens['access_token']}"}
     key = live.call("POST", "/v1/api-keys", {"name": "ci", "scopes": []}, headers)[1]["key"]
@@ -666,12 +727,18 @@ def test_a_process_that_ends_writes_down_what_it_has_seen(make_live, sqlite_url)
     live.stop()
     engine = create_engine(sqlite_url)
     with engine.connect() as connection:
-        assert connection.execute(text("SELECT last_used_at FROM api_keys")).scalar_one() is not None
+        assert (
+            connection.execute(text("SELECT last_used_at FROM api_keys")).scalar_one() is not None
+        )
     engine.dispose()
 
 
 def letters(actor: Actor) -> list[str]:
-    return [mail["text"] for mail in actor.service.mailbox(actor.email) if "ends soon" in mail["subject"]]
+    return [
+        mail["text"]
+        for mail in actor.service.mailbox(actor.email)
+        if "ends soon" in mail["subject"]
+    ]
 
 
 def test_the_owner_is_warned_14_3_and_1_days_before_the_end(service, ann):
@@ -686,7 +753,9 @@ def test_the_owner_is_warned_14_3_and_1_days_before_the_end(service, ann):
     assert '"deploy"' in letters(ann)[0]
 
 
-def test_whoever_makes_a_key_for_two_days_is_not_told_at_once_that_it_ends_in_three(small_service, bob):
+def test_whoever_makes_a_key_for_two_days_is_not_told_at_once_that_it_ends_in_three(
+    small_service, bob
+):
     made(bob, "two days", expires_in=2 * DAY)
     made(bob, "an hour", expires_in=3600)
     assert warn(small_service.units) == 0

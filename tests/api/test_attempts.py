@@ -8,14 +8,18 @@ import pytest
 from sqlalchemy import event
 
 from app.adapters.password_hasher import Capacity
-from app.commands.sweep import sweep
+from app.server.cleanup import sweep
 from tests.actors import PASSWORD, Service, cheap_settings
 
 DELAYS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900]
 FREE = 4
 MOST = 100
 WRONG = "no password of anybody here"
-UNLIMITED = {"limit_login": "100000/minute", "limit_forgot": "100000/minute", "limit_confirm": "100000/minute"}
+UNLIMITED = {
+    "limit_login": "100000/minute",
+    "limit_forgot": "100000/minute",
+    "limit_confirm": "100000/minute",
+}
 NEW = "another sentence of some words"
 
 
@@ -32,7 +36,11 @@ def small_service(make_service):
 def told(answer):
     """Everything that a stranger could compare, without the name of the request."""
     headers = {name: value for name, value in answer.headers if name != "X-Request-Id"}
-    return answer.status_code, headers, answer.data.replace(answer.json["request_id"].encode(), b"-")
+    return (
+        answer.status_code,
+        headers,
+        answer.data.replace(answer.json["request_id"].encode(), b"-"),
+    )
 
 
 def guess(actor, number: int = 1, **changes):
@@ -45,7 +53,9 @@ def guess(actor, number: int = 1, **changes):
 def counted(service, *, subject: bool) -> int:
     """What all counters of single sources have counted, or those of all sources together."""
     condition = "NOT LIKE" if subject else "LIKE"
-    return service.scalar(f"SELECT coalesce(sum(count), 0) FROM failed_attempts WHERE id {condition} '% %'")
+    return service.scalar(
+        f"SELECT coalesce(sum(count), 0) FROM failed_attempts WHERE id {condition} '% %'"
+    )
 
 
 def waits(answer) -> int:
@@ -77,12 +87,23 @@ def test_a_name_that_nobody_has_is_answered_step_by_step_like_one_that_somebody_
     service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'cyd' RETURNING id")
     bob = service.actor("bob")
     bob.register()
-    typed = ["ann", "ann@example.org", "nobody-here", "nobody@example.org", "cyd", bob.username, "no name at all", "@@"]
+    typed = [
+        "ann",
+        "ann@example.org",
+        "nobody-here",
+        "nobody@example.org",
+        "cyd",
+        bob.username,
+        "no name at all",
+        "@@",
+    ]
     for steps in ([0] * 6, [1, 2, 3, 4, 900], [0, 0]):
         for delay in steps:
             service.clock.push(seconds=delay)
             answers = {
-                name: told(service.actor(address=f"192.0.2.{number}").login(username=name, password=WRONG))
+                name: told(
+                    service.actor(address=f"192.0.2.{number}").login(username=name, password=WRONG)
+                )
                 for number, name in enumerate(typed)
             }
             for name, answer in answers.items():
@@ -134,7 +155,12 @@ def test_the_count_is_one_for_the_name_the_address_and_a_change(service):
     guess(ann, 1, username=ann.email)
     guess(ann, 1, username="ＡＮＮ@Example.ORG")
     assert ann.change(NEW, old_password=WRONG).status_code == 403
-    answers = [guess(ann), guess(ann, 1, username=ann.email), ann.change(NEW, old_password=WRONG), ann.change(NEW)]
+    answers = [
+        guess(ann),
+        guess(ann, 1, username=ann.email),
+        ann.change(NEW, old_password=WRONG),
+        ann.change(NEW),
+    ]
     assert [waits(answer) for answer in answers] == [1] * 4
     assert len({answer.headers["RateLimit-Policy"] for answer in answers}) == 1
     service.clock.push(seconds=1)
@@ -147,7 +173,13 @@ def test_the_count_is_one_for_the_name_the_address_and_a_change(service):
 
 def test_names_are_counted_in_the_form_in_which_they_are_compared(small_service):
     eve = small_service.actor()
-    spellings = ["nobody@example.org", "NOBODY@example.org", "nobody＠EXAMPLE.org", "Nobody@Example.Org", "nobody@example.org"]
+    spellings = [
+        "nobody@example.org",
+        "NOBODY@example.org",
+        "nobody＠EXAMPLE.org",
+        "Nobody@Example.Org",
+        "nobody@example.org",
+    ]
     assert [guess(eve, 1, username=name).status_code for name in spellings] == [401] * 5
     assert guess(eve, 1, username="NObody@example.org").status_code == 429
 
@@ -229,7 +261,9 @@ def test_after_a_hundred_failures_in_a_row_no_password_is_right_until_a_reset(se
     assert right == told(guess(ann)) == told(guess(service.actor("nobody-here")))
     assert right[0] == 401
     assert ann.change(NEW).status_code == 403, "the same counter"
-    assert counted(service, subject=True) - 1 == MOST, "who is not looked at is counted nowhere but at his source"
+    assert counted(service, subject=True) - 1 == MOST, (
+        "who is not looked at is counted nowhere but at his source"
+    )
     assert ann.whoami().status_code == 200
     assert ann.refresh().status_code == 200
     assert service.scalar("SELECT count(*) FROM audit WHERE event = 'password.locked'") == 2
@@ -254,7 +288,10 @@ def test_a_hundred_and_twenty_guessers_stop_neither_session_nor_known_device_nor
     ann.login(remember_device=True)
     device = ann.tokens["device_token"]
     for number in range(120):
-        assert guess(service.actor("ann", address=f"198.51.{number // 16}.{number % 16}")).status_code == 401
+        assert (
+            guess(service.actor("ann", address=f"198.51.{number // 16}.{number % 16}")).status_code
+            == 401
+        )
     assert ann.whoami().status_code == 200
     ann.tokens = ann.refresh().json
     assert ann.whoami().status_code == 200
@@ -306,10 +343,18 @@ def test_whoever_finds_the_gate_full_has_not_tried(narrow, failures):
     narrow.clock.push(seconds=900)
     ann.tokens = ann.refresh().json
     with Full(narrow):
-        for answer in (guess(ann), ann.login(), ann.change(NEW), guess(narrow.actor("nobody-here"))):
+        for answer in (
+            guess(ann),
+            ann.login(),
+            ann.change(NEW),
+            guess(narrow.actor("nobody-here")),
+        ):
             assert answer.status_code == 503
             assert answer.json["code"] == "busy"
-    assert narrow.scalar("SELECT coalesce(sum(count), 0) FROM failed_attempts WHERE id NOT LIKE '% %'") == failures
+    assert (
+        narrow.scalar("SELECT coalesce(sum(count), 0) FROM failed_attempts WHERE id NOT LIKE '% %'")
+        == failures
+    )
     assert ann.login().status_code == 200, "nor does he wait"
 
 
@@ -368,9 +413,15 @@ def test_a_wrong_login_sends_the_same_statements_for_every_name(service):
     for name in ("ann", ann.email, "nobody-here", "nobody@example.org", "cyd", "no name"):
         for token in (None, "junk", theirs):
             with Statements(service) as sent[name, token]:
-                service.actor("x").login(username=name, password=WRONG, **({"device_token": token} if token else {}))
+                service.actor("x").login(
+                    username=name, password=WRONG, **({"device_token": token} if token else {})
+                )
     for token in (None, "junk", theirs):
-        lengths = {name: [statement.split()[0] for statement in found] for (name, kind), found in sent.items() if kind == token}
+        lengths = {
+            name: [statement.split()[0] for statement in found]
+            for (name, kind), found in sent.items()
+            if kind == token
+        }
         assert len({str(found) for found in lengths.values()}) == 1, (token, lengths)
 
 
@@ -380,5 +431,7 @@ def test_a_link_asked_for_sends_the_same_statements_whether_it_is_mailed_or_not(
     for name in ("ann", "nobody-here", "nobody@example.org", "ann@example.org", "no name"):
         with Statements(service) as sent[name]:
             assert service.actor().forgot(username=name).status_code == 202
-    assert len({str([statement.split()[0] for statement in found]) for found in sent.values()}) == 1, sent
+    assert (
+        len({str([statement.split()[0] for statement in found]) for found in sent.values()}) == 1
+    ), sent
     assert len(sent["ann"]) <= 5, sent["ann"]

@@ -36,7 +36,9 @@ OF_NO_REQUEST = {
 def remembered(service) -> list:
     with service.rows() as db:
         return db.execute(
-            text("SELECT event, account_id, session_id, source, user_agent, request_id, detail, at FROM audit ORDER BY id")
+            text(
+                "SELECT event, account_id, session_id, source, user_agent, request_id, detail, at FROM audit ORDER BY id"
+            )
         ).all()
 
 
@@ -44,24 +46,43 @@ def everything_stored(service) -> str:
     """Every value of every row of every table."""
     with service.rows() as db:
         tables = inspect(db.connection()).get_table_names()
-        assert {"accounts", "sessions", "outbox", "audit", "signing_keys", "revocations"} <= set(tables)
-        return "\n".join(str(row) for table in tables for row in db.execute(text(f"SELECT * FROM {table}")).all())
+        assert {"accounts", "sessions", "outbox", "audit", "signing_keys", "revocations"} <= set(
+            tables
+        )
+        return "\n".join(
+            str(row) for table in tables for row in db.execute(text(f"SELECT * FROM {table}")).all()
+        )
 
 
 def about_sessions(service, ann):
     """What ann does, step by step: the event, the answer, the reason that is noted, and whether it is known to be about her."""
     yield "registration.requested", ann.register(), None, False
-    yield "registration.resent", ann.post("/v1/register/resend", {"registration": ann.registration}), None, False
+    yield (
+        "registration.resent",
+        ann.post("/v1/register/resend", {"registration": ann.registration}),
+        None,
+        False,
+    )
     yield "confirmation.refused", ann.confirm(code="BBBB-BBBB"), None, False
     yield "account.confirmed", ann.confirm(), None, True
     yield "login.failed", ann.login(username="nobody-here"), None, False
     yield "login.failed", ann.login(password="wrong horse battery staple"), None, True
     yield "login.succeeded", ann.login(), None, True
-    yield "account.changed", ann.call("PATCH", "/v1/me", json={"name": "Anna"}, token=ann.access), None, True
+    yield (
+        "account.changed",
+        ann.call("PATCH", "/v1/me", json={"name": "Anna"}, token=ann.access),
+        None,
+        True,
+    )
     yield "sessions.ended", ann.call("DELETE", "/v1/sessions", token=ann.access), "others", True
     yield "session.ended", ann.logout(), "logout", True
     ann.login()
-    yield "session.ended", ann.call("DELETE", f"/v1/sessions/{ann.tokens['session_id']}", token=ann.access), "ended_by_owner", True
+    yield (
+        "session.ended",
+        ann.call("DELETE", f"/v1/sessions/{ann.tokens['session_id']}", token=ann.access),
+        "ended_by_owner",
+        True,
+    )
     ann.login()
     yield "sessions.ended", ann.post("/v1/logout-all", token=ann.access), "logout_all", True
     ann.login()
@@ -75,7 +96,10 @@ def about_sessions(service, ann):
     yield "session.cleared", ann.call("DELETE", suspicious, token=ann.access), None, True
     ahead = ann.refresh().json["refresh_token"]
     ahead = ann.refresh(ahead).json["refresh_token"]
-    service.scalar("UPDATE sessions SET rt_counter = 0 WHERE id = :id RETURNING id", id=ann.tokens["session_id"])
+    service.scalar(
+        "UPDATE sessions SET rt_counter = 0 WHERE id = :id RETURNING id",
+        id=ann.tokens["session_id"],
+    )
     yield "refresh_token.ahead_of_database", ann.refresh(ahead), None, True
     # From a source of which that was said, what comes next would have to wait.
     service.scalar("DELETE FROM failed_attempts WHERE id LIKE 'suspect %' RETURNING id")
@@ -87,8 +111,18 @@ def about_passwords(service, ann):
     yield "login.succeeded", remembered_login, None, True
     yield "device.remembered", remembered_login, None, True
     device = ann.get("/v1/devices", token=ann.access).json["items"][0]["id"]
-    yield "device.forgotten", ann.call("DELETE", f"/v1/devices/{device}", token=ann.access), None, True
-    yield "password.refused", ann.change("another sentence of some words", old_password="wrong"), None, True
+    yield (
+        "device.forgotten",
+        ann.call("DELETE", f"/v1/devices/{device}", token=ann.access),
+        None,
+        True,
+    )
+    yield (
+        "password.refused",
+        ann.change("another sentence of some words", old_password="wrong"),
+        None,
+        True,
+    )
     yield "password.changed", ann.change("another sentence of some words"), None, True
     yield "password.reset_requested", ann.forgot(username="nobody-here"), None, False
     yield "password.reset_requested", ann.forgot(), None, True
@@ -96,7 +130,9 @@ def about_passwords(service, ann):
     service.scalar("UPDATE accounts SET must_change_since = created_at RETURNING id")
     yield "password.change_required", ann.login(), None, True
     ann.login(password="wrong")
-    service.scalar("UPDATE failed_attempts SET count = 100 WHERE id LIKE 'acc%' AND id NOT LIKE '% %' RETURNING id")
+    service.scalar(
+        "UPDATE failed_attempts SET count = 100 WHERE id LIKE 'acc%' AND id NOT LIKE '% %' RETURNING id"
+    )
     yield "password.locked", ann.login(), None, True
 
 
@@ -106,7 +142,12 @@ def about_keys(ann):
     created = ann.post("/v1/api-keys", {"name": "ci", "scopes": []}, token=ann.access)
     path = f"/v1/api-keys/{created.json['id']}"
     yield "api_key.created", created, None, True
-    yield "api_key.changed", ann.call("PATCH", path, json={"name": "build"}, token=ann.access), None, True
+    yield (
+        "api_key.changed",
+        ann.call("PATCH", path, json={"name": "build"}, token=ann.access),
+        None,
+        True,
+    )
     yield "api_key.rotated", ann.post(f"{path}/rotate", token=ann.access), None, True
     yield "api_key.deleted", ann.call("DELETE", path, token=ann.access), None, True
     leaked = ann.post("/v1/api-keys", {"name": "ci", "scopes": []}, token=ann.access).json["key"]
@@ -143,12 +184,25 @@ def about_rights(service, ann):
     """What an administrator does about ann's rights, and what she does about her own."""
     ann.login()
     boss = with_role(service, "boss", "admin", address=ann.address, agent=ann.agent)
-    role, membership = (path.format(account_id(ann)) for path in ("/v1/accounts/{}/roles/admin", "/v1/memberships/list/7/{}"))
+    role, membership = (
+        path.format(account_id(ann))
+        for path in ("/v1/accounts/{}/roles/admin", "/v1/memberships/list/7/{}")
+    )
     yield "role.granted", boss.call("PUT", role, token=boss.access), None, True
     yield "role.revoked", boss.call("DELETE", role, token=boss.access), None, True
-    yield "membership.granted", boss.call("PUT", membership, json={"level": "member"}, token=boss.access), None, True
+    yield (
+        "membership.granted",
+        boss.call("PUT", membership, json={"level": "member"}, token=boss.access),
+        None,
+        True,
+    )
     yield "membership.ended", boss.call("DELETE", membership, token=boss.access), None, True
-    yield "session.elevated", ann.post("/v1/elevate", {"password": ann.password}, token=ann.access), None, True
+    yield (
+        "session.elevated",
+        ann.post("/v1/elevate", {"password": ann.password}, token=ann.access),
+        None,
+        True,
+    )
 
 
 def about_administration(service, ann):
@@ -158,7 +212,12 @@ def about_administration(service, ann):
     carl = {"username": "carl", "email": "carl@example.org", "name": "Carl"}
     yield "account.created", boss.post("/v1/accounts", carl, token=boss.access), None, True
     yield "password.reset_sent", boss.post(f"{hers}/send-reset", token=boss.access), None, True
-    yield "sessions.ended", boss.post(f"{hers}/end-sessions", token=boss.access), "ended_by_admin", True
+    yield (
+        "sessions.ended",
+        boss.post(f"{hers}/end-sessions", token=boss.access),
+        "ended_by_admin",
+        True,
+    )
     for event, method, body in (
         ("account.must_change_password", "PATCH", {"must_change_password": True}),
         ("account.must_change_password", "PATCH", {"must_change_password": False}),
@@ -185,18 +244,26 @@ def test_each_event_is_a_row_and_a_line_with_the_name_of_its_request(service, li
     ):
         seen.add(event)
         request_id = answer.headers["X-Request-Id"]
-        (row,) = [row for row in remembered(service) if row.request_id == request_id and row.event == event]
+        (row,) = [
+            row
+            for row in remembered(service)
+            if row.request_id == request_id and row.event == event
+        ]
         assert (row.source, row.user_agent) == ("198.51.100.9", "audited/1")
         assert (row.account_id is not None) is owned, event
         detail = json.loads(row.detail) if isinstance(row.detail, str) else row.detail
         assert detail.get("reason") == reason
         said += [line for line in lines() if line["request_id"] == request_id]
-        (line,) = [line for line in said if line["event"] == event and line["request_id"] == request_id]
+        (line,) = [
+            line for line in said if line["event"] == event and line["request_id"] == request_id
+        ]
         assert line["account_id"] == row.account_id
         assert line["session_id"] == row.session_id
         assert line["source"] == "198.51.100.9"
         assert datetime.fromisoformat(line["at"]).utcoffset().total_seconds() == 0
-        (request,) = [line for line in said if line["event"] == "request" and line["request_id"] == request_id]
+        (request,) = [
+            line for line in said if line["event"] == "request" and line["request_id"] == request_id
+        ]
         assert request["status"] == answer.status_code
     assert seen == set(Event) - OF_NO_REQUEST
 
@@ -242,7 +309,11 @@ def test_every_refusal_is_a_line(make_service, lines):
 
 
 def test_no_secret_is_in_the_log_or_in_the_database(service, capfd):
-    first, wrong, chosen = "planted first passphrase", "planted wrong passphrase", "planted chosen passphrase"
+    first, wrong, chosen = (
+        "planted first passphrase",
+        "planted wrong passphrase",
+        "planted chosen passphrase",
+    )
     ann, bob = service.actor(password=first), service.actor("bob", password=chosen)
     secrets = {first, wrong, chosen, SECRET}
 
@@ -262,14 +333,27 @@ def test_no_secret_is_in_the_log_or_in_the_database(service, capfd):
     ann.login(password=wrong)
     ann.login(username=wrong)  # typed into the wrong field
     ann.login(username="x" * 300, password=wrong)
-    ann.call("POST", "/v1/login", data=b'{"username": "ann", "password": "' + wrong.encode(), content_type="application/json")
+    ann.call(
+        "POST",
+        "/v1/login",
+        data=b'{"username": "ann", "password": "' + wrong.encode(),
+        content_type="application/json",
+    )
     for _ in range(2):
         assert ann.login().status_code == 200
-        secrets |= {ann.access, ann.access.rpartition(".")[2], ann.tokens["refresh_token"], ann.tokens["refresh_token"].rpartition(".")[2]}
+        secrets |= {
+            ann.access,
+            ann.access.rpartition(".")[2],
+            ann.tokens["refresh_token"],
+            ann.tokens["refresh_token"].rpartition(".")[2],
+        }
     ann.whoami()
     ann.whoami(ann.access[:-2])
     ann.whoami(ann.tokens["refresh_token"])
-    ann.get(f"/v1/whoami?access_token={ann.access}", headers={"Cookie": f"token={ann.access}", "User-Agent": "Agent", "Referer": token})
+    ann.get(
+        f"/v1/whoami?access_token={ann.access}",
+        headers={"Cookie": f"token={ann.access}", "User-Agent": "Agent", "Referer": token},
+    )
     ann.get(f"/v1/sessions/{ann.access}", token=ann.access)
     again = ann.refresh().json
     secrets |= {again["access_token"], again["refresh_token"]}
@@ -277,7 +361,9 @@ def test_no_secret_is_in_the_log_or_in_the_database(service, capfd):
     ann.refresh()
     ann.login()
     # A fault in the middle of it all, with its traceback.
-    service.scalar("UPDATE accounts SET metadata = :junk WHERE username = 'ann' RETURNING id", junk="7")
+    service.scalar(
+        "UPDATE accounts SET metadata = :junk WHERE username = 'ann' RETURNING id", junk="7"
+    )
     service.scalar("UPDATE sessions SET rt_salt = 'no hex' RETURNING id")
     ann.refresh()
     ann.get("/v1/me", token=ann.access)
@@ -299,11 +385,19 @@ def test_a_line_is_one_line_whatever_was_sent(small_service, lines):
     hostile = 'a\r\n{"event": "login.succeeded"}\u2028\x1b[2J'
     ann = small_service.actor(agent="x\x85y\x1b[31m")
     ann.login(username=hostile, password=hostile)
-    ann.get("/v1/methods?x=%0d%0a{}", headers={"X-Forwarded-For": "1.2.3.4%0a", "X-Request-Id": "x" * 30})
+    ann.get(
+        "/v1/methods?x=%0d%0a{}",
+        headers={"X-Forwarded-For": "1.2.3.4%0a", "X-Request-Id": "x" * 30},
+    )
     ann.get("/%0d%0aevent")
     said = lines()
     assert {line["event"] for line in said} <= {"request", "login.failed", "signing_key.created"}
-    assert not [value for line in said for value in line.values() if isinstance(value, str) and not value.isprintable()]
+    assert not [
+        value
+        for line in said
+        for value in line.values()
+        if isinstance(value, str) and not value.isprintable()
+    ]
     assert "\n" not in str(remembered(small_service))
 
 

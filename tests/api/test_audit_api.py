@@ -12,7 +12,17 @@ from app.audit.models import AuditEvent
 from app.audit.record import Event
 from tests.administrators import administrator, id_of
 
-FIELDS = {"id", "at", "event", "account_id", "session_id", "source", "user_agent", "request_id", "detail"}
+FIELDS = {
+    "id",
+    "at",
+    "event",
+    "account_id",
+    "session_id",
+    "source",
+    "user_agent",
+    "request_id",
+    "detail",
+}
 MANY = 20_000
 
 
@@ -48,8 +58,17 @@ def test_what_administrators_do_is_in_the_trail_with_who_did_it(service, boss):
         ("DELETE", "", None),
         ("PATCH", "", {"status": "active"}),
     ):
-        assert boss.call(method, f"/v1/accounts/{hers}{path}", json=body, token=boss.access).status_code < 300
-    created = boss.post("/v1/accounts", {"username": "carl", "email": "carl@example.org", "name": "Carl"}, token=boss.access).json
+        assert (
+            boss.call(
+                method, f"/v1/accounts/{hers}{path}", json=body, token=boss.access
+            ).status_code
+            < 300
+        )
+    created = boss.post(
+        "/v1/accounts",
+        {"username": "carl", "email": "carl@example.org", "name": "Carl"},
+        token=boss.access,
+    ).json
     page = audit(boss, account_id=hers, limit=8)
     assert names(page) == [
         "account.restored",
@@ -85,12 +104,21 @@ def test_every_condition_that_is_given_must_hold(service, boss):
     service.clock.push(minutes=2)
     ann.login()
     ann.login(password="wrong horse battery staple")
-    assert names(audit(boss, account_id=id_of(ann))) == ["login.failed", "login.succeeded", "account.confirmed"]
+    assert names(audit(boss, account_id=id_of(ann))) == [
+        "login.failed",
+        "login.succeeded",
+        "account.confirmed",
+    ]
     assert names(audit(boss, account_id=id_of(ann), event="login.failed")) == ["login.failed"]
     middle = before + timedelta(minutes=1)
-    assert names(audit(boss, account_id=id_of(ann), since=moment(middle))) == ["login.failed", "login.succeeded"]
+    assert names(audit(boss, account_id=id_of(ann), since=moment(middle))) == [
+        "login.failed",
+        "login.succeeded",
+    ]
     assert names(audit(boss, account_id=id_of(ann), until=moment(middle))) == ["account.confirmed"]
-    assert names(audit(boss, account_id=id_of(ann), since=moment(middle), until=moment(middle))) == []
+    assert (
+        names(audit(boss, account_id=id_of(ann), since=moment(middle), until=moment(middle))) == []
+    )
     east = (middle + timedelta(hours=2)).strftime("%Y-%m-%dT%H:%M:%S+02:00")
     assert names(audit(boss, account_id=id_of(ann), until=east)) == ["account.confirmed"]
     assert names(audit(boss, account_id="acc_" + "0" * 22)) == []
@@ -99,7 +127,12 @@ def test_every_condition_that_is_given_must_hold(service, boss):
 def test_pages_follow_each_other_also_where_many_things_happened_at_once(service, boss):
     at = datetime(2026, 1, 1, tzinfo=UTC)
     with service.rows() as db:
-        db.add_all(AuditEvent(at=at, event="account.changed", account_id="acc_x", detail={"number": number}) for number in range(7))
+        db.add_all(
+            AuditEvent(
+                at=at, event="account.changed", account_id="acc_x", detail={"number": number}
+            )
+            for number in range(7)
+        )
     seen, query = [], {}
     for _ in range(9):
         page = audit(boss, event="account.changed", limit=2, **query)
@@ -140,7 +173,9 @@ def test_postgresql_reads_a_page_by_an_index_whatever_is_asked(make_service, emp
                 f"FROM generate_series(1, {MANY}) n"
             )
         )
-    with service.units.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with service.units.database.engine.connect().execution_options(
+        isolation_level="AUTOCOMMIT"
+    ) as connection:
         connection.execute(text("ANALYZE audit"))
     cursor = audit(boss, limit=5)["next"]
     since = moment(service.clock.now() - timedelta(days=1))
@@ -173,4 +208,6 @@ def planned(service, boss, query) -> str:
     event.remove(service.units.database.engine, "before_cursor_execute", note)
     statement, parameters = sent[0]
     with service.units.database.engine.connect() as connection:
-        return "\n".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN ANALYZE {statement}", parameters))
+        return "\n".join(
+            row[0] for row in connection.exec_driver_sql(f"EXPLAIN ANALYZE {statement}", parameters)
+        )

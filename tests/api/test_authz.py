@@ -13,17 +13,28 @@ import redis
 from sqlalchemy import event
 
 from app.adapters import logs
-from app.gateway.identity import HEADERS
+from app.authorization.roles.grant import grant
 from app.principal import Source
-from app.revocation.watcher import Watcher
-from app.roles.grant import grant
-from app.setting_maps import Policy
-from app.web.questions import address
+from app.server.cache_watcher import Watcher
+from app.settings.maps import Policy
+from app.verification.identity_headers import HEADERS
+from app.web.gateway_requests import address
 from tests.actors import Service, cheap_settings
 from tests.conftest import Stdout
 
 QUESTIONS = ("/authz/auth-request", "/authz/forward-auth", "/authz/ext-authz")
-METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "SOMETHING")
+METHODS = (
+    "GET",
+    "POST",
+    "PUT",
+    "PATCH",
+    "DELETE",
+    "OPTIONS",
+    "TRACE",
+    "CONNECT",
+    "PROPFIND",
+    "SOMETHING",
+)
 NOBODY = Source(address="", bucket="", user_agent="", request_id="", locale="en")
 RIGHTS = {
     "roles": {"clerk": ("orders:read", "orders:write"), "guest": ("orders:read",)},
@@ -34,7 +45,9 @@ RIGHTS = {
         "signed": Policy(audience="https://orders.example"),
     },
 }
-SPOOFED = dict.fromkeys((*HEADERS, "X-Auth-Error", "X_Auth_Subject", "X.Auth.Subject", "Remote-User"), "acc_somebody")
+SPOOFED = dict.fromkeys(
+    (*HEADERS, "X-Auth-Error", "X_Auth_Subject", "X.Auth.Subject", "Remote-User"), "acc_somebody"
+)
 
 
 @pytest.fixture
@@ -74,7 +87,9 @@ def give(actor, *roles: str) -> None:
 
 
 def key_of(actor, *scopes: str) -> str:
-    made = actor.post("/v1/api-keys", {"name": f"of {len(scopes)}", "scopes": list(scopes)}, token=actor.access)
+    made = actor.post(
+        "/v1/api-keys", {"name": f"of {len(scopes)}", "scopes": list(scopes)}, token=actor.access
+    )
     assert made.status_code == 201, made.text
     return made.json["key"]
 
@@ -141,8 +156,13 @@ def test_a_policy_asks_for_all_of_its_scopes_and_for_one_of_its_roles(small, que
     ann, bob = (small.actor(name).signed_in() for name in ("ann", "bob"))
     give(ann, "clerk")
     give(bob, "guest")
-    asked = {policy: [actor.get(f"{question}/{policy}", token=actor.access) for actor in (ann, bob)] for policy in RIGHTS["policies"]}
-    assert {policy: [answer.status_code for answer in answers] for policy, answers in asked.items()} == {
+    asked = {
+        policy: [actor.get(f"{question}/{policy}", token=actor.access) for actor in (ann, bob)]
+        for policy in RIGHTS["policies"]
+    }
+    assert {
+        policy: [answer.status_code for answer in answers] for policy, answers in asked.items()
+    } == {
         "orders": [200, 200],
         "both": [200, 403],
         "desk": [200, 403],
@@ -171,7 +191,9 @@ def test_a_right_that_was_taken_away_or_given_counts_at_the_next_question(small)
 
 def test_of_more_roles_than_a_token_can_name_each_counts(make_service):
     roles = [f"role-{number:02}-{'x' * 20}" for number in range(30)]
-    service = make_service(roles=dict.fromkeys(roles, ()), policies={"last": Policy(roles=(roles[-1],))})
+    service = make_service(
+        roles=dict.fromkeys(roles, ()), policies={"last": Policy(roles=(roles[-1],))}
+    )
     ann = service.actor("ann").signed_in()
     give(ann, *roles)
     answer = ann.get("/authz/forward-auth/last", token=ann.access)
@@ -180,7 +202,20 @@ def test_of_more_roles_than_a_token_can_name_each_counts(make_service):
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-@pytest.mark.parametrize("policy", ["unknown", "default2", "DEFAULT", "..", "%2e%2e", "d%C3%A9fault", "%0d%0aX-A:%20b", "-", "a" * 33])
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "unknown",
+        "default2",
+        "DEFAULT",
+        "..",
+        "%2e%2e",
+        "d%C3%A9fault",
+        "%0d%0aX-A:%20b",
+        "-",
+        "a" * 33,
+    ],
+)
 def test_an_unknown_policy_is_a_fault_and_a_line_in_the_log(asker, question, policy, lines):
     for token in (asker.access, None):
         assert_refused(asker.get(f"{question}/{policy}", token=token), 503, "unknown_policy")
@@ -216,7 +251,14 @@ def test_the_policy_is_what_stands_behind_the_question_and_nothing_else(path, me
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("path", ["/authz/auth-request", "/authz/forward-auth/default", "/authz/ext-authz/default/a//b/%2e%2e/%2f%ff?x"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/authz/auth-request",
+        "/authz/forward-auth/default",
+        "/authz/ext-authz/default/a//b/%2e%2e/%2f%ff?x",
+    ],
+)
 def test_the_method_and_the_path_of_the_request_are_not_ours(asker, method, path):
     preflight = {"Origin": "https://app.example", "Access-Control-Request-Method": "PUT"}
     assert_refused(asker.call(method, path, headers=preflight), 401, "unauthenticated")
@@ -229,7 +271,11 @@ def test_a_head_is_answered_as_a_get_without_its_body(asker, question):
     answer = asker.call("HEAD", f"{question}/default", token=asker.access)
     assert (answer.status_code, answer.data, named(answer)["X-Auth-Username"]) == (200, b"", "ann")
     refused = asker.call("HEAD", f"{question}/default")
-    assert (refused.status_code, refused.data, refused.headers["X-Auth-Error"]) == (401, b"", "unauthenticated")
+    assert (refused.status_code, refused.data, refused.headers["X-Auth-Error"]) == (
+        401,
+        b"",
+        "unauthenticated",
+    )
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -253,7 +299,9 @@ def test_nothing_in_the_query_counts(asker, question, query):
     assert_refused(asker.get(asked), 401, "unauthenticated")
 
 
-@pytest.mark.parametrize("host", ["evil.example", "", "a b", "[::1", "127.0.0.1:x", "authz,evil.example", "\xff"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "", "a b", "[::1", "127.0.0.1:x", "authz,evil.example", "\xff"]
+)
 def test_any_host_is_answered(asker, host):
     for question in QUESTIONS:
         answer = asker.get(f"{question}/default", token=asker.access, headers={"Host": host})
@@ -271,23 +319,43 @@ def test_any_host_is_answered(asker, host):
         {"headers": {"Content-Length": "9" * 30}},
         {"headers": {"Transfer-Encoding": "chunked"}},
         {"headers": {"Transfer-Encoding": "gzip, secret"}},
-        {"headers": {"Content-Encoding": "br", "Expect": "200-maybe", "Range": "bytes=9-1", "If-None-Match": "*", "Accept": "image/png"}},
+        {
+            "headers": {
+                "Content-Encoding": "br",
+                "Expect": "200-maybe",
+                "Range": "bytes=9-1",
+                "If-None-Match": "*",
+                "Accept": "image/png",
+            }
+        },
     ],
 )
 def test_no_body_and_no_header_about_one_is_looked_at(asker, sent):
     headers = {"Authorization": f"Bearer {asker.access}", **sent.get("headers", {})}
     for question in QUESTIONS:
-        assert asker.call("POST", f"{question}/default", **{**sent, "headers": headers}).status_code == 200
+        assert (
+            asker.call("POST", f"{question}/default", **{**sent, "headers": headers}).status_code
+            == 200
+        )
         assert asker.call("POST", f"{question}/default", **sent).status_code == 401
 
 
 def test_identity_headers_that_a_caller_sends_never_come_back(asker):
     for question in QUESTIONS:
         passed = asker.get(f"{question}/default", token=asker.access, headers=SPOOFED)
-        refused = [asker.get(f"{question}/{policy}", headers=SPOOFED) for policy in ("default", "unknown")]
+        refused = [
+            asker.get(f"{question}/{policy}", headers=SPOOFED) for policy in ("default", "unknown")
+        ]
         assert named(passed)["X-Auth-Subject"] == asker.tokens["account"]["id"]
-        assert named(passed)["X-Auth-Key"] == named(passed)["X-Auth-Identity"] == named(passed)["X-Auth-Roles"] == ""
-        assert not any("acc_somebody" in str(answer.headers) + answer.text for answer in (passed, *refused))
+        assert (
+            named(passed)["X-Auth-Key"]
+            == named(passed)["X-Auth-Identity"]
+            == named(passed)["X-Auth-Roles"]
+            == ""
+        )
+        assert not any(
+            "acc_somebody" in str(answer.headers) + answer.text for answer in (passed, *refused)
+        )
         assert_refused(refused[0], 401, "unauthenticated")
         assert_refused(refused[1], 503, "unknown_policy")
 
@@ -315,14 +383,20 @@ def test_one_credential_and_only_one_counts(asker):
     ]
     for question in QUESTIONS:
         for headers in bad:
-            assert_refused(asker.get(f"{question}/default", headers=headers), 401, "unauthenticated")
+            assert_refused(
+                asker.get(f"{question}/default", headers=headers), 401, "unauthenticated"
+            )
 
 
 def test_a_limit_is_429_and_says_when_to_come_back(make_service):
     service = make_service(limit_key="2/minute")
     ann = service.actor("ann").signed_in()
     key = key_of(ann)
-    assert [by_key(ann, f"{question}/default", key).status_code for question in QUESTIONS] == [200, 200, 429]
+    assert [by_key(ann, f"{question}/default", key).status_code for question in QUESTIONS] == [
+        200,
+        200,
+        429,
+    ]
     limited = by_key(ann, "/authz/auth-request/default", key)
     assert_refused(limited, 429, "rate_limited")
     assert {"RateLimit", "RateLimit-Policy"} <= set(limited.headers.keys())
@@ -351,11 +425,22 @@ def test_what_breaks_after_the_check_is_503_too(small):
 
 
 def test_the_log_names_the_route_and_nothing_of_the_request(asker, lines):
-    forwarded = {"X-Forwarded-Uri": "/reset/hunter2?token=hunter2", "X-Original-URL": "https://a.example/hunter2", "Referer": "hunter2"}
-    asker.call("DELETE", "/authz/ext-authz/default/reset/hunter2?token=hunter2", token=asker.access, headers=forwarded)
+    forwarded = {
+        "X-Forwarded-Uri": "/reset/hunter2?token=hunter2",
+        "X-Original-URL": "https://a.example/hunter2",
+        "Referer": "hunter2",
+    }
+    asker.call(
+        "DELETE",
+        "/authz/ext-authz/default/reset/hunter2?token=hunter2",
+        token=asker.access,
+        headers=forwarded,
+    )
     asker.get("/authz/forward-auth/hunter2%0a?token=hunter2", headers=forwarded)
     said = lines.getvalue()
-    assert [json.loads(line)["route"] for line in said.splitlines() if '"event": "request"' in line] == [
+    assert [
+        json.loads(line)["route"] for line in said.splitlines() if '"event": "request"' in line
+    ] == [
         "/authz/ext-authz/<policy>",
         "/authz/auth-request/<policy>",
     ]
@@ -385,26 +470,46 @@ def counted(service, server):
     for engine in engines:
         event.remove(engine, "before_cursor_execute", one_more)
         event.remove(engine, "begin", one_more)
-    calls = {name: stats["calls"] - before.get(name, {"calls": 0})["calls"] for name, stats in after.items() if name != "cmdstat_info"}
+    calls = {
+        name: stats["calls"] - before.get(name, {"calls": 0})["calls"]
+        for name, stats in after.items()
+        if name != "cmdstat_info"
+    }
     counts["names"] = {name: number for name, number in calls.items() if number}
 
 
-def test_warm_a_token_costs_one_round_trip_and_a_key_two_and_neither_sql(make_service, database_url, redis_url):
-    service = make_service(database_url, redis_url=redis_url, limit_key="1000/minute", **RIGHTS).held()
+def test_warm_a_token_costs_one_round_trip_and_a_key_two_and_neither_sql(
+    make_service, database_url, redis_url
+):
+    service = make_service(
+        database_url, redis_url=redis_url, limit_key="1000/minute", **RIGHTS
+    ).held()
     Watcher().watch(service.units)
     ann = service.actor("ann").signed_in()
     give(ann, "clerk")
     key = key_of(ann, "orders:read")
     with redis.Redis.from_url(redis_url) as server:
         for path in ("/authz/forward-auth/orders", "/authz/ext-authz/signed/x"):
-            assert ann.get(path, token=ann.access).status_code == by_key(ann, path, key).status_code == 200
+            assert (
+                ann.get(path, token=ann.access).status_code
+                == by_key(ann, path, key).status_code
+                == 200
+            )
             with counted(service, server) as by_token:
                 assert [ann.get(path, token=ann.access).status_code for _ in range(5)] == [200] * 5
             with counted(service, server) as by_a_key:
                 assert [by_key(ann, path, key).status_code for _ in range(5)] == [200] * 5
             assert by_token == {"sql": 0, "names": {"cmdstat_mget": 5}}
             # GET and INCR happen inside the script: the trips are EVALSHA and MGET.
-            assert by_a_key == {"sql": 0, "names": {"cmdstat_evalsha": 5, "cmdstat_get": 5, "cmdstat_incr": 5, "cmdstat_mget": 5}}
+            assert by_a_key == {
+                "sql": 0,
+                "names": {
+                    "cmdstat_evalsha": 5,
+                    "cmdstat_get": 5,
+                    "cmdstat_incr": 5,
+                    "cmdstat_mget": 5,
+                },
+            }
 
 
 # -- on the wire ----------------------------------------------------------------------------------------------------
@@ -425,7 +530,12 @@ def said(connection: socket.socket, raw: bytes) -> tuple[int, dict[str, str]]:
         head += received
     head, _, body = head.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
-    headers = {name.lower(): value for name, value in (line.split(": ", 1) if ": " in line else (line.rstrip(":"), "") for line in lines)}
+    headers = {
+        name.lower(): value
+        for name, value in (
+            line.split(": ", 1) if ": " in line else (line.rstrip(":"), "") for line in lines
+        )
+    }
     while len(body) < int(headers["content-length"]) and not raw.startswith(b"HEAD"):
         body += connection.recv(65536)
     return int(first.split()[1]), headers
@@ -433,30 +543,70 @@ def said(connection: socket.socket, raw: bytes) -> tuple[int, dict[str, str]]:
 
 def test_on_the_wire_there_are_five_answers_and_no_request_hides_in_a_body(live):
     handle = live.call(
-        "POST", "/v1/register", {"username": "ann", "email": "ann@example.org", "name": "Ann", "password": "a long enough one 7"}
+        "POST",
+        "/v1/register",
+        {
+            "username": "ann",
+            "email": "ann@example.org",
+            "name": "Ann",
+            "password": "a long enough one 7",
+        },
     )
     code = live.mailbox("ann@example.org")[0]["code"]
-    assert live.call("POST", "/v1/register/confirm", {"registration": handle[1]["registration"], "code": code})[0] == 200
-    token = live.call("POST", "/v1/login", {"username": "ann", "password": "a long enough one 7"})[1]["access_token"]
+    assert (
+        live.call(
+            "POST",
+            "/v1/register/confirm",
+            {"registration": handle[1]["registration"], "code": code},
+        )[0]
+        == 200
+    )
+    token = live.call("POST", "/v1/login", {"username": "ann", "password": "a long enough one 7"})[
+        1
+    ]["access_token"]
     mine = f"Authorization: Bearer {token}\r\n"
     smuggled = f"GET /authz/auth-request/default HTTP/1.1\r\nHost: a\r\n{mine}\r\n"
     asked = [
         ("GET /authz/auth-request/default HTTP/1.1\r\nHost: evil.example\r\n" + mine, "", 200),
-        ("HEAD /authz/forward-auth/default?x=%ff HTTP/1.1\r\nHost: a\r\nX-Auth-Subject: acc_x\r\n" + mine, "", 200),
-        ("SOMETHING /authz/ext-authz/default/a//b/..%2f%00 HTTP/1.1\r\nHost: a\r\n" + mine, "", 200),
-        ("OPTIONS /authz/ext-authz/orders/ HTTP/1.1\r\nHost: a\r\nOrigin: https://x\r\nAccess-Control-Request-Method: GET\r\n", "", 401),
+        (
+            "HEAD /authz/forward-auth/default?x=%ff HTTP/1.1\r\nHost: a\r\nX-Auth-Subject: acc_x\r\n"
+            + mine,
+            "",
+            200,
+        ),
+        (
+            "SOMETHING /authz/ext-authz/default/a//b/..%2f%00 HTTP/1.1\r\nHost: a\r\n" + mine,
+            "",
+            200,
+        ),
+        (
+            "OPTIONS /authz/ext-authz/orders/ HTTP/1.1\r\nHost: a\r\nOrigin: https://x\r\nAccess-Control-Request-Method: GET\r\n",
+            "",
+            401,
+        ),
         ("GET /authz/ext-authz/orders/ HTTP/1.1\r\nHost: a\r\n" + mine, "", 403),
         ("GET /authz/auth-request/unknown HTTP/1.1\r\nHost: a\r\n" + mine, "", 503),
         ("GET /authz/auth-request/default HTTP/1.1\r\nHost: a\r\n" + mine + mine, "", 401),
-        ("GET /authz/auth-request/default HTTP/1.1\r\nHost: a\r\n" + mine + "X-API-Key: x\r\n", "", 401),
-        ("GET /authz/auth-request/default HTTP/1.1\r\nHost: a\r\nAuthorization: Basic eDp5\r\n" + mine, "", 401),
+        (
+            "GET /authz/auth-request/default HTTP/1.1\r\nHost: a\r\n" + mine + "X-API-Key: x\r\n",
+            "",
+            401,
+        ),
+        (
+            "GET /authz/auth-request/default HTTP/1.1\r\nHost: a\r\nAuthorization: Basic eDp5\r\n"
+            + mine,
+            "",
+            401,
+        ),
     ]
     with socket.create_connection(("127.0.0.1", live.port), 20) as connection:
         for head, _, status in asked:
             answered, headers = said(connection, f"{head}\r\n".encode())
             assert answered == status, head
             assert "connection" not in headers or headers["connection"] != "close"
-            assert {name.lower() for name in HEADERS} <= set(headers), "a header without a value is a header"
+            assert {name.lower() for name in HEADERS} <= set(headers), (
+                "a header without a value is a header"
+            )
     for framing, body in (
         (f"Content-Length: {len(smuggled)}\r\n", smuggled),
         ("Content-Length: 500\r\n", ""),
@@ -466,7 +616,8 @@ def test_on_the_wire_there_are_five_answers_and_no_request_hides_in_a_body(live)
     ):
         with socket.create_connection(("127.0.0.1", live.port), 20) as connection:
             answered, headers = said(
-                connection, f"POST /authz/%61uth-request/default HTTP/1.1\r\nHost: a\r\n{mine}{framing}\r\n{body}".encode()
+                connection,
+                f"POST /authz/%61uth-request/default HTTP/1.1\r\nHost: a\r\n{mine}{framing}\r\n{body}".encode(),
             )
             assert (answered, headers["connection"]) == (200, "close"), framing
             connection.settimeout(20)

@@ -17,7 +17,9 @@ LINK = re.compile(r"http://127\.0\.0\.1:8080/confirm/(dwb_[0-9A-Za-z]{22}_[0-9A-
 
 
 # What depends on the database runs on both.
-on_both_databases = pytest.mark.parametrize("service", ["sqlite_url", "empty_postgres_url"], indirect=True)
+on_both_databases = pytest.mark.parametrize(
+    "service", ["sqlite_url", "empty_postgres_url"], indirect=True
+)
 
 
 @pytest.fixture
@@ -59,7 +61,11 @@ def claims(access_token):
 
 def roles(service):
     with service.rows() as db:
-        return db.execute(text("SELECT username, role FROM account_roles JOIN accounts ON accounts.id = account_id")).all()
+        return db.execute(
+            text(
+                "SELECT username, role FROM account_roles JOIN accounts ON accounts.id = account_id"
+            )
+        ).all()
 
 
 @on_both_databases
@@ -98,7 +104,9 @@ def test_nobody_else_has_a_role(service, invite):
 
 def test_a_weak_password_leaves_the_link_good(service, invite):
     boss, token = service.actor("boss"), invite()
-    assert boss.post("/v1/register/confirm", {"token": token, "password": "short"}).status_code == 422
+    assert (
+        boss.post("/v1/register/confirm", {"token": token, "password": "short"}).status_code == 422
+    )
     assert open_link(boss, token).status_code == 200
 
 
@@ -140,14 +148,19 @@ def test_a_link_is_good_for_an_hour(service, invite):
 def test_a_link_is_worth_nothing_once_there_is_an_administrator(service, invite):
     ann, boss, token = service.actor("ann").signed_up(), service.actor("boss"), invite()
     # No request makes somebody an administrator yet.
-    service.scalar("INSERT INTO account_roles SELECT id, 'admin', created_at FROM accounts WHERE username = 'ann' RETURNING role")
+    service.scalar(
+        "INSERT INTO account_roles SELECT id, 'admin', created_at FROM accounts WHERE username = 'ann' RETURNING role"
+    )
     assert boss.get(f"/confirm/{token}").status_code == 400
     assert open_link(boss, token).status_code == 400
     assert boss.login().status_code == 401
     assert roles(service) == [(ann.username, "admin")]
 
 
-@pytest.mark.parametrize(("username", "email", "said"), [("ann", "new@example.org", "username"), ("new", "Ann@Example.org", "address")])
+@pytest.mark.parametrize(
+    ("username", "email", "said"),
+    [("ann", "new@example.org", "username"), ("new", "Ann@Example.org", "address")],
+)
 def test_what_belongs_to_an_account_is_refused(service, bootstrap, username, email, said):
     service.actor("ann").signed_up()
     done = bootstrap(username, email)
@@ -156,7 +169,10 @@ def test_what_belongs_to_an_account_is_refused(service, bootstrap, username, ema
     assert f"An account has this {said} already" in done.stderr
 
 
-@pytest.mark.parametrize(("username", "email", "said"), [("no", "new@example.org", "The username"), ("boss", "nowhere", "The address")])
+@pytest.mark.parametrize(
+    ("username", "email", "said"),
+    [("no", "new@example.org", "The username"), ("boss", "nowhere", "The address")],
+)
 def test_what_cannot_be_a_name_is_refused(bootstrap, username, email, said):
     done = bootstrap(username, email)
     assert done.returncode == 1
@@ -166,7 +182,9 @@ def test_what_cannot_be_a_name_is_refused(bootstrap, username, email, said):
 def test_the_operator_may_be_called_admin_and_a_stranger_may_not(service, invite):
     assert service.actor("admin").register().status_code == 422
     admin = service.actor("admin")
-    assert open_link(admin, invite("Admin", "boss@example.org")).json["account"]["username"] == "admin"
+    assert (
+        open_link(admin, invite("Admin", "boss@example.org")).json["account"]["username"] == "admin"
+    )
     assert admin.login().status_code == 200
 
 
@@ -176,7 +194,12 @@ def test_the_operator_goes_before_a_registration_of_the_same_name(service, invit
     squatter.register()
     token = invite()
     assert squatter.confirm().status_code == 400
-    assert squatter.post("/v1/register/confirm", {"token": squatter.mailed_token(), "password": PASSWORD}).status_code == 400
+    assert (
+        squatter.post(
+            "/v1/register/confirm", {"token": squatter.mailed_token(), "password": PASSWORD}
+        ).status_code
+        == 400
+    )
     assert squatter.register().status_code == 409
     assert open_link(boss, token).status_code == 200
 
@@ -188,7 +211,13 @@ def test_nobody_gets_another_link_or_code_mailed_for_it(service, invite):
     assert boss.post("/v1/register/resend", {"registration": registration}).status_code == 202
     assert service.mailbox(boss.email) == []
     boss.registration = registration
-    assert boss.post("/v1/register/confirm", {"registration": registration, "code": "BCDF-GHJK", "password": PASSWORD}).status_code == 400
+    assert (
+        boss.post(
+            "/v1/register/confirm",
+            {"registration": registration, "code": "BCDF-GHJK", "password": PASSWORD},
+        ).status_code
+        == 400
+    )
     assert open_link(boss, token).status_code == 200
 
 
@@ -217,9 +246,17 @@ def test_the_secret_is_in_the_link_and_nowhere_else(service):
 def test_invitation_and_grant_are_remembered(service, invite):
     open_link(service.actor("boss"), invite())
     with service.rows() as db:
-        events = db.execute(text("SELECT event, account_id, source FROM audit WHERE event NOT LIKE 'signing_key%' ORDER BY id")).all()
+        events = db.execute(
+            text(
+                "SELECT event, account_id, source FROM audit WHERE event NOT LIKE 'signing_key%' ORDER BY id"
+            )
+        ).all()
         account_id = db.execute(text("SELECT id FROM accounts")).scalar_one()
-    assert [event for event, _, _ in events] == ["first_admin.invited", "account.confirmed", "role.granted"]
+    assert [event for event, _, _ in events] == [
+        "first_admin.invited",
+        "account.confirmed",
+        "role.granted",
+    ]
     assert events[2].account_id == account_id
     assert events[2].source
 

@@ -28,9 +28,15 @@ def ahead(postgres_url):
             late = f"SELECT pg_catalog.clock_timestamp() + interval '{seconds} seconds'"
             with engine.connect() as connection:
                 connection.execute(
-                    text(f"CREATE OR REPLACE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $${late}$$")
+                    text(
+                        f"CREATE OR REPLACE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $${late}$$"
+                    )
                 )
-                connection.execute(text(f"ALTER DATABASE {url.rpartition('/')[2]} SET search_path = public, pg_catalog"))
+                connection.execute(
+                    text(
+                        f"ALTER DATABASE {url.rpartition('/')[2]} SET search_path = public, pg_catalog"
+                    )
+                )
             return url
 
         yield by
@@ -42,20 +48,33 @@ def claims(token: str) -> dict:
     return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
 
 
-def test_what_is_issued_is_by_the_databases_clock_and_a_clock_too_far_off_is_not_ready(ahead, make_live):
+def test_what_is_issued_is_by_the_databases_clock_and_a_clock_too_far_off_is_not_ready(
+    ahead, make_live
+):
     live = make_live(database_url=ahead(OFF))
     assert live.call("GET", "/readyz")[1]["checks"]["clock"] == "ok"
     email = "ann@example.org"
-    status, answer = live.call("POST", "/v1/register", {"username": "ann", "email": email, "name": "Ann", "password": PASSWORD})
+    status, answer = live.call(
+        "POST",
+        "/v1/register",
+        {"username": "ann", "email": email, "name": "Ann", "password": PASSWORD},
+    )
     assert status == 202
     code = live.mailbox(email)[0]["code"]
-    assert live.call("POST", "/v1/register/confirm", {"registration": answer["registration"], "code": code})[0] == 200
+    assert (
+        live.call(
+            "POST", "/v1/register/confirm", {"registration": answer["registration"], "code": code}
+        )[0]
+        == 200
+    )
     theirs = datetime.now(UTC) + timedelta(seconds=OFF)
     status, tokens = live.call("POST", "/v1/login", {"username": "ann", "password": PASSWORD})
     assert status == 200
     issued = datetime.fromtimestamp(claims(tokens["access_token"])["iat"], UTC)
     assert abs(issued - theirs) < HASTE
-    (session,) = live.call("GET", "/v1/sessions", headers={"Authorization": f"Bearer {tokens['access_token']}"})[1]["items"]
+    (session,) = live.call(
+        "GET", "/v1/sessions", headers={"Authorization": f"Bearer {tokens['access_token']}"}
+    )[1]["items"]
     assert abs(datetime.fromisoformat(session["created_at"]) - theirs) < HASTE
 
     ahead(8)

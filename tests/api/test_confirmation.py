@@ -21,7 +21,9 @@ def by_link(actor, token: str, password: str | None = CHOSEN):
 
 
 def by_code(actor, code: str, **more):
-    return actor.post("/v1/register/confirm", {"registration": actor.registration, "code": code, **more})
+    return actor.post(
+        "/v1/register/confirm", {"registration": actor.registration, "code": code, **more}
+    )
 
 
 def accounts(service) -> int:
@@ -75,7 +77,14 @@ def small_pat(small_service):
 def test_the_link_asks_for_a_password_and_the_first_one_is_dead(pat):
     answer = by_link(pat, pat.mailed_token())
     assert answer.status_code == 200
-    assert answer.json == {"account": {"id": answer.json["account"]["id"], "username": "pat", "name": "Pat", "roles": []}}
+    assert answer.json == {
+        "account": {
+            "id": answer.json["account"]["id"],
+            "username": "pat",
+            "name": "Pat",
+            "roles": [],
+        }
+    }
     assert pat.login().status_code == 401
     assert pat.login(password=CHOSEN).status_code == 200
 
@@ -256,7 +265,10 @@ def test_the_fifth_try_may_still_be_the_right_one(pat):
     assert by_code(pat, pat.mail()["code"]).status_code == 200
 
 
-@pytest.mark.parametrize("spelled", [str.lower, lambda code: code.replace("-", ""), lambda code: f" {code.replace('-', ' ')} "])
+@pytest.mark.parametrize(
+    "spelled",
+    [str.lower, lambda code: code.replace("-", ""), lambda code: f" {code.replace('-', ' ')} "],
+)
 def test_a_code_may_be_typed_in_any_case_with_or_without_its_dash(small_pat, spelled):
     assert by_code(small_pat, spelled(small_pat.mail()["code"])).status_code == 200
 
@@ -270,7 +282,9 @@ def test_the_code_of_one_registration_opens_no_other(service):
     assert accounts(service) == 0
 
 
-@pytest.mark.parametrize("registration", ["junk", "reg_" + "0" * 22, "cnf_" + "0" * 22, "reg_%", "' OR 1=1 --", "\u00e4"])
+@pytest.mark.parametrize(
+    "registration", ["junk", "reg_" + "0" * 22, "cnf_" + "0" * 22, "reg_%", "' OR 1=1 --", "\u00e4"]
+)
 def test_a_handle_that_is_none_is_refused_like_a_wrong_code(small_pat, registration):
     code = small_pat.mail()["code"]
     refused(small_pat.post("/v1/register/confirm", {"registration": registration, "code": code}))
@@ -300,7 +314,9 @@ def test_a_token_that_is_not_the_mailed_one_is_refused_and_uses_nothing_up(small
     token = small_pat.mailed_token()
     assert _broken(token)[fault] != token
     refused(by_link(small_pat, _broken(token)[fault]))
-    assert small_pat.get(f"/confirm/{_broken(token)[fault].strip()}").status_code == (200 if fault == "a line break after" else 400)
+    assert small_pat.get(f"/confirm/{_broken(token)[fault].strip()}").status_code == (
+        200 if fault == "a line break after" else 400
+    )
     assert accounts(small_pat.service) == 0
     assert by_link(small_pat, token).status_code == 200
 
@@ -334,7 +350,10 @@ def test_a_code_made_under_an_older_key_still_fits(make_service, database_url):
         ({"password": CHOSEN}, {"/token"}),
         ({"registration": "reg_1"}, {"/token"}),
         ({"code": WRONG_CODE}, {"/token"}),
-        ({"token": "dwc_1", "registration": "reg_1", "code": WRONG_CODE, "password": CHOSEN}, {"/token"}),
+        (
+            {"token": "dwc_1", "registration": "reg_1", "code": WRONG_CODE, "password": CHOSEN},
+            {"/token"},
+        ),
         ({"token": "dwc_1", "code": WRONG_CODE, "password": CHOSEN}, {"/token"}),
         ({"token": "", "password": CHOSEN}, {"/token"}),
         ({"token": 7, "password": CHOSEN}, {"/token"}),
@@ -360,4 +379,9 @@ def test_what_was_registered_is_what_the_account_has(service):
     assert ann.confirm().json["account"]["name"] == "Ann \u00c5ngstr\u00f6m"
     ann.login()
     account = ann.get("/v1/me", token=ann.access).json["account"]
-    assert (account["email"], account["locale"], account["timezone"], account["metadata"]) == (ann.email, "de-AT", "UTC", {})
+    assert (account["email"], account["locale"], account["timezone"], account["metadata"]) == (
+        ann.email,
+        "de-AT",
+        "UTC",
+        {},
+    )

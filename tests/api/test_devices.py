@@ -7,15 +7,19 @@ import hashlib
 import pytest
 from sqlalchemy import inspect, text
 
-from app.commands.sweep import sweep
 from app.opaque_tokens import mint
+from app.server.cleanup import sweep
 from tests.actors import PASSWORD
 
 MOST_TRIES = 20
 MOST_DEVICES = 20
 WRONG = "no password of anybody here"
 NEW = "another sentence of some words"
-UNLIMITED = {"limit_login": "100000/minute", "limit_forgot": "100000/minute", "limit_confirm": "100000/minute"}
+UNLIMITED = {
+    "limit_login": "100000/minute",
+    "limit_forgot": "100000/minute",
+    "limit_confirm": "100000/minute",
+}
 
 
 @pytest.fixture
@@ -51,7 +55,9 @@ def devices(actor) -> list[dict]:
 
 
 def counted(service) -> int:
-    return service.scalar("SELECT coalesce(sum(count), 0) FROM failed_attempts WHERE id LIKE 'acc%' AND id NOT LIKE '% %'")
+    return service.scalar(
+        "SELECT coalesce(sum(count), 0) FROM failed_attempts WHERE id LIKE 'acc%' AND id NOT LIKE '% %'"
+    )
 
 
 # -- what it is good for ------------------------------------------------------------------------------------------------
@@ -93,7 +99,12 @@ def test_it_opens_nothing(service):
     ann = service.actor().signed_up()
     token = remembered(ann)
     service.actor("bob").signed_up()
-    for body in ({"password": WRONG}, {"username": "bob", "password": WRONG}, {"username": "nobody-here"}, {"password": token}):
+    for body in (
+        {"password": WRONG},
+        {"username": "bob", "password": WRONG},
+        {"username": "nobody-here"},
+        {"password": token},
+    ):
         assert ann.login(device_token=token, **body).status_code == 401
     assert ann.whoami(token).status_code == 401
     assert ann.refresh(token).status_code == 400
@@ -112,7 +123,9 @@ def test_after_twenty_failures_in_a_row_it_is_a_stranger(service):
     assert device.login(device_token=token, password=WRONG).status_code == 401
     assert device.login(device_token=token).status_code == 429
     assert ann.login().status_code == 200
-    assert ann.elsewhere().login(device_token=token).status_code == 200, "it is no worse off than a stranger"
+    assert ann.elsewhere().login(device_token=token).status_code == 200, (
+        "it is no worse off than a stranger"
+    )
 
 
 def test_a_right_password_gives_it_its_tries_back(small_service):
@@ -150,7 +163,9 @@ def test_what_is_no_token_of_this_account_counts_as_none(service):
         token + "x",
         token.upper(),
         token.replace("dwd_", "dwp_"),
-        mint("dwd", devices(ann)[0]["id"]).token,  # all of it but the secret can be read by whoever was signed in once
+        mint(
+            "dwd", devices(ann)[0]["id"]
+        ).token,  # all of it but the secret can be read by whoever was signed in once
         "junk",
         "dwd_",
         "é" * 50,
@@ -159,7 +174,12 @@ def test_what_is_no_token_of_this_account_counts_as_none(service):
     ]
     answers = [waiting.login(device_token=each) for each in bad]
     assert [answer.status_code for answer in answers] == [429] * len(bad)
-    for body in ({"device_token": ""}, {"device_token": "x" * 129}, {"device_token": 7}, {"device_token": [token]}):
+    for body in (
+        {"device_token": ""},
+        {"device_token": "x" * 129},
+        {"device_token": 7},
+        {"device_token": [token]},
+    ):
         assert waiting.login(**body).status_code == 422
     assert waiting.login(device_token=None).status_code == 429
     assert waiting.login(device_token=token).status_code == 200
@@ -223,11 +243,21 @@ def test_the_list_tells_what_the_owner_would_know_it_by_and_no_secret(service):
     assert [device["name"] for device in found] == [None, "my phone"]
     assert [device["user_agent"] for device in found] == ["laptop/1", "phone/1"]
     assert [device["address"] for device in found] == ["198.51.100.8", "198.51.100.7"]
-    assert set(found[0]) == {"id", "name", "user_agent", "address", "created_at", "last_used_at", "expires_at"}
+    assert set(found[0]) == {
+        "id",
+        "name",
+        "user_agent",
+        "address",
+        "created_at",
+        "last_used_at",
+        "expires_at",
+    }
     assert all(token.split("_")[2] not in str(found) for token in (first, second))
     service.clock.push(hours=1)
     ann.login(device_token=first)
-    assert [device["name"] for device in devices(ann)] == ["my phone", None], "the latest used first"
+    assert [device["name"] for device in devices(ann)] == ["my phone", None], (
+        "the latest used first"
+    )
 
 
 def test_everybody_sees_and_forgets_his_own_alone(service):
@@ -256,7 +286,10 @@ def test_of_more_than_twenty_the_one_not_used_for_longest_is_forgotten(service):
     service.clock.push(seconds=1)
     remembered(ann, device_name="one more")
     names = {device["name"] for device in devices(ann)}
-    assert names == {"one more", *(f"device {number}" for number in range(MOST_DEVICES) if number != 1)}
+    assert names == {
+        "one more",
+        *(f"device {number}" for number in range(MOST_DEVICES) if number != 1),
+    }
     assert service.scalar("SELECT count(*) FROM devices") == MOST_DEVICES
 
 
@@ -268,7 +301,9 @@ def test_only_a_digest_is_kept_and_nothing_is_logged(service, capfd):
     ann.login(device_token=token + "x")
     with service.rows() as db:
         tables = inspect(db.connection()).get_table_names()
-        kept = "\n".join(str(row) for table in tables for row in db.execute(text(f"SELECT * FROM {table}")))
+        kept = "\n".join(
+            str(row) for table in tables for row in db.execute(text(f"SELECT * FROM {table}"))
+        )
     assert hashlib.sha256(token.encode()).hexdigest() in kept
     captured = capfd.readouterr()
     for secret in (token, token.split("_")[2], token.split("_")[2][:43]):
@@ -282,7 +317,11 @@ def test_remembering_and_forgetting_are_remembered(service):
     (device,) = devices(ann)
     ann.call("DELETE", f"/v1/devices/{device['id']}", token=ann.access)
     with service.rows() as db:
-        rows = db.execute(text("SELECT event, account_id, detail FROM audit WHERE event LIKE 'device.%' ORDER BY id")).all()
+        rows = db.execute(
+            text(
+                "SELECT event, account_id, detail FROM audit WHERE event LIKE 'device.%' ORDER BY id"
+            )
+        ).all()
     assert [row.event for row in rows] == ["device.remembered", "device.forgotten"]
     assert {row.account_id for row in rows} == {ann.tokens["account"]["id"]}
     assert all(device["id"] in str(row.detail) for row in rows)

@@ -11,7 +11,9 @@ PATHS = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configu
 
 
 def test_both_addresses_hold_the_same_document(make_service):
-    service = make_service(roles=ROLES, public_url="https://id.example.com", issuer="https://issuer.example.com")
+    service = make_service(
+        roles=ROLES, public_url="https://id.example.com", issuer="https://issuer.example.com"
+    )
     ann = service.actor()
     first, second = (ann.get(path, headers={"Host": "id.example.com"}) for path in PATHS)
     assert first.get_data() == second.get_data()
@@ -22,11 +24,26 @@ def test_both_addresses_hold_the_same_document(make_service):
         "introspection_endpoint": "https://id.example.com/oauth/introspect",
         "revocation_endpoint": "https://id.example.com/oauth/revoke",
         "jwks_uri": "https://id.example.com/.well-known/jwks.json",
-        "grant_types_supported": ["refresh_token", "client_credentials", "urn:ietf:params:oauth:grant-type:device_code"],
+        "grant_types_supported": [
+            "refresh_token",
+            "client_credentials",
+            "urn:ietf:params:oauth:grant-type:device_code",
+        ],
         "response_types_supported": [],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
-        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
-        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "token_endpoint_auth_methods_supported": [
+            "client_secret_basic",
+            "client_secret_post",
+            "none",
+        ],
+        "introspection_endpoint_auth_methods_supported": [
+            "client_secret_basic",
+            "client_secret_post",
+        ],
+        "revocation_endpoint_auth_methods_supported": [
+            "client_secret_basic",
+            "client_secret_post",
+            "none",
+        ],
         "scopes_supported": [
             "memberships:write:*",
             "orders:read",
@@ -42,7 +59,12 @@ def test_both_addresses_hold_the_same_document(make_service):
 def test_it_says_nothing_of_the_request(make_service):
     service = make_service(trusted_hosts=("127.0.0.1", "other.example"))
     ann = service.actor()
-    spoofed = {"Host": "other.example", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https", "Forwarded": "host=evil.example"}
+    spoofed = {
+        "Host": "other.example",
+        "X-Forwarded-Host": "evil.example",
+        "X-Forwarded-Proto": "https",
+        "Forwarded": "host=evil.example",
+    }
     assert ann.get(PATHS[0], headers=spoofed).get_data() == ann.get(PATHS[0]).get_data()
 
 

@@ -32,16 +32,31 @@ def said(live, line: str, *headers: str, body: str = "") -> tuple[int, dict]:
 
 def signed_up(live, name: str) -> None:
     email = f"{name}@example.org"
-    handle = live.call("POST", "/v1/register", {"username": name, "email": email, "name": name.title(), "password": PASSWORD})[1][
-        "registration"
-    ]
-    assert live.call("POST", "/v1/register/confirm", {"registration": handle, "code": live.mailbox(email)[0]["code"]})[0] == 200
+    handle = live.call(
+        "POST",
+        "/v1/register",
+        {"username": name, "email": email, "name": name.title(), "password": PASSWORD},
+    )[1]["registration"]
+    assert (
+        live.call(
+            "POST",
+            "/v1/register/confirm",
+            {"registration": handle, "code": live.mailbox(email)[0]["code"]},
+        )[0]
+        == 200
+    )
 
 
 def login(live, name: str, *headers: str) -> tuple[int, dict]:
     body = json.dumps({"username": name, "password": PASSWORD})
     return said(
-        live, "POST /v1/login HTTP/1.1", HOST, "Content-Type: application/json", f"Content-Length: {len(body)}", *headers, body=body
+        live,
+        "POST /v1/login HTTP/1.1",
+        HOST,
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        *headers,
+        body=body,
     )
 
 
@@ -60,10 +75,19 @@ def test_nothing_ambiguous_is_believed(live):
     assert said(live, me, HOST, mine)[1]["username"] == "ann"
 
     # Two credentials are none, in whatever order, even if both are the same.
-    for double in ((mine, other), (other, mine), (mine, mine), (mine, "Authorization: Basic eDp5"), (f"{mine}, {other}",)):
+    for double in (
+        (mine, other),
+        (other, mine),
+        (mine, mine),
+        (mine, "Authorization: Basic eDp5"),
+        (f"{mine}, {other}",),
+    ):
         assert said(live, me, HOST, *double)[0] in {400, 401}, double
     # A name with an underscore is none of ours: CGI would read it as the one with a dash.
-    assert said(live, me, HOST, mine, other.replace("Authorization", "Authorization_"))[1]["username"] == "ann"
+    assert (
+        said(live, me, HOST, mine, other.replace("Authorization", "Authorization_"))[1]["username"]
+        == "ann"
+    )
     assert said(live, "POST /v1/logout HTTP/1.1", HOST, "Content_Length: 5", mine)[0] == 204
     assert said(live, me, HOST, mine)[0] == 401
     ann = login(live, "ann")[1]
@@ -73,7 +97,9 @@ def test_nothing_ambiguous_is_believed(live):
     assert said(live, me, HOST, "Host: evil.example", mine)[0] == 400
     assert said(live, me, "Host: evil.example", HOST, mine)[0] == 400
     assert said(live, "GET http://evil.example/v1/whoami HTTP/1.1", HOST, mine)[0] in {200, 400}
-    assert said(live, "GET http://127.0.0.1/v1/whoami HTTP/1.1", "Host: evil.example", mine)[0] == 400
+    assert (
+        said(live, "GET http://127.0.0.1/v1/whoami HTTP/1.1", "Host: evil.example", mine)[0] == 400
+    )
 
     # Forwarded addresses: the last one counts, however many lines they come in, and under no other name.
     for headers, address in (

@@ -24,7 +24,9 @@ def ann(service):
 
 
 def elevate(actor, password=None, token=None, **more):
-    answer = actor.post("/v1/elevate", {"password": password or actor.password, **more}, token=token or actor.access)
+    answer = actor.post(
+        "/v1/elevate", {"password": password or actor.password, **more}, token=token or actor.access
+    )
     if answer.status_code == 200:
         actor.tokens |= answer.json
     return answer
@@ -36,7 +38,9 @@ def claims(token: str) -> dict:
 
 def fresh(actor, token=None) -> bool:
     """Does the token open what asks for a fresh password?"""
-    answer = actor.post("/v1/api-keys", {"name": "x", "scopes": ["nobody:has:this"]}, token=token or actor.access)
+    answer = actor.post(
+        "/v1/api-keys", {"name": "x", "scopes": ["nobody:has:this"]}, token=token or actor.access
+    )
     return answer.status_code != 401
 
 
@@ -122,14 +126,27 @@ def test_a_session_that_ended_is_not_elevated(service, ann):
 
 
 def test_a_password_that_must_be_changed_opens_nothing_but_another_one(service, ann):
-    service.scalar("UPDATE accounts SET must_change_since = created_at WHERE username = 'ann' RETURNING id")
+    service.scalar(
+        "UPDATE accounts SET must_change_since = created_at WHERE username = 'ann' RETURNING id"
+    )
     answer = elevate(ann)
     assert (answer.status_code, answer.json["code"]) == (403, "password_change_required")
-    assert ann.reset("another sentence of some words", token=answer.json["reset_token"]).status_code == 204
+    assert (
+        ann.reset("another sentence of some words", token=answer.json["reset_token"]).status_code
+        == 204
+    )
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"password": ""}, {"password": 5}, {"password": "a\nb"}, {"password": "x" * 129}, {"password": "x", "more": 1}]
+    "body",
+    [
+        {},
+        {"password": ""},
+        {"password": 5},
+        {"password": "a\nb"},
+        {"password": "x" * 129},
+        {"password": "x", "more": 1},
+    ],
 )
 def test_what_can_be_no_password_is_not_counted(small_service, body):
     ann = small_service.actor("ann").signed_in()
@@ -144,5 +161,9 @@ def test_it_is_remembered_and_a_narrow_session_stays_narrow(service):
     assert (told["scope"], told["roles"]) == ("roles:read", [])
     assert put_role(boss, service.actor("ann").signed_in(), "editor").status_code == 403
     with service.rows() as db:
-        rows = db.execute(text("SELECT session_id FROM audit WHERE event = 'session.elevated'")).scalars().all()
+        rows = (
+            db.execute(text("SELECT session_id FROM audit WHERE event = 'session.elevated'"))
+            .scalars()
+            .all()
+        )
     assert rows == [told["session_id"]]

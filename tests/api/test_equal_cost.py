@@ -69,31 +69,54 @@ def town(service):
 
 @pytest.mark.parametrize("at", ["", "@example.org"], ids=["by name", "by address"])
 def test_every_login_that_fails_asks_the_database_the_same(town, at):
-    work = {name: work_of(town, "/v1/login", {"username": name + at, "password": WRONG}) for name in ("nobody", "ann", "bob", "cyd")}
-    work["cyd with the right password"] = work_of(town, "/v1/login", {"username": "cyd" + at, "password": PASSWORD})
-    work["bob with the right password"] = work_of(town, "/v1/login", {"username": "bob" + at, "password": PASSWORD})
+    work = {
+        name: work_of(town, "/v1/login", {"username": name + at, "password": WRONG})
+        for name in ("nobody", "ann", "bob", "cyd")
+    }
+    work["cyd with the right password"] = work_of(
+        town, "/v1/login", {"username": "cyd" + at, "password": PASSWORD}
+    )
+    work["bob with the right password"] = work_of(
+        town, "/v1/login", {"username": "bob" + at, "password": PASSWORD}
+    )
     for name, said in work.items():
         assert said == work["nobody"], name
 
 
 @pytest.mark.parametrize("password", [PASSWORD, None], ids=["with a password", "without"])
-def test_a_registration_asks_the_database_the_same_whether_the_address_is_known_or_not(town, password):
+def test_a_registration_asks_the_database_the_same_whether_the_address_is_known_or_not(
+    town, password
+):
     work = []
-    for number, email in enumerate(("new@example.org", "ann@example.org", "bob@example.org", "cyd@example.org")):
+    for number, email in enumerate(
+        ("new@example.org", "ann@example.org", "bob@example.org", "cyd@example.org")
+    ):
         body = {"username": f"other{number}", "email": email, "name": "Other", "password": password}
-        work.append(work_of(town, "/v1/register", {name: value for name, value in body.items() if value is not None}))
+        work.append(
+            work_of(
+                town,
+                "/v1/register",
+                {name: value for name, value in body.items() if value is not None},
+            )
+        )
     assert all(said == work[0] for said in work)
 
 
 def test_sending_again_asks_the_database_the_same_whoever_is_named(town):
-    work = [work_of(town, "/v1/register/resend", {"email": f"{name}@example.org"}) for name in ("nobody", "ann", "bob", "cyd")]
+    work = [
+        work_of(town, "/v1/register/resend", {"email": f"{name}@example.org"})
+        for name in ("nobody", "ann", "bob", "cyd")
+    ]
     assert all(said == work[0] for said in work)
 
 
 @pytest.mark.parametrize("field", ["username", "email"])
 def test_forgetting_asks_the_database_the_same_whoever_is_named(town, field):
     at = "@example.org" if field == "email" else ""
-    work = {name: work_of(town, "/v1/password/forgot", {field: name + at}) for name in ("nobody", "ann", "bob", "cyd")}
+    work = {
+        name: work_of(town, "/v1/password/forgot", {field: name + at})
+        for name in ("nobody", "ann", "bob", "cyd")
+    }
     for name, said in work.items():
         assert said == work["nobody"], name
 
@@ -101,7 +124,10 @@ def test_forgetting_asks_the_database_the_same_whoever_is_named(town, field):
 @pytest.mark.parametrize("at", ["", "@example.org"], ids=["by name", "by address"])
 def test_to_ask_to_be_let_in_asks_the_database_the_same_whoever_is_named(town, at):
     names = ("nobody", "ann", "bob", "cyd")
-    work = [work_of(town, "/v1/login-sessions", {"client_name": "box", "username": name + at}) for name in names]
+    work = [
+        work_of(town, "/v1/login-sessions", {"client_name": "box", "username": name + at})
+        for name in names
+    ]
     assert all(said == work[0] for said in work)
 
 
@@ -113,9 +139,15 @@ def test_a_code_that_cannot_be_claimed_asks_the_database_the_same_whatever_is_th
         assert claim(ann, boxes[what].code).status_code == 200
     assert decide(ann, boxes["denied"], "deny").status_code == 200
     boxes["expired"].ask(username="ann")
-    town.scalar("UPDATE login_sessions SET expires_at = created_at WHERE id = :id RETURNING id", id=boxes["expired"].id)
+    town.scalar(
+        "UPDATE login_sessions SET expires_at = created_at WHERE id = :id RETURNING id",
+        id=boxes["expired"].id,
+    )
     work = {}
-    for what, code in {"unknown": "BBBB-BBBB", **{what: box.code for what, box in boxes.items()}}.items():
+    for what, code in {
+        "unknown": "BBBB-BBBB",
+        **{what: box.code for what, box in boxes.items()},
+    }.items():
         with statements(town) as work[what]:
             assert claim(dan, code).json["code"] == "unknown_user_code"
     for what, said in work.items():
@@ -124,8 +156,13 @@ def test_a_code_that_cannot_be_claimed_asks_the_database_the_same_whatever_is_th
 
 def test_a_handle_that_is_none_asks_the_database_the_same_as_one_that_is(town):
     known = town.scalar("SELECT id FROM pending_registrations WHERE username = 'bob'")
-    for path, more in (("/v1/register/resend", {}), ("/v1/register/confirm", {"code": "BBBB-BBBB"})):
-        assert work_of(town, path, {"registration": known, **more}) == work_of(town, path, {"registration": "reg_" + "0" * 22, **more})
+    for path, more in (
+        ("/v1/register/resend", {}),
+        ("/v1/register/confirm", {"code": "BBBB-BBBB"}),
+    ):
+        assert work_of(town, path, {"registration": known, **more}) == work_of(
+            town, path, {"registration": "reg_" + "0" * 22, **more}
+        )
 
 
 def test_every_login_that_fails_makes_one_hash(make_service):
@@ -135,7 +172,16 @@ def test_every_login_that_fails_makes_one_hash(make_service):
         service.actor(name).signed_up()
     service.actor("bob").register()
     service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'cyd' RETURNING id")
-    names = ("nobody", "ann", "bob", "cyd", "nobody-else@example.org", "dan@example.org", "@@", "a\u200bnn")
+    names = (
+        "nobody",
+        "ann",
+        "bob",
+        "cyd",
+        "nobody-else@example.org",
+        "dan@example.org",
+        "@@",
+        "a\u200bnn",
+    )
     seconds = {name: [] for name in names}
     stranger = service.actor("stranger")
     for _ in range(3):

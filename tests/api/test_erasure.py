@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import inspect, text
 
 from app.adapters import sealing
-from app.commands.sweep import sweep
+from app.server.cleanup import sweep
 from tests.actors import PASSWORD
 from tests.administrators import administrator, id_of
 
@@ -68,7 +68,10 @@ def waiting(service) -> list[str]:
     with service.rows() as db:
         rows = db.execute(text("SELECT id, sealed FROM outbox WHERE sealed IS NOT NULL")).all()
     keys = service.settings.secret_key
-    return [json.loads(sealing.unseal(keys, sealing.Purpose.OUTBOX, sealed, row_id))["to"] for row_id, sealed in rows]
+    return [
+        json.loads(sealing.unseal(keys, sealing.Purpose.OUTBOX, sealed, row_id))["to"]
+        for row_id, sealed in rows
+    ]
 
 
 def test_a_deleted_account_has_ended_in_every_way(service, boss):
@@ -98,7 +101,9 @@ def test_the_name_and_address_of_a_deleted_account_stay_its_own(service, boss):
     service.units.limiter.reset()
     assert other.register().status_code == 202
     assert not other.mail()["code"]
-    taken = ask(boss, "POST", "/v1/accounts", {"username": "third", "email": ann.email, "name": "Third"})
+    taken = ask(
+        boss, "POST", "/v1/accounts", {"username": "third", "email": ann.email, "name": "Third"}
+    )
     assert taken.json["code"] == "email_taken"
 
 
@@ -111,7 +116,11 @@ def test_an_account_is_brought_back_without_what_had_ended(service, boss):
     sweep(service.units)
     boss.login()
     answer = restore(boss, account_id)
-    assert (answer.status_code, answer.json["status"], answer.json["deleted_at"]) == (200, "active", None)
+    assert (answer.status_code, answer.json["status"], answer.json["deleted_at"]) == (
+        200,
+        "active",
+        None,
+    )
     assert ann.refresh(old["refresh_token"]).status_code == 400
     assert ann.get("/v1/whoami", headers={"X-API-Key": key}).status_code == 401
     assert ann.login().status_code == 200
@@ -121,14 +130,25 @@ def test_an_account_is_brought_back_without_what_had_ended(service, boss):
     assert service.scalar("SELECT count(*) FROM audit WHERE event = 'account.restored'") == 1
 
 
-def test_what_hangs_on_an_account_is_erased_with_it_and_the_trail_stays_without_a_name(service, boss):
+def test_what_hangs_on_an_account_is_erased_with_it_and_the_trail_stays_without_a_name(
+    service, boss
+):
     ann = service.actor("ann").signed_up()
     bob = service.actor("bob").signed_in()
     furnish(service, boss, ann)
     account_id = id_of(ann)
     delete(boss, account_id)
     before = hanging(service, account_id)
-    assert {"accounts", "account_roles", "memberships", "sessions", "api_keys", "confirmations", "failed_attempts", "audit"} <= set(before)
+    assert {
+        "accounts",
+        "account_roles",
+        "memberships",
+        "sessions",
+        "api_keys",
+        "confirmations",
+        "failed_attempts",
+        "audit",
+    } <= set(before)
     service.clock.push(days=30, seconds=1)
     assert sweep(service.units) > 0
     assert set(hanging(service, account_id)) == {"audit"}
@@ -155,7 +175,9 @@ def test_whoever_comes_under_the_name_later_is_somebody_else(make_service, datab
     assert ann.whoami(ann.access).status_code == 401
 
 
-def test_mail_that_waits_for_an_account_is_erased_with_it_but_not_the_news_of_that(make_service, database_url):
+def test_mail_that_waits_for_an_account_is_erased_with_it_but_not_the_news_of_that(
+    make_service, database_url
+):
     service = make_service(database_url, erase_after=timedelta(), smtp_url="smtp://127.0.0.1:1")
     with service.rows() as db:  # nobody can read mail here, so the accounts are as if they had
         for name in ("ann", "bob"):
@@ -169,7 +191,9 @@ def test_mail_that_waits_for_an_account_is_erased_with_it_but_not_the_news_of_th
                     "name": name,
                     "email": f"{name}@example.org",
                     "hash": service.units.hasher.hash(PASSWORD),
-                    "now": "2026-01-01 00:00:00+00:00" if not service.units.database.sqlite else "2026-01-01 00:00:00.000000",
+                    "now": "2026-01-01 00:00:00+00:00"
+                    if not service.units.database.sqlite
+                    else "2026-01-01 00:00:00.000000",
                 },
             )
     ann, bob = service.actor("ann"), service.actor("bob")
@@ -181,7 +205,12 @@ def test_mail_that_waits_for_an_account_is_erased_with_it_but_not_the_news_of_th
     sweep(service.units)
     assert waiting(service).count("ann@example.org") == 1
     assert waiting(service).count("bob@example.org") == 2
-    assert service.scalar("SELECT count(*) FROM outbox WHERE template = 'account_deleted' AND sealed IS NOT NULL") == 1
+    assert (
+        service.scalar(
+            "SELECT count(*) FROM outbox WHERE template = 'account_deleted' AND sealed IS NOT NULL"
+        )
+        == 1
+    )
 
 
 def test_many_accounts_are_erased_in_batches(make_service, database_url):
@@ -221,7 +250,9 @@ def test_one_can_delete_oneself_and_is_told_until_when_that_can_be_undone(servic
     assert ann.login().status_code == 200
 
 
-def test_deleting_oneself_and_taking_everything_along_want_a_fresh_password_and_a_session(small_service):
+def test_deleting_oneself_and_taking_everything_along_want_a_fresh_password_and_a_session(
+    small_service,
+):
     ann = small_service.actor("ann").signed_in()
     key = ask(ann, "POST", "/v1/api-keys", {"name": "job", "scopes": []}).json["key"]
     small_service.clock.push(minutes=6)
@@ -244,22 +275,42 @@ def test_an_export_has_everything_and_no_secret(service, boss):
     held = answer.json
     assert held["account"]["email"] == "ann@example.org"
     assert held["roles"] == ["admin"]
-    assert [(each["resource"], each["id"], each["level"]) for each in held["memberships"]] == [("list", "7", "member")]
+    assert [(each["resource"], each["id"], each["level"]) for each in held["memberships"]] == [
+        ("list", "7", "member")
+    ]
     assert [each["id"] for each in held["sessions"]] == [ann.tokens["session_id"]]
     assert [each["name"] for each in held["devices"]] == ["laptop"]
     assert [each["name"] for each in held["api_keys"]] == ["job"]
     assert {each["purpose"] for each in held["links"]} == {"reset"}
     assert {each["source"] is None for each in held["failed_attempts"]} == {True, False}
     assert held["audit_complete"] is True
-    assert {"account.confirmed", "login.succeeded", "login.failed", "role.granted", "api_key.created"} <= {
-        e["event"] for e in held["audit"]
-    }
+    assert {
+        "account.confirmed",
+        "login.succeeded",
+        "login.failed",
+        "role.granted",
+        "api_key.created",
+    } <= {e["event"] for e in held["audit"]}
     by_boss = [each for each in held["audit"] if id_of(boss) in str(each["detail"])]
     assert by_boss
-    assert all(each["source"] is None for each in by_boss)  # from where an administrator did it is not hers
-    secrets = [key, ann.access, ann.tokens["refresh_token"], ann.tokens["device_token"], ann.reset_token(), PASSWORD]
+    assert all(
+        each["source"] is None for each in by_boss
+    )  # from where an administrator did it is not hers
+    secrets = [
+        key,
+        ann.access,
+        ann.tokens["refresh_token"],
+        ann.tokens["device_token"],
+        ann.reset_token(),
+        PASSWORD,
+    ]
     with service.rows() as db:
-        for table, column in (("accounts", "password_hash"), ("sessions", "rt_salt"), ("api_keys", "digest"), ("devices", "digest")):
+        for table, column in (
+            ("accounts", "password_hash"),
+            ("sessions", "rt_salt"),
+            ("api_keys", "digest"),
+            ("devices", "digest"),
+        ):
             secrets += db.execute(text(f"SELECT {column} FROM {table}")).scalars().all()
         secrets += db.execute(text("SELECT digest FROM confirmations")).scalars().all()
     assert not [secret for secret in secrets if secret and secret in answer.text]

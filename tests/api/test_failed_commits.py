@@ -22,10 +22,18 @@ def commits_fail(service, table: str, *doing: str):
     postgres = not service.settings.sqlite
     engine = create_engine(service.settings.database_url)
     function = "CREATE FUNCTION hinder() RETURNS trigger AS $$ BEGIN INSERT INTO hindrance VALUES (1); RETURN NULL; END $$ LANGUAGE plpgsql"
-    body = "FOR EACH ROW EXECUTE FUNCTION hinder()" if postgres else "BEGIN INSERT INTO hindrance VALUES (1); END"
+    body = (
+        "FOR EACH ROW EXECUTE FUNCTION hinder()"
+        if postgres
+        else "BEGIN INSERT INTO hindrance VALUES (1); END"
+    )
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE anchor (id INTEGER PRIMARY KEY)"))
-        connection.execute(text("CREATE TABLE hindrance (id INTEGER REFERENCES anchor(id) DEFERRABLE INITIALLY DEFERRED)"))
+        connection.execute(
+            text(
+                "CREATE TABLE hindrance (id INTEGER REFERENCES anchor(id) DEFERRABLE INITIALLY DEFERRED)"
+            )
+        )
         if postgres:
             connection.execute(text(function))
         for what in doing:
@@ -35,7 +43,9 @@ def commits_fail(service, table: str, *doing: str):
     finally:
         with engine.begin() as connection:
             for what in doing:
-                connection.execute(text(f"DROP TRIGGER hinder_{what}" + (f" ON {table}" if postgres else "")))
+                connection.execute(
+                    text(f"DROP TRIGGER hinder_{what}" + (f" ON {table}" if postgres else ""))
+                )
             if postgres:
                 connection.execute(text("DROP FUNCTION hinder"))
             connection.execute(text("DROP TABLE hindrance"))
@@ -46,7 +56,11 @@ def commits_fail(service, table: str, *doing: str):
 @pytest.fixture
 def said(capfd):
     """The names of the events in the log since the last look."""
-    return lambda: [json.loads(line)["event"] for line in capfd.readouterr().out.splitlines() if line.startswith("{")]
+    return lambda: [
+        json.loads(line)["event"]
+        for line in capfd.readouterr().out.splitlines()
+        if line.startswith("{")
+    ]
 
 
 def failed(answer) -> bool:
@@ -122,8 +136,13 @@ def test_a_confirmation_that_could_not_be_committed_used_nothing_up(service, sai
     assert ann.login().status_code == 200
 
 
-@pytest.mark.parametrize(("method", "path"), [("POST", "/v1/logout"), ("POST", "/v1/logout-all"), ("DELETE", "/v1/sessions")])
-def test_nobody_is_told_that_a_session_ended_whose_end_could_not_be_committed(service, said, method, path):
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/v1/logout"), ("POST", "/v1/logout-all"), ("DELETE", "/v1/sessions")],
+)
+def test_nobody_is_told_that_a_session_ended_whose_end_could_not_be_committed(
+    service, said, method, path
+):
     ann = service.actor("ann").signed_in()
     twin = service.actor("ann")
     twin.login()
@@ -141,10 +160,14 @@ def test_nobody_is_told_that_a_session_ended_whose_end_could_not_be_committed(se
 def test_a_password_whose_change_could_not_be_committed_is_the_old_one_still(service, said, by):
     ann = service.actor("ann").signed_in()
     assert ann.post("/v1/password/forgot", {"username": "ann"}).status_code == 202
-    token = next(mail for mail in service.mailbox(ann.email) if "/reset/" in mail["text"])["links"][0].rpartition("/")[2]
+    token = next(mail for mail in service.mailbox(ann.email) if "/reset/" in mail["text"])["links"][
+        0
+    ].rpartition("/")[2]
     call = {
         "reset": lambda: ann.post("/v1/password/reset", {"token": token, "new_password": NEW}),
-        "change": lambda: ann.post("/v1/password/change", {"old_password": PASSWORD, "new_password": NEW}, token=ann.access),
+        "change": lambda: ann.post(
+            "/v1/password/change", {"old_password": PASSWORD, "new_password": NEW}, token=ann.access
+        ),
     }[by]
     said()
     with commits_fail(service, "sessions", "UPDATE"):

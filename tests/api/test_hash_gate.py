@@ -44,7 +44,10 @@ class Crowd:
     def __init__(self, service, number: int) -> None:
         self.answers: list = []
         self._gate = threading.Barrier(number + 1)
-        self._threads = [threading.Thread(target=self._log_in, args=(service.actor(f"nobody{index}"),)) for index in range(number)]
+        self._threads = [
+            threading.Thread(target=self._log_in, args=(service.actor(f"nobody{index}"),))
+            for index in range(number)
+        ]
         for thread in self._threads:
             thread.start()
         self._gate.wait()
@@ -81,23 +84,36 @@ def write(service) -> float:
     return time.perf_counter() - began
 
 
-def test_while_twenty_logins_wait_no_connection_is_held_and_others_write(make_service, database_url):
+def test_while_twenty_logins_wait_no_connection_is_held_and_others_write(
+    make_service, database_url
+):
     service = make_service(database_url, capacity=Capacity(workers=1, threads=48), **DEAR)
     service.actor("first").get("/.well-known/jwks.json")  # the keys are made by now
     pools = (service.units.database.engine.pool, service.units.database.checks.pool)
-    for _ in range(6):  # on a busy machine some may have given up before the last have come: then it shows nothing
+    for _ in range(
+        6
+    ):  # on a busy machine some may have given up before the last have come: then it shows nothing
         crowd = Crowd(service, WAITING)
         all_came = crowd.all_have_come(service, CROWDED - WAITING)
-        held = [sum(pool.checkedout() for pool in pools) for _ in range(20) if time.sleep(0.002) is None]
+        held = [
+            sum(pool.checkedout() for pool in pools) for _ in range(20) if time.sleep(0.002) is None
+        ]
         took = [write(service) for _ in range(7)]
-        assert service.actor("other").post("/v1/register/resend", {"email": "other@example.org"}).status_code == 202
+        assert (
+            service.actor("other")
+            .post("/v1/register/resend", {"email": "other@example.org"})
+            .status_code
+            == 202
+        )
         if all_came and crowd.all_wait:
             break
         crowd.ended()
     assert all_came
     assert crowd.all_wait, "nobody waited any more, so this showed nothing"
     assert max(held) == 0
-    assert statistics.median(took) < 0.3, took  # whoever had to wait for one of them would wait a second
+    assert statistics.median(took) < 0.3, (
+        took
+    )  # whoever had to wait for one of them would wait a second
     answers = crowd.ended()
     assert len(answers) == WAITING
     assert {answer.status_code for answer, _ in answers} == {401, 503}
@@ -105,18 +121,24 @@ def test_while_twenty_logins_wait_no_connection_is_held_and_others_write(make_se
 
 
 def test_who_waits_longer_than_a_second_is_told_to_come_again(make_service):
-    service = make_service(capacity=Capacity(workers=64, threads=48), **LESS_DEAR)  # one hash at a time
+    service = make_service(
+        capacity=Capacity(workers=64, threads=48), **LESS_DEAR
+    )  # one hash at a time
     answers = Crowd(service, 8).ended()
     refused = [(answer, seconds) for answer, seconds in answers if answer.status_code == 503]
     assert refused
     assert all(0.9 < seconds < 15 for _, seconds in refused)
-    assert {(answer.json["code"], answer.headers["Retry-After"]) for answer, _ in refused} == {("busy", "1")}
+    assert {(answer.json["code"], answer.headers["Retry-After"]) for answer, _ in refused} == {
+        ("busy", "1")
+    }
 
 
 def test_more_than_half_of_the_threads_are_refused_at_once(make_service):
     service = make_service(capacity=Capacity(workers=1, threads=8), **LESS_DEAR)
     answers = Crowd(service, 12).ended()
-    assert [answer.status_code for answer, _ in answers[:8]] == [503] * 8, "the refused are the first to hear"
+    assert [answer.status_code for answer, _ in answers[:8]] == [503] * 8, (
+        "the refused are the first to hear"
+    )
     for answer, _ in answers[:8]:
         assert answer.content_type == "application/problem+json"
         assert answer.json["code"] == "busy"
@@ -139,7 +161,9 @@ def test_the_gate_is_open_again_after_every_kind_of_failure(make_service):
     service = make_service(capacity=Capacity(workers=1, threads=2))
     ann = service.actor("ann").signed_up()
     with service.rows() as db:
-        db.execute(text("UPDATE accounts SET password_hash = :hash"), {"hash": CORRUPT["beyond ASCII"]})
+        db.execute(
+            text("UPDATE accounts SET password_hash = :hash"), {"hash": CORRUPT["beyond ASCII"]}
+        )
     for _ in range(5):
         assert ann.elsewhere().login().status_code == 401
         assert ann.elsewhere().login(password="x").status_code == 401
@@ -148,7 +172,9 @@ def test_the_gate_is_open_again_after_every_kind_of_failure(make_service):
 
 
 @pytest.mark.parametrize("stored", CORRUPT.values(), ids=CORRUPT)
-def test_a_stored_hash_that_is_broken_or_absurd_fits_nothing_and_costs_little(small_service, stored):
+def test_a_stored_hash_that_is_broken_or_absurd_fits_nothing_and_costs_little(
+    small_service, stored
+):
     ann = small_service.actor("ann").signed_up()
     with small_service.rows() as db:
         db.execute(text("UPDATE accounts SET password_hash = :hash"), {"hash": stored})
@@ -190,8 +216,19 @@ def test_the_cores_are_shared_among_the_serving_processes():
 def test_no_more_hash_at_once_than_there_are_cores(make_service):
     service = make_service(capacity=Capacity(workers=1, threads=48), argon2_memory_kib=1024)
     with ThreadPoolExecutor(WAITING) as pool:
-        answers = Counter(pool.map(lambda number: service.actor(f"name{number}", password=PASSWORD).login().status_code, range(WAITING)))
+        answers = Counter(
+            pool.map(
+                lambda number: (
+                    service.actor(f"name{number}", password=PASSWORD).login().status_code
+                ),
+                range(WAITING),
+            )
+        )
     assert answers[401] > 0
     assert set(answers) <= {401, 503}, "on a busy machine some wait longer than anybody should"
-    mine = [thread for thread in threading.enumerate() if thread in service.units.hasher._threads._threads]
+    mine = [
+        thread
+        for thread in threading.enumerate()
+        if thread in service.units.hasher._threads._threads
+    ]
     assert 1 <= len(mine) <= Capacity().hashes

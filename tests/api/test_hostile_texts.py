@@ -43,7 +43,10 @@ HOSTILE = [
     "__proto__",
 ]
 COMPUTED = "8641969"  # what a template would make of the product above
-LIMITS = {f"limit_{name}": "100000/minute" for name in ("login", "register", "resend", "confirm", "code", "refresh", "forgot", "device")}
+LIMITS = {
+    f"limit_{name}": "100000/minute"
+    for name in ("login", "register", "resend", "confirm", "code", "refresh", "forgot", "device")
+}
 GOOD = {
     "/v1/register": {
         "username": "other",
@@ -54,9 +57,18 @@ GOOD = {
     },
     "/v1/register/confirm": {"registration": "reg_" + "0" * 22, "code": "BBBB-BBBB"},
     "/v1/register/resend": {"registration": "reg_" + "0" * 22},
-    "/v1/login": {"username": "nobody-here", "password": "not the right one", "device_name": "phone", "device_token": "x"},
+    "/v1/login": {
+        "username": "nobody-here",
+        "password": "not the right one",
+        "device_name": "phone",
+        "device_token": "x",
+    },
     "/v1/password/forgot": {"username": "nobody-here"},
-    "/v1/password/reset": {"token": "x", "new_password": "long enough to be one", "verify_password": "long enough to be one"},
+    "/v1/password/reset": {
+        "token": "x",
+        "new_password": "long enough to be one",
+        "verify_password": "long enough to be one",
+    },
     "/v1/token/refresh": {"refresh_token": "x"},
     "/v1/logout": {"refresh_token": "x"},
     "/v1/login-sessions": {
@@ -109,7 +121,9 @@ def columns(service) -> dict[str, int]:
 
 def the_hash(service) -> str:
     with service.rows() as db:
-        return db.execute(text("SELECT password_hash FROM accounts WHERE username = 'ann'")).scalar_one()
+        return db.execute(
+            text("SELECT password_hash FROM accounts WHERE username = 'ann'")
+        ).scalar_one()
 
 
 def test_no_statement_in_a_body_is_a_fault_or_opens_anything(ann):
@@ -137,7 +151,12 @@ def test_what_is_kept_of_a_hostile_text_is_the_text(ann):
             assert answer.status_code in {200, 422}
             if answer.status_code == 200:
                 assert answer.json[field] == hostile
-        answer = ann.call("PATCH", "/v1/me", json={"metadata": {hostile: [hostile, {hostile: hostile}]}}, token=ann.access)
+        answer = ann.call(
+            "PATCH",
+            "/v1/me",
+            json={"metadata": {hostile: [hostile, {hostile: hostile}]}},
+            token=ann.access,
+        )
         assert answer.json["metadata"] == {hostile: [hostile, {hostile: hostile}]}
     assert ann.get("/v1/me", token=ann.access).json["account"]["username"] == "ann"
 
@@ -170,7 +189,16 @@ def test_no_query_changes_what_is_listed(eve):
 
 def test_no_path_is_a_fault(eve):
     for hostile in HOSTILE:
-        for path in ("/v1/sessions/{}", "/confirm/{}", "/docs/assets/{}", "/static/{}", "/.well-known/{}", "/{}"):
-            target = path.format(hostile.replace("%", "%25").replace("?", "%3F").replace("#", "%23"))
+        for path in (
+            "/v1/sessions/{}",
+            "/confirm/{}",
+            "/docs/assets/{}",
+            "/static/{}",
+            "/.well-known/{}",
+            "/{}",
+        ):
+            target = path.format(
+                hostile.replace("%", "%25").replace("?", "%3F").replace("#", "%23")
+            )
             assert eve.get(target, token=eve.access).status_code in {400, 404}, target
             assert eve.call("POST", target, token=eve.access).status_code in {400, 404, 405}, target

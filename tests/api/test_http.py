@@ -29,20 +29,35 @@ def is_problem(answer, status: int, code: str) -> bool:
     assert re.fullmatch(r"urn:doorward:problem:[a-z_]+|https://\S+", document["type"])
     assert document["title"]
     assert document["request_id"] == answer.headers["X-Request-Id"]
-    assert set(document) <= {"type", "title", "status", "detail", "code", "request_id", "errors", "violated-policies", "checks"}
+    assert set(document) <= {
+        "type",
+        "title",
+        "status",
+        "detail",
+        "code",
+        "request_id",
+        "errors",
+        "violated-policies",
+        "checks",
+    }
     return True
 
 
 def carries_the_headers_of_every_answer(answer, *, cached: bool = False) -> bool:
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Referrer-Policy"] == "no-referrer"
-    assert int(re.search(r"max-age=(\d+)", answer.headers["Strict-Transport-Security"])[1]) >= 31536000
+    assert (
+        int(re.search(r"max-age=(\d+)", answer.headers["Strict-Transport-Security"])[1]) >= 31536000
+    )
     assert re.fullmatch(r"[A-Za-z0-9_-]{8,64}", answer.headers["X-Request-Id"])
     assert "Server" not in answer.headers
     assert "Set-Cookie" not in answer.headers
     if not cached:
         assert answer.headers["Cache-Control"] == "no-store"
-        assert answer.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+        assert (
+            answer.headers["Content-Security-Policy"]
+            == "default-src 'none'; frame-ancestors 'none'"
+        )
     return True
 
 
@@ -103,7 +118,9 @@ def test_what_no_text_holds_is_422_and_names_where(nobody, body, pointer):
 
 
 def test_unknown_fields_are_named(nobody):
-    answer = nobody.post(LOGIN, {"username": "a", "password": "b", "a/b": 1, "c~d": 2, "__proto__": 3})
+    answer = nobody.post(
+        LOGIN, {"username": "a", "password": "b", "a/b": 1, "c~d": 2, "__proto__": 3}
+    )
     assert is_problem(answer, 422, "validation_failed")
     assert set(answer.json["errors"]) == {"/a~1b", "/c~0d", "/__proto__"}
 
@@ -129,16 +146,28 @@ NOT_CALLED_JSON = [
 def test_what_is_not_called_json_is_415(nobody):
     for content_type in NOT_CALLED_JSON:
         headers = {} if content_type is None else {"Content-Type": content_type}
-        answer = nobody.call("POST", LOGIN, data=b'{"username":"a","password":"b"}', headers=headers)
+        answer = nobody.call(
+            "POST", LOGIN, data=b'{"username":"a","password":"b"}', headers=headers
+        )
         assert is_problem(answer, 415, "unsupported_media_type")
 
 
 @pytest.mark.parametrize(
     "content_type",
-    ["application/json", "application/json; charset=utf-8", "Application/JSON;charset=UTF-8", 'application/json; charset="utf-8"'],
+    [
+        "application/json",
+        "application/json; charset=utf-8",
+        "Application/JSON;charset=UTF-8",
+        'application/json; charset="utf-8"',
+    ],
 )
 def test_json_may_be_called_so_in_any_case(nobody, content_type):
-    answer = nobody.call("POST", LOGIN, data=b'{"username":"a","password":"b"}', headers={"Content-Type": content_type})
+    answer = nobody.call(
+        "POST",
+        LOGIN,
+        data=b'{"username":"a","password":"b"}',
+        headers={"Content-Type": content_type},
+    )
     assert is_problem(answer, 401, "invalid_credentials")
 
 
@@ -155,7 +184,10 @@ def test_a_body_without_a_length_known_beforehand_is_411(nobody, encoding):
     assert is_problem(answer, 411, "length_required")
 
 
-@pytest.mark.parametrize(("method", "path"), [("POST", LOGIN), ("GET", "/v1/methods"), ("POST", "/nowhere"), ("PATCH", "/v1/me")])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", LOGIN), ("GET", "/v1/methods"), ("POST", "/nowhere"), ("PATCH", "/v1/me")],
+)
 def test_more_than_sixteen_kibibytes_is_413_wherever_it_goes(nobody, method, path):
     answer = nobody.call(method, path, data=b"x" * (16 * 1024 + 1))
     assert is_problem(answer, 413, "body_too_large")
@@ -182,7 +214,12 @@ LENGTHS = [
 def test_a_length_that_is_none_or_not_that_of_the_body_is_refused(nobody):
     for length, status in LENGTHS:
         client = nobody.service.app.test_client()
-        answer = client.post(LOGIN, data=b"{}", content_type="application/json", environ_overrides={"CONTENT_LENGTH": length})
+        answer = client.post(
+            LOGIN,
+            data=b"{}",
+            content_type="application/json",
+            environ_overrides={"CONTENT_LENGTH": length},
+        )
         assert answer.status_code == status
         assert answer.content_type == "application/problem+json"
 
@@ -255,7 +292,13 @@ def test_a_check_that_breaks_is_503_and_never_401(small_service):
 def test_signing_keys_that_cannot_be_opened_are_503_and_never_401(make_service, sqlite_url):
     ann = make_service(sqlite_url).actor().signed_in()
     ann.service = make_service(sqlite_url, secret_key=("another secret another secret 0123456789",))
-    for answer in (ann.whoami(), ann.login(), ann.refresh(), ann.logout(), ann.get("/.well-known/jwks.json")):
+    for answer in (
+        ann.whoami(),
+        ann.login(),
+        ann.refresh(),
+        ann.logout(),
+        ann.get("/.well-known/jwks.json"),
+    ):
         assert is_problem(answer, 503, "unavailable")
     assert ann.get("/livez").status_code == 200
     assert ann.get("/readyz").json["checks"]["keys"] == "failed"
@@ -287,7 +330,18 @@ def test_every_answer_carries_the_same_headers(small_service):
         ann.call("DELETE", "/v1/sessions", token=ann.access),
         ann.logout(),
     ]
-    assert {answer.status_code for answer in answers} >= {200, 204, 400, 401, 404, 405, 411, 413, 415, 422}
+    assert {answer.status_code for answer in answers} >= {
+        200,
+        204,
+        400,
+        401,
+        404,
+        405,
+        411,
+        413,
+        415,
+        422,
+    }
     for answer in answers:
         assert carries_the_headers_of_every_answer(answer)
     for path in ("/.well-known/jwks.json", "/docs", "/static/nowhere.css"):
@@ -307,7 +361,11 @@ def test_every_401_names_the_scheme_that_is_wanted(nobody):
 
 def test_no_route_reads_a_cookie(small_service):
     ann = small_service.actor().signed_in()
-    for cookie in (f"refresh_token={ann.tokens['refresh_token']}", f"access_token={ann.access}", f"session={ann.access}"):
+    for cookie in (
+        f"refresh_token={ann.tokens['refresh_token']}",
+        f"access_token={ann.access}",
+        f"session={ann.access}",
+    ):
         assert ann.post("/v1/token/refresh", {}, headers={"Cookie": cookie}).status_code == 422
         assert ann.post("/v1/logout", {}, headers={"Cookie": cookie}).status_code == 401
 
@@ -332,13 +390,22 @@ FOREIGN_HOSTS = [
 
 def test_a_host_that_is_not_ours_is_400(nobody):
     for host in FOREIGN_HOSTS:
-        for method, path in (("GET", "/v1/methods"), ("POST", LOGIN), ("GET", "/nowhere"), ("OPTIONS", LOGIN)):
-            assert is_problem(nobody.call(method, path, headers={"Host": host}), 400, "untrusted_host")
+        for method, path in (
+            ("GET", "/v1/methods"),
+            ("POST", LOGIN),
+            ("GET", "/nowhere"),
+            ("OPTIONS", LOGIN),
+        ):
+            assert is_problem(
+                nobody.call(method, path, headers={"Host": host}), 400, "untrusted_host"
+            )
         for path in ("/livez", "/readyz"):
             assert nobody.get(path, headers={"Host": host}).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["login.example.org", "LOGIN.example.org:443", "other.example.org"])
+@pytest.mark.parametrize(
+    "host", ["login.example.org", "LOGIN.example.org:443", "other.example.org"]
+)
 def test_production_answers_to_its_own_names_alone(make_service, host):
     service = make_service(
         env=Env.PRODUCTION, public_url="https://login.example.org", trusted_hosts=("login.example.org", "other.example.org"),
@@ -362,7 +429,11 @@ def test_forwarded_hosts_are_never_used(nobody):
     assert answer.json["items"][0]["login_url"] == "http://127.0.0.1:8080/v1/login"
     assert nobody.get("/v1/methods", headers={**hostile, "Host": "evil.example"}).status_code == 400
     assert (
-        nobody.post("/v1/register", {"username": "stranger", "email": "stranger@example.org", "name": "N"}, headers=hostile).status_code
+        nobody.post(
+            "/v1/register",
+            {"username": "stranger", "email": "stranger@example.org", "name": "N"},
+            headers=hostile,
+        ).status_code
         == 202
     )
     mail = nobody.mail()
@@ -373,20 +444,39 @@ def test_forwarded_hosts_are_never_used(nobody):
 def test_forwarded_addresses_count_from_our_gateways_alone(make_service):
     service = make_service(trusted_proxies=(ipaddress.ip_network("10.9.0.0/16"),))
     behind = service.actor("ann", address="10.9.0.1").signed_up()
-    behind.call("POST", LOGIN, json={"username": "ann", "password": behind.password}, headers={"X-Forwarded-For": "6.6.6.6, 198.51.100.7"})
+    behind.call(
+        "POST",
+        LOGIN,
+        json={"username": "ann", "password": behind.password},
+        headers={"X-Forwarded-For": "6.6.6.6, 198.51.100.7"},
+    )
     stranger = service.actor("ann", address="203.0.113.5")
-    stranger.call("POST", LOGIN, json={"username": "ann", "password": behind.password}, headers={"X-Forwarded-For": "198.51.100.7"})
+    stranger.call(
+        "POST",
+        LOGIN,
+        json={"username": "ann", "password": behind.password},
+        headers={"X-Forwarded-For": "198.51.100.7"},
+    )
     behind.login()
-    shown = [item["address"] for item in behind.get("/v1/sessions", token=behind.access).json["items"]]
+    shown = [
+        item["address"] for item in behind.get("/v1/sessions", token=behind.access).json["items"]
+    ]
     assert shown == ["10.9.0.1", "203.0.113.5", "198.51.100.7"]
 
 
 def test_limits_count_by_the_address_that_counts(make_service):
-    service = make_service(trusted_proxies=(ipaddress.ip_network("10.9.0.0/16"),), limit_login="1/minute")
-    behind, stranger = service.actor("a", address="10.9.0.1"), service.actor("b", address="203.0.113.5")
+    service = make_service(
+        trusted_proxies=(ipaddress.ip_network("10.9.0.0/16"),), limit_login="1/minute"
+    )
+    behind, stranger = (
+        service.actor("a", address="10.9.0.1"),
+        service.actor("b", address="203.0.113.5"),
+    )
 
     def tries(actor, forwarded):
-        return actor.post(LOGIN, {"username": "x", "password": "y"}, headers={"X-Forwarded-For": forwarded}).status_code
+        return actor.post(
+            LOGIN, {"username": "x", "password": "y"}, headers={"X-Forwarded-For": forwarded}
+        ).status_code
 
     assert [tries(behind, f"198.51.100.{n}") for n in (1, 2, 1)] == [401, 401, 429]
     assert [tries(stranger, f"198.51.100.{n}") for n in (3, 4)] == [401, 429]
@@ -394,10 +484,18 @@ def test_limits_count_by_the_address_that_counts(make_service):
     assert tries(behind, "2001:db8:0:1::1") == 401
 
 
-def test_a_link_local_gateway_address_with_an_interface_name_can_log_in(make_service, empty_postgres_url):
-    service = make_service(empty_postgres_url, trusted_proxies=(ipaddress.ip_network("10.9.0.0/16"),))
+def test_a_link_local_gateway_address_with_an_interface_name_can_log_in(
+    make_service, empty_postgres_url
+):
+    service = make_service(
+        empty_postgres_url, trusted_proxies=(ipaddress.ip_network("10.9.0.0/16"),)
+    )
     ann = service.actor(address="10.9.0.1").signed_up()
-    answer = ann.post(LOGIN, {"username": "ann", "password": ann.password}, headers={"X-Forwarded-For": "fe80::1%" + "x" * 200})
+    answer = ann.post(
+        LOGIN,
+        {"username": "ann", "password": ann.password},
+        headers={"X-Forwarded-For": "fe80::1%" + "x" * 200},
+    )
     assert answer.status_code == 200
 
 
@@ -416,8 +514,14 @@ def test_a_link_local_gateway_address_with_an_interface_name_can_log_in(make_ser
 def test_the_name_of_a_request_is_taken_from_gateways_alone(make_service, given, kept):
     service = make_service(trusted_proxies=(ipaddress.ip_network("10.9.0.0/16"),))
     behind, stranger = service.actor(address="10.9.0.1"), service.actor(address="203.0.113.5")
-    assert (behind.get("/v1/methods", headers={"X-Request-Id": given}).headers["X-Request-Id"] == given) is kept
-    assert stranger.get("/v1/methods", headers={"X-Request-Id": given}).headers["X-Request-Id"].startswith("req_")
+    assert (
+        behind.get("/v1/methods", headers={"X-Request-Id": given}).headers["X-Request-Id"] == given
+    ) is kept
+    assert (
+        stranger.get("/v1/methods", headers={"X-Request-Id": given})
+        .headers["X-Request-Id"]
+        .startswith("req_")
+    )
 
 
 def test_every_request_has_a_name_of_its_own(nobody):
@@ -428,7 +532,10 @@ def test_every_request_has_a_name_of_its_own(nobody):
 # -- other origins --------------------------------------------------------------------------------------------------
 
 APP = "https://app.example.org"
-PREFLIGHT = {"Access-Control-Request-Method": "DELETE", "Access-Control-Request-Headers": "authorization"}
+PREFLIGHT = {
+    "Access-Control-Request-Method": "DELETE",
+    "Access-Control-Request-Headers": "authorization",
+}
 
 
 @pytest.fixture
@@ -497,12 +604,16 @@ def test_a_preflight_names_every_method_of_the_address(shared, path, methods):
     assert answer.status_code == 204
     assert allowed_origin(answer) == APP
     assert set(answer.headers["Access-Control-Allow-Methods"].split(", ")) == methods
-    assert {"authorization", "content-type"} <= set(answer.headers["Access-Control-Allow-Headers"].lower().split(", "))
+    assert {"authorization", "content-type"} <= set(
+        answer.headers["Access-Control-Allow-Headers"].lower().split(", ")
+    )
     assert int(answer.headers["Access-Control-Max-Age"]) > 0
 
 
 def test_a_preflight_of_nothing_is_404(shared):
-    assert shared.call("OPTIONS", "/nowhere", headers={"Origin": APP, **PREFLIGHT}).status_code == 404
+    assert (
+        shared.call("OPTIONS", "/nowhere", headers={"Origin": APP, **PREFLIGHT}).status_code == 404
+    )
 
 
 # -- a database that is away ------------------------------------------------------------------------------------------
@@ -540,7 +651,9 @@ def test_with_the_database_away_everything_is_503_and_alive(make_service, small_
     assert ready.json["checks"]["database"] == "failed"
 
 
-def test_a_database_that_goes_away_and_comes_back_costs_nobody_a_session(small_service, sqlite_url, tmp_path):
+def test_a_database_that_goes_away_and_comes_back_costs_nobody_a_session(
+    small_service, sqlite_url, tmp_path
+):
     ann = small_service.actor().signed_in()
     database = small_service.units.database
     path = tmp_path / "doorward.db"

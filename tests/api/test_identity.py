@@ -11,13 +11,13 @@ from click.testing import CliRunner
 from sqlalchemy import text
 
 from app.adapters.jwt import TokenRejected
-from app.commands import cli
+from app.cli import cli
 from app.factory import create_app
-from app.revocation.revoke_key import revoke_key
-from app.revocation.watcher import Watcher
-from app.setting_maps import Policy
+from app.server.cache_watcher import Watcher
 from app.settings import SigningAlgorithm
+from app.settings.maps import Policy
 from app.signing_keys.models import Purpose
+from app.signing_keys.revoke import revoke_key
 from app.signing_keys.rotate import rotate, rotate_when_due
 from tests.actors import SECRET
 
@@ -46,7 +46,11 @@ def published(service, name: str = "identity-jwks") -> dict:
     """The public keys by their kid, as an upstream reads them."""
     answer = service.actor().get(f"/.well-known/{name}.json")
     assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "public, max-age=300")
-    return {key.key_id: key for key in jwt.PyJWKSet.from_dict(answer.json).keys} if answer.json["keys"] else {}
+    return (
+        {key.key_id: key for key in jwt.PyJWKSet.from_dict(answer.json).keys}
+        if answer.json["keys"]
+        else {}
+    )
 
 
 def read(service, token: str, audience: str = AUDIENCE) -> dict:
@@ -54,7 +58,12 @@ def read(service, token: str, audience: str = AUDIENCE) -> dict:
     key = published(service)[jwt.get_unverified_header(token)["kid"]]
     required = ["iss", "sub", "aud", "iat", "exp", "jti"]
     return jwt.decode(
-        token, key, algorithms=[key.algorithm_name], audience=audience, issuer=service.settings.issuer, options={"require": required}
+        token,
+        key,
+        algorithms=[key.algorithm_name],
+        audience=audience,
+        issuer=service.settings.issuer,
+        options={"require": required},
     )
 
 
@@ -83,13 +92,19 @@ def test_an_upstream_can_check_who_asks_by_the_public_keys(service, ann):
 def test_the_identity_of_a_key_names_the_key_and_no_session(service, ann):
     made = ann.post("/v1/api-keys", {"name": "a key", "scopes": []}, token=ann.access).json
     claims = read(service, identity(ann, headers={"X-API-Key": made["key"]}))
-    assert (claims["sub"], claims["key_id"], "sid" in claims) == (ann.tokens["account"]["id"], made["id"], False)
+    assert (claims["sub"], claims["key_id"], "sid" in claims) == (
+        ann.tokens["account"]["id"],
+        made["id"],
+        False,
+    )
 
 
 def test_it_is_for_the_upstream_of_its_policy_alone(service, ann):
     with pytest.raises(jwt.InvalidAudienceError):
         read(service, identity(ann), audience="https://bills.example")
-    assert read(service, identity(ann, "bills"), audience="https://bills.example")["policy"] == "bills"
+    assert (
+        read(service, identity(ann, "bills"), audience="https://bills.example")["policy"] == "bills"
+    )
     assert identity(ann, "default") == ""
 
 
@@ -97,7 +112,10 @@ def test_it_opens_nothing_here(service, ann):
     token = identity(ann)
     assert ann.whoami(token).status_code == 401
     assert ann.get("/authz/forward-auth/default", token=token).status_code == 401
-    assert ann.get("/authz/forward-auth/default", headers={"X-Auth-Identity": token}).status_code == 401
+    assert (
+        ann.get("/authz/forward-auth/default", headers={"X-Auth-Identity": token}).status_code
+        == 401
+    )
     assert ann.refresh(token).status_code == 400
     with pytest.raises(TokenRejected):
         service.units.keys.verify(Purpose.ACCESS, token)
@@ -108,12 +126,17 @@ def test_it_opens_nothing_here(service, ann):
 def test_the_keys_of_one_kind_cannot_sign_the_other(service, ann):
     """Whoever has a key of identities alone, and writes an access token with it that is right in everything else."""
     identity_kid, access_kid = kid(identity(ann)), kid(ann.access)
-    assert (set(published(service)), set(published(service, "jwks"))) == ({identity_kid}, {access_kid})
+    assert (set(published(service)), set(published(service, "jwks"))) == (
+        {identity_kid},
+        {access_kid},
+    )
     claims = jwt.decode(ann.access, options={"verify_signature": False})
     private = service.units.keys.known(identity_kid).private
     for typ in ("at+jwt", "identity+jwt"):
         for named in (identity_kid, access_kid):
-            forged = jwt.encode(claims, private, algorithm="ES256", headers={"typ": typ, "kid": named})
+            forged = jwt.encode(
+                claims, private, algorithm="ES256", headers={"typ": typ, "kid": named}
+            )
             assert ann.whoami(forged).status_code == 401
             assert ann.get("/authz/auth-request/orders", token=forged).status_code == 401
 
@@ -184,8 +207,15 @@ def test_revoking_a_key_of_identities_ends_no_session(service, ann):
     assert read(service, again)["sub"] == ann.tokens["account"]["id"]
     assert service.scalar("SELECT global_epoch FROM issuer_state") == 1
     with service.rows() as db:
-        events = db.scalars(text("SELECT event FROM audit WHERE event LIKE 'signing_key%' ORDER BY id")).all()
-    assert events == ["signing_key.created", "signing_key.created", "signing_key.created", "signing_key.revoked"]
+        events = db.scalars(
+            text("SELECT event FROM audit WHERE event LIKE 'signing_key%' ORDER BY id")
+        ).all()
+    assert events == [
+        "signing_key.created",
+        "signing_key.created",
+        "signing_key.created",
+        "signing_key.revoked",
+    ]
 
 
 def test_revoking_a_key_of_access_tokens_leaves_identities_alone(service, ann):
@@ -221,16 +251,26 @@ def test_processes_that_start_at_once_agree_on_one_key_of_each_kind(make_service
 def test_a_process_without_the_key_says_so_and_guesses_nothing(service, ann):
     """The keys cannot be opened by whoever comes later: neither a yes nor a 401."""
     identity(ann)
-    service.scalar("UPDATE signing_keys SET sealed_private = 'x' || sealed_private WHERE purpose = 'identity+jwt' RETURNING kid")
+    service.scalar(
+        "UPDATE signing_keys SET sealed_private = 'x' || sealed_private WHERE purpose = 'identity+jwt' RETURNING kid"
+    )
     service.units.keys.hold({}, [], global_epoch=1, at=float("-inf"))
     answer = ann.get("/authz/forward-auth/orders", token=ann.access)
-    assert (answer.status_code, answer.headers["X-Auth-Error"], answer.headers["X-Auth-Identity"]) == (503, "unavailable", "")
+    assert (
+        answer.status_code,
+        answer.headers["X-Auth-Error"],
+        answer.headers["X-Auth-Identity"],
+    ) == (503, "unavailable", "")
 
 
 def test_the_commands_know_both_kinds(service, ann, database_url):
     def typed(*words: str, secret: str = SECRET) -> str:
         policies = json.dumps({"orders": {"audience": AUDIENCE}})
-        env = {"DOORWARD_SECRET_KEY": secret, "DOORWARD_DATABASE_URL": database_url, "DOORWARD_POLICIES": policies}
+        env = {
+            "DOORWARD_SECRET_KEY": secret,
+            "DOORWARD_DATABASE_URL": database_url,
+            "DOORWARD_POLICIES": policies,
+        }
         done = CliRunner().invoke(cli, words, obj=create_app, env=env)
         assert done.exit_code == 0, done.output
         return done.output

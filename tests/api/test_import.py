@@ -101,14 +101,27 @@ def bring(tmp_path):
 
     def bring(service, lines, *options):
         file = tmp_path / "accounts.jsonl"
-        file.write_bytes(b"".join(each if isinstance(each, bytes) else json.dumps(each).encode() + b"\n" for each in lines))
-        return type_command("accounts", "import", str(file), *options, DOORWARD_DATABASE_URL=service.settings.database_url)
+        file.write_bytes(
+            b"".join(
+                each if isinstance(each, bytes) else json.dumps(each).encode() + b"\n"
+                for each in lines
+            )
+        )
+        return type_command(
+            "accounts",
+            "import",
+            str(file),
+            *options,
+            DOORWARD_DATABASE_URL=service.settings.database_url,
+        )
 
     return bring
 
 
 def hash_of(service, username: str) -> str:
-    return service.scalar("SELECT password_hash FROM accounts WHERE username = :username", username=username)
+    return service.scalar(
+        "SELECT password_hash FROM accounts WHERE username = :username", username=username
+    )
 
 
 def plant(service, password_hash: str):
@@ -121,7 +134,10 @@ def plant(service, password_hash: str):
 
 def test_everybody_signs_in_with_the_password_they_have_and_the_hash_is_renewed(service, bring):
     done = bring(service, [line(name, password_hash=known) for name, known in KNOWN.items()])
-    assert (done.returncode, done.stdout) == (0, f"{len(KNOWN)} lines: {len(KNOWN)} taken, 0 refused.\n"), done.stderr
+    assert (done.returncode, done.stdout) == (
+        0,
+        f"{len(KNOWN)} lines: {len(KNOWN)} taken, 0 refused.\n",
+    ), done.stderr
     for name in KNOWN:
         somebody = service.actor(name)
         kept = hash_of(service, name)
@@ -130,14 +146,30 @@ def test_everybody_signs_in_with_the_password_they_have_and_the_hash_is_renewed(
         assert somebody.login().status_code == 200, name
         assert hash_of(service, name).startswith(RENEWED), name
         assert somebody.login(username=f"{name}@EXAMPLE.org").status_code == 200, name
-    assert service.scalar("SELECT count(*) FROM accounts WHERE password_hash NOT LIKE :ours", ours=f"{RENEWED}%") == 0
+    assert (
+        service.scalar(
+            "SELECT count(*) FROM accounts WHERE password_hash NOT LIKE :ours", ours=f"{RENEWED}%"
+        )
+        == 0
+    )
 
 
 def test_every_field_is_taken_over_or_has_its_default(small_service, bring):
     service = small_service
-    full = {"name": "Ann Other", "locale": "de-AT", "timezone": "Europe/Vienna", "metadata": {"old_id": 7, "tags": ["ü"]}}
+    full = {
+        "name": "Ann Other",
+        "locale": "de-AT",
+        "timezone": "Europe/Vienna",
+        "metadata": {"old_id": 7, "tags": ["ü"]},
+    }
     lines = [
-        line("Ann", email="Ann@Example.org", created_at="2021-03-04T05:06:07.25+01:00", must_change_password=False, **full),
+        line(
+            "Ann",
+            email="Ann@Example.org",
+            created_at="2021-03-04T05:06:07.25+01:00",
+            must_change_password=False,
+            **full,
+        ),
         line("bob", name=None, locale=None) | {"metadata": None},
         line("cem", must_change_password=True),
     ]
@@ -145,7 +177,11 @@ def test_every_field_is_taken_over_or_has_its_default(small_service, bring):
     ann, bob, cem = (service.actor(name) for name in ("ann", "bob", "cem"))
     assert ann.login().status_code == bob.login().status_code == 200
     found = ann.get("/v1/me", token=ann.access).json["account"]
-    assert found == found | full | {"username": "ann", "email": "Ann@example.org", "created_at": "2021-03-04T04:06:07Z"}
+    assert found == found | full | {
+        "username": "ann",
+        "email": "Ann@example.org",
+        "created_at": "2021-03-04T04:06:07Z",
+    }
     found = bob.get("/v1/me", token=bob.access).json["account"]
     assert found == found | {"name": "bob", "locale": "en", "timezone": "UTC", "metadata": {}}
     refused = cem.login()
@@ -159,7 +195,10 @@ BROKEN = [
     (b"{\n", "line is not acceptable JSON: "),
     (b"[1]\n", "line is not acceptable JSON: It must be an object."),
     (b'{"username": NaN}\n', "line is not acceptable JSON: "),
-    (b'{"username": "zoe", "username": "zoe"}\n', "line is not acceptable JSON: A name appears twice in one object."),
+    (
+        b'{"username": "zoe", "username": "zoe"}\n',
+        "line is not acceptable JSON: A name appears twice in one object.",
+    ),
     (b"\xff\xfe{}\n", "line is not acceptable JSON: It is not UTF-8."),
     (b'{"name": "' + b"x" * 40_000 + b'"}\n', "line is longer than 16384 bytes"),
     (line("zoe", name="a\0b"), "line holds characters that no text has"),
@@ -194,17 +233,32 @@ BROKEN = [
     (line("pending"), "username is kept for somebody who is registering"),
     (line("GOOD", email="zoe@example.org"), "username stands on an earlier line: 1"),
     (line("zoe", email="Good@example.org"), "email stands on an earlier line: 1"),
-    *[(line("zoe", password_hash=dear), "password_hash costs too much to check") for name, dear in DEAR.items() if "no number" not in name],
-    *[(line("zoe", password_hash=damaged), "password_hash is damaged") for damaged in DAMAGED.values()],
+    *[
+        (line("zoe", password_hash=dear), "password_hash costs too much to check")
+        for name, dear in DEAR.items()
+        if "no number" not in name
+    ],
+    *[
+        (line("zoe", password_hash=damaged), "password_hash is damaged")
+        for damaged in DAMAGED.values()
+    ],
 ]
 
 
-def test_what_cannot_be_taken_is_named_by_line_and_field_and_all_the_rest_is_taken(make_service, empty_postgres_url, bring):
+def test_what_cannot_be_taken_is_named_by_line_and_field_and_all_the_rest_is_taken(
+    make_service, empty_postgres_url, bring
+):
     service = make_service(empty_postgres_url)
     service.actor("present").signed_up()
     service.actor("pending").register()
     before = service.scalar("SELECT count(*) FROM accounts")
-    lines = [line("good"), *[broken for broken, _ in BROKEN], b"  \r\n", line("zoe", email="zoe@example.org"), line("last")]
+    lines = [
+        line("good"),
+        *[broken for broken, _ in BROKEN],
+        b"  \r\n",
+        line("zoe", email="zoe@example.org"),
+        line("last"),
+    ]
     dry = bring(service, lines, "--dry-run")
     assert service.scalar("SELECT count(*) FROM accounts") == before
     done = bring(service, lines)
@@ -215,14 +269,21 @@ def test_what_cannot_be_taken_is_named_by_line_and_field_and_all_the_rest_is_tak
         assert found.startswith(f"line {number}: {reason}")
     assert said[len(BROKEN)] == f"{len(BROKEN) + 3} lines: 3 taken, {len(BROKEN)} refused.\n"
     assert "       2  line holds characters that no text has\n" in said
-    assert not re.search(r"\$2b|argon2\w*\$|pbkdf2|crypt[:$]|laOJTi90|E0WUo2rp|\$5\$|\$6\$|secret|horse", done.stdout + done.stderr)
-    assert {service.actor(name).login().status_code for name in ("good", "zoe", "last", "present")} == {200}
+    assert not re.search(
+        r"\$2b|argon2\w*\$|pbkdf2|crypt[:$]|laOJTi90|E0WUo2rp|\$5\$|\$6\$|secret|horse",
+        done.stdout + done.stderr,
+    )
+    assert {
+        service.actor(name).login().status_code for name in ("good", "zoe", "last", "present")
+    } == {200}
     assert service.scalar("SELECT count(*) FROM accounts") == before + 3
 
 
 def test_a_stored_hash_that_is_too_dear_or_damaged_fits_nothing_and_costs_little(small_service):
     plant(small_service, HASH)
-    cases = {f"case{number}": stored for number, stored in enumerate([*DEAR.values(), *DAMAGED.values()])}
+    cases = {
+        f"case{number}": stored for number, stored in enumerate([*DEAR.values(), *DAMAGED.values()])
+    }
     with small_service.rows() as db:
         columns = "name, locale, timezone, metadata, status, epoch, roles_version, created_at"
         db.execute(
@@ -250,12 +311,20 @@ def test_bcrypt_refuses_a_password_that_it_would_cut(small_service):
 
 def test_accents_fit_however_they_are_typed_where_the_other_system_saw_them_composed(small_service):
     ann = plant(small_service, "$2b$04$nqQg6pqAZUBdorVHq4QfgeNvCgKXVjrWPFWzcG9o7pmx895owsA6m")
-    assert ann.login(password=unicodedata.normalize("NFD", "Grüße aus Zürich, jeden Tag")).status_code == 200
+    assert (
+        ann.login(password=unicodedata.normalize("NFD", "Grüße aus Zürich, jeden Tag")).status_code
+        == 200
+    )
     assert hash_of(small_service, "ann").startswith(RENEWED)
 
 
 def test_a_file_that_cannot_be_read_is_2(small_service, tmp_path):
-    done = type_command("accounts", "import", str(tmp_path), DOORWARD_DATABASE_URL=small_service.settings.database_url)
+    done = type_command(
+        "accounts",
+        "import",
+        str(tmp_path),
+        DOORWARD_DATABASE_URL=small_service.settings.database_url,
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert str(tmp_path) in done.stderr
 
@@ -263,10 +332,14 @@ def test_a_file_that_cannot_be_read_is_2(small_service, tmp_path):
 def command(service, *words: str, **options) -> subprocess.Popen[bytes]:
     cheap = {"DOORWARD_SECRET_KEY": SECRET, "DOORWARD_DATABASE_URL": service.settings.database_url}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, *words], cwd=ROOT, env={**clean_environment(), **cheap}, **pipes, **options)
+    return subprocess.Popen(
+        [sys.executable, *words], cwd=ROOT, env={**clean_environment(), **cheap}, **pipes, **options
+    )
 
 
-def test_an_interrupted_import_is_run_again_and_changes_nothing_of_what_is_there(small_service, bring):
+def test_an_interrupted_import_is_run_again_and_changes_nothing_of_what_is_there(
+    small_service, bring
+):
     people = [line(f"person{number}") for number in range(700)]
     raw = b"".join(json.dumps(each).encode() + b"\n" for each in people)
     first = command(small_service, "-m", "app", "accounts", "import", "-")
@@ -280,20 +353,35 @@ def test_an_interrupted_import_is_run_again_and_changes_nothing_of_what_is_there
     said, complaint = first.communicate(timeout=60)
     assert (first.returncode, said) == (130, b"500 lines: 500 taken, 0 refused.\n"), complaint
     assert complaint == b"Interrupted. Run this again: what was taken stays.\n"
-    before = [small_service.scalar(f"SELECT {what} FROM accounts WHERE username = 'person7'") for what in ("id", "created_at")]
+    before = [
+        small_service.scalar(f"SELECT {what} FROM accounts WHERE username = 'person7'")
+        for what in ("id", "created_at")
+    ]
     again = bring(small_service, people)
     assert again.returncode == 1
-    assert "\n700 lines: 200 taken, 500 refused.\n     500  username belongs to an account already\n" in again.stdout
-    after = [small_service.scalar(f"SELECT {what} FROM accounts WHERE username = 'person7'") for what in ("id", "created_at")]
+    assert (
+        "\n700 lines: 200 taken, 500 refused.\n     500  username belongs to an account already\n"
+        in again.stdout
+    )
+    after = [
+        small_service.scalar(f"SELECT {what} FROM accounts WHERE username = 'person7'")
+        for what in ("id", "created_at")
+    ]
     assert before == after
     assert small_service.scalar("SELECT count(*) FROM accounts") == 700
 
 
-def test_of_two_imports_at_once_each_account_is_taken_by_one(make_service, empty_postgres_url, tmp_path):
+def test_of_two_imports_at_once_each_account_is_taken_by_one(
+    make_service, empty_postgres_url, tmp_path
+):
     service = make_service(empty_postgres_url)
     file = tmp_path / "accounts.jsonl"
     file.write_text("".join(json.dumps(line(f"person{number}")) + "\n" for number in range(1500)))
-    env = {**clean_environment(), "DOORWARD_SECRET_KEY": SECRET, "DOORWARD_DATABASE_URL": service.settings.database_url}
+    env = {
+        **clean_environment(),
+        "DOORWARD_SECRET_KEY": SECRET,
+        "DOORWARD_DATABASE_URL": service.settings.database_url,
+    }
     logs = [tmp_path / f"{number}.log" for number in range(2)]
     both = []
     for path in logs:
@@ -302,13 +390,16 @@ def test_of_two_imports_at_once_each_account_is_taken_by_one(make_service, empty
     assert {process.wait(60) for process in both} <= {0, 1}
     said = [path.read_text() for path in logs]
     assert service.scalar("SELECT count(*) FROM accounts") == 1500
-    totals = [re.search(r"^1500 lines: (\d+) taken, (\d+) refused\.$", text, re.MULTILINE) for text in said]
+    totals = [
+        re.search(r"^1500 lines: (\d+) taken, (\d+) refused\.$", text, re.MULTILINE)
+        for text in said
+    ]
     assert sum(int(total[1]) for total in totals) == 1500, said
 
 
 MEASURED = """
 import re, sys
-from app.commands import cli
+from app.cli import cli
 from app.factory import create_app
 try:
     cli(obj=create_app)
@@ -318,18 +409,27 @@ finally:
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read as Linux tells it")
-def test_memory_does_not_grow_with_the_file_and_a_thousand_refusals_are_shown(small_service, tmp_path):
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="the peak of a process is read as Linux tells it"
+)
+def test_memory_does_not_grow_with_the_file_and_a_thousand_refusals_are_shown(
+    small_service, tmp_path
+):
     heavy, peaks = {"metadata": {"text": "x" * 4000}}, []
     for number in (500, 4200):  # 2 and 17 MB
         file = tmp_path / f"{number}.jsonl"
         with file.open("w") as lines:
-            lines.writelines(json.dumps(line(f"person{index}", **heavy)) + "\n" for index in range(number))
+            lines.writelines(
+                json.dumps(line(f"person{index}", **heavy)) + "\n" for index in range(number)
+            )
             lines.write("{\n" * (number // 4))
         done = command(small_service, "-c", MEASURED, "accounts", "import", "--dry-run", str(file))
         said, complaint = done.communicate(timeout=60)
         assert done.returncode == 1, complaint
-        assert f"{number + number // 4} lines: {number} would be taken, {number // 4} refused.".encode() in said
+        assert (
+            f"{number + number // 4} lines: {number} would be taken, {number // 4} refused.".encode()
+            in said
+        )
         peaks.append(int(re.search(rb"VmHWM:\s+(\d+) kB", complaint)[1]))
     assert b"\n... and 50 more lines were refused.\n" in said
     assert said.count(b"line 5200: ") == 1

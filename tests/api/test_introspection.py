@@ -9,10 +9,10 @@ import pytest
 import redis
 
 from app.accounts.models import Account
+from app.authorization.models import AccountRole
+from app.credential_status.revoke import revoke_account
 from app.opaque_tokens import mint, new_id
-from app.revocation.revoke import revoke_account
-from app.revocation.watcher import Watcher
-from app.roles.models import AccountRole
+from app.server.cache_watcher import Watcher
 from tests.api.test_oauth_token import refused
 from tests.api.test_view import counted
 from tests.machines import ROLES, basic, form, key_of, owner, token_of
@@ -46,7 +46,9 @@ def api_of(actor):
 
 
 def told(actor, api, token: str, **fields):
-    answer = form(actor, "/oauth/introspect", {"token": token, **fields}, headers=basic(api["id"], api["key"]))
+    answer = form(
+        actor, "/oauth/introspect", {"token": token, **fields}, headers=basic(api["id"], api["key"])
+    )
     assert answer.status_code == 200, answer.text
     assert answer.content_type == "application/json"
     assert answer.headers["Cache-Control"] == "no-store"
@@ -87,9 +89,18 @@ def test_refresh_tokens_keys_and_their_tokens_are_told_as_what_they_are(service,
     assert refresh["exp"] > service.clock.now().timestamp() + 86400
     assert refresh["scope"] == ann.tokens["scope"] != ""
     shown = told(ann, api, key["key"]).json
-    assert (shown["token_type"], shown["client_id"], shown["scope"]) == ("api_key", key["id"], "orders:read")
+    assert (shown["token_type"], shown["client_id"], shown["scope"]) == (
+        "api_key",
+        key["id"],
+        "orders:read",
+    )
     traded = told(ann, api, token_of(ann, key).json["access_token"]).json
-    assert (traded["token_type"], traded["client_id"], traded["sid"], traded["scope"]) == ("Bearer", key["id"], key["id"], "orders:read")
+    assert (traded["token_type"], traded["client_id"], traded["sid"], traded["scope"]) == (
+        "Bearer",
+        key["id"],
+        key["id"],
+        "orders:read",
+    )
     assert "auth_time" not in traded
 
 
@@ -103,7 +114,11 @@ def test_whatever_does_not_count_is_one_answer_byte_for_byte(service, ann):
     ended.login()
     header, words, signature = ann.access.split(".")
     body = json.loads(base64.urlsafe_b64decode(words + "=="))
-    forged = base64.urlsafe_b64encode(json.dumps({**body, "aud": "https://other.example"}).encode()).rstrip(b"=").decode()
+    forged = (
+        base64.urlsafe_b64encode(json.dumps({**body, "aud": "https://other.example"}).encode())
+        .rstrip(b"=")
+        .decode()
+    )
     logged_out, used_up = ended.access, ended.tokens["refresh_token"]
     ended.logout()
     deleted = key_of(ann, name="deleted")
@@ -124,7 +139,9 @@ def test_whatever_does_not_count_is_one_answer_byte_for_byte(service, ann):
         "control": "a b",
         "unicode": "ä🙂",
     }
-    assert {name: told(ann, api, each).get_data() for name, each in dead.items()} == dict.fromkeys(dead, NOT_ACTIVE)
+    assert {name: told(ann, api, each).get_data() for name, each in dead.items()} == dict.fromkeys(
+        dead, NOT_ACTIVE
+    )
 
 
 def test_tokens_of_another_issuer_or_audience_are_not_active(make_service, sqlite_url):
@@ -144,7 +161,9 @@ def test_rights_that_were_taken_away_are_not_told(ann):
     api, key = api_of(ann), key_of(ann, "orders:read", "orders:write")
     token = token_of(ann, key).json["access_token"]
     assert told(ann, api, token).json["scope"] == "orders:read orders:write"
-    ann.call("PATCH", f"/v1/api-keys/{key['id']}", json={"scopes": ["orders:write"]}, token=ann.access)
+    ann.call(
+        "PATCH", f"/v1/api-keys/{key['id']}", json={"scopes": ["orders:write"]}, token=ann.access
+    )
     assert told(ann, api, token).json["scope"] == "orders:write"
 
 
@@ -167,7 +186,9 @@ def test_a_key_may_be_shown_in_every_way_a_key_is_shown(small_ann):
         ({"X-API-Key": key}, {**body, "client_secret": key}),
         ({"Authorization": f"Bearer {key}", "X-API-Key": key}, body),
     ]:
-        refused(form(small_ann, "/oauth/introspect", fields, headers=headers), 400, "invalid_request")
+        refused(
+            form(small_ann, "/oauth/introspect", fields, headers=headers), 400, "invalid_request"
+        )
 
 
 def test_nobody_else_is_told_anything(small_service, small_ann):
@@ -181,8 +202,23 @@ def test_nobody_else_is_told_anything(small_service, small_ann):
             basic(weak["id"], api["key"]),
             basic("doorward", ""),
         ):
-            refused(form(small_service.actor("other"), "/oauth/introspect", {"token": token}, headers=headers), 401, "invalid_client")
-        refused(form(small_ann, "/oauth/introspect", {"token": token}, headers={"X-API-Key": weak["key"]}), 403, "insufficient_scope")
+            refused(
+                form(
+                    small_service.actor("other"),
+                    "/oauth/introspect",
+                    {"token": token},
+                    headers=headers,
+                ),
+                401,
+                "invalid_client",
+            )
+        refused(
+            form(
+                small_ann, "/oauth/introspect", {"token": token}, headers={"X-API-Key": weak["key"]}
+            ),
+            403,
+            "insufficient_scope",
+        )
 
 
 def test_a_caller_whose_owner_lost_the_right_is_told_nothing(service, ann):
@@ -193,7 +229,9 @@ def test_a_caller_whose_owner_lost_the_right_is_told_nothing(service, ann):
         work.db.delete(work.db.get_one(AccountRole, (account.id, "robot")))
         account.roles_version += 1
         revoke_account(work, account)
-    answer = form(ann, "/oauth/introspect", {"token": ann.access}, headers={"X-API-Key": api["key"]})
+    answer = form(
+        ann, "/oauth/introspect", {"token": ann.access}, headers={"X-API-Key": api["key"]}
+    )
     refused(answer, 403, "insufficient_scope")
 
 
@@ -201,13 +239,29 @@ def test_only_a_post_with_a_token_is_answered(small_ann):
     api = api_of(small_ann)
     header = basic(api["id"], api["key"])
     refused(form(small_ann, "/oauth/introspect", {}, headers=header), 400, "invalid_request")
-    refused(form(small_ann, "/oauth/introspect", {"token": ""}, headers=header), 400, "invalid_request")
-    refused(form(small_ann, "/oauth/introspect", "token=a&token=b", headers=header), 400, "invalid_request")
-    refused(form(small_ann, "/oauth/introspect", {"token": "a"}, headers=header, query="?token=b"), 400, "invalid_request")
-    refused(small_ann.get(f"/oauth/introspect?token={small_ann.access}", headers=header), 405, "invalid_request")
+    refused(
+        form(small_ann, "/oauth/introspect", {"token": ""}, headers=header), 400, "invalid_request"
+    )
+    refused(
+        form(small_ann, "/oauth/introspect", "token=a&token=b", headers=header),
+        400,
+        "invalid_request",
+    )
+    refused(
+        form(small_ann, "/oauth/introspect", {"token": "a"}, headers=header, query="?token=b"),
+        400,
+        "invalid_request",
+    )
+    refused(
+        small_ann.get(f"/oauth/introspect?token={small_ann.access}", headers=header),
+        405,
+        "invalid_request",
+    )
 
 
-def test_a_warm_introspection_is_one_round_trip_beside_the_two_of_the_caller(make_service, database_url, redis_url):
+def test_a_warm_introspection_is_one_round_trip_beside_the_two_of_the_caller(
+    make_service, database_url, redis_url
+):
     service = make_service(database_url, roles=ROLES, redis_url=redis_url).held()
     service.believing = True
     server = redis.Redis.from_url(redis_url)
@@ -220,7 +274,12 @@ def test_a_warm_introspection_is_one_round_trip_beside_the_two_of_the_caller(mak
             assert told(ann, api, ann.access).json["active"] is True
     assert counts["sql"] == 0
     # Of each, the caller's are its key's record with its limit and its owner.
-    assert counts["names"] == {"cmdstat_evalsha": 3, "cmdstat_get": 3, "cmdstat_incr": 3, "cmdstat_mget": 6}
+    assert counts["names"] == {
+        "cmdstat_evalsha": 3,
+        "cmdstat_get": 3,
+        "cmdstat_incr": 3,
+        "cmdstat_mget": 6,
+    }
     server.close()
 
 
@@ -228,7 +287,9 @@ def test_a_warm_introspection_is_one_round_trip_beside_the_two_of_the_caller(mak
 
 
 @pytest.mark.parametrize("which", ["access_token", "refresh_token"])
-@pytest.mark.parametrize("hint", [{}, {"token_type_hint": "refresh_token"}, {"token_type_hint": "no_such_hint"}])
+@pytest.mark.parametrize(
+    "hint", [{}, {"token_type_hint": "refresh_token"}, {"token_type_hint": "no_such_hint"}]
+)
 def test_either_token_of_a_session_ends_it_whatever_the_hint(small_service, small_ann, which, hint):
     revoked(small_service.actor("holder"), small_ann.tokens[which], client_id="doorward", **hint)
     assert small_ann.whoami().status_code == 401
@@ -263,7 +324,15 @@ def test_what_is_not_known_is_200_and_touches_nothing(small_service, small_ann):
     key = key_of(small_ann, "orders:read")
     altered = key["key"][:-1] + ("a" if key["key"][-1] != "a" else "b")
     header, words, _ = small_ann.access.split(".")
-    for token in ("x", "ä", altered, mint("dwk", key["id"]).token, f"{header}.{words}.AAAA", small_ann.tokens["session_id"], key["id"]):
+    for token in (
+        "x",
+        "ä",
+        altered,
+        mint("dwk", key["id"]).token,
+        f"{header}.{words}.AAAA",
+        small_ann.tokens["session_id"],
+        key["id"],
+    ):
         revoked(small_ann, token)
     assert small_ann.whoami().status_code == 200
     assert token_of(small_ann, key).status_code == 200
@@ -272,7 +341,19 @@ def test_what_is_not_known_is_200_and_touches_nothing(small_service, small_ann):
 def test_credentials_that_are_shown_have_to_count(small_ann):
     key = key_of(small_ann, "orders:read")
     for headers in (basic(key["id"], "x"), basic("somebody", ""), {"Authorization": "Bearer x"}):
-        refused(form(small_ann, "/oauth/revoke", {"token": small_ann.access}, headers=headers), 401, "invalid_client")
-    refused(form(small_ann, "/oauth/revoke", {"token": small_ann.access, "client_id": "other"}), 401, "invalid_client")
-    refused(form(small_ann, "/oauth/revoke", {"token_type_hint": "access_token"}), 400, "invalid_request")
+        refused(
+            form(small_ann, "/oauth/revoke", {"token": small_ann.access}, headers=headers),
+            401,
+            "invalid_client",
+        )
+    refused(
+        form(small_ann, "/oauth/revoke", {"token": small_ann.access, "client_id": "other"}),
+        401,
+        "invalid_client",
+    )
+    refused(
+        form(small_ann, "/oauth/revoke", {"token_type_hint": "access_token"}),
+        400,
+        "invalid_request",
+    )
     assert small_ann.whoami().status_code == 200

@@ -10,11 +10,11 @@ import pytest
 import redis
 from sqlalchemy import event, text
 
-from app.gateway.key_liveness import look_up_key
+from app.credential_status.api_key_cache import api_key_key, remember_key
+from app.credential_status.session_cache import account_key
 from app.opaque_tokens import digest, mint, new_id
-from app.revocation.key_view import api_key_key, remember_key
-from app.revocation.view import account_key
-from app.revocation.watcher import Watcher
+from app.server.cache_watcher import Watcher
+from app.verification.api_key_lookup import look_up_key
 from tests.api.test_api_keys import give, made, report, rotate, status, take, use, worker
 
 ROLES = {"worker": ("jobs:read", "jobs:run"), "clerk": ("orders:read",)}
@@ -69,7 +69,10 @@ def counted(service, server):
     for engine in engines:
         event.remove(engine, "before_cursor_execute", one_more)
         event.remove(engine, "begin", one_more)
-    calls = {name: stats["calls"] - before.get(name, {"calls": 0})["calls"] for name, stats in after.items()}
+    calls = {
+        name: stats["calls"] - before.get(name, {"calls": 0})["calls"]
+        for name, stats in after.items()
+    }
     counts["trips"] = sum(calls.get(name, 0) for name in TRIPS)
     counts["asked"] = {name for name, number in calls.items() if number} - {"cmdstat_info"}
 
@@ -120,7 +123,9 @@ def test_the_secret_is_compared_also_with_what_is_remembered(service, ann, serve
     remembered = json.loads(server.get(api_key_key(key["id"])))
     assert key["key"] not in str(remembered)
     assert remembered[2] == digest(key["key"])
-    server.set(api_key_key(key["id"]), json.dumps([*remembered[:2], "0" * 64, *remembered[3:]]), px=60_000)
+    server.set(
+        api_key_key(key["id"]), json.dumps([*remembered[:2], "0" * 64, *remembered[3:]]), px=60_000
+    )
     assert use(service, key["key"]).status_code == 401
 
 
@@ -130,7 +135,18 @@ def test_a_record_that_makes_no_sense_is_asked_of_the_database(make_believing, s
     key = made(ann)
     names = api_key_key(key["id"]), account_key(ann.tokens["account"]["id"])
     for damaged, junk in product(
-        names, (b"", b"x", b"[]", b"[1]", b"\xff", b"null", b"{}", b"5", b'[1,"acc_x","d",null,null,"jobs:run",null]')
+        names,
+        (
+            b"",
+            b"x",
+            b"[]",
+            b"[1]",
+            b"\xff",
+            b"null",
+            b"{}",
+            b"5",
+            b'[1,"acc_x","d",null,null,"jobs:run",null]',
+        ),
     ):
         use(service, key["key"])
         server.set(damaged, junk)
@@ -144,7 +160,12 @@ def delete(ann, key):
 
 
 def narrow(ann, key):
-    assert ann.call("PATCH", f"/v1/api-keys/{key['id']}", json={"scopes": []}, token=ann.access).status_code == 200
+    assert (
+        ann.call(
+            "PATCH", f"/v1/api-keys/{key['id']}", json={"scopes": []}, token=ann.access
+        ).status_code
+        == 200
+    )
 
 
 def turn(ann, key):
@@ -257,9 +278,14 @@ def test_rights_that_are_given_and_taken_count_in_a_warm_check(service, ann, ser
 
 
 def test_the_limit_is_one_for_all_processes(make_believing, sqlite_url):
-    one, other = make_believing(sqlite_url, limit_key="4/minute;100/hour"), make_believing(sqlite_url, limit_key="4/minute;100/hour")
+    one, other = (
+        make_believing(sqlite_url, limit_key="4/minute;100/hour"),
+        make_believing(sqlite_url, limit_key="4/minute;100/hour"),
+    )
     key = made(worker(one))["key"]
-    assert [use(process, key).status_code for process in (one, other, one, other, one, other)] == [200] * 4 + [429] * 2
+    assert [use(process, key).status_code for process in (one, other, one, other, one, other)] == [
+        200
+    ] * 4 + [429] * 2
     refused = use(other, key)
     assert refused.headers["RateLimit-Policy"] == '"key";q=4;w=60'
     assert 1 <= int(refused.headers["Retry-After"]) <= 60
@@ -281,7 +307,9 @@ def test_without_redis_each_process_counts_its_share(make_service):
     assert use(service, mint("dwk", new_id("key")).token).status_code == 401
 
 
-def test_without_the_database_only_what_is_remembered_is_let_in_and_the_rest_is_no_401(make_believing, server):
+def test_without_the_database_only_what_is_remembered_is_let_in_and_the_rest_is_no_401(
+    make_believing, server
+):
     service = make_believing()
     ann = worker(service)
     key = made(ann)["key"]
@@ -312,7 +340,9 @@ def test_a_cache_that_takes_nothing_more_is_done_without(make_believing, server)
         delete(ann, key)
         assert use(service, key["key"]).status_code == 401
     finally:
-        server.config_set("maxmemory", held["maxmemory"], "maxmemory-policy", held["maxmemory-policy"])
+        server.config_set(
+            "maxmemory", held["maxmemory"], "maxmemory-policy", held["maxmemory-policy"]
+        )
 
 
 def test_an_end_stays_marked_longer_than_anybody_reads(service, ann, server):

@@ -8,8 +8,8 @@ import jwt
 import pytest
 from sqlalchemy import text
 
-from app.revocation.revoke_key import revoke_key
-from app.revocation.watcher import Watcher
+from app.server.cache_watcher import Watcher
+from app.signing_keys.revoke import revoke_key
 from app.signing_keys.rotate import rotate, rotate_when_due
 from tests.actors import SECRET
 from tests.live import started
@@ -110,7 +110,9 @@ def test_what_happens_to_keys_is_remembered(service):
     with service.units.writing() as work:
         revoke_key(work, kid=signing(ann))
     with service.rows() as db:
-        events = db.scalars(text("SELECT event FROM audit WHERE event LIKE 'signing_key%' ORDER BY id")).all()
+        events = db.scalars(
+            text("SELECT event FROM audit WHERE event LIKE 'signing_key%' ORDER BY id")
+        ).all()
     assert events == ["signing_key.created", "signing_key.created", "signing_key.revoked"]
 
 

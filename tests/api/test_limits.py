@@ -15,10 +15,27 @@ NOBODY = "reg_" + "0" * 22
 # address, body, and the limit: its name, quota and window in seconds
 LIMITED = [
     pytest.param("/v1/register", {"username": "ann"}, ("register", 10, 3600), id="register"),
-    pytest.param("/v1/register/resend", {"registration": NOBODY}, ("resend", 10, 3600), id="resend"),
-    pytest.param("/v1/register/confirm", {"token": "junk", "password": PASSWORD}, ("confirm", 30, 60), id="confirm"),
-    pytest.param("/v1/register/confirm", {"registration": NOBODY, "code": "BBBB-BBBB"}, ("code", 5, 60), id="code"),
-    pytest.param("/v1/login", {"username": "nobody-{number}", "password": PASSWORD}, ("login", 20, 60), id="login"),
+    pytest.param(
+        "/v1/register/resend", {"registration": NOBODY}, ("resend", 10, 3600), id="resend"
+    ),
+    pytest.param(
+        "/v1/register/confirm",
+        {"token": "junk", "password": PASSWORD},
+        ("confirm", 30, 60),
+        id="confirm",
+    ),
+    pytest.param(
+        "/v1/register/confirm",
+        {"registration": NOBODY, "code": "BBBB-BBBB"},
+        ("code", 5, 60),
+        id="code",
+    ),
+    pytest.param(
+        "/v1/login",
+        {"username": "nobody-{number}", "password": PASSWORD},
+        ("login", 20, 60),
+        id="login",
+    ),
     pytest.param("/v1/token/refresh", {"refresh_token": "junk"}, ("refresh", 60, 60), id="refresh"),
 ]
 
@@ -45,19 +62,37 @@ def limited(answer, name: str, quota: int, window: int) -> None:
 
 
 @pytest.mark.parametrize(("path", "body", "limit"), LIMITED)
-def test_a_source_gets_as_many_answers_as_its_quota_and_then_is_told_when_to_come_back(small_service, path, body, limit):
+def test_a_source_gets_as_many_answers_as_its_quota_and_then_is_told_when_to_come_back(
+    small_service, path, body, limit
+):
     name, quota, window = limit
     eve = small_service.actor("eve")
     for number in range(quota):
         assert eve.post(path, numbered(body, number)).status_code not in {429, 500, 503}
     for _ in range(3):
         limited(eve.post(path, body), name, quota, window)
-    assert small_service.actor("ann").post(path, body).status_code != 429, "another source is not concerned"
+    assert small_service.actor("ann").post(path, body).status_code != 429, (
+        "another source is not concerned"
+    )
 
 
-@pytest.mark.parametrize("path", ["/v1/register", "/v1/register/resend", "/v1/register/confirm", "/v1/login", "/v1/token/refresh"])
-def test_a_body_that_is_not_acceptable_counts_as_well_and_is_not_looked_at_later(make_service, path):
-    once = dict.fromkeys(["limit_register", "limit_resend", "limit_confirm", "limit_login", "limit_refresh"], "1/hour")
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/register",
+        "/v1/register/resend",
+        "/v1/register/confirm",
+        "/v1/login",
+        "/v1/token/refresh",
+    ],
+)
+def test_a_body_that_is_not_acceptable_counts_as_well_and_is_not_looked_at_later(
+    make_service, path
+):
+    once = dict.fromkeys(
+        ["limit_register", "limit_resend", "limit_confirm", "limit_login", "limit_refresh"],
+        "1/hour",
+    )
     eve = make_service(**once).actor("eve")
     assert eve.post(path, {"what": "ever"}).status_code == 422
     assert eve.call("POST", path, data=b"{", content_type="application/json").status_code == 429
@@ -66,8 +101,12 @@ def test_a_body_that_is_not_acceptable_counts_as_well_and_is_not_looked_at_later
 @pytest.mark.parametrize(("name", "quota"), [("login", 300), ("login", 1)])
 def test_of_several_windows_the_one_that_is_full_is_told(make_service, name, quota):
     eve = make_service(limit_login=f"2/minute;{quota}/hour").actor("eve")
-    answers = [eve.post("/v1/login", {"username": "nobody-here", "password": PASSWORD}) for _ in range(3)]
-    assert [answer.status_code for answer in answers] == ([401, 401, 429] if quota == 300 else [401, 429, 429])
+    answers = [
+        eve.post("/v1/login", {"username": "nobody-here", "password": PASSWORD}) for _ in range(3)
+    ]
+    assert [answer.status_code for answer in answers] == (
+        [401, 401, 429] if quota == 300 else [401, 429, 429]
+    )
     expected = (2, 60) if quota == 300 else (1, 3600)
     limited(answers[1 if quota == 1 else 2], name, *expected)
 
@@ -82,9 +121,17 @@ def test_a_right_password_is_limited_like_a_wrong_one(make_service):
 
 
 def test_a_limit_for_one_thing_is_none_for_another(make_service):
-    ann = make_service(limit_register="1/hour", limit_login="1/hour", limit_refresh="1/hour").actor("ann").signed_in()
+    ann = (
+        make_service(limit_register="1/hour", limit_login="1/hour", limit_refresh="1/hour")
+        .actor("ann")
+        .signed_in()
+    )
     assert ann.refresh().status_code == 200
-    assert [ann.register().status_code, ann.login().status_code, ann.refresh().status_code] == [429, 429, 429]
+    assert [ann.register().status_code, ann.login().status_code, ann.refresh().status_code] == [
+        429,
+        429,
+        429,
+    ]
     assert ann.whoami().status_code == 200
     assert ann.logout().status_code == 204
 
@@ -93,7 +140,10 @@ def test_the_limit_opens_again_when_the_answer_said_it_would(make_service):
     eve = make_service(limit_refresh="2/second").actor("eve")
     answers = [eve.refresh("junk") for _ in range(4)]
     assert 429 in {answer.status_code for answer in answers}
-    time.sleep(int(next(answer for answer in answers if answer.status_code == 429).headers["Retry-After"]) + 0.01)
+    time.sleep(
+        int(next(answer for answer in answers if answer.status_code == 429).headers["Retry-After"])
+        + 0.01
+    )
     assert eve.refresh("junk").status_code == 400
 
 
@@ -119,29 +169,55 @@ SAME, OTHER = True, False
     ],
 )
 def test_a_source_is_an_address_of_ipv4_or_a_64_of_ipv6(make_service, first, second, one_source):
-    service = make_service(limit_refresh="1/hour", trusted_proxies=(ipaddress.ip_network("10.0.0.0/8"),))
-    directly = [service.actor("eve", address=address).refresh("junk").status_code for address in (first, second)]
+    service = make_service(
+        limit_refresh="1/hour", trusted_proxies=(ipaddress.ip_network("10.0.0.0/8"),)
+    )
+    directly = [
+        service.actor("eve", address=address).refresh("junk").status_code
+        for address in (first, second)
+    ]
     service.units.limiter.reset()
     gateway = service.actor("gateway", address="10.0.0.1")
     forwarded = [{"X-Forwarded-For": f"198.51.100.7, {address}"} for address in (first, second)]
-    behind = [gateway.post("/v1/token/refresh", {"refresh_token": "junk"}, headers=headers).status_code for headers in forwarded]
+    behind = [
+        gateway.post("/v1/token/refresh", {"refresh_token": "junk"}, headers=headers).status_code
+        for headers in forwarded
+    ]
     assert directly == behind == [400, 429 if one_source else 400]
 
 
-@pytest.mark.parametrize("name", ["X-Forwarded-For", "X-Real-IP", "Forwarded", "X-Client-IP", "CF-Connecting-IP", "True-Client-IP"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "X-Forwarded-For",
+        "X-Real-IP",
+        "Forwarded",
+        "X-Client-IP",
+        "CF-Connecting-IP",
+        "True-Client-IP",
+    ],
+)
 @pytest.mark.parametrize("trusted", [(), ("10.9.9.9/32",)], ids=["no gateway", "another gateway"])
 def test_nobody_gets_a_new_quota_by_claiming_another_address(make_service, name, trusted):
-    service = make_service(limit_refresh="1/hour", trusted_proxies=tuple(map(ipaddress.ip_network, trusted)))
+    service = make_service(
+        limit_refresh="1/hour", trusted_proxies=tuple(map(ipaddress.ip_network, trusted))
+    )
     eve = service.actor("eve")
     statuses = []
     for number in range(3):
         claimed = f"for=192.0.2.{number}" if name == "Forwarded" else f"192.0.2.{number}"
-        statuses.append(eve.post("/v1/token/refresh", {"refresh_token": "junk"}, headers={name: claimed}).status_code)
+        statuses.append(
+            eve.post(
+                "/v1/token/refresh", {"refresh_token": "junk"}, headers={name: claimed}
+            ).status_code
+        )
     assert statuses == [400, 429, 429]
 
 
 def test_a_client_behind_a_gateway_gets_no_new_quota_by_what_it_writes_left_of_it(make_service):
-    service = make_service(limit_refresh="1/hour", trusted_proxies=(ipaddress.ip_network("10.0.0.0/8"),))
+    service = make_service(
+        limit_refresh="1/hour", trusted_proxies=(ipaddress.ip_network("10.0.0.0/8"),)
+    )
     gateway = service.actor("gateway", address="10.0.0.1")
     for forwarded, status in [
         ("192.0.2.1", 400),
@@ -151,7 +227,9 @@ def test_a_client_behind_a_gateway_gets_no_new_quota_by_what_it_writes_left_of_i
         ("10.0.0.3, 192.0.2.1, 10.0.0.2", 429),
         ("192.0.2.1, 192.0.2.2", 400),
     ]:
-        answer = gateway.post("/v1/token/refresh", {"refresh_token": "junk"}, headers={"X-Forwarded-For": forwarded})
+        answer = gateway.post(
+            "/v1/token/refresh", {"refresh_token": "junk"}, headers={"X-Forwarded-For": forwarded}
+        )
         assert answer.status_code == status, forwarded
 
 
@@ -178,7 +256,11 @@ def test_of_many_at_once_no_more_get_through_than_the_quota(service, path, body,
     eve = service.actor("eve")
     eve.get("/readyz")
     with ThreadPoolExecutor(8) as threads:
-        statuses = list(threads.map(lambda number: eve.post(path, numbered(body, number)).status_code, range(quota + 20)))
+        statuses = list(
+            threads.map(
+                lambda number: eve.post(path, numbered(body, number)).status_code, range(quota + 20)
+            )
+        )
     assert statuses.count(429) == 20
     assert 500 not in statuses
 
@@ -221,10 +303,17 @@ def test_the_page_of_a_mailed_link_is_limited_like_the_call_it_stands_for(make_s
     ann = make_service(limit_confirm="2/minute").actor()
     ann.register()
     token = ann.mailed_token()
-    assert ann.post("/v1/register/confirm", {"token": "junk", "password": PASSWORD}).status_code == 400
+    assert (
+        ann.post("/v1/register/confirm", {"token": "junk", "password": PASSWORD}).status_code == 400
+    )
     assert ann.call("POST", f"/confirm/{token}", data={"password": "short"}).status_code == 422
     for language, words in (("en", "Try again in"), ("de", "Sekunden noch einmal")):
-        answer = ann.call("POST", f"/confirm/{token}", data={"password": PASSWORD}, headers={"Accept-Language": language})
+        answer = ann.call(
+            "POST",
+            f"/confirm/{token}",
+            data={"password": PASSWORD},
+            headers={"Accept-Language": language},
+        )
         assert answer.status_code == 429
         assert answer.content_type == "text/html; charset=utf-8"
         assert int(answer.headers["Retry-After"]) > 0

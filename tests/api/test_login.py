@@ -23,18 +23,29 @@ def without_names(answer):
     """Everything that a stranger could compare, without the name of the request."""
     headers = {name: value for name, value in answer.headers if name != "X-Request-Id"}
     assert answer.headers["X-Request-Id"] == answer.json["request_id"]
-    return answer.status_code, headers, answer.data.replace(answer.json["request_id"].encode(), b"-")
+    return (
+        answer.status_code,
+        headers,
+        answer.data.replace(answer.json["request_id"].encode(), b"-"),
+    )
 
 
 def test_every_reason_to_refuse_is_one_answer(service):
-    ann, bob, cyd = service.actor("ann").signed_up(), service.actor("bob"), service.actor("cyd").signed_up()
+    ann, bob, cyd = (
+        service.actor("ann").signed_up(),
+        service.actor("bob"),
+        service.actor("cyd").signed_up(),
+    )
     bob.register()
     service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'cyd' RETURNING id")
     tries = {
         "unknown": {"username": "nobody-here"},
         "unknown address": {"username": "nobody@example.org"},
         "wrong password": {"password": "wrong horse battery staple"},
-        "wrong password by address": {"username": ann.email, "password": "wrong horse battery staple"},
+        "wrong password by address": {
+            "username": ann.email,
+            "password": "wrong horse battery staple",
+        },
         "unconfirmed": {"username": bob.username, "password": bob.password},
         "unconfirmed by address": {"username": bob.email, "password": bob.password},
         "disabled": {"username": cyd.username, "password": cyd.password},
@@ -51,14 +62,20 @@ def test_every_reason_to_refuse_is_one_answer(service):
         "an undefined domain": {"username": "ann@xn--"},
     }
     answers = {
-        name: without_names(service.actor("x").post("/v1/login", {"username": "ann", "password": PASSWORD, **body}))
+        name: without_names(
+            service.actor("x").post("/v1/login", {"username": "ann", "password": PASSWORD, **body})
+        )
         for name, body in tries.items()
     }
     expected = answers["unknown"]
     assert expected[0] == 401
     for name, answer in answers.items():
         assert answer == expected, name
-    assert {name: value for name, value in ann.login(password="wrong").json.items() if name != "request_id"} == REFUSED
+    assert {
+        name: value
+        for name, value in ann.login(password="wrong").json.items()
+        if name != "request_id"
+    } == REFUSED
     assert ann.login().status_code == 200
 
 
@@ -71,7 +88,17 @@ def test_a_disabled_account_can_log_in_again_once_it_is_active(service):
 
 
 @pytest.mark.parametrize(
-    "typed", ["ann", "ANN", "Ann", "ａｎｎ", "ann@example.org", "ANN@EXAMPLE.ORG", "Ann@Example.Org", "ann＠example.org"]
+    "typed",
+    [
+        "ann",
+        "ANN",
+        "Ann",
+        "ａｎｎ",
+        "ann@example.org",
+        "ANN@EXAMPLE.ORG",
+        "Ann@Example.Org",
+        "ann＠example.org",
+    ],
 )
 def test_a_name_or_an_address_opens_in_any_case(small_service, typed):
     ann = small_service.actor().signed_up()
@@ -80,7 +107,18 @@ def test_a_name_or_an_address_opens_in_any_case(small_service, typed):
 
 
 @pytest.mark.parametrize(
-    "typed", [" ann", "ann ", "ann\u0000", "an", "annn", "ann+x@example.org", "a.nn@example.org", "ann@example.org.", "ann@sub.example.org"]
+    "typed",
+    [
+        " ann",
+        "ann ",
+        "ann\u0000",
+        "an",
+        "annn",
+        "ann+x@example.org",
+        "a.nn@example.org",
+        "ann@example.org.",
+        "ann@sub.example.org",
+    ],
 )
 def test_no_other_name_opens(small_service, typed):
     ann = small_service.actor().signed_up()
@@ -89,7 +127,13 @@ def test_no_other_name_opens(small_service, typed):
 
 @pytest.mark.parametrize(
     "typed",
-    ["", "Correct horse battery staple", "correct horse battery staple ", "correct horse battery stapl", "correct  horse battery staple"],
+    [
+        "",
+        "Correct horse battery staple",
+        "correct horse battery staple ",
+        "correct horse battery stapl",
+        "correct  horse battery staple",
+    ],
 )
 def test_no_other_password_opens(small_service, typed):
     ann = small_service.actor().signed_up()
@@ -124,7 +168,10 @@ UNACCEPTABLE = [
     ({"username": "x" * 257, "password": PASSWORD}, {"/username"}),
     ({"username": "an\u0000n", "password": "\u0000"}, {"/username", "/password"}),
     ({"username": "ann", "password": PASSWORD, "admin": True}, {"/admin"}),
-    ({"username": "ann", "password": PASSWORD, "roles": ["admin"], "account_id": "x"}, {"/roles", "/account_id"}),
+    (
+        {"username": "ann", "password": PASSWORD, "roles": ["admin"], "account_id": "x"},
+        {"/roles", "/account_id"},
+    ),
     ({"username": "ann", "password": PASSWORD, "expires_in": "3600"}, {"/expires_in"}),
     ({"username": "ann", "password": PASSWORD, "expires_in": 3600.0}, {"/expires_in"}),
     ({"username": "ann", "password": PASSWORD, "expires_in": True}, {"/expires_in"}),
@@ -197,7 +244,9 @@ def test_a_session_asked_to_be_short_ends_then_however_often_it_is_refreshed(ser
     assert ann.refresh().status_code == 400
 
 
-@pytest.mark.parametrize(("longest", "alive"), [(timedelta(days=30), False), (timedelta(days=90), True)])
+@pytest.mark.parametrize(
+    ("longest", "alive"), [(timedelta(days=30), False), (timedelta(days=90), True)]
+)
 def test_a_longer_session_is_given_only_where_a_setting_allows_it(make_service, longest, alive):
     service = make_service(session_max_ttl=longest)
     ann = service.actor().signed_up()
@@ -242,7 +291,14 @@ def test_all_of_many_logins_at_once_succeed_while_the_hash_is_renewed(make_servi
 
 @pytest.mark.parametrize(
     "stored",
-    ["", "junk", "$argon2id$v=19$m=4194304,t=50,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA", "$argon2id$broken", "plain:" + PASSWORD, PASSWORD],
+    [
+        "",
+        "junk",
+        "$argon2id$v=19$m=4194304,t=50,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+        "$argon2id$broken",
+        "plain:" + PASSWORD,
+        PASSWORD,
+    ],
 )
 def test_a_stored_hash_that_cannot_be_used_opens_nothing(small_service, stored):
     ann = small_service.actor().signed_up()
@@ -255,7 +311,11 @@ def test_the_owner_hears_of_a_login_from_a_new_network_or_agent_only(service):
     ann = service.actor(address="198.51.100.1", agent="phone").signed_in()
 
     def notices():
-        return [mail for mail in service.mailbox(ann.email) if "198.51" in mail["text"] or "2001:db8" in mail["text"]]
+        return [
+            mail
+            for mail in service.mailbox(ann.email)
+            if "198.51" in mail["text"] or "2001:db8" in mail["text"]
+        ]
 
     assert len(notices()) == 1
     ann.login()

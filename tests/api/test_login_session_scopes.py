@@ -5,7 +5,7 @@ from __future__ import annotations
 import jwt
 import pytest
 
-from app.setting_maps import Client
+from app.settings.maps import Client
 from tests.administrators import administrator, id_of
 from tests.boxes import Box, box_of, claim, decide, let_in
 from tests.rights import with_role
@@ -16,7 +16,9 @@ CLIENTS = {"job": ("Job", ("orders:read", "list:7")), "free": ("Free", None), "n
 
 @pytest.fixture
 def town(make_service):
-    return make_service(roles=ROLES, clients={name: Client(*rest) for name, rest in CLIENTS.items()})
+    return make_service(
+        roles=ROLES, clients={name: Client(*rest) for name, rest in CLIENTS.items()}
+    )
 
 
 def clerk(town, **login):
@@ -40,7 +42,9 @@ def clerk(town, **login):
         ("free", "", None, ""),
     ],
 )
-def test_it_may_what_was_asked_for_the_client_may_and_the_approver_may(town, client, asked, mine, granted):
+def test_it_may_what_was_asked_for_the_client_may_and_the_approver_may(
+    town, client, asked, mine, granted
+):
     ann = clerk(town, **({"scope": mine} if mine else {}))
     box = box_of(town, client_id=client)
     box.ask(**({"scope": asked} if asked is not None else {}))
@@ -88,8 +92,16 @@ def test_programs_have_the_name_that_the_operator_gave_them(town):
     assert (seen["client_id"], seen["client_name"]) == ("job", "Job")
     decide(ann, box, "approve")
     tokens = box.poll().json
-    assert jwt.decode(tokens["access_token"], options={"verify_signature": False})["client_id"] == "job"
-    assert next(s for s in ann.get("/v1/sessions", token=ann.access).json["items"] if s["id"] == box.id)["client_id"] == "job"
+    assert (
+        jwt.decode(tokens["access_token"], options={"verify_signature": False})["client_id"]
+        == "job"
+    )
+    assert (
+        next(
+            s for s in ann.get("/v1/sessions", token=ann.access).json["items"] if s["id"] == box.id
+        )["client_id"]
+        == "job"
+    )
 
 
 def test_an_unknown_client_gets_no_code(town):
@@ -97,7 +109,9 @@ def test_an_unknown_client_gets_no_code(town):
     assert box.ask().json["errors"] == {"/client_id": ["is no client of this service"]}
     answer = box.actor.call("POST", "/oauth/device_authorization", data={"client_id": "stranger"})
     assert (answer.status_code, answer.json["error"]) == (401, "invalid_client")
-    with_secret = box.actor.call("POST", "/oauth/device_authorization", data={"client_id": "job", "client_secret": "x"})
+    with_secret = box.actor.call(
+        "POST", "/oauth/device_authorization", data={"client_id": "job", "client_secret": "x"}
+    )
     assert with_secret.json["error"] == "invalid_client"
 
 
@@ -110,8 +124,16 @@ def test_codes_and_refresh_tokens_are_good_for_their_client_alone(town):
     refresh_token = box.poll().json["refresh_token"]
 
     def refresh(client_id):
-        form = {"grant_type": "refresh_token", "refresh_token": refresh_token, "client_id": client_id}
+        form = {
+            "grant_type": "refresh_token",
+            "refresh_token": refresh_token,
+            "client_id": client_id,
+        }
         answer = box.actor.call("POST", "/oauth/token", data=form)
         return answer.json.get("error", "tokens")
 
-    assert [refresh(client) for client in ("free", "doorward", "job")] == ["invalid_grant", "invalid_grant", "tokens"]
+    assert [refresh(client) for client in ("free", "doorward", "job")] == [
+        "invalid_grant",
+        "invalid_grant",
+        "tokens",
+    ]

@@ -8,8 +8,8 @@ import jwt
 import pytest
 from sqlalchemy import event, text
 
-from app.commands.sweep import sweep
 from app.opaque_tokens import mint
+from app.server.cleanup import sweep
 from tests.actors import SECRET
 from tests.administrators import administrator, id_of
 from tests.boxes import Box, box_of, claim, decide, let_in, state
@@ -29,9 +29,22 @@ def test_a_program_is_let_in_by_a_person_elsewhere(service, ann, box):
     box.ask(hostname="attic", login_message="nightly backup")
     assert box.told() == "authorization_pending"
     seen = claim(ann, box.code).json
-    assert (seen["state"], seen["client_name"], seen["hostname"], seen["login_message"]) == ("claimed", "backup", "attic", "nightly backup")
-    assert (seen["address"], seen["user_agent"], seen["check_phrase"]) == (box.actor.address, "backup/2", box.asked["check_phrase"])
-    assert seen["claimed_with"] == {"session_id": ann.tokens["session_id"], "address": ann.address, "device": ann.agent}
+    assert (seen["state"], seen["client_name"], seen["hostname"], seen["login_message"]) == (
+        "claimed",
+        "backup",
+        "attic",
+        "nightly backup",
+    )
+    assert (seen["address"], seen["user_agent"], seen["check_phrase"]) == (
+        box.actor.address,
+        "backup/2",
+        box.asked["check_phrase"],
+    )
+    assert seen["claimed_with"] == {
+        "session_id": ann.tokens["session_id"],
+        "address": ann.address,
+        "device": ann.agent,
+    }
     another = box_of(service).asked["check_phrase"]
     assert len(another.split()) == len(seen["check_phrase"].split()) == 3
     assert another != seen["check_phrase"]
@@ -46,23 +59,41 @@ def test_a_program_is_let_in_by_a_person_elsewhere(service, ann, box):
     assert live["redeemed_at"] is not None
     listed = ann.get("/v1/sessions", token=ann.access).json["items"]
     ours = next(session for session in listed if session["id"] == box.id)
-    assert (ours["device_name"], ours["approved_by"], ours["address"]) == ("backup on attic", ann.tokens["session_id"], box.actor.address)
+    assert (ours["device_name"], ours["approved_by"], ours["address"]) == (
+        "backup on attic",
+        ann.tokens["session_id"],
+        box.actor.address,
+    )
     assert box.actor.refresh(tokens["refresh_token"]).status_code == 200
 
 
 def test_oauth_clients_ask_with_a_form(service, ann):
     box = Box(service.actor("box"))
-    box.asked = box.actor.call("POST", "/oauth/device_authorization", data={"scope": "orders:read"}).json
+    box.asked = box.actor.call(
+        "POST", "/oauth/device_authorization", data={"scope": "orders:read"}
+    ).json
     assert set(box.asked) == {
-        *("device_code", "user_code", "verification_uri", "verification_uri_complete", "expires_in", "interval", "session_id"),
+        *(
+            "device_code",
+            "user_code",
+            "verification_uri",
+            "verification_uri_complete",
+            "expires_in",
+            "interval",
+            "session_id",
+        ),
     }
     assert box.asked["verification_uri"] == "http://127.0.0.1:8080/login/activate"
-    assert box.asked["verification_uri_complete"] == f"http://127.0.0.1:8080/login/activate/{box.code}"
+    assert (
+        box.asked["verification_uri_complete"] == f"http://127.0.0.1:8080/login/activate/{box.code}"
+    )
     assert (box.asked["expires_in"], box.asked["interval"]) == (600, 5)
     assert claim(ann, box.code).json["check_phrase"] is None
     assert decide(ann, box, "approve").status_code == 200
     assert box.told() == "tokens"
-    unreadable = box.actor.call("POST", "/oauth/device_authorization", data={"scope": "orders:read  x"})
+    unreadable = box.actor.call(
+        "POST", "/oauth/device_authorization", data={"scope": "orders:read  x"}
+    )
     assert (unreadable.status_code, unreadable.json["error"]) == (400, "invalid_scope")
 
 
@@ -71,7 +102,15 @@ def test_the_device_code_is_redeemed_once(ann, box):
     assert box.told() == "invalid_grant"
 
 
-@pytest.mark.parametrize("spelt", [str.lower, lambda code: code.replace("-", ""), lambda code: f" {code[:2]}.{code[2:]} ", str.swapcase])
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        str.lower,
+        lambda code: code.replace("-", ""),
+        lambda code: f" {code[:2]}.{code[2:]} ",
+        str.swapcase,
+    ],
+)
 def test_the_code_may_be_typed_as_people_type(small_service, spelt):
     ann, box = small_service.actor().signed_in(), box_of(small_service)
     assert claim(ann, spelt(box.code)).status_code == 200
@@ -112,7 +151,10 @@ def test_only_the_account_that_is_named_may_claim_it(small_service, named):
 def test_nobody_learns_who_exists_and_nobody_is_asked_until_he_gives_in(small_service):
     small_service.actor("ann").signed_in()
     box = box_of(small_service)
-    for spellings in (("ann", "ANN", "\uff21nn", "ann"), ("nobody-here", "Nobody-Here", "\uff4eobody-here", "nobody-here")):
+    for spellings in (
+        ("ann", "ANN", "\uff21nn", "ann"),
+        ("nobody-here", "Nobody-Here", "\uff4eobody-here", "nobody-here"),
+    ):
         assert [box.ask(username=name).status_code for name in spellings] == [201, 201, 201, 429]
     assert box.ask().status_code == 201
     small_service.clock.push(minutes=1)
@@ -175,7 +217,11 @@ def test_approving_wants_the_code_again_and_counts_wrong_ones(small_service):
     assert decide(ann, box, "deny").status_code == 200, "saying no is always possible"
 
 
-OUTCOMES = {"approve": ("tokens", "live"), "deny": ("access_denied", "denied"), "suspicious": ("access_denied", "suspicious")}
+OUTCOMES = {
+    "approve": ("tokens", "live"),
+    "deny": ("access_denied", "denied"),
+    "suspicious": ("access_denied", "suspicious"),
+}
 
 
 @pytest.mark.parametrize("first", OUTCOMES)
@@ -208,7 +254,13 @@ def test_a_device_code_that_is_none_of_ours_cancels_nothing(small_service):
     box = box_of(small_service)
     good = box.asked["device_code"]
     forged = mint("dwl", box.id).token  # all of it but the secret is public
-    for code in ("x", good[:-1] + ("0" if good[-1] != "0" else "1"), good.replace("dwl", "dwk"), forged, box.id):
+    for code in (
+        "x",
+        good[:-1] + ("0" if good[-1] != "0" else "1"),
+        good.replace("dwl", "dwk"),
+        forged,
+        box.id,
+    ):
         box.asked = {"device_code": code}
         assert (box.cancel().status_code, box.cancel().json["code"]) == (404, "unknown_device_code")
         assert box.told() == "invalid_grant"
@@ -269,7 +321,12 @@ def disabled(service, ann):
 
 def must_change(service, ann):
     boss = administrator(service)
-    boss.call("PATCH", f"/v1/accounts/{id_of(ann)}", json={"must_change_password": True}, token=boss.access)
+    boss.call(
+        "PATCH",
+        f"/v1/accounts/{id_of(ann)}",
+        json={"must_change_password": True},
+        token=boss.access,
+    )
 
 
 def changed(service, ann):
@@ -288,20 +345,42 @@ def signed_out_everywhere(service, ann):
 def taken_away(service, ann):
     elsewhere = ann.elsewhere()
     elsewhere.login()
-    assert elsewhere.call("DELETE", f"/v1/sessions/{ann.tokens['session_id']}", token=elsewhere.access).status_code == 204
+    assert (
+        elsewhere.call(
+            "DELETE", f"/v1/sessions/{ann.tokens['session_id']}", token=elsewhere.access
+        ).status_code
+        == 204
+    )
 
 
 def called_suspicious(service, ann):
     elsewhere = ann.elsewhere()
     elsewhere.login()
-    assert elsewhere.post(f"/v1/sessions/{ann.tokens['session_id']}/suspicious", token=elsewhere.access).status_code == 204
+    assert (
+        elsewhere.post(
+            f"/v1/sessions/{ann.tokens['session_id']}/suspicious", token=elsewhere.access
+        ).status_code
+        == 204
+    )
 
 
 def key_leaked(service, ann):
     service.scalar("UPDATE issuer_state SET global_epoch = global_epoch + 1 RETURNING global_epoch")
 
 
-@pytest.mark.parametrize("what", [disabled, must_change, changed, reset, signed_out_everywhere, taken_away, called_suspicious, key_leaked])
+@pytest.mark.parametrize(
+    "what",
+    [
+        disabled,
+        must_change,
+        changed,
+        reset,
+        signed_out_everywhere,
+        taken_away,
+        called_suspicious,
+        key_leaked,
+    ],
+)
 def test_the_account_is_looked_at_again_when_the_code_is_redeemed(small_service, what):
     ann, box = small_service.actor("ann").signed_in(), box_of(small_service)
     claim(ann, box.code)
@@ -327,8 +406,13 @@ def test_no_password_was_typed_there(small_service):
     assert "auth_time" not in claims
     assert claims["amr"] == ["mca"]
     key = {"name": "robot", "scopes": []}
-    assert box.actor.post("/v1/api-keys", key, token=tokens["access_token"]).json["code"] == "reauthentication_required"
-    typed = box.actor.post("/v1/elevate", {"password": ann.password}, token=tokens["access_token"]).json["access_token"]
+    assert (
+        box.actor.post("/v1/api-keys", key, token=tokens["access_token"]).json["code"]
+        == "reauthentication_required"
+    )
+    typed = box.actor.post(
+        "/v1/elevate", {"password": ann.password}, token=tokens["access_token"]
+    ).json["access_token"]
     claims = jwt.decode(typed, options={"verify_signature": False})
     assert claims["amr"] == ["mca", "pwd"]
     assert box.actor.post("/v1/api-keys", key, token=typed).status_code == 201
@@ -349,7 +433,10 @@ def test_a_session_that_was_let_in_lets_nobody_else_in_without_the_password(smal
 def lasts(person, box) -> float:
     """Seconds until the session ends, if nobody refreshes it."""
     session = person.get(f"/v1/sessions/{box.id}", token=person.access).json
-    return (datetime.fromisoformat(session["expires_at"]) - datetime.fromisoformat(session["created_at"])).total_seconds()
+    return (
+        datetime.fromisoformat(session["expires_at"])
+        - datetime.fromisoformat(session["created_at"])
+    ).total_seconds()
 
 
 def test_the_session_lasts_as_long_as_was_asked_from_when_it_begins(service, ann, box):
@@ -385,7 +472,10 @@ def test_it_lasts_no_longer_than_a_login_could(make_service, longest, asked, giv
 
 def test_a_long_one_is_given_where_the_setting_allows_it_but_not_to_administrators(make_service):
     service = make_service(session_max_ttl=timedelta(days=90))
-    for person, longest in ((service.actor("ann").signed_in(), timedelta(days=60)), (administrator(service), timedelta(days=1))):
+    for person, longest in (
+        (service.actor("ann").signed_in(), timedelta(days=60)),
+        (administrator(service), timedelta(days=1)),
+    ):
         box = box_of(service)
         box.ask(expires_in=60 * 86400)
         let_in(person, box)
@@ -446,10 +536,16 @@ def test_once_it_was_let_in_it_is_the_session_that_is_taken_back(small_service):
 
 
 def test_an_administrator_no_more_takes_nothing_back(small_service):
-    ann, box, boss = small_service.actor().signed_in(), box_of(small_service), administrator(small_service)
+    ann, box, boss = (
+        small_service.actor().signed_in(),
+        box_of(small_service),
+        administrator(small_service),
+    )
     claim(ann, box.code)
     decide(ann, box, "suspicious")
-    small_service.scalar("DELETE FROM account_roles WHERE account_id = :id RETURNING role", id=id_of(boss))
+    small_service.scalar(
+        "DELETE FROM account_roles WHERE account_id = :id RETURNING role", id=id_of(boss)
+    )
     assert take_back(boss, box) == (404, "not_found")
     assert state(ann, box) == "suspicious"
 
@@ -469,7 +565,16 @@ def test_after_a_day_it_is_forgotten(make_service):
 def test_what_became_of_each_can_be_read_by_its_owner_and_by_administrators(service, ann):
     boss = administrator(service)
     boxes = {}
-    for name in ("denied", "suspicious", "cancelled", "approved", "claimed", "live", "logged_out", "revoked"):
+    for name in (
+        "denied",
+        "suspicious",
+        "cancelled",
+        "approved",
+        "claimed",
+        "live",
+        "logged_out",
+        "revoked",
+    ):
         boxes[name] = box_of(service)
         claim(ann, boxes[name].code)
     decide(ann, boxes["denied"], "deny")
@@ -487,11 +592,15 @@ def test_what_became_of_each_can_be_read_by_its_owner_and_by_administrators(serv
         assert (found[0]["ended_at"] is None) is (name in {"approved", "claimed", "live"})
         assert boss.get(f"/v1/login-sessions/{box.id}", token=boss.access).json == found[0]
     whole = ann.get("/v1/login-sessions?limit=100", token=ann.access).json
-    theirs = boss.get(f"/v1/login-sessions?account_id={id_of(ann)}&limit=100", token=boss.access).json
+    theirs = boss.get(
+        f"/v1/login-sessions?account_id={id_of(ann)}&limit=100", token=boss.access
+    ).json
     assert theirs == whole
     assert [one["id"] for one in whole["items"]] == [box.id for box in reversed(boxes.values())]
     assert boss.get("/v1/login-sessions", token=boss.access).json["items"] == []
-    assert ann.get(f"/v1/login-sessions?account_id={id_of(boss)}", token=ann.access).status_code == 403
+    assert (
+        ann.get(f"/v1/login-sessions?account_id={id_of(boss)}", token=ann.access).status_code == 403
+    )
     first = ann.get("/v1/login-sessions?limit=5", token=ann.access).json
     rest = ann.get(f"/v1/login-sessions?limit=5&cursor={first['next']}", token=ann.access).json
     assert first["items"] + rest["items"] == whole["items"]
@@ -504,7 +613,11 @@ def test_what_became_of_each_can_be_read_by_its_owner_and_by_administrators(serv
 
 
 def test_what_a_leaked_key_or_two_weeks_have_ended_is_shown_so(small_service):
-    ann, revoked, idle = small_service.actor("ann").signed_in(), box_of(small_service), box_of(small_service)
+    ann, revoked, idle = (
+        small_service.actor("ann").signed_in(),
+        box_of(small_service),
+        box_of(small_service),
+    )
     let_in(ann, revoked)
     key_leaked(small_service, ann)
     ann.login()
@@ -517,7 +630,12 @@ def test_what_a_leaked_key_or_two_weeks_have_ended_is_shown_so(small_service):
 
 def test_records_are_forgotten_when_their_session_is(make_service, database_url):
     service = make_service(database_url)
-    ann, claimed, unclaimed, redeemed = service.actor().signed_in(), box_of(service), box_of(service), box_of(service)
+    ann, claimed, unclaimed, redeemed = (
+        service.actor().signed_in(),
+        box_of(service),
+        box_of(service),
+        box_of(service),
+    )
     claim(ann, claimed.code)
     let_in(ann, redeemed)
 
@@ -538,7 +656,9 @@ def test_records_are_forgotten_when_their_session_is(make_service, database_url)
 def test_only_digests_are_kept(small_service):
     _, box = small_service.actor("ann").signed_in(), box_of(small_service)
     with small_service.rows() as db:
-        kept = str(db.execute(text("SELECT * FROM login_sessions")).all()) + str(db.execute(text("SELECT * FROM audit")).all())
+        kept = str(db.execute(text("SELECT * FROM login_sessions")).all()) + str(
+            db.execute(text("SELECT * FROM audit")).all()
+        )
     assert box.asked["device_code"] not in kept
     assert box.code not in kept
     assert box.code.replace("-", "") not in kept
@@ -554,7 +674,9 @@ def test_a_code_outlives_a_new_secret_key(make_service, sqlite_url):
     assert claim(ann, named.code).status_code == 200
 
 
-@pytest.mark.parametrize("name", ["a" * 256, "@" * 256, "\ufdfa" * 256, "\U0001f600" * 256, "two\nlines"])
+@pytest.mark.parametrize(
+    "name", ["a" * 256, "@" * 256, "\ufdfa" * 256, "\U0001f600" * 256, "two\nlines"]
+)
 def test_what_can_be_no_name_is_one_that_nobody_has(service, ann, name):
     box = box_of(service)
     assert box.ask(username=name).status_code == 201
@@ -596,7 +718,10 @@ def test_limits_of_asking_and_polling(make_service):
     box = box_of(service)
     assert [box.ask().status_code for _ in range(2)] == [201, 429]
     answers = [box.poll() for _ in range(4)]
-    assert [(answer.status_code, answer.json["error"]) for answer in answers][-1] == (429, "slow_down")
+    assert [(answer.status_code, answer.json["error"]) for answer in answers][-1] == (
+        429,
+        "slow_down",
+    )
     assert box.cancel().status_code == 429
     assert box.actor.call("POST", "/oauth/device_authorization").status_code == 429
 

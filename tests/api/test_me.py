@@ -18,7 +18,15 @@ def ann(service):
 
 def test_whoami_names_the_principal(ann):
     who = ann.whoami().json
-    assert set(who) == {"account_id", "username", "kind", "scopes", "roles", "session_id", "expires_at"}
+    assert set(who) == {
+        "account_id",
+        "username",
+        "kind",
+        "scopes",
+        "roles",
+        "session_id",
+        "expires_at",
+    }
     assert who["account_id"] == ann.tokens["account"]["id"]
     assert (who["username"], who["kind"]) == ("ann", "session")
     assert (who["scopes"], who["roles"]) == ([], [])
@@ -29,9 +37,23 @@ def test_whoami_names_the_principal(ann):
 def test_me_shows_the_account_and_the_session_that_ask(ann):
     me = ann.get("/v1/me", token=ann.access).json
     assert set(me) == {"account", "session", "roles", "scopes", "resources"}
-    assert set(me["account"]) == {"id", "username", "email", "name", "locale", "timezone", "metadata", "created_at", "last_login_at"}
+    assert set(me["account"]) == {
+        "id",
+        "username",
+        "email",
+        "name",
+        "locale",
+        "timezone",
+        "metadata",
+        "created_at",
+        "last_login_at",
+    }
     assert me["account"]["email"] == ann.email
-    assert (me["account"]["name"], me["account"]["timezone"], me["account"]["metadata"]) == ("Ann", "UTC", {})
+    assert (me["account"]["name"], me["account"]["timezone"], me["account"]["metadata"]) == (
+        "Ann",
+        "UTC",
+        {},
+    )
     assert TIME.fullmatch(me["account"]["created_at"])
     assert TIME.fullmatch(me["account"]["last_login_at"])
     assert me["session"]["id"] == ann.tokens["session_id"]
@@ -40,7 +62,12 @@ def test_me_shows_the_account_and_the_session_that_ask(ann):
 
 
 def test_what_is_given_changes_and_the_rest_stays(ann):
-    changes = {"name": "Ann B. Ångström 李", "locale": "de-AT", "timezone": "Europe/Vienna", "metadata": {"a": [1, 2.5, None, {"b": "ü"}]}}
+    changes = {
+        "name": "Ann B. Ångström 李",
+        "locale": "de-AT",
+        "timezone": "Europe/Vienna",
+        "metadata": {"a": [1, 2.5, None, {"b": "ü"}]},
+    }
     answer = ann.call("PATCH", "/v1/me", json=changes, token=ann.access)
     assert answer.status_code == 200
     assert {name: answer.json[name] for name in changes} == changes
@@ -51,7 +78,10 @@ def test_what_is_given_changes_and_the_rest_stays(ann):
 
 
 def test_a_name_is_trimmed(ann):
-    assert ann.call("PATCH", "/v1/me", json={"name": "  Ann  "}, token=ann.access).json["name"] == "Ann"
+    assert (
+        ann.call("PATCH", "/v1/me", json={"name": "  Ann  "}, token=ann.access).json["name"]
+        == "Ann"
+    )
 
 
 def test_a_change_is_of_ones_own_account_alone(service, ann):
@@ -117,21 +147,41 @@ def test_every_field_that_cannot_be_changed_is_named_and_nothing_is_stored(small
 
 def test_the_methods_tell_a_login_page_what_it_needs(make_service):
     service = make_service(
-        registration=Registration.CLOSED, password_min_length=20, public_url="https://login.example.org", trusted_hosts=("localhost",)
+        registration=Registration.CLOSED,
+        password_min_length=20,
+        public_url="https://login.example.org",
+        trusted_hosts=("localhost",),
     )
     assert service.actor().get("/v1/methods").json == {
         "items": [
-            {"id": "password", "type": "password", "name": "Password", "login_url": "https://login.example.org/v1/login"},
-            {"id": "device", "type": "device_code", "name": "Another device", "login_url": "https://login.example.org/login/activate"},
+            {
+                "id": "password",
+                "type": "password",
+                "name": "Password",
+                "login_url": "https://login.example.org/v1/login",
+            },
+            {
+                "id": "device",
+                "type": "device_code",
+                "name": "Another device",
+                "login_url": "https://login.example.org/login/activate",
+            },
         ],
-        "policies": {"registration": "closed", "password_min_length": 20, "password_max_length": 128},
+        "policies": {
+            "registration": "closed",
+            "password_min_length": 20,
+            "password_max_length": 128,
+        },
     }
 
 
 def test_the_probes_and_the_version_say_what_they_say(service):
     nobody = service.actor()
     assert nobody.get("/livez").json == {"status": "alive"}
-    assert nobody.get("/readyz").json == {"status": "ready", "checks": dict.fromkeys(("database", "schema", "clock", "keys"), "ok")}
+    assert nobody.get("/readyz").json == {
+        "status": "ready",
+        "checks": dict.fromkeys(("database", "schema", "clock", "keys"), "ok"),
+    }
     assert nobody.get("/version").json == {"name": "doorward", "version": VERSION}
 
 

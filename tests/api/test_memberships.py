@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import text
 
-from app.roles.ladder import RESOURCE, RESOURCE_ID, UnknownLevel, reached, role_names
+from app.authorization.levels import (
+    RESOURCE,
+    RESOURCE_ID,
+    UnknownLevel,
+    reached,
+    role_names,
+)
 from tests.rights import ROLES, account_id, let_in, let_out, new_key, roles_of, with_role
 
 LADDER = ("public", "invitee", "member", "manager", "secret")
@@ -56,7 +62,9 @@ def levels(app) -> dict[str, str]:
         ("secret", ["list-7-invitee", "list-7-member", "list-7-manager", "list-7-secret"]),
     ],
 )
-def test_whoever_has_a_level_has_all_below_it_and_the_lowest_is_everybodys(service, app, ann, level, roles):
+def test_whoever_has_a_level_has_all_below_it_and_the_lowest_is_everybodys(
+    service, app, ann, level, roles
+):
     key = new_key(app, "memberships:write:list")
     assert let_in(app, ann, level, token=key).status_code == 204
     assert roles_of(ann, ann) == roles
@@ -78,10 +86,15 @@ def test_a_level_takes_the_place_of_another_one(app, ann):
 def test_only_a_change_moves_the_version_of_the_rights(service, app, ann):
     for act, version in ((let_in, 1), (let_in, 1), (let_out, 2), (let_out, 2)):
         assert act(app, ann, *(["member"] if act is let_in else [])).status_code == 204
-        assert service.scalar("SELECT roles_version FROM accounts WHERE username = 'ann'") == version
+        assert (
+            service.scalar("SELECT roles_version FROM accounts WHERE username = 'ann'") == version
+        )
 
 
-@pytest.mark.parametrize("level", ["owner", "Member", "member ", "", "public,secret", "secret-secret", 3, None, ["member"]])
+@pytest.mark.parametrize(
+    "level",
+    ["owner", "Member", "member ", "", "public,secret", "secret-secret", 3, None, ["member"]],
+)
 def test_a_level_that_there_is_not_is_an_error_and_grants_nothing(small_app, level):
     app, ann = small_app, small_app.service.actor("ann").signed_in()
     answer = let_in(app, ann, level)
@@ -92,7 +105,18 @@ def test_a_level_that_there_is_not_is_an_error_and_grants_nothing(small_app, lev
 
 
 @pytest.mark.parametrize(
-    "thing", ["List/7", "a-b/7", "9list/7", "list/.7", "list/%20", "list/7%00", "list/a,b", "l" * 33 + "/7", "list/" + "7" * 65]
+    "thing",
+    [
+        "List/7",
+        "a-b/7",
+        "9list/7",
+        "list/.7",
+        "list/%20",
+        "list/7%00",
+        "list/a,b",
+        "l" * 33 + "/7",
+        "list/" + "7" * 65,
+    ],
 )
 def test_names_that_could_be_read_in_two_ways_are_refused(small_app, thing):
     app, ann = small_app, small_app.service.actor("ann").signed_in()
@@ -102,7 +126,15 @@ def test_names_that_could_be_read_in_two_ways_are_refused(small_app, thing):
 
 
 @pytest.mark.parametrize(
-    "thing", ["list/7", "list_2/a-b-c", "list/0190b3c1-7e2f-7a4b-9d11-2f6a0c3e5b7d", "list/-x-", "list/_:-.", "l/" + "7" * 64]
+    "thing",
+    [
+        "list/7",
+        "list_2/a-b-c",
+        "list/0190b3c1-7e2f-7a4b-9d11-2f6a0c3e5b7d",
+        "list/-x-",
+        "list/_:-.",
+        "l/" + "7" * 64,
+    ],
 )
 def test_ids_may_have_dashes_and_the_names_of_roles_can_be_taken_apart(small_service, thing):
     boss, ann = with_role(small_service, "boss", "admin"), small_service.actor("ann").signed_in()
@@ -142,7 +174,11 @@ def test_a_key_is_no_member_and_leaves_nothing(app, ann):
     """It has no memberships of its owner's: a key without the scope can neither let in nor out, not even its owner."""
     let_in(app, app, "secret")
     key = new_key(app)
-    for answer in (let_in(app, ann, "invitee", token=key), let_out(app, app, token=key), members(app, token=key)):
+    for answer in (
+        let_in(app, ann, "invitee", token=key),
+        let_out(app, app, token=key),
+        members(app, token=key),
+    ):
         assert (answer.status_code, answer.json["code"]) == (403, "insufficient_scope")
     assert levels(app) == {"app": "secret"}
 
@@ -167,7 +203,9 @@ GRANTS = [
         own,
         present,
         wanted,
-        LADDER.index(own) >= 3 and max(LADDER.index(present or "public"), LADDER.index(wanted or "public")) <= LADDER.index(own),
+        LADDER.index(own) >= 3
+        and max(LADDER.index(present or "public"), LADDER.index(wanted or "public"))
+        <= LADDER.index(own),
     )
     for own in LADDER
     for present in (None, "manager", "secret")
@@ -175,9 +213,15 @@ GRANTS = [
 ]
 
 
-def test_managers_change_those_who_stand_no_higher_and_nobody_grants_above_himself(make_service, sqlite_url):
+def test_managers_change_those_who_stand_no_higher_and_nobody_grants_above_himself(
+    make_service, sqlite_url
+):
     service = make_service(sqlite_url, roles=ROLES)
-    app, ann, bob = with_role(service, "app", "founder"), service.actor("ann").signed_in(), service.actor("bob").signed_in()
+    app, ann, bob = (
+        with_role(service, "app", "founder"),
+        service.actor("ann").signed_in(),
+        service.actor("bob").signed_in(),
+    )
     for own, present, wanted, allowed in GRANTS:
         let_in(app, ann, own)
         (let_out(app, bob) if present is None else let_in(app, bob, present))
@@ -212,8 +256,17 @@ def test_who_may_not_let_in_cannot_tell_who_exists(ann, bob):
 
 
 def test_another_ladder_and_another_managing_level(make_service, sqlite_url):
-    service = make_service(sqlite_url, roles=ROLES, privacy_levels=("anyone", "friend", "owner"), managing_level="owner")
-    app, ann, bob = with_role(service, "app", "founder"), service.actor("ann").signed_in(), service.actor("bob").signed_in()
+    service = make_service(
+        sqlite_url,
+        roles=ROLES,
+        privacy_levels=("anyone", "friend", "owner"),
+        managing_level="owner",
+    )
+    app, ann, bob = (
+        with_role(service, "app", "founder"),
+        service.actor("ann").signed_in(),
+        service.actor("bob").signed_in(),
+    )
     assert let_in(app, ann, "member").status_code == 422
     assert let_in(app, ann, "friend").status_code == 204
     assert let_in(ann, bob, "friend").status_code == 403
@@ -224,16 +277,32 @@ def test_another_ladder_and_another_managing_level(make_service, sqlite_url):
 
 def test_a_level_that_the_ladder_no_longer_names_grants_nothing(make_service, sqlite_url):
     before = make_service(sqlite_url, roles=ROLES)
-    app, ann, bob = with_role(before, "app", "founder"), before.actor("ann").signed_in(), before.actor("bob").signed_in()
+    app, ann, bob = (
+        with_role(before, "app", "founder"),
+        before.actor("ann").signed_in(),
+        before.actor("bob").signed_in(),
+    )
     let_in(app, ann, "manager")
-    after = make_service(sqlite_url, roles=ROLES, privacy_levels=("public", "invitee", "owner"), managing_level="invitee")
+    after = make_service(
+        sqlite_url,
+        roles=ROLES,
+        privacy_levels=("public", "invitee", "owner"),
+        managing_level="invitee",
+    )
     for actor in (app, ann, bob):
         actor.service = after
     assert roles_of(ann, ann) == []
     assert let_in(ann, bob, "invitee").status_code == 403
     asked = {"account_id": account_id(ann), "resource": "list", "id": "7", "level": "invitee"}
-    assert ann.post("/v1/roles/check", {"checks": [asked]}, token=ann.access).json == {"decisions": [False]}
-    assert ann.post("/v1/token/update", {"resource": "list", "id": "7"}, token=ann.access).json["roles"] == []
+    assert ann.post("/v1/roles/check", {"checks": [asked]}, token=ann.access).json == {
+        "decisions": [False]
+    }
+    assert (
+        ann.post("/v1/token/update", {"resource": "list", "id": "7"}, token=ann.access).json[
+            "roles"
+        ]
+        == []
+    )
     let_in(app, bob, "invitee")
     assert let_in(bob, ann, "invitee").status_code == 204
 
@@ -270,7 +339,17 @@ def test_a_cursor_is_of_one_list_and_cannot_be_made_up(service, app, ann, bob):
 
 
 @pytest.mark.parametrize(
-    "query", ["?limit=0", "?limit=101", "?limit=-1", "?limit=1_0", "?limit=%202", "?limit=x", "?limit=1&limit=2", "?page=2"]
+    "query",
+    [
+        "?limit=0",
+        "?limit=101",
+        "?limit=-1",
+        "?limit=1_0",
+        "?limit=%202",
+        "?limit=x",
+        "?limit=1&limit=2",
+        "?page=2",
+    ],
 )
 def test_what_a_list_cannot_be_asked_is_an_error(small_app, query):
     assert members(small_app, query=query).status_code == 422
@@ -298,9 +377,15 @@ def test_each_change_is_remembered_with_the_key_that_made_it(service, app, ann):
     let_in(app, ann, "member", token=key)
     let_out(ann, ann)
     with service.rows() as db:
-        rows = db.execute(text("SELECT event, account_id, detail FROM audit WHERE event LIKE 'membership.%' ORDER BY id")).all()
+        rows = db.execute(
+            text(
+                "SELECT event, account_id, detail FROM audit WHERE event LIKE 'membership.%' ORDER BY id"
+            )
+        ).all()
     assert [row.event for row in rows] == ["membership.granted", "membership.ended"]
-    assert all(row.account_id == account_id(ann) and "list-7-member" in str(row.detail) for row in rows)
+    assert all(
+        row.account_id == account_id(ann) and "list-7-member" in str(row.detail) for row in rows
+    )
     assert f"key_{key.split('_')[1]}" in str(rows[0].detail)
     assert account_id(ann) in str(rows[1].detail)
 

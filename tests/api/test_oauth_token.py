@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from app.principal import Kind
-from app.revocation.watcher import Watcher
+from app.server.cache_watcher import Watcher
 from tests.machines import ROLES, basic, form, key_of, owner, token_of
 
 FORM = "application/x-www-form-urlencoded"
@@ -47,7 +47,10 @@ def refused(answer, status: int, error: str) -> None:
     assert '"' not in answer.json["error_description"]
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers["Pragma"] == "no-cache"
-    assert (status == 401) == ("WWW-Authenticate" in answer.headers and answer.headers["WWW-Authenticate"].startswith("Basic "))
+    assert (status == 401) == (
+        "WWW-Authenticate" in answer.headers
+        and answer.headers["WWW-Authenticate"].startswith("Basic ")
+    )
 
 
 def claims(token: str) -> dict:
@@ -74,12 +77,20 @@ def test_a_key_is_traded_for_a_token_that_speaks_for_it(service, ann):
     assert said["sub"] == ann.tokens["account"]["id"]
     assert said["roles"] == []
     me = robot.whoami(answer.json["access_token"]).json
-    assert (me["kind"], me["key_id"], me["scopes"]) == (Kind.API_KEY, key["id"], ["orders:read", "orders:write"])
+    assert (me["kind"], me["key_id"], me["scopes"]) == (
+        Kind.API_KEY,
+        key["id"],
+        ["orders:read", "orders:write"],
+    )
 
 
 def test_the_client_may_stand_in_the_form(ann, service):
     key = key_of(ann, "orders:read")
-    fields = {"grant_type": "client_credentials", "client_id": key["id"], "client_secret": key["key"]}
+    fields = {
+        "grant_type": "client_credentials",
+        "client_id": key["id"],
+        "client_secret": key["key"],
+    }
     assert form(service.actor("robot"), "/oauth/token", fields).status_code == 200
 
 
@@ -98,9 +109,13 @@ def test_a_token_may_do_what_was_asked_for_as_far_as_the_key_may(small_ann, aske
     assert token_of(small_ann, key, scope=asked).json["scope"] == given
 
 
-@pytest.mark.parametrize("asked", ["admin:all", "orders:read  orders:write", " orders:read", "orders:*", "a\\b", "ä"])
+@pytest.mark.parametrize(
+    "asked", ["admin:all", "orders:read  orders:write", " orders:read", "orders:*", "a\\b", "ä"]
+)
 def test_scopes_that_cannot_be_given_are_refused(small_ann, asked):
-    refused(token_of(small_ann, key_of(small_ann, "orders:read"), scope=asked), 400, "invalid_scope")
+    refused(
+        token_of(small_ann, key_of(small_ann, "orders:read"), scope=asked), 400, "invalid_scope"
+    )
 
 
 def test_a_key_without_scopes_gets_a_token_without_scopes(small_ann):
@@ -114,7 +129,9 @@ def test_what_the_key_may_no_more_its_tokens_may_no_more(service, ann):
     robot = service.actor("robot")
     token = token_of(robot, key).json["access_token"]
     assert robot.get("/v1/revocations", token=token).status_code == 200
-    narrowed = ann.call("PATCH", f"/v1/api-keys/{key['id']}", json={"scopes": ["orders:read"]}, token=ann.access)
+    narrowed = ann.call(
+        "PATCH", f"/v1/api-keys/{key['id']}", json={"scopes": ["orders:read"]}, token=ann.access
+    )
     assert narrowed.status_code == 200, narrowed.text
     assert robot.whoami(token).json["scopes"] == ["orders:read"]
     assert robot.get("/v1/revocations", token=token).status_code == 403
@@ -143,7 +160,9 @@ def test_a_key_that_has_ended_gets_no_token_and_its_tokens_are_refused(service, 
     elif how == "leaked":
         assert robot.post("/v1/api-keys/report-leak", {"key": key["key"]}).status_code in {202, 204}
     else:
-        service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'ann' RETURNING id")
+        service.scalar(
+            "UPDATE accounts SET status = 'disabled' WHERE username = 'ann' RETURNING id"
+        )
     refused(token_of(robot, key), 401, "invalid_client")
     assert robot.whoami(token).status_code == 401
 
@@ -163,7 +182,9 @@ def test_a_token_ends_with_the_secret_that_it_was_traded_for(service, ann):
     assert robot.whoami(token_of(robot, third).json["access_token"]).status_code == 200
 
 
-def test_tokens_of_a_deleted_key_are_refused_also_after_redis_was_flushed(make_service, database_url, redis_url):
+def test_tokens_of_a_deleted_key_are_refused_also_after_redis_was_flushed(
+    make_service, database_url, redis_url
+):
     service = make_service(database_url, roles=ROLES, redis_url=redis_url)
     server = redis.Redis.from_url(redis_url)
     watcher = Watcher()
@@ -205,7 +226,12 @@ def test_id_and_secret_must_agree_and_every_failure_is_the_same(small_service, s
     ]
     told = set()
     for name, secret in wrong:
-        answer = form(small_service.actor("robot"), "/oauth/token", {"grant_type": "client_credentials"}, headers=basic(name, secret))
+        answer = form(
+            small_service.actor("robot"),
+            "/oauth/token",
+            {"grant_type": "client_credentials"},
+            headers=basic(name, secret),
+        )
         refused(answer, 401, "invalid_client")
         told.add(answer.get_data())
     assert len(told) == 1
@@ -216,10 +242,22 @@ def test_both_halves_are_percent_encoded_before_they_are_joined(small_ann):
     key = key_of(small_ann, "orders:read")
     every = {name: "".join(f"%{byte:02X}" for byte in key[name].encode()) for name in ("id", "key")}
     grant = {"grant_type": "client_credentials"}
-    assert form(small_ann, "/oauth/token", grant, headers=basic(every["id"], every["key"])).status_code == 200
-    assert form(small_ann, "/oauth/token", grant, headers=basic(quote(key["id"]), every["key"])).status_code == 200
+    assert (
+        form(small_ann, "/oauth/token", grant, headers=basic(every["id"], every["key"])).status_code
+        == 200
+    )
+    assert (
+        form(
+            small_ann, "/oauth/token", grant, headers=basic(quote(key["id"]), every["key"])
+        ).status_code
+        == 200
+    )
     for secret in (key["key"] + ":", ":" + key["key"], "%ff", "%" + key["key"], "+" + key["key"]):
-        refused(form(small_ann, "/oauth/token", grant, headers=basic(key["id"], secret)), 401, "invalid_client")
+        refused(
+            form(small_ann, "/oauth/token", grant, headers=basic(key["id"], secret)),
+            401,
+            "invalid_client",
+        )
 
 
 @pytest.mark.parametrize(
@@ -238,7 +276,16 @@ def test_both_halves_are_percent_encoded_before_they_are_joined(small_ann):
     ],
 )
 def test_an_authorization_header_that_is_not_one_pair_is_refused(small_ann, header):
-    refused(form(small_ann, "/oauth/token", {"grant_type": "client_credentials"}, headers={"Authorization": header}), 401, "invalid_client")
+    refused(
+        form(
+            small_ann,
+            "/oauth/token",
+            {"grant_type": "client_credentials"},
+            headers={"Authorization": header},
+        ),
+        401,
+        "invalid_client",
+    )
 
 
 def test_a_client_authenticates_in_one_way_only(small_ann):
@@ -246,14 +293,31 @@ def test_a_client_authenticates_in_one_way_only(small_ann):
     header, grant = basic(key["id"], key["key"]), {"grant_type": "client_credentials"}
     twice = {**grant, "client_id": key["id"], "client_secret": key["key"]}
     refused(form(small_ann, "/oauth/token", twice, headers=header), 400, "invalid_request")
-    refused(form(small_ann, "/oauth/token", {**grant, "client_secret": key["key"]}, headers=header), 400, "invalid_request")
-    refused(form(small_ann, "/oauth/token", {**grant, "client_id": "doorward"}, headers=header), 400, "invalid_request")
-    assert form(small_ann, "/oauth/token", {**grant, "client_id": key["id"]}, headers=header).status_code == 200
+    refused(
+        form(small_ann, "/oauth/token", {**grant, "client_secret": key["key"]}, headers=header),
+        400,
+        "invalid_request",
+    )
+    refused(
+        form(small_ann, "/oauth/token", {**grant, "client_id": "doorward"}, headers=header),
+        400,
+        "invalid_request",
+    )
+    assert (
+        form(
+            small_ann, "/oauth/token", {**grant, "client_id": key["id"]}, headers=header
+        ).status_code
+        == 200
+    )
 
 
 def test_the_credentials_of_our_own_routes_are_none_here(small_ann):
     key, grant = key_of(small_ann, "orders:read"), {"grant_type": "client_credentials"}
-    for headers in ({"X-API-Key": key["key"]}, {"Authorization": f"Bearer {key['key']}"}, {"Authorization": f"Bearer {small_ann.access}"}):
+    for headers in (
+        {"X-API-Key": key["key"]},
+        {"Authorization": f"Bearer {key['key']}"},
+        {"Authorization": f"Bearer {small_ann.access}"},
+    ):
         refused(form(small_ann, "/oauth/token", grant, headers=headers), 401, "invalid_client")
 
 
@@ -267,24 +331,43 @@ def test_failures_are_counted_against_the_source_and_never_against_the_key(make_
     limited = token_of(stranger, wrong)
     refused(limited, 429, "slow_down")
     assert int(limited.headers["Retry-After"]) > 0
-    assert token_of(stranger, key).status_code == 200  # the right one is not held up by wrong ones from the same place
+    assert (
+        token_of(stranger, key).status_code == 200
+    )  # the right one is not held up by wrong ones from the same place
     for _ in range(4):
         assert token_of(robot, key).status_code == 200
     refused(token_of(robot, key), 429, "slow_down")
-    assert stranger.post("/v1/login", {"username": "ann", "password": "wrong and long enough"}).status_code == 401
+    assert (
+        stranger.post(
+            "/v1/login", {"username": "ann", "password": "wrong and long enough"}
+        ).status_code
+        == 401
+    )
 
 
 # -- refresh tokens -------------------------------------------------------------------------------------------------
 
 
 def refreshed(actor, **fields):
-    return form(actor, "/oauth/token", {"grant_type": "refresh_token", "refresh_token": actor.tokens["refresh_token"], **fields})
+    return form(
+        actor,
+        "/oauth/token",
+        {"grant_type": "refresh_token", "refresh_token": actor.tokens["refresh_token"], **fields},
+    )
 
 
 def test_a_refresh_token_is_traded_as_at_the_other_address(ann):
     answer = refreshed(ann, client_id="doorward")
     assert answer.status_code == 200
-    assert set(answer.json) == {"access_token", "token_type", "expires_in", "scope", "refresh_token", "refresh_expires_in", "session_id"}
+    assert set(answer.json) == {
+        "access_token",
+        "token_type",
+        "expires_in",
+        "scope",
+        "refresh_token",
+        "refresh_expires_in",
+        "session_id",
+    }
     assert answer.json["session_id"] == ann.tokens["session_id"]
     assert answer.json["refresh_token"] != ann.tokens["refresh_token"]
     assert ann.whoami(answer.json["access_token"]).status_code == 200
@@ -309,18 +392,32 @@ def test_a_scope_may_not_exceed_the_session_and_a_refusal_uses_nothing_up(servic
     assert refreshed(ann).status_code == 200
 
 
-@pytest.mark.parametrize("token", ["", "x", "dwr1.", "dwr1.aaaaaaaa.ses_0000000000000000000000.0." + "A" * 43])
+@pytest.mark.parametrize(
+    "token", ["", "x", "dwr1.", "dwr1.aaaaaaaa.ses_0000000000000000000000.0." + "A" * 43]
+)
 def test_anything_else_is_no_grant(small_ann, token):
     fields = {"grant_type": "refresh_token", "refresh_token": token}
-    refused(form(small_ann, "/oauth/token", fields), 400, "invalid_grant" if token else "invalid_request")
+    refused(
+        form(small_ann, "/oauth/token", fields),
+        400,
+        "invalid_grant" if token else "invalid_request",
+    )
 
 
 def test_a_session_is_of_the_public_client_alone(small_ann):
     key = key_of(small_ann, "orders:read")
-    for fields in ({"client_id": "other"}, {"client_id": key["id"]}, {"client_id": key["id"], "client_secret": key["key"]}):
+    for fields in (
+        {"client_id": "other"},
+        {"client_id": key["id"]},
+        {"client_id": key["id"], "client_secret": key["key"]},
+    ):
         refused(refreshed(small_ann, **fields), 401, "invalid_client")
     fields = {"grant_type": "refresh_token", "refresh_token": small_ann.tokens["refresh_token"]}
-    refused(form(small_ann, "/oauth/token", fields, headers=basic(key["id"], key["key"])), 401, "invalid_client")
+    refused(
+        form(small_ann, "/oauth/token", fields, headers=basic(key["id"], key["key"])),
+        401,
+        "invalid_client",
+    )
     assert form(small_ann, "/oauth/token", fields, headers=basic("doorward", "")).status_code == 200
 
 
@@ -359,7 +456,10 @@ def test_refreshes_share_the_limit_of_the_other_address(make_service):
         ("grant_type=client_credentials%0d%0aX: y", "invalid_request"),
         ("grant_type=client_credentials\r\n", "invalid_request"),
         ("grant_type=client_credentials&scope=" + "a" * 1025, "invalid_request"),
-        ("grant_type=client_credentials&" + "&".join(f"a{number}=1" for number in range(40)), "invalid_request"),
+        (
+            "grant_type=client_credentials&" + "&".join(f"a{number}=1" for number in range(40)),
+            "invalid_request",
+        ),
         ('{"grant_type":"client_credentials"}', "invalid_request"),
         (b"grant_type=client_credentials\xff", "invalid_request"),
     ],
@@ -372,13 +472,25 @@ def test_a_form_that_is_not_plain_is_refused(small_ann, body, error):
 def test_nothing_is_taken_from_the_address(small_ann):
     key = key_of(small_ann, "orders:read")
     header, grant = basic(key["id"], key["key"]), {"grant_type": "client_credentials"}
-    for query in ("?grant_type=client_credentials", "?scope=orders:read", f"?client_secret={key['key']}", "?x"):
-        refused(form(small_ann, "/oauth/token", grant, headers=header, query=query), 400, "invalid_request")
+    for query in (
+        "?grant_type=client_credentials",
+        "?scope=orders:read",
+        f"?client_secret={key['key']}",
+        "?x",
+    ):
+        refused(
+            form(small_ann, "/oauth/token", grant, headers=header, query=query),
+            400,
+            "invalid_request",
+        )
 
 
 def test_parameters_that_are_not_known_are_ignored(small_ann):
     key = key_of(small_ann, "orders:read")
-    assert token_of(small_ann, key, resource="https://api.example.com", audience="x").status_code == 200
+    assert (
+        token_of(small_ann, key, resource="https://api.example.com", audience="x").status_code
+        == 200
+    )
 
 
 @pytest.mark.parametrize("path", ["/oauth/token", "/oauth/introspect", "/oauth/revoke"])
@@ -388,11 +500,35 @@ def test_every_error_under_oauth_has_its_shape(small_ann, path):
         refused(answer, 405, "invalid_request")
         assert "POST" in answer.headers["Allow"]
     refused(small_ann.call("POST", path, json={"token": "x"}), 415, "invalid_request")
-    refused(small_ann.call("POST", path, data="token=x", content_type="text/plain"), 415, "invalid_request")
-    refused(small_ann.call("POST", path, data="token=x", content_type=f"{FORM}; charset=utf-16"), 415, "invalid_request")
-    refused(small_ann.call("POST", path, data="a=" + "x" * 20000, content_type=FORM), 413, "invalid_request")
-    refused(small_ann.call("POST", path, data="a=x", content_type=FORM, headers={"Transfer-Encoding": "chunked"}), 411, "invalid_request")
-    refused(small_ann.call("POST", path, data="a=x", content_type=FORM, headers={"Host": "evil.example"}), 400, "invalid_request")
+    refused(
+        small_ann.call("POST", path, data="token=x", content_type="text/plain"),
+        415,
+        "invalid_request",
+    )
+    refused(
+        small_ann.call("POST", path, data="token=x", content_type=f"{FORM}; charset=utf-16"),
+        415,
+        "invalid_request",
+    )
+    refused(
+        small_ann.call("POST", path, data="a=" + "x" * 20000, content_type=FORM),
+        413,
+        "invalid_request",
+    )
+    refused(
+        small_ann.call(
+            "POST", path, data="a=x", content_type=FORM, headers={"Transfer-Encoding": "chunked"}
+        ),
+        411,
+        "invalid_request",
+    )
+    refused(
+        small_ann.call(
+            "POST", path, data="a=x", content_type=FORM, headers={"Host": "evil.example"}
+        ),
+        400,
+        "invalid_request",
+    )
 
 
 def test_an_address_under_oauth_that_does_not_exist_says_so_in_its_shape(small_ann):
@@ -403,7 +539,9 @@ def test_an_address_under_oauth_that_does_not_exist_says_so_in_its_shape(small_a
 def test_a_broken_database_is_no_answer_about_the_client(small_service, small_ann):
     key = key_of(small_ann, "orders:read")
     small_service.close()
-    Path(small_service.settings.database_url.removeprefix("sqlite:///")).write_bytes(b"no database at all" * 1000)
+    Path(small_service.settings.database_url.removeprefix("sqlite:///")).write_bytes(
+        b"no database at all" * 1000
+    )
     refused(token_of(small_ann, key), 500, "server_error")
 
 

@@ -29,7 +29,10 @@ CHECKS = [
     response_headers_conformance,
     allow_header_conformance,
 ]
-LIMITS = {f"limit_{name}": "100000/minute" for name in ("login", "register", "resend", "confirm", "code", "refresh")}
+LIMITS = {
+    f"limit_{name}": "100000/minute"
+    for name in ("login", "register", "resend", "confirm", "code", "refresh")
+}
 GENERATED = settings(
     max_examples=7,
     deadline=None,
@@ -79,17 +82,30 @@ def test_every_answer_is_one_that_the_document_describes(service, schema, mode):
             # Whoever asks for a policy that is not set has misconfigured a gateway, and is told so by 503.
             case.validate_response(answer, checks=CHECKS[operation.path.startswith("/authz/") :])
             part = case.meta.components.get(ParameterLocation.BODY)
-            if part is not None and part.mode is GenerationMode.NEGATIVE and case.body is not NOT_SET:
+            if (
+                part is not None
+                and part.mode is GenerationMode.NEGATIVE
+                and case.body is not NOT_SET
+            ):
                 misled.add(operation.label)
                 assert answer.status_code >= 400, case.body
 
         ask()
 
     # Whoever has deleted the account that asks is nobody from then on.
-    operations = sorted((found.ok() for found in schema.get_all_operations()), key=lambda found: found.label == "DELETE /v1/me")
+    operations = sorted(
+        (found.ok() for found in schema.get_all_operations()),
+        key=lambda found: found.label == "DELETE /v1/me",
+    )
     for operation in operations:
-        anything = operation.path.endswith("/{issuer_path}")  # any path there is one that might be meant
-        if mode is GenerationMode.POSITIVE or operation.body or (operation.path_parameters and not anything):
+        anything = operation.path.endswith(
+            "/{issuer_path}"
+        )  # any path there is one that might be meant
+        if (
+            mode is GenerationMode.POSITIVE
+            or operation.body
+            or (operation.path_parameters and not anything)
+        ):
             ask_much(operation)
     assert len(operations) >= 19
     assert "POST /v1/login" in asked
@@ -99,27 +115,55 @@ def test_every_answer_is_one_that_the_document_describes(service, schema, mode):
 def test_every_success_is_as_the_document_describes(service, schema):
     ann = service.actor()
 
-    def ask(method: str, path: str, status: int, body=None, *, token: str | None = None, **path_parameters):
+    def ask(
+        method: str,
+        path: str,
+        status: int,
+        body=None,
+        *,
+        token: str | None = None,
+        **path_parameters,
+    ):
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         case = schema[path][method].Case(
-            path_parameters=path_parameters, **({"body": body, "media_type": "application/json"} if body else {})
+            path_parameters=path_parameters,
+            **({"body": body, "media_type": "application/json"} if body else {}),
         )
         answer = case.call(headers=headers)
         assert answer.status_code == status
         case.validate_response(answer, checks=CHECKS)
         return answer.json() if answer.content else None
 
-    registration = ask("POST", "/v1/register", 202, {"username": "ann", "email": ann.email, "name": "Ann", "password": ann.password})[
-        "registration"
-    ]
+    registration = ask(
+        "POST",
+        "/v1/register",
+        202,
+        {"username": "ann", "email": ann.email, "name": "Ann", "password": ann.password},
+    )["registration"]
     ask("POST", "/v1/register/resend", 202, {"email": "somebody@example.org"})
-    ask("POST", "/v1/register/confirm", 200, {"registration": registration, "code": ann.mail()["code"]})
-    credentials = {"username": "ann", "password": ann.password, "device_name": "a phone", "expires_in": 3600}
+    ask(
+        "POST",
+        "/v1/register/confirm",
+        200,
+        {"registration": registration, "code": ann.mail()["code"]},
+    )
+    credentials = {
+        "username": "ann",
+        "password": ann.password,
+        "device_name": "a phone",
+        "expires_in": 3600,
+    }
     other = ask("POST", "/v1/login", 200, credentials)
     tokens = ask("POST", "/v1/login", 200, {"username": "ann", "password": ann.password})
     tokens = ask("POST", "/v1/token/refresh", 200, {"refresh_token": tokens["refresh_token"]})
     mine = {"token": tokens["access_token"]}
-    ask("PATCH", "/v1/me", 200, {"name": "Anna", "locale": "de", "timezone": "Europe/Vienna", "metadata": {"a": [1]}}, **mine)
+    ask(
+        "PATCH",
+        "/v1/me",
+        200,
+        {"name": "Anna", "locale": "de", "timezone": "Europe/Vienna", "metadata": {"a": [1]}},
+        **mine,
+    )
     for path in (
         "/v1/me",
         "/v1/whoami",
@@ -147,11 +191,23 @@ def test_every_success_is_as_the_document_describes(service, schema):
 def test_administration_answers_as_the_document_describes(service, schema):
     boss = with_role(service, "boss", "admin")
     for number in range(2):
-        boss.post("/v1/accounts", {"username": f"user{number}", "email": f"u{number}@example.org", "name": "U"}, token=boss.access)
-    carl = {"username": "carl", "email": "carl@example.org", "name": "Carl", "locale": "de", "roles": ["admin"]}
+        boss.post(
+            "/v1/accounts",
+            {"username": f"user{number}", "email": f"u{number}@example.org", "name": "U"},
+            token=boss.access,
+        )
+    carl = {
+        "username": "carl",
+        "email": "carl@example.org",
+        "name": "Carl",
+        "locale": "de",
+        "roles": ["admin"],
+    }
 
     def ask(method: str, path: str, status: int, **parts):
-        case = schema[path][method].Case(**parts, **({"media_type": "application/json"} if "body" in parts else {}))
+        case = schema[path][method].Case(
+            **parts, **({"media_type": "application/json"} if "body" in parts else {})
+        )
         answer = case.call(headers={"Authorization": f"Bearer {boss.access}"})
         assert answer.status_code == status, answer.text
         case.validate_response(answer, checks=CHECKS)
@@ -164,7 +220,9 @@ def test_administration_answers_as_the_document_describes(service, schema):
     page = ask("GET", "/v1/accounts", 200, query={"limit": 1, "q": "u", "status": "active"})
     ask("GET", "/v1/accounts", 200, query={"cursor": page["next"]})
     ask("GET", "/v1/accounts", 422, query={"limit": 0})
-    ask("GET", "/v1/audit", 200, query={"since": "2026-01-01T00:00:00Z", "event": "account.created"})
+    ask(
+        "GET", "/v1/audit", 200, query={"since": "2026-01-01T00:00:00Z", "event": "account.created"}
+    )
     ask("GET", "/v1/accounts/{account_id}", 200, **one)
     ask("POST", "/v1/accounts/{account_id}/send-reset", 202, **one)
     ask("POST", "/v1/accounts/{account_id}/end-sessions", 204, **one)
@@ -194,13 +252,21 @@ def test_failures_are_as_the_document_describes(make_service):
 def test_the_document_names_every_route_of_the_api_and_who_may_ask(service, schema):
     document = schema.raw_schema
     assert document["openapi"].startswith("3.1")
-    described = {(method.upper(), path) for path, item in document["paths"].items() for method in item if method != "parameters"}
+    described = {
+        (method.upper(), path)
+        for path, item in document["paths"].items()
+        for method in item
+        if method != "parameters"
+    }
     pages = {"/.well-known/change-password"}  # leads to a page
     routed = {
         (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
         for rule in service.app.url_map.iter_rules()
         for method in rule.methods - {"HEAD", "OPTIONS"}
-        if rule.rule not in pages and rule.rule.startswith(("/v1/", "/authz/", "/oauth/", "/.well-known/", "/livez", "/readyz", "/version"))
+        if rule.rule not in pages
+        and rule.rule.startswith(
+            ("/v1/", "/authz/", "/oauth/", "/.well-known/", "/livez", "/readyz", "/version")
+        )
     }
     assert described == routed
     for path, item in document["paths"].items():
@@ -210,10 +276,18 @@ def test_the_document_names_every_route_of_the_api_and_who_may_ask(service, sche
             elif method != "parameters" and "401" in operation["responses"] and path != "/v1/login":
                 # Who has no access token left can still log out, with the refresh token in the body.
                 alone = [{}] if path in {"/v1/logout", "/v1/logout-all"} else []
-                assert operation["security"] in ([{"bearer": []}, *alone], [{"bearer": []}, {"api_key": []}]), (method, path)
+                assert operation["security"] in (
+                    [{"bearer": []}, *alone],
+                    [{"bearer": []}, {"api_key": []}],
+                ), (method, path)
 
 
-EMPTY = {"204", "POST /oauth/revoke 200", "GET /authz/auth-request/{policy} 200", "GET /authz/forward-auth/{policy} 200"}
+EMPTY = {
+    "204",
+    "POST /oauth/revoke 200",
+    "GET /authz/auth-request/{policy} 200",
+    "GET /authz/forward-auth/{policy} 200",
+}
 EMPTY |= {"GET /authz/ext-authz/{policy} 200"}
 
 
@@ -235,5 +309,12 @@ def test_every_answer_is_described_and_every_operation_has_a_name(schema):
 
 def test_what_a_poll_may_be_told_is_in_the_document(schema):
     said = schema.raw_schema["paths"]["/oauth/token"]["post"]["responses"]["400"]["description"]
-    for code in ("authorization_pending", "slow_down", "access_denied", "expired_token", "invalid_grant", "invalid_scope"):
+    for code in (
+        "authorization_pending",
+        "slow_down",
+        "access_denied",
+        "expired_token",
+        "invalid_grant",
+        "invalid_scope",
+    ):
         assert f"`{code}`" in said

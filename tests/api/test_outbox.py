@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 import pytest
 from sqlalchemy import text
 
-from app.outbox.deliver import BACK_OFF, deliver
+from app.notifications.outbox.deliver import BACK_OFF, deliver
 from tests.actors import SECRET
 from tests.faults.mail_server import PASSWORD, USER, MailServer, authenticator, authority
 from tests.live import Worker
@@ -109,7 +109,12 @@ def test_the_mailed_link_and_code_are_good(posting, letters):
     deliver(posting.units)
     written = letters.messages[0].get_body(("plain",)).get_content()
     code = re.search(r"^\s*([A-Z]{4}-[A-Z]{4})\s*$", written, re.MULTILINE)[1]
-    assert ann.post("/v1/register/confirm", {"registration": ann.registration, "code": code}).status_code == 200
+    assert (
+        ann.post(
+            "/v1/register/confirm", {"registration": ann.registration, "code": code}
+        ).status_code
+        == 200
+    )
 
 
 def test_a_mail_is_kept_with_its_registration_or_not_at_all(posting):
@@ -123,7 +128,16 @@ def test_a_mail_is_kept_with_its_registration_or_not_at_all(posting):
 
 @pytest.mark.parametrize("field", ["name", "email", "username", "locale"])
 @pytest.mark.parametrize(
-    "injected", ["\r\nBcc: eve@example.net", "\nBcc: eve@example.net", "\r", "\u2028Bcc: eve@example.net", "\x85", "\x00", "\n"]
+    "injected",
+    [
+        "\r\nBcc: eve@example.net",
+        "\nBcc: eve@example.net",
+        "\r",
+        "\u2028Bcc: eve@example.net",
+        "\x85",
+        "\x00",
+        "\n",
+    ],
 )
 def test_what_is_registered_cannot_write_headers(small_posting, letters, field, injected):
     ann = small_posting.actor("ann")
@@ -133,7 +147,9 @@ def test_what_is_registered_cannot_write_headers(small_posting, letters, field, 
     assert letters.envelopes == []
 
 
-def test_what_a_device_calls_itself_cannot_write_headers_or_markup(make_service, mail_server, letters):
+def test_what_a_device_calls_itself_cannot_write_headers_or_markup(
+    make_service, mail_server, letters
+):
     service = make_service(smtp_url=None)
     ann = service.actor("ann", agent="<b>agent</b> {{ 7*7 }}").signed_up()
     posting = make_service(service.settings.database_url, smtp_url=mail_server.url())
@@ -162,10 +178,25 @@ def test_a_waiting_mail_is_sealed_and_a_sent_one_is_gone(posting, letters):
     mail = letters.messages[0].get_body(("plain",)).get_content()
     code = re.search(r"[A-Z]{4}-[A-Z]{4}", mail)[0]
     token = re.search(r"dwc_\w+", mail)[0]
-    for secret in ("ann@", "example.org", '"ann"', code, code.replace("-", ""), token, token.split("_")[2]):
-        assert secret not in waiting  # the whole of each: three letters stand in a sealed text by chance
+    for secret in (
+        "ann@",
+        "example.org",
+        '"ann"',
+        code,
+        code.replace("-", ""),
+        token,
+        token.split("_")[2],
+    ):
+        assert (
+            secret not in waiting
+        )  # the whole of each: three letters stand in a sealed text by chance
     sent = row(posting)
-    assert (sent["state"], sent["sealed"], sent["lease"], sent["fault"]) == ("sent", None, None, None)
+    assert (sent["state"], sent["sealed"], sent["lease"], sent["fault"]) == (
+        "sent",
+        None,
+        None,
+        None,
+    )
     assert sent["ended_at"] is not None
 
 
@@ -174,16 +205,25 @@ def test_a_sealed_mail_fits_no_other_row(small_posting, letters):
     small_posting.actor("bob").register()
     with small_posting.rows() as db:
         ids = db.execute(text("SELECT id FROM outbox ORDER BY id")).scalars().all()
-        first = db.execute(text("SELECT sealed FROM outbox WHERE id = :id"), {"id": ids[0]}).scalar()
-        db.execute(text("UPDATE outbox SET sealed = :sealed WHERE id = :id"), {"sealed": first, "id": ids[1]})
+        first = db.execute(
+            text("SELECT sealed FROM outbox WHERE id = :id"), {"id": ids[0]}
+        ).scalar()
+        db.execute(
+            text("UPDATE outbox SET sealed = :sealed WHERE id = :id"),
+            {"sealed": first, "id": ids[1]},
+        )
     assert deliver(small_posting.units) == 1
     assert len(letters.envelopes) == 1
     assert small_posting.scalar("SELECT state FROM outbox WHERE id = :id", id=ids[1]) == "dead"
 
 
-def test_a_mail_sealed_under_a_key_that_is_gone_is_given_up_and_the_next_is_sent(make_service, mail_server, letters):
+def test_a_mail_sealed_under_a_key_that_is_gone_is_given_up_and_the_next_is_sent(
+    make_service, mail_server, letters
+):
     new = make_service(smtp_url=mail_server.url())
-    old = make_service(new.settings.database_url, smtp_url=mail_server.url(), secret_key=(SECRET[::-1], SECRET))
+    old = make_service(
+        new.settings.database_url, smtp_url=mail_server.url(), secret_key=(SECRET[::-1], SECRET)
+    )
     new.actor("bob").register()
     old.actor("ann").register()
     assert deliver(new.units) == 1
@@ -194,7 +234,9 @@ def test_a_mail_sealed_under_a_key_that_is_gone_is_given_up_and_the_next_is_sent
 def test_a_mail_sealed_under_an_older_key_is_sent(make_service, mail_server, letters):
     old = make_service(smtp_url=mail_server.url())
     old.actor("ann").register()
-    new = make_service(old.settings.database_url, smtp_url=mail_server.url(), secret_key=(SECRET[::-1], SECRET))
+    new = make_service(
+        old.settings.database_url, smtp_url=mail_server.url(), secret_key=(SECRET[::-1], SECRET)
+    )
     assert deliver(new.units) == 1
     assert letters.to("ann@example.org")
 
@@ -254,7 +296,9 @@ def test_a_mail_refused_for_good_is_given_up_and_its_body_erased(posting, letter
     assert deliver(posting.units) == 0
 
 
-def test_while_the_server_is_away_mail_waits_and_leaves_when_it_is_back(posting, mail_server, letters):
+def test_while_the_server_is_away_mail_waits_and_leaves_when_it_is_back(
+    posting, mail_server, letters
+):
     mail_server.stop()
     for name in ("ann", "bob", "eve"):
         posting.actor(name).register()
@@ -263,7 +307,11 @@ def test_while_the_server_is_away_mail_waits_and_leaves_when_it_is_back(posting,
     mail_server.start()
     posting.clock.push(seconds=6)
     assert deliver(posting.units) == 3
-    assert sorted(mail["To"] for mail in letters.messages) == ["ann@example.org", "bob@example.org", "eve@example.org"]
+    assert sorted(mail["To"] for mail in letters.messages) == [
+        "ann@example.org",
+        "bob@example.org",
+        "eve@example.org",
+    ]
 
 
 def test_a_mail_that_no_code_can_write_stands_in_nobodys_way(posting, letters):
@@ -281,14 +329,19 @@ def test_a_mail_that_no_code_can_write_stands_in_nobodys_way(posting, letters):
             deliver(posting.units)
     posting.clock.push(seconds=LEASE_SECONDS)
     assert deliver(posting.units) == 0
-    assert posting.scalar("SELECT count(*) FROM outbox WHERE state = 'dead' AND sealed IS NULL") == 1
+    assert (
+        posting.scalar("SELECT count(*) FROM outbox WHERE state = 'dead' AND sealed IS NULL") == 1
+    )
 
 
 def test_a_process_that_is_to_end_takes_no_further_mail(small_posting, letters):
     for number in range(5):
         small_posting.actor(f"name{number}").register()
     assert deliver(small_posting.units, ending=lambda: len(letters.envelopes) >= 2) == 2
-    assert small_posting.scalar("SELECT count(*) FROM outbox WHERE state = 'queued' AND lease IS NULL") == 3
+    assert (
+        small_posting.scalar("SELECT count(*) FROM outbox WHERE state = 'queued' AND lease IS NULL")
+        == 3
+    )
 
 
 def test_nothing_is_held_while_the_mail_server_is_silent(posting, letters):
@@ -325,10 +378,14 @@ def test_two_threads_deliver_a_hundred_mails_once_each(make_service, posting, ma
     assert sum(sent) == MANY
     assert sum(number > 0 for number in sent) > 1, "only one of them worked, so this showed nothing"
     assert len({mail["To"] for mail in letters.messages}) == len(letters.envelopes) == MANY
-    assert posting.scalar("SELECT count(*) FROM outbox WHERE state = 'sent' AND attempts = 1") == MANY
+    assert (
+        posting.scalar("SELECT count(*) FROM outbox WHERE state = 'sent' AND attempts = 1") == MANY
+    )
 
 
-def test_two_workers_deliver_a_hundred_mails_once_each(make_service, empty_postgres_url, mail_server, letters, tmp_path):
+def test_two_workers_deliver_a_hundred_mails_once_each(
+    make_service, empty_postgres_url, mail_server, letters, tmp_path
+):
     service = make_service(empty_postgres_url, smtp_url=mail_server.url())
     for number in range(MANY):
         assert service.actor(f"name{number}").register().status_code == 202
@@ -341,17 +398,29 @@ def test_two_workers_deliver_a_hundred_mails_once_each(make_service, empty_postg
         codes = [worker.stop() for worker in workers]
     assert len({mail["To"] for mail in letters.messages}) == len(letters.envelopes) == MANY
     assert codes == [0, 0]
-    assert service.scalar("SELECT count(*) FROM outbox WHERE state = 'sent' AND attempts = 1") == MANY
+    assert (
+        service.scalar("SELECT count(*) FROM outbox WHERE state = 'sent' AND attempts = 1") == MANY
+    )
 
 
 def worker_env(service, smtp_url: str, **more: str) -> dict[str, str]:
-    return {"DOORWARD_DATABASE_URL": service.settings.database_url, "DOORWARD_SMTP_URL": smtp_url, "DOORWARD_OUTBOX": "external", **more}
+    return {
+        "DOORWARD_DATABASE_URL": service.settings.database_url,
+        "DOORWARD_SMTP_URL": smtp_url,
+        "DOORWARD_OUTBOX": "external",
+        **more,
+    }
 
 
-def test_a_mail_whose_worker_was_killed_is_sent_again_under_the_same_message_id(posting, mail_server, letters, tmp_path):
+def test_a_mail_whose_worker_was_killed_is_sent_again_under_the_same_message_id(
+    posting, mail_server, letters, tmp_path
+):
     posting.actor("ann").register()
     letters.silent.set()
-    worker = Worker(tmp_path / "worker.log", worker_env(posting, mail_server.url(), DOORWARD_MAIL_FROM=posting.settings.mail_from))
+    worker = Worker(
+        tmp_path / "worker.log",
+        worker_env(posting, mail_server.url(), DOORWARD_MAIL_FROM=posting.settings.mail_from),
+    )
     try:
         assert letters.asked.wait(15), worker.log.read_text()
     finally:
@@ -395,7 +464,9 @@ def sent_over(service, server: MailServer) -> list[bool]:
     return [encrypted for *_, encrypted in server.letters.envelopes]
 
 
-def test_starttls_is_demanded_and_the_password_goes_over_it(make_service, make_mail_server, trust, monkeypatch):
+def test_starttls_is_demanded_and_the_password_goes_over_it(
+    make_service, make_mail_server, trust, monkeypatch
+):
     monkeypatch.setenv("SSL_CERT_FILE", str(trust.ca_file))
     server = make_mail_server(tls_context=trust.server, require_starttls=True, **AUTHENTICATED)
     service = make_service(smtp_url=server.url("smtp+starttls", LOGIN))
@@ -412,7 +483,9 @@ def test_starttls_is_used_when_it_is_offered(make_service, make_mail_server, tru
 
 
 @pytest.mark.parametrize("scheme", ["smtp", "smtp+starttls"])
-def test_a_server_whose_certificate_nobody_vouches_for_gets_no_mail(make_service, make_mail_server, trust, scheme):
+def test_a_server_whose_certificate_nobody_vouches_for_gets_no_mail(
+    make_service, make_mail_server, trust, scheme
+):
     server = make_mail_server(tls_context=trust.server)
     service = make_service(smtp_url=server.url(scheme))
     service.actor("ann").register()
@@ -429,8 +502,12 @@ def test_a_server_of_another_name_gets_no_mail(make_service, make_mail_server, t
     assert sent_over(service, server) == []
 
 
-@pytest.mark.parametrize(("scheme", "login"), [("smtp+starttls", ""), ("smtp", LOGIN), ("smtp", "post@")])
-def test_without_tls_neither_a_password_nor_mail_that_demands_it_is_sent(make_service, make_mail_server, scheme, login):
+@pytest.mark.parametrize(
+    ("scheme", "login"), [("smtp+starttls", ""), ("smtp", LOGIN), ("smtp", "post@")]
+)
+def test_without_tls_neither_a_password_nor_mail_that_demands_it_is_sent(
+    make_service, make_mail_server, scheme, login
+):
     asked = []
 
     def listen(server, session, envelope, mechanism, data):
@@ -446,7 +523,9 @@ def test_without_tls_neither_a_password_nor_mail_that_demands_it_is_sent(make_se
     assert "TLS" in row(service)["fault"] or "NotSupported" in row(service)["fault"]
 
 
-def test_a_wrong_password_leaves_the_mail_waiting_and_in_no_log(make_service, make_mail_server, trust, monkeypatch, capsys):
+def test_a_wrong_password_leaves_the_mail_waiting_and_in_no_log(
+    make_service, make_mail_server, trust, monkeypatch, capsys
+):
     monkeypatch.setenv("SSL_CERT_FILE", str(trust.ca_file))
     server = make_mail_server(tls_context=trust.server, **AUTHENTICATED)
     service = make_service(smtp_url=server.url("smtp+starttls", "post:wrong-one@"))
@@ -458,17 +537,26 @@ def test_a_wrong_password_leaves_the_mail_waiting_and_in_no_log(make_service, ma
     assert "wrong-one" not in said.out + said.err + everything(service)
 
 
-@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")  # aiosmtpd knows of STARTTLS only
-def test_the_worker_sends_over_smtps_and_ends_when_asked(make_service, make_mail_server, trust, tmp_path):
+@pytest.mark.filterwarnings(
+    "ignore:Requiring AUTH while not requiring TLS"
+)  # aiosmtpd knows of STARTTLS only
+def test_the_worker_sends_over_smtps_and_ends_when_asked(
+    make_service, make_mail_server, trust, tmp_path
+):
     server = make_mail_server(implicit_tls=trust.server, auth_require_tls=False, **AUTHENTICATED)
     service = make_service(smtp_url=server.url("smtps", LOGIN))
     service.actor("ann").register()
-    worker = Worker(tmp_path / "worker.log", worker_env(service, service.settings.smtp_url, SSL_CERT_FILE=str(trust.ca_file)))
+    worker = Worker(
+        tmp_path / "worker.log",
+        worker_env(service, service.settings.smtp_url, SSL_CERT_FILE=str(trust.ca_file)),
+    )
     try:
         server.letters.await_number(1)
     finally:
         code = worker.stop()
-    assert [mail["To"] for mail in server.letters.messages] == ["ann@example.org"], worker.log.read_text()
+    assert [mail["To"] for mail in server.letters.messages] == ["ann@example.org"], (
+        worker.log.read_text()
+    )
     assert code == 0
     said = worker.log.read_text()
     assert PASSWORD.decode() not in said
@@ -480,16 +568,30 @@ def test_the_worker_sends_over_smtps_and_ends_when_asked(make_service, make_mail
 
 def test_a_serving_process_delivers_from_inside(make_live, mail_server, letters):
     live = make_live("--threads", "4", DOORWARD_SMTP_URL=mail_server.url())
-    body = {"username": "ann", "email": "ann@example.org", "name": "Ann", "password": "a password of some length"}
+    body = {
+        "username": "ann",
+        "email": "ann@example.org",
+        "name": "Ann",
+        "password": "a password of some length",
+    }
     assert live.call("POST", "/v1/register", body)[0] == 202
     assert [mail["To"] for mail in letters.await_number(1)] == ["ann@example.org"]
     assert live.call("GET", "/dev/mailbox")[0] == 404
     assert live.stop(signal.SIGTERM) == 0
 
 
-def test_with_an_external_outbox_a_serving_process_delivers_nothing(make_live, mail_server, letters):
-    live = make_live("--threads", "4", DOORWARD_SMTP_URL=mail_server.url(), DOORWARD_OUTBOX="external")
-    body = {"username": "ann", "email": "ann@example.org", "name": "Ann", "password": "a password of some length"}
+def test_with_an_external_outbox_a_serving_process_delivers_nothing(
+    make_live, mail_server, letters
+):
+    live = make_live(
+        "--threads", "4", DOORWARD_SMTP_URL=mail_server.url(), DOORWARD_OUTBOX="external"
+    )
+    body = {
+        "username": "ann",
+        "email": "ann@example.org",
+        "name": "Ann",
+        "password": "a password of some length",
+    }
     assert live.call("POST", "/v1/register", body)[0] == 202
     time.sleep(1.5)  # three rounds of one that delivers
     assert letters.envelopes == []

@@ -16,7 +16,12 @@ def parts(stored: str) -> tuple[str, str, dict[str, int], bytes, bytes]:
     """The parts of a PHC string."""
     _, kind, version, cost, salt, tag = stored.split("$")
     numbers = {name: int(number) for name, number in (word.split("=") for word in cost.split(","))}
-    return kind, version, numbers, *(base64.b64decode(part + "=" * (-len(part) % 4)) for part in (salt, tag))
+    return (
+        kind,
+        version,
+        numbers,
+        *(base64.b64decode(part + "=" * (-len(part) % 4)) for part in (salt, tag)),
+    )
 
 
 def test_as_shipped_a_password_is_kept_as_argon2id_at_the_recommended_cost(sqlite_url):
@@ -25,7 +30,10 @@ def test_as_shipped_a_password_is_kept_as_argon2id_at_the_recommended_cost(sqlit
     try:
         for name in ("ann", "bob"):
             service.actor(name).signed_up()
-        hashes = [service.scalar("SELECT password_hash FROM accounts WHERE username = :name", name=name) for name in ("ann", "bob")]
+        hashes = [
+            service.scalar("SELECT password_hash FROM accounts WHERE username = :name", name=name)
+            for name in ("ann", "bob")
+        ]
     finally:
         service.close()
     assert hashes[0] != hashes[1], "one password, two salts"
@@ -39,11 +47,15 @@ def test_as_shipped_a_password_is_kept_as_argon2id_at_the_recommended_cost(sqlit
     assert len(salts) == 2
 
 
-def test_a_login_that_renews_the_hash_never_undoes_a_change_of_the_password(make_service, database_url):
+def test_a_login_that_renews_the_hash_never_undoes_a_change_of_the_password(
+    make_service, database_url
+):
     """The change comes after the old password was found right, and before its renewed hash is written."""
     make_service(database_url).actor("ann").signed_up()
     changed_to = make_service(database_url).units.hasher.hash(NEW)
-    service = make_service(database_url, argon2_memory_kib=65536, argon2_time_cost=4)  # renewing takes a quarter of a second
+    service = make_service(
+        database_url, argon2_memory_kib=65536, argon2_time_cost=4
+    )  # renewing takes a quarter of a second
     service.actor("first").get("/readyz")
     idle = service.units.hasher._admission._value
     ann, answers = service.actor("ann"), []
@@ -53,7 +65,9 @@ def test_a_login_that_renews_the_hash_never_undoes_a_change_of_the_password(make
         time.sleep(0.001)
     time.sleep(0.05)  # the old hash is cheap: by now it was found right
     assert not answers
-    service.scalar("UPDATE accounts SET password_hash = :hash, epoch = epoch + 1 RETURNING id", hash=changed_to)
+    service.scalar(
+        "UPDATE accounts SET password_hash = :hash, epoch = epoch + 1 RETURNING id", hash=changed_to
+    )
     login.join(30)
     assert answers[0].status_code == 401
     assert service.scalar("SELECT count(*) FROM sessions") == 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.accounts.password_reasons import in_words
-from app.accounts.password_rules import Reason
+from app.authentication.passwords.messages import in_words
+from app.authentication.passwords.normalize import Reason
 from tests.actors import PASSWORD
 
 COMMON = "qwertyuiop12345"
@@ -13,7 +13,9 @@ GERMAN = {"Accept-Language": "de-AT, en;q=0.5"}
 
 
 def by_link(actor, password: str, **kwargs):
-    return actor.post("/v1/register/confirm", {"token": actor.mailed_token(), "password": password}, **kwargs)
+    return actor.post(
+        "/v1/register/confirm", {"token": actor.mailed_token(), "password": password}, **kwargs
+    )
 
 
 def by_code(actor, password: str, **kwargs):
@@ -22,7 +24,12 @@ def by_code(actor, password: str, **kwargs):
 
 
 def at_registration(actor, password: str, **kwargs):
-    body = {"username": actor.username, "email": actor.email, "name": "Ann Lee", "password": password}
+    body = {
+        "username": actor.username,
+        "email": actor.email,
+        "name": "Ann Lee",
+        "password": password,
+    }
     return actor.post("/v1/register", body, **kwargs)
 
 
@@ -43,7 +50,9 @@ def refused(answer, *reasons: Reason, locale: str = "en") -> list[str]:
     assert answer.status_code == 422
     assert answer.json["code"] == "validation_failed"
     assert answer.json["reasons"] == list(reasons)
-    assert answer.json["errors"] == {"/password": [in_words(reason, locale, least=15) for reason in reasons]}
+    assert answer.json["errors"] == {
+        "/password": [in_words(reason, locale, least=15) for reason in reasons]
+    }
     assert len(set(answer.json["suggestions"])) == 3
     return answer.json["suggestions"]
 
@@ -63,7 +72,9 @@ def refused(answer, *reasons: Reason, locale: str = "en") -> list[str]:
         ("doorward@127.0.0.1", [Reason.PERSONAL]),
     ],
 )
-def test_the_reasons_are_told_to_people_and_to_programs_in_either_language(choose, password, reasons):
+def test_the_reasons_are_told_to_people_and_to_programs_in_either_language(
+    choose, password, reasons
+):
     refused(choose(password), *reasons)
     refused(choose(password, headers=GERMAN), *reasons, locale="de")
     refused(choose(password, headers={"Accept-Language": "fr"}), *reasons)
@@ -109,19 +120,29 @@ def test_suggestions_go_with_the_faults_of_other_fields(small_service):
 
 def test_suggestions_are_nowhere_else(small_service):
     ann = small_service.actor("ann")
-    answers = [ann.register(email="ann"), ann.register(password=7), ann.register(), by_link(ann, PASSWORD), ann.login(password=COMMON)]
+    answers = [
+        ann.register(email="ann"),
+        ann.register(password=7),
+        ann.register(),
+        by_link(ann, PASSWORD),
+        ann.login(password=COMMON),
+    ]
     answers += [ann.post("/v1/register/confirm", {"token": "x", "password": COMMON}), ann.login()]
     assert [answer.status_code for answer in answers] == [422, 422, 202, 200, 401, 400, 200]
     for answer in answers:
         assert not {"suggestions", "reasons"} & set(answer.json)
 
 
-def test_neither_a_refused_password_nor_a_suggestion_is_in_the_log_or_in_a_row(small_service, capsys):
+def test_neither_a_refused_password_nor_a_suggestion_is_in_the_log_or_in_a_row(
+    small_service, capsys
+):
     ann = small_service.actor("ann")
     ann.register(password=None)
     capsys.readouterr()
     secrets = [COMMON, *refused(by_link(ann, COMMON), Reason.COMMON, Reason.SEQUENCE)]
-    secrets += refused(at_registration(small_service.actor("bob"), COMMON), Reason.COMMON, Reason.SEQUENCE)
+    secrets += refused(
+        at_registration(small_service.actor("bob"), COMMON), Reason.COMMON, Reason.SEQUENCE
+    )
     logged = "".join(capsys.readouterr())
     assert '"route": "/v1/register/confirm"' in logged
     with small_service.rows() as db:
@@ -142,4 +163,6 @@ def test_the_setting_holds_for_suggestions_too(make_service):
     answer = demanding.actor("ann").register(password=PASSWORD)
     assert answer.json["reasons"] == [Reason.TOO_SHORT]
     assert all(64 <= len(suggestion) <= 128 for suggestion in answer.json["suggestions"])
-    assert demanding.actor("ann").register(password=answer.json["suggestions"][2]).status_code == 202
+    assert (
+        demanding.actor("ann").register(password=answer.json["suggestions"][2]).status_code == 202
+    )

@@ -8,13 +8,17 @@ import json
 import pytest
 from sqlalchemy import inspect, text
 
-from app.commands.sweep import sweep
+from app.server.cleanup import sweep
 from tests.actors import PASSWORD
 
 NEW = "another sentence of some words"
 NEWER = "one more sentence of some words"
 WRONG = "no password of anybody here"
-UNLIMITED = {"limit_login": "100000/minute", "limit_forgot": "100000/minute", "limit_confirm": "100000/minute"}
+UNLIMITED = {
+    "limit_login": "100000/minute",
+    "limit_forgot": "100000/minute",
+    "limit_confirm": "100000/minute",
+}
 LINK = "/reset/"
 
 
@@ -43,7 +47,11 @@ def links(actor) -> list[str]:
 
 
 def disable(actor, status: str = "disabled") -> None:
-    actor.service.scalar("UPDATE accounts SET status = :status WHERE username = :name RETURNING id", status=status, name=actor.username)
+    actor.service.scalar(
+        "UPDATE accounts SET status = :status WHERE username = :name RETURNING id",
+        status=status,
+        name=actor.username,
+    )
 
 
 def make_admin(actor) -> None:
@@ -51,11 +59,17 @@ def make_admin(actor) -> None:
         "INSERT INTO account_roles (account_id, role, granted_at) SELECT id, 'admin', created_at FROM accounts WHERE username = :name RETURNING role",
         name=actor.username,
     )
-    actor.service.scalar("UPDATE accounts SET roles_version = 1 WHERE username = :name RETURNING id", name=actor.username)
+    actor.service.scalar(
+        "UPDATE accounts SET roles_version = 1 WHERE username = :name RETURNING id",
+        name=actor.username,
+    )
 
 
 def must_change(actor) -> None:
-    actor.service.scalar("UPDATE accounts SET must_change_since = created_at WHERE username = :name RETURNING id", name=actor.username)
+    actor.service.scalar(
+        "UPDATE accounts SET must_change_since = created_at WHERE username = :name RETURNING id",
+        name=actor.username,
+    )
 
 
 def later(service, **time: float) -> None:
@@ -66,7 +80,11 @@ def later(service, **time: float) -> None:
 
 def events(service) -> list[str]:
     with service.rows() as db:
-        return list(db.execute(text("SELECT event FROM audit WHERE event LIKE 'password.%' ORDER BY id")).scalars())
+        return list(
+            db.execute(
+                text("SELECT event FROM audit WHERE event LIKE 'password.%' ORDER BY id")
+            ).scalars()
+        )
 
 
 def is_dead(actor, token: str) -> bool:
@@ -99,17 +117,32 @@ def test_a_link_is_asked_for_by_name_or_address_in_any_case(small_service):
 
 
 def test_every_asker_is_answered_alike(service):
-    ann, cyd, boss, eve = (service.actor(name).signed_up() for name in ("ann", "cyd", "boss", "eve"))
+    ann, cyd, boss, eve = (
+        service.actor(name).signed_up() for name in ("ann", "cyd", "boss", "eve")
+    )
     bob = service.actor("bob")
     bob.register()
     disable(cyd)
     make_admin(boss)
     eve.forgot()
-    names = ["ann", "nobody-here", "cyd", "bob", "boss", "eve", "root", "no name", "@@", "a\u200bnn", "ann' OR '1'='1", "é" * 200]
-    bodies = [{"username": name} for name in names]
-    bodies += [{"email": f"{name}@example.org"} for name in ("ann", "nobody", "cyd", "bob", "boss", "eve")] + [
-        {"username": "nobody@example.org"}
+    names = [
+        "ann",
+        "nobody-here",
+        "cyd",
+        "bob",
+        "boss",
+        "eve",
+        "root",
+        "no name",
+        "@@",
+        "a\u200bnn",
+        "ann' OR '1'='1",
+        "é" * 200,
     ]
+    bodies = [{"username": name} for name in names]
+    bodies += [
+        {"email": f"{name}@example.org"} for name in ("ann", "nobody", "cyd", "bob", "boss", "eve")
+    ] + [{"username": "nobody@example.org"}]
     answers = [told(service.actor("x").forgot(**body)) for body in bodies]
     assert answers[0][0] == 202
     for body, answer in zip(bodies, answers, strict=True):
@@ -125,8 +158,26 @@ def test_what_is_asked_in_vain_leaves_the_same_rows(service):
     for name in ("ann", "ann", "nobody-here", "nobody@example.org"):
         before = {table: service.scalar(f"SELECT count(*) FROM {table}") for table in tables}
         ann.forgot(username=name)
-        grown.append({table: service.scalar(f"SELECT count(*) FROM {table}") - count for table, count in before.items()})
-    assert grown == [{"outbox": 1, "confirmations": 1, "audit": 1, "failed_attempts": 0, "devices": 0, "sessions": 0}] * 4
+        grown.append(
+            {
+                table: service.scalar(f"SELECT count(*) FROM {table}") - count
+                for table, count in before.items()
+            }
+        )
+    assert (
+        grown
+        == [
+            {
+                "outbox": 1,
+                "confirmations": 1,
+                "audit": 1,
+                "failed_attempts": 0,
+                "devices": 0,
+                "sessions": 0,
+            }
+        ]
+        * 4
+    )
     assert len(links(ann)) == 1, "one a minute"
 
 
@@ -144,7 +195,12 @@ def test_an_address_without_an_account_hears_of_it_only_where_a_setting_says_so(
     service = make_service(notify_unknown=True)
     ann = service.actor("ann").signed_up()
     disable(ann)
-    for body in ({"email": "Nobody@Example.org"}, {"username": "nobody-here"}, {"username": "@@"}, {"email": ann.email}):
+    for body in (
+        {"email": "Nobody@Example.org"},
+        {"username": "nobody-here"},
+        {"username": "@@"},
+        {"email": ann.email},
+    ):
         assert service.actor().forgot(**body).status_code == 202
     (mail,) = service.mailbox("nobody@example.org")
     assert "no account" in mail["subject"]
@@ -154,11 +210,18 @@ def test_an_address_without_an_account_hears_of_it_only_where_a_setting_says_so(
         service.actor().forgot(email="nobody@example.org")
     assert len(service.mailbox("nobody@example.org")) == 1
     later(service, minutes=1)
-    service.actor().call("POST", "/v1/password/forgot", json={"email": "nobody@example.org"}, headers={"Accept-Language": "de"})
+    service.actor().call(
+        "POST",
+        "/v1/password/forgot",
+        json={"email": "nobody@example.org"},
+        headers={"Accept-Language": "de"},
+    )
     assert "kein Konto" in service.mailbox("nobody@example.org")[0]["subject"]
 
 
-def test_an_address_gets_one_link_a_minute_and_five_an_hour_and_what_is_held_back_ends_none(service):
+def test_an_address_gets_one_link_a_minute_and_five_an_hour_and_what_is_held_back_ends_none(
+    service,
+):
     ann = service.actor().signed_up()
     ann.forgot()
     first = ann.reset_token()
@@ -184,7 +247,9 @@ def _a_minute_passes(service) -> None:
 
 def test_one_source_asks_ten_times_an_hour(make_service):
     eve = make_service().actor("eve")
-    assert [eve.forgot(username=f"name{number}").status_code for number in range(11)] == [202] * 10 + [429]
+    assert [eve.forgot(username=f"name{number}").status_code for number in range(11)] == [
+        202
+    ] * 10 + [429]
 
 
 @pytest.mark.parametrize(
@@ -231,10 +296,14 @@ def test_who_is_meant_is_said_in_one_way(small_service, body, pointers):
     ],
     ids=str,
 )
-@pytest.mark.parametrize("trusted", [(), ("10.0.0.0/8",)], ids=["from anyone", "from a gateway of ours"])
+@pytest.mark.parametrize(
+    "trusted", [(), ("10.0.0.0/8",)], ids=["from anyone", "from a gateway of ours"]
+)
 def test_no_header_changes_a_mailed_link(make_service, headers, trusted):
     service = make_service(
-        public_url="https://auth.example.org", notify_unknown=True, trusted_proxies=tuple(map(ipaddress.ip_network, trusted))
+        public_url="https://auth.example.org",
+        notify_unknown=True,
+        trusted_proxies=tuple(map(ipaddress.ip_network, trusted)),
     )
     ann = service.actor().signed_in()
     for body in ({"username": "ann"}, {"email": "nobody@example.org"}):
@@ -243,7 +312,12 @@ def test_no_header_changes_a_mailed_link(make_service, headers, trusted):
     path = f"/reset/{ann.reset_token()}"
     assert ann.get(path, headers=headers).status_code == 200
     assert (
-        ann.post("/v1/password/change", {"old_password": PASSWORD, "new_password": NEW}, headers=headers, token=ann.access).status_code
+        ann.post(
+            "/v1/password/change",
+            {"old_password": PASSWORD, "new_password": NEW},
+            headers=headers,
+            token=ann.access,
+        ).status_code
         == 200
     )
     said = json.dumps(service.mailbox()) + ann.get(path, headers=headers).text
@@ -251,10 +325,22 @@ def test_no_header_changes_a_mailed_link(make_service, headers, trusted):
     assert ":9999" not in said
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "127.0.0.1@evil.example", "127.0.0.1, evil.example", ""])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "127.0.0.1@evil.example",
+        "127.0.0.1, evil.example",
+        "",
+    ],
+)
 def test_a_foreign_host_gets_no_mail_sent(small_service, host):
     ann = small_service.actor().signed_up()
-    assert ann.post("/v1/password/forgot", {"username": "ann"}, headers={"Host": host}).status_code == 400
+    assert (
+        ann.post("/v1/password/forgot", {"username": "ann"}, headers={"Host": host}).status_code
+        == 400
+    )
     assert links(ann) == []
 
 
@@ -282,9 +368,16 @@ def test_a_reset_sets_the_password_signs_nobody_in_and_ends_every_session(servic
         assert held.refresh().status_code == 400
         assert held.login(password=PASSWORD).status_code == 401
     assert ann.login(password=NEW).status_code == 200
-    assert [session["current"] for session in ann.get("/v1/sessions", token=ann.access).json["items"]] == [True]
+    assert [
+        session["current"] for session in ann.get("/v1/sessions", token=ann.access).json["items"]
+    ] == [True]
     assert bob.whoami().status_code == 200, "nobody else is concerned"
-    assert service.scalar("SELECT count(*) FROM sessions WHERE reason = 'password_reset' AND status = 'revoked'") == 2
+    assert (
+        service.scalar(
+            "SELECT count(*) FROM sessions WHERE reason = 'password_reset' AND status = 'revoked'"
+        )
+        == 2
+    )
     assert events(service) == ["password.reset_requested", "password.reset"]
 
 
@@ -318,7 +411,9 @@ def test_a_newer_token_ends_the_older(service):
     assert ann.reset(NEW).status_code == 204
 
 
-@pytest.mark.parametrize("what", ["change", "logout everywhere", "epoch", "disabled", "must change"])
+@pytest.mark.parametrize(
+    "what", ["change", "logout everywhere", "epoch", "disabled", "must change"]
+)
 def test_a_token_ends_with_what_it_was_made_for(service, what):
     ann = service.actor().signed_in()
     ann.forgot()
@@ -359,7 +454,13 @@ def test_nothing_else_that_was_mailed_or_handed_out_is_a_token(service):
     head, row_id, secret = good.split("_")
     service.actor("cyd").signed_up().forgot()
     other = service.actor("cyd").reset_token()
-    spelled = [registration, ann.tokens["device_token"], ann.access, ann.tokens["refresh_token"], ann.tokens["session_id"]]
+    spelled = [
+        registration,
+        ann.tokens["device_token"],
+        ann.access,
+        ann.tokens["refresh_token"],
+        ann.tokens["session_id"],
+    ]
     spelled += [
         good[:-1],
         good + "x",
@@ -394,11 +495,15 @@ def test_nothing_else_that_was_mailed_or_handed_out_is_a_token(service):
         ({"more": 1}, "validation_failed", "/more"),
     ],
 )
-def test_a_password_that_is_not_acceptable_leaves_the_token_good(small_service, body, code, pointer):
+def test_a_password_that_is_not_acceptable_leaves_the_token_good(
+    small_service, body, code, pointer
+):
     ann = small_service.actor().signed_in()
     ann.forgot()
     before = small_service.scalar("SELECT count(*) FROM audit")
-    answer = ann.post("/v1/password/reset", {"token": ann.reset_token(), "new_password": NEW, **body})
+    answer = ann.post(
+        "/v1/password/reset", {"token": ann.reset_token(), "new_password": NEW, **body}
+    )
     assert answer.status_code == 422
     assert answer.json["code"] == code
     assert set(answer.json["errors"]) == {pointer}
@@ -429,8 +534,16 @@ def test_the_owner_hears_of_another_password_in_his_own_language(service):
     ann.confirm()
     uwe.register(locale="de")
     uwe.confirm()
-    for actor, subjects in ((ann, ["Choose another password", "Your password"]), (uwe, ["Neues Passwort für", "Ihr Passwort bei"])):
-        actor.call("POST", "/v1/password/forgot", json={"username": actor.username}, headers={"Accept-Language": "fr"})
+    for actor, subjects in (
+        (ann, ["Choose another password", "Your password"]),
+        (uwe, ["Neues Passwort für", "Ihr Passwort bei"]),
+    ):
+        actor.call(
+            "POST",
+            "/v1/password/forgot",
+            json={"username": actor.username},
+            headers={"Accept-Language": "fr"},
+        )
         mail = actor.mail()
         assert mail["subject"].startswith(subjects[0])
         assert actor.username in mail["text"]
@@ -509,7 +622,9 @@ def test_a_change_answers_tokens_that_work_and_ends_all_others(service):
     assert ann.whoami().status_code == 200
     assert ann.whoami(old["access_token"]).status_code == 401
     assert ann.refresh(old["refresh_token"]).status_code == 400
-    assert ann.whoami().status_code == 200, "an old token that comes back is no theft of the new ones"
+    assert ann.whoami().status_code == 200, (
+        "an old token that comes back is no theft of the new ones"
+    )
     for other in others:
         assert other.whoami().status_code == 401
         assert other.refresh().status_code == 400
@@ -567,7 +682,11 @@ def test_a_wrong_old_password_is_no_sign_of_a_session_that_is_over(service):
 )
 def test_what_is_not_acceptable_changes_nothing_and_is_no_try(small_service, body, code, pointer):
     ann = small_service.actor().signed_in()
-    answer = ann.post("/v1/password/change", {"old_password": PASSWORD, "new_password": NEW, **body}, token=ann.access)
+    answer = ann.post(
+        "/v1/password/change",
+        {"old_password": PASSWORD, "new_password": NEW, **body},
+        token=ann.access,
+    )
     assert answer.status_code == 422
     assert answer.json["code"] == code
     assert set(answer.json["errors"]) == {pointer}
@@ -641,17 +760,27 @@ def test_a_hash_of_other_parameters_is_no_hindrance_to_a_change(make_service, da
     assert ann.login().status_code == 200
 
 
-def test_with_redis_a_change_and_a_reset_are_over_at_once_on_every_replica(make_service, empty_postgres_url, redis_url):
-    one, two = (make_service(empty_postgres_url, redis_url=redis_url, **UNLIMITED) for _ in range(2))
+def test_with_redis_a_change_and_a_reset_are_over_at_once_on_every_replica(
+    make_service, empty_postgres_url, redis_url
+):
+    one, two = (
+        make_service(empty_postgres_url, redis_url=redis_url, **UNLIMITED) for _ in range(2)
+    )
     ann = one.actor().signed_in()
     there = two.actor(password=PASSWORD)
     other = one.actor()
     other.login()
     for _ in range(2):
-        assert [there.whoami(held.access).status_code for held in (ann, other)] == [200, 200], "both are remembered there by now"
+        assert [there.whoami(held.access).status_code for held in (ann, other)] == [200, 200], (
+            "both are remembered there by now"
+        )
     old = ann.access
     assert ann.change(NEW).status_code == 200
-    assert [there.whoami(token).status_code for token in (old, other.access, ann.access)] == [401, 401, 200]
+    assert [there.whoami(token).status_code for token in (old, other.access, ann.access)] == [
+        401,
+        401,
+        200,
+    ]
     there.forgot()
     assert there.reset(NEWER).status_code == 204
     assert [actor.whoami(ann.access).status_code for actor in (ann, there)] == [401, 401]
@@ -664,7 +793,11 @@ def test_with_redis_a_change_and_a_reset_are_over_at_once_on_every_replica(make_
 
 
 def test_no_secret_is_kept_logged_or_mailed(service, capfd):
-    first, chosen, changed = "planted first passphrase", "planted chosen passphrase", "planted changed passphrase"
+    first, chosen, changed = (
+        "planted first passphrase",
+        "planted chosen passphrase",
+        "planted changed passphrase",
+    )
     ann = service.actor(password=first).signed_in()
     secrets = {first, chosen, changed}
     ann.forgot()
@@ -684,7 +817,9 @@ def test_no_secret_is_kept_logged_or_mailed(service, capfd):
         secrets |= {each, each.split("_")[2], each.split("_")[2][:43]}
     with service.rows() as db:
         tables = inspect(db.connection()).get_table_names()
-        kept = "\n".join(str(row) for table in tables for row in db.execute(text(f"SELECT * FROM {table}")))
+        kept = "\n".join(
+            str(row) for table in tables for row in db.execute(text(f"SELECT * FROM {table}"))
+        )
     mailed = json.dumps([mail for mail in service.mailbox() if LINK not in mail["text"]])
     captured = capfd.readouterr()
     for secret in secrets:

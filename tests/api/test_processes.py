@@ -21,12 +21,12 @@ import redis
 from aiosmtpd.controller import Controller
 
 from app.accounts.models import Account, by_username
+from app.authorization.models import AccountRole
+from app.authorization.roles.grant import grant
+from app.credential_status.api_key_cache import api_key_key
+from app.credential_status.revoke import revoke_account
+from app.credential_status.session_cache import CANARY, account_key, session_key
 from app.principal import Source
-from app.revocation.key_view import api_key_key
-from app.revocation.revoke import revoke_account
-from app.revocation.view import CANARY, account_key, session_key
-from app.roles.grant import grant
-from app.roles.models import AccountRole
 from app.signing_keys.rotate import rotate
 from tests.actors import PASSWORD, Service, cheap_settings
 from tests.conftest import LIMITS, empty
@@ -97,7 +97,14 @@ def three(postgres_url, cache, letterbox, tmp_path_factory):
         "DOORWARD_ARGON2_MEMORY_KIB": "64",
         "DOORWARD_ARGON2_TIME_COST": "1",
     }
-    live = Live(tmp_path_factory.mktemp("three") / "live.log", "--workers", str(WORKERS), "--threads", "4", env=env)
+    live = Live(
+        tmp_path_factory.mktemp("three") / "live.log",
+        "--workers",
+        str(WORKERS),
+        "--threads",
+        "4",
+        env=env,
+    )
     until(lambda: len(children(live.process.pid)) == WORKERS)
     until(lambda: all(served_alone(live, pid) for pid in children(live.process.pid)), within=30)
     yield live
@@ -142,7 +149,12 @@ def until(condition, *, within: float = SOON) -> None:
 
 
 def register(live, name: str) -> None:
-    body = {"username": name, "email": f"{name}@example.org", "name": name.title(), "password": PASSWORD}
+    body = {
+        "username": name,
+        "email": f"{name}@example.org",
+        "name": name.title(),
+        "password": PASSWORD,
+    }
     assert live.call("POST", "/v1/register", body)[0] == 202
 
 
@@ -159,7 +171,9 @@ def log_in(live, name: str):
 
 
 def whoami(live, tokens) -> int:
-    return live.call("GET", "/v1/whoami", headers={"Authorization": f"Bearer {tokens['access_token']}"})[0]
+    return live.call(
+        "GET", "/v1/whoami", headers={"Authorization": f"Bearer {tokens['access_token']}"}
+    )[0]
 
 
 def signed_with(tokens) -> str:
@@ -187,7 +201,14 @@ def test_each_process_repeats_to_the_cache_what_has_ended(three, letterbox, cach
             account = tokens["account"]["id"]
             keys = account_key(account), session_key(account, tokens["session_id"])
             valid = {key: cache.get(key) for key in keys}
-            assert three.call("POST", "/v1/logout", headers={"Authorization": f"Bearer {tokens['access_token']}"})[0] == 204
+            assert (
+                three.call(
+                    "POST",
+                    "/v1/logout",
+                    headers={"Authorization": f"Bearer {tokens['access_token']}"},
+                )[0]
+                == 204
+            )
             cache.delete(CANARY)
             for key, value in valid.items():
                 cache.set(key, value, px=60_000)  # as an older copy of the cache would say
@@ -235,7 +256,9 @@ def lets_in(live, key) -> bool:
 
 
 def disable(service, account: Account) -> None:
-    with service.units.writing() as work:  # beside the three, and without their cache: they hear of it by their watchers
+    with (
+        service.units.writing() as work
+    ):  # beside the three, and without their cache: they hear of it by their watchers
         row = work.db.get_one(Account, account.id)
         row.status, row.epoch = "disabled", row.epoch + 1
         revoke_account(work, row)
@@ -272,22 +295,39 @@ def asked_on(live, keys):
             asker.result()
 
 
-def test_a_key_that_lost_its_power_has_none_in_any_process_a_second_later(three, letterbox, service, cache):
-    owners = {name: sign_up_worker(three, letterbox, service, name) for name in ("keeper", "leaver", "junior")}
+def test_a_key_that_lost_its_power_has_none_in_any_process_a_second_later(
+    three, letterbox, service, cache
+):
+    owners = {
+        name: sign_up_worker(three, letterbox, service, name)
+        for name in ("keeper", "leaver", "junior")
+    }
     tokens = {name: log_in(three, name) for name in owners}
     bearer = {"Authorization": f"Bearer {tokens['keeper']['access_token']}"}
-    keys = {name: make_key(three, tokens["keeper"], name) for name in ("deleted", "narrowed", "rotated", "leaked")}
-    keys |= {"disabled": make_key(three, tokens["leaver"], "x"), "demoted": make_key(three, tokens["junior"], "x")}
+    keys = {
+        name: make_key(three, tokens["keeper"], name)
+        for name in ("deleted", "narrowed", "rotated", "leaked")
+    }
+    keys |= {
+        "disabled": make_key(three, tokens["leaver"], "x"),
+        "demoted": make_key(three, tokens["junior"], "x"),
+    }
     path = {name: f"/v1/api-keys/{key['id']}" for name, key in keys.items()}
     changes = {
         "deleted": lambda: three.call("DELETE", path["deleted"], headers=bearer),
         "narrowed": lambda: three.call("PATCH", path["narrowed"], {"scopes": []}, bearer),
-        "rotated": lambda: three.call("POST", f"{path['rotated']}/rotate", {"overlap_seconds": 0}, bearer),
-        "leaked": lambda: three.call("POST", "/v1/api-keys/report-leak", {"key": keys["leaked"]["key"]}),
+        "rotated": lambda: three.call(
+            "POST", f"{path['rotated']}/rotate", {"overlap_seconds": 0}, bearer
+        ),
+        "leaked": lambda: three.call(
+            "POST", "/v1/api-keys/report-leak", {"key": keys["leaked"]["key"]}
+        ),
         "disabled": lambda: disable(service, owners["leaver"]),
         "demoted": lambda: demote(service, owners["junior"]),
     }
-    records = [api_key_key(key["id"]) for key in keys.values()] + [account_key(account.id) for account in owners.values()]
+    records = [api_key_key(key["id"]) for key in keys.values()] + [
+        account_key(account.id) for account in owners.values()
+    ]
     with asked_on(three, keys) as ledger:
         old = {name: cache.get(name) for name in records}
         before, done = len(ledger), {}
@@ -312,14 +352,20 @@ def test_a_key_that_lost_its_power_has_none_in_any_process_a_second_later(three,
 
 
 @pytest.mark.parametrize("flushed", [False, True], ids=["", "flushed"])
-def test_each_process_refuses_within_a_second_whom_an_administrator_shuts_out(three, letterbox, service, cache, flushed):
+def test_each_process_refuses_within_a_second_whom_an_administrator_shuts_out(
+    three, letterbox, service, cache, flushed
+):
     boss_name = f"boss{int(flushed)}"
     sign_up(three, letterbox, boss_name)
     account_id = service.scalar("SELECT id FROM accounts WHERE username = :name", name=boss_name)
     with service.units.writing() as work:
         grant(work, NOBODY, account_id=account_id, role="admin")
     boss = {"Authorization": f"Bearer {log_in(three, boss_name)['access_token']}"}
-    acts = (("PATCH", {"status": "disabled"}), ("DELETE", None), ("PATCH", {"must_change_password": True}))
+    acts = (
+        ("PATCH", {"status": "disabled"}),
+        ("DELETE", None),
+        ("PATCH", {"must_change_password": True}),
+    )
     took = []
     for number, (method, body) in enumerate(acts):
         name = f"shut{number}{int(flushed)}"
@@ -327,21 +373,32 @@ def test_each_process_refuses_within_a_second_whom_an_administrator_shuts_out(th
         tokens = log_in(three, name)
         session = {"Authorization": f"Bearer {tokens['access_token']}"}
         key = three.call("POST", "/v1/api-keys", {"name": "job", "scopes": []}, session)[1]["key"]
-        shown = [session] if body == {"must_change_password": True} else [session, {"X-API-Key": key}]
+        shown = (
+            [session] if body == {"must_change_password": True} else [session, {"X-API-Key": key}]
+        )
         for worker in children(three.process.pid):
             with alone(three, worker):
-                assert [three.call("GET", "/v1/whoami", headers=each)[0] for each in shown] == [200] * len(shown)
-        assert three.call(method, f"/v1/accounts/{tokens['account']['id']}", body, boss)[0] in {200, 204}
+                assert [three.call("GET", "/v1/whoami", headers=each)[0] for each in shown] == [
+                    200
+                ] * len(shown)
+        assert three.call(method, f"/v1/accounts/{tokens['account']['id']}", body, boss)[0] in {
+            200,
+            204,
+        }
         if flushed:
             cache.flushall()
         ended = time.monotonic()
         let_in = 0
         for worker in children(three.process.pid):
             with alone(three, worker):
-                let_in += sum(three.call("GET", "/v1/whoami", headers=each)[0] != 401 for each in shown)
+                let_in += sum(
+                    three.call("GET", "/v1/whoami", headers=each)[0] != 401 for each in shown
+                )
         assert let_in == 0
         took.append(time.monotonic() - ended)
-    assert min(took) < 1, took  # a busy machine may take longer to ask them all, which shows nothing then
+    assert min(took) < 1, (
+        took
+    )  # a busy machine may take longer to ask them all, which shows nothing then
 
 
 def test_a_process_that_died_is_replaced_by_one_that_does_its_part(three, letterbox):
@@ -366,5 +423,8 @@ def test_what_would_not_act_as_one_is_refused_at_the_start():
         workers, replicas, sqlite = threads.map(lambda case: typed(*case[0], env=case[1]), cases)
     assert {found.returncode for found in (workers, replicas, sqlite)} == {REFUSED}
     assert "DOORWARD_REDIS_URL: is required in production with --workers over 1" in workers.stderr
-    assert "DOORWARD_REDIS_URL: is required in production with DOORWARD_REPLICAS over 1" in replicas.stderr
+    assert (
+        "DOORWARD_REDIS_URL: is required in production with DOORWARD_REPLICAS over 1"
+        in replicas.stderr
+    )
     assert "SQLite serves one process" in sqlite.stderr

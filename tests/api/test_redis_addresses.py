@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 import pytest
 import redis
 
-from app.revocation.view import session_key
-from app.revocation.watcher import Watcher
+from app.credential_status.session_cache import session_key
+from app.server.cache_watcher import Watcher
 from tests.faults.mail_server import authority
 from tests.live import typed
 from tests.operators import type_command
@@ -61,22 +61,37 @@ def assert_left_alone(service, server: redis.Redis) -> None:
 
 
 @contextmanager
-def in_front_of(server: Valkey, *, tls: ssl.SSLContext | None = None, say: Callable[[bytes], bytes] = lambda said: said) -> Iterator[int]:
+def in_front_of(
+    server: Valkey,
+    *,
+    tls: ssl.SSLContext | None = None,
+    say: Callable[[bytes], bytes] = lambda said: said,
+) -> Iterator[int]:
     """A port that leads to the server: through TLS, which the binary of the tests cannot speak, or with other words in its answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=_accept, args=(listener, server.port, tls, say), daemon=True).start()
+        threading.Thread(
+            target=_accept, args=(listener, server.port, tls, say), daemon=True
+        ).start()
         yield listener.getsockname()[1]
         with suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)  # else the thread would wait on, and the port stay open
+            listener.shutdown(
+                socket.SHUT_RDWR
+            )  # else the thread would wait on, and the port stay open
 
 
-def _accept(listener: socket.socket, port: int, tls: ssl.SSLContext | None, say: Callable[[bytes], bytes]) -> None:
+def _accept(
+    listener: socket.socket, port: int, tls: ssl.SSLContext | None, say: Callable[[bytes], bytes]
+) -> None:
     with suppress(OSError):
         while True:
-            threading.Thread(target=_serve, args=(listener.accept()[0], port, tls, say), daemon=True).start()
+            threading.Thread(
+                target=_serve, args=(listener.accept()[0], port, tls, say), daemon=True
+            ).start()
 
 
-def _serve(client: socket.socket, port: int, tls: ssl.SSLContext | None, say: Callable[[bytes], bytes]) -> None:
+def _serve(
+    client: socket.socket, port: int, tls: ssl.SSLContext | None, say: Callable[[bytes], bytes]
+) -> None:
     with suppress(OSError), client, socket.create_connection(("127.0.0.1", port)) as server:
         near = tls.wrap_socket(client, server_side=True) if tls else client
         with near:
@@ -93,13 +108,22 @@ def test_a_unix_socket(make_service, make_valkey):
 
 def test_tls_with_an_authority_of_its_own(make_service, make_valkey, tmp_path):
     server, trusted = make_valkey(), authority(tmp_path)
-    with in_front_of(server, tls=trusted.server) as port, redis.Redis.from_url(server.url) as client:
-        assert_used(make_service(redis_url=f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={trusted.ca_file}"), client)
+    with (
+        in_front_of(server, tls=trusted.server) as port,
+        redis.Redis.from_url(server.url) as client,
+    ):
+        assert_used(
+            make_service(redis_url=f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={trusted.ca_file}"),
+            client,
+        )
 
 
 def test_tls_whose_certificate_nobody_vouches_for_is_not_used(make_service, make_valkey, tmp_path):
     server, unknown = make_valkey(), authority(tmp_path)
-    with in_front_of(server, tls=unknown.server) as port, redis.Redis.from_url(server.url) as client:
+    with (
+        in_front_of(server, tls=unknown.server) as port,
+        redis.Redis.from_url(server.url) as client,
+    ):
         assert_left_alone(make_service(redis_url=f"rediss://127.0.0.1:{port}/0"), client)
 
 
@@ -120,8 +144,16 @@ def test_a_password_with_any_character(make_service, make_valkey):
 def test_a_user_and_a_password(make_service, make_valkey):
     server = make_valkey()
     with redis.Redis.from_url(server.url) as client:
-        client.acl_setuser("doorward", enabled=True, passwords=[f"+{PASSWORD}"], keys=["dw1:*"], categories=["+@all", "-@dangerous"])
-        assert_used(make_service(redis_url=server.url.replace("//", f"//doorward:{QUOTED}@")), client)
+        client.acl_setuser(
+            "doorward",
+            enabled=True,
+            passwords=[f"+{PASSWORD}"],
+            keys=["dw1:*"],
+            categories=["+@all", "-@dangerous"],
+        )
+        assert_used(
+            make_service(redis_url=server.url.replace("//", f"//doorward:{QUOTED}@")), client
+        )
 
 
 def test_a_wrong_password_is_a_redis_that_is_away(make_service, make_valkey):
@@ -137,7 +169,9 @@ def test_an_older_redis_is_used_and_only_the_doctor_says_so(make_service, make_v
         older = "6.0" + version[3:]  # as long as before: answers tell their length
 
         def say(said: bytes) -> bytes:
-            return said.replace(f"redis_version:{version}".encode(), f"redis_version:{older}".encode())
+            return said.replace(
+                f"redis_version:{version}".encode(), f"redis_version:{older}".encode()
+            )
 
         with in_front_of(server, say=say) as port:
             url = f"redis://127.0.0.1:{port}/0"

@@ -23,12 +23,22 @@ def counter(token: str) -> int:
     return int(token.split(".")[3])
 
 
-def forged(service, token: str, *, secret: str = SECRET, salt: str | None = None, **changes: str) -> str:
+def forged(
+    service, token: str, *, secret: str = SECRET, salt: str | None = None, **changes: str
+) -> str:
     """The token with other words and a mac that fits them, as somebody would make it who has the secrets named."""
-    words = dict(zip(("version", "key", "session", "counter"), token.split("."), strict=False), **changes)
+    words = dict(
+        zip(("version", "key", "session", "counter"), token.split("."), strict=False), **changes
+    )
     body = ".".join(words.values())
-    salt = salt or service.scalar("SELECT rt_salt FROM sessions WHERE id = :id", id=words["session"])
-    mac = hmac.new(sealing.derive(secret, sealing.Purpose.REFRESH, bytes.fromhex(salt)), body.encode(), hashlib.sha256).digest()
+    salt = salt or service.scalar(
+        "SELECT rt_salt FROM sessions WHERE id = :id", id=words["session"]
+    )
+    mac = hmac.new(
+        sealing.derive(secret, sealing.Purpose.REFRESH, bytes.fromhex(salt)),
+        body.encode(),
+        hashlib.sha256,
+    ).digest()
     return f"{body}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
 
 
@@ -54,7 +64,9 @@ def test_each_refresh_hands_out_the_next_token_of_the_same_session(service, ann)
 
 
 @pytest.mark.parametrize("later", [0, 1, 29])
-def test_within_the_grace_the_same_token_gets_the_same_successor_and_a_fresh_access_token(service, ann, later):
+def test_within_the_grace_the_same_token_gets_the_same_successor_and_a_fresh_access_token(
+    service, ann, later
+):
     first = ann.refresh().json
     service.clock.push(seconds=later)
     again = ann.refresh()
@@ -85,9 +97,18 @@ def test_a_token_used_again_after_the_grace_ends_the_session_and_tells_the_owner
     assert ann.whoami(successor["access_token"]).status_code == 401
     assert refused(ann.refresh(successor["refresh_token"]))
     assert service.scalar("SELECT reason FROM sessions") == "refresh_reuse"
-    assert service.scalar("SELECT count(*) FROM revocations WHERE kind = 'session' AND ref = :id", id=ann.tokens["session_id"]) == 1
+    assert (
+        service.scalar(
+            "SELECT count(*) FROM revocations WHERE kind = 'session' AND ref = :id",
+            id=ann.tokens["session_id"],
+        )
+        == 1
+    )
     assert service.scalar("SELECT count(*) FROM outbox WHERE template = 'suspicious_session'") == 1
-    assert service.scalar("SELECT count(*) FROM audit WHERE event = 'refresh_token.reuse_detected'") == 1
+    assert (
+        service.scalar("SELECT count(*) FROM audit WHERE event = 'refresh_token.reuse_detected'")
+        == 1
+    )
     assert ann.address in ann.mail()["text"]
 
 
@@ -134,7 +155,10 @@ def test_a_token_ahead_of_the_database_ends_the_session(service, ann):
     assert refused(ann.refresh(ahead))
     assert status_of(service, ann) == "suspicious"
     assert service.scalar("SELECT reason FROM sessions") == "refresh_ahead"
-    assert service.scalar("SELECT count(*) FROM audit WHERE event = 'refresh_token.ahead_of_database'") == 1
+    assert (
+        service.scalar("SELECT count(*) FROM audit WHERE event = 'refresh_token.ahead_of_database'")
+        == 1
+    )
 
 
 @pytest.mark.parametrize("column", ["accounts.epoch", "issuer_state.global_epoch"])
@@ -235,7 +259,14 @@ def test_the_last_character_of_a_token_has_one_spelling(service, ann):
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"refresh_token": None}, {"refresh_token": ""}, {"refresh_token": 1}, {"refresh_token": ["x"]}, {"refresh_token": "x" * 4097}],
+    [
+        {},
+        {"refresh_token": None},
+        {"refresh_token": ""},
+        {"refresh_token": 1},
+        {"refresh_token": ["x"]},
+        {"refresh_token": "x" * 4097},
+    ],
 )
 def test_what_is_no_token_at_all_is_named(small_service, body):
     answer = small_service.actor().post("/v1/token/refresh", body)
@@ -260,7 +291,9 @@ def test_a_key_that_was_removed_refuses_its_tokens_and_ends_nothing(make_service
     ann.service = make_service(database_url, secret_key=(OTHER,))
     assert refused(ann.refresh())
     assert status_of(ann.service, ann) == "live"
-    assert ann.service.scalar("SELECT count(*) FROM outbox WHERE template = 'suspicious_session'") == 0
+    assert (
+        ann.service.scalar("SELECT count(*) FROM outbox WHERE template = 'suspicious_session'") == 0
+    )
     ann.service = make_service(database_url, secret_key=(OTHER, SECRET))
     assert ann.refresh().status_code == 200
 

@@ -29,11 +29,21 @@ class Browser:
     cookies: dict[str, str] = field(default_factory=dict)
     access: str = ""
 
-    def post(self, path: str, body: Any = None, *, token: str | None = None, method: str = "POST", **headers: str):
+    def post(
+        self,
+        path: str,
+        body: Any = None,
+        *,
+        token: str | None = None,
+        method: str = "POST",
+        **headers: str,
+    ):
         sent = {**self.headers, **headers}
         if self.cookies:
             sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        answer = self.actor.call(method, path, json=body if body is not None else {}, token=token, headers=sent)
+        answer = self.actor.call(
+            method, path, json=body if body is not None else {}, token=token, headers=sent
+        )
         for cookie in answer.headers.getlist("Set-Cookie"):
             name, value = re.match(r"([^=]+)=([^;]*)", cookie).groups()
             self.cookies.pop(name, None)
@@ -44,7 +54,12 @@ class Browser:
         return answer
 
     def login(self, **changes: Any):
-        body = {"username": self.actor.username, "password": self.actor.password, "refresh_in_cookie": True, **changes}
+        body = {
+            "username": self.actor.username,
+            "password": self.actor.password,
+            "refresh_in_cookie": True,
+            **changes,
+        }
         return self.post(LOGIN, body)
 
     def refresh(self, **headers: str):
@@ -56,7 +71,13 @@ class Browser:
 
 @pytest.fixture
 def https(make_service, sqlite_url):
-    return make_service(sqlite_url, public_url=OURS, cors_origins=(APP,), limit_login="1000/minute", limit_refresh="1000/minute")
+    return make_service(
+        sqlite_url,
+        public_url=OURS,
+        cors_origins=(APP,),
+        limit_login="1000/minute",
+        limit_refresh="1000/minute",
+    )
 
 
 @pytest.fixture
@@ -70,7 +91,11 @@ def browser(https) -> Browser:
 def counters(service) -> list[tuple[str, int, str]]:
     """What a request that is refused must leave as it is."""
     with service.rows() as db:
-        sessions = db.connection().exec_driver_sql("SELECT id, rt_counter, status FROM sessions ORDER BY id").all()
+        sessions = (
+            db.connection()
+            .exec_driver_sql("SELECT id, rt_counter, status FROM sessions ORDER BY id")
+            .all()
+        )
         return [tuple(row) for row in sessions]
 
 
@@ -88,17 +113,28 @@ def parts(cookie: str) -> tuple[str, str, set[str]]:
 # -- what is set ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("public_url", "name", "secure"), [(OURS, NAME, {"Secure"}), ("http://127.0.0.1:8080", "doorward-refresh", set())])
-def test_a_login_that_asks_for_it_puts_the_refresh_token_where_no_script_reads_it(make_service, public_url, name, secure):
+@pytest.mark.parametrize(
+    ("public_url", "name", "secure"),
+    [(OURS, NAME, {"Secure"}), ("http://127.0.0.1:8080", "doorward-refresh", set())],
+)
+def test_a_login_that_asks_for_it_puts_the_refresh_token_where_no_script_reads_it(
+    make_service, public_url, name, secure
+):
     browser = Browser(make_service(public_url=public_url, cors_origins=(APP,)).actor().signed_up())
     answer = browser.login()
     assert answer.status_code == 200
     assert "refresh_token" not in answer.json
-    assert {"access_token", "expires_in", "refresh_expires_in", "session_id", "account"} <= set(answer.json)
+    assert {"access_token", "expires_in", "refresh_expires_in", "session_id", "account"} <= set(
+        answer.json
+    )
     (cookie,) = answer.headers.getlist("Set-Cookie")
     found, value, attributes = parts(cookie)
     assert found == name
-    assert attributes == {"HttpOnly", "Path=/", "SameSite=Strict", f"Max-Age={answer.json['refresh_expires_in']}"} | secure
+    assert (
+        attributes
+        == {"HttpOnly", "Path=/", "SameSite=Strict", f"Max-Age={answer.json['refresh_expires_in']}"}
+        | secure
+    )
     assert len(cookie) < LARGEST
     assert value.startswith("dwr1.")
     assert value not in answer.text
@@ -106,7 +142,9 @@ def test_a_login_that_asks_for_it_puts_the_refresh_token_where_no_script_reads_i
 
 
 def test_the_cookie_is_traded_for_the_next_one_and_never_shown(service):
-    browser = Browser(service.actor().signed_up(), headers={**FROM_THE_APP, "Origin": service.settings.public_url})
+    browser = Browser(
+        service.actor().signed_up(), headers={**FROM_THE_APP, "Origin": service.settings.public_url}
+    )
     assert browser.login().status_code == 200
     first = dict(browser.cookies)
     answer = browser.refresh()
@@ -122,7 +160,9 @@ def test_the_cookie_is_traded_for_the_next_one_and_never_shown(service):
 
 
 def test_a_cookie_that_comes_back_after_its_time_ends_the_session_and_is_cleared(service):
-    browser = Browser(service.actor().signed_up(), headers={**FROM_THE_APP, "Origin": service.settings.public_url})
+    browser = Browser(
+        service.actor().signed_up(), headers={**FROM_THE_APP, "Origin": service.settings.public_url}
+    )
     browser.login()
     first = dict(browser.cookies)
     browser.refresh()
@@ -137,7 +177,9 @@ def test_a_cookie_that_comes_back_after_its_time_ends_the_session_and_is_cleared
     assert [status for _, _, status in counters(service)] == ["suspicious"]
 
 
-@pytest.mark.parametrize("junk", ["x", "dwr1.aaaaaaaa.ses_0000000000000000000000.0." + "A" * 43, "a" * 4000])
+@pytest.mark.parametrize(
+    "junk", ["x", "dwr1.aaaaaaaa.ses_0000000000000000000000.0." + "A" * 43, "a" * 4000]
+)
 def test_a_cookie_that_is_no_token_is_cleared(browser, junk):
     browser.cookies = {NAME: junk}
     assert code(browser.refresh()) == (400, "invalid_grant")
@@ -150,7 +192,11 @@ def test_who_never_asks_for_a_cookie_never_sees_one(service):
     in_the_app = {**FROM_THE_APP, "Origin": service.settings.public_url}
     for headers in ({}, in_the_app, {"Origin": "https://evil.example"}):
         answers = [
-            ann.post(LOGIN, {"username": ann.username, "password": ann.password, "refresh_in_cookie": False}, headers=headers),
+            ann.post(
+                LOGIN,
+                {"username": ann.username, "password": ann.password, "refresh_in_cookie": False},
+                headers=headers,
+            ),
             ann.post(REFRESH, {"refresh_token": ann.tokens["refresh_token"]}, headers=headers),
             ann.post(REFRESH, {"refresh_token": "x"}, headers=headers),
             ann.post(LOGOUT, headers=headers),
@@ -158,7 +204,9 @@ def test_who_never_asks_for_a_cookie_never_sees_one(service):
         assert [answer.status_code for answer in answers] == [200, 200, 400, 401]
         assert all("refresh_token" in answer.json for answer in answers[:2])
         assert all("Set-Cookie" not in answer.headers for answer in answers)
-    assert ann.post(REFRESH).json["errors"] == {"/refresh_token": ["Missing data for required field."]}
+    assert ann.post(REFRESH).json["errors"] == {
+        "/refresh_token": ["Missing data for required field."]
+    }
 
 
 # -- who may ----------------------------------------------------------------------------------------------------------
@@ -177,10 +225,18 @@ REFUSED = [
     {"X-Requested-With": "1"},  # from nowhere
     {"Sec-Fetch-Site": "none", "X-Requested-With": "1"},
     {"Sec-Fetch-Site": "cross-site", "X-Requested-With": "1"},
-    {"Origin": APP, "Sec-Fetch-Site": "cross-site", "X-Requested-With": "1"},  # allowed, but no browser would keep the cookie
+    {
+        "Origin": APP,
+        "Sec-Fetch-Site": "cross-site",
+        "X-Requested-With": "1",
+    },  # allowed, but no browser would keep the cookie
     {"Origin": "null", "Sec-Fetch-Site": "same-origin", "X-Requested-With": "1"},
     {"Origin": "", "Sec-Fetch-Site": "same-origin", "X-Requested-With": "1"},
-    {"Origin": "https://evil.example.org", "Sec-Fetch-Site": "same-site", "X-Requested-With": "1"},  # a sibling that was taken over
+    {
+        "Origin": "https://evil.example.org",
+        "Sec-Fetch-Site": "same-site",
+        "X-Requested-With": "1",
+    },  # a sibling that was taken over
     {"Origin": f"{APP}:8443", "X-Requested-With": "1"},
     {"Origin": f"{APP}.evil.example", "X-Requested-With": "1"},
     {"Origin": APP.replace("https", "http"), "X-Requested-With": "1"},
@@ -204,9 +260,17 @@ def test_nobody_else_may_and_nothing_is_changed(browser):
     before, mails = counters(service), len(service.mailbox())
     for headers in REFUSED:
         browser.headers = headers
-        for answer in (browser.login(), browser.login(password="wrong"), browser.refresh(), browser.post(LOGOUT)):
+        for answer in (
+            browser.login(),
+            browser.login(password="wrong"),
+            browser.refresh(),
+            browser.post(LOGOUT),
+        ):
             assert code(answer) == (403, "cookie_not_allowed"), headers
-            assert "X-Requested-With" in answer.json["detail"] or "DOORWARD_CORS_ORIGINS" in answer.json["detail"]
+            assert (
+                "X-Requested-With" in answer.json["detail"]
+                or "DOORWARD_CORS_ORIGINS" in answer.json["detail"]
+            )
             assert "Set-Cookie" not in answer.headers
     assert browser.cookies == kept
     assert counters(service) == before
@@ -216,8 +280,12 @@ def test_nobody_else_may_and_nothing_is_changed(browser):
 
 
 def test_the_port_of_the_scheme_is_no_part_of_an_origin(make_service):
-    service = make_service(public_url="https://Auth.example.org:443/door", trusted_hosts=("auth.example.org",))
-    browser = Browser(service.actor().signed_up(), headers={"Origin": OURS, "X-Requested-With": "1"})
+    service = make_service(
+        public_url="https://Auth.example.org:443/door", trusted_hosts=("auth.example.org",)
+    )
+    browser = Browser(
+        service.actor().signed_up(), headers={"Origin": OURS, "X-Requested-With": "1"}
+    )
     assert browser.login().status_code == 200
 
 
@@ -245,7 +313,12 @@ def test_a_cookie_beside_another_credential_is_refused(browser):
 def test_no_other_name_is_the_cookie(browser):
     """With TLS one without the prefix may have been planted by a sibling."""
     token = browser.cookies.pop(NAME)
-    for name in ("doorward-refresh", "__host-doorward-refresh", "__Secure-doorward-refresh", "refresh_token"):
+    for name in (
+        "doorward-refresh",
+        "__host-doorward-refresh",
+        "__Secure-doorward-refresh",
+        "refresh_token",
+    ):
         browser.cookies = {name: token}
         assert browser.refresh().status_code == 422
         assert browser.post(LOGOUT).status_code == 401
@@ -298,9 +371,17 @@ def test_no_other_route_reads_the_cookie(browser):
             continue
         answers = [
             browser.actor.call(method, path, json={}, headers={**FROM_THE_APP, **extra})
-            for extra in ({}, {"Cookie": f"{NAME}={browser.cookies[NAME]}; doorward-refresh={browser.cookies[NAME]}"})
+            for extra in (
+                {},
+                {
+                    "Cookie": f"{NAME}={browser.cookies[NAME]}; doorward-refresh={browser.cookies[NAME]}"
+                },
+            )
         ]
-        without, with_cookie = ((answer.status_code, re.sub(r'"(request_id|registration)":"\w+"', "", answer.text)) for answer in answers)
+        without, with_cookie = (
+            (answer.status_code, re.sub(r'"(request_id|registration)":"\w+"', "", answer.text))
+            for answer in answers
+        )
         assert with_cookie == without, name
         assert "Set-Cookie" not in answers[1].headers, name
         asked += 1
@@ -312,19 +393,31 @@ def test_no_other_route_reads_the_cookie(browser):
 
 def test_credentials_are_shared_with_the_exact_origins_at_these_routes_alone(browser):
     actor = browser.actor
-    asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type,x-requested-with"}
+    asks = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type,x-requested-with",
+    }
     for _, method, path in routes(actor.service):
         for origin in (APP, "https://evil.example", "null", OURS):
             sent = {"Origin": origin}
-            answers = [actor.call("OPTIONS", path, headers={**sent, **asks}), actor.call(method, path, json={}, headers=sent)]
+            answers = [
+                actor.call("OPTIONS", path, headers={**sent, **asks}),
+                actor.call(method, path, json={}, headers=sent),
+            ]
             expected = "true" if origin == APP and path in {LOGIN, REFRESH, LOGOUT} else None
-            assert {answer.headers.get("Access-Control-Allow-Credentials") for answer in answers} == {expected}, path
+            assert {
+                answer.headers.get("Access-Control-Allow-Credentials") for answer in answers
+            } == {expected}, path
     preflight = actor.call("OPTIONS", REFRESH, headers={"Origin": APP, **asks})
-    assert "x-requested-with" in preflight.headers["Access-Control-Allow-Headers"].lower().split(", ")
+    assert "x-requested-with" in preflight.headers["Access-Control-Allow-Headers"].lower().split(
+        ", "
+    )
 
 
 def test_a_refresh_that_could_not_be_committed_leaves_the_cookie_as_it_was(service):
-    browser = Browser(service.actor().signed_up(), headers={**FROM_THE_APP, "Origin": service.settings.public_url})
+    browser = Browser(
+        service.actor().signed_up(), headers={**FROM_THE_APP, "Origin": service.settings.public_url}
+    )
     browser.login()
     kept = dict(browser.cookies)
     with commits_fail(service, "sessions", "UPDATE"):

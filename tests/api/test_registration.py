@@ -23,13 +23,25 @@ def everything_kept(service) -> str:
     """Each value of each row of each table, as text."""
     with service.rows() as db:
         tables = inspect(db.connection()).get_table_names()
-        return "\n".join(repr(tuple(row)) for table in tables for row in db.execute(text(f'SELECT * FROM "{table}"')))
+        return "\n".join(
+            repr(tuple(row))
+            for table in tables
+            for row in db.execute(text(f'SELECT * FROM "{table}"'))
+        )
 
 
 def told(answer) -> tuple[int, dict[str, str], dict[str, object]]:
     """All that an answer tells, but for the names that are drawn anew each time."""
-    headers = {name: value for name, value in answer.headers.items() if name not in {"X-Request-Id", "Content-Length"}}
-    body = {**answer.json, "registration": len(answer.json.get("registration", "")), "request_id": len(answer.json.get("request_id", ""))}
+    headers = {
+        name: value
+        for name, value in answer.headers.items()
+        if name not in {"X-Request-Id", "Content-Length"}
+    }
+    body = {
+        **answer.json,
+        "registration": len(answer.json.get("registration", "")),
+        "request_id": len(answer.json.get("request_id", "")),
+    }
     return answer.status_code, headers, body
 
 
@@ -37,7 +49,10 @@ def faults(answer) -> set[str]:
     assert answer.status_code == 422, answer.text
     assert answer.content_type == "application/problem+json"
     assert answer.json["code"] == "validation_failed"
-    assert all(texts and all(isinstance(words, str) and words for words in texts) for texts in answer.json["errors"].values())
+    assert all(
+        texts and all(isinstance(words, str) and words for words in texts)
+        for texts in answer.json["errors"].values()
+    )
     return set(answer.json["errors"])
 
 
@@ -57,7 +72,11 @@ def untouched(sqlite_template, tmp_path_factory):
 def test_registering_answers_a_handle_and_mails_a_link_and_a_code(ann):
     answer = ann.register()
     assert answer.status_code == 202
-    assert answer.json == {"status": "pending", "registration": ann.registration, "next": "confirm_email"}
+    assert answer.json == {
+        "status": "pending",
+        "registration": ann.registration,
+        "next": "confirm_email",
+    }
     assert len(ann.registration.removeprefix("reg_")) >= 22
 
     (mail,) = ann.service.mailbox()
@@ -79,11 +98,15 @@ def test_a_known_address_is_answered_like_an_unknown_one(service):
 
 
 @pytest.mark.parametrize("password", [PASSWORD, None], ids=["with a password", "without"])
-def test_a_username_is_taken_after_the_first_try_whether_the_address_was_known_or_not(service, password):
+def test_a_username_is_taken_after_the_first_try_whether_the_address_was_known_or_not(
+    service, password
+):
     service.actor("ann").signed_up()
     answers = []
     for username, email in (("bob", "ann@example.org"), ("eve", "eve@example.org")):
-        first, second = (service.actor(username, email=email).register(password=password) for _ in range(2))
+        first, second = (
+            service.actor(username, email=email).register(password=password) for _ in range(2)
+        )
         assert first.status_code == 202
         answers.append(second)
     assert answers[0].status_code == 409
@@ -124,7 +147,12 @@ def test_a_registration_for_a_known_address_opens_nothing_whatever_is_tried(serv
     confirmed_with = service.mailbox()[-1]["code"]
     eve = service.actor("eve", email=ann.email)
     eve.register()
-    assert eve.post("/v1/register/confirm", {"registration": eve.registration, "code": confirmed_with}).status_code == 400
+    assert (
+        eve.post(
+            "/v1/register/confirm", {"registration": eve.registration, "code": confirmed_with}
+        ).status_code
+        == 400
+    )
     assert eve.login().status_code == 401
     assert service.scalar("SELECT count(*) FROM accounts") == 1
     assert ann.login().status_code == 200
@@ -196,11 +224,22 @@ def test_logging_in_folds_what_registering_refuses(service, typed):
     service.actor("kelvin").signed_up()
     assert service.actor(typed).login().status_code == 200
     if not typed.isascii():
-        assert faults(service.actor("someone").register(username=typed, email="someone@example.org")) == {"/username"}
+        assert faults(
+            service.actor("someone").register(username=typed, email="someone@example.org")
+        ) == {"/username"}
 
 
 @pytest.mark.parametrize(
-    "typed", [" kelvin", "kelvin ", "kel\u200bvin", "kelvin\u202c", "kelv\u0131n", "kelvin@example.org.", "kelv\u0130n"]
+    "typed",
+    [
+        " kelvin",
+        "kelvin ",
+        "kel\u200bvin",
+        "kelvin\u202c",
+        "kelv\u0131n",
+        "kelvin@example.org.",
+        "kelv\u0130n",
+    ],
 )
 def test_logging_in_takes_no_other_text_for_the_name(service, typed):
     service.actor("kelvin").signed_up()
@@ -212,7 +251,12 @@ def test_one_address_in_two_spellings_is_one_address(service):
     (mail,) = service.mailbox()
     assert mail["to"] == "ann@xn--bcher-kva.example"
     ann = service.actor("ann", email="ann@xn--bcher-kva.example")
-    assert ann.post("/v1/register/confirm", {"token": ann.mailed_token(), "password": PASSWORD}).status_code == 200
+    assert (
+        ann.post(
+            "/v1/register/confirm", {"token": ann.mailed_token(), "password": PASSWORD}
+        ).status_code
+        == 200
+    )
     service.actor("eve", email="ANN@B\u00dcCHER.example").register()
     assert "already" in ann.mail()["subject"]
     assert service.actor("ann@B\u00fccher.example").login().status_code == 200
@@ -228,9 +272,7 @@ def test_dots_and_plus_signs_make_other_addresses(service):
 # -- passwords ----------------------------------------------------------------------------------------------------------
 
 
-LETTERS = (
-    "Once upon a time there was a queen who kept her word and nobody knew why, until a traveller asked her in the market of a small town."
-)
+LETTERS = "Once upon a time there was a queen who kept her word and nobody knew why, until a traveller asked her in the market of a small town."
 KEYS = "".join(chr(0x1F400 + 7 * number) for number in range(32))
 HAN = "".join(chr(0x4E00 + 37 * number) for number in range(128))
 
@@ -264,7 +306,9 @@ def test_a_password_has_15_to_128_characters_of_any_script(small_service, passwo
 def test_a_password_is_the_same_however_accents_and_spaces_are_typed(small_service):
     ann = small_service.actor(password="caf\u00e9 \u00fcber alles, immer")
     ann.signed_up()
-    assert ann.login(password="cafe\u0301\u00a0u\u0308ber\u3000alles,\u2003immer").status_code == 200
+    assert (
+        ann.login(password="cafe\u0301\u00a0u\u0308ber\u3000alles,\u2003immer").status_code == 200
+    )
     for other in (
         "Caf\u00e9 \u00fcber alles, immer",
         "cafe \u00fcber alles, immer",
@@ -289,7 +333,11 @@ def test_the_least_length_of_a_password_is_a_setting(make_service):
         pytest.param({"username": None}, {"/username"}, id="no username"),
         pytest.param({"email": None}, {"/email"}, id="no address"),
         pytest.param({"name": None}, {"/name"}, id="no name"),
-        pytest.param({"username": None, "email": None, "name": None}, {"/username", "/email", "/name"}, id="nothing"),
+        pytest.param(
+            {"username": None, "email": None, "name": None},
+            {"/username", "/email", "/name"},
+            id="nothing",
+        ),
         pytest.param({"username": ""}, {"/username"}, id="an empty username"),
         pytest.param({"username": "an"}, {"/username"}, id="a short username"),
         pytest.param({"username": "a" * 33}, {"/username"}, id="a long username"),
@@ -309,13 +357,19 @@ def test_the_least_length_of_a_password_is_a_setting(make_service):
         pytest.param({"username": "a\0nn"}, {"/username"}, id="NUL in the username"),
         pytest.param({"email": "ann"}, {"/email"}, id="no address in the address"),
         pytest.param({"email": "a@b@example.org"}, {"/email"}, id="two at signs"),
-        pytest.param({"email": "ann@example.org\r\nBcc: eve@example.org"}, {"/email"}, id="a header in the address"),
+        pytest.param(
+            {"email": "ann@example.org\r\nBcc: eve@example.org"},
+            {"/email"},
+            id="a header in the address",
+        ),
         pytest.param({"email": "a" * 65 + "@example.org"}, {"/email"}, id="a long local part"),
         pytest.param({"email": "ann@" + "a" * 300 + ".org"}, {"/email"}, id="a long address"),
         pytest.param({"email": '"ann"@example.org'}, {"/email"}, id="a quoted local part"),
         pytest.param({"email": "ann\uff20example.org"}, {"/email"}, id="a fullwidth at sign"),
         pytest.param({"email": "ann@example.org\0"}, {"/email"}, id="NUL in the address"),
-        pytest.param({"email": ["ann@example.org", "eve@example.org"]}, {"/email"}, id="two addresses"),
+        pytest.param(
+            {"email": ["ann@example.org", "eve@example.org"]}, {"/email"}, id="two addresses"
+        ),
         pytest.param({"name": ""}, {"/name"}, id="an empty name"),
         pytest.param({"name": "   "}, {"/name"}, id="a blank name"),
         pytest.param({"name": "a" * 129}, {"/name"}, id="a long name"),
@@ -324,17 +378,23 @@ def test_the_least_length_of_a_password_is_a_setting(make_service):
         pytest.param({"name": 7}, {"/name"}, id="a number as name"),
         pytest.param({"password": "short"}, {"/password"}, id="a short password"),
         pytest.param({"password": 123456789012345}, {"/password"}, id="a number as password"),
-        pytest.param({"password": "correct horse\0battery"}, {"/password"}, id="NUL in the password"),
+        pytest.param(
+            {"password": "correct horse\0battery"}, {"/password"}, id="NUL in the password"
+        ),
         pytest.param({"password": ""}, {"/password"}, id="an empty password"),
         pytest.param({"locale": "klingon"}, {"/locale"}, id="no language"),
         pytest.param({"locale": "de\n"}, {"/locale"}, id="a line break after the language"),
         pytest.param({"locale": "../../etc"}, {"/locale"}, id="a path as language"),
         pytest.param({"locale": 49}, {"/locale"}, id="a number as language"),
         pytest.param({"role": "admin"}, {"/role"}, id="an unknown field"),
-        pytest.param({"status": "active", "id": "acc_1"}, {"/status", "/id"}, id="fields of the account"),
+        pytest.param(
+            {"status": "active", "id": "acc_1"}, {"/status", "/id"}, id="fields of the account"
+        ),
         pytest.param({"a/b~c": 1}, {"/a~1b~0c"}, id="a field whose name has to be escaped"),
         pytest.param(
-            {"username": "an", "email": "ann", "password": "short"}, {"/username", "/email", "/password"}, id="every fault at once"
+            {"username": "an", "email": "ann", "password": "short"},
+            {"/username", "/email", "/password"},
+            id="every fault at once",
         ),
     ],
 )
@@ -346,7 +406,13 @@ def test_what_is_not_acceptable_is_named_and_nothing_is_stored(untouched, change
 
 @pytest.mark.parametrize("field", ["username", "email", "name", "password", "locale"])
 def test_half_a_surrogate_pair_is_no_text(service, field):
-    body = {"username": "ann", "email": "ann@example.org", "name": "Ann", "password": PASSWORD, "locale": "en"}
+    body = {
+        "username": "ann",
+        "email": "ann@example.org",
+        "name": "Ann",
+        "password": PASSWORD,
+        "locale": "en",
+    }
     raw = json.dumps({**body, field: body[field] + "\ud83d"})
     assert "\\ud83d" in raw
     answer = service.actor().call("POST", "/v1/register", data=raw, content_type="application/json")
@@ -373,7 +439,9 @@ def test_half_a_surrogate_pair_is_no_text(service, field):
         (b'{"username": "' + b"a" * 20_000 + b'"}', "application/json", 413),
     ],
 )
-def test_a_body_that_is_no_object_of_json_is_refused_and_nothing_is_stored(untouched, raw, kind, status):
+def test_a_body_that_is_no_object_of_json_is_refused_and_nothing_is_stored(
+    untouched, raw, kind, status
+):
     answer = untouched.actor().call("POST", "/v1/register", data=raw, content_type=kind)
     assert answer.status_code == status, answer.text
     assert answer.content_type == "application/problem+json"
@@ -390,7 +458,15 @@ def test_nothing_that_is_mailed_or_typed_as_a_secret_can_be_read_in_the_database
     token, code = ann.mailed_token(), mail["code"]
     secret = token.split("_")[2]
     kept = everything_kept(service)
-    for text_of_it in (ann.password, token, secret, secret[:20], code, code.replace("-", ""), mail["links"][0]):
+    for text_of_it in (
+        ann.password,
+        token,
+        secret,
+        secret[:20],
+        code,
+        code.replace("-", ""),
+        mail["links"][0],
+    ):
         assert text_of_it not in kept
     assert ann.registration in kept, "the search does look at the right rows"
     assert "$argon2id$" in kept
@@ -402,7 +478,12 @@ def test_a_mailed_code_is_kept_under_a_key_that_is_not_in_the_database(service):
     ann.register()
     code = ann.mail()["code"]
     kept = everything_kept(service)
-    for spelled in (code, code.replace("-", ""), f"{ann.registration} {code}", f"{ann.registration}{code.replace('-', '')}"):
+    for spelled in (
+        code,
+        code.replace("-", ""),
+        f"{ann.registration} {code}",
+        f"{ann.registration}{code.replace('-', '')}",
+    ):
         for make in (hashlib.sha256, hashlib.sha1, hashlib.md5, hashlib.sha512):
             assert make(spelled.encode()).hexdigest() not in kept
 
@@ -421,15 +502,24 @@ def test_a_mailed_code_is_kept_under_a_key_that_is_not_in_the_database(service):
             "X-Forwarded-Prefix": "/evil.example",
         },
         {"Forwarded": "for=10.0.0.1;host=evil.example;proto=https"},
-        {"X-Host": "evil.example", "X-Original-URL": "/evil.example", "X-Rewrite-URL": "/evil.example"},
+        {
+            "X-Host": "evil.example",
+            "X-Original-URL": "/evil.example",
+            "X-Rewrite-URL": "/evil.example",
+        },
         {"Host": "127.0.0.1:9999"},
         {"Host": "LOCALHOST"},
     ],
     ids=str,
 )
-@pytest.mark.parametrize("trusted", [(), ("10.0.0.0/8",)], ids=["from anyone", "from a gateway of ours"])
+@pytest.mark.parametrize(
+    "trusted", [(), ("10.0.0.0/8",)], ids=["from anyone", "from a gateway of ours"]
+)
 def test_no_header_changes_a_mailed_link(make_service, headers, trusted):
-    service = make_service(public_url="https://auth.example.org", trusted_proxies=tuple(map(ipaddress.ip_network, trusted)))
+    service = make_service(
+        public_url="https://auth.example.org",
+        trusted_proxies=tuple(map(ipaddress.ip_network, trusted)),
+    )
     ann = service.actor()
     body = {"username": "ann", "email": ann.email, "name": "Ann"}
     assert ann.post("/v1/register", body, headers=headers).status_code == 202
@@ -457,7 +547,11 @@ def test_no_header_changes_a_mailed_link(make_service, headers, trusted):
 )
 def test_a_host_that_is_not_ours_is_refused_and_nothing_is_mailed(untouched, host):
     ann = untouched.actor()
-    answer = ann.post("/v1/register", {"username": "ann", "email": ann.email, "name": "Ann"}, headers={"Host": host})
+    answer = ann.post(
+        "/v1/register",
+        {"username": "ann", "email": ann.email, "name": "Ann"},
+        headers={"Host": host},
+    )
     assert answer.status_code == 400
     assert answer.json["code"] == "untrusted_host"
     assert "evil.example" not in answer.text
@@ -470,7 +564,9 @@ def test_links_follow_the_setting_for_ones_own_frontend(make_service):
     ann.register()
     (link,) = ann.mail()["links"]
     token = link.removeprefix("https://app.example.org/welcome?t=").removesuffix("#here")
-    assert ann.post("/v1/register/confirm", {"token": token, "password": PASSWORD}).status_code == 200
+    assert (
+        ann.post("/v1/register/confirm", {"token": token, "password": PASSWORD}).status_code == 200
+    )
 
 
 @pytest.mark.parametrize(
@@ -489,10 +585,19 @@ def test_links_follow_the_setting_for_ones_own_frontend(make_service):
         (None, None, "Confirm your address for"),
     ],
 )
-def test_mail_is_written_in_the_language_asked_for_or_the_one_the_browser_prefers(small_service, locale, accepts, subject):
+def test_mail_is_written_in_the_language_asked_for_or_the_one_the_browser_prefers(
+    small_service, locale, accepts, subject
+):
     ann = small_service.actor()
-    body = {"username": "ann", "email": ann.email, "name": "Ann"} | ({"locale": locale} if locale else {})
-    assert ann.post("/v1/register", body, headers={"Accept-Language": accepts} if accepts else {}).status_code == 202
+    body = {"username": "ann", "email": ann.email, "name": "Ann"} | (
+        {"locale": locale} if locale else {}
+    )
+    assert (
+        ann.post(
+            "/v1/register", body, headers={"Accept-Language": accepts} if accepts else {}
+        ).status_code
+        == 202
+    )
     mail = ann.mail()
     assert mail["subject"] == f"{subject} 127.0.0.1:8080"
     assert f'lang="{"de" if subject.startswith("B") else "en"}"' in mail["html"]

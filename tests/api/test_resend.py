@@ -24,7 +24,11 @@ def later(service, **time: float) -> None:
 
 
 def told(answer) -> tuple[int, bytes, dict[str, str]]:
-    return answer.status_code, answer.data, {name: value for name, value in answer.headers.items() if name != "X-Request-Id"}
+    return (
+        answer.status_code,
+        answer.data,
+        {name: value for name, value in answer.headers.items() if name != "X-Request-Id"},
+    )
 
 
 @pytest.fixture
@@ -157,7 +161,12 @@ def test_asking_again_within_a_minute_gives_no_more_tries(pat):
     code = pat.mail()["code"]
     for number in range(5):
         guesser = pat.service.actor("eve")
-        assert guesser.post("/v1/register/confirm", {"registration": pat.registration, "code": "BBBB-BBBB"}).status_code == 400
+        assert (
+            guesser.post(
+                "/v1/register/confirm", {"registration": pat.registration, "code": "BBBB-BBBB"}
+            ).status_code
+            == 400
+        )
         if number == 2:
             resend(guesser, registration=pat.registration)
     assert pat.confirm(code=code).status_code == 400
@@ -165,7 +174,8 @@ def test_asking_again_within_a_minute_gives_no_more_tries(pat):
 
 def test_an_address_gets_one_mail_a_minute_however_it_is_written_and_whoever_asks(service):
     answers = [
-        service.actor(f"name{number}", email=email).register() for number, email in enumerate(["ann@example.org", "ANN@Example.org"])
+        service.actor(f"name{number}", email=email).register()
+        for number, email in enumerate(["ann@example.org", "ANN@Example.org"])
     ]
     assert [answer.status_code for answer in answers] == [202, 202]
     assert len(service.mailbox()) == 1
@@ -183,7 +193,10 @@ def test_the_owner_of_an_account_gets_the_news_once_a_minute(service):
 
 def test_what_is_held_back_leaves_the_same_rows_as_what_is_sent(service):
     def rows() -> dict[str, int]:
-        return {table: service.scalar(f"SELECT count(*) FROM {table}") for table in ("outbox", "confirmations", "audit")}
+        return {
+            table: service.scalar(f"SELECT count(*) FROM {table}")
+            for table in ("outbox", "confirmations", "audit")
+        }
 
     service.actor("pat").register()
     grown = []
@@ -192,7 +205,10 @@ def test_what_is_held_back_leaves_the_same_rows_as_what_is_sent(service):
         resend(service.actor(), email=email)
         grown.append({table: count - before[table] for table, count in rows().items()})
     assert grown[0] == grown[1] == {"outbox": 1, "confirmations": 1, "audit": 1}
-    assert service.scalar("SELECT count(*) FROM outbox WHERE state = 'withheld' AND sealed IS NULL") == 2
+    assert (
+        service.scalar("SELECT count(*) FROM outbox WHERE state = 'withheld' AND sealed IS NULL")
+        == 2
+    )
 
 
 # -- the shape of the request -------------------------------------------------------------------------------------------

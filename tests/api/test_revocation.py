@@ -32,7 +32,10 @@ def test_the_refresh_token_logs_out_where_the_access_token_has_expired(service, 
     service.clock.push(minutes=6)
     assert ann.whoami().status_code == 401
     assert ann.post(path, token=ann.access).status_code == 401
-    assert ann.post(path, {"refresh_token": ann.tokens["refresh_token"]}, token=ann.access).status_code == 204
+    assert (
+        ann.post(path, {"refresh_token": ann.tokens["refresh_token"]}, token=ann.access).status_code
+        == 204
+    )
     assert ann.refresh().status_code == 400
     assert service.scalar("SELECT status FROM sessions") == "logged_out"
 
@@ -65,7 +68,12 @@ def test_neither_token_is_401(small_service, path, body):
 def test_the_access_token_decides_which_session_ends(service, ann):
     first = ann.tokens
     ann.login()
-    assert ann.post("/v1/logout", {"refresh_token": first["refresh_token"]}, token=ann.access).status_code == 204
+    assert (
+        ann.post(
+            "/v1/logout", {"refresh_token": first["refresh_token"]}, token=ann.access
+        ).status_code
+        == 204
+    )
     assert ann.whoami().status_code == 401
     assert ann.whoami(first["access_token"]).status_code == 200
 
@@ -79,7 +87,9 @@ def test_a_session_logged_out_cannot_be_logged_out_again(ann):
 @pytest.mark.parametrize(("body", "status"), [(b"{", 400), (b'{"everything": true}', 422)])
 def test_a_logout_with_a_body_that_is_not_acceptable_ends_nothing(small_service, body, status):
     ann = small_service.actor().signed_in()
-    answer = ann.call("POST", "/v1/logout", token=ann.access, data=body, content_type="application/json")
+    answer = ann.call(
+        "POST", "/v1/logout", token=ann.access, data=body, content_type="application/json"
+    )
     assert answer.status_code == status
     assert ann.whoami().status_code == 200
 
@@ -95,7 +105,9 @@ def test_logging_out_everywhere_moves_the_epoch_and_kills_every_token(service, a
         assert ann.whoami(token).status_code == 401
     for token in (first["refresh_token"], fresh["refresh_token"], ann.tokens["refresh_token"]):
         assert ann.refresh(token).status_code == 400
-    assert service.scalar("SELECT count(*) FROM revocations WHERE kind = 'account' AND epoch = 2") == 1
+    assert (
+        service.scalar("SELECT count(*) FROM revocations WHERE kind = 'account' AND epoch = 2") == 1
+    )
     assert service.scalar("SELECT count(*) FROM outbox WHERE template = 'suspicious_session'") == 0
     assert bob.whoami().status_code == 200
     assert ann.login().status_code == 200

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from app.revocation.models import Revocation
-from app.revocation.revoke_key import revoke_key
+from app.credential_status.models import Revocation
+from app.signing_keys.revoke import revoke_key
 from tests.machines import ROLES, key_of, owner
 
 
@@ -58,7 +58,16 @@ def follower(service, ann):
 def ended(service, ref: str, *, ago: float = 0, number: int | None = None) -> Revocation:
     """A row as a transaction leaves it that began so long ago and commits now."""
     at = service.clock.now() - timedelta(seconds=ago)
-    row = Revocation(id=number, kind="session", ref=ref, account_id="acc_x", epoch=1, roles_version=0, status="active", at=at)
+    row = Revocation(
+        id=number,
+        kind="session",
+        ref=ref,
+        account_id="acc_x",
+        epoch=1,
+        roles_version=0,
+        status="active",
+        at=at,
+    )
     with service.rows() as db:
         db.add(row)
     return row
@@ -74,7 +83,9 @@ def test_each_kind_of_end_shows_with_what_a_verifier_compares(service, ann, foll
     other.login()
     session_id = other.tokens["session_id"]
     assert other.logout().status_code == 204
-    ann.call("PATCH", f"/v1/api-keys/{key['id']}", json={"scopes": ["orders:read"]}, token=ann.access)
+    ann.call(
+        "PATCH", f"/v1/api-keys/{key['id']}", json={"scopes": ["orders:read"]}, token=ann.access
+    )
     ann.call("DELETE", f"/v1/api-keys/{key['id']}", token=ann.access)
     account_id = ann.tokens["account"]["id"]
     assert ann.post("/v1/logout-all", token=ann.access).status_code == 204
@@ -83,7 +94,10 @@ def test_each_kind_of_end_shows_with_what_a_verifier_compares(service, ann, foll
     assert set(session) == {"kind", "ref", "account_id", "epoch", "roles_version", "status", "at"}
     assert (session["kind"], session["account_id"]) == ("session", account_id)
     assert session["at"].endswith("Z")
-    assert [(item["kind"], item["status"]) for item in items if item["ref"] == key["id"]] == [("key", "changed"), ("key", "ended")]
+    assert [(item["kind"], item["status"]) for item in items if item["ref"] == key["id"]] == [
+        ("key", "changed"),
+        ("key", "ended"),
+    ]
     account = [item for item in items if item["ref"] == account_id][-1]
     assert (account["kind"], account["epoch"], account["status"]) == ("account", 2, "active")
 
@@ -128,7 +142,15 @@ def test_many_rows_come_in_pages_and_late_ones_in_the_next_reading(service, foll
     at = service.clock.now()
     with service.rows() as db:
         db.add_all(
-            Revocation(kind="session", ref=f"ses_{number}", account_id="acc_x", epoch=1, roles_version=0, status="active", at=at)
+            Revocation(
+                kind="session",
+                ref=f"ses_{number}",
+                account_id="acc_x",
+                epoch=1,
+                roles_version=0,
+                status="active",
+                at=at,
+            )
             for number in range(2500)
         )
     follower.pages = 0
@@ -138,7 +160,9 @@ def test_many_rows_come_in_pages_and_late_ones_in_the_next_reading(service, foll
     follower.cursor = first["next"]
     found = refs(first["items"]) + refs(follower.read())
     assert follower.pages == 2
-    assert sorted(ref for ref in found if ref != "ses_meanwhile") == sorted(f"ses_{number}" for number in range(2500))
+    assert sorted(ref for ref in found if ref != "ses_meanwhile") == sorted(
+        f"ses_{number}" for number in range(2500)
+    )
     assert "ses_meanwhile" in refs(follower.read())
 
 
@@ -166,17 +190,33 @@ def test_the_answer_may_be_kept_for_a_second_by_whoever_asked(service, follower)
     assert again.status_code == 304
     assert again.get_data() == b""
     ended(service, "ses_new")
-    assert follower.ask(follower.cursor, **{"If-None-Match": answer.headers["ETag"]}).status_code == 200
+    assert (
+        follower.ask(follower.cursor, **{"If-None-Match": answer.headers["ETag"]}).status_code
+        == 200
+    )
 
 
 def test_only_cursors_that_were_handed_out_are_taken(small_service):
     follower = Follower(small_service, owner(small_service))
     follower.read()
     body, _, mac = follower.cursor.partition(".")
-    for since in ("x", "0", body, f"{body}.", f".{mac}", f"{body[:-1]}A.{mac}", f"{body}.{'0' * len(mac)}"):
+    for since in (
+        "x",
+        "0",
+        body,
+        f"{body}.",
+        f".{mac}",
+        f"{body[:-1]}A.{mac}",
+        f"{body}.{'0' * len(mac)}",
+    ):
         if since != follower.cursor:
             assert follower.ask(since).status_code == 422, since
-    assert follower.actor.get("/v1/revocations?page=2", headers={"X-API-Key": follower.key}).status_code == 422
+    assert (
+        follower.actor.get(
+            "/v1/revocations?page=2", headers={"X-API-Key": follower.key}
+        ).status_code
+        == 422
+    )
 
 
 def test_only_who_may_read_it_is_told(small_service):

@@ -7,10 +7,19 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import event, text
 
-from app.revocation.watcher import Watcher
+from app.server.cache_watcher import Watcher
 from app.settings import SettingsError
 from tests.actors import cheap_settings
-from tests.rights import ROLES, account_id, delete_role, let_in, new_key, put_role, roles_of, with_role
+from tests.rights import (
+    ROLES,
+    account_id,
+    delete_role,
+    let_in,
+    new_key,
+    put_role,
+    roles_of,
+    with_role,
+)
 
 UNKNOWN = "acc_" + "0" * 22
 
@@ -27,10 +36,18 @@ def any_redis(request, make_service, sqlite_url):
         yield make_service(sqlite_url, roles=ROLES), lambda: None
         return
     url = request.getfixturevalue("redis_url")
-    service = make_service(sqlite_url, roles=ROLES, redis_url="redis://127.0.0.1:1/0" if request.param == "away" else url)
+    service = make_service(
+        sqlite_url,
+        roles=ROLES,
+        redis_url="redis://127.0.0.1:1/0" if request.param == "away" else url,
+    )
     if request.param != "away":
         Watcher().watch(service.units)
-    forget = (lambda: service.units.cache.guarded(lambda client: client.flushdb())) if request.param == "cold" else (lambda: None)
+    forget = (
+        (lambda: service.units.cache.guarded(lambda client: client.flushdb()))
+        if request.param == "cold"
+        else (lambda: None)
+    )
     yield service, forget
 
 
@@ -105,7 +122,11 @@ def test_each_change_is_remembered_with_who_made_it(service):
     put_role(boss, ann, "editor")
     delete_role(boss, ann, "editor")
     with service.rows() as db:
-        rows = db.execute(text("SELECT event, account_id, detail FROM audit WHERE event LIKE 'role.%' ORDER BY id DESC LIMIT 2")).all()
+        rows = db.execute(
+            text(
+                "SELECT event, account_id, detail FROM audit WHERE event LIKE 'role.%' ORDER BY id DESC LIMIT 2"
+            )
+        ).all()
     assert [row.event for row in rows] == ["role.revoked", "role.granted"]
     assert {row.account_id for row in rows} == {account_id(ann)}
     assert all(account_id(boss) in str(row.detail) and "editor" in str(row.detail) for row in rows)
@@ -124,7 +145,10 @@ def test_a_role_that_does_not_exist_is_an_error(small_service, role):
 def test_an_account_that_does_not_exist_is_not_found(service, unknown):
     boss = with_role(service, "boss", "admin")
     for method in ("PUT", "DELETE"):
-        assert boss.call(method, f"/v1/accounts/{unknown}/roles/editor", token=boss.access).status_code == 404
+        assert (
+            boss.call(method, f"/v1/accounts/{unknown}/roles/editor", token=boss.access).status_code
+            == 404
+        )
     assert boss.get(f"/v1/accounts/{unknown}/roles", token=boss.access).status_code == 404
 
 
@@ -133,7 +157,10 @@ def test_only_an_administrator_with_a_fresh_password_gives_and_takes(service):
     for ask in (put_role, delete_role):
         assert ask(ann, ann, "admin").status_code == 403
     key = new_key(boss, "roles:read", "memberships:write:*")
-    assert boss.call("PUT", f"/v1/accounts/{account_id(ann)}/roles/admin", token=key).status_code == 403
+    assert (
+        boss.call("PUT", f"/v1/accounts/{account_id(ann)}/roles/admin", token=key).status_code
+        == 403
+    )
     service.clock.push(seconds=301)
     boss.refresh()
     boss.tokens = boss.refresh().json
@@ -151,14 +178,18 @@ def test_the_last_active_administrator_keeps_the_role(service):
     answer = delete_role(boss, boss, "admin")
     assert (answer.status_code, answer.json["code"]) == (409, "last_admin")
     assert boss.whoami().json["roles"] == ["admin"]
-    assert delete_role(boss, eve, "admin").status_code == 204  # who is disabled is none who could keep it
+    assert (
+        delete_role(boss, eve, "admin").status_code == 204
+    )  # who is disabled is none who could keep it
     ann = service.actor("ann").signed_in()
     put_role(boss, ann, "admin")
     assert delete_role(boss, boss, "admin").status_code == 204
     assert boss.whoami().json["roles"] == []
 
 
-def test_a_role_that_the_setting_no_longer_names_allows_nothing_and_can_be_taken(make_service, sqlite_url):
+def test_a_role_that_the_setting_no_longer_names_allows_nothing_and_can_be_taken(
+    make_service, sqlite_url
+):
     before = make_service(sqlite_url, roles=ROLES)
     ann = with_role(before, "ann", "editor")
     key = new_key(ann, "articles:write")
@@ -174,7 +205,13 @@ def test_a_role_that_the_setting_no_longer_names_allows_nothing_and_can_be_taken
 
 
 @pytest.mark.parametrize(
-    ("role", "refused"), [("list-7-member", True), ("a-b-c-secret", True), ("team-member", False), ("list-7-owner", False)]
+    ("role", "refused"),
+    [
+        ("list-7-member", True),
+        ("a-b-c-secret", True),
+        ("team-member", False),
+        ("list-7-owner", False),
+    ],
 )
 def test_no_role_can_be_called_like_a_membership(role, refused):
     """A manager of that thing would let others in to the role."""
@@ -190,15 +227,26 @@ def test_no_role_can_be_called_like_a_membership(role, refused):
 
 
 def test_a_session_that_was_opened_for_a_scope_never_gets_more(service):
-    boss, ann = with_role(service, "boss", "admin"), with_role(service, "ann", "editor", scope="articles:read other:thing")
+    boss, ann = (
+        with_role(service, "boss", "admin"),
+        with_role(service, "ann", "editor", scope="articles:read other:thing"),
+    )
     assert ann.tokens["scope"] == "articles:read"
     put_role(boss, ann, "founder")
     for tokens in (ann.refresh().json, ann.post("/v1/token/update", token=ann.access).json):
         assert tokens["scope"] == "articles:read"
         assert ann.whoami(tokens["access_token"]).json["scopes"] == ["articles:read"]
     assert ann.get("/v1/me", token=ann.access).json["scopes"] == ["articles:read"]
-    assert ann.login().json["scope"] == "articles:read articles:write memberships:write:list roles:read"
-    assert ann.get("/v1/me", token=ann.access).json["scopes"] == ["articles:read", "articles:write", "memberships:write:list", "roles:read"]
+    assert (
+        ann.login().json["scope"]
+        == "articles:read articles:write memberships:write:list roles:read"
+    )
+    assert ann.get("/v1/me", token=ann.access).json["scopes"] == [
+        "articles:read",
+        "articles:write",
+        "memberships:write:list",
+        "roles:read",
+    ]
 
 
 def test_an_administrators_session_that_was_opened_for_a_scope_administers_nothing(service):
@@ -231,7 +279,9 @@ def test_roles_are_told_to_oneself_to_administrators_and_to_whoever_may_read_the
     assert roles_of(boss, bob, "") == ["editor", "reader"]
     assert roles_of(ann, bob, "") == ["editor", "reader"]
     path = f"/v1/accounts/{account_id(bob)}/roles"
-    assert ann.get(path, headers={"X-API-Key": new_key(ann, "roles:read")}).json == {"roles": ["editor", "reader"]}
+    assert ann.get(path, headers={"X-API-Key": new_key(ann, "roles:read")}).json == {
+        "roles": ["editor", "reader"]
+    }
     refused = ann.get(path, headers={"X-API-Key": new_key(ann, "memberships:write:list")})
     assert (refused.status_code, refused.json["code"]) == (403, "insufficient_scope")
     assert 'scope="roles:read"' in refused.headers["WWW-Authenticate"]
@@ -239,7 +289,10 @@ def test_roles_are_told_to_oneself_to_administrators_and_to_whoever_may_read_the
 
 def test_whoever_may_not_ask_cannot_tell_who_exists(service):
     ann, bob = service.actor("ann").signed_in(), service.actor("bob").signed_in()
-    answers = [ann.get(f"/v1/accounts/{one}/roles", token=ann.access) for one in (account_id(bob), UNKNOWN, "x")]
+    answers = [
+        ann.get(f"/v1/accounts/{one}/roles", token=ann.access)
+        for one in (account_id(bob), UNKNOWN, "x")
+    ]
     assert {answer.status_code for answer in answers} == {404}
     assert len({(answer.json["code"], answer.json.get("detail")) for answer in answers}) == 1
 
@@ -273,7 +326,9 @@ def test_a_disabled_account_may_do_nothing_and_a_deleted_one_is_not_there(servic
     let_in(boss, bob, "member")
     service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'bob' RETURNING id")
     assert roles_of(boss, bob) == []
-    assert check(boss, {"account_id": account_id(bob), "role": "editor"}).json["decisions"] == [False]
+    assert check(boss, {"account_id": account_id(bob), "role": "editor"}).json["decisions"] == [
+        False
+    ]
     service.scalar("UPDATE accounts SET status = 'deleted' WHERE username = 'bob' RETURNING id")
     assert boss.get(f"/v1/accounts/{account_id(bob)}/roles", token=boss.access).status_code == 404
     assert put_role(boss, bob, "reader").status_code == 404
@@ -281,7 +336,11 @@ def test_a_disabled_account_may_do_nothing_and_a_deleted_one_is_not_there(servic
 
 
 def test_a_hundred_questions_are_answered_in_order_by_three_statements(service):
-    boss, ann, bob = with_role(service, "boss", "admin"), with_role(service, "ann", "editor"), service.actor("bob").signed_in()
+    boss, ann, bob = (
+        with_role(service, "boss", "admin"),
+        with_role(service, "ann", "editor"),
+        service.actor("bob").signed_in(),
+    )
     let_in(boss, ann, "manager", thing="list/7")
     let_in(boss, bob, "invitee", thing="list/7")
     asked = [
@@ -334,8 +393,15 @@ def test_from_one_to_a_hundred_questions(small_service):
 
 
 def test_whoever_may_not_read_roles_asks_about_himself_alone(service):
-    ann, bob, app = service.actor("ann").signed_in(), service.actor("bob").signed_in(), with_role(service, "app", "founder")
-    mine, his = ({"account_id": account_id(one), "resource": "list", "id": "7", "level": "public"} for one in (ann, bob))
+    ann, bob, app = (
+        service.actor("ann").signed_in(),
+        service.actor("bob").signed_in(),
+        with_role(service, "app", "founder"),
+    )
+    mine, his = (
+        {"account_id": account_id(one), "resource": "list", "id": "7", "level": "public"}
+        for one in (ann, bob)
+    )
     assert check(ann, mine).json["decisions"] == [True]
     assert check(ann, mine, his).status_code == 403
     assert check(ann, {**his, "account_id": UNKNOWN}).status_code == 403

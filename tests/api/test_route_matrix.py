@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
+from app.authorization.roles.grant import grant
+from app.authorization.scopes import OURS
 from app.opaque_tokens import new_id
 from app.principal import Source
-from app.roles.grant import grant
-from app.roles.scopes import OURS
-from app.setting_maps import Policy
+from app.settings.maps import Policy
 from tests.actors import Actor, Service, cheap_settings
 from tests.house.test_rules import PUBLIC as PUBLIC_IN_THE_HOUSE
 from tests.house.test_rules import routes
@@ -29,19 +29,37 @@ PAGE = Path(__file__).parents[2] / "docs" / "who-may-what.md"
 PAGE_COLUMNS = ["page", "nobody", "signed in", "later", "another's"]
 COLUMNS = ["route", "nobody", "over", "account", "later", "admin", "later", "key", "another's"]
 NOBODY = Source(address="", bucket="", user_agent="", request_id="", locale="en")
-SCOPES = (*(scope.replace(":*", ":list") for scope in OURS), "orders:read")  # those of this service, and one of an application
+SCOPES = (
+    *(scope.replace(":*", ":list") for scope in OURS),
+    "orders:read",
+)  # those of this service, and one of an application
 AUDIENCE = "doorward"
 HEADER, BEARER, TRADED = "X-API-Key", "bearer", "token that it was traded for"
 HEADER_UNREAD = {"POST /oauth/token", "POST /oauth/revoke", "POST /oauth/device_authorization"}
-COLUMN_OF = {"narrow": "account"}  # an administrator's session that was opened for less gets as far as an account
+COLUMN_OF = {
+    "narrow": "account"
+}  # an administrator's session that was opened for less gets as far as an account
 PLENTY = {
     f"limit_{name}": "100000/minute"
-    for name in ("login", "register", "resend", "confirm", "code", "forgot", "key", "refresh", "device", "poll")
+    for name in (
+        "login",
+        "register",
+        "resend",
+        "confirm",
+        "code",
+        "forgot",
+        "key",
+        "refresh",
+        "device",
+        "poll",
+    )
 }
 SETTINGS = {
     "roles": {"clerk": ("orders:read",)},
     "audience": AUDIENCE,
-    "policies": {"signed": Policy(audience=AUDIENCE)},  # as close to an access token as an identity can come
+    "policies": {
+        "signed": Policy(audience=AUDIENCE)
+    },  # as close to an access token as an identity can come
     **PLENTY,
 }
 
@@ -90,7 +108,11 @@ def table(*columns: str) -> Iterator[list[str]]:
     """The rows of the table with these columns."""
     inside = False
     for line in PAGE.read_text().splitlines():
-        cells = [cell.strip().strip("`") for cell in line.strip("|").split(" | ")] if line.startswith("|") else []
+        cells = (
+            [cell.strip().strip("`") for cell in line.strip("|").split(" | ")]
+            if line.startswith("|")
+            else []
+        )
         if cells == list(columns):
             inside = True
         elif not cells:
@@ -101,7 +123,9 @@ def table(*columns: str) -> Iterator[list[str]]:
 
 ROWS = [Row(*cells) for cells in table(*COLUMNS)]
 PUBLIC = [cells[0] for cells in table("public route")]
-PAGES = {cells[0]: cells[1:] for cells in table(*PAGE_COLUMNS)}  # asked by tests/pages/test_page_doors.py
+PAGES = {
+    cells[0]: cells[1:] for cells in table(*PAGE_COLUMNS)
+}  # asked by tests/pages/test_page_doors.py
 
 # -- how each route is asked ------------------------------------------------------------------------------------------
 
@@ -120,7 +144,9 @@ class Town:
     def account(self, name: str, *roles: str) -> Actor:
         """Somebody new, who has yet to sign in."""
         actor = self.service.actor(f"{name}{next(self._numbers)}").signed_up()
-        account_id = self.service.scalar("SELECT id FROM accounts WHERE username = :name", name=actor.username)
+        account_id = self.service.scalar(
+            "SELECT id FROM accounts WHERE username = :name", name=actor.username
+        )
         with self.service.units.writing() as work:
             for role in roles:
                 assert grant(work, NOBODY, account_id=account_id, role=role)
@@ -136,7 +162,11 @@ class Town:
         assert answer.status_code in {200, 204}, answer.text
 
     def key(self, actor: Actor, *scopes: str) -> dict[str, Any]:
-        answer = actor.post("/v1/api-keys", {"name": f"key {next(self._numbers)}", "scopes": list(scopes)}, token=actor.access)
+        answer = actor.post(
+            "/v1/api-keys",
+            {"name": f"key {next(self._numbers)}", "scopes": list(scopes)},
+            token=actor.access,
+        )
         assert answer.status_code == 201, answer.text
         return answer.json
 
@@ -148,12 +178,19 @@ class Town:
     def suspicious_session_of(self, actor: Actor) -> Names:
         elsewhere = self._elsewhere(actor)
         names = {"session_id": elsewhere.tokens["session_id"]}
-        assert elsewhere.post(f"/v1/sessions/{names['session_id']}/suspicious", token=elsewhere.access).status_code == 204
+        assert (
+            elsewhere.post(
+                f"/v1/sessions/{names['session_id']}/suspicious", token=elsewhere.access
+            ).status_code
+            == 204
+        )
         return names
 
     def device_of(self, actor: Actor) -> Names:
         elsewhere = self._elsewhere(actor, remember_device=True)
-        return {"device_id": elsewhere.get("/v1/devices", token=elsewhere.access).json["items"][0]["id"]}
+        return {
+            "device_id": elsewhere.get("/v1/devices", token=elsewhere.access).json["items"][0]["id"]
+        }
 
     def key_of(self, actor: Actor) -> Names:
         return {"key_id": self.key(self._elsewhere(actor))["id"]}
@@ -163,7 +200,12 @@ class Town:
         asked = self.service.actor("box").post("/v1/login-sessions", {"client_name": "box"}).json
         claimed = actor.elsewhere()
         claimed.login()
-        assert claimed.post("/v1/login-sessions/claim", {"user_code": asked["user_code"]}, token=claimed.access).status_code == 200
+        assert (
+            claimed.post(
+                "/v1/login-sessions/claim", {"user_code": asked["user_code"]}, token=claimed.access
+            ).status_code
+            == 200
+        )
         return {"login_session_id": asked["session_id"], "user_code": asked["user_code"]}
 
     def account_of(self, actor: Actor) -> Names:
@@ -173,7 +215,9 @@ class Town:
         """A list where he is a manager, and a member of it."""
         resource_id, member = f"{next(self._numbers)}", self.boss.tokens["account"]["id"]
         for account_id, level in ((actor.tokens["account"]["id"], "manager"), (member, "member")):
-            self.as_boss("PUT", f"/v1/memberships/list/{resource_id}/{account_id}", json={"level": level})
+            self.as_boss(
+                "PUT", f"/v1/memberships/list/{resource_id}/{account_id}", json={"level": level}
+            )
         return {"resource": "list", "resource_id": resource_id, "account_id": member}
 
     def _elsewhere(self, actor: Actor, **changes: Any) -> Actor:
@@ -275,9 +319,18 @@ class Asker:
 
     def ask(self, route: str, names: Names) -> Any:
         method, _, rule = route.partition(" ")
-        path = re.sub(r"<(?:path:)?(\w+)>", lambda found: names.get(found[1], "default" if found[1] == "policy" else "x"), rule)
+        path = re.sub(
+            r"<(?:path:)?(\w+)>",
+            lambda found: names.get(found[1], "default" if found[1] == "policy" else "x"),
+            rule,
+        )
         if path.startswith("/oauth/"):
-            return self.actor.call(method, path, data={"grant_type": "refresh_token", "token": "x"}, headers=self.headers)
+            return self.actor.call(
+                method,
+                path,
+                data={"grant_type": "refresh_token", "token": "x"},
+                headers=self.headers,
+            )
         given = {} if method in {"GET", "DELETE"} else {"json": ASKS.get(route, Ask()).body(names)}
         return self.actor.call(method, path, headers=self.headers, **given)
 
@@ -293,7 +346,9 @@ class Askers:
         self.town = town
         self.nobody = Asker("nobody", town.service.actor("nobody"))
         for_the_row = ["", *(route for route, ask in ASKS.items() if ask.ends_who_asks)]
-        later = {row: [town.signed_in("ann"), town.signed_in("chief", "admin")] for row in for_the_row}
+        later = {
+            row: [town.signed_in("ann"), town.signed_in("chief", "admin")] for row in for_the_row
+        }
         self.over = [Asker("an old token", later[""][0], bearer(later[""][0].access))]
         town.service.clock.push(minutes=6)
         town.boss.login()
@@ -322,22 +377,36 @@ class Askers:
             "admin_later": chief,
             "narrow": self.town.signed_in("clerk", "admin", "clerk", scope="orders:read"),
         }
-        return {column: Asker(column, actor, bearer(actor.access)) for column, actor in actors.items()}
+        return {
+            column: Asker(column, actor, bearer(actor.access)) for column, actor in actors.items()
+        }
 
     def _over(self) -> Iterator[Asker]:
         """What opens nothing, each with the account that it was of."""
-        keeper, disabled, gone, live = self.owners[0], *(self.town.signed_in("eve") for _ in range(3))
+        keeper, disabled, gone, live = (
+            self.owners[0],
+            *(self.town.signed_in("eve") for _ in range(3)),
+        )
         of_disabled, deleted = self.town.key(disabled)["key"], self.town.key(keeper, *SCOPES)
-        self.town.as_boss("PATCH", f"/v1/accounts/{disabled.tokens['account']['id']}", json={"status": "disabled"})
+        self.town.as_boss(
+            "PATCH", f"/v1/accounts/{disabled.tokens['account']['id']}", json={"status": "disabled"}
+        )
         assert gone.logout().status_code == 204
-        assert keeper.call("DELETE", f"/v1/api-keys/{deleted['id']}", token=keeper.access).status_code == 204
-        identity = keeper.get("/authz/auth-request/signed", token=keeper.access).headers["X-Auth-Identity"]
+        assert (
+            keeper.call("DELETE", f"/v1/api-keys/{deleted['id']}", token=keeper.access).status_code
+            == 204
+        )
+        identity = keeper.get("/authz/auth-request/signed", token=keeper.access).headers[
+            "X-Auth-Identity"
+        ]
         assert identity
         yield Asker("a token of a disabled account", disabled, bearer(disabled.access))
         yield Asker("a key of a disabled account", disabled, {HEADER: of_disabled}, HEADER)
         yield Asker("a token of a session that ended", gone, bearer(gone.access))
         yield Asker("a key that was deleted", keeper, bearer(deleted["key"]))
-        yield Asker("a key that was deleted, in its header", keeper, {HEADER: deleted["key"]}, HEADER)
+        yield Asker(
+            "a key that was deleted, in its header", keeper, {HEADER: deleted["key"]}, HEADER
+        )
         yield Asker("a refresh token", live, bearer(live.tokens["refresh_token"]))
         yield Asker("an administrator's identity for an upstream", keeper, bearer(identity))
         yield Asker("an access token as a key", live, {HEADER: live.access}, HEADER)
@@ -347,10 +416,24 @@ class Askers:
         keeper, simple = self.owners
         for actor, scope in [*((keeper, scope) for scope in ("", *SCOPES)), (simple, "")]:
             key = self.town.key(actor, *filter(None, [scope]))
-            client = {"grant_type": "client_credentials", "client_id": key["id"], "client_secret": key["key"]}
+            client = {
+                "grant_type": "client_credentials",
+                "client_id": key["id"],
+                "client_secret": key["key"],
+            }
             token = actor.call("POST", "/oauth/token", data=client).json["access_token"]
-            for spelling, headers in ((HEADER, {HEADER: key["key"]}), (BEARER, bearer(key["key"])), (TRADED, bearer(token))):
-                yield Asker(f"{actor.username}'s key for {scope or 'nothing'} as {spelling}", actor, headers, spelling, scope)
+            for spelling, headers in (
+                (HEADER, {HEADER: key["key"]}),
+                (BEARER, bearer(key["key"])),
+                (TRADED, bearer(token)),
+            ):
+                yield Asker(
+                    f"{actor.username}'s key for {scope or 'nothing'} as {spelling}",
+                    actor,
+                    headers,
+                    spelling,
+                    scope,
+                )
 
 
 @pytest.fixture(scope="module")
@@ -369,7 +452,10 @@ def askers(sqlite_template, tmp_path_factory):
 WORDS = {
     (401, "unauthenticated"): ("401", r'Bearer realm="doorward"(, error="invalid_token")?'),
     (401, "invalid_client"): ("401", r"Basic .+"),
-    (401, "reauthentication_required"): ("password", r'Bearer .*error="insufficient_user_authentication".*, max_age="300"'),
+    (401, "reauthentication_required"): (
+        "password",
+        r'Bearer .*error="insufficient_user_authentication".*, max_age="300"',
+    ),
     (403, "forbidden"): ("403", r""),
     (403, "insufficient_scope"): ("scope", r'Bearer .*error="insufficient_scope", scope="[a-z:]+"'),
     (404, "not_found"): ("404", r""),
@@ -379,16 +465,30 @@ WORDS = {
 def verdict(answer: Any, passes: int) -> str:
     """The answer in the words of the page; what is none of them says itself."""
     document = (answer.json if answer.is_json else None) or {}
-    word, challenge = WORDS.get((answer.status_code, document.get("code") or document.get("error")), ("", ""))
+    word, challenge = WORDS.get(
+        (answer.status_code, document.get("code") or document.get("error")), ("", "")
+    )
     if word and re.fullmatch(challenge, answer.headers.get("WWW-Authenticate", "")):
         return word
-    return "yes" if answer.status_code == passes else f"{answer.status_code} {answer.headers.get('WWW-Authenticate')} {answer.text}"
+    return (
+        "yes"
+        if answer.status_code == passes
+        else f"{answer.status_code} {answer.headers.get('WWW-Authenticate')} {answer.text}"
+    )
 
 
 def told(answer: Any) -> tuple[object, ...]:
     """All of an answer that does not differ from request to request anyway."""
     text = re.sub(r'"(request_id|registration)":"\w+"', "", answer.text)
-    headers = ("Content-Type", "WWW-Authenticate", "Location", "Retry-After", "Cache-Control", "Set-Cookie", "Allow")
+    headers = (
+        "Content-Type",
+        "WWW-Authenticate",
+        "Location",
+        "Retry-After",
+        "Cache-Control",
+        "Set-Cookie",
+        "Allow",
+    )
     return (answer.status_code, text, *(answer.headers.get(name) for name in headers))
 
 
@@ -418,7 +518,9 @@ class Sheet:
         answer = self.one(asker, "of somebody else", self.theirs, expected)
         if not self.theirs:
             return
-        unknown = asker.ask(self.row.route, {name: UNKNOWN.get(name, value) for name, value in self.theirs.items()})
+        unknown = asker.ask(
+            self.row.route, {name: UNKNOWN.get(name, value) for name, value in self.theirs.items()}
+        )
         if expected != "yes":
             self._compare(asker, "unknown", str(told(answer)), str(told(unknown)))
         elif unknown.status_code not in {404, self.ask.passes}:
@@ -450,7 +552,12 @@ def test_each_is_told_what_the_table_says(askers, row):
         # Whoever ends himself by asking about himself has asked all else before.
         sheet.one(asker, "his own", ask.thing(askers.town, asker.actor), row.own(column))
     if row.others == "404":
-        sheet.one(Asker("carol", carol, bearer(carol.access)), "her own, after all that", sheet.theirs, "yes")
+        sheet.one(
+            Asker("carol", carol, bearer(carol.access)),
+            "her own, after all that",
+            sheet.theirs,
+            "yes",
+        )
     assert sheet.wrong == []
 
 
@@ -458,6 +565,6 @@ def test_each_is_told_what_the_table_says(askers, row):
 def test_everybody_is_told_the_same(askers, route):
     first = told(askers.nobody.ask(route, {}))
     assert first[0] in {200, 202, 302, 400, 404, 422}
-    assert {asker.name: told(asker.ask(route, {})) for asker in askers.everybody()} == dict.fromkeys(
-        (asker.name for asker in askers.everybody()), first
-    )
+    assert {
+        asker.name: told(asker.ask(route, {})) for asker in askers.everybody()
+    } == dict.fromkeys((asker.name for asker in askers.everybody()), first)

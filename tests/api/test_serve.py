@@ -32,7 +32,12 @@ PRODUCTION = {
 def live(tmp_path_factory):
     """One server for all that leave it as it was."""
     folder = tmp_path_factory.mktemp("serve")
-    server = Live(folder / "live.log", "--threads", "8", env={**CHEAP, "DOORWARD_DATABASE_URL": f"sqlite:///{folder}/doorward.db"})
+    server = Live(
+        folder / "live.log",
+        "--threads",
+        "8",
+        env={**CHEAP, "DOORWARD_DATABASE_URL": f"sqlite:///{folder}/doorward.db"},
+    )
     yield server
     server.stop()
 
@@ -64,7 +69,11 @@ def read(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
         return 0, {}, b""
     head, _, body = received.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
-    return int(first.split()[1]), {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}, body
+    return (
+        int(first.split()[1]),
+        {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)},
+        body,
+    )
 
 
 def ready_within(live: Live) -> float:
@@ -78,7 +87,13 @@ def ready_within(live: Live) -> float:
 
 def test_a_serving_process_says_that_it_is_ready(live):
     status, answer = live.call("GET", "/readyz")
-    assert (status, answer) == (200, {"status": "ready", "checks": {"database": "ok", "schema": "ok", "clock": "ok", "keys": "ok"}})
+    assert (status, answer) == (
+        200,
+        {
+            "status": "ready",
+            "checks": {"database": "ok", "schema": "ok", "clock": "ok", "keys": "ok"},
+        },
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -107,7 +122,10 @@ def test_a_request_under_way_is_answered_before_the_end(make_live):
 
 def test_the_folder_and_file_of_sqlite_are_made_for_this_user_alone(sqlite_env):
     done = type_command("db", "upgrade", **sqlite_env)
-    assert (done.returncode, done.stdout) == (0, f"The schema went from nothing to {migrations.needed()}.\n"), done.stderr
+    assert (done.returncode, done.stdout) == (
+        0,
+        f"The schema went from nothing to {migrations.needed()}.\n",
+    ), done.stderr
     path = Path(sqlite_env["DOORWARD_DATABASE_URL"].removeprefix("sqlite:///"))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -131,7 +149,11 @@ def test_an_outdated_schema_is_refused_with_the_words_to_type(sqlite_env):
 
 
 def test_a_database_that_does_not_answer_is_a_line_and_no_traceback():
-    done = typed("serve", "--migrate", env={"DOORWARD_DATABASE_URL": "postgresql://door:hunter2hunter2@127.0.0.1:1/door"})
+    done = typed(
+        "serve",
+        "--migrate",
+        env={"DOORWARD_DATABASE_URL": "postgresql://door:hunter2hunter2@127.0.0.1:1/door"},
+    )
     assert done.returncode in {1, 3}
     assert "does not answer" in done.stderr
     assert "Traceback" not in done.stderr
@@ -178,7 +200,10 @@ def test_production_serves_when_nothing_is_missing_and_shows_no_mail_and_no_docs
     try:
         host = {"Host": "door.example.com"}
         assert live.call("GET", "/v1/methods", headers=host)[0] == 200
-        assert [live.call("GET", path, headers=host)[0] for path in ("/dev/mailbox", "/docs", "/openapi.json")] == [404] * 3
+        assert [
+            live.call("GET", path, headers=host)[0]
+            for path in ("/dev/mailbox", "/docs", "/openapi.json")
+        ] == [404] * 3
         assert live.call("GET", "/v1/methods")[0] == 400, "loopback is no name of it"
         assert "your mail" not in live.log.read_text()
     finally:
@@ -188,18 +213,42 @@ def test_production_serves_when_nothing_is_missing_and_shows_no_mail_and_no_docs
 # -- what gunicorn answers ------------------------------------------------------------------------------------------
 
 BROKEN = {
-    "a request line too long": (b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 414, "uri_too_long"),
-    "a header too long": (b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Long: " + b"a" * 9000 + b"\r\n\r\n", 431, "headers_too_large"),
-    "too many headers": (b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n" + b"X-A: a\r\n" * 101 + b"\r\n", 431, "headers_too_large"),
+    "a request line too long": (
+        b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        414,
+        "uri_too_long",
+    ),
+    "a header too long": (
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Long: " + b"a" * 9000 + b"\r\n\r\n",
+        431,
+        "headers_too_large",
+    ),
+    "too many headers": (
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n" + b"X-A: a\r\n" * 101 + b"\r\n",
+        431,
+        "headers_too_large",
+    ),
     "no HTTP": (b"<script>alert(1)</script>\r\n\r\n", 400, "bad_request"),
-    "an unknown coding": (b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: secret\r\n\r\n", 501, "transfer_coding_unknown"),
-    "two lengths": (b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}", 400, "bad_request"),
+    "an unknown coding": (
+        b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: secret\r\n\r\n",
+        501,
+        "transfer_coding_unknown",
+    ),
+    "two lengths": (
+        b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
+        400,
+        "bad_request",
+    ),
     "length and coding": (
         b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0",
         400,
         "bad_request",
     ),
-    "a folded header": (b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A: a\r\n b\r\n\r\n", 400, "bad_request"),
+    "a folded header": (
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A: a\r\n b\r\n\r\n",
+        400,
+        "bad_request",
+    ),
 }
 
 
@@ -211,13 +260,25 @@ def test_what_cannot_be_parsed_is_answered_with_a_problem_document(live, raw, st
     assert headers["content-type"] == "application/problem+json"
     assert problem["request_id"] == headers["x-request-id"]
     assert headers["cache-control"] == "no-store"
-    assert {"content-security-policy", "x-content-type-options", "referrer-policy", "strict-transport-security"} <= set(headers)
+    assert {
+        "content-security-policy",
+        "x-content-type-options",
+        "referrer-policy",
+        "strict-transport-security",
+    } <= set(headers)
     assert headers["connection"] == "close"
     assert not any(word in body for word in (b"<", b"a" * 20, b"secret", b"gunicorn"))
 
 
 @pytest.mark.parametrize(
-    "header", ["SCRIPT_NAME: /v1", "SCRIPT_NAME: /v1/whoami", "PATH_INFO: /livez", "Script-Name: /v1", "Path-Info: /livez"]
+    "header",
+    [
+        "SCRIPT_NAME: /v1",
+        "SCRIPT_NAME: /v1/whoami",
+        "PATH_INFO: /livez",
+        "Script-Name: /v1",
+        "Path-Info: /livez",
+    ],
 )
 def test_no_header_chooses_the_route(live, header):
     raw = f"GET /v1/whoami HTTP/1.1\r\nHost: 127.0.0.1\r\n{header}\r\nConnection: close\r\n\r\n"
@@ -284,7 +345,9 @@ class Dribble(threading.Thread):
 
 def test_dribbled_headers_and_bodies_are_cut_off_after_ten_seconds_and_hold_up_nobody(live):
     post = b"POST /v1/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
-    headers = [Dribble(live, b"GET /livez HTTP/1.1\r\n", b"X-Slow: " + b"a" * 100) for _ in range(2)]
+    headers = [
+        Dribble(live, b"GET /livez HTTP/1.1\r\n", b"X-Slow: " + b"a" * 100) for _ in range(2)
+    ]
     bodies = [Dribble(live, post, b" " * 99) for _ in range(2)]
     stuck = [Dribble(live, b"GET /livez HTTP/1.1\r\nX-Slow:", b""), Dribble(live, post, b"")]
     for client in [*headers, *bodies, *stuck]:

@@ -79,11 +79,21 @@ def test_one_session_is_shown_also_when_it_is_over(ann):
 
 def test_a_session_ended_by_its_owner_stops_at_once(service, ann):
     twin = another(ann)
-    assert ann.call("DELETE", f"/v1/sessions/{twin.tokens['session_id']}", token=ann.access).status_code == 204
+    assert (
+        ann.call(
+            "DELETE", f"/v1/sessions/{twin.tokens['session_id']}", token=ann.access
+        ).status_code
+        == 204
+    )
     assert twin.whoami().status_code == 401
     assert twin.refresh().status_code == 400
     assert ann.whoami().status_code == 200
-    assert service.scalar("SELECT count(*) FROM revocations WHERE ref = :id", id=twin.tokens["session_id"]) == 1
+    assert (
+        service.scalar(
+            "SELECT count(*) FROM revocations WHERE ref = :id", id=twin.tokens["session_id"]
+        )
+        == 1
+    )
 
 
 def test_ending_a_session_twice_is_one_ending(service, ann):
@@ -95,7 +105,10 @@ def test_ending_a_session_twice_is_one_ending(service, ann):
 
 
 def test_one_can_end_the_session_that_asks(ann):
-    assert ann.call("DELETE", f"/v1/sessions/{ann.tokens['session_id']}", token=ann.access).status_code == 204
+    assert (
+        ann.call("DELETE", f"/v1/sessions/{ann.tokens['session_id']}", token=ann.access).status_code
+        == 204
+    )
     assert ann.whoami().status_code == 401
 
 
@@ -129,7 +142,9 @@ def test_a_session_of_somebody_else_is_as_unknown_as_any(service, ann, method):
         "%25",
         "x" * 500,
     ):
-        assert without_name(ann.call(method, f"/v1/sessions/{unknown}", token=ann.access)) == without_name(foreign)
+        assert without_name(
+            ann.call(method, f"/v1/sessions/{unknown}", token=ann.access)
+        ) == without_name(foreign)
     assert bob.whoami().status_code == 200
 
 
@@ -172,17 +187,26 @@ def test_a_session_that_has_run_out_is_shown_as_expired(service, ann):
     short.login(expires_in=60)
     service.clock.push(seconds=61)
     assert len(sessions(ann)) == 1
-    assert ann.get(f"/v1/sessions/{short.tokens['session_id']}", token=ann.access).json["status"] == "expired"
+    assert (
+        ann.get(f"/v1/sessions/{short.tokens['session_id']}", token=ann.access).json["status"]
+        == "expired"
+    )
 
 
 def test_a_session_of_a_past_epoch_is_shown_as_revoked(service, ann):
     twin = another(ann)
     path = f"/v1/sessions/{twin.tokens['session_id']}"
     for column in ("account_epoch", "global_epoch"):
-        service.scalar(f"UPDATE sessions SET {column} = 0 WHERE id = :id RETURNING id", id=twin.tokens["session_id"])
+        service.scalar(
+            f"UPDATE sessions SET {column} = 0 WHERE id = :id RETURNING id",
+            id=twin.tokens["session_id"],
+        )
         assert [item["id"] for item in sessions(ann)] == [ann.tokens["session_id"]]
         assert ann.get(path, token=ann.access).json["status"] == "revoked"
-        service.scalar(f"UPDATE sessions SET {column} = 1 WHERE id = :id RETURNING id", id=twin.tokens["session_id"])
+        service.scalar(
+            f"UPDATE sessions SET {column} = 1 WHERE id = :id RETURNING id",
+            id=twin.tokens["session_id"],
+        )
     assert len(sessions(ann)) == 2
 
 
@@ -193,7 +217,9 @@ def test_a_login_opens_a_new_session_each_time(ann):
     assert ann.whoami(first["access_token"]).status_code == 200
 
 
-@pytest.mark.parametrize("agent", ["", "x" * 5000, "caf\xe9 \x07\x1b[31m", "<script>alert(1)</script>"])
+@pytest.mark.parametrize(
+    "agent", ["", "x" * 5000, "caf\xe9 \x07\x1b[31m", "<script>alert(1)</script>"]
+)
 def test_any_user_agent_can_log_in(service, agent):
     ann = service.actor(agent=agent).signed_in()
     shown = sessions(ann)[0]["user_agent"]
@@ -202,12 +228,20 @@ def test_any_user_agent_can_log_in(service, agent):
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/v1/sessions"), ("DELETE", "/v1/sessions"), ("GET", "/v1/sessions/x"), ("DELETE", "/v1/sessions/x")]
+    ("method", "path"),
+    [
+        ("GET", "/v1/sessions"),
+        ("DELETE", "/v1/sessions"),
+        ("GET", "/v1/sessions/x"),
+        ("DELETE", "/v1/sessions/x"),
+    ],
 )
 def test_without_an_access_token_there_is_nothing_to_see(small_service, method, path):
     ann = small_service.actor().signed_in()
     assert ann.call(method, path).status_code == 401
     assert ann.call(method, path, token=ann.tokens["refresh_token"]).status_code == 401
     assert ann.call(method, path + f"?access_token={ann.access}").status_code == 401
-    assert ann.call(method, path, headers={"Cookie": f"access_token={ann.access}"}).status_code == 401
+    assert (
+        ann.call(method, path, headers={"Cookie": f"access_token={ann.access}"}).status_code == 401
+    )
     assert ann.whoami().status_code == 200

@@ -12,17 +12,44 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from sqlalchemy import text
 
 from tests.actors import Actor, Service, cheap_settings
 from tests.conftest import empty
 
 NAMES = ("ann", "bob")
-PASSWORDS = tuple(f"the {word} of five sentences known" for word in ("first", "second", "third", "fourth", "fifth"))
-GENEROUS = {f"limit_{name}": "100000/minute" for name in ("login", "register", "resend", "confirm", "code", "refresh", "forgot")}
-GRACE, ACCESS, RESET, IDLE, ABSOLUTE = 30, 300 + 30, 1800, 14 * 86400, 30 * 86400  # seconds; the leeway of access tokens included
-TABLES = ("accounts", "pending_registrations", "confirmations", "outbox", "audit", "revocations", "failed_attempts")
+PASSWORDS = tuple(
+    f"the {word} of five sentences known"
+    for word in ("first", "second", "third", "fourth", "fifth")
+)
+GENEROUS = {
+    f"limit_{name}": "100000/minute"
+    for name in ("login", "register", "resend", "confirm", "code", "refresh", "forgot")
+}
+GRACE, ACCESS, RESET, IDLE, ABSOLUTE = (
+    30,
+    300 + 30,
+    1800,
+    14 * 86400,
+    30 * 86400,
+)  # seconds; the leeway of access tokens included
+TABLES = (
+    "accounts",
+    "pending_registrations",
+    "confirmations",
+    "outbox",
+    "audit",
+    "revocations",
+    "failed_attempts",
+)
 
 
 @dataclass
@@ -31,9 +58,13 @@ class Login:
 
     owner: str
     began: float
-    refreshes: list[tuple[str, float]] = field(default_factory=list)  # the token and when it came; the last is the present one
+    refreshes: list[tuple[str, float]] = field(
+        default_factory=list
+    )  # the token and when it came; the last is the present one
     accesses: list[tuple[str, float]] = field(default_factory=list)
-    replaced: list[str] = field(default_factory=list)  # tokens of before a change: dead, and no sign of theft
+    replaced: list[str] = field(
+        default_factory=list
+    )  # tokens of before a change: dead, and no sign of theft
     alive: bool = True
 
 
@@ -44,7 +75,9 @@ class Person:
     actor: Actor
     pending: str = ""  # the password of a registration that is not confirmed yet
     password: str = ""
-    resets: list[tuple[str, float, bool]] = field(default_factory=list)  # token, when it was mailed, is it still good
+    resets: list[tuple[str, float, bool]] = field(
+        default_factory=list
+    )  # token, when it was mailed, is it still good
 
 
 class Doorward(RuleBasedStateMachine):
@@ -76,10 +109,16 @@ class Doorward(RuleBasedStateMachine):
         person.actor.password = person.password = password
         person.actor.signed_up()
 
-    @precondition(lambda self: any(not person.password and not person.pending for person in self.people.values()))
+    @precondition(
+        lambda self: any(
+            not person.password and not person.pending for person in self.people.values()
+        )
+    )
     @rule(password=st.sampled_from(PASSWORDS))
     def register(self, password: str) -> None:
-        person = next(person for person in self.people.values() if not person.password and not person.pending)
+        person = next(
+            person for person in self.people.values() if not person.password and not person.pending
+        )
         assert person.actor.register(password=password).status_code == 202
         person.pending = password
 
@@ -90,20 +129,31 @@ class Doorward(RuleBasedStateMachine):
         if not right:
             assert person.actor.confirm(code="BBBB-BBBB").status_code == 400
             return
-        expected = 200 if person.actor.get(f"/confirm/{person.actor.mailed_token()}").status_code == 200 else 400
+        expected = (
+            200
+            if person.actor.get(f"/confirm/{person.actor.mailed_token()}").status_code == 200
+            else 400
+        )
         answer = person.actor.confirm()
         assert answer.status_code in {expected, 400}  # five wrong codes leave the link alone good
         if answer.status_code == 200:
             person.password = person.actor.password = person.pending
         person.pending = ""
         if answer.status_code != 200:
-            self.service.scalar("DELETE FROM pending_registrations WHERE username = :name RETURNING id", name=person.actor.username)
+            self.service.scalar(
+                "DELETE FROM pending_registrations WHERE username = :name RETURNING id",
+                name=person.actor.username,
+            )
 
-    @rule(name=st.sampled_from(NAMES), password=st.sampled_from(PASSWORDS), by_address=st.booleans())
+    @rule(
+        name=st.sampled_from(NAMES), password=st.sampled_from(PASSWORDS), by_address=st.booleans()
+    )
     def log_in(self, name: str, password: str, by_address: bool) -> None:
         person = self.people[name]
         somewhere = person.actor.elsewhere()  # nobody waits: the delay has its own tests
-        answer = somewhere.login(username=somewhere.email if by_address else name, password=password)
+        answer = somewhere.login(
+            username=somewhere.email if by_address else name, password=password
+        )
         assert answer.status_code == (200 if password == person.password else 401)
         if answer.status_code == 200:
             self.logins.append(Login(name, self.now))
@@ -114,7 +164,9 @@ class Doorward(RuleBasedStateMachine):
     def refresh(self, data: Any) -> None:
         """By any token of any login that there ever was."""
         login = data.draw(st.sampled_from(self.logins))
-        token = data.draw(st.sampled_from([each for each, _ in login.refreshes[-4:]] + login.replaced[-2:]))
+        token = data.draw(
+            st.sampled_from([each for each, _ in login.refreshes[-4:]] + login.replaced[-2:])
+        )
         self.check_refresh(login, token)
 
     @precondition(lambda self: self.logins)
@@ -125,7 +177,11 @@ class Doorward(RuleBasedStateMachine):
         token, _ = login.refreshes[-1]
         access, made = login.accesses[-1]
         good = self.lives(login) if by_refresh else self.lives(login) and self.now - made < ACCESS
-        answer = self.nobody().post(path, {"refresh_token": token} if by_refresh else {}, token=None if by_refresh else access)
+        answer = self.nobody().post(
+            path,
+            {"refresh_token": token} if by_refresh else {},
+            token=None if by_refresh else access,
+        )
         assert answer.status_code == (204 if good else 401)
         if not good:
             return
@@ -134,7 +190,12 @@ class Doorward(RuleBasedStateMachine):
         login.alive = False
 
     @precondition(lambda self: self.logins)
-    @rule(data=st.data(), old=st.sampled_from(PASSWORDS), new=st.sampled_from(PASSWORDS), knows=st.booleans())
+    @rule(
+        data=st.data(),
+        old=st.sampled_from(PASSWORDS),
+        new=st.sampled_from(PASSWORDS),
+        knows=st.booleans(),
+    )
     def change(self, data: Any, old: str, new: str, knows: bool) -> None:
         login = data.draw(st.sampled_from(self.logins))
         person = self.people[login.owner]
@@ -174,7 +235,9 @@ class Doorward(RuleBasedStateMachine):
     @precondition(lambda self: any(person.resets for person in self.people.values()))
     @rule(data=st.data(), new=st.sampled_from(PASSWORDS))
     def reset(self, data: Any, new: str) -> None:
-        person = data.draw(st.sampled_from([person for person in self.people.values() if person.resets]))
+        person = data.draw(
+            st.sampled_from([person for person in self.people.values() if person.resets])
+        )
         token, mailed, good = data.draw(st.sampled_from(person.resets[-3:]))
         good = good and self.now - mailed < RESET
         answer = self.nobody().reset(new, token=token)
@@ -209,9 +272,15 @@ class Doorward(RuleBasedStateMachine):
     def teardown(self) -> None:
         """At the end every password that was ever set is tried, and every session refreshed."""
         for name, person in self.people.items():
-            opened = [password for password in PASSWORDS if person.actor.elsewhere().login(password=password).status_code == 200]
+            opened = [
+                password
+                for password in PASSWORDS
+                if person.actor.elsewhere().login(password=password).status_code == 200
+            ]
             assert opened == ([person.password] if person.password else [])
-            assert self.service.scalar("SELECT count(*) FROM accounts WHERE username = :name", name=name) == bool(person.password)
+            assert self.service.scalar(
+                "SELECT count(*) FROM accounts WHERE username = :name", name=name
+            ) == bool(person.password)
         for login in self.logins:
             if login.refreshes:
                 self.check_refresh(login, login.refreshes[-1][0])
@@ -222,7 +291,9 @@ class Doorward(RuleBasedStateMachine):
         return self.service.actor("x")
 
     def mailed(self, person: Person) -> int:
-        return len([mail for mail in self.service.mailbox(person.actor.email) if "/reset/" in mail["text"]])
+        return len(
+            [mail for mail in self.service.mailbox(person.actor.email) if "/reset/" in mail["text"]]
+        )
 
     def note(self, login: Login, tokens: dict[str, Any]) -> None:
         if not login.refreshes or login.refreshes[-1][0] != tokens["refresh_token"]:

@@ -65,7 +65,9 @@ def events(service, event: str) -> list[tuple[str, str]]:
     """Whose session, and who did it."""
     actor = "detail->>'actor'"
     with service.rows() as db:
-        found = db.connection().exec_driver_sql(f"SELECT account_id, {actor} FROM audit WHERE event = '{event}' ORDER BY id")
+        found = db.connection().exec_driver_sql(
+            f"SELECT account_id, {actor} FROM audit WHERE event = '{event}' ORDER BY id"
+        )
         return [tuple(row) for row in found.all()]
 
 
@@ -83,7 +85,9 @@ def test_all_its_tokens_stop_at_once_and_the_others_go_on(both):
     assert code(elsewhere.refresh()) == (400, "invalid_grant")
     assert ann.whoami().status_code == 200
     assert shown(ann, id_of(elsewhere)) == ("suspicious", "reported")
-    assert [item["id"] for item in ann.get("/v1/sessions", token=ann.access).json["items"]] == [id_of(ann)]
+    assert [item["id"] for item in ann.get("/v1/sessions", token=ann.access).json["items"]] == [
+        id_of(ann)
+    ]
 
 
 def test_the_owner_has_it_in_writing_once(both):
@@ -172,12 +176,17 @@ def test_with_an_old_password_only_of_his_own(pair, boss):
         assert code(answer) == (401, "reauthentication_required")
         assert 'max_age="300"' in answer.headers["WWW-Authenticate"]
     assert report(boss, id_of(other)).status_code == 204
-    assert ann.service.scalar("SELECT status FROM sessions WHERE id = :id", id=id_of(elsewhere)) == "live"
+    assert (
+        ann.service.scalar("SELECT status FROM sessions WHERE id = :id", id=id_of(elsewhere))
+        == "live"
+    )
 
 
 def test_whoever_is_no_administrator_any_more_gets_no_further(pair, boss):
     ann, elsewhere = pair
-    ann.service.scalar("DELETE FROM account_roles WHERE account_id = :id RETURNING role", id=account_id(boss))
+    ann.service.scalar(
+        "DELETE FROM account_roles WHERE account_id = :id RETURNING role", id=account_id(boss)
+    )
     assert code(report(boss, id_of(elsewhere))) == (404, "not_found")
     assert elsewhere.whoami().status_code == 200
 

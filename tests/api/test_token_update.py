@@ -7,8 +7,17 @@ import json
 
 import pytest
 
-from app.revocation.watcher import Watcher
-from tests.rights import ROLES, account_id, delete_role, let_in, let_out, new_key, put_role, with_role
+from app.server.cache_watcher import Watcher
+from tests.rights import (
+    ROLES,
+    account_id,
+    delete_role,
+    let_in,
+    let_out,
+    new_key,
+    put_role,
+    with_role,
+)
 
 MANY = {f"role{number:02}": ("articles:read",) for number in range(25)}
 
@@ -47,7 +56,11 @@ def test_a_new_token_says_the_rights_of_now(boss, ann):
     assert set(told) == {"access_token", "token_type", "expires_in", "session_id", "scope", "roles"}
     assert (told["token_type"], told["session_id"]) == ("Bearer", claims(before)["sid"])
     assert (told["scope"], told["roles"]) == ("articles:read articles:write", ["editor"])
-    assert update(ann, resource="list", id="7", force=True).json["roles"] == ["editor", "list-7-invitee", "list-7-member"]
+    assert update(ann, resource="list", id="7", force=True).json["roles"] == [
+        "editor",
+        "list-7-invitee",
+        "list-7-member",
+    ]
     assert ann.whoami().json["roles"] == ["editor", "list-7-invitee", "list-7-member"]
     assert claims(ann.access)["roles"] == ["editor", "list-7-invitee", "list-7-member"]
     assert ann.whoami(before).status_code == 200
@@ -101,7 +114,11 @@ def test_what_names_no_thing_is_an_error(small_service, body):
 @pytest.mark.parametrize("redis", ["warm", "cold", "away", "none"])
 def test_the_roles_of_a_thing_hold_until_anything_changes(request, make_service, sqlite_url, redis):
     """Any change of rights makes the token's list old; then the roles of now are asked, and a thing's roles come with the next update."""
-    url = {"away": "redis://127.0.0.1:1/0", "none": None}.get(redis) if redis in {"away", "none"} else request.getfixturevalue("redis_url")
+    url = (
+        {"away": "redis://127.0.0.1:1/0", "none": None}.get(redis)
+        if redis in {"away", "none"}
+        else request.getfixturevalue("redis_url")
+    )
     service = make_service(sqlite_url, roles=ROLES, redis_url=url)
     if redis in {"warm", "cold"}:
         Watcher().watch(service.units)
@@ -132,8 +149,12 @@ def test_the_roles_of_a_thing_hold_until_anything_changes(request, make_service,
 
 
 @pytest.mark.parametrize("used", [True, False])
-def test_a_token_names_twenty_roles_and_the_others_are_asked_for(request, make_service, sqlite_url, used):
-    service = make_service(sqlite_url, roles=MANY, redis_url=request.getfixturevalue("redis_url") if used else None)
+def test_a_token_names_twenty_roles_and_the_others_are_asked_for(
+    request, make_service, sqlite_url, used
+):
+    service = make_service(
+        sqlite_url, roles=MANY, redis_url=request.getfixturevalue("redis_url") if used else None
+    )
     if used:
         Watcher().watch(service.units)
     boss, ann = with_role(service, "boss", "admin"), with_role(service, "ann", *MANY)
@@ -143,7 +164,11 @@ def test_a_token_names_twenty_roles_and_the_others_are_asked_for(request, make_s
         assert ann.whoami().json["roles"] == sorted(MANY)
     assert ann.tokens["account"]["roles"] == sorted(MANY)
     let_in(boss, ann, "member")
-    assert update(ann, resource="list", id="7").json["roles"] == [*sorted(MANY), "list-7-invitee", "list-7-member"]
+    assert update(ann, resource="list", id="7").json["roles"] == [
+        *sorted(MANY),
+        "list-7-invitee",
+        "list-7-member",
+    ]
     assert ann.whoami().json["roles"] == sorted(MANY)
     delete_role(boss, ann, "role24")
     assert ann.whoami().json["roles"] == sorted(MANY)[:24]
@@ -151,7 +176,9 @@ def test_a_token_names_twenty_roles_and_the_others_are_asked_for(request, make_s
 
 def test_roles_of_more_than_two_kilobytes_are_left_out(make_service, sqlite_url):
     levels = tuple(f"l{number:031}" for number in range(19))
-    service = make_service(sqlite_url, roles=ROLES, privacy_levels=levels, managing_level=levels[-1])
+    service = make_service(
+        sqlite_url, roles=ROLES, privacy_levels=levels, managing_level=levels[-1]
+    )
     boss, ann = with_role(service, "boss", "admin"), service.actor("ann").signed_in()
     thing = "r" * 32, "i" * 64
     let_in(boss, ann, levels[-1], thing="/".join(thing))

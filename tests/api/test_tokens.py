@@ -11,7 +11,12 @@ from datetime import timedelta
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from app.adapters.jwt import P256_ORDER
 from app.settings import SigningAlgorithm
@@ -118,7 +123,11 @@ def opened(token: str) -> tuple[dict, dict]:
 def sign(ann, header: dict, claims: bytes) -> str:
     """Whatever it is, signed by our own key."""
     key = next(iter(ann.service.units.keys._held.keys.values()))
-    words = {name: value for name, value in {"alg": "ES256", "typ": "at+jwt", "kid": key.kid, **header}.items() if value is not ...}
+    words = {
+        name: value
+        for name, value in {"alg": "ES256", "typ": "at+jwt", "kid": key.kid, **header}.items()
+        if value is not ...
+    }
     message = f"{b64(json.dumps(words).encode())}.{b64(claims)}"
     algorithm = jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA256)
     while True:  # until s is low: the signature is as it should be
@@ -171,7 +180,9 @@ def test_no_claim_may_be_missing(ann):
             assert refused(ann, signed(ann, **{name: nothing})), name
     assert refused(ann, signed(ann, auth_time=None))
     untyped = signed(ann, auth_time=...)
-    assert ann.whoami(untyped).status_code == 200, "a session may be one in which no password was typed"
+    assert ann.whoami(untyped).status_code == 200, (
+        "a session may be one in which no password was typed"
+    )
     key = ann.post("/v1/api-keys", {"name": "ci", "scopes": []}, token=untyped)
     assert key.json["code"] == "reauthentication_required"
 
@@ -198,7 +209,12 @@ def test_a_token_ends_after_five_minutes_and_thirty_seconds_of_leeway(ann):
 def test_a_token_of_the_future_is_refused(ann):
     _, claims = opened(ann.access)
     for ahead, status in ((25, 200), (60, 401)):
-        assert ann.whoami(signed(ann, iat=claims["iat"] + ahead, exp=claims["exp"] + ahead)).status_code == status
+        assert (
+            ann.whoami(
+                signed(ann, iat=claims["iat"] + ahead, exp=claims["exp"] + ahead)
+            ).status_code
+            == status
+        )
 
 
 def test_no_header_but_ours_is_taken_even_if_our_key_signed_it(ann):
@@ -210,7 +226,12 @@ def test_a_key_that_the_token_brings_along_is_not_used(ann):
     private = ec.generate_private_key(ec.SECP256R1())
     header, claims = opened(ann.access)
     public = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(private.public_key()))
-    for more in ({}, {"jwk": public}, {"kid": "somebody-elses-key"}, {"jwk": {**public, "kid": header["kid"]}}):
+    for more in (
+        {},
+        {"jwk": public},
+        {"kid": "somebody-elses-key"},
+        {"jwk": {**public, "kid": header["kid"]}},
+    ):
         assert refused(ann, jwt.encode(claims, private, "ES256", headers={**header, **more}))
 
 
@@ -226,7 +247,9 @@ def test_a_token_without_a_signature_is_refused(ann):
             f"{unsigned}.{second}.{b64(bytes(64))}",
         ):
             assert refused(ann, token)
-    assert refused(ann, jwt.encode(claims, None, "none", headers={"typ": "at+jwt", "kid": header["kid"]}))
+    assert refused(
+        ann, jwt.encode(claims, None, "none", headers={"typ": "at+jwt", "kid": header["kid"]})
+    )
     assert refused(ann, f"{first}.{second}.{b64(bytes(64))}")
     assert refused(ann, f"{first}.{second}.{b64(P256_ORDER.to_bytes(32) * 2)}")
     assert refused(ann, f"{first}.{second}.{b64(unb64(third)[:-1])}")
@@ -247,15 +270,23 @@ def test_the_public_key_is_no_secret_to_sign_with(ann):
     ):
         for alg in ("HS256", "ES256"):
             message = f"{b64(json.dumps({**header, 'alg': alg}).encode())}.{b64(json.dumps(claims).encode())}"
-            assert refused(ann, f"{message}.{b64(hmac.new(secret, message.encode(), hashlib.sha256).digest())}")
+            assert refused(
+                ann, f"{message}.{b64(hmac.new(secret, message.encode(), hashlib.sha256).digest())}"
+            )
 
 
 def test_other_algorithms_are_refused_whatever_key_they_use(ann):
     header, claims = opened(ann.access)
     words = {"typ": "at+jwt", "kid": header["kid"]}
-    assert refused(ann, jwt.encode(claims, rsa.generate_private_key(65537, 2048), "RS256", headers=words))
-    assert refused(ann, jwt.encode(claims, ed25519.Ed25519PrivateKey.generate(), "EdDSA", headers=words))
-    assert refused(ann, jwt.encode(claims, ec.generate_private_key(ec.SECP384R1()), "ES384", headers=words))
+    assert refused(
+        ann, jwt.encode(claims, rsa.generate_private_key(65537, 2048), "RS256", headers=words)
+    )
+    assert refused(
+        ann, jwt.encode(claims, ed25519.Ed25519PrivateKey.generate(), "EdDSA", headers=words)
+    )
+    assert refused(
+        ann, jwt.encode(claims, ec.generate_private_key(ec.SECP384R1()), "ES384", headers=words)
+    )
     assert refused(ann, jwt.encode(claims, "x" * 64, "HS512", headers=words))
 
 
@@ -263,7 +294,13 @@ def test_an_altered_body_with_a_known_jti_is_refused(ann):
     first, second, third = ann.access.split(".")
     assert ann.whoami().status_code == 200
     _, claims = opened(ann.access)
-    for change in ({"preferred_username": "root"}, {"roles": ["admin"]}, {"exp": claims["exp"] + 1}, {"sub": "acc_" + "0" * 22}, {}):
+    for change in (
+        {"preferred_username": "root"},
+        {"roles": ["admin"]},
+        {"exp": claims["exp"] + 1},
+        {"sub": "acc_" + "0" * 22},
+        {},
+    ):
         other = b64(json.dumps({**claims, **change}).encode())
         assert other != second
         assert refused(ann, f"{first}.{other}.{third}")
@@ -276,7 +313,10 @@ def second_spellings(token: str) -> list[str]:
     raw = unb64(third)
     mirrored = raw[:32] + (P256_ORDER - int.from_bytes(raw[32:])).to_bytes(32)
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-    loose = [f"{first}.{second}.{third[:-1]}{alphabet[alphabet.index(third[-1]) ^ bit]}" for bit in range(1, 16)]
+    loose = [
+        f"{first}.{second}.{third[:-1]}{alphabet[alphabet.index(third[-1]) ^ bit]}"
+        for bit in range(1, 16)
+    ]
     return [
         f"{first}.{second}.{b64(mirrored)}",
         f"{token}=",
@@ -350,7 +390,16 @@ def test_junk_is_refused(ann):
 
 def test_headers_that_are_no_objects_or_never_end_are_refused(ann):
     _, second, third = ann.access.split(".")
-    for raw in (b"[" * 2000, b'{"a":' * 500, b"\xff", b"", b"1", b'"ES256"', b"null", b'{"alg":"ES256","kid":NaN,"typ":"at+jwt"}'):
+    for raw in (
+        b"[" * 2000,
+        b'{"a":' * 500,
+        b"\xff",
+        b"",
+        b"1",
+        b'"ES256"',
+        b"null",
+        b'{"alg":"ES256","kid":NaN,"typ":"at+jwt"}',
+    ):
         assert refused(ann, f"{b64(raw)}.{second}.{third}")
 
 
@@ -384,7 +433,10 @@ def test_the_authorization_header_holds_one_bearer_token_and_nothing_else(ann):
 
 def test_the_scheme_counts_in_any_case(ann):
     for scheme in ("Bearer", "bearer", "BEARER", "Bearer  "):
-        assert ann.get("/v1/whoami", headers={"Authorization": f"{scheme} {ann.access}"}).status_code == 200
+        assert (
+            ann.get("/v1/whoami", headers={"Authorization": f"{scheme} {ann.access}"}).status_code
+            == 200
+        )
 
 
 def test_the_published_keys_are_public_and_cacheable(ann):
@@ -472,9 +524,20 @@ def test_eddsa_is_a_setting(make_service, database_url):
     assert refused(ann, f"{first}.{second}.{b64(heavier)}")
     assert refused(ann, f"{first}.{b64(json.dumps({**claims, 'rv': 9}).encode())}.{third}")
     assert refused(
-        ann, jwt.encode(claims, ec.generate_private_key(ec.SECP256R1()), "ES256", headers={"typ": "at+jwt", "kid": header["kid"]})
+        ann,
+        jwt.encode(
+            claims,
+            ec.generate_private_key(ec.SECP256R1()),
+            "ES256",
+            headers={"typ": "at+jwt", "kid": header["kid"]},
+        ),
     )
-    jwt.decode(ann.access, jwt.PyJWKSet.from_dict(ann.get(JWKS).json)[header["kid"]], algorithms=["EdDSA"], audience=claims["aud"])
+    jwt.decode(
+        ann.access,
+        jwt.PyJWKSet.from_dict(ann.get(JWKS).json)[header["kid"]],
+        algorithms=["EdDSA"],
+        audience=claims["aud"],
+    )
 
 
 def test_a_change_of_algorithm_is_announced_before_it_is_used(make_service, database_url):

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 
 def test_an_account_is_registered_confirmed_signed_in_and_signed_out(ann):
-    assert ann.register().json == {"status": "pending", "registration": ann.registration, "next": "confirm_email"}
+    assert ann.register().json == {
+        "status": "pending",
+        "registration": ann.registration,
+        "next": "confirm_email",
+    }
     assert ann.login().status_code == 401
 
     account = ann.confirm().json["account"]

@@ -10,10 +10,10 @@ import pytest
 import redis
 from sqlalchemy import event
 
+from app.authorization.roles.grant import grant
+from app.credential_status.session_cache import CANARY, FILL_SESSION, account_key, session_key
 from app.principal import Source
-from app.revocation.view import CANARY, FILL_SESSION, account_key, session_key
-from app.revocation.watcher import Watcher
-from app.roles.grant import grant
+from app.server.cache_watcher import Watcher
 
 
 @pytest.fixture
@@ -63,7 +63,11 @@ def counted(service, server):
     for engine in engines:
         event.remove(engine, "before_cursor_execute", one_more)
         event.remove(engine, "begin", one_more)
-    calls = {name: stats["calls"] - before.get(name, {"calls": 0})["calls"] for name, stats in after.items() if name != "cmdstat_info"}
+    calls = {
+        name: stats["calls"] - before.get(name, {"calls": 0})["calls"]
+        for name, stats in after.items()
+        if name != "cmdstat_info"
+    }
     counts["redis"] = sum(calls.values())
     counts["names"] = {name: number for name, number in calls.items() if number}
 
@@ -91,8 +95,16 @@ def test_a_token_that_was_altered_is_refused_also_when_its_session_was_just_seen
     """What is remembered is the session and never the token, so a known jti opens nothing."""
     header, claims, signature = ann.access.split(".")
     words = json.loads(base64.urlsafe_b64decode(claims + "=="))
-    for changes in ({"roles": ["admin"]}, {"exp": words["exp"] + 600}, {"preferred_username": "root"}):
-        altered = base64.urlsafe_b64encode(json.dumps({**words, **changes}).encode()).rstrip(b"=").decode()
+    for changes in (
+        {"roles": ["admin"]},
+        {"exp": words["exp"] + 600},
+        {"preferred_username": "root"},
+    ):
+        altered = (
+            base64.urlsafe_b64encode(json.dumps({**words, **changes}).encode())
+            .rstrip(b"=")
+            .decode()
+        )
         assert ann.whoami().status_code == 200
         assert ann.whoami(f"{header}.{altered}.{signature}").status_code == 401
         assert ann.whoami(f"{header}.{altered}.").status_code == 401
@@ -178,7 +190,9 @@ def test_the_watcher_notices_an_older_copy(service, ann, server, keys):
     assert server.get(keys[1]) == b"R"
 
 
-@pytest.mark.parametrize("junk", [b"", b"x", b"[]", b"[1]", b'["V"]', b"\xff", b"null", b"{}", b"5"])
+@pytest.mark.parametrize(
+    "junk", [b"", b"x", b"[]", b"[1]", b'["V"]', b"\xff", b"null", b"{}", b"5"]
+)
 def test_a_record_that_makes_no_sense_is_asked_of_the_database(ann, server, keys, junk):
     ann.whoami()
     for key in keys:
@@ -195,7 +209,9 @@ def test_a_session_that_expired_is_not_valid_because_redis_remembers_it(service,
     assert ann.whoami().status_code == 401
 
 
-def test_a_yes_is_not_believed_when_the_watcher_has_gone_quiet(make_service, database_url, redis_url, server):
+def test_a_yes_is_not_believed_when_the_watcher_has_gone_quiet(
+    make_service, database_url, redis_url, server
+):
     """Redis can be read and not written, or the watcher is dead: what it says may be old."""
     service = make_service(database_url, redis_url=redis_url)
     service.believing = False

@@ -27,7 +27,10 @@ def live(sqlite_template, tmp_path_factory) -> Live:
     shutil.copy(sqlite_template, folder / "doorward.db")
     limits = {f"DOORWARD_LIMIT_{name}": GENEROUS for name in (*LIMITS, "DEVICE", "POLL")}
     cheap = {"DOORWARD_ARGON2_MEMORY_KIB": "64", "DOORWARD_ARGON2_TIME_COST": "1"}
-    served = Live(folder / "live.log", env={**limits, **cheap, "DOORWARD_DATABASE_URL": f"sqlite:///{folder / 'doorward.db'}"})
+    served = Live(
+        folder / "live.log",
+        env={**limits, **cheap, "DOORWARD_DATABASE_URL": f"sqlite:///{folder / 'doorward.db'}"},
+    )
     served.database = folder / "doorward.db"
     yield served
     served.stop()
@@ -52,10 +55,14 @@ class Person:
     def approve(self, user_code: str, *, word: str = "approve") -> int:
         """What the person does on the other device."""
         headers = {"Authorization": f"Bearer {self.logged_in().token}"}
-        status, claimed = self.live.call("POST", "/v1/login-sessions/claim", {"user_code": user_code}, headers)
+        status, claimed = self.live.call(
+            "POST", "/v1/login-sessions/claim", {"user_code": user_code}, headers
+        )
         assert status == 200, claimed
         body = {"user_code": user_code} if word == "approve" else {}
-        return self.live.call("POST", f"/v1/login-sessions/{claimed['id']}/{word}", body, headers)[0]
+        return self.live.call("POST", f"/v1/login-sessions/{claimed['id']}/{word}", body, headers)[
+            0
+        ]
 
 
 @pytest.fixture
@@ -71,7 +78,9 @@ def settle(live: Live) -> Person:
     status, registered = live.call("POST", "/v1/register", body)
     assert status == 202, registered
     code = live.mailbox(email)[0]["code"]
-    status, answer = live.call("POST", "/v1/register/confirm", {"registration": registered["registration"], "code": code})
+    status, answer = live.call(
+        "POST", "/v1/register/confirm", {"registration": registered["registration"], "code": code}
+    )
     assert status == 200, answer
     return Person(live, name)
 

@@ -67,10 +67,16 @@ class Drawing:
 
     def frame(self, shot: Screenshot) -> str:
         rows, cursor = shot
-        parts = [f'<use href="#{self._line(row)}" y="{y * HEIGHT:g}"/>' for y, row in enumerate(rows) if _drawn(row)]
+        parts = [
+            f'<use href="#{self._line(row)}" y="{y * HEIGHT:g}"/>'
+            for y, row in enumerate(rows)
+            if _drawn(row)
+        ]
         if cursor:
             x, y = cursor
-            parts.append(f'<rect class="k" x="{x * WIDTH:g}" y="{y * HEIGHT:g}" width="{WIDTH:g}" height="{HEIGHT:g}"/>')
+            parts.append(
+                f'<rect class="k" x="{x * WIDTH:g}" y="{y * HEIGHT:g}" width="{WIDTH:g}" height="{HEIGHT:g}"/>'
+            )
         return "".join(parts)
 
     def defined(self) -> str:
@@ -97,14 +103,21 @@ def _line(row: tuple[Char, ...]) -> str:
             x += 1
         text = "".join(char.data for char in row[start:x])
         if blocks:  # as rectangles, since fonts leave gaps between them
-            top, high = (HEIGHT / 2 if first.data == "▄" else 0, HEIGHT if first.data == "█" else HEIGHT / 2)
-            parts.append(f'<rect class="p" x="{start * WIDTH:g}" y="{top:g}" width="{(x - start) * WIDTH + 0.1:g}" height="{high:g}"/>')
+            top, high = (
+                HEIGHT / 2 if first.data == "▄" else 0,
+                HEIGHT if first.data == "█" else HEIGHT / 2,
+            )
+            parts.append(
+                f'<rect class="p" x="{start * WIDTH:g}" y="{top:g}" width="{(x - start) * WIDTH + 0.1:g}" height="{high:g}"/>'
+            )
         elif text.strip():
             bold = ' class="b"' if first.bold else ""
             left = start + len(text) - len(text.lstrip())
             words = text.strip()
             length = f'textLength="{len(words) * WIDTH:g}" lengthAdjust="spacingAndGlyphs"'
-            parts.append(f'<text{bold} x="{left * WIDTH:g}" y="{HEIGHT - 4:g}" {length}>{escape(words)}</text>')
+            parts.append(
+                f'<text{bold} x="{left * WIDTH:g}" y="{HEIGHT - 4:g}" {length}>{escape(words)}</text>'
+            )
     return "".join(parts)
 
 
@@ -134,7 +147,9 @@ def played(live: Live, folder: Path) -> Film:
     program = folder / "doorward"
     program.write_text(f'#!/bin/sh\nexec {" ".join(COMMAND)} "$@"\n')
     program.chmod(0o755)
-    (folder / "sitecustomize.py").write_text("import socket\nsocket.gethostname = lambda: 'attic'\n")  # and not what this machine is called
+    (folder / "sitecustomize.py").write_text(
+        "import socket\nsocket.gethostname = lambda: 'attic'\n"
+    )  # and not what this machine is called
     film = Film()
     env = {
         "PYTHONPATH": f"{folder}:{SOURCES}",
@@ -143,7 +158,13 @@ def played(live: Live, folder: Path) -> Film:
         "DOORWARD_STORE": str(folder / "sessions.json"),
         "PS1": "$ ",
     }
-    shell = Terminal(program=["bash", "--norc", "--noprofile", "-i"], columns=COLUMNS, lines=LINES, watch=film.take, **env)
+    shell = Terminal(
+        program=["bash", "--norc", "--noprofile", "-i"],
+        columns=COLUMNS,
+        lines=LINES,
+        watch=film.take,
+        **env,
+    )
     ann = joined(live)
 
     def type_(line: str) -> None:
@@ -175,21 +196,28 @@ def joined(live: Live) -> Person:
     body = {"username": "ann", "email": "ann@example.org", "name": "Ann", "password": PASSWORD}
     registered = live.call("POST", "/v1/register", body)[1]
     code = live.mailbox("ann@example.org")[0]["code"]
-    live.call("POST", "/v1/register/confirm", {"registration": registered["registration"], "code": code})
+    live.call(
+        "POST", "/v1/register/confirm", {"registration": registered["registration"], "code": code}
+    )
     return Person(live, "ann")
 
 
 def approve(person: Person, code: str) -> None:
     headers = {"Authorization": f"Bearer {person.logged_in(device_name='phone').token}"}
     claimed = person.live.call("POST", "/v1/login-sessions/claim", {"user_code": code}, headers)[1]
-    person.live.call("POST", f"/v1/login-sessions/{claimed['id']}/approve", {"user_code": code}, headers)
+    person.live.call(
+        "POST", f"/v1/login-sessions/{claimed['id']}/approve", {"user_code": code}, headers
+    )
 
 
 def main() -> None:
     folder = Path(tempfile.mkdtemp())
     url = f"sqlite:///{folder / 'doorward.db'}"
     migrations.upgrade(url)
-    live = Live(folder / "live.log", env={"DOORWARD_DATABASE_URL": url, "DOORWARD_PUBLIC_URL": "https://auth.example.com"})
+    live = Live(
+        folder / "live.log",
+        env={"DOORWARD_DATABASE_URL": url, "DOORWARD_PUBLIC_URL": "https://auth.example.com"},
+    )
     try:
         film = played(live, folder)
     finally:
@@ -197,7 +225,9 @@ def main() -> None:
         shutil.rmtree(folder)
     frames = film.frames()
     TARGET.write_text(svg(frames))
-    sys.stdout.write(f"{TARGET.relative_to(ROOT)}: {len(frames)} screens, {TARGET.stat().st_size // 1024} KiB\n")
+    sys.stdout.write(
+        f"{TARGET.relative_to(ROOT)}: {len(frames)} screens, {TARGET.stat().st_size // 1024} KiB\n"
+    )
 
 
 if __name__ == "__main__":

@@ -27,7 +27,14 @@ class Says:
 HTML = Says(b"<html>Sign in to the hotel's network</html>", headers={"Content-Type": "text/html"})
 BAD_GATEWAY = Says(b"<html>502</html>", 502, {"Content-Type": "text/html"})
 HANGS_UP = "hangs up"
-TOKENS = {"access_token": "at", "token_type": "Bearer", "expires_in": 300, "refresh_token": "rt", "session_id": "ses_1", "scope": ""}
+TOKENS = {
+    "access_token": "at",
+    "token_type": "Bearer",
+    "expires_in": 300,
+    "refresh_token": "rt",
+    "session_id": "ses_1",
+    "scope": "",
+}
 
 
 def oauth_error(code: str, **more: Any) -> Says:
@@ -44,7 +51,13 @@ class Quiet(ThreadingHTTPServer):
 class StandIn:
     """Says the answers one after the other, the last one for ever; one may be a function of the request. `routes` has answers for a path of its own."""
 
-    def __init__(self, *answers: Says | str, routes: dict[str, list[Says | str]] | None = None, skew: float = 0, certificate=None) -> None:
+    def __init__(
+        self,
+        *answers: Says | str,
+        routes: dict[str, list[Says | str]] | None = None,
+        skew: float = 0,
+        certificate=None,
+    ) -> None:
         self.answers, self.routes = list(answers), routes or {}
         self.skew = skew
         self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
@@ -65,7 +78,11 @@ class StandIn:
                     self.close_connection = True
                     return
                 self.send_response_only(says.status)
-                told = {"Content-Type": "application/json", "Date": formatdate(outer.now(), usegmt=True), **says.headers}
+                told = {
+                    "Content-Type": "application/json",
+                    "Date": formatdate(outer.now(), usegmt=True),
+                    **says.headers,
+                }
                 for name, value in {**told, "Content-Length": str(len(says.content))}.items():
                     self.send_header(name, value)
                 self.end_headers()
@@ -97,7 +114,12 @@ class StandIn:
         return said.pop(0) if len(said) > 1 else said[0]
 
     def headers_of(self, name: str) -> list[str]:
-        return [value for _, _, headers, _ in self.seen for key, value in headers.items() if key.lower() == name.lower()]
+        return [
+            value
+            for _, _, headers, _ in self.seen
+            for key, value in headers.items()
+            if key.lower() == name.lower()
+        ]
 
     def paths(self) -> list[str]:
         return [path for _, path, _, _ in self.seen]

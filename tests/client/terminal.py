@@ -47,7 +47,9 @@ class Terminal:
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            env=environment(**{"TERM": "xterm", "DISPLAY": ":0", "SSH_CONNECTION": "", "NO_COLOR": "", **env}),
+            env=environment(
+                **{"TERM": "xterm", "DISPLAY": ":0", "SSH_CONNECTION": "", "NO_COLOR": "", **env}
+            ),
             start_new_session=True,
             preexec_fn=_in_the_foreground,
         )
@@ -86,7 +88,11 @@ class Terminal:
     def _waits(self) -> None:
         """A question is seen a moment before the program reads, and a Ctrl-C in between is lost: people are not as quick as that."""
         end = time.monotonic() + 1
-        while time.monotonic() < end and self.process.poll() is None and _state(self.process.pid) == "R":
+        while (
+            time.monotonic() < end
+            and self.process.poll() is None
+            and _state(self.process.pid) == "R"
+        ):
             time.sleep(0.001)
 
     def _read(self, seconds: float) -> bool:

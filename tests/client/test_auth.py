@@ -16,7 +16,10 @@ REFUSED = Says({}, 401)
 
 @pytest.fixture
 def client(stand_in):
-    routes = {"/v1/login": [Says(TOKENS)], "/v1/token/refresh": [Says({**TOKENS, "access_token": "at2"})]}
+    routes = {
+        "/v1/login": [Says(TOKENS)],
+        "/v1/token/refresh": [Says({**TOKENS, "access_token": "at2"})],
+    }
     there = stand_in(Says({}), routes=routes)
     client = Doorward(there.url)
     client.login.with_password("ann", "secret")
@@ -30,7 +33,9 @@ def by_httpx2(client, method, url, *, origins, follow=True):
 
 def by_asyncio(client, method, url, *, origins, follow=True):
     async def run():
-        async with httpx2.AsyncClient(auth=DoorwardAuth(client, origins=origins), follow_redirects=follow) as http:
+        async with httpx2.AsyncClient(
+            auth=DoorwardAuth(client, origins=origins), follow_redirects=follow
+        ) as http:
             return (await http.request(method, url)).status_code
 
     return asyncio.run(run())
@@ -64,7 +69,10 @@ def test_nor_after_a_redirect(client, stand_in, ask):
     other = stand_in(REFUSED)
     api = stand_in(Says(b"", 302, {"Location": f"{other.url}/here"}))
     assert ask(client, "GET", api.url, origins=[api.url]) == 401
-    assert (api.headers_of("Authorization"), other.headers_of("Authorization")) == (["Bearer at"], [])
+    assert (api.headers_of("Authorization"), other.headers_of("Authorization")) == (
+        ["Bearer at"],
+        [],
+    )
     assert len(other.seen) == 1
 
 
@@ -85,7 +93,10 @@ def test_what_changes_something_is_sent_once(client, stand_in, ask):
     assert len(api.seen) == 1
 
 
-@pytest.mark.parametrize("origins", [[], "https://api.example.com", ["https://api.example.com/v1"], ["http://api.example.com"]])
+@pytest.mark.parametrize(
+    "origins",
+    [[], "https://api.example.com", ["https://api.example.com/v1"], ["http://api.example.com"]],
+)
 @pytest.mark.parametrize("auth", [DoorwardAuth, RequestsAuth])
 def test_origins_are_named_in_full(client, auth, origins):
     with pytest.raises(InvalidInput):

@@ -63,8 +63,13 @@ def test_the_help_has_every_exit_code_and_variable():
 
 
 def test_the_page_describes_every_command_option_exit_code_and_variable_and_no_other():
-    described = {tuple(heading.split()) for heading in re.findall(r"^### `doorward ([a-z -]+)`", PAGE, re.MULTILINE)}
-    runnable = {words for words, command in ALL.items() if words and not isinstance(command, click.Group)}
+    described = {
+        tuple(heading.split())
+        for heading in re.findall(r"^### `doorward ([a-z -]+)`", PAGE, re.MULTILINE)
+    }
+    runnable = {
+        words for words, command in ALL.items() if words and not isinstance(command, click.Group)
+    }
     assert described == runnable
     common = options_in(PAGE.partition("## Commands")[0])
     known = {
@@ -75,11 +80,21 @@ def test_the_page_describes_every_command_option_exit_code_and_variable_and_no_o
         for name in one.opts + one.secondary_opts
     }
     for words in runnable:
-        section = re.search(rf"^### `doorward {' '.join(words)}`(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL)[1]
-        there = {name for one in ALL[words].params if isinstance(one, click.Option) for name in one.opts + one.secondary_opts}
+        section = re.search(
+            rf"^### `doorward {' '.join(words)}`(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL
+        )[1]
+        there = {
+            name
+            for one in ALL[words].params
+            if isinstance(one, click.Option)
+            for name in one.opts + one.secondary_opts
+        }
         assert there - common <= options_in(section) <= known, words
     codes = re.search(r"## Exit codes\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)[1]
-    assert {int(code): meaning for code, meaning in re.findall(r"^\| (\d+) \| (.+?) \|", codes, re.MULTILINE)} == MEANINGS
+    assert {
+        int(code): meaning
+        for code, meaning in re.findall(r"^\| (\d+) \| (.+?) \|", codes, re.MULTILINE)
+    } == MEANINGS
     assert set(re.findall(r"^\| `(DOORWARD_\w+)`", PAGE, re.MULTILINE)) == set(VARIABLES)
 
 
@@ -90,15 +105,27 @@ def test_the_recording_is_a_picture_and_nothing_else():
     assert tags <= {"svg", "title", "style", "defs", "g", "use", "rect", "text"}
     assert "prefers-reduced-motion" in picture
     assert not re.search(r"/tmp|/home|/root|dw[a-z]_|url\(|@import", picture)
-    assert set(re.findall(r"https?://([a-z0-9.]+)", picture)) <= {"www.w3.org", "auth.example.com", "127.0.0.1"}
+    assert set(re.findall(r"https?://([a-z0-9.]+)", picture)) <= {
+        "www.w3.org",
+        "auth.example.com",
+        "127.0.0.1",
+    }
 
 
 def options_in(text: str) -> set[str]:
-    return set(re.findall(r"(?<![\w-])(--?[a-zA-Z][a-z-]*)", " ".join(re.findall(r"`([^`\n]+)`", text))))
+    return set(
+        re.findall(r"(?<![\w-])(--?[a-zA-Z][a-z-]*)", " ".join(re.findall(r"`([^`\n]+)`", text)))
+    )
 
 
 def test_nothing_takes_a_password():
-    options = {name for command in ALL.values() for one in command.params if not getattr(one, "is_flag", False) for name in one.opts}
+    options = {
+        name
+        for command in ALL.values()
+        for one in command.params
+        if not getattr(one, "is_flag", False)
+        for name in one.opts
+    }
     assert not [name for name in options if re.search("pass|secret|token", name)]
 
 
@@ -140,7 +167,23 @@ def test_lengths_and_dates(in_vienna, text, expected):
     assert length_of(text, NOW) == expected
 
 
-@pytest.mark.parametrize("text", ["", "12", "h", "-1d", "1y", "soon", "2027-13-01", "2027-02-30", "2026-11-21", "1d 2h", "1.5h", "١d"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "12",
+        "h",
+        "-1d",
+        "1y",
+        "soon",
+        "2027-13-01",
+        "2027-02-30",
+        "2026-11-21",
+        "1d 2h",
+        "1.5h",
+        "١d",
+    ],
+)
 def test_what_is_no_length(in_vienna, text):
     with pytest.raises(ValueError, match=r"^(say a length like|it is over already)"):
         length_of(text, NOW)
@@ -168,14 +211,27 @@ def test_json_and_yaml_keep_every_value():
 
 
 def test_tables_are_cut_where_they_may_be():
-    rows = [("ses_1234567890123456789012", "a name that goes on and on", "x" * 60, None), ("1", "漢字" * 20, "", NOW.astimezone(UTC))]
+    rows = [
+        ("ses_1234567890123456789012", "a name that goes on and on", "x" * 60, None),
+        ("1", "漢字" * 20, "", NOW.astimezone(UTC)),
+    ]
     for width in (200, 80, 60):
         table = columns(("ID", "NAME", "SCOPES", "END"), rows, width, flexible=("NAME", "SCOPES"))
-        assert max(len(line) + len(re.findall("[漢字]", line)) for line in table.splitlines()) <= width
+        assert (
+            max(len(line) + len(re.findall("[漢字]", line)) for line in table.splitlines()) <= width
+        )
         assert "ses_1234567890123456789012" in table
-    below = columns(("ID", "NAME", "END"), [("ses_1234567890123456789012", "a name " * 9, None), ("1", "", None)], 30, flexible=("NAME",))
+    below = columns(
+        ("ID", "NAME", "END"),
+        [("ses_1234567890123456789012", "a name " * 9, None), ("1", "", None)],
+        30,
+        flexible=("NAME",),
+    )
     assert max(map(len, below.splitlines())) <= 32  # the id is left whole, so that it can be copied
-    assert re.search(r"^ID +ses_1234567890123456789012\nNAME +a name .*\n[\s\S]*\n\nID +1\nNAME +-\nEND +-$", below)
+    assert re.search(
+        r"^ID +ses_1234567890123456789012\nNAME +a name .*\n[\s\S]*\n\nID +1\nNAME +-\nEND +-$",
+        below,
+    )
     assert "…" not in columns(("A",), [("x" * 100,)], 120, flexible=())
     told = pairs({"A name": "word " * 40, "Nothing": ""}, 60)
     assert max(map(len, told.splitlines())) <= 60
@@ -202,7 +258,8 @@ def test_the_unforeseen_is_one_sentence_without_what_it_held(breaking):
     done = CliRunner().invoke(breaking, ["breaks"])
     assert (done.exit_code, done.stdout) == (1, "")
     assert (
-        done.stderr == "Something went wrong that nobody foresaw (ValueError). Run it again with --debug to see where, and report that.\n"
+        done.stderr
+        == "Something went wrong that nobody foresaw (ValueError). Run it again with --debug to see where, and report that.\n"
     )
 
 
@@ -228,7 +285,12 @@ def test_every_error_has_an_exit_code_that_is_listed():
             yield from below(one)
 
     assert all(code_of(kind()) in MEANINGS for kind in [DoorwardError, *below(DoorwardError)])
-    assert [code_of(errors.LogoutError(status=status)) for status in (0, 429, 503, 409)] == [5, 6, 5, 1]
+    assert [code_of(errors.LogoutError(status=status)) for status in (0, 429, 503, 409)] == [
+        5,
+        6,
+        5,
+        1,
+    ]
 
 
 # -- completion -----------------------------------------------------------------------------------------------------
@@ -250,7 +312,11 @@ def test_completion_says_for_which_shells():
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 @pytest.mark.parametrize(
     ("line", "offered"),
-    [("doorward se", {"sessions"}), ("doorward keys r", {"rotate"}), ("doorward whoami -o ", {"table", "json", "yaml"})],
+    [
+        ("doorward se", {"sessions"}),
+        ("doorward keys r", {"rotate"}),
+        ("doorward whoami -o ", {"table", "json", "yaml"}),
+    ],
 )
 def test_bash_completes(tmp_path, line, offered):
     program = tmp_path / "doorward"
@@ -262,5 +328,12 @@ def test_bash_completes(tmp_path, line, offered):
     )
     (tmp_path / "completion").write_text(doorward("completion", "bash").out)
     env = environment(PATH=f"{tmp_path}:{os.environ['PATH']}")
-    done = subprocess.run(["bash", "-c", script, "-", line], env=env, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(
+        ["bash", "-c", script, "-", line],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
     assert set(done.stdout.split()) == offered, done.stderr

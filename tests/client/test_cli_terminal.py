@@ -40,7 +40,9 @@ def terminal(monkeypatch, live):
 
 def state_of(live, message: str) -> str:
     with sqlite3.connect(live.database, timeout=10) as db:
-        return db.execute("SELECT state FROM login_sessions WHERE login_message = ?", [message]).fetchone()[0]
+        return db.execute(
+            "SELECT state FROM login_sessions WHERE login_message = ?", [message]
+        ).fetchone()[0]
 
 
 def shown_to_others(process: subprocess.Popen) -> bytes:
@@ -77,7 +79,11 @@ def test_the_password_is_asked_once_more_where_the_service_wants_it(terminal, an
 def test_a_new_password_is_asked_for_twice(terminal, ann):
     ann.logged_in().save()
     there = terminal("password", "change")
-    for question, answer in [("Present password:$", PASSWORD), ("New password:$", NEW), ("The new password again:$", NEW)]:
+    for question, answer in [
+        ("Present password:$", PASSWORD),
+        ("New password:$", NEW),
+        ("The new password again:$", NEW),
+    ]:
         there.sees(question)
         there.types(f"{answer}\n")
     assert there.ends() == 0
@@ -91,7 +97,9 @@ def test_a_new_password_is_asked_for_twice(terminal, ann):
 
 
 def test_ctrl_c_at_a_question_ends_with_130(terminal, ann):
-    there = terminal("login", "--user", ann.name, "--password-stdin")  # typed and not piped: it is asked for all the same
+    there = terminal(
+        "login", "--user", ann.name, "--password-stdin"
+    )  # typed and not piped: it is asked for all the same
     there.sees("Password of")
     there.types(CTRL_C)
     assert there.ends() == 130
@@ -100,9 +108,15 @@ def test_ctrl_c_at_a_question_ends_with_130(terminal, ann):
 
 def test_a_password_that_must_be_changed_is_changed_at_once(terminal, ann, live):
     with sqlite3.connect(live.database, timeout=10) as db:
-        db.execute("UPDATE accounts SET must_change_since = created_at WHERE username = ?", [ann.name])
+        db.execute(
+            "UPDATE accounts SET must_change_since = created_at WHERE username = ?", [ann.name]
+        )
     there = terminal("login", "--user", ann.name)
-    for question, answer in [("Password of", PASSWORD), ("New password:$", NEW), ("The new password again:$", NEW)]:
+    for question, answer in [
+        ("Password of", PASSWORD),
+        ("New password:$", NEW),
+        ("The new password again:$", NEW),
+    ]:
         there.sees(question)
         there.types(f"{answer}\n")
     assert there.ends() == 0
@@ -113,7 +127,9 @@ def test_a_login_waits_for_another_device_and_counts_down(terminal, ann, live, s
     there = terminal("login", "--device", "--message", "nightly backup")
     there.sees(r"Waiting for approval, 9:5\d left; Ctrl-C cancels\.")  # which is written last
     code = there.sees(CODE)[1]
-    assert re.search(rf"Open  {re.escape(live.url)}\S+/login/activate|Open +\S+/login/activate", there.text)
+    assert re.search(
+        rf"Open  {re.escape(live.url)}\S+/login/activate|Open +\S+/login/activate", there.text
+    )
     words = re.search(r"^Words (\S+ \S+ \S+)$", there.text, re.MULTILINE)[1]
     assert "For: nightly backup" in there.text
     assert set("█▀▄") & set(there.text), "the QR code"
@@ -122,7 +138,9 @@ def test_a_login_waits_for_another_device_and_counts_down(terminal, ann, live, s
     assert PASSWORD.encode() not in shown_to_others(there.process)
     assert b"dwl_" not in shown_to_others(there.process)
     with sqlite3.connect(live.database, timeout=10) as db:
-        assert db.execute("SELECT client_name FROM login_sessions WHERE check_phrase = ?", [words]).fetchone() == ("doorward",)
+        assert db.execute(
+            "SELECT client_name FROM login_sessions WHERE check_phrase = ?", [words]
+        ).fetchone() == ("doorward",)
     assert ann.approve(code) == 200
     assert there.ends() == 0
     assert re.search(rf"Approved\.\nLogged in at {re.escape(live.url)} as\s*{ann.name}", there.text)
@@ -167,8 +185,14 @@ def test_a_login_that_nobody_approves_in_time_ends_with_7(terminal, live):
 @pytest.mark.parametrize(
     ("env", "why"),
     [
-        ({"SSH_CONNECTION": "10.0.0.1 1 10.0.0.2 22", "PYTHONIOENCODING": "ascii"}, "this terminal is on another machine"),
-        ({"DISPLAY": "", "WAYLAND_DISPLAY": "", "BROWSER": "", "TERM": "dumb"}, "this machine has no display"),
+        (
+            {"SSH_CONNECTION": "10.0.0.1 1 10.0.0.2 22", "PYTHONIOENCODING": "ascii"},
+            "this terminal is on another machine",
+        ),
+        (
+            {"DISPLAY": "", "WAYLAND_DISPLAY": "", "BROWSER": "", "TERM": "dumb"},
+            "this machine has no display",
+        ),
     ],
 )
 def test_another_device_is_chosen_by_itself(terminal, env, why):
@@ -254,7 +278,10 @@ def test_a_key_that_cannot_be_printed_is_said_to_be_lost(ann, live):
             check=False,
         )
     lost = f"The secret of the key 'nightly' is lost, since it could not be printed: rotate or delete {client.keys.list()[0].id}."
-    assert (done.returncode, done.stderr) == (1, f"{lost}\nError: Standard output cannot be written to: No space left on device.\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"{lost}\nError: Standard output cannot be written to: No space left on device.\n",
+    )
 
 
 def test_help_is_quick_and_needs_no_library_for_http():
@@ -262,7 +289,14 @@ def test_help_is_quick_and_needs_no_library_for_http():
         "import sys, time\nfrom doorward.cli import cli\ncli.main(['--help'], standalone_mode=False)\n"
         "print(sorted(set(sys.modules) & {'httpx2', 'ssl', 'keyring', 'segno', 'platformdirs'}), time.process_time())"
     )
-    done = subprocess.run([COMMAND[0], "-c", script], env=environment(), capture_output=True, text=True, timeout=20, check=True)
+    done = subprocess.run(
+        [COMMAND[0], "-c", script],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
     loaded, seconds = done.stdout.splitlines()[-1].rsplit(" ", 1)
     assert loaded == "[]"
     assert float(seconds) < 1, "it takes about 0.1 s of CPU"

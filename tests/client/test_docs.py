@@ -23,7 +23,17 @@ def test_every_method_of_the_client_is_documented():
         # What the parts of the client need of each other.
         missing = {
             name
-            for name in public - {"transport", "checked", "use", "settle_on", "origin", "named", "replace", "logged_in"}
+            for name in public
+            - {
+                "transport",
+                "checked",
+                "use",
+                "settle_on",
+                "origin",
+                "named",
+                "replace",
+                "logged_in",
+            }
             if not re.search(rf"\b{name}\b", PAGE)
         }
         assert missing == set(), kind
@@ -50,5 +60,8 @@ def test_its_examples_run(ann, stand_in, tmp_path, monkeypatch):
         exec(compile(here, "docs/client.md", "exec"), namespace)
     assert ann.name in shown
     assert "api_key" in shown
-    assert api.headers_of("Authorization") == [f"Bearer {api.headers_of('Authorization')[0].split()[1]}"] * 2
+    assert (
+        api.headers_of("Authorization")
+        == [f"Bearer {api.headers_of('Authorization')[0].split()[1]}"] * 2
+    )
     assert not (tmp_path / "token").exists()

@@ -12,13 +12,44 @@ from contextlib import contextmanager
 
 import pytest
 
-from doorward import Check, ConnectionFailed, Doorward, DoorwardError, InvalidInput, LoginTimeout, RateLimited, Timeouts, UnexpectedAnswer
+from doorward import (
+    Check,
+    ConnectionFailed,
+    Doorward,
+    DoorwardError,
+    InvalidInput,
+    LoginTimeout,
+    RateLimited,
+    Timeouts,
+    UnexpectedAnswer,
+)
 from tests.client.stand_in import TOKENS, Says
 from tests.client.typed import doorward
 
-NUMBERS = ["1e999", "1e300", "1" + "0" * 400, "NaN", "1000000000000", "true", "-1", '"300"', "null", "[]"]
-MOMENTS = [f"Wed, 21 Oct {'9' * 20} 07:28:00 GMT", f"Wed, 21 Oct 2026 07:28:00 +{'9' * 20}", "Wed, 32 Foo 2026", "-5", "1e9"]
-ASKED = {"device_code": "dwl_secret", "user_code": "BCDF-GHJK", "verification_uri": "https://auth.example.com/login/activate"}
+NUMBERS = [
+    "1e999",
+    "1e300",
+    "1" + "0" * 400,
+    "NaN",
+    "1000000000000",
+    "true",
+    "-1",
+    '"300"',
+    "null",
+    "[]",
+]
+MOMENTS = [
+    f"Wed, 21 Oct {'9' * 20} 07:28:00 GMT",
+    f"Wed, 21 Oct 2026 07:28:00 +{'9' * 20}",
+    "Wed, 32 Foo 2026",
+    "-5",
+    "1e9",
+]
+ASKED = {
+    "device_code": "dwl_secret",
+    "user_code": "BCDF-GHJK",
+    "verification_uri": "https://auth.example.com/login/activate",
+}
 
 
 def saying(field, number, **document):
@@ -29,7 +60,10 @@ def saying(field, number, **document):
 @pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("field", ["expires_in", "refresh_expires_in"])
 def test_no_number_of_a_login_is_too_much(stand_in, store, field, number):
-    there = stand_in(saying(field, number, **TOKENS), routes={"/v1/whoami": [Says({"account_id": "acc_1", "username": "ann"})]})
+    there = stand_in(
+        saying(field, number, **TOKENS),
+        routes={"/v1/whoami": [Says({"account_id": "acc_1", "username": "ann"})]},
+    )
     client = Doorward(there.url)
     try:
         client.login.with_password("ann", "secret")
@@ -43,7 +77,9 @@ def test_no_number_of_a_login_is_too_much(stand_in, store, field, number):
 @pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("field", ["expires_in", "interval"])
 def test_no_number_of_a_prompt_is_too_much(stand_in, field, number):
-    prompt = Doorward(stand_in(saying(field, number, **ASKED)).url).login.request_on_another_device(client_name="x")
+    prompt = Doorward(stand_in(saying(field, number, **ASKED)).url).login.request_on_another_device(
+        client_name="x"
+    )
     assert 0.2 <= prompt.interval <= 60
     assert 0 < prompt.seconds_left <= 3600
 
@@ -67,7 +103,10 @@ def test_no_claim_of_a_token_is_too_much(stand_in, claim, number):
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_moment_that_cannot_be_is_none(stand_in, moment):
-    there = stand_in(Says({"code": "invalid_credentials"}, 401, {"Date": moment}), Says({}, 429, {"Date": moment, "Retry-After": moment}))
+    there = stand_in(
+        Says({"code": "invalid_credentials"}, 401, {"Date": moment}),
+        Says({}, 429, {"Date": moment, "Retry-After": moment}),
+    )
     client = Doorward(there.url)
     with pytest.raises(DoorwardError):
         client.login.with_password("ann", "secret")
@@ -86,7 +125,9 @@ def test_a_path_leads_to_no_other_host(stand_in):
     assert there.seen == []
 
 
-@pytest.mark.parametrize("path", ["/x\n", "/\ud800", f"/{'x' * 70_000}", "/../other", "/v1/things/./..", "/v1/.."])
+@pytest.mark.parametrize(
+    "path", ["/x\n", "/\ud800", f"/{'x' * 70_000}", "/../other", "/v1/things/./..", "/v1/.."]
+)
 def test_a_path_that_cannot_be_or_leaves_the_service_is_refused(stand_in, path):
     there = stand_in(Says({}))
     client = Doorward(f"{there.url}/auth")
@@ -100,7 +141,9 @@ def test_a_path_that_cannot_be_or_leaves_the_service_is_refused(stand_in, path):
     assert there.paths() == ["/auth/v1/sessions/%3F"]
 
 
-@pytest.mark.parametrize("decisions", [None, [], [True], [True, True, True], "yes", {"0": True, "1": True}])
+@pytest.mark.parametrize(
+    "decisions", [None, [], [True], [True, True, True], "yes", {"0": True, "1": True}]
+)
 def test_a_question_without_an_answer_is_no_yes(stand_in, decisions):
     client = Doorward(stand_in(Says({"decisions": decisions})).url)
     client.login.with_api_key("dwk_key")
@@ -108,7 +151,10 @@ def test_a_question_without_an_answer_is_no_yes(stand_in, decisions):
         client.check([Check("acc_1", role="admin"), Check("acc_2", role="admin")])
 
 
-@pytest.mark.parametrize("answer", [Says({}), Says(b""), Says({"account_id": None, "kind": "session"}), Says({"items": []})])
+@pytest.mark.parametrize(
+    "answer",
+    [Says({}), Says(b""), Says({"account_id": None, "kind": "session"}), Says({"items": []})],
+)
 def test_an_answer_that_says_nothing_is_no_yes(stand_in, answer):
     client = Doorward(stand_in(answer).url)
     client.login.with_api_key("dwk_key")
@@ -124,9 +170,13 @@ def test_a_refresh_token_that_no_file_can_hold_is_none(stand_in, refresh):
         client.login.with_password("ann", "secret")
 
 
-@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+23:59"])
+@pytest.mark.parametrize(
+    "moment", ["9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+23:59"]
+)
 def test_no_time_is_too_far_away_to_be_shown(stand_in, moment):
-    there = stand_in(Says({"account_id": "acc_1", "username": "ann", "key_id": "key_1", "expires_at": moment}))
+    there = stand_in(
+        Says({"account_id": "acc_1", "username": "ann", "key_id": "key_1", "expires_at": moment})
+    )
     for form in ("table", "json"):
         done = doorward("whoami", "--url", there.url, "-o", form, DOORWARD_TOKEN="dwk_x")
         assert (done.code, done.err) == (0, "")
@@ -134,7 +184,9 @@ def test_no_time_is_too_far_away_to_be_shown(stand_in, moment):
 
 
 def test_a_version_gives_a_terminal_no_orders(stand_in):
-    client = Doorward(stand_in(Says({"name": "door\x1b[2J", "version": f"1.0\x1b]0;title\x07{'x' * 1000}"})).url)
+    client = Doorward(
+        stand_in(Says({"name": "door\x1b[2J", "version": f"1.0\x1b]0;title\x07{'x' * 1000}"})).url
+    )
     found = client.version()
     assert "\x1b" not in found.name + found.version
     assert len(found.version) < 400
@@ -160,7 +212,9 @@ def answering(say):
 
 def packed_nothing(connection):
     """A gzip that goes on and never holds a byte."""
-    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n")
+    connection.sendall(
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n"
+    )
     connection.sendall(zlib.compressobj(wbits=31).flush(zlib.Z_FULL_FLUSH))
     for _ in range(100):
         connection.sendall(b"\x00\x00\x00\xff\xff")
@@ -176,7 +230,9 @@ def test_an_answer_that_goes_on_with_nothing_ends():
 
 
 def test_what_is_packed_is_not_unpacked(stand_in):
-    there = stand_in(Says(zlib.compress(b"0" * 50_000_000, wbits=31), headers={"Content-Encoding": "gzip"}))
+    there = stand_in(
+        Says(zlib.compress(b"0" * 50_000_000, wbits=31), headers={"Content-Encoding": "gzip"})
+    )
     with pytest.raises(UnexpectedAnswer, match="instead of JSON"):
         Doorward(there.url).version()
     assert there.headers_of("Accept-Encoding") == ["identity"]

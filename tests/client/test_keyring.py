@@ -69,7 +69,9 @@ def test_secrets_are_in_the_keyring_and_not_in_the_file(ann, store, ring):
         Doorward(ann.live.url).login.from_store()
 
 
-def test_a_session_of_unknown_end_is_found_and_a_token_that_has_ended_is_not(store, ring, monkeypatch):
+def test_a_session_of_unknown_end_is_found_and_a_token_that_has_ended_is_not(
+    store, ring, monkeypatch
+):
     sessions = InstanceAuthSessions.load()
     sessions.insert(URL, "ann", kept("ann", minutes=1, refresh_token=Secret("rt")))
     sessions.insert(URL, "bob", kept("bob", minutes=1))
@@ -117,8 +119,12 @@ def test_no_keyring_is_a_fault_and_nothing_falls_back(store, ring, backend):
     sessions.insert(URL, "ann", kept("ann"))
     with pytest.raises(StoreError, match="no keyring that is safe"):
         sessions.save()
-    done = doorward("login", "--url", "http://127.0.0.1:9", "--user", "ann", "--password-stdin", stdin="x")
-    assert (done.code, "no keyring that is safe" in done.err) == (1, True), "before anybody types or approves anything"
+    done = doorward(
+        "login", "--url", "http://127.0.0.1:9", "--user", "ann", "--password-stdin", stdin="x"
+    )
+    assert (done.code, "no keyring that is safe" in done.err) == (1, True), (
+        "before anybody types or approves anything"
+    )
     assert not store.exists()
 
 

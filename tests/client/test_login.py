@@ -41,14 +41,24 @@ def test_a_password_opens_a_session(ann):
     assert (client.session, session.username, session.way) == (session, ann.name, "with_password")
     assert client.token == session.token
     found = client.whoami()
-    assert (found.username, found.kind, found.session_id) == (ann.name, "session", session.session_id)
+    assert (found.username, found.kind, found.session_id) == (
+        ann.name,
+        "session",
+        session.session_id,
+    )
     me = client.me()
-    assert (me.account.username, me.session.device_name, me.session.current) == (ann.name, "attic", True)
+    assert (me.account.username, me.session.device_name, me.session.current) == (
+        ann.name,
+        "attic",
+        True,
+    )
     assert 3500 < (me.session.expires_at - me.session.created_at).total_seconds() <= 3600
 
 
 def test_a_wrong_password_is_said_in_one_sentence(ann):
-    with pytest.raises(InvalidCredentials, match=r"^The name or the password is wrong: .+\.$") as refused:
+    with pytest.raises(
+        InvalidCredentials, match=r"^The name or the password is wrong: .+\.$"
+    ) as refused:
         ann.client().login.with_password(ann.name, "wrong horse battery staple")
     assert (refused.value.code, refused.value.status) == ("invalid_credentials", 401)
     assert refused.value.request_id.startswith("req_")
@@ -100,7 +110,10 @@ def test_with_ends_with_being_logged_out(ann):
         token = session.token
     with pytest.raises(InvalidToken):
         ann.client().login.with_token(token).validate()
-    with pytest.raises(ZeroDivisionError), client.login.with_password(ann.name, PASSWORD) as session:
+    with (
+        pytest.raises(ZeroDivisionError),
+        client.login.with_password(ann.name, PASSWORD) as session,
+    ):
         _ = 1 / 0
     assert not session.usable
 
@@ -108,7 +121,10 @@ def test_with_ends_with_being_logged_out(ann):
 def test_a_logout_that_nobody_heard_may_be_tried_again(ann, stand_in):
     from tests.client.stand_in import BAD_GATEWAY, TOKENS, Says
 
-    there = stand_in(Says({}, 204), routes={"/v1/login": [Says(TOKENS)], "/v1/logout": [BAD_GATEWAY, Says({}, 204)]})
+    there = stand_in(
+        Says({}, 204),
+        routes={"/v1/login": [Says(TOKENS)], "/v1/logout": [BAD_GATEWAY, Says({}, 204)]},
+    )
     client = Doorward(there.url)
     client.login.with_password("ann", PASSWORD)
     with pytest.raises(LogoutError, match="may still be live"):
@@ -181,7 +197,9 @@ def test_rights_can_be_asked_for(ann):
     account = client.whoami().account_id
     assert client.roles() == ()
     assert client.roles(account, resource="list", id="7") == ()
-    assert client.check([Check(account, role="admin"), Check(account, resource="list", id="7", level="public")]) == (False, True)
+    assert client.check(
+        [Check(account, role="admin"), Check(account, resource="list", id="7", level="public")]
+    ) == (False, True)
     with pytest.raises(InvalidInput):
         client.check(Check(account, resource="list", id="7", level="emperor"))
 
@@ -210,7 +228,9 @@ def test_versions_are_compared(live, ann):
     with pytest.raises(VersionMismatch):
         VersionPolicy(min="1.0", error=True).check("1.0rc1")
     with pytest.raises(VersionMismatch):  # before the password is sent
-        Doorward(live.url, version_policy=VersionPolicy(equal="7", error=True)).login.with_password(ann.name, PASSWORD)
+        Doorward(live.url, version_policy=VersionPolicy(equal="7", error=True)).login.with_password(
+            ann.name, PASSWORD
+        )
 
 
 # -- token files ------------------------------------------------------------------------------------------------------
@@ -249,10 +269,18 @@ def test_a_token_file_is_not_written_where_everybody_may_write(ann, tmp_path):
 def test_a_token_file_of_a_trusted_network_is_kept_up_to_date(stand_in, tmp_path, monkeypatch):
     from tests.client.stand_in import TOKENS, Says
 
-    there = stand_in(Says(TOKENS), routes={"/v1/token/refresh": [Says({**TOKENS, "access_token": "at2"})]})
+    there = stand_in(
+        Says(TOKENS), routes={"/v1/token/refresh": [Says({**TOKENS, "access_token": "at2"})]}
+    )
     url = there.url.replace("127.0.0.1", "auth.internal")
     found = socket.getaddrinfo
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **more: found(host.replace("auth.internal", "127.0.0.1"), *rest, **more))
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        lambda host, *rest, **more: found(
+            host.replace("auth.internal", "127.0.0.1"), *rest, **more
+        ),
+    )
     client = Doorward(url, allow_http=True)
     client.login.with_password("ann", PASSWORD)
     client.to_token_file(tmp_path / "token")
@@ -279,7 +307,14 @@ def test_a_token_file_of_a_key_has_two_lines(ann, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "https://auth.example.com\n", "a b c d", "nonsense\ntoken\nx\ny", "https://auth.example.com\ntokén"]
+    "content",
+    [
+        "",
+        "https://auth.example.com\n",
+        "a b c d",
+        "nonsense\ntoken\nx\ny",
+        "https://auth.example.com\ntokén",
+    ],
 )
 def test_what_is_no_token_file_is_said_to_be_none(tmp_path, content):
     (tmp_path / "token").write_text(content)
@@ -300,7 +335,9 @@ def approves(person, prompts, word="approve"):
 
     def on_prompt(prompt: Prompt):
         prompts.append(prompt)
-        threading.Thread(target=person.approve, args=(prompt.user_code,), kwargs={"word": word}).start()
+        threading.Thread(
+            target=person.approve, args=(prompt.user_code,), kwargs={"word": word}
+        ).start()
 
     return on_prompt
 
@@ -339,7 +376,9 @@ def test_a_login_from_another_device_is_found_when_its_first_token_has_ended(ann
     client.save()
     kept = json.loads(store.read_text())
     kept[ann.live.url][ann.name]["expires"] = "2026-01-01T00:00:00Z"
-    del kept[ann.live.url][ann.name]["refresh_expires"]  # other services do not say when a refresh token ends
+    del kept[ann.live.url][ann.name][
+        "refresh_expires"
+    ]  # other services do not say when a refresh token ends
     store.write_text(json.dumps(kept))
     again = Doorward()
     assert again.login.from_store().session_id == session.session_id

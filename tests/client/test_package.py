@@ -71,7 +71,9 @@ def test_the_client_knows_nothing_of_the_service():
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             foreign = [name for name in names if name.split(".")[0] in {"app", "tests"}]
-            assert not foreign or path.is_relative_to(SOURCES / "doorward" / "testing"), f"{path}: {foreign}"
+            assert not foreign or path.is_relative_to(SOURCES / "doorward" / "testing"), (
+                f"{path}: {foreign}"
+            )
 
 
 def test_the_service_knows_nothing_of_the_client():
@@ -80,13 +82,19 @@ def test_the_service_knows_nothing_of_the_client():
 
 
 def test_no_file_is_longer_than_one_idea():
-    long = {path.name: count for path in SOURCES.rglob("*.py") if (count := len(path.read_text().splitlines())) > 260}
+    long = {
+        path.name: count
+        for path in SOURCES.rglob("*.py")
+        if (count := len(path.read_text().splitlines())) > 260
+    }
     assert long == {}
 
 
 def test_clock_and_environment_are_read_in_one_file():
     found = {
-        path.name for path in (SOURCES / "doorward").glob("*.py") if re.search(r"os\.environ|datetime\.now|time\.time\(", path.read_text())
+        path.name
+        for path in (SOURCES / "doorward").glob("*.py")
+        if re.search(r"os\.environ|datetime\.now|time\.time\(", path.read_text())
     }
     assert found == {"here.py"}
 
@@ -94,7 +102,13 @@ def test_clock_and_environment_are_read_in_one_file():
 def test_every_public_name_is_there():
     for name in doorward.__all__:
         assert getattr(doorward, name).__module__.startswith("doorward."), name
-    typed = set(re.findall(r" import \w+ as (\w+)$", (SOURCES / "doorward" / "__init__.py").read_text(), re.MULTILINE))
+    typed = set(
+        re.findall(
+            r" import \w+ as (\w+)$",
+            (SOURCES / "doorward" / "__init__.py").read_text(),
+            re.MULTILINE,
+        )
+    )
     assert typed == set(doorward.__all__)
     assert {*doorward.__all__, "__version__"} <= set(dir(doorward))
     with pytest.raises(AttributeError):
@@ -104,7 +118,14 @@ def test_every_public_name_is_there():
 def test_importing_it_costs_little():
     spent = []
     for _ in range(3):
-        told = subprocess.run([sys.executable, "-c", IMPORTS], env=environment(), capture_output=True, text=True, check=True, timeout=30)
+        told = subprocess.run(
+            [sys.executable, "-c", IMPORTS],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        )
         spent.append(float(told.stdout))
     assert min(spent) < 0.15, spent
 
@@ -117,10 +138,18 @@ def installed(tmp_path_factory):
         wheel = built(CLIENT, folder)
     except NoRegistry as error:
         pytest.skip(str(error))
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True, timeout=60
+    )
     python = folder / "venv" / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check"]
-    done = subprocess.run([*pip, "install", "--quiet", "--no-compile", wheel], capture_output=True, text=True, timeout=180, check=False)
+    done = subprocess.run(
+        [*pip, "install", "--quiet", "--no-compile", wheel],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
     if done.returncode:
         pytest.skip(f"no registry hands out what the client needs: {done.stderr[-300:]}")
     return python, pip
@@ -128,9 +157,19 @@ def installed(tmp_path_factory):
 
 def alone(*command: object, **more: str) -> subprocess.CompletedProcess[str]:
     """Run with nothing of this repository in reach."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "DOORWARD"))}
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "DOORWARD"))
+    }
     return subprocess.run(
-        [str(one) for one in command], env={**env, **more}, capture_output=True, text=True, timeout=60, check=False, cwd="/"
+        [str(one) for one in command],
+        env={**env, **more},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd="/",
     )
 
 
@@ -150,7 +189,16 @@ def test_the_wheel_is_all_that_is_needed(installed, tmp_path):
 
 def typed(python, tmp_path):
     """A script of somebody's own is checked against the installed types (PEP 561)."""
-    command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", python, "--config-file", os.devnull]
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--python-executable",
+        python,
+        "--config-file",
+        os.devnull,
+    ]
     for name, text, code in (("script.py", SCRIPT, 0), ("wrong.py", WRONG, 1)):
         (tmp_path / name).write_text(text)
         done = alone(*command, "--cache-dir", ROOT / ".mypy_cache" / "client", tmp_path / name)

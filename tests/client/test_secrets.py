@@ -29,8 +29,17 @@ from doorward.auth import DoorwardAuth
 from tests.client.stand_in import BAD_GATEWAY, HANGS_UP, HTML, Says
 
 PLANTED = "planted"
-PASSWORD, ACCESS, REFRESH, KEY, CODE = (f"{PLANTED}-{name}-0123456789" for name in ("password", "access", "refresh", "key", "code"))
-TOKENS = {"access_token": ACCESS, "token_type": "Bearer", "expires_in": 300, "refresh_token": REFRESH, "session_id": "ses_1", "scope": ""}
+PASSWORD, ACCESS, REFRESH, KEY, CODE = (
+    f"{PLANTED}-{name}-0123456789" for name in ("password", "access", "refresh", "key", "code")
+)
+TOKENS = {
+    "access_token": ACCESS,
+    "token_type": "Bearer",
+    "expires_in": 300,
+    "refresh_token": REFRESH,
+    "session_id": "ses_1",
+    "scope": "",
+}
 
 
 def echo(status: int, **more):
@@ -38,8 +47,22 @@ def echo(status: int, **more):
 
     def answer(request: str) -> Says:
         sent = "/".join(re.findall(rf"{PLANTED}[a-z0-9-]+", request))
-        document = {"detail": f"You sent {sent}", "title": sent, "code": sent, "errors": {f"/{sent}": [sent]}, "reasons": [sent], **more}
-        return Says(document, status, {"X-Request-Id": sent.replace("/", "-"), "Location": f"https://evil.example/{sent}?{sent}"})
+        document = {
+            "detail": f"You sent {sent}",
+            "title": sent,
+            "code": sent,
+            "errors": {f"/{sent}": [sent]},
+            "reasons": [sent],
+            **more,
+        }
+        return Says(
+            document,
+            status,
+            {
+                "X-Request-Id": sent.replace("/", "-"),
+                "Location": f"https://evil.example/{sent}?{sent}",
+            },
+        )
 
     return answer
 
@@ -52,14 +75,28 @@ FAULTS = {
     **{str(status): echo(status) for status in (302, 400, 401, 403, 404, 409, 422, 503)},
     **{
         code: echo(status, code=code)
-        for code, status in [("invalid_credentials", 401), ("validation_failed", 422), ("wrong_password", 403)]
+        for code, status in [
+            ("invalid_credentials", 401),
+            ("validation_failed", 422),
+            ("wrong_password", 403),
+        ]
     },
-    **{code: echo(400, code=None, error=code) for code in ("invalid_grant", "slow_down", "access_denied")},
-    "another password first": Says({"code": "password_change_required", "reset_token": f"{PLANTED}-reset"}, 403),
+    **{
+        code: echo(400, code=None, error=code)
+        for code in ("invalid_grant", "slow_down", "access_denied")
+    },
+    "another password first": Says(
+        {"code": "password_change_required", "reset_token": f"{PLANTED}-reset"}, 403
+    ),
     "no token": Says({"access_token": 1, "refresh_token": REFRESH}),
     "a bad life": Says({**TOKENS, "expires_in": -1}),
     "a bad prompt": Says(
-        {"device_code": CODE, "user_code": "BCDF-GHJK", "verification_uri": "javascript:alert(1)", "access_token": ACCESS}
+        {
+            "device_code": CODE,
+            "user_code": "BCDF-GHJK",
+            "verification_uri": "javascript:alert(1)",
+            "access_token": ACCESS,
+        }
     ),
 }
 
@@ -71,9 +108,23 @@ def told(error: BaseException) -> str:
     while chain:
         one = chain.pop()
         # The test's own frames hold what it planted.
-        found += [str(local) for frame in one.stack if "/tests/" not in frame.filename for local in (frame.locals or {}).items()]
+        found += [
+            str(local)
+            for frame in one.stack
+            if "/tests/" not in frame.filename
+            for local in (frame.locals or {}).items()
+        ]
         chain += [other for other in (one.__cause__, one.__context__) if other is not None]
-    return "\n".join([*found, str(error), repr(error), repr(error.args), repr(vars(error)), "".join(frames.format_exception_only())])
+    return "\n".join(
+        [
+            *found,
+            str(error),
+            repr(error),
+            repr(error.args),
+            repr(vars(error)),
+            "".join(frames.format_exception_only()),
+        ]
+    )
 
 
 def everything(client: Doorward, tmp_path) -> list[BaseException]:
@@ -125,13 +176,22 @@ def test_nothing_that_fails_shows_a_secret(stand_in, tmp_path, caplog, fault):
     for error in raised:
         assert PLANTED not in told(error), told(error)
     # The library logs the headers of answers as they come, and here they give back what was sent; no service of ours does that.
-    assert PLANTED not in str([one.getMessage() for one in caplog.records if "receive_response_headers" not in one.getMessage()])
+    assert PLANTED not in str(
+        [
+            one.getMessage()
+            for one in caplog.records
+            if "receive_response_headers" not in one.getMessage()
+        ]
+    )
 
 
 @pytest.mark.parametrize(
     ("act", "field"),
     [
-        (lambda login: login.with_password("ann", PASSWORD, device_name=Path("attic")), "device_name"),
+        (
+            lambda login: login.with_password("ann", PASSWORD, device_name=Path("attic")),
+            "device_name",
+        ),
         (lambda login: login.with_password("ann", PASSWORD.encode()), "password"),
         (lambda login: login.with_password("ann", None), "password"),
         (lambda login: login.with_token(), "token"),
@@ -151,16 +211,43 @@ def test_what_cannot_be_sent_is_named_and_shows_no_secret(stand_in, act, field):
 
 
 def test_nothing_shows_a_secret_when_printed(stand_in, tmp_path):
-    there = stand_in(Says({**TOKENS, "key": KEY, "device_code": CODE, "user_code": "BCDF-GHJK", "verification_uri": "https://example.com"}))
+    there = stand_in(
+        Says(
+            {
+                **TOKENS,
+                "key": KEY,
+                "device_code": CODE,
+                "user_code": "BCDF-GHJK",
+                "verification_uri": "https://example.com",
+            }
+        )
+    )
     client = Doorward(there.url)
     session = client.login.with_password("ann", PASSWORD, keep=True)
     kept = AuthSession(Secret(ACCESS), datetime.now(UTC) + timedelta(1), Secret(REFRESH))
     sessions = InstanceAuthSessions.load()
     sessions.insert(there.url, "ann", kept)
     things = [
-        *(client, client.login, session, session._live.held, kept, sessions, sessions.instances, client.keys.create("x")),
-        *(client.login.request_on_another_device(client_name="x"), DoorwardAuth(client, origins=["https://a.example"])),
-        *(RequestsAuth(client, origins=["https://a.example"]), Secret(ACCESS), {"token": Secret(ACCESS)}, client.transport),
+        *(
+            client,
+            client.login,
+            session,
+            session._live.held,
+            kept,
+            sessions,
+            sessions.instances,
+            client.keys.create("x"),
+        ),
+        *(
+            client.login.request_on_another_device(client_name="x"),
+            DoorwardAuth(client, origins=["https://a.example"]),
+        ),
+        *(
+            RequestsAuth(client, origins=["https://a.example"]),
+            Secret(ACCESS),
+            {"token": Secret(ACCESS)},
+            client.transport,
+        ),
     ]
     for thing in things:
         assert PLANTED not in f"{thing!r} {thing!s} {thing}", type(thing)
@@ -177,7 +264,9 @@ def test_nothing_shows_a_secret_when_printed(stand_in, tmp_path):
 
 
 def test_the_reset_token_is_handed_over_and_not_shown(stand_in):
-    there = stand_in(Says({"code": "password_change_required", "reset_token": f"{PLANTED}-reset"}, 403))
+    there = stand_in(
+        Says({"code": "password_change_required", "reset_token": f"{PLANTED}-reset"}, 403)
+    )
     with pytest.raises(PasswordChangeRequired) as refused:
         Doorward(there.url).login.with_password("ann", PASSWORD)
     assert refused.value.reset_token.reveal() == f"{PLANTED}-reset"

@@ -37,7 +37,9 @@ WHO = Says({"account_id": "acc_1", "username": "ann", "kind": "session"})
 def refreshes(live, session_id: str) -> int:
     """How often the service has refreshed it."""
     with sqlite3.connect(live.database) as db:
-        return db.execute("SELECT rt_counter FROM sessions WHERE id = ?", (session_id,)).fetchone()[0]
+        return db.execute("SELECT rt_counter FROM sessions WHERE id = ?", (session_id,)).fetchone()[
+            0
+        ]
 
 
 def nearly_over(store) -> None:
@@ -91,7 +93,9 @@ def test_forty_threads_refresh_once(ann, store):
 
 
 def test_forty_threads_refresh_once_also_where_nothing_is_kept(stand_in, monkeypatch):
-    there = stand_in(Says(TOKENS), routes={"/v1/token/refresh": [Says({**TOKENS, "access_token": "at2"})]})
+    there = stand_in(
+        Says(TOKENS), routes={"/v1/token/refresh": [Says({**TOKENS, "access_token": "at2"})]}
+    )
     client = Doorward(there.url)
     client.login.with_password("ann", PASSWORD)
     now = here.now
@@ -118,7 +122,13 @@ def test_ten_processes_refresh_once(ann, store):
     nearly_over(store)
     before = refreshes(ann.live, client.session.session_id)
     processes = [
-        subprocess.Popen([sys.executable, "-c", USES], env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", USES],
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         for _ in range(10)
     ]
     assert [process.stdout.readline() for process in processes] == ["ready\n"] * 10
@@ -133,11 +143,20 @@ def test_ten_processes_refresh_once(ann, store):
 
 def test_who_shares_a_token_file_refreshes_once(stand_in, tmp_path):
     """Each client locks for itself, as each process would."""
-    there = stand_in(WHO, routes={"/v1/login": [Says(TOKENS)], "/v1/token/refresh": [Says({**TOKENS, "access_token": "at2"})]})
+    there = stand_in(
+        WHO,
+        routes={
+            "/v1/login": [Says(TOKENS)],
+            "/v1/token/refresh": [Says({**TOKENS, "access_token": "at2"})],
+        },
+    )
     client = Doorward(there.url)
     client.login.with_password("ann", PASSWORD)
     client.to_token_file(tmp_path / "token")
-    sessions = [client.session, *(Doorward().login.from_token_file(tmp_path / "token") for _ in range(5))]
+    sessions = [
+        client.session,
+        *(Doorward().login.from_token_file(tmp_path / "token") for _ in range(5)),
+    ]
     threads = [threading.Thread(target=session.refresh) for session in sessions]
     for thread in threads:
         thread.start()
@@ -162,7 +181,13 @@ def test_who_is_killed_while_it_refreshes_holds_up_nobody(stand_in, store):
         go_on.wait(20)
         return Says(TOKENS)
 
-    there = stand_in(WHO, routes={"/v1/login": [Says(TOKENS)], "/v1/token/refresh": [never, Says({**TOKENS, "access_token": "at2"})]})
+    there = stand_in(
+        WHO,
+        routes={
+            "/v1/login": [Says(TOKENS)],
+            "/v1/token/refresh": [never, Says({**TOKENS, "access_token": "at2"})],
+        },
+    )
     client = Doorward(there.url)
     client.login.with_password("ann", PASSWORD)
     client.save()
@@ -201,7 +226,9 @@ def test_a_later_login_in_the_store_is_not_written_over(ann, store):
     assert first.whoami().session_id == first.session.session_id
 
 
-def test_a_token_that_could_not_be_written_down_is_not_given_up_for_the_one_before(ann, store, monkeypatch):
+def test_a_token_that_could_not_be_written_down_is_not_given_up_for_the_one_before(
+    ann, store, monkeypatch
+):
     client = ann.logged_in()
     client.save()
     with pytest.MonkeyPatch.context() as patch:
@@ -210,12 +237,19 @@ def test_a_token_that_could_not_be_written_down_is_not_given_up_for_the_one_befo
             client.session.refresh()
     before = client.token
     client.session.refresh()
-    assert refreshes(ann.live, client.session.session_id) == 2, "by the token that came last, and not by the same one again"
+    assert refreshes(ann.live, client.session.session_id) == 2, (
+        "by the token that came last, and not by the same one again"
+    )
     assert InstanceAuthSessions.load().find(ann.live.url).token.reveal() == client.token != before
 
 
-def test_tokens_that_came_with_another_answer_are_held_also_where_they_cannot_be_kept(stand_in, store):
-    answers = {"/v1/login": [Says(TOKENS)], "/v1/elevate": [Says({**TOKENS, "access_token": "at2"})]}
+def test_tokens_that_came_with_another_answer_are_held_also_where_they_cannot_be_kept(
+    stand_in, store
+):
+    answers = {
+        "/v1/login": [Says(TOKENS)],
+        "/v1/elevate": [Says({**TOKENS, "access_token": "at2"})],
+    }
     client = Doorward(stand_in(WHO, routes=answers).url)
     client.login.with_password("ann", PASSWORD)
     client.save()
@@ -325,7 +359,10 @@ def test_what_changes_something_is_not_sent_again_and_the_next_try_counts(stand_
 def test_a_refresh_whose_answer_was_lost_is_asked_for_again(stand_in):
     from tests.client.stand_in import HANGS_UP
 
-    routes = {"/v1/login": [Says(TOKENS)], "/v1/token/refresh": [HANGS_UP, Says({**TOKENS, "access_token": "at2"})]}
+    routes = {
+        "/v1/login": [Says(TOKENS)],
+        "/v1/token/refresh": [HANGS_UP, Says({**TOKENS, "access_token": "at2"})],
+    }
     there = stand_in(WHO, routes=routes)
     client = Doorward(there.url)
     client.login.with_password("ann", PASSWORD)
@@ -347,7 +384,11 @@ def test_a_token_that_was_not_used_for_a_while_is_asked_about(stand_in):
 def test_time_passes_while_the_machine_sleeps(stand_in, monkeypatch):
     """The monotonic clock of Linux stops meanwhile; the other goes on."""
     there = stand_in(
-        WHO, routes={"/v1/login": [Says({**TOKENS, "expires_in": 7200})], "/v1/token/refresh": [Says({**TOKENS, "access_token": "at2"})]}
+        WHO,
+        routes={
+            "/v1/login": [Says({**TOKENS, "expires_in": 7200})],
+            "/v1/token/refresh": [Says({**TOKENS, "access_token": "at2"})],
+        },
     )
     client = Doorward(there.url)
     client.login.with_password("ann", PASSWORD)
@@ -361,7 +402,11 @@ def test_time_passes_while_the_machine_sleeps(stand_in, monkeypatch):
 
 def test_time_passes_while_the_clock_is_set_back(stand_in, monkeypatch):
     there = stand_in(
-        WHO, routes={"/v1/login": [Says({**TOKENS, "expires_in": 1})], "/v1/token/refresh": [Says({**TOKENS, "access_token": "at2"})]}
+        WHO,
+        routes={
+            "/v1/login": [Says({**TOKENS, "expires_in": 1})],
+            "/v1/token/refresh": [Says({**TOKENS, "access_token": "at2"})],
+        },
     )
     client = Doorward(there.url)
     client.login.with_password("ann", PASSWORD)
@@ -419,7 +464,11 @@ def test_a_forked_process_does_not_wait_for_threads_of_its_parent(stand_in):
         go_on.wait(20)
         return Says({**TOKENS, "access_token": "at2"})
 
-    client = Doorward(stand_in(Says({**TOKENS, "expires_in": 1}), routes={"/v1/token/refresh": [slowly, Says(TOKENS)]}).url)
+    client = Doorward(
+        stand_in(
+            Says({**TOKENS, "expires_in": 1}), routes={"/v1/token/refresh": [slowly, Says(TOKENS)]}
+        ).url
+    )
     client.login.with_password("ann", "secret")
     time.sleep(1)
     other = threading.Thread(target=client.session.refresh)
@@ -428,7 +477,14 @@ def test_a_forked_process_does_not_wait_for_threads_of_its_parent(stand_in):
     pid = os.fork()
     if pid == 0:
         os._exit(0 if client.token == "at" else 1)
-    ended = next((found for _ in range(200) if (found := os.waitpid(pid, os.WNOHANG))[0] or time.sleep(0.05)), None)
+    ended = next(
+        (
+            found
+            for _ in range(200)
+            if (found := os.waitpid(pid, os.WNOHANG))[0] or time.sleep(0.05)
+        ),
+        None,
+    )
     if ended is None:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

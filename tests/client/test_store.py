@@ -37,7 +37,12 @@ LATER = datetime.now(UTC) + timedelta(hours=1)
 
 
 def kept(name: str, *, minutes: float = 60, **more) -> AuthSession:
-    return AuthSession(Secret(f"token-of-{name}"), datetime.now(UTC) + timedelta(minutes=minutes), username=name, **more)
+    return AuthSession(
+        Secret(f"token-of-{name}"),
+        datetime.now(UTC) + timedelta(minutes=minutes),
+        username=name,
+        **more,
+    )
 
 
 def mode(path: Path) -> int:
@@ -98,7 +103,9 @@ def test_a_place_that_cannot_be_is_named(monkeypatch, name):
 def test_what_has_expired_is_never_found_and_not_kept(store):
     sessions = InstanceAuthSessions.load()
     sessions.insert(URL, "ann", kept("ann", minutes=-1))
-    sessions.insert(URL, "bob", kept("bob", minutes=-1, refresh_token=Secret("rt"), refresh_expires=LATER))
+    sessions.insert(
+        URL, "bob", kept("bob", minutes=-1, refresh_token=Secret("rt"), refresh_expires=LATER)
+    )
     assert sessions.find(URL, "ann") is None
     assert sessions.find(URL, "bob").refresh_token == Secret("rt")
     sessions.save()
@@ -106,9 +113,15 @@ def test_what_has_expired_is_never_found_and_not_kept(store):
 
 
 def test_the_file_of_cryosparc_tools_is_read_and_what_we_write_has_its_shape(store):
-    entry = {"token": {"access_token": "abc123", "token_type": "bearer"}, "expires": LATER.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
+    entry = {
+        "token": {"access_token": "abc123", "token_type": "bearer"},
+        "expires": LATER.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+    }
     store.parent.mkdir(mode=0o700)
-    older = {"token": {"access_token": "older", "token_type": "bearer"}, "expires": (LATER - timedelta(minutes=1)).isoformat()}
+    older = {
+        "token": {"access_token": "older", "token_type": "bearer"},
+        "expires": (LATER - timedelta(minutes=1)).isoformat(),
+    }
     spelled = {"https://Cryo.example.com/": entry, "https://cryo.example.com": older}
     store.write_text(json.dumps({url: {"ali@example.com": one} for url, one in spelled.items()}))
     store.chmod(0o600)
@@ -285,10 +298,15 @@ for number in range(50):
 
 
 def test_four_processes_lose_nothing(store):
-    processes = [subprocess.Popen([sys.executable, "-c", INSERTS, str(number)], env=environment()) for number in range(4)]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", INSERTS, str(number)], env=environment())
+        for number in range(4)
+    ]
     assert [process.wait(60) for process in processes] == [0, 0, 0, 0]
     instances = json.loads(store.read_text())
-    assert sorted(user for users in instances.values() for user in users) == sorted(f"{a}-{b}" for a in range(4) for b in range(50))
+    assert sorted(user for users in instances.values() for user in users) == sorted(
+        f"{a}-{b}" for a in range(4) for b in range(50)
+    )
     assert {mode(path) for path in store.parent.iterdir()} == {0o600}
 
 
@@ -307,7 +325,9 @@ while True:
 def test_the_store_is_whole_whenever_a_writer_is_killed(store):
     saved("ann")
     for pause in (0.0, 0.011, 0.023, 0.037):
-        writer = subprocess.Popen([sys.executable, "-c", WRITES], env=environment(), stdout=subprocess.PIPE)
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITES], env=environment(), stdout=subprocess.PIPE
+        )
         assert writer.stdout.readline() == b"begun\n"
         time.sleep(pause)
         writer.send_signal(signal.SIGKILL)
@@ -382,7 +402,11 @@ def test_no_other_service_ever_sees_a_token(ann, store, stand_in, tmp_path, monk
     client.save()
     monkeypatch.setenv("DOORWARD_URL", other.url)
     there = Doorward()
-    for act in (there.login.from_store, lambda: there.login.from_store(url=ann.live.url), there.version):
+    for act in (
+        there.login.from_store,
+        lambda: there.login.from_store(url=ann.live.url),
+        there.version,
+    ):
         with suppress(DoorwardError):
             act()
     client.to_token_file(tmp_path / "token")
@@ -391,7 +415,9 @@ def test_no_other_service_ever_sees_a_token(ann, store, stand_in, tmp_path, monk
     lines = (tmp_path / "token").read_text().splitlines()
     program = Doorward()
     program.login.from_token_file(tmp_path / "token")
-    assert program.url == ann.live.url, "the file says for whom it is, whatever the environment does"
+    assert program.url == ann.live.url, (
+        "the file says for whom it is, whatever the environment does"
+    )
     (tmp_path / "token").write_text("\n".join([other.url, *lines[1:]]))
     with suppress(DoorwardError):
         client.session.refresh()

@@ -20,14 +20,22 @@ import pytest
 
 from app.settings import VERSION
 from doorward import InvalidCredentials, InvalidToken, LoginDenied, NotFound, RateLimited
-from doorward.testing import NotForTests, _doorward_process, doorward_service, fresh_doorward_service, pytest_runtest_teardown
+from doorward.testing import (
+    NotForTests,
+    _doorward_process,
+    doorward_service,
+    fresh_doorward_service,
+    pytest_runtest_teardown,
+)
 from doorward.testing.service import DoorwardTestService
 from tests.client.conftest import SOURCES, environment
 from tests.client.wheels import NoRegistry, built, unpacked
 from tests.live import ROOT
 
 FIXTURES = (_doorward_process, doorward_service, fresh_doorward_service)
-OTHERS = [f"-pno:{name}" for name in ("schemathesis", "hypothesispytest", "anyio", "randomly")]  # a second of CPU, and not theirs
+OTHERS = [
+    f"-pno:{name}" for name in ("schemathesis", "hypothesispytest", "anyio", "randomly")
+]  # a second of CPU, and not theirs
 FROM_SOURCES = f"{SOURCES}:{ROOT}"
 EXAMPLE = (ROOT / "docs" / "testing-with-doorward.md").read_text()
 
@@ -65,20 +73,52 @@ def doorward_settings():
 
 def users_tests(folder: Path, *options: str, path: str) -> subprocess.CompletedProcess[str]:
     """What the tests in the folder say, run as their authors would."""
-    command = [sys.executable, "-W", "error", "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", *OTHERS, *options]
-    return subprocess.run(command, cwd=folder, env=environment(PYTHONPATH=path), capture_output=True, text=True, timeout=120, check=False)
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-m",
+        "pytest",
+        "-W",
+        "error",
+        "-p",
+        "no:cacheprovider",
+        *OTHERS,
+        *options,
+    ]
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment(PYTHONPATH=path),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def test_an_account_is_ready_to_sign_in(doorward_service):
-    ann = doorward_service.account("Ann.Lee", email="ann@example.org", roles=["editor"], password="a password of hers")
+    ann = doorward_service.account(
+        "Ann.Lee", email="ann@example.org", roles=["editor"], password="a password of hers"
+    )
     me = doorward_service.client(ann).me()
-    assert (me.account.id, me.account.username, me.account.email, me.roles) == (ann.id, "ann.lee", "ann@example.org", ("editor",))
+    assert (me.account.id, me.account.username, me.account.email, me.roles) == (
+        ann.id,
+        "ann.lee",
+        "ann@example.org",
+        ("editor",),
+    )
     assert me.scopes == ("orders:read", "orders:write")
     assert "a password of hers" not in repr(ann)
     assert doorward_service.account(roles="editor").roles == ("editor",)
     narrow = doorward_service.client(ann, scope="orders:read")
     assert narrow.whoami().scopes == ("orders:read",)
-    assert doorward_service.client(doorward_service.account(roles=["admin"])).call("GET", f"/v1/accounts/{ann.id}")["username"] == "ann.lee"
+    assert (
+        doorward_service.client(doorward_service.account(roles=["admin"])).call(
+            "GET", f"/v1/accounts/{ann.id}"
+        )["username"]
+        == "ann.lee"
+    )
 
 
 @pytest.mark.parametrize(
@@ -121,7 +161,9 @@ def test_tokens_and_sessions_end_when_the_clock_is_pushed(doorward_service):
     assert other.whoami().username == ann.username, "a session goes on with another token"
     assert (client.session.scope, client.session.session_id) == before
     doorward_service.push_clock(days=31)
-    assert client.session.session_id not in {one.id for one in doorward_service.client(ann).sessions() if one.status == "live"}
+    assert client.session.session_id not in {
+        one.id for one in doorward_service.client(ann).sessions() if one.status == "live"
+    }
     with pytest.raises(ValueError, match="forward"):
         doorward_service.push_clock(minutes=-1)
 
@@ -139,13 +181,17 @@ def test_the_next_test_begins_anew(doorward_service):
     doorward_service.calm()
     assert doorward_service.mail() == []
     assert doorward_service.client(ann).clock_skew < timedelta(minutes=1)
-    assert doorward_service.client(ann).whoami().expires_at - doorward_service.now < timedelta(minutes=3)
+    assert doorward_service.client(ann).whoami().expires_at - doorward_service.now < timedelta(
+        minutes=3
+    )
 
 
 def test_mail_is_read_by_whom_it_is_to(doorward_service):
     ann, bob = doorward_service.account(), doorward_service.account()
     for name in (ann.username, bob.username):
-        doorward_service.client().transport.ask("POST", "/v1/password/forgot", json={"username": name})
+        doorward_service.client().transport.ask(
+            "POST", "/v1/password/forgot", json={"username": name}
+        )
     mail = doorward_service.mail(ann)
     assert [one.to for one in mail] == [ann.email]
     assert mail == doorward_service.mail(to=ann.email.upper())
@@ -156,10 +202,17 @@ def test_mail_is_read_by_whom_it_is_to(doorward_service):
 
 def test_somebody_registers_with_the_code_of_the_mail(process, tmp_path):
     service = DoorwardTestService(
-        process, tmp_path, {"password_min_length": 12, "link_confirm": "https://shop.example.com/welcome/{token}"}
+        process,
+        tmp_path,
+        {"password_min_length": 12, "link_confirm": "https://shop.example.com/welcome/{token}"},
     )
     ask = service.client().transport.ask
-    body = {"username": "ann", "email": "ann@example.org", "name": "Ann", "password": "twelve signs"}
+    body = {
+        "username": "ann",
+        "email": "ann@example.org",
+        "name": "Ann",
+        "password": "twelve signs",
+    }
     registration = ask("POST", "/v1/register", json=body)["registration"]
     mail = service.mail("ann@example.org")[0]
     assert mail.links[0].startswith("https://shop.example.com/welcome/")
@@ -178,7 +231,9 @@ def test_many_may_log_in_at_once(doorward_service):
 
 def test_a_key_does_what_its_owner_may(doorward_service):
     ann, client = doorward_service.account(roles=["editor"]), doorward_service.client()
-    client.login.with_api_key(doorward_service.api_key(ann, "orders:read", expires_in=timedelta(days=1)))
+    client.login.with_api_key(
+        doorward_service.api_key(ann, "orders:read", expires_in=timedelta(days=1))
+    )
     found = client.whoami()
     assert (found.kind, found.scopes) == ("api_key", ("orders:read",))
     assert timedelta(hours=23) < found.expires_at - doorward_service.now <= timedelta(days=1)
@@ -247,14 +302,25 @@ time.sleep(60)
 
 
 def test_it_is_on_this_machine_alone_asks_no_environment_and_ends_with_the_tests(tmp_path):
-    elsewhere = {"DOORWARD_DATABASE_URL": "postgresql://db.example.com/live", "DOORWARD_REGISTRATION": "closed", "DOORWARD_COLOUR": "red"}
+    elsewhere = {
+        "DOORWARD_DATABASE_URL": "postgresql://db.example.com/live",
+        "DOORWARD_REGISTRATION": "closed",
+        "DOORWARD_COLOUR": "red",
+    }
     env = environment(PYTHONPATH=FROM_SOURCES, PYTHONWARNINGS="error", **elsewhere)
-    with subprocess.Popen([sys.executable, "-W", "ignore", "-c", HOLDER, tmp_path], env=env, stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", HOLDER, tmp_path],
+        env=env,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
         url = holder.stdout.readline().strip()
         port = int(url.rpartition(":")[2])
         try:
             with urllib.request.urlopen(f"{url}/v1/methods", timeout=10) as answer:
-                assert b'"open"' in answer.read(), "registration is open unless the fixture says otherwise"
+                assert b'"open"' in answer.read(), (
+                    "registration is open unless the fixture says otherwise"
+                )
             with pytest.raises(OSError, match="refused"):
                 socket.create_connection(("127.0.0.2", port), 5)
         finally:
@@ -321,11 +387,17 @@ def test_the_example_of_the_docs_works_with_what_is_installed(tmp_path):
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     try:
-        installed = unpacked([built(ROOT / "client", wheels), built(ROOT, wheels)], tmp_path / "installed")
+        installed = unpacked(
+            [built(ROOT / "client", wheels), built(ROOT, wheels)], tmp_path / "installed"
+        )
     except NoRegistry as reason:
         pytest.skip(str(reason))
-    assert not (installed / "app").exists(), "nothing of ours is called app where others install theirs"
-    blocks = re.findall(r"^`([\w/.]+\.py)`\n```python\n(.*?)^```", EXAMPLE, re.DOTALL | re.MULTILINE)
+    assert not (installed / "app").exists(), (
+        "nothing of ours is called app where others install theirs"
+    )
+    blocks = re.findall(
+        r"^`([\w/.]+\.py)`\n```python\n(.*?)^```", EXAMPLE, re.DOTALL | re.MULTILINE
+    )
     assert [name for name, _ in blocks] == ["app/__init__.py", "conftest.py", "test_orders.py"]
     first = re.search(r"^```python\n(.*?)^```", EXAMPLE, re.DOTALL | re.MULTILINE)[1]
     for name, text in [*blocks, ("test_first.py", first), ("test_two.py", TWO)]:

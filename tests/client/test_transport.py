@@ -64,10 +64,32 @@ def test_an_address_has_one_spelling(written, meant):
             "https://example.com#x",
             "https://ann:secret@example.com",
         ),
-        *("http://example.com", "http://127.0.0.1.example.com", "http://localhost.example.com", "http://127.1", "https://example.com:0"),
-        *("https://example.com/../x", "https://example.com/%2e%2e%2fx", "https://example.com\\@evil.example", "https://exa\nmple.com"),
-        *("https://example.com:99999", "https://exa%6dple.com", "https://-.example", "https://example.com/a//b"),
-        *("https:/example.com", "https:example.com", "https://[fe80::1%25eth0]", "https://example.com/%2e%2e/x", "https://example.com/a%"),
+        *(
+            "http://example.com",
+            "http://127.0.0.1.example.com",
+            "http://localhost.example.com",
+            "http://127.1",
+            "https://example.com:0",
+        ),
+        *(
+            "https://example.com/../x",
+            "https://example.com/%2e%2e%2fx",
+            "https://example.com\\@evil.example",
+            "https://exa\nmple.com",
+        ),
+        *(
+            "https://example.com:99999",
+            "https://exa%6dple.com",
+            "https://-.example",
+            "https://example.com/a//b",
+        ),
+        *(
+            "https:/example.com",
+            "https:example.com",
+            "https://[fe80::1%25eth0]",
+            "https://example.com/%2e%2e/x",
+            "https://example.com/a%",
+        ),
     ],
 )
 def test_an_address_that_is_none_or_not_safe_is_refused(written):
@@ -207,7 +229,10 @@ def test_a_gateway_in_trouble_is_a_fault_and_no_page(stand_in):
 
 def test_a_redirect_is_not_followed_and_says_where_to(stand_in):
     elsewhere = stand_in(WHO)
-    there = stand_in(Says(b"", 302, {"Location": f"{elsewhere.url}/v1/whoami?token=at"}), routes={"/v1/login": [Says(TOKENS)]})
+    there = stand_in(
+        Says(b"", 302, {"Location": f"{elsewhere.url}/v1/whoami?token=at"}),
+        routes={"/v1/login": [Says(TOKENS)]},
+    )
     client = Doorward(there.url)
     client.login.with_password("ann", "secret")
     with pytest.raises(RedirectRefused, match=elsewhere.url) as refused:
@@ -237,7 +262,9 @@ def test_a_certificate_that_is_not_good_is_refused(stand_in, certificate):
     assert there.seen == []
 
 
-@pytest.mark.parametrize("verify", [str, Path, lambda path: ssl.create_default_context(cafile=path), None])
+@pytest.mark.parametrize(
+    "verify", [str, Path, lambda path: ssl.create_default_context(cafile=path), None]
+)
 def test_an_authority_of_one_s_own_can_be_named(stand_in, certificate, monkeypatch, verify):
     there = stand_in(VERSION, certificate=certificate)
     if verify is None:
@@ -247,7 +274,9 @@ def test_an_authority_of_one_s_own_can_be_named(stand_in, certificate, monkeypat
 
 
 @pytest.mark.parametrize("content", [None, b"no certificate"])
-def test_an_authority_that_cannot_be_read_is_said_to_be_none(stand_in, tmp_path, monkeypatch, content):
+def test_an_authority_that_cannot_be_read_is_said_to_be_none(
+    stand_in, tmp_path, monkeypatch, content
+):
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "own.pem"))
     if content is not None:
         (tmp_path / "own.pem").write_bytes(content)
@@ -271,7 +300,9 @@ def test_certificates_that_are_none_are_said_to_be(tmp_path, content):
         Doorward("https://auth.example.com", verify=str(path)).version()
 
 
-@pytest.mark.parametrize("proxy", ["ftp://ann:secret@proxy.example", "http://ann:secret@proxy.example:port"])
+@pytest.mark.parametrize(
+    "proxy", ["ftp://ann:secret@proxy.example", "http://ann:secret@proxy.example:port"]
+)
 def test_a_proxy_that_cannot_be_used_is_named(monkeypatch, proxy):
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     with pytest.raises(InvalidInput, match="HTTPS_PROXY") as refused:
@@ -285,7 +316,9 @@ def test_a_proxy_that_leads_nowhere_is_named(stand_in, free_port, monkeypatch):
         Doorward("https://auth.example.com").login.with_password("ann", "x")
     proxy = stand_in(Says({}, 407))
     monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", "//ann:planted@"))
-    with pytest.raises(ConnectionFailed, match=r"proxy .+ does not lead to https://auth\.example\.com \(407") as refused:
+    with pytest.raises(
+        ConnectionFailed, match=r"proxy .+ does not lead to https://auth\.example\.com \(407"
+    ) as refused:
         Doorward("https://auth.example.com").login.with_password("ann", "x")
     assert "planted" not in told(refused.value)
     assert [command for command, *_ in proxy.seen] == ["CONNECT"]
@@ -304,7 +337,9 @@ def test_a_clock_that_is_wrong_is_named(stand_in):
     there = stand_in(Says({"code": "unauthenticated"}, 401), skew=-600)
     client = Doorward(there.url)
     client.login.with_token("at")
-    with pytest.raises(InvalidToken, match=r"clock of this machine is (59\d|60\d) s ahead") as refused:
+    with pytest.raises(
+        InvalidToken, match=r"clock of this machine is (59\d|60\d) s ahead"
+    ) as refused:
         client.whoami()
     assert 590 < refused.value.clock_skew.total_seconds() < 610
     assert client.clock_skew == refused.value.clock_skew
@@ -330,9 +365,13 @@ def certificate(tmp_path_factory):
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(UTC)
     names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    begun = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
+    begun = x509.CertificateBuilder(
+        name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1)
+    )
     made = begun.add_extension(names, critical=False).sign(key, hashes.SHA256())
     path = tmp_path_factory.mktemp("tls") / "own.pem"
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
     return path

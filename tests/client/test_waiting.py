@@ -21,7 +21,16 @@ ASKED = {
     "check_phrase": "one two three",
 }
 PENDING = oauth_error("authorization_pending")
-WHO = Says({"account_id": "acc_1", "username": "ann", "kind": "session", "scopes": [], "roles": [], "expires_at": None})
+WHO = Says(
+    {
+        "account_id": "acc_1",
+        "username": "ann",
+        "kind": "session",
+        "scopes": [],
+        "roles": [],
+        "expires_at": None,
+    }
+)
 
 
 def waiting_at(stand_in, *polls, **asked):
@@ -63,7 +72,12 @@ def test_nothing_is_asked_before_retry_after(stand_in):
 
 
 @pytest.mark.parametrize(
-    ("code", "error"), [("access_denied", LoginDenied), ("expired_token", LoginExpired), ("invalid_grant", LoginExpired)]
+    ("code", "error"),
+    [
+        ("access_denied", LoginDenied),
+        ("expired_token", LoginExpired),
+        ("invalid_grant", LoginExpired),
+    ],
 )
 def test_waiting_ends_with_the_decision(stand_in, code, error):
     there = waiting_at(stand_in, oauth_error(code))
@@ -97,7 +111,9 @@ def test_the_code_of_the_login_goes_nowhere_else(stand_in):
 
 
 def test_a_prompt_shows_no_terminal_orders(stand_in):
-    there = waiting_at(stand_in, PENDING, login_message="ring\x1b]0;title\x07", check_phrase="one\ntwo")
+    there = waiting_at(
+        stand_in, PENDING, login_message="ring\x1b]0;title\x07", check_phrase="one\ntwo"
+    )
     prompt = Doorward(there.url).login.request_on_another_device(client_name="x")
     assert "\x1b" not in f"{prompt.login_message}{prompt}"
     assert prompt.check_phrase == "one two"

@@ -21,17 +21,37 @@ class NoRegistry(Exception):
 
 def built(source: Path, to: Path) -> Path:
     """The wheel of the distribution whose pyproject.toml lies in the folder `source`. Raises NoRegistry."""
-    backend = _backend(tomllib.loads((source / "pyproject.toml").read_text())["build-system"]["requires"])
+    backend = _backend(
+        tomllib.loads((source / "pyproject.toml").read_text())["build-system"]["requires"]
+    )
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "source"
         copy.mkdir()
-        for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "app", "config", "doorward_service", "migrations", "src"):
+        for name in (
+            "pyproject.toml",
+            "setup.py",
+            "README.md",
+            "LICENSE",
+            "app",
+            "config",
+            "doorward_service",
+            "migrations",
+            "src",
+        ):
             if (source / name).is_dir():
                 shutil.copytree(source / name, copy / name, ignore=LEFT_OUT)
             elif (source / name).exists():
                 shutil.copy(source / name, copy / name)
         command = [sys.executable, "-c", BUILD, str(to)]
-        done = subprocess.run(command, cwd=copy, env={"PYTHONPATH": str(backend)}, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            command,
+            cwd=copy,
+            env={"PYTHONPATH": str(backend)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
     assert done.returncode == 0, done.stderr
     return max(to.glob("*.whl"), key=lambda wheel: wheel.stat().st_mtime_ns)
 
@@ -52,12 +72,22 @@ def _backend(requires: list[str]) -> Path:
     KEPT.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=KEPT) as made:
         target = Path(made) / "all"
-        options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--retries", "1", "--timeout", "10"]
+        options = [
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--retries",
+            "1",
+            "--timeout",
+            "10",
+        ]
         command = [sys.executable, "-m", "pip", "install", *options, "--target", target]
         try:
             subprocess.run([*command, *requires], capture_output=True, timeout=60, check=True)
         except subprocess.SubprocessError as error:
-            raise NoRegistry(f"pip install {' '.join(requires)} failed: it needs a registry once") from error
+            raise NoRegistry(
+                f"pip install {' '.join(requires)} failed: it needs a registry once"
+            ) from error
         try:
             target.rename(kept)
         except OSError:

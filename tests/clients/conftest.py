@@ -22,7 +22,11 @@ from tests.machines import ROLES, key_of, owner
 
 NUMBERS = itertools.count()
 CLIENTS = {"job": {"name": "Night job", "scopes": ["orders:read"]}}
-SERVED = {"DOORWARD_ROLES": json.dumps(ROLES), "DOORWARD_CLIENTS": json.dumps(CLIENTS), "DOORWARD_JWKS_MAX_AGE": "1"}
+SERVED = {
+    "DOORWARD_ROLES": json.dumps(ROLES),
+    "DOORWARD_CLIENTS": json.dumps(CLIENTS),
+    "DOORWARD_JWKS_MAX_AGE": "1",
+}
 
 
 @dataclass
@@ -39,7 +43,9 @@ class Town:
         return self.live.url
 
     def login(self) -> dict:
-        status, tokens = self.live.call("POST", "/v1/login", {"username": self.ann.username, "password": PASSWORD})
+        status, tokens = self.live.call(
+            "POST", "/v1/login", {"username": self.ann.username, "password": PASSWORD}
+        )
         assert status == 200
         return tokens
 
@@ -73,7 +79,11 @@ def served(sqlite_template, tmp_path_factory):
     shutil.copy(sqlite_template, folder / "doorward.db")
     url = f"sqlite:///{folder / 'doorward.db'}"
     limits = {f"DOORWARD_LIMIT_{name}": GENEROUS for name in LIMITS}
-    cheap = {"DOORWARD_ARGON2_MEMORY_KIB": "64", "DOORWARD_ARGON2_TIME_COST": "1", "DOORWARD_DATABASE_URL": url}
+    cheap = {
+        "DOORWARD_ARGON2_MEMORY_KIB": "64",
+        "DOORWARD_ARGON2_TIME_COST": "1",
+        "DOORWARD_DATABASE_URL": url,
+    }
     live = Live(folder / "live.log", env={**limits, **cheap, **SERVED})
     beside = Service(cheap_settings(url, **as_served(live)))
     yield live, beside
@@ -103,7 +113,9 @@ def as_served(live: Live) -> dict[str, Any]:
 
 def settled(live: Live, beside: Service, name: str) -> Town:
     ann = owner(beside, name)
-    return Town(live, beside, ann, key_of(ann, "orders:read", "revocations:read", "tokens:introspect"))
+    return Town(
+        live, beside, ann, key_of(ann, "orders:read", "revocations:read", "tokens:introspect")
+    )
 
 
 @pytest.fixture(scope="session")

@@ -33,19 +33,35 @@ def folder() -> Path:
         KEPT.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=KEPT) as made:
             for name, (version, integrity) in json.loads(LOCK.read_text()).items():
-                unpack(fetch(name, version, integrity, Path(made)), Path(made) / "all" / "node_modules" / name)
+                unpack(
+                    fetch(name, version, integrity, Path(made)),
+                    Path(made) / "all" / "node_modules" / name,
+                )
             try:
                 (Path(made) / "all").rename(kept)
             except OSError:
-                assert kept.exists(), "neither this process nor another could put the packages there"
+                assert kept.exists(), (
+                    "neither this process nor another could put the packages there"
+                )
     return kept
 
 
 def fetch(name: str, version: str, integrity: str, to: Path) -> Path:
     """The package as its registry hands it out, if it is the one that was locked. Raises NoRegistry."""
-    command = [NODE, NPM, "pack", f"{name}@{version}", "--ignore-scripts", "--silent", "--pack-destination", to]
+    command = [
+        NODE,
+        NPM,
+        "pack",
+        f"{name}@{version}",
+        "--ignore-scripts",
+        "--silent",
+        "--pack-destination",
+        to,
+    ]
     try:
-        packed = subprocess.run(command, cwd=to, capture_output=True, text=True, timeout=40, check=True)
+        packed = subprocess.run(
+            command, cwd=to, capture_output=True, text=True, timeout=40, check=True
+        )
     except (subprocess.SubprocessError, OSError) as error:
         raise NoRegistry(f"npm pack {name}@{version} failed: it needs a registry once") from error
     archive = to / packed.stdout.split()[-1]
@@ -64,4 +80,6 @@ def unpack(archive: Path, to: Path) -> None:
 def run(script: Path, **kwargs) -> subprocess.Popen[str]:
     """Node with the script, which finds the packages beside it."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("NODE_")}
-    return subprocess.Popen([NODE, script], env={**clean, **kwargs.pop("env", {})}, text=True, **kwargs)
+    return subprocess.Popen(
+        [NODE, script], env={**clean, **kwargs.pop("env", {})}, text=True, **kwargs
+    )

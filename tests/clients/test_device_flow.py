@@ -22,8 +22,8 @@ from requests_oauth2client import (
 )
 from sqlalchemy import update
 
-from app.attempts.suspects import unsuspect
-from app.login_sessions.models import LoginSession
+from app.authentication.throttling.suspicious_sources import unsuspect
+from app.device_login.models import LoginSession
 from tests.clients import npm
 from tests.clients.conftest import Town
 
@@ -38,11 +38,18 @@ class Person:
         self.bearer = {"Authorization": f"Bearer {town.login()['access_token']}"}
 
     def does(self, act: str, user_code: str, session_id: str) -> None:
-        acts = {"approve": self.approve, "deny": self.deny, "call suspicious": self.call_suspicious, "let expire": self.let_expire}
+        acts = {
+            "approve": self.approve,
+            "deny": self.deny,
+            "call suspicious": self.call_suspicious,
+            "let expire": self.let_expire,
+        }
         acts[act](user_code, session_id)
 
     def post(self, path: str, body: dict) -> dict:
-        status, answer = self.town.live.call("POST", f"/v1/login-sessions/{path}", body, self.bearer)
+        status, answer = self.town.live.call(
+            "POST", f"/v1/login-sessions/{path}", body, self.bearer
+        )
         assert status == 200, answer
         return answer
 
@@ -63,7 +70,9 @@ class Person:
     def let_expire(self, _: str, session_id: str) -> None:
         past = self.town.beside.clock.now() - timedelta(seconds=1)
         with self.town.beside.rows() as db:
-            db.execute(update(LoginSession).where(LoginSession.id == session_id).values(expires_at=past))
+            db.execute(
+                update(LoginSession).where(LoginSession.id == session_id).values(expires_at=past)
+            )
 
 
 @pytest.fixture
@@ -74,7 +83,9 @@ def person(town) -> Person:
 def test_openid_client_and_oauth4webapi(town, person, node):
     script = shutil.copy(Path(__file__).with_name("device.mjs"), node)
     env = {"TOWN": json.dumps({"url": town.url, "id": town.key["id"], "key": town.key["key"]})}
-    with npm.run(script, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with npm.run(
+        script, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         wanted = None
         for line in process.stdout:
             wanted = json.loads(line)
@@ -93,12 +104,16 @@ def of(town: Town, client_id: str) -> OAuth2Client:
         found,
         issuer=town.url,
         client_id=client_id,
-        device_authorization_endpoint=found["device_authorization_endpoint"],  # which it does not read there by itself
+        device_authorization_endpoint=found[
+            "device_authorization_endpoint"
+        ],  # which it does not read there by itself
         testing=True,  # it wants https otherwise
     )
 
 
-def polling(client: OAuth2Client, asked: DeviceAuthorizationResponse, **options: float) -> DeviceAuthorizationPollingJob:
+def polling(
+    client: OAuth2Client, asked: DeviceAuthorizationResponse, **options: float
+) -> DeviceAuthorizationPollingJob:
     return DeviceAuthorizationPollingJob(client, asked, **options)
 
 
@@ -112,7 +127,10 @@ def waited_for(job: DeviceAuthorizationPollingJob) -> BearerToken:
 
 def test_requests_oauth2client_waits_until_somebody_has_approved(town, person):
     patient, hasty = of(town, "job"), of(town, "doorward")
-    asked, asked_in_haste = patient.authorize_device(scope="orders:read orders:write"), hasty.authorize_device()
+    asked, asked_in_haste = (
+        patient.authorize_device(scope="orders:read orders:write"),
+        hasty.authorize_device(),
+    )
     haste = polling(hasty, asked_in_haste, interval=HURRY)
     assert (haste(), haste.interval) == (None, HURRY)
     assert (haste(), haste.interval) == (None, HURRY + 5), "told to slow down"
@@ -133,10 +151,15 @@ def test_requests_oauth2client_waits_until_somebody_has_approved(town, person):
 
 
 def whoami(town: Town, token: BearerToken) -> tuple[int, dict]:
-    return town.live.call("GET", "/v1/whoami", headers={"Authorization": str(token.authorization_header())})
+    return town.live.call(
+        "GET", "/v1/whoami", headers={"Authorization": str(token.authorization_header())}
+    )
 
 
-@pytest.mark.parametrize(("act", "error"), [("deny", AccessDenied), ("call suspicious", AccessDenied), ("let expire", ExpiredToken)])
+@pytest.mark.parametrize(
+    ("act", "error"),
+    [("deny", AccessDenied), ("call suspicious", AccessDenied), ("let expire", ExpiredToken)],
+)
 def test_requests_oauth2client_is_told_when_nothing_comes_of_it(town, person, act, error):
     client = of(town, "doorward")
     asked = client.authorize_device()

@@ -12,8 +12,14 @@ from tests.clients import npm
 
 def test_jose_openid_client_and_oauth4webapi(own_town, node):
     script = shutil.copy(Path(__file__).with_name("stock.mjs"), node)
-    env = {"TOWN": json.dumps({"url": own_town.url, "id": own_town.key["id"], "key": own_town.key["key"]})}
-    with npm.run(script, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    env = {
+        "TOWN": json.dumps(
+            {"url": own_town.url, "id": own_town.key["id"], "key": own_town.key["key"]}
+        )
+    }
+    with npm.run(
+        script, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         wanted, kids = "", set()
         for line in process.stdout:
             wanted = line.strip()

@@ -25,11 +25,15 @@ def test_requests_oauth2client(town):
     assert client.introspect_token(token.access_token)["active"] is True
     assert client.introspect_token("x") == {"active": False}
     session = town.login()
-    again = OAuth2Client(f"{town.url}/oauth/token", client_id="doorward", testing=True).refresh_token(session["refresh_token"])
+    again = OAuth2Client(
+        f"{town.url}/oauth/token", client_id="doorward", testing=True
+    ).refresh_token(session["refresh_token"])
     assert client.introspect_token(again.access_token)["sid"] == session["session_id"]
     assert client.revoke_token(again.access_token) is True
     assert client.introspect_token(again.access_token) == {"active": False}
-    called = requests.get(f"{town.url}/v1/whoami", auth=OAuth2ClientCredentialsAuth(client), timeout=5)
+    called = requests.get(
+        f"{town.url}/v1/whoami", auth=OAuth2ClientCredentialsAuth(client), timeout=5
+    )
     assert called.json()["key_id"] == key["id"]
 
 
@@ -37,14 +41,33 @@ def test_authlib(town):
     found = requests.get(f"{town.url}/.well-known/openid-configuration", timeout=5).json()
     for method in ("client_secret_basic", "client_secret_post"):
         key = key_of(town.ann, "orders:read", "tokens:introspect", name=method)
-        with OAuth2Session(key["id"], key["key"], token_endpoint_auth_method=method, revocation_endpoint_auth_method=method) as client:
-            token = client.fetch_token(found["token_endpoint"], grant_type="client_credentials", scope="orders:read")
+        with OAuth2Session(
+            key["id"],
+            key["key"],
+            token_endpoint_auth_method=method,
+            revocation_endpoint_auth_method=method,
+        ) as client:
+            token = client.fetch_token(
+                found["token_endpoint"], grant_type="client_credentials", scope="orders:read"
+            )
             assert (token["token_type"], token["scope"]) == ("Bearer", "orders:read")
             assert client.get(f"{town.url}/v1/whoami", timeout=5).json()["key_id"] == key["id"]
             access = town.login()["access_token"]
-            assert client.introspect_token(found["introspection_endpoint"], token=access).json()["active"] is True
-            assert client.revoke_token(found["revocation_endpoint"], token=access, token_type_hint="access_token").status_code == 200
-            assert client.introspect_token(found["introspection_endpoint"], token=access).json() == {"active": False}
+            assert (
+                client.introspect_token(found["introspection_endpoint"], token=access).json()[
+                    "active"
+                ]
+                is True
+            )
+            assert (
+                client.revoke_token(
+                    found["revocation_endpoint"], token=access, token_type_hint="access_token"
+                ).status_code
+                == 200
+            )
+            assert client.introspect_token(
+                found["introspection_endpoint"], token=access
+            ).json() == {"active": False}
 
 
 def test_the_public_keys_by_pyjwt_before_and_after_a_rotation(own_town):
@@ -54,7 +77,9 @@ def test_the_public_keys_by_pyjwt_before_and_after_a_rotation(own_town):
     for _ in range(2):
         token = own_town.login_by_new_key(names)
         key = keys.get_signing_key_from_jwt(token)
-        claims = jwt.decode(token, key, algorithms=["ES256"], issuer=found["issuer"], audience=found["issuer"])
+        claims = jwt.decode(
+            token, key, algorithms=["ES256"], issuer=found["issuer"], audience=found["issuer"]
+        )
         assert claims["sub"] == own_town.ann.tokens["account"]["id"]
         names.add(key.key_id)
         own_town.new_signing_key()

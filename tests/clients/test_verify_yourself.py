@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from app.revocation.revoke_key import revoke_key
+from app.signing_keys.revoke import revoke_key
 from tests.clients import npm
 from tests.machines import key_of, token_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "verify-yourself.md"
-SOON = 2.0 + 2.0  # seconds within which a verifier refuses what was revoked, and what a busy machine may add
+SOON = (
+    2.0 + 2.0
+)  # seconds within which a verifier refuses what was revoked, and what a busy machine may add
 HARNESS = """
 import { createInterface } from "node:readline";
 import { verifier } from "./verifier.mjs";
@@ -36,7 +38,9 @@ def program(language: str) -> str:
 class InPython:
     def __init__(self, url: str, audience: str, key: str, patience: int) -> None:
         names: dict = {}
-        exec(compile(program("python").replace("> 10:", f"> {patience}:"), str(PAGE), "exec"), names)
+        exec(
+            compile(program("python").replace("> 10:", f"> {patience}:"), str(PAGE), "exec"), names
+        )
         self.verifier = names["Verifier"](url, issuer=url, audience=audience, api_key=key)
 
     def __call__(self, token: str) -> str:
@@ -52,7 +56,10 @@ class InNode:
         (folder / "harness.mjs").write_text(HARNESS)
         settings = {"settings": {"url": url, "issuer": url, "audience": audience, "apiKey": key}}
         self.process = npm.run(
-            folder / "harness.mjs", env={"VERIFIER": json.dumps(settings)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            folder / "harness.mjs",
+            env={"VERIFIER": json.dumps(settings)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         assert json.loads(self.process.stdout.readline()) == "ready"
 
@@ -74,7 +81,11 @@ def make_verifier(request, town):
     def make(audience: str = "", patience: int = 10, of=town):
         if request.param == "python":
             return InPython(of.url, audience or of.url, of.key["key"], patience)
-        made.append(InNode(request.getfixturevalue("node"), of.url, audience or of.url, of.key["key"], patience))
+        made.append(
+            InNode(
+                request.getfixturevalue("node"), of.url, audience or of.url, of.key["key"], patience
+            )
+        )
         return made[-1]
 
     yield make
@@ -99,14 +110,27 @@ def test_the_programs_are_short(language):
 def test_a_verifier_refuses_what_has_ended_within_two_seconds(town, make_verifier):
     verify, ann, sub = make_verifier(), town.ann, town.ann.tokens["account"]["id"]
     kept, ended = town.login(), town.login()
-    key, narrowed = key_of(ann, "orders:read", name="a"), key_of(ann, "orders:read", "orders:write", name="b")
+    key, narrowed = (
+        key_of(ann, "orders:read", name="a"),
+        key_of(ann, "orders:read", "orders:write", name="b"),
+    )
     lent, wide = (token_of(ann, each).json["access_token"] for each in (key, narrowed))
     tokens = [kept["access_token"], ended["access_token"], lent, wide]
     assert [verify(token) for token in tokens] == [sub] * 4
-    assert town.live.call("POST", "/v1/logout", {}, {"Authorization": f"Bearer {ended['access_token']}"})[0] == 204
+    assert (
+        town.live.call(
+            "POST", "/v1/logout", {}, {"Authorization": f"Bearer {ended['access_token']}"}
+        )[0]
+        == 204
+    )
     assert refused_soon(verify, ended["access_token"]) < SOON
     assert ann.call("DELETE", f"/v1/api-keys/{key['id']}", token=ann.access).status_code == 204
-    assert ann.call("PATCH", f"/v1/api-keys/{narrowed['id']}", json={"scopes": []}, token=ann.access).status_code == 200
+    assert (
+        ann.call(
+            "PATCH", f"/v1/api-keys/{narrowed['id']}", json={"scopes": []}, token=ann.access
+        ).status_code
+        == 200
+    )
     assert refused_soon(verify, lent) < SOON
     assert refused_soon(verify, wide) < SOON
     time.sleep(1)  # what was issued in the second of the change is refused, too
@@ -114,7 +138,9 @@ def test_a_verifier_refuses_what_has_ended_within_two_seconds(town, make_verifie
     assert verify(kept["access_token"]) == sub
     assert ann.post("/v1/logout-all", token=ann.access).status_code == 204
     assert refused_soon(verify, kept["access_token"]) < SOON
-    assert verify(token_of(ann, narrowed).json["access_token"]) == sub  # keys survive what ends sessions
+    assert (
+        verify(token_of(ann, narrowed).json["access_token"]) == sub
+    )  # keys survive what ends sessions
     assert verify(town.login()["access_token"]) == sub
 
 
@@ -182,7 +208,9 @@ def test_a_verifier_that_hears_nothing_judges_nothing(town, make_verifier):
 
 def test_a_revoked_signing_key_is_refused_even_where_it_is_still_cached(own_town, make_verifier):
     verify = make_verifier(of=own_town)
-    header = json.loads(base64.urlsafe_b64decode(own_town.login()["access_token"].split(".")[0] + "=="))
+    header = json.loads(
+        base64.urlsafe_b64decode(own_town.login()["access_token"].split(".")[0] + "==")
+    )
     token = own_town.login()["access_token"]
     assert not verify(token).startswith("refused")
     with own_town.beside.units.writing() as work:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from app.commands import cli
+from app.cli import cli
+from app.credential_status.session_cache import Seen, Verdict
 from app.factory import create_app
-from app.gateway import verify
-from app.revocation.view import Seen, Verdict
+from app.verification import session_tokens as verify
 
 
 def always_valid(*_args, **_kwargs):

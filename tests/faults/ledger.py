@@ -20,9 +20,16 @@ from dataclasses import dataclass, field
 from tests.live import Live
 
 ASKERS = 3
-PAUSE = 0.004 if os.environ.get("FAULTS") == "long" else 0.03  # seconds between two questions of an asker
+PAUSE = (
+    0.004 if os.environ.get("FAULTS") == "long" else 0.03
+)  # seconds between two questions of an asker
 PATIENCE = 8.0  # seconds a client waits for an answer
-ASKED = ("/v1/whoami", "/authz/auth-request", "/authz/forward-auth/default", "/authz/ext-authz/default/a/path")
+ASKED = (
+    "/v1/whoami",
+    "/authz/auth-request",
+    "/authz/forward-auth/default",
+    "/authz/ext-authz/default/a/path",
+)
 
 
 @dataclass
@@ -50,7 +57,9 @@ class Answer:
     def is_wrong_refusal(self) -> bool:
         """Refused, and the answer was there before anybody asked to end the session."""
         tried_at = self.session.tried_at
-        return self.status in {401, 403} and (tried_at is None or self.asked_at + self.seconds < tried_at)
+        return self.status in {401, 403} and (
+            tried_at is None or self.asked_at + self.seconds < tried_at
+        )
 
 
 @dataclass
@@ -83,24 +92,36 @@ class Ledger:
 
     def sign_up(self, name: str) -> None:
         live = self.replicas[0]
-        body = {"username": name, "email": f"{name}@example.org", "name": name, "password": "correct horse battery staple"}
+        body = {
+            "username": name,
+            "email": f"{name}@example.org",
+            "name": name,
+            "password": "correct horse battery staple",
+        }
         status, answer = live.call("POST", "/v1/register", body)
         assert status == 202, answer
         code = live.mailbox(body["email"])[0]["code"]
-        status, answer = live.call("POST", "/v1/register/confirm", {"registration": answer["registration"], "code": code})
+        status, answer = live.call(
+            "POST", "/v1/register/confirm", {"registration": answer["registration"], "code": code}
+        )
         assert status == 200, answer
 
     def log_in(self, name: str, times: int) -> None:
         for number in range(times):
             live = self.replicas[number % len(self.replicas)]
-            status, answer = live.call("POST", "/v1/login", {"username": name, "password": "correct horse battery staple"})
+            status, answer = live.call(
+                "POST", "/v1/login", {"username": name, "password": "correct horse battery staple"}
+            )
             assert status == 200, answer
             self.sessions.append(Session(answer["access_token"], answer["session_id"]))
 
     # -- while it runs ----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        self._threads = [threading.Thread(target=self._ask, args=(number,), daemon=True) for number in range(ASKERS)]
+        self._threads = [
+            threading.Thread(target=self._ask, args=(number,), daemon=True)
+            for number in range(ASKERS)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -119,7 +140,10 @@ class Ledger:
     def end_at_least(self, number: int) -> None:
         """A busy machine may not have come so far in the seconds that it had."""
         until = time.monotonic() + 30
-        while sum(session.ended_at is not None for session in self.sessions) < number and time.monotonic() < until:
+        while (
+            sum(session.ended_at is not None for session in self.sessions) < number
+            and time.monotonic() < until
+        ):
             self.end_one()
 
     def end_one(self, replica: Live | None = None) -> None:
@@ -143,7 +167,9 @@ class Ledger:
         """End all sessions of an account but the first, in one request."""
         for session in account_sessions[1:]:
             session.tried_at = time.monotonic()
-        status, _ = _call(self.replicas[0].port, "DELETE", "/v1/sessions", account_sessions[0].access)
+        status, _ = _call(
+            self.replicas[0].port, "DELETE", "/v1/sessions", account_sessions[0].access
+        )
         assert status == 204
         for session in account_sessions[1:]:
             session.ended_at = time.monotonic()
@@ -152,8 +178,16 @@ class Ledger:
         order = random.Random(number)
         while not self._stop.is_set():
             # Every other question is about a session that somebody has ended: those are what could be let in and must not be.
-            ended = [session for session in self.sessions if session.tried_at is not None] if order.random() < 0.5 else []
-            self.ask(order.choice(ended or self.sessions), order.choice(self.replicas), order.choice(ASKED))
+            ended = (
+                [session for session in self.sessions if session.tried_at is not None]
+                if order.random() < 0.5
+                else []
+            )
+            self.ask(
+                order.choice(ended or self.sessions),
+                order.choice(self.replicas),
+                order.choice(ASKED),
+            )
             time.sleep(PAUSE)
 
     def ask(self, session: Session, replica: Live, path: str = ASKED[0]) -> int:
@@ -177,9 +211,15 @@ class Ledger:
         late = [
             answer.asked_at - answer.session.ended_at
             for answer in seen
-            if answer.status == 200 and answer.session.ended_at is not None and answer.asked_at > answer.session.ended_at
+            if answer.status == 200
+            and answer.session.ended_at is not None
+            and answer.asked_at > answer.session.ended_at
         ]
-        refused_ends = [answer for answer in ends if answer.status in {401, 403} and not answer.was_ended_unheard]
+        refused_ends = [
+            answer
+            for answer in ends
+            if answer.status in {401, 403} and not answer.was_ended_unheard
+        ]
         return Judgement(
             let_in=sum(delay > bound for delay in late),
             let_in_latest=max(late, default=0.0),
@@ -196,7 +236,9 @@ def _call(port: int, method: str, path: str, token: str) -> tuple[int, object]:
     """One request on a connection of its own. Status 0 when no answer came."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
-        connection.request(method, path, headers={"Authorization": f"Bearer {token}", "Content-Length": "0"})
+        connection.request(
+            method, path, headers={"Authorization": f"Bearer {token}", "Content-Length": "0"}
+        )
         answer = connection.getresponse()
         raw = answer.read()
     except (OSError, http.client.HTTPException):

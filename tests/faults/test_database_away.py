@@ -54,7 +54,9 @@ def assert_unavailable(answer) -> None:
     assert int(answer.headers["Retry-After"]) >= 1
 
 
-def test_without_its_database_every_request_is_503_at_once_and_then_all_is_as_before(killable, away):
+def test_without_its_database_every_request_is_503_at_once_and_then_all_is_as_before(
+    killable, away
+):
     ann = killable.actor("ann").signed_in()
     bob = killable.actor("bob")
     bob.register()
@@ -69,7 +71,9 @@ def test_without_its_database_every_request_is_503_at_once_and_then_all_is_as_be
     assert_unavailable(ann.logout())
     assert_unavailable(bob.post("/v1/register/confirm", confirmation))
     assert_unavailable(killable.actor("eve").register())
-    assert_unavailable(killable.actor("eve").post("/v1/register/resend", {"email": "ann@example.org"}))
+    assert_unavailable(
+        killable.actor("eve").post("/v1/register/resend", {"email": "ann@example.org"})
+    )
     assert time.monotonic() - began < 12  # eight that each waited for a deadline would take sixteen
     assert ann.get("/livez").status_code == 200
     ready = ann.get("/readyz")
@@ -86,7 +90,9 @@ def test_without_its_database_every_request_is_503_at_once_and_then_all_is_as_be
     assert ann.logout().status_code == 204
 
 
-def test_a_service_that_starts_while_its_database_is_away_works_once_it_is_there(make_service, server, away):
+def test_a_service_that_starts_while_its_database_is_away_works_once_it_is_there(
+    make_service, server, away
+):
     away.now()
     service = make_service(server.url())
     assert_unavailable(service.actor("carl").login())
@@ -135,7 +141,9 @@ def test_a_lock_that_somebody_keeps_is_503_and_not_an_endless_wait(killable, ser
 
 def test_an_sqlite_file_that_somebody_writes_to_without_end_is_503(small_service):
     ann = small_service.actor("ann").signed_in()
-    other = sqlite3.connect(small_service.settings.database_url.removeprefix("sqlite:///"), isolation_level=None)
+    other = sqlite3.connect(
+        small_service.settings.database_url.removeprefix("sqlite:///"), isolation_level=None
+    )
     other.execute("BEGIN IMMEDIATE")
     began = time.monotonic()
     assert_unavailable(ann.refresh())
@@ -151,12 +159,16 @@ def test_a_full_disk_is_503_and_nothing_is_half_stored(small_service):
     with small_service.rows() as db:
         pages = db.execute(text("PRAGMA page_count")).scalar()
         before = db.execute(text("SELECT count(*) FROM sessions")).scalar()
-    connection = small_service.units.database.engine.raw_connection()  # the only one there is, in use by turns
+    connection = (
+        small_service.units.database.engine.raw_connection()
+    )  # the only one there is, in use by turns
     connection.execute(f"PRAGMA max_page_count = {pages}")
     connection.close()
     answers = [ann.login(device_name="x" * 60) for _ in range(60)]
     full = [answer for answer in answers if answer.status_code == 503]
     assert full
     assert_unavailable(full[0])
-    assert small_service.scalar("SELECT count(*) FROM sessions") == before + sum(answer.status_code == 200 for answer in answers)
+    assert small_service.scalar("SELECT count(*) FROM sessions") == before + sum(
+        answer.status_code == 200 for answer in answers
+    )
     assert ann.whoami().status_code == 200

@@ -44,7 +44,12 @@ def readyz(live):
 
 
 def body(name: str) -> dict[str, str]:
-    return {"username": name, "email": f"{name}@example.org", "name": name.title(), "password": PASSWORD}
+    return {
+        "username": name,
+        "email": f"{name}@example.org",
+        "name": name.title(),
+        "password": PASSWORD,
+    }
 
 
 def ended(live, number: signal.Signals) -> tuple[int, float]:
@@ -72,10 +77,14 @@ def test_a_login_in_flight_gets_its_answer_while_readyz_is_red(make_live):
     live = make_live(**EXPENSIVE)
     handle = live.call("POST", "/v1/register", body("ann"))[1]["registration"]
     code = live.mailbox("ann@example.org")[0]["code"]
-    assert live.call("POST", "/v1/register/confirm", {"registration": handle, "code": code})[0] == 200
+    assert (
+        live.call("POST", "/v1/register/confirm", {"registration": handle, "code": code})[0] == 200
+    )
     with closing(connected(live)) as kept, ThreadPoolExecutor(2) as threads:
         assert asked(kept)[0] == 200
-        login = threads.submit(live.call, "POST", "/v1/login", {"username": "ann", "password": PASSWORD})
+        login = threads.submit(
+            live.call, "POST", "/v1/login", {"username": "ann", "password": PASSWORD}
+        )
         time.sleep(0.5)
         gone = threads.submit(ended, live, signal.SIGTERM)
         until(lambda: readyz(live)[0] == 503, within=2.5 * AT_ONCE)
@@ -90,7 +99,10 @@ def test_a_login_in_flight_gets_its_answer_while_readyz_is_red(make_live):
 
 def test_red_is_shown_for_a_while_and_then_connections_are_refused(make_live):
     live = make_live("--threads", "4")
-    idle, silent = connected(live), connected(live)  # one between two requests, one that never says anything
+    idle, silent = (
+        connected(live),
+        connected(live),
+    )  # one between two requests, one that never says anything
     with closing(idle), closing(silent), ThreadPoolExecutor(1) as thread:
         assert asked(idle)[0] == 200
         began = time.monotonic()
@@ -123,7 +135,9 @@ def test_an_interrupt_waits_for_nobody(make_live):
     idle, slow = connected(live), socket.create_connection(("127.0.0.1", live.port))
     with closing(idle), closing(slow):
         assert asked(idle)[0] == 200
-        slow.sendall(b"POST /v1/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+        slow.sendall(
+            b"POST /v1/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+        )
         time.sleep(0.3)
         for worker in children(live.process.pid):
             os.kill(worker, signal.SIGINT)

@@ -15,10 +15,10 @@ import pytest
 import redis
 
 from app.adapters import migrations
-from app.gateway.identity import HEADERS
-from app.outbox.deliver import deliver
-from app.revocation.watcher import Watcher
-from app.setting_maps import Policy
+from app.notifications.outbox.deliver import deliver
+from app.server.cache_watcher import Watcher
+from app.settings.maps import Policy
+from app.verification.identity_headers import HEADERS
 from tests.actors import Actor
 from tests.boxes import Box, box_of, claim, decide, let_in
 from tests.conftest import LIMITS, empty
@@ -70,7 +70,10 @@ class World:
         empty(postgres.url())
         forget(valkey)
         self.service = make_service(
-            postgres.url(), redis_url=valkey.url, smtp_url=mail.url(), policies={"signed": Policy(audience="https://api.example")}
+            postgres.url(),
+            redis_url=valkey.url,
+            smtp_url=mail.url(),
+            policies={"signed": Policy(audience="https://api.example")},
         )
         mail.letters.envelopes.clear()
         self.ann = self.service.actor("ann")
@@ -91,7 +94,10 @@ class World:
         """What the newest letter lets somebody send."""
         deliver(self.service.units)
         text = self.mail.letters.to(actor.email)[-1].get_body(("plain",)).get_content()
-        return {"registration": actor.registration, "code": re.search(r"^\s*([A-Z]{4}-[A-Z]{4})\s*$", text, re.MULTILINE)[1]}
+        return {
+            "registration": actor.registration,
+            "code": re.search(r"^\s*([A-Z]{4}-[A-Z]{4})\s*$", text, re.MULTILINE)[1],
+        }
 
     def remembered(self, *actors: Actor) -> None:
         """Redis remembers the sessions of these, and is believed for two seconds."""
@@ -129,14 +135,18 @@ def world(make_service, postgres, valkey, mail):
 
 def assert_unavailable(*answers) -> None:
     for answer in answers:
-        assert (answer.status_code, answer.content_type) == (503, "application/problem+json"), answer.text
+        assert (answer.status_code, answer.content_type) == (503, "application/problem+json"), (
+            answer.text
+        )
         assert answer.json["code"] == "unavailable"
         assert int(answer.headers["Retry-After"]) >= 1
 
 
 def checks(actor: Actor):
     """Everything that asks no more than who this is, and what it may see of its own."""
-    return [actor.get(path, token=actor.access) for path in ("/v1/whoami", "/v1/me", "/v1/sessions")]
+    return [
+        actor.get(path, token=actor.access) for path in ("/v1/whoami", "/v1/me", "/v1/sessions")
+    ]
 
 
 def ways_out(actor: Actor):
@@ -168,7 +178,11 @@ def test_without_the_database_a_check_is_answered_while_redis_remembers_the_sess
         assert_unavailable(world.cold.whoami(), world.here.get("/v1/me", token=world.here.access))
         time.sleep(UNBELIEVED)
         assert_unavailable(*checks(world.here), *checks(world.there), *checks(world.cold))
-    assert [actor.whoami().status_code for actor in (world.here, world.cold, world.there)] == [200, 200, 401]
+    assert [actor.whoami().status_code for actor in (world.here, world.cold, world.there)] == [
+        200,
+        200,
+        401,
+    ]
 
 
 def test_without_database_and_redis_no_check_is_answered(world):
@@ -176,7 +190,11 @@ def test_without_database_and_redis_no_check_is_answered(world):
     assert world.there.logout().status_code == 204
     with world.without(BOTH):
         assert_unavailable(*checks(world.here), *checks(world.there), *checks(world.cold))
-    assert [actor.whoami().status_code for actor in (world.here, world.cold, world.there)] == [200, 200, 401]
+    assert [actor.whoami().status_code for actor in (world.here, world.cold, world.there)] == [
+        200,
+        200,
+        401,
+    ]
 
 
 class Gateway:
@@ -184,14 +202,22 @@ class Gateway:
 
     def __init__(self, actor: Actor) -> None:
         self.actor = actor
-        self.key = actor.post("/v1/api-keys", {"name": f"of {actor.address}", "scopes": []}, token=actor.access).json["key"]
+        self.key = actor.post(
+            "/v1/api-keys", {"name": f"of {actor.address}", "scopes": []}, token=actor.access
+        ).json["key"]
 
     def by_token(self) -> set[int]:
-        asked = ("/authz/auth-request", "/authz/forward-auth/default", "/authz/ext-authz/signed/a/path")
+        asked = (
+            "/authz/auth-request",
+            "/authz/forward-auth/default",
+            "/authz/ext-authz/signed/a/path",
+        )
         return {self._judged(self.actor.get(path, token=self.actor.access)) for path in asked}
 
     def by_key(self) -> int:
-        return self._judged(self.actor.get("/authz/forward-auth/signed", headers={"X-API-Key": self.key}))
+        return self._judged(
+            self.actor.get("/authz/forward-auth/signed", headers={"X-API-Key": self.key})
+        )
 
     @staticmethod
     def _judged(answer) -> int:
@@ -249,19 +275,29 @@ def test_login_refresh_and_confirmation_work_without_redis_and_without_smtp(worl
         assert world.another_session().whoami().status_code == 200
         assert world.bob.post("/v1/register/confirm", world.bobs).status_code == 200
         assert world.bob.login().status_code == 200
-        assert world.service.actor("ann", password="not the one that ann has").login().status_code == 401
+        assert (
+            world.service.actor("ann", password="not the one that ann has").login().status_code
+            == 401
+        )
 
 
 @pytest.mark.parametrize("column", FAILING)
-def test_login_refresh_and_confirmation_are_503_without_the_database_and_consume_nothing(world, column):
+def test_login_refresh_and_confirmation_are_503_without_the_database_and_consume_nothing(
+    world, column
+):
     world.remembered(world.here)
     before = world.live_sessions()
     wrong = {**world.bobs, "code": "AAAA-AAAA"}
     with world.without(column):
         assert_unavailable(world.here.refresh(), world.service.actor("ann").login())
-        for _ in range(6):  # more than a registration may try, were they counted; each from somewhere else
+        for _ in range(
+            6
+        ):  # more than a registration may try, were they counted; each from somewhere else
             somebody = world.service.actor("bob")
-            assert_unavailable(somebody.post("/v1/register/confirm", wrong), somebody.post("/v1/register/confirm", world.bobs))
+            assert_unavailable(
+                somebody.post("/v1/register/confirm", wrong),
+                somebody.post("/v1/register/confirm", world.bobs),
+            )
     assert world.live_sessions() == before
     assert world.service.scalar("SELECT tries FROM pending_registrations") == 0
     old = world.here.tokens["refresh_token"]
@@ -272,7 +308,9 @@ def test_login_refresh_and_confirmation_are_503_without_the_database_and_consume
     assert world.bob.login().status_code == 200
 
 
-def test_without_redis_each_process_counts_its_share_of_a_limit(make_service, postgres, valkey, mail):
+def test_without_redis_each_process_counts_its_share_of_a_limit(
+    make_service, postgres, valkey, mail
+):
     world = World(make_service, postgres, valkey, mail)
     service = make_service(postgres.url(), redis_url=valkey.url, limit_login="4/minute", replicas=2)
     ann = service.actor("ann")
@@ -300,12 +338,22 @@ def test_registration_and_resend_are_accepted_and_the_mail_leaves_when_it_can(wo
 
 @pytest.mark.parametrize("column", FAILING)
 def test_registration_and_resend_are_503_without_the_database_and_store_nothing(world, column):
-    before = [world.service.scalar(f"SELECT count(*) FROM {table}") for table in ("pending_registrations", "outbox", "confirmations")]
+    before = [
+        world.service.scalar(f"SELECT count(*) FROM {table}")
+        for table in ("pending_registrations", "outbox", "confirmations")
+    ]
     carl = world.service.actor("carl")
     with world.without(column):
-        assert_unavailable(carl.register(), world.bob.post("/v1/register/resend", {"email": world.bob.email}))
-        assert_unavailable(world.bob.post("/v1/register/resend", {"registration": world.bob.registration}))
-    after = [world.service.scalar(f"SELECT count(*) FROM {table}") for table in ("pending_registrations", "outbox", "confirmations")]
+        assert_unavailable(
+            carl.register(), world.bob.post("/v1/register/resend", {"email": world.bob.email})
+        )
+        assert_unavailable(
+            world.bob.post("/v1/register/resend", {"registration": world.bob.registration})
+        )
+    after = [
+        world.service.scalar(f"SELECT count(*) FROM {table}")
+        for table in ("pending_registrations", "outbox", "confirmations")
+    ]
     assert after == before
     assert deliver(world.service.units) == 0
     assert carl.register().status_code == 202
@@ -329,7 +377,9 @@ def test_whoever_logs_out_without_redis_or_smtp_is_out_once_it_is_in_the_databas
         assert world.here.whoami().status_code == 401
     assert world.live_sessions() == 0
     Watcher().watch(world.service.units)
-    assert [actor.whoami().status_code for actor in (world.here, world.there, world.cold, other)] == [401] * 4
+    assert [
+        actor.whoami().status_code for actor in (world.here, world.there, world.cold, other)
+    ] == [401] * 4
 
 
 @pytest.mark.parametrize("column", FAILING)
@@ -369,16 +419,36 @@ def test_a_serving_process_lets_in_from_memory_for_at_most_five_seconds(postgres
     forget(valkey)
     cheap = {"DOORWARD_ARGON2_MEMORY_KIB": "64", "DOORWARD_ARGON2_TIME_COST": "1"}
     limits = {f"DOORWARD_LIMIT_{name}": GENEROUS for name in LIMITS}
-    live = Live(tmp_path / "live.log", env={"DOORWARD_DATABASE_URL": postgres.url(), "DOORWARD_REDIS_URL": valkey.url, **cheap, **limits})
+    live = Live(
+        tmp_path / "live.log",
+        env={
+            "DOORWARD_DATABASE_URL": postgres.url(),
+            "DOORWARD_REDIS_URL": valkey.url,
+            **cheap,
+            **limits,
+        },
+    )
     try:
-        body = {"username": "ann", "email": "ann@example.org", "name": "Ann", "password": "correct horse battery staple"}
+        body = {
+            "username": "ann",
+            "email": "ann@example.org",
+            "name": "Ann",
+            "password": "correct horse battery staple",
+        }
         handle = live.call("POST", "/v1/register", body)[1]["registration"]
         code = live.mailbox(body["email"])[0]["code"]
-        assert live.call("POST", "/v1/register/confirm", {"registration": handle, "code": code})[0] == 200
-        tokens = live.call("POST", "/v1/login", {"username": "ann", "password": body["password"]})[1]
+        assert (
+            live.call("POST", "/v1/register/confirm", {"registration": handle, "code": code})[0]
+            == 200
+        )
+        tokens = live.call("POST", "/v1/login", {"username": "ann", "password": body["password"]})[
+            1
+        ]
 
         def whoami() -> int:
-            return live.call("GET", "/v1/whoami", headers={"Authorization": f"Bearer {tokens['access_token']}"})[0]
+            return live.call(
+                "GET", "/v1/whoami", headers={"Authorization": f"Bearer {tokens['access_token']}"}
+            )[0]
 
         assert whoami() == 200
         broke_at = time.monotonic()
@@ -406,7 +476,11 @@ def test_a_serving_process_lets_in_from_memory_for_at_most_five_seconds(postgres
 def test_the_table_has_no_row_and_no_column_that_is_not_tested_here():
     page = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
     lines = page.partition("## What works when something is down")[2].strip().splitlines()
-    heading, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")][: 2 + 8]
+    heading, _, *rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in lines
+        if line.startswith("|")
+    ][: 2 + 8]
     assert heading == ["", "Redis down", "database down", "both down", "SMTP down"]
     assert [re.split(r"[ ,]", row[0])[0] for row in rows] == [
         "`/v1/whoami`",

@@ -42,9 +42,18 @@ def postgres():
 @pytest.fixture(scope="module")
 def serving(postgres, tmp_path_factory):
     """The service, and Ann who has an account."""
-    cheap = {"DOORWARD_ARGON2_MEMORY_KIB": "64", "DOORWARD_ARGON2_TIME_COST": "1", "DOORWARD_DATABASE_URL": postgres.url()}
+    cheap = {
+        "DOORWARD_ARGON2_MEMORY_KIB": "64",
+        "DOORWARD_ARGON2_TIME_COST": "1",
+        "DOORWARD_DATABASE_URL": postgres.url(),
+    }
     limits = {f"DOORWARD_LIMIT_{name}": GENEROUS for name in LIMITS}
-    live = Live(tmp_path_factory.mktemp("frozen") / "live.log", "--threads", THREADS, env={**cheap, **limits})
+    live = Live(
+        tmp_path_factory.mktemp("frozen") / "live.log",
+        "--threads",
+        THREADS,
+        env={**cheap, **limits},
+    )
     sign_up(live)
     yield live
     live.stop()
@@ -60,7 +69,9 @@ def live(serving):
 @contextmanager
 def frozen(server):
     server.freeze()
-    rescue = threading.Timer(LONGEST_FREEZE, server.thaw)  # else a deadline that does not work would hang the test too
+    rescue = threading.Timer(
+        LONGEST_FREEZE, server.thaw
+    )  # else a deadline that does not work would hang the test too
     rescue.start()
     try:
         yield
@@ -78,12 +89,18 @@ class Answer:
 
     @property
     def is_unavailable(self) -> bool:
-        return self.status == 503 and self.body["code"] == "unavailable" and int(self.headers["Retry-After"]) > 0
+        return (
+            self.status == 503
+            and self.body["code"] == "unavailable"
+            and int(self.headers["Retry-After"]) > 0
+        )
 
 
 def ask(live, method: str, path: str, body: Any = None, token: str | None = None) -> Answer:
     """One request on a connection of its own, and how long it took."""
-    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    headers = {"Content-Type": "application/json"} | (
+        {"Authorization": f"Bearer {token}"} if token else {}
+    )
     connection = http.client.HTTPConnection("127.0.0.1", live.port, timeout=30)
     began = time.monotonic()
     connection.request(method, path, json.dumps(body) if body is not None else None, headers)
@@ -118,7 +135,9 @@ def sign_up(live) -> None:
     body = {"username": "ann", "email": "ann@example.org", "name": "Ann", "password": PASSWORD}
     handle = live.call("POST", "/v1/register", body)[1]["registration"]
     code = live.mailbox("ann@example.org")[0]["code"]
-    assert live.call("POST", "/v1/register/confirm", {"registration": handle, "code": code})[0] == 200
+    assert (
+        live.call("POST", "/v1/register/confirm", {"registration": handle, "code": code})[0] == 200
+    )
 
 
 def sessions(live, number: int) -> list[dict[str, Any]]:
@@ -155,14 +174,22 @@ def test_every_request_ends_in_503_in_time_and_everything_goes_on_after(live, po
         (log_in, live),
         (log_in, live),
     ]
-    at_once([(whoami, live, tokens) for tokens in held])  # every pool has its connections, and each will hang
+    at_once(
+        [(whoami, live, tokens) for tokens in held]
+    )  # every pool has its connections, and each will hang
     with frozen(postgres):
         probes = [(ask, live, "GET", "/livez"), (ask, live, "GET", "/readyz")]
         *answers, alive, ready = at_once([*everything, *probes])
         assert_turned_away(answers)
         assert (alive.status, alive.seconds < AT_ONCE) == (200, True)
-        assert (ready.status, ready.body["code"], ready.seconds < IN_TIME) == (503, "not_ready", True)
-        for _ in range(3):  # whoever comes later, while nothing is known to answer and while it is tried
+        assert (ready.status, ready.body["code"], ready.seconds < IN_TIME) == (
+            503,
+            "not_ready",
+            True,
+        )
+        for _ in range(
+            3
+        ):  # whoever comes later, while nothing is known to answer and while it is tried
             assert_turned_away(at_once(everything))
             assert ask(live, "GET", "/livez").seconds < AT_ONCE
             time.sleep(0.4)
@@ -233,13 +260,21 @@ def test_a_server_that_was_killed_is_used_again_when_it_is_back(live, postgres):
     held = sessions(live, 6)
     at_once([(whoami, live, tokens) for tokens in held])
     postgres.kill()
-    answers = at_once([*[(whoami, live, tokens) for tokens in held[:3]], *[(refresh, live, tokens) for tokens in held[3:]], (log_in, live)])
+    answers = at_once(
+        [
+            *[(whoami, live, tokens) for tokens in held[:3]],
+            *[(refresh, live, tokens) for tokens in held[3:]],
+            (log_in, live),
+        ]
+    )
     assert_turned_away(answers)
     assert ask(live, "GET", "/livez").status == 200
     assert ask(live, "GET", "/readyz").status == 503
     postgres.start()
     until(lambda: whoami(live, held[0]).status == 200)
-    assert {answer.status for answer in at_once([(refresh, live, tokens) for tokens in held])} == {200}
+    assert {answer.status for answer in at_once([(refresh, live, tokens) for tokens in held])} == {
+        200
+    }
 
 
 def hung(act) -> tuple[bool, float]:
@@ -268,7 +303,12 @@ def test_every_call_that_waits_has_a_deadline(make_service, postgres):
         with database.aside() as session:
             session.execute(text("SELECT 1"))
 
-    acts = [lambda: sessions[0].execute(text("SELECT 1")), sessions[1].commit, roll_back_then_ask, ask_on_an_idle_connection]
+    acts = [
+        lambda: sessions[0].execute(text("SELECT 1")),
+        sessions[1].commit,
+        roll_back_then_ask,
+        ask_on_an_idle_connection,
+    ]
     with frozen(postgres), ThreadPoolExecutor(len(acts)) as threads:
         found = list(threads.map(hung, acts))
         assert hung(ask_on_an_idle_connection)[1] < AT_ONCE  # known to be silent by now
@@ -290,7 +330,9 @@ def test_a_connection_that_is_lost_costs_no_more_than_itself(make_service, postg
                 assert other.execute(text("SELECT 1")).scalar_one() == 1
                 time.sleep(0.05)
             assert waiting.result()[0]
-            until(lambda: not hung(lambda: database.writing().execute(text("SELECT 1")))[0], within=5)
+            until(
+                lambda: not hung(lambda: database.writing().execute(text("SELECT 1")))[0], within=5
+            )
 
 
 def test_a_statement_that_takes_its_time_is_not_cut_off(make_service, postgres):
@@ -300,7 +342,9 @@ def test_a_statement_that_takes_its_time_is_not_cut_off(make_service, postgres):
         assert session.execute(text("SELECT 1 FROM pg_sleep(1.5)")).scalar_one() == 1
         with pytest.raises(OperationalError) as cut_off:
             session.execute(text("SELECT pg_sleep(10)"))
-        assert isinstance(cut_off.value.orig, QueryCanceled), "the server said so, and nobody broke the connection"
+        assert isinstance(cut_off.value.orig, QueryCanceled), (
+            "the server said so, and nobody broke the connection"
+        )
         assert is_away(cut_off.value)
         session.rollback()
         assert session.execute(text("SELECT 1")).scalar_one() == 1

@@ -32,7 +32,9 @@ class Fault:
 
 FAULTS = [
     Fault("stopped", Postgres.halt, Postgres.start, 2.5),
-    Fault("killed", Postgres.kill, Postgres.start, BELIEVED + 1.5),  # so long that what Redis remembers is not believed any more
+    Fault(
+        "killed", Postgres.kill, Postgres.start, BELIEVED + 1.5
+    ),  # so long that what Redis remembers is not believed any more
     Fault("frozen", Postgres.freeze, Postgres.thaw, 4.0),
 ]
 
@@ -72,13 +74,17 @@ def heal(postgres: Postgres) -> None:
 def await_well(town: Town) -> None:
     """Until every replica answers from the database again."""
     end = time.monotonic() + RECOVERS_WITHIN
-    while [replica.call("GET", "/readyz")[0] for replica in town.replicas] != [200] * len(town.replicas):
+    while [replica.call("GET", "/readyz")[0] for replica in town.replicas] != [200] * len(
+        town.replicas
+    ):
         assert time.monotonic() < end
         time.sleep(0.05)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_whatever_happens_to_postgresql_nothing_acknowledged_is_lost_and_nobody_valid_refused(town, postgres, ledger, fault):
+def test_whatever_happens_to_postgresql_nothing_acknowledged_is_lost_and_nobody_valid_refused(
+    town, postgres, ledger, fault
+):
     for session in ledger.sessions:
         ledger.ask(session, town.replicas[0])  # so that Redis remembers them all
     ledger.start()
@@ -104,15 +110,25 @@ def test_whatever_happens_to_postgresql_nothing_acknowledged_is_lost_and_nobody_
     assert whole.asked > 200, whole
     assert set(whole.statuses) == {200, 401, 503}, whole
     assert {204, 503} <= set(whole.ends) <= {204, 401, 503}, whole
-    assert whole.ends.get(401, 0) <= 2, whole  # those that were ended by a commit whose answer was lost
+    assert whole.ends.get(401, 0) <= 2, (
+        whole
+    )  # those that were ended by a commit whose answer was lost
     assert whole.slowest < SLOWEST, whole
     told = [
-        answer for answer in [*ledger.answers, *ledger.ends] if gone_at < answer.asked_at and answer.asked_at + answer.seconds < mended_at
+        answer
+        for answer in [*ledger.answers, *ledger.ends]
+        if gone_at < answer.asked_at and answer.asked_at + answer.seconds < mended_at
     ]
-    assert [answer for answer in told if answer.status == 200], "nothing was answered from what Redis remembers"
+    assert [answer for answer in told if answer.status == 200], (
+        "nothing was answered from what Redis remembers"
+    )
     assert [answer for answer in told if answer.status == 204] == []
-    assert [answer for answer in told if answer.status == 200 and answer.asked_at > broke_at + BELIEVED] == []
+    assert [
+        answer for answer in told if answer.status == 200 and answer.asked_at > broke_at + BELIEVED
+    ] == []
     last = ledger.judge(bound=0.0, since=asked_last)
     assert last.let_in == 0, last
     assert set(last.statuses) == {200, 401}, last
-    assert last.statuses[200] == len(town.replicas) * sum(session.ended_at is None and not session.unknown for session in ledger.sessions)
+    assert last.statuses[200] == len(town.replicas) * sum(
+        session.ended_at is None and not session.unknown for session in ledger.sessions
+    )

@@ -11,8 +11,8 @@ import pytest
 import redis
 from sqlalchemy import event
 
-from app.revocation.view import CANARY, session_key
-from app.revocation.watcher import Watcher
+from app.credential_status.session_cache import CANARY, session_key
+from app.server.cache_watcher import Watcher
 from tests.conftest import empty
 from tests.faults.town import LOGINS, LONG, PEOPLE, Town
 from tests.live import ROOT, Live
@@ -23,7 +23,9 @@ CALM, FAULT, AFTER = (5.0, 10.0, 8.0) if LONG else (0.4, 1.5, 0.6)
 BOUND = 1.5
 # One that can be read and not written is believed for two seconds more; what is asked then may be answered a little later.
 UNWRITABLE_BOUND = 2.3
-UNWRITABLE_FAULT = 10.0 if LONG else 3.0  # longer than the bound, else nothing could be seen to go beyond it
+UNWRITABLE_FAULT = (
+    10.0 if LONG else 3.0
+)  # longer than the bound, else nothing could be seen to go beyond it
 FAILOVER_BOUND = 5.0
 SETTLED = 1.0  # a round of every watcher
 ENOUGH = 11  # sessions that were ended
@@ -91,8 +93,12 @@ def wrong_password(town: Town) -> None:
     client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
 
-@pytest.mark.parametrize("fault", [flushed, killed, restarted_empty, paused, read_only, out_of_memory, wrong_password])
-def test_whatever_happens_to_redis_nobody_revoked_is_let_in_and_nobody_valid_refused(town, ledger, fault):
+@pytest.mark.parametrize(
+    "fault", [flushed, killed, restarted_empty, paused, read_only, out_of_memory, wrong_password]
+)
+def test_whatever_happens_to_redis_nobody_revoked_is_let_in_and_nobody_valid_refused(
+    town, ledger, fault
+):
     unwritable = fault in {read_only, out_of_memory}
     ledger.start()
     ledger.run(CALM)
@@ -195,7 +201,10 @@ def test_a_failover_in_the_middle_of_a_watchers_round_is_noticed(make_service, r
 
 def test_a_process_killed_between_commit_and_publish_is_repaired_by_the_others(town, ledger):
     """It acknowledges logouts and cannot tell Redis of them; then it is gone, while the others have those sessions warm."""
-    alone = Live(town.folder / f"alone-{free_port()}.log", env={**town.env, "DOORWARD_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"})
+    alone = Live(
+        town.folder / f"alone-{free_port()}.log",
+        env={**town.env, "DOORWARD_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"},
+    )
     try:
         ledger.replicas = town.replicas
         leaving = ledger.sessions[1:40:2]
@@ -225,7 +234,15 @@ class Broken(Live):
 
     def begun(self, log):
         command = [sys.executable, "-m", "tests.faults.broken_service", *self.words]
-        return subprocess.Popen(command, cwd=ROOT, env=self.env, stdout=log, stderr=log, preexec_fn=die_with_parent, start_new_session=True)
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=self.env,
+            stdout=log,
+            stderr=log,
+            preexec_fn=die_with_parent,
+            start_new_session=True,
+        )
 
 
 def test_the_ledger_notices_a_check_that_is_broken(town, ledger):

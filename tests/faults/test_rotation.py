@@ -35,7 +35,9 @@ class CachingVerifier:
             self.read_at = time.monotonic()
         kid = jwt.get_unverified_header(token)["kid"]
         assert kid in self.keys, "a token was signed by a key this verifier could not have heard of"
-        return jwt.decode(token, self.keys[kid], algorithms=["ES256"], audience="http://127.0.0.1:8080", leeway=30)
+        return jwt.decode(
+            token, self.keys[kid], algorithms=["ES256"], audience="http://127.0.0.1:8080", leeway=30
+        )
 
 
 @pytest.fixture
@@ -85,7 +87,9 @@ class Load:
         self.kids.add(jwt.get_unverified_header(token)["kid"])
         self.verifier.verify(token)
         for replica in self.replicas:
-            status, answer = replica.call("GET", "/v1/whoami", headers={"Authorization": f"Bearer {token}"})
+            status, answer = replica.call(
+                "GET", "/v1/whoami", headers={"Authorization": f"Bearer {token}"}
+            )
             assert status == 200, answer
         self.rounds += 1
 
@@ -97,7 +101,9 @@ def test_no_valid_token_is_refused_while_keys_rotate(replicas, make_service, emp
     for load in loads:
         load.thread.start()
     until = time.monotonic() + SECONDS
-    while time.monotonic() < until or (sum(load.rounds for load in loads) <= ENOUGH and time.monotonic() < until + PATIENCE):
+    while time.monotonic() < until or (
+        sum(load.rounds for load in loads) <= ENOUGH and time.monotonic() < until + PATIENCE
+    ):
         with service.units.writing() as work:
             rotate(work)
         time.sleep(0.5)

@@ -11,13 +11,15 @@ import pytest
 from aiosmtpd.controller import Controller
 from sqlalchemy import text
 
-from app.outbox.add import Mail, Template, add
+from app.notifications.outbox.enqueue import Mail, Template, add
 from tests.faults.town import LONG
 from tests.live import Worker
 from tests.postgres import free_port
 
 WORKERS = 3
-MAILS, KILLS, BETWEEN = (400, 4, 60) if LONG else (120, 2, 30)  # BETWEEN: mails from one kill to the next
+MAILS, KILLS, BETWEEN = (
+    (400, 4, 60) if LONG else (120, 2, 30)
+)  # BETWEEN: mails from one kill to the next
 WITHIN = 60  # seconds
 
 
@@ -51,25 +53,42 @@ def enqueue(service) -> None:
     for first in range(0, MAILS, 50):
         with service.units.writing() as work:
             for number in range(first, min(first + 50, MAILS)):
-                values = {"username": "ann", "at": "now", "address": "somewhere", "device": "something"}
+                values = {
+                    "username": "ann",
+                    "at": "now",
+                    "address": "somewhere",
+                    "device": "something",
+                }
                 add(work, Template.NEW_LOGIN, Mail(f"ann{number}@example.org", "en", values))
 
 
 def end_leases_of_the_dead(service) -> None:
     """As if the 90 seconds of a lease were over."""
     with service.rows() as db:
-        db.execute(text("UPDATE outbox SET due_at = now() - interval '1 minute' WHERE state = 'queued' AND lease IS NOT NULL"))
+        db.execute(
+            text(
+                "UPDATE outbox SET due_at = now() - interval '1 minute' WHERE state = 'queued' AND lease IS NOT NULL"
+            )
+        )
 
 
-def test_no_mail_is_lost_and_none_is_sent_under_two_names(make_service, empty_postgres_url, smtp, tmp_path):
+def test_no_mail_is_lost_and_none_is_sent_under_two_names(
+    make_service, empty_postgres_url, smtp, tmp_path
+):
     handler, url = smtp
     service = make_service(empty_postgres_url, smtp_url=url)
     enqueue(service)
-    log, env = tmp_path / "workers.log", {"DOORWARD_DATABASE_URL": empty_postgres_url, "DOORWARD_SMTP_URL": url}
+    log, env = (
+        tmp_path / "workers.log",
+        {"DOORWARD_DATABASE_URL": empty_postgres_url, "DOORWARD_SMTP_URL": url},
+    )
     workers = [Worker(log, env) for _ in range(WORKERS)]
     kills = itertools.cycle(range(WORKERS))
     killed, end = 0, time.monotonic() + WITHIN
-    while service.scalar("SELECT count(*) FROM outbox WHERE state = 'queued'") and time.monotonic() < end:
+    while (
+        service.scalar("SELECT count(*) FROM outbox WHERE state = 'queued'")
+        and time.monotonic() < end
+    ):
         if killed < KILLS and len(handler.taken) > BETWEEN * (killed + 1):
             index = next(kills)
             workers[index].kill()
@@ -88,6 +107,8 @@ def test_no_mail_is_lost_and_none_is_sent_under_two_names(make_service, empty_po
     assert len(handler.known) == MAILS
     assert set(ids_by_address) == {f"ann{number}@example.org" for number in range(MAILS)}
     assert all(len(ids) == 1 for ids in ids_by_address.values())
-    assert sum(number - 1 for number in names.values()) <= 2 * KILLS  # sent twice at most where a process died, or its lease was ended
+    assert (
+        sum(number - 1 for number in names.values()) <= 2 * KILLS
+    )  # sent twice at most where a process died, or its lease was ended
     assert service.scalar("SELECT count(*) FROM outbox WHERE state = 'sent'") == MAILS
     assert service.scalar("SELECT count(*) FROM outbox WHERE sealed IS NOT NULL") == 0

@@ -73,7 +73,9 @@ class _Answering(BaseHTTPRequestHandler):
 
     def _echo(self) -> None:
         """Switch protocols, and say everything back until the other side hangs up."""
-        self.wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        self.wfile.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        )
         while text := self.connection.recv(4096):
             self.connection.sendall(text)
         self.close_connection = True
@@ -102,7 +104,9 @@ class Application:
     def __init__(self) -> None:
         self.server = _Server(("127.0.0.1", 0), _Answering)
         self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        ).start()
 
     def received(self, tag: str) -> list[Received]:
         return [received for received in self.server.received if received.named("Tag") == [tag]]

@@ -15,15 +15,18 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from app.authorization.roles.grant import grant
 from app.principal import Source
-from app.roles.grant import grant
 from tests.actors import PASSWORD, Service, cheap_settings
 from tests.conftest import LIMITS
 from tests.gateways.application import Application, Wire
 from tests.gateways.gateways import DOORWARD, NAMES, Answer, Gateway, Ports, binary
 from tests.live import GENEROUS, Launched, Live
 
-POLICIES = {"default": {"audience": "shop"}, "admin": {"scopes": ["stock:write"], "audience": "shop"}}
+POLICIES = {
+    "default": {"audience": "shop"},
+    "admin": {"scopes": ["stock:write"], "audience": "shop"},
+}
 LIMIT_KEY = 12
 SETTINGS = {
     "DOORWARD_PUBLIC_URL": f"http://{DOORWARD}",
@@ -50,7 +53,10 @@ class Person:
 
     def login(self) -> str:
         """A new session; its access token."""
-        self.tokens = _ok(self.live.call("POST", "/v1/login", {"username": self.username, "password": PASSWORD}), 200)
+        self.tokens = _ok(
+            self.live.call("POST", "/v1/login", {"username": self.username, "password": PASSWORD}),
+            200,
+        )
         self.since = time.monotonic()
         return self.access
 
@@ -100,7 +106,9 @@ class Town:
         self.live, self.application, self.wire = behind.live, behind.application, behind.wire
         self.ann, self.boss = behind.ann, behind.boss
 
-    def call(self, method: str, path: str, headers: list[tuple[str, str]] | None = None, **more: Any) -> Answer:
+    def call(
+        self, method: str, path: str, headers: list[tuple[str, str]] | None = None, **more: Any
+    ) -> Answer:
         """A request to the gateway that this test is about, under this test's tag."""
         return self.gateway.call(method, path, [("Tag", self.tag), *(headers or [])], **more)
 
@@ -114,7 +122,9 @@ class Town:
 def gateway_binaries() -> None:
     missing = [name for name in NAMES if binary(name) is None]
     if missing:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"{', '.join(missing)}: {HOW_TO}")
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(
+            f"{', '.join(missing)}: {HOW_TO}"
+        )
 
 
 @pytest.fixture(scope="session")
@@ -126,7 +136,10 @@ def behind(gateway_binaries, sqlite_template: Path, tmp_path_factory):
     _sign_up(url)
     live = Launched(folder / "live.log", env={**SETTINGS, "DOORWARD_DATABASE_URL": url})
     application, wire = Application(), Wire(live.port)
-    gateways = {name: Gateway(name, folder / name, Ports(application=application.port, doorward=wire.port)) for name in NAMES}
+    gateways = {
+        name: Gateway(name, folder / name, Ports(application=application.port, doorward=wire.port))
+        for name in NAMES
+    }
     try:
         live.await_ready()
         for gateway in gateways.values():
@@ -149,8 +162,15 @@ def _sign_up(url: str) -> None:
     service.actor("ann").signed_up()
     boss = service.actor("boss").signed_up()
     with service.units.writing() as work:
-        [account_id] = work.db.execute(text("SELECT id FROM accounts WHERE username = 'boss'")).scalars()
-        grant(work, Source(address=boss.address, bucket="", user_agent="", request_id="", locale="en"), account_id=account_id, role="admin")
+        [account_id] = work.db.execute(
+            text("SELECT id FROM accounts WHERE username = 'boss'")
+        ).scalars()
+        grant(
+            work,
+            Source(address=boss.address, bucket="", user_agent="", request_id="", locale="en"),
+            account_id=account_id,
+            role="admin",
+        )
     service.close()
 
 

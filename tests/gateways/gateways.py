@@ -72,14 +72,21 @@ class Gateway:
         command, env = getattr(self, f"_{name}")(str(found))
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, cwd=folder, env={**os.environ, **env}, stdout=log, stderr=subprocess.STDOUT, preexec_fn=die_with_parent
+                command,
+                cwd=folder,
+                env={**os.environ, **env},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=die_with_parent,
             )
 
     def await_ready(self) -> None:
         end = time.monotonic() + STARTS_WITHIN
         while True:
             try:
-                if self.call("GET", "/").status == 401:  # by Doorward: Traefik answers 404 to all until it has read what to do
+                if (
+                    self.call("GET", "/").status == 401
+                ):  # by Doorward: Traefik answers 404 to all until it has read what to do
                     return
             except OSError:
                 pass
@@ -101,7 +108,11 @@ class Gateway:
         connection = HTTPConnection("127.0.0.1", self.ports.web, timeout=timeout)
         try:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-            length = [("Content-Length", str(len(body)))] if body is not None and not _chunked(headers) else []
+            length = (
+                [("Content-Length", str(len(body)))]
+                if body is not None and not _chunked(headers)
+                else []
+            )
             for key, value in [("Host", host), *length, *(headers or [])]:
                 connection.putheader(key, value)
             connection.endheaders(body)
@@ -146,7 +157,15 @@ class Gateway:
                 "listen 8080": f"listen 127.0.0.1:{self.ports.web}",
             },
         )
-        return [found, "-p", str(self.folder), "-c", "nginx.conf", "-g", "daemon off; master_process off;"], {}
+        return [
+            found,
+            "-p",
+            str(self.folder),
+            "-c",
+            "nginx.conf",
+            "-g",
+            "daemon off; master_process off;",
+        ], {}
 
     def _caddy(self, found: str) -> tuple[list[str], dict[str, str]]:
         self._fill_in("Caddyfile", {})
@@ -162,7 +181,13 @@ class Gateway:
         return [found, "run", "--config", "Caddyfile", "--adapter", "caddyfile"], env
 
     def _traefik(self, found: str) -> tuple[list[str], dict[str, str]]:
-        self._fill_in("traefik.yml", {'":8080"': f'"127.0.0.1:{self.ports.web}"', '"127.0.0.1:8081"': f'"127.0.0.1:{self.ports.check}"'})
+        self._fill_in(
+            "traefik.yml",
+            {
+                '":8080"': f'"127.0.0.1:{self.ports.web}"',
+                '"127.0.0.1:8081"': f'"127.0.0.1:{self.ports.check}"',
+            },
+        )
         self._fill_in("traefik-dynamic.yml", {})
         env = {
             "DOORWARD": f"http://127.0.0.1:{self.ports.doorward}",

@@ -31,7 +31,11 @@ def test_401_says_why_and_how(town):
     answer = town.call("GET", "/")
     assert answer.one("Content-Type") == "application/problem+json"
     document = json.loads(answer.body)
-    assert (document["status"], document["code"], document["type"]) == (401, "unauthenticated", "urn:doorward:problem:unauthenticated")
+    assert (document["status"], document["code"], document["type"]) == (
+        401,
+        "unauthenticated",
+        "urn:doorward:problem:unauthenticated",
+    )
     assert "no-store" in answer.one("Cache-Control")
     assert answer.one("Retry-After") is None
 
@@ -67,7 +71,9 @@ def test_a_key_over_its_limit_is_told_when_to_come_back(town):
     assert len(town.received) == LIMIT_KEY
 
 
-@pytest.mark.parametrize("status", [301, 302, 307, 400, 404, 408, 411, 414, 431, 500, 501, 502, 504])
+@pytest.mark.parametrize(
+    "status", [301, 302, 307, 400, 404, 408, 411, 414, 431, 500, 501, 502, 504]
+)
 def test_no_strange_answer_is_a_yes(town, status):
     """Doorward answers nothing like these; something in its place might."""
     head = f"HTTP/1.1 {status} Strange\r\nLocation: http://{DOORWARD}/\r\nX-Auth-Subject: acc_mallory\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -97,14 +103,21 @@ def test_a_policy_that_is_not_set_is_a_fault_and_no_refusal(town):
     head = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 60\r\nX-Auth-Error: unknown_policy\r\nContent-Type: application/problem+json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
     with instead(town, head):
         answer = town.call("GET", "/", bearer(town.ann.signed_in()))
-    assert (answer.status, answer.one("Retry-After")) == (503, "5" if town.gateway.name == "envoy" else "60")
+    assert (answer.status, answer.one("Retry-After")) == (
+        503,
+        "5" if town.gateway.name == "envoy" else "60",
+    )
     assert not town.received
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 502, 503, 504])
 def test_answers_of_the_application_stay_as_they_are(town, status):
     answer = town.call("GET", "/", [*bearer(town.ann.signed_in()), ("Wanted-Status", str(status))])
-    assert (answer.status, answer.body, answer.one("Application")) == (status, b"from the application", "yes")
+    assert (answer.status, answer.body, answer.one("Application")) == (
+        status,
+        b"from the application",
+        "yes",
+    )
     assert answer.one("Retry-After") is None
 
 
@@ -127,8 +140,12 @@ def test_while_doorward_is_away_nobody_passes(all_of_them):
     try:
         for town in all_of_them:
             for headers in (bearer(token), []):
-                answer = settled(town, lambda town=town, headers=headers: town.call("GET", "/", headers))
-                assert (answer.status, answer.one("Retry-After")) == (503, "5"), town.gateway.log.read_text()[-2000:]
+                answer = settled(
+                    town, lambda town=town, headers=headers: town.call("GET", "/", headers)
+                )
+                assert (answer.status, answer.one("Retry-After")) == (503, "5"), (
+                    town.gateway.log.read_text()[-2000:]
+                )
                 assert problem(town, answer)["status"] == 503
             own = settled(town, lambda town=town: town.call("GET", "/v1/methods", host=DOORWARD))
             assert (own.status, own.one("Retry-After")) == (503, "5"), town.gateway.name

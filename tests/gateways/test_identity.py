@@ -7,7 +7,7 @@ import itertools
 import jwt
 import pytest
 
-from app.gateway.identity import HEADERS
+from app.verification.identity_headers import HEADERS
 
 
 def bearer(token: str) -> list[tuple[str, str]]:
@@ -39,7 +39,10 @@ def test_whoever_is_signed_in_passes_and_is_named(town):
     }
     keys = jwt.PyJWKSet.from_dict(town.live.call("GET", "/.well-known/identity-jwks.json")[1])
     key = keys[jwt.get_unverified_header(identity)["kid"]]
-    assert jwt.decode(identity, key, algorithms=["ES256"], audience="shop")["sub"] == town.ann.account_id
+    assert (
+        jwt.decode(identity, key, algorithms=["ES256"], audience="shop")["sub"]
+        == town.ann.account_id
+    )
 
 
 def test_the_credential_stays_at_the_gateway(town):
@@ -55,7 +58,11 @@ def test_a_key_passes_and_is_named(town, how):
     headers = bearer(key["key"]) if how == "Authorization" else [(how, key["key"])]
     assert town.call("GET", "/", headers).status == 200
     told = named(town.received[0])
-    assert (told["X-Auth-Subject"], told["X-Auth-Key"], told["X-Auth-Session"]) == (town.ann.account_id, key["id"], "")
+    assert (told["X-Auth-Subject"], told["X-Auth-Key"], told["X-Auth-Session"]) == (
+        town.ann.account_id,
+        key["id"],
+        "",
+    )
 
 
 def test_nobody_does_not_pass(town):
@@ -67,7 +74,10 @@ def test_nobody_does_not_pass(town):
 @pytest.mark.parametrize("junk", ["Bearer x", "Bearer ", "Basic YTpi", "Bearer a.b.c", 'Bearer "'])
 def test_junk_does_not_pass(town, junk):
     answer = town.call("GET", "/", [("Authorization", junk)])
-    assert (answer.status, answer.one("WWW-Authenticate")) == (401, 'Bearer realm="doorward", error="invalid_token"')
+    assert (answer.status, answer.one("WWW-Authenticate")) == (
+        401,
+        'Bearer realm="doorward", error="invalid_token"',
+    )
     assert not town.received
 
 
@@ -89,8 +99,14 @@ def test_a_key_that_was_deleted_a_moment_ago_does_not_pass(town):
 
 @pytest.mark.parametrize("name", ["Authorization", "X-API-Key"])
 def test_of_two_credentials_none_counts(town, name):
-    good = f"Bearer {town.ann.signed_in()}" if name == "Authorization" else town.ann.make_key()["key"]
-    for doubled in ([(name, good), (name, good)], [(name, good), (name, "junk")], [(name.lower(), "junk"), (name.upper(), good)]):
+    good = (
+        f"Bearer {town.ann.signed_in()}" if name == "Authorization" else town.ann.make_key()["key"]
+    )
+    for doubled in (
+        [(name, good), (name, good)],
+        [(name, good), (name, "junk")],
+        [(name.lower(), "junk"), (name.upper(), good)],
+    ):
         assert town.call("GET", "/", doubled).status in {400, 401}, doubled
     assert not town.received
 
@@ -123,7 +139,11 @@ def test_a_key_passes_a_policy_by_its_own_scopes(town):
 
 def spoofed(value: str) -> list[tuple[str, str]]:
     """Every identity header in every spelling, three times."""
-    names = ["{}".join(name.split("-")).format(*dashes) for name in HEADERS for dashes in itertools.product("-_.", repeat=2)]
+    names = [
+        "{}".join(name.split("-")).format(*dashes)
+        for name in HEADERS
+        for dashes in itertools.product("-_.", repeat=2)
+    ]
     return [(spelling(name), value) for name in names for spelling in (str, str.lower, str.upper)]
 
 
@@ -148,31 +168,63 @@ def test_claims_without_a_credential_open_nothing(town):
     assert not town.received
 
 
-def test_headers_that_only_sound_like_ours_do_not_come_from_the_client_where_the_gateway_can_tell(town):
-    town.call("GET", "/", [*bearer(town.ann.signed_in()), ("X-Auth-Tenant", "mallory"), ("X_Auth_Tenant", "mallory")])
+def test_headers_that_only_sound_like_ours_do_not_come_from_the_client_where_the_gateway_can_tell(
+    town,
+):
+    town.call(
+        "GET",
+        "/",
+        [*bearer(town.ann.signed_in()), ("X-Auth-Tenant", "mallory"), ("X_Auth_Tenant", "mallory")],
+    )
     found = [name for name, value in town.received[0].headers if value == "mallory"]
     assert found == (["X-Auth-Tenant"] if town.gateway.name == "nginx" else [])
 
 
-@pytest.mark.parametrize("hop", ["X-Auth-Subject", "X-Auth-Identity", "Authorization", "X-Forwarded-For", "close, X-Auth-Session"])
+@pytest.mark.parametrize(
+    "hop",
+    [
+        "X-Auth-Subject",
+        "X-Auth-Identity",
+        "Authorization",
+        "X-Forwarded-For",
+        "close, X-Auth-Session",
+    ],
+)
 def test_the_client_cannot_have_headers_dropped_on_the_way(town, hop):
     """CVE-2024-45410: what Connection names is dropped by a proxy, also what the proxy itself has just put there."""
-    answer = town.call("GET", "/", [*bearer(town.ann.signed_in()), ("Connection", hop), ("X-Auth-Subject", "acc_mallory")])
+    answer = town.call(
+        "GET",
+        "/",
+        [*bearer(town.ann.signed_in()), ("Connection", hop), ("X-Auth-Subject", "acc_mallory")],
+    )
     if answer.status in {400, 401}:
         assert not town.received
         return
     told = named(town.received[0])
-    assert (told["X-Auth-Subject"], told["X-Auth-Session"]) == (town.ann.account_id, town.ann.tokens["session_id"])
+    assert (told["X-Auth-Subject"], told["X-Auth-Session"]) == (
+        town.ann.account_id,
+        town.ann.tokens["session_id"],
+    )
     assert told["X-Auth-Identity"]
     assert town.received[0].read_as("X-Forwarded-For") == ["127.0.0.1"]
 
 
-FORWARDED = ("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix", "X-Forwarded-Uri", "X-Forwarded-Method")
+FORWARDED = (
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Prefix",
+    "X-Forwarded-Uri",
+    "X-Forwarded-Method",
+)
 
 
 def test_where_a_request_comes_from_is_what_the_gateway_saw(town):
     lies = [(name.replace("-", dash), "203.0.113.9") for name in FORWARDED for dash in "-_."]
-    lies += [(name, "203.0.113.9") for name in ("Forwarded", "X-Real-IP", "X-Original-URL", "X-Rewrite-URL", "X-Forwarded-For")]
+    lies += [
+        (name, "203.0.113.9")
+        for name in ("Forwarded", "X-Real-IP", "X-Original-URL", "X-Rewrite-URL", "X-Forwarded-For")
+    ]
     assert town.call("GET", "/", [*bearer(town.ann.signed_in()), *lies]).status == 200
     [received] = town.received
     assert received.read_as("X-Forwarded-For") == ["127.0.0.1"]

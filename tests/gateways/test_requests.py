@@ -41,8 +41,15 @@ def test_a_body_goes_to_the_application_and_not_to_doorward(town, how):
     if how == "whole":
         answer = town.call("POST", "/things", headers, body=body)
     else:
-        pieces = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (body[:70_000], body[70_000:])) + b"0\r\n\r\n"
-        answer = town.call("POST", "/things", [*headers, ("Transfer-Encoding", "chunked")], body=pieces)
+        pieces = (
+            b"".join(
+                b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (body[:70_000], body[70_000:])
+            )
+            + b"0\r\n\r\n"
+        )
+        answer = town.call(
+            "POST", "/things", [*headers, ("Transfer-Encoding", "chunked")], body=pieces
+        )
     assert answer.status == 200
     assert town.received[0].body == body
     asked = town.wire.asked(town.ann.access)
@@ -57,21 +64,38 @@ def test_a_body_is_not_taken_from_somebody_who_does_not_pass(town):
 
 def test_doorward_is_asked_without_cookies_query_and_host_of_the_request(town):
     secret = secrets.token_hex(16)
-    headers = [*bearer(town.ann.login()), ("Cookie", f"session={secret}"), ("Referer", f"http://x/{secret}")]
+    headers = [
+        *bearer(town.ann.login()),
+        ("Cookie", f"session={secret}"),
+        ("Referer", f"http://x/{secret}"),
+    ]
     assert town.call("GET", f"/orders?policy=admin&secret={secret}", headers).status == 200
     assert town.received[0].path == f"/orders?policy=admin&secret={secret}"
     assert town.received[0].named("Cookie") == [f"session={secret}"]
     [asked] = town.wire.asked(town.ann.access)
     mine = next(part for part in asked.split(b"GET /authz/") if town.ann.access.encode() in part)
     line = mine.partition(b"\r\n")[0]
-    assert line in {b"auth-request/default HTTP/1.1", b"forward-auth/default HTTP/1.1", b"ext-authz/default HTTP/1.1"}
+    assert line in {
+        b"auth-request/default HTTP/1.1",
+        b"forward-auth/default HTTP/1.1",
+        b"ext-authz/default HTTP/1.1",
+    }
     # Caddy and Traefik tell Doorward which address was asked for; it does not read it.
     told = [text for text in mine.split(b"\r\n") if secret.encode() in text]
     assert all(text.lower().startswith(b"x-forwarded-uri:") for text in told)
 
 
 @pytest.mark.parametrize(
-    "query", ["policy=admin", "scopes=", "X-Auth-Subject=acc_mallory", "?", "/../../livez", "%0d%0aX-Auth-Subject:%20x", "a=b#c"]
+    "query",
+    [
+        "policy=admin",
+        "scopes=",
+        "X-Auth-Subject=acc_mallory",
+        "?",
+        "/../../livez",
+        "%0d%0aX-Auth-Subject:%20x",
+        "a=b#c",
+    ],
 )
 def test_no_query_is_a_way_in(town, query):
     assert town.call("GET", f"/orders?{query}").status in {400, 401}
@@ -100,7 +124,14 @@ def test_no_spelling_of_a_path_gets_around_its_policy(town, path):
 
 
 @pytest.mark.parametrize(
-    "path", ["/_doorward/default", "/_doorward/admin", "/authz/auth-request/default", "/no-answer", "/x/../_doorward/default"]
+    "path",
+    [
+        "/_doorward/default",
+        "/_doorward/admin",
+        "/authz/auth-request/default",
+        "/no-answer",
+        "/x/../_doorward/default",
+    ],
 )
 def test_nothing_of_the_gateway_lies_open(town, path):
     answer = town.call("GET", path)
@@ -109,7 +140,13 @@ def test_nothing_of_the_gateway_lies_open(town, path):
 
 
 def test_another_host_comes_nowhere(town):
-    for host in ("evil.example.org", "app.example.org.evil.example.org", "127.0.0.1", "application", "doorward"):
+    for host in (
+        "evil.example.org",
+        "app.example.org.evil.example.org",
+        "127.0.0.1",
+        "application",
+        "doorward",
+    ):
         answer = town.call("GET", "/v1/methods", bearer(town.ann.signed_in()), host=host)
         assert answer.status in {404, 421}, host
     assert not town.received
@@ -125,7 +162,10 @@ def test_one_request_does_not_carry_another(town):
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
     ):
         head = f"POST /first HTTP/1.1\r\nHost: {APPLICATION}\r\nTag: {town.tag}\r\nAuthorization: Bearer {token}\r\n{double}\r\n\r\n"
-        town.gateway.raw((head + "0\r\n\r\n" + tail if "chunked" in double else head + tail).encode(), b"\r\n\r\n")
+        town.gateway.raw(
+            (head + "0\r\n\r\n" + tail if "chunked" in double else head + tail).encode(),
+            b"\r\n\r\n",
+        )
     assert not [received for received in town.received if received.path == "/smuggled"]
 
 
@@ -153,9 +193,16 @@ def test_a_long_address_is_passed_on_or_refused(town):
 
 def test_websockets_are_checked_and_then_left_alone(town):
     head = f"GET /socket HTTP/1.1\r\nHost: {APPLICATION}\r\nTag: {town.tag}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-    assert b" 401 " in town.gateway.raw(f"{head}\r\n".encode(), b"\r\n\r\n").partition(b"\r\n")[0] + b" "
+    assert (
+        b" 401 "
+        in town.gateway.raw(f"{head}\r\n".encode(), b"\r\n\r\n").partition(b"\r\n")[0] + b" "
+    )
     assert not town.received
-    said = town.gateway.raw(f"{head}Authorization: Bearer {town.ann.signed_in()}\r\n\r\n".encode(), b"\r\n\r\n", then=b"hello there")
+    said = town.gateway.raw(
+        f"{head}Authorization: Bearer {town.ann.signed_in()}\r\n\r\n".encode(),
+        b"\r\n\r\n",
+        then=b"hello there",
+    )
     assert said.startswith(b"HTTP/1.1 101 ")
     assert said.endswith(b"hello there")
     assert named(town.received[0])["X-Auth-Subject"] == town.ann.account_id
@@ -166,7 +213,9 @@ def test_websockets_are_checked_and_then_left_alone(town):
 
 def test_doorward_is_there_under_its_own_name(town):
     body = json.dumps({"username": f"nobody-{town.tag}", "password": "wrong wrong wrong"}).encode()
-    answer = town.call("POST", "/v1/login", [("Content-Type", "application/json")], host=DOORWARD, body=body)
+    answer = town.call(
+        "POST", "/v1/login", [("Content-Type", "application/json")], host=DOORWARD, body=body
+    )
     assert answer.status == 401
     assert b"invalid_credentials" in answer.body
     assert town.call("GET", "/.well-known/jwks.json", host=DOORWARD).status == 200
@@ -177,7 +226,9 @@ def test_a_body_in_chunks_is_made_whole_for_doorward(town):
     chunks = b"%x\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (20, body[:20], len(body) - 20, body[20:])
     headers = [("Content-Type", "application/json"), ("Transfer-Encoding", "chunked")]
     answer = town.call("POST", "/v1/login", headers, host=DOORWARD, body=chunks)
-    if town.gateway.name == "caddy":  # which passes chunks on as chunks; Doorward does not take them
+    if (
+        town.gateway.name == "caddy"
+    ):  # which passes chunks on as chunks; Doorward does not take them
         assert (answer.status, b"length_required" in answer.body) == (411, True)
     else:
         assert (answer.status, b"invalid_credentials" in answer.body) == (401, True)
@@ -195,7 +246,13 @@ def test_a_body_for_doorward_waits_until_it_is_whole(town):
 
 
 def test_a_body_too_large_for_doorward_stays_outside(town):
-    answer = town.call("POST", "/v1/login", [("Content-Type", "application/json")], host=DOORWARD, body=b" " * 20_000)
+    answer = town.call(
+        "POST",
+        "/v1/login",
+        [("Content-Type", "application/json")],
+        host=DOORWARD,
+        body=b" " * 20_000,
+    )
     assert answer.status == 413
 
 
@@ -217,10 +274,22 @@ def test_what_is_for_the_gateway_is_not_for_the_world(town, path):
 
 def test_doorward_sees_the_client_and_not_what_it_says(town):
     agent = f"tests-{town.tag}"
-    lies = [("X-Forwarded-For", "203.0.113.9"), ("X-Forwarded-For", "198.51.100.7"), ("X_Forwarded_For", "203.0.113.9")]
+    lies = [
+        ("X-Forwarded-For", "203.0.113.9"),
+        ("X-Forwarded-For", "198.51.100.7"),
+        ("X_Forwarded_For", "203.0.113.9"),
+    ]
     headers = [("Content-Type", "application/json"), ("User-Agent", agent), *lies]
-    town.call("POST", "/v1/login", headers, host=DOORWARD, body=b'{"username": "ann", "password": "correct horse battery staple"}')
-    sessions = town.live.call("GET", "/v1/sessions", headers={"Authorization": f"Bearer {town.ann.signed_in()}"})[1]["items"]
+    town.call(
+        "POST",
+        "/v1/login",
+        headers,
+        host=DOORWARD,
+        body=b'{"username": "ann", "password": "correct horse battery staple"}',
+    )
+    sessions = town.live.call(
+        "GET", "/v1/sessions", headers={"Authorization": f"Bearer {town.ann.signed_in()}"}
+    )[1]["items"]
     [mine] = [session for session in sessions if agent in str(session)]
     assert "203.0.113.9" not in str(mine)
     assert "198.51.100.7" not in str(mine)
@@ -230,7 +299,13 @@ def test_doorward_sees_the_client_and_not_what_it_says(town):
 def test_a_mailed_link_is_in_no_log(town, kind):
     token = f"dwp_{secrets.token_hex(30)}"
     town.call("GET", f"/{kind}/{token}?from=mail", host=DOORWARD)
-    town.call("POST", f"/{kind}/{token}", [("Referer", f"http://{DOORWARD}/{kind}/{token}")], host=DOORWARD, body=b"")
+    town.call(
+        "POST",
+        f"/{kind}/{token}",
+        [("Referer", f"http://{DOORWARD}/{kind}/{token}")],
+        host=DOORWARD,
+        body=b"",
+    )
     town.call("GET", f"/{kind}/{token}", bearer(town.ann.signed_in()))
     output = everything_logged(town)
     if town.gateway.name != "traefik":  # whose log has no paths

@@ -32,7 +32,14 @@ FIGURES = (
 
 
 def run(*command: str) -> str:
-    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -46,7 +53,11 @@ def test_the_short_form_prints_every_figure_with_its_meaning():
 
 def test_the_breakdown_names_the_parts_of_a_check():
     printed = run("bench.breakdown", "--times", "20")
-    shares = {line.split()[-1]: int(line.split()[-4]) for line in printed.splitlines() if line.endswith(("look_up", "_log", "wsgi_app"))}
+    shares = {
+        line.split()[-1]: int(line.split()[-4])
+        for line in printed.splitlines()
+        if line.endswith(("look_up", "_log", "wsgi_app"))
+    }
     assert shares.keys() == {"look_up", "_log", "wsgi_app"}
     assert shares["wsgi_app"] == 100
     assert shares["look_up"] > 0
@@ -58,7 +69,12 @@ def answer(seconds: float = 0.02, **body: object) -> Answer:
 
 @pytest.mark.parametrize(
     ("other", "alike"),
-    [(answer(), True), (answer(request_id="req_1"), True), (answer(detail="such a person"), False), (answer(request_id="req_10"), False)],
+    [
+        (answer(), True),
+        (answer(request_id="req_1"), True),
+        (answer(detail="such a person"), False),
+        (answer(request_id="req_10"), False),
+    ],
 )
 def test_answers_are_compared_but_for_what_is_random(other, alike):
     assert compared("login", [answer()], [other]).alike is alike

@@ -34,7 +34,11 @@ def instructions() -> list[tuple[str, str]]:
     """The Dockerfile: each instruction and what follows it, comments and line breaks gone."""
     lines = "\n".join(line for line in TEXT.splitlines() if not line.startswith("#"))
     joined = re.sub(r"\\\n\s*", " ", lines)
-    return [(line.split(None, 1)[0], line.split(None, 1)[1]) for line in joined.splitlines() if line.strip()]
+    return [
+        (line.split(None, 1)[0], line.split(None, 1)[1])
+        for line in joined.splitlines()
+        if line.strip()
+    ]
 
 
 def stages() -> list[list[tuple[str, str]]]:
@@ -77,7 +81,11 @@ def test_the_image_probes_itself_and_starts_without_a_shell():
 
 
 def test_all_that_is_copied_exists_and_is_let_through():
-    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    allowed = {
+        line[1:]
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    }
     sources = [said.split()[0] for name, said in stages()[0] if name == "COPY"]
     assert sources
     for source in sources:
@@ -86,7 +94,9 @@ def test_all_that_is_copied_exists_and_is_let_through():
 
 
 def test_all_that_the_last_stage_takes_was_made_by_the_first():
-    made = {"/srv/venv"} | {f"/srv/doorward/{said.split()[-1]}" for name, said in stages()[0] if name == "COPY"}
+    made = {"/srv/venv"} | {
+        f"/srv/doorward/{said.split()[-1]}" for name, said in stages()[0] if name == "COPY"
+    }
     for name, said in stages()[-1]:
         if name == "COPY":
             assert said.split()[0] == "--from=build"
@@ -129,7 +139,11 @@ def test_every_setting_that_is_composed_is_one():
 
 
 def test_secrets_are_composed_as_files():
-    secret = {f"{PREFIX}{field.name.upper()}" for field in dataclasses.fields(Settings) if field.metadata["secret"]}
+    secret = {
+        f"{PREFIX}{field.name.upper()}"
+        for field in dataclasses.fields(Settings)
+        if field.metadata["secret"]
+    }
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
             given = name in secret or name.endswith(("PASSWORD", "SECRET", "TOKEN"))
@@ -142,7 +156,9 @@ def test_everything_that_is_waited_for_is_composed():
     for service in SERVICES.values():
         for name, wait in service.get("depends_on", {}).items():
             probed = SERVICES[name].get("healthcheck", {}).get("test")
-            assert wait["condition"] == ("service_healthy" if probed else "service_completed_successfully")
+            assert wait["condition"] == (
+                "service_healthy" if probed else "service_completed_successfully"
+            )
 
 
 def test_the_composed_secrets_are_made_once_and_fit(tmp_path):
@@ -155,10 +171,21 @@ def test_the_composed_secrets_are_made_once_and_fit(tmp_path):
     assert made[0] == made[1]
     assert made[0].keys() == {"secret_key", "database_url", "database_password"}
     assert f":{made[0]['database_password']}@database/" in made[0]["database_url"]
-    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir() if path.name != "database_password"} == {0o600}
-    composed = {name: value.replace("/run/doorward", str(tmp_path)) for name, value in SERVICES["doorward"]["environment"].items()}
+    assert {
+        path.stat().st_mode & 0o777
+        for path in tmp_path.iterdir()
+        if path.name != "database_password"
+    } == {0o600}
+    composed = {
+        name: value.replace("/run/doorward", str(tmp_path))
+        for name, value in SERVICES["doorward"]["environment"].items()
+    }
     subprocess.run(
-        [sys.executable, "-m", "app", "config", "show"], cwd=ROOT, env={**clean_environment(), **composed}, check=True, timeout=20
+        [sys.executable, "-m", "app", "config", "show"],
+        cwd=ROOT,
+        env={**clean_environment(), **composed},
+        check=True,
+        timeout=20,
     )
 
 
@@ -174,7 +201,11 @@ class Image:
         self.base = self._base()
         self.workdir = self.inside(next(said for name, said in stages()[0] if name == "WORKDIR"))
         self.workdir.mkdir(parents=True)
-        self.env = {name: value for name, value in clean_environment().items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+        self.env = {
+            name: value
+            for name, value in clean_environment().items()
+            if name not in {"PYTHONPATH", "VIRTUAL_ENV"}
+        }
         self.env["PATH"] = f"{self.base / 'bin'}:/usr/bin:/bin"
         if self.base.is_relative_to(root):
             self.env["LD_LIBRARY_PATH"] = str(self.base / "lib")
@@ -203,7 +234,11 @@ class Image:
             elif name == "RUN":
                 self._run(said)
         environment = dict(part.split("=", 1) for part in shlex.split(final("ENV")))
-        environment["PATH"] = environment["PATH"].replace("$PATH", self.env["PATH"]).replace("/srv/", f"{self.root}/srv/")
+        environment["PATH"] = (
+            environment["PATH"]
+            .replace("$PATH", self.env["PATH"])
+            .replace("/srv/", f"{self.root}/srv/")
+        )
         self.env |= environment
         if self.owner is None:
             subprocess.run(["chmod", "-R", "a-w", self.root], check=True)
@@ -221,7 +256,13 @@ class Image:
     def _run(self, said: str) -> None:
         command = said.replace("/srv/", f"{self.root}/srv/")
         done = subprocess.run(
-            ["/bin/sh", "-ec", command], cwd=self.workdir, env=self.env, capture_output=True, text=True, timeout=300, check=False
+            ["/bin/sh", "-ec", command],
+            cwd=self.workdir,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
         )
         if done.returncode and re.search(
             r"Could not find a version|No matching distribution|NewConnection|Timeout|ConnectionError|ProtocolError|IncompleteRead|HTTPError",
@@ -233,11 +274,18 @@ class Image:
     def command(self, said: str, port: int) -> list[str]:
         """An exec form at a port of our own, on the loopback alone."""
         own = final("EXPOSE")
-        return [part.replace("0.0.0.0", "127.0.0.1").replace(f":{own}", f":{port}") for part in exec_form(said)]
+        return [
+            part.replace("0.0.0.0", "127.0.0.1").replace(f":{own}", f":{port}")
+            for part in exec_form(said)
+        ]
 
     def popen(self, command: list[str], **env: str) -> subprocess.Popen[str]:
         path = shutil.which(command[0], path=self.env["PATH"])
-        identity = {"user": self.owner, "group": self.owner, "extra_groups": []} if self.owner is not None else {}
+        identity = (
+            {"user": self.owner, "group": self.owner, "extra_groups": []}
+            if self.owner is not None
+            else {}
+        )
         return subprocess.Popen(
             [path, *command[1:]],
             cwd=self.workdir,
@@ -324,7 +372,9 @@ def serves_and_ends_when_asked(image: Image, data: Path) -> None:
 def register(port: int) -> int:
     body = {"username": "ann", "email": "ann@example.org", "name": "Ann", "password": PASSWORD}
     request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/v1/register", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        f"http://127.0.0.1:{port}/v1/register",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
         return answer.status

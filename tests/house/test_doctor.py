@@ -71,7 +71,9 @@ def old_redis(connection):
     try:
         while asked := connection.recv(4096):
             for command in re.findall(rb"\*\d+\r\n\$\d+\r\n(\w+)\r\n", asked):
-                connection.sendall(b"$%d\r\n%s\r\n" % (len(said), said) if command == b"INFO" else b"+OK\r\n")
+                connection.sendall(
+                    b"$%d\r\n%s\r\n" % (len(said), said) if command == b"INFO" else b"+OK\r\n"
+                )
     except OSError:
         return
 
@@ -91,7 +93,11 @@ def smtp_url():
 
 
 def test_everything_is_well(doctor, empty_postgres_url, redis_url, smtp_url):
-    done, said = doctor(DOORWARD_DATABASE_URL=empty_postgres_url, DOORWARD_REDIS_URL=redis_url, DOORWARD_SMTP_URL=smtp_url)
+    done, said = doctor(
+        DOORWARD_DATABASE_URL=empty_postgres_url,
+        DOORWARD_REDIS_URL=redis_url,
+        DOORWARD_SMTP_URL=smtp_url,
+    )
     assert done.returncode == 0
     assert list(said) == NAMES
     assert {level for level, _ in said.values()} == {"ok"}
@@ -115,11 +121,21 @@ def test_whatever_is_down_it_ends_and_says_so_and_tells_no_secret(doctor):
             DOORWARD_REDIS_URL=f"redis://:plantedredis2@127.0.0.1:{redis}/0",
             DOORWARD_SMTP_URL=f"smtp://mail:planted%2Fsmtp@127.0.0.1:{smtp}",
         )
-    assert time.monotonic() - began < 40  # that of a process which starts on a busy machine included
+    assert (
+        time.monotonic() - began < 40
+    )  # that of a process which starts on a busy machine included
     assert done.returncode == 1
     assert list(said) == NAMES
-    assert {name for name, (level, _) in said.items() if level == "FAULT"} == {"database", "redis", "smtp"}
-    assert said["clock"] == said["signing keys"] == ("warn", "not looked at -> put the database right first")
+    assert {name for name, (level, _) in said.items() if level == "FAULT"} == {
+        "database",
+        "redis",
+        "smtp",
+    }
+    assert (
+        said["clock"]
+        == said["signing keys"]
+        == ("warn", "not looked at -> put the database right first")
+    )
     assert all("->" in words for level, words in said.values() if level != "ok")
     assert not [secret for secret in [*planted, SECRET] if secret in done.stdout + done.stderr]
 
@@ -136,14 +152,20 @@ def test_what_refuses_a_password_is_told_without_it(doctor, postgres_url):
     assert "plantedredis2" not in done.stdout + done.stderr
 
     address = postgres_url.rpartition("/")[0]
-    done, said = doctor(DOORWARD_DATABASE_URL=f"{address.replace('postgres@', 'postgres:plantedpg1@')}/nosuchdatabase")
+    done, said = doctor(
+        DOORWARD_DATABASE_URL=f"{address.replace('postgres@', 'postgres:plantedpg1@')}/nosuchdatabase"
+    )
     assert said["database"][0] == "FAULT"
     assert "nosuchdatabase" in said["database"][1]
     assert "plantedpg1" not in done.stdout + done.stderr
 
 
 def test_settings_are_named_and_never_shown(doctor):
-    done, said = doctor(DOORWARD_SECRET_KEY="plantedshort", DOORWARD_REDIS_URL="http://plantedredis2", DOORWARD_NO_SUCH="1")
+    done, said = doctor(
+        DOORWARD_SECRET_KEY="plantedshort",
+        DOORWARD_REDIS_URL="http://plantedredis2",
+        DOORWARD_NO_SUCH="1",
+    )
     assert done.returncode == 1
     assert list(said) == NAMES
     for name in ("DOORWARD_SECRET_KEY", "DOORWARD_REDIS_URL", "DOORWARD_NO_SUCH"):
@@ -173,7 +195,11 @@ def test_a_clock_that_is_off_is_a_fault(doctor, empty_postgres_url):
     engine = create_engine(empty_postgres_url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         late = "SELECT pg_catalog.clock_timestamp() + interval '10 seconds'"
-        connection.execute(text(f"CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $${late}$$"))
+        connection.execute(
+            text(
+                f"CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $${late}$$"
+            )
+        )
         connection.execute(text(f"ALTER DATABASE {database} SET search_path = public, pg_catalog"))
         try:
             done, said = doctor(DOORWARD_DATABASE_URL=empty_postgres_url)
@@ -228,7 +254,10 @@ def test_a_redis_that_is_too_old_is_a_fault(doctor):
     with answering(old_redis) as port:
         done, said = doctor(DOORWARD_REDIS_URL=f"redis://127.0.0.1:{port}/0")
     assert done.returncode == 1
-    assert said["redis"] == ("FAULT", "Redis 5.0.14 is too old -> use Redis 6.2 or later, or Valkey")
+    assert said["redis"] == (
+        "FAULT",
+        "Redis 5.0.14 is too old -> use Redis 6.2 or later, or Valkey",
+    )
 
 
 def test_an_smtp_server_that_does_not_let_us_in_is_a_fault(doctor, smtp_url):
@@ -241,7 +270,9 @@ def test_an_smtp_server_that_does_not_let_us_in_is_a_fault(doctor, smtp_url):
 
 
 def test_production_is_warned_of_what_is_seldom_meant(doctor, smtp_url):
-    done, said = doctor(**PRODUCTION, DOORWARD_SMTP_URL=smtp_url, DOORWARD_ISSUER="https://id.example.org")
+    done, said = doctor(
+        **PRODUCTION, DOORWARD_SMTP_URL=smtp_url, DOORWARD_ISSUER="https://id.example.org"
+    )
     assert done.returncode == 0
     assert said["proxies"][0] == "warn"
     assert "count as one" in said["proxies"][1]

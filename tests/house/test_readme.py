@@ -32,8 +32,14 @@ def test_the_session_of_the_readme_works_word_for_word(make_live):
     assert '"kind":"session"' in done.stdout
     assert "\n401\n" in done.stdout
     assert '"kind":"api_key"' in done.stdout
-    assert done.stdout.count('"state":"') == done.stdout.count('"state":"claimed"') + done.stdout.count('"state":"approved"') == 2
-    assert '"refresh_token":"dwr' in done.stdout.splitlines()[-1], "what was approved has its tokens"
+    assert (
+        done.stdout.count('"state":"')
+        == done.stdout.count('"state":"claimed"') + done.stdout.count('"state":"approved"')
+        == 2
+    )
+    assert '"refresh_token":"dwr' in done.stdout.splitlines()[-1], (
+        "what was approved has its tokens"
+    )
 
 
 def test_every_link_within_the_repository_leads_somewhere():
@@ -48,7 +54,10 @@ def test_every_link_within_the_repository_leads_somewhere():
 def headings(page: Path) -> set[str]:
     """The anchors that a forge gives them: small letters, dashes for spaces, no other signs."""
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", said.lower()).replace(" ", "-") for said in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+    return {
+        re.sub(r"[^\w\- ]", "", said.lower()).replace(" ", "-")
+        for said in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    }
 
 
 def test_every_room_is_named_for_those_who_take_part():
@@ -62,11 +71,16 @@ def test_every_page_of_the_docs_can_be_found_from_the_readme():
         page = ahead.pop()
         if page not in seen:
             seen.add(page)
-            ahead += [(page.parent / target).resolve() for target in re.findall(r"\]\(([^)#:]+\.md)", page.read_text())]
+            ahead += [
+                (page.parent / target).resolve()
+                for target in re.findall(r"\]\(([^)#:]+\.md)", page.read_text())
+            ]
     assert set((ROOT / "docs").rglob("*.md")) <= seen
 
 
 def test_make_help_names_what_the_readme_uses():
-    said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, timeout=20, check=True).stdout
+    said = subprocess.run(
+        ["make", "help"], cwd=ROOT, capture_output=True, text=True, timeout=20, check=True
+    ).stdout
     for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
         assert f"make {target}" in said

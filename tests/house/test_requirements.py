@@ -40,13 +40,21 @@ def test_every_package_is_locked_to_a_version_and_its_hashes(lock):
 def test_no_package_is_older_than_its_last_known_hole(name):
     for lock in LOCKS:
         if name in entries(lock):
-            assert Version(re.search(r"==([^\s;]+)", entries(lock)[name])[1]) >= Version(FLOORS[name])
+            assert Version(re.search(r"==([^\s;]+)", entries(lock)[name])[1]) >= Version(
+                FLOORS[name]
+            )
     assert Version(version(name)) >= Version(FLOORS[name])
 
 
 def test_a_wheel_asks_for_all_that_the_service_needs():
-    wanted = {line for line in (ROOT / "requirements" / "run.in").read_text().splitlines() if not line.startswith("#")}
-    assert {*tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]} == wanted
+    wanted = {
+        line
+        for line in (ROOT / "requirements" / "run.in").read_text().splitlines()
+        if not line.startswith("#")
+    }
+    assert {
+        *tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    } == wanted
 
 
 def test_only_what_was_locked_is_installed():

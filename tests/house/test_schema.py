@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, inspect, text
 
 from app.adapters import migrations
 from app.adapters.database import Base
-from app.commands import cli
+from app.cli import cli
 from app.factory import create_app
 from tests.actors import SECRET
 from tests.live import begun, clean_environment
@@ -39,11 +39,18 @@ def connection(database_url):
 
 def typed(url: str, *words: str):
     """What an operator types after `python -m app`."""
-    return CliRunner().invoke(cli, words, obj=create_app, env={"DOORWARD_SECRET_KEY": SECRET, "DOORWARD_DATABASE_URL": url})
+    return CliRunner().invoke(
+        cli,
+        words,
+        obj=create_app,
+        env={"DOORWARD_SECRET_KEY": SECRET, "DOORWARD_DATABASE_URL": url},
+    )
 
 
 def test_migrations_make_what_the_models_describe(connection):
-    context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+    context = MigrationContext.configure(
+        connection, opts={"compare_type": True, "compare_server_default": True}
+    )
     assert compare_metadata(context, Base.metadata) == []
 
 
@@ -52,15 +59,25 @@ def test_constraints_are_named_as_the_models_name_them(connection):
     for name, table in Base.metadata.tables.items():
         assert found.get_pk_constraint(name)["name"] == table.primary_key.name
         uniques = {constraint["name"] for constraint in found.get_unique_constraints(name)}
-        assert uniques == {constraint.name for constraint in table.constraints if constraint.__visit_name__ == "unique_constraint"}
-        assert {key["name"] for key in found.get_foreign_keys(name)} == {key.name for key in table.foreign_key_constraints}
+        assert uniques == {
+            constraint.name
+            for constraint in table.constraints
+            if constraint.__visit_name__ == "unique_constraint"
+        }
+        assert {key["name"] for key in found.get_foreign_keys(name)} == {
+            key.name for key in table.foreign_key_constraints
+        }
         assert {key["options"].get("ondelete") for key in found.get_foreign_keys(name)} == {
             key.ondelete for key in table.foreign_key_constraints
         }
 
 
 def test_an_upgrade_can_be_typed_twice(blank_url):
-    first, second, check = typed(blank_url, "db", "upgrade"), typed(blank_url, "db", "upgrade"), typed(blank_url, "db", "check")
+    first, second, check = (
+        typed(blank_url, "db", "upgrade"),
+        typed(blank_url, "db", "upgrade"),
+        typed(blank_url, "db", "check"),
+    )
     assert [done.exit_code for done in (first, second, check)] == [0, 0, 0]
     assert first.output == f"The schema went from nothing to {migrations.needed()}.\n"
     assert second.output == f"The schema is at {migrations.needed()}.\n"
@@ -70,7 +87,10 @@ def test_an_upgrade_can_be_typed_twice(blank_url):
 def test_a_check_of_an_empty_database_says_what_to_type(blank_url):
     done = typed(blank_url, "db", "check")
     assert done.exit_code == 3
-    assert f"The schema is at nothing, this version needs {migrations.needed()}: run `python -m app db upgrade`." in done.output
+    assert (
+        f"The schema is at nothing, this version needs {migrations.needed()}: run `python -m app db upgrade`."
+        in done.output
+    )
 
 
 @pytest.mark.parametrize("word", ["upgrade", "check"])
@@ -91,7 +111,9 @@ def test_four_processes_can_upgrade_at_once(postgres_url, tmp_path):
         codes = [process.wait(60) for process in started]
         said = [(tmp_path / f"{number}.log").read_text() for number in range(UPGRADERS)]
         assert codes == [0] * UPGRADERS, said
-        assert sorted("The schema went from nothing" in text for text in said) == [False] * (UPGRADERS - 1) + [True]
+        assert sorted("The schema went from nothing" in text for text in said) == [False] * (
+            UPGRADERS - 1
+        ) + [True]
         engine = create_engine(url)
         with engine.connect() as connection:
             assert connection.execute(text("SELECT count(*) FROM issuer_state")).scalar() == 1
@@ -102,7 +124,9 @@ def test_four_processes_can_upgrade_at_once(postgres_url, tmp_path):
 def test_a_migration_that_fails_half_way_leaves_nothing(blank_url):
     engine = create_engine(blank_url)
     with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE sessions (id INTEGER)"))  # the migration makes it last
+        connection.execute(
+            text("CREATE TABLE sessions (id INTEGER)")
+        )  # the migration makes it last
     assert typed(blank_url, "db", "upgrade").exit_code == 1
     with engine.connect() as connection:
         left = [name for name in inspect(connection).get_table_names() if name != "sessions"]

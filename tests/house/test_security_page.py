@@ -20,7 +20,9 @@ def rows() -> list[list[str]]:
     """The cells of every row of the tables of requirements."""
     found, inside = [], False
     for line in PAGE.read_text().splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else []
+        cells = (
+            [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else []
+        )
         if cells == COLUMNS:
             inside = True
         elif not cells:
@@ -35,7 +37,11 @@ def named_in(file: str) -> set[str]:
     """The tests that pytest would find there."""
     path = ROOT / "tests" / file
     assert path.exists(), f"docs/security.md names tests/{file}"
-    return {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
+    return {
+        node.name
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    }
 
 
 ROWS = rows()
@@ -59,6 +65,8 @@ def test_each_row_names_its_source_files_that_enforce_it_and_tests_that_attack_i
     assert all((PAGE.parent / target).is_file() for target in linked), linked
     named = TEST.findall(attacks)
     assert named
-    assert attacks.count("::") == len(named), "each test is written as folder/test_file.py::test_name"
+    assert attacks.count("::") == len(named), (
+        "each test is written as folder/test_file.py::test_name"
+    )
     for file, test in named:
         assert test in named_in(file), f"{file}::{test}"

@@ -8,7 +8,7 @@ import os
 import pytest
 from click.testing import CliRunner
 
-from app.commands import cli
+from app.cli import cli
 from app.factory import create_app
 from app.settings import Settings, SettingsError, reference, shown
 from tests.actors import SECRET
@@ -30,7 +30,10 @@ def environment(monkeypatch):
     def read(*, bare: dict[str, str] | None = None, **values: str) -> Settings:
         for name in clean_environment().keys() ^ os.environ.keys():
             monkeypatch.delenv(name)
-        for name, value in {**{f"DOORWARD_{name}": value for name, value in values.items()}, **(bare or {})}.items():
+        for name, value in {
+            **{f"DOORWARD_{name}": value for name, value in values.items()},
+            **(bare or {}),
+        }.items():
             monkeypatch.setenv(name, value)
         return Settings.from_environment()
 
@@ -62,19 +65,26 @@ def test_a_secret_key_is_all_that_must_be_set(environment):
 
 @pytest.mark.parametrize("name", ["SECRET_KEY", "DATABASE_URL", "SMTP_URL", "RESOURCES"])
 def test_a_setting_can_stand_in_a_file(environment, tmp_path, name):
-    value = {"SECRET_KEY": SECRET, "DATABASE_URL": "postgresql://a:b@c/d", "SMTP_URL": "smtp://mail", "RESOURCES": '{"a": "https://b.c"}'}[
-        name
-    ]
+    value = {
+        "SECRET_KEY": SECRET,
+        "DATABASE_URL": "postgresql://a:b@c/d",
+        "SMTP_URL": "smtp://mail",
+        "RESOURCES": '{"a": "https://b.c"}',
+    }[name]
     path = tmp_path / "value"
     path.write_text(f"{value}\n")
     others = {} if name == "SECRET_KEY" else {"SECRET_KEY": SECRET}
-    assert environment(**{f"{name}_FILE": str(path)}, **others) == environment(**{name: value}, **others)
+    assert environment(**{f"{name}_FILE": str(path)}, **others) == environment(
+        **{name: value}, **others
+    )
 
 
 def test_a_setting_in_two_places_is_a_fault(environment, tmp_path):
     path = tmp_path / "value"
     path.write_text(SECRET)
-    assert faults(environment, SECRET_KEY_FILE=str(path)) == ["DOORWARD_SECRET_KEY: is set twice, here and by DOORWARD_SECRET_KEY_FILE"]
+    assert faults(environment, SECRET_KEY_FILE=str(path)) == [
+        "DOORWARD_SECRET_KEY: is set twice, here and by DOORWARD_SECRET_KEY_FILE"
+    ]
 
 
 def test_a_file_that_cannot_be_read_is_a_fault_that_names_it_by_its_setting(environment, tmp_path):
@@ -86,16 +96,32 @@ def test_a_file_that_cannot_be_read_is_a_fault_that_names_it_by_its_setting(envi
 
 
 def test_an_empty_setting_is_none(environment):
-    assert environment(SECRET_KEY=SECRET, SMTP_URL="", MAIL_FROM=" ", ENV="") == environment(SECRET_KEY=SECRET)
+    assert environment(SECRET_KEY=SECRET, SMTP_URL="", MAIL_FROM=" ", ENV="") == environment(
+        SECRET_KEY=SECRET
+    )
 
 
 def test_old_secret_keys_stand_behind_the_newest(environment):
     assert environment(SECRET_KEY=f"{SECRET}, {SECRET[::-1]}").secret_key == (SECRET, SECRET[::-1])
 
 
-@pytest.mark.parametrize("name", ["TYPO", "SMTP", "SECRETKEY", "TYPO_FILE", "DATABASE_URL_FILE_FILE", "PORTS", "SERVICE", "SMTP_PORT"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "TYPO",
+        "SMTP",
+        "SECRETKEY",
+        "TYPO_FILE",
+        "DATABASE_URL_FILE_FILE",
+        "PORTS",
+        "SERVICE",
+        "SMTP_PORT",
+    ],
+)
 def test_a_name_that_means_nothing_is_a_fault(environment, name):
-    assert faults(environment, **{name: "hunter2"}) == [f"DOORWARD_{name}: is not a setting of this version"]
+    assert faults(environment, **{name: "hunter2"}) == [
+        f"DOORWARD_{name}: is not a setting of this version"
+    ]
 
 
 def test_what_kubernetes_and_the_client_set_is_left_alone(environment):
@@ -109,7 +135,12 @@ def test_what_kubernetes_and_the_client_set_is_left_alone(environment):
         "PORT_8080_TCP_PORT": "8080",
         "PORT_8080_TCP_ADDR": "10.0.0.1",
     }
-    client = {"URL": "https://door.example.com", "USER": "ann", "TOKEN": "secret", "STORE": "keyring"}
+    client = {
+        "URL": "https://door.example.com",
+        "USER": "ann",
+        "TOKEN": "secret",
+        "STORE": "keyring",
+    }
     assert environment(SECRET_KEY=SECRET, **kubernetes, **client) == environment(SECRET_KEY=SECRET)
 
 
@@ -134,7 +165,14 @@ WRONG = {
         "https://a:99999",
         "https://[::1",
     ],
-    "SMTP_URL": ["mail:25", "http://mail", "smtp://", "smtp://mail/path", "smtp://mail:p0rt", "smtp://u:p#w@mail"],
+    "SMTP_URL": [
+        "mail:25",
+        "http://mail",
+        "smtp://",
+        "smtp://mail/path",
+        "smtp://mail:p0rt",
+        "smtp://u:p#w@mail",
+    ],
     "MAIL_FROM": ["nobody", "a@b, c@d", "A <a@b", "<a@b>", "a@b\nBcc: c@d", "A\r\nBcc: c@d <a@b>"],
     "LINK_CONFIRM": ["https://a/", "https://a/{token}/{token}", "{token}", "javascript:{token}"],
     "TRUSTED_PROXIES": ["10.0.0.0/33", "10.0.0.1/8", "gateway", "*"],
@@ -147,14 +185,23 @@ WRONG = {
     "ACCESS_TOKEN_TTL": ["0", "901", "-1", "5m", "300.5", "٣٠٠", "1e3", "9" * 5000],
     "PASSWORD_MIN_LENGTH": ["7", "65", "x"],
     "REPLICAS": ["0", "two"],
-    "REDIS_URL": ["http://h", "redis://", "redis://h:abc/0", "redis://h:99999", "redis://h?socket_timeout=30", "unix://"],
+    "REDIS_URL": [
+        "http://h",
+        "redis://",
+        "redis://h:abc/0",
+        "redis://h:99999",
+        "redis://h?socket_timeout=30",
+        "unix://",
+    ],
     "LIMIT_LOGIN": ["0/minute", "20", "20/fortnight", "-1/minute", "20/minute;", "unlimited"],
     "SECRET_KEY": ["short", "a" * 64, f"{SECRET},short", ","],
 }
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [(name, value) for name, values in WRONG.items() for value in values], ids=lambda text: text[:30]
+    ("name", "value"),
+    [(name, value) for name, values in WRONG.items() for value in values],
+    ids=lambda text: text[:30],
 )
 def test_a_wrong_value_is_a_fault(environment, name, value):
     [fault] = faults(environment, **{name: value})
@@ -169,7 +216,12 @@ def test_a_fault_does_not_show_the_value(environment, name):
 
 def test_all_faults_are_told_at_once(environment):
     found = faults(environment, SECRET_KEY="short", SMTP_URL="x", REPLICAS="x", TYPO="x")
-    assert {fault.partition(":")[0].removeprefix("DOORWARD_") for fault in found} == {"SECRET_KEY", "SMTP_URL", "REPLICAS", "TYPO"}
+    assert {fault.partition(":")[0].removeprefix("DOORWARD_") for fault in found} == {
+        "SECRET_KEY",
+        "SMTP_URL",
+        "REPLICAS",
+        "TYPO",
+    }
 
 
 # -- production -----------------------------------------------------------------------------------------------------
@@ -185,13 +237,19 @@ def test_production_takes_what_is_safe(environment):
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"PUBLIC_URL": "http://door.example.com"}, ["PUBLIC_URL", "ISSUER", "LINK_CONFIRM", "LINK_RESET"]),
+        (
+            {"PUBLIC_URL": "http://door.example.com"},
+            ["PUBLIC_URL", "ISSUER", "LINK_CONFIRM", "LINK_RESET"],
+        ),
         ({"ISSUER": "http://door.example.com"}, ["ISSUER"]),
         ({"LINK_CONFIRM": "http://app.example.com/{token}"}, ["LINK_CONFIRM"]),
         ({"SMTP_URL": ""}, ["SMTP_URL"]),
         ({"ARGON2_MEMORY_KIB": "19455"}, ["ARGON2_MEMORY_KIB, DOORWARD_ARGON2_TIME_COST"]),
         ({"ARGON2_TIME_COST": "1"}, ["ARGON2_MEMORY_KIB, DOORWARD_ARGON2_TIME_COST"]),
-        ({"DATABASE_URL": "sqlite:///var/x.db", "REPLICAS": "2", "REDIS_URL": "redis://cache"}, ["DATABASE_URL"]),
+        (
+            {"DATABASE_URL": "sqlite:///var/x.db", "REPLICAS": "2", "REDIS_URL": "redis://cache"},
+            ["DATABASE_URL"],
+        ),
         ({"DATABASE_URL": "postgresql://u:p@db/d", "REPLICAS": "2"}, ["REDIS_URL"]),
     ],
     ids="+".join,
@@ -202,12 +260,16 @@ def test_production_refuses_what_is_not_safe(environment, changes, named):
 
 
 def test_production_refuses_debug_mode(environment):
-    assert faults(environment, **PRODUCTION, bare={"FLASK_DEBUG": "1"}) == ["FLASK_DEBUG: must not be set in production"]
+    assert faults(environment, **PRODUCTION, bare={"FLASK_DEBUG": "1"}) == [
+        "FLASK_DEBUG: must not be set in production"
+    ]
 
 
 @pytest.mark.parametrize(("memory", "passes"), [(12288, 3), (19456, 2), (47104, 1), (65536, 4)])
 def test_production_takes_hashes_at_the_floor(environment, memory, passes):
-    assert environment(SECRET_KEY=SECRET, **PRODUCTION, ARGON2_MEMORY_KIB=str(memory), ARGON2_TIME_COST=str(passes))
+    assert environment(
+        SECRET_KEY=SECRET, **PRODUCTION, ARGON2_MEMORY_KIB=str(memory), ARGON2_TIME_COST=str(passes)
+    )
 
 
 # -- what is shown --------------------------------------------------------------------------------------------------
@@ -230,7 +292,9 @@ def test_the_example_is_the_reference():
 
 
 def test_the_example_is_a_right_environment_once_it_has_a_secret(environment):
-    values = dict(line.split("=", 1) for line in reference().splitlines() if line.startswith("DOORWARD_"))
+    values = dict(
+        line.split("=", 1) for line in reference().splitlines() if line.startswith("DOORWARD_")
+    )
     bare = {**values, "DOORWARD_SECRET_KEY": SECRET}
     assert environment(bare=bare) == environment(SECRET_KEY=SECRET)
 
@@ -238,10 +302,22 @@ def test_the_example_is_a_right_environment_once_it_has_a_secret(environment):
 @pytest.mark.parametrize(
     ("name", "value", "masked"),
     [
-        ("DATABASE_URL", "postgresql://door:hunter2@db:5432/door", "postgresql+psycopg://***@db:5432/door"),
+        (
+            "DATABASE_URL",
+            "postgresql://door:hunter2@db:5432/door",
+            "postgresql+psycopg://***@db:5432/door",
+        ),
         ("DATABASE_URL", "postgresql://hunter2@db/door", "postgresql+psycopg://***@db/door"),
-        ("DATABASE_URL", "postgresql://db/door?user=door&password=hunter2", "postgresql+psycopg://db/door?***"),
-        ("DATABASE_URL", "postgresql://door:hunter2%40%2F@db/door?sslpassword=hunter2", "postgresql+psycopg://***@db/door?***"),
+        (
+            "DATABASE_URL",
+            "postgresql://db/door?user=door&password=hunter2",
+            "postgresql+psycopg://db/door?***",
+        ),
+        (
+            "DATABASE_URL",
+            "postgresql://door:hunter2%40%2F@db/door?sslpassword=hunter2",
+            "postgresql+psycopg://***@db/door?***",
+        ),
         ("DATABASE_URL", "sqlite:////srv/door.db", "sqlite:////srv/door.db"),
         ("SMTP_URL", "smtps://post:hunter2@mail:465", "smtps://***@mail:465"),
         ("SMTP_URL", "smtps://mail", "smtps://mail"),
@@ -253,11 +329,18 @@ def test_shown_settings_hide_what_is_secret(name, value, masked):
     assert done.exit_code == 0
     assert f"DOORWARD_{name}={masked}\n" in done.output
     assert "hunter2" not in done.output
-    assert [line.partition("=")[0] for line in done.output.splitlines()] == [f"DOORWARD_{name}" for name in NAMES]
+    assert [line.partition("=")[0] for line in done.output.splitlines()] == [
+        f"DOORWARD_{name}" for name in NAMES
+    ]
 
 
 def test_shown_settings_can_be_typed_again_where_they_hide_nothing(environment):
-    values = {"TRUSTED_PROXIES": "10.0.0.0/8,fd00::/8", "RESOURCES": '{"a": "https://b.c"}', "ACCESS_TOKEN_TTL": "600", "DOCS": "off"}
+    values = {
+        "TRUSTED_PROXIES": "10.0.0.0/8,fd00::/8",
+        "RESOURCES": '{"a": "https://b.c"}',
+        "ACCESS_TOKEN_TTL": "600",
+        "DOCS": "off",
+    }
     settings = environment(SECRET_KEY=SECRET, **values)
     lines = dict(line.split("=", 1) for line in shown(settings).splitlines())
     assert environment(bare={**lines, "DOORWARD_SECRET_KEY": SECRET}) == settings
@@ -271,6 +354,8 @@ def test_wrong_settings_are_shown_as_their_faults():
 
 
 def test_settings_do_not_spell_out_a_secret(environment):
-    settings = environment(SECRET_KEY=SECRET, DATABASE_URL="postgresql://a:hunter2@b/c", SMTP_URL="smtp://a:hunter2@b")
+    settings = environment(
+        SECRET_KEY=SECRET, DATABASE_URL="postgresql://a:hunter2@b/c", SMTP_URL="smtp://a:hunter2@b"
+    )
     assert "hunter2" not in repr(settings)
     assert SECRET not in repr(settings)

@@ -48,9 +48,15 @@ class Browser:
         self.at = {"REMOTE_ADDR": actor.address}
 
     def get(self, path: str, **headers: str) -> Any:
-        return self.client.get(path, headers={"User-Agent": "Browser/1", **self.headers, **headers}, environ_base=self.at)
+        return self.client.get(
+            path,
+            headers={"User-Agent": "Browser/1", **self.headers, **headers},
+            environ_base=self.at,
+        )
 
-    def post(self, path: str, fields: dict[str, str] | None = None, *, sent_from: dict[str, str] = OURS) -> Any:
+    def post(
+        self, path: str, fields: dict[str, str] | None = None, *, sent_from: dict[str, str] = OURS
+    ) -> Any:
         headers = {"User-Agent": "Browser/1", **self.headers, **sent_from}
         return self.client.post(path, data=fields or {}, headers=headers, environ_base=self.at)
 
@@ -65,7 +71,9 @@ class Browser:
         return Page(answer.text)
 
     def sign_in(self, **changes: str) -> Any:
-        answer = self.post("/login", {"username": self.actor.username, "password": self.actor.password, **changes})
+        answer = self.post(
+            "/login", {"username": self.actor.username, "password": self.actor.password, **changes}
+        )
         assert answer.status_code == 303, answer.text
         return answer
 
@@ -79,7 +87,9 @@ class Browser:
         self.client.set_cookie("doorward", value, domain="localhost")
 
 
-def at_home(service: Service, name: str = "ann", *, password: str = PASSWORD, **headers: str) -> Browser:
+def at_home(
+    service: Service, name: str = "ann", *, password: str = PASSWORD, **headers: str
+) -> Browser:
     """Somebody with an account, at a browser, signed in."""
     browser = Browser(service, service.actor(name, password=password).signed_up(), **headers)
     browser.sign_in()
@@ -88,7 +98,9 @@ def at_home(service: Service, name: str = "ann", *, password: str = PASSWORD, **
 
 def ask(service: Service, **changes: Any) -> dict[str, Any]:
     """A machine that asks to be let in."""
-    answer = service.actor("machine", agent="cli/1").post("/v1/login-sessions", {"client_name": "backup", "hostname": "rack-7", **changes})
+    answer = service.actor("machine", agent="cli/1").post(
+        "/v1/login-sessions", {"client_name": "backup", "hostname": "rack-7", **changes}
+    )
     assert answer.status_code == 201, answer.text
     return answer.json
 

@@ -62,7 +62,9 @@ def signing_in(site: Site, page: Page, ann: Actor) -> Iterator[str]:
     yield "sign-in"
     sign_in(page, "ann", "not her password at all")
     yield "sign-in-refused"
-    ann.elsewhere(agent="Mozilla/5.0 (X11; Linux x86_64) Firefox/141.0").login(remember_device=True, device_name="Desk")
+    ann.elsewhere(agent="Mozilla/5.0 (X11; Linux x86_64) Firefox/141.0").login(
+        remember_device=True, device_name="Desk"
+    )
     ann.elsewhere(agent="Mozilla/5.0 (Android 16) Firefox/141.0").login(device_name="Phone")
     sign_in(page, "ann", PASSWORD)
 
@@ -103,7 +105,9 @@ def deciding(site: Site, page: Page) -> Iterator[str]:
         send(page, answer)
         yield name
     asked = look_at(site, page)
-    site.service.actor("machine").post("/v1/login-sessions/cancel", {"device_code": asked["device_code"]})
+    site.service.actor("machine").post(
+        "/v1/login-sessions/cancel", {"device_code": asked["device_code"]}
+    )
     stale = page.locator("button", has_text="Deny")
     stale.click()
     yield "too-late-to-decide"
@@ -124,7 +128,9 @@ def looking_after(site: Site, page: Page, ann: Actor) -> Iterator[str]:
     yield "sessions-refused"
     change_password(page, PASSWORD, "password20242024")
     yield "sessions-weak"
-    page.get_by_role("listitem").filter(has_text="Phone").get_by_role("button", name="This was not me").click()
+    page.get_by_role("listitem").filter(has_text="Phone").get_by_role(
+        "button", name="This was not me"
+    ).click()
     yield "session-reported"
     page.get_by_role("link", name="Change the password").click()
     change_password(page, PASSWORD, OTHER)
@@ -137,7 +143,9 @@ def looking_after(site: Site, page: Page, ann: Actor) -> Iterator[str]:
 def password_that_must_change(site: Site, page: Page) -> Iterator[str]:
     site.person("bob")
     with site.service.rows() as db:
-        db.execute(text("UPDATE accounts SET must_change_since = created_at WHERE username = 'bob'"))
+        db.execute(
+            text("UPDATE accounts SET must_change_since = created_at WHERE username = 'bob'")
+        )
     page.goto(site.url + "/login")
     sign_in(page, "bob", PASSWORD)
     yield "must-change"
@@ -184,7 +192,10 @@ def change_password(page: Page, old: str, new: str) -> None:
 
 
 def poll(device_code: str) -> dict[str, str]:
-    return {"grant_type": "urn:ietf:params:oauth:grant-type:device_code", "device_code": device_code}
+    return {
+        "grant_type": "urn:ietf:params:oauth:grant-type:device_code",
+        "device_code": device_code,
+    }
 
 
 def path_of(page: Page) -> str:

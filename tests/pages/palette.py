@@ -19,7 +19,10 @@ def reduced(png: bytes) -> bytes:
     index = {colour: place for place, colour in enumerate(commonest)}
     for colour in set(pixels) - set(commonest):
         index[colour] = index[min(commonest, key=partial(distance, colour))]
-    rows = (bytes(index[pixel] for pixel in pixels[row * width : (row + 1) * width]) for row in range(height))
+    rows = (
+        bytes(index[pixel] for pixel in pixels[row * width : (row + 1) * width])
+        for row in range(height)
+    )
     return encoded(width, height, b"".join(commonest), b"".join(b"\0" + row for row in rows))
 
 
@@ -30,7 +33,13 @@ def distance(one: bytes, other: bytes) -> int:
 def encoded(width: int, height: int, palette: bytes, rows: bytes) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, INDEXED, 0, 0, 0)
     return HEAD + b"".join(
-        chunk(kind, body) for kind, body in ((b"IHDR", header), (b"PLTE", palette), (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b""))
+        chunk(kind, body)
+        for kind, body in (
+            (b"IHDR", header),
+            (b"PLTE", palette),
+            (b"IDAT", zlib.compress(rows, 9)),
+            (b"IEND", b""),
+        )
     )
 
 
@@ -68,7 +77,12 @@ def unfiltered(kind: int, line: bytearray, above: bytes, size: int) -> bytes:
     for index in range(len(line)):
         left = line[index - size] if index >= size else 0
         corner = above[index - size] if index >= size else 0
-        guess = {1: left, 2: above[index], 3: (left + above[index]) // 2, 4: paeth(left, above[index], corner)}[kind]
+        guess = {
+            1: left,
+            2: above[index],
+            3: (left + above[index]) // 2,
+            4: paeth(left, above[index], corner),
+        }[kind]
         line[index] = (line[index] + guess) & 0xFF
     return bytes(line)
 

@@ -18,8 +18,13 @@ from tests.postgres import free_port
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 MISSING = "there is no browser: apt-get install chromium"
-STARTS_WITHIN = 120_000  # milliseconds: one that was just installed is read from the disk for the first time
-PLENTY = {f"limit_{name}": "100000/minute" for name in ("login", "register", "confirm", "code", "forgot", "device", "poll")}
+STARTS_WITHIN = (
+    120_000  # milliseconds: one that was just installed is read from the disk for the first time
+)
+PLENTY = {
+    f"limit_{name}": "100000/minute"
+    for name in ("login", "register", "confirm", "code", "forgot", "device", "poll")
+}
 
 
 class Quiet(WSGIRequestHandler):
@@ -33,9 +38,13 @@ class Site:
     def __init__(self, database_url: str, **changes: Any) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        self.service = Service(cheap_settings(database_url, public_url=self.url, **{**PLENTY, **changes}))
+        self.service = Service(
+            cheap_settings(database_url, public_url=self.url, **{**PLENTY, **changes})
+        )
         self._hosts = itertools.count(7)
-        self._server = make_server("127.0.0.1", port, self.service.app, threaded=True, request_handler=Quiet)
+        self._server = make_server(
+            "127.0.0.1", port, self.service.app, threaded=True, request_handler=Quiet
+        )
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
 
@@ -44,8 +53,15 @@ class Site:
 
     def machine(self, **changes: Any) -> dict[str, Any]:
         """Something without a browser that asks to be let in."""
-        actor = self.service.actor("machine", address=f"203.0.113.{next(self._hosts)}", agent="backup/2.1 (Linux)")
-        body = {"client_name": "Nightly backup", "hostname": "rack-7", "login_message": "Backup of Tuesday", **changes}
+        actor = self.service.actor(
+            "machine", address=f"203.0.113.{next(self._hosts)}", agent="backup/2.1 (Linux)"
+        )
+        body = {
+            "client_name": "Nightly backup",
+            "hostname": "rack-7",
+            "login_message": "Backup of Tuesday",
+            **changes,
+        }
         answer = actor.post("/v1/login-sessions", body)
         assert answer.status_code == 201, answer.text
         return answer.json
@@ -66,6 +82,10 @@ def browser() -> Iterator[Browser]:
     """Debian's Chromium. Started for one file and ended after it: its event loop would be in the way of other tests."""
     alone = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable(), args=[*alone, "--disable-dev-shm-usage"], timeout=STARTS_WITHIN)
+        chromium = playwright.chromium.launch(
+            executable_path=executable(),
+            args=[*alone, "--disable-dev-shm-usage"],
+            timeout=STARTS_WITHIN,
+        )
         yield chromium
         chromium.close()

@@ -17,18 +17,33 @@ from playwright.sync_api import expect
 
 from tests.actors import PASSWORD
 from tests.clients import npm
-from tests.pages.gallery import OTHER, every_page, look_at, path_of, poll, send, set_password, sign_in, type_code
+from tests.pages.gallery import (
+    OTHER,
+    every_page,
+    look_at,
+    path_of,
+    poll,
+    send,
+    set_password,
+    sign_in,
+    type_code,
+)
 from tests.pages.site import MISSING, Site, browser, executable
 
 WCAG = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
-LOOKS = [("light", 320), ("dark", 1280)]  # each scheme and each width once: axe is what takes the time
+LOOKS = [
+    ("light", 320),
+    ("dark", 1280),
+]  # each scheme and each width once: axe is what takes the time
 RUN = "only => axe.run(document, {runOnly: only, resultTypes: ['violations']})"
 FOCUSED = "[document.activeElement.labels?.[0]?.innerText || document.activeElement.innerText, getComputedStyle(document.activeElement).outlineStyle]"
 CONTROLS = "button, .button, input:not([type=hidden]):not([hidden]), nav a"
 SMALL = f"[...document.querySelectorAll('{CONTROLS}')].filter(one => one.getBoundingClientRect().height < 44).map(one => one.outerHTML)"
 
 # Whoever waits may have asked before the page did: then it says that the device is in.
-LET_IN = re.compile("signed in within seconds|in the list of|in wenigen Sekunden angemeldet|in der Liste")
+LET_IN = re.compile(
+    "signed in within seconds|in the list of|in wenigen Sekunden angemeldet|in der Liste"
+)
 
 
 expect.set_options(timeout=30_000)  # on a busy machine
@@ -56,7 +71,15 @@ def open_page(chromium, site):
     contexts = []
 
     def open_one(**options):
-        contexts.append(chromium.new_context(**{"java_script_enabled": False, "viewport": {"width": 390, "height": 844}, **options}))
+        contexts.append(
+            chromium.new_context(
+                **{
+                    "java_script_enabled": False,
+                    "viewport": {"width": 390, "height": 844},
+                    **options,
+                }
+            )
+        )
         page = contexts[-1].new_page()
         page.set_default_timeout(30_000)
         return page
@@ -71,7 +94,10 @@ class Poller(threading.Thread):
 
     def __init__(self, site: Site, asked: dict) -> None:
         super().__init__(daemon=True)
-        self.url, self.form = f"{site.url}/oauth/token", urllib.parse.urlencode(poll(asked["device_code"])).encode()
+        self.url, self.form = (
+            f"{site.url}/oauth/token",
+            urllib.parse.urlencode(poll(asked["device_code"])).encode(),
+        )
         self.told: list[dict] = []
         self.start()
 
@@ -172,7 +198,10 @@ def test_one_machine_is_let_in_another_is_denied_and_nobody_else_sees_either(sit
     waiting.asked_again()
     send(page, "Deny")
     expect(page.get_by_role("heading", level=1)).to_have_text("Denied")
-    assert waiting.answer() == {"error": "access_denied", "error_description": waiting.told[-1]["error_description"]}
+    assert waiting.answer() == {
+        "error": "access_denied",
+        "error_description": waiting.told[-1]["error_description"],
+    }
 
     # The machine is in the list, and is ended there.
     page.goto(f"{site.url}/login/sessions")
@@ -222,7 +251,9 @@ def test_with_the_keyboard_alone_in_german_and_with_the_password_once_more(site,
     site.service.clock.push(minutes=6)
     until("Einlassen")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", level=1)).to_have_text("Geben Sie Ihr Passwort noch einmal ein")
+    expect(page.get_by_role("heading", level=1)).to_have_text(
+        "Geben Sie Ihr Passwort noch einmal ein"
+    )
     before = page.context.cookies()[0]["value"]
     type_into("Passwort", PASSWORD)
     page.keyboard.press("Enter")
@@ -235,7 +266,11 @@ def test_with_the_keyboard_alone_in_german_and_with_the_password_once_more(site,
 
     # What was refused is where one is led to, with the reason to be read there.
     page.goto(f"{site.url}/login/sessions")
-    for label, typed in (("Jetziges Passwort", "not hers"), ("Neues Passwort", OTHER), ("Das neue noch einmal", OTHER)):
+    for label, typed in (
+        ("Jetziges Passwort", "not hers"),
+        ("Neues Passwort", OTHER),
+        ("Das neue noch einmal", OTHER),
+    ):
         page.get_by_label(label, exact=True).fill(typed)
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_be_in_viewport()
@@ -256,7 +291,9 @@ def test_from_a_forgotten_password_by_the_mailed_link_to_another_one_that_opens(
     page.get_by_label("Username or email address").fill("Ann@example.org")
     send(page, "Send the link")
     expect(page.get_by_role("status")).to_contain_text("a mail is on its way")
-    link = next(mail for mail in site.service.mailbox(ann.email) if "/reset/" in mail["text"])["links"][0]
+    link = next(mail for mail in site.service.mailbox(ann.email) if "/reset/" in mail["text"])[
+        "links"
+    ][0]
     page.goto(link)
     page.reload()
     assert ann.whoami().status_code == 200, "looking changed nothing"
@@ -296,7 +333,9 @@ def evil_port():
     server.server_close()
 
 
-def test_a_form_on_another_site_or_at_another_port_of_this_one_does_nothing(site, open_page, evil_port):
+def test_a_form_on_another_site_or_at_another_port_of_this_one_does_nothing(
+    site, open_page, evil_port
+):
     ann = site.person("ann")
     page = open_page(java_script_enabled=True)
     page.goto(f"{site.url}/login")
@@ -304,7 +343,13 @@ def test_a_form_on_another_site_or_at_another_port_of_this_one_does_nothing(site
     asked = look_at(site, page)
     at = f"/login/requests/{asked['session_id']}"
     code = {"user_code": asked["user_code"]}
-    attacks = [(f"{at}/approve", code), (f"{at}/deny", {}), ("/login/sessions/end-all", {}), ("/login/activate", code), ("/login/out", {})]
+    attacks = [
+        (f"{at}/approve", code),
+        (f"{at}/deny", {}),
+        ("/login/sessions/end-all", {}),
+        ("/login/activate", code),
+        ("/login/out", {}),
+    ]
     attacks += [
         ("/login", {"username": "mallory", "password": PASSWORD}),
         ("/login/password", {"old": PASSWORD, "new": OTHER, "again": OTHER}),
@@ -313,18 +358,28 @@ def test_a_form_on_another_site_or_at_another_port_of_this_one_does_nothing(site
     for host, tried in (("localhost", [attacks[0], attacks[-2]]), ("127.0.0.1", attacks)):
         for path, fields in tried:
             for policy in ("origin", "no-referrer") if path == attacks[0][0] else ("origin",):
-                inputs = "".join(f'<input type="hidden" name="{name}" value="{value}">' for name, value in fields.items())
+                inputs = "".join(
+                    f'<input type="hidden" name="{name}" value="{value}">'
+                    for name, value in fields.items()
+                )
                 form = f'<meta name="referrer" content="{policy}"><form method="post" action="{site.url}{path}">{inputs}<button>win</button></form>'
                 page.goto(f"http://{host}:{evil_port}/{urllib.parse.quote(form)}")
                 with page.expect_navigation() as sent:
                     page.locator("button").click()
                 assert sent.value.status == 403
                 headers = sent.value.request.all_headers()
-                assert headers["sec-fetch-site"] == ("cross-site" if host == "localhost" else "same-site")
+                assert headers["sec-fetch-site"] == (
+                    "cross-site" if host == "localhost" else "same-site"
+                )
                 assert ("doorward=" in headers.get("cookie", "")) is (host == "127.0.0.1")
-                expect(page.get_by_role("heading", level=1)).to_have_text("This was not sent from a page of this service")
+                expect(page.get_by_role("heading", level=1)).to_have_text(
+                    "This was not sent from a page of this service"
+                )
     # In a frame of theirs our pages show nothing that could be clicked.
-    page.goto(f"http://127.0.0.1:{evil_port}/" + urllib.parse.quote(f'<iframe src="{site.url}{at}"></iframe>'))
+    page.goto(
+        f"http://127.0.0.1:{evil_port}/"
+        + urllib.parse.quote(f'<iframe src="{site.url}{at}"></iframe>')
+    )
     assert page.frames[-1].locator("button").count() == 0
     page.goto(f"{site.url}{at}?{urllib.parse.urlencode(code)}")
     send(page, "Approve")
@@ -339,7 +394,9 @@ def test_no_page_has_a_fault_that_axe_can_find_in_either_scheme_at_either_width(
         pytest.skip(str(missing))
     page = open_page(java_script_enabled=True)
     said, found, names = [], {}, []
-    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.on(
+        "console", lambda message: said.append(message.text) if message.type == "error" else None
+    )
     for name in every_page(site, page):
         names.append(name)
         page.wait_for_load_state()  # a page without its styles yet has other sizes
@@ -349,11 +406,19 @@ def test_no_page_has_a_fault_that_axe_can_find_in_either_scheme_at_either_width(
             page.set_viewport_size({"width": width, "height": 800})
             violations = page.evaluate(RUN, WCAG)["violations"]
             if violations:
-                found[name, scheme, width] = [(one["id"], [node["html"] for node in one["nodes"]]) for one in violations]
-            assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} does not fit into {width} px"
+                found[name, scheme, width] = [
+                    (one["id"], [node["html"] for node in one["nodes"]]) for one in violations
+                ]
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (
+                f"{name} does not fit into {width} px"
+            )
         assert page.evaluate(SMALL) == [], f"{name}: lower than 44 px"
     assert found == {}
     assert len(names) == len(set(names)) > 30
-    assert [text for text in said if not re.search(r"status of (4\d\d|503)", text)] == [], "the policy of the page was broken"
+    assert [text for text in said if not re.search(r"status of (4\d\d|503)", text)] == [], (
+        "the policy of the page was broken"
+    )
     page.evaluate("document.querySelector('main').append(document.createElement('img'))")
-    assert [one["id"] for one in page.evaluate(RUN, WCAG)["violations"]] == ["image-alt"], "axe is awake"
+    assert [one["id"] for one in page.evaluate(RUN, WCAG)["violations"]] == ["image-alt"], (
+        "axe is awake"
+    )

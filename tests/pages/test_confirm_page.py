@@ -61,8 +61,14 @@ def test_an_account_is_opened_by_link_and_form_alone(pat):
     (form,) = page.all("form")
     assert form["method"].lower() == "post"
     assert "action" not in form, "it is sent to where it came from"
-    fields = {field["name"]: (field.get("type"), field["autocomplete"], field.get("value")) for field in page.all("input")}
-    assert fields == {"username": (None, "username", "pat"), "password": ("password", "new-password", None)}
+    fields = {
+        field["name"]: (field.get("type"), field["autocomplete"], field.get("value"))
+        for field in page.all("input")
+    }
+    assert fields == {
+        "username": (None, "username", "pat"),
+        "password": ("password", "new-password", None),
+    }
     assert page.all("script") == []
     assert "pat" in page.words
 
@@ -84,8 +90,16 @@ def test_only_the_form_uses_the_link_up(pat):
 
 
 def test_nothing_in_the_query_acts(small_pat):
-    assert small_pat.get(f"{link(small_pat)}?password={CHOSEN.replace(' ', '+')}&_method=POST").status_code == 200
-    assert small_pat.call("POST", f"{link(small_pat)}?password={CHOSEN.replace(' ', '+')}").status_code == 422
+    assert (
+        small_pat.get(
+            f"{link(small_pat)}?password={CHOSEN.replace(' ', '+')}&_method=POST"
+        ).status_code
+        == 200
+    )
+    assert (
+        small_pat.call("POST", f"{link(small_pat)}?password={CHOSEN.replace(' ', '+')}").status_code
+        == 422
+    )
     assert small_pat.service.scalar("SELECT count(*) FROM accounts") == 0
 
 
@@ -101,7 +115,10 @@ def test_a_used_link_says_so_in_words(pat):
     assert pat.login(password=CHOSEN).status_code == 200
 
 
-@pytest.mark.parametrize("token", ["junk", "dwc_1", "%00", "%ff", "..%2f..", "<script>alert(1)</script>", "{{7*7}}", "a" * 3000])
+@pytest.mark.parametrize(
+    "token",
+    ["junk", "dwc_1", "%00", "%ff", "..%2f..", "<script>alert(1)</script>", "{{7*7}}", "a" * 3000],
+)
 def test_a_link_that_never_was_is_answered_like_a_used_one(small_pat, token):
     used = link(small_pat)
     submit(small_pat, used)
@@ -124,7 +141,9 @@ def test_a_link_that_never_was_is_answered_like_a_used_one(small_pat, token):
         ("a" * 15 + "\0", "control"),
     ],
 )
-def test_a_password_that_is_not_acceptable_brings_the_form_back_with_the_reason(small_pat, password, words):
+def test_a_password_that_is_not_acceptable_brings_the_form_back_with_the_reason(
+    small_pat, password, words
+):
     answer = submit(small_pat, link(small_pat), password)
     assert answer.status_code == 422
     page = Page(answer)
@@ -143,10 +162,16 @@ def test_a_password_that_is_not_acceptable_brings_the_form_back_with_the_reason(
     ("language", "reason", "others"),
     [
         ("en", "The password is one of those that are tried first", "Some that would do"),
-        ("de", "Das Passwort gehört zu denen, die zuerst ausprobiert werden", "Möglich wäre zum Beispiel"),
+        (
+            "de",
+            "Das Passwort gehört zu denen, die zuerst ausprobiert werden",
+            "Möglich wäre zum Beispiel",
+        ),
     ],
 )
-def test_the_form_tells_why_a_password_is_refused_and_suggests_others(small_pat, language, reason, others):
+def test_the_form_tells_why_a_password_is_refused_and_suggests_others(
+    small_pat, language, reason, others
+):
     path, headers = link(small_pat), {"Accept-Language": language}
     answer = submit(small_pat, path, "password20242024", headers=headers)
     assert answer.status_code == 422
@@ -198,7 +223,9 @@ def test_a_password_of_any_script_can_be_sent_by_form(small_pat):
         ("", "en", "Confirm your address", "Open the account"),
     ],
 )
-def test_the_page_speaks_the_language_that_the_browser_prefers(small_pat, accepts, lang, heading, button):
+def test_the_page_speaks_the_language_that_the_browser_prefers(
+    small_pat, accepts, lang, heading, button
+):
     page = Page(small_pat.get(link(small_pat), headers={"Accept-Language": accepts}))
     assert page.all("html") == [{"lang": lang}]
     assert heading in page.words
@@ -214,20 +241,37 @@ def test_every_page_of_the_way_is_there_in_german(small_pat):
         small_pat.get(path, headers=german),
     ]
     assert [answer.status_code for answer in answers] == [422, 200, 400]
-    for answer, words in zip(answers, ["mindestens 15", "Ihr Konto ist er\u00f6ffnet", "nicht mehr g\u00fcltig"], strict=True):
+    for answer, words in zip(
+        answers,
+        ["mindestens 15", "Ihr Konto ist er\u00f6ffnet", "nicht mehr g\u00fcltig"],
+        strict=True,
+    ):
         page = Page(answer)
         assert page.all("html") == [{"lang": "de"}]
         assert words in page.words
-        suggested = " ".join(re.findall('<code translate="no">(.*?)</code>', answer.text)).split()  # which may be any word
-        assert not {"password", "account", "must"} & (set(page.words.lower().split()) - set(suggested))
+        suggested = " ".join(
+            re.findall('<code translate="no">(.*?)</code>', answer.text)
+        ).split()  # which may be any word
+        assert not {"password", "account", "must"} & (
+            set(page.words.lower().split()) - set(suggested)
+        )
 
 
 def test_no_page_can_run_a_script_be_framed_be_kept_or_tell_where_it_came_from(small_pat):
     path = link(small_pat)
-    answers = [small_pat.get(path), submit(small_pat, path, "short"), submit(small_pat, path), small_pat.get(path), submit(small_pat, path)]
+    answers = [
+        small_pat.get(path),
+        submit(small_pat, path, "short"),
+        submit(small_pat, path),
+        small_pat.get(path),
+        submit(small_pat, path),
+    ]
     assert [answer.status_code for answer in answers] == [200, 422, 200, 400, 400]
     for answer in answers:
-        policy = {rule.split()[0]: rule.split()[1:] for rule in answer.headers["Content-Security-Policy"].split(";")}
+        policy = {
+            rule.split()[0]: rule.split()[1:]
+            for rule in answer.headers["Content-Security-Policy"].split(";")
+        }
         assert policy["default-src"] == ["'none'"]
         assert policy["frame-ancestors"] == ["'none'"]
         assert policy["base-uri"] == ["'none'"]
@@ -240,7 +284,11 @@ def test_no_page_can_run_a_script_be_framed_be_kept_or_tell_where_it_came_from(s
 
         page = Page(answer)
         assert page.all("script") == []
-        assert all(not name.startswith("on") and name != "style" for _, attributes in page.tags for name in attributes)
+        assert all(
+            not name.startswith("on") and name != "style"
+            for _, attributes in page.tags
+            for name in attributes
+        )
         (style,) = page.all("link")
         assert small_pat.get(style["href"]).status_code == 200, "the style sheet is our own"
 

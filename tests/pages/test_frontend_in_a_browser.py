@@ -45,7 +45,11 @@ def ports():
 
 @pytest.fixture
 def site(sqlite_url, ports):
-    served = Site(sqlite_url, cors_origins=(f"http://127.0.0.1:{ports[0]}", f"http://localhost:{ports[0]}"), limit_refresh="1000/minute")
+    served = Site(
+        sqlite_url,
+        cors_origins=(f"http://127.0.0.1:{ports[0]}", f"http://localhost:{ports[0]}"),
+        limit_refresh="1000/minute",
+    )
     yield served
     served.close()
 
@@ -74,7 +78,9 @@ def with_the_code(page, site: Site):
     return page
 
 
-def test_the_frontend_signs_in_survives_a_reload_and_signs_out_and_nobody_else_uses_its_cookie(context, site, ports):
+def test_the_frontend_signs_in_survives_a_reload_and_signs_out_and_nobody_else_uses_its_cookie(
+    context, site, ports
+):
     ann = site.person("ann")
     frontend = with_the_code(opened(context, f"http://127.0.0.1:{ports[0]}/"), site)
     assert frontend.evaluate("refresh()") is False
@@ -82,7 +88,12 @@ def test_the_frontend_signs_in_survives_a_reload_and_signs_out_and_nobody_else_u
     first = frontend.evaluate("access")
     assert ann.whoami(first).status_code == 200
     (cookie,) = context.cookies()
-    assert (cookie["name"], cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == ("doorward-refresh", True, "Strict", "/")
+    assert (cookie["name"], cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (
+        "doorward-refresh",
+        True,
+        "Strict",
+        "/",
+    )
     assert frontend.evaluate("document.cookie") == ""
 
     frontend.reload()
@@ -93,8 +104,13 @@ def test_the_frontend_signs_in_survives_a_reload_and_signs_out_and_nobody_else_u
     kept = context.cookies()
 
     sibling = opened(context, f"http://127.0.0.1:{ports[1]}/")
-    stranger = opened(context, f"http://localhost:{ports[0]}/")  # an origin that may, on another site: no browser sends the cookie
-    assert [sibling.evaluate(TRIED, site.url), stranger.evaluate(TRIED, site.url)] == ["blocked", 422]
+    stranger = opened(
+        context, f"http://localhost:{ports[0]}/"
+    )  # an origin that may, on another site: no browser sends the cookie
+    assert [sibling.evaluate(TRIED, site.url), stranger.evaluate(TRIED, site.url)] == [
+        "blocked",
+        422,
+    ]
     for page, told in ((sibling, "cookie_not_allowed"), (stranger, "unauthenticated")):
         with page.expect_navigation():
             page.evaluate(FORM, f"{site.url}/v1/logout")

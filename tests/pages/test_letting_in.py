@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.setting_maps import Client
+from app.settings.maps import Client
 from tests.pages.browser import OURS, Browser, Page, ask, at_home, claimed
 from tests.rights import with_role
 
@@ -22,11 +22,16 @@ def small_ann(small_service) -> Browser:
 
 
 def state(browser: Browser, asked: dict) -> str:
-    return browser.service.scalar("SELECT state FROM login_sessions WHERE id = :id", id=asked["session_id"])
+    return browser.service.scalar(
+        "SELECT state FROM login_sessions WHERE id = :id", id=asked["session_id"]
+    )
 
 
 def polled(browser: Browser, asked: dict) -> dict:
-    form = {"grant_type": "urn:ietf:params:oauth:grant-type:device_code", "device_code": asked["device_code"]}
+    form = {
+        "grant_type": "urn:ietf:params:oauth:grant-type:device_code",
+        "device_code": asked["device_code"],
+    }
     return browser.service.actor("machine").call("POST", "/oauth/token", data=form).json
 
 
@@ -39,7 +44,10 @@ def test_looking_changes_nothing(ann):
             f"/login/requests/{asked['session_id']}?user_code={asked['user_code']}",
         ):
             getattr(ann.client, method)(path)
-    for path in (f"/login/activate/{asked['user_code']}", f"/login/requests/{asked['session_id']}/approve?user_code={asked['user_code']}"):
+    for path in (
+        f"/login/activate/{asked['user_code']}",
+        f"/login/requests/{asked['session_id']}/approve?user_code={asked['user_code']}",
+    ):
         assert ann.get(path).status_code in {200, 405}
     assert state(ann, asked) == "pending"
     assert polled(ann, asked)["error"] == "authorization_pending"
@@ -77,12 +85,21 @@ def test_who_asks_from_where_for_what_and_when_is_shown(ann):
         assert text in words
     assert "<b>backup" not in answer.text
     assert phrase not in words
-    kept = [attributes for _, attributes in Page(answer.text).tags if attributes.get("translate") == "no"]
-    assert len(kept) == 7, "phrase, code, program, device, message and two scopes: a browser that translates these makes them others"
+    kept = [
+        attributes
+        for _, attributes in Page(answer.text).tags
+        if attributes.get("translate") == "no"
+    ]
+    assert len(kept) == 7, (
+        "phrase, code, program, device, message and two scopes: a browser that translates these makes them others"
+    )
     assert "Nobody from support ever asks for this." in words
     assert "Everything you may do." not in words
     everything = ann.see(claimed(ann)[0])
-    assert "Everything you may do. It can act in your name until you end its session." in everything.words
+    assert (
+        "Everything you may do. It can act in your name until you end its session."
+        in everything.words
+    )
     nothing = ann.see(claimed(ann, scope="")[0])
     assert "Know who you are, and nothing more." in nothing.words
 
@@ -144,7 +161,12 @@ def test_each_answer_says_what_was_done_and_is_given_once(ann, answer, title, to
 
 
 @pytest.mark.parametrize(
-    ("end", "title"), [("suspicious", "Let in, then ended as suspicious"), ("end", "The session was ended"), (None, "The session is over")]
+    ("end", "title"),
+    [
+        ("suspicious", "Let in, then ended as suspicious"),
+        ("end", "The session was ended"),
+        (None, "The session is over"),
+    ],
 )
 def test_of_a_device_that_was_let_in_no_page_says_that_it_was_not(small_ann, end, title):
     page, asked = claimed(small_ann)
@@ -165,10 +187,15 @@ def test_of_a_device_that_was_let_in_no_page_says_that_it_was_not(small_ann, end
 def test_a_wrong_code_approves_nothing_and_five_of_them_wait(ann):
     page, asked = claimed(ann)
     path = page.partition("?")[0]
-    assert "The code that the other device shows" in ann.see(path).words, "without the code in the address it is typed"
+    assert "The code that the other device shows" in ann.see(path).words, (
+        "without the code in the address it is typed"
+    )
     for code in ("BCDF-GHJK", "", "x"):
         answer = ann.post(f"{path}/approve", {"user_code": code})
-        assert (answer.status_code, "That is not the code of this request" in Page(answer.text).words) == (404, True)
+        assert (
+            answer.status_code,
+            "That is not the code of this request" in Page(answer.text).words,
+        ) == (404, True)
     for _ in range(2):
         answer = ann.post("/login/activate", {"user_code": "BCDF-GHJK"})
         assert (answer.status_code, Page(answer.text).fields["user_code"]) == (404, "BCDF-GHJK")
@@ -184,13 +211,27 @@ def test_a_wrong_code_approves_nothing_and_five_of_them_wait(ann):
 def test_the_code_is_understood_however_it_is_typed(small_ann, typed):
     asked = ask(small_ann.service)
     code = asked["user_code"]
-    ways = {"lower": code.lower(), "bare": code.replace("-", ""), "spaced": " ".join(code), "dotted": code.replace("-", ".")}
+    ways = {
+        "lower": code.lower(),
+        "bare": code.replace("-", ""),
+        "spaced": " ".join(code),
+        "dotted": code.replace("-", "."),
+    }
     answer = small_ann.post("/login/activate", {"user_code": typed.format(code=code, **ways)})
     assert answer.headers["Location"] == f"/login/requests/{asked['session_id']}?user_code={code}"
 
 
 @pytest.mark.parametrize(
-    "hostile", ['"><script>alert(1)</script>', "AAAA-AAAA", "BCDF-GHJ", "%00", "%0d%0aSet-Cookie:a=b", "BCDF-GHJK-LMNP", "ÄÖÜ"]
+    "hostile",
+    [
+        '"><script>alert(1)</script>',
+        "AAAA-AAAA",
+        "BCDF-GHJ",
+        "%00",
+        "%0d%0aSet-Cookie:a=b",
+        "BCDF-GHJK-LMNP",
+        "ÄÖÜ",
+    ],
 )
 def test_a_link_fills_in_a_code_and_nothing_else(small_ann, hostile):
     answer = small_ann.get(f"/login/activate/{hostile}")
@@ -224,7 +265,9 @@ def test_every_page_of_the_way_is_there_in_german(small_service):
     path = page.partition("?")[0]
     seen = {
         "Anmelden": Browser(small_service, small_service.actor("x"), **GERMAN).get("/login"),
-        "Der Name oder das Passwort ist falsch": ann.post("/login", {"username": "ann", "password": "x"}),
+        "Der Name oder das Passwort ist falsch": ann.post(
+            "/login", {"username": "ann", "password": "x"}
+        ),
         "Passwort noch einmal": ann.get("/login/again"),
         "Das Passwort ist falsch": ann.post("/login/again", {"password": "x"}),
         "Ein anderes Gerät einlassen": ann.get("/login/activate"),
@@ -236,26 +279,48 @@ def test_every_page_of_the_way_is_there_in_german(small_service):
         "Das kam nicht von einer Seite": ann.post("/login/out", sent_from={}),
         "Ihre Sitzungen": ann.get("/login/sessions"),
         "Das jetzige Passwort ist falsch": ann.post(
-            "/login/password", {"old": "x", "new": "some new words here", "again": "some new words here"}
+            "/login/password",
+            {"old": "x", "new": "some new words here", "again": "some new words here"},
         ),
     }
     ann.post(f"{path}/deny")
-    seen |= {"Abgelehnt": ann.get(path), "schon entschieden": ann.post(f"{path}/deny"), "Sie sind abgemeldet": ann.post("/login/out")}
+    seen |= {
+        "Abgelehnt": ann.get(path),
+        "schon entschieden": ann.post(f"{path}/deny"),
+        "Sie sind abgemeldet": ann.post("/login/out"),
+    }
     for words, answer in seen.items():
         page = Page(answer.text)
         assert page.all("html") == [{"lang": "de"}]
         assert words in page.words
-        shown = set(page.words.lower().split()) - set(asked["check_phrase"].split())  # which may be any word
+        shown = set(page.words.lower().split()) - set(
+            asked["check_phrase"].split()
+        )  # which may be any word
         assert not {"password", "account", "session", "code?", "sign"} & shown, words
 
 
 def test_no_page_can_run_a_script_be_framed_or_be_kept(small_ann):
     page, _ = claimed(small_ann)
-    for path in ("/login", "/login/again", "/login/activate", page, "/login/sessions", "/login/requests/x"):
+    for path in (
+        "/login",
+        "/login/again",
+        "/login/activate",
+        page,
+        "/login/sessions",
+        "/login/requests/x",
+    ):
         browser = small_ann if path != "/login" else Browser(small_ann.service, small_ann.actor)
         answer = browser.get(path)
-        policy = {rule.split()[0]: rule.split()[1:] for rule in answer.headers["Content-Security-Policy"].split(";")}
-        assert (policy["default-src"], policy["frame-ancestors"], policy["base-uri"], policy["form-action"]) == (
+        policy = {
+            rule.split()[0]: rule.split()[1:]
+            for rule in answer.headers["Content-Security-Policy"].split(";")
+        }
+        assert (
+            policy["default-src"],
+            policy["frame-ancestors"],
+            policy["base-uri"],
+            policy["form-action"],
+        ) == (
             ["'none'"],
             ["'none'"],
             ["'none'"],
@@ -279,12 +344,20 @@ def test_whatever_goes_wrong_where_people_look_is_told_in_words(small_ann):
         "There is nothing here": small_ann.get("/login/no-such-page"),
         "This page cannot be opened like that": small_ann.get("/login/out"),
         "That was too much at once": small_ann.post("/login", {"username": "x" * 20_000}),
-        "This is not the address of this service": small_ann.get("/login", Host="elsewhere.example"),
+        "This is not the address of this service": small_ann.get(
+            "/login", Host="elsewhere.example"
+        ),
     }
     german = {
-        "Das war zu viel auf einmal": small_ann.post("/login", {"username": "x" * 20_000}, sent_from={**OURS, **GERMAN}),
-        "Das ist nicht die Adresse dieses Dienstes": small_ann.get("/login", Host="elsewhere.example", **GERMAN),
-        "Das ging nicht": small_ann.post("/login", sent_from={**OURS, **GERMAN, "Transfer-Encoding": "chunked"}),
+        "Das war zu viel auf einmal": small_ann.post(
+            "/login", {"username": "x" * 20_000}, sent_from={**OURS, **GERMAN}
+        ),
+        "Das ist nicht die Adresse dieses Dienstes": small_ann.get(
+            "/login", Host="elsewhere.example", **GERMAN
+        ),
+        "Das ging nicht": small_ann.post(
+            "/login", sent_from={**OURS, **GERMAN, "Transfer-Encoding": "chunked"}
+        ),
     }
     for words, answer in german.items():
         assert Page(answer.text).words.startswith(words)
@@ -294,6 +367,9 @@ def test_whatever_goes_wrong_where_people_look_is_told_in_words(small_ann):
         assert answer.content_type == "text/html; charset=utf-8"
         assert Page(answer.text).words.startswith(words)
         assert answer.headers["Cache-Control"] == "no-store"
-    assert set(answers["This page cannot be opened like that"].headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
+    assert set(answers["This page cannot be opened like that"].headers["Allow"].split(", ")) == {
+        "POST",
+        "OPTIONS",
+    }
     for path in ("/loginx", "/v1/login", "/v1/confirm/", "/"):
         assert small_ann.get(path).content_type == "application/problem+json"

@@ -26,7 +26,9 @@ def production(make_service):
     """As shipped; no mail is ever delivered, since nothing listens there and nothing delivers."""
 
     def make(**changes):
-        return make_service(**{**PRODUCTION, "smtp_url": f"smtp://127.0.0.1:{free_port()}", **changes})
+        return make_service(
+            **{**PRODUCTION, "smtp_url": f"smtp://127.0.0.1:{free_port()}", **changes}
+        )
 
     return make
 
@@ -39,7 +41,11 @@ def test_the_mailbox_shows_the_latest_mail_first(service):
         service.actor(name).register()
     answer = service.actor().get("/dev/mailbox", headers={"Accept": "application/json"})
     assert answer.content_type == "application/json"
-    assert [item["to"] for item in answer.json["items"]] == ["eve@example.org", "bob@example.org", "ann@example.org"]
+    assert [item["to"] for item in answer.json["items"]] == [
+        "eve@example.org",
+        "bob@example.org",
+        "ann@example.org",
+    ]
     for item in answer.json["items"]:
         assert set(item) == {"to", "subject", "text", "html", "links", "code"}
         assert item["links"][0] in item["text"]
@@ -70,11 +76,17 @@ def test_the_link_in_the_mailbox_can_be_followed(small_service):
     assert ann.call("POST", path, data={"password": PASSWORD}).status_code == 200
 
 
-def test_mail_sealed_under_a_key_that_is_gone_is_left_out_of_the_mailbox(make_service, database_url):
-    make_service(database_url, secret_key=("a key that will be lost 0123456789 lost",)).actor("ann").register()
+def test_mail_sealed_under_a_key_that_is_gone_is_left_out_of_the_mailbox(
+    make_service, database_url
+):
+    make_service(database_url, secret_key=("a key that will be lost 0123456789 lost",)).actor(
+        "ann"
+    ).register()
     service = make_service(database_url, secret_key=("a key that came after it 0123456789 new",))
     with service.rows() as db:
-        db.execute(text("DELETE FROM signing_keys"))  # sealed under the lost key as well; not what is asked here
+        db.execute(
+            text("DELETE FROM signing_keys")
+        )  # sealed under the lost key as well; not what is asked here
     service.actor("bob").register()
     assert [mail["to"] for mail in service.mailbox()] == ["bob@example.org"]
 
@@ -109,7 +121,9 @@ def test_the_description_is_public_while_developing(small_service):
     document = ann.get("/openapi.json")
     assert document.status_code == 200
     assert document.json["openapi"] == "3.1.0"
-    assert {"/v1/register", "/v1/register/confirm", "/v1/register/resend", "/v1/login"} <= set(document.json["paths"])
+    assert {"/v1/register", "/v1/register/confirm", "/v1/register/resend", "/v1/login"} <= set(
+        document.json["paths"]
+    )
     assert "/dev/mailbox" not in document.json["paths"]
     assert json.dumps(document.json).count("secret_key") == 0
 
@@ -130,7 +144,16 @@ def test_the_docs_page_and_all_it_needs_come_from_here(small_service):
 
 
 @pytest.mark.parametrize(
-    "name", ["..%2f__init__.py", "%2e%2e/docs.py", "../../settings.py", "..%5cdocs.py", "%2fetc%2fpasswd", "nothing.js", ""]
+    "name",
+    [
+        "..%2f__init__.py",
+        "%2e%2e/docs.py",
+        "../../settings.py",
+        "..%5cdocs.py",
+        "%2fetc%2fpasswd",
+        "nothing.js",
+        "",
+    ],
 )
 def test_no_other_file_is_served(small_service, name):
     answer = small_service.actor().get(f"/docs/assets/{name}")

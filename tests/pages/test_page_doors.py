@@ -76,7 +76,11 @@ def told(browser: Browser, route: str, names: dict[str, str], **kwargs) -> str:
     """The answer in the words of the table."""
     method, _, rule = route.partition(" ")
     path = re.sub(r"<(\w+)>", lambda found: names[found[1]], rule)
-    answer = browser.get(path) if method == "GET" else browser.post(path, {"user_code": names["user_code"]}, **kwargs)
+    answer = (
+        browser.get(path)
+        if method == "GET"
+        else browser.post(path, {"user_code": names["user_code"]}, **kwargs)
+    )
     assert answer.headers["Referrer-Policy"] == "same-origin"
     assert answer.headers["Cache-Control"] == "no-store"
     to = answer.headers.get("Location", "")
@@ -121,7 +125,9 @@ def test_the_page_cookie_opens_nothing_but_pages(service, home):
     ann = home()
     cookie, stranger = ann.cookie, service.actor("stranger")
     sent = [
-        {"Cookie": f"doorward={cookie}; __Host-doorward={cookie}; doorward_refresh={cookie}; __Host-doorward_refresh={cookie}"},
+        {
+            "Cookie": f"doorward={cookie}; __Host-doorward={cookie}; doorward_refresh={cookie}; __Host-doorward_refresh={cookie}"
+        },
         {"Authorization": f"Bearer {cookie}"},
         {"X-API-Key": cookie},
     ]
@@ -135,7 +141,12 @@ def test_the_page_cookie_opens_nothing_but_pages(service, home):
             asked += 1
     assert asked > 100
     assert stranger.post("/v1/token/refresh", {"refresh_token": cookie}).status_code == 400
-    assert stranger.call("POST", "/oauth/token", data={"grant_type": "refresh_token", "refresh_token": cookie}).status_code == 400
+    assert (
+        stranger.call(
+            "POST", "/oauth/token", data={"grant_type": "refresh_token", "refresh_token": cookie}
+        ).status_code
+        == 400
+    )
     assert ann.get("/login/sessions").status_code == 200, "and it was not ended by that"
 
 
@@ -156,13 +167,18 @@ def test_a_cookie_that_is_not_ours_to_the_letter_is_nobody(service, home):
     for cookie in forged:
         ann.cookie = cookie
         answer = ann.get("/login/sessions")
-        assert (answer.status_code, answer.headers["Location"]) == (303, "/login?next=%2Flogin%2Fsessions"), cookie
+        assert (answer.status_code, answer.headers["Location"]) == (
+            303,
+            "/login?next=%2Flogin%2Fsessions",
+        ), cookie
     ann.cookie = good
     assert ann.get("/login/sessions").status_code == 200
     plain = service.app.test_client(use_cookies=False)
     for planted in (other, "; doorward=".join("abcd")):
         two = {"Cookie": f"doorward={planted}; doorward={good}"}
-        assert plain.get("/login/sessions", headers=two).status_code == 303, "which of them is not guessed"
+        assert plain.get("/login/sessions", headers=two).status_code == 303, (
+            "which of them is not guessed"
+        )
 
 
 def test_a_cookie_that_somebody_plants_beside_ours_does_not_lock_one_out(service, home):

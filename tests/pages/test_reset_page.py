@@ -37,13 +37,24 @@ def link(actor) -> str:
 
 
 def submit(actor, path: str, password: str = CHOSEN, again: str | None = None, **kwargs):
-    return actor.call("POST", path, data={"password": password, "again": password if again is None else again}, **kwargs)
+    return actor.call(
+        "POST",
+        path,
+        data={"password": password, "again": password if again is None else again},
+        **kwargs,
+    )
 
 
 def untouched(actor) -> bool:
     """Is the password the old one, the session alive and the link good?"""
-    used = actor.service.scalar("SELECT count(*) FROM confirmations WHERE used_at IS NOT NULL AND purpose = 'reset'")
-    return used == 0 and actor.whoami().status_code == 200 and actor.elsewhere().login().status_code == 200
+    used = actor.service.scalar(
+        "SELECT count(*) FROM confirmations WHERE used_at IS NOT NULL AND purpose = 'reset'"
+    )
+    return (
+        used == 0
+        and actor.whoami().status_code == 200
+        and actor.elsewhere().login().status_code == 200
+    )
 
 
 def test_a_password_is_set_by_link_and_form_alone(ann):
@@ -52,9 +63,14 @@ def test_a_password_is_set_by_link_and_form_alone(ann):
     (form,) = page.all("form")
     assert form["method"].lower() == "post"
     assert "action" not in form, "it is sent to where it came from"
-    fields = {field["name"]: (field.get("type"), field["autocomplete"], field.get("value")) for field in page.all("input")}
+    fields = {
+        field["name"]: (field.get("type"), field["autocomplete"], field.get("value"))
+        for field in page.all("input")
+    }
     new = ("password", "new-password", None)
-    assert fields == {"username": (None, "username", "ann"), "password": new, "again": new}, "a password manager is told whose it is"
+    assert fields == {"username": (None, "username", "ann"), "password": new, "again": new}, (
+        "a password manager is told whose it is"
+    )
     assert [label["for"] for label in page.all("label")] == ["password", "again"]
     assert page.all("script") == []
     assert "ann" in page.words
@@ -84,7 +100,11 @@ def test_a_link_that_is_over_says_so_in_words(ann):
     path = link(ann)
     submit(ann, path)
     for headers, words in ((None, "not valid any more"), (GERMAN, "nicht mehr gültig")):
-        for answer in (ann.get(path, headers=headers), submit(ann, path, headers=headers), submit(ann, path, "short", headers=headers)):
+        for answer in (
+            ann.get(path, headers=headers),
+            submit(ann, path, headers=headers),
+            submit(ann, path, "short", headers=headers),
+        ):
             assert answer.status_code == 400
             assert answer.content_type == "text/html; charset=utf-8"
             page = Page(answer)
@@ -92,7 +112,9 @@ def test_a_link_that_is_over_says_so_in_words(ann):
             assert page.all("form") == []
 
 
-@pytest.mark.parametrize("token", ["junk", "dwp_1", "%00", "%ff", "<script>alert(1)</script>", "{{7*7}}", "a" * 3000])
+@pytest.mark.parametrize(
+    "token", ["junk", "dwp_1", "%00", "%ff", "<script>alert(1)</script>", "{{7*7}}", "a" * 3000]
+)
 def test_a_link_that_never_was_is_answered_like_a_used_one(small_ann, token):
     used = link(small_ann)
     submit(small_ann, used)
@@ -117,7 +139,9 @@ def test_a_link_that_never_was_is_answered_like_a_used_one(small_ann, token):
         ("passwordpassword", "passwordpassword", "Some that would do", "Möglich wäre zum Beispiel"),
     ],
 )
-def test_what_is_not_acceptable_brings_the_form_back_with_the_reason(small_ann, password, again, english, german):
+def test_what_is_not_acceptable_brings_the_form_back_with_the_reason(
+    small_ann, password, again, english, german
+):
     path = link(small_ann)
     for headers, lang, words in ((None, "en", english), (GERMAN, "de", german)):
         answer = submit(small_ann, path, password, again, headers=headers)
@@ -142,7 +166,9 @@ def test_what_is_not_acceptable_brings_the_form_back_with_the_reason(small_ann, 
 def test_every_page_of_the_way_is_there_in_german(small_ann):
     path = link(small_ann)
     answers = [small_ann.get(path, headers=GERMAN), submit(small_ann, path, headers=GERMAN)]
-    for answer, words in zip(answers, ["Neues Passwort wählen", "Ihr Passwort ist gesetzt"], strict=True):
+    for answer, words in zip(
+        answers, ["Neues Passwort wählen", "Ihr Passwort ist gesetzt"], strict=True
+    ):
         page = Page(answer)
         assert page.all("html") == [{"lang": "de"}]
         assert words in page.words
@@ -151,10 +177,19 @@ def test_every_page_of_the_way_is_there_in_german(small_ann):
 
 def test_no_page_can_run_a_script_be_framed_be_kept_or_tell_where_it_came_from(small_ann):
     path = link(small_ann)
-    answers = [small_ann.get(path), submit(small_ann, path, "short"), submit(small_ann, path), small_ann.get(path), submit(small_ann, path)]
+    answers = [
+        small_ann.get(path),
+        submit(small_ann, path, "short"),
+        submit(small_ann, path),
+        small_ann.get(path),
+        submit(small_ann, path),
+    ]
     assert [answer.status_code for answer in answers] == [200, 422, 200, 400, 400]
     for answer in answers:
-        policy = {rule.split()[0]: rule.split()[1:] for rule in answer.headers["Content-Security-Policy"].split(";")}
+        policy = {
+            rule.split()[0]: rule.split()[1:]
+            for rule in answer.headers["Content-Security-Policy"].split(";")
+        }
         assert policy["default-src"] == ["'none'"]
         assert policy["frame-ancestors"] == ["'none'"]
         assert policy["base-uri"] == ["'none'"]
@@ -165,10 +200,17 @@ def test_no_page_can_run_a_script_be_framed_be_kept_or_tell_where_it_came_from(s
         assert answer.headers["Cache-Control"] == "no-store"
         page = Page(answer)
         assert page.all("script") == []
-        assert all(not name.startswith("on") and name != "style" for _, attributes in page.tags for name in attributes)
+        assert all(
+            not name.startswith("on") and name != "style"
+            for _, attributes in page.tags
+            for name in attributes
+        )
         for _, attributes in page.tags:
             for name in {"href", "src", "action", "srcset"} & set(attributes):
-                ours = attributes[name].startswith("/static/") or attributes[name] in {"/login", "/login/forgot"}
+                ours = attributes[name].startswith("/static/") or attributes[name] in {
+                    "/login",
+                    "/login/forgot",
+                }
                 assert ours, "a token in the path must reach nobody else"
 
 
@@ -207,7 +249,9 @@ def test_from_the_sign_in_to_another_password_without_an_account_at_hand(service
     assert {"href": "/login/forgot"} in stranger.see("/login").all("a")
     form = stranger.see("/login/forgot")
     assert form.actions == ["/login/forgot"]
-    assert stranger.service.mailbox(ann.email)[0]["subject"].startswith("Confirm"), "looking sends nothing"
+    assert stranger.service.mailbox(ann.email)[0]["subject"].startswith("Confirm"), (
+        "looking sends nothing"
+    )
     answer = stranger.post("/login/forgot", {"username": "ANN@example.org"})
     assert (answer.status_code, "Set-Cookie" in answer.headers) == (200, False)
     path = link(ann)
@@ -225,18 +269,41 @@ def test_everybody_is_told_the_same_at_the_same_cost_whoever_is_named(service):
     with_role(service, "boss", "admin")
     service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'gone' RETURNING id")
     eve.forgot()
-    names = ["nobody", "ann", "gone", "boss", "pending", "eve", "nobody@example.org", "boss@example.org", "", "no name", "@@", "a\0b"]
+    names = [
+        "nobody",
+        "ann",
+        "gone",
+        "boss",
+        "pending",
+        "eve",
+        "nobody@example.org",
+        "boss@example.org",
+        "",
+        "no name",
+        "@@",
+        "a\0b",
+    ]
     names += ["x" * 5000]
     told = []
     for name in names:
         stranger = Browser(service, service.actor("x"))
         with statements(service) as said:
             answer = stranger.post("/login/forgot", {"username": name})
-        told.append((answer.status_code, answer.data, [line.replace("email_canonical", "username") for line in said]))
+        told.append(
+            (
+                answer.status_code,
+                answer.data,
+                [line.replace("email_canonical", "username") for line in said],
+            )
+        )
         assert "mail is on its way" in Page(answer).words
     for name, one in zip(names, told, strict=True):
         assert one == told[0], name
-    assert ["/reset/" in service.mailbox(actor.email)[0]["text"] for actor in (ann, gone, eve)] == [True, False, True]
+    assert ["/reset/" in service.mailbox(actor.email)[0]["text"] for actor in (ann, gone, eve)] == [
+        True,
+        False,
+        True,
+    ]
 
 
 def test_asking_is_limited_like_the_call_it_stands_for_and_only_our_form_asks(make_service):
@@ -244,7 +311,9 @@ def test_asking_is_limited_like_the_call_it_stands_for_and_only_our_form_asks(ma
     ann = service.actor("ann").signed_up()
     stranger = Browser(service, ann)
     for place in ({"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}, {}):
-        assert stranger.post("/login/forgot", {"username": "ann"}, sent_from=place).status_code == 403
+        assert (
+            stranger.post("/login/forgot", {"username": "ann"}, sent_from=place).status_code == 403
+        )
     assert ann.forgot().status_code == 202
     assert stranger.post("/login/forgot", {"username": "ann"}).status_code == 200
     answer = stranger.post("/login/forgot", {"username": "ann"})

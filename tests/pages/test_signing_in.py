@@ -27,14 +27,18 @@ def small_ann(small_service) -> Browser:
 def test_one_is_in_until_one_signs_out(ann):
     page = ann.see("/login/sessions")
     assert "Signed in as ann" in page.words
-    assert ann.get("/login").headers["Location"] == "/login/sessions", "there is nothing to sign in for"
+    assert ann.get("/login").headers["Location"] == "/login/sessions", (
+        "there is nothing to sign in for"
+    )
     cookie = ann.cookie
     answer = ann.post("/login/out")
     assert answer.status_code == 200
     assert "You are signed out" in Page(answer.text).words
     assert ann.cookie is None
     ann.cookie = cookie
-    assert ann.get("/login/sessions").status_code == 303, "the session is over, not only the cookie gone"
+    assert ann.get("/login/sessions").status_code == 303, (
+        "the session is over, not only the cookie gone"
+    )
     assert ann.post("/login/out").headers["Location"].startswith("/login")
 
 
@@ -49,9 +53,17 @@ def test_the_cookie_is_for_this_host_alone_and_no_script(make_service):
     assert {*rules} == {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"}
     cookie = name.partition("=")[2]
     client = service.app.test_client(use_cookies=False)
-    assert client.get("/login/sessions", headers={"Cookie": f"__Host-doorward={cookie}"}).status_code == 200
-    assert client.get("/login/sessions", headers={"Cookie": f"doorward={cookie}"}).status_code == 303, "a name that anybody may plant"
-    assert browser.post("/login", form, sent_from={"Origin": "http://door.example.org"}).status_code == 403
+    assert (
+        client.get("/login/sessions", headers={"Cookie": f"__Host-doorward={cookie}"}).status_code
+        == 200
+    )
+    assert (
+        client.get("/login/sessions", headers={"Cookie": f"doorward={cookie}"}).status_code == 303
+    ), "a name that anybody may plant"
+    assert (
+        browser.post("/login", form, sent_from={"Origin": "http://door.example.org"}).status_code
+        == 403
+    )
 
 
 def test_a_page_session_is_a_session_like_any_other_and_lasts_twelve_hours(ann):
@@ -71,7 +83,10 @@ def test_signing_in_once_more_ends_the_session_that_the_browser_had(ann):
     bob = ann.service.actor("bob").signed_up()
     for person in (ann.actor, bob):
         older = ann.cookie
-        assert ann.post("/login", {"username": person.username, "password": "wrong"}).status_code == 401
+        assert (
+            ann.post("/login", {"username": person.username, "password": "wrong"}).status_code
+            == 401
+        )
         assert ann.get("/login/sessions").status_code == 200
         ann.post("/login", {"username": person.username, "password": PASSWORD})
         newer, ann.cookie = ann.cookie, older
@@ -82,7 +97,9 @@ def test_signing_in_once_more_ends_the_session_that_the_browser_had(ann):
     assert len(bob.get("/v1/sessions", token=bob.access).json["items"]) == 2
 
 
-@pytest.mark.parametrize("how", ["ended", "logged out everywhere", "disabled", "another password", "suspicious"])
+@pytest.mark.parametrize(
+    "how", ["ended", "logged out everywhere", "disabled", "another password", "suspicious"]
+)
 def test_whatever_ends_a_session_ends_its_cookie(small_ann, how):
     actor, cookie = small_ann.actor, small_ann.cookie
     actor.login()
@@ -98,10 +115,18 @@ def test_whatever_ends_a_session_ends_its_cookie(small_ann, how):
     else:
         small_ann.service.scalar("UPDATE accounts SET status = 'disabled' RETURNING id")
     assert small_ann.get("/login/sessions").status_code == 303
-    assert small_ann.post("/login/activate", {"user_code": "BCDF-GHJK"}).headers["Location"] == "/login?next=%2Flogin%2Factivate"
+    assert (
+        small_ann.post("/login/activate", {"user_code": "BCDF-GHJK"}).headers["Location"]
+        == "/login?next=%2Flogin%2Factivate"
+    )
 
 
-PAGES = ["/login/sessions", "/login/activate", "/login/activate/BCDF-GHJK", "/login/requests/ses_0000000000000000000000"]
+PAGES = [
+    "/login/sessions",
+    "/login/activate",
+    "/login/activate/BCDF-GHJK",
+    "/login/requests/ses_0000000000000000000000",
+]
 PAGES += [f"{PAGES[-1]}?user_code=BCDF-GHJK"]
 AWAY = [
     "", "/", "//evil.example", "///evil.example", "/\\evil.example", "\\\\evil.example", "https://evil.example", "https:evil.example",
@@ -113,9 +138,17 @@ AWAY = [
 
 
 def test_one_is_sent_on_to_a_page_of_ours_and_nowhere_else(small_ann):
-    for asked, sent in [*((page, page) for page in PAGES), *((away, "/login/sessions") for away in AWAY)]:
+    for asked, sent in [
+        *((page, page) for page in PAGES),
+        *((away, "/login/sessions") for away in AWAY),
+    ]:
         assert small_ann.get("/login?next=" + quote(asked, safe="")).headers["Location"] == sent
-        assert small_ann.post("/login/again", {"password": PASSWORD, "next": asked}).headers["Location"] == sent
+        assert (
+            small_ann.post("/login/again", {"password": PASSWORD, "next": asked}).headers[
+                "Location"
+            ]
+            == sent
+        )
     assert small_ann.sign_in(next=PAGES[2]).headers["Location"] == PAGES[2]
     assert small_ann.sign_in(next=AWAY[2]).headers["Location"] == "/login/sessions"
 
@@ -124,7 +157,9 @@ def test_every_reason_to_refuse_is_one_page(small_service):
     """Byte for byte, but for the name that was typed."""
     ann = small_service.actor().signed_up()
     gone = small_service.actor("gone").signed_up()
-    small_service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'gone' RETURNING id")
+    small_service.scalar(
+        "UPDATE accounts SET status = 'disabled' WHERE username = 'gone' RETURNING id"
+    )
     pending = small_service.actor("pending")
     pending.register()
     tries = [
@@ -153,11 +188,15 @@ def test_who_tries_too_often_is_told_how_long_to_wait(make_service):
     for _ in range(2):
         assert browser.post("/login", {"username": "ann", "password": "no"}).status_code == 401
     for language, words in (("en", "Try again in"), ("de", "Versuchen Sie es in")):
-        answer = Browser(service, browser.actor, **{"Accept-Language": language}).post("/login", {"username": "ann", "password": PASSWORD})
+        answer = Browser(service, browser.actor, **{"Accept-Language": language}).post(
+            "/login", {"username": "ann", "password": PASSWORD}
+        )
         assert answer.status_code == 429
         assert f"{words} {answer.headers['Retry-After']} " in Page(answer.text).words
     assert browser.get("/login").status_code == 200, "looking is free"
-    assert browser.actor.login().status_code == 429, "it is the limit of the call that it stands for"
+    assert browser.actor.login().status_code == 429, (
+        "it is the limit of the call that it stands for"
+    )
 
 
 def test_guesses_at_the_password_are_counted_as_everywhere(small_ann):
@@ -183,14 +222,22 @@ def test_a_password_that_must_change_is_changed_on_the_way_in(ann):
         ("short", "short", "at least 15"),
         (NEW, NEW + "s", "not the same"),
     ):
-        answer = ann.post("/login/new-password", {"reset_token": token, "password": new, "again": again, "next": form["next"]})
+        answer = ann.post(
+            "/login/new-password",
+            {"reset_token": token, "password": new, "again": again, "next": form["next"]},
+        )
         assert answer.status_code == 422
         page = Page(answer.text)
         assert words in page.words
         assert page.fields["reset_token"] == token
-    answer = ann.post("/login/new-password", {"reset_token": token, "password": NEW, "again": NEW, "next": form["next"]})
+    answer = ann.post(
+        "/login/new-password",
+        {"reset_token": token, "password": NEW, "again": NEW, "next": form["next"]},
+    )
     assert answer.status_code == 200
-    assert {"href": "/login?next=/login/activate/BCDF-GHJK", "class": "button"} in Page(answer.text).all("a")
+    assert {"href": "/login?next=/login/activate/BCDF-GHJK", "class": "button"} in Page(
+        answer.text
+    ).all("a")
     assert "Set-Cookie" not in answer.headers, "it signs nobody in"
     used = ann.post("/login/new-password", {"reset_token": token, "password": NEW, "again": NEW})
     assert (used.status_code, "not valid any more" in Page(used.text).words) == (400, True)
@@ -231,7 +278,10 @@ def test_an_older_cookie_has_nothing_of_a_password_that_is_typed_at_that_very_mo
     def typing(_connection, _cursor, statement, *_):
         if "roles_version" in statement and not looks:
             looks.append(statement)
-            assert owner.post("/login/again", {"password": PASSWORD, "next": page}).headers["Location"] == page
+            assert (
+                owner.post("/login/again", {"password": PASSWORD, "next": page}).headers["Location"]
+                == page
+            )
 
     event.listen(small_ann.service.units.database.checks, "before_cursor_execute", typing)
     answer = small_ann.post(f"{page.partition('?')[0]}/approve", {"user_code": asked["user_code"]})
@@ -244,9 +294,21 @@ def test_the_password_is_changed_and_only_this_session_goes_on(ann):
     other.login()
     older = ann.cookie
     for fields, status, words in (
-        ({"old": "wrong", "new": NEW, "again": NEW}, 403, "The present password is wrong. Nothing was changed."),
-        ({"old": PASSWORD, "new": NEW, "again": NEW + "s"}, 422, "The two new passwords are not the same."),
-        ({"old": PASSWORD, "new": "password20242024", "again": "password20242024"}, 422, "Some that would do:"),
+        (
+            {"old": "wrong", "new": NEW, "again": NEW},
+            403,
+            "The present password is wrong. Nothing was changed.",
+        ),
+        (
+            {"old": PASSWORD, "new": NEW, "again": NEW + "s"},
+            422,
+            "The two new passwords are not the same.",
+        ),
+        (
+            {"old": PASSWORD, "new": "password20242024", "again": "password20242024"},
+            422,
+            "Some that would do:",
+        ),
         ({}, 422, "at least 15"),
     ):
         answer = ann.post("/login/password", fields)
@@ -268,12 +330,22 @@ def test_sessions_and_devices_are_ended_one_by_one_and_all_at_once(ann):
     desk.login(device_name="Desk")
     stolen.login(device_name="Stolen")
     page = ann.see("/login/sessions")
-    for words in ("Phone", "Desk", "Stolen", "With your password", phone.address, "This is the one you are looking from"):
+    for words in (
+        "Phone",
+        "Desk",
+        "Stolen",
+        "With your password",
+        phone.address,
+        "This is the one you are looking from",
+    ):
         assert words in page.words
     forget = next(action for action in page.actions if action.endswith("/forget"))
     assert ann.post(forget).status_code == 303
     assert "There are none." in ann.see("/login/sessions").words
-    assert ann.post(f"/login/sessions/{desk.tokens['session_id']}/end").headers["Location"] == "/login/sessions"
+    assert (
+        ann.post(f"/login/sessions/{desk.tokens['session_id']}/end").headers["Location"]
+        == "/login/sessions"
+    )
     assert (desk.whoami().status_code, phone.whoami().status_code) == (401, 200)
     answer = ann.post(f"/login/sessions/{stolen.tokens['session_id']}/suspicious")
     assert (answer.status_code, "noted as not yours" in answer.text) == (200, True)
@@ -291,7 +363,11 @@ def test_sessions_and_devices_are_ended_one_by_one_and_all_at_once(ann):
 def test_a_password_manager_is_led_to_where_the_password_is_changed(small_ann):
     answer = small_ann.get("/.well-known/change-password")
     assert (answer.status_code, answer.headers["Location"]) == (302, "/login/sessions#password")
-    form = next(form for form in small_ann.see("/login/sessions").all("form") if form.get("id") == "password")
+    form = next(
+        form
+        for form in small_ann.see("/login/sessions").all("form")
+        if form.get("id") == "password"
+    )
     assert form["action"] == "/login/password"
 
 
@@ -306,5 +382,13 @@ def test_no_password_and_no_cookie_is_in_any_line_of_the_log(small_ann, capsys):
     small_ann.see(f"/login/activate/{asked['user_code']}")
     logged = "".join(capsys.readouterr())
     assert '"route": "/login/activate/<user_code>"' in logged
-    for secret in (cookie, cookie.split(".")[4], small_ann.cookie.split(".")[4], NEW, PASSWORD, asked["user_code"], asked["device_code"]):
+    for secret in (
+        cookie,
+        cookie.split(".")[4],
+        small_ann.cookie.split(".")[4],
+        NEW,
+        PASSWORD,
+        asked["user_code"],
+        asked["device_code"],
+    ):
         assert secret not in logged

@@ -43,7 +43,9 @@ def racing_sqlite_url(sqlite_template, tmp_path_factory):
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def live(request, tmp_path_factory):
     """More threads than racers, and a gate of half as many that lets all of them in."""
-    url = request.getfixturevalue("racing_sqlite_url" if request.param == "sqlite" else "racing_postgres_url")
+    url = request.getfixturevalue(
+        "racing_sqlite_url" if request.param == "sqlite" else "racing_postgres_url"
+    )
     server = Live(
         tmp_path_factory.mktemp("races") / "live.log",
         "--threads",

@@ -39,7 +39,10 @@ def statuses(answers) -> Counter[int]:
 
 
 def test_of_sixteen_who_want_one_name_one_gets_it(live, name):
-    wanted = [raw_post("/v1/register", registration(name, f"{name}.{number}@example.org")) for number in range(RACERS)]
+    wanted = [
+        raw_post("/v1/register", registration(name, f"{name}.{number}@example.org"))
+        for number in range(RACERS)
+    ]
     answers = at_once(live.port, wanted)
     assert statuses(answers) == {202: 1, 409: RACERS - 1}
     assert {answer["code"] for status, answer in answers if status == 409} == {"username_taken"}
@@ -49,16 +52,32 @@ def test_of_sixteen_who_want_one_name_one_gets_it(live, name):
 def test_of_sixteen_who_follow_one_link_one_opens_the_account(live, name):
     _, _, token = pending(live, name)
     passwords = [f"chosen by racer number {number:02}" for number in range(RACERS)]
-    answers = at_once(live.port, [raw_post("/v1/register/confirm", {"token": token, "password": text}) for text in passwords])
+    answers = at_once(
+        live.port,
+        [
+            raw_post("/v1/register/confirm", {"token": token, "password": text})
+            for text in passwords
+        ],
+    )
     assert statuses(answers) == {200: 1, 400: RACERS - 1}
     winner = passwords[[status for status, _ in answers].index(200)]
     assert live.call("POST", "/v1/login", {"username": name, "password": winner})[0] == 200
-    assert live.call("POST", "/v1/login", {"username": name, "password": next(text for text in passwords if text != winner)})[0] == 401
+    assert (
+        live.call(
+            "POST",
+            "/v1/login",
+            {"username": name, "password": next(text for text in passwords if text != winner)},
+        )[0]
+        == 401
+    )
 
 
 def test_of_sixteen_who_send_one_code_one_opens_the_account(live, name):
     handle, code, _ = pending(live, name)
-    answers = at_once(live.port, [raw_post("/v1/register/confirm", {"registration": handle, "code": code})] * RACERS)
+    answers = at_once(
+        live.port,
+        [raw_post("/v1/register/confirm", {"registration": handle, "code": code})] * RACERS,
+    )
     assert statuses(answers) == {200: 1, 400: RACERS - 1}
 
 
@@ -73,9 +92,14 @@ def test_link_and_code_at_once_open_one_account(live, name):
 def test_sixteen_wrong_codes_at_once_are_five_tries(live, name):
     handle, code, _ = pending(live, name)
     wrong = "BBBB-BBBB" if code != "BBBB-BBBB" else "CCCC-CCCC"
-    answers = at_once(live.port, [raw_post("/v1/register/confirm", {"registration": handle, "code": wrong})] * RACERS)
+    answers = at_once(
+        live.port,
+        [raw_post("/v1/register/confirm", {"registration": handle, "code": wrong})] * RACERS,
+    )
     assert statuses(answers) == {400: RACERS}
-    assert live.call("POST", "/v1/register/confirm", {"registration": handle, "code": code})[0] == 400
+    assert (
+        live.call("POST", "/v1/register/confirm", {"registration": handle, "code": code})[0] == 400
+    )
 
 
 def test_two_registrations_of_one_address_confirmed_at_once_open_one_account(service):

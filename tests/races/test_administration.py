@@ -9,12 +9,16 @@ from datetime import timedelta
 
 import pytest
 
-from app.commands.sweep import sweep
+from app.server.cleanup import sweep
 from tests.administrators import administrator, id_of
 from tests.races.conftest import LONG
 
 ROUNDS = 4 if LONG else 2
-LIMITS = {"limit_login": "100000/minute", "limit_refresh": "100000/minute", "limit_register": "100000/minute"}
+LIMITS = {
+    "limit_login": "100000/minute",
+    "limit_refresh": "100000/minute",
+    "limit_register": "100000/minute",
+}
 
 
 @pytest.fixture
@@ -56,14 +60,26 @@ def test_of_two_administrators_who_end_each_other_one_is_left(service):
         lambda who, _whom: ask(who, "DELETE", "/v1/me"),
     )
     for number, (first, second) in enumerate(
-        [(ways[0], ways[0]), (ways[1], ways[2]), (ways[2], ways[0]), (ways[3], ways[3]), (ways[3], ways[0])]
+        [
+            (ways[0], ways[0]),
+            (ways[1], ways[2]),
+            (ways[2], ways[0]),
+            (ways[3], ways[3]),
+            (ways[3], ways[0]),
+        ]
     ):
-        one, other = administrator(service, f"one{number}"), administrator(service, f"other{number}")
+        one, other = (
+            administrator(service, f"one{number}"),
+            administrator(service, f"other{number}"),
+        )
         service.scalar(
-            "DELETE FROM account_roles WHERE account_id NOT IN (:one, :other) RETURNING role", one=id_of(one), other=id_of(other)
+            "DELETE FROM account_roles WHERE account_id NOT IN (:one, :other) RETURNING role",
+            one=id_of(one),
+            other=id_of(other),
         )
         answers = at_once(
-            lambda first=first, one=one, other=other: first(one, other), lambda second=second, one=one, other=other: second(other, one)
+            lambda first=first, one=one, other=other: first(one, other),
+            lambda second=second, one=one, other=other: second(other, one),
         )
         assert active_admins(service) == 1, (number, answers)
         assert len([status for status in answers if status in {200, 204}]) == 1, answers
@@ -72,24 +88,37 @@ def test_of_two_administrators_who_end_each_other_one_is_left(service):
 
 def test_whoever_signs_in_while_being_shut_out_is_shut_out(service):
     boss = administrator(service)
-    for number, body in enumerate([{"status": "disabled"}, {"must_change_password": True}, None] * (ROUNDS // 2)):
+    for number, body in enumerate(
+        [{"status": "disabled"}, {"must_change_password": True}, None] * (ROUNDS // 2)
+    ):
         ann = service.actor(f"ann{number}").signed_up()
         people = [ann.elsewhere() for _ in range(3)]
         method = "DELETE" if body is None else "PATCH"
         path = f"/v1/accounts/{id_of(ann)}"
-        at_once(*(person.login for person in people), lambda method=method, path=path, body=body: ask(boss, method, path, body))
+        at_once(
+            *(person.login for person in people),
+            lambda method=method, path=path, body=body: ask(boss, method, path, body),
+        )
         for person in people:
             if person.tokens:
                 assert person.whoami().status_code == 401
                 assert person.refresh().status_code == 400
-        assert service.scalar("SELECT count(*) FROM sessions WHERE account_id = :id AND status = 'live'", id=id_of(ann)) == 0
+        assert (
+            service.scalar(
+                "SELECT count(*) FROM sessions WHERE account_id = :id AND status = 'live'",
+                id=id_of(ann),
+            )
+            == 0
+        )
 
 
 def test_a_refresh_that_meets_the_end_of_its_account_hands_out_nothing_that_lives(service):
     boss = administrator(service)
     for number in range(ROUNDS):
         ann = service.actor(f"ann{number}").signed_in()
-        refreshed, status = at_once(ann.refresh, lambda ann=ann: ask(boss, "DELETE", f"/v1/accounts/{id_of(ann)}"))
+        refreshed, status = at_once(
+            ann.refresh, lambda ann=ann: ask(boss, "DELETE", f"/v1/accounts/{id_of(ann)}")
+        )
         assert status == 204
         if refreshed.status_code == 200:
             ann.tokens = refreshed.json
@@ -99,9 +128,17 @@ def test_a_refresh_that_meets_the_end_of_its_account_hands_out_nothing_that_live
 
 def test_of_many_who_open_the_same_account_one_does(service):
     boss = administrator(service)
-    bodies = [{"username": "carl", "email": f"carl{number}@example.org", "name": "Carl"} for number in range(4)]
-    bodies += [{"username": f"carl{number}", "email": "carl@example.org", "name": "Carl"} for number in range(4)]
-    answers = at_once(*(lambda body=body: boss.post("/v1/accounts", body, token=boss.access) for body in bodies))
+    bodies = [
+        {"username": "carl", "email": f"carl{number}@example.org", "name": "Carl"}
+        for number in range(4)
+    ]
+    bodies += [
+        {"username": f"carl{number}", "email": "carl@example.org", "name": "Carl"}
+        for number in range(4)
+    ]
+    answers = at_once(
+        *(lambda body=body: boss.post("/v1/accounts", body, token=boss.access) for body in bodies)
+    )
     codes = sorted(answer.json.get("code", "") for answer in answers)
     assert codes == ["", "", *["email_taken"] * 3, *["username_taken"] * 3]
 
@@ -113,7 +150,10 @@ def test_an_account_is_erased_or_brought_back_and_never_half_of_either(service):
         account_id = id_of(ann)
         assert ask(boss, "DELETE", f"/v1/accounts/{account_id}") == 204
         restored, _ = at_once(
-            lambda path=f"/v1/accounts/{account_id}": ask(boss, "PATCH", path, {"status": "active"}), lambda: sweep(service.units)
+            lambda path=f"/v1/accounts/{account_id}": ask(
+                boss, "PATCH", path, {"status": "active"}
+            ),
+            lambda: sweep(service.units),
         )
         there = service.scalar("SELECT count(*) FROM accounts WHERE id = :id", id=account_id)
         assert (restored, there) in {(200, 1), (404, 0)}

@@ -25,12 +25,23 @@ def owner(live) -> dict[str, str]:
     """The header of an account of its own for each race, with the rights of an administrator."""
     name = f"keeper{next(NUMBERS)}"
     email = f"{name}@example.org"
-    answer = live.call("POST", "/v1/register", {"username": name, "email": email, "name": "Keeper", "password": PASSWORD})[1]
+    answer = live.call(
+        "POST",
+        "/v1/register",
+        {"username": name, "email": email, "name": "Keeper", "password": PASSWORD},
+    )[1]
     code = live.mailbox(email)[0]["code"]
-    account = live.call("POST", "/v1/register/confirm", {"registration": answer["registration"], "code": code})[1]["account"]
+    account = live.call(
+        "POST", "/v1/register/confirm", {"registration": answer["registration"], "code": code}
+    )[1]["account"]
     engine = create_engine(live.env["DOORWARD_DATABASE_URL"])
     with engine.begin() as connection:  # before anybody has asked about the account
-        connection.execute(text("INSERT INTO account_roles SELECT id, 'admin', created_at FROM accounts WHERE id = :id"), account)
+        connection.execute(
+            text(
+                "INSERT INTO account_roles SELECT id, 'admin', created_at FROM accounts WHERE id = :id"
+            ),
+            account,
+        )
         connection.execute(text("UPDATE accounts SET roles_version = 1 WHERE id = :id"), account)
     engine.dispose()
     status, tokens = live.call("POST", "/v1/login", {"username": name, "password": PASSWORD})
@@ -53,27 +64,40 @@ def use(live, key: str) -> tuple[int, dict]:
 
 
 def raw(method: str, path: str, headers, body=None) -> bytes:
-    return raw_post(path, body if body is not None else {}, headers).replace(b"POST", method.encode(), 1)
+    return raw_post(path, body if body is not None else {}, headers).replace(
+        b"POST", method.encode(), 1
+    )
 
 
 def test_many_at_once_do_not_pass_the_quota(live, owner):
     for number in range(MOST_KEYS - 5):
         new(live, owner, f"key {number}")
-    answers = at_once(live.port, [raw_post("/v1/api-keys", {"name": f"racer {n}", "scopes": []}, owner) for n in range(RACERS)])
+    answers = at_once(
+        live.port,
+        [
+            raw_post("/v1/api-keys", {"name": f"racer {n}", "scopes": []}, owner)
+            for n in range(RACERS)
+        ],
+    )
     assert Counter(status for status, _ in answers) == {201: 5, 409: RACERS - 5}
     assert {answer["code"] for status, answer in answers if status == 409} == {"too_many_keys"}
     assert len(listed(live, owner)) == MOST_KEYS
 
 
 def test_of_many_keys_of_one_name_one_comes_into_being(live, owner):
-    answers = at_once(live.port, [raw_post("/v1/api-keys", {"name": "same", "scopes": []}, owner)] * RACERS)
+    answers = at_once(
+        live.port, [raw_post("/v1/api-keys", {"name": "same", "scopes": []}, owner)] * RACERS
+    )
     assert Counter(status for status, _ in answers) == {201: 1, 409: RACERS - 1}
     assert [key["name"] for key in listed(live, owner)] == ["same"]
 
 
 def test_two_keys_do_not_get_one_name(live, owner):
     keys = [new(live, owner, f"key {number}") for number in range(RACERS)]
-    answers = at_once(live.port, [raw("PATCH", f"/v1/api-keys/{key['id']}", owner, {"name": "same"}) for key in keys])
+    answers = at_once(
+        live.port,
+        [raw("PATCH", f"/v1/api-keys/{key['id']}", owner, {"name": "same"}) for key in keys],
+    )
     assert Counter(status for status, _ in answers) == {200: 1, 409: RACERS - 1}
 
 
@@ -133,13 +157,17 @@ def test_a_right_that_was_taken_from_a_key_is_in_no_later_use(live, owner):
 def test_narrowings_at_once_give_no_right_back(live, owner):
     key = new(live, owner, "key", EVERYTHING)
     bodies = [{"scopes": [scope for scope in EVERYTHING if scope != gone]} for gone in EVERYTHING]
-    answers = at_once(live.port, [raw("PATCH", f"/v1/api-keys/{key['id']}", owner, body) for body in bodies])
+    answers = at_once(
+        live.port, [raw("PATCH", f"/v1/api-keys/{key['id']}", owner, body) for body in bodies]
+    )
     # Whoever comes second asks for a right that is gone, and gets nothing.
     assert Counter(status for status, _ in answers) == {200: 1, 422: 3}
     assert len(use(live, key["key"])[1]["scopes"]) == 3
 
 
-def test_a_report_and_a_rotation_at_once_leave_no_secret_that_works_unless_the_report_came_too_late(live, owner):
+def test_a_report_and_a_rotation_at_once_leave_no_secret_that_works_unless_the_report_came_too_late(
+    live, owner
+):
     for attempt in range(ROUNDS):
         key = new(live, owner, f"key {attempt}")
         report = raw_post("/v1/api-keys/report-leak", {"key": key["key"]})

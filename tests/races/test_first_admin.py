@@ -20,17 +20,26 @@ ROUNDS = 4 if LONG else 2
 
 @pytest.fixture
 def service(make_service, database_url):
-    return make_service(database_url, capacity=Capacity(workers=1, threads=2 * LINKS), limit_confirm="1000/minute")
+    return make_service(
+        database_url, capacity=Capacity(workers=1, threads=2 * LINKS), limit_confirm="1000/minute"
+    )
 
 
 def follow_at_once(service, tokens):
     """The status of each, all begun at the same moment."""
-    actors, gate = [service.actor(f"boss{number}") for number in range(len(tokens))], threading.Barrier(len(tokens))
+    actors, gate = (
+        [service.actor(f"boss{number}") for number in range(len(tokens))],
+        threading.Barrier(len(tokens)),
+    )
     answers = [0] * len(tokens)
 
     def follow(number):
         gate.wait()
-        answers[number] = actors[number].post("/v1/register/confirm", {"token": tokens[number], "password": PASSWORD}).status_code
+        answers[number] = (
+            actors[number]
+            .post("/v1/register/confirm", {"token": tokens[number], "password": PASSWORD})
+            .status_code
+        )
 
     threads = [threading.Thread(target=follow, args=(number,)) for number in range(len(tokens))]
     for thread in threads:
@@ -45,16 +54,25 @@ def links(service):
     tokens = []
     for number in range(LINKS):
         with service.units.writing() as work:
-            link = invite_first_admin(work, username=f"boss{number}", email=f"boss{number}@example.org")
+            link = invite_first_admin(
+                work, username=f"boss{number}", email=f"boss{number}@example.org"
+            )
             tokens.append(link.rpartition("/")[2])
-        service.scalar("UPDATE pending_registrations SET role = 'hidden' WHERE role = 'admin' RETURNING id")
-    service.scalar("UPDATE pending_registrations SET role = 'admin' WHERE role = 'hidden' RETURNING id")
+        service.scalar(
+            "UPDATE pending_registrations SET role = 'hidden' WHERE role = 'admin' RETURNING id"
+        )
+    service.scalar(
+        "UPDATE pending_registrations SET role = 'admin' WHERE role = 'hidden' RETURNING id"
+    )
     return tokens
 
 
 def counts(service):
     with service.rows() as db:
-        return tuple(db.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() for table in ("accounts", "account_roles"))
+        return tuple(
+            db.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()
+            for table in ("accounts", "account_roles")
+        )
 
 
 def start_over(service):
@@ -74,7 +92,9 @@ def test_of_many_links_followed_at_once_one_makes_the_administrator(service):
 def test_one_link_followed_many_times_at_once_works_once(service):
     for _ in range(ROUNDS):
         with service.units.writing() as work:
-            token = invite_first_admin(work, username="boss", email="boss@example.org").rpartition("/")[2]
+            token = invite_first_admin(work, username="boss", email="boss@example.org").rpartition(
+                "/"
+            )[2]
         answers = follow_at_once(service, [token] * LINKS)
         assert sorted(answers) == [200] + [400] * (LINKS - 1)
         assert counts(service) == (1, 1)
@@ -87,7 +107,11 @@ def test_of_many_commands_at_once_one_link_is_left(service):
     def invite(number):
         gate.wait()
         with service.units.writing() as work:
-            tokens.append(invite_first_admin(work, username=f"boss{number}", email=f"boss{number}@example.org").rpartition("/")[2])
+            tokens.append(
+                invite_first_admin(
+                    work, username=f"boss{number}", email=f"boss{number}@example.org"
+                ).rpartition("/")[2]
+            )
 
     threads = [threading.Thread(target=invite, args=(number,)) for number in range(LINKS)]
     for thread in threads:
@@ -101,7 +125,9 @@ def test_of_many_commands_at_once_one_link_is_left(service):
 
 def test_a_second_secret_for_the_same_invitation_ends_the_first(service):
     with service.units.writing() as work:
-        older = invite_first_admin(work, username="boss", email="boss@example.org").rpartition("/")[2]
+        older = invite_first_admin(work, username="boss", email="boss@example.org").rpartition("/")[
+            2
+        ]
     subject = service.scalar("SELECT id FROM pending_registrations")
     with service.units.writing() as work:
         newer = issue(work, Purpose.BOOTSTRAP, subject=subject, life=LINK_LIFE)

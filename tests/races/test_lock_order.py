@@ -31,7 +31,10 @@ def held(database, sql: str, **values: str):
         def free(wanted: str, **names: str) -> int:
             """How many of these rows nobody holds, once somebody waits."""
             end = time.monotonic() + LONGEST
-            while not other.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar() and time.monotonic() < end:
+            while (
+                not other.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar()
+                and time.monotonic() < end
+            ):
                 time.sleep(0.005)
             found = len(other.execute(text(wanted + " FOR UPDATE SKIP LOCKED"), names).all())
             other.rollback()
@@ -40,7 +43,9 @@ def held(database, sql: str, **values: str):
         yield free
 
 
-def test_whoever_ends_the_other_sessions_waits_for_the_account_first(make_service, database, empty_postgres_url):
+def test_whoever_ends_the_other_sessions_waits_for_the_account_first(
+    make_service, database, empty_postgres_url
+):
     """A change of the password holds the account, then its own session, then the others."""
     ann = make_service(empty_postgres_url).actor("ann").signed_in()
     for _ in range(2):
@@ -52,26 +57,40 @@ def test_whoever_ends_the_other_sessions_waits_for_the_account_first(make_servic
     assert answer.result().status_code == 204
 
 
-def test_keys_are_ended_in_the_order_in_which_their_uses_are_written_down(make_service, database, empty_postgres_url):
+def test_keys_are_ended_in_the_order_in_which_their_uses_are_written_down(
+    make_service, database, empty_postgres_url
+):
     ann = owner(make_service(empty_postgres_url, roles=ROLES))
     keys = sorted(key_of(ann, name=f"robot {number}")["id"] for number in range(6))
-    with ThreadPoolExecutor(1) as pool, held(database, "SELECT id FROM api_keys WHERE id = :first", first=keys[0]) as free:
+    with (
+        ThreadPoolExecutor(1) as pool,
+        held(database, "SELECT id FROM api_keys WHERE id = :first", first=keys[0]) as free,
+    ):
         answer = pool.submit(ann.call, "DELETE", "/v1/me", token=ann.access)
         assert free("SELECT id FROM api_keys WHERE id <> :first", first=keys[0]) == 5
     assert answer.result().status_code == 204
 
 
 @pytest.mark.parametrize("act", ["make", "rotate"])
-def test_no_secret_of_a_key_is_handed_out_once_the_password_was_changed(make_service, database, empty_postgres_url, act):
+def test_no_secret_of_a_key_is_handed_out_once_the_password_was_changed(
+    make_service, database, empty_postgres_url, act
+):
     """Keys outlive another password, so whoever asks for one with a session that has just ended must not get it."""
     ann = owner(make_service(empty_postgres_url, roles=ROLES))
     key = key_of(ann)["id"]
-    path, body = ("/v1/api-keys", {"name": "x", "scopes": []}) if act == "make" else (f"/v1/api-keys/{key}/rotate", {})
+    path, body = (
+        ("/v1/api-keys", {"name": "x", "scopes": []})
+        if act == "make"
+        else (f"/v1/api-keys/{key}/rotate", {})
+    )
     with ThreadPoolExecutor(1) as pool, database.connect() as holder, database.connect() as other:
         holder.execute(text("UPDATE accounts SET epoch = epoch + 1"))
         answer = pool.submit(ann.post, path, body, token=ann.access)
         end = time.monotonic() + LONGEST
-        while not other.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar() and time.monotonic() < end:
+        while (
+            not other.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar()
+            and time.monotonic() < end
+        ):
             time.sleep(0.005)
         holder.commit()
         assert answer.result().status_code == 401

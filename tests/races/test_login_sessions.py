@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 from sqlalchemy import create_engine, text
 
-from app.roles.grant import grant
+from app.authorization.roles.grant import grant
 from tests.actors import PASSWORD, Service, cheap_settings
 from tests.boxes import GRANT
 from tests.live import at_once, raw_post
@@ -39,9 +39,19 @@ def person(live) -> str:
     """A new account."""
     name = f"decider{next(NUMBERS)}"  # no other race has this word: the server is shared
     email = f"{name}@example.org"
-    answer = live.call("POST", "/v1/register", {"username": name, "email": email, "name": "Keeper", "password": PASSWORD}, elsewhere())[1]
+    answer = live.call(
+        "POST",
+        "/v1/register",
+        {"username": name, "email": email, "name": "Keeper", "password": PASSWORD},
+        elsewhere(),
+    )[1]
     code = live.mailbox(email)[0]["code"]
-    assert live.call("POST", "/v1/register/confirm", {"registration": answer["registration"], "code": code})[0] == 200
+    assert (
+        live.call(
+            "POST", "/v1/register/confirm", {"registration": answer["registration"], "code": code}
+        )[0]
+        == 200
+    )
     return name
 
 
@@ -78,31 +88,55 @@ def claimed(live, tokens: dict) -> dict:
 
 def approved(live, tokens: dict) -> dict:
     box = claimed(live, tokens)
-    assert send(live, tokens, f"{box['session_id']}/approve", {"user_code": box["user_code"]})[0] == 200
+    assert (
+        send(live, tokens, f"{box['session_id']}/approve", {"user_code": box["user_code"]})[0]
+        == 200
+    )
     return box
 
 
 def send(live, tokens: dict, path: str, body: dict) -> tuple[int, dict]:
-    return live.call("POST", f"/v1/login-sessions/{path}", body, {**bearer(tokens["access_token"]), **elsewhere()})
+    return live.call(
+        "POST",
+        f"/v1/login-sessions/{path}",
+        body,
+        {**bearer(tokens["access_token"]), **elsewhere()},
+    )
 
 
 def claiming(tokens: dict, code: str, source: dict[str, str] | None = None) -> bytes:
-    return raw_post("/v1/login-sessions/claim", {"user_code": code}, {**bearer(tokens["access_token"]), **(source or elsewhere())})
+    return raw_post(
+        "/v1/login-sessions/claim",
+        {"user_code": code},
+        {**bearer(tokens["access_token"]), **(source or elsewhere())},
+    )
 
 
 def deciding(tokens: dict, box: dict, verb: str) -> bytes:
     if verb == "cancel":
-        return raw_post("/v1/login-sessions/cancel", {"device_code": box["device_code"]}, elsewhere())
+        return raw_post(
+            "/v1/login-sessions/cancel", {"device_code": box["device_code"]}, elsewhere()
+        )
     body = {"user_code": box["user_code"]} if verb == "approve" else {}
-    return raw_post(f"/v1/login-sessions/{box['session_id']}/{verb}", body, {**bearer(tokens["access_token"]), **elsewhere()})
+    return raw_post(
+        f"/v1/login-sessions/{box['session_id']}/{verb}",
+        body,
+        {**bearer(tokens["access_token"]), **elsewhere()},
+    )
 
 
 def polling(box: dict) -> bytes:
     """The grant as a form."""
     form = urlencode({"grant_type": GRANT, "device_code": box["device_code"]})
-    lines = ["POST /oauth/token HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/x-www-form-urlencoded"]
+    lines = [
+        "POST /oauth/token HTTP/1.1",
+        "Host: 127.0.0.1",
+        "Content-Type: application/x-www-form-urlencoded",
+    ]
     lines += [f"{name}: {value}" for name, value in elsewhere().items()]
-    return "\r\n".join([*lines, f"Content-Length: {len(form)}", "Connection: close", "", form]).encode()
+    return "\r\n".join(
+        [*lines, f"Content-Length: {len(form)}", "Connection: close", "", form]
+    ).encode()
 
 
 def told(live, *boxes: dict) -> list[str]:
@@ -118,10 +152,17 @@ def test_of_all_decisions_at_once_one_counts_and_the_device_is_told_that_one(liv
     winners: Counter[str] = Counter()
     for _ in range(ROUNDS // AT_A_TIME):
         boxes = [claimed(live, ann) for _ in range(AT_A_TIME)]
-        answers = at_once(live.port, [deciding(ann, box, verb) for box in boxes for verb in OUTCOMES])
-        rounds = [dict(zip(OUTCOMES, answers[first : first + 4], strict=True)) for first in range(0, len(answers), 4)]
+        answers = at_once(
+            live.port, [deciding(ann, box, verb) for box in boxes for verb in OUTCOMES]
+        )
+        rounds = [
+            dict(zip(OUTCOMES, answers[first : first + 4], strict=True))
+            for first in range(0, len(answers), 4)
+        ]
         won = [decided(each) for each in rounds]
-        listed = live.call("GET", f"/v1/login-sessions?limit={AT_A_TIME}", headers=bearer(ann["access_token"]))[1]["items"]
+        listed = live.call(
+            "GET", f"/v1/login-sessions?limit={AT_A_TIME}", headers=bearer(ann["access_token"])
+        )[1]["items"]
         states = {item["id"]: item["state"] for item in listed}
         assert [states[box["session_id"]] for box in boxes] == [OUTCOMES[verb][0] for verb in won]
         assert told(live, *boxes) == [OUTCOMES[verb][1] for verb in won]
@@ -147,25 +188,42 @@ def test_of_many_polls_at_once_one_has_the_tokens(live, database, ann):
         assert tokens["session_id"] == box["session_id"]
         assert works(live, tokens["access_token"])
         with database.connect() as connection:
-            for sql in ("sessions WHERE id = :id", "audit WHERE session_id = :id AND event = 'login_session.redeemed'"):
-                assert connection.execute(text(f"SELECT count(*) FROM {sql}"), {"id": box["session_id"]}).scalar() == 1
+            for sql in (
+                "sessions WHERE id = :id",
+                "audit WHERE session_id = :id AND event = 'login_session.redeemed'",
+            ):
+                assert (
+                    connection.execute(
+                        text(f"SELECT count(*) FROM {sql}"), {"id": box["session_id"]}
+                    ).scalar()
+                    == 1
+                )
 
 
 def test_of_two_who_claim_one_code_one_has_it(live, ann):
     bob = login(live, person(live))[1]
     boxes = [asked(live) for _ in range(LOOKED_AT)]
-    answers = at_once(live.port, [claiming(tokens, box["user_code"]) for box in boxes for tokens in (ann, bob)])
+    answers = at_once(
+        live.port, [claiming(tokens, box["user_code"]) for box in boxes for tokens in (ann, bob)]
+    )
     for box, first, second in zip(boxes, answers[::2], answers[1::2], strict=True):
         assert {first[0], second[0]} == {200, 404}
-        assert {answer["code"] for status, answer in (first, second) if status == 404} == {"unknown_user_code"}
+        assert {answer["code"] for status, answer in (first, second) if status == 404} == {
+            "unknown_user_code"
+        }
         loser = ann if first[0] == 404 else bob
-        assert send(live, loser, f"{box['session_id']}/approve", {"user_code": box["user_code"]})[0] == 404
+        assert (
+            send(live, loser, f"{box['session_id']}/approve", {"user_code": box["user_code"]})[0]
+            == 404
+        )
 
 
 def test_who_claims_his_own_code_twice_at_once_has_it_both_times(live, ann):
     box = asked(live)
     assert statuses(at_once(live.port, [claiming(ann, box["user_code"])] * 8)) == {200: 8}
-    assert send(live, ann, "claim", {"user_code": box["user_code"]})[0] == 200, "none of them was counted"
+    assert send(live, ann, "claim", {"user_code": box["user_code"]})[0] == 200, (
+        "none of them was counted"
+    )
 
 
 # -- nothing outlives its approver ---------------------------------------------------------------------------------------
@@ -181,7 +239,9 @@ def out_everywhere(_live, tokens: dict) -> bytes:
 
 def disabled(live, tokens: dict) -> bytes:
     boss, account = administrator(live), tokens["account"]["id"]
-    return raw_post(f"/v1/accounts/{account}", {"status": "disabled"}, bearer(boss["access_token"])).replace(b"POST", b"PATCH", 1)
+    return raw_post(
+        f"/v1/accounts/{account}", {"status": "disabled"}, bearer(boss["access_token"])
+    ).replace(b"POST", b"PATCH", 1)
 
 
 def administrator(live) -> dict:
@@ -195,9 +255,16 @@ def administrator(live) -> dict:
 @pytest.mark.parametrize("end", [another_password, out_everywhere, disabled])
 def test_nothing_that_was_approved_outlives_the_end_of_all_sessions(live, ann, end):
     """However approvals, polls and that end fall, nothing is let in by an approval of before; also where the approving session stays."""
-    ready, early = [claimed(live, ann) for _ in range(SOME)], [approved(live, ann) for _ in range(SOME)]
+    ready, early = (
+        [claimed(live, ann) for _ in range(SOME)],
+        [approved(live, ann) for _ in range(SOME)],
+    )
     ending = end(live, ann)
-    race = [ending, *(deciding(ann, box, "approve") for box in ready), *(polling(box) for box in [*early, *ready])]
+    race = [
+        ending,
+        *(deciding(ann, box, "approve") for box in ready),
+        *(polling(box) for box in [*early, *ready]),
+    ]
     (status, _), *answers = at_once(live.port, race)
     assert status in {200, 204}
     approvals, polls = answers[:SOME], answers[SOME:]
@@ -210,7 +277,12 @@ def test_nothing_that_was_approved_outlives_the_end_of_all_sessions(live, ann, e
         if poll[0] != 200
     }
     assert "tokens" not in after.values()
-    assert set(after.values()) <= {"access_denied", "expired_token", "authorization_pending", "slow_down"}
+    assert set(after.values()) <= {
+        "access_denied",
+        "expired_token",
+        "authorization_pending",
+        "slow_down",
+    }
 
 
 # -- guessing ------------------------------------------------------------------------------------------------------------
@@ -225,14 +297,23 @@ def five_looked_at(answers: Counter[int]) -> bool:
 def test_of_fifty_wrong_codes_in_one_instant_by_one_account_five_are_looked_at(live, ann, source):
     here = elsewhere()
     right = asked(live)["user_code"]
-    guesses = [claiming(ann, "BBBB-BBBB", here if source == "one source" else elsewhere()) for _ in range(GUESSES)]
+    guesses = [
+        claiming(ann, "BBBB-BBBB", here if source == "one source" else elsewhere())
+        for _ in range(GUESSES)
+    ]
     assert five_looked_at(statuses(at_once(live.port, guesses)))
     assert send(live, ann, "claim", {"user_code": right})[0] == 429
 
 
-def test_of_fifty_wrong_codes_in_one_instant_by_many_accounts_of_one_source_five_are_looked_at(live):
+def test_of_fifty_wrong_codes_in_one_instant_by_many_accounts_of_one_source_five_are_looked_at(
+    live,
+):
     here, people = elsewhere(), [login(live, person(live))[1] for _ in range(5)]
-    answers = statuses(at_once(live.port, [claiming(tokens, "BBBB-BBBB", here) for tokens in people * (GUESSES // 5)]))
+    answers = statuses(
+        at_once(
+            live.port, [claiming(tokens, "BBBB-BBBB", here) for tokens in people * (GUESSES // 5)]
+        )
+    )
     assert five_looked_at(answers)
 
 
@@ -244,7 +325,11 @@ def test_whatever_one_account_does_at_once_nothing_waits_for_itself(live, name):
     password, longest = PASSWORD, 499 if "postgresql" in live.env["DOORWARD_DATABASE_URL"] else 503
     for turn in range(2 * TURNS):
         tokens, other = login(live, name, password)[1], login(live, name, password)[1]
-        fresh, ready, early = asked(live), [claimed(live, tokens) for _ in range(2)], [approved(live, tokens) for _ in range(2)]
+        fresh, ready, early = (
+            asked(live),
+            [claimed(live, tokens) for _ in range(2)],
+            [approved(live, tokens) for _ in range(2)],
+        )
         race = [
             *(claiming(each, fresh["user_code"]) for each in (tokens, other)),
             *(deciding(tokens, box, verb) for box in ready for verb in OUTCOMES),

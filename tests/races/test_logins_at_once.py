@@ -28,20 +28,28 @@ def test_the_right_password_is_right_from_twelve_sources_at_once(make_service, d
     service.actor("ann").signed_up()
     for _ in range(2):
         assert at_once([service.actor("ann") for _ in range(SOURCES)]) == {200: SOURCES}
-    assert service.scalar("SELECT count(*) FROM audit WHERE event = 'login.succeeded'") == 2 * SOURCES
+    assert (
+        service.scalar("SELECT count(*) FROM audit WHERE event = 'login.succeeded'") == 2 * SOURCES
+    )
     assert service.scalar("SELECT count(*) FROM failed_attempts") == 0
 
 
 def test_the_right_password_is_right_as_often_at_once_as_nobody_waits(make_service, database_url):
-    service = make_service(database_url, capacity=Capacity(threads=4 * SOURCES), limit_login="1000/minute")
+    service = make_service(
+        database_url, capacity=Capacity(threads=4 * SOURCES), limit_login="1000/minute"
+    )
     ann = service.actor("ann").signed_up()
     for _ in range(2):
         assert at_once([ann] * UNDELAYED) == {200: UNDELAYED}
 
 
-def test_logins_at_once_with_a_logout_everywhere_work_wholly_or_not_at_all(make_service, database_url):
+def test_logins_at_once_with_a_logout_everywhere_work_wholly_or_not_at_all(
+    make_service, database_url
+):
     """Whoever's password was being checked when everything ended is asked again, and is not told that the password is wrong."""
-    service = make_service(database_url, capacity=Capacity(threads=4 * SOURCES), limit_login="1000/minute")
+    service = make_service(
+        database_url, capacity=Capacity(threads=4 * SOURCES), limit_login="1000/minute"
+    )
     ann = service.actor("ann").signed_in()
     for _ in range(2):
         held, others = ann.tokens, [service.actor("ann") for _ in range(SOURCES - 1)]
@@ -49,7 +57,11 @@ def test_logins_at_once_with_a_logout_everywhere_work_wholly_or_not_at_all(make_
 
         def act(actor, gate=gate) -> int:
             gate.wait()
-            return actor.post("/v1/logout-all", token=actor.access).status_code if actor is ann else actor.login().status_code
+            return (
+                actor.post("/v1/logout-all", token=actor.access).status_code
+                if actor is ann
+                else actor.login().status_code
+            )
 
         with ThreadPoolExecutor(SOURCES) as pool:
             assert list(pool.map(act, [ann, *others])) == [204] + [200] * len(others)

@@ -41,7 +41,14 @@ def registration(name: str, email: str) -> dict[str, str]:
 def signed_up(live, name: str) -> None:
     email = f"{name}@example.org"
     handle = live.call("POST", "/v1/register", registration(name, email))[1]["registration"]
-    assert live.call("POST", "/v1/register/confirm", {"registration": handle, "code": live.mailbox(email)[0]["code"]})[0] == 200
+    assert (
+        live.call(
+            "POST",
+            "/v1/register/confirm",
+            {"registration": handle, "code": live.mailbox(email)[0]["code"]},
+        )[0]
+        == 200
+    )
 
 
 def logged_in(live, name: str) -> dict:
@@ -55,12 +62,23 @@ def refreshed(live, token: str) -> tuple[int, dict]:
 
 
 def works(live, tokens: dict) -> bool:
-    return live.call("GET", "/v1/whoami", headers={"Authorization": f"Bearer {tokens['access_token']}"})[0] == 200
+    return (
+        live.call(
+            "GET", "/v1/whoami", headers={"Authorization": f"Bearer {tokens['access_token']}"}
+        )[0]
+        == 200
+    )
 
 
 def test_an_address_that_sixteen_register_at_once_gets_one_mail(live, name):
     email = f"{name}@example.org"
-    answers = at_once(live.port, [raw_post("/v1/register", registration(f"{name}-{number}", email)) for number in range(RACERS)])
+    answers = at_once(
+        live.port,
+        [
+            raw_post("/v1/register", registration(f"{name}-{number}", email))
+            for number in range(RACERS)
+        ],
+    )
     assert Counter(status for status, _ in answers) == {202: RACERS}
     assert len(live.mailbox(email)) == 1
 
@@ -68,24 +86,46 @@ def test_an_address_that_sixteen_register_at_once_gets_one_mail(live, name):
 def test_sixteen_who_ask_for_the_mail_again_at_once_cause_none_within_the_minute(live, name):
     email = f"{name}@example.org"
     handle = live.call("POST", "/v1/register", registration(name, email))[1]["registration"]
-    again = [raw_post("/v1/register/resend", {"registration": handle}), raw_post("/v1/register/resend", {"email": email})]
+    again = [
+        raw_post("/v1/register/resend", {"registration": handle}),
+        raw_post("/v1/register/resend", {"email": email}),
+    ]
     answers = at_once(live.port, again * (RACERS // 2))
     assert Counter(status for status, _ in answers) == {202: RACERS}
     (mail,) = live.mailbox(email)
-    assert live.call("POST", "/v1/register/confirm", {"registration": handle, "code": mail["code"]})[0] == 200
+    assert (
+        live.call("POST", "/v1/register/confirm", {"registration": handle, "code": mail["code"]})[0]
+        == 200
+    )
 
 
 def test_one_name_and_one_address_in_sixteen_spellings_are_one_account(live, name):
-    spelled = ["".join(pair) for pair in itertools.islice(itertools.product("wW", "rR", "iI", "tT"), RACERS)]
+    spelled = [
+        "".join(pair)
+        for pair in itertools.islice(itertools.product("wW", "rR", "iI", "tT"), RACERS)
+    ]
     rest = name.removeprefix("writ")
-    wanted = [registration(start + rest, f"{start}{rest}@Example.{'ORG' if start[0] == 'W' else 'org'}") for start in spelled]
+    wanted = [
+        registration(start + rest, f"{start}{rest}@Example.{'ORG' if start[0] == 'W' else 'org'}")
+        for start in spelled
+    ]
     answers = at_once(live.port, [raw_post("/v1/register", body) for body in wanted])
     assert Counter(status for status, _ in answers) == {202: 1, 409: RACERS - 1}
     winner = [status for status, _ in answers].index(202)
     address = wanted[winner]["email"].rpartition("@")[0] + "@example.org"
     code = live.mailbox(address)[0]["code"]
-    assert live.call("POST", "/v1/register/confirm", {"registration": answers[winner][1]["registration"], "code": code})[0] == 200
-    assert {live.call("POST", "/v1/login", {"username": body["username"], "password": PASSWORD})[0] for body in wanted} == {200}
+    assert (
+        live.call(
+            "POST",
+            "/v1/register/confirm",
+            {"registration": answers[winner][1]["registration"], "code": code},
+        )[0]
+        == 200
+    )
+    assert {
+        live.call("POST", "/v1/login", {"username": body["username"], "password": PASSWORD})[0]
+        for body in wanted
+    } == {200}
 
 
 def test_confirming_by_code_by_link_and_asking_again_at_once_is_no_fault(live, name):
@@ -94,7 +134,9 @@ def test_confirming_by_code_by_link_and_asking_again_at_once_is_no_fault(live, n
     handle = live.call("POST", "/v1/register", registration(name, email))[1]["registration"]
     mail = live.mailbox(email)[0]
     by_code = raw_post("/v1/register/confirm", {"registration": handle, "code": mail["code"]})
-    by_link = raw_post("/v1/register/confirm", {"token": mail["links"][0].rpartition("/")[2], "password": PASSWORD})
+    by_link = raw_post(
+        "/v1/register/confirm", {"token": mail["links"][0].rpartition("/")[2], "password": PASSWORD}
+    )
     again = raw_post("/v1/register/resend", {"registration": handle})
     answers = at_once(live.port, [by_code, by_link, again] * 6)
     found = Counter(status for status, _ in answers)
@@ -108,14 +150,24 @@ def test_sixteen_uses_of_a_spent_token_at_once_end_the_session_once(live, name, 
     spent = tokens["refresh_token"]
     latest = refreshed(live, refreshed(live, spent)[1]["refresh_token"])[1]
     answers = at_once(live.port, [raw_post("/v1/token/refresh", {"refresh_token": spent})] * RACERS)
-    assert Counter((status, answer["code"]) for status, answer in answers) == {(400, "invalid_grant"): RACERS}
+    assert Counter((status, answer["code"]) for status, answer in answers) == {
+        (400, "invalid_grant"): RACERS
+    }
     assert not works(live, tokens)
     assert not works(live, latest)
     assert refreshed(live, latest["refresh_token"])[0] == 400
     session = tokens["session_id"]
     assert ask("SELECT count(*) FROM revocations WHERE ref = :session", session=session) == 1
-    assert ask("SELECT count(*) FROM audit WHERE session_id = :session AND event = 'refresh_token.reuse_detected'", session=session) == 1
-    subjects = Counter(mail["subject"].partition(" at ")[0] for mail in live.mailbox(f"{name}@example.org"))
+    assert (
+        ask(
+            "SELECT count(*) FROM audit WHERE session_id = :session AND event = 'refresh_token.reuse_detected'",
+            session=session,
+        )
+        == 1
+    )
+    subjects = Counter(
+        mail["subject"].partition(" at ")[0] for mail in live.mailbox(f"{name}@example.org")
+    )
     assert sorted(subjects.values()) == [1, 1, 1], "the code, the login, and the theft once"
 
 
@@ -124,13 +176,18 @@ def test_thief_and_owner_at_once_leave_nothing_that_works(live, name):
     tokens = logged_in(live, name)
     spent = tokens["refresh_token"]
     latest = refreshed(live, refreshed(live, spent)[1]["refresh_token"])[1]
-    requests = [raw_post("/v1/token/refresh", {"refresh_token": token}) for token in (spent, latest["refresh_token"])]
+    requests = [
+        raw_post("/v1/token/refresh", {"refresh_token": token})
+        for token in (spent, latest["refresh_token"])
+    ]
     answers = at_once(live.port, requests * (RACERS // 2))
     assert {status for status, _ in answers[::2]} == {400}
     assert {status for status, _ in answers[1::2]} <= {200, 400}
     got = [answer for status, answer in answers if status == 200]
     assert not any(works(live, answer) for answer in [tokens, latest, *got])
-    assert {refreshed(live, answer["refresh_token"])[0] for answer in [tokens, latest, *got]} == {400}
+    assert {refreshed(live, answer["refresh_token"])[0] for answer in [tokens, latest, *got]} == {
+        400
+    }
 
 
 def test_two_sessions_that_end_all_others_at_once_are_answered_and_no_third_is_left(live, name):

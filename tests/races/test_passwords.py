@@ -31,9 +31,18 @@ def name(live) -> str:
     """An account of its own for each race."""
     name = f"sprinter{next(NUMBERS)}"
     email = f"{name}@example.org"
-    answer = live.call("POST", "/v1/register", {"username": name, "email": email, "name": "Sprinter", "password": PASSWORD})[1]
+    answer = live.call(
+        "POST",
+        "/v1/register",
+        {"username": name, "email": email, "name": "Sprinter", "password": PASSWORD},
+    )[1]
     code = live.mailbox(email)[0]["code"]
-    assert live.call("POST", "/v1/register/confirm", {"registration": answer["registration"], "code": code})[0] == 200
+    assert (
+        live.call(
+            "POST", "/v1/register/confirm", {"registration": answer["registration"], "code": code}
+        )[0]
+        == 200
+    )
     return name
 
 
@@ -60,7 +69,11 @@ def login(live, name: str, password: str = PASSWORD) -> tuple[int, dict]:
 
 
 def changing(tokens: dict, old: str, new: str) -> bytes:
-    return raw_post("/v1/password/change", {"old_password": old, "new_password": new}, {**bearer(tokens["access_token"]), **elsewhere()})
+    return raw_post(
+        "/v1/password/change",
+        {"old_password": old, "new_password": new},
+        {**bearer(tokens["access_token"]), **elsewhere()},
+    )
 
 
 def resetting(token: str, new: str) -> bytes:
@@ -69,7 +82,9 @@ def resetting(token: str, new: str) -> bytes:
 
 def mailed(live, name: str) -> str:
     assert live.call("POST", "/v1/password/forgot", {"username": name}, elsewhere())[0] == 202
-    return next(mail for mail in live.mailbox(f"{name}@example.org") if "/reset/" in mail["text"])["links"][0].rpartition("/")[2]
+    return next(mail for mail in live.mailbox(f"{name}@example.org") if "/reset/" in mail["text"])[
+        "links"
+    ][0].rpartition("/")[2]
 
 
 def sentence(number: int) -> str:
@@ -83,8 +98,12 @@ def statuses(answers) -> Counter[int]:
 def counted(database, name: str, like: str) -> list[int]:
     """The counters of the account: `like` is what follows its id."""
     with database.connect() as connection:
-        account = connection.execute(text("SELECT id FROM accounts WHERE username = :name"), {"name": name}).scalar_one()
-        found = connection.execute(text("SELECT count FROM failed_attempts WHERE id LIKE :like"), {"like": account + like})
+        account = connection.execute(
+            text("SELECT id FROM accounts WHERE username = :name"), {"name": name}
+        ).scalar_one()
+        found = connection.execute(
+            text("SELECT count FROM failed_attempts WHERE id LIKE :like"), {"like": account + like}
+        )
         return list(found.scalars())
 
 
@@ -100,7 +119,9 @@ def looked_at(live, guesses: list[bytes], refused: int) -> int:
 # -- counting -----------------------------------------------------------------------------------------------------------
 
 
-def test_of_fifty_wrong_logins_in_one_instant_from_one_source_five_are_looked_at(live, database, name):
+def test_of_fifty_wrong_logins_in_one_instant_from_one_source_five_are_looked_at(
+    live, database, name
+):
     guesses = [logging_in(name, WRONG, elsewhere())] * GUESSES
     number = looked_at(live, guesses, 401)
     assert counted(database, name, "") == counted(database, name, " %") == [number]
@@ -111,10 +132,14 @@ def test_of_fifty_wrong_logins_in_one_instant_for_nobody_five_are_looked_at(live
     looked_at(live, [logging_in(f"nobody{next(NUMBERS)}", WRONG)] * GUESSES, 401)
 
 
-def test_fifty_wrong_logins_in_one_instant_from_fifty_sources_are_counted_each(live, database, name):
+def test_fifty_wrong_logins_in_one_instant_from_fifty_sources_are_counted_each(
+    live, database, name
+):
     answers = statuses(at_once(live.port, [logging_in(name, WRONG) for _ in range(GUESSES)]))
     assert set(answers) <= {401, 503}
-    assert counted(database, name, "") == [answers[401]], "whoever found the gate full has not tried"
+    assert counted(database, name, "") == [answers[401]], (
+        "whoever found the gate full has not tried"
+    )
     assert counted(database, name, " %").count(1) == answers[401]
     assert login(live, name)[0] == 200
 
@@ -147,7 +172,10 @@ def test_all_of_twenty_right_logins_at_once_succeed(live, name):
 
 def test_right_and_wrong_logins_at_once_are_answered_each_by_its_own(live, name):
     for _ in range(ROUNDS):
-        right, wrong = [logging_in(name, PASSWORD) for _ in range(8)], [logging_in(name, WRONG) for _ in range(8)]
+        right, wrong = (
+            [logging_in(name, PASSWORD) for _ in range(8)],
+            [logging_in(name, WRONG) for _ in range(8)],
+        )
         answers = at_once(live.port, right + wrong)
         assert statuses(answers[:8]) == {200: 8}
         assert statuses(answers[8:]) == {401: 8}
@@ -166,19 +194,25 @@ def test_of_sixteen_who_send_one_reset_token_one_sets_the_password(live, name):
     assert opened == [200 if number == winner else 401 for number in range(RACERS)]
     assert login(live, name)[0] == 401
     assert not works(live, held["access_token"])
-    changes = [mail for mail in live.mailbox(f"{name}@example.org") if "was changed" in mail["subject"]]
+    changes = [
+        mail for mail in live.mailbox(f"{name}@example.org") if "was changed" in mail["subject"]
+    ]
     assert len(changes) == 1
 
 
 def test_of_two_tokens_of_one_account_only_one_wins(live, database, name):
     for number in range(ROUNDS):
         tokens = _two_tokens(live, database, name, PASSWORD if not number else sentence(99))
-        answers = at_once(live.port, [resetting(token, sentence(index)) for token in tokens for index in range(4)])
+        answers = at_once(
+            live.port, [resetting(token, sentence(index)) for token in tokens for index in range(4)]
+        )
         assert statuses(answers) == {204: 1, 400: 7}
         winner = [status for status, _ in answers].index(204) % 4
         assert login(live, name, sentence(winner))[0] == 200
         _, tokens = login(live, name, sentence(winner))
-        assert statuses(at_once(live.port, [changing(tokens, sentence(winner), sentence(99))])) == {200: 1}
+        assert statuses(at_once(live.port, [changing(tokens, sentence(winner), sentence(99))])) == {
+            200: 1
+        }
 
 
 def _two_tokens(live, database, name: str, password: str) -> list[str]:
@@ -186,18 +220,26 @@ def _two_tokens(live, database, name: str, password: str) -> list[str]:
     tokens = []
     for _ in range(2):
         with database.begin() as connection:
-            connection.execute(text("UPDATE accounts SET must_change_since = created_at WHERE username = :name"), {"name": name})
+            connection.execute(
+                text("UPDATE accounts SET must_change_since = created_at WHERE username = :name"),
+                {"name": name},
+            )
         status, answer = login(live, name, password)
         assert status == 403
         tokens.append(answer["reset_token"])
         with database.begin() as connection:
-            subject = connection.execute(text("SELECT id FROM accounts WHERE username = :name"), {"name": name}).scalar_one()
+            subject = connection.execute(
+                text("SELECT id FROM accounts WHERE username = :name"), {"name": name}
+            ).scalar_one()
             connection.execute(
                 text("UPDATE confirmations SET used_at = NULL WHERE subject = :id AND id = :row"),
                 {"id": subject, "row": f"cnf_{tokens[0].split('_')[1]}"},
             )
     with database.begin() as connection:
-        connection.execute(text("UPDATE accounts SET must_change_since = NULL WHERE username = :name"), {"name": name})
+        connection.execute(
+            text("UPDATE accounts SET must_change_since = NULL WHERE username = :name"),
+            {"name": name},
+        )
     return tokens
 
 
@@ -206,11 +248,16 @@ def test_of_many_changes_at_once_by_many_sessions_one_wins(live, name):
     for turn in range(ROUNDS):
         held = [login(live, name, password)[1] for _ in range(8)]
         wanted = [sentence(10 * turn + number) for number in range(8)]
-        answers = at_once(live.port, [changing(tokens, password, new) for tokens, new in zip(held, wanted, strict=True)])
+        answers = at_once(
+            live.port,
+            [changing(tokens, password, new) for tokens, new in zip(held, wanted, strict=True)],
+        )
         assert statuses(answers)[200] == 1, statuses(answers)
         assert set(statuses(answers)) <= {200, 401, 403}
         winner = [status for status, _ in answers].index(200)
-        assert [login(live, name, new)[0] for new in wanted] == [200 if number == winner else 401 for number in range(8)]
+        assert [login(live, name, new)[0] for new in wanted] == [
+            200 if number == winner else 401 for number in range(8)
+        ]
         assert not any(works(live, tokens["access_token"]) for tokens in held)
         kept = answers[winner][1]
         assert kept["session_id"] == held[winner]["session_id"]
@@ -238,9 +285,14 @@ def test_of_many_changes_at_once_by_one_session_one_wins(live, name):
 def test_a_change_and_a_reset_at_once_leave_one_password_that_opens(live, database, name):
     password = PASSWORD
     for turn in range(ROUNDS):
-        tokens, token = login(live, name, password)[1], _two_tokens(live, database, name, password)[0]
+        tokens, token = (
+            login(live, name, password)[1],
+            _two_tokens(live, database, name, password)[0],
+        )
         changed, chosen = sentence(10 * turn), sentence(10 * turn + 1)
-        answers = at_once(live.port, [changing(tokens, password, changed), resetting(token, chosen)] * 2)
+        answers = at_once(
+            live.port, [changing(tokens, password, changed), resetting(token, chosen)] * 2
+        )
         assert set(statuses(answers)) <= {200, 204, 400, 401, 403}
         assert statuses(answers)[200] + statuses(answers)[204] == 1
         opened = {text for text in (password, changed, chosen) if login(live, name, text)[0] == 200}
@@ -261,14 +313,21 @@ def test_what_was_refreshed_while_the_password_changed_is_over(live, name):
     password = PASSWORD
     for turn in range(TIGHT_ROUNDS):
         tokens, other = login(live, name, password)[1], login(live, name, password)[1]
-        refreshes = [raw_post("/v1/token/refresh", {"refresh_token": held["refresh_token"]}, elsewhere()) for held in (tokens, other)]
-        (status, kept), *answers = at_once(live.port, [changing(tokens, password, sentence(turn)), *refreshes * 8])
+        refreshes = [
+            raw_post("/v1/token/refresh", {"refresh_token": held["refresh_token"]}, elsewhere())
+            for held in (tokens, other)
+        ]
+        (status, kept), *answers = at_once(
+            live.port, [changing(tokens, password, sentence(turn)), *refreshes * 8]
+        )
         assert status == 200, kept
         password = sentence(turn)
         assert set(statuses(answers)) <= {200, 400}
         got = [answer for status, answer in answers if status == 200]
         assert not any(works(live, answer["access_token"]) for answer in [tokens, other, *got])
-        assert {refreshed(live, answer["refresh_token"])[0] for answer in [tokens, other, *got]} == {400}
+        assert {
+            refreshed(live, answer["refresh_token"])[0] for answer in [tokens, other, *got]
+        } == {400}
         assert works(live, kept["access_token"])
         assert refreshed(live, kept["refresh_token"])[0] == 200
 
@@ -277,12 +336,20 @@ def test_no_session_opened_with_the_old_password_outlives_a_change(live, name):
     password = PASSWORD
     for turn in range(ROUNDS):
         tokens = login(live, name, password)[1]
-        answers = at_once(live.port, [changing(tokens, password, sentence(turn)), *[logging_in(name, password) for _ in range(12)]])
+        answers = at_once(
+            live.port,
+            [
+                changing(tokens, password, sentence(turn)),
+                *[logging_in(name, password) for _ in range(12)],
+            ],
+        )
         (status, kept), *logins = answers
         assert status == 200, kept
         password = sentence(turn)
         assert set(statuses(logins)) <= {200, 401}
-        assert not any(works(live, answer["access_token"]) for status, answer in logins if status == 200)
+        assert not any(
+            works(live, answer["access_token"]) for status, answer in logins if status == 200
+        )
         assert works(live, kept["access_token"])
 
 
@@ -290,17 +357,27 @@ def test_no_session_opened_with_the_old_password_outlives_a_reset(live, database
     password = PASSWORD
     for turn in range(ROUNDS):
         token = _two_tokens(live, database, name, password)[0]
-        (status, _), *logins = at_once(live.port, [resetting(token, sentence(turn)), *[logging_in(name, password) for _ in range(12)]])
+        (status, _), *logins = at_once(
+            live.port,
+            [resetting(token, sentence(turn)), *[logging_in(name, password) for _ in range(12)]],
+        )
         assert status == 204
         password = sentence(turn)
         assert set(statuses(logins)) <= {200, 401}
-        assert not any(works(live, answer["access_token"]) for status, answer in logins if status == 200)
+        assert not any(
+            works(live, answer["access_token"]) for status, answer in logins if status == 200
+        )
         assert login(live, name, password)[0] == 200
 
 
 def test_links_asked_for_at_once_leave_one_that_works(live, name):
     asking = [
-        raw_post("/v1/password/forgot", {"username": (name, f"{name}@example.org")[number % 2]}, elsewhere()) for number in range(RACERS)
+        raw_post(
+            "/v1/password/forgot",
+            {"username": (name, f"{name}@example.org")[number % 2]},
+            elsewhere(),
+        )
+        for number in range(RACERS)
     ]
     assert statuses(at_once(live.port, asking)) == {202: RACERS}
     mails = [mail for mail in live.mailbox(f"{name}@example.org") if "/reset/" in mail["text"]]
@@ -316,17 +393,29 @@ def test_many_programs_of_one_machine_that_log_in_at_one_moment_all_get_in(live,
         assert statuses(answers) == {200: 20}
 
 
-def test_a_try_that_is_given_back_meets_the_counters_in_the_order_of_the_next_try(make_service, empty_postgres_url):
+def test_a_try_that_is_given_back_meets_the_counters_in_the_order_of_the_next_try(
+    make_service, empty_postgres_url
+):
     """Else the two could wait for each other: the one holds what all sources have counted, the other what this one has."""
     service = make_service(empty_postgres_url)
     ann = service.actor().signed_up()
     engine = create_engine(empty_postgres_url)
     of_all = "SELECT id FROM failed_attempts WHERE id LIKE 'acc%' AND id NOT LIKE '% %' FOR UPDATE"
-    of_source = f"SELECT id FROM failed_attempts WHERE id LIKE 'acc% {ann.address}' FOR UPDATE NOWAIT"
-    assert ann.elsewhere().login(password=WRONG).status_code == 401  # so that the count of all is the older row
+    of_source = (
+        f"SELECT id FROM failed_attempts WHERE id LIKE 'acc% {ann.address}' FOR UPDATE NOWAIT"
+    )
+    assert (
+        ann.elsewhere().login(password=WRONG).status_code == 401
+    )  # so that the count of all is the older row
     with service.rows() as db:  # and a table that is read by its index
-        many = "SELECT 'name:' || i, 'name:' || i, 1, 0, now(), now() FROM generate_series(1, 5000) i"
-        db.execute(text(f"INSERT INTO failed_attempts (id, subject, count, undecided, open_at, last_at) {many}"))
+        many = (
+            "SELECT 'name:' || i, 'name:' || i, 1, 0, now(), now() FROM generate_series(1, 5000) i"
+        )
+        db.execute(
+            text(
+                f"INSERT INTO failed_attempts (id, subject, count, undecided, open_at, last_at) {many}"
+            )
+        )
         db.execute(text("ANALYZE failed_attempts"))
     with engine.connect() as holder, engine.connect() as other:
         other.execution_options(isolation_level="AUTOCOMMIT")
@@ -338,7 +427,10 @@ def test_a_try_that_is_given_back_meets_the_counters_in_the_order_of_the_next_tr
         service.units.hasher.verify = full
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(ann.login)
-            while not other.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar() and not answer.done():
+            while (
+                not other.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar()
+                and not answer.done()
+            ):
                 time.sleep(0.01)
             with pytest.raises(OperationalError, match="could not obtain lock"):
                 other.execute(text(of_source))

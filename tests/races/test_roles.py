@@ -8,9 +8,9 @@ import threading
 import pytest
 from sqlalchemy import create_engine, text
 
+from app.authorization.memberships.manage import let_in
+from app.authorization.roles.grant import grant
 from app.principal import Kind, Principal, Source
-from app.roles.grant import grant
-from app.roles.memberships import let_in
 from tests.actors import PASSWORD
 from tests.live import at_once, raw_post
 from tests.races.conftest import LONG
@@ -27,21 +27,31 @@ def people(make_service, database_url):
 
 def raw(method: str, path: str, token: str, body: object = None) -> bytes:
     """A request other than POST, made from one."""
-    return raw_post(path, body if body is not None else {}, {"Authorization": f"Bearer {token}"}).replace(b"POST", method.encode(), 1)
+    return raw_post(
+        path, body if body is not None else {}, {"Authorization": f"Bearer {token}"}
+    ).replace(b"POST", method.encode(), 1)
 
 
 def newcomer(live) -> tuple[str, str]:
     """An account of its own for each race, and its id."""
     name = f"rights{next(NUMBERS)}"
     email = f"{name}@example.org"
-    answer = live.call("POST", "/v1/register", {"username": name, "email": email, "name": "Racer", "password": PASSWORD})[1]
+    answer = live.call(
+        "POST",
+        "/v1/register",
+        {"username": name, "email": email, "name": "Racer", "password": PASSWORD},
+    )[1]
     code = live.mailbox(email)[0]["code"]
-    told = live.call("POST", "/v1/register/confirm", {"registration": answer["registration"], "code": code})[1]
+    told = live.call(
+        "POST", "/v1/register/confirm", {"registration": answer["registration"], "code": code}
+    )[1]
     return name, told["account"]["id"]
 
 
 def signed_in(live, name: str) -> str:
-    return live.call("POST", "/v1/login", {"username": name, "password": PASSWORD})[1]["access_token"]
+    return live.call("POST", "/v1/login", {"username": name, "password": PASSWORD})[1][
+        "access_token"
+    ]
 
 
 def make_admin(live, account_id: str) -> None:
@@ -49,17 +59,26 @@ def make_admin(live, account_id: str) -> None:
     engine = create_engine(live.env["DOORWARD_DATABASE_URL"])
     with engine.begin() as connection:
         connection.execute(
-            text("INSERT INTO account_roles (account_id, role, granted_at) SELECT id, 'admin', created_at FROM accounts WHERE id = :id"),
+            text(
+                "INSERT INTO account_roles (account_id, role, granted_at) SELECT id, 'admin', created_at FROM accounts WHERE id = :id"
+            ),
             {"id": account_id},
         )
-        connection.execute(text("UPDATE accounts SET roles_version = roles_version + 1 WHERE id = :id"), {"id": account_id})
+        connection.execute(
+            text("UPDATE accounts SET roles_version = roles_version + 1 WHERE id = :id"),
+            {"id": account_id},
+        )
     engine.dispose()
 
 
 def admins(live) -> set[str]:
     engine = create_engine(live.env["DOORWARD_DATABASE_URL"])
     with engine.connect() as connection:
-        found = set(connection.execute(text("SELECT account_id FROM account_roles WHERE role = 'admin'")).scalars())
+        found = set(
+            connection.execute(
+                text("SELECT account_id FROM account_roles WHERE role = 'admin'")
+            ).scalars()
+        )
     engine.dispose()
     return found
 
@@ -114,7 +133,9 @@ def test_of_grants_at_once_each_is_whole_and_one_is_the_last(live):
         {204} if "postgresql" in live.env["DOORWARD_DATABASE_URL"] else {204, 503}
     )  # SQLite has one writer: on a slow machine its time is over
     assert 204 in {status for status, _ in answers} <= told, answers
-    (item,) = live.call("GET", f"/v1/memberships/list/{target[0]}", headers={"Authorization": f"Bearer {token}"})[1]["items"]
+    (item,) = live.call(
+        "GET", f"/v1/memberships/list/{target[0]}", headers={"Authorization": f"Bearer {token}"}
+    )[1]["items"]
     assert item["level"] in levels
     mixed = [raw("PUT", path, token, {"level": "member"}), raw("DELETE", path, token)] * 4
     assert 204 in {status for status, _ in at_once(live.port, mixed)} <= told
@@ -129,8 +150,19 @@ def test_two_managers_who_remove_each_other_do_not_wait_for_each_other(live):
     tokens = {one[1]: signed_in(live, one[0]) for one in (ann, bob)}
     for _ in range(ROUNDS):
         for one in (ann, bob):
-            assert live.call("PUT", f"{thing}/{one[1]}", {"level": "manager"}, {"Authorization": f"Bearer {token}"})[0] == 204
-        crossed = [raw("DELETE", f"{thing}/{bob[1]}", tokens[ann[1]]), raw("DELETE", f"{thing}/{ann[1]}", tokens[bob[1]])]
+            assert (
+                live.call(
+                    "PUT",
+                    f"{thing}/{one[1]}",
+                    {"level": "manager"},
+                    {"Authorization": f"Bearer {token}"},
+                )[0]
+                == 204
+            )
+        crossed = [
+            raw("DELETE", f"{thing}/{bob[1]}", tokens[ann[1]]),
+            raw("DELETE", f"{thing}/{ann[1]}", tokens[bob[1]]),
+        ]
         answers = at_once(live.port, crossed)
         # The second one is no manager any more by the time it is let through, so one of them stays.
         assert sorted(status for status, _ in answers) == [204, 403], answers
@@ -150,12 +182,27 @@ def test_a_manager_who_is_being_downgraded_grants_no_more(people):
     answers = []
     asking = threading.Thread(
         target=lambda: answers.append(
-            ann.call("PUT", f"/v1/memberships/list/7/{ids[2]}", json={"level": "manager"}, token=ann.access).status_code
+            ann.call(
+                "PUT",
+                f"/v1/memberships/list/7/{ids[2]}",
+                json={"level": "manager"},
+                token=ann.access,
+            ).status_code
         )
     )
-    principal = Principal(ids[0], "boss", Kind.SESSION, "", None, None, scopes=("memberships:write:list",))
+    principal = Principal(
+        ids[0], "boss", Kind.SESSION, "", None, None, scopes=("memberships:write:list",)
+    )
     with people.units.writing() as work:
-        let_in(work, principal, NOBODY, resource="list", resource_id="7", account_id=ids[1], level="member")
+        let_in(
+            work,
+            principal,
+            NOBODY,
+            resource="list",
+            resource_id="7",
+            account_id=ids[1],
+            level="member",
+        )
         work.db.flush()
         asking.start()
         asking.join(0.4)

@@ -22,9 +22,18 @@ def name(live) -> str:
     """An account of its own for each race."""
     name = f"runner{next(NUMBERS)}"
     email = f"{name}@example.org"
-    answer = live.call("POST", "/v1/register", {"username": name, "email": email, "name": "Runner", "password": PASSWORD})[1]
+    answer = live.call(
+        "POST",
+        "/v1/register",
+        {"username": name, "email": email, "name": "Runner", "password": PASSWORD},
+    )[1]
     code = live.mailbox(email)[0]["code"]
-    assert live.call("POST", "/v1/register/confirm", {"registration": answer["registration"], "code": code})[0] == 200
+    assert (
+        live.call(
+            "POST", "/v1/register/confirm", {"registration": answer["registration"], "code": code}
+        )[0]
+        == 200
+    )
     return name
 
 
@@ -54,7 +63,9 @@ def test_twenty_refreshes_of_one_token_are_one_step(live, name):
     tokens = login(live, name)
     token = tokens["refresh_token"]
     for _ in range(2):
-        answers = at_once(live.port, [raw_post("/v1/token/refresh", {"refresh_token": token})] * RACERS)
+        answers = at_once(
+            live.port, [raw_post("/v1/token/refresh", {"refresh_token": token})] * RACERS
+        )
         assert Counter(status for status, _ in answers) == {200: RACERS}
         successors = {answer["refresh_token"] for _, answer in answers}
         assert len(successors) == 1
@@ -77,10 +88,14 @@ def test_after_a_logout_has_answered_nothing_works_that_was_refreshed_meanwhile(
         assert {refreshed(live, answer["refresh_token"])[0] for answer in [tokens, *got]} == {400}
 
 
-def test_after_logout_everywhere_no_session_of_before_works_whatever_was_refreshed_meanwhile(live, name):
+def test_after_logout_everywhere_no_session_of_before_works_whatever_was_refreshed_meanwhile(
+    live, name
+):
     held = [login(live, name) for _ in range(6)]
     leave = raw_post("/v1/logout-all", {}, bearer(held[0]["access_token"]))
-    refreshes = [raw_post("/v1/token/refresh", {"refresh_token": tokens["refresh_token"]}) for tokens in held]
+    refreshes = [
+        raw_post("/v1/token/refresh", {"refresh_token": tokens["refresh_token"]}) for tokens in held
+    ]
     (status, _), *answers = at_once(live.port, [leave, *refreshes, *refreshes])
     assert status == 204
     got = [answer for status, answer in answers if status == 200]
@@ -91,10 +106,15 @@ def test_after_logout_everywhere_no_session_of_before_works_whatever_was_refresh
 def test_sixty_logins_at_once_leave_at_most_fifty_sessions(live, name):
     # Each from a source of his own: of one source, no more than five are looked at in one instant.
     sources = [{"X-Forwarded-For": f"198.51.100.{number}"} for number in range(RACERS)]
-    requests = [raw_post("/v1/login", {"username": name, "password": PASSWORD}, source) for source in sources]
+    requests = [
+        raw_post("/v1/login", {"username": name, "password": PASSWORD}, source)
+        for source in sources
+    ]
     answers = [answer for _ in range(3) for answer in at_once(live.port, requests)]
     assert Counter(status for status, _ in answers) == {200: 60}
     working = [answer for _, answer in answers if works(live, answer["access_token"])]
     assert len(working) == MOST_SESSIONS
-    listed = live.call("GET", "/v1/sessions", headers=bearer(working[0]["access_token"]))[1]["items"]
+    listed = live.call("GET", "/v1/sessions", headers=bearer(working[0]["access_token"]))[1][
+        "items"
+    ]
     assert {session["id"] for session in listed} == {answer["session_id"] for answer in working}

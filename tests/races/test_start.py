@@ -18,10 +18,14 @@ LOGINS = 50
 QUOTA = 20
 
 
-def test_two_processes_on_an_empty_database_make_one_schema_and_one_signing_key(postgres_url, tmp_path):
+def test_two_processes_on_an_empty_database_make_one_schema_and_one_signing_key(
+    postgres_url, tmp_path
+):
     with database_beside(postgres_url, "start") as url:
         env = {**CHEAP, "DOORWARD_DATABASE_URL": url}
-        servers = [Launched(tmp_path / f"{number}.log", "--threads", "8", env=env) for number in range(2)]
+        servers = [
+            Launched(tmp_path / f"{number}.log", "--threads", "8", env=env) for number in range(2)
+        ]
         try:
             for server in servers:
                 server.await_ready()
@@ -55,7 +59,9 @@ def test_eight_replicas_that_are_all_asked_at_once_make_one_signing_key(make_ser
     assert services[0].scalar("SELECT count(*) FROM signing_keys") == 1
 
 
-def test_a_request_by_a_clock_behind_the_making_of_the_first_key_is_answered(make_service, database_url):
+def test_a_request_by_a_clock_behind_the_making_of_the_first_key_is_answered(
+    make_service, database_url
+):
     ahead, behind = make_service(database_url), make_service(database_url)
     ahead.clock.push(seconds=3)
     assert ahead.actor().get("/.well-known/jwks.json").status_code == 200
@@ -78,9 +84,21 @@ def test_fifty_logins_at_once_in_one_process_count_to_the_limit_exactly(make_ser
     assert answers == {401: QUOTA, 429: LOGINS - QUOTA}
 
 
-def test_fifty_logins_at_once_spread_over_two_processes_never_pass_the_limit(make_live, empty_postgres_url):
-    live = make_live("--workers", "2", "--threads", "24", database_url=empty_postgres_url, DOORWARD_LIMIT_LOGIN=f"{QUOTA}/minute")
-    guesses = [raw_post("/v1/login", {"username": f"nobody-{number}", "password": PASSWORD}) for number in range(LOGINS)]
+def test_fifty_logins_at_once_spread_over_two_processes_never_pass_the_limit(
+    make_live, empty_postgres_url
+):
+    live = make_live(
+        "--workers",
+        "2",
+        "--threads",
+        "24",
+        database_url=empty_postgres_url,
+        DOORWARD_LIMIT_LOGIN=f"{QUOTA}/minute",
+    )
+    guesses = [
+        raw_post("/v1/login", {"username": f"nobody-{number}", "password": PASSWORD})
+        for number in range(LOGINS)
+    ]
     answers = Counter(status for status, _ in at_once(live.port, guesses))
     assert answers[429] >= LOGINS - QUOTA
     assert set(answers) <= {401, 429, 503}

@@ -14,7 +14,9 @@ ROUNDS = 6 if LONG else 2
 
 
 def shown(live, tokens: dict, session_id: str) -> tuple[str, str]:
-    status, session = live.call("GET", f"/v1/sessions/{session_id}", headers=bearer(tokens["access_token"]))
+    status, session = live.call(
+        "GET", f"/v1/sessions/{session_id}", headers=bearer(tokens["access_token"])
+    )
     assert status == 200
     return session["status"], session["reason"]
 
@@ -28,7 +30,9 @@ def test_once_it_has_answered_nothing_works_that_was_refreshed_meanwhile(live, n
     for _ in range(ROUNDS):
         theirs = login(live, name)
         refresh = raw_post("/v1/token/refresh", {"refresh_token": theirs["refresh_token"]})
-        (status, _), *answers = at_once(live.port, [report(mine, theirs["session_id"]), *[refresh] * 8])
+        (status, _), *answers = at_once(
+            live.port, [report(mine, theirs["session_id"]), *[refresh] * 8]
+        )
         assert status == 204
         assert {status for status, _ in answers} <= {200, 400}
         got = [answer for status, answer in answers if status == 200]
@@ -43,7 +47,9 @@ def test_it_is_suspicious_whether_it_signed_out_before_or_after(live, name):
     for _ in range(ROUNDS):
         theirs = login(live, name)
         logout = raw_post("/v1/logout", {}, bearer(theirs["access_token"]))
-        (status, _), *answers = at_once(live.port, [report(mine, theirs["session_id"]), *[logout] * 4])
+        (status, _), *answers = at_once(
+            live.port, [report(mine, theirs["session_id"]), *[logout] * 4]
+        )
         assert status == 204
         assert {status for status, _ in answers} <= {204, 401}
         assert not works(live, theirs["access_token"])
@@ -54,4 +60,13 @@ def test_of_many_who_say_it_at_once_one_is_heard_and_the_owner_gets_one_mail(liv
     mine, theirs = login(live, name), login(live, name)
     answers = at_once(live.port, [report(mine, theirs["session_id"])] * 12)
     assert Counter(status for status, _ in answers) == {204: 12}
-    assert len([mail for mail in live.mailbox(f"{name}@example.org") if "called suspicious" in mail["subject"]]) == 1
+    assert (
+        len(
+            [
+                mail
+                for mail in live.mailbox(f"{name}@example.org")
+                if "called suspicious" in mail["subject"]
+            ]
+        )
+        == 1
+    )

@@ -6,19 +6,27 @@ from datetime import timedelta
 
 import pytest
 
-from app.adapters.latest import MOST, Latest
+from app.adapters.usage_buffer import MAX_ENTRIES, UsageBuffer
 from app.api_keys.create import NewKey
 from app.api_keys.models import ApiKey
 from app.api_keys.rotate import RotatedKey
 from app.api_keys.warn import due, told_at_birth
-from app.revocation.key_view import KeyRecord
+from app.credential_status.api_key_cache import KeyRecord
 from tests.actors import PushedClock
 
 NOW = 1_000_000.0
 
 
 def record(**changes) -> KeyRecord:
-    whole = {"version": 1, "account_id": "acc", "digest": "new", "old_digest": None, "old_until": None, "scopes": (), "expires": None}
+    whole = {
+        "version": 1,
+        "account_id": "acc",
+        "digest": "new",
+        "old_digest": None,
+        "old_until": None,
+        "scopes": (),
+        "expires": None,
+    }
     return KeyRecord(**{**whole, **changes})
 
 
@@ -39,7 +47,9 @@ def test_a_secret_counts_or_the_one_before_it_for_a_while(changes, shown, fits):
     assert record(**changes).fits(shown, NOW) is fits
 
 
-@pytest.mark.parametrize(("expires", "lives"), [(None, True), (NOW + 0.001, True), (NOW, False), (NOW - 1, False)])
+@pytest.mark.parametrize(
+    ("expires", "lives"), [(None, True), (NOW + 0.001, True), (NOW, False), (NOW - 1, False)]
+)
 def test_a_key_lives_until_its_end(expires, lives):
     assert record(expires=expires).lives(NOW) is lives
 
@@ -77,7 +87,7 @@ def test_a_key_is_recognised_by_how_it_begins():
 
 
 def test_the_latest_moment_is_kept_whatever_comes_after_it():
-    latest, now = Latest(), PushedClock().now()
+    latest, now = UsageBuffer(), PushedClock().now()
     for seconds in (1, 3, 2):
         latest.note("name", now + timedelta(seconds=seconds))
     assert latest.take() == {"name": now + timedelta(seconds=3)}
@@ -85,10 +95,10 @@ def test_the_latest_moment_is_kept_whatever_comes_after_it():
 
 
 def test_no_more_names_are_kept_than_fit():
-    latest, now = Latest(), PushedClock().now()
-    for number in range(MOST + 10):
+    latest, now = UsageBuffer(), PushedClock().now()
+    for number in range(MAX_ENTRIES + 10):
         latest.note(str(number), now)
     latest.note("0", now + timedelta(seconds=1))
     taken = latest.take()
-    assert len(taken) == MOST
+    assert len(taken) == MAX_ENTRIES
     assert taken["0"] == now + timedelta(seconds=1)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.gateway.verify import ours, timely, well_formed
+from app.verification.session_tokens import ours, timely, well_formed
 from tests.actors import cheap_settings
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)

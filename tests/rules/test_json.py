@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from app.web.body import DEEPEST, InvalidBody, depth, escaped, loads, texts
+from app.web.json_body import DEEPEST, InvalidBody, depth, escaped, loads, texts
 
 TAKEN = [
     (b"{}", {}),
@@ -80,7 +80,9 @@ def test_what_is_not_json_to_everyone_is_refused_with_words(raw):
     assert refused.value.detail
 
 
-@pytest.mark.parametrize(("opening", "middle", "closing"), [("[", "", "]"), ('{"a":', "1", "}"), ('[{"a":', "1", "}]")])
+@pytest.mark.parametrize(
+    ("opening", "middle", "closing"), [("[", "", "]"), ('{"a":', "1", "}"), ('[{"a":', "1", "}]")]
+)
 @pytest.mark.parametrize("levels", [DEEPEST + 1, 100, 300, 499, 500, 900, 990, 1000, 3000, 100_000])
 def test_no_depth_of_nesting_is_more_than_a_refusal(opening, middle, closing, levels):
     with pytest.raises(InvalidBody):
@@ -101,7 +103,15 @@ def test_the_deepest_nesting_that_is_taken_is_sixteen():
 
 @pytest.mark.parametrize(
     ("value", "levels"),
-    [(1, 0), ("[[", 0), ({}, 1), ([], 1), ({"a": 1}, 1), ({"a": [], "b": {"c": [1]}}, 3), ([[], [[]], 1], 3)],
+    [
+        (1, 0),
+        ("[[", 0),
+        ({}, 1),
+        ([], 1),
+        ({"a": 1}, 1),
+        ({"a": [], "b": {"c": [1]}}, 3),
+        ([[], [[]], 1], 3),
+    ],
 )
 def test_depth_counts_containers_within_each_other(value, levels):
     assert depth(value) == levels
@@ -109,9 +119,18 @@ def test_depth_counts_containers_within_each_other(value, levels):
 
 def test_every_text_is_found_with_its_pointer():
     found = set(texts(json.loads('{"a": ["x", {"b/c": "y", "d~": "z"}], "": "w"}'), ""))
-    assert {("/a/0", "x"), ("/a/1/b~1c", "y"), ("/a/1/d~0", "z"), ("/", "w"), ("/a/1", "b/c")} <= found
+    assert {
+        ("/a/0", "x"),
+        ("/a/1/b~1c", "y"),
+        ("/a/1/d~0", "z"),
+        ("/", "w"),
+        ("/a/1", "b/c"),
+    } <= found
 
 
-@pytest.mark.parametrize(("name", "pointer"), [("a", "a"), ("a/b", "a~1b"), ("a~b", "a~0b"), ("~1", "~01"), ("\0", "?"), ("\ud800", "?")])
+@pytest.mark.parametrize(
+    ("name", "pointer"),
+    [("a", "a"), ("a/b", "a~1b"), ("a~b", "a~0b"), ("~1", "~01"), ("\0", "?"), ("\ud800", "?")],
+)
 def test_names_in_pointers_can_be_sent_back(name, pointer):
     assert escaped(name) == pointer

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.accounts.names import FORBIDDEN_CATEGORIES, IGNORABLE, NotAName, canonical_address, folded, new_address, new_username
+from app.accounts.names import (
+    FORBIDDEN_CATEGORIES,
+    IGNORABLE,
+    NotAName,
+    canonical_address,
+    folded,
+    new_address,
+    new_username,
+)
 
 # Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties, written out here so that the rule is not its own witness.
 DEFAULT_IGNORABLE = [
@@ -31,7 +39,12 @@ DEFAULT_IGNORABLE = [
     *range(0xE0000, 0xE1000),
 ]
 BIDI_CONTROLS = [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
-PLANES = [*range(0x30000), *range(0xE0000, 0xE1000), *range(0xFFFF0, 0x100010), *range(0x10FFF0, 0x110000)]
+PLANES = [
+    *range(0x30000),
+    *range(0xE0000, 0xE1000),
+    *range(0xFFFF0, 0x100010),
+    *range(0x10FFF0, 0x110000),
+]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +149,12 @@ def test_what_is_typed_to_log_in_is_folded_to_the_name_it_stands_for(typed, mean
 
 def test_a_character_that_cannot_be_seen_is_refused():
     for code in [*DEFAULT_IGNORABLE, *BIDI_CONTROLS]:
-        for text in (chr(code), f"an{chr(code)}n", f"ann{chr(code)}@example.org", f"ann@exam{chr(code)}ple.org"):
+        for text in (
+            chr(code),
+            f"an{chr(code)}n",
+            f"ann{chr(code)}@example.org",
+            f"ann@exam{chr(code)}ple.org",
+        ):
             with pytest.raises(NotAName):
                 folded(text)
 
@@ -148,7 +166,10 @@ def test_folding_ends_and_never_brings_forth_what_was_refused():
         except NotAName:
             continue
         assert folded(text) == text, hex(code)
-        assert not any(unicodedata.category(character) in FORBIDDEN_CATEGORIES or character in IGNORABLE for character in text)
+        assert not any(
+            unicodedata.category(character) in FORBIDDEN_CATEGORIES or character in IGNORABLE
+            for character in text
+        )
 
 
 def test_a_single_character_of_another_script_or_shape_never_makes_a_username():
@@ -166,13 +187,23 @@ def test_whatever_is_registered_is_found_again_as_it_was_typed(text):
     assert folded(text) == name == folded(name)
 
 
-@given(st.text(st.sampled_from("aA.@+-_'\u00fc\u0131\u3002\uff0e\uff61xn1 \"\u00df"), max_size=24).map("a{}".format))
+@given(
+    st.text(st.sampled_from("aA.@+-_'\u00fc\u0131\u3002\uff0e\uff61xn1 \"\u00df"), max_size=24).map(
+        "a{}".format
+    )
+)
 def test_an_address_has_one_canonical_form_however_often_it_is_formed(text):
     try:
         sent_to, canonical = new_address(text)
     except NotAName:
         return
-    assert canonical == sent_to.lower() == canonical_address(text) == canonical_address(canonical) == new_address(canonical)[1]
+    assert (
+        canonical
+        == sent_to.lower()
+        == canonical_address(text)
+        == canonical_address(canonical)
+        == new_address(canonical)[1]
+    )
 
 
 def test_a_text_is_measured_before_it_is_normalised():

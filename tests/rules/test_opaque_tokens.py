@@ -7,7 +7,17 @@ import re
 
 import pytest
 
-from app.opaque_tokens import CODE_ALPHABET, canonical_code, digest, find, is_id, matches, mint, new_code, new_id
+from app.opaque_tokens import (
+    CODE_ALPHABET,
+    canonical_code,
+    digest,
+    find,
+    is_id,
+    matches,
+    mint,
+    new_code,
+    new_id,
+)
 
 
 def test_a_token_names_its_row_and_is_kept_as_a_digest():
@@ -78,21 +88,41 @@ def test_a_new_secret_does_not_show_itself():
 
 def test_a_code_can_be_typed_and_has_no_vowels():
     codes = [new_code() for _ in range(500)]
-    assert all(re.fullmatch(f"[{CODE_ALPHABET}]{{4}}-[{CODE_ALPHABET}]{{4}}", code) for code in codes)
+    assert all(
+        re.fullmatch(f"[{CODE_ALPHABET}]{{4}}-[{CODE_ALPHABET}]{{4}}", code) for code in codes
+    )
     assert len(set(codes)) == 500
     assert set("".join(codes)) == {*CODE_ALPHABET, "-"}
     assert not set(CODE_ALPHABET) & set("AEIOUY0123456789")
 
 
 @pytest.mark.parametrize(
-    "typed", ["BCDF-GHJK", "bcdf-ghjk", "bcdfghjk", " b c d f g h j k ", "BCDF.GHJK", "B-C-D-F-G-H-J-K", "bcdf\tghjk\n"]
+    "typed",
+    [
+        "BCDF-GHJK",
+        "bcdf-ghjk",
+        "bcdfghjk",
+        " b c d f g h j k ",
+        "BCDF.GHJK",
+        "B-C-D-F-G-H-J-K",
+        "bcdf\tghjk\n",
+    ],
 )
 def test_a_code_is_read_as_it_was_meant(typed):
     assert canonical_code(typed) == "BCDFGHJK"
 
 
 @pytest.mark.parametrize(
-    "text", ["", "acc_", "acc_short", "ses_" + "0" * 22, "acc_" + "0" * 23, "acc_" + "0" * 22 + "\n", "acc_" + "-" * 22]
+    "text",
+    [
+        "",
+        "acc_",
+        "acc_short",
+        "ses_" + "0" * 22,
+        "acc_" + "0" * 23,
+        "acc_" + "0" * 22 + "\n",
+        "acc_" + "-" * 22,
+    ],
 )
 def test_what_is_no_id_is_seen_without_a_read(text):
     assert not is_id("acc", text)

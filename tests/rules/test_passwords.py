@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.accounts.choose_password import chosen_password
-from app.accounts.guessable import folded, names_in, weaknesses
-from app.accounts.password_reasons import TEXTS, in_words
-from app.accounts.password_rules import NotAPassword, Reason, normalised
-from app.accounts.word_lists import SortedLines, common_passwords, passphrase_words
+from app.authentication.passwords.choose import chosen_password
+from app.authentication.passwords.messages import TEXTS, in_words
+from app.authentication.passwords.normalize import NotAPassword, Reason, normalised
+from app.authentication.passwords.strength import folded, names_in, weaknesses
+from app.authentication.passwords.word_lists import SortedLines, common_passwords, passphrase_words
 from app.errors import InvalidInput
-from app.outbox.render import LANGUAGES
+from app.notifications.mail.render import LANGUAGES
 from tests.actors import PASSWORD, cheap_settings
 
 SHORTEST = 15
@@ -26,10 +26,17 @@ KEYS = "".join(chr(0x1F400 + 7 * number) for number in range(64)) * 2
 ABOUT = ("ann.miller", "annm84@mail.example", "Ann-Katrin M\u00fcller")
 
 
-def refused(password: str, *, least: int = SHORTEST, about=ABOUT, locale: str = "en", **changes) -> InvalidInput | None:
+def refused(
+    password: str, *, least: int = SHORTEST, about=ABOUT, locale: str = "en", **changes
+) -> InvalidInput | None:
     """The refusal of a new password, if it is refused."""
     try:
-        changed = cheap_settings("sqlite:////none", password_min_length=least, public_url="https://login.acme-tools.example", **changes)
+        changed = cheap_settings(
+            "sqlite:////none",
+            password_min_length=least,
+            public_url="https://login.acme-tools.example",
+            **changes,
+        )
         chosen_password(changed, password, field="/password", locale=locale, about=about)
     except InvalidInput as problem:
         return problem
@@ -50,16 +57,20 @@ def reasons(password: str, **options) -> set[str]:
         pytest.param(LETTERS, id="a long sentence"),
         pytest.param((LETTERS + " The end.")[:128], id="the most"),
         pytest.param(KEYS[:SHORTEST], id="the least, outside the basic plane"),
-        pytest.param("".join(chr(0x4E00 + 37 * number) for number in range(128)), id="the most, in Chinese"),
         pytest.param(
-            "\u0958\u0959\u095a\u095b\u095c\u095d\u095e\u0915\u0916\u0917\u091c\u0921\u0922\u092b\u0928", id="what composing makes longer"
+            "".join(chr(0x4E00 + 37 * number) for number in range(128)), id="the most, in Chinese"
+        ),
+        pytest.param(
+            "\u0958\u0959\u095a\u095b\u095c\u095d\u095e\u0915\u0916\u0917\u091c\u0921\u0922\u092b\u0928",
+            id="what composing makes longer",
         ),
         pytest.param("  leading and trailing  ", id="spaces around"),
         pytest.param("no upper case and no digit", id="no composition rules"),
         pytest.param("830174629501837", id="digits alone"),
         pytest.param("}#&%.,[!?*=+]~(", id="punctuation alone"),
         pytest.param(
-            "\u043c\u043e\u0439 \u0434\u043e\u043c \u0441\u0442\u043e\u0438\u0442 \u0443 \u0440\u0435\u043a\u0438", id="another script"
+            "\u043c\u043e\u0439 \u0434\u043e\u043c \u0441\u0442\u043e\u0438\u0442 \u0443 \u0440\u0435\u043a\u0438",
+            id="another script",
         ),
         pytest.param("\U0001f468\u200d\U0001f469\u200d\U0001f467 a family of three", id="joiners"),
         pytest.param("Ann M\u00fcller sells sea shells", id="a sentence with the name in it"),
@@ -82,7 +93,11 @@ def test_any_text_that_is_long_enough_is_a_password(password):
         pytest.param("", Reason.TOO_SHORT, id="empty"),
         pytest.param(LETTERS[: SHORTEST - 1], Reason.TOO_SHORT, id="one too few"),
         pytest.param(KEYS[: SHORTEST - 1], Reason.TOO_SHORT, id="few characters of many bytes"),
-        pytest.param("e\u0301" * (SHORTEST - 1), Reason.TOO_SHORT, id="few characters of two code points each"),
+        pytest.param(
+            "e\u0301" * (SHORTEST - 1),
+            Reason.TOO_SHORT,
+            id="few characters of two code points each",
+        ),
         pytest.param((LETTERS * 2)[:129], Reason.TOO_LONG, id="one too many"),
         pytest.param("e\u0301" * 100, Reason.TOO_LONG, id="too many before composing"),
         pytest.param("\U0001f511" * 257, Reason.TOO_LONG, id="more than 1024 bytes"),
@@ -135,7 +150,10 @@ def test_what_is_too_short_too_long_or_no_text_is_no_password(password, reason):
         ("aaaabbbbccccdddd", Reason.SEQUENCE),
         ("aaaaaaaaaaaaaaab", Reason.SEQUENCE),
         ("!@#$%^&*()!@#$%^", Reason.SEQUENCE),
-        ("\u0430\u0431\u0432\u0433\u0434\u0435\u0436\u0437\u0438\u0439\u043a\u043b\u043c\u043d\u043e", Reason.SEQUENCE),
+        (
+            "\u0430\u0431\u0432\u0433\u0434\u0435\u0436\u0437\u0438\u0439\u043a\u043b\u043c\u043d\u043e",
+            Reason.SEQUENCE,
+        ),
         ("doorward-doorward!", Reason.PERSONAL),
         ("Doorward2024!!!!", Reason.PERSONAL),
         ("D00rw4rd.7391.82", Reason.PERSONAL),
@@ -158,7 +176,9 @@ def test_what_is_guessed_first_is_no_password(password, reason):
 def test_names_of_others_are_words_like_all():
     assert reasons("ann.miller.73918", about=("bob",)) == set()
     assert reasons("ann.miller.73918", about=("",)) == set()
-    assert reasons("bo by bo at noon", about=("bo", "al@example.org", "Jo Al")) == set(), "too short to be a name"
+    assert reasons("bo by bo at noon", about=("bo", "al@example.org", "Jo Al")) == set(), (
+        "too short to be a name"
+    )
 
 
 def test_a_floor_of_eight_asks_for_less():
@@ -172,9 +192,19 @@ def test_a_floor_of_eight_asks_for_less():
 def test_nothing_that_a_generator_makes_is_refused_for_its_kinds_of_characters():
     """Refused is what holds a run or a name by chance, and that is rare."""
     random = Random(7)
-    for letters in (string.ascii_letters + string.digits, string.printable[:94], string.ascii_lowercase):
+    for letters in (
+        string.ascii_letters + string.digits,
+        string.printable[:94],
+        string.ascii_lowercase,
+    ):
         made = ["".join(random.choice(letters) for _ in range(20)) for _ in range(300)]
-        assert sum(bool(weaknesses(one, least=15, names=names_in(ABOUT), common=common_passwords())) for one in made) <= 1
+        assert (
+            sum(
+                bool(weaknesses(one, least=15, names=names_in(ABOUT), common=common_passwords()))
+                for one in made
+            )
+            <= 1
+        )
 
 
 @settings(max_examples=200, deadline=None)
@@ -191,7 +221,11 @@ def test_whatever_is_typed_is_taken_as_it_is_or_refused_with_reasons(typed, abou
 @pytest.mark.parametrize("least", [8, 15, 40, 64])
 def test_suggestions_are_long_acceptable_and_new_each_time(least):
     about = (*ABOUT, "word able ment tion ness ing ate")
-    found = [one for _ in range(20) for one in refused("password", least=least, about=about).members["suggestions"]]
+    found = [
+        one
+        for _ in range(20)
+        for one in refused("password", least=least, about=about).members["suggestions"]
+    ]
     assert len(set(found)) == len(found) == 60
     for suggestion in found:
         assert least <= len(suggestion) <= 128
@@ -202,7 +236,9 @@ def test_suggestions_are_long_acceptable_and_new_each_time(least):
 
 def test_five_words_are_more_than_sixty_bits():
     assert len(set(passphrase_words())) == 7776 > 2 ** (60 / 5)
-    assert all(word == folded(word) and re.fullmatch("[a-z-]+", word) for word in passphrase_words())
+    assert all(
+        word == folded(word) and re.fullmatch("[a-z-]+", word) for word in passphrase_words()
+    )
 
 
 def test_the_list_of_common_passwords_is_large_and_in_the_spelling_it_is_asked_in():
@@ -220,7 +256,11 @@ def test_the_list_of_common_passwords_is_large_and_in_the_spelling_it_is_asked_i
 
 def test_what_is_not_in_the_list_is_not_found():
     found = SortedLines(b"bb\ncc\nee\n")
-    assert [word for word in ("", "a", "b", "bb", "bbb", "c", "cc", "d", "ee", "f", "\n", "bb\ncc", "\udc80") if word in found] == [
+    assert [
+        word
+        for word in ("", "a", "b", "bb", "bbb", "c", "cc", "d", "ee", "f", "\n", "bb\ncc", "\udc80")
+        if word in found
+    ] == [
         "bb",
         "cc",
         "ee",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.roles.scopes import allows, common, narrowed
+from app.authorization.scopes import allows, common, narrowed
 
 PARTS = st.lists(st.sampled_from("ab"), min_size=1, max_size=3).map(":".join)
 SCOPES = PARTS | PARTS.map(lambda scope: scope + ":*")
@@ -20,7 +20,9 @@ def held(scope: str, limit: list[str] | None) -> bool:
 @given(LIMITS, LIMITS, SCOPES)
 def test_what_two_limits_have_in_common_is_held_by_both(some, others, scope):
     both = common(some, others)
-    assert held(scope, None if both is None else both.split()) == (held(scope, some) and held(scope, others))
+    assert held(scope, None if both is None else both.split()) == (
+        held(scope, some) and held(scope, others)
+    )
 
 
 @given(LIMITS, LIMITS)

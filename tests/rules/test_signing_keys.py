@@ -11,7 +11,12 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 def key(generation: int, minutes: float, revoked: float | None = None) -> SigningKey:
     revoked_at = START + timedelta(minutes=revoked) if revoked is not None else None
-    return SigningKey(kid=f"key{generation}", generation=generation, signs_from=START + timedelta(minutes=minutes), revoked_at=revoked_at)
+    return SigningKey(
+        kid=f"key{generation}",
+        generation=generation,
+        signs_from=START + timedelta(minutes=minutes),
+        revoked_at=revoked_at,
+    )
 
 
 def test_a_key_is_announced_signs_retires_and_is_retired():
@@ -19,7 +24,9 @@ def test_a_key_is_announced_signs_retires_and_is_retired():
     keys = [first, second]
 
     def states(minutes: float):
-        return state(first, keys, START + timedelta(minutes=minutes)), state(second, keys, START + timedelta(minutes=minutes))
+        return state(first, keys, START + timedelta(minutes=minutes)), state(
+            second, keys, START + timedelta(minutes=minutes)
+        )
 
     kept = KEPT.total_seconds() / 60
     assert states(0) == (State.SIGNING, State.ANNOUNCED)
@@ -33,7 +40,9 @@ def test_one_key_signs_at_any_moment():
     keys = [key(1, 0), key(2, 10), key(3, 20)]
     for minute in range(30):
         now = START + timedelta(minutes=minute)
-        assert [one.kid for one in keys if state(one, keys, now) is State.SIGNING] == [signer(keys, now).kid]
+        assert [one.kid for one in keys if state(one, keys, now) is State.SIGNING] == [
+            signer(keys, now).kid
+        ]
 
 
 def test_a_key_that_was_revoked_before_it_signed_leaves_the_older_one_signing():

@@ -6,10 +6,19 @@ import ipaddress
 
 import pytest
 
-from app.web.edge import _hostname
-from app.web.source import LONGEST_AGENT, _parsed, bucket, client_address, is_trusted, printable
+from app.web.client_info import (
+    LONGEST_AGENT,
+    _parsed,
+    bucket,
+    client_address,
+    is_trusted,
+    printable,
+)
+from app.web.middleware import _hostname
 
-GATEWAYS = [ipaddress.ip_network(network) for network in ("10.1.0.0/16", "192.0.2.7/32", "fd00::/8")]
+GATEWAYS = [
+    ipaddress.ip_network(network) for network in ("10.1.0.0/16", "192.0.2.7/32", "fd00::/8")
+]
 
 FORWARDED = [
     # peer, X-Forwarded-For, who asks
@@ -66,14 +75,34 @@ def test_limits_count_by_ipv4_address_or_ipv6_network(address, counted):
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "localhost", "1.2.3", "1.2.3.4.5", "1.2.3.4/24", "[::1]", "::1]:80", "1.2.3.256", "１.2.3.4", "1.2.3.4\n"]
+    "text",
+    [
+        "",
+        " ",
+        "localhost",
+        "1.2.3",
+        "1.2.3.4.5",
+        "1.2.3.4/24",
+        "[::1]",
+        "::1]:80",
+        "1.2.3.256",
+        "１.2.3.4",
+        "1.2.3.4\n",
+    ],
 )
 def test_what_is_no_address_is_none(text):
     assert _parsed(text) is None
 
 
 @pytest.mark.parametrize(
-    ("address", "trusted"), [("10.1.255.255", True), ("10.2.0.0", False), ("192.0.2.8", False), ("fd12::1", True), ("::1", False)]
+    ("address", "trusted"),
+    [
+        ("10.1.255.255", True),
+        ("10.2.0.0", False),
+        ("192.0.2.8", False),
+        ("fd12::1", True),
+        ("::1", False),
+    ],
 )
 def test_a_gateway_is_one_within_the_networks_of_its_own_family(address, trusted):
     assert is_trusted(_parsed(address), GATEWAYS) is trusted

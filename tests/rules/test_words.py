@@ -47,6 +47,8 @@ def test_a_length_is_told_in_two_units_at_most(seconds, english, german):
         ("", ""),
     ],
 )  # fmt: skip
-def test_the_common_browsers_are_called_by_their_names_and_others_as_they_call_themselves(user_agent, words):
+def test_the_common_browsers_are_called_by_their_names_and_others_as_they_call_themselves(
+    user_agent, words
+):
     assert browser(user_agent, "en") == words
     assert browser(user_agent, "de") == words.replace(" on ", " auf ")

@@ -117,7 +117,13 @@ class Check:
 
     def asked(self) -> dict[str, str]:
         """As it is sent: only what was said."""
-        parts = {"account_id": self.account_id, "role": self.role, "resource": self.resource, "id": self.id, "level": self.level}
+        parts = {
+            "account_id": self.account_id,
+            "role": self.role,
+            "resource": self.resource,
+            "id": self.id,
+            "level": self.level,
+        }
         return {name: value for name, value in parts.items() if value}
 
 

@@ -22,10 +22,14 @@ class DoorwardAuth(httpx2.Auth):
     Raises NotLoggedInError, from within the request, when the session is over.
     """
 
-    def __init__(self, client: Doorward | Session, *, origins: Iterable[str], allow_http: bool = False) -> None:
+    def __init__(
+        self, client: Doorward | Session, *, origins: Iterable[str], allow_http: bool = False
+    ) -> None:
         self._origins = Origins(client, origins, allow_http=allow_http)
 
-    def sync_auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
+    def sync_auth_flow(
+        self, request: httpx2.Request
+    ) -> Generator[httpx2.Request, httpx2.Response, None]:
         """Called by httpx2."""
         if not self._origins.may_have(str(request.url)):
             yield request
@@ -35,7 +39,9 @@ class DoorwardAuth(httpx2.Auth):
         if self._origins.may_retry(request.method, response.status_code, str(response.request.url)):
             yield _with(request, self._origins.instead_of(token))
 
-    async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+    async def async_auth_flow(
+        self, request: httpx2.Request
+    ) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
         """Called by httpx2. Refreshing happens in a thread, so that the loop goes on."""
         from asyncio import to_thread  # few need it
 

@@ -44,7 +44,9 @@ class Calls:
 
     def sessions(self) -> list[SessionInfo]:
         """The live sessions of the account, newest first."""
-        return [parse.session_info(found) for found in parse.items(self.call("GET", "/v1/sessions"))]
+        return [
+            parse.session_info(found) for found in parse.items(self.call("GET", "/v1/sessions"))
+        ]
 
     def end_session(self, session_id: str) -> None:
         """End one session of one's own; its tokens stop at once. Raises NotFound."""
@@ -54,17 +56,25 @@ class Calls:
         """End every session of the account but this one."""
         self.call("DELETE", "/v1/sessions")
 
-    def roles(self, account_id: str | None = None, *, resource: str | None = None, id: str | None = None) -> tuple[str, ...]:  # noqa: A002
+    def roles(
+        self, account_id: str | None = None, *, resource: str | None = None, id: str | None = None
+    ) -> tuple[str, ...]:
         """What the account may do now; oneself, if none is named. With resource and id, also the levels at that thing. Raises NotFound."""
         account = account_id or self.whoami().account_id
         query = {"resource": resource, "id": id}
-        found = self.call("GET", f"/v1/accounts/{_part(account)}/roles", query={name: value for name, value in query.items() if value})
+        found = self.call(
+            "GET",
+            f"/v1/accounts/{_part(account)}/roles",
+            query={name: value for name, value in query.items() if value},
+        )
         return parse.texts(found.get("roles"))
 
     def check(self, checks: Check | Sequence[Check]) -> tuple[bool, ...]:
         """Answer up to 100 questions about rights, in their order. Raises InvalidInput for a role or level that does not exist."""
         asked = [checks] if isinstance(checks, Check) else checks
-        found = self.call("POST", "/v1/roles/check", json={"checks": [one.asked() for one in asked]})
+        found = self.call(
+            "POST", "/v1/roles/check", json={"checks": [one.asked() for one in asked]}
+        )
         decisions = found.get("decisions")
         if not isinstance(decisions, list) or len(decisions) != len(asked):
             raise UnexpectedAnswer("The service did not answer each question: ask again.")
@@ -100,7 +110,10 @@ class Calls:
         session.refresh(instead_of=token)
         if method != "GET":
             raise InvalidToken(
-                "The token did not count any more; there is another one now: try again.", code=code, status=status, request_id=request_id
+                "The token did not count any more; there is another one now: try again.",
+                code=code,
+                status=status,
+                request_id=request_id,
             )
         return self.transport.ask(method, path, token=session.live(), **parts)
 
@@ -113,9 +126,17 @@ class Keys:
 
     def list(self) -> tuple[ApiKey, ...]:
         """The living ones, newest first."""
-        return tuple(parse.api_key(found) for found in parse.items(self._client.call("GET", "/v1/api-keys")))
+        return tuple(
+            parse.api_key(found) for found in parse.items(self._client.call("GET", "/v1/api-keys"))
+        )
 
-    def create(self, name: str, scopes: Sequence[str] = (), *, expires_in: timedelta | float | None = NOT_SAID) -> NewApiKey:
+    def create(
+        self,
+        name: str,
+        scopes: Sequence[str] = (),
+        *,
+        expires_in: timedelta | float | None = NOT_SAID,
+    ) -> NewApiKey:
         """Make a key; its secret is told only now. It lasts 90 days unless told otherwise; None: without end, for administrators.
 
         Raises ReauthenticationRequired when the password was typed more than five minutes ago, Conflict for a name that is taken.
@@ -130,8 +151,12 @@ class Keys:
 
         Raises ReauthenticationRequired or NotFound.
         """
-        body: Mapping[str, object] = {} if overlap is None else {"overlap_seconds": _seconds(overlap)}
-        return parse.new_api_key(self._client.call("POST", f"/v1/api-keys/{_part(key_id)}/rotate", json=body))
+        body: Mapping[str, object] = (
+            {} if overlap is None else {"overlap_seconds": _seconds(overlap)}
+        )
+        return parse.new_api_key(
+            self._client.call("POST", f"/v1/api-keys/{_part(key_id)}/rotate", json=body)
+        )
 
     def delete(self, key_id: str) -> None:
         """End a key; it is refused from the next use on. Raises NotFound."""

@@ -60,7 +60,12 @@ class Doorward(Calls):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self.close()
 
     # -- the service ------------------------------------------------------------------------------------------------
@@ -71,7 +76,10 @@ class Doorward(Calls):
         if self._origin is None:
             url = here.variable("DOORWARD_URL")
             if not url:
-                raise InvalidInput("No service is named: give its address, or set DOORWARD_URL.", errors={"url": ["is missing"]})
+                raise InvalidInput(
+                    "No service is named: give its address, or set DOORWARD_URL.",
+                    errors={"url": ["is missing"]},
+                )
             self._origin = origin_of(url, allow_http=self.allow_http)
         return self._origin
 
@@ -102,7 +110,14 @@ class Doorward(Calls):
         found = self.transport.ask("GET", "/version")
         return Version(printable(found.get("name")), printable(found.get("version")))
 
-    def check_version(self, *, min: str | None = None, max: str | None = None, equal: str | None = None, error: bool = False) -> Version:  # noqa: A002
+    def check_version(
+        self,
+        *,
+        min: str | None = None,
+        max: str | None = None,
+        equal: str | None = None,
+        error: bool = False,
+    ) -> Version:
         """Ask which version runs there and warn (VersionWarning), or raise VersionMismatch with `error`, when it is another than wanted."""
         found = self.version()
         VersionPolicy(min, max, equal, error).check(found.version)
@@ -119,7 +134,9 @@ class Doorward(Calls):
     def session(self) -> Session:
         """The session of the latest login. Raises NotLoggedInError."""
         if self._session is None:
-            raise NotLoggedInError("Nobody is logged in: log in first, e.g. client.login.on_another_device().")
+            raise NotLoggedInError(
+                "Nobody is logged in: log in first, e.g. client.login.on_another_device()."
+            )
         return self._session
 
     @property
@@ -192,7 +209,9 @@ class Doorward(Calls):
         if self._origin is None:
             self._origin = origin
         if self._origin != origin:
-            raise StoreError(f"{what} is for {origin} and not for {self._origin}: it is not sent there.")
+            raise StoreError(
+                f"{what} is for {origin} and not for {self._origin}: it is not sent there."
+            )
 
 
 def _timeouts(timeout: float | timedelta | Timeouts | None) -> Timeouts:

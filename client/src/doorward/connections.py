@@ -26,8 +26,12 @@ def connected(origin: Origin, verify: Verify, timeout: httpx2.Timeout) -> httpx2
 
     made: httpx2.Client | None = None
     # None are read where nothing will be checked with them.
-    trusted = _trusted(verify) if origin.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    with suppress(ImportError, ValueError, httpx2.InvalidURL):  # its text has the address of the proxy, which may hold a password
+    trusted = (
+        _trusted(verify) if origin.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    )
+    with suppress(
+        ImportError, ValueError, httpx2.InvalidURL
+    ):  # its text has the address of the proxy, which may hold a password
         made = httpx2.Client(
             verify=trusted,
             timeout=timeout,
@@ -37,7 +41,9 @@ def connected(origin: Origin, verify: Verify, timeout: httpx2.Timeout) -> httpx2
         )
     if made is None:
         reason = "must be http:// or https:// (for SOCKS: pip install socksio)"
-        raise InvalidInput(f"The proxy that HTTPS_PROXY or ALL_PROXY names {reason}.", errors={"proxy": [reason]})
+        raise InvalidInput(
+            f"The proxy that HTTPS_PROXY or ALL_PROXY names {reason}.", errors={"proxy": [reason]}
+        )
     return made
 
 
@@ -49,9 +55,13 @@ def fault_of(origin: Origin, error: Exception) -> ConnectionFailed:
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             own = "if it is of an authority of your own, name its certificates in SSL_CERT_FILE"
-            return TLSError(f"The certificate of {origin} is not good ({printable(cause.verify_message)}), so nothing was sent: {own}.")
+            return TLSError(
+                f"The certificate of {origin} is not good ({printable(cause.verify_message)}), so nothing was sent: {own}."
+            )
         if isinstance(cause, ssl.SSLError):
-            return TLSError(f"{origin} does not speak TLS as it should: check the address and what is in between.")
+            return TLSError(
+                f"{origin} does not speak TLS as it should: check the address and what is in between."
+            )
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, httpx2.ProxyError):
         said = printable(str(error))
@@ -59,7 +69,11 @@ def fault_of(origin: Origin, error: Exception) -> ConnectionFailed:
             f"The proxy that HTTPS_PROXY names does not lead to {origin} ({said}): change it, or name the host in NO_PROXY."
         )
     if isinstance(error, httpx2.ConnectTimeout | httpx2.ConnectError):
-        between = ", the network, and the proxy that HTTPS_PROXY names" if _proxied(origin) else " and the network"
+        between = (
+            ", the network, and the proxy that HTTPS_PROXY names"
+            if _proxied(origin)
+            else " and the network"
+        )
         return ConnectionFailed(f"{origin} cannot be reached: check the address{between}.")
     if isinstance(error, httpx2.TimeoutException):
         return ConnectionFailed(f"{origin} did not answer in time: try again later.")
@@ -73,7 +87,11 @@ def _trusted(verify: Verify) -> ssl.SSLContext:
     import httpx2
 
     with suppress(OSError):  # of TLS too
-        return httpx2.create_ssl_context(verify) if isinstance(verify, bool) else ssl.create_default_context(cafile=os.fspath(verify))
+        return (
+            httpx2.create_ssl_context(verify)
+            if isinstance(verify, bool)
+            else ssl.create_default_context(cafile=os.fspath(verify))
+        )
     reason = "is no file of certificates in PEM that can be read"
     if not isinstance(verify, bool):
         raise InvalidInput(f"verify: {os.fspath(verify)} {reason}.", errors={"verify": [reason]})
@@ -84,4 +102,8 @@ def _trusted(verify: Verify) -> ssl.SSLContext:
 def _proxied(origin: Origin) -> bool:
     from urllib.request import getproxies, proxy_bypass  # as the library does
 
-    return not origin.loopback and not {origin.scheme, "all"}.isdisjoint(getproxies()) and not proxy_bypass(origin.host)
+    return (
+        not origin.loopback
+        and not {origin.scheme, "all"}.isdisjoint(getproxies())
+        and not proxy_bypass(origin.host)
+    )

@@ -63,7 +63,9 @@ class LoginExpired(LoginError):
 class PasswordChangeRequired(LoginError):
     """The password is right and must be changed first. `reset_token` is for the new one, and is shown nowhere."""
 
-    def __init__(self, text: str = "", *, reset_token: Secret | None = None, **answer: Unpack[Answer]) -> None:
+    def __init__(
+        self, text: str = "", *, reset_token: Secret | None = None, **answer: Unpack[Answer]
+    ) -> None:
         super().__init__(text, **answer)
         self.reset_token = reset_token
 
@@ -122,7 +124,9 @@ class Conflict(DoorwardError):
 
 
 class _Later(DoorwardError):
-    def __init__(self, text: str = "", *, retry_after: float | None = None, **answer: Unpack[Answer]) -> None:
+    def __init__(
+        self, text: str = "", *, retry_after: float | None = None, **answer: Unpack[Answer]
+    ) -> None:
         super().__init__(text, **answer)
         self.retry_after = retry_after
 

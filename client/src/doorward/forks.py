@@ -19,11 +19,18 @@ class Alone:
     def __enter__(self) -> None:
         self._lock.acquire()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self._lock.release()
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a session is not pickled: save() it, and take it up in the other process by login.from_store()")
+        raise TypeError(
+            "a session is not pickled: save() it, and take it up in the other process by login.from_store()"
+        )
 
     def open(self) -> None:
         """Whoever holds it is not there any more."""

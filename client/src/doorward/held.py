@@ -13,7 +13,9 @@ from doorward.answers import Tokens
 from doorward.kept import AuthSession
 from doorward.secret import Secret
 
-AHEAD = timedelta(seconds=60)  # refreshed that long before the end, or in the last fifth of a shorter life
+AHEAD = timedelta(
+    seconds=60
+)  # refreshed that long before the end, or in the last fifth of a shorter life
 FIFTH = 0.2
 KEY = "dwk_"
 LAST = 253402300799  # the last second of the year 9999, and of datetime
@@ -64,12 +66,26 @@ class Held:
         """A bare token or key. A JWT says when it ends; that is only a hint when to ask for another."""
         ends, life = _expiry(token), _life(token)
         monotonic = time.monotonic() + (ends - here.now()).total_seconds() if ends else None
-        return cls(token, ends, life, refresh_token, session_id=_session(token), ends_at=monotonic, told=False)
+        return cls(
+            token,
+            ends,
+            life,
+            refresh_token,
+            session_id=_session(token),
+            ends_at=monotonic,
+            told=False,
+        )
 
     def kept(self) -> AuthSession:
         """As the store keeps it."""
         expires = self.expires_at or here.now()
-        own = (self.refresh_token, self.refresh_expires_at, self.session_id, self.username, self.scope)
+        own = (
+            self.refresh_token,
+            self.refresh_expires_at,
+            self.session_id,
+            self.username,
+            self.scope,
+        )
         return AuthSession(self.token, expires, *own)
 
     def remaining(self) -> float:
@@ -150,7 +166,11 @@ def _expiry(token: Secret) -> datetime | None:
 
 def _life(token: Secret) -> timedelta | None:
     begins, ends = _second(token, "iat"), _second(token, "exp")
-    return timedelta(seconds=ends - begins) if begins is not None and ends is not None and begins < ends else None
+    return (
+        timedelta(seconds=ends - begins)
+        if begins is not None and ends is not None and begins < ends
+        else None
+    )
 
 
 def _second(token: Secret, claim: str) -> float | None:

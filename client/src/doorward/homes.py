@@ -76,11 +76,17 @@ class InFile:
             yield
 
     def read(self) -> Held | None:
-        found = read_token_file(self.path, allow_http=self.origin.scheme == "http")  # which was permitted when the session began
+        found = read_token_file(
+            self.path, allow_http=self.origin.scheme == "http"
+        )  # which was permitted when the session began
         return found[1] if found and found[0] == self.origin else None
 
     def write(self, held: Held) -> None:
-        lines = [str(self.origin), held.token.reveal(), *([held.refresh_token.reveal()] if held.refresh_token else [])]
+        lines = [
+            str(self.origin),
+            held.token.reveal(),
+            *([held.refresh_token.reveal()] if held.refresh_token else []),
+        ]
         private_files.sweep(self.path)
         private_files.write(self.path, Secret("\n".join([*lines, ""])))
 
@@ -105,8 +111,12 @@ def read_token_file(path: Path, *, allow_http: bool = False) -> tuple[Origin, He
     if content is None:
         return None
     count = len(content.reveal().split())
-    if not 2 <= count <= LINES or not all(Secret(line).sendable for line in content.reveal().split()):  # noqa: PLR2004 - see the error
-        raise StoreError(f"{path} is no token file: its first line is the address of a service, its second the token.")
+    if not 2 <= count <= LINES or not all(
+        Secret(line).sendable for line in content.reveal().split()
+    ):
+        raise StoreError(
+            f"{path} is no token file: its first line is the address of a service, its second the token."
+        )
     origin = origin_of(content.reveal().split()[0], allow_http=allow_http)
     refresh = Secret(content.reveal().split()[2]) if count == LINES else None
     return origin, Held.of_token(Secret(content.reveal().split()[1]), refresh)

@@ -31,7 +31,9 @@ class AuthSession:
     @property
     def end(self) -> datetime:
         """From when on it is of no use any more. OAuth has no word for how long a refresh token lasts (RFC 6749 section 5.1)."""
-        return self.refresh_expires or (NOT_KNOWN if self.refresh_token is not None else self.expires)
+        return self.refresh_expires or (
+            NOT_KNOWN if self.refresh_token is not None else self.expires
+        )
 
     def expired(self, now: datetime | None = None) -> bool:
         """Is it of no use any more?"""

@@ -11,7 +11,11 @@ from doorward.kept import AuthSession
 from doorward.secret import Secret
 
 NAME = "doorward"
-UNSAFE = ("fail", "null", "Plaintext")  # none at all, one that forgets, one that writes a readable file
+UNSAFE = (
+    "fail",
+    "null",
+    "Plaintext",
+)  # none at all, one that forgets, one that writes a readable file
 
 
 def put(url: str, user: str, session: AuthSession) -> AuthSession:
@@ -23,7 +27,12 @@ def put(url: str, user: str, session: AuthSession) -> AuthSession:
         failed = type(error).__name__
     if failed:
         raise _cannot(failed)
-    return replace(session, token=Secret(""), refresh_token=session.refresh_token and Secret(""), in_keyring=True)
+    return replace(
+        session,
+        token=Secret(""),
+        refresh_token=session.refresh_token and Secret(""),
+        in_keyring=True,
+    )
 
 
 def get(url: str, user: str, session: AuthSession) -> AuthSession | None:
@@ -60,11 +69,15 @@ def library() -> ModuleType:
         import keyring
         import keyring.errors
     except ImportError:
-        raise StoreError("The keyring needs a package more: pip install doorward[keyring], or name a file in DOORWARD_STORE.") from None
+        raise StoreError(
+            "The keyring needs a package more: pip install doorward[keyring], or name a file in DOORWARD_STORE."
+        ) from None
     backend = keyring.get_keyring()
     kind = f"{type(backend).__module__}.{type(backend).__qualname__}"
     if any(word in kind for word in UNSAFE):
-        raise StoreError(f"There is no keyring that is safe here ({kind}): start one, or name a file in DOORWARD_STORE.")
+        raise StoreError(
+            f"There is no keyring that is safe here ({kind}): start one, or name a file in DOORWARD_STORE."
+        )
     return keyring
 
 
@@ -82,11 +95,21 @@ def _filled(session: AuthSession, found: Secret) -> AuthSession | None:
         parts = json.loads(found.reveal())
     except ValueError:
         return None
-    token, refresh = (parts.get(name) for name in ("access_token", "refresh_token")) if isinstance(parts, dict) else (None, None)
+    token, refresh = (
+        (parts.get(name) for name in ("access_token", "refresh_token"))
+        if isinstance(parts, dict)
+        else (None, None)
+    )
     if not isinstance(token, str) or not Secret(token).sendable:
         return None
-    return replace(session, token=Secret(token), refresh_token=Secret(refresh) if isinstance(refresh, str) else None)
+    return replace(
+        session,
+        token=Secret(token),
+        refresh_token=Secret(refresh) if isinstance(refresh, str) else None,
+    )
 
 
 def _cannot(kind: str) -> StoreError:
-    return StoreError(f"The keyring did not do what was asked ({kind}): unlock it, or name a file in DOORWARD_STORE.")
+    return StoreError(
+        f"The keyring did not do what was asked ({kind}): unlock it, or name a file in DOORWARD_STORE."
+    )

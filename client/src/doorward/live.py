@@ -28,7 +28,11 @@ from doorward.transport import Transport
 REFRESH_WITHIN = 8.0  # seconds for one try; both must fit into the 30 s in which the service gives the same answer twice
 NOT_AGAIN_FOR = 5.0  # seconds after a refresh ahead of time that failed
 LAST = 1.0  # seconds of life that are not worth sending
-NO_ANSWER = (ServiceUnavailable, RateLimited, UnexpectedAnswer)  # about the token; it may well be good
+NO_ANSWER = (
+    ServiceUnavailable,
+    RateLimited,
+    UnexpectedAnswer,
+)  # about the token; it may well be good
 OVER = "The session is over: log in again."
 LOGGED_OUT = "You are logged out: log in again."
 
@@ -36,7 +40,14 @@ LOGGED_OUT = "You are logged out: log in again."
 class Live:
     """What a session holds, and how it comes by the next token."""
 
-    def __init__(self, transport: Transport, held: Held, *, home: Home | None, log_in_again: Callable[[], Tokens] | None) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        held: Held,
+        *,
+        home: Home | None,
+        log_in_again: Callable[[], Tokens] | None,
+    ) -> None:
         self.transport = transport
         self.held = held
         self.over = ""
@@ -64,7 +75,9 @@ class Live:
             except NO_ANSWER:
                 if refused is not None or self.held.remaining() <= LAST:
                     raise
-                self._not_before = time.monotonic() + NOT_AGAIN_FOR  # it was ahead of time: the present one still counts
+                self._not_before = (
+                    time.monotonic() + NOT_AGAIN_FOR
+                )  # it was ahead of time: the present one still counts
 
     def replace(self, found: Tokens) -> None:
         """Go on with tokens of the same session that came with another answer."""
@@ -111,7 +124,9 @@ class Live:
     def _wanted(self, refused: Secret | None) -> bool:
         if refused is not None:
             return self.held.token == refused
-        return self.held.due() and (time.monotonic() >= self._not_before or self.held.remaining() <= LAST)
+        return self.held.due() and (
+            time.monotonic() >= self._not_before or self.held.remaining() <= LAST
+        )
 
     def _renew_alone(self, refused: Secret | None) -> None:
         with self._home.exclusive() if self._home else nullcontext():
@@ -124,9 +139,13 @@ class Live:
         if self._home is None:
             return
         found = self._home.read()
-        if found is None or (found.session_id and self.held.session_id and found.session_id != self.held.session_id):
+        if found is None or (
+            found.session_id and self.held.session_id and found.session_id != self.held.session_id
+        ):
             self._home = None
-        elif not found.is_same(self._there):  # else it may be older than ours, which could not be written down
+        elif not found.is_same(
+            self._there
+        ):  # else it may be older than ours, which could not be written down
             self.held = self._there = found.known(self.held.username, self.held.session_id)
 
     def _ask_for_another(self) -> None:
@@ -143,7 +162,11 @@ class Live:
         body = {"refresh_token": self.held.refresh_token}
         try:
             # Safe to say twice: the service gives the same answer for a while (its grace).
-            return parse.tokens(self.transport.ask("POST", "/v1/token/refresh", json=body, tries=2, read=REFRESH_WITHIN))
+            return parse.tokens(
+                self.transport.ask(
+                    "POST", "/v1/token/refresh", json=body, tries=2, read=REFRESH_WITHIN
+                )
+            )
         except (NotLoggedInError, InvalidToken):
             return None
 
@@ -181,7 +204,11 @@ class Live:
             failed = error
         if failed is None:
             return True
-        raise LogoutError(f"The session may still be live: log out again. {failed}", code=failed.code, status=failed.status)
+        raise LogoutError(
+            f"The session may still be live: log out again. {failed}",
+            code=failed.code,
+            status=failed.status,
+        )
 
     def _need_live(self) -> None:
         if self.over:

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 from doorward import here
 from doorward.answers import Tokens
 from doorward.asker import hostname_here, program, write
-from doorward.errors import DoorwardError, InvalidInput, LoginDenied, LoginExpired, NotLoggedInError, StoreError
+from doorward.errors import (
+    DoorwardError,
+    InvalidInput,
+    LoginDenied,
+    LoginExpired,
+    NotLoggedInError,
+    StoreError,
+)
 from doorward.held import Held
 from doorward.homes import InStore, read_token_file, token_file
 from doorward.origin import origin_of
@@ -62,8 +69,15 @@ class Login:
         """
         asked = password if callable(password) else Secret.of(password)
         password = SHOWN_NOWHERE  # so that no traceback has it
-        body = {"username": username, "scope": scope, "expires_in": _whole(expires_in), "device_name": device_name}
-        log_in = self._password_login({name: value for name, value in body.items() if value is not None}, asked)
+        body = {
+            "username": username,
+            "scope": scope,
+            "expires_in": _whole(expires_in),
+            "device_name": device_name,
+        }
+        log_in = self._password_login(
+            {name: value for name, value in body.items() if value is not None}, asked
+        )
         again = log_in if keep or callable(asked) else None
         return self._begin("with_password", Held.of_answer(log_in()), log_in_again=again)
 
@@ -85,9 +99,13 @@ class Login:
         _need_fine(secret, "device_code")
         if secret.reveal().startswith("ses_"):
             reason = "is a public session id, which opens nothing: give the device_code"
-            raise InvalidInput(f"What was given {reason} of the login instead.", errors={"device_code": [reason]})
+            raise InvalidInput(
+                f"What was given {reason} of the login instead.", errors={"device_code": [reason]}
+            )
         waiting = Waiting(self._client.checked(), secret, client_id=client_id)
-        found = waiting.until_decided(_seconds(timeout, LIFE), first=0.0) if wait else waiting.once()
+        found = (
+            waiting.until_decided(_seconds(timeout, LIFE), first=0.0) if wait else waiting.once()
+        )
         return self._begin("with_session_id", Held.of_answer(found))
 
     def request_on_another_device(
@@ -142,10 +160,17 @@ class Login:
             expires_in=expires_in,
             client_id=client_id,
         )
-        waiting = Waiting(self._client.checked(), prompt.device_code, client_id=client_id, interval=prompt.interval)
+        waiting = Waiting(
+            self._client.checked(),
+            prompt.device_code,
+            client_id=client_id,
+            interval=prompt.interval,
+        )
         try:
             (on_prompt or write)(prompt)
-            found = waiting.until_decided(min(_seconds(timeout, LIFE), prompt.seconds_left + prompt.interval))
+            found = waiting.until_decided(
+                min(_seconds(timeout, LIFE), prompt.seconds_left + prompt.interval)
+            )
         except (LoginDenied, LoginExpired):
             raise
         except BaseException:  # Ctrl-C above all: nobody waits any more
@@ -165,7 +190,10 @@ class Login:
         """Use an access token that comes from elsewhere; DOORWARD_TOKEN, if none is given. It cannot be refreshed."""
         secret = Secret.of(token if token is not None else here.variable("DOORWARD_TOKEN"))
         if token is None and not secret:
-            raise InvalidInput("No token is named: give one, or set DOORWARD_TOKEN.", errors={"token": ["is missing"]})
+            raise InvalidInput(
+                "No token is named: give one, or set DOORWARD_TOKEN.",
+                errors={"token": ["is missing"]},
+            )
         token = SHOWN_NOWHERE
         _need_fine(secret, "token")
         return self._begin("with_token", Held.of_token(secret))
@@ -178,7 +206,9 @@ class Login:
         where = Path(path)
         found = read_token_file(where, allow_http=self._client.allow_http)
         if found is None:
-            raise StoreError(f"There is no token file {where}: log in and write one with to_token_file().")
+            raise StoreError(
+                f"There is no token file {where}: log in and write one with to_token_file()."
+            )
         origin, held = found
         self._client.settle_on(origin, f"The token in {where}")
         return self._begin("from_token_file", held, home=token_file(where, origin))
@@ -190,7 +220,9 @@ class Login:
         origin = origin_of(named, allow_http=self._client.allow_http)
         name, found = sessions.whose(str(origin), user), sessions.find(str(origin), user)
         if name is None or found is None:
-            raise NotLoggedInError(f"Nobody{f' called {user}' if user else ''} is logged in at {origin}: log in first.")
+            raise NotLoggedInError(
+                f"Nobody{f' called {user}' if user else ''} is logged in at {origin}: log in first."
+            )
         self._client.settle_on(origin, "The session in the store")
         home = InStore(place_of(sessions.place), origin, name)
         return self._begin("from_store", Held.of_kept(found), home=home)
@@ -203,7 +235,9 @@ class Login:
         """`Session.save` of the present session."""
         self._client.session.save()
 
-    def _password_login(self, body: Mapping[str, Any], password: Secret | Callable[[], str | Secret]) -> Callable[[], Tokens]:
+    def _password_login(
+        self, body: Mapping[str, Any], password: Secret | Callable[[], str | Secret]
+    ) -> Callable[[], Tokens]:
         transport = self._client.checked()
 
         def log_in() -> Tokens:
@@ -213,7 +247,13 @@ class Login:
         return log_in
 
     def _begin(self, way: str, held: Held, **parts: Any) -> Session:
-        session = Session(self._client.checked(), held, way=way, revalidate_after=self._client.revalidate_after, **parts)
+        session = Session(
+            self._client.checked(),
+            held,
+            way=way,
+            revalidate_after=self._client.revalidate_after,
+            **parts,
+        )
         return self._client.use(session)
 
 
@@ -224,7 +264,9 @@ def _need_fine(secret: Secret, what: str) -> None:
     """Could it stand in a header? Raises InvalidInput."""
     if not secret.sendable:
         reason = "is empty or holds characters that none has"
-        raise InvalidInput(f"The {what} {reason}: give it as it was handed out.", errors={what: [reason]})
+        raise InvalidInput(
+            f"The {what} {reason}: give it as it was handed out.", errors={what: [reason]}
+        )
 
 
 def _only(sessions: InstanceAuthSessions) -> str:
@@ -233,7 +275,10 @@ def _only(sessions: InstanceAuthSessions) -> str:
         return urls[0]
     if not urls:
         raise NotLoggedInError("Nobody is logged in anywhere: log in first.")
-    raise InvalidInput(f"There are sessions at {', '.join(urls)}: name one, or set DOORWARD_URL.", errors={"url": ["is not named"]})
+    raise InvalidInput(
+        f"There are sessions at {', '.join(urls)}: name one, or set DOORWARD_URL.",
+        errors={"url": ["is not named"]},
+    )
 
 
 def _seconds(found: Seconds | None, usual: float) -> float:

@@ -57,7 +57,11 @@ class Received:
 
 def headers_of(asked: Ask) -> dict[str, str]:
     # Not packed: a small answer that unpacks to a huge one, or for ever to nothing, could not be measured.
-    headers = {"User-Agent": f"doorward/{__version__}", "Accept": "application/json", "Accept-Encoding": "identity"}
+    headers = {
+        "User-Agent": f"doorward/{__version__}",
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",
+    }
     if asked.json is not None:
         headers["Content-Type"] = "application/json"
     if asked.form is not None:
@@ -71,10 +75,17 @@ def packed(asked: Ask) -> tuple[bytes | None, InvalidInput | None]:
     """The body, or what is wrong with it. Nothing is raised: the frames below hold it."""
     with suppress(TypeError, ValueError, RecursionError):
         return _content_of(asked), None
-    wrong = [name for name, value in {**(asked.json or {}), **(asked.form or {})}.items() if not _packable(value)]
+    wrong = [
+        name
+        for name, value in {**(asked.json or {}), **(asked.form or {})}.items()
+        if not _packable(value)
+    ]
     reason = "is of a kind that no request can carry"
     fields = {name: [reason] for name in wrong}
-    return None, InvalidInput(f"{' and '.join(wrong)} {reason}: give text, a number, a list or an object of these.", errors=fields)
+    return None, InvalidInput(
+        f"{' and '.join(wrong)} {reason}: give text, a number, a list or an object of these.",
+        errors=fields,
+    )
 
 
 def _packable(value: object) -> bool:
@@ -117,8 +128,16 @@ def parsed(received: Received) -> Document | None:
 def not_json(origin: Origin, status: int, headers: Mapping[str, str]) -> DoorwardError:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
         return raised_for(status, headers, {}, skew=None)
-    kind = "" if status == HTTPStatus.NOT_MODIFIED else printable(headers.get("Content-Type", "")).partition(";")[0].strip().lower()
-    found = {"": "nothing", "text/html": "a web page", **dict.fromkeys(JSON_TYPES, "something broken")}.get(kind, kind)
+    kind = (
+        ""
+        if status == HTTPStatus.NOT_MODIFIED
+        else printable(headers.get("Content-Type", "")).partition(";")[0].strip().lower()
+    )
+    found = {
+        "": "nothing",
+        "text/html": "a web page",
+        **dict.fromkeys(JSON_TYPES, "something broken"),
+    }.get(kind, kind)
     return UnexpectedAnswer(
         f"{origin} answered {found} instead of JSON ({status}): check the address, and whether a proxy or login page is in between.",
         status=status,
@@ -129,10 +148,20 @@ def redirected(origin: Origin, location: str, asked: Ask) -> RedirectRefused:
     """Names where to without the query, which may hold anything, and without the path that was asked for: the rest is what to use."""
     try:
         parts = urlsplit(urljoin(f"{origin}/", location))
-        where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}{parts.path}" if parts.netloc else ""
+        where = (
+            f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}{parts.path}"
+            if parts.netloc
+            else ""
+        )
     except ValueError:
         where = ""
     told = printable(where.removesuffix(asked.path), asked.secrets) or "somewhere else"
     if told == str(origin):
-        return RedirectRefused(f"{origin} leads back to itself: check the address, and what is in between.", location=told)
-    return RedirectRefused(f"{origin} leads to {told}: if that is right, use that address; nothing was sent there.", location=told)
+        return RedirectRefused(
+            f"{origin} leads back to itself: check the address, and what is in between.",
+            location=told,
+        )
+    return RedirectRefused(
+        f"{origin} leads to {told}: if that is right, use that address; nothing was sent there.",
+        location=told,
+    )

@@ -45,7 +45,11 @@ class Origin:
             return False
         path = parts.path or "/"
         inside = not self.prefix or path == self.prefix or path.startswith(f"{self.prefix}/")
-        return inside and (there.scheme, there.host, there.port) == (self.scheme, self.host, self.port)
+        return inside and (there.scheme, there.host, there.port) == (
+            self.scheme,
+            self.host,
+            self.port,
+        )
 
 
 def origin_of(url: str, *, allow_http: bool = False) -> Origin:
@@ -53,7 +57,14 @@ def origin_of(url: str, *, allow_http: bool = False) -> Origin:
 
     Plain http is refused but for this machine, or where `allow_http` says that the network in between is trusted.
     """
-    if not url or len(url) > LONGEST or any(character.isspace() or not character.isprintable() or character == "\\" for character in url):
+    if (
+        not url
+        or len(url) > LONGEST
+        or any(
+            character.isspace() or not character.isprintable() or character == "\\"
+            for character in url
+        )
+    ):
         raise _refused("is empty, too long or holds characters that no address has")
     try:
         parts = urlsplit(url if "://" in url else f"https://{url}")
@@ -69,7 +80,9 @@ def origin_of(url: str, *, allow_http: bool = False) -> Origin:
         raise _refused("must end before ? and #")
     host = _host(parts.hostname)
     if scheme == "http" and not allow_http and not is_loopback(host):
-        raise _refused("must begin with https://, or anyone on the way could read the token; allow_http=True permits it")
+        raise _refused(
+            "must begin with https://, or anyone on the way could read the token; allow_http=True permits it"
+        )
     return Origin(scheme, host, port or PORTS[scheme], _prefix(parts.path))
 
 
@@ -90,7 +103,9 @@ def _host(name: str) -> str:
         pass
     else:
         if "%" in name:
-            raise _refused("names a host by an interface of this machine (%), which cannot be asked for")
+            raise _refused(
+                "names a host by an interface of this machine (%), which cannot be asked for"
+            )
         return address.compressed
     text = _ascii(name).lower().removesuffix(".")
     if len(text) > 253 or not all(LABEL.fullmatch(label) for label in text.split(".")):  # noqa: PLR2004 - RFC 1035 section 2.3.4
@@ -111,7 +126,11 @@ def _ascii(name: str) -> str:
 
 def _prefix(path: str) -> str:
     text = path.rstrip("/")
-    if not SEGMENTS.fullmatch(text) or any(segment in {".", ".."} for segment in text.split("/")) or TWO_WAYS.search(text):
+    if (
+        not SEGMENTS.fullmatch(text)
+        or any(segment in {".", ".."} for segment in text.split("/"))
+        or TWO_WAYS.search(text)
+    ):
         raise _refused("has a path that can be read in two ways")
     return text
 

@@ -20,13 +20,19 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 class Origins:
     """The origins that get the token of a client's session."""
 
-    def __init__(self, client: Doorward | Session, origins: Iterable[str], *, allow_http: bool) -> None:
+    def __init__(
+        self, client: Doorward | Session, origins: Iterable[str], *, allow_http: bool
+    ) -> None:
         if isinstance(origins, str):
-            raise InvalidInput("Give the origins as a list.", errors={"origins": ["must be a list"]})
+            raise InvalidInput(
+                "Give the origins as a list.", errors={"origins": ["must be a list"]}
+            )
         self._origins = tuple(origin_of(one, allow_http=allow_http) for one in origins)
         if not self._origins or any(one.prefix for one in self._origins):
             reason = "must name at least one, each without a path, like https://api.example.com"
-            raise InvalidInput(f"The origins that get the token {reason}.", errors={"origins": [reason]})
+            raise InvalidInput(
+                f"The origins that get the token {reason}.", errors={"origins": [reason]}
+            )
         self._client = client
 
     def __repr__(self) -> str:
@@ -38,7 +44,12 @@ class Origins:
 
     def may_retry(self, method: str, status: int, url: str) -> bool:
         """Is it right to send the request once more with another token? `url` is where the answer came from."""
-        return status == HTTPStatus.UNAUTHORIZED and method in SAFE and self._session.renewable and self.may_have(url)
+        return (
+            status == HTTPStatus.UNAUTHORIZED
+            and method in SAFE
+            and self._session.renewable
+            and self.may_have(url)
+        )
 
     def live(self) -> Secret:
         """A token that counts now."""

@@ -19,9 +19,15 @@ LONGEST = 10**9  # seconds; what claims more could be added to no date
 
 def tokens(found: Found) -> Tokens:
     """Raises UnexpectedAnswer."""
-    access, life, refresh = secret(found.get("access_token")), _seconds(found.get("expires_in")), secret(found.get("refresh_token"))
+    access, life, refresh = (
+        secret(found.get("access_token")),
+        _seconds(found.get("expires_in")),
+        secret(found.get("refresh_token")),
+    )
     if access is None or not access.sendable or life <= 0 or (refresh and not refresh.sendable):
-        raise UnexpectedAnswer("The answer to the login holds no token: check the address of the service.")
+        raise UnexpectedAnswer(
+            "The answer to the login holds no token: check the address of the service."
+        )
     account = found.get("account")
     return Tokens(
         access,
@@ -124,7 +130,9 @@ def part(found: Found, name: str) -> Found:
 def items(found: Found) -> Sequence[Found]:
     """The objects of a list."""
     values = found.get("items")
-    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+    return (
+        [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+    )
 
 
 def text(value: object) -> str:

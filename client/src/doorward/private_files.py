@@ -49,9 +49,13 @@ def prepare_folder(folder: Path, *, ours: bool) -> None:
     mode = stat.S_IMODE(found.st_mode)
     if ours and mode & OTHERS:
         folder.chmod(FOLDER)
-        warnings.warn(f"others could look into {folder}: it is closed to them now", StoreWarning, stacklevel=3)
+        warnings.warn(
+            f"others could look into {folder}: it is closed to them now", StoreWarning, stacklevel=3
+        )
     elif mode & OTHERS_WRITE:
-        raise StoreError(f"Others may write to {folder} and could put files of theirs there: take a folder of your own, or chmod 700 it.")
+        raise StoreError(
+            f"Others may write to {folder} and could put files of theirs there: take a folder of your own, or chmod 700 it."
+        )
 
 
 def _make(folder: Path) -> None:
@@ -67,13 +71,21 @@ def need_safe_folder(folder: Path) -> None:
     """Refuse a folder in which anybody could put another file in the place of ours (not so with the sticky bit, as /tmp has it)."""
     mode = folder.stat().st_mode
     if POSIX and mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        raise StoreError(f"Everybody may write to {folder} and could put a file of theirs there: take another folder.")
+        raise StoreError(
+            f"Everybody may write to {folder} and could put a file of theirs there: take another folder."
+        )
 
 
 def read(path: Path) -> Secret | None:
     """The content, None where there is no file. Mends one that others can read, with a warning; raises StoreError for somebody else's."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+        descriptor = os.open(
+            path,
+            os.O_RDONLY
+            | getattr(os, "O_NOFOLLOW", 0)
+            | getattr(os, "O_NONBLOCK", 0)
+            | getattr(os, "O_CLOEXEC", 0),
+        )
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -101,7 +113,9 @@ def write(path: Path, content: Secret) -> None:
     """Replace the file as a whole. It is closed to others from the first byte, whatever was there before. Raises StoreError."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), FILE)
+        descriptor = os.open(
+            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), FILE
+        )
         with os.fdopen(descriptor, "wb") as file:
             if POSIX:
                 os.fchmod(file.fileno(), FILE)
@@ -131,7 +145,9 @@ def locked(path: Path) -> Iterator[None]:
     try:
         lock.acquire(poll_interval=0.01)
     except Timeout:
-        raise StoreError(f"Another process has held {path} for {LOCKED_AT_MOST:.0f} s: end it, or try again.") from None
+        raise StoreError(
+            f"Another process has held {path} for {LOCKED_AT_MOST:.0f} s: end it, or try again."
+        ) from None
     except OSError as error:
         raise _cannot(path, error) from None
     try:
@@ -162,8 +178,12 @@ def _sync(folder: Path) -> None:
 
 def _need_owner(path: Path, found: os.stat_result) -> None:
     if POSIX and found.st_uid != os.geteuid():
-        raise StoreError(f"{path} belongs to another user: name a file of your own (DOORWARD_STORE), or run as its owner.")
+        raise StoreError(
+            f"{path} belongs to another user: name a file of your own (DOORWARD_STORE), or run as its owner."
+        )
 
 
 def _cannot(path: Path, error: OSError) -> StoreError:
-    return StoreError(f"{path} cannot be used ({error.strerror or type(error).__name__}): mend that, or name another file.")
+    return StoreError(
+        f"{path} cannot be used ({error.strerror or type(error).__name__}): mend that, or name another file."
+    )

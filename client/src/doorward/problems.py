@@ -20,25 +20,58 @@ SKEWED = timedelta(seconds=60)
 NO_SUCH_ADDRESS = "no_such_address"
 
 BY_CODE: Mapping[str, tuple[type[DoorwardError], str]] = {
-    "invalid_credentials": (errors.InvalidCredentials, "The name or the password is wrong: check both, or ask for another password."),
-    "unauthenticated": (errors.InvalidToken, "The service does not take this token or key any more: log in again."),
-    "reauthentication_required": (errors.ReauthenticationRequired, "This needs the password once more: call elevate() first."),
+    "invalid_credentials": (
+        errors.InvalidCredentials,
+        "The name or the password is wrong: check both, or ask for another password.",
+    ),
+    "unauthenticated": (
+        errors.InvalidToken,
+        "The service does not take this token or key any more: log in again.",
+    ),
+    "reauthentication_required": (
+        errors.ReauthenticationRequired,
+        "This needs the password once more: call elevate() first.",
+    ),
     "invalid_grant": (errors.NotLoggedInError, "The session is over: log in again."),
     "wrong_password": (errors.WrongPassword, "The present password is wrong: try again."),
-    "authorization_pending": (errors.LoginPending, "Nobody has approved the login yet: open the address and enter the code."),
+    "authorization_pending": (
+        errors.LoginPending,
+        "Nobody has approved the login yet: open the address and enter the code.",
+    ),
     "slow_down": (errors.LoginPending, "Nobody has approved the login yet: ask less often."),
-    "access_denied": (errors.LoginDenied, "The login was denied: ask whoever decided, or log in another way."),
+    "access_denied": (
+        errors.LoginDenied,
+        "The login was denied: ask whoever decided, or log in another way.",
+    ),
     "expired_token": (errors.LoginExpired, "The code of the login is too old: ask for a new one."),
-    "login_session_over": (errors.LoginExpired, "The login has been decided already, or is too old: ask for a new one."),
-    "invalid_client": (errors.InvalidInput, "The service does not know this client_id: leave it out, or ask the operator for one."),
+    "login_session_over": (
+        errors.LoginExpired,
+        "The login has been decided already, or is too old: ask for a new one.",
+    ),
+    "invalid_client": (
+        errors.InvalidInput,
+        "The service does not know this client_id: leave it out, or ask the operator for one.",
+    ),
     "invalid_scope": (errors.InvalidInput, "These scopes cannot be given: ask for fewer."),
-    NO_SUCH_ADDRESS: (errors.UnexpectedAnswer, "There is no Doorward service at this address: check it."),
-    "password_mismatch": (errors.InvalidInput, "The two new passwords are not the same: type them again."),
+    NO_SUCH_ADDRESS: (
+        errors.UnexpectedAnswer,
+        "There is no Doorward service at this address: check it.",
+    ),
+    "password_mismatch": (
+        errors.InvalidInput,
+        "The two new passwords are not the same: type them again.",
+    ),
 }
 BY_STATUS: Mapping[int, tuple[type[DoorwardError], str]] = {
-    401: (errors.InvalidToken, "The service does not take this token or key any more: log in again."),
+    401: (
+        errors.InvalidToken,
+        "The service does not take this token or key any more: log in again.",
+    ),
     403: (errors.PermissionDenied, "This is not allowed"),
-    404: (errors.NotFound, "There is no such thing, or it is somebody else's: check what was named."),
+    404: (
+        errors.NotFound,
+        "There is no such thing, or it is somebody else's: check what was named.",
+    ),
     409: (errors.Conflict, "This cannot be done as things stand"),
     422: (errors.InvalidInput, "Not acceptable"),
 }
@@ -49,21 +82,36 @@ NOT_FOUND = 404
 
 
 def raised_for(
-    status: int, headers: Mapping[str, str], document: Mapping[str, Any], *, skew: timedelta | None, secrets: Iterable[Secret] = ()
+    status: int,
+    headers: Mapping[str, str],
+    document: Mapping[str, Any],
+    *,
+    skew: timedelta | None,
+    secrets: Iterable[Secret] = (),
 ) -> DoorwardError:
     """The error for an answer that is none of success. What it says is cut, made printable, and holds none of the secrets."""
     said = _said(status, headers, document, skew, tuple(secrets))
     if status == TOO_MANY:
         seconds = retry_after(headers)
-        return errors.RateLimited(f"Too many requests: try again {_soon(seconds)}.", retry_after=seconds, **said)
+        return errors.RateLimited(
+            f"Too many requests: try again {_soon(seconds)}.", retry_after=seconds, **said
+        )
     if status >= SERVER_ERROR:
         return unavailable(status, headers, said)
     if said["code"] == "password_change_required":
         token = document.get("reset_token")
         text = "The password must be changed before it opens a session again: choose another one."
-        return errors.PasswordChangeRequired(text, reset_token=Secret(token) if isinstance(token, str) else None, **said)
-    code = said["code"] or (NO_SUCH_ADDRESS if status == NOT_FOUND else "")  # the service gives its 404 a code, others do not
-    kind, text = BY_CODE.get(code) or BY_STATUS.get(status) or (errors.UnexpectedAnswer, "The service could not do this")
+        return errors.PasswordChangeRequired(
+            text, reset_token=Secret(token) if isinstance(token, str) else None, **said
+        )
+    code = said["code"] or (
+        NO_SUCH_ADDRESS if status == NOT_FOUND else ""
+    )  # the service gives its 404 a code, others do not
+    kind, text = (
+        BY_CODE.get(code)
+        or BY_STATUS.get(status)
+        or (errors.UnexpectedAnswer, "The service could not do this")
+    )
     if issubclass(kind, errors.InvalidInput):
         return _invalid_input(kind, text, document, said, tuple(secrets))
     return kind(_sentence(text, said) + _about_the_clock(kind, skew), **said)
@@ -72,7 +120,11 @@ def raised_for(
 def unavailable(status: int, headers: Mapping[str, str], said: Answer) -> errors.ServiceUnavailable:
     """A fault on the other side, whatever form it has."""
     seconds = retry_after(headers)
-    return errors.ServiceUnavailable(f"The service cannot answer now ({status}): try again {_soon(seconds)}.", retry_after=seconds, **said)
+    return errors.ServiceUnavailable(
+        f"The service cannot answer now ({status}): try again {_soon(seconds)}.",
+        retry_after=seconds,
+        **said,
+    )
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -105,7 +157,10 @@ def printable(text: object, secrets: Iterable[Secret] = ()) -> str:
 
 def harmless(text: str) -> str:
     """On one line and without control characters that a terminal would obey; as long as it is."""
-    return "".join(" " if unicodedata.category(character).startswith(("C", "Z")) else character for character in text)
+    return "".join(
+        " " if unicodedata.category(character).startswith(("C", "Z")) else character
+        for character in text
+    )
 
 
 def _without(text: str, secret: Secret) -> str:
@@ -116,7 +171,11 @@ def _without(text: str, secret: Secret) -> str:
 
 
 def _said(
-    status: int, headers: Mapping[str, str], document: Mapping[str, Any], skew: timedelta | None, secrets: tuple[Secret, ...]
+    status: int,
+    headers: Mapping[str, str],
+    document: Mapping[str, Any],
+    skew: timedelta | None,
+    secrets: tuple[Secret, ...],
 ) -> Answer:
     code = printable(document.get("code") or document.get("error"))
     return {
@@ -130,7 +189,11 @@ def _said(
 
 
 def _invalid_input(
-    kind: type[errors.InvalidInput], text: str, document: Mapping[str, Any], said: Answer, secrets: tuple[Secret, ...]
+    kind: type[errors.InvalidInput],
+    text: str,
+    document: Mapping[str, Any],
+    said: Answer,
+    secrets: tuple[Secret, ...],
 ) -> errors.InvalidInput:
     found = document.get("errors")
     fields = {
@@ -162,11 +225,17 @@ def _sentence(text: str, said: Answer) -> str:
 def _soon(seconds: float | None) -> str:
     if seconds is None:
         return "shortly"
-    return f"in {max(1, round(seconds))} s" if seconds <= MINUTES else f"in {ceil(seconds / 60)} min"
+    return (
+        f"in {max(1, round(seconds))} s" if seconds <= MINUTES else f"in {ceil(seconds / 60)} min"
+    )
 
 
 def _about_the_clock(kind: type[DoorwardError], skew: timedelta | None) -> str:
-    if skew is None or abs(skew) <= SKEWED or not issubclass(kind, errors.InvalidToken | errors.NotLoggedInError):
+    if (
+        skew is None
+        or abs(skew) <= SKEWED
+        or not issubclass(kind, errors.InvalidToken | errors.NotLoggedInError)
+    ):
         return ""
     seconds = skew.total_seconds()
     way = "ahead of" if seconds > 0 else "behind"

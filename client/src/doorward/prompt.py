@@ -53,16 +53,28 @@ class Prompt:
         import segno  # only where a picture is wanted
 
         output = io.StringIO()
-        segno.make(self.verification_uri_complete or self.verification_uri, error="l").terminal(output, compact=True, border=2)
+        segno.make(self.verification_uri_complete or self.verification_uri, error="l").terminal(
+            output, compact=True, border=2
+        )
         return output.getvalue()
 
 
 def prompt_of(found: Mapping[str, Any]) -> Prompt:
     """Raises UnexpectedAnswer when the answer is none that a person can be shown."""
-    code, uri, device = printable(found.get("user_code")), printable(found.get("verification_uri")), secret(found.get("device_code"))
+    code, uri, device = (
+        printable(found.get("user_code")),
+        printable(found.get("verification_uri")),
+        secret(found.get("device_code")),
+    )
     complete = printable(found.get("verification_uri_complete"))
-    if not code or device is None or not all(urlsplit(one).scheme in {"http", "https"} for one in (uri, complete or uri)):
-        raise UnexpectedAnswer("The service offered no login from another device: check the address.")
+    if (
+        not code
+        or device is None
+        or not all(urlsplit(one).scheme in {"http", "https"} for one in (uri, complete or uri))
+    ):
+        raise UnexpectedAnswer(
+            "The service offered no login from another device: check the address."
+        )
     return Prompt(
         code,
         uri,

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 class RequestsAuth(AuthBase):
     """`session.auth = RequestsAuth(client, origins=["https://api.example.com"])`: the same promises as DoorwardAuth."""
 
-    def __init__(self, client: Doorward | Session, *, origins: Iterable[str], allow_http: bool = False) -> None:
+    def __init__(
+        self, client: Doorward | Session, *, origins: Iterable[str], allow_http: bool = False
+    ) -> None:
         self._origins = Origins(client, origins, allow_http=allow_http)
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
@@ -37,7 +39,9 @@ class RequestsAuth(AuthBase):
     def _once_more(self, response: Response, token: Secret, options: dict[str, Any]) -> Response:
         asked = response.request
         sent = asked.headers.get("Authorization") == f"Bearer {token.reveal()}"
-        if not sent or not self._origins.may_retry(asked.method or "", response.status_code, asked.url or ""):
+        if not sent or not self._origins.may_retry(
+            asked.method or "", response.status_code, asked.url or ""
+        ):
             return response
         response.content  # noqa: B018 - read to its end, so that the connection can be used again
         response.close()

@@ -43,10 +43,14 @@ class Secret:
         return bool(self._text)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and hmac.compare_digest(self._text.encode(), other._text.encode())
+        return isinstance(other, Secret) and hmac.compare_digest(
+            self._text.encode(), other._text.encode()
+        )
 
     def __hash__(self) -> int:
         return hash((Secret, self._text))
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a secret is not pickled: hand it over by name, e.g. in the store or a token file")
+        raise TypeError(
+            "a secret is not pickled: hand it over by name, e.g. in the store or a token file"
+        )

@@ -54,7 +54,12 @@ class Session:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         if kind is None:
             self.logout()
             return
@@ -75,7 +80,11 @@ class Session:
         """The same, wrapped."""
         before = self._live.held
         self._live.renew()
-        if self._live.held is before and self.revalidate_after is not None and self._idle() > self.revalidate_after.total_seconds():
+        if (
+            self._live.held is before
+            and self.revalidate_after is not None
+            and self._idle() > self.revalidate_after.total_seconds()
+        ):
             with suppress(*NO_ANSWER):
                 self.validate()
         self._seen = self._now()
@@ -142,16 +151,22 @@ class Session:
     def logout_all(self) -> None:
         """End every session of the account. Raises LogoutError, and NotLoggedInError when this one was over: it could end no other."""
         if self._of_key:
-            raise LogoutError("An API key is no session: log in to end sessions, or delete the key.")
+            raise LogoutError(
+                "An API key is no session: log in to end sessions, or delete the key."
+            )
         if not self._live.end("/v1/logout-all"):
-            raise NotLoggedInError("This session was over before, and could not end the others: log in again to do that.")
+            raise NotLoggedInError(
+                "This session was over before, and could not end the others: log in again to do that."
+            )
 
     # -- where it is kept -------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str] | None = None) -> None:
         """Keep the session in the store (DOORWARD_STORE), where `from_store` finds it. Raises StoreError."""
         if self._of_key:
-            raise StoreError("The store is for sessions: give the key each time, or write it to a token file.")
+            raise StoreError(
+                "The store is for sessions: give the key each time, or write it to a token file."
+            )
         self._live.move(InStore(place_of(path), self._live.transport.origin, self.username))
 
     def to_token_file(self, path: str | os.PathLike[str]) -> None:
@@ -167,8 +182,12 @@ class Session:
         return self.way == BY_KEY or self._live.held.is_key
 
     def _whoami(self) -> Whoami:
-        found = parse.whoami(self._live.transport.ask("GET", "/v1/whoami", token=self._live.held.token))
-        self._live.learn(lambda held: held.known(found.username, found.session_id, found.expires_at))
+        found = parse.whoami(
+            self._live.transport.ask("GET", "/v1/whoami", token=self._live.held.token)
+        )
+        self._live.learn(
+            lambda held: held.known(found.username, found.session_id, found.expires_at)
+        )
         self._seen = self._now()
         return found
 

@@ -36,7 +36,10 @@ class Place:
     def ours(self) -> bool:
         """Is nothing in the folder but the store?"""
         try:
-            return all(one.name.removeprefix(".").startswith(self.path.name) for one in self.path.parent.iterdir())
+            return all(
+                one.name.removeprefix(".").startswith(self.path.name)
+                for one in self.path.parent.iterdir()
+            )
         except OSError:
             return True
 
@@ -44,7 +47,9 @@ class Place:
     def held(self, name: str = "") -> Iterator[None]:
         """Locked for other processes; with a name, only what has that name."""
         private_files.prepare_folder(self.path.parent, ours=self.ours)
-        with private_files.locked(self.path.with_name(f"{self.path.name}.{f'{_short(name)}.' if name else ''}lock")):
+        with private_files.locked(
+            self.path.with_name(f"{self.path.name}.{f'{_short(name)}.' if name else ''}lock")
+        ):
             yield
 
 
@@ -54,7 +59,9 @@ class InstanceAuthSessions:
     `save()` repeats the changes on what the file holds by then, under its lock: many processes may save and none loses anything.
     """
 
-    def __init__(self, instances: Mapping[str, UserAuthSessions] | None = None, *, place: Place | None = None) -> None:
+    def __init__(
+        self, instances: Mapping[str, UserAuthSessions] | None = None, *, place: Place | None = None
+    ) -> None:
         self.instances: Instances = {key_of(url): users for url, users in (instances or {}).items()}
         self.place = place
         self._changes: list[Change] = []
@@ -78,7 +85,11 @@ class InstanceAuthSessions:
     def save(self, path: str | os.PathLike[str] | Place | None = None) -> None:
         """Write the changes down; to another file than that of `load`, everything. Raises StoreError, and then the file is as it was."""
         place = place_of(path or self.place)
-        changes = self._changes if place == self.place else [_insertion(*one) for one in _each(self.instances)]
+        changes = (
+            self._changes
+            if place == self.place
+            else [_insertion(*one) for one in _each(self.instances)]
+        )
         with place.held():
             merged = _read_or_set_aside(place.path)
             before = {(url, user) for url, user, one in _each(merged) if one.in_keyring}
@@ -88,7 +99,11 @@ class InstanceAuthSessions:
                 _lock_away(merged)
             private_files.sweep(place.path)
             private_files.write(place.path, text_of(merged))
-            for url, user in before - {(url, user) for url, user, one in _each(merged) if one.in_keyring and not one.expired()}:
+            for url, user in before - {
+                (url, user)
+                for url, user, one in _each(merged)
+                if one.in_keyring and not one.expired()
+            }:
                 keyring_secrets.drop(url, user)
         self.instances, self.place, self._changes = merged, place, []
 
@@ -115,7 +130,11 @@ class InstanceAuthSessions:
         refresh_token: Secret | None = None,
     ) -> AuthSession:
         """Keep a session for the user, instead of the one before. `expires` is needed with a bare token, and knows its time zone."""
-        session = token if isinstance(token, AuthSession) else _bare(Secret.of(token), expires, refresh_token, user)
+        session = (
+            token
+            if isinstance(token, AuthSession)
+            else _bare(Secret.of(token), expires, refresh_token, user)
+        )
         if not session.token.sendable and not session.in_keyring:
             raise StoreError(
                 "A token without characters, or with some that no request can carry, is not kept: give it as it was handed out."
@@ -152,7 +171,9 @@ def place_of(named: str | os.PathLike[str] | Place | None) -> Place:
         found = Path(text or _usual()).expanduser()
         found = found / FILE_NAME if found.is_dir() else found
     except (OSError, RuntimeError):  # it may not be looked at, or nobody knows a home
-        raise StoreError(f"{text or 'The folder of settings'} cannot be found: name a file of your own in DOORWARD_STORE.") from None
+        raise StoreError(
+            f"{text or 'The folder of settings'} cannot be found: name a file of your own in DOORWARD_STORE."
+        ) from None
     return Place(private_files.real_path(found), keyring)
 
 
@@ -171,13 +192,21 @@ def _read_or_set_aside(where: Path) -> Instances:
     try:
         where.rename(aside)
     except OSError:
-        raise StoreError(f"{where} is broken ({fault}) and cannot be moved: move it yourself.") from None
-    warnings.warn(f"{where} is broken ({fault}); it is kept as {aside.name}, log in again", StoreWarning, stacklevel=4)
+        raise StoreError(
+            f"{where} is broken ({fault}) and cannot be moved: move it yourself."
+        ) from None
+    warnings.warn(
+        f"{where} is broken ({fault}); it is kept as {aside.name}, log in again",
+        StoreWarning,
+        stacklevel=4,
+    )
     return {}
 
 
 def _each(instances: Instances) -> list[tuple[str, str, AuthSession]]:
-    return [(url, user, one) for url, users in instances.items() for user, one in users.sessions.items()]
+    return [
+        (url, user, one) for url, users in instances.items() for user, one in users.sessions.items()
+    ]
 
 
 def _lock_away(instances: Instances) -> None:
@@ -204,9 +233,13 @@ def _removal(url: str, user: str, session: AuthSession) -> Change:
     return remove
 
 
-def _bare(token: Secret, expires: datetime | None, refresh_token: Secret | None, user: str) -> AuthSession:
+def _bare(
+    token: Secret, expires: datetime | None, refresh_token: Secret | None, user: str
+) -> AuthSession:
     if expires is None or expires.tzinfo is None:
-        raise StoreError("A token is kept with the time it ends: give `expires` with its time zone.")
+        raise StoreError(
+            "A token is kept with the time it ends: give `expires` with its time zone."
+        )
     return AuthSession(token, expires.astimezone(UTC), refresh_token, username=user)
 
 

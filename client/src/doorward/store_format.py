@@ -26,7 +26,10 @@ def key_of(url: str) -> str:
 
 def text_of(instances: Mapping[str, UserAuthSessions]) -> Secret:
     """The text, without what has expired."""
-    kept = {url: {user: _entry(one) for user, one in users.living().items()} for url, users in instances.items()}
+    kept = {
+        url: {user: _entry(one) for user, one in users.living().items()}
+        for url, users in instances.items()
+    }
     return Secret(json.dumps({url: users for url, users in kept.items() if users}, indent=2) + "\n")
 
 
@@ -39,20 +42,36 @@ def understood(content: Secret | None) -> tuple[Instances, str]:
 
 
 def _entry(session: AuthSession) -> dict[str, object]:
-    token = {} if session.in_keyring else {"access_token": session.token.reveal(), "token_type": "bearer"}
+    token = (
+        {}
+        if session.in_keyring
+        else {"access_token": session.token.reveal(), "token_type": "bearer"}
+    )
     # Of one in the keyring it is said that there is one, since nobody else may know when it ends.
-    refresh = None if session.refresh_token is None else "" if session.in_keyring else session.refresh_token.reveal()
+    refresh = (
+        None
+        if session.refresh_token is None
+        else ""
+        if session.in_keyring
+        else session.refresh_token.reveal()
+    )
     entry: dict[str, object] = {
         "token": token,
         "expires": _moment_text(session.expires),
         "refresh_token": refresh,
-        "refresh_expires": _moment_text(session.refresh_expires) if session.refresh_expires else None,
+        "refresh_expires": _moment_text(session.refresh_expires)
+        if session.refresh_expires
+        else None,
         "session_id": session.session_id,
         "username": session.username,
         "scope": session.scope,
         "in_keyring": session.in_keyring or None,
     }
-    return {name: value for name, value in entry.items() if value is not None and (value != "" or name == "refresh_token")}
+    return {
+        name: value
+        for name, value in entry.items()
+        if value is not None and (value != "" or name == "refresh_token")
+    }
 
 
 def _moment_text(moment: datetime) -> str:

@@ -17,9 +17,26 @@ from typing import TYPE_CHECKING, Any
 
 from doorward import here
 from doorward.connections import Verify, connected, fault_of
-from doorward.errors import ConnectionFailed, DoorwardError, InvalidInput, RateLimited, ServiceUnavailable, TLSError, UnexpectedAnswer
+from doorward.errors import (
+    ConnectionFailed,
+    DoorwardError,
+    InvalidInput,
+    RateLimited,
+    ServiceUnavailable,
+    TLSError,
+    UnexpectedAnswer,
+)
 from doorward.forks import Alone
-from doorward.messages import Ask, Document, Received, headers_of, not_json, packed, parsed, redirected
+from doorward.messages import (
+    Ask,
+    Document,
+    Received,
+    headers_of,
+    not_json,
+    packed,
+    parsed,
+    redirected,
+)
 from doorward.problems import moment_of, raised_for
 
 if TYPE_CHECKING:
@@ -55,7 +72,9 @@ class Lent:
 class Transport:
     """Sends requests to one origin. Connections are made when they are needed, anew after a fork."""
 
-    def __init__(self, origin: Origin, *, verify: Verify = True, timeouts: Timeouts | None = None) -> None:
+    def __init__(
+        self, origin: Origin, *, verify: Verify = True, timeouts: Timeouts | None = None
+    ) -> None:
         self.origin = origin
         self.clock_skew: timedelta | None = None
         self._verify = verify
@@ -63,7 +82,11 @@ class Transport:
         self._lock = Alone()
         self._lent: Lent | None = None
         if verify is False:
-            warnings.warn("verify=False: whoever is in between can read every token", UserWarning, stacklevel=3)
+            warnings.warn(
+                "verify=False: whoever is in between can read every token",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def ask(self, method: str, path: str, *, tries: int | None = None, **parts: Any) -> Document:
         """What the service answered, parsed. Only GET is tried again by itself; `tries` is for calls that are as safe.
@@ -123,7 +146,9 @@ class Transport:
                     timeout=self._limits(httpx2, asked.read),
                 ) as response,
             ):
-                return Received(response.status_code, response.headers, self._bounded(response)), None
+                return Received(
+                    response.status_code, response.headers, self._bounded(response)
+                ), None
         except DoorwardError as error:
             return None, error.with_traceback(None)
         except (httpx2.InvalidURL, UnicodeError):
@@ -138,9 +163,13 @@ class Transport:
         for chunk in response.iter_raw():
             content += chunk
             if len(content) > LARGEST:
-                raise UnexpectedAnswer(f"{self.origin} answered far too much: is it the address of a Doorward service?")
+                raise UnexpectedAnswer(
+                    f"{self.origin} answered far too much: is it the address of a Doorward service?"
+                )
             if time.monotonic() > end:
-                raise ConnectionFailed(f"{self.origin} did not finish its answer in {self._timeouts.total:.0f} s: try again later.")
+                raise ConnectionFailed(
+                    f"{self.origin} did not finish its answer in {self._timeouts.total:.0f} s: try again later."
+                )
         return bytes(content)
 
     @contextmanager
@@ -168,7 +197,9 @@ class Transport:
 
     def _limits(self, library: Any, read: float | None) -> httpx2.Timeout:
         limits = self._timeouts
-        timeout: httpx2.Timeout = library.Timeout(read or limits.read, connect=limits.connect, pool=limits.read)
+        timeout: httpx2.Timeout = library.Timeout(
+            read or limits.read, connect=limits.connect, pool=limits.read
+        )
         return timeout
 
     def _look_at_the_clock(self, date: str) -> None:
@@ -188,7 +219,9 @@ class Transport:
             return None, not_json(self.origin, status, headers)
         if status < HTTPStatus.MULTIPLE_CHOICES:
             return document, None
-        return None, raised_for(status, headers, document, skew=self.clock_skew, secrets=asked.secrets)
+        return None, raised_for(
+            status, headers, document, skew=self.clock_skew, secrets=asked.secrets
+        )
 
 
 def _close(client: httpx2.Client, pid: int) -> None:

@@ -31,7 +31,11 @@ class VersionPolicy:
         warnings.warn(fault, VersionWarning, stacklevel=3)
 
     def _fault(self, version: str) -> str:
-        bounds = {bound: _bound(text) for bound, text in (("min", self.min), ("max", self.max), ("equal", self.equal)) if text is not None}
+        bounds = {
+            bound: _bound(text)
+            for bound, text in (("min", self.min), ("max", self.max), ("equal", self.equal))
+            if text is not None
+        }
         found = _key(version)
         if found is None:
             return f"The service does not say which version it is ({version[:32]!r}): check the address."
@@ -47,7 +51,9 @@ class VersionPolicy:
 def _bound(text: str) -> Key:
     key = _key(text)
     if key is None:
-        raise InvalidInput(f"{text!r} is no version like 1.2.0.", errors={"version": ["must look like 1.2.0"]})
+        raise InvalidInput(
+            f"{text!r} is no version like 1.2.0.", errors={"version": ["must look like 1.2.0"]}
+        )
     return key
 
 

@@ -33,9 +33,20 @@ LAST_ANSWER = 3.0  # seconds; it may hold the tokens, which nobody can ask for a
 class Waiting:
     """Polls with one device code."""
 
-    def __init__(self, transport: Transport, device_code: Secret, *, client_id: str | None = None, interval: float = INTERVAL) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        device_code: Secret,
+        *,
+        client_id: str | None = None,
+        interval: float = INTERVAL,
+    ) -> None:
         self._transport = transport
-        self._form: Mapping[str, Any] = {"grant_type": GRANT, "device_code": device_code, "client_id": client_id or "doorward"}
+        self._form: Mapping[str, Any] = {
+            "grant_type": GRANT,
+            "device_code": device_code,
+            "client_id": client_id or "doorward",
+        }
         self._device_code = device_code
         self._interval = interval
         self._faults = 0
@@ -76,11 +87,15 @@ class Waiting:
                     raise
                 pause, last = self._disturbed(error), error
         why = f" The last answer was: {last}" if last else ""
-        raise LoginTimeout(f"Nobody approved the login within {seconds:.0f} s: ask for a new one.{why}")
+        raise LoginTimeout(
+            f"Nobody approved the login within {seconds:.0f} s: ask for a new one.{why}"
+        )
 
     def cancel(self) -> None:
         """Tell the service that nobody waits any more."""
-        self._transport.ask("POST", "/v1/login-sessions/cancel", json={"device_code": self._device_code}, read=3.0)
+        self._transport.ask(
+            "POST", "/v1/login-sessions/cancel", json={"device_code": self._device_code}, read=3.0
+        )
 
     def _told(self, error: LoginPending) -> float:
         self._faults = 0
@@ -92,5 +107,9 @@ class Waiting:
         """Less and less often while nothing sensible comes, and at once as before when it does."""
         self._faults = min(self._faults + 1, 6)
         told = getattr(error, "retry_after", None) or 0.0
-        usual = self._interval if isinstance(error, RateLimited) else self._interval * 2 ** (self._faults - 1)
+        usual = (
+            self._interval
+            if isinstance(error, RateLimited)
+            else self._interval * 2 ** (self._faults - 1)
+        )
         return max(min(usual, LONGEST_PAUSE), told)

@@ -29,7 +29,9 @@ class Commands(Edge):
         with formatter.section("Environment, read when a command runs"):
             formatter.write_dl([*VARIABLES.items()])
         with formatter.section("Exit codes"):
-            formatter.write_dl([(f"{code:>3}", meaning) for code, meaning in exits.MEANINGS.items()])
+            formatter.write_dl(
+                [(f"{code:>3}", meaning) for code, meaning in exits.MEANINGS.items()]
+            )
 
 
 @click.group(

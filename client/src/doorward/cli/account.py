@@ -27,11 +27,23 @@ NOT_KNOWN = "It is not known whether the password was changed: keep the printed 
 
 @click.command(cls=Plain)
 @click.argument("account", required=False)
-@click.option("--resource", metavar="NAME", help="Also the levels at a thing of an application: of which kind.")
+@click.option(
+    "--resource",
+    metavar="NAME",
+    help="Also the levels at a thing of an application: of which kind.",
+)
 @click.option("--id", "thing", metavar="ID", help="Which thing of that kind.")
 @printing
 @at_service
-def roles(url: str | None, user: str | None, form: str, *, account: str | None, resource: str | None, thing: str | None) -> None:
+def roles(
+    url: str | None,
+    user: str | None,
+    form: str,
+    *,
+    account: str | None,
+    resource: str | None,
+    thing: str | None,
+) -> None:
     """List what an account may do now; ACCOUNT is its id, else you."""
     if (resource is None) != (thing is None):
         raise click.UsageError("--resource and --id go together.")
@@ -50,8 +62,17 @@ def password() -> None:
 
 
 @password.command("change")
-@click.option("--stdin", "from_stdin", is_flag=True, help="Read the present and the new password from lines 1 and 2 of standard input.")
-@click.option("--generate", is_flag=True, help="Make the new password up, and print it to standard output, this once.")
+@click.option(
+    "--stdin",
+    "from_stdin",
+    is_flag=True,
+    help="Read the present and the new password from lines 1 and 2 of standard input.",
+)
+@click.option(
+    "--generate",
+    is_flag=True,
+    help="Make the new password up, and print it to standard output, this once.",
+)
 @at_service
 def password_change(url: str | None, user: str | None, *, from_stdin: bool, generate: bool) -> None:
     """Change your password. All your other sessions end.
@@ -82,7 +103,9 @@ def _made_up(client: Doorward, old: Secret) -> None:
     except (DoorwardError, KeyboardInterrupt) as error:
         say(STAYS if _refused(error) else NOT_KNOWN)
         raise
-    say("The new password is the printed one. It is shown only now: keep it where you keep passwords.")
+    say(
+        "The new password is the printed one. It is shown only now: keep it where you keep passwords."
+    )
 
 
 def _refused(error: BaseException) -> bool:
@@ -93,7 +116,9 @@ def _refused(error: BaseException) -> bool:
 def _piped() -> tuple[Secret, Secret]:
     found = asking.read_lines(3)
     if len(found) < 2 or not all(found[:2]):  # noqa: PLR2004 - the present and the new one
-        raise InvalidInput("Standard input must hold the present and the new password, a line each.")
+        raise InvalidInput(
+            "Standard input must hold the present and the new password, a line each."
+        )
     if len(found) > 2 and found[2] and found[2] != found[1]:  # noqa: PLR2004
         raise InvalidInput("The two new passwords are not the same.")
     return found[0], found[1]

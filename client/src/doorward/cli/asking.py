@@ -22,9 +22,15 @@ def hidden(question: str) -> Secret:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", GetPassWarning)
-            return Secret(click.prompt(harmless(question), hide_input=True, err=True, default="", show_default=False))
+            return Secret(
+                click.prompt(
+                    harmless(question), hide_input=True, err=True, default="", show_default=False
+                )
+            )
     except GetPassWarning:
-        raise InvalidInput("What is typed would be shown here: pipe the password in instead.") from None
+        raise InvalidInput(
+            "What is typed would be shown here: pipe the password in instead."
+        ) from None
 
 
 def chosen() -> Secret:
@@ -41,8 +47,12 @@ def read_lines(most: int) -> list[Secret]:
     found: list[Secret] = []
     while len(found) < most and (line := stream.readline(LONGEST + 1)):
         if len(line) > LONGEST:
-            raise InvalidInput(f"A line of standard input is longer than {LONGEST} bytes: no password is.")
-        found.append(_text(line if found else line.removeprefix(BOM_UTF8)))  # which some shells put first
+            raise InvalidInput(
+                f"A line of standard input is longer than {LONGEST} bytes: no password is."
+            )
+        found.append(
+            _text(line if found else line.removeprefix(BOM_UTF8))
+        )  # which some shells put first
     return found
 
 

@@ -43,7 +43,14 @@ def why_another_device() -> str:
     return ""
 
 
-def let_in(client: Doorward, *, qr: bool, timeout: timedelta | None, expires_in: timedelta | None = None, **asked: str | None) -> None:
+def let_in(
+    client: Doorward,
+    *,
+    qr: bool,
+    timeout: timedelta | None,
+    expires_in: timedelta | None = None,
+    **asked: str | None,
+) -> None:
     """Show a code and wait. Raises LoginTimeout, LoginDenied or LoginExpired, and KeyboardInterrupt after the request was taken back."""
     prompts: list[Prompt] = []
     with terminal.LiveLine() as line, _told_to_end():
@@ -52,17 +59,25 @@ def let_in(client: Doorward, *, qr: bool, timeout: timedelta | None, expires_in:
             prompts.append(prompt)
             _show(prompt, qr=qr)
             if terminal.drawn():
-                line.start(lambda: f"Waiting for approval, {_clock(_left(prompt, timeout))} left; Ctrl-C cancels.")
+                line.start(
+                    lambda: (
+                        f"Waiting for approval, {_clock(_left(prompt, timeout))} left; Ctrl-C cancels."
+                    )
+                )
             else:
                 say(f"Waiting for approval for {_clock(_left(prompt, timeout))} minutes at most.")
 
         try:
-            client.login.on_another_device(on_prompt=show, timeout=timeout, expires_in=expires_in, client_name=PROGRAM, **asked)
+            client.login.on_another_device(
+                on_prompt=show, timeout=timeout, expires_in=expires_in, client_name=PROGRAM, **asked
+            )
         except KeyboardInterrupt:
             line.stop()
             if prompts:
                 terminal.begin_line()
-                say("The login is given up: the code opens nothing any more.")  # also where the service could not be told
+                say(
+                    "The login is given up: the code opens nothing any more."
+                )  # also where the service could not be told
             raise
     say("Approved.")
 
@@ -86,7 +101,11 @@ def _picture(prompt: Prompt) -> str:
         return ""
     lines = prompt.qr().splitlines()
     columns, rows = terminal.size()
-    if max(map(len, lines)) + QUIET_ZONE > columns or len(lines) + 8 > rows or not terminal.can_show(lines[0]):
+    if (
+        max(map(len, lines)) + QUIET_ZONE > columns
+        or len(lines) + 8 > rows
+        or not terminal.can_show(lines[0])
+    ):
         return ""
     if terminal.coloured():
         # Said in colours, since on a light background it would be inverted, which some cameras do not read.
@@ -104,7 +123,11 @@ def _has_display() -> bool:
 
 def _left(prompt: Prompt, timeout: timedelta | None) -> float:
     passed = prompt.expires_in - prompt.seconds_left
-    return prompt.seconds_left if timeout is None else min(prompt.seconds_left, max(0.0, timeout.total_seconds() - passed))
+    return (
+        prompt.seconds_left
+        if timeout is None
+        else min(prompt.seconds_left, max(0.0, timeout.total_seconds() - passed))
+    )
 
 
 def _clock(seconds: float) -> str:

@@ -16,9 +16,7 @@ from doorward.errors import DoorwardError, StoreWarning, VersionWarning
 
 DEBUG = "doorward.debug"
 WHOLE = 200  # characters of a sentence in a list of commands: it is wrapped and not cut
-NEVER_HERE = (
-    "A password is never an argument, since others can see those: it is asked for, or piped in ({how}). Change one that was typed here."
-)
+NEVER_HERE = "A password is never an argument, since others can see those: it is asked for, or piped in ({how}). Change one that was typed here."
 
 
 class Plain(click.Command):
@@ -86,15 +84,28 @@ class SubGroup(click.Group):
         return _as_added(self)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if self.default and not ctx.resilient_parsing and (not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names)):
+        if (
+            self.default
+            and not ctx.resilient_parsing
+            and (not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names))
+        ):
             args = [self.default, *args]
         return super().parse_args(ctx, args)
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """One that does not exist is not repeated either."""
-        if not ctx.resilient_parsing and not args[0].startswith("-") and args[0] not in self.commands:
+        if (
+            not ctx.resilient_parsing
+            and not args[0].startswith("-")
+            and args[0] not in self.commands
+        ):
             never = f" {_never(self.commands['change'])}" if self.name == "password" else ""
-            raise click.UsageError(f"{ctx.command_path} has no such command, only: {', '.join(self.commands)}.{never}", ctx)
+            raise click.UsageError(
+                f"{ctx.command_path} has no such command, only: {', '.join(self.commands)}.{never}",
+                ctx,
+            )
         return super().resolve_command(ctx, args)
 
 
@@ -110,7 +121,15 @@ def _as_added(group: click.Group) -> list[str]:
 
 
 def _how(command: click.Command) -> str:
-    return next((one for parameter in command.params for one in parameter.opts if one in {"--password-stdin", "--stdin"}), "")
+    return next(
+        (
+            one
+            for parameter in command.params
+            for one in parameter.opts
+            if one in {"--password-stdin", "--stdin"}
+        ),
+        "",
+    )
 
 
 def _never(command: click.Command) -> str:
@@ -132,7 +151,9 @@ def _failed(ctx: click.Context, error: DoorwardError) -> None:
 
 def _unforeseen(ctx: click.Context, error: Exception) -> None:
     _trace(ctx, error)
-    more = "" if ctx.meta.get(DEBUG) else " Run it again with --debug to see where, and report that."
+    more = (
+        "" if ctx.meta.get(DEBUG) else " Run it again with --debug to see where, and report that."
+    )
     say(f"Something went wrong that nobody foresaw ({type(error).__name__}).{more}")
     raise click.exceptions.Exit(exits.OTHER) from None
 

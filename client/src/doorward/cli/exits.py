@@ -8,7 +8,17 @@ from collections.abc import Mapping
 from doorward import errors, here
 from doorward.errors import DoorwardError
 
-OK, OTHER, WRONG_USE, NOT_LOGGED_IN, DENIED, AWAY, LIMITED, TOO_LATE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 7, 130
+OK, OTHER, WRONG_USE, NOT_LOGGED_IN, DENIED, AWAY, LIMITED, TOO_LATE, INTERRUPTED = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    130,
+)
 
 MEANINGS: Mapping[int, str] = {
     OK: "done",
@@ -38,8 +48,14 @@ _CODES: tuple[tuple[type[DoorwardError], int], ...] = (
 )
 _BY_STATUS: Mapping[int, int] = {0: AWAY, 429: LIMITED, 500: AWAY, 502: AWAY, 503: AWAY, 504: AWAY}
 _OF_THE_LIBRARY: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile("; allow_http=True permits it|: log in (?:first|again)(?=[.])"), ""),  # no option here does; said in other words
-    (re.compile(": (?:give its address|name one), or set DOORWARD_URL"), ": give --url, or set DOORWARD_URL"),
+    (
+        re.compile("; allow_http=True permits it|: log in (?:first|again)(?=[.])"),
+        "",
+    ),  # no option here does; said in other words
+    (
+        re.compile(": (?:give its address|name one), or set DOORWARD_URL"),
+        ": give --url, or set DOORWARD_URL",
+    ),
 )
 
 
@@ -55,16 +71,16 @@ def sentence_of(error: DoorwardError) -> str:
     if isinstance(error, errors.ReauthenticationRequired):
         return "This needs the password typed within the last five minutes: run it in a terminal, or log in with --password-stdin before."
     if isinstance(error, errors.PasswordChangeRequired):
-        return (
-            "The password must be changed before it opens a session again: log in once in a terminal, where you are asked for another one."
-        )
+        return "The password must be changed before it opens a session again: log in once in a terminal, where you are asked for another one."
     if isinstance(error, errors.InvalidInput) and error.reasons:
         return "The new password is not taken:"
     text = str(error)
     for pattern, ours in _OF_THE_LIBRARY:
         text = pattern.sub(ours, text)
     if code_of(error) == NOT_LOGGED_IN:
-        by_token = here.variable("DOORWARD_TOKEN") and (isinstance(error, errors.InvalidToken) or "DOORWARD_TOKEN" in text)
+        by_token = here.variable("DOORWARD_TOKEN") and (
+            isinstance(error, errors.InvalidToken) or "DOORWARD_TOKEN" in text
+        )
         return f"{text} {'Renew DOORWARD_TOKEN, or unset it and run' if by_token else 'Run'}: doorward login"
     if error.request_id and code_of(error) == AWAY:
         return f"{text} (request {error.request_id})"
@@ -76,4 +92,8 @@ def further_of(error: DoorwardError) -> list[str]:
     if not isinstance(error, errors.InvalidInput) or not error.reasons:
         return []
     why = [f"- it {text}" for texts in error.errors.values() for text in texts]
-    return [*why, *(["For example:"] if error.suggestions else []), *(f"  {one}" for one in error.suggestions)]
+    return [
+        *why,
+        *(["For example:"] if error.suggestions else []),
+        *(f"  {one}" for one in error.suggestions),
+    ]

@@ -17,7 +17,9 @@ GROUPS, SIZE = 5, 5  # 125 bits
 def generated(least: int) -> Secret:
     """Groups of letters and digits, to be read and typed; at least so many characters."""
     groups = max(GROUPS, -(-(least + 1) // (SIZE + 1)))
-    return Secret("-".join("".join(secrets.choice(LETTERS) for _ in range(SIZE)) for _ in range(groups)))
+    return Secret(
+        "-".join("".join(secrets.choice(LETTERS) for _ in range(SIZE)) for _ in range(groups))
+    )
 
 
 def least_of(client: Doorward) -> int:

@@ -14,11 +14,19 @@ FIRST = 8  # columns for names of options in a narrow terminal; below longer one
 class HelpPage(click.HelpFormatter):
     """Where a terminal is narrower than click thinks of, names and what they do stand below each other."""
 
-    def __init__(self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None) -> None:
+    def __init__(
+        self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None
+    ) -> None:
         here = shutil.get_terminal_size().columns - 2
-        super().__init__(indent_increment, max(here, NARROW) if width is None and here < WIDE else width, max_width)
+        super().__init__(
+            indent_increment,
+            max(here, NARROW) if width is None and here < WIDE else width,
+            max_width,
+        )
 
-    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
         super().write_dl([*rows], FIRST if self.width < WIDE else col_max, col_spacing)
 
 

@@ -38,7 +38,12 @@ def keys_list(url: str | None, user: str | None, form: str) -> None:
 
 @keys.command("create")
 @click.argument("name")
-@click.option("--scope", metavar="SCOPE", multiple=True, help="What the key may do; may be repeated. Else nothing but say whose it is.")
+@click.option(
+    "--scope",
+    metavar="SCOPE",
+    multiple=True,
+    help="What the key may do; may be repeated. Else nothing but say whose it is.",
+)
 @click.option(
     "--expires",
     callback=length(never=True),
@@ -48,7 +53,13 @@ def keys_list(url: str | None, user: str | None, form: str) -> None:
 @printing
 @at_service
 def keys_create(
-    url: str | None, user: str | None, form: str, *, name: str, scope: tuple[str, ...], expires: timedelta | str | None
+    url: str | None,
+    user: str | None,
+    form: str,
+    *,
+    name: str,
+    scope: tuple[str, ...],
+    expires: timedelta | str | None,
 ) -> None:
     """Make the key NAME and print it, this once.
 
@@ -56,7 +67,9 @@ def keys_create(
     terminal you are asked for it.
     """
     client = opened(url, user)
-    parts: dict[str, Any] = {} if expires is None else {"expires_in": None if expires == NEVER else expires}
+    parts: dict[str, Any] = (
+        {} if expires is None else {"expires_in": None if expires == NEVER else expires}
+    )
     scopes = " ".join(scope).split()
     _told(with_password(client, lambda: client.keys.create(name, scopes, **parts)), form)
 
@@ -71,7 +84,9 @@ def keys_create(
 )
 @printing
 @at_service
-def keys_rotate(key_id: str, overlap: timedelta | None, url: str | None, user: str | None, form: str) -> None:
+def keys_rotate(
+    key_id: str, overlap: timedelta | None, url: str | None, user: str | None, form: str
+) -> None:
     """Give the key ID another secret and print it, this once.
 
     The service wants the password typed within the last five minutes; in a
@@ -95,10 +110,14 @@ def _told(found: NewApiKey, form: str) -> None:
     try:
         _give(found, form)
     except (click.ClickException, BrokenPipeError):
-        say(f"The secret of the key {found.name!r} is lost, since it could not be printed: rotate or delete {found.id}.")
+        say(
+            f"The secret of the key {found.name!r} is lost, since it could not be printed: rotate or delete {found.id}."
+        )
         raise
     until = f"until {local(found.expires_at)}" if found.expires_at else "without end"
-    say(f"The key {found.name!r} ({found.id}) counts {until}. It is shown only now: keep it where programs keep secrets.")
+    say(
+        f"The key {found.name!r} ({found.id}) counts {until}. It is shown only now: keep it where programs keep secrets."
+    )
     if found.old_until is not None:
         say(f"The secret before it counts until {local(found.old_until)}.")
 

@@ -23,7 +23,9 @@ def length_of(text: str, now: datetime) -> timedelta:
     words = text.strip()
     if LENGTH.fullmatch(words.lower()):
         parts = re.findall(r"(\d+)([smhdw])", words.lower())
-        found = timedelta(seconds=min(sum(int(count) * UNITS[unit] for count, unit in parts), 10**10))
+        found = timedelta(
+            seconds=min(sum(int(count) * UNITS[unit] for count, unit in parts), 10**10)
+        )
     else:
         found = _end_of(words) - now
     if found < timedelta():
@@ -41,10 +43,14 @@ def _end_of(words: str) -> datetime:
     return moment if moment.tzinfo else moment.astimezone()
 
 
-def length(most: timedelta | None = None, *, never: bool = False, nothing: bool = False) -> Callback:
+def length(
+    most: timedelta | None = None, *, never: bool = False, nothing: bool = False
+) -> Callback:
     """For an option that is a length, or a date until the end of which; `most` is a year, where there is a most."""
 
-    def read(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> timedelta | str | None:
+    def read(
+        _ctx: click.Context, _parameter: click.Parameter, text: str | None
+    ) -> timedelta | str | None:
         if text is None or (never and text == NEVER):
             return text
         found = _read(text, most)
@@ -57,7 +63,11 @@ def length(most: timedelta | None = None, *, never: bool = False, nothing: bool 
 
 def waiting(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> timedelta | None:
     """For an option that is a length, or a number of seconds."""
-    return None if text is None else _read(f"{text}s" if text.isascii() and text.isdigit() else text, None)
+    return (
+        None
+        if text is None
+        else _read(f"{text}s" if text.isascii() and text.isdigit() else text, None)
+    )
 
 
 def _read(text: str, most: timedelta | None) -> timedelta:
@@ -69,5 +79,7 @@ def _read(text: str, most: timedelta | None) -> timedelta:
     except OverflowError:
         raise click.BadParameter("that is too far away.") from None
     if most is not None and found > most:
-        raise click.BadParameter(f"a year is the most: the latest date is {(now + most - timedelta(days=1)):%Y-%m-%d}.")
+        raise click.BadParameter(
+            f"a year is the most: the latest date is {(now + most - timedelta(days=1)):%Y-%m-%d}."
+        )
     return found

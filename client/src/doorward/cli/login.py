@@ -29,12 +29,41 @@ ONLY_DEVICE = {"client_id": "--client-id", "message": "--message", "timeout": "-
 
 
 @click.command(cls=Plain)
-@click.option("--url", metavar="URL", help="Address of the service; else DOORWARD_URL, else the only one you were logged in at.")
-@click.option("--user", "-u", metavar="NAME", help="Username or address; else DOORWARD_USER. With --device: who may approve.")
-@click.option("--device", "by_device", is_flag=True, help="Show a code that somebody approves in a browser, here or on another device.")
-@click.option("--password", "by_password", is_flag=True, help="Ask for the password; it is not shown. Never an argument.")
-@click.option("--password-stdin", "from_stdin", is_flag=True, help="Read the password from the first line of standard input.")
-@click.option("--scope", metavar="SCOPE", multiple=True, help="What the session may do; may be repeated. Else all that you may.")
+@click.option(
+    "--url",
+    metavar="URL",
+    help="Address of the service; else DOORWARD_URL, else the only one you were logged in at.",
+)
+@click.option(
+    "--user",
+    "-u",
+    metavar="NAME",
+    help="Username or address; else DOORWARD_USER. With --device: who may approve.",
+)
+@click.option(
+    "--device",
+    "by_device",
+    is_flag=True,
+    help="Show a code that somebody approves in a browser, here or on another device.",
+)
+@click.option(
+    "--password",
+    "by_password",
+    is_flag=True,
+    help="Ask for the password; it is not shown. Never an argument.",
+)
+@click.option(
+    "--password-stdin",
+    "from_stdin",
+    is_flag=True,
+    help="Read the password from the first line of standard input.",
+)
+@click.option(
+    "--scope",
+    metavar="SCOPE",
+    multiple=True,
+    help="What the session may do; may be repeated. Else all that you may.",
+)
 @click.option(
     "--expires",
     callback=length(YEAR),
@@ -42,11 +71,24 @@ ONLY_DEVICE = {"client_id": "--client-id", "message": "--message", "timeout": "-
     help="When the session is to end at the latest: 12h, 30d, or until the end of 2027-01-31 in local time. A year at most, and what the"
     " service allows.",
 )
-@click.option("--client-id", metavar="ID", help="As which program to ask, if the operator gave you a name for it. With --device.")
-@click.option("--message", metavar="TEXT", help="What it is for; whoever approves sees it. With --device.")
-@click.option("--qr/--no-qr", default=True, help="Show the address as a picture for a camera, where the terminal has room. With --device.")
 @click.option(
-    "--timeout", callback=waiting, metavar="LENGTH", help="How long to wait at most, e.g. 90s or 5m; else as long as the code lasts."
+    "--client-id",
+    metavar="ID",
+    help="As which program to ask, if the operator gave you a name for it. With --device.",
+)
+@click.option(
+    "--message", metavar="TEXT", help="What it is for; whoever approves sees it. With --device."
+)
+@click.option(
+    "--qr/--no-qr",
+    default=True,
+    help="Show the address as a picture for a camera, where the terminal has room. With --device.",
+)
+@click.option(
+    "--timeout",
+    callback=waiting,
+    metavar="LENGTH",
+    help="How long to wait at most, e.g. 90s or 5m; else as long as the code lasts.",
 )
 @printing
 @debugging
@@ -70,9 +112,13 @@ def login(url: str | None, form: str, **given: Any) -> None:
     if by_device:
         message, client_id = given["message"], given["client_id"]
         parts = {"username": user, "login_message": message, "client_id": client_id, **asked}
-        device.let_in(client, qr=given["qr"], timeout=given["timeout"], expires_in=given["expires"], **parts)
+        device.let_in(
+            client, qr=given["qr"], timeout=given["timeout"], expires_in=given["expires"], **parts
+        )
     else:
-        _by_password(client, user, expires=given["expires"], from_stdin=given["from_stdin"], **asked)
+        _by_password(
+            client, user, expires=given["expires"], from_stdin=given["from_stdin"], **asked
+        )
     _keep(client)
     _told(client, client.me(), form, given["expires"])
 
@@ -92,12 +138,21 @@ def _by_device(given: dict[str, Any]) -> bool:
     return by_device
 
 
-def _by_password(client: Doorward, user: str | None, *, scope: str | None, expires: timedelta | None, from_stdin: bool) -> None:
+def _by_password(
+    client: Doorward,
+    user: str | None,
+    *,
+    scope: str | None,
+    expires: timedelta | None,
+    from_stdin: bool,
+) -> None:
     say(f"Log in at {strong(client.url)}")
     if user is None and (from_stdin or not asks()):
         raise InvalidInput("Say who logs in: --user NAME, or DOORWARD_USER.")
     name = user or click.prompt("Username or address", err=True)
-    secret = asking.read_line() if from_stdin and not asks() else asking.hidden(f"Password of {name}")
+    secret = (
+        asking.read_line() if from_stdin and not asks() else asking.hidden(f"Password of {name}")
+    )
     parts: dict[str, Any] = {"scope": scope, "expires_in": expires, "device_name": _device_name()}
     token: Secret | None = None
     try:
@@ -109,7 +164,9 @@ def _by_password(client: Doorward, user: str | None, *, scope: str | None, expir
     if token is not None:
         say("The password must be changed before it opens a session again.")
         secret = asking.chosen()
-        client.transport.ask("POST", "/v1/password/reset", json={"token": token, "new_password": secret})
+        client.transport.ask(
+            "POST", "/v1/password/reset", json={"token": token, "new_password": secret}
+        )
         client.login.with_password(name, secret, **parts)
 
 
@@ -151,7 +208,9 @@ def _told(client: Doorward, me: Me, form: str, asked: timedelta | None) -> None:
     if form != "table":
         show(found, form)
     say(f"Logged in at {client.url} as {strong(me.account.username)}.")
-    say(f"The session ends on {local(me.session.expires_at)}{_further(me.session.expires_at, asked)}.")
+    say(
+        f"The session ends on {local(me.session.expires_at)}{_further(me.session.expires_at, asked)}."
+    )
     for sentence in passed_over(client.url, client.session.username):
         say(sentence)
 

@@ -41,7 +41,9 @@ def services(url: str | None, user: str | None) -> list[str | None]:
     from doorward.store import InstanceAuthSessions
 
     name = user or here.variable("DOORWARD_USER") or None
-    return [one for one, users in InstanceAuthSessions.load().instances.items() if users.whose(name)] or [None]
+    return [
+        one for one, users in InstanceAuthSessions.load().instances.items() if users.whose(name)
+    ] or [None]
 
 
 def token_counts(url: str | None) -> bool:
@@ -77,17 +79,24 @@ def address(url: str | None) -> str | None:
 def passed_over(url: str, username: str) -> list[str]:
     """Why the other commands would not use this session of the store, and what to do about it, in sentences."""
     if here.variable("DOORWARD_TOKEN"):
-        return ["DOORWARD_TOKEN is set, and the other commands use that: unset it to use this login."]
+        return [
+            "DOORWARD_TOKEN is set, and the other commands use that: unset it to use this login."
+        ]
     from doorward.store import InstanceAuthSessions
 
     found, theirs, named = [], here.variable("DOORWARD_URL"), here.variable("DOORWARD_USER")
     if theirs and not _same(theirs, url):
-        found.append(f"The other commands ask {theirs}, since DOORWARD_URL says so: give them --url {url}.")
+        found.append(
+            f"The other commands ask {theirs}, since DOORWARD_URL says so: give them --url {url}."
+        )
     used = InstanceAuthSessions.load().whose(url, named or None)
     if used == username:
         return found
     why = f"DOORWARD_USER is {named}" if named else f"the session of {used} lasts longer"
-    return [*found, f"The other commands do not use this login, since {why}: give them --user {username}."]
+    return [
+        *found,
+        f"The other commands do not use this login, since {why}: give them --user {username}.",
+    ]
 
 
 def with_password(client: Doorward, act: Callable[[], Answer]) -> Answer:
@@ -104,7 +113,9 @@ def with_password(client: Doorward, act: Callable[[], Answer]) -> Answer:
 
 def _by_token(client: Doorward) -> None:
     if not client.named:
-        raise NotLoggedInError("DOORWARD_TOKEN is set and nothing says for which service: set DOORWARD_URL, or give --url.")
+        raise NotLoggedInError(
+            "DOORWARD_TOKEN is set and nothing says for which service: set DOORWARD_URL, or give --url."
+        )
     from doorward.held import KEY
 
     try:
@@ -113,4 +124,7 @@ def _by_token(client: Doorward) -> None:
         else:
             client.login.with_token()
     except InvalidInput as error:
-        raise InvalidInput("DOORWARD_TOKEN holds no token or key: set it as it was handed out, or unset it.", errors=error.errors) from None
+        raise InvalidInput(
+            "DOORWARD_TOKEN holds no token or key: set it as it was handed out, or unset it.",
+            errors=error.errors,
+        ) from None

@@ -36,6 +36,10 @@ printing = click.option(
 
 def at_service(command: Command) -> Command:
     """For a command that asks a service by the kept session."""
-    for option in (debugging, click.option("--user", "-u", metavar="NAME", help=USER), click.option("--url", metavar="URL", help=URL)):
+    for option in (
+        debugging,
+        click.option("--user", "-u", metavar="NAME", help=USER),
+        click.option("--url", metavar="URL", help=URL),
+    ):
         command = option(command)
     return command

@@ -47,7 +47,13 @@ def status(url: str | None, user: str | None, form: str) -> None:
     """
     looked = [_looked(one, user) for one in services(url, user)]
     found = [one for one, _ in looked]
-    give(written(found if len(found) > 1 else found[0], form, lambda: "\n\n".join(pairs(_rows(one), width()) for one in found)))
+    give(
+        written(
+            found if len(found) > 1 else found[0],
+            form,
+            lambda: "\n\n".join(pairs(_rows(one), width()) for one in found),
+        )
+    )
     errors = [(one["url"], error) for one, error in looked if error is not None]
     for where, error in errors:
         told = exits.sentence_of(error)
@@ -61,7 +67,18 @@ def _looked(url: str | None, user: str | None) -> tuple[dict[str, object], Doorw
     from doorward.store import store_path
 
     found: dict[str, object] = dict.fromkeys(
-        ("url", "reachable", "service", "version", "clock_skew_seconds", "username", "account_id", "session_id", "expires_at", "credential")
+        (
+            "url",
+            "reachable",
+            "service",
+            "version",
+            "clock_skew_seconds",
+            "username",
+            "account_id",
+            "session_id",
+            "expires_at",
+            "credential",
+        )
     )
     failed: DoorwardError | None = None
     try:
@@ -81,7 +98,9 @@ def _looked(url: str | None, user: str | None) -> tuple[dict[str, object], Doorw
         if client.logged_in and found["credential"] == STORE:
             found["username"] = client.session.username  # kept with the session; nobody is asked
         return found, error
-    found.update(reachable=True, service=there.name, version=there.version, clock_skew_seconds=_skew(client))
+    found.update(
+        reachable=True, service=there.name, version=there.version, clock_skew_seconds=_skew(client)
+    )
     return found, failed
 
 
@@ -92,7 +111,12 @@ def _who(client: Doorward, found: dict[str, object]) -> DoorwardError | None:
         ends: datetime | None = client.me().session.expires_at if who.session_id else who.expires_at
     except (NotLoggedInError, InvalidToken) as error:
         return error
-    found.update(username=who.username, account_id=who.account_id, session_id=who.session_id or None, expires_at=ends)
+    found.update(
+        username=who.username,
+        account_id=who.account_id,
+        session_id=who.session_id or None,
+        expires_at=ends,
+    )
     return None
 
 
@@ -105,7 +129,11 @@ def _rows(found: dict[str, object]) -> dict[str, object]:
     answer = {True: f"{found['service']} {found['version']}", False: "does not answer", None: ""}
     ends, skew = found["expires_at"], found["clock_skew_seconds"]
     until = f"{local(ends)} ({ago(ends, here.now())})" if isinstance(ends, datetime) else ""
-    clock = f"{abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}" if isinstance(skew, float) and abs(skew) >= NOTICED else "right"
+    clock = (
+        f"{abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}"
+        if isinstance(skew, float) and abs(skew) >= NOTICED
+        else "right"
+    )
     return {
         "Service": found["url"],
         "Answers": answer[found["reachable"] if isinstance(found["reachable"], bool) else None],

@@ -32,8 +32,12 @@ def logout(url: str | None, user: str | None, *, everywhere: bool) -> None:
         say("Nobody was logged in.")
         return
     if client.session.way == BY_KEY:
-        raise InvalidInput("DOORWARD_TOKEN holds an API key, which is no session: unset it, or end it with doorward keys delete.")
-    who = f" {client.session.username}" if credential(client) == STORE else ""  # another token is not asked about for this
+        raise InvalidInput(
+            "DOORWARD_TOKEN holds an API key, which is no session: unset it, or end it with doorward keys delete."
+        )
+    who = (
+        f" {client.session.username}" if credential(client) == STORE else ""
+    )  # another token is not asked about for this
     if everywhere:
         client.logout_all()
         say(f"Logged out{who} everywhere at {client.url}.")

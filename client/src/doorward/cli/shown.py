@@ -12,7 +12,11 @@ from doorward.cli import terminal, written
 def show(data: object, form: str, rows: Mapping[str, object] | None = None) -> None:
     """One thing. `rows` is what people see of it; without it, all."""
     found = written.plain(data)
-    names = rows if rows is not None else {str(name).replace("_", " "): one for name, one in dict(found).items()}  # type: ignore[call-overload]
+    names = (
+        rows
+        if rows is not None
+        else {str(name).replace("_", " "): one for name, one in dict(found).items()}  # type: ignore[call-overload]
+    )
     terminal.give(written.written(data, form, lambda: written.pairs(names, terminal.width())))
 
 
@@ -23,7 +27,14 @@ def show_sessions(found: Sequence[SessionInfo], form: str) -> None:
     def table() -> str:
         now = here.now()
         rows = [
-            (one.id, _device(one), one.last_address, written.ago(one.last_used_at, now), written.ago(one.expires_at, now)) for one in found
+            (
+                one.id,
+                _device(one),
+                one.last_address,
+                written.ago(one.last_used_at, now),
+                written.ago(one.expires_at, now),
+            )
+            for one in found
         ]
         return written.columns(names, rows, terminal.width(), flexible=("DEVICE", "FROM"))
 
@@ -39,7 +50,16 @@ def show_keys(found: Sequence[ApiKey], form: str) -> None:
 
     def table() -> str:
         now = here.now()
-        rows = [(one.id, one.name, one.scopes, written.ago(one.last_used_at, now), written.ago(one.expires_at, now)) for one in found]
+        rows = [
+            (
+                one.id,
+                one.name,
+                one.scopes,
+                written.ago(one.last_used_at, now),
+                written.ago(one.expires_at, now),
+            )
+            for one in found
+        ]
         return written.columns(names, rows, terminal.width(), flexible=("NAME", "SCOPES"))
 
     if found or form != "table":

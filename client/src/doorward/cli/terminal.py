@@ -41,7 +41,9 @@ def give(text: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise click.ClickException(f"Standard output cannot be written to: {error.strerror}.") from None
+        raise click.ClickException(
+            f"Standard output cannot be written to: {error.strerror}."
+        ) from None
 
 
 def begin_line() -> None:
@@ -80,7 +82,9 @@ def coloured() -> bool:
 def size() -> tuple[int, int]:
     """Columns and lines of the terminal; 80 and 24 where there is none."""
     for stream in (sys.stderr, sys.stdout, sys.stdin):
-        with suppress(OSError, ValueError, AttributeError):  # it is closed, none at all, or no terminal
+        with suppress(
+            OSError, ValueError, AttributeError
+        ):  # it is closed, none at all, or no terminal
             columns, lines = os.get_terminal_size(stream.fileno())
             return columns or WIDTH, lines or HEIGHT
     return WIDTH, HEIGHT
@@ -111,7 +115,12 @@ class LiveLine:
         self._thread = threading.Thread(target=self._run, args=(text,), daemon=True)
         self._thread.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self.stop()
 
     def stop(self) -> None:

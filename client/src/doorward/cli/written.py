@@ -13,7 +13,9 @@ from doorward.problems import printable
 
 Data = Mapping[str, object] | Sequence[object]
 BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-TAKEN_FOR_ANOTHER = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})  # by some readers of YAML
+TAKEN_FOR_ANOTHER = frozenset(
+    {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
+)  # by some readers of YAML
 FORMS = ("table", "json", "yaml")
 
 
@@ -85,18 +87,30 @@ def pairs(rows: Mapping[str, object], width: int) -> str:
     left = max(len(name) for name in rows) + 2
     lines = []
     for name, value in rows.items():
-        wrapped = textwrap.wrap(_cell(value) or "-", max(width - left, 20), break_long_words=False, break_on_hyphens=False)
+        wrapped = textwrap.wrap(
+            _cell(value) or "-",
+            max(width - left, 20),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
         lines += [f"{name:<{left}}{wrapped[0]}", *(f"{'':<{left}}{line}" for line in wrapped[1:])]
     return "\n".join(lines)
 
 
-def columns(names: Sequence[str], rows: Sequence[Sequence[object]], width: int, *, flexible: Sequence[str]) -> str:
+def columns(
+    names: Sequence[str], rows: Sequence[Sequence[object]], width: int, *, flexible: Sequence[str]
+) -> str:
     """A table; where it is too wide, the flexible columns are cut and end in …, and where that is not enough, rows follow each other."""
     cells = [[_cell(value) for value in row] for row in rows]
-    widths = [max(len(name), *(_width(row[index]) for row in cells)) for index, name in enumerate(names)]
+    widths = [
+        max(len(name), *(_width(row[index]) for row in cells)) for index, name in enumerate(names)
+    ]
     over = sum(widths) + 2 * (len(widths) - 1) - width
     while over > 0 and flexible:
-        index = max((index for index, name in enumerate(names) if name in flexible), key=lambda index: widths[index])
+        index = max(
+            (index for index, name in enumerate(names) if name in flexible),
+            key=lambda index: widths[index],
+        )
         if widths[index] <= len(names[index]):
             break
         widths[index] -= 1
@@ -107,7 +121,9 @@ def columns(names: Sequence[str], rows: Sequence[Sequence[object]], width: int, 
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(_padded(cell, width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+    return "  ".join(
+        _padded(cell, width) for cell, width in zip(cells, widths, strict=True)
+    ).rstrip()
 
 
 def _padded(cell: str, width: int) -> str:
@@ -122,7 +138,10 @@ def _width(text: str) -> int:
     """In columns of a terminal."""
     if text.isascii():
         return len(text)
-    return sum(2 if unicodedata.east_asian_width(one) in "WF" else 0 if unicodedata.combining(one) else 1 for one in text)
+    return sum(
+        2 if unicodedata.east_asian_width(one) in "WF" else 0 if unicodedata.combining(one) else 1
+        for one in text
+    )
 
 
 def _cell(value: object) -> str:

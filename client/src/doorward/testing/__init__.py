@@ -26,7 +26,12 @@ _T = TypeVar("_T")
 
 __all__ = ["DoorwardTestService", "Mail", "NotForTests", "TestAccount"]
 
-_HOMES = {"DoorwardTestService": "service", "Mail": "service", "NotForTests": "process", "TestAccount": "service"}
+_HOMES = {
+    "DoorwardTestService": "service",
+    "Mail": "service",
+    "NotForTests": "process",
+    "TestAccount": "service",
+}
 _RUNNING: pytest.StashKey[list[DoorwardTestService]] = pytest.StashKey()
 
 
@@ -71,7 +76,9 @@ def doorward_service(
 
 @pytest.fixture
 def fresh_doorward_service(
-    _doorward_process: ServerProcess, tmp_path_factory: pytest.TempPathFactory, doorward_settings: Mapping[str, object]
+    _doorward_process: ServerProcess,
+    tmp_path_factory: pytest.TempPathFactory,
+    doorward_settings: Mapping[str, object],
 ) -> Iterator[DoorwardTestService]:
     """A Doorward service for one test, without anybody in it."""
     service = _opened(_doorward_process, tmp_path_factory, doorward_settings)
@@ -86,7 +93,9 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
         service.calm()
 
 
-def _opened(process: ServerProcess, folders: pytest.TempPathFactory, settings: Mapping[str, object]) -> DoorwardTestService:
+def _opened(
+    process: ServerProcess, folders: pytest.TempPathFactory, settings: Mapping[str, object]
+) -> DoorwardTestService:
     from doorward.testing.service import DoorwardTestService
 
     return _or_fail(lambda: DoorwardTestService(process, folders.mktemp("doorward"), settings))

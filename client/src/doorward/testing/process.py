@@ -74,4 +74,6 @@ class ServerProcess:
         if self._process.returncode == MISSING:
             raise NotForTests("The service is not installed: pip install 'doorward[testing]'.")
         words = self.log.read_text(errors="replace").strip().splitlines()
-        raise NotForTests(f"The service of the tests has ended: {words[-1] if words else 'it said nothing'}. Its log is {self.log}.")
+        raise NotForTests(
+            f"The service of the tests has ended: {words[-1] if words else 'it said nothing'}. Its log is {self.log}."
+        )

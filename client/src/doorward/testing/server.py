@@ -28,14 +28,14 @@ from app.accounts.models import by_username
 from app.adapters import logs, migrations
 from app.adapters.clock import Clock
 from app.adapters.password_hasher import Capacity
-from app.adapters.seen import Seen
-from app.attempts.models import FailedAttempts
+from app.authentication.throttling.models import FailedAttempts
+from app.authorization.roles.grant import grant
+from app.authorization.scopes import role_exists
 from app.factory import create_app
-from app.outbox.models import OutboxMessage
+from app.notifications.outbox.models import OutboxMessage
 from app.principal import Source
 from app.registration.import_accounts import import_accounts
-from app.roles.grant import grant
-from app.roles.scopes import role_exists
+from app.registration.import_dedup import Seen
 from app.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -77,14 +77,20 @@ class Served:
         shutil.copy(template, database)
         with socket.create_server((HOST, 0)) as listening:
             self.url = f"http://{HOST}:{listening.getsockname()[1]}"
-            settings = _settings({"public_url": self.url, **texts, "database_url": f"sqlite:///{database}"})
+            settings = _settings(
+                {"public_url": self.url, **texts, "database_url": f"sqlite:///{database}"}
+            )
             self._clock, self._used = PushedClock(), False
             app = create_app(settings, clock=self._clock, capacity=Capacity(threads=THREADS))
             self._units: Units = app.extensions["doorward"]
             app.before_request(self._is_used)
             port = listening.getsockname()[1]
-            self._server = make_server(HOST, port, app, threaded=True, request_handler=Handler, fd=listening.fileno())
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(POLL_SECONDS,), daemon=True)
+            self._server = make_server(
+                HOST, port, app, threaded=True, request_handler=Handler, fd=listening.fileno()
+            )
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(POLL_SECONDS,), daemon=True
+        )
         self._thread.start()
 
     def _is_used(self) -> None:
@@ -100,12 +106,23 @@ class Served:
     def account(self, username: str, email: str, password: str, roles: list[str]) -> str:
         """Open an account that is ready to sign in, by the way that accounts of other systems come. Returns its id."""
         if unknown := [role for role in roles if not role_exists(self._units.settings, role)]:
-            raise Refused(f"There is no role {unknown[0]}: name it and its scopes in the fixture doorward_settings, under roles.")
-        line = {"username": username, "email": email, "password_hash": self._units.hasher.hash(password)}
+            raise Refused(
+                f"There is no role {unknown[0]}: name it and its scopes in the fixture doorward_settings, under roles."
+            )
+        line = {
+            "username": username,
+            "email": email,
+            "password_hash": self._units.hasher.hash(password),
+        }
         with closing(Seen()) as seen, self._units.writing() as work:
             outcome = import_accounts(work, lines=[(1, line)], seen=seen)
             if outcome.refused:
-                raise Refused("; ".join(f"{fault.field} {fault.reason}{fault.detail}" for fault in outcome.refused[0].faults))
+                raise Refused(
+                    "; ".join(
+                        f"{fault.field} {fault.reason}{fault.detail}"
+                        for fault in outcome.refused[0].faults
+                    )
+                )
             return _with_roles(work, username, roles)
 
     def calm(self) -> None:
@@ -140,7 +157,12 @@ def _settings(texts: Mapping[str, str]) -> Settings:
     fields = {field.name: field for field in dataclasses.fields(Settings)}
     generous = {name: GENEROUS for name in fields if name.startswith("limit_")}
     values, faults = {}, []
-    for name, text in {"secret_key": secrets.token_urlsafe(48), **generous, **CHEAP, **texts}.items():
+    for name, text in {
+        "secret_key": secrets.token_urlsafe(48),
+        **generous,
+        **CHEAP,
+        **texts,
+    }.items():
         if name not in fields:
             faults.append(f"{name}: is not a setting")
             continue
@@ -167,7 +189,9 @@ class Host:
 
     def answer(self, asked: dict[str, Any]) -> object:
         do, number = asked.pop("do"), asked.pop("number", None)
-        act: Callable[..., object] = getattr(self, do) if number is None else getattr(self._served[number], do)
+        act: Callable[..., object] = (
+            getattr(self, do) if number is None else getattr(self._served[number], do)
+        )
         if do == "close":
             del self._served[number]
         return act(**asked)
@@ -179,7 +203,9 @@ class Host:
 
 
 def main(commands: IO[str], answers: IO[str], folder: Path) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests; what ends this is that nobody asks any more
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C is for the tests; what ends this is that nobody asks any more
     logs.configure(sys.stderr)
     host = Host(folder)
     print(json.dumps({"ready": True}), file=answers, flush=True)
@@ -190,7 +216,9 @@ def main(commands: IO[str], answers: IO[str], folder: Path) -> None:
             answer = {"refused": str(reason)}
         except Exception as error:  # A fault in one test must not take the service away from all that come after it.
             traceback.print_exc()
-            answer = {"refused": f"{type(error).__name__}: {error}. More stands in {folder / 'doorward.log'}."}
+            answer = {
+                "refused": f"{type(error).__name__}: {error}. More stands in {folder / 'doorward.log'}."
+            }
         print(json.dumps(answer), file=answers, flush=True)
 
 

@@ -54,7 +54,9 @@ class Mail:
 class DoorwardTestService:
     """A Doorward service of one's own, on 127.0.0.1. Everything but opening accounts and pushing the clock goes through HTTP."""
 
-    def __init__(self, process: ServerProcess, folder: Path, settings: Mapping[str, object]) -> None:
+    def __init__(
+        self, process: ServerProcess, folder: Path, settings: Mapping[str, object]
+    ) -> None:
         self._process = process
         found = process.ask("open", folder=str(folder), settings=as_texts(settings))
         self.url: str = found["url"]
@@ -87,7 +89,12 @@ class DoorwardTestService:
                 client.session._live.learn(lambda held: _sooner(held, ahead))  # noqa: SLF001
 
     def account(
-        self, username: str | None = None, *, email: str | None = None, roles: Iterable[str] | str = (), password: str = PASSWORD
+        self,
+        username: str | None = None,
+        *,
+        email: str | None = None,
+        roles: Iterable[str] | str = (),
+        password: str = PASSWORD,
     ) -> TestAccount:
         """Somebody new who can sign in at once, and has had no mail. Without a name it is one that nobody has.
 
@@ -95,7 +102,9 @@ class DoorwardTestService:
         """
         username = username or f"test-{secrets.token_hex(6)}"
         email, has = email or f"{username}@example.org", _names(roles)
-        account_id: str = self._ask("account", username=username, email=email, password=password, roles=has)
+        account_id: str = self._ask(
+            "account", username=username, email=email, password=password, roles=has
+        )
         return TestAccount(account_id, username.lower(), email, has, password)
 
     def client(self, account: TestAccount | None = None, *, scope: str | None = None) -> Doorward:
@@ -110,11 +119,21 @@ class DoorwardTestService:
         """An access token of a new session of the account. `scope` names what it may do, separated by spaces; else all that roles allow."""
         return self.client(account, scope=scope).token
 
-    def api_key(self, account: TestAccount, scopes: Iterable[str] | str = (), *, expires_in: timedelta | float | None = None) -> str:
+    def api_key(
+        self,
+        account: TestAccount,
+        scopes: Iterable[str] | str = (),
+        *,
+        expires_in: timedelta | float | None = None,
+    ) -> str:
         """An API key of the account. The scopes are among those that its roles allow; it lasts 90 days unless told otherwise."""
         keys, name = self.client(account).keys, f"test-{secrets.token_hex(6)}"
         has = _names(scopes)
-        made = keys.create(name, has) if expires_in is None else keys.create(name, has, expires_in=expires_in)
+        made = (
+            keys.create(name, has)
+            if expires_in is None
+            else keys.create(name, has, expires_in=expires_in)
+        )
         return made.key.reveal()
 
     def mail(self, to: TestAccount | str | None = None) -> list[Mail]:
@@ -139,7 +158,9 @@ class DoorwardTestService:
         token = Secret(self.token(account))
         claimed = self._transport.ask("POST", "/v1/login-sessions/claim", token=token, json=typed)
         body = typed if word == "approve" else {}
-        self._transport.ask("POST", f"/v1/login-sessions/{claimed['id']}/{word}", token=token, json=body)
+        self._transport.ask(
+            "POST", f"/v1/login-sessions/{claimed['id']}/{word}", token=token, json=body
+        )
 
     def calm(self) -> None:
         """Set the clock back, empty the mailbox, forget wrong passwords and codes, close the clients; done after each test by itself."""
@@ -174,14 +195,22 @@ def _sooner(held: Held, by: timedelta) -> Held:
 def as_texts(settings: Mapping[str, object]) -> dict[str, str]:
     """Settings as they would stand in the environment. Raises NotForTests for what would make it another service than one for tests."""
     if here.variable("DOORWARD_ENV").strip() == "production":
-        raise NotForTests("DOORWARD_ENV is production: the service of the tests does not run there.")
+        raise NotForTests(
+            "DOORWARD_ENV is production: the service of the tests does not run there."
+        )
     texts = {name.lower(): _text(value) for name, value in settings.items() if value is not None}
     if chosen := sorted(OURS & texts.keys()):
-        raise NotForTests(f"{', '.join(chosen)}: the service of the tests chooses this itself; leave it out of doorward_settings.")
+        raise NotForTests(
+            f"{', '.join(chosen)}: the service of the tests chooses this itself; leave it out of doorward_settings."
+        )
     if texts.get("env", "development") != "development":
-        raise NotForTests("env: the service of the tests runs in development and nowhere else; leave it out of doorward_settings.")
+        raise NotForTests(
+            "env: the service of the tests runs in development and nowhere else; leave it out of doorward_settings."
+        )
     if "public_url" in texts and not _loopback(texts["public_url"]):
-        raise NotForTests("public_url: the service of the tests answers on this machine alone; name an address of 127.0.0.1, or none.")
+        raise NotForTests(
+            "public_url: the service of the tests answers on this machine alone; name an address of 127.0.0.1, or none."
+        )
     return texts
 
 
@@ -203,4 +232,6 @@ def _text(value: object) -> str:
 
 
 def _mail(item: Mapping[str, Any]) -> Mail:
-    return Mail(item["to"], item["subject"], item["text"], item["html"], tuple(item["links"]), item["code"])
+    return Mail(
+        item["to"], item["subject"], item["text"], item["html"], tuple(item["links"]), item["code"]
+    )

@@ -19,7 +19,12 @@ MISSING = 3  # the exit code for: the service is not installed
 def found() -> bool:
     """Is the service there? It has a folder of its own, which goes first: whatever else is called `app` there is not the service."""
     with suppress(importlib.metadata.PackageNotFoundError):
-        sys.path.insert(0, str(importlib.metadata.distribution("doorward-service").locate_file("doorward_service")))
+        sys.path.insert(
+            0,
+            str(
+                importlib.metadata.distribution("doorward-service").locate_file("doorward_service")
+            ),
+        )
     with suppress(ImportError):
         return importlib.util.find_spec("app.signing_keys") is not None
     return False

@@ -1,0 +1,33 @@
+"""When things happened last: noted in memory at once, written down by whoever empties it now and then."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+MAX_ENTRIES = 100_000
+
+
+class UsageBuffer:
+    """The latest moment of each name. What is not taken before the process ends is lost: good for hints, not for decisions."""
+
+    def __init__(self) -> None:
+        self._moments: dict[str, datetime] = {}
+        self._lock = threading.Lock()
+
+    def note(self, name: str, moment: datetime) -> None:
+        with self._lock:
+            known = self._moments.get(name)
+            if (known is None and len(self._moments) < MAX_ENTRIES) or (
+                known is not None and known < moment
+            ):
+                self._moments[name] = moment
+
+    def take(self) -> dict[str, datetime]:
+        """All of them; they are forgotten here."""
+        with self._lock:
+            taken, self._moments = self._moments, {}
+        return taken

@@ -1,0 +1,114 @@
+"""Opening an account for somebody else. Its owner alone ever chooses the password, by the link that is mailed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from app.accounts import names
+from app.accounts.models import NO_PASSWORD, Account, Status, by_username
+from app.adapters.database import insert_if_absent
+from app.admin.errors import EmailTaken
+from app.admin.require_admin import stay_admin
+from app.admin.show_account import AccountView, get_account
+from app.audit.record import Event, record
+from app.authorization.roles.grant import grant
+from app.authorization.scopes import role_exists
+from app.errors import Faults, InvalidInput
+from app.opaque_tokens import new_id
+from app.passwords.invite import invite
+from app.registration.errors import UsernameTaken
+from app.registration.models import PendingRegistration
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.principal import Principal, Source
+    from app.settings import Settings
+    from app.unit_of_work import UnitOfWork
+
+
+def create_account(
+    work: UnitOfWork,
+    principal: Principal,
+    source: Source,
+    *,
+    username: str,
+    email: str,
+    name: str,
+    locale: str | None = None,
+    roles: Sequence[str] = (),
+) -> AccountView:
+    """Open an account that nothing opens yet, and mail its owner a link to choose the password by.
+
+    The administrator vouches for the address. Raises Forbidden, InvalidInput, UsernameTaken or EmailTaken.
+    """
+    stay_admin(work, principal)
+    canonical, address, address_canonical = _acceptable(
+        work.settings, username=username, email=email, roles=roles
+    )
+    _not_reserved(work, canonical)
+    account_id = new_id("acc")
+    made = insert_if_absent(
+        work.db,
+        Account,
+        id=account_id,
+        username=canonical,
+        email=address,
+        email_canonical=address_canonical,
+        name=name,
+        locale=locale or source.locale,
+        timezone="UTC",
+        extra={},
+        password_hash=NO_PASSWORD,
+        status=Status.ACTIVE,
+        epoch=1,
+        roles_version=0,
+        created_at=work.now,
+    )
+    if not made:
+        raise UsernameTaken if by_username(work.db, canonical) is not None else EmailTaken
+    record(
+        work,
+        Event.ACCOUNT_CREATED,
+        source=source,
+        account_id=account_id,
+        actor=principal.account_id,
+    )
+    for role in sorted(set(roles)):
+        grant(work, source, account_id=account_id, role=role, actor=principal.account_id)
+    invite(work, work.db.get_one(Account, account_id))
+    return get_account(work, account_id=account_id)
+
+
+def _acceptable(
+    settings: Settings, *, username: str, email: str, roles: Sequence[str]
+) -> tuple[str, str, str]:
+    """Username, address and its canonical form. Raises InvalidInput with every fault."""
+    faults: Faults = {
+        f"/roles/{place}": ["is no role of the setting ROLES"]
+        for place, role in enumerate(roles)
+        if not role_exists(settings, role)
+    }
+    canonical, address = "", ("", "")
+    try:
+        canonical = names.new_username(username)
+    except names.NotAName as error:
+        faults["/username"] = [str(error)]
+    try:
+        address = names.new_address(email)
+    except names.NotAName as error:
+        faults["/email"] = [str(error)]
+    if faults:
+        raise InvalidInput(errors=faults)
+    return canonical, *address
+
+
+def _not_reserved(work: UnitOfWork, username: str) -> None:
+    """Somebody who is registering keeps the name for a day. Raises UsernameTaken."""
+    pending = select(PendingRegistration.id).where(
+        PendingRegistration.username == username, PendingRegistration.expires_at > work.now
+    )
+    if work.db.scalar(pending) is not None:
+        raise UsernameTaken

@@ -1,0 +1,34 @@
+"""Signing somebody out everywhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.admin.require_admin import stay_admin
+from app.admin.show_account import held
+from app.audit.record import Event, record
+from app.lifecycle.end_access import end_sessions_of
+
+if TYPE_CHECKING:
+    from app.principal import Principal, Source
+    from app.unit_of_work import UnitOfWork
+
+REASON = "ended_by_admin"
+
+
+def end_sessions(
+    work: UnitOfWork, principal: Principal, source: Source, *, account_id: str
+) -> None:
+    """End every session of an account, the one that asks too where it is one's own. API keys stay. Raises Forbidden or NotFound."""
+    stay_admin(work, principal)
+    account = held(work, account_id)
+    ended = end_sessions_of(work, account, reason=REASON)
+    record(
+        work,
+        Event.SESSIONS_ENDED,
+        source=source,
+        account_id=account.id,
+        actor=principal.account_id,
+        reason=REASON,
+        count=ended,
+    )

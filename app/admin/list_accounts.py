@@ -1,0 +1,97 @@
+"""Listing and searching accounts, the oldest first: whoever comes meanwhile stands on the last page and moves nobody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import exists, literal, or_, select, tuple_
+
+from app import pagination as cursors
+from app.accounts.models import Account
+from app.accounts.names import NotAName, folded
+from app.admin.show_account import AccountView, view
+from app.authorization.models import AccountRole, roles_column, roles_in
+from app.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import ColumnElement
+
+    from app.unit_of_work import UnitOfWork
+
+LISTING = "accounts"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPage:
+    """Some accounts, and where the list goes on."""
+
+    items: Sequence[AccountView]
+    next: str | None
+
+
+def list_accounts(
+    work: UnitOfWork,
+    *,
+    q: str | None = None,
+    status: str | None = None,
+    role: str | None = None,
+    limit: int,
+    cursor: str | None = None,
+) -> AccountPage:
+    """A page of the accounts that meet every condition. Raises InvalidInput.
+
+    `q` is a part of the username, the address or the name; upper and lower case are the same.
+    """
+    wanted = [*_matching(q), *_having(status, role), *_after(work, cursor)]
+    page = (
+        select(Account, roles_column(Account.id))
+        .where(*wanted)
+        .order_by(Account.created_at, Account.id)
+        .limit(limit + 1)
+    )
+    rows = work.db.execute(page).all()
+    items = [view(account, roles_in(joined)) for account, joined in rows[:limit]]
+    return AccountPage(items, _place(work, items[-1]) if len(rows) > limit else None)
+
+
+def _matching(q: str | None) -> list[ColumnElement[bool]]:
+    if q is None:
+        return []
+    try:
+        text = folded(q)
+    except NotAName as error:
+        raise InvalidInput(errors={"/query/q": [str(error)]}) from None
+    names = (
+        Account.username.contains(text, autoescape=True),
+        Account.email_canonical.contains(text, autoescape=True),
+    )
+    return [or_(*names, Account.name.icontains(q, autoescape=True))]
+
+
+def _having(status: str | None, role: str | None) -> list[ColumnElement[bool]]:
+    wanted: list[ColumnElement[bool]] = []
+    if status is not None:
+        wanted.append(Account.status == status)
+    if role is not None:
+        wanted.append(
+            exists().where(AccountRole.account_id == Account.id, AccountRole.role == role)
+        )
+    return wanted
+
+
+def _after(work: UnitOfWork, cursor: str | None) -> list[ColumnElement[bool]]:
+    if cursor is None:
+        return []
+    moment, _, account_id = cursors.read(work.settings.secret_key, LISTING, cursor).partition(" ")
+    last = literal(datetime.fromisoformat(moment), Account.created_at.type)
+    return [tuple_(Account.created_at, Account.id) > tuple_(last, literal(account_id))]
+
+
+def _place(work: UnitOfWork, last: AccountView) -> str:
+    return cursors.written(
+        work.settings.secret_key, LISTING, f"{last.created_at.isoformat()} {last.id}"
+    )

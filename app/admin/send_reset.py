@@ -1,0 +1,34 @@
+"""Starting a reset for somebody. Whoever starts it learns nothing and chooses nothing: the link goes to the owner."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.admin.errors import AccountNotActive
+from app.admin.require_admin import stay_admin
+from app.admin.show_account import held
+from app.audit.record import Event, record
+from app.passwords.forgot import send_link
+
+if TYPE_CHECKING:
+    from app.principal import Principal, Source
+    from app.unit_of_work import UnitOfWork
+
+
+def send_reset(work: UnitOfWork, principal: Principal, source: Source, *, account_id: str) -> None:
+    """Mail the owner a link to choose another password, also where administrators may not ask for one themselves.
+
+    Whoever never had a password gets the invitation again. The older link ends. Raises Forbidden, NotFound or AccountNotActive.
+    """
+    stay_admin(work, principal)
+    account = held(work, account_id)
+    if not account.active:
+        raise AccountNotActive
+    send_link(work, account)
+    record(
+        work,
+        Event.PASSWORD_RESET_SENT,
+        source=source,
+        account_id=account.id,
+        actor=principal.account_id,
+    )

@@ -1,0 +1,64 @@
+"""Accounts as an administrator sees them: everything but what opens them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from app.accounts.models import Account, by_id, locked
+from app.authorization.models import roles_of
+from app.errors import NotFound
+from app.opaque_tokens import is_id
+
+if TYPE_CHECKING:
+    from app.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """An account without its secrets."""
+
+    id: str
+    username: str
+    email: str
+    name: str
+    locale: str
+    status: str
+    roles: tuple[str, ...]
+    must_change_password: bool
+    created_at: datetime
+    last_login_at: datetime | None
+    deleted_at: datetime | None
+
+
+def view(account: Account, roles: tuple[str, ...]) -> AccountView:
+    return AccountView(
+        id=account.id,
+        username=account.username,
+        email=account.email,
+        name=account.name,
+        locale=account.locale,
+        status=account.status,
+        roles=roles,
+        must_change_password=account.must_change_password,
+        created_at=account.created_at,
+        last_login_at=account.last_login_at,
+        deleted_at=account.deleted_at,
+    )
+
+
+def get_account(work: UnitOfWork, *, account_id: str) -> AccountView:
+    """One account, also a deleted one until it is erased. Raises NotFound."""
+    account = by_id(work.db, account_id) if is_id("acc", account_id) else None
+    if account is None:
+        raise NotFound
+    return view(account, roles_of(work.db, account))
+
+
+def held(work: UnitOfWork, account_id: str) -> Account:
+    """The account, kept as it is until the transaction ends. Raises NotFound."""
+    account = locked(work.db, account_id) if is_id("acc", account_id) else None
+    if account is None:
+        raise NotFound
+    return account

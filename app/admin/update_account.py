@@ -1,0 +1,76 @@
+"""Disabling, enabling and restoring accounts, and asking for another password."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.accounts.models import Account, Status
+from app.admin.errors import AccountNotActive
+from app.admin.require_admin import stay_admin
+from app.admin.show_account import AccountView, held, view
+from app.audit.record import Event, record
+from app.authorization.models import roles_of
+from app.authorization.roles.last_admin import keep_an_admin
+from app.lifecycle.end_access import end_sessions_of
+
+if TYPE_CHECKING:
+    from app.principal import Principal, Source
+    from app.unit_of_work import UnitOfWork
+
+
+def change_account(
+    work: UnitOfWork,
+    principal: Principal,
+    source: Source,
+    *,
+    account_id: str,
+    status: str | None = None,
+    must_change_password: bool | None = None,
+) -> AccountView:
+    """Change what is given and leave the rest; what is so already changes nothing and ends nothing.
+
+    A deleted account can only be made active: to disable it would undo what its owner may have asked for.
+    Raises Forbidden, NotFound, LastAdmin or AccountNotActive.
+    """
+    stay_admin(work, principal)
+    if status == Status.DISABLED:
+        keep_an_admin(work.db, account_id)
+    account = held(work, account_id)
+    if status == Status.DISABLED and account.status == Status.DELETED:
+        raise AccountNotActive
+    if status is not None and status != account.status:
+        _move(work, principal, source, account, Status(status))
+    if must_change_password is not None and must_change_password != account.must_change_password:
+        _demand(work, principal, source, account, required=must_change_password)
+    return view(account, roles_of(work.db, account))
+
+
+def _move(
+    work: UnitOfWork, principal: Principal, source: Source, account: Account, status: Status
+) -> None:
+    """Either way the epoch moves, so that what was handed out before never counts again."""
+    before, account.status, account.deleted_at = account.status, status, None
+    end_sessions_of(work, account, reason=f"account_{status}")
+    if before == Status.DELETED:
+        event = Event.ACCOUNT_RESTORED
+    else:
+        event = Event.ACCOUNT_ENABLED if status is Status.ACTIVE else Event.ACCOUNT_DISABLED
+    record(work, event, source=source, account_id=account.id, actor=principal.account_id)
+
+
+def _demand(
+    work: UnitOfWork, principal: Principal, source: Source, account: Account, *, required: bool
+) -> None:
+    """Whoever asks for another password distrusts the present one, and so the sessions it has opened: they end."""
+    account.must_change_since = work.now if required else None
+    if required:
+        end_sessions_of(work, account, reason="must_change_password")
+    said = "yes" if required else "no"
+    record(
+        work,
+        Event.ACCOUNT_MUST_CHANGE,
+        source=source,
+        account_id=account.id,
+        actor=principal.account_id,
+        required=said,
+    )

@@ -1,0 +1,107 @@
+"""Is it alive, is it ready, which version is it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from marshmallow import fields
+
+from app.adapters import logs, migrations
+from app.adapters.database import database_now, is_away
+from app.errors import Problem
+from app.settings import VERSION
+from app.signing_keys.refresh_ring import keep_fresh
+from app.web.openapi.blueprint import Blueprint
+from app.web.openapi.notes import answers
+from app.web.schemas import Strict
+from app.web.unit_of_work import units
+
+if TYPE_CHECKING:
+    from app.unit_of_work import Units
+
+MOST_SKEW = timedelta(seconds=5)
+
+log = logs.get_logger("health")
+blp = Blueprint("health", __name__, description="Is it alive, is it ready, which version is it.")
+
+
+class NotReady(Problem):
+    """Something this process needs is missing; `checks` says what."""
+
+    code = "not_ready"
+    title = "Not ready to answer"
+    status = 503
+
+    def __init__(self, checks: dict[str, str]) -> None:
+        super().__init__(headers={"Retry-After": "2"}, members={"checks": checks})
+
+
+class AliveSchema(Strict):
+    """The process answers."""
+
+    status = fields.Constant("alive", required=True)
+
+
+class ReadySchema(Strict):
+    """Everything that is needed is there."""
+
+    status = fields.Constant("ready", required=True)
+    checks = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
+
+
+class VersionSchema(Strict):
+    """What runs here."""
+
+    name = fields.Constant("doorward", required=True)
+    version = fields.String(required=True)
+
+
+@blp.route("/livez", methods=["GET"])
+@blp.response(200, AliveSchema)
+def get_livez() -> dict[str, str]:
+    """Does the process answer? Asks nothing else."""
+    return {}
+
+
+@blp.route("/readyz", methods=["GET"])
+@answers(NotReady)
+@blp.response(200, ReadySchema)
+def get_readyz() -> dict[str, object]:
+    """Can it serve: database, schema, clock and signing keys. Not any more once it has been asked to end."""
+    here = units()
+    if here.draining.is_set():
+        raise NotReady({"draining": "yes"})
+    checks = examined(here)
+    if any(found != "ok" for found in checks.values()):
+        raise NotReady(checks)
+    return {"checks": checks}
+
+
+@blp.route("/version", methods=["GET"])
+@blp.response(200, VersionSchema)
+def get_version() -> dict[str, str]:
+    """Which version this is."""
+    return {"version": VERSION}
+
+
+def examined(here: Units) -> dict[str, str]:
+    """Each thing this process needs, and "ok" or what is wrong with it in a word."""
+    checks = dict.fromkeys(("database", "schema", "clock", "keys"), "unknown")
+    try:
+        with here.reading() as work:
+            connection = work.db.connection()
+            checks["database"] = "ok"
+            found = migrations.current(connection)
+            checks["schema"] = "ok" if found == migrations.needed() else "outdated"
+            checks["clock"] = (
+                "ok" if abs(here.clock.skew(database_now(work.db))) <= MOST_SKEW else "skewed"
+            )
+            if checks["schema"] == "ok":
+                keep_fresh(work, ticks=here.clock.ticks())
+                checks["keys"] = "ok"
+    except Exception as error:
+        # The probe is where every fault must become a word: an orchestrator acts on it, and the log has the rest.
+        log.warning("not ready", fault=type(error).__name__, away=is_away(error))
+        checks = {name: "failed" if found == "unknown" else found for name, found in checks.items()}
+    return checks

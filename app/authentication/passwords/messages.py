@@ -1,0 +1,40 @@
+"""Why a password is refused, in words for people, in every language there is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.authentication.passwords.normalize import LONGEST, Reason
+from app.notifications.mail.render import language
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Each goes on after "The password", as every text of `errors` goes on after the name of its field.
+TEXTS: Mapping[str, Mapping[Reason, str]] = {
+    "en": {
+        Reason.TOO_SHORT: "must have at least {least} characters; a sentence of a few words is easy to remember",
+        Reason.TOO_LONG: "must have at most {longest} characters",
+        Reason.CONTROL_CHARACTERS: "must not hold control characters such as line breaks",
+        Reason.COMMON: "is one of those that are tried first, or one of them with digits or punctuation around it",
+        Reason.REPETITION: "repeats a short piece; what is repeated counts once",
+        Reason.SEQUENCE: "is little else than runs of the alphabet, of digits or of keys beside each other",
+        Reason.PERSONAL: "is little else than your name, your username, your address or the name of this service",
+        Reason.UNCHANGED: "is the present one; choose another",
+    },
+    "de": {
+        Reason.TOO_SHORT: "braucht mindestens {least} Zeichen; ein Satz aus einigen Wörtern ist leicht zu merken",
+        Reason.TOO_LONG: "darf höchstens {longest} Zeichen haben",
+        Reason.CONTROL_CHARACTERS: "darf keine Steuerzeichen wie Zeilenumbrüche enthalten",
+        Reason.COMMON: "gehört zu denen, die zuerst ausprobiert werden, oder ist eines davon mit Ziffern oder Satzzeichen darum",
+        Reason.REPETITION: "wiederholt ein kurzes Stück; Wiederholtes zählt nur einmal",
+        Reason.SEQUENCE: "besteht fast nur aus Folgen des Alphabets, aus Ziffernfolgen oder aus nebeneinanderliegenden Tasten",
+        Reason.PERSONAL: "besteht fast nur aus Ihrem Namen, Ihrem Benutzernamen, Ihrer Adresse oder dem Namen dieses Dienstes",
+        Reason.UNCHANGED: "ist das bisherige; wählen Sie ein anderes",
+    },
+}
+
+
+def in_words(reason: Reason, locale: str, *, least: int = 0) -> str:
+    """The reason in the language nearest to the reader's."""
+    return TEXTS[language(locale)][reason].format(least=least, longest=LONGEST)

@@ -1,0 +1,117 @@
+"""Which passwords an attacker guesses first. No kind of character is asked for, and nothing in here is slow on 128 characters.
+
+A password is refused when it is a common one, or when little of it is left once everything is taken away that is no secret:
+what is repeated, runs of neighbours, the names of the account and of the service, and digits and punctuation around one word.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+import unicodedata
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from app.authentication.passwords.normalize import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Container, Iterable, Iterator
+
+ROWS = """
+    1234567890 !@#$%^&*() !"§$%&/()= qwertyuiop asdfghjkl zxcvbnm qwertzuiopü asdfghjklöä yxcvbnm azertyuiop qsdfghjklm wxcvbn
+    1qaz 2wsx 3edc 4rfv 5tgb 6yhn 7ujm 8ik, 9ol. 1qay 2wsx
+""".split()
+NEIGHBOURS = frozenset(
+    pair for row in ROWS for one, other in pairwise(row) for pair in (one + other, other + one)
+)
+LOOKALIKES = str.maketrans("013457@$!|", "oieastasil")
+SEPARATORS = re.compile(r"[ ._-]+")
+AROUND = string.digits + string.punctuation + " "
+SHORTEST_RUN = 3
+SHORTEST_NAME = 3
+
+
+def folded(text: str) -> str:
+    """As the lists are spelled: without case."""
+    return unicodedata.normalize("NFC", text.casefold())
+
+
+def names_in(texts: Iterable[str]) -> frozenset[str]:
+    """The names in what somebody or something is called: its words, and all of it run together. Of an address, what is before the @."""
+    parts = (folded(text).partition("@")[0] for text in texts)
+    found = {
+        name
+        for part in parts
+        for name in [*re.findall(r"[^\W\d_]+", part), re.sub(r"[\W_]+", "", part)]
+    }
+    return frozenset(name for name in found if len(name) >= SHORTEST_NAME)
+
+
+def weaknesses(
+    password: str, *, least: int, names: Collection[str], common: Container[str]
+) -> list[Reason]:
+    """Every reason why a normalised password is refused. `least` is the least length; half of it has to be left as a secret."""
+    if len(password) < least:
+        return [Reason.TOO_SHORT]
+    text, enough = folded(password), (least + 1) // 2
+    piece = _piece(text)
+    found = {
+        Reason.COMMON: any(spelling in common for spelling in _spellings(text, piece)),
+        Reason.REPETITION: len(piece) < min(least, len(text)),
+        Reason.SEQUENCE: _left_of_runs(SEPARATORS.sub("", text)) < enough,
+        Reason.PERSONAL: _left_of_names(text, names) < enough,
+    }
+    return [reason for reason, true in found.items() if true]
+
+
+def _piece(text: str) -> str:
+    """What the text repeats, or all of it. The last time may be cut short, by a separator or more; a little may stand around it."""
+    for whole in (text, text.strip(AROUND)):
+        lengths = (
+            length
+            for length in range(1, (len(whole) + 1) // 2 + 1)
+            if whole.startswith(whole[length:])
+        )
+        if len(whole) * 2 > len(text) and (length := next(lengths, None)):
+            return whole[:length]
+    return text
+
+
+def _spellings(text: str, piece: str) -> Iterator[str]:
+    for spelling in {text, text.strip(AROUND), piece, piece.strip(AROUND)}:
+        yield spelling
+        yield spelling.translate(LOOKALIKES)
+
+
+def _left_of_runs(text: str) -> int:
+    """How many characters there are if a run of three neighbours and more counts as one."""
+    left = steps = 0
+    for before, after in pairwise(text):
+        steps = steps + 1 if _neighbours(before, after) else 0
+        left += 1 if steps < SHORTEST_RUN - 1 else -1 if steps == SHORTEST_RUN - 1 else 0
+    return left + 1
+
+
+def _neighbours(before: str, after: str) -> bool:
+    beside = before.isalnum() and after.isalnum() and abs(ord(before) - ord(after)) <= 1
+    return beside or before == after or before + after in NEIGHBOURS
+
+
+def _left_of_names(text: str, names: Collection[str]) -> int:
+    """How many characters that are no digits, punctuation or spaces are not part of a name; all of them where there is no name."""
+    taken: set[int] = set()
+    for name in names:
+        for hay, needle in ((text, name), (text.translate(LOOKALIKES), name.translate(LOOKALIKES))):
+            taken.update(
+                at for start in _starts(hay, needle) for at in range(start, start + len(needle))
+            )
+    if not taken:
+        return len(text)
+    return sum(character not in AROUND for at, character in enumerate(text) if at not in taken)
+
+
+def _starts(hay: str, needle: str) -> Iterator[int]:
+    start = hay.find(needle)
+    while start >= 0:
+        yield start
+        start = hay.find(needle, start + 1)

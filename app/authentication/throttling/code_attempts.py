@@ -1,0 +1,87 @@
+"""How often a code was typed that opens nothing: so many in a window, for each account and for each source.
+
+A code that people can type has 34 bits. Whoever had five wrong ones waits for the window to end, also with a right one
+(RFC 8628 section 5.1).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import case, func, or_, select, update
+
+from app.adapters.database import insert_or_update
+from app.adapters.rate_limiter import Exceeded
+from app.authentication.throttling.models import FailedAttempts
+from app.rate_limits.errors import TooManyRequests
+
+if TYPE_CHECKING:
+    from app.unit_of_work import UnitOfWork
+
+MOST = 5
+WINDOW = timedelta(minutes=10)
+POLICY = "user_code"
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A guess that was counted, in both of these."""
+
+    counters: tuple[str, str]
+
+
+def take_guess(work: UnitOfWork, *, account_id: str, bucket: str) -> Guess:
+    """Count a guess before it is looked at: of many at once, those beyond the fifth find that it was. Raises TooManyRequests."""
+    counters = (f"code {account_id}", f"code {bucket}")
+    over, ends = FailedAttempts.open_at <= work.now, work.now + WINDOW
+    written = insert_or_update(
+        work.db,
+        FailedAttempts,
+        [
+            {
+                "id": one,
+                "subject": one,
+                "count": 1,
+                "undecided": 0,
+                "open_at": ends,
+                "last_at": work.now,
+            }
+            for one in counters
+        ],
+        update={
+            "count": case((over, 1), else_=FailedAttempts.count + 1),
+            "open_at": case((over, ends), else_=FailedAttempts.open_at),
+            "last_at": work.now,
+        },
+        where=or_(over, FailedAttempts.count < MOST),
+    )
+    if len(written) < len(counters):
+        refused = set(counters) - set(written)
+        raise TooManyRequests(
+            POLICY, Exceeded(MOST, int(WINDOW.total_seconds()), _seconds_left(work, refused))
+        )
+    return Guess(counters)
+
+
+def was_right(work: UnitOfWork, guess: Guess) -> None:
+    """Only wrong ones count."""
+    work.db.execute(
+        update(FailedAttempts)
+        .where(FailedAttempts.id.in_(guess.counters), FailedAttempts.count > 0)
+        .values(count=FailedAttempts.count - 1)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _seconds_left(work: UnitOfWork, counters: set[str]) -> int:
+    ends = work.db.scalar(
+        select(func.max(FailedAttempts.open_at)).where(FailedAttempts.id.in_(counters))
+    )
+    return (
+        max(1, math.ceil((ends - work.now).total_seconds()))
+        if ends is not None
+        else int(WINDOW.total_seconds())
+    )

@@ -1,0 +1,67 @@
+"""Sources of which somebody said that they were not who they seemed: for a day they may ask to be let in only now and then."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, exists, select, true
+
+from app.adapters.database import insert_or_update
+from app.authentication.throttling.models import FailedAttempts
+from app.rate_limits.errors import TooManyRequests
+
+if TYPE_CHECKING:
+    from app.principal import Source
+    from app.unit_of_work import UnitOfWork
+
+REMEMBERED = timedelta(days=1)
+SELDOM = "1/10 minute"
+POLICY = "suspect"
+
+
+def suspect(work: UnitOfWork, *, session_id: str, bucket: str) -> None:
+    """That session, which came from there, was called suspicious."""
+    until = work.now + REMEMBERED
+    row = {
+        "id": _mark(session_id),
+        "subject": _of(bucket),
+        "count": 1,
+        "undecided": 0,
+        "open_at": until,
+        "last_at": work.now,
+    }
+    again = {"subject": _of(bucket), "open_at": until, "last_at": work.now}
+    insert_or_update(work.db, FailedAttempts, [row], update=again, where=true())
+
+
+def unsuspect(work: UnitOfWork, *, session_id: str) -> None:
+    """That session was not suspicious after all. What others are suspected of stays."""
+    work.db.execute(
+        delete(FailedAttempts)
+        .where(FailedAttempts.id == _mark(session_id))
+        .execution_options(synchronize_session=False)
+    )
+
+
+def hold_back(work: UnitOfWork, source: Source) -> None:
+    """Let a suspect source ask only now and then. Raises TooManyRequests."""
+    marked = exists().where(
+        FailedAttempts.subject == _of(source.bucket), FailedAttempts.open_at > work.now
+    )
+    with work.aside() as db:  # so that nothing is held while the limit is asked for
+        held_back = db.scalar(select(marked))
+    if not held_back:
+        return
+    exceeded = work.limiter.hit(SELDOM, POLICY, source.bucket)
+    if exceeded is not None:
+        raise TooManyRequests(POLICY, exceeded)
+
+
+def _mark(session_id: str) -> str:
+    """Each session has a mark of its own, so that taking one back takes no other along."""
+    return f"suspect {session_id}"
+
+
+def _of(bucket: str) -> str:
+    return f"suspect {bucket}"

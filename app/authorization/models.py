@@ -1,0 +1,106 @@
+"""Global roles: what an account may do everywhere; and memberships: what it may do at one thing. One row for each."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ForeignKey, Index, String, and_, exists, func, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from app.adapters.database import Base
+from app.credential_status.models import ONLY_ROW, IssuerState
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, ScalarSelect
+    from sqlalchemy.orm import InstrumentedAttribute
+
+    from app.accounts.models import Account
+    from app.authorization.levels import Thing
+
+ADMIN = "admin"
+SEPARATOR = ","
+
+
+class AccountRole(Base):
+    __tablename__ = "account_roles"
+    __table_args__ = (Index("ix_account_roles_role", "role"),)
+
+    account_id: Mapped[str] = mapped_column(
+        String(32), ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True
+    )
+    role: Mapped[str] = mapped_column(String(32), primary_key=True)
+    granted_at: Mapped[datetime]
+
+
+class Membership(Base):
+    """The level that an account has been let in to, at one thing of an application."""
+
+    __tablename__ = "memberships"
+    __table_args__ = (Index("ix_memberships_account_id", "account_id"),)
+
+    resource: Mapped[str] = mapped_column(String(32), primary_key=True)
+    resource_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    account_id: Mapped[str] = mapped_column(
+        String(32), ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True
+    )
+    level: Mapped[str] = mapped_column(String(32))
+    granted_at: Mapped[datetime]
+
+
+def roles_of(db: Session, account: Account) -> tuple[str, ...]:
+    """The roles of an account, in order. One whose roles never changed has none, and nothing is asked."""
+    if not account.roles_version:
+        return ()
+    return tuple(
+        sorted(db.scalars(select(AccountRole.role).where(AccountRole.account_id == account.id)))
+    )
+
+
+def roles_column(account_id: InstrumentedAttribute[str]) -> ScalarSelect[str | None]:
+    """All roles of an account as one column of a larger query; `roles_in` reads it."""
+    joined = func.aggregate_strings(AccountRole.role, SEPARATOR)
+    return (
+        select(joined)
+        .where(AccountRole.account_id == account_id)
+        .correlate_except(AccountRole)
+        .scalar_subquery()
+    )
+
+
+def roles_in(column: str | None) -> tuple[str, ...]:
+    """What `roles_column` found, in order."""
+    return tuple(sorted(column.split(SEPARATOR))) if column else ()
+
+
+def of_thing(thing: Thing) -> ColumnElement[bool]:
+    return and_(Membership.resource == thing.resource, Membership.resource_id == thing.id)
+
+
+def level_of(db: Session, account: Account, thing: Thing) -> str | None:
+    """The level that the account was let in to there. One whose roles never changed has none, and nothing is asked."""
+    if not account.roles_version:
+        return None
+    return db.scalar(
+        select(Membership.level).where(of_thing(thing), Membership.account_id == account.id)
+    )
+
+
+def admin_exists(db: Session) -> bool:
+    """Does any account have the role admin, active or not?"""
+    return bool(db.scalar(select(exists().where(AccountRole.role == ADMIN))))
+
+
+def first_admin_may_come(db: Session) -> bool:
+    """Is there no administrator? No other first one can come before this transaction ends.
+
+    There is no row yet that two at once could meet at, so they meet at the issuer's: on PostgreSQL the second waits here and
+    then sees what the first has committed; on SQLite a writer holds the whole database.
+    """
+    hold_admins(db)
+    return not admin_exists(db)
+
+
+def hold_admins(db: Session) -> None:
+    """Until this transaction ends, no other one that asks for the same changes who is an administrator. Before any account is locked."""
+    db.execute(select(IssuerState.id).where(IssuerState.id == ONLY_ROW).with_for_update())

@@ -1,0 +1,30 @@
+"""Granting a role."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.accounts.models import locked
+from app.adapters.database import insert_if_absent
+from app.audit.record import Event, record
+from app.authorization.models import AccountRole
+from app.authorization.rights_changed import moved
+
+if TYPE_CHECKING:
+    from app.principal import Source
+    from app.unit_of_work import UnitOfWork
+
+
+def grant(work: UnitOfWork, source: Source, *, account_id: str, role: str, **acting: str) -> bool:
+    """Give the account a role; it counts from the next check on. False when it has it already, or there is no such account.
+
+    `acting` names the `actor`, where that is not the service itself.
+    """
+    account = locked(work.db, account_id)
+    if account is None or not insert_if_absent(
+        work.db, AccountRole, account_id=account_id, role=role, granted_at=work.now
+    ):
+        return False
+    moved(work, account)
+    record(work, Event.ROLE_GRANTED, source=source, account_id=account_id, role=role, **acting)
+    return True

@@ -1,0 +1,52 @@
+"""What roles allow: scopes, by the setting ROLES. A right is worked out anew at each use, so one that was taken away is gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.authorization.models import ADMIN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from app.settings import Settings
+
+# Scopes that this service itself asks for.
+READ_ROLES = "roles:read"
+INTROSPECT = "tokens:introspect"
+READ_REVOCATIONS = "revocations:read"
+WRITE_MEMBERSHIPS = "memberships:write"  # followed by a colon and the resource
+OURS = (READ_ROLES, INTROSPECT, READ_REVOCATIONS, f"{WRITE_MEMBERSHIPS}:*")
+EVERYTHING_BELOW = ":*"
+
+
+def role_exists(settings: Settings, role: str) -> bool:
+    return role == ADMIN or role in settings.roles
+
+
+def scopes_of(settings: Settings, roles: Iterable[str]) -> tuple[str, ...]:
+    """Everything that these roles allow, in order."""
+    given = {scope for role in roles for scope in settings.roles.get(role, ())}
+    return tuple(sorted(given | (set(OURS) if ADMIN in roles else set())))
+
+
+def allows(scope: str, held: Iterable[str]) -> bool:
+    """Is the scope among those held? One that ends in :* holds whatever begins like it."""
+    return any(
+        scope == one or (one.endswith(EVERYTHING_BELOW) and scope.startswith(one[:-1]))
+        for one in held
+    )
+
+
+def narrowed(asked: Iterable[str], held: Iterable[str]) -> tuple[str, ...]:
+    """Those of the scopes asked for that are held, in order. Never more than was asked."""
+    return tuple(sorted({scope for scope in asked if allows(scope, held)}))
+
+
+def common(some: Iterable[str] | None, others: Iterable[str] | None) -> str | None:
+    """What two limits have in common, as one text; None is no limit. Where one says list:* and the other list:7, that is list:7."""
+    if some is None or others is None:
+        both = some if others is None else others
+        return None if both is None else " ".join(sorted(set(both)))
+    left, right = set(some), set(others)
+    return " ".join(sorted(set(narrowed(left, right)) | set(narrowed(right, left))))

@@ -1,0 +1,117 @@
+"""Who may do what, for programs that decide by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from app import pagination as cursors
+from app.accounts.models import Account, Status, by_id
+from app.authorization.errors import InsufficientScope
+from app.authorization.levels import role_names
+from app.authorization.memberships.permissions import founds, managed_up_to, only_a_person
+from app.authorization.memberships.resource_ref import asked_thing, asked_thing_or_none
+from app.authorization.models import Membership, level_of, of_thing, roles_of
+from app.authorization.scopes import READ_ROLES, allows
+from app.errors import NotFound
+from app.opaque_tokens import is_id
+from app.principal import Kind
+
+if TYPE_CHECKING:
+    from app.authorization.levels import Thing
+    from app.principal import Principal
+    from app.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An account that was let in."""
+
+    account_id: str
+    username: str
+    level: str
+    granted_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Some of the members of a thing, and where the others begin."""
+
+    items: tuple[Member, ...]
+    next: str | None
+
+
+def get_roles(
+    work: UnitOfWork,
+    principal: Principal,
+    *,
+    account_id: str,
+    resource: str | None,
+    resource_id: str | None,
+) -> tuple[str, ...]:
+    """What the account may do now: its global roles and, where a thing is named, every level that it has there.
+
+    An account that is disabled may do nothing. Raises InvalidInput, InsufficientScope, or NotFound also for whoever may not ask.
+    """
+    thing = asked_thing_or_none(resource, resource_id, at="/query")
+    if not allows(READ_ROLES, principal.scopes):
+        if principal.kind is not Kind.SESSION:
+            raise InsufficientScope(READ_ROLES)
+        if account_id != principal.account_id:
+            raise NotFound
+    account = by_id(work.db, account_id) if is_id("acc", account_id) else None
+    if account is None or account.status == Status.DELETED:
+        raise NotFound
+    return (
+        roles_of(work.db, account) + roles_at_thing(work, account, thing) if account.active else ()
+    )
+
+
+def roles_at_thing(work: UnitOfWork, account: Account, thing: Thing | None) -> tuple[str, ...]:
+    """Every level that the account has there, as the name of a role; none where no thing is named."""
+    level = level_of(work.db, account, thing) if thing else None
+    ladder = work.settings.privacy_levels
+    return role_names(ladder, thing.resource, thing.id, level) if thing and level in ladder else ()
+
+
+def list_members(
+    work: UnitOfWork,
+    principal: Principal,
+    *,
+    resource: str,
+    resource_id: str,
+    limit: int,
+    cursor: str | None,
+) -> Members:
+    """The members of a thing in the order of their ids. Raises InvalidInput, Forbidden or InsufficientScope."""
+    thing = asked_thing(resource, resource_id, at="/path")
+    _may_look(work, principal, thing)
+    listing = f"memberships {thing.resource} {thing.id}"
+    after = cursors.read(work.settings.secret_key, listing, cursor) if cursor is not None else ""
+    rows = work.db.execute(
+        select(Membership.account_id, Account.username, Membership.level, Membership.granted_at)
+        .join(Account, Account.id == Membership.account_id)
+        .where(of_thing(thing), Membership.account_id > after, Account.status != Status.DELETED)
+        .order_by(Membership.account_id)
+        .limit(limit + 1)
+    ).all()
+    items = tuple(
+        Member(row.account_id, row.username, row.level, row.granted_at) for row in rows[:limit]
+    )
+    more = (
+        cursors.written(work.settings.secret_key, listing, items[-1].account_id)
+        if len(rows) > limit
+        else None
+    )
+    return Members(items, more)
+
+
+def _may_look(work: UnitOfWork, principal: Principal, thing: Thing) -> None:
+    if founds(principal, thing) or allows(READ_ROLES, principal.scopes):
+        return
+    only_a_person(principal, thing)
+    account = by_id(work.db, principal.account_id)
+    managed_up_to(work.settings, level_of(work.db, account, thing) if account else None)

@@ -1,0 +1,116 @@
+"""`accounts`: bringing them along from another system."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import closing
+from itertools import islice
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from app.adapters import logs
+from app.adapters.database import AWAY
+from app.adapters.password_hasher import Capacity
+from app.cli.db import AWAY as DATABASE_AWAY
+from app.cli.db import schema_fault
+from app.cli.import_report import Progress, Report
+from app.cli.json_lines import Unreadable, read_lines
+from app.cli.start import EXIT_AWAY, EXIT_REFUSED, EXIT_SCHEMA, CreateApp, settings_or_exit
+from app.registration.candidates import Refused
+from app.registration.import_accounts import examine_accounts, import_accounts
+from app.registration.import_dedup import Seen
+from app.server.background_jobs import follow_clock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from app.registration.import_accounts import Numbered, Outcome
+    from app.unit_of_work import Units
+    from app.web.json_body import Body
+
+BATCH = 500  # lines, each batch a transaction of its own
+EXIT_UNREADABLE = 2
+EXIT_INTERRUPTED = 130
+
+Batch = list["tuple[int, Body] | Refused"]
+
+
+@click.group()
+def accounts() -> None:
+    """Accounts: bring them along from another system."""
+
+
+@accounts.command("import")
+@click.argument("file", type=click.File("rb"))
+@click.option("--dry-run", is_flag=True, help="Say what would be refused, and write nothing.")
+@click.pass_obj
+def accounts_import(create_app: CreateApp, file: IO[bytes], *, dry_run: bool) -> None:
+    """Open an account for each line of FILE, with the password hash that another system made.
+
+    FILE holds one JSON object a line; - is standard input. What a line holds, and which hashes are known, is told in
+    docs/operating.md. A line that cannot be taken is refused with its reasons and the others go on. Running it again refuses what is
+    there already and changes nothing. Exits with 0 when every line was taken, 1 when some were refused, 2 when FILE cannot be read.
+    """
+    logs.configure(sys.stderr, least=logging.WARNING)
+    units = _opened(create_app)
+    report, progress = Report(), Progress(file, units.clock.ticks)
+    fault, code = "", 0
+    try:
+        for outcome, unreadable in _outcomes(units, file, dry_run=dry_run):
+            report.add(outcome, unreadable)
+            progress.show(report)
+    except Unreadable as error:
+        fault, code = f"The file cannot be read any further: {error}.", EXIT_UNREADABLE
+    except AWAY:
+        fault, code = f"{DATABASE_AWAY} Then run this again: what was taken stays.", EXIT_AWAY
+    except KeyboardInterrupt:
+        fault, code = "Interrupted. Run this again: what was taken stays.", EXIT_INTERRUPTED
+    progress.end()
+    report.end(verb="would be taken" if dry_run else "taken")
+    if fault:
+        click.echo(fault, err=True)
+    sys.exit(code or (EXIT_REFUSED if report.refused else 0))
+
+
+def _opened(create_app: CreateApp) -> Units:
+    settings = settings_or_exit()
+    fault = schema_fault(settings)
+    if fault:
+        click.echo(fault, err=True)
+        sys.exit(EXIT_SCHEMA)
+    units: Units = create_app(settings, capacity=Capacity(workers=1, threads=1)).extensions[
+        "doorward"
+    ]
+    follow_clock(units)
+    return units
+
+
+def _outcomes(
+    units: Units, file: IO[bytes], *, dry_run: bool
+) -> Iterator[tuple[Outcome, list[Refused]]]:
+    act = _examined if dry_run else _imported
+    with closing(Seen()) as seen:
+        for batch in _batches(read_lines(file)):
+            unreadable = [each for each in batch if isinstance(each, Refused)]
+            yield (
+                act(units, [each for each in batch if not isinstance(each, Refused)], seen),
+                unreadable,
+            )
+
+
+def _imported(units: Units, lines: Numbered, seen: Seen) -> Outcome:
+    with units.writing() as work:
+        return import_accounts(work, lines=lines, seen=seen)
+
+
+def _examined(units: Units, lines: Numbered, seen: Seen) -> Outcome:
+    with units.reading() as work:
+        return examine_accounts(work, lines=lines, seen=seen)
+
+
+def _batches(lines: Iterable[tuple[int, Body] | Refused]) -> Iterator[Batch]:
+    rest = iter(lines)
+    while batch := list(islice(rest, BATCH)):
+        yield batch

@@ -1,0 +1,49 @@
+"""`bootstrap-admin`: the first administrator. There is no default account; whoever can type here may make one."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from app.adapters import logs
+from app.adapters.password_hasher import Capacity
+from app.cli.db import schema_fault
+from app.cli.start import EXIT_REFUSED, EXIT_SCHEMA, CreateApp, settings_or_exit
+from app.registration.first_admin import LINK_LIFE, NotInvited, invite_first_admin
+from app.server.background_jobs import follow_clock
+from app.unit_of_work import Units
+
+
+@click.command("bootstrap-admin")
+@click.option("--username", required=True, help="What the administrator signs in with.")
+@click.option("--email", required=True, help="The administrator's address.")
+@click.pass_obj
+def bootstrap_admin(create_app: CreateApp, *, username: str, email: str) -> None:
+    """Print a link that makes the first administrator.
+
+    Whoever opens it within 60 minutes chooses the password. It works once, and only while no account has the role admin; calling
+    this again ends the older link. It begins with DOORWARD_PUBLIC_URL (or is made from DOORWARD_LINK_CONFIRM). Standard output
+    holds the link and nothing else.
+    """
+    logs.configure(sys.stderr)
+    settings = settings_or_exit()
+    fault = schema_fault(settings)
+    if fault:
+        click.echo(fault, err=True)
+        sys.exit(EXIT_SCHEMA)
+    units: Units = create_app(settings, capacity=Capacity(workers=1, threads=1)).extensions[
+        "doorward"
+    ]
+    follow_clock(units)
+    try:
+        with units.writing() as work:
+            link = invite_first_admin(work, username=username, email=email)
+    except NotInvited as reason:
+        click.echo(str(reason), err=True)
+        sys.exit(EXIT_REFUSED)
+    minutes = int(LINK_LIFE.total_seconds() // 60)
+    click.echo(
+        f"Open this link within {minutes} minutes and choose a password; it works once:", err=True
+    )
+    click.echo(link)

@@ -1,0 +1,247 @@
+"""What `doctor` looks at. Each check says what it found and, where that is not right, what to do. None of them changes anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from app.adapters import migrations, sealing
+from app.adapters.cache import CacheAway
+from app.adapters.database import database_now, is_away
+from app.adapters.mailer import Mailer, NotDelivered
+from app.api.health import MOST_SKEW
+from app.settings import LOOPBACK
+from app.signing_keys.models import PUBLISHED, SigningKey, all_keys, signer, state
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from app.settings import Settings
+    from app.unit_of_work import UnitOfWork, Units
+
+LEAST_REDIS = (6, 2)
+TRIES = 3  # a tenth of a second is short for a machine that has just been woken up
+
+
+class Level(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    FAULT = "FAULT"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found, and what to do about it."""
+
+    level: Level
+    found: str
+    advice: str = ""
+
+
+def fine(found: str) -> Finding:
+    return Finding(Level.OK, found)
+
+
+def warning(found: str, advice: str) -> Finding:
+    return Finding(Level.WARN, found, advice)
+
+
+def fault(found: str, advice: str) -> Finding:
+    return Finding(Level.FAULT, found, advice)
+
+
+def database(units: Units) -> Finding:
+    """Does it answer, and has it the schema of this version?"""
+    kind = "SQLite" if units.settings.sqlite else "PostgreSQL"
+    if (
+        units.settings.sqlite
+        and not Path(units.settings.database_url.removeprefix("sqlite:///")).exists()
+    ):
+        return fault(
+            "the SQLite file does not exist",
+            "check DOORWARD_DATABASE_URL, or make it by `python -m app db upgrade`",
+        )
+    try:
+        with units.reading() as work:
+            found = migrations.current(work.db.connection())
+    except Exception as error:  # Whatever the library raises; only its being away is foreseen.
+        if not is_away(error):
+            raise
+        said = _first_line(getattr(error, "orig", None) or error)
+        return fault(
+            f"{kind} does not answer: {said}",
+            "check DOORWARD_DATABASE_URL and that the server runs; without it nothing works",
+        )
+    if found != migrations.needed():
+        return fault(
+            f"{kind} answers; its schema is at {found or 'nothing'}, this version needs {migrations.needed()}",
+            "run `python -m app db upgrade`, or start the version that the schema belongs to",
+        )
+    return fine(f"{kind} answers; its schema is at {found}, as this version needs")
+
+
+def clock(units: Units) -> Finding:
+    """Do this machine and the database agree what time it is?"""
+    if units.settings.sqlite:
+        return fine("SQLite has the time of this machine")
+    with units.reading() as work:
+        skew = units.clock.skew(database_now(work.db))
+    seconds = f"{skew.total_seconds():+.1f} s"
+    if abs(skew) > MOST_SKEW:
+        return fault(
+            f"the database is {seconds} from this machine",
+            "set both clocks by NTP; over 5 s /readyz answers 503, and tokens begin or end at the wrong time elsewhere",
+        )
+    return fine(f"the database is {seconds} from this machine")
+
+
+def signing_keys(units: Units) -> Finding:
+    """Does a key sign, and does SECRET_KEY open all that are published?"""
+    with units.reading() as work:
+        rows = all_keys(work.db)
+        published = [row for row in rows if state(row, rows, work.now) in PUBLISHED]
+        return _judged(work, rows, published)
+
+
+def _judged(
+    work: UnitOfWork, rows: Sequence[SigningKey], published: Sequence[SigningKey]
+) -> Finding:
+    secret_key, signing = work.settings.secret_key, signer(rows, work.now)
+    if closed := [row.kid for row in published if not _opens(secret_key, row)]:
+        return fault(
+            f"DOORWARD_SECRET_KEY does not open {', '.join(closed)}",
+            "put the secret it was made with behind the new one, separated by a comma; if that is lost, `python -m app keys revoke KID`",
+        )
+    if not rows:
+        return fine("none yet; the first request makes one")
+    if signing is None:
+        return warning("none signs", "see `python -m app keys list`; the next request makes one")
+    if any(not row.sealed_private.startswith(sealing.name(secret_key[0])) for row in published):
+        return warning(
+            f"{signing.kid} signs; some are encrypted under an older secret",
+            "run `python -m app secrets rewrap`",
+        )
+    return fine(f"{signing.kid} signs, {len(published)} published")
+
+
+def _opens(secret_key: Sequence[str], row: SigningKey) -> bool:
+    try:
+        sealing.unseal(secret_key, sealing.Purpose.SIGNING_KEYS, row.sealed_private, row.kid)
+    except (sealing.CannotUnseal, ValueError):
+        return False
+    return True
+
+
+def redis(units: Units) -> Finding:
+    """Does it answer in time, can it do what is asked of it, and what does it forget when it is full?"""
+    if not units.cache.used:
+        return fine(
+            "none is set: every check asks the database, and each process counts limits alone"
+        )
+    away = CacheAway()
+    for _ in range(TRIES):
+        try:
+            return _judged_redis(units.cache.facts())
+        except CacheAway as failed:
+            away = failed
+    cause = away.__cause__
+    if type(cause).__name__ == "NoPermissionError":
+        return warning(
+            "answers, but INFO is forbidden, so version and eviction are not known",
+            "allow INFO to the user of DOORWARD_REDIS_URL",
+        )
+    return fault(
+        f"does not answer within a tenth of a second: {_first_line(cause)}",
+        "check DOORWARD_REDIS_URL and that the server runs and is near; until then every check asks the database",
+    )
+
+
+def _judged_redis(facts: Mapping[str, object]) -> Finding:
+    version = str(facts.get("redis_version", "0"))  # Valkey names the Redis it is compatible with
+    name = f"Valkey {facts['valkey_version']}" if "valkey_version" in facts else f"Redis {version}"
+    policy = str(facts.get("maxmemory_policy", "unknown"))
+    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < LEAST_REDIS:
+        return fault(f"{name} is too old", "use Redis 6.2 or later, or Valkey")
+    if facts.get("role") != "master":
+        return fault(
+            f"{name} is a replica",
+            "let DOORWARD_REDIS_URL name the primary: a replica takes no writes and tells old news",
+        )
+    if policy.startswith("allkeys"):
+        return warning(
+            f"{name} answers; its eviction policy is {policy}, so marks of what has ended may be dropped when it is full",
+            "set maxmemory-policy to noeviction or volatile-ttl; until then what is gone is asked of the database, which is slower",
+        )
+    return fine(f"{name} answers; its eviction policy is {policy}")
+
+
+def smtp(units: Units) -> Finding:
+    """Would the server take mail from us? None is sent."""
+    url = units.settings.smtp_url
+    if url is None:
+        return fine("none is set: mail stays in the mailbox page of development")
+    try:
+        with Mailer(url) as mailer:
+            encrypted = mailer.greet()
+    except NotDelivered as error:
+        return fault(
+            f"the server cannot be talked to: {error}",
+            "check DOORWARD_SMTP_URL: host, port, scheme, user and password; mail waits",
+        )
+    if not encrypted and units.settings.production:
+        return warning(
+            "the server answers without encryption",
+            "use smtp+starttls:// or smtps://: mail carries links that open accounts",
+        )
+    return fine(
+        "the server answers, encrypted" if encrypted else "the server answers, not encrypted"
+    )
+
+
+def public_url(settings: Settings) -> Finding:
+    """Do links in mail lead here, and does the issuer?"""
+    url = settings.public_url
+    host = urlsplit(url).hostname or ""
+    if host not in settings.hosts:
+        return fault(
+            f"{host} is not among DOORWARD_TRUSTED_HOSTS",
+            "add it: links in mail are answered 400 until then",
+        )
+    if settings.production and host in LOOPBACK:
+        return warning(
+            f"{url} is reached from this machine alone",
+            "set DOORWARD_PUBLIC_URL to the address that people use",
+        )
+    if settings.issuer != url:
+        return warning(
+            f"{url}, but the issuer is {settings.issuer}",
+            "let that address lead here too: verifiers look for /.well-known under it",
+        )
+    return fine(url)
+
+
+def proxies(settings: Settings) -> Finding:
+    """Whose word counts for where a request comes from?"""
+    trusted = settings.trusted_proxies
+    if any(network.prefixlen == 0 for network in trusted):
+        return fault(
+            "everybody is trusted",
+            "name only the networks of your gateways in DOORWARD_TRUSTED_PROXIES: anyone can forge an address now",
+        )
+    if trusted:
+        return fine(", ".join(str(network) for network in trusted))
+    if settings.production:
+        return warning(
+            "none is trusted, so all clients behind a gateway count as one and share its limits",
+            "name the gateway's network in DOORWARD_TRUSTED_PROXIES; nothing is to do where clients connect directly",
+        )
+    return fine("none: every peer is the client itself")
+
+
+def _first_line(error: BaseException | None) -> str:
+    """The library's own words, which name host, port and user; the printer masks every password that is set."""
+    lines = str(error).split("\n") if error is not None else []
+    return " ".join(lines[0].split()) if lines and lines[0].strip() else type(error).__name__

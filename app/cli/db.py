@@ -1,0 +1,66 @@
+"""`db`: the schema."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from app.adapters import migrations
+from app.adapters.database import is_away, migration_connection
+from app.cli.start import EXIT_AWAY, EXIT_SCHEMA, prepare_database, settings_or_exit
+from app.settings import Settings
+
+AWAY = "The database does not answer: check DOORWARD_DATABASE_URL and that the server runs."
+
+
+@click.group()
+def db() -> None:
+    """The schema: bring it up to date, or look whether it is."""
+
+
+@db.command("upgrade")
+def db_upgrade() -> None:
+    """Bring the schema to what this version needs. Safe from many replicas at once: one works, the others wait."""
+    before, after = upgrade_or_exit(settings_or_exit())
+    click.echo(
+        f"The schema is at {after}."
+        if before == after
+        else f"The schema went from {before or 'nothing'} to {after}."
+    )
+
+
+@db.command("check")
+def db_check() -> None:
+    """Is the schema the one this version needs? Exits with 3 when it is not."""
+    fault = schema_fault(settings_or_exit())
+    if fault:
+        click.echo(fault, err=True)
+        sys.exit(EXIT_SCHEMA)
+    click.echo(f"The schema is at {migrations.needed()}, as this version needs.")
+
+
+def upgrade_or_exit(settings: Settings) -> tuple[str | None, str]:
+    """Bring the schema up to date; from and to. Exits with 1 when the database does not answer."""
+    prepare_database(settings)
+    try:
+        return migrations.upgrade(settings.database_url)
+    except Exception as error:
+        if not is_away(error):
+            raise
+        click.echo(AWAY, err=True)
+        sys.exit(EXIT_AWAY)
+
+
+def schema_fault(settings: Settings) -> str | None:
+    """What is wrong with the schema and what to do, None when it is right."""
+    try:
+        with migration_connection(settings.database_url) as connection:
+            found = migrations.current(connection)
+    except Exception as error:
+        if not is_away(error):
+            raise
+        return AWAY
+    if found != migrations.needed():
+        return f"The schema is at {found or 'nothing'}, this version needs {migrations.needed()}: run `python -m app db upgrade`."
+    return None

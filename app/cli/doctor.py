@@ -1,0 +1,151 @@
+"""`doctor`: is everything as it should be, and what to do where it is not."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+import click
+
+from app.adapters import logs
+from app.adapters.clock import Clock
+from app.adapters.password_hasher import Capacity
+from app.cli import checks
+from app.cli.checks import Finding, Level
+from app.cli.start import CreateApp
+from app.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from app.unit_of_work import Units
+
+EXIT_FAULT = 1
+PATIENCE = 8.0  # seconds for all checks together
+MASK = "***"
+LEAST_SECRET = 4  # characters
+
+Check = Callable[[], Finding]
+Report = dict[str, Finding]
+
+NAMES = ("settings", "database", "clock", "signing keys", "redis", "smtp", "public url", "proxies")
+TOO_LATE = Finding(
+    Level.FAULT,
+    f"no answer within {PATIENCE:.0f} seconds",
+    "see whether it can be reached from here",
+)
+
+
+@click.command()
+@click.pass_obj
+def doctor(create_app: CreateApp) -> None:
+    """Look whether everything is as it should be, and say what to do where it is not.
+
+    Prints one line for each thing that was looked at: ok, warn or FAULT. Changes nothing, sends no mail and ends within 15
+    seconds. Exits with 1 when there is a fault.
+    """
+    logs.configure(sys.stderr)
+    try:
+        settings = Settings.from_environment()
+    except SettingsError as error:
+        for what in error.faults:
+            click.echo(
+                line("settings", Finding(Level.FAULT, what, "see `python -m app config reference`"))
+            )
+        for name in NAMES[1:]:
+            click.echo(
+                line(name, Finding(Level.WARN, "not looked at", "put the settings right first"))
+            )
+        sys.exit(EXIT_FAULT)
+    report = examined(create_app, settings)
+    for name in NAMES:
+        click.echo(line(name, masked(report[name], settings)))
+    if any(finding.level is Level.FAULT for finding in report.values()):
+        sys.exit(EXIT_FAULT)
+
+
+def line(name: str, finding: Finding) -> str:
+    said = f"{finding.level:<5}  {name:<12}  {finding.found}"
+    return f"{said} -> {finding.advice}" if finding.advice else said
+
+
+def examined(create_app: CreateApp, settings: Settings) -> Report:
+    """Every check, those that wait for others beside each other. What has not answered in time is a fault."""
+    report = {"settings": checks.fine(f"all right, for {settings.env}")}
+    try:
+        units: Units = create_app(settings, capacity=Capacity(workers=1, threads=1)).extensions[
+            "doorward"
+        ]
+    except Exception as error:  # An address that looks right and that a library cannot read.
+        report["settings"] = checks.fault(
+            f"the parts do not fit together: {type(error).__name__}",
+            "check the addresses in the settings",
+        )
+        return {
+            name: report.get(
+                name, Finding(Level.WARN, "not looked at", "put the settings right first")
+            )
+            for name in NAMES
+        }
+    rows: list[dict[str, Check]] = [
+        {"public url": partial(checks.public_url, settings)},
+        {"proxies": partial(checks.proxies, settings)},
+        {
+            "database": partial(checks.database, units),
+            "clock": partial(checks.clock, units),
+            "signing keys": partial(checks.signing_keys, units),
+        },
+        {"redis": partial(checks.redis, units)},
+        {"smtp": partial(checks.smtp, units)},
+    ]
+    _together(report, rows)
+    return {name: report.get(name, TOO_LATE) for name in NAMES}
+
+
+def _together(report: Report, rows: Sequence[dict[str, Check]]) -> None:
+    """Run the rows beside each other, for as long as there is patience. Daemons: what still hangs ends with the command."""
+    ticks = Clock().ticks
+    end = ticks() + PATIENCE
+    threads = [
+        threading.Thread(target=_one_by_one, args=(report, row), daemon=True) for row in rows
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, end - ticks()))
+
+
+def _one_by_one(report: Report, row: dict[str, Check]) -> None:
+    """What stands later in a row needs the first, and is not looked at without it."""
+    first = next(iter(row))
+    for name, check in row.items():
+        if name != first and report[first].level is Level.FAULT:
+            report[name] = Finding(Level.WARN, "not looked at", f"put the {first} right first")
+            continue
+        try:
+            report[name] = check()
+        except Exception as error:  # One check that fails must not keep the others from being seen.
+            report[name] = checks.fault(
+                f"could not be looked at: {type(error).__name__}",
+                "this is not foreseen; please report it",
+            )
+
+
+def masked(finding: Finding, settings: Settings) -> Finding:
+    """The finding without any secret of the settings, whatever a library may have quoted."""
+    found = finding.found
+    for secret in sorted(_secrets(settings), key=len, reverse=True):
+        found = found.replace(secret, MASK)
+    return replace(finding, found=found)
+
+
+def _secrets(settings: Settings) -> set[str]:
+    """All that is worth the name: a password of three letters would mask half of every sentence, and so betray itself."""
+    found = set(settings.secret_key)
+    for url in (settings.database_url, settings.redis_url, settings.smtp_url):
+        password = urlsplit(url or "").password or ""
+        found |= {password, unquote(password)}
+    return {secret for secret in found if len(secret) >= LEAST_SECRET}

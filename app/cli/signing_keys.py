@@ -1,0 +1,93 @@
+"""`keys`: the signing keys."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from app.adapters import logs
+from app.adapters.password_hasher import Capacity
+from app.cli.start import EXIT_REFUSED, CreateApp, settings_or_exit
+from app.server.background_jobs import follow_clock
+from app.signing_keys.models import SigningKey, State, all_keys, state
+from app.signing_keys.revoke import revoke_key
+from app.signing_keys.rotate import announcement, purposes, rotate
+from app.unit_of_work import Units
+
+
+def opened(create_app: CreateApp) -> Units:
+    """What a command works with, without serving."""
+    logs.configure()
+    units: Units = create_app(
+        settings_or_exit(), capacity=Capacity(workers=1, threads=1)
+    ).extensions["doorward"]
+    follow_clock(units)
+    return units
+
+
+@click.group()
+def keys() -> None:
+    """The keys that tokens are signed with. They rotate by themselves; see DOORWARD_KEY_ROTATION."""
+
+
+@keys.command("list")
+@click.pass_obj
+def keys_list(create_app: CreateApp) -> None:
+    """Show every key and what it does now."""
+    with opened(create_app).reading() as work:
+        rows = all_keys(work.db)
+        for row in rows:
+            click.echo(
+                f"{row.kid}  {row.algorithm}  {state(row, rows, work.now):<9}  signs {row.signs} from {moment(row)}"
+            )
+    if not rows:
+        click.echo("There is no key yet; the first request makes one.")
+
+
+@keys.command("rotate")
+@click.pass_obj
+def keys_rotate(create_app: CreateApp) -> None:
+    """Announce the next key of each kind now. It signs once every verifier has had time to hear of it."""
+    units = opened(create_app)
+    with units.writing() as work:
+        made = [
+            key.kid
+            for purpose in purposes(units.settings)
+            if (key := rotate(work, purpose)) is not None
+        ]
+        rows = all_keys(work.db)
+        announced = [row for row in rows if state(row, rows, work.now) is State.ANNOUNCED]
+    wait = int(announcement(units.settings).total_seconds())
+    for key in announced:
+        if key.kid in made:
+            click.echo(
+                f"{key.kid} is announced and signs {key.signs} from {moment(key)}, in {wait} seconds."
+            )
+        else:
+            click.echo(f"{key.kid} is announced already and signs {key.signs} from {moment(key)}.")
+    if made:
+        click.echo("The present key stays published for its last tokens.")
+
+
+@keys.command("revoke")
+@click.argument("kid")
+@click.confirmation_option(
+    prompt="If it signs access tokens, this ends every session of every account. Go on?"
+)
+@click.pass_obj
+def keys_revoke(create_app: CreateApp, kid: str) -> None:
+    """Take a key out of use at once, because somebody else may have it. Everybody has to sign in again, if it signs access tokens."""
+    with opened(create_app).writing() as work:
+        done = revoke_key(work, kid=kid)
+    if not done:
+        click.echo(
+            f"There is no key {kid} that could be revoked; see `python -m app keys list`.", err=True
+        )
+        sys.exit(EXIT_REFUSED)
+    click.echo(f"{kid} is revoked; every process acts on it within five seconds.")
+    click.echo("Verifiers that keep the public keys drop it when they read them again.")
+
+
+def moment(row: SigningKey) -> str:
+    return f"{row.signs_from:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,202 @@
+"""The view of API keys: what Redis remembers of a key, and how often it was used, in one round trip.
+
+A record holds digests of the secret, and they are compared on every use: an id alone opens nothing. Uses are counted only where
+the secret fits, so that nobody can use up another's limit.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.adapters.cache import CacheAway, Script
+from app.credential_status.session_cache import (
+    LEEWAY,
+    POSITIVE,
+    READ,
+    account_key,
+    positive_life,
+    read_account,
+    read_record,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from app.adapters.cache import Cache
+    from app.adapters.rate_limiter import Window
+    from app.credential_status.session_cache import SeenAccount
+    from app.settings import Settings
+
+ENDED = "R"
+
+# KEYS: the key, then a counter for each limit. ARGV: the digest shown, the moment, then limit and window in ms for each.
+# Returns the record, then 0 or which limit is reached, and in how many ms it opens.
+USE = Script("""
+local raw = redis.call('GET', KEYS[1])
+if not raw or raw == 'R' then return {raw or '', 0, 0} end
+local fine, record = pcall(cjson.decode, raw)
+if not fine or type(record) ~= 'table' then return {raw, 0, 0} end
+local old = record[4] == ARGV[1] and type(record[5]) == 'number' and record[5] > tonumber(ARGV[2])
+if record[3] ~= ARGV[1] and not old then return {raw, 0, 0} end
+for place = 2, #KEYS do
+  local used = redis.call('INCR', KEYS[place])
+  if used == 1 then redis.call('PEXPIRE', KEYS[place], ARGV[place * 2]) end
+  if used > tonumber(ARGV[place * 2 - 1]) then return {raw, place - 1, redis.call('PTTL', KEYS[place])} end
+end
+return {raw, 0, 0}
+""")
+
+# KEYS: the key. ARGV: record, its version, life in ms, 1 to replace an equal one.
+FILL_KEY = Script(
+    READ
+    + """
+local held = redis.call('GET', KEYS[1])
+if held == 'R' then return 0 end
+local version = number(held, 1)
+if version and (version > tonumber(ARGV[2]) or (version == tonumber(ARGV[2]) and ARGV[4] == '0')) then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
+return 1
+"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """What decides about one use of a key, all of it compared at each."""
+
+    version: int
+    account_id: str
+    digest: str
+    old_digest: str | None
+    old_until: float | None
+    scopes: tuple[str, ...]
+    expires: float | None
+
+    def lives(self, seconds: float) -> bool:
+        """At that moment, in seconds since the epoch."""
+        return self.expires is None or seconds < self.expires
+
+    def fits(self, shown: str, seconds: float) -> bool:
+        """Is it the digest of the secret, or of the one before it while that still counts? In constant time."""
+        # Not any(): whether the first or the second fits takes the same time.
+        return sum(hmac.compare_digest(shown, digest) for digest in self.counts(seconds)) > 0
+
+    def counts(self, seconds: float) -> tuple[str, ...]:
+        """The digests of the secrets that count at that moment."""
+        if self.old_digest is None or self.old_until is None or seconds >= self.old_until:
+            return (self.digest,)
+        return (self.digest, self.old_digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What is remembered: nothing, that the key has ended, or its record; and the limit that was reached, counted from 1."""
+
+    record: KeyRecord | None = None
+    ended: bool = False
+    exceeded: int = 0
+    reset: int = 0  # seconds
+
+
+UNKNOWN = Use()
+
+
+def api_key_key(key_id: str) -> str:
+    return f"dw1:{{{key_id}}}"
+
+
+def use(cache: Cache, key_id: str, *, digest: str, now: datetime, limits: Sequence[Window]) -> Use:
+    """What is remembered of the key, and one use counted where the secret fits. Anything but a whole record is for the database."""
+    if not cache.used or not cache.believed:
+        return UNKNOWN
+    counters = [f"{api_key_key(key_id)}:n:{limit.seconds}" for limit in limits]
+    numbers = [number for limit in limits for number in (limit.amount, limit.seconds * 1000)]
+    try:
+        told = cache.run(
+            USE, [api_key_key(key_id), *counters], [digest, repr(now.timestamp()), *numbers]
+        )
+    except CacheAway:
+        return UNKNOWN
+    match told:
+        case [bytes(raw), int(exceeded), int(reset)]:
+            return Use(_key(raw), raw == ENDED.encode(), exceeded, max(1, -(-reset // 1000)))
+    return UNKNOWN
+
+
+def owner(cache: Cache, account_id: str) -> SeenAccount | None:
+    """What is remembered of a key's owner, None where that has to be asked of the database."""
+    if not cache.used or not cache.believed:
+        return None
+    try:
+        (raw,) = cache.get_many(account_key(account_id))
+    except CacheAway:
+        return None
+    return read_account(raw)
+
+
+def remember_key(cache: Cache, key_id: str, record: KeyRecord) -> None:
+    """Keep what the database has just said of a live key. A fault is of no consequence."""
+    if not cache.used:
+        return
+    try:
+        cache.run(
+            FILL_KEY, [api_key_key(key_id)], [_written(record), record.version, positive_life(), 1]
+        )
+    except CacheAway:
+        return
+
+
+def mark_key(
+    cache: Cache,
+    settings: Settings,
+    *,
+    key_id: str,
+    version: int,
+    ended: bool,
+    patient: bool = False,
+) -> None:
+    """The key has ended, or is another than before: whatever is remembered of an older version counts no more. Raises CacheAway."""
+    life = int((settings.access_token_ttl + LEEWAY + POSITIVE).total_seconds() * 1000)
+    if ended:
+        cache.guarded(
+            lambda client: client.set(api_key_key(key_id), ENDED, px=life), patient=patient
+        )
+        return
+    cache.run(
+        FILL_KEY, [api_key_key(key_id)], [json.dumps([version]), version, life, 0], patient=patient
+    )
+
+
+def _written(record: KeyRecord) -> str:
+    return json.dumps(
+        [
+            record.version,
+            record.account_id,
+            record.digest,
+            record.old_digest,
+            record.old_until,
+            list(record.scopes),
+            record.expires,
+        ]
+    )
+
+
+def _key(raw: bytes) -> KeyRecord | None:
+    match read_record(raw or None):
+        case [
+            int(version),
+            str(account_id),
+            str(digest),
+            str() | None as old_digest,
+            int() | float() | None as old_until,
+            [*scopes],
+            int() | float() | None as expires,
+        ]:
+            return KeyRecord(
+                version, account_id, digest, old_digest, old_until, tuple(map(str, scopes)), expires
+            )
+    return None

@@ -1,0 +1,72 @@
+"""Writing down that something has ended, in the transaction that ends it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.adapters import logs
+from app.adapters.cache import CacheAway
+from app.credential_status.models import CHANGED, ENDED, Kind, Revocation
+from app.credential_status.publish import publish
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from app.accounts.models import Account
+    from app.unit_of_work import UnitOfWork
+
+log = logs.get_logger("revocation")
+
+
+def revoke_sessions(work: UnitOfWork, account: Account, session_ids: Iterable[str]) -> None:
+    """These sessions of the account are over. Ending sessions one by one moves no epoch."""
+    _revoke(work, [_row(work, account, Kind.SESSION, session_id) for session_id in session_ids])
+
+
+def revoke_account(work: UnitOfWork, account: Account) -> None:
+    """Everything the account was handed before its present epoch is over."""
+    _revoke(work, [_row(work, account, Kind.ACCOUNT, account.id)])
+
+
+def revoke_api_key(
+    work: UnitOfWork, *, account_id: str, key_id: str, version: int, ended: bool
+) -> None:
+    """The key has ended, or what it may do is another than before."""
+    row = Revocation(
+        kind=Kind.API_KEY,
+        ref=key_id,
+        account_id=account_id,
+        epoch=version,
+        roles_version=0,
+        status=ENDED if ended else CHANGED,
+        at=work.now,
+    )
+    _revoke(work, [row])
+
+
+def _row(work: UnitOfWork, account: Account, kind: Kind, ref: str) -> Revocation:
+    return Revocation(
+        kind=kind,
+        ref=ref,
+        account_id=account.id,
+        epoch=account.epoch,
+        roles_version=account.roles_version,
+        status=account.status,
+        at=work.now,
+    )
+
+
+def _revoke(work: UnitOfWork, rows: Sequence[Revocation]) -> None:
+    """The row decides, in this transaction. Redis hears of it after the commit: a mark before a rollback would lock out a good session."""
+    work.db.add_all(rows)
+    if rows and work.cache.used:
+        work.after_commit.append(lambda: _tell(work, rows))
+
+
+def _tell(work: UnitOfWork, rows: Sequence[Revocation]) -> None:
+    """Try each once, until one fails: that took a tenth of a second, and the watcher of every process repeats them all."""
+    try:
+        for row in rows:
+            publish(work.cache, work.settings, row)
+    except CacheAway:
+        log.warning("revocations not published yet", count=len(rows))

@@ -1,0 +1,278 @@
+"""The view: what Redis remembers of sessions and accounts, so that a warm check is one round trip and no SQL.
+
+It may say "valid, seen lately" or "revoked". Silence, an old record or a fault mean: ask the database. Fills run as
+scripts that never replace something newer, so a slow reader cannot undo a revocation. All keys of an account lie in one slot.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from app.adapters import logs
+from app.adapters.cache import CacheAway, Script
+
+if TYPE_CHECKING:
+    from app.adapters.cache import Cache
+    from app.settings import Settings
+
+POSITIVE = timedelta(seconds=60)
+SPREAD = 0.2  # of the life is taken off at random, so that records do not end together
+LEEWAY = timedelta(seconds=30)
+REVOKED = "R"
+VALID = "V"
+ACTIVE = "active"
+CANARY = "dw1:canary"
+
+log = logs.get_logger("view")
+
+# A record that cannot be read (another version's, a damaged one) counts as none.
+READ = """
+local function number(raw, place)
+  if not raw then return nil end
+  local fine, record = pcall(cjson.decode, raw)
+  if fine and type(record) == 'table' and type(record[place]) == 'number' then return record[place] end
+  return nil
+end
+"""
+
+# KEYS: the session. ARGV: record, its account epoch, life in ms.
+FILL_SESSION = Script(
+    READ
+    + """
+local held = redis.call('GET', KEYS[1])
+if held == 'R' then return 0 end
+if (number(held, 2) or -1) > tonumber(ARGV[2]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
+return 1
+"""
+)
+
+# KEYS: the account. ARGV: record, epoch, roles version, life in ms, 1 to replace an equal one.
+FILL_ACCOUNT = Script(
+    READ
+    + """
+local held = redis.call('GET', KEYS[1])
+local held_epoch, held_version = number(held, 1), number(held, 2)
+if held_epoch and held_version then
+  local epoch, version = tonumber(ARGV[2]), tonumber(ARGV[3])
+  if held_epoch > epoch or (held_epoch == epoch and held_version > version) then return 0 end
+  if ARGV[5] == '0' and held_epoch == epoch and held_version == version then return 0 end
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[4])
+return 1
+"""
+)
+
+# KEYS: the canary. ARGV: a moment in ms. It only ever grows; a smaller one is a sign of an older copy. Returns what it was, and is.
+SING = Script("""
+local held = tonumber(redis.call('GET', KEYS[1]) or '0')
+local sung = math.max(held, tonumber(ARGV[1]))
+redis.call('SET', KEYS[1], string.format('%.0f', sung))
+return string.format('%.0f %.0f', held, sung)
+""")
+
+
+class Verdict(Enum):
+    VALID = auto()
+    REVOKED = auto()
+    UNKNOWN = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the view says of a session, and the account's name and roles where it says valid."""
+
+    verdict: Verdict
+    username: str = ""
+    roles: tuple[str, ...] = ()
+    roles_version: int = 0
+
+
+UNKNOWN = Seen(Verdict.UNKNOWN)
+GONE = Seen(Verdict.REVOKED)
+
+
+def account_key(account_id: str) -> str:
+    return f"dw1:{{{account_id}}}:a"
+
+
+def session_key(account_id: str, session_id: str) -> str:
+    return f"dw1:{{{account_id}}}:s:{session_id}"
+
+
+def look(
+    cache: Cache, account_id: str, session_id: str, *, now: datetime, epoch: int, global_epoch: int
+) -> Seen:
+    """What is remembered, in one round trip. `epoch` is the credential's account epoch."""
+    if not cache.used or not cache.believed:
+        return UNKNOWN
+    try:
+        account, session = cache.get_many(
+            account_key(account_id), session_key(account_id, session_id)
+        )
+    except CacheAway:
+        return UNKNOWN
+    return judge(account, session, now=now, epoch=epoch, global_epoch=global_epoch)
+
+
+def judge(
+    account: bytes | None, session: bytes | None, *, now: datetime, epoch: int, global_epoch: int
+) -> Seen:
+    """What two records mean. Anything but a whole, present and agreeing pair is for the database to say."""
+    if session == REVOKED.encode():
+        return GONE
+    floor = read_account(account)
+    if floor is None:
+        return UNKNOWN
+    if epoch < floor.epoch:
+        return GONE  # epochs only grow, so this credential is over whatever else is true
+    held = _session(session)
+    if held is None or floor.username is None or floor.status != ACTIVE or epoch != floor.epoch:
+        return UNKNOWN
+    agreed = (
+        held.account_epoch == floor.epoch
+        and held.global_epoch == global_epoch
+        and now.timestamp() < held.ends
+    )
+    return (
+        Seen(Verdict.VALID, floor.username, floor.roles, floor.roles_version) if agreed else UNKNOWN
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SeenAccount:
+    """The record of an account. Without a name it is a floor only: it refuses and never lets in."""
+
+    epoch: int
+    roles_version: int
+    status: str
+    username: str | None
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    account_epoch: int
+    global_epoch: int
+    ends: float
+
+
+def read_account(raw: bytes | None) -> SeenAccount | None:
+    match read_record(raw):
+        case [int(epoch), int(roles_version), str(status), str() | None as username, [*roles]] if (
+            all(isinstance(role, str) for role in roles)
+        ):
+            return SeenAccount(epoch, roles_version, status, username, tuple(map(str, roles)))
+    return None
+
+
+def _session(raw: bytes | None) -> _Session | None:
+    match read_record(raw):
+        case [str(kind), int(account_epoch), int(global_epoch), float() | int() as ends] if (
+            kind == VALID
+        ):
+            return _Session(account_epoch, global_epoch, ends)
+    return None
+
+
+def read_record(raw: bytes | None) -> object:
+    """What a record holds, None when it cannot be read: another version's, or a damaged one."""
+    try:
+        return json.loads(raw) if raw is not None else None
+    except ValueError:
+        return None
+
+
+def remember(
+    cache: Cache,
+    *,
+    account_id: str,
+    session_id: str,
+    username: str,
+    roles: tuple[str, ...],
+    epoch: int,
+    roles_version: int,
+    global_epoch: int,
+    ends_at: datetime,
+) -> None:
+    """Keep what the database has just said of a live session of an active account. A fault is of no consequence."""
+    if not cache.used:
+        return
+    session = json.dumps([VALID, epoch, global_epoch, ends_at.timestamp()])
+    try:
+        cache.run(
+            FILL_SESSION, [session_key(account_id, session_id)], [session, epoch, positive_life()]
+        )
+    except CacheAway:
+        return
+    remember_account(
+        cache,
+        account_id=account_id,
+        username=username,
+        roles=roles,
+        epoch=epoch,
+        roles_version=roles_version,
+    )
+
+
+def remember_account(
+    cache: Cache,
+    *,
+    account_id: str,
+    username: str,
+    roles: tuple[str, ...],
+    epoch: int,
+    roles_version: int,
+) -> None:
+    """Keep what the database has just said of an active account. A fault is of no consequence."""
+    if not cache.used:
+        return
+    account = json.dumps([epoch, roles_version, ACTIVE, username, roles])
+    try:
+        cache.run(
+            FILL_ACCOUNT,
+            [account_key(account_id)],
+            [account, epoch, roles_version, positive_life(), 1],
+        )
+    except CacheAway:
+        return
+
+
+def positive_life() -> int:
+    """How long a yes is remembered, in milliseconds."""
+    return int(POSITIVE.total_seconds() * 1000 * (1 - SPREAD * secrets.randbelow(1000) / 1000))
+
+
+def mark_session(
+    cache: Cache, settings: Settings, *, account_id: str, session_id: str, patient: bool = False
+) -> None:
+    """The session is over. Raises CacheAway."""
+    life = int((settings.access_token_ttl + LEEWAY + POSITIVE).total_seconds() * 1000)
+    key = session_key(account_id, session_id)
+    cache.guarded(lambda client: client.set(key, REVOKED, px=life), patient=patient)
+
+
+def mark_account(
+    cache: Cache,
+    settings: Settings,
+    *,
+    account_id: str,
+    epoch: int,
+    roles_version: int,
+    status: str,
+    patient: bool = False,
+) -> None:
+    """Nothing below this epoch counts any more. The record has no name and no roles, so it refuses and never lets in. Raises CacheAway."""
+    life = int((settings.access_token_ttl + LEEWAY + POSITIVE).total_seconds() * 1000)
+    floor = json.dumps([epoch, roles_version, status, None, []])
+    cache.run(
+        FILL_ACCOUNT,
+        [account_key(account_id)],
+        [floor, epoch, roles_version, life, 0],
+        patient=patient,
+    )

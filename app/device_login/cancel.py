@@ -1,0 +1,40 @@
+"""Giving up: whoever asked does not want to be let in any more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import update
+
+from app.adapters.database import changed
+from app.audit.record import Event, record
+from app.device_login.codes import of_device_code
+from app.device_login.errors import LoginSessionOver, UnknownDeviceCode
+from app.device_login.models import UNDECIDED, LoginSession, State
+from app.rate_limits.per_source import take
+
+if TYPE_CHECKING:
+    from app.principal import Source
+    from app.unit_of_work import UnitOfWork
+
+
+def cancel(work: UnitOfWork, source: Source, *, device_code: str) -> None:
+    """End a request that nobody has decided yet. Raises UnknownDeviceCode, LoginSessionOver or TooManyRequests."""
+    take(work, source, "poll")
+    row = of_device_code(work.db, device_code)
+    if row is None:
+        raise UnknownDeviceCode
+    cancelled = changed(
+        work.db,
+        update(LoginSession)
+        .where(
+            LoginSession.id == row.id,
+            LoginSession.state.in_(UNDECIDED),
+            LoginSession.expires_at > work.now,
+        )
+        .values(state=State.CANCELLED, user_code_digest=None, decided_at=work.now)
+        .execution_options(synchronize_session=False),
+    )
+    if not cancelled:
+        raise LoginSessionOver
+    record(work, Event.LOGIN_CANCELLED, source=source, account_id=row.account_id, session_id=row.id)

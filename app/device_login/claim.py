@@ -1,0 +1,95 @@
+"""Typing the code that the other device shows: whoever does it first has the login to himself, and sees it only then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import or_, select, update
+
+from app.accounts.models import Account, by_id
+from app.adapters.sealing import name_digest
+from app.audit.record import Event, record
+from app.authentication.throttling.code_attempts import take_guess, was_right
+from app.device_login.codes import user_code_digests
+from app.device_login.errors import UnknownUserCode
+from app.device_login.models import LoginSession, State
+from app.device_login.show import LoginSessionView, get_login_session
+from app.errors import Unauthenticated
+from app.sessions.show import device_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.principal import Principal, Source
+    from app.unit_of_work import UnitOfWork
+
+
+def claim(
+    work: UnitOfWork, principal: Principal, source: Source, *, user_code: str
+) -> LoginSessionView:
+    """Who asks to be let in with this code. From now on only this account sees it and decides; asking again is no fault.
+
+    Raises UnknownUserCode, and after five of these TooManyRequests.
+    """
+    account = by_id(work.db, principal.account_id)
+    if account is None:
+        raise Unauthenticated
+    guess = take_guess(work, account_id=account.id, bucket=source.bucket)
+    digests = user_code_digests(work.settings, user_code)
+    claimed = _claim(work, principal, source, account, digests)
+    if claimed is not None:
+        record(work, Event.LOGIN_CLAIMED, source=source, account_id=account.id, session_id=claimed)
+    mine = claimed or _claimed_before(work, account, digests)
+    if mine is None:
+        record(work, Event.USER_CODE_REFUSED, source=source, account_id=account.id)
+        raise UnknownUserCode
+    was_right(work, guess)
+    return get_login_session(work, principal, login_session_id=mine)
+
+
+def _claim(
+    work: UnitOfWork, principal: Principal, source: Source, account: Account, digests: Sequence[str]
+) -> str | None:
+    """One statement decides who is first, and whether the account is the one that was named."""
+    return work.db.scalar(
+        update(LoginSession)
+        .where(
+            LoginSession.user_code_digest.in_(digests),
+            LoginSession.state == State.PENDING,
+            LoginSession.expires_at > work.now,
+            or_(
+                LoginSession.username_digest.is_(None),
+                LoginSession.username_digest.in_(_names(work, account)),
+            ),
+        )
+        .values(
+            state=State.CLAIMED,
+            account_id=account.id,
+            claimed_at=work.now,
+            claimed_session_id=principal.session_id,
+            claimed_address=source.address,
+            claimed_device=device_of(work, principal),
+        )
+        .returning(LoginSession.id)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _names(work: UnitOfWork, account: Account) -> list[str]:
+    """What is kept of a request that names this account."""
+    return [
+        name_digest([key], name)
+        for key in work.settings.secret_key
+        for name in (account.username, account.email_canonical)
+    ]
+
+
+def _claimed_before(work: UnitOfWork, account: Account, digests: Sequence[str]) -> str | None:
+    return work.db.scalar(
+        select(LoginSession.id).where(
+            LoginSession.user_code_digest.in_(digests),
+            LoginSession.state == State.CLAIMED,
+            LoginSession.expires_at > work.now,
+            LoginSession.account_id == account.id,
+        )
+    )

@@ -1,0 +1,166 @@
+"""Approving and denying: only by the account that claimed it, and once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import update
+
+from app.accounts.models import by_id as account_by_id
+from app.audit.record import Event, record
+from app.authentication.throttling.code_attempts import take_guess, was_right
+from app.authentication.throttling.suspicious_sources import suspect as suspect_source
+from app.authorization.scopes import common
+from app.device_login.codes import user_code_digests
+from app.device_login.errors import LoginSessionOver, UnknownUserCode
+from app.device_login.models import LoginSession, State, by_id
+from app.device_login.show import LoginSessionView, get_login_session
+from app.errors import NotFound, Unauthenticated
+from app.notifications.outbox.enqueue import Mail, Template, add
+from app.opaque_tokens import is_id
+from app.sessions.models import of_account
+from app.sessions.show import device_of
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+
+    from app.principal import Principal, Source
+    from app.unit_of_work import UnitOfWork
+
+
+def approve(
+    work: UnitOfWork, principal: Principal, source: Source, *, login_session_id: str, user_code: str
+) -> LoginSessionView:
+    """Let the other device in, with what it asked for as far as the session that approves may do it.
+
+    The code is compared once more: a link that somebody sent cannot approve. Whoever calls this has just shown who he is.
+    Raises NotFound, LoginSessionOver, UnknownUserCode or TooManyRequests.
+    """
+    row = _claimed(work, principal, login_session_id)
+    guess = take_guess(work, account_id=principal.account_id, bucket=source.bucket)
+    fits = LoginSession.user_code_digest.in_(user_code_digests(work.settings, user_code))
+    values = {"approved_epoch": principal.epoch, "granted_scope": _granted(work, principal, row)}
+    if not _decided(work, principal, source, row, State.APPROVED, fits, **values):
+        _still_open(work, row)
+        record(
+            work,
+            Event.USER_CODE_REFUSED,
+            source=source,
+            account_id=principal.account_id,
+            session_id=row.id,
+        )
+        raise UnknownUserCode
+    was_right(work, guess)
+    record(
+        work,
+        Event.LOGIN_APPROVED,
+        source=source,
+        account_id=principal.account_id,
+        session_id=row.id,
+    )
+    return get_login_session(work, principal, login_session_id=row.id)
+
+
+def deny(
+    work: UnitOfWork, principal: Principal, source: Source, *, login_session_id: str
+) -> LoginSessionView:
+    """Refuse. Raises NotFound or LoginSessionOver."""
+    row = _claimed(work, principal, login_session_id)
+    if not _decided(work, principal, source, row, State.DENIED):
+        raise LoginSessionOver
+    record(
+        work, Event.LOGIN_DENIED, source=source, account_id=principal.account_id, session_id=row.id
+    )
+    return get_login_session(work, principal, login_session_id=row.id)
+
+
+def suspect(
+    work: UnitOfWork, principal: Principal, source: Source, *, login_session_id: str
+) -> LoginSessionView:
+    """Refuse what somebody else has asked for: its source may ask only now and then, and the owner has it in writing.
+
+    Raises NotFound or LoginSessionOver.
+    """
+    row = _claimed(work, principal, login_session_id)
+    if not _decided(work, principal, source, row, State.SUSPICIOUS):
+        raise LoginSessionOver
+    suspect_source(work, session_id=row.id, bucket=row.bucket)
+    _tell_owner(work, principal, row)
+    record(
+        work,
+        Event.LOGIN_SUSPICIOUS,
+        source=source,
+        account_id=principal.account_id,
+        session_id=row.id,
+    )
+    return get_login_session(work, principal, login_session_id=row.id)
+
+
+def _claimed(work: UnitOfWork, principal: Principal, login_session_id: str) -> LoginSession:
+    """One that this account has claimed, whatever became of it. Raises NotFound."""
+    row = by_id(work.db, login_session_id) if is_id("ses", login_session_id) else None
+    if row is None or row.account_id != principal.account_id:
+        raise NotFound
+    return row
+
+
+def _decided(
+    work: UnitOfWork,
+    principal: Principal,
+    source: Source,
+    row: LoginSession,
+    state: State,
+    *also: ColumnElement[bool],
+    **values: object,
+) -> bool:
+    """One statement decides which of many decisions counts."""
+    by = {
+        "decided_at": work.now,
+        "decided_session_id": principal.session_id,
+        "decided_address": source.address,
+        "decided_device": device_of(work, principal),
+    }
+    mine = (
+        LoginSession.account_id == principal.account_id,
+        LoginSession.state == State.CLAIMED,
+        LoginSession.expires_at > work.now,
+    )
+    taken = (
+        update(LoginSession)
+        .where(LoginSession.id == row.id, *mine, *also)
+        .values(state=state, user_code_digest=None, **by, **values)
+        .returning(LoginSession.id)
+        .execution_options(synchronize_session=False)
+    )
+    decided = work.db.scalar(taken) is not None
+    work.db.refresh(row)
+    return decided
+
+
+def _still_open(work: UnitOfWork, row: LoginSession) -> None:
+    """Was it the code, or had somebody been quicker? Raises LoginSessionOver."""
+    if row.state != State.CLAIMED or not row.is_open(work.now):
+        raise LoginSessionOver
+
+
+def _granted(work: UnitOfWork, principal: Principal, row: LoginSession) -> str | None:
+    """Never more than was asked for, than the client may have, nor than the session that approves; None is whatever its owner may."""
+    session = of_account(work.db, principal.account_id, principal.session_id)
+    if session is None:
+        raise Unauthenticated
+    limit = principal.scopes if session.scope is not None or row.scope is not None else None
+    return common(row.scope.split() if row.scope is not None else None, limit)
+
+
+def _tell_owner(work: UnitOfWork, principal: Principal, row: LoginSession) -> None:
+    account = account_by_id(work.db, principal.account_id)
+    if account is None:
+        raise Unauthenticated
+    values = {
+        "username": account.username,
+        "client": row.client_name,
+        "at": f"{row.created_at:%Y-%m-%d %H:%M} UTC",
+        "address": row.address,
+        "agent": row.user_agent or "unknown",
+    }
+    add(work, Template.SUSPICIOUS_LOGIN, Mail(account.email, account.locale, values))

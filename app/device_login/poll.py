@@ -1,0 +1,132 @@
+"""Polling, and the one time that this is answered with tokens (RFC 8628 sections 3.4 and 3.5)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select, update
+
+from app.accounts.models import Account, locked
+from app.adapters.database import changed
+from app.audit.record import Event, record
+from app.credential_status.models import global_epoch
+from app.device_login.codes import of_device_code
+from app.device_login.errors import AccessDenied, AuthorizationPending, ExpiredToken, SlowDown
+from app.device_login.models import LoginSession, State
+from app.device_login.start import INTERVAL
+from app.rate_limits.per_source import take
+from app.sessions.clients import DEFAULT
+from app.sessions.errors import InvalidGrant
+from app.sessions.models import Status, of_account
+from app.sessions.open_session import Approval, open_session
+from app.sessions.tokens import Tokens, tokens_of
+
+if TYPE_CHECKING:
+    from app.principal import Source
+    from app.unit_of_work import UnitOfWork
+
+STEP = 5  # seconds that each poll too soon adds, and each in time takes away again
+LONGEST_INTERVAL = 60
+JITTER = timedelta(seconds=1)  # networks do not keep time to the second
+LONGEST_NAME = 64
+
+
+def redeem(work: UnitOfWork, source: Source, *, client_id: str | None, device_code: str) -> Tokens:
+    """The tokens of the session that was approved, once. Until then each call is a poll.
+
+    Raises AuthorizationPending, SlowDown, AccessDenied, ExpiredToken, InvalidGrant or TooManyRequests.
+    """
+    take(work, source, "poll")
+    row = of_device_code(work.db, device_code)
+    if row is None or row.client_id != (client_id or DEFAULT) or row.state == State.REDEEMED:
+        raise InvalidGrant("The device code is not known, or was used. Ask for another one.")
+    if row.state in {State.DENIED, State.SUSPICIOUS}:
+        raise AccessDenied
+    if not row.is_open(work.now):
+        raise ExpiredToken
+    if row.state == State.APPROVED:
+        return _let_in(work, source, row)
+    _keep_pace(work, row)
+    raise AuthorizationPending
+
+
+def _keep_pace(work: UnitOfWork, row: LoginSession) -> None:
+    """The first poll may come at any time. Whoever polls too soon waits longer, until he keeps to it. Raises SlowDown."""
+    mine = select(LoginSession.polled_at, LoginSession.interval).where(LoginSession.id == row.id)
+    polled_at, interval = work.db.execute(mine.with_for_update()).one()
+    soon = polled_at is not None and work.now - polled_at < timedelta(seconds=interval) - JITTER
+    interval = min(interval + STEP, LONGEST_INTERVAL) if soon else max(interval - STEP, INTERVAL)
+    work.db.execute(
+        update(LoginSession)
+        .where(LoginSession.id == row.id)
+        .values(polled_at=work.now, interval=interval)
+        .execution_options(synchronize_session=False)
+    )
+    if soon:
+        raise SlowDown(interval)
+
+
+def _let_in(work: UnitOfWork, source: Source, row: LoginSession) -> Tokens:
+    """Open the session, if the account may still be let in by whoever approved it."""
+    account = locked(work.db, row.account_id or "")
+    if account is None or not _may_still(work, account, row):
+        _refuse(work, source, row)
+        raise AccessDenied
+    if not _step(work, row, state=State.REDEEMED, redeemed_at=work.now):
+        raise InvalidGrant("The device code was used. Ask for another one.")
+    name = f"{row.client_name} on {row.hostname}" if row.hostname else row.client_name
+    approval = Approval(row.id, row.client_id, row.decided_session_id or "")
+    life = timedelta(seconds=row.expires_in) if row.expires_in is not None else None
+    session = open_session(
+        work,
+        source,
+        account,
+        device_name=name[:LONGEST_NAME],
+        life=life,
+        amr="mca",
+        scope=row.granted_scope,
+        approval=approval,
+    )
+    record(work, Event.LOGIN_REDEEMED, source=source, account_id=account.id, session_id=row.id)
+    return tokens_of(work, account, session)
+
+
+def _may_still(work: UnitOfWork, account: Account, row: LoginSession) -> bool:
+    """Disabled, another password, signed out everywhere, or approved by a session that was taken away: then not."""
+    by = of_account(work.db, account.id, row.decided_session_id or "")
+    return (
+        account.active
+        and not account.must_change_password
+        and account.epoch == row.approved_epoch
+        and by is not None
+        and by.status in {Status.LIVE, Status.LOGGED_OUT}
+        and by.global_epoch == global_epoch(work.db)
+    )
+
+
+def _refuse(work: UnitOfWork, source: Source, row: LoginSession) -> None:
+    """Its time is over now; said once."""
+    if _step(work, row, expires_at=work.now):
+        record(
+            work, Event.LOGIN_REFUSED, source=source, account_id=row.account_id, session_id=row.id
+        )
+
+
+def _step(work: UnitOfWork, row: LoginSession, **values: object) -> bool:
+    """Of many polls at once, one gets through."""
+    approved = (
+        LoginSession.id == row.id,
+        LoginSession.state == State.APPROVED,
+        LoginSession.expires_at > work.now,
+    )
+    return (
+        changed(
+            work.db,
+            update(LoginSession)
+            .where(*approved)
+            .values(**values)
+            .execution_options(synchronize_session=False),
+        )
+        == 1
+    )

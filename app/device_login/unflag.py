@@ -1,0 +1,63 @@
+"""Taking back that it was somebody else: of a session, or of a request for one that was refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import update
+
+from app.adapters.database import changed
+from app.audit.record import Event, record
+from app.authentication.throttling.suspicious_sources import unsuspect
+from app.authorization.models import ADMIN
+from app.authorization.roles.last_admin import still_admin
+from app.device_login.models import LoginSession, State, by_id
+from app.opaque_tokens import is_id
+from app.sessions import suspicious
+from app.sessions.errors import SessionNotSuspicious
+
+if TYPE_CHECKING:
+    from app.principal import Principal, Source
+    from app.unit_of_work import UnitOfWork
+
+
+def clear(work: UnitOfWork, principal: Principal, source: Source, *, session_id: str) -> None:
+    """It was its owner after all: the source is free. A session stays over, a request denied; none of their tokens ever counts.
+
+    Whoever calls this has just shown who he is. Raises NotFound or SessionNotSuspicious.
+    """
+    row = _request(work, principal, session_id)
+    if row is None:
+        suspicious.clear(work, principal, source, session_id=session_id)
+        return
+    cleared = changed(
+        work.db,
+        update(LoginSession)
+        .where(LoginSession.id == row.id, LoginSession.state == State.SUSPICIOUS)
+        .values(state=State.DENIED)
+        .execution_options(synchronize_session=False),
+    )
+    if not cleared:
+        raise SessionNotSuspicious
+    unsuspect(work, session_id=row.id)
+    record(
+        work,
+        Event.SESSION_CLEARED,
+        source=source,
+        account_id=row.account_id,
+        session_id=row.id,
+        actor=principal.account_id,
+    )
+
+
+def _request(work: UnitOfWork, principal: Principal, session_id: str) -> LoginSession | None:
+    """The request of that id that has not become a session, if it is one's own or an administrator asks."""
+    row = by_id(work.db, session_id) if is_id("ses", session_id) else None
+    if row is None or row.account_id is None or row.state == State.REDEEMED:
+        return None
+    mine = row.account_id == principal.account_id
+    return (
+        row
+        if mine or (ADMIN in principal.roles and still_admin(work.db, principal.account_id))
+        else None
+    )

@@ -1,1 +1,0 @@
-"""Who is this? The one check that everything uses."""

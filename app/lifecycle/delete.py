@@ -1,0 +1,58 @@
+"""Deleting an account, by an administrator or by its owner: all of it ends at once, and until it is erased it can be brought back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.accounts.models import Account, Status
+from app.admin.require_admin import stay_admin
+from app.admin.show_account import held
+from app.audit.record import Event, record
+from app.authorization.roles.last_admin import keep_an_admin
+from app.errors import Unauthenticated
+from app.lifecycle.end_access import end_for_good, end_sessions_of
+from app.notifications.outbox.enqueue import Mail, Template, add
+
+if TYPE_CHECKING:
+    from app.principal import Principal, Source
+    from app.unit_of_work import UnitOfWork
+
+
+def delete_account(
+    work: UnitOfWork, principal: Principal, source: Source, *, account_id: str
+) -> None:
+    """Delete somebody's account. One that is deleted already stays as it is. Raises Forbidden, NotFound or LastAdmin."""
+    stay_admin(work, principal)
+    keep_an_admin(work.db, account_id)
+    account = held(work, account_id)
+    if account.status != Status.DELETED:
+        _delete(work, principal, source, account)
+
+
+def delete_my_account(work: UnitOfWork, principal: Principal, source: Source) -> None:
+    """Delete one's own account; a mail says until when it can be brought back. Raises LastAdmin or Unauthenticated."""
+    keep_an_admin(work.db, principal.account_id)
+    account = held(work, principal.account_id)
+    if not account.active:
+        raise Unauthenticated  # an administrator was quicker
+    _delete(work, principal, source, account)
+    erased = f"{work.now + work.settings.erase_after:%Y-%m-%d %H:%M} UTC"
+    add(
+        work,
+        Template.ACCOUNT_DELETED,
+        Mail(account.email, account.locale, {"username": account.username, "erased": erased}),
+    )
+
+
+def _delete(work: UnitOfWork, principal: Principal, source: Source, account: Account) -> None:
+    """Its name and address stay taken, its roles and memberships stay with it."""
+    account.status, account.deleted_at = Status.DELETED, work.now
+    end_for_good(work, account, reason="account_deleted")
+    end_sessions_of(work, account, reason="account_deleted")
+    record(
+        work,
+        Event.ACCOUNT_DELETED,
+        source=source,
+        account_id=account.id,
+        actor=principal.account_id,
+    )

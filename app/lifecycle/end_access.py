@@ -1,0 +1,37 @@
+"""Ending what hangs on an account: what comes back when it is asked for anew, and what does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from app.api_keys.end import end_key
+from app.api_keys.models import ApiKey, living
+from app.authentication.trusted_devices.manage import forget_devices
+from app.confirmations.issue import end_all_unused
+from app.sessions.end import end_by_epoch
+from app.sessions.models import Status as SessionStatus
+
+if TYPE_CHECKING:
+    from app.accounts.models import Account
+    from app.unit_of_work import UnitOfWork
+
+
+def end_sessions_of(work: UnitOfWork, account: Account, *, reason: str) -> int:
+    """Every session of the account is over, and so is every token and mailed link it was given. The account must be locked."""
+    account.epoch += 1
+    end_all_unused(work, subject=account.id)
+    work.db.flush()
+    return end_by_epoch(work, account, status=SessionStatus.REVOKED, reason=reason)
+
+
+def end_for_good(work: UnitOfWork, account: Account, *, reason: str) -> None:
+    """What does not come back with the account: its API keys and remembered devices. The account must be locked."""
+    forget_devices(work, account)
+    # In the order in which their uses are written down.
+    mine = (
+        select(ApiKey).where(ApiKey.account_id == account.id, living(work.now)).order_by(ApiKey.id)
+    )
+    for key in work.db.scalars(mine.with_for_update()).all():
+        end_key(work, key, reason=reason)

@@ -1,0 +1,162 @@
+"""Everything that is held about an account, for its owner: nothing is left out but what would open something."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from app.accounts.models import Account, by_id
+from app.accounts.summary import Profile, profile
+from app.api_keys.models import ApiKey
+from app.api_keys.show import KeyView
+from app.api_keys.show import view as key_view
+from app.audit.models import AuditEvent
+from app.audit.read import AuditView
+from app.audit.read import view as audit_view
+from app.authentication.throttling.models import FailedAttempts
+from app.authentication.trusted_devices.manage import DeviceView, list_devices
+from app.authorization.models import Membership, roles_of
+from app.confirmations.models import Confirmation
+from app.device_login.show import LoginSessionView, claimed_by
+from app.errors import Unauthenticated
+from app.sessions.show import SessionView, all_sessions
+
+if TYPE_CHECKING:
+    from app.principal import Principal
+    from app.unit_of_work import UnitOfWork
+
+# The trail is the one part without an end; what is older can be read by an administrator.
+MOST_EVENTS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipView:
+    """A thing that the account was let in to."""
+
+    resource: str
+    id: str
+    level: str
+    granted_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LinkView:
+    """A link that was mailed or handed out, without what is secret in it."""
+
+    purpose: str
+    created_at: datetime
+    expires_at: datetime
+    used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class FailureView:
+    """How often the password was tried in vain: from one place, or from all together."""
+
+    source: str | None
+    count: int
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """The whole of it."""
+
+    exported_at: datetime
+    account: Profile
+    status: str
+    must_change_password: bool
+    roles: Sequence[str]
+    memberships: Sequence[MembershipView]
+    sessions: Sequence[SessionView]
+    login_sessions: Sequence[LoginSessionView]
+    devices: Sequence[DeviceView]
+    api_keys: Sequence[KeyView]
+    links: Sequence[LinkView]
+    failed_attempts: Sequence[FailureView]
+    audit: Sequence[AuditView]
+    audit_complete: bool
+
+
+def export(work: UnitOfWork, principal: Principal) -> Export:
+    """All that is held about the account that asks."""
+    account = by_id(work.db, principal.account_id)
+    if account is None:
+        raise Unauthenticated
+    events = _events(work, account)
+    return Export(
+        exported_at=work.now,
+        account=profile(account),
+        status=account.status,
+        must_change_password=account.must_change_password,
+        roles=roles_of(work.db, account),
+        memberships=_memberships(work, account),
+        sessions=all_sessions(work, principal),
+        login_sessions=claimed_by(work, account.id),
+        devices=list_devices(work, principal),
+        api_keys=_keys(work, account),
+        links=_links(work, account),
+        failed_attempts=_failures(work, account),
+        audit=events[:MOST_EVENTS],
+        audit_complete=len(events) <= MOST_EVENTS,
+    )
+
+
+def _memberships(work: UnitOfWork, account: Account) -> list[MembershipView]:
+    columns = (Membership.resource, Membership.resource_id, Membership.level, Membership.granted_at)
+    mine = (
+        select(*columns)
+        .where(Membership.account_id == account.id)
+        .order_by(Membership.resource, Membership.resource_id)
+    )
+    return [MembershipView(*row) for row in work.db.execute(mine)]
+
+
+def _keys(work: UnitOfWork, account: Account) -> list[KeyView]:
+    mine = (
+        select(ApiKey)
+        .where(ApiKey.account_id == account.id)
+        .order_by(ApiKey.created_at.desc(), ApiKey.id)
+    )
+    return [key_view(key, work.now) for key in work.db.scalars(mine)]
+
+
+def _links(work: UnitOfWork, account: Account) -> list[LinkView]:
+    columns = (
+        Confirmation.purpose,
+        Confirmation.created_at,
+        Confirmation.expires_at,
+        Confirmation.used_at,
+    )
+    mine = (
+        select(*columns).where(Confirmation.subject == account.id).order_by(Confirmation.created_at)
+    )
+    return [LinkView(*row) for row in work.db.execute(mine)]
+
+
+def _failures(work: UnitOfWork, account: Account) -> list[FailureView]:
+    rows = work.db.scalars(
+        select(FailedAttempts)
+        .where(FailedAttempts.subject == account.id)
+        .order_by(FailedAttempts.last_at.desc())
+    )
+    return [FailureView(row.id.partition(" ")[2] or None, row.count, row.last_at) for row in rows]
+
+
+def _events(work: UnitOfWork, account: Account) -> list[AuditView]:
+    """The newest first. From where somebody else did something to the account is that person's and not the owner's."""
+    newest = (
+        select(AuditEvent)
+        .where(AuditEvent.account_id == account.id)
+        .order_by(AuditEvent.at.desc(), AuditEvent.id.desc())
+    )
+    views = [audit_view(row) for row in work.db.scalars(newest.limit(MOST_EVENTS + 1))]
+    own = (account.id, None)
+    return [
+        each if each.detail.get("actor") in own else replace(each, source=None, user_agent=None)
+        for each in views
+    ]

@@ -1,1 +1,0 @@
-"""Being let in from another device."""

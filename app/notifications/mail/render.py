@@ -1,0 +1,79 @@
+"""Mail as text and HTML, in the language of whoever reads it. The subject is the first line of the text template."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import format_datetime, parseaddr
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from app.notifications.outbox.enqueue import Mail
+    from app.settings import Settings
+
+LANGUAGES = ("en", "de")
+
+_templates = Environment(
+    loader=PackageLoader("app.notifications.mail", "templates"),
+    autoescape=select_autoescape(["html"]),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A mail as it will be read."""
+
+    to: str
+    subject: str
+    text: str
+    html: str
+
+    @property
+    def links(self) -> list[str]:
+        return re.findall(r"https?://[^\s<>\"]+", self.text)
+
+
+def language(locale: str) -> str:
+    """The nearest language there are templates for: de-AT is de, anything unknown is en."""
+    wanted = locale.partition("-")[0].lower()
+    return wanted if wanted in LANGUAGES else LANGUAGES[0]
+
+
+def render(settings: Settings, template: str, mail: Mail) -> Rendered:
+    folder = language(mail.locale)
+    values = {
+        "service": urlsplit(settings.public_url).netloc,
+        "public_url": settings.public_url,
+        **mail.values,
+    }
+    subject, _, text = (
+        _templates.get_template(f"{folder}/{template}.txt").render(values).partition("\n")
+    )
+    html = _templates.get_template(f"{folder}/{template}.html").render(values, subject=subject)
+    return Rendered(mail.to, subject, text.strip() + "\n", html)
+
+
+def message(settings: Settings, rendered: Rendered, *, row_id: str, at: datetime) -> EmailMessage:
+    """What goes over the wire. The Message-ID comes from the row: a mail that is sent twice can be told to be one."""
+    sender_name, sender = parseaddr(settings.mail_from)
+    user, _, domain = sender.rpartition("@")
+    mime = EmailMessage()
+    mime["From"] = Address(sender_name, user, domain)
+    mime["To"] = rendered.to
+    mime["Subject"] = rendered.subject
+    mime["Date"] = format_datetime(at)
+    mime["Message-ID"] = f"<{row_id}@{domain}>"
+    mime["Auto-Submitted"] = "auto-generated"
+    mime.set_content(rendered.text)
+    mime.add_alternative(rendered.html, subtype="html")
+    return mime

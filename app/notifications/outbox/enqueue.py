@@ -1,0 +1,79 @@
+"""Putting a mail into the outbox, sealed, in the transaction of whoever asks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from app.adapters import sealing
+from app.adapters.sealing import Purpose
+from app.notifications.outbox.models import OutboxMessage, State
+from app.opaque_tokens import new_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from app.unit_of_work import UnitOfWork
+
+
+class Template(StrEnum):
+    CONFIRM_NEW = "confirm_new"
+    ALREADY_REGISTERED = "already_registered"
+    PASSWORD_RESET = "password_reset"
+    RESET_UNKNOWN = "reset_unknown"
+    PASSWORD_CHANGED = "password_changed"
+    NEW_LOGIN = "new_login"
+    SUSPICIOUS_SESSION = "suspicious_session"
+    REPORTED_SESSION = "reported_session"
+    SUSPICIOUS_LOGIN = "suspicious_login"
+    INVITATION = "invitation"
+    ACCOUNT_DELETED = "account_deleted"
+    API_KEY_LEAKED = "api_key_leaked"
+    API_KEY_EXPIRING = "api_key_expiring"
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """What is sealed: everything a template needs, rendered when it is sent."""
+
+    to: str
+    locale: str
+    values: Mapping[str, str]
+
+
+def add(work: UnitOfWork, template: Template, mail: Mail, *, withheld: bool = False) -> None:
+    """Send a mail once this transaction is committed.
+
+    `withheld` writes the same row and sends nothing, where the answer must not tell whether there was anyone to write to.
+    """
+    work.db.add(_row(work, template, mail, _first_state(work, withheld=withheld)))
+
+
+def _first_state(work: UnitOfWork, *, withheld: bool) -> State:
+    if withheld:
+        return State.WITHHELD
+    return State.QUEUED if work.settings.smtp_url else State.MAILBOX
+
+
+def _row(work: UnitOfWork, template: Template, mail: Mail, state: State) -> OutboxMessage:
+    row_id = new_id("msg")
+    sealed = sealing.seal(
+        work.settings.secret_key, Purpose.OUTBOX, json.dumps(asdict(mail)).encode(), row_id
+    )
+    return OutboxMessage(
+        id=row_id,
+        template=template,
+        sealed=None if state is State.WITHHELD else sealed,
+        state=state,
+        created_at=work.now,
+        due_at=work.now,
+    )
+
+
+def opened(work: UnitOfWork, row_id: str, sealed: str) -> Mail:
+    """The mail as it was asked for. Raises CannotUnseal."""
+    return Mail(
+        **json.loads(sealing.unseal(work.settings.secret_key, Purpose.OUTBOX, sealed, row_id))
+    )

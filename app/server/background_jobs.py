@@ -1,0 +1,112 @@
+"""What a process does beside answering: deliver mail, follow the database's clock, sweep what is over."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from app.adapters import logs
+from app.adapters.database import database_now, is_away
+from app.api_keys.last_used import flush
+from app.api_keys.warn import warn
+from app.notifications.outbox.deliver import deliver
+from app.server.cache_watcher import Watcher
+from app.server.cleanup import sweep
+from app.signing_keys.rotate import rotate_when_due
+from app.unit_of_work import Units
+
+log = logs.get_logger("background")
+
+MAIL_SECONDS = 0.5
+WATCH_SECONDS = 0.8
+CLOCK_SECONDS = 10.0
+SWEEP_SECONDS = 60.0
+KEYS_SECONDS = 60.0
+UNREMARKABLE = timedelta(seconds=1)
+
+
+class Background:
+    """Threads of one process, started after it was forked. One that fails says so and goes on."""
+
+    def __init__(self, units: Units, *, mail: bool, watch: bool) -> None:
+        self._units = units
+        self._stop = threading.Event()
+        self._threads = [
+            self._thread("clock", lambda: follow_clock(units), CLOCK_SECONDS),
+            self._thread("sweep", lambda: sweep(units), SWEEP_SECONDS),
+            self._thread("rotation", lambda: rotate_keys(units), SWEEP_SECONDS),
+            self._thread("key uses", lambda: flush(units), KEYS_SECONDS, at_the_end=True),
+            self._thread("key warnings", lambda: warn(units), KEYS_SECONDS),
+        ]
+        if mail and units.settings.smtp_url:
+            self._threads.append(
+                self._thread("mail", lambda: deliver(units, ending=self._ending), MAIL_SECONDS)
+            )
+        if watch:
+            watcher = Watcher()
+            self._threads.append(
+                self._thread("watcher", lambda: watcher.watch(units), WATCH_SECONDS)
+            )
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, *, patience: float) -> None:
+        """Let each finish what it is doing, for at most that many seconds."""
+        self._stop.set()
+        end = time.monotonic() + patience
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+
+    def _ending(self) -> bool:
+        return self._stop.is_set() or self._units.draining.is_set()
+
+    def _thread(
+        self, name: str, chore: Callable[[], object], pause: float, *, at_the_end: bool = False
+    ) -> threading.Thread:
+        """`at_the_end`: once more when the process is asked to stop."""
+        return threading.Thread(
+            target=self._repeat,
+            args=(name, chore, pause, at_the_end),
+            name=f"doorward-{name}",
+            daemon=True,
+        )
+
+    def _repeat(
+        self, name: str, chore: Callable[[], object], pause: float, at_the_end: bool
+    ) -> None:
+        _try(name, chore)
+        while not self._stop.wait(pause):
+            _try(name, chore)
+        if at_the_end:
+            _try(name, chore)
+
+
+def _try(name: str, chore: Callable[[], object]) -> None:
+    try:
+        chore()
+    except Exception as error:  # The thread must outlive whatever happens: a database away for an hour, a full disk.
+        if is_away(error):
+            log.warning("chore postponed", chore=name, fault=type(error).__name__)
+        else:
+            log.exception("chore failed", chore=name)
+
+
+def follow_clock(units: Units) -> None:
+    """Take the time of PostgreSQL for ours, so that all replicas agree when something expires."""
+    if units.database.sqlite:
+        return
+    with units.reading() as work:
+        now = database_now(work.db)
+        if abs(units.clock.skew(now)) > UNREMARKABLE:
+            log.warning("clock is off", seconds=units.clock.skew(now).total_seconds())
+        units.clock.correct(now)
+
+
+def rotate_keys(units: Units) -> None:
+    """Announce the next signing key when it is time. Every process asks; the database lets one of them make it."""
+    with units.writing() as work:
+        rotate_when_due(work)

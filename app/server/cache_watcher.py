@@ -1,0 +1,99 @@
+"""The watcher: one in every serving process, which repeats to Redis what the database says has ended.
+
+It mends a crash between commit and publish, a publish that failed, a flush, a failover to an older copy, and a fill that came
+late. Revocations carry numbers that commit out of order, so it reads a window that is longer than any transaction.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from app.adapters import logs
+from app.adapters.cache import CacheAway
+from app.credential_status.models import Revocation
+from app.credential_status.publish import publish
+from app.credential_status.session_cache import CANARY, POSITIVE, SING
+from app.signing_keys.refresh_ring import read_again
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.unit_of_work import UnitOfWork, Units
+
+LONGEST_TRANSACTION = timedelta(seconds=15)
+# Whatever Redis may still hold as valid was filled within the positive life; twice that is to spare.
+WHOLE_WINDOW = 2 * POSITIVE
+
+log = logs.get_logger("watcher")
+
+
+class Watcher:
+    """Remembers what it has published and which canary it heard last."""
+
+    def __init__(self) -> None:
+        self._published: dict[int, datetime] = {}
+        self._reached: datetime | None = None
+        self._heard = 0
+
+    def watch(self, units: Units) -> None:
+        """One round: keys and epoch into memory, revocations out to Redis."""
+        began = units.clock.ticks()
+        with units.reading() as work:
+            read_again(work, ticks=began)
+            if work.cache.used:
+                try:
+                    self._publish(work, began)
+                except CacheAway as away:
+                    log.warning("not published", fault=type(away.__cause__).__name__)
+
+    def _publish(self, work: UnitOfWork, began: float) -> None:
+        heard = _listen(work)
+        if heard is None or heard < self._heard:
+            self._tell_again()
+        for row in _since(work, work.now - self._window(work.now)):
+            if row.id not in self._published:
+                publish(work.cache, work.settings, row, patient=True)
+                self._published[row.id] = row.at
+        held, self._heard = _sing(work)
+        if held < (heard or 0):
+            self._tell_again()  # in the next round: a failover in this one, and what was told may have gone to either copy
+            return
+        self._reached = work.now
+        work.cache.vouch(began)
+        self._published = {
+            number: at for number, at in self._published.items() if at > work.now - 2 * WHOLE_WINDOW
+        }
+
+    def _tell_again(self) -> None:
+        """A flush or a restart leaves no canary, a failover to an older copy an older one."""
+        log.warning("cache lost its memory, telling it again")
+        self._published.clear()
+        self._reached = None
+
+    def _window(self, now: datetime) -> timedelta:
+        """How far back to look: to the last round that reached Redis, and as long before it as a transaction may last."""
+        unheard = now - self._reached if self._reached else WHOLE_WINDOW
+        return min(unheard, WHOLE_WINDOW) + LONGEST_TRANSACTION
+
+
+def _listen(work: UnitOfWork) -> int | None:
+    """The canary, None when it is gone."""
+    held = work.cache.guarded(lambda client: client.get(CANARY), patient=True)
+    return int(held) if held is not None else None
+
+
+def _sing(work: UnitOfWork) -> tuple[int, int]:
+    """Sing anew, in one step with hearing what was there: of all processes the first on an older copy notices. What it was, and is."""
+    said = work.cache.run(SING, [CANARY], [int(work.now.timestamp() * 1000)], patient=True)
+    held, sung = said.split()  # type: ignore[attr-defined] # the script returns two numbers in digits
+    return int(held), int(sung)
+
+
+def _since(work: UnitOfWork, moment: datetime) -> Sequence[Revocation]:
+    with work.aside() as db:
+        return db.scalars(
+            select(Revocation).where(Revocation.at >= moment).order_by(Revocation.at)
+        ).all()

@@ -1,0 +1,59 @@
+"""Deleting what is over, in small batches, so that no table but the audit trail grows for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from app.api_keys.models import sweep as sweep_api_keys
+from app.authentication.throttling.models import sweep as sweep_attempts
+from app.authentication.trusted_devices.models import sweep as sweep_devices
+from app.confirmations.models import sweep as sweep_confirmations
+from app.credential_status.models import sweep as sweep_revocations
+from app.device_login.models import sweep as sweep_login_sessions
+from app.lifecycle.erase import BATCH as ERASED_AT_ONCE
+from app.lifecycle.erase import erase_accounts
+from app.notifications.outbox.models import sweep as sweep_outbox
+from app.registration.models import sweep as sweep_registrations
+from app.sessions.models import sweep as sweep_sessions
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from app.unit_of_work import Units
+
+BATCH = 500
+ROOMS: tuple[Callable[[Session, datetime, int], int], ...] = (
+    sweep_registrations,
+    sweep_confirmations,
+    sweep_sessions,
+    sweep_login_sessions,
+    sweep_revocations,
+    sweep_outbox,
+    sweep_attempts,
+    sweep_devices,
+    sweep_api_keys,
+)
+
+
+def sweep(units: Units) -> int:
+    """Delete what nobody needs any more; each batch is a transaction of its own. Returns how many rows and accounts."""
+    total = 0
+    for room in ROOMS:
+        deleted = BATCH
+        while deleted == BATCH:
+            with units.writing() as work:
+                deleted = room(work.db, work.now, BATCH)
+            total += deleted
+    return total + _erase(units)
+
+
+def _erase(units: Units) -> int:
+    """Erase accounts whose time is over, a few in each transaction."""
+    total, erased = 0, ERASED_AT_ONCE
+    while erased == ERASED_AT_ONCE:
+        with units.writing() as work:
+            erased = erase_accounts(work)
+        total += erased
+    return total

@@ -1,0 +1,115 @@
+"""The settings that are JSON objects: which roles, clients and policies there are."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
+# RFC 6749 section 3.3 allows more; what is allowed here needs no quoting anywhere.
+SCOPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(:[A-Za-z0-9._-]+)*(:\*)?")
+LONGEST_SCOPE = 64
+LONGEST_NAME = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the gateway asks for beside a valid credential: all of these scopes, one of these roles; and whom the identity is for."""
+
+    scopes: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    audience: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A program that may ask to be let in: how people know it, and what it may have at most; None is no limit."""
+
+    name: str
+    scopes: tuple[str, ...] | None = None
+
+
+def is_scope(text: str) -> bool:
+    return len(text) <= LONGEST_SCOPE and SCOPE.fullmatch(text) is not None
+
+
+def roles(text: str) -> dict[str, tuple[str, ...]]:
+    """{"role": ["scope", …]}"""
+    return _named(text, _scopes)
+
+
+def policies(text: str) -> dict[str, Policy]:
+    """{"policy": {"scopes": […], "roles": […], "audience": "…"}}, every part optional."""
+    return _named(text, _policy)
+
+
+def clients(text: str) -> dict[str, Client]:
+    """{"client_id": {"name": "…", "scopes": […]}}, both optional."""
+    return {
+        client_id: _client(client_id, value)
+        for client_id, value in _named(text, lambda value: value).items()
+    }
+
+
+def levels(text: str) -> tuple[str, ...]:
+    """A ladder, the lowest level first."""
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    if (
+        len(found) < 2
+        or len(set(found)) != len(found)
+        or not all(NAME.fullmatch(level) and "-" not in level for level in found)
+    ):
+        raise ValueError(
+            "must be two or more different levels of a-z and 0-9, the lowest first, separated by commas"
+        )
+    return found
+
+
+def _named(text: str, parse: Callable[[object], T]) -> dict[str, T]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        raise ValueError("must be a JSON object") from None
+    if not isinstance(found, dict) or not all(NAME.fullmatch(name) for name in found):
+        raise ValueError(
+            "must be a JSON object whose names have 1 to 32 of the characters a-z, 0-9, dot, dash and underscore"
+        )
+    return {name: parse(value) for name, value in found.items()}
+
+
+def _scopes(value: object) -> tuple[str, ...]:
+    scopes = _texts(value)
+    if not all(is_scope(scope) for scope in scopes):
+        raise ValueError(
+            "must name scopes like orders:read, with at most 64 letters, digits, dots, dashes and colons"
+        )
+    return scopes
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError("must hold lists of texts")
+    return tuple(value)
+
+
+def _policy(value: object) -> Policy:
+    if not isinstance(value, Mapping) or not set(value) <= {"scopes", "roles", "audience"}:
+        raise ValueError("must hold objects with scopes, roles and audience")
+    audience = value.get("audience", "")
+    if not isinstance(audience, str):
+        raise ValueError("must hold texts as audience")  # noqa: TRY004 - faults of settings are ValueErrors
+    return Policy(_scopes(value.get("scopes", [])), _texts(value.get("roles", [])), audience)
+
+
+def _client(client_id: str, value: object) -> Client:
+    if not isinstance(value, Mapping) or not set(value) <= {"name", "scopes"}:
+        raise ValueError("must hold objects with name and scopes")
+    name = value.get("name", client_id)
+    if not isinstance(name, str) or not name.isprintable() or not 1 <= len(name) <= LONGEST_NAME:
+        raise ValueError(f"must hold names of 1 to {LONGEST_NAME} printable characters")
+    return Client(name, _scopes(value["scopes"]) if "scopes" in value else None)

@@ -1,0 +1,26 @@
+"""What each process holds in memory: the signing keys and the global epoch, never older than five seconds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.credential_status.models import global_epoch
+from app.signing_keys import ring
+
+if TYPE_CHECKING:
+    from app.unit_of_work import UnitOfWork
+
+OLDEST = 5.0  # seconds
+
+
+def keep_fresh(work: UnitOfWork, *, ticks: float) -> None:
+    """Read keys and epoch again when they are too old to be relied on. Call it before the unit's first query."""
+    if work.keys.age(ticks) >= OLDEST:
+        read_again(work, ticks=ticks)
+
+
+def read_again(work: UnitOfWork, *, ticks: float) -> None:
+    """Read keys and epoch from the database now."""
+    with work.aside() as db:
+        epoch = global_epoch(db)
+    ring.read_again(work, global_epoch=epoch, ticks=ticks)

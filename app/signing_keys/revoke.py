@@ -1,0 +1,69 @@
+"""Taking a signing key out of use at once, because somebody else may have it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import update
+
+from app.adapters.database import changed
+from app.audit.record import Event, record
+from app.credential_status.models import ONLY_ROW, IssuerState, Kind, Revocation, global_epoch
+from app.signing_keys.models import Purpose, SigningKey, all_keys, signer
+from app.signing_keys.rotate import make
+
+if TYPE_CHECKING:
+    from app.unit_of_work import UnitOfWork
+
+
+def revoke_key(work: UnitOfWork, *, kid: str) -> bool:
+    """Take the key out of use. False: no such key, or done before.
+
+    Every process acts on it within five seconds. Where no key of its kind is left to sign, a new one signs at once. With a key of
+    access tokens every session ends, since tokens of it can be forged for any of them; identities reach no session.
+    """
+    if (
+        changed(
+            work.db,
+            update(SigningKey)
+            .where(SigningKey.kid == kid, SigningKey.revoked_at.is_(None))
+            .values(revoked_at=work.now),
+        )
+        != 1
+    ):
+        return False
+    work.db.expire_all()
+    keys = all_keys(work.db)
+    purpose = next(key.signs for key in keys if key.kid == kid)
+    if signer(keys, work.now, purpose) is None:
+        make(work.db, work.settings, keys, now=work.now, purpose=purpose)
+    if purpose is Purpose.ACCESS:
+        _end_everything(work, kid)
+    record(
+        work,
+        Event.SIGNING_KEY_REVOKED,
+        kid=kid,
+        purpose=str(purpose),
+        global_epoch=global_epoch(work.db),
+    )
+    return True
+
+
+def _end_everything(work: UnitOfWork, kid: str) -> None:
+    work.db.execute(
+        update(IssuerState)
+        .where(IssuerState.id == ONLY_ROW)
+        .values(global_epoch=IssuerState.global_epoch + 1)
+    )
+    epoch = global_epoch(work.db)
+    work.db.add(
+        Revocation(
+            kind=Kind.GLOBAL,
+            ref=kid[:32],
+            account_id="",
+            epoch=epoch,
+            roles_version=0,
+            status="active",
+            at=work.now,
+        )
+    )

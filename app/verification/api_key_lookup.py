@@ -1,0 +1,87 @@
+"""What the database knows of an API key and its owner at this moment, in one query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import bindparam, select
+
+from app.accounts.models import Account, Status
+from app.api_keys.models import ApiKey
+from app.authorization.models import roles_column, roles_in
+from app.credential_status.api_key_cache import KeyRecord
+
+if TYPE_CHECKING:
+    from app.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLiveness:
+    """A key and its owner, as far as they decide whether it counts."""
+
+    version: int
+    digest: str
+    old_digest: str | None
+    old_until: datetime | None
+    scope: str
+    expires_at: datetime | None
+    ended_at: datetime | None
+    account_id: str
+    username: str
+    account_status: str
+    epoch: int
+    roles_version: int
+    joined_roles: str | None
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return roles_in(self.joined_roles)
+
+    @property
+    def counts(self) -> bool:
+        """Has it not been ended, and is its owner active? Its time is looked at with its record."""
+        return self.ended_at is None and self.account_status == Status.ACTIVE
+
+    @property
+    def record(self) -> KeyRecord:
+        return KeyRecord(
+            version=self.version,
+            account_id=self.account_id,
+            digest=self.digest,
+            old_digest=self.old_digest,
+            old_until=self.old_until.timestamp() if self.old_until else None,
+            scopes=tuple(self.scope.split()),
+            expires=self.expires_at.timestamp() if self.expires_at else None,
+        )
+
+
+COLUMNS = (
+    ApiKey.version,
+    ApiKey.digest,
+    ApiKey.old_digest,
+    ApiKey.old_until,
+    ApiKey.scope,
+    ApiKey.expires_at,
+    ApiKey.ended_at,
+    Account.id,
+    Account.username,
+    Account.status,
+    Account.epoch,
+    Account.roles_version,
+    roles_column(Account.id),
+)
+STATEMENT = (
+    select(*COLUMNS)
+    .select_from(ApiKey)
+    .join(Account, Account.id == ApiKey.account_id)
+    .where(ApiKey.id == bindparam("key_id"))
+)
+
+
+def look_up_key(work: UnitOfWork, key_id: str) -> KeyLiveness | None:
+    """All of it in one indexed statement, on the small pool and outside the transaction."""
+    with work.aside() as db:
+        row = db.connection().execute(STATEMENT, {"key_id": key_id}).one_or_none()
+    return KeyLiveness(*tuple(row)) if row is not None else None

@@ -1,0 +1,168 @@
+"""The check of API keys, and of tokens that one was traded for.
+
+Warm it is two round trips: the key's record with its limit, and its owner. A key lives as long as neither it nor its owner has
+ended; it may do what it was given and its owner may do now, and it has no roles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from app.adapters.rate_limiter import Exceeded, windows
+from app.api_keys.models import PREFIX
+from app.authorization.scopes import narrowed, scopes_of
+from app.credential_status.api_key_cache import KeyRecord, Use, owner, remember_key, use
+from app.credential_status.session_cache import ACTIVE, remember_account
+from app.errors import Unauthenticated
+from app.opaque_tokens import digest, find
+from app.principal import Kind, Principal
+from app.rate_limits.errors import TooManyRequests
+from app.sessions.access_tokens import mark_of
+from app.verification.api_key_lookup import look_up_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from app.unit_of_work import UnitOfWork
+    from app.verification.api_key_lookup import KeyLiveness
+
+POLICY = "key"
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A key that counts, and its owner of now."""
+
+    record: KeyRecord
+    username: str
+    roles: tuple[str, ...]
+
+
+def looks_like_a_key(text: str) -> bool:
+    """Is it meant as one? Whether it is any good is not asked here."""
+    return text.startswith(f"{PREFIX}_")
+
+
+def verify_api_key(work: UnitOfWork, key: str) -> Principal:
+    """Whose key this is. Raises Unauthenticated when it is not, or no longer, good, and TooManyRequests."""
+    key_id = find(PREFIX, "key", key)
+    if key_id is None:
+        raise Unauthenticated  # junk costs no read
+    shown, limits = digest(key), windows(work.settings.limit_key)
+    seen = use(work.cache, key_id, digest=shown, now=work.now, limits=limits)
+    known = _known(work, key_id, seen, shown=shown)
+    if seen.record is None:
+        seen, known = _counted(work, key_id, known, shown=shown)
+    if seen.exceeded:
+        limit = limits[seen.exceeded - 1]
+        raise TooManyRequests(POLICY, Exceeded(limit.amount, limit.seconds, seen.reset))
+    work.key_uses.note(key_id, work.now)
+    ends_at = (
+        datetime.fromtimestamp(known.record.expires, UTC)
+        if known.record.expires is not None
+        else None
+    )
+    return _principal(key_id, known, scopes=_scopes(work, known), expires_at=ends_at)
+
+
+def verify_key_token(
+    work: UnitOfWork,
+    *,
+    key_id: str,
+    account_id: str,
+    scopes: Iterable[str],
+    mark: object,
+    expires_at: datetime,
+) -> Principal:
+    """Whose token this is, that a key was traded for: it lives no longer than the key, nor than the secret. Raises Unauthenticated.
+
+    `mark` says which secret that was: one that was rotated away, because it had leaked, takes its tokens with it.
+    """
+    known = _known(work, key_id, use(work.cache, key_id, digest="", now=work.now, limits=()))
+    of_secrets = {mark_of(digest) for digest in known.record.counts(work.now.timestamp())}
+    if known.record.account_id != account_id or mark not in of_secrets:
+        raise Unauthenticated
+    return _principal(
+        key_id, known, scopes=narrowed(scopes, _scopes(work, known)), expires_at=expires_at
+    )
+
+
+def _known(work: UnitOfWork, key_id: str, seen: Use, *, shown: str | None = None) -> _Known:
+    """What is remembered, or else what the database says, if the key counts. Raises Unauthenticated.
+
+    A wrong secret is refused by whichever record was there, before anything else is asked.
+    """
+    if seen.ended:
+        raise Unauthenticated
+    if seen.record is not None:
+        _check(work, seen.record, shown)
+        holder = owner(work.cache, seen.record.account_id)
+        if holder is not None and holder.username is not None and holder.status == ACTIVE:
+            return _Known(seen.record, holder.username, holder.roles)
+    found = look_up_key(work, key_id)
+    if found is None or not found.counts:
+        raise Unauthenticated
+    _remember(work, key_id, found)
+    _check(work, found.record, shown)
+    return _Known(found.record, found.username, found.roles)
+
+
+def _check(work: UnitOfWork, record: KeyRecord, shown: str | None) -> None:
+    """Is it in force, and is the secret one of its own? A token that the key was traded for shows none. Raises Unauthenticated."""
+    seconds = work.now.timestamp()
+    if not record.lives(seconds) or not (shown is None or record.fits(shown, seconds)):
+        raise Unauthenticated
+
+
+def _remember(work: UnitOfWork, key_id: str, found: KeyLiveness) -> None:
+    remember_key(work.cache, key_id, found.record)
+    remember_account(
+        work.cache,
+        account_id=found.account_id,
+        username=found.username,
+        roles=found.roles,
+        epoch=found.epoch,
+        roles_version=found.roles_version,
+    )
+
+
+def _counted(work: UnitOfWork, key_id: str, known: _Known, *, shown: str) -> tuple[Use, _Known]:
+    """Count a use that the first look could not. Raises Unauthenticated or TooManyRequests.
+
+    Where the record was told meanwhile that the key has ended or changed, that is what counts. Without Redis each process
+    counts its share.
+    """
+    again = use(
+        work.cache, key_id, digest=shown, now=work.now, limits=windows(work.settings.limit_key)
+    )
+    if again.ended:
+        raise Unauthenticated
+    if again.record is None:
+        exceeded = work.limiter.hit_here(work.settings.limit_key, POLICY, key_id)
+        if exceeded is not None:
+            raise TooManyRequests(POLICY, exceeded)
+        return again, known
+    _check(work, again.record, shown)
+    return again, _Known(again.record, known.username, known.roles)
+
+
+def _scopes(work: UnitOfWork, known: _Known) -> tuple[str, ...]:
+    """What the key was given, as far as its owner may do it now."""
+    return narrowed(known.record.scopes, scopes_of(work.settings, known.roles))
+
+
+def _principal(
+    key_id: str, known: _Known, *, scopes: tuple[str, ...], expires_at: datetime | None
+) -> Principal:
+    return Principal(
+        account_id=known.record.account_id,
+        username=known.username,
+        kind=Kind.API_KEY,
+        session_id="",
+        key_id=key_id,
+        expires_at=expires_at,
+        auth_time=None,
+        scopes=scopes,
+    )

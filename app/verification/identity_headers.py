@@ -1,0 +1,69 @@
+"""What an upstream is told about who asks: headers, and the same signed for whoever would not believe a header."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from app.opaque_tokens import new_id
+from app.signing_keys.models import Purpose
+from app.verification.policies import named
+
+if TYPE_CHECKING:
+    from app.principal import Principal
+    from app.unit_of_work import UnitOfWork
+
+SUBJECT, USERNAME, ROLES, SCOPES = (
+    "X-Auth-Subject",
+    "X-Auth-Username",
+    "X-Auth-Roles",
+    "X-Auth-Scopes",
+)
+SESSION, KEY, IDENTITY = "X-Auth-Session", "X-Auth-Key", "X-Auth-Identity"
+HEADERS = (SUBJECT, USERNAME, ROLES, SCOPES, SESSION, KEY, IDENTITY)
+LIFE = 60  # seconds
+PRINTABLE = re.compile(r"[ -~]*")
+
+
+class NotForAHeader(ValueError):
+    """A text that would end the header it stands in, or be read in more than one way."""
+
+
+def identify(work: UnitOfWork, principal: Principal, *, policy: str) -> dict[str, str]:
+    """Every identity header, empty where there is nothing to say. Raises UnknownPolicy or NotForAHeader."""
+    audience = named(work.settings, policy).audience
+    found = {
+        SUBJECT: principal.account_id,
+        USERNAME: principal.username,
+        ROLES: " ".join(principal.roles),
+        SCOPES: " ".join(principal.scopes),
+        SESSION: principal.session_id,
+        KEY: principal.key_id,
+        IDENTITY: _signed(work, principal, policy=policy, audience=audience) if audience else "",
+    }
+    for name, text in found.items():
+        if not PRINTABLE.fullmatch(text):
+            raise NotForAHeader(name)
+    return found
+
+
+def _signed(work: UnitOfWork, principal: Principal, *, policy: str, audience: str) -> str:
+    """A token for the upstream of that policy alone: another kind than access tokens, under a key of its own."""
+    issued = int(work.now.timestamp())
+    credential = (
+        {"sid": principal.session_id} if principal.session_id else {"key_id": principal.key_id}
+    )
+    claims = {
+        "iss": work.settings.issuer,
+        "sub": principal.account_id,
+        "aud": audience,
+        "iat": issued,
+        "exp": issued + LIFE,
+        "jti": new_id("jti"),
+        "preferred_username": principal.username,
+        "roles": list(principal.roles),
+        "scope": " ".join(principal.scopes),
+        "policy": policy,
+        **credential,
+    }
+    return work.keys.sign(Purpose.IDENTITY, claims)

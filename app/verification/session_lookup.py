@@ -1,0 +1,92 @@
+"""What the database knows of a session at this moment: the one query of the check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import bindparam, select
+
+from app.accounts.models import Account, Status
+from app.authorization.models import roles_column, roles_in
+from app.credential_status.models import ONLY_ROW, IssuerState
+from app.sessions.models import Session, lives
+
+if TYPE_CHECKING:
+    from app.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    """A session, its account and the issuer, as far as they decide whether a credential still counts."""
+
+    status: str
+    account_epoch: int
+    global_epoch: int
+    idle_until: datetime
+    absolute_until: datetime
+    account_id: str
+    username: str
+    account_status: str
+    present_account_epoch: int
+    roles_version: int
+    present_global_epoch: int
+    joined_roles: str | None
+
+    @property
+    def ends_at(self) -> datetime:
+        return min(self.idle_until, self.absolute_until)
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return roles_in(self.joined_roles)
+
+    def allows(self, now: datetime, *, epoch: int) -> bool:
+        """Does a credential of that account epoch count?
+
+        An epoch that is lower is revoked; one that is higher was issued by a database that has since gone back in time.
+        """
+        return (
+            self.account_status == Status.ACTIVE
+            and epoch == self.present_account_epoch
+            and lives(
+                self,
+                now,
+                account_epoch=self.present_account_epoch,
+                global_epoch=self.present_global_epoch,
+            )
+        )
+
+
+COLUMNS = (
+    Session.status,
+    Session.account_epoch,
+    Session.global_epoch,
+    Session.idle_until,
+    Session.absolute_until,
+    Account.id,
+    Account.username,
+    Account.status,
+    Account.epoch,
+    Account.roles_version,
+    IssuerState.global_epoch,
+    roles_column(Account.id),
+)
+
+
+# Built once: putting a statement together costs more than asking it.
+STATEMENT = (
+    select(*COLUMNS)
+    .select_from(Session)
+    .join(Account, Account.id == Session.account_id)
+    .join(IssuerState, IssuerState.id == ONLY_ROW)
+    .where(Session.id == bindparam("session_id"))
+)
+
+
+def look_up(work: UnitOfWork, session_id: str) -> Liveness | None:
+    """All of it in one indexed statement, on the small pool and outside the transaction."""
+    with work.aside() as db:
+        row = db.connection().execute(STATEMENT, {"session_id": session_id}).one_or_none()
+    return Liveness(*tuple(row)) if row is not None else None

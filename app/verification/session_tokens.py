@@ -1,0 +1,191 @@
+"""The one check: a credential goes in, a Principal comes out, or Unauthenticated is raised.
+
+Our own routes, introspection and every gateway ask here; keys are checked next door. Shape and size, signature, claims
+against `work.now`, and last what has ended; whatever cannot be answered is an error of the service, never a yes and never a 401.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from app.adapters.jwt import Claims, TokenRejected
+from app.authorization.scopes import narrowed, scopes_of
+from app.credential_status.session_cache import Seen, Verdict, look, remember
+from app.errors import Unauthenticated
+from app.opaque_tokens import is_id
+from app.principal import Kind, Principal
+from app.sessions.access_tokens import (
+    KEY_MARK,
+    NARROWED,
+    TYP,
+    scopes_of_session,
+    shown_roles,
+    without_admin,
+)
+from app.sessions.errors import InvalidGrant
+from app.sessions.refresh import session_of, unspent
+from app.verification.api_keys import verify_key_token
+from app.verification.session_lookup import Liveness, look_up
+
+if TYPE_CHECKING:
+    from app.sessions.models import Session
+    from app.settings import Settings
+    from app.unit_of_work import UnitOfWork
+
+LEEWAY = timedelta(seconds=30)
+TEXTS = ("iss", "aud", "sub", "sid", "jti", "client_id", "scope")
+NUMBERS = ("exp", "iat", "ep", "rv")
+LATEST = 253402300799  # the last second of the year 9999; what lies beyond is no date
+
+
+def verify(work: UnitOfWork, token: str) -> Principal:
+    """Whose access token this is. Raises Unauthenticated when it is not, or no longer, good."""
+    return bearer_of(work, claims_of(work, token))
+
+
+def claims_of(work: UnitOfWork, token: str) -> Claims:
+    """What a token says that we issued and that is in force; whether it was revoked is not asked here. Raises Unauthenticated."""
+    try:
+        claims = work.keys.verify(TYP, token)
+    except TokenRejected:
+        raise Unauthenticated from None
+    if not well_formed(claims) or not timely(claims, work.now) or not ours(claims, work.settings):
+        raise Unauthenticated
+    return claims
+
+
+def bearer_of(work: UnitOfWork, claims: Claims) -> Principal:
+    """Whose token these are the claims of. Raises Unauthenticated when it was revoked."""
+    session_id, account_id, epoch = claims["sid"], claims["sub"], claims["ep"]
+    expires_at = datetime.fromtimestamp(claims["exp"], UTC)
+    scopes = claims["scope"].split()
+    if is_id("key", session_id):
+        return verify_key_token(
+            work,
+            key_id=session_id,
+            account_id=account_id,
+            scopes=scopes,
+            mark=claims.get(KEY_MARK),
+            expires_at=expires_at,
+        )
+    seen = look(
+        work.cache,
+        account_id,
+        session_id,
+        now=work.now,
+        epoch=epoch,
+        global_epoch=work.keys.global_epoch,
+    )
+    if seen.verdict is Verdict.REVOKED:
+        raise Unauthenticated
+    if seen.verdict is Verdict.UNKNOWN:
+        found = _living(work, session_id, epoch=epoch)
+        if found.account_id != account_id:
+            raise Unauthenticated
+        seen = Seen(Verdict.VALID, found.username, found.roles, found.roles_version)
+    return Principal(
+        account_id=account_id,
+        username=seen.username,
+        kind=Kind.SESSION,
+        session_id=session_id,
+        expires_at=expires_at,
+        auth_time=datetime.fromtimestamp(claims["auth_time"], UTC)
+        if "auth_time" in claims
+        else None,
+        scopes=narrowed(scopes, scopes_of(work.settings, seen.roles)),
+        roles=_roles(claims, seen),
+        client_id=claims["client_id"],
+        epoch=epoch,
+    )
+
+
+def _roles(claims: Claims, seen: Seen) -> tuple[str, ...]:
+    """The roles of now: those in the token, if nothing has changed since, for it may name those of one resource too."""
+    if claims["rv"] == seen.roles_version and "roles_truncated" not in claims:
+        return tuple(claims["roles"])
+    return without_admin(seen.roles) if NARROWED in claims else seen.roles
+
+
+def verify_refresh_token(work: UnitOfWork, token: str) -> Principal:
+    """Whose refresh token this is, for ending its session when no access token is left. Raises Unauthenticated.
+
+    One that was used up long ago opens nothing here either: it may be a copy.
+    """
+    with work.aside() as db:
+        try:
+            session, counter = session_of(db, work.settings.secret_key, token)
+        except InvalidGrant:
+            raise Unauthenticated from None
+    if not unspent(session, counter, work.now):
+        raise Unauthenticated
+    return owner_of(work, session)
+
+
+def owner_of(work: UnitOfWork, session: Session) -> Principal:
+    """Whose session it is, with what may be done in it now. Raises Unauthenticated when it is over."""
+    found = _living(work, session.id, epoch=session.account_epoch)
+    return Principal(
+        account_id=found.account_id,
+        username=found.username,
+        kind=Kind.SESSION,
+        session_id=session.id,
+        expires_at=session.ends_at,
+        auth_time=session.auth_time,  # of the row that the credential was compared with: what is typed meanwhile is its successor's
+        scopes=scopes_of_session(work, session, found.roles),
+        roles=shown_roles(session, found.roles),
+        client_id=session.client,
+        epoch=found.present_account_epoch,
+    )
+
+
+def well_formed(claims: Claims) -> bool:
+    """Is every claim there, and of its type? (RFC 9068 section 2.2)"""
+    return (
+        all(isinstance(claims.get(name), str) for name in TEXTS)
+        and all(type(claims.get(name)) is int and 0 <= claims[name] <= LATEST for name in NUMBERS)
+        and type(claims.get("nbf", 0)) is int
+        and isinstance(claims.get("roles"), list)
+        and all(isinstance(role, str) for role in claims["roles"])
+        and (is_id("key", claims["sid"]) or is_id("ses", claims["sid"]))
+        # There where a password was typed: not by a key, and not in a session that was let in from another device.
+        and (
+            "auth_time" not in claims
+            or (type(claims["auth_time"]) is int and 0 <= claims["auth_time"] <= LATEST)
+        )
+        and is_id("acc", claims["sub"])
+    )
+
+
+def timely(claims: Claims, now: datetime) -> bool:
+    """Is it in force? Leeway for clocks that are a little apart."""
+    seconds, leeway = now.timestamp(), LEEWAY.total_seconds()
+    return bool(
+        claims["exp"] > seconds - leeway
+        and claims["iat"] <= seconds + leeway
+        and claims.get("nbf", 0) <= seconds + leeway
+    )
+
+
+def ours(claims: Claims, settings: Settings) -> bool:
+    """Did we issue it, for ourselves? Exactly, letter by letter."""
+    return bool(claims["iss"] == settings.issuer and claims["aud"] == settings.audience)
+
+
+def _living(work: UnitOfWork, session_id: str, *, epoch: int) -> Liveness:
+    """What the database says of a session that lives, remembered from now on. Raises Unauthenticated."""
+    found = look_up(work, session_id)
+    if found is None or not found.allows(work.now, epoch=epoch):
+        raise Unauthenticated
+    remember(
+        work.cache,
+        account_id=found.account_id,
+        session_id=session_id,
+        username=found.username,
+        roles=found.roles,
+        epoch=found.present_account_epoch,
+        roles_version=found.roles_version,
+        global_epoch=found.present_global_epoch,
+        ends_at=found.ends_at,
+    )
+    return found

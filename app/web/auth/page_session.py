@@ -1,0 +1,151 @@
+"""The door of our own pages: who is signed in by the page cookie, and nothing else. No other route reads that cookie."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from flask import request
+
+from app.errors import Problem, Unauthenticated
+from app.opaque_tokens import CODE_ALPHABET, CODE_LENGTH, canonical_code
+from app.sessions.end import log_out
+from app.sessions.fresh import need_fresh
+from app.sessions.page_cookies import page_cookie
+from app.verification.page_cookie import verify_page_cookie
+from app.web.client_info import current_source
+from app.web.cookies import clear_host_cookie, from_own_pages, host_cookies, set_host_cookie
+from app.web.unit_of_work import units
+
+if TYPE_CHECKING:
+    from flask import Response
+
+    from app.principal import Principal
+    from app.unit_of_work import UnitOfWork
+
+COOKIE = "doorward"
+MOST_COOKIES = 4  # of that name that are looked at; each may cost a query
+LIFE = timedelta(hours=12)  # of a session that was opened on a page
+HOME = "/login/sessions"
+CODE = f"[{CODE_ALPHABET}]{{4}}-[{CODE_ALPHABET}]{{4}}"
+# Where a page may send somebody on to. Anything else that stands in an address is a way to another site (CWE-601).
+OWN_PAGE = re.compile(rf"/login/(?:sessions|activate(?:/{CODE})?|requests/ses_[0-9A-Za-z]{{22}})")
+WITH_CODE = re.compile(rf"/login/requests/ses_[0-9A-Za-z]{{22}}\?user_code={CODE}")
+
+
+class ForeignPage(Problem):
+    """A form that was not sent by a page of this service."""
+
+    code = "foreign_page"
+    title = "This was not sent from a page of this service"
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__("Nothing was changed. Open the page here and send the form from there.")
+
+
+def person(work: UnitOfWork) -> Principal:
+    """Whoever has signed in on a page of ours. Raises Unauthenticated, also where two cookies are good: neither is guessed to be meant.
+
+    Without TLS anybody at the same host can plant more of them. What is no good is passed over, or it would lock the owner out.
+    """
+    shown = host_cookies(work.settings, COOKIE)
+    found = (
+        [whose for cookie in shown if (whose := _whose(work, cookie))]
+        if len(shown) <= MOST_COOKIES
+        else []
+    )
+    if len(found) != 1:
+        raise Unauthenticated
+    return found[0]
+
+
+def fresh_person(work: UnitOfWork) -> Principal:
+    """Whoever has typed the password here in the last five minutes. Raises Unauthenticated or ReauthenticationRequired."""
+    principal = person(work)
+    need_fresh(principal, work.now)
+    return principal
+
+
+def _whose(work: UnitOfWork, cookie: str) -> Principal | None:
+    try:
+        return verify_page_cookie(work, cookie)
+    except Unauthenticated:
+        return None
+
+
+def person_or_nobody(work: UnitOfWork) -> Principal | None:
+    try:
+        return person(work)
+    except Unauthenticated:
+        return None
+
+
+def keep_signed_in(work: UnitOfWork, response: Response, *, session_id: str) -> Response:
+    """Give the browser the cookie of a session in which the password has just been typed, until it is closed."""
+    set_host_cookie(
+        response,
+        work.settings,
+        COOKIE,
+        page_cookie(work, session_id=session_id),
+        max_age=None,
+        samesite="Lax",
+    )
+    return response
+
+
+def begin_anew(work: UnitOfWork, response: Response, *, session_id: str) -> Response:
+    """The same with a session that was just opened. The one that the browser had until now ends, whosever it is (ASVS 7.2.4)."""
+    before = person_or_nobody(work)
+    keep_signed_in(work, response, session_id=session_id)
+    if before is not None:
+        with work.released():  # whoever holds two accounts at once may wait for somebody who holds them the other way round
+            log_out(work, before, current_source())
+    return response
+
+
+def sign_out(work: UnitOfWork, response: Response) -> Response:
+    """Have the browser forget the cookie."""
+    clear_host_cookie(response, work.settings, COOKIE, samesite="Lax")
+    return response
+
+
+def refuse_foreign_forms() -> None:
+    """A form counts only when one of our own pages sent it. Raises ForeignPage."""
+    if request.method == "POST" and not from_own_pages(units().settings):
+        raise ForeignPage
+
+
+def own_page(wanted: str) -> str:
+    """The page that is meant, if it is one of ours; the list of sessions for anything else."""
+    return wanted if OWN_PAGE.fullmatch(wanted) or WITH_CODE.fullmatch(wanted) else HOME
+
+
+def this_page() -> str:
+    """The page that the present request is for, or from."""
+    found = OWN_PAGE.match(request.path)
+    if found is None:
+        return own_page(request.values.get("next", ""))
+    return own_page(request_page(found[0], request.values.get("user_code", "")))
+
+
+def request_page(page: str, typed: str) -> str:
+    """The page of a request, with the code that was typed; whoever has claimed the request is the only one it serves."""
+    code = shown_code(typed)
+    return (
+        f"{page}?{urlencode({'user_code': code})}"
+        if code and page.startswith("/login/requests/")
+        else page
+    )
+
+
+def shown_code(typed: str) -> str:
+    """A user code as it is shown, empty for what can be none."""
+    code = canonical_code(typed)
+    return (
+        f"{code[:4]}-{code[4:]}"
+        if len(code) == CODE_LENGTH and set(code) <= set(CODE_ALPHABET)
+        else ""
+    )

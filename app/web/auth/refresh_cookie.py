@@ -1,0 +1,169 @@
+"""The refresh token in a cookie, for frontends in a browser whose scripts are to hold nothing that lasts.
+
+Three routes know the cookie, and no other reads one. A browser sends it whoever asked for the request, so each use needs what no page
+of another site can have sent: a header of the frontend's own, and an Origin that is allowed (ASVS 3.5.1 to 3.5.3).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from flask import Response, request
+
+from app.errors import InvalidInput, Problem, Unauthenticated
+from app.sessions.errors import InvalidGrant
+from app.web.cookies import (
+    clear_host_cookie,
+    cleared_cookie_header,
+    from_allowed_origin,
+    host_cookies,
+    set_host_cookie,
+)
+from app.web.json_text import compact
+from app.web.openapi.notes import answers, described, with_header
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+    from app.unit_of_work import UnitOfWork
+    from app.web.json_body import Body
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+BARE_NAME = "doorward-refresh"
+ROUTES = frozenset({"/v1/login", "/v1/token/refresh", "/v1/logout"})
+CUSTOM_HEADER = "X-Requested-With"
+
+Parameters = list[dict[str, object]]
+HEADER_PARAMETER: dict[str, object] = {
+    "in": "header",
+    "name": CUSTOM_HEADER,
+    "schema": {"type": "string"},
+    "description": "any text; needed where the refresh token's cookie is used",
+}
+COOKIE_PARAMETER: dict[str, object] = {
+    "in": "cookie",
+    "name": f"__Host-{BARE_NAME}",
+    "schema": {"type": "string"},
+    "description": f"the refresh token, instead of the one in the body; without TLS its name is `{BARE_NAME}`",
+}
+
+
+class CookieNotAllowed(Problem):
+    """The refresh token's cookie, asked for or used by what may not be a page of the frontend's own. Nothing was changed."""
+
+    code = "cookie_not_allowed"
+    title = "The refresh token's cookie may not be used like this"
+    status = 403
+
+
+class AmbiguousRefreshToken(Problem):
+    """A cookie, and another credential beside it: which one is meant?"""
+
+    code = "ambiguous_refresh_token"
+    title = "The refresh token came in more than one way"
+    status = 400
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Send it in the cookie or in the body, and no Authorization header beside the cookie."
+        )
+
+
+def need_allowed_use(settings: Settings) -> None:
+    """Raises CookieNotAllowed, which says what to do."""
+    if not request.headers.get(CUSTOM_HEADER):
+        raise CookieNotAllowed(
+            f"Send the header {CUSTOM_HEADER} with any value: no form of another site can."
+        )
+    if not from_allowed_origin(settings):
+        raise CookieNotAllowed(
+            "Call from a page of an origin in DOORWARD_CORS_ORIGINS or of DOORWARD_PUBLIC_URL, on the same site as this service. "
+            "Elsewhere use the refresh token in the body."
+        )
+
+
+def in_body_or_cookie(settings: Settings, in_body: str | None) -> str | None:
+    """The refresh token, whichever way it came. Raises AmbiguousRefreshToken or CookieNotAllowed."""
+    shown = host_cookies(settings, BARE_NAME)
+    if not shown:
+        return in_body
+    if in_body is not None or len(shown) > 1:
+        raise AmbiguousRefreshToken
+    need_allowed_use(settings)
+    return shown[0]
+
+
+def cookie_on_request(handler: F) -> F:
+    """Where the body asks for it (`refresh_in_cookie`), the refresh token in the answer goes into the cookie."""
+
+    @functools.wraps(handler)
+    def answer(work: UnitOfWork, body: Body) -> Response:
+        asked = body.pop("refresh_in_cookie")
+        if asked:
+            need_allowed_use(work.settings)
+        response: Response = handler(work, body)
+        return _into_cookie(response, work.settings) if asked else response
+
+    return _noted(answer, [HEADER_PARAMETER])  # type: ignore[return-value] # the same handler to whoever decorates it further
+
+
+def cookie_for_cookie(handler: F) -> F:
+    """The refresh token may come in the cookie; then the next one goes back there. The handler finds it in the body either way."""
+
+    @functools.wraps(handler)
+    def answer(work: UnitOfWork, body: Body) -> Response:
+        token = in_body_or_cookie(work.settings, body["refresh_token"])
+        if token is None:
+            raise InvalidInput(errors={"/refresh_token": ["Missing data for required field."]})
+        if token == body["refresh_token"]:
+            response: Response = handler(work, body)
+            return response
+        if "Authorization" in request.headers:
+            raise AmbiguousRefreshToken
+        try:
+            response = handler(work, {**body, "refresh_token": token})
+        except InvalidGrant as refusal:
+            refusal.headers["Set-Cookie"] = cleared_cookie_header(work.settings, BARE_NAME)
+            raise
+        return _into_cookie(response, work.settings)
+
+    return _noted(answers(AmbiguousRefreshToken)(answer), [HEADER_PARAMETER, COOKIE_PARAMETER])  # type: ignore[return-value] # as above
+
+
+def cookie_cleared(handler: F) -> F:
+    """The browser forgets a cookie that was sent, once the session is over; also when it counted for nothing any more."""
+
+    @functools.wraps(handler)
+    def answer(work: UnitOfWork, *args: object, **kwargs: object) -> Response:
+        try:
+            response: Response = handler(work, *args, **kwargs)
+        except Unauthenticated as refusal:
+            if host_cookies(work.settings, BARE_NAME):
+                refusal.headers["Set-Cookie"] = cleared_cookie_header(work.settings, BARE_NAME)
+            raise
+        if host_cookies(work.settings, BARE_NAME):
+            clear_host_cookie(response, work.settings, BARE_NAME)
+        return response
+
+    return described(answer, parameters=[HEADER_PARAMETER, COOKIE_PARAMETER])  # type: ignore[return-value] # as above
+
+
+def _into_cookie(response: Response, settings: Settings) -> Response:
+    """The answer with its refresh token in the cookie instead. It leaves only if what it tells of is committed."""
+    tokens = response.get_json()
+    token = tokens.pop("refresh_token")
+    response.set_data(compact(tokens))
+    set_host_cookie(response, settings, BARE_NAME, token, max_age=tokens["refresh_expires_in"])
+    return response
+
+
+def _noted(handler: F, parameters: Parameters) -> F:
+    noted = with_header(
+        answers(CookieNotAllowed)(handler),
+        200,
+        "Set-Cookie",
+        "the refresh token, where it was asked for in a cookie",
+    )
+    return described(noted, parameters=parameters)

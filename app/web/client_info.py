@@ -1,0 +1,104 @@
+"""From where a request comes. Forwarded data counts only from the gateways in TRUSTED_PROXIES."""
+
+from __future__ import annotations
+
+import ipaddress
+import unicodedata
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from flask import g, request
+
+from app.notifications.mail.render import LANGUAGES
+from app.principal import Source
+from app.web.request_id import request_id
+from app.web.unit_of_work import units
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.settings import Network
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+LONGEST_AGENT = 256
+LOCAL = ipaddress.ip_address("127.0.0.1")  # a peer on a unix socket has no address
+
+
+def current_source() -> Source:
+    """From where the present request comes."""
+    address = client()
+    return Source(
+        address=str(address),
+        bucket=bucket(address),
+        user_agent=printable(request.headers.get("User-Agent", "")),
+        request_id=request_id(),
+        locale=reader_language(),
+    )
+
+
+def client() -> Address:
+    """Whoever sent the present request, worked out once."""
+    address: Address | None = g.get("client")
+    if address is None:
+        forwarded = request.headers.get("X-Forwarded-For", "")
+        address = g.client = client_address(peer(), forwarded, units().settings.trusted_proxies)
+    return address
+
+
+def reader_language() -> str:
+    """The language the reader likes best of those there are. Werkzeug's best_match would rather take a plain de than a preferred en-GB."""
+    wanted = (
+        tag.partition("-")[0].lower() for tag, quality in request.accept_languages if quality > 0
+    )
+    return next((tag for tag in wanted if tag in LANGUAGES), LANGUAGES[0])
+
+
+def peer() -> Address:
+    """Whoever holds the other end of the connection."""
+    return _parsed(request.remote_addr or "") or LOCAL
+
+
+def is_trusted(address: Address, trusted: Sequence[Network]) -> bool:
+    return any(address in network for network in trusted if network.version == address.version)
+
+
+def client_address(peer: Address, forwarded: str, trusted: Sequence[Network]) -> Address:
+    """The first address from the right that is not a gateway of ours; what stands left of it anyone may have written."""
+    address = peer
+    for item in reversed(forwarded.split(",")):
+        if not is_trusted(address, trusted):
+            break
+        parsed = _parsed(item.strip())
+        if parsed is None:
+            break
+        address = parsed
+    return address
+
+
+def bucket(address: Address) -> str:
+    """What limits count by: a household has one IPv4 address or one IPv6 /64."""
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
+
+
+def printable(text: str) -> str:
+    """A header as it may be kept and shown."""
+    return "".join(
+        character
+        for character in text
+        if unicodedata.category(character)[0] not in "CZ" or character == " "
+    )[:LONGEST_AGENT]
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> Address | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    # What stands behind a % names an interface of the machine that wrote it, in any text it likes.
+    return address.ipv4_mapped or ipaddress.IPv6Address(int(address))

@@ -1,0 +1,263 @@
+"""Request bodies: read whole and size-checked before anything else, then parsed by one strict reading of JSON.
+
+Two parsers that read one body differently are a hole: duplicate keys, NaN, UTF-16 or a byte order mark are refused here
+(RFC 8259 section 4, RFC 7493).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from flask import request
+from webargs.flaskparser import FlaskParser
+
+from app.errors import InvalidInput, Problem
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+
+    from flask import Request
+    from marshmallow import Schema, ValidationError
+
+LARGEST = 16 * 1024
+DEEPEST = 16
+WHOLE = 2**53
+SLOWEST = 10.0  # seconds that a body may take to arrive
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+Body = dict[str, Any]
+
+
+class LengthRequired(Problem):
+    """A body without a length that is known beforehand."""
+
+    code = "length_required"
+    title = "The request needs a Content-Length"
+    status = 411
+
+
+class TooLarge(Problem):
+    """More than 16 KiB."""
+
+    code = "body_too_large"
+    title = "The body is too large"
+    status = 413
+
+
+class UnsupportedMediaType(Problem):
+    """Not what this address takes."""
+
+    code = "unsupported_media_type"
+    title = "This kind of body is not understood here"
+    status = 415
+
+
+class InvalidBody(Problem):
+    """Not JSON as this service reads it."""
+
+    code = "invalid_json"
+    title = "The body is not acceptable JSON"
+    status = 400
+
+
+class IncompleteBody(Problem):
+    """Shorter than its Content-Length says, or too slow in coming."""
+
+    code = "incomplete_body"
+    title = "The body did not arrive whole"
+    status = 400
+
+
+def receive() -> None:
+    """Read the body, before a transaction is open: nothing waits for a client's bytes. Raises the problems above."""
+    if request.headers.get("Transfer-Encoding"):
+        raise LengthRequired("Send the body in one piece, with its length.")
+    length = request.headers.get("Content-Length", "0")
+    if not re.fullmatch(r"[0-9]{1,19}", length):
+        raise InvalidBody("Content-Length is not a number.")
+    if int(length) > LARGEST:
+        raise TooLarge(f"At most {LARGEST} bytes are taken.", headers={"Connection": "close"})
+    if int(length) == 0:
+        return
+    connection: socket.socket | None = request.environ.get("gunicorn.socket")
+    if connection is not None:
+        connection.settimeout(SLOWEST)
+    try:
+        received = len(request.get_data(cache=True))
+    except OSError as error:
+        raise IncompleteBody("It took too long.", headers={"Connection": "close"}) from error
+    if received != int(length):
+        raise IncompleteBody(
+            "It is shorter than its Content-Length.", headers={"Connection": "close"}
+        )
+
+
+def read_json(request: Request) -> Body:
+    """The body as a JSON object; none at all is an empty one. Raises UnsupportedMediaType, InvalidBody or InvalidInput."""
+    raw = request.get_data(cache=True)
+    if not raw:
+        return {}
+    if (
+        request.mimetype != "application/json"
+        or request.mimetype_params.get("charset", "utf-8").lower() != "utf-8"
+    ):
+        raise UnsupportedMediaType("Send application/json.", headers={"Accept": "application/json"})
+    return read_object(raw)
+
+
+def read_object(raw: bytes) -> Body:
+    """A JSON object all of whose texts can be kept. Raises InvalidBody or InvalidInput."""
+    body = loads(raw)
+    faults = {
+        pointer: ["holds characters that no text has"]
+        for pointer, text in texts(body, "")
+        if "\0" in text or SURROGATE.search(text)
+    }
+    if faults:
+        raise InvalidInput(errors=faults)
+    return body
+
+
+def read_query(request: Request) -> dict[str, str]:
+    """The query, each name once: of two values, another program would take the other one. Raises InvalidInput."""
+    faults = {}
+    for name, values in request.args.lists():
+        if len(values) > 1:
+            faults[f"/query/{escaped(name)}"] = ["is given more than once"]
+        elif "\0" in values[0]:
+            faults[f"/query/{escaped(name)}"] = ["holds characters that no text has"]
+    if faults:
+        raise InvalidInput(errors=faults)
+    return request.args.to_dict()
+
+
+def loads(raw: bytes) -> Body:
+    """One strict reading of JSON. Raises InvalidBody, which says why."""
+    try:
+        text = raw.decode("utf-8")
+        if text.startswith("\ufeff"):
+            raise InvalidBody("It begins with a byte order mark.")
+        body = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_constant=_constant,
+            parse_float=_float,
+            parse_int=_int,
+        )
+    except UnicodeDecodeError:
+        raise InvalidBody("It is not UTF-8.") from None
+    except RecursionError:
+        raise InvalidBody(f"It is nested deeper than {DEEPEST} levels.") from None
+    except json.JSONDecodeError as error:
+        raise InvalidBody(f"{error.msg} at line {error.lineno}, column {error.colno}.") from None
+    if not isinstance(body, dict):
+        raise InvalidBody("It must be an object.")
+    if depth(body) > DEEPEST:
+        raise InvalidBody(f"It is nested deeper than {DEEPEST} levels.")
+    return body
+
+
+def depth(value: object) -> int:
+    """How many containers lie within each other. Level by level: recursion would give out before the nesting does."""
+    levels, level = 0, [value]
+    while containers := [item for item in level if isinstance(item, dict | list)]:
+        levels += 1
+        level = [
+            inner
+            for item in containers
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+    return levels
+
+
+def texts(value: object, pointer: str) -> Iterator[tuple[str, str]]:
+    """Every text in a JSON value, names included, with its pointer (RFC 6901)."""
+    if isinstance(value, str):
+        yield pointer, value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield pointer, name
+            yield from texts(inner, f"{pointer}/{escaped(name)}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from texts(inner, f"{pointer}/{index}")
+
+
+def escaped(name: str) -> str:
+    """A name as a JSON pointer writes it, safe to send back."""
+    return SURROGATE.sub("?", name.replace("\0", "?")).replace("~", "~0").replace("/", "~1")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Body:
+    body = dict(pairs)
+    if len(body) != len(pairs):
+        raise InvalidBody("A name appears twice in one object.")
+    return body
+
+
+def _constant(text: str) -> NoReturn:
+    raise InvalidBody(f"{text} is no number of JSON.")
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise InvalidBody("A number is too large.")
+    return number
+
+
+def _int(text: str) -> int:
+    if len(text) > len(str(-WHOLE)) or abs(int(text)) > WHOLE:
+        raise InvalidBody("A whole number is beyond 2^53.")
+    return int(text)
+
+
+class Parser(FlaskParser):
+    """Hands the strictly read body to marshmallow, and its findings to the problem document."""
+
+    DEFAULT_UNKNOWN_BY_LOCATION = {
+        **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
+        "json": "raise",
+        "query": "raise",
+    }
+
+    def load_json(self, req: Request, schema: Schema) -> Body:
+        del schema
+        return read_json(req)
+
+    def load_querystring(self, req: Request, schema: Schema) -> dict[str, str]:
+        del schema
+        return read_query(req)
+
+    def handle_error(
+        self,
+        error: ValidationError,
+        req: Request,
+        schema: Schema,
+        *,
+        error_status_code: int | None,
+        error_headers: object,
+    ) -> NoReturn:
+        del req, schema, error_status_code, error_headers
+        location, messages = next(iter(_normalized(error).items()))
+        prefix = "" if location == "json" else f"/{location}"
+        raise InvalidInput(errors=dict(_pointers(messages, prefix)))
+
+
+def _normalized(error: ValidationError) -> dict[str, object]:
+    found: dict[str, object] = error.normalized_messages()  # type: ignore[no-untyped-call] # marshmallow left it so
+    return found
+
+
+def _pointers(messages: object, pointer: str) -> Iterator[tuple[str, list[str]]]:
+    if isinstance(messages, dict):
+        for name, inner in messages.items():
+            yield from _pointers(
+                inner, pointer if name == "_schema" else f"{pointer}/{escaped(str(name))}"
+            )
+    elif isinstance(messages, list):
+        yield pointer, [str(text) for text in messages]

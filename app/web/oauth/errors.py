@@ -1,0 +1,97 @@
+"""Errors under /oauth in the shape of RFC 6749 section 5.2, whatever raised them, with the status that says the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from flask import Response
+from marshmallow import Schema, fields
+
+from app.errors import InvalidInput, Problem
+from app.web.json_text import compact
+from app.web.openapi.notes import described
+
+F = TypeVar("F", bound=Callable[..., Any])
+PREFIX = "/oauth/"
+TYPE = "application/json"
+# These codes are registered names of OAuth; everything else is said by its status.
+SAID = frozenset(
+    {
+        "invalid_request",
+        "invalid_client",
+        "invalid_grant",
+        "invalid_scope",
+        "unsupported_grant_type",
+        "unsupported_token_type",
+        "insufficient_scope",
+        "authorization_pending",
+        "slow_down",
+        "access_denied",
+        "expired_token",
+    }
+)
+INVALID = "invalid_request"
+# A client that polls understands slow_down (RFC 8628 section 3.5) and goes on, later; any other word would end it.
+BY_STATUS = {429: "slow_down", 500: "server_error", 503: "temporarily_unavailable"}
+UNWRITABLE = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]")
+
+
+class OAuthErrorSchema(Schema):
+    """RFC 6749 section 5.2. `error` is what a program looks at."""
+
+    error = fields.String(required=True)
+    error_description = fields.String()
+
+
+def in_oauth(problem: Problem) -> Response:
+    """The problem as OAuth says it."""
+    code = problem.code if problem.code in SAID else BY_STATUS.get(problem.status, INVALID)
+    status = 400 if problem.status == InvalidInput.status else problem.status
+    text = (problem.detail or problem.title).replace("…", "...").replace('"', "'")
+    response = Response(
+        compact({"error": code, "error_description": UNWRITABLE.sub("?", text)}),
+        status,
+        content_type=TYPE,
+    )
+    response.headers.extend(problem.headers)
+    return uncached(response)
+
+
+def uncached(response: Response) -> Response:
+    """RFC 6749 section 5.1 asks for both."""
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Pragma"] = "no-cache"
+    return response
+
+
+def oauth_answers(*problems: type[Problem]) -> Callable[[F], F]:
+    """Say in the OpenAPI document that the route answers errors in this shape, and which beside those that every route has."""
+    content = {TYPE: {"schema": OAuthErrorSchema}}
+    codes = {
+        400: [INVALID],
+        411: [INVALID],
+        413: [INVALID],
+        415: [INVALID],
+        429: [BY_STATUS[429]],
+        503: [BY_STATUS[503]],
+    }
+    for problem in problems:
+        codes.setdefault(problem.status, []).append(problem.code)
+
+    def note(handler: F) -> F:
+        said: Mapping[str, object] = {
+            str(status): {
+                "description": " · ".join(
+                    [HTTPStatus(status).phrase, *(f"`{code}`" for code in told)]
+                ),
+                "content": content,
+            }
+            for status, told in sorted(codes.items())
+        }
+        # Basic, or the same in the form, or nothing: which it may be, the description says.
+        return described(handler, responses=said, security=[{"client": []}, {}])
+
+    return note

@@ -1,0 +1,159 @@
+"""Form bodies as OAuth clients send them (RFC 6749 appendix B): one strict reading, each name once, nothing in the address.
+
+What a server takes from the query stands in the logs of everything before it; and of two values one party may take the first
+and another the last.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from urllib.parse import parse_qsl, unquote_plus
+
+from flask import request
+from marshmallow import EXCLUDE, Schema
+
+from app.errors import Problem
+from app.oauth.clients import Client
+from app.oauth.errors import InvalidClient, InvalidRequest
+from app.web.json_body import Parser, UnsupportedMediaType
+from app.web.openapi.blueprint import Blueprint
+
+if TYPE_CHECKING:
+    from flask import Request
+    from marshmallow import ValidationError
+
+F = TypeVar("F", bound=Callable[..., Any])
+FORM = "application/x-www-form-urlencoded"
+MOST_FIELDS = 32
+BROKEN = re.compile(rb"[^\x21-\x7e]|%(?![0-9A-Fa-f]{2})")
+UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f]")
+BASIC = re.compile(r"basic +([A-Za-z0-9+/]+={0,2})", re.IGNORECASE)
+BEARER = re.compile(r"bearer +([^ ,]+)", re.IGNORECASE)
+
+
+class Form(Schema):
+    """Parameters that are not known are ignored (RFC 6749 section 3.2)."""
+
+    class Meta:  # noqa: D106 - marshmallow's word
+        unknown = EXCLUDE
+
+
+class FormParser(Parser):
+    """Hands the strictly read form to marshmallow, and says what is wrong with it in the words of OAuth."""
+
+    def load_form(self, req: Request, schema: Schema) -> dict[str, str]:
+        del schema
+        return read_form(req)
+
+    def handle_error(
+        self,
+        error: ValidationError,
+        req: Request,
+        schema: Schema,
+        *,
+        error_status_code: int | None,
+        error_headers: object,
+    ) -> NoReturn:
+        try:
+            super().handle_error(
+                error, req, schema, error_status_code=error_status_code, error_headers=error_headers
+            )
+        except Problem as problem:
+            pointer, texts = next(iter(problem.errors.items()))
+            raise InvalidRequest(f"{pointer.rpartition('/')[2]}: {texts[0]}") from None
+
+
+class OAuthBlueprint(Blueprint):
+    """A file of api/ whose bodies are forms."""
+
+    ARGUMENTS_PARSER = FormParser()
+
+    def form(self, schema: type[Form]) -> Callable[[F], F]:
+        """Parse the form; the handler gets it as its last positional argument."""
+        parsed: Callable[[F], F] = super(Blueprint, self).arguments(schema(), location="form")
+
+        def decorate(handler: F) -> F:
+            decorated: F = parsed(handler)
+            decorated._apidoc["arguments"]["responses"].clear()  # type: ignore[attr-defined] # noqa: SLF001 - 400 says it here
+            return decorated
+
+        return decorate
+
+
+def read_form(request: Request) -> dict[str, str]:
+    """The form; a parameter without a value is none. Raises UnsupportedMediaType or InvalidRequest."""
+    if request.query_string:
+        raise InvalidRequest("Send every parameter in the body, none in the address.")
+    raw = request.get_data(cache=True)
+    if not raw:
+        return {}
+    if (
+        request.mimetype != FORM
+        or request.mimetype_params.get("charset", "utf-8").lower() != "utf-8"
+    ):
+        raise UnsupportedMediaType(f"Send {FORM}.", headers={"Accept": FORM})
+    if BROKEN.search(raw):
+        raise InvalidRequest("The form is not percent-encoded.")
+    try:
+        pairs = parse_qsl(
+            raw.decode(),
+            keep_blank_values=True,
+            strict_parsing=True,
+            errors="strict",
+            max_num_fields=MOST_FIELDS,
+        )
+    except ValueError:
+        raise InvalidRequest("The form cannot be read.") from None
+    form = dict(pairs)
+    if len(form) != len(pairs):
+        raise InvalidRequest("A parameter is there twice.")
+    if any(UNSEEN.search(text) for pair in pairs for text in pair):
+        raise InvalidRequest("A parameter holds control characters.")
+    return {name: value for name, value in form.items() if value}
+
+
+def shown_client() -> Client:
+    """The client of the present request, by HTTP Basic or in the form, never both. Raises InvalidRequest or InvalidClient."""
+    form = read_form(request)
+    in_form = Client(form.get("client_id"), form.get("client_secret"))
+    headers = request.headers.getlist("Authorization")
+    if not headers:
+        return in_form
+    by_basic = _basic(headers)
+    if in_form.secret is not None or (in_form.id is not None and in_form.id != by_basic.id):
+        raise InvalidRequest("Authenticate in one way, and only one.")
+    return by_basic
+
+
+def shown_key() -> Client:
+    """The client of the present request; here it may send its key as our own routes take it, too. Raises as `shown_client` does."""
+    keys, headers = request.headers.getlist("X-API-Key"), request.headers.getlist("Authorization")
+    bearers = [parts[1] for header in headers if (parts := BEARER.fullmatch(header))]
+    if not keys and not bearers:
+        return shown_client()
+    if len(keys) + len(headers) > 1 or "client_secret" in read_form(request):
+        raise InvalidRequest("Authenticate in one way, and only one.")
+    return Client(read_form(request).get("client_id"), (keys + bearers)[0])
+
+
+def _basic(headers: list[str]) -> Client:
+    """Id and secret, each percent-encoded before they were joined (RFC 6749 section 2.3.1)."""
+    parts = BASIC.fullmatch(headers[0]) if len(headers) == 1 else None
+    if parts is None:
+        raise InvalidClient(
+            "The Authorization header must be: Basic, a space, and one pair in base64."
+        )
+    try:
+        name, colon, secret = base64.b64decode(parts[1], validate=True).decode().partition(":")
+        client = Client(
+            unquote_plus(name, errors="strict"), unquote_plus(secret, errors="strict") or None
+        )
+    except (binascii.Error, UnicodeDecodeError):
+        raise InvalidClient("The Authorization header holds no pair in base64.") from None
+    if not colon:
+        raise InvalidClient("The Authorization header holds no pair in base64.")
+    return client

@@ -1,0 +1,66 @@
+"""Telling the OpenAPI document what a decorator may answer."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from app.errors import Problem
+
+F = TypeVar("F", bound=Callable[..., Any])
+PROBLEM_TYPE = "application/problem+json"
+
+
+def answers(*problems: type[Problem] | HTTPStatus) -> Callable[[F], F]:
+    """Note on a handler which problems it can answer with."""
+
+    def note(handler: F) -> F:
+        responses = _manual(handler).setdefault("responses", {})
+        for problem in problems:
+            status = problem if isinstance(problem, HTTPStatus) else HTTPStatus(problem.status)
+            code = None if isinstance(problem, HTTPStatus) else problem.code
+            _note(responses, status, code)
+        return handler
+
+    return note
+
+
+def described(handler: F, **operation: Any) -> F:
+    """Add to the handler's operation in the OpenAPI document."""
+    _manual(handler).update(operation)
+    return handler
+
+
+def with_header(handler: F, status: int, name: str, description: str) -> F:
+    """Note on a handler that its answer of that status may have the header."""
+    # By number, as flask-smorest notes what a handler returns: under the text it would take the place of that.
+    headers = (
+        _manual(handler)
+        .setdefault("responses", {})
+        .setdefault(status, {})
+        .setdefault("headers", {})
+    )
+    headers[name] = {"schema": {"type": "string"}, "description": description}
+    return handler
+
+
+def _manual(handler: F) -> dict[str, Any]:
+    # Copied first: functools.wraps shares the inner function's notes with the outer one.
+    notes = copy.deepcopy(getattr(handler, "_apidoc", {}))
+    handler._apidoc = notes  # type: ignore[attr-defined] # noqa: SLF001 - where flask-smorest keeps its notes
+    manual: dict[str, Any] = notes.setdefault("manual_doc", {})
+    return manual
+
+
+def _note(responses: dict[str, Any], status: HTTPStatus, code: str | None) -> None:
+    response = responses.setdefault(
+        str(status.value),
+        {
+            "description": status.phrase,
+            "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        },
+    )
+    if code and f"`{code}`" not in response["description"]:
+        response["description"] += f" · `{code}`"

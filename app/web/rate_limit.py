@@ -1,0 +1,35 @@
+"""The limit of a route, counted before its body is looked at."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+from app.errors import Unavailable
+from app.rate_limits.errors import TooManyRequests
+from app.rate_limits.per_source import take
+from app.unit_of_work import UnitOfWork
+from app.web.client_info import current_source
+from app.web.openapi.notes import answers
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def limited(
+    name: str,
+) -> Callable[[Callable[Concatenate[UnitOfWork, P], R]], Callable[Concatenate[UnitOfWork, P], R]]:
+    """Count this call against the source's limit of that name before anything else is done."""
+
+    def decorate(
+        handler: Callable[Concatenate[UnitOfWork, P], R],
+    ) -> Callable[Concatenate[UnitOfWork, P], R]:
+        @functools.wraps(handler)
+        def counted(work: UnitOfWork, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            take(work, current_source(), name)
+            return handler(work, *args, **kwargs)
+
+        return answers(TooManyRequests, Unavailable)(counted)
+
+    return decorate
