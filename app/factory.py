@@ -38,7 +38,7 @@ from app.pages import activate, confirm, docs, login, mailbox, reset
 from app.pages import sessions as sessions_page
 from app.pages.render import problem_page
 from app.settings import VERSION, Docs
-from app.unit_of_work import Units
+from app.unit_of_work import UnitOfWorkFactory
 from app.web import gateway_requests as questions
 from app.web import middleware as edge
 from app.web import problems
@@ -86,7 +86,7 @@ def create_app(
     app.json.sort_keys = False  # type: ignore[attr-defined] # Flask's default provider has it
     clock, capacity = clock or Clock(), capacity or Capacity()
     cache = Cache(settings.redis_url, clock)
-    app.extensions[EXTENSION] = Units(
+    app.extensions[EXTENSION] = UnitOfWorkFactory(
         settings=settings,
         clock=clock,
         database=Database(app, settings, threads=capacity.threads + BACKGROUND_THREADS),

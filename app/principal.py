@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 
-class Kind(StrEnum):
+class CredentialKind(StrEnum):
     """The sort of credential that was shown."""
 
     SESSION = "session"
@@ -20,7 +20,7 @@ class Principal:
 
     account_id: str
     username: str
-    kind: Kind
+    kind: CredentialKind
     session_id: str  # empty for a key
     expires_at: (
         datetime | None
@@ -34,7 +34,7 @@ class Principal:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ClientInfo:
     """From where a request came. `bucket` is what limits count by: an IPv4 address, or the /64 of an IPv6 address."""
 
     address: str

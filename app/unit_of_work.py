@@ -83,7 +83,7 @@ class UnitOfWork:
 
 
 @dataclass(frozen=True, slots=True)
-class Units:
+class UnitOfWorkFactory:
     """Opens units of work. One for each process."""
 
     settings: Settings

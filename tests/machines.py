@@ -7,12 +7,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 from app.authorization.roles.grant import grant
-from app.principal import Source
+from app.principal import ClientInfo
 from tests.actors import Actor, Service
 
 SCOPES = ("orders:read", "orders:write", "revocations:read", "tokens:introspect")
 ROLES = {"robot": SCOPES}
-NOBODY = Source(address="", bucket="", user_agent="", request_id="", locale="en")
+NOBODY = ClientInfo(address="", bucket="", user_agent="", request_id="", locale="en")
 
 
 def give(service: Service, actor: Actor, role: str = "robot") -> None:

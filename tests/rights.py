@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from app.authorization.roles.grant import grant
-from app.principal import Source
+from app.principal import ClientInfo
 from tests.actors import Actor, Service
 
-NOBODY = Source(address="", bucket="", user_agent="", request_id="", locale="en")
+NOBODY = ClientInfo(address="", bucket="", user_agent="", request_id="", locale="en")
 ROLES = {
     "founder": ("memberships:write:list", "roles:read"),
     "editor": ("articles:read", "articles:write"),

@@ -6,20 +6,24 @@ from typing import TYPE_CHECKING
 
 from app.accounts.models import by_id
 from app.accounts.summary import Profile, profile
-from app.audit.record import Event, record
+from app.audit.record import Event, record_event
 from app.errors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from app.principal import Principal, Source
+    from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
 COLUMNS = {"name": "name", "locale": "locale", "timezone": "timezone", "metadata": "extra"}
 
 
 def change_profile(
-    work: UnitOfWork, principal: Principal, source: Source, *, changes: Mapping[str, object]
+    work: UnitOfWork,
+    principal: Principal,
+    client_info: ClientInfo,
+    *,
+    changes: Mapping[str, object],
 ) -> Profile:
     """Take over the fields given and leave the others."""
     account = by_id(work.db, principal.account_id)
@@ -28,10 +32,10 @@ def change_profile(
     for field, value in changes.items():
         setattr(account, COLUMNS[field], value)
     if changes:
-        record(
+        record_event(
             work,
             Event.ACCOUNT_CHANGED,
-            source=source,
+            client_info=client_info,
             account_id=account.id,
             fields=" ".join(sorted(changes)),
         )

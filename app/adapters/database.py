@@ -194,7 +194,7 @@ def _speak_sqlite(engine: Engine) -> None:
             connection.exec_driver_sql("BEGIN")
 
 
-def changed(db: Session, statement: Update | Delete) -> int:
+def count_changed_rows(db: Session, statement: Update | Delete) -> int:
     """Execute an UPDATE or DELETE; how many rows it met decides who won."""
     result = db.execute(statement)
     return result.rowcount if isinstance(result, CursorResult) else 0
@@ -263,7 +263,7 @@ def delete_some(db: Session, model: type[Base], over: ColumnElement[bool], most:
     """Delete at most so many of the rows that are over. Returns how many."""
     key = inspect(model).primary_key[0]
     some = select(key).where(over).limit(most).scalar_subquery()
-    return changed(
+    return count_changed_rows(
         db, delete(model).where(key.in_(some)).execution_options(synchronize_session=False)
     )
 

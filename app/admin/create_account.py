@@ -12,7 +12,7 @@ from app.adapters.database import insert_if_absent
 from app.admin.errors import EmailTaken
 from app.admin.require_admin import stay_admin
 from app.admin.show_account import AccountView, get_account
-from app.audit.record import Event, record
+from app.audit.record import Event, record_event
 from app.authorization.roles.grant import grant
 from app.authorization.scopes import role_exists
 from app.errors import Faults, InvalidInput
@@ -24,7 +24,7 @@ from app.registration.models import PendingRegistration
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from app.principal import Principal, Source
+    from app.principal import ClientInfo, Principal
     from app.settings import Settings
     from app.unit_of_work import UnitOfWork
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def create_account(
     work: UnitOfWork,
     principal: Principal,
-    source: Source,
+    client_info: ClientInfo,
     *,
     username: str,
     email: str,
@@ -58,7 +58,7 @@ def create_account(
         email=address,
         email_canonical=address_canonical,
         name=name,
-        locale=locale or source.locale,
+        locale=locale or client_info.locale,
         timezone="UTC",
         extra={},
         password_hash=NO_PASSWORD,
@@ -69,15 +69,15 @@ def create_account(
     )
     if not made:
         raise UsernameTaken if by_username(work.db, canonical) is not None else EmailTaken
-    record(
+    record_event(
         work,
         Event.ACCOUNT_CREATED,
-        source=source,
+        client_info=client_info,
         account_id=account_id,
         actor=principal.account_id,
     )
     for role in sorted(set(roles)):
-        grant(work, source, account_id=account_id, role=role, actor=principal.account_id)
+        grant(work, client_info, account_id=account_id, role=role, actor=principal.account_id)
     invite(work, work.db.get_one(Account, account_id))
     return get_account(work, account_id=account_id)
 

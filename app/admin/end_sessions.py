@@ -6,27 +6,27 @@ from typing import TYPE_CHECKING
 
 from app.admin.require_admin import stay_admin
 from app.admin.show_account import held
-from app.audit.record import Event, record
+from app.audit.record import Event, record_event
 from app.lifecycle.end_access import end_sessions_of
 
 if TYPE_CHECKING:
-    from app.principal import Principal, Source
+    from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
 REASON = "ended_by_admin"
 
 
 def end_sessions(
-    work: UnitOfWork, principal: Principal, source: Source, *, account_id: str
+    work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, account_id: str
 ) -> None:
     """End every session of an account, the one that asks too where it is one's own. API keys stay. Raises Forbidden or NotFound."""
     stay_admin(work, principal)
     account = held(work, account_id)
     ended = end_sessions_of(work, account, reason=REASON)
-    record(
+    record_event(
         work,
         Event.SESSIONS_ENDED,
-        source=source,
+        client_info=client_info,
         account_id=account.id,
         actor=principal.account_id,
         reason=REASON,

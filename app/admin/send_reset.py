@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 from app.admin.errors import AccountNotActive
 from app.admin.require_admin import stay_admin
 from app.admin.show_account import held
-from app.audit.record import Event, record
+from app.audit.record import Event, record_event
 from app.passwords.forgot import send_link
 
 if TYPE_CHECKING:
-    from app.principal import Principal, Source
+    from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
 
-def send_reset(work: UnitOfWork, principal: Principal, source: Source, *, account_id: str) -> None:
+def send_reset(
+    work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, account_id: str
+) -> None:
     """Mail the owner a link to choose another password, also where administrators may not ask for one themselves.
 
     Whoever never had a password gets the invitation again. The older link ends. Raises Forbidden, NotFound or AccountNotActive.
@@ -25,10 +27,10 @@ def send_reset(work: UnitOfWork, principal: Principal, source: Source, *, accoun
     if not account.active:
         raise AccountNotActive
     send_link(work, account)
-    record(
+    record_event(
         work,
         Event.PASSWORD_RESET_SENT,
-        source=source,
+        client_info=client_info,
         account_id=account.id,
         actor=principal.account_id,
     )

@@ -8,20 +8,20 @@ from app.accounts.models import Account, Status
 from app.admin.errors import AccountNotActive
 from app.admin.require_admin import stay_admin
 from app.admin.show_account import AccountView, held, view
-from app.audit.record import Event, record
+from app.audit.record import Event, record_event
 from app.authorization.models import roles_of
 from app.authorization.roles.last_admin import keep_an_admin
 from app.lifecycle.end_access import end_sessions_of
 
 if TYPE_CHECKING:
-    from app.principal import Principal, Source
+    from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
 
 def change_account(
     work: UnitOfWork,
     principal: Principal,
-    source: Source,
+    client_info: ClientInfo,
     *,
     account_id: str,
     status: str | None = None,
@@ -39,14 +39,18 @@ def change_account(
     if status == Status.DISABLED and account.status == Status.DELETED:
         raise AccountNotActive
     if status is not None and status != account.status:
-        _move(work, principal, source, account, Status(status))
+        _move(work, principal, client_info, account, Status(status))
     if must_change_password is not None and must_change_password != account.must_change_password:
-        _demand(work, principal, source, account, required=must_change_password)
+        _demand(work, principal, client_info, account, required=must_change_password)
     return view(account, roles_of(work.db, account))
 
 
 def _move(
-    work: UnitOfWork, principal: Principal, source: Source, account: Account, status: Status
+    work: UnitOfWork,
+    principal: Principal,
+    client_info: ClientInfo,
+    account: Account,
+    status: Status,
 ) -> None:
     """Either way the epoch moves, so that what was handed out before never counts again."""
     before, account.status, account.deleted_at = account.status, status, None
@@ -55,21 +59,28 @@ def _move(
         event = Event.ACCOUNT_RESTORED
     else:
         event = Event.ACCOUNT_ENABLED if status is Status.ACTIVE else Event.ACCOUNT_DISABLED
-    record(work, event, source=source, account_id=account.id, actor=principal.account_id)
+    record_event(
+        work, event, client_info=client_info, account_id=account.id, actor=principal.account_id
+    )
 
 
 def _demand(
-    work: UnitOfWork, principal: Principal, source: Source, account: Account, *, required: bool
+    work: UnitOfWork,
+    principal: Principal,
+    client_info: ClientInfo,
+    account: Account,
+    *,
+    required: bool,
 ) -> None:
     """Whoever asks for another password distrusts the present one, and so the sessions it has opened: they end."""
     account.must_change_since = work.now if required else None
     if required:
         end_sessions_of(work, account, reason="must_change_password")
     said = "yes" if required else "no"
-    record(
+    record_event(
         work,
         Event.ACCOUNT_MUST_CHANGE,
-        source=source,
+        client_info=client_info,
         account_id=account.id,
         actor=principal.account_id,
         required=said,

@@ -21,7 +21,7 @@ from app.principal import Principal
 from app.registration.errors import UsernameTaken
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import admin, fresh_admin, require
-from app.web.client_info import current_source
+from app.web.client_info import get_client_info
 from app.web.json_body import Body
 from app.web.openapi.blueprint import Blueprint
 from app.web.openapi.notes import answers
@@ -122,7 +122,7 @@ def get_accounts(work: UnitOfWork, _principal: Principal, which: Body) -> Accoun
 @blp.response(201, AccountSchema)
 def post_account(work: UnitOfWork, principal: Principal, body: Body) -> AccountView:
     """Open an account. Its owner is mailed a link, good for 72 hours, and chooses the password; until then nothing opens it."""
-    return create_account(work, principal, current_source(), **body)
+    return create_account(work, principal, get_client_info(), **body)
 
 
 @blp.route("/<account_id>", methods=["GET"])
@@ -145,7 +145,7 @@ def patch_account(
     work: UnitOfWork, principal: Principal, body: Body, account_id: str
 ) -> AccountView:
     """Disable, enable or bring back an account, or ask for another password. What that ends, ends at once and does not come back."""
-    return change_account(work, principal, current_source(), account_id=account_id, **body)
+    return change_account(work, principal, get_client_info(), account_id=account_id, **body)
 
 
 @blp.route("/<account_id>", methods=["DELETE"])
@@ -155,7 +155,7 @@ def patch_account(
 @blp.response(204)
 def delete_one_account(work: UnitOfWork, principal: Principal, account_id: str) -> None:
     """Delete an account: its sessions and API keys end at once. It can be brought back until ERASE_AFTER has passed, then it is erased."""
-    delete_account(work, principal, current_source(), account_id=account_id)
+    delete_account(work, principal, get_client_info(), account_id=account_id)
 
 
 @blp.route("/<account_id>/end-sessions", methods=["POST"])
@@ -165,7 +165,7 @@ def delete_one_account(work: UnitOfWork, principal: Principal, account_id: str) 
 @blp.response(204)
 def post_end_sessions(work: UnitOfWork, principal: Principal, account_id: str) -> None:
     """Sign somebody out everywhere."""
-    end_sessions(work, principal, current_source(), account_id=account_id)
+    end_sessions(work, principal, get_client_info(), account_id=account_id)
 
 
 @blp.route("/<account_id>/send-reset", methods=["POST"])
@@ -175,5 +175,5 @@ def post_end_sessions(work: UnitOfWork, principal: Principal, account_id: str) -
 @blp.response(202, AcceptedSchema)
 def post_send_reset(work: UnitOfWork, principal: Principal, account_id: str) -> dict[str, str]:
     """Mail the owner a link to choose another password; whoever has none yet gets the invitation again."""
-    send_reset(work, principal, current_source(), account_id=account_id)
+    send_reset(work, principal, get_client_info(), account_id=account_id)
     return {}

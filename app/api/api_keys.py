@@ -17,7 +17,7 @@ from app.principal import Principal
 from app.settings.maps import is_scope
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import fresh_session, require, session
-from app.web.client_info import current_source
+from app.web.client_info import get_client_info
 from app.web.json_body import Body
 from app.web.openapi.blueprint import Blueprint
 from app.web.openapi.notes import answers
@@ -172,7 +172,7 @@ class RotatedApiKeySchema(CreatedApiKeySchema):
 @blp.response(201, CreatedApiKeySchema)
 def post_api_key(work: UnitOfWork, principal: Principal, body: Body) -> NewKey:
     """Make a key. Its secret is in this answer and nowhere else."""
-    return create(work, principal, current_source(), **body)
+    return create(work, principal, get_client_info(), **body)
 
 
 @blp.route("", methods=["GET"])
@@ -202,7 +202,7 @@ def get_api_key(work: UnitOfWork, principal: Principal, key_id: str) -> KeyView:
 @blp.response(200, ApiKeySchema)
 def patch_api_key(work: UnitOfWork, principal: Principal, body: Body, key_id: str) -> KeyView:
     """Give a key another name, or fewer scopes; it has no more than those from the next use on."""
-    return change(work, principal, current_source(), key_id=key_id, **body)
+    return change(work, principal, get_client_info(), key_id=key_id, **body)
 
 
 @blp.route("/<key_id>/rotate", methods=["POST"])
@@ -215,7 +215,7 @@ def post_rotate_api_key(
     work: UnitOfWork, principal: Principal, body: Body, key_id: str
 ) -> RotatedKey:
     """Another secret for the same key. The present one goes on for the overlap, so that programs can be told in peace."""
-    return rotate(work, principal, current_source(), key_id=key_id, **body)
+    return rotate(work, principal, get_client_info(), key_id=key_id, **body)
 
 
 @blp.route("/<key_id>", methods=["DELETE"])
@@ -225,7 +225,7 @@ def post_rotate_api_key(
 @blp.response(204)
 def delete_api_key(work: UnitOfWork, principal: Principal, key_id: str) -> None:
     """End a key; it is refused from the next use on."""
-    delete(work, principal, current_source(), key_id=key_id)
+    delete(work, principal, get_client_info(), key_id=key_id)
 
 
 @blp.route("/report-leak", methods=["POST"])
@@ -235,4 +235,4 @@ def delete_api_key(work: UnitOfWork, principal: Principal, key_id: str) -> None:
 @blp.response(204)
 def post_report_leak(work: UnitOfWork, body: Body) -> None:
     """Whoever found a key may end it: it counts no more, and its owner is told. The answer is the same for any text."""
-    report_leak(work, current_source(), **body)
+    report_leak(work, get_client_info(), **body)

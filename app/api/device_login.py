@@ -21,7 +21,7 @@ from app.principal import Principal
 from app.rate_limits.errors import TooManyRequests
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import fresh_session, require, session
-from app.web.client_info import current_source
+from app.web.client_info import get_client_info
 from app.web.json_body import Body
 from app.web.openapi.blueprint import Blueprint
 from app.web.openapi.notes import answers
@@ -231,7 +231,7 @@ def post_login_session(work: UnitOfWork, body: Body) -> Asked:
     Show `user_code`, `verification_uri` and `check_phrase`, and keep `device_code` to yourself: who has it gets the tokens. At most three
     requests in 15 minutes may name one account by `username`; whether there is such an account is not told.
     """
-    return ask_with_phrase(work, current_source(), **body)
+    return ask_with_phrase(work, get_client_info(), **body)
 
 
 @blp.route("/cancel", methods=["POST"])
@@ -241,7 +241,7 @@ def post_login_session(work: UnitOfWork, body: Body) -> Asked:
 @blp.response(204)
 def post_cancel(work: UnitOfWork, body: Body) -> None:
     """Give up asking. From then on a poll is told `expired_token`, and whoever types the code that it is not known."""
-    cancel(work, current_source(), **body)
+    cancel(work, get_client_info(), **body)
 
 
 @blp.route("/claim", methods=["POST"])
@@ -256,7 +256,7 @@ def post_claim(work: UnitOfWork, principal: Principal, body: Body) -> LoginSessi
     A code that is unknown, over, claimed by somebody else or meant for somebody else is one answer, 404 `unknown_user_code`. After five of
     them in ten minutes, by the account or from its source, it is 429, also for a right one.
     """
-    return claim(work, principal, current_source(), **body)
+    return claim(work, principal, get_client_info(), **body)
 
 
 @blp.route("", methods=["GET"])
@@ -295,7 +295,7 @@ def post_approve(
     It wants a password typed in the last five minutes: on 401 `reauthentication_required`, `POST /v1/elevate` first. The session that comes
     of it never has more rights than the one that approves.
     """
-    return approve(work, principal, current_source(), login_session_id=login_session_id, **body)
+    return approve(work, principal, get_client_info(), login_session_id=login_session_id, **body)
 
 
 @blp.route("/<login_session_id>/deny", methods=["POST"])
@@ -308,7 +308,7 @@ def post_deny(
     work: UnitOfWork, principal: Principal, _body: Body, login_session_id: str
 ) -> LoginSessionView:
     """Refuse. The program is told `access_denied` at its next poll."""
-    return deny(work, principal, current_source(), login_session_id=login_session_id)
+    return deny(work, principal, get_client_info(), login_session_id=login_session_id)
 
 
 @blp.route("/<login_session_id>/suspicious", methods=["POST"])
@@ -325,4 +325,4 @@ def post_suspicious(
     The program is told `access_denied`, the owner gets a mail with what to do. One that was approved is 409 `login_session_over`: end its
     session instead, by `POST /v1/sessions/{id}/suspicious`. `DELETE` there takes this back too.
     """
-    return suspect(work, principal, current_source(), login_session_id=login_session_id)
+    return suspect(work, principal, get_client_info(), login_session_id=login_session_id)

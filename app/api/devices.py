@@ -9,7 +9,7 @@ from app.errors import NotFound
 from app.principal import Principal
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import require, session
-from app.web.client_info import current_source
+from app.web.client_info import get_client_info
 from app.web.openapi.blueprint import Blueprint
 from app.web.openapi.notes import answers
 from app.web.schemas import Moment, Strict
@@ -55,4 +55,4 @@ def get_devices(work: UnitOfWork, principal: Principal) -> dict[str, list[Device
 @blp.response(204)
 def delete_device(work: UnitOfWork, principal: Principal, device_id: str) -> None:
     """Forget a device: its token counts for nothing from now on."""
-    forget_device(work, principal, current_source(), device_id=device_id)
+    forget_device(work, principal, get_client_info(), device_id=device_id)

@@ -18,7 +18,7 @@ from app.web.schemas import Strict
 from app.web.unit_of_work import units
 
 if TYPE_CHECKING:
-    from app.unit_of_work import Units
+    from app.unit_of_work import UnitOfWorkFactory
 
 MOST_SKEW = timedelta(seconds=5)
 
@@ -85,7 +85,7 @@ def get_version() -> dict[str, str]:
     return {"version": VERSION}
 
 
-def examined(here: Units) -> dict[str, str]:
+def examined(here: UnitOfWorkFactory) -> dict[str, str]:
     """Each thing this process needs, and "ok" or what is wrong with it in a word."""
     checks = dict.fromkeys(("database", "schema", "clock", "keys"), "unknown")
     try:

@@ -13,7 +13,7 @@ from app.principal import Principal
 from app.sessions.show import Me, get_me
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import credential, require, session
-from app.web.client_info import current_source
+from app.web.client_info import get_client_info
 from app.web.json_body import Body
 from app.web.openapi.blueprint import Blueprint
 from app.web.schemas import Moment, Strict
@@ -105,7 +105,7 @@ def get_my_account(work: UnitOfWork, principal: Principal) -> Me:
 @blp.response(200, ProfileSchema)
 def patch_my_account(work: UnitOfWork, principal: Principal, body: Body) -> Profile:
     """Change what the account tells of itself."""
-    return change_profile(work, principal, current_source(), changes=body)
+    return change_profile(work, principal, get_client_info(), changes=body)
 
 
 @blp.route("/whoami", methods=["GET"])

@@ -15,7 +15,7 @@ from app.lifecycle.export import Export, export
 from app.principal import Principal
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import fresh_session, require
-from app.web.client_info import current_source
+from app.web.client_info import get_client_info
 from app.web.openapi.blueprint import Blueprint
 from app.web.openapi.notes import answers
 from app.web.schemas import Moment, Strict
@@ -96,4 +96,4 @@ def get_export(work: UnitOfWork, principal: Principal) -> Export:
 @blp.response(204)
 def delete_me(work: UnitOfWork, principal: Principal) -> None:
     """Delete one's own account: all of it ends at once. A mail says until when an administrator can bring it back; then it is erased."""
-    delete_my_account(work, principal, current_source())
+    delete_my_account(work, principal, get_client_info())

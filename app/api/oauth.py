@@ -21,7 +21,7 @@ from app.sessions.errors import InvalidGrant
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import require
 from app.web.auth.oauth_clients import client_with
-from app.web.client_info import current_source
+from app.web.client_info import get_client_info
 from app.web.json_body import LARGEST, Body
 from app.web.json_text import compact
 from app.web.oauth.errors import TYPE, oauth_answers, uncached
@@ -185,7 +185,7 @@ def post_token(work: UnitOfWork, body: Body) -> Issued:
     """
     return grant(
         work,
-        current_source(),
+        get_client_info(),
         client=shown_client(),
         grant_type=body["grant_type"],
         scope=body["scope"],
@@ -204,7 +204,7 @@ def post_device_authorization(work: UnitOfWork, body: Body) -> Asked:
 
     For stock clients. Programs of yours ask at `/v1/login-sessions`, which also shows a message and a check phrase.
     """
-    return authorize_device(work, current_source(), client=shown_client(), scope=body["scope"])
+    return authorize_device(work, get_client_info(), client=shown_client(), scope=body["scope"])
 
 
 @blp.route("/introspect", methods=["POST"])
@@ -225,7 +225,7 @@ def post_introspect(work: UnitOfWork, _principal: Principal, body: Body) -> Resp
 @blp.response(200)
 def post_revoke(work: UnitOfWork, body: Body) -> Response:
     """End the session of a token, or an API key. A token that is not known is none any more, which is 200 too."""
-    revoke(work, current_source(), client=shown_client(), token=body["token"])
+    revoke(work, get_client_info(), client=shown_client(), token=body["token"])
     return Response(status=200)
 
 

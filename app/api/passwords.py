@@ -18,7 +18,7 @@ from app.rate_limits.errors import TooManyRequests
 from app.sessions.tokens import Tokens
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import require, session
-from app.web.client_info import current_source
+from app.web.client_info import get_client_info
 from app.web.json_body import Body
 from app.web.openapi.blueprint import Blueprint
 from app.web.openapi.notes import answers
@@ -82,7 +82,7 @@ class ChangedSchema(TokensSchema):
 @blp.response(202, AcceptedSchema)
 def post_forgot(work: UnitOfWork, body: Body) -> dict[str, str]:
     """Mail a link to choose another password, if there is anyone to mail it to. The older link ends."""
-    forgot(work, current_source(), **body)
+    forgot(work, get_client_info(), **body)
     return {}
 
 
@@ -94,7 +94,7 @@ def post_forgot(work: UnitOfWork, body: Body) -> dict[str, str]:
 @blp.response(204)
 def post_reset(work: UnitOfWork, body: Body) -> None:
     """Choose another password. Ends every session of the account and signs nobody in."""
-    reset(work, current_source(), **body)
+    reset(work, get_client_info(), **body)
 
 
 @blp.route("/change", methods=["POST"])
@@ -105,4 +105,4 @@ def post_reset(work: UnitOfWork, body: Body) -> None:
 @blp.response(200, ChangedSchema)
 def post_change(work: UnitOfWork, principal: Principal, body: Body) -> Tokens:
     """Change the password. Ends every other session of the account; this one goes on with the tokens in the answer."""
-    return change(work, principal, current_source(), **body)
+    return change(work, principal, get_client_info(), **body)

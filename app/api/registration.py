@@ -13,7 +13,7 @@ from app.registration.errors import RegistrationClosed, UsernameTaken
 from app.registration.register import register
 from app.registration.resend import resend
 from app.unit_of_work import UnitOfWork
-from app.web.client_info import current_source
+from app.web.client_info import get_client_info
 from app.web.json_body import Body
 from app.web.openapi.blueprint import Blueprint
 from app.web.openapi.notes import answers
@@ -87,7 +87,7 @@ class AcceptedSchema(Strict):
 @blp.response(202, PendingSchema)
 def post_register(work: UnitOfWork, body: Body) -> dict[str, str]:
     """Ask for an account. A mail goes to the address; only whoever reads it can open the account."""
-    return {"registration": register(work, current_source(), **body)}
+    return {"registration": register(work, get_client_info(), **body)}
 
 
 @blp.route("/confirm", methods=["POST"])
@@ -98,7 +98,7 @@ def post_register(work: UnitOfWork, body: Body) -> dict[str, str]:
 @blp.response(200, ConfirmedSchema)
 def post_confirm(work: UnitOfWork, body: Body) -> dict[str, object]:
     """Confirm the address; the account exists from now on."""
-    return {"account": confirm(work, current_source(), **body)}
+    return {"account": confirm(work, get_client_info(), **body)}
 
 
 @blp.route("/resend", methods=["POST"])
@@ -108,5 +108,5 @@ def post_confirm(work: UnitOfWork, body: Body) -> dict[str, object]:
 @blp.response(202, AcceptedSchema)
 def post_resend(work: UnitOfWork, body: Body) -> dict[str, str]:
     """Mail link and code again, if there is anyone to mail them to. The older ones end."""
-    resend(work, current_source(), **body)
+    resend(work, get_client_info(), **body)
     return {}

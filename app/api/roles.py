@@ -13,7 +13,7 @@ from app.errors import InvalidInput, NotFound
 from app.principal import Principal
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import credential, fresh_admin, require
-from app.web.client_info import current_source
+from app.web.client_info import get_client_info
 from app.web.json_body import Body
 from app.web.openapi.blueprint import Blueprint
 from app.web.openapi.notes import answers
@@ -120,7 +120,7 @@ def get_account_roles(
 @blp.response(204)
 def put_role(work: UnitOfWork, principal: Principal, account_id: str, role: str) -> None:
     """Give the account a role that DOORWARD_ROLES names, or `admin`. It counts from the next check on."""
-    give_role(work, principal, current_source(), account_id=account_id, role=role)
+    give_role(work, principal, get_client_info(), account_id=account_id, role=role)
 
 
 @blp.route("/accounts/<account_id>/roles/<role>", methods=["DELETE"])
@@ -130,7 +130,7 @@ def put_role(work: UnitOfWork, principal: Principal, account_id: str, role: str)
 @blp.response(204)
 def delete_role(work: UnitOfWork, principal: Principal, account_id: str, role: str) -> None:
     """Take the role from the account; it is gone from the next check on. The last active administrator keeps `admin`."""
-    take_role(work, principal, current_source(), account_id=account_id, role=role)
+    take_role(work, principal, get_client_info(), account_id=account_id, role=role)
 
 
 @blp.route("/memberships/<resource>/<resource_id>", methods=["GET"])
@@ -168,7 +168,7 @@ def put_membership(
     let_in(
         work,
         principal,
-        current_source(),
+        get_client_info(),
         resource=resource,
         resource_id=resource_id,
         account_id=account_id,
@@ -188,7 +188,7 @@ def delete_membership(
     let_out(
         work,
         principal,
-        current_source(),
+        get_client_info(),
         resource=resource,
         resource_id=resource_id,
         account_id=account_id,

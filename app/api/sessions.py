@@ -25,7 +25,7 @@ from app.web.auth.credentials import (
     session_or_refresh_token,
 )
 from app.web.auth.refresh_cookie import cookie_cleared, cookie_for_cookie, cookie_on_request
-from app.web.client_info import current_source
+from app.web.client_info import get_client_info
 from app.web.json_body import Body
 from app.web.openapi.blueprint import Blueprint
 from app.web.openapi.notes import answers
@@ -105,7 +105,7 @@ class LogoutSchema(Strict):
 @blp.response(200, TokensSchema)
 def post_login(work: UnitOfWork, body: Body) -> Tokens:
     """Open a session. Every failure is the same 401 at the same cost."""
-    return log_in(work, current_source(), **body)
+    return log_in(work, get_client_info(), **body)
 
 
 class UpdateSchema(Strict):
@@ -158,7 +158,7 @@ def post_refresh(work: UnitOfWork, body: Body) -> Tokens:
 
     A refresh token that comes in the cookie is answered in the cookie.
     """
-    return refresh(work, current_source(), **body)
+    return refresh(work, get_client_info(), **body)
 
 
 @blp.route("/token/update", methods=["POST"])
@@ -182,7 +182,7 @@ def post_update(work: UnitOfWork, principal: Principal, body: Body) -> Updated:
 @blp.response(200, UpdatedSchema)
 def post_elevate(work: UnitOfWork, principal: Principal, body: Body) -> Updated:
     """Type the password once more. For five minutes the access token in the answer opens what asks for a fresh one (RFC 9470)."""
-    return elevate(work, principal, current_source(), **body)
+    return elevate(work, principal, get_client_info(), **body)
 
 
 @blp.route("/logout", methods=["POST"])
@@ -194,7 +194,7 @@ def post_elevate(work: UnitOfWork, principal: Principal, body: Body) -> Updated:
 @blp.response(204)
 def post_logout(work: UnitOfWork, principal: Principal, _body: Body) -> None:
     """End this session; its tokens stop at once. The access token says which; where it has expired, the refresh token, also by cookie."""
-    log_out(work, principal, current_source())
+    log_out(work, principal, get_client_info())
 
 
 @blp.route("/logout-all", methods=["POST"])
@@ -205,7 +205,7 @@ def post_logout(work: UnitOfWork, principal: Principal, _body: Body) -> None:
 @blp.response(204)
 def post_logout_all(work: UnitOfWork, principal: Principal, _body: Body) -> None:
     """End every session of the account; all its tokens stop at once."""
-    log_out_everywhere(work, principal, current_source())
+    log_out_everywhere(work, principal, get_client_info())
 
 
 @blp.route("/sessions", methods=["GET"])
@@ -223,7 +223,7 @@ def get_sessions(work: UnitOfWork, principal: Principal) -> dict[str, object]:
 @blp.response(204)
 def delete_sessions(work: UnitOfWork, principal: Principal) -> None:
     """End every session of the account but this one."""
-    end_others(work, principal, current_source())
+    end_others(work, principal, get_client_info())
 
 
 @blp.route("/sessions/<session_id>", methods=["GET"])
@@ -243,4 +243,4 @@ def get_one_session(work: UnitOfWork, principal: Principal, session_id: str) -> 
 @blp.response(204)
 def delete_session(work: UnitOfWork, principal: Principal, session_id: str) -> None:
     """End one session of one's own; its tokens stop at once."""
-    end_one(work, principal, current_source(), session_id=session_id)
+    end_one(work, principal, get_client_info(), session_id=session_id)

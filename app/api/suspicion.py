@@ -10,7 +10,7 @@ from app.sessions.fresh import ReauthenticationRequired
 from app.sessions.suspicious import call_suspicious
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import fresh_session, require, session
-from app.web.client_info import current_source
+from app.web.client_info import get_client_info
 from app.web.openapi.blueprint import Blueprint
 from app.web.openapi.notes import answers
 from app.web.unit_of_work import writing
@@ -34,7 +34,7 @@ def post_suspicious_session(work: UnitOfWork, principal: Principal, session_id: 
     From where it came, a login from another device may be asked for only once in ten minutes, for a day. An administrator may say it
     of anybody's session, with a password typed in the last five minutes.
     """
-    call_suspicious(work, principal, current_source(), session_id=session_id)
+    call_suspicious(work, principal, get_client_info(), session_id=session_id)
 
 
 @blp.route("/<session_id>/suspicious", methods=["DELETE"])
@@ -47,4 +47,4 @@ def delete_suspicious(work: UnitOfWork, principal: Principal, session_id: str) -
 
     So is that of a login from another device that was called suspicious before it was let in; it stays denied.
     """
-    clear(work, principal, current_source(), session_id=session_id)
+    clear(work, principal, get_client_info(), session_id=session_id)

@@ -8,7 +8,7 @@ from app.accounts.models import locked as account_locked
 from app.api_keys.errors import KeyNameTaken
 from app.api_keys.models import ApiKey, living_names, locked
 from app.api_keys.show import KeyView, view
-from app.audit.record import Event, record
+from app.audit.record import Event, record_event
 from app.authorization.scopes import allows
 from app.credential_status.revoke import revoke_api_key
 from app.errors import InvalidInput, NotFound
@@ -16,14 +16,14 @@ from app.errors import InvalidInput, NotFound
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from app.principal import Principal, Source
+    from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
 
 def change(
     work: UnitOfWork,
     principal: Principal,
-    source: Source,
+    client_info: ClientInfo,
     *,
     key_id: str,
     name: str | None = None,
@@ -40,10 +40,10 @@ def change(
         raise NotFound
     fields = _renamed(work, key, name) + _narrowed(work, key, scopes)
     if fields:
-        record(
+        record_event(
             work,
             Event.API_KEY_CHANGED,
-            source=source,
+            client_info=client_info,
             account_id=key.account_id,
             session_id=principal.session_id,
             key_id=key.id,

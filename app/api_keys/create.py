@@ -10,7 +10,7 @@ from app.accounts.models import locked
 from app.api_keys.errors import KeyNameTaken, TooManyKeys
 from app.api_keys.models import PREFIX, ApiKey, living_names
 from app.api_keys.warn import told_at_birth
-from app.audit.record import Event, record
+from app.audit.record import Event, record_event
 from app.authorization.models import ADMIN, roles_of
 from app.authorization.scopes import allows, narrowed, scopes_of
 from app.errors import InvalidInput, Unauthenticated
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from app.accounts.models import Account
-    from app.principal import Principal, Source
+    from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
 MOST_KEYS = 50
@@ -41,7 +41,7 @@ class NewKey:
 def create(
     work: UnitOfWork,
     principal: Principal,
-    source: Source,
+    client_info: ClientInfo,
     *,
     name: str,
     scopes: Sequence[str],
@@ -77,10 +77,10 @@ def create(
         scopes=given,
         life=timedelta(seconds=expires_in) if expires_in is not None else None,
     )
-    record(
+    record_event(
         work,
         Event.API_KEY_CREATED,
-        source=source,
+        client_info=client_info,
         account_id=account.id,
         session_id=principal.session_id,
         key_id=made.id,

@@ -8,42 +8,48 @@ from sqlalchemy import and_, or_, select
 
 from app.accounts.models import by_id
 from app.api_keys.models import PREFIX, ApiKey, living, locked
-from app.audit.record import Event, record
+from app.audit.record import Event, record_event
 from app.credential_status.revoke import revoke_api_key
 from app.errors import NotFound
 from app.notifications.outbox.enqueue import Mail, Template, add
 from app.opaque_tokens import digest, find
 
 if TYPE_CHECKING:
-    from app.principal import Principal, Source
+    from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
 DELETED, LEAKED = "deleted", "leaked"
 
 
-def delete(work: UnitOfWork, principal: Principal, source: Source, *, key_id: str) -> None:
+def delete(work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, key_id: str) -> None:
     """End a key of one's own. Raises NotFound, also for a key of somebody else and for one that is over."""
     key = locked(work.db, principal.account_id, key_id, work.now)
     if key is None:
         raise NotFound
     end_key(work, key, reason=DELETED)
-    record(
+    record_event(
         work,
         Event.API_KEY_DELETED,
-        source=source,
+        client_info=client_info,
         account_id=key.account_id,
         session_id=principal.session_id,
         key_id=key.id,
     )
 
 
-def report_leak(work: UnitOfWork, source: Source, *, key: str) -> None:
+def report_leak(work: UnitOfWork, client_info: ClientInfo, *, key: str) -> None:
     """End the key whose secret this is, and tell its owner. Anything else changes nothing, and nothing tells the two apart."""
     found = _whose_secret(work, key)
     if found is None:
         return
     end_key(work, found, reason=LEAKED)
-    record(work, Event.API_KEY_LEAKED, source=source, account_id=found.account_id, key_id=found.id)
+    record_event(
+        work,
+        Event.API_KEY_LEAKED,
+        client_info=client_info,
+        account_id=found.account_id,
+        key_id=found.id,
+    )
     owner = by_id(work.db, found.account_id)
     if owner is not None and owner.active:
         values = {

@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, or_, update
 from app.api_keys.models import ApiKey
 
 if TYPE_CHECKING:
-    from app.unit_of_work import Units
+    from app.unit_of_work import UnitOfWorkFactory
 
 EXACT_TO = timedelta(seconds=60)
 BATCH = 500
@@ -25,7 +25,7 @@ WRITE = (
 )
 
 
-def flush(units: Units) -> None:
+def flush(units: UnitOfWorkFactory) -> None:
     """Write down what this process has seen since the last time. What could not be written is kept for the next."""
     # In one order, so that two processes at once do not wait for each other.
     uses = sorted(units.key_uses.take().items())

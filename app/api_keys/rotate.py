@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from app.api_keys.create import maker
 from app.api_keys.models import PREFIX, locked
-from app.audit.record import Event, record
+from app.audit.record import Event, record_event
 from app.credential_status.revoke import revoke_api_key
 from app.errors import NotFound
 from app.opaque_tokens import mint
 
 if TYPE_CHECKING:
-    from app.principal import Principal, Source
+    from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
 
@@ -32,7 +32,12 @@ class RotatedKey:
 
 
 def rotate(
-    work: UnitOfWork, principal: Principal, source: Source, *, key_id: str, overlap_seconds: int
+    work: UnitOfWork,
+    principal: Principal,
+    client_info: ClientInfo,
+    *,
+    key_id: str,
+    overlap_seconds: int,
 ) -> RotatedKey:
     """Another secret for the key; the one before it goes on for the overlap, and whatever was before that ends now.
 
@@ -47,10 +52,10 @@ def rotate(
     key.old_digest, key.old_until = (key.digest, old_until) if overlap_seconds else (None, None)
     key.digest, key.version = minted.digest, key.version + 1
     revoke_api_key(work, account_id=key.account_id, key_id=key.id, version=key.version, ended=False)
-    record(
+    record_event(
         work,
         Event.API_KEY_ROTATED,
-        source=source,
+        client_info=client_info,
         account_id=key.account_id,
         session_id=principal.session_id,
         key_id=key.id,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import or_, select, update
 
 from app.accounts.models import Account, Status
-from app.adapters.database import changed
+from app.adapters.database import count_changed_rows
 from app.api_keys.models import ApiKey, living
-from app.audit.record import Event, record
+from app.audit.record import Event, record_event
 from app.notifications.outbox.enqueue import Mail, Template, add
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement
 
-    from app.unit_of_work import UnitOfWork, Units
+    from app.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 DAYS = (1, 3, 14)
 BATCH = 100
@@ -34,7 +34,7 @@ def told_at_birth(life: timedelta | None) -> int | None:
     return due(life) if life is not None else None
 
 
-def warn(units: Units) -> int:
+def warn(units: UnitOfWorkFactory) -> int:
     """Mail to the owners of keys that end soon. Any number of processes may do so at once. Returns how many mails."""
     sent = 0
     for days in DAYS:
@@ -59,7 +59,7 @@ def _untold(work: UnitOfWork, days: int) -> Sequence[str]:
 def _tell(work: UnitOfWork, key_id: str, days: int) -> bool:
     """Of all who want to tell, the one whose update meets the row does."""
     told = update(ApiKey).where(ApiKey.id == key_id, _due(work.now, days)).values(warned_days=days)
-    if changed(work.db, told.execution_options(synchronize_session=False)) != 1:
+    if count_changed_rows(work.db, told.execution_options(synchronize_session=False)) != 1:
         return False
     key = work.db.get_one(ApiKey, key_id)
     owner = work.db.get_one(Account, key.account_id)
@@ -70,7 +70,7 @@ def _tell(work: UnitOfWork, key_id: str, days: int) -> bool:
         "expires_at": f"{key.expires_at:%Y-%m-%d %H:%M} UTC",
     }
     add(work, Template.API_KEY_EXPIRING, Mail(owner.email, owner.locale, values))
-    record(work, Event.API_KEY_EXPIRING, account_id=owner.id, key_id=key.id, days=days)
+    record_event(work, Event.API_KEY_EXPIRING, account_id=owner.id, key_id=key.id, days=days)
     return True
 
 

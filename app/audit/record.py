@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from app.principal import Source
+    from app.principal import ClientInfo
     from app.unit_of_work import UnitOfWork
 
 log = logs.get_logger("audit")
@@ -77,11 +77,11 @@ class Event(StrEnum):
     SIGNING_KEY_REVOKED = "signing_key.revoked"
 
 
-def record(
+def record_event(
     work: UnitOfWork,
     event: Event,
     *,
-    source: Source | None = None,
+    client_info: ClientInfo | None = None,
     account_id: str | None = None,
     session_id: str | None = None,
     **detail: str | int,
@@ -92,9 +92,9 @@ def record(
         event=event,
         account_id=account_id,
         session_id=session_id,
-        source=source.address if source else None,
-        user_agent=source.user_agent if source else None,
-        request_id=source.request_id if source else None,
+        source=client_info.address if client_info else None,
+        user_agent=client_info.user_agent if client_info else None,
+        request_id=client_info.request_id if client_info else None,
         detail=detail,
     )
     work.db.add(row)

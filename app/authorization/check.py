@@ -14,7 +14,7 @@ from app.authorization.memberships.resource_ref import asked_level, asked_thing
 from app.authorization.models import AccountRole, Membership
 from app.authorization.scopes import READ_ROLES, allows, role_exists
 from app.errors import Forbidden, InvalidInput
-from app.principal import Kind
+from app.principal import CredentialKind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -90,7 +90,7 @@ def check_roles(
 def _may_ask(principal: Principal, account_ids: Collection[str]) -> None:
     if allows(READ_ROLES, principal.scopes):
         return
-    if principal.kind is not Kind.SESSION:
+    if principal.kind is not CredentialKind.SESSION:
         raise InsufficientScope(READ_ROLES)
     if set(account_ids) != {principal.account_id}:
         raise Forbidden(f"Without the scope {READ_ROLES} you may ask about yourself alone.")

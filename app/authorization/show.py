@@ -18,7 +18,7 @@ from app.authorization.models import Membership, level_of, of_thing, roles_of
 from app.authorization.scopes import READ_ROLES, allows
 from app.errors import NotFound
 from app.opaque_tokens import is_id
-from app.principal import Kind
+from app.principal import CredentialKind
 
 if TYPE_CHECKING:
     from app.authorization.levels import Thing
@@ -58,7 +58,7 @@ def get_roles(
     """
     thing = asked_thing_or_none(resource, resource_id, at="/query")
     if not allows(READ_ROLES, principal.scopes):
-        if principal.kind is not Kind.SESSION:
+        if principal.kind is not CredentialKind.SESSION:
             raise InsufficientScope(READ_ROLES)
         if account_id != principal.account_id:
             raise NotFound

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from app.registration.import_accounts import Numbered, Outcome
-    from app.unit_of_work import Units
+    from app.unit_of_work import UnitOfWorkFactory
     from app.web.json_body import Body
 
 BATCH = 500  # lines, each batch a transaction of its own
@@ -74,21 +74,21 @@ def accounts_import(create_app: CreateApp, file: IO[bytes], *, dry_run: bool) ->
     sys.exit(code or (EXIT_REFUSED if report.refused else 0))
 
 
-def _opened(create_app: CreateApp) -> Units:
+def _opened(create_app: CreateApp) -> UnitOfWorkFactory:
     settings = settings_or_exit()
     fault = schema_fault(settings)
     if fault:
         click.echo(fault, err=True)
         sys.exit(EXIT_SCHEMA)
-    units: Units = create_app(settings, capacity=Capacity(workers=1, threads=1)).extensions[
-        "doorward"
-    ]
+    units: UnitOfWorkFactory = create_app(
+        settings, capacity=Capacity(workers=1, threads=1)
+    ).extensions["doorward"]
     follow_clock(units)
     return units
 
 
 def _outcomes(
-    units: Units, file: IO[bytes], *, dry_run: bool
+    units: UnitOfWorkFactory, file: IO[bytes], *, dry_run: bool
 ) -> Iterator[tuple[Outcome, list[Refused]]]:
     act = _examined if dry_run else _imported
     with closing(Seen()) as seen:
@@ -100,12 +100,12 @@ def _outcomes(
             )
 
 
-def _imported(units: Units, lines: Numbered, seen: Seen) -> Outcome:
+def _imported(units: UnitOfWorkFactory, lines: Numbered, seen: Seen) -> Outcome:
     with units.writing() as work:
         return import_accounts(work, lines=lines, seen=seen)
 
 
-def _examined(units: Units, lines: Numbered, seen: Seen) -> Outcome:
+def _examined(units: UnitOfWorkFactory, lines: Numbered, seen: Seen) -> Outcome:
     with units.reading() as work:
         return examine_accounts(work, lines=lines, seen=seen)
 

@@ -12,7 +12,7 @@ from app.cli.db import schema_fault
 from app.cli.start import EXIT_REFUSED, EXIT_SCHEMA, CreateApp, settings_or_exit
 from app.registration.first_admin import LINK_LIFE, NotInvited, invite_first_admin
 from app.server.background_jobs import follow_clock
-from app.unit_of_work import Units
+from app.unit_of_work import UnitOfWorkFactory
 
 
 @click.command("bootstrap-admin")
@@ -32,9 +32,9 @@ def bootstrap_admin(create_app: CreateApp, *, username: str, email: str) -> None
     if fault:
         click.echo(fault, err=True)
         sys.exit(EXIT_SCHEMA)
-    units: Units = create_app(settings, capacity=Capacity(workers=1, threads=1)).extensions[
-        "doorward"
-    ]
+    units: UnitOfWorkFactory = create_app(
+        settings, capacity=Capacity(workers=1, threads=1)
+    ).extensions["doorward"]
     follow_clock(units)
     try:
         with units.writing() as work:

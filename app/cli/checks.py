@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from app.settings import Settings
-    from app.unit_of_work import UnitOfWork, Units
+    from app.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 LEAST_REDIS = (6, 2)
 TRIES = 3  # a tenth of a second is short for a machine that has just been woken up
@@ -53,7 +53,7 @@ def fault(found: str, advice: str) -> Finding:
     return Finding(Level.FAULT, found, advice)
 
 
-def database(units: Units) -> Finding:
+def database(units: UnitOfWorkFactory) -> Finding:
     """Does it answer, and has it the schema of this version?"""
     kind = "SQLite" if units.settings.sqlite else "PostgreSQL"
     if (
@@ -83,7 +83,7 @@ def database(units: Units) -> Finding:
     return fine(f"{kind} answers; its schema is at {found}, as this version needs")
 
 
-def clock(units: Units) -> Finding:
+def clock(units: UnitOfWorkFactory) -> Finding:
     """Do this machine and the database agree what time it is?"""
     if units.settings.sqlite:
         return fine("SQLite has the time of this machine")
@@ -98,7 +98,7 @@ def clock(units: Units) -> Finding:
     return fine(f"the database is {seconds} from this machine")
 
 
-def signing_keys(units: Units) -> Finding:
+def signing_keys(units: UnitOfWorkFactory) -> Finding:
     """Does a key sign, and does SECRET_KEY open all that are published?"""
     with units.reading() as work:
         rows = all_keys(work.db)
@@ -135,7 +135,7 @@ def _opens(secret_key: Sequence[str], row: SigningKey) -> bool:
     return True
 
 
-def redis(units: Units) -> Finding:
+def redis(units: UnitOfWorkFactory) -> Finding:
     """Does it answer in time, can it do what is asked of it, and what does it forget when it is full?"""
     if not units.cache.used:
         return fine(
@@ -178,7 +178,7 @@ def _judged_redis(facts: Mapping[str, object]) -> Finding:
     return fine(f"{name} answers; its eviction policy is {policy}")
 
 
-def smtp(units: Units) -> Finding:
+def smtp(units: UnitOfWorkFactory) -> Finding:
     """Would the server take mail from us? None is sent."""
     url = units.settings.smtp_url
     if url is None:

@@ -21,7 +21,7 @@ from app.cli.start import CreateApp
 from app.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
-    from app.unit_of_work import Units
+    from app.unit_of_work import UnitOfWorkFactory
 
 EXIT_FAULT = 1
 PATIENCE = 8.0  # seconds for all checks together
@@ -76,9 +76,9 @@ def examined(create_app: CreateApp, settings: Settings) -> Report:
     """Every check, those that wait for others beside each other. What has not answered in time is a fault."""
     report = {"settings": checks.fine(f"all right, for {settings.env}")}
     try:
-        units: Units = create_app(settings, capacity=Capacity(workers=1, threads=1)).extensions[
-            "doorward"
-        ]
+        units: UnitOfWorkFactory = create_app(
+            settings, capacity=Capacity(workers=1, threads=1)
+        ).extensions["doorward"]
     except Exception as error:  # An address that looks right and that a library cannot read.
         report["settings"] = checks.fault(
             f"the parts do not fit together: {type(error).__name__}",

@@ -13,13 +13,13 @@ from app.server.background_jobs import follow_clock
 from app.signing_keys.models import SigningKey, State, all_keys, state
 from app.signing_keys.revoke import revoke_key
 from app.signing_keys.rotate import announcement, purposes, rotate
-from app.unit_of_work import Units
+from app.unit_of_work import UnitOfWorkFactory
 
 
-def opened(create_app: CreateApp) -> Units:
+def opened(create_app: CreateApp) -> UnitOfWorkFactory:
     """What a command works with, without serving."""
     logs.configure()
-    units: Units = create_app(
+    units: UnitOfWorkFactory = create_app(
         settings_or_exit(), capacity=Capacity(workers=1, threads=1)
     ).extensions["doorward"]
     follow_clock(units)

@@ -11,7 +11,7 @@ from app.adapters import logs
 from app.adapters.password_hasher import Capacity
 from app.cli.start import CreateApp, settings_or_exit
 from app.server.background_jobs import Background
-from app.unit_of_work import Units
+from app.unit_of_work import UnitOfWorkFactory
 
 PATIENCE = 20.0
 
@@ -22,7 +22,7 @@ def worker(create_app: CreateApp) -> None:
     """Deliver mail and sweep, for DOORWARD_OUTBOX=external. Any number may run at once."""
     logs.configure()
     app = create_app(settings_or_exit(), capacity=Capacity(workers=1, threads=1))
-    units: Units = app.extensions["doorward"]
+    units: UnitOfWorkFactory = app.extensions["doorward"]
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

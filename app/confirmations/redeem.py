@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
 
-from app.adapters.database import changed
+from app.adapters.database import count_changed_rows
 from app.confirmations.errors import InvalidToken
 from app.confirmations.issue import PREFIXES
 from app.confirmations.models import Confirmation, Purpose
@@ -56,7 +56,7 @@ def redeem(work: UnitOfWork, purpose: Purpose, token: str) -> None:
     row_id = find(PREFIXES[purpose], "cnf", token)
     fits = Confirmation.digest == digest(token)
     if (
-        changed(
+        count_changed_rows(
             work.db,
             update(Confirmation)
             .where(*_live(work, purpose, row_id), fits)

@@ -6,25 +6,25 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import update
 
-from app.adapters.database import changed
-from app.audit.record import Event, record
+from app.adapters.database import count_changed_rows
+from app.audit.record import Event, record_event
 from app.device_login.codes import of_device_code
 from app.device_login.errors import LoginSessionOver, UnknownDeviceCode
 from app.device_login.models import UNDECIDED, LoginSession, State
 from app.rate_limits.per_source import take
 
 if TYPE_CHECKING:
-    from app.principal import Source
+    from app.principal import ClientInfo
     from app.unit_of_work import UnitOfWork
 
 
-def cancel(work: UnitOfWork, source: Source, *, device_code: str) -> None:
+def cancel(work: UnitOfWork, client_info: ClientInfo, *, device_code: str) -> None:
     """End a request that nobody has decided yet. Raises UnknownDeviceCode, LoginSessionOver or TooManyRequests."""
-    take(work, source, "poll")
+    take(work, client_info, "poll")
     row = of_device_code(work.db, device_code)
     if row is None:
         raise UnknownDeviceCode
-    cancelled = changed(
+    cancelled = count_changed_rows(
         work.db,
         update(LoginSession)
         .where(
@@ -37,4 +37,10 @@ def cancel(work: UnitOfWork, source: Source, *, device_code: str) -> None:
     )
     if not cancelled:
         raise LoginSessionOver
-    record(work, Event.LOGIN_CANCELLED, source=source, account_id=row.account_id, session_id=row.id)
+    record_event(
+        work,
+        Event.LOGIN_CANCELLED,
+        client_info=client_info,
+        account_id=row.account_id,
+        session_id=row.id,
+    )

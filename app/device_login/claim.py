@@ -8,7 +8,7 @@ from sqlalchemy import or_, select, update
 
 from app.accounts.models import Account, by_id
 from app.adapters.sealing import name_digest
-from app.audit.record import Event, record
+from app.audit.record import Event, record_event
 from app.authentication.throttling.code_attempts import take_guess, was_right
 from app.device_login.codes import user_code_digests
 from app.device_login.errors import UnknownUserCode
@@ -20,12 +20,12 @@ from app.sessions.show import device_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from app.principal import Principal, Source
+    from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
 
 def claim(
-    work: UnitOfWork, principal: Principal, source: Source, *, user_code: str
+    work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, user_code: str
 ) -> LoginSessionView:
     """Who asks to be let in with this code. From now on only this account sees it and decides; asking again is no fault.
 
@@ -34,21 +34,31 @@ def claim(
     account = by_id(work.db, principal.account_id)
     if account is None:
         raise Unauthenticated
-    guess = take_guess(work, account_id=account.id, bucket=source.bucket)
+    guess = take_guess(work, account_id=account.id, bucket=client_info.bucket)
     digests = user_code_digests(work.settings, user_code)
-    claimed = _claim(work, principal, source, account, digests)
+    claimed = _claim(work, principal, client_info, account, digests)
     if claimed is not None:
-        record(work, Event.LOGIN_CLAIMED, source=source, account_id=account.id, session_id=claimed)
+        record_event(
+            work,
+            Event.LOGIN_CLAIMED,
+            client_info=client_info,
+            account_id=account.id,
+            session_id=claimed,
+        )
     mine = claimed or _claimed_before(work, account, digests)
     if mine is None:
-        record(work, Event.USER_CODE_REFUSED, source=source, account_id=account.id)
+        record_event(work, Event.USER_CODE_REFUSED, client_info=client_info, account_id=account.id)
         raise UnknownUserCode
     was_right(work, guess)
     return get_login_session(work, principal, login_session_id=mine)
 
 
 def _claim(
-    work: UnitOfWork, principal: Principal, source: Source, account: Account, digests: Sequence[str]
+    work: UnitOfWork,
+    principal: Principal,
+    client_info: ClientInfo,
+    account: Account,
+    digests: Sequence[str],
 ) -> str | None:
     """One statement decides who is first, and whether the account is the one that was named."""
     return work.db.scalar(
@@ -67,7 +77,7 @@ def _claim(
             account_id=account.id,
             claimed_at=work.now,
             claimed_session_id=principal.session_id,
-            claimed_address=source.address,
+            claimed_address=client_info.address,
             claimed_device=device_of(work, principal),
         )
         .returning(LoginSession.id)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import update
 
 from app.accounts.models import by_id as account_by_id
-from app.audit.record import Event, record
+from app.audit.record import Event, record_event
 from app.authentication.throttling.code_attempts import take_guess, was_right
 from app.authentication.throttling.suspicious_sources import suspect as suspect_source
 from app.authorization.scopes import common
@@ -24,12 +24,17 @@ from app.sessions.show import device_of
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
-    from app.principal import Principal, Source
+    from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
 
 def approve(
-    work: UnitOfWork, principal: Principal, source: Source, *, login_session_id: str, user_code: str
+    work: UnitOfWork,
+    principal: Principal,
+    client_info: ClientInfo,
+    *,
+    login_session_id: str,
+    user_code: str,
 ) -> LoginSessionView:
     """Let the other device in, with what it asked for as far as the session that approves may do it.
 
@@ -37,24 +42,24 @@ def approve(
     Raises NotFound, LoginSessionOver, UnknownUserCode or TooManyRequests.
     """
     row = _claimed(work, principal, login_session_id)
-    guess = take_guess(work, account_id=principal.account_id, bucket=source.bucket)
+    guess = take_guess(work, account_id=principal.account_id, bucket=client_info.bucket)
     fits = LoginSession.user_code_digest.in_(user_code_digests(work.settings, user_code))
     values = {"approved_epoch": principal.epoch, "granted_scope": _granted(work, principal, row)}
-    if not _decided(work, principal, source, row, State.APPROVED, fits, **values):
+    if not _decided(work, principal, client_info, row, State.APPROVED, fits, **values):
         _still_open(work, row)
-        record(
+        record_event(
             work,
             Event.USER_CODE_REFUSED,
-            source=source,
+            client_info=client_info,
             account_id=principal.account_id,
             session_id=row.id,
         )
         raise UnknownUserCode
     was_right(work, guess)
-    record(
+    record_event(
         work,
         Event.LOGIN_APPROVED,
-        source=source,
+        client_info=client_info,
         account_id=principal.account_id,
         session_id=row.id,
     )
@@ -62,34 +67,38 @@ def approve(
 
 
 def deny(
-    work: UnitOfWork, principal: Principal, source: Source, *, login_session_id: str
+    work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, login_session_id: str
 ) -> LoginSessionView:
     """Refuse. Raises NotFound or LoginSessionOver."""
     row = _claimed(work, principal, login_session_id)
-    if not _decided(work, principal, source, row, State.DENIED):
+    if not _decided(work, principal, client_info, row, State.DENIED):
         raise LoginSessionOver
-    record(
-        work, Event.LOGIN_DENIED, source=source, account_id=principal.account_id, session_id=row.id
+    record_event(
+        work,
+        Event.LOGIN_DENIED,
+        client_info=client_info,
+        account_id=principal.account_id,
+        session_id=row.id,
     )
     return get_login_session(work, principal, login_session_id=row.id)
 
 
 def suspect(
-    work: UnitOfWork, principal: Principal, source: Source, *, login_session_id: str
+    work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, login_session_id: str
 ) -> LoginSessionView:
     """Refuse what somebody else has asked for: its source may ask only now and then, and the owner has it in writing.
 
     Raises NotFound or LoginSessionOver.
     """
     row = _claimed(work, principal, login_session_id)
-    if not _decided(work, principal, source, row, State.SUSPICIOUS):
+    if not _decided(work, principal, client_info, row, State.SUSPICIOUS):
         raise LoginSessionOver
     suspect_source(work, session_id=row.id, bucket=row.bucket)
     _tell_owner(work, principal, row)
-    record(
+    record_event(
         work,
         Event.LOGIN_SUSPICIOUS,
-        source=source,
+        client_info=client_info,
         account_id=principal.account_id,
         session_id=row.id,
     )
@@ -107,7 +116,7 @@ def _claimed(work: UnitOfWork, principal: Principal, login_session_id: str) -> L
 def _decided(
     work: UnitOfWork,
     principal: Principal,
-    source: Source,
+    client_info: ClientInfo,
     row: LoginSession,
     state: State,
     *also: ColumnElement[bool],
@@ -117,7 +126,7 @@ def _decided(
     by = {
         "decided_at": work.now,
         "decided_session_id": principal.session_id,
-        "decided_address": source.address,
+        "decided_address": client_info.address,
         "decided_device": device_of(work, principal),
     }
     mine = (

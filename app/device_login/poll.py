@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select, update
 
 from app.accounts.models import Account, locked
-from app.adapters.database import changed
-from app.audit.record import Event, record
+from app.adapters.database import count_changed_rows
+from app.audit.record import Event, record_event
 from app.credential_status.models import global_epoch
 from app.device_login.codes import of_device_code
 from app.device_login.errors import AccessDenied, AuthorizationPending, ExpiredToken, SlowDown
@@ -23,7 +23,7 @@ from app.sessions.open_session import Approval, open_session
 from app.sessions.tokens import Tokens, tokens_of
 
 if TYPE_CHECKING:
-    from app.principal import Source
+    from app.principal import ClientInfo
     from app.unit_of_work import UnitOfWork
 
 STEP = 5  # seconds that each poll too soon adds, and each in time takes away again
@@ -32,12 +32,14 @@ JITTER = timedelta(seconds=1)  # networks do not keep time to the second
 LONGEST_NAME = 64
 
 
-def redeem(work: UnitOfWork, source: Source, *, client_id: str | None, device_code: str) -> Tokens:
+def redeem(
+    work: UnitOfWork, client_info: ClientInfo, *, client_id: str | None, device_code: str
+) -> Tokens:
     """The tokens of the session that was approved, once. Until then each call is a poll.
 
     Raises AuthorizationPending, SlowDown, AccessDenied, ExpiredToken, InvalidGrant or TooManyRequests.
     """
-    take(work, source, "poll")
+    take(work, client_info, "poll")
     row = of_device_code(work.db, device_code)
     if row is None or row.client_id != (client_id or DEFAULT) or row.state == State.REDEEMED:
         raise InvalidGrant("The device code is not known, or was used. Ask for another one.")
@@ -46,7 +48,7 @@ def redeem(work: UnitOfWork, source: Source, *, client_id: str | None, device_co
     if not row.is_open(work.now):
         raise ExpiredToken
     if row.state == State.APPROVED:
-        return _let_in(work, source, row)
+        return _let_in(work, client_info, row)
     _keep_pace(work, row)
     raise AuthorizationPending
 
@@ -67,11 +69,11 @@ def _keep_pace(work: UnitOfWork, row: LoginSession) -> None:
         raise SlowDown(interval)
 
 
-def _let_in(work: UnitOfWork, source: Source, row: LoginSession) -> Tokens:
+def _let_in(work: UnitOfWork, client_info: ClientInfo, row: LoginSession) -> Tokens:
     """Open the session, if the account may still be let in by whoever approved it."""
     account = locked(work.db, row.account_id or "")
     if account is None or not _may_still(work, account, row):
-        _refuse(work, source, row)
+        _refuse(work, client_info, row)
         raise AccessDenied
     if not _step(work, row, state=State.REDEEMED, redeemed_at=work.now):
         raise InvalidGrant("The device code was used. Ask for another one.")
@@ -80,7 +82,7 @@ def _let_in(work: UnitOfWork, source: Source, row: LoginSession) -> Tokens:
     life = timedelta(seconds=row.expires_in) if row.expires_in is not None else None
     session = open_session(
         work,
-        source,
+        client_info,
         account,
         device_name=name[:LONGEST_NAME],
         life=life,
@@ -88,7 +90,13 @@ def _let_in(work: UnitOfWork, source: Source, row: LoginSession) -> Tokens:
         scope=row.granted_scope,
         approval=approval,
     )
-    record(work, Event.LOGIN_REDEEMED, source=source, account_id=account.id, session_id=row.id)
+    record_event(
+        work,
+        Event.LOGIN_REDEEMED,
+        client_info=client_info,
+        account_id=account.id,
+        session_id=row.id,
+    )
     return tokens_of(work, account, session)
 
 
@@ -105,11 +113,15 @@ def _may_still(work: UnitOfWork, account: Account, row: LoginSession) -> bool:
     )
 
 
-def _refuse(work: UnitOfWork, source: Source, row: LoginSession) -> None:
+def _refuse(work: UnitOfWork, client_info: ClientInfo, row: LoginSession) -> None:
     """Its time is over now; said once."""
     if _step(work, row, expires_at=work.now):
-        record(
-            work, Event.LOGIN_REFUSED, source=source, account_id=row.account_id, session_id=row.id
+        record_event(
+            work,
+            Event.LOGIN_REFUSED,
+            client_info=client_info,
+            account_id=row.account_id,
+            session_id=row.id,
         )
 
 
@@ -121,7 +133,7 @@ def _step(work: UnitOfWork, row: LoginSession, **values: object) -> bool:
         LoginSession.expires_at > work.now,
     )
     return (
-        changed(
+        count_changed_rows(
             work.db,
             update(LoginSession)
             .where(*approved)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from app.accounts.find import typed
 from app.adapters.database import insert_if_absent
 from app.adapters.sealing import name_digest
-from app.audit.record import Event, record
+from app.audit.record import Event, record_event
 from app.authentication.throttling.suspicious_sources import hold_back
 from app.authorization.scopes import common
 from app.device_login.codes import new_phrase, user_code_digests
@@ -21,7 +21,7 @@ from app.rate_limits.per_source import take
 from app.sessions.clients import DEFAULT, public_client
 
 if TYPE_CHECKING:
-    from app.principal import Source
+    from app.principal import ClientInfo
     from app.settings.maps import Client
     from app.unit_of_work import UnitOfWork
 
@@ -63,7 +63,7 @@ class Asked:
 
 def ask_with_phrase(
     work: UnitOfWork,
-    source: Source,
+    client_info: ClientInfo,
     *,
     client_name: str,
     client_id: str | None = None,
@@ -76,7 +76,7 @@ def ask_with_phrase(
     """The same, with words that both devices show. `expires_in` is wanted of the session, in seconds. Raises as `ask` does."""
     return ask(
         work,
-        source,
+        client_info,
         Wanted(
             client_id,
             scope,
@@ -90,21 +90,21 @@ def ask_with_phrase(
     )
 
 
-def ask(work: UnitOfWork, source: Source, wanted: Wanted) -> Asked:
+def ask(work: UnitOfWork, client_info: ClientInfo, wanted: Wanted) -> Asked:
     """Ask to be let in. Whether there is an account of the name is not told. Raises InvalidInput, TooManyRequests or Busy."""
-    take(work, source, "device")
-    hold_back(work, source)
+    take(work, client_info, "device")
+    hold_back(work, client_info)
     client = public_client(work.settings, wanted.client_id)
     if client is None:
         raise InvalidInput(errors={"/client_id": ["is no client of this service"]})
     _spare_the_named(work, wanted.username)
     row_id = new_id("ses")
     device = mint(PREFIX, row_id)
-    code = _written(work, source, wanted, client, row_id=row_id, device=device)
-    record(
+    code = _written(work, client_info, wanted, client, row_id=row_id, device=device)
+    record_event(
         work,
         Event.LOGIN_ASKED,
-        source=source,
+        client_info=client_info,
         session_id=row_id,
         client_id=wanted.client_id or DEFAULT,
     )
@@ -136,7 +136,13 @@ def _named(work: UnitOfWork, username: str) -> str:
 
 
 def _written(
-    work: UnitOfWork, source: Source, wanted: Wanted, client: Client, *, row_id: str, device: Minted
+    work: UnitOfWork,
+    client_info: ClientInfo,
+    wanted: Wanted,
+    client: Client,
+    *,
+    row_id: str,
+    device: Minted,
 ) -> str:
     """Write the record under a code that no other open one has. Returns the code."""
     for _ in range(TRIES):
@@ -156,9 +162,9 @@ def _written(
             scope=common(wanted.scope.split() if wanted.scope is not None else None, client.scopes),
             expires_in=wanted.expires_in,
             username_digest=_named(work, wanted.username) if wanted.username is not None else None,
-            address=source.address,
-            bucket=source.bucket,
-            user_agent=source.user_agent,
+            address=client_info.address,
+            bucket=client_info.bucket,
+            user_agent=client_info.user_agent,
             created_at=work.now,
             expires_at=work.now + LIFE,
             interval=INTERVAL,

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import update
 
-from app.adapters.database import changed
-from app.audit.record import Event, record
+from app.adapters.database import count_changed_rows
+from app.audit.record import Event, record_event
 from app.authentication.throttling.suspicious_sources import unsuspect
 from app.authorization.models import ADMIN
 from app.authorization.roles.last_admin import still_admin
@@ -17,20 +17,22 @@ from app.sessions import suspicious
 from app.sessions.errors import SessionNotSuspicious
 
 if TYPE_CHECKING:
-    from app.principal import Principal, Source
+    from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
 
-def clear(work: UnitOfWork, principal: Principal, source: Source, *, session_id: str) -> None:
+def clear(
+    work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, session_id: str
+) -> None:
     """It was its owner after all: the source is free. A session stays over, a request denied; none of their tokens ever counts.
 
     Whoever calls this has just shown who he is. Raises NotFound or SessionNotSuspicious.
     """
     row = _request(work, principal, session_id)
     if row is None:
-        suspicious.clear(work, principal, source, session_id=session_id)
+        suspicious.clear(work, principal, client_info, session_id=session_id)
         return
-    cleared = changed(
+    cleared = count_changed_rows(
         work.db,
         update(LoginSession)
         .where(LoginSession.id == row.id, LoginSession.state == State.SUSPICIOUS)
@@ -40,10 +42,10 @@ def clear(work: UnitOfWork, principal: Principal, source: Source, *, session_id:
     if not cleared:
         raise SessionNotSuspicious
     unsuspect(work, session_id=row.id)
-    record(
+    record_event(
         work,
         Event.SESSION_CLEARED,
-        source=source,
+        client_info=client_info,
         account_id=row.account_id,
         session_id=row.id,
         actor=principal.account_id,

@@ -7,35 +7,35 @@ from typing import TYPE_CHECKING
 from app.accounts.models import Account, Status
 from app.admin.require_admin import stay_admin
 from app.admin.show_account import held
-from app.audit.record import Event, record
+from app.audit.record import Event, record_event
 from app.authorization.roles.last_admin import keep_an_admin
 from app.errors import Unauthenticated
 from app.lifecycle.end_access import end_for_good, end_sessions_of
 from app.notifications.outbox.enqueue import Mail, Template, add
 
 if TYPE_CHECKING:
-    from app.principal import Principal, Source
+    from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
 
 def delete_account(
-    work: UnitOfWork, principal: Principal, source: Source, *, account_id: str
+    work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, account_id: str
 ) -> None:
     """Delete somebody's account. One that is deleted already stays as it is. Raises Forbidden, NotFound or LastAdmin."""
     stay_admin(work, principal)
     keep_an_admin(work.db, account_id)
     account = held(work, account_id)
     if account.status != Status.DELETED:
-        _delete(work, principal, source, account)
+        _delete(work, principal, client_info, account)
 
 
-def delete_my_account(work: UnitOfWork, principal: Principal, source: Source) -> None:
+def delete_my_account(work: UnitOfWork, principal: Principal, client_info: ClientInfo) -> None:
     """Delete one's own account; a mail says until when it can be brought back. Raises LastAdmin or Unauthenticated."""
     keep_an_admin(work.db, principal.account_id)
     account = held(work, principal.account_id)
     if not account.active:
         raise Unauthenticated  # an administrator was quicker
-    _delete(work, principal, source, account)
+    _delete(work, principal, client_info, account)
     erased = f"{work.now + work.settings.erase_after:%Y-%m-%d %H:%M} UTC"
     add(
         work,
@@ -44,15 +44,17 @@ def delete_my_account(work: UnitOfWork, principal: Principal, source: Source) ->
     )
 
 
-def _delete(work: UnitOfWork, principal: Principal, source: Source, account: Account) -> None:
+def _delete(
+    work: UnitOfWork, principal: Principal, client_info: ClientInfo, account: Account
+) -> None:
     """Its name and address stay taken, its roles and memberships stay with it."""
     account.status, account.deleted_at = Status.DELETED, work.now
     end_for_good(work, account, reason="account_deleted")
     end_sessions_of(work, account, reason="account_deleted")
-    record(
+    record_event(
         work,
         Event.ACCOUNT_DELETED,
-        source=source,
+        client_info=client_info,
         account_id=account.id,
         actor=principal.account_id,
     )

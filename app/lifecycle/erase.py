@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select
 
 from app.accounts.models import Account, Status
-from app.audit.record import Event, record
+from app.audit.record import Event, record_event
 from app.authentication.throttling.password_attempts import forget_all
 from app.confirmations.models import Confirmation
 from app.notifications.outbox.purge_recipient import forget_mail_to
@@ -41,7 +41,7 @@ def erase_accounts(work: UnitOfWork) -> int:
     )
     for account_id in ids:
         forget_all(work, account_id)
-        record(work, Event.ACCOUNT_ERASED, account_id=account_id)
+        record_event(work, Event.ACCOUNT_ERASED, account_id=account_id)
     work.db.execute(
         delete(Account).where(Account.id.in_(ids)).execution_options(synchronize_session=False)
     )

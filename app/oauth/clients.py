@@ -14,7 +14,7 @@ from app.sessions.clients import DEFAULT, public_client
 from app.verification.api_keys import verify_api_key
 
 if TYPE_CHECKING:
-    from app.principal import Principal, Source
+    from app.principal import ClientInfo, Principal
     from app.settings import Settings
     from app.unit_of_work import UnitOfWork
 
@@ -37,7 +37,7 @@ def is_public(settings: Settings, client: Client) -> bool:
     return client.secret is None and public_client(settings, client.id) is not None
 
 
-def authenticate(work: UnitOfWork, source: Source, client: Client) -> Principal:
+def authenticate(work: UnitOfWork, client_info: ClientInfo, client: Client) -> Principal:
     """The key that a client is. Raises InvalidClient and TooManyRequests.
 
     Failures are counted against the source that shows them, so a stranger cannot use up a key's own limit.
@@ -47,7 +47,7 @@ def authenticate(work: UnitOfWork, source: Source, client: Client) -> Principal:
     try:
         return verify_api_key(work, _key(client, client.secret))
     except Unauthenticated:
-        exceeded = work.limiter.hit(work.settings.limit_login, "client", source.bucket)
+        exceeded = work.limiter.hit(work.settings.limit_login, "client", client_info.bucket)
         if exceeded is not None:
             raise TooManyRequests("client", exceeded) from None
         raise InvalidClient from None

@@ -10,12 +10,12 @@ from app.oauth.errors import InvalidClient
 from app.oauth.tokens import scopes_in
 
 if TYPE_CHECKING:
-    from app.principal import Source
+    from app.principal import ClientInfo
     from app.unit_of_work import UnitOfWork
 
 
 def authorize_device(
-    work: UnitOfWork, source: Source, *, client: Client, scope: str | None
+    work: UnitOfWork, client_info: ClientInfo, *, client: Client, scope: str | None
 ) -> Asked:
     """Codes for a public client. Raises InvalidClient, InvalidScope, TooManyRequests or Busy."""
     if not is_public(work.settings, client):
@@ -23,4 +23,4 @@ def authorize_device(
             "Only a public client asks to be let in: doorward, or one of DOORWARD_CLIENTS, without a secret."
         )
     scopes_in(scope)
-    return ask(work, source, Wanted(client.id, scope))
+    return ask(work, client_info, Wanted(client.id, scope))

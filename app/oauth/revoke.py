@@ -8,7 +8,7 @@ from app.api_keys.end import delete
 from app.errors import NotFound, Unauthenticated
 from app.oauth.clients import Client, authenticate, is_public
 from app.oauth.errors import UnsupportedTokenType
-from app.principal import Kind
+from app.principal import CredentialKind
 from app.rate_limits.per_source import take
 from app.sessions.end import log_out
 from app.sessions.refresh_tokens import looks_like_a_refresh_token
@@ -16,26 +16,26 @@ from app.verification.api_keys import looks_like_a_key, verify_api_key
 from app.verification.session_tokens import verify, verify_refresh_token
 
 if TYPE_CHECKING:
-    from app.principal import Principal, Source
+    from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
 
-def revoke(work: UnitOfWork, source: Source, *, client: Client, token: str) -> None:
+def revoke(work: UnitOfWork, client_info: ClientInfo, *, client: Client, token: str) -> None:
     """End what the token is of. Whoever holds it may do that; one that is unknown or over changes nothing.
 
     Raises InvalidClient where credentials are shown that do not count, and UnsupportedTokenType.
     """
-    take(work, source, "refresh")
+    take(work, client_info, "refresh")
     if not is_public(work.settings, client):
-        authenticate(work, source, client)
+        authenticate(work, client_info, client)
     try:
         principal = _principal(work, token)
     except Unauthenticated:
         return
-    if principal.kind is Kind.SESSION:
-        log_out(work, principal, source)
+    if principal.kind is CredentialKind.SESSION:
+        log_out(work, principal, client_info)
     elif looks_like_a_key(token):
-        _end_key(work, principal, source)
+        _end_key(work, principal, client_info)
     else:
         # To end the key would be more than was asked for by somebody who may have been lent this token only.
         raise UnsupportedTokenType(
@@ -53,8 +53,8 @@ def _principal(work: UnitOfWork, token: str) -> Principal:
     )
 
 
-def _end_key(work: UnitOfWork, principal: Principal, source: Source) -> None:
+def _end_key(work: UnitOfWork, principal: Principal, client_info: ClientInfo) -> None:
     try:
-        delete(work, principal, source, key_id=principal.key_id)
+        delete(work, principal, client_info, key_id=principal.key_id)
     except NotFound:
         return  # somebody else was quicker

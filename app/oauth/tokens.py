@@ -18,7 +18,7 @@ from app.sessions.refresh import refresh, session_of
 from app.settings.maps import is_scope
 
 if TYPE_CHECKING:
-    from app.principal import Source
+    from app.principal import ClientInfo
     from app.sessions.tokens import Tokens
     from app.unit_of_work import UnitOfWork
 
@@ -48,7 +48,7 @@ class Asked:
 
 def grant(
     work: UnitOfWork,
-    source: Source,
+    client_info: ClientInfo,
     *,
     client: Client,
     grant_type: str,
@@ -60,12 +60,12 @@ def grant(
     give = GRANTS.get(grant_type)
     if give is None:
         raise UnsupportedGrantType("There are: " + ", ".join(GRANTS) + ".")
-    return give(work, source, Asked(client, scopes_in(scope), refresh_token, device_code))
+    return give(work, client_info, Asked(client, scopes_in(scope), refresh_token, device_code))
 
 
-def by_client_credentials(work: UnitOfWork, source: Source, asked: Asked) -> Issued:
+def by_client_credentials(work: UnitOfWork, client_info: ClientInfo, asked: Asked) -> Issued:
     """A token for the key itself, that ends with it: what was asked for, as far as the key and its owner may do it now."""
-    principal = authenticate(work, source, asked.client)
+    principal = authenticate(work, client_info, asked.client)
     scopes = principal.scopes if asked.scopes is None else narrowed(asked.scopes, principal.scopes)
     if asked.scopes and not scopes:
         raise InvalidScope("The key has none of these scopes.")
@@ -78,36 +78,36 @@ def by_client_credentials(work: UnitOfWork, source: Source, asked: Asked) -> Iss
     return Issued(token, expires_in, " ".join(scopes))
 
 
-def by_refresh_token(work: UnitOfWork, source: Source, asked: Asked) -> Issued:
+def by_refresh_token(work: UnitOfWork, client_info: ClientInfo, asked: Asked) -> Issued:
     """The same as POST /v1/token/refresh. Raises InvalidGrant.
 
     `scope` may not ask for more than the session has, and the tokens have no less than it (RFC 6749 section 6).
     """
-    take(work, source, "refresh")
+    take(work, client_info, "refresh")
     _public(work, asked.client)
     if asked.refresh_token is None:
         raise InvalidRequest("refresh_token is missing.")
     session, _ = session_of(work.db, work.settings.secret_key, asked.refresh_token)
     if session.client != asked.client.name:
         raise InvalidGrant("The session is of another client.")
-    tokens = refresh(work, source, refresh_token=asked.refresh_token)
+    tokens = refresh(work, client_info, refresh_token=asked.refresh_token)
     # Raising takes the step of the counter back: the refresh token that was sent is still the present one.
     if not all(allows(scope, tokens.scope.split()) for scope in asked.scopes or ()):
         raise InvalidScope("The session has not all of these scopes.")
     return _of_session(tokens)
 
 
-def by_device_code(work: UnitOfWork, source: Source, asked: Asked) -> Issued:
+def by_device_code(work: UnitOfWork, client_info: ClientInfo, asked: Asked) -> Issued:
     """The session that somebody approved from another device. Raises what a poll is told, see `redeem`."""
     _public(work, asked.client)
     if asked.device_code is None:
         raise InvalidRequest("device_code is missing.")
     return _of_session(
-        redeem(work, source, client_id=asked.client.name, device_code=asked.device_code)
+        redeem(work, client_info, client_id=asked.client.name, device_code=asked.device_code)
     )
 
 
-GRANTS: Mapping[str, Callable[[UnitOfWork, Source, Asked], Issued]] = {
+GRANTS: Mapping[str, Callable[[UnitOfWork, ClientInfo, Asked], Issued]] = {
     "refresh_token": by_refresh_token,
     "client_credentials": by_client_credentials,
     "urn:ietf:params:oauth:grant-type:device_code": by_device_code,

@@ -18,7 +18,7 @@ from app.sessions.fresh import is_fresh
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import require
 from app.web.auth.page_session import fresh_person, person, request_page, shown_code, this_page
-from app.web.client_info import current_source
+from app.web.client_info import get_client_info
 from app.web.unit_of_work import reading, writing
 
 blp = Blueprint("activate_page", __name__, url_prefix="/login")
@@ -87,7 +87,7 @@ def get_activate_with_code(user_code: str) -> Response:
 def post_activate(work: UnitOfWork, principal: Principal) -> Response:
     """Claim the request with that code, and look at it."""
     typed = request.form.get("user_code", "")
-    asked = claim(work, principal, current_source(), user_code=typed)
+    asked = claim(work, principal, get_client_info(), user_code=typed)
     return go(request_page(f"/login/requests/{asked.id}", typed))
 
 
@@ -106,7 +106,7 @@ def get_request(login_session_id: str) -> Response:
 def post_approve(work: UnitOfWork, principal: Principal, login_session_id: str) -> Response:
     """Let the other device in."""
     code = request.form.get("user_code", "")
-    approve(work, principal, current_source(), login_session_id=login_session_id, user_code=code)
+    approve(work, principal, get_client_info(), login_session_id=login_session_id, user_code=code)
     return go(f"/login/requests/{login_session_id}")
 
 
@@ -117,7 +117,7 @@ def post_approve(work: UnitOfWork, principal: Principal, login_session_id: str) 
 @require(person)
 def post_deny(work: UnitOfWork, principal: Principal, login_session_id: str) -> Response:
     """Refuse."""
-    deny(work, principal, current_source(), login_session_id=login_session_id)
+    deny(work, principal, get_client_info(), login_session_id=login_session_id)
     return go(f"/login/requests/{login_session_id}")
 
 
@@ -128,5 +128,5 @@ def post_deny(work: UnitOfWork, principal: Principal, login_session_id: str) -> 
 @require(person)
 def post_suspicious(work: UnitOfWork, principal: Principal, login_session_id: str) -> Response:
     """Refuse what one did not ask for oneself."""
-    suspect(work, principal, current_source(), login_session_id=login_session_id)
+    suspect(work, principal, get_client_info(), login_session_id=login_session_id)
     return go(f"/login/requests/{login_session_id}")

@@ -8,7 +8,7 @@ from app.errors import InvalidInput
 from app.pages.render import asking_again, page, shown
 from app.registration.confirm import confirm_by_link, pending_of_link
 from app.unit_of_work import UnitOfWork
-from app.web.client_info import current_source
+from app.web.client_info import get_client_info
 from app.web.rate_limit import limited
 from app.web.unit_of_work import reading, writing
 
@@ -44,6 +44,6 @@ def get_confirm(token: str) -> Response:
 def post_confirm(work: UnitOfWork, token: str) -> Response:
     """Open the account."""
     account = confirm_by_link(
-        work, current_source(), token=token, password=request.form.get("password", "")
+        work, get_client_info(), token=token, password=request.form.get("password", "")
     )
     return page("confirmed", username=account.username)

@@ -24,7 +24,7 @@ from app.web.auth.page_session import (
     person_or_nobody,
     sign_out,
 )
-from app.web.client_info import current_source
+from app.web.client_info import get_client_info
 from app.web.rate_limit import limited
 from app.web.unit_of_work import reading, writing
 
@@ -102,7 +102,7 @@ def post_login(work: UnitOfWork) -> Response:
     name, password = request.form.get("username", ""), request.form.get("password", "")
     tokens = log_in(
         work,
-        current_source(),
+        get_client_info(),
         username=name,
         password=password,
         expires_in=int(LIFE.total_seconds()),
@@ -120,7 +120,7 @@ def post_new_password(work: UnitOfWork) -> Response:
     new, again = request.form.get("password", ""), request.form.get("again", "")
     reset(
         work,
-        current_source(),
+        get_client_info(),
         token=request.form.get("reset_token", ""),
         new_password=new,
         verify_password=again,
@@ -143,7 +143,7 @@ def get_again() -> Response:
 @require(person)
 def post_again(work: UnitOfWork, principal: Principal) -> Response:
     """The password was typed just now. Another cookie takes the place of the one there was."""
-    elevate(work, principal, current_source(), password=request.form.get("password", ""))
+    elevate(work, principal, get_client_info(), password=request.form.get("password", ""))
     return keep_signed_in(work, go(next_page()), session_id=principal.session_id)
 
 
@@ -153,5 +153,5 @@ def post_again(work: UnitOfWork, principal: Principal) -> Response:
 @require(person)
 def post_out(work: UnitOfWork, principal: Principal) -> Response:
     """End this session."""
-    log_out(work, principal, current_source())
+    log_out(work, principal, get_client_info())
     return sign_out(work, page("signed_out"))

@@ -14,7 +14,7 @@ from app.pages.words import browser, span
 from app.sessions.fresh import ReauthenticationRequired
 from app.web.auth.credentials import CHALLENGE
 from app.web.auth.page_session import refuse_foreign_forms, this_page
-from app.web.client_info import reader_language
+from app.web.client_info import get_preferred_language
 from app.web.request_id import request_id
 
 P = ParamSpec("P")
@@ -25,7 +25,7 @@ CSP = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action '
 
 def page(template: str, *, status: int = 200, **values: Any) -> Response:
     """The page in the reader's language."""
-    return page_for_developers(f"{reader_language()}/{template}", status=status, **values)
+    return page_for_developers(f"{get_preferred_language()}/{template}", status=status, **values)
 
 
 def page_for_developers(template: str, *, status: int = 200, **values: Any) -> Response:

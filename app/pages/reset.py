@@ -9,7 +9,7 @@ from app.pages.render import asking_again, for_person, page, shown
 from app.passwords.forgot import forgot
 from app.passwords.reset import account_of_link, reset
 from app.unit_of_work import UnitOfWork
-from app.web.client_info import current_source
+from app.web.client_info import get_client_info
 from app.web.rate_limit import limited
 from app.web.unit_of_work import reading, writing
 
@@ -43,7 +43,7 @@ def get_forgot() -> Response:
 @limited("forgot")
 def post_forgot(work: UnitOfWork) -> Response:
     """Mail a link, if there is anyone to mail it to. Everybody is told the same."""
-    forgot(work, current_source(), username=request.form.get("username", ""))
+    forgot(work, get_client_info(), username=request.form.get("username", ""))
     return page("forgot_sent")
 
 
@@ -62,5 +62,5 @@ def get_reset(token: str) -> Response:
 def post_reset(work: UnitOfWork, token: str) -> Response:
     """Set the password."""
     new, again = request.form.get("password", ""), request.form.get("again", "")
-    reset(work, current_source(), token=token, new_password=new, verify_password=again)
+    reset(work, get_client_info(), token=token, new_password=new, verify_password=again)
     return page("password_set")

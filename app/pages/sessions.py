@@ -16,7 +16,7 @@ from app.sessions.suspicious import call_suspicious
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import require
 from app.web.auth.page_session import HOME, keep_signed_in, person, sign_out
-from app.web.client_info import current_source
+from app.web.client_info import get_client_info
 from app.web.unit_of_work import reading, writing
 
 blp = Blueprint("sessions_page", __name__)
@@ -50,7 +50,7 @@ def get_sessions() -> Response:
 @require(person)
 def post_end(work: UnitOfWork, principal: Principal, session_id: str) -> Response:
     """End one session; its tokens stop at once."""
-    end_one(work, principal, current_source(), session_id=session_id)
+    end_one(work, principal, get_client_info(), session_id=session_id)
     return go(HOME)
 
 
@@ -63,7 +63,7 @@ def post_suspicious(work: UnitOfWork, principal: Principal, session_id: str) -> 
     get_session(
         work, principal, session_id=session_id
     )  # nobody else's here, also not by an administrator
-    call_suspicious(work, principal, current_source(), session_id=session_id)
+    call_suspicious(work, principal, get_client_info(), session_id=session_id)
     return page("session_reported", username=principal.username)
 
 
@@ -73,7 +73,7 @@ def post_suspicious(work: UnitOfWork, principal: Principal, session_id: str) -> 
 @require(person)
 def post_end_others(work: UnitOfWork, principal: Principal) -> Response:
     """End every session but this one."""
-    end_others(work, principal, current_source())
+    end_others(work, principal, get_client_info())
     return go(HOME)
 
 
@@ -83,7 +83,7 @@ def post_end_others(work: UnitOfWork, principal: Principal) -> Response:
 @require(person)
 def post_end_all(work: UnitOfWork, principal: Principal) -> Response:
     """End every session, this one too."""
-    log_out_everywhere(work, principal, current_source())
+    log_out_everywhere(work, principal, get_client_info())
     return sign_out(work, page("signed_out"))
 
 
@@ -93,7 +93,7 @@ def post_end_all(work: UnitOfWork, principal: Principal) -> Response:
 @require(person)
 def post_forget(work: UnitOfWork, principal: Principal, device_id: str) -> Response:
     """Forget a device."""
-    forget_device(work, principal, current_source(), device_id=device_id)
+    forget_device(work, principal, get_client_info(), device_id=device_id)
     return go(HOME)
 
 
@@ -106,7 +106,12 @@ def post_password(work: UnitOfWork, principal: Principal) -> Response:
     """Change the password. Every other session ends; this one goes on with another cookie."""
     old, new, again = (request.form.get(name, "") for name in ("old", "new", "again"))
     change(
-        work, principal, current_source(), old_password=old, new_password=new, verify_password=again
+        work,
+        principal,
+        get_client_info(),
+        old_password=old,
+        new_password=new,
+        verify_password=again,
     )
     return keep_signed_in(
         work, page("password_changed", username=principal.username), session_id=principal.session_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.accounts.models import Account, locked
-from app.audit.record import Event, record
+from app.audit.record import Event, record_event
 from app.authentication.errors import WrongPassword
 from app.authentication.passwords.choose import chosen_password
 from app.authentication.passwords.verify import check_password, hash_after, settle, settle_again
@@ -18,14 +18,14 @@ from app.sessions.move import move_along
 from app.sessions.tokens import Tokens, tokens_of
 
 if TYPE_CHECKING:
-    from app.principal import Principal, Source
+    from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
 
 def change(
     work: UnitOfWork,
     principal: Principal,
-    source: Source,
+    client_info: ClientInfo,
     *,
     old_password: str,
     new_password: str,
@@ -43,15 +43,15 @@ def change(
         work.settings,
         new_password,
         field="/new_password",
-        locale=source.locale,
+        locale=client_info.locale,
         about=names_of(account),
     )
     if same(old_password, text):
-        raise another(source.locale)
-    attempt = take(work, subject=account.id, bucket=source.bucket)
+        raise another(client_info.locale)
+    attempt = take(work, subject=account.id, bucket=client_info.bucket)
     checked = check_password(work, attempt, account, old_password)
     if checked is None:
-        raise _refused(work, source, principal)
+        raise _refused(work, client_info, principal)
     changes = {
         "password_hash": hash_after(work, checked, text),
         "epoch": Account.epoch + 1,
@@ -61,21 +61,25 @@ def change(
         settle(work, checked, changes=changes)
         or settle_again(work, checked, old_password, changes=changes)
     ):
-        raise _refused(work, source, principal)
+        raise _refused(work, client_info, principal)
     session = move_along(work, checked.account, session_id=principal.session_id)
     end_by_epoch(work, checked.account, status=Status.REVOKED, reason="password_changed")
     replaced(work, checked.account)
-    record(
-        work, Event.PASSWORD_CHANGED, source=source, account_id=account.id, session_id=session.id
+    record_event(
+        work,
+        Event.PASSWORD_CHANGED,
+        client_info=client_info,
+        account_id=account.id,
+        session_id=session.id,
     )
     return tokens_of(work, checked.account, session)
 
 
-def _refused(work: UnitOfWork, source: Source, principal: Principal) -> WrongPassword:
-    record(
+def _refused(work: UnitOfWork, client_info: ClientInfo, principal: Principal) -> WrongPassword:
+    record_event(
         work,
         Event.PASSWORD_REFUSED,
-        source=source,
+        client_info=client_info,
         account_id=principal.account_id,
         session_id=principal.session_id,
     )

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from app.accounts.find import Typed, typed
 from app.accounts.models import Account
-from app.audit.record import Event, record
+from app.audit.record import Event, record_event
 from app.authorization.models import ADMIN, roles_column, roles_in
 from app.confirmations.reset import issue_reset
 from app.errors import InvalidInput
@@ -18,12 +18,16 @@ from app.passwords.invite import invite
 from app.rate_limits.per_recipient import may_mail
 
 if TYPE_CHECKING:
-    from app.principal import Source
+    from app.principal import ClientInfo
     from app.unit_of_work import UnitOfWork
 
 
 def forgot(
-    work: UnitOfWork, source: Source, *, username: str | None = None, email: str | None = None
+    work: UnitOfWork,
+    client_info: ClientInfo,
+    *,
+    username: str | None = None,
+    email: str | None = None,
 ) -> None:
     """Mail a link to the owner of a name or an address, if there is one; nothing tells whether there was.
 
@@ -48,12 +52,12 @@ def forgot(
         send_link(work, account)
     else:
         # The same rows about nobody, so that it costs the same; whatever link went out before stays good.
-        mail = _news(work, name, source) if account is None and not held else None
+        mail = _news(work, name, client_info) if account is None and not held else None
         _write(work, new_id("acc"), 0, Template.RESET_UNKNOWN, mail)
-    record(
+    record_event(
         work,
         Event.PASSWORD_RESET_REQUESTED,
-        source=source,
+        client_info=client_info,
         account_id=account.id if account else None,
     )
 
@@ -80,10 +84,10 @@ def _find(work: UnitOfWork, name: Typed) -> tuple[Account | None, tuple[str, ...
     return (row[0], roles_in(row[1])) if row is not None else (None, ())
 
 
-def _news(work: UnitOfWork, name: Typed, source: Source) -> Mail | None:
+def _news(work: UnitOfWork, name: Typed, client_info: ClientInfo) -> Mail | None:
     """That somebody asked, for an address without an account, where the operator wants that told."""
     return (
-        Mail(name.canonical, source.locale, {})
+        Mail(name.canonical, client_info.locale, {})
         if work.settings.notify_unknown and name.is_address and name.possible
         else None
     )

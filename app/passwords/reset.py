@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.accounts.models import Account, by_id, locked
-from app.audit.record import Event, record
+from app.audit.record import Event, record_event
 from app.authentication.passwords.choose import chosen_password
 from app.authentication.passwords.verify import is_present_password
 from app.authentication.trusted_devices.manage import forget_devices
@@ -17,7 +17,7 @@ from app.sessions.end import end_by_epoch
 from app.sessions.models import Status
 
 if TYPE_CHECKING:
-    from app.principal import Source
+    from app.principal import ClientInfo
     from app.unit_of_work import UnitOfWork
 
 
@@ -28,7 +28,7 @@ def account_of_link(work: UnitOfWork, *, token: str) -> str:
 
 def reset(
     work: UnitOfWork,
-    source: Source,
+    client_info: ClientInfo,
     *,
     token: str,
     new_password: str,
@@ -45,11 +45,11 @@ def reset(
         work.settings,
         new_password,
         field="/new_password",
-        locale=source.locale,
+        locale=client_info.locale,
         about=names_of(account),
     )
     if account.must_change_password and is_present_password(work, account, text):
-        raise another(source.locale)
+        raise another(client_info.locale)
     with work.released():
         password_hash = work.hasher.hash(text)
     # Locked before the token is used up: of two links of one account at once, the second finds another epoch.
@@ -65,7 +65,7 @@ def reset(
     end_by_epoch(work, present, status=Status.REVOKED, reason="password_reset")
     forget_devices(work, present)
     replaced(work, present)
-    record(work, Event.PASSWORD_RESET, source=source, account_id=present.id)
+    record_event(work, Event.PASSWORD_RESET, client_info=client_info, account_id=present.id)
 
 
 def _account(work: UnitOfWork, meant: About) -> Account:

@@ -9,7 +9,7 @@ from sqlalchemy import delete, select, update
 from app.accounts.models import Account, Status
 from app.accounts.summary import AccountSummary
 from app.adapters.database import insert_if_absent
-from app.audit.record import Event, record
+from app.audit.record import Event, record_event
 from app.authentication.passwords.choose import chosen_password
 from app.authorization.models import admin_exists, first_admin_may_come
 from app.authorization.roles.grant import grant
@@ -24,7 +24,7 @@ from app.registration.messages import code_fits
 from app.registration.models import PendingRegistration
 
 if TYPE_CHECKING:
-    from app.principal import Source
+    from app.principal import ClientInfo
     from app.unit_of_work import UnitOfWork
 
 MOST_TRIES = 5
@@ -45,7 +45,7 @@ def pending_of_link(work: UnitOfWork, *, token: str) -> str:
 
 def confirm(
     work: UnitOfWork,
-    source: Source,
+    client_info: ClientInfo,
     *,
     token: str | None,
     registration: str | None,
@@ -57,10 +57,10 @@ def confirm(
     Raises InvalidToken, InvalidInput, TooManyRequests or Busy.
     """
     if token is not None and registration is None and code is None:
-        return confirm_by_link(work, source, token=token, password=password)
+        return confirm_by_link(work, client_info, token=token, password=password)
     if token is None and registration is not None and code is not None:
         return confirm_by_code(
-            work, source, registration=registration, code=code, password=password
+            work, client_info, registration=registration, code=code, password=password
         )
     raise InvalidInput(
         "Send token and password, or registration and code.",
@@ -69,14 +69,14 @@ def confirm(
 
 
 def confirm_by_link(
-    work: UnitOfWork, source: Source, *, token: str, password: str | None
+    work: UnitOfWork, client_info: ClientInfo, *, token: str, password: str | None
 ) -> AccountSummary:
     """Open the account with the password chosen now: whoever follows the link owns the address, whoever registered may not.
 
     Raises InvalidToken, InvalidInput or Busy.
     """
     pending = _pending_of(work, token)
-    text = _acceptable(work, source, pending, password)
+    text = _acceptable(work, client_info, pending, password)
     with work.released():
         password_hash = work.hasher.hash(text)
     purpose = purpose_of(token, LINKS)
@@ -85,24 +85,29 @@ def confirm_by_link(
         raise InvalidToken
     _lock(work, pending.id)
     redeem(work, purpose, token)
-    return _open_account(work, source, pending.id, password_hash)
+    return _open_account(work, client_info, pending.id, password_hash)
 
 
 def confirm_by_code(
-    work: UnitOfWork, source: Source, *, registration: str, code: str, password: str | None = None
+    work: UnitOfWork,
+    client_info: ClientInfo,
+    *,
+    registration: str,
+    code: str,
+    password: str | None = None,
 ) -> AccountSummary:
     """Open the account with the password given at registration: handle and code together are both halves.
 
     Five tries, each taken before the code is looked at. Raises InvalidToken, InvalidInput, TooManyRequests or Busy.
     """
-    take(work, source, "code")
+    take(work, client_info, "code")
     pending = _take_try(work, registration)
     if pending is None or not code_fits(work, pending, canonical_code(code)):
-        record(work, Event.CONFIRMATION_REFUSED, source=source)
+        record_event(work, Event.CONFIRMATION_REFUSED, client_info=client_info)
         raise InvalidToken
     password_hash = pending.password_hash
     if password_hash is None:
-        text = _acceptable(work, source, pending, password)
+        text = _acceptable(work, client_info, pending, password)
         # The code was right: a gate that is full must not use up its tries.
         work.db.execute(
             update(PendingRegistration)
@@ -115,7 +120,7 @@ def confirm_by_code(
         raise InvalidInput(
             errors={"/password": ["was chosen at registration already; leave it out"]}
         )
-    return _open_account(work, source, pending.id, password_hash)
+    return _open_account(work, client_info, pending.id, password_hash)
 
 
 def _pending_of(work: UnitOfWork, token: str) -> PendingRegistration:
@@ -154,18 +159,18 @@ def _take_try(work: UnitOfWork, registration: str) -> PendingRegistration | None
 
 
 def _acceptable(
-    work: UnitOfWork, source: Source, pending: PendingRegistration, password: str | None
+    work: UnitOfWork, client_info: ClientInfo, pending: PendingRegistration, password: str | None
 ) -> str:
     if password is None:
         raise InvalidInput(errors={"/password": ["is needed"]})
     about = (pending.username, pending.email, pending.name)
     return chosen_password(
-        work.settings, password, field="/password", locale=source.locale, about=about
+        work.settings, password, field="/password", locale=client_info.locale, about=about
     )
 
 
 def _open_account(
-    work: UnitOfWork, source: Source, pending_id: str, password_hash: str
+    work: UnitOfWork, client_info: ClientInfo, pending_id: str, password_hash: str
 ) -> AccountSummary:
     """Turn the registration into an account, once. An address or name that got an account meanwhile keeps the one it has."""
     pending = work.db.execute(
@@ -189,9 +194,9 @@ def _open_account(
     ):
         raise InvalidToken
     end_unused(work, Purpose.REGISTRATION, subject=pending_id)
-    record(work, Event.ACCOUNT_CONFIRMED, source=source, account_id=account_id)
+    record_event(work, Event.ACCOUNT_CONFIRMED, client_info=client_info, account_id=account_id)
     if pending.role is not None:
-        grant(work, source, account_id=account_id, role=pending.role)
+        grant(work, client_info, account_id=account_id, role=pending.role)
     return AccountSummary(
         account_id, pending.username, pending.name, (pending.role,) if pending.role else ()
     )

@@ -10,7 +10,7 @@ from sqlalchemy import delete, or_
 from app.accounts import names
 from app.accounts.models import by_email, by_username
 from app.adapters.database import insert_if_absent
-from app.audit.record import Event, record
+from app.audit.record import Event, record_event
 from app.authorization.models import ADMIN, first_admin_may_come
 from app.confirmations.issue import end_unused, issue
 from app.confirmations.models import Purpose
@@ -39,7 +39,7 @@ def invite_first_admin(work: UnitOfWork, *, username: str, email: str) -> str:
         raise NotInvited("An account has this address already; choose another one.")
     _withdraw(work, name)
     pending_id = _reserve(work, name, address, canonical)
-    record(work, Event.FIRST_ADMIN_INVITED)
+    record_event(work, Event.FIRST_ADMIN_INVITED)
     token = issue(work, Purpose.BOOTSTRAP, subject=pending_id, life=LINK_LIFE)
     return work.settings.link_confirm.replace("{token}", token)
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from app.accounts.models import Account, Status
 from app.adapters.database import insert_absent, one_of
-from app.audit.record import Event, record
+from app.audit.record import Event, record_event
 from app.opaque_tokens import new_id
 from app.registration.candidates import Candidate, Fault, Refused, read_candidate
 from app.registration.models import PendingRegistration
@@ -54,7 +54,7 @@ def import_accounts(work: UnitOfWork, *, lines: Numbered, seen: Seen) -> Outcome
         if account_id not in made
     ]
     if made:
-        record(work, Event.ACCOUNTS_IMPORTED, accounts=len(made))
+        record_event(work, Event.ACCOUNTS_IMPORTED, accounts=len(made))
     return Outcome(len(made), tuple(sorted([*refused, *late], key=lambda each: each.line)))
 
 

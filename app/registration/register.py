@@ -10,7 +10,7 @@ from sqlalchemy import delete, or_, select
 from app.accounts import names
 from app.accounts.models import Account
 from app.adapters.database import insert_if_absent
-from app.audit.record import Event, record
+from app.audit.record import Event, record_event
 from app.authentication.passwords.choose import chosen_password
 from app.errors import Faults, InvalidInput
 from app.opaque_tokens import canonical_code, new_code, new_id
@@ -22,7 +22,7 @@ from app.settings import Registration
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from app.principal import Source
+    from app.principal import ClientInfo
     from app.unit_of_work import UnitOfWork
 
 
@@ -40,7 +40,7 @@ class Wanted:
 
 def register(
     work: UnitOfWork,
-    source: Source,
+    client_info: ClientInfo,
     *,
     username: str,
     email: str,
@@ -55,7 +55,13 @@ def register(
     if work.settings.registration is not Registration.OPEN:
         raise RegistrationClosed
     wanted = _acceptable(
-        work, source, username=username, email=email, name=name, password=password, locale=locale
+        work,
+        client_info,
+        username=username,
+        email=email,
+        name=name,
+        password=password,
+        locale=locale,
     )
     with work.released():
         password_hash = work.hasher.hash(wanted.password) if wanted.password is not None else None
@@ -73,13 +79,13 @@ def register(
         expires_at=pending.expires_at,
         withheld=withheld,
     )
-    record(work, Event.REGISTRATION_REQUESTED, source=source)
+    record_event(work, Event.REGISTRATION_REQUESTED, client_info=client_info)
     return pending_id
 
 
 def _acceptable(
     work: UnitOfWork,
-    source: Source,
+    client_info: ClientInfo,
     *,
     username: str,
     email: str,
@@ -102,13 +108,13 @@ def _acceptable(
         try:
             about = (username, email, name)
             text = chosen_password(
-                work.settings, password, field="/password", locale=source.locale, about=about
+                work.settings, password, field="/password", locale=client_info.locale, about=about
             )
         except InvalidInput as problem:
             faults, members = {**faults, **problem.errors}, problem.members
     if faults:
         raise InvalidInput(errors=faults, members=members)
-    return Wanted(canonical, address, address_canonical, name, locale or source.locale, text)
+    return Wanted(canonical, address, address_canonical, name, locale or client_info.locale, text)
 
 
 def _reserve(work: UnitOfWork, wanted: Wanted, password_hash: str | None, code: str) -> str:

@@ -8,19 +8,23 @@ from sqlalchemy import select, update
 
 from app.accounts import names
 from app.accounts.models import by_email
-from app.audit.record import Event, record
+from app.audit.record import Event, record_event
 from app.errors import InvalidInput
 from app.opaque_tokens import canonical_code, is_id, new_code, new_id
 from app.registration.messages import CODE_LIFE, code_digest, held_back, write
 from app.registration.models import PendingRegistration
 
 if TYPE_CHECKING:
-    from app.principal import Source
+    from app.principal import ClientInfo
     from app.unit_of_work import UnitOfWork
 
 
 def resend(
-    work: UnitOfWork, source: Source, *, registration: str | None = None, email: str | None = None
+    work: UnitOfWork,
+    client_info: ClientInfo,
+    *,
+    registration: str | None = None,
+    email: str | None = None,
 ) -> None:
     """Mail a new link and code, which end the older ones, to whoever registered; nothing tells whether there was anyone.
 
@@ -62,7 +66,7 @@ def resend(
         expires_at=expires_at,
         withheld=withheld,
     )
-    record(work, Event.REGISTRATION_RESENT, source=source)
+    record_event(work, Event.REGISTRATION_RESENT, client_info=client_info)
 
 
 def _pending(work: UnitOfWork, registration: str, address: str) -> PendingRegistration | None:

@@ -15,7 +15,7 @@ from app.notifications.outbox.deliver import deliver
 from app.server.cache_watcher import Watcher
 from app.server.cleanup import sweep
 from app.signing_keys.rotate import rotate_when_due
-from app.unit_of_work import Units
+from app.unit_of_work import UnitOfWorkFactory
 
 log = logs.get_logger("background")
 
@@ -30,7 +30,7 @@ UNREMARKABLE = timedelta(seconds=1)
 class Background:
     """Threads of one process, started after it was forked. One that fails says so and goes on."""
 
-    def __init__(self, units: Units, *, mail: bool, watch: bool) -> None:
+    def __init__(self, units: UnitOfWorkFactory, *, mail: bool, watch: bool) -> None:
         self._units = units
         self._stop = threading.Event()
         self._threads = [
@@ -95,7 +95,7 @@ def _try(name: str, chore: Callable[[], object]) -> None:
             log.exception("chore failed", chore=name)
 
 
-def follow_clock(units: Units) -> None:
+def follow_clock(units: UnitOfWorkFactory) -> None:
     """Take the time of PostgreSQL for ours, so that all replicas agree when something expires."""
     if units.database.sqlite:
         return
@@ -106,7 +106,7 @@ def follow_clock(units: Units) -> None:
         units.clock.correct(now)
 
 
-def rotate_keys(units: Units) -> None:
+def rotate_keys(units: UnitOfWorkFactory) -> None:
     """Announce the next signing key when it is time. Every process asks; the database lets one of them make it."""
     with units.writing() as work:
         rotate_when_due(work)

@@ -21,7 +21,7 @@ from app.signing_keys.refresh_ring import read_again
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from app.unit_of_work import UnitOfWork, Units
+    from app.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 LONGEST_TRANSACTION = timedelta(seconds=15)
 # Whatever Redis may still hold as valid was filled within the positive life; twice that is to spare.
@@ -38,7 +38,7 @@ class Watcher:
         self._reached: datetime | None = None
         self._heard = 0
 
-    def watch(self, units: Units) -> None:
+    def watch(self, units: UnitOfWorkFactory) -> None:
         """One round: keys and epoch into memory, revocations out to Redis."""
         began = units.clock.ticks()
         with units.reading() as work:

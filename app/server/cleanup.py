@@ -21,7 +21,7 @@ from app.sessions.models import sweep as sweep_sessions
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from app.unit_of_work import Units
+    from app.unit_of_work import UnitOfWorkFactory
 
 BATCH = 500
 ROOMS: tuple[Callable[[Session, datetime, int], int], ...] = (
@@ -37,7 +37,7 @@ ROOMS: tuple[Callable[[Session, datetime, int], int], ...] = (
 )
 
 
-def sweep(units: Units) -> int:
+def sweep(units: UnitOfWorkFactory) -> int:
     """Delete what nobody needs any more; each batch is a transaction of its own. Returns how many rows and accounts."""
     total = 0
     for room in ROOMS:
@@ -49,7 +49,7 @@ def sweep(units: Units) -> int:
     return total + _erase(units)
 
 
-def _erase(units: Units) -> int:
+def _erase(units: UnitOfWorkFactory) -> int:
     """Erase accounts whose time is over, a few in each transaction."""
     total, erased = 0, ERASED_AT_ONCE
     while erased == ERASED_AT_ONCE:

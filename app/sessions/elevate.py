@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import case, update
 
 from app.accounts.models import locked
-from app.adapters.database import changed
-from app.audit.record import Event, record
+from app.adapters.database import count_changed_rows
+from app.audit.record import Event, record_event
 from app.authentication.errors import WrongPassword
 from app.authentication.passwords.verify import check_password, settle, settle_again
 from app.authentication.throttling.password_attempts import take
@@ -20,35 +20,43 @@ from app.sessions.update import Updated, updated
 
 if TYPE_CHECKING:
     from app.accounts.models import Account
-    from app.principal import Principal, Source
+    from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
 
-def elevate(work: UnitOfWork, principal: Principal, source: Source, *, password: str) -> Updated:
+def elevate(
+    work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, password: str
+) -> Updated:
     """The session's password was typed just now: it goes on with the token returned, and older tokens of it stay as old as they are.
 
     Raises WrongPassword, PasswordChangeRequired, TooManyRequests, Unauthenticated or Busy.
     """
-    account = _prove(work, principal, source, password)
+    account = _prove(work, principal, client_info, password)
     if account.must_change_password:
-        raise other_password_first(work, source, account)
+        raise other_password_first(work, client_info, account)
     if not _refreshed(work, account, principal.session_id):
         raise Unauthenticated
     session = of_account(work.db, account.id, principal.session_id)
     if session is None:
         raise Unauthenticated
-    record(
-        work, Event.SESSION_ELEVATED, source=source, account_id=account.id, session_id=session.id
+    record_event(
+        work,
+        Event.SESSION_ELEVATED,
+        client_info=client_info,
+        account_id=account.id,
+        session_id=session.id,
     )
     return updated(work, account, session, thing=None, ends_at=None)
 
 
-def _prove(work: UnitOfWork, principal: Principal, source: Source, password: str) -> Account:
+def _prove(
+    work: UnitOfWork, principal: Principal, client_info: ClientInfo, password: str
+) -> Account:
     """The account that asks, locked, once the password was right. Counted like every other try."""
     account = locked(work.db, principal.account_id)
     if account is None:
         raise Unauthenticated
-    attempt = take(work, subject=account.id, bucket=source.bucket)
+    attempt = take(work, subject=account.id, bucket=client_info.bucket)
     checked = check_password(work, attempt, account, password)
     unchanged = {"status": account.status}
     if checked is None or not (
@@ -56,7 +64,13 @@ def _prove(work: UnitOfWork, principal: Principal, source: Source, password: str
         or settle_again(work, checked, password, changes=unchanged)
     ):
         event = Event.PASSWORD_REFUSED if attempt.open else Event.PASSWORD_LOCKED
-        record(work, event, source=source, account_id=account.id, session_id=principal.session_id)
+        record_event(
+            work,
+            event,
+            client_info=client_info,
+            account_id=account.id,
+            session_id=principal.session_id,
+        )
         raise WrongPassword
     return checked.account
 
@@ -64,7 +78,7 @@ def _prove(work: UnitOfWork, principal: Principal, source: Source, password: str
 def _refreshed(work: UnitOfWork, account: Account, session_id: str) -> bool:
     """One statement decides whether the session still lives and takes the time down."""
     return bool(
-        changed(
+        count_changed_rows(
             work.db,
             update(Session)
             .where(

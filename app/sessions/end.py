@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select, update
 
 from app.accounts.models import Account, by_id, locked
-from app.adapters.database import changed
-from app.audit.record import Event, record
+from app.adapters.database import count_changed_rows
+from app.audit.record import Event, record_event
 from app.credential_status.revoke import revoke_account, revoke_sessions
 from app.errors import NotFound, Unauthenticated
 from app.opaque_tokens import is_id
@@ -19,35 +19,35 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Select
 
-    from app.principal import Principal, Source
+    from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
 
-def log_out(work: UnitOfWork, principal: Principal, source: Source) -> None:
+def log_out(work: UnitOfWork, principal: Principal, client_info: ClientInfo) -> None:
     """End the session that asks; its tokens stop at once."""
     account = _account(work, principal)
     end_sessions(work, account, [principal.session_id], status=Status.LOGGED_OUT, reason="logout")
-    record(
+    record_event(
         work,
         Event.SESSION_ENDED,
-        source=source,
+        client_info=client_info,
         account_id=account.id,
         session_id=principal.session_id,
         reason="logout",
     )
 
 
-def log_out_everywhere(work: UnitOfWork, principal: Principal, source: Source) -> None:
+def log_out_everywhere(work: UnitOfWork, principal: Principal, client_info: ClientInfo) -> None:
     """End every session of the account by moving its epoch."""
     account = locked(work.db, principal.account_id)
     if account is None:
         raise Unauthenticated
     account.epoch += 1
     ended = end_by_epoch(work, account, status=Status.LOGGED_OUT, reason="logout_all")
-    record(
+    record_event(
         work,
         Event.SESSIONS_ENDED,
-        source=source,
+        client_info=client_info,
         account_id=account.id,
         session_id=principal.session_id,
         reason="logout_all",
@@ -55,7 +55,9 @@ def log_out_everywhere(work: UnitOfWork, principal: Principal, source: Source) -
     )
 
 
-def end_one(work: UnitOfWork, principal: Principal, source: Source, *, session_id: str) -> None:
+def end_one(
+    work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, session_id: str
+) -> None:
     """End one session of one's own. Raises NotFound, also for a session of somebody else."""
     session = (
         of_account(work.db, principal.account_id, session_id) if is_id("ses", session_id) else None
@@ -64,17 +66,17 @@ def end_one(work: UnitOfWork, principal: Principal, source: Source, *, session_i
         raise NotFound
     account = _account(work, principal)
     if end_sessions(work, account, [session.id], status=Status.REVOKED, reason="ended_by_owner"):
-        record(
+        record_event(
             work,
             Event.SESSION_ENDED,
-            source=source,
+            client_info=client_info,
             account_id=account.id,
             session_id=session.id,
             reason="ended_by_owner",
         )
 
 
-def end_others(work: UnitOfWork, principal: Principal, source: Source) -> None:
+def end_others(work: UnitOfWork, principal: Principal, client_info: ClientInfo) -> None:
     """End every session of the account but the one that asks."""
     # Held before its sessions, as by a change of the password, which takes them in another order.
     account = locked(work.db, principal.account_id)
@@ -86,10 +88,10 @@ def end_others(work: UnitOfWork, principal: Principal, source: Source) -> None:
         Session.id != principal.session_id,
     )
     ended = end_sessions(work, account, others, status=Status.REVOKED, reason="ended_by_owner")
-    record(
+    record_event(
         work,
         Event.SESSIONS_ENDED,
-        source=source,
+        client_info=client_info,
         account_id=account.id,
         session_id=principal.session_id,
         reason="others",
@@ -99,7 +101,7 @@ def end_others(work: UnitOfWork, principal: Principal, source: Source) -> None:
 
 def end_by_epoch(work: UnitOfWork, account: Account, *, status: Status, reason: str) -> int:
     """End what is still of an older epoch of the account, and every token with it. Returns how many sessions that were."""
-    ended = changed(
+    ended = count_changed_rows(
         work.db,
         update(Session)
         .where(

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from app.accounts.find import find_locked, typed
-from app.audit.record import Event, record
+from app.audit.record import Event, record_event
 from app.authentication.passwords.verify import check_password, settle, settle_again
 from app.authentication.throttling.password_attempts import wait_for
 from app.authentication.trusted_devices.manage import remember
@@ -22,7 +22,7 @@ from app.sessions.tokens import Tokens, tokens_of
 
 if TYPE_CHECKING:
     from app.accounts.models import Account
-    from app.principal import Source
+    from app.principal import ClientInfo
     from app.unit_of_work import UnitOfWork
 
 
@@ -31,7 +31,7 @@ PATIENCE = 1.0  # seconds to wait for tries of the same moment
 
 def log_in(
     work: UnitOfWork,
-    source: Source,
+    client_info: ClientInfo,
     *,
     username: str,
     password: str,
@@ -47,18 +47,20 @@ def log_in(
     less than the account may do; what it may not do is left out.
     Raises InvalidCredentials, PasswordChangeRequired, TooManyRequests or Busy.
     """
-    account = _prove(work, source, username=username, password=password, device_token=device_token)
+    account = _prove(
+        work, client_info, username=username, password=password, device_token=device_token
+    )
     if account.must_change_password:
-        raise other_password_first(work, source, account)
+        raise other_password_first(work, client_info, account)
     life = timedelta(seconds=expires_in) if expires_in is not None else None
     granted = granted_scope(work, account, scope)
     session = open_session(
-        work, source, account, device_name=device_name, life=life, amr="pwd", scope=granted
+        work, client_info, account, device_name=device_name, life=life, amr="pwd", scope=granted
     )
     tokens = tokens_of(work, account, session)
     if not remember_device:
         return tokens
-    return replace(tokens, device_token=remember(work, source, account, name=device_name))
+    return replace(tokens, device_token=remember(work, client_info, account, name=device_name))
 
 
 def granted_scope(work: UnitOfWork, account: Account, asked: str | None) -> str | None:
@@ -71,7 +73,12 @@ def granted_scope(work: UnitOfWork, account: Account, asked: str | None) -> str 
 
 
 def _prove(
-    work: UnitOfWork, source: Source, *, username: str, password: str, device_token: str | None
+    work: UnitOfWork,
+    client_info: ClientInfo,
+    *,
+    username: str,
+    password: str,
+    device_token: str | None,
 ) -> Account:
     """The account whose name and password these are, locked.
 
@@ -81,7 +88,7 @@ def _prove(
     while True:
         try:
             return _prove_at_once(
-                work, source, username=username, password=password, device_token=device_token
+                work, client_info, username=username, password=password, device_token=device_token
             )
         except Undecided as undecided:
             if waited >= PATIENCE:
@@ -91,12 +98,17 @@ def _prove(
 
 
 def _prove_at_once(
-    work: UnitOfWork, source: Source, *, username: str, password: str, device_token: str | None
+    work: UnitOfWork,
+    client_info: ClientInfo,
+    *,
+    username: str,
+    password: str,
+    device_token: str | None,
 ) -> Account:
     name = typed(username)
     account = find_locked(work.db, name)
     attempt = take_attempt(
-        work, source, account, canonical=name.canonical, device_token=device_token
+        work, client_info, account, canonical=name.canonical, device_token=device_token
     )
     checked = check_password(work, attempt, account, password)
     now = {"last_login_at": work.now}
@@ -104,14 +116,18 @@ def _prove_at_once(
         settle(work, checked, changes=now) or settle_again(work, checked, password, changes=now)
     ):
         event = Event.LOGIN_FAILED if attempt.open else Event.PASSWORD_LOCKED
-        record(work, event, source=source, account_id=account.id if account else None)
+        record_event(
+            work, event, client_info=client_info, account_id=account.id if account else None
+        )
         raise InvalidCredentials
     return checked.account
 
 
 def other_password_first(
-    work: UnitOfWork, source: Source, account: Account
+    work: UnitOfWork, client_info: ClientInfo, account: Account
 ) -> PasswordChangeRequired:
     token = issue_reset(work, account_id=account.id, epoch=account.epoch)
-    record(work, Event.PASSWORD_CHANGE_REQUIRED, source=source, account_id=account.id)
+    record_event(
+        work, Event.PASSWORD_CHANGE_REQUIRED, client_info=client_info, account_id=account.id
+    )
     return PasswordChangeRequired(token)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import exists, func, select
 
-from app.audit.record import Event, record
+from app.audit.record import Event, record_event
 from app.authorization.models import ADMIN, roles_of
 from app.credential_status.models import ONLY_ROW, IssuerState
 from app.notifications.outbox.enqueue import Mail, Template, add
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
     from app.accounts.models import Account
-    from app.principal import Source
+    from app.principal import ClientInfo
     from app.unit_of_work import UnitOfWork
 
 IDLE = timedelta(days=14)
@@ -43,7 +43,7 @@ class Approval:
 
 def open_session(
     work: UnitOfWork,
-    source: Source,
+    client_info: ClientInfo,
     account: Account,
     *,
     device_name: str | None,
@@ -58,9 +58,9 @@ def open_session(
 
     The account's row must be locked, so that two logins at once see each other.
     """
-    epoch, live, seen = _circumstances(work, source, account)
+    epoch, live, seen = _circumstances(work, client_info, account)
     if live >= MOST_SESSIONS:
-        _end_oldest(work, source, account, keep=MOST_SESSIONS - 1)
+        _end_oldest(work, client_info, account, keep=MOST_SESSIONS - 1)
     idle = idle_of(work, account)
     longest = ADMIN_ABSOLUTE if idle == ADMIN_IDLE else work.settings.session_max_ttl
     absolute = work.now + min(life or ABSOLUTE, longest)
@@ -81,25 +81,33 @@ def open_session(
         idle_until=min(work.now + idle, absolute),
         absolute_until=absolute,
         device_name=device_name,
-        user_agent=source.user_agent,
-        address=source.address,
-        last_address=source.address,
-        bucket=source.bucket,
+        user_agent=client_info.user_agent,
+        address=client_info.address,
+        last_address=client_info.address,
+        bucket=client_info.bucket,
     )
     work.db.add(session)
-    record(work, Event.LOGIN_SUCCEEDED, source=source, account_id=account.id, session_id=session.id)
+    record_event(
+        work,
+        Event.LOGIN_SUCCEEDED,
+        client_info=client_info,
+        account_id=account.id,
+        session_id=session.id,
+    )
     if not seen:
         _tell_owner(work, account, session)
     return session
 
 
-def _circumstances(work: UnitOfWork, source: Source, account: Account) -> tuple[int, int, bool]:
+def _circumstances(
+    work: UnitOfWork, client_info: ClientInfo, account: Account
+) -> tuple[int, int, bool]:
     """The global epoch, how many sessions live, and whether one ever came from there: in one statement."""
     live = select(func.count()).where(*_live(work, account)).scalar_subquery()
     seen = exists().where(
         Session.account_id == account.id,
-        Session.bucket == source.bucket,
-        Session.user_agent == source.user_agent,
+        Session.bucket == client_info.bucket,
+        Session.user_agent == client_info.user_agent,
         Session.status != Status.SUSPICIOUS,  # a thief who was here before is somebody new
     )
     epoch = select(IssuerState.global_epoch).where(IssuerState.id == ONLY_ROW).scalar_subquery()
@@ -117,7 +125,7 @@ def _live(work: UnitOfWork, account: Account) -> tuple[ColumnElement[bool], ...]
     )
 
 
-def _end_oldest(work: UnitOfWork, source: Source, account: Account, *, keep: int) -> None:
+def _end_oldest(work: UnitOfWork, client_info: ClientInfo, account: Account, *, keep: int) -> None:
     oldest = (
         select(Session.id)
         .where(*_live(work, account))
@@ -127,10 +135,10 @@ def _end_oldest(work: UnitOfWork, source: Source, account: Account, *, keep: int
     for session_id in end_sessions(
         work, account, oldest, status=Status.REVOKED, reason="too_many_sessions"
     ):
-        record(
+        record_event(
             work,
             Event.SESSION_ENDED,
-            source=source,
+            client_info=client_info,
             account_id=account.id,
             session_id=session_id,
             reason="too_many_sessions",

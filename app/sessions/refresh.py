@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import update
 
 from app.accounts.models import Account, locked
-from app.adapters.database import changed
-from app.audit.record import Event, record
+from app.adapters.database import count_changed_rows
+from app.audit.record import Event, record_event
 from app.authentication.throttling.suspicious_sources import suspect
 from app.credential_status.models import global_epoch
 from app.notifications.outbox.enqueue import Mail, Template, add
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session as Db
 
-    from app.principal import Source
+    from app.principal import ClientInfo
     from app.unit_of_work import UnitOfWork
 
 GRACE = timedelta(seconds=30)
 
 
-def refresh(work: UnitOfWork, source: Source, *, refresh_token: str) -> Tokens:
+def refresh(work: UnitOfWork, client_info: ClientInfo, *, refresh_token: str) -> Tokens:
     """A fresh access token and the next refresh token. Raises InvalidGrant, and ends the session on reuse."""
     session, counter = session_of(work.db, work.settings.secret_key, refresh_token)
     account = locked(work.db, session.account_id)
@@ -44,7 +44,7 @@ def refresh(work: UnitOfWork, source: Source, *, refresh_token: str) -> Tokens:
         raise InvalidGrant
     # A change of the password that was quicker has taken the session along, out of reach of the tokens it had.
     salt, epoch = session.rt_salt, global_epoch(work.db)
-    if _rotate(work, source, account, session, counter=counter, epoch=epoch):
+    if _rotate(work, client_info, account, session, counter=counter, epoch=epoch):
         return tokens_of(work, account, session)
     # Somebody was quicker, or the session is over: under the account's lock the row now says which.
     work.db.refresh(session)
@@ -54,7 +54,7 @@ def refresh(work: UnitOfWork, source: Source, *, refresh_token: str) -> Tokens:
         raise InvalidGrant
     if unspent(session, counter, work.now):
         return tokens_of(work, account, session)
-    _distrust(work, source, account, session, counter=counter)
+    _distrust(work, client_info, account, session, counter=counter)
     raise InvalidGrant
 
 
@@ -80,7 +80,7 @@ def session_of(db: Db, secret_keys: Sequence[str], refresh_token: str) -> tuple[
 
 def _rotate(
     work: UnitOfWork,
-    source: Source,
+    client_info: ClientInfo,
     account: Account,
     session: Session,
     *,
@@ -88,7 +88,7 @@ def _rotate(
     epoch: int,
 ) -> bool:
     """Count one step, if the token is the present one and the session lives. One statement decides."""
-    rotated = changed(
+    rotated = count_changed_rows(
         work.db,
         update(Session)
         .where(
@@ -105,7 +105,7 @@ def _rotate(
             rt_counter=Session.rt_counter + 1,
             refreshed_at=work.now,
             idle_until=min(work.now + idle_of(work, account), session.absolute_until),
-            last_address=source.address,
+            last_address=client_info.address,
         )
         .execution_options(synchronize_session=False),
     )
@@ -115,7 +115,7 @@ def _rotate(
 
 
 def _distrust(
-    work: UnitOfWork, source: Source, account: Account, session: Session, *, counter: int
+    work: UnitOfWork, client_info: ClientInfo, account: Account, session: Session, *, counter: int
 ) -> None:
     """A token came back that was used up long ago, or one the database never gave out: end the session, and tell the owner."""
     ahead = counter > session.rt_counter
@@ -128,12 +128,12 @@ def _distrust(
         reason="refresh_ahead" if ahead else "refresh_reuse",
     )
     # Of thief and owner, nobody knows which of them came second.
-    suspect(work, session_id=session.id, bucket=source.bucket)
-    record(work, event, source=source, account_id=account.id, session_id=session.id)
+    suspect(work, session_id=session.id, bucket=client_info.bucket)
+    record_event(work, event, client_info=client_info, account_id=account.id, session_id=session.id)
     values = {
         "username": account.username,
         "device": session.device,
         "begun": f"{session.created_at:%Y-%m-%d %H:%M} UTC",
-        "address": source.address,
+        "address": client_info.address,
     }
     add(work, Template.SUSPICIOUS_SESSION, Mail(account.email, account.locale, values))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import update
 
 from app.accounts.models import locked
-from app.adapters.database import changed
-from app.audit.record import Event, record
+from app.adapters.database import count_changed_rows
+from app.audit.record import Event, record_event
 from app.authentication.throttling.suspicious_sources import suspect, unsuspect
 from app.authorization.models import ADMIN
 from app.authorization.roles.last_admin import still_admin
@@ -22,14 +22,14 @@ from app.sessions.models import Session, Status, by_id, of_account
 
 if TYPE_CHECKING:
     from app.accounts.models import Account
-    from app.principal import Principal, Source
+    from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
 REPORTED, CLEARED = "reported", "cleared"
 
 
 def call_suspicious(
-    work: UnitOfWork, principal: Principal, source: Source, *, session_id: str
+    work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, session_id: str
 ) -> None:
     """All tokens of the session stop at once, its owner has it in writing, and from where it came less is let in for a day.
 
@@ -43,10 +43,10 @@ def call_suspicious(
         return
     suspect(work, session_id=session.id, bucket=session.bucket)
     actor = principal.account_id
-    record(
+    record_event(
         work,
         Event.SESSION_SUSPICIOUS,
-        source=source,
+        client_info=client_info,
         account_id=account.id,
         session_id=session.id,
         actor=actor,
@@ -56,13 +56,15 @@ def call_suspicious(
         _tell_owner(work, account, session, by_owner=actor == account.id)
 
 
-def clear(work: UnitOfWork, principal: Principal, source: Source, *, session_id: str) -> None:
+def clear(
+    work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, session_id: str
+) -> None:
     """It was its owner after all: the session is over like any other, its source free. Its tokens never count again.
 
     Whoever calls this has just shown who he is. Raises NotFound or SessionNotSuspicious.
     """
     account, session = _held(work, principal, session_id)
-    cleared = changed(
+    cleared = count_changed_rows(
         work.db,
         update(Session)
         .where(Session.id == session.id, Session.status == Status.SUSPICIOUS)
@@ -73,10 +75,10 @@ def clear(work: UnitOfWork, principal: Principal, source: Source, *, session_id:
         raise SessionNotSuspicious
     unsuspect(work, session_id=session.id)
     actor = principal.account_id
-    record(
+    record_event(
         work,
         Event.SESSION_CLEARED,
-        source=source,
+        client_info=client_info,
         account_id=account.id,
         session_id=session.id,
         actor=actor,
@@ -115,7 +117,7 @@ def _turned(work: UnitOfWork, account: Account, session: Session) -> bool:
         return True
     over = Session.status.not_in([Status.LIVE, Status.SUSPICIOUS])
     return bool(
-        changed(
+        count_changed_rows(
             work.db,
             update(Session)
             .where(Session.id == session.id, over)

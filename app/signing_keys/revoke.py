@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import update
 
-from app.adapters.database import changed
-from app.audit.record import Event, record
+from app.adapters.database import count_changed_rows
+from app.audit.record import Event, record_event
 from app.credential_status.models import ONLY_ROW, IssuerState, Kind, Revocation, global_epoch
 from app.signing_keys.models import Purpose, SigningKey, all_keys, signer
 from app.signing_keys.rotate import make
@@ -23,7 +23,7 @@ def revoke_key(work: UnitOfWork, *, kid: str) -> bool:
     access tokens every session ends, since tokens of it can be forged for any of them; identities reach no session.
     """
     if (
-        changed(
+        count_changed_rows(
             work.db,
             update(SigningKey)
             .where(SigningKey.kid == kid, SigningKey.revoked_at.is_(None))
@@ -39,7 +39,7 @@ def revoke_key(work: UnitOfWork, *, kid: str) -> bool:
         make(work.db, work.settings, keys, now=work.now, purpose=purpose)
     if purpose is Purpose.ACCESS:
         _end_everything(work, kid)
-    record(
+    record_event(
         work,
         Event.SIGNING_KEY_REVOKED,
         kid=kid,

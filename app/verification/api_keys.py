@@ -17,7 +17,7 @@ from app.credential_status.api_key_cache import KeyRecord, Use, owner, remember_
 from app.credential_status.session_cache import ACTIVE, remember_account
 from app.errors import Unauthenticated
 from app.opaque_tokens import digest, find
-from app.principal import Kind, Principal
+from app.principal import CredentialKind, Principal
 from app.rate_limits.errors import TooManyRequests
 from app.sessions.access_tokens import mark_of
 from app.verification.api_key_lookup import look_up_key
@@ -159,7 +159,7 @@ def _principal(
     return Principal(
         account_id=known.record.account_id,
         username=known.username,
-        kind=Kind.API_KEY,
+        kind=CredentialKind.API_KEY,
         session_id="",
         key_id=key_id,
         expires_at=expires_at,

@@ -14,7 +14,7 @@ from app.authorization.scopes import narrowed, scopes_of
 from app.credential_status.session_cache import Seen, Verdict, look, remember
 from app.errors import Unauthenticated
 from app.opaque_tokens import is_id
-from app.principal import Kind, Principal
+from app.principal import CredentialKind, Principal
 from app.sessions.access_tokens import (
     KEY_MARK,
     NARROWED,
@@ -87,7 +87,7 @@ def bearer_of(work: UnitOfWork, claims: Claims) -> Principal:
     return Principal(
         account_id=account_id,
         username=seen.username,
-        kind=Kind.SESSION,
+        kind=CredentialKind.SESSION,
         session_id=session_id,
         expires_at=expires_at,
         auth_time=datetime.fromtimestamp(claims["auth_time"], UTC)
@@ -128,7 +128,7 @@ def owner_of(work: UnitOfWork, session: Session) -> Principal:
     return Principal(
         account_id=found.account_id,
         username=found.username,
-        kind=Kind.SESSION,
+        kind=CredentialKind.SESSION,
         session_id=session.id,
         expires_at=session.ends_at,
         auth_time=session.auth_time,  # of the row that the credential was compared with: what is typed meanwhile is its successor's

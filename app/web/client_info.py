@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from flask import g, request
 
 from app.notifications.mail.render import LANGUAGES
-from app.principal import Source
+from app.principal import ClientInfo
 from app.web.request_id import request_id
 from app.web.unit_of_work import units
 
@@ -21,32 +21,34 @@ if TYPE_CHECKING:
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-LONGEST_AGENT = 256
-LOCAL = ipaddress.ip_address("127.0.0.1")  # a peer on a unix socket has no address
+MAX_USER_AGENT_LENGTH = 256
+LOOPBACK_ADDRESS = ipaddress.ip_address("127.0.0.1")  # a peer on a unix socket has no address
 
 
-def current_source() -> Source:
+def get_client_info() -> ClientInfo:
     """From where the present request comes."""
-    address = client()
-    return Source(
+    address = get_client_ip_address()
+    return ClientInfo(
         address=str(address),
-        bucket=bucket(address),
-        user_agent=printable(request.headers.get("User-Agent", "")),
+        bucket=get_rate_limit_bucket(address),
+        user_agent=strip_unprintable(request.headers.get("User-Agent", "")),
         request_id=request_id(),
-        locale=reader_language(),
+        locale=get_preferred_language(),
     )
 
 
-def client() -> Address:
+def get_client_ip_address() -> Address:
     """Whoever sent the present request, worked out once."""
     address: Address | None = g.get("client")
     if address is None:
         forwarded = request.headers.get("X-Forwarded-For", "")
-        address = g.client = client_address(peer(), forwarded, units().settings.trusted_proxies)
+        address = g.client = client_address(
+            get_peer_ip_address(), forwarded, units().settings.trusted_proxies
+        )
     return address
 
 
-def reader_language() -> str:
+def get_preferred_language() -> str:
     """The language the reader likes best of those there are. Werkzeug's best_match would rather take a plain de than a preferred en-GB."""
     wanted = (
         tag.partition("-")[0].lower() for tag, quality in request.accept_languages if quality > 0
@@ -54,9 +56,9 @@ def reader_language() -> str:
     return next((tag for tag in wanted if tag in LANGUAGES), LANGUAGES[0])
 
 
-def peer() -> Address:
+def get_peer_ip_address() -> Address:
     """Whoever holds the other end of the connection."""
-    return _parsed(request.remote_addr or "") or LOCAL
+    return _parsed(request.remote_addr or "") or LOOPBACK_ADDRESS
 
 
 def is_trusted(address: Address, trusted: Sequence[Network]) -> bool:
@@ -76,20 +78,20 @@ def client_address(peer: Address, forwarded: str, trusted: Sequence[Network]) ->
     return address
 
 
-def bucket(address: Address) -> str:
+def get_rate_limit_bucket(address: Address) -> str:
     """What limits count by: a household has one IPv4 address or one IPv6 /64."""
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((address, 64), strict=False))
     return str(address)
 
 
-def printable(text: str) -> str:
+def strip_unprintable(text: str) -> str:
     """A header as it may be kept and shown."""
     return "".join(
         character
         for character in text
         if unicodedata.category(character)[0] not in "CZ" or character == " "
-    )[:LONGEST_AGENT]
+    )[:MAX_USER_AGENT_LENGTH]
 
 
 @lru_cache(maxsize=1024)

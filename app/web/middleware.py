@@ -11,7 +11,7 @@ from app.adapters import logs
 from app.errors import Problem
 from app.web import json_body as body
 from app.web.auth import refresh_cookie
-from app.web.client_info import client, is_trusted, peer
+from app.web.client_info import get_client_ip_address, get_peer_ip_address, is_trusted
 from app.web.request_id import HEADER, name_request, request_id
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def register(app: Flask, settings: Settings, clock: Clock) -> None:
     @app.before_request
     def arrive() -> Response | None:
         g.began = clock.ticks()
-        name_request(trusted=is_trusted(peer(), settings.trusted_proxies))
+        name_request(trusted=is_trusted(get_peer_ip_address(), settings.trusted_proxies))
         logs.clear()
         logs.bind(request_id=request_id())
         if request.path in ANY_HOST:
@@ -114,5 +114,5 @@ def _log(response: Response, clock: Clock) -> None:
         route=request.url_rule.rule if request.url_rule else None,
         status=response.status_code,
         milliseconds=round((clock.ticks() - g.began) * 1000, 1),
-        source=str(client()),
+        source=str(get_client_ip_address()),
     )

@@ -10,7 +10,7 @@ from app.errors import Unavailable
 from app.rate_limits.errors import TooManyRequests
 from app.rate_limits.per_source import take
 from app.unit_of_work import UnitOfWork
-from app.web.client_info import current_source
+from app.web.client_info import get_client_info
 from app.web.openapi.notes import answers
 
 P = ParamSpec("P")
@@ -27,7 +27,7 @@ def limited(
     ) -> Callable[Concatenate[UnitOfWork, P], R]:
         @functools.wraps(handler)
         def counted(work: UnitOfWork, /, *args: P.args, **kwargs: P.kwargs) -> R:
-            take(work, current_source(), name)
+            take(work, get_client_info(), name)
             return handler(work, *args, **kwargs)
 
         return answers(TooManyRequests, Unavailable)(counted)

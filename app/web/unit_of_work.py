@@ -13,7 +13,7 @@ from app.adapters import logs
 from app.adapters.database import is_away
 from app.errors import Unavailable
 from app.signing_keys.refresh_ring import keep_fresh
-from app.unit_of_work import UnitOfWork, Units
+from app.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.web.openapi.notes import answers
 
 P = ParamSpec("P")
@@ -23,24 +23,24 @@ EXTENSION = "doorward"
 log = logs.get_logger("work")
 
 
-def units() -> Units:
+def units() -> UnitOfWorkFactory:
     """What this process opens units of work with."""
-    found: Units = current_app.extensions[EXTENSION]
+    found: UnitOfWorkFactory = current_app.extensions[EXTENSION]
     return found
 
 
 def reading(handler: Callable[Concatenate[UnitOfWork, P], R]) -> Callable[P, R]:
     """The handler gets a unit that cannot write, so that a GET changes nothing."""
-    return _within(Units.reading, handler)
+    return _within(UnitOfWorkFactory.reading, handler)
 
 
 def writing(handler: Callable[Concatenate[UnitOfWork, P], R]) -> Callable[P, R]:
     """The handler gets a unit that is committed when it returns or refuses, and rolled back on everything else."""
-    return _within(Units.writing, handler)
+    return _within(UnitOfWorkFactory.writing, handler)
 
 
 def _within(
-    opened: Callable[[Units], AbstractContextManager[UnitOfWork]],
+    opened: Callable[[UnitOfWorkFactory], AbstractContextManager[UnitOfWork]],
     handler: Callable[Concatenate[UnitOfWork, P], R],
 ) -> Callable[P, R]:
     @functools.wraps(handler)
@@ -58,7 +58,7 @@ def _within(
     return answers(Unavailable)(within)
 
 
-def _with_keys(here: Units, work: UnitOfWork) -> None:
+def _with_keys(here: UnitOfWorkFactory, work: UnitOfWork) -> None:
     try:
         keep_fresh(work, ticks=here.clock.ticks())
     except Exception as error:

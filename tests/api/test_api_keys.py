@@ -17,13 +17,13 @@ from app.authorization.roles.grant import grant
 from app.credential_status.revoke import revoke_account
 from app.errors import Unauthenticated
 from app.opaque_tokens import SHAPE, mint, new_id
-from app.principal import Source
+from app.principal import ClientInfo
 from app.server.cleanup import sweep
 from app.verification.api_keys import verify_api_key
 from tests.actors import PASSWORD, Actor
 
 ROLES = {"worker": ("jobs:read", "jobs:run"), "clerk": ("orders:read",)}
-NOBODY = Source(address="", bucket="", user_agent="", request_id="", locale="en")
+NOBODY = ClientInfo(address="", bucket="", user_agent="", request_id="", locale="en")
 DAY = 86400
 KEY = re.compile(r"dwk_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
 

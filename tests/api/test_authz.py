@@ -14,7 +14,7 @@ from sqlalchemy import event
 
 from app.adapters import logs
 from app.authorization.roles.grant import grant
-from app.principal import Source
+from app.principal import ClientInfo
 from app.server.cache_watcher import Watcher
 from app.settings.maps import Policy
 from app.verification.identity_headers import HEADERS
@@ -35,7 +35,7 @@ METHODS = (
     "PROPFIND",
     "SOMETHING",
 )
-NOBODY = Source(address="", bucket="", user_agent="", request_id="", locale="en")
+NOBODY = ClientInfo(address="", bucket="", user_agent="", request_id="", locale="en")
 RIGHTS = {
     "roles": {"clerk": ("orders:read", "orders:write"), "guest": ("orders:read",)},
     "policies": {

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 import redis
 
-from app.principal import Kind
+from app.principal import CredentialKind
 from app.server.cache_watcher import Watcher
 from tests.machines import ROLES, basic, form, key_of, owner, token_of
 
@@ -78,7 +78,7 @@ def test_a_key_is_traded_for_a_token_that_speaks_for_it(service, ann):
     assert said["roles"] == []
     me = robot.whoami(answer.json["access_token"]).json
     assert (me["kind"], me["key_id"], me["scopes"]) == (
-        Kind.API_KEY,
+        CredentialKind.API_KEY,
         key["id"],
         ["orders:read", "orders:write"],
     )

@@ -26,7 +26,7 @@ from app.authorization.roles.grant import grant
 from app.credential_status.api_key_cache import api_key_key
 from app.credential_status.revoke import revoke_account
 from app.credential_status.session_cache import CANARY, account_key, session_key
-from app.principal import Source
+from app.principal import ClientInfo
 from app.signing_keys.rotate import rotate
 from tests.actors import PASSWORD, Service, cheap_settings
 from tests.conftest import LIMITS, empty
@@ -37,7 +37,7 @@ WORKERS = 3
 SOON = 20.0  # seconds, on a busy machine
 CACHED = timedelta(seconds=1)  # how long verifiers keep keys; the next one signs after twice that
 REFUSED = 2
-NOBODY = Source(address="", bucket="", user_agent="", request_id="", locale="en")
+NOBODY = ClientInfo(address="", bucket="", user_agent="", request_id="", locale="en")
 PRODUCTION = {
     "DOORWARD_ENV": "production",
     "DOORWARD_PUBLIC_URL": "https://id.example.com",

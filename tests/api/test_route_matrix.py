@@ -19,7 +19,7 @@ import pytest
 from app.authorization.roles.grant import grant
 from app.authorization.scopes import OURS
 from app.opaque_tokens import new_id
-from app.principal import Source
+from app.principal import ClientInfo
 from app.settings.maps import Policy
 from tests.actors import Actor, Service, cheap_settings
 from tests.house.test_rules import PUBLIC as PUBLIC_IN_THE_HOUSE
@@ -28,7 +28,7 @@ from tests.house.test_rules import routes
 PAGE = Path(__file__).parents[2] / "docs" / "who-may-what.md"
 PAGE_COLUMNS = ["page", "nobody", "signed in", "later", "another's"]
 COLUMNS = ["route", "nobody", "over", "account", "later", "admin", "later", "key", "another's"]
-NOBODY = Source(address="", bucket="", user_agent="", request_id="", locale="en")
+NOBODY = ClientInfo(address="", bucket="", user_agent="", request_id="", locale="en")
 SCOPES = (
     *(scope.replace(":*", ":list") for scope in OURS),
     "orders:read",

@@ -12,7 +12,7 @@ from sqlalchemy import event
 
 from app.authorization.roles.grant import grant
 from app.credential_status.session_cache import CANARY, FILL_SESSION, account_key, session_key
-from app.principal import Source
+from app.principal import ClientInfo
 from app.server.cache_watcher import Watcher
 
 
@@ -233,7 +233,7 @@ def test_without_redis_everything_works(make_service, database_url):
 def test_roles_come_from_a_warm_check_and_a_grant_counts_at_once(service, ann, server):
     """Whoever grants it."""
     assert ann.whoami().json["roles"] == []
-    nobody = Source(address="", bucket="", user_agent="", request_id="", locale="en")
+    nobody = ClientInfo(address="", bucket="", user_agent="", request_id="", locale="en")
     with service.units.writing() as work:
         assert grant(work, nobody, account_id=ann.tokens["account"]["id"], role="editor")
         assert grant(work, nobody, account_id=ann.tokens["account"]["id"], role="author")

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import text
 
 from app.authorization.roles.grant import grant
-from app.principal import Source
+from app.principal import ClientInfo
 from tests.actors import PASSWORD, Service, cheap_settings
 from tests.conftest import LIMITS
 from tests.gateways.application import Application, Wire
@@ -167,7 +167,7 @@ def _sign_up(url: str) -> None:
         ).scalars()
         grant(
             work,
-            Source(address=boss.address, bucket="", user_agent="", request_id="", locale="en"),
+            ClientInfo(address=boss.address, bucket="", user_agent="", request_id="", locale="en"),
             account_id=account_id,
             role="admin",
         )

@@ -10,13 +10,13 @@ from sqlalchemy import create_engine, text
 
 from app.authorization.memberships.manage import let_in
 from app.authorization.roles.grant import grant
-from app.principal import Kind, Principal, Source
+from app.principal import ClientInfo, CredentialKind, Principal
 from tests.actors import PASSWORD
 from tests.live import at_once, raw_post
 from tests.races.conftest import LONG
 
 NUMBERS = itertools.count()
-NOBODY = Source(address="", bucket="", user_agent="", request_id="", locale="en")
+NOBODY = ClientInfo(address="", bucket="", user_agent="", request_id="", locale="en")
 ROUNDS = 6 if LONG else 3
 
 
@@ -191,7 +191,7 @@ def test_a_manager_who_is_being_downgraded_grants_no_more(people):
         )
     )
     principal = Principal(
-        ids[0], "boss", Kind.SESSION, "", None, None, scopes=("memberships:write:list",)
+        ids[0], "boss", CredentialKind.SESSION, "", None, None, scopes=("memberships:write:list",)
     )
     with people.units.writing() as work:
         let_in(

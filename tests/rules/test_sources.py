@@ -7,12 +7,12 @@ import ipaddress
 import pytest
 
 from app.web.client_info import (
-    LONGEST_AGENT,
+    MAX_USER_AGENT_LENGTH,
     _parsed,
-    bucket,
     client_address,
+    get_rate_limit_bucket,
     is_trusted,
-    printable,
+    strip_unprintable,
 )
 from app.web.middleware import _hostname
 
@@ -71,7 +71,7 @@ def test_without_gateways_nothing_forwarded_counts():
     ],
 )
 def test_limits_count_by_ipv4_address_or_ipv6_network(address, counted):
-    assert bucket(_parsed(address)) == counted
+    assert get_rate_limit_bucket(_parsed(address)) == counted
 
 
 @pytest.mark.parametrize(
@@ -114,11 +114,11 @@ def test_a_gateway_is_one_within_the_networks_of_its_own_family(address, trusted
         ("Mozilla/5.0 (X11)", "Mozilla/5.0 (X11)"),
         ("a\tb\x1b[31mc\x7f", "ab[31mc"),
         ("\u202eabc\u200b", "abc"),
-        ("x" * 1000, "x" * LONGEST_AGENT),
+        ("x" * 1000, "x" * MAX_USER_AGENT_LENGTH),
     ],
 )
 def test_a_header_is_kept_without_what_cannot_be_seen(header, kept):
-    assert printable(header) == kept
+    assert strip_unprintable(header) == kept
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import update
 
 from app.accounts.models import Account, Status, locked
-from app.adapters.database import changed
+from app.adapters.database import count_changed_rows
 from app.authentication.passwords.normalize import NotAPassword, normalised
 from app.authentication.throttling.password_attempts import Attempt, decided, forget, give_back
 from app.errors import Busy
@@ -53,7 +53,7 @@ def settle(work: UnitOfWork, checked: Checked, *, changes: Mapping[str, object])
     The failures before are forgotten. False when something did change: then nothing is written.
     """
     account = checked.account
-    settled = changed(
+    settled = count_changed_rows(
         work.db,
         update(Account)
         .where(

@@ -12,7 +12,7 @@ from app.authentication.throttling.models import FailedAttempts
 from app.rate_limits.errors import TooManyRequests
 
 if TYPE_CHECKING:
-    from app.principal import Source
+    from app.principal import ClientInfo
     from app.unit_of_work import UnitOfWork
 
 REMEMBERED = timedelta(days=1)
@@ -44,16 +44,16 @@ def unsuspect(work: UnitOfWork, *, session_id: str) -> None:
     )
 
 
-def hold_back(work: UnitOfWork, source: Source) -> None:
+def hold_back(work: UnitOfWork, client_info: ClientInfo) -> None:
     """Let a suspect source ask only now and then. Raises TooManyRequests."""
     marked = exists().where(
-        FailedAttempts.subject == _of(source.bucket), FailedAttempts.open_at > work.now
+        FailedAttempts.subject == _of(client_info.bucket), FailedAttempts.open_at > work.now
     )
     with work.aside() as db:  # so that nothing is held while the limit is asked for
         held_back = db.scalar(select(marked))
     if not held_back:
         return
-    exceeded = work.limiter.hit(SELDOM, POLICY, source.bucket)
+    exceeded = work.limiter.hit(SELDOM, POLICY, client_info.bucket)
     if exceeded is not None:
         raise TooManyRequests(POLICY, exceeded)
 

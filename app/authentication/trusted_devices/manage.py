@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 
-from app.adapters.database import changed
-from app.audit.record import Event, record
+from app.adapters.database import count_changed_rows
+from app.audit.record import Event, record_event
 from app.authentication.trusted_devices.models import Device
 from app.authentication.trusted_devices.recognise import PREFIX
 from app.errors import NotFound
@@ -17,7 +17,7 @@ from app.opaque_tokens import is_id, mint, new_id
 
 if TYPE_CHECKING:
     from app.accounts.models import Account
-    from app.principal import Principal, Source
+    from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
 LIFE = timedelta(days=30)
@@ -37,7 +37,9 @@ class DeviceView:
     expires_at: datetime
 
 
-def remember(work: UnitOfWork, source: Source, account: Account, *, name: str | None) -> str:
+def remember(
+    work: UnitOfWork, client_info: ClientInfo, account: Account, *, name: str | None
+) -> str:
     """A device token, shown only now. The oldest beyond twenty are forgotten. The account must be locked."""
     kept = (
         select(Device.id)
@@ -58,14 +60,20 @@ def remember(work: UnitOfWork, source: Source, account: Account, *, name: str | 
             account_id=account.id,
             digest=minted.digest,
             name=name,
-            user_agent=source.user_agent,
-            address=source.address,
+            user_agent=client_info.user_agent,
+            address=client_info.address,
             created_at=work.now,
             last_used_at=work.now,
             expires_at=work.now + LIFE,
         )
     )
-    record(work, Event.DEVICE_REMEMBERED, source=source, account_id=account.id, device_id=device_id)
+    record_event(
+        work,
+        Event.DEVICE_REMEMBERED,
+        client_info=client_info,
+        account_id=account.id,
+        device_id=device_id,
+    )
     return minted.token
 
 
@@ -81,16 +89,16 @@ def list_devices(work: UnitOfWork, principal: Principal) -> list[DeviceView]:
 
 
 def forget_device(
-    work: UnitOfWork, principal: Principal, source: Source, *, device_id: str
+    work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, device_id: str
 ) -> None:
     """Its token counts for nothing from now on. Raises NotFound, also for a device of somebody else."""
     mine = delete(Device).where(Device.id == device_id, Device.account_id == principal.account_id)
-    if not is_id("dev", device_id) or changed(work.db, mine) != 1:
+    if not is_id("dev", device_id) or count_changed_rows(work.db, mine) != 1:
         raise NotFound
-    record(
+    record_event(
         work,
         Event.DEVICE_FORGOTTEN,
-        source=source,
+        client_info=client_info,
         account_id=principal.account_id,
         device_id=device_id,
     )

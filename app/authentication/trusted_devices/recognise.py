@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import literal, update
 
-from app.adapters.database import changed
+from app.adapters.database import count_changed_rows
 from app.authentication.throttling.password_attempts import (
     Attempt,
     spent,
@@ -19,7 +19,7 @@ from app.opaque_tokens import digest, find
 
 if TYPE_CHECKING:
     from app.accounts.models import Account
-    from app.principal import Source
+    from app.principal import ClientInfo
     from app.unit_of_work import UnitOfWork
 
 PREFIX = "dwd"
@@ -30,7 +30,7 @@ MOST = 20
 
 def take_attempt(
     work: UnitOfWork,
-    source: Source,
+    client_info: ClientInfo,
     account: Account | None,
     *,
     canonical: str,
@@ -47,16 +47,16 @@ def take_attempt(
         else None
     )
     if account is None:
-        return take(work, subject=subject_of_name(work, canonical), bucket=source.bucket)
+        return take(work, subject=subject_of_name(work, canonical), bucket=client_info.bucket)
     if device_id is None:
-        return take(work, subject=account.id, bucket=source.bucket)
+        return take(work, subject=account.id, bucket=client_info.bucket)
     return take_unhindered(work, subject=account.id, counter=device_id)
 
 
 def _recognise(work: UnitOfWork, account_id: str, token: str) -> str | None:
     """The device that the token is of, if it is one of this account's and has tries left."""
     device_id = find(PREFIX, "dev", token)
-    known = device_id is not None and changed(
+    known = device_id is not None and count_changed_rows(
         work.db,
         update(Device)
         .where(

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select, update
 
 from app.accounts.models import Account, Status
-from app.adapters.database import changed
-from app.audit.record import Event, record
+from app.adapters.database import count_changed_rows
+from app.audit.record import Event, record_event
 from app.authorization.memberships.permissions import founds, managed_up_to, only_a_person, within
 from app.authorization.memberships.resource_ref import asked_level, asked_thing
 from app.authorization.models import Membership, of_thing
 from app.authorization.rights_changed import moved
 from app.errors import NotFound, Unauthenticated
 from app.opaque_tokens import is_id
-from app.principal import Kind
+from app.principal import CredentialKind
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from app.authorization.levels import Thing
-    from app.principal import Principal, Source
+    from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
 PATH = "/path"
@@ -45,7 +45,7 @@ class _Standing:
 def let_in(
     work: UnitOfWork,
     principal: Principal,
-    source: Source,
+    client_info: ClientInfo,
     *,
     resource: str,
     resource_id: str,
@@ -66,7 +66,7 @@ def let_in(
     _remember(
         work,
         principal,
-        source,
+        client_info,
         Event.MEMBERSHIP_GRANTED,
         account=standing.account,
         thing=thing,
@@ -77,7 +77,7 @@ def let_in(
 def let_out(
     work: UnitOfWork,
     principal: Principal,
-    source: Source,
+    client_info: ClientInfo,
     *,
     resource: str,
     resource_id: str,
@@ -98,7 +98,7 @@ def let_out(
     _remember(
         work,
         principal,
-        source,
+        client_info,
         Event.MEMBERSHIP_ENDED,
         account=standing.account,
         thing=thing,
@@ -112,7 +112,9 @@ def _changeable(
     """The account and its level, locked, once it is sure that whoever asks may change it to the one that is wanted."""
     by_right = founds(principal, thing)
     leaves = (
-        wanted is None and principal.kind is Kind.SESSION and account_id == principal.account_id
+        wanted is None
+        and principal.kind is CredentialKind.SESSION
+        and account_id == principal.account_id
     )
     if not by_right and not leaves:
         only_a_person(principal, thing)
@@ -148,7 +150,9 @@ def _locked(db: Session, thing: Thing, account_ids: Collection[str]) -> dict[str
 def _write(work: UnitOfWork, thing: Thing, standing: _Standing, level: str) -> None:
     mine = Membership.account_id == standing.account.id
     values = {"level": level, "granted_at": work.now}
-    if not changed(work.db, update(Membership).where(of_thing(thing), mine).values(values)):
+    if not count_changed_rows(
+        work.db, update(Membership).where(of_thing(thing), mine).values(values)
+    ):
         work.db.add(
             Membership(
                 resource=thing.resource,
@@ -162,7 +166,7 @@ def _write(work: UnitOfWork, thing: Thing, standing: _Standing, level: str) -> N
 def _remember(
     work: UnitOfWork,
     principal: Principal,
-    source: Source,
+    client_info: ClientInfo,
     event: Event,
     *,
     account: Account,
@@ -170,4 +174,6 @@ def _remember(
     level: str,
 ) -> None:
     actor, role = principal.key_id or principal.account_id, f"{thing.resource}-{thing.id}-{level}"
-    record(work, event, source=source, account_id=account.id, role=role, actor=actor)
+    record_event(
+        work, event, client_info=client_info, account_id=account.id, role=role, actor=actor
+    )

@@ -8,7 +8,7 @@ from app.authorization.errors import InsufficientScope
 from app.authorization.levels import rank, reached
 from app.authorization.scopes import WRITE_MEMBERSHIPS, allows
 from app.errors import Forbidden
-from app.principal import Kind
+from app.principal import CredentialKind
 
 if TYPE_CHECKING:
     from app.authorization.levels import Thing
@@ -27,7 +27,7 @@ def scope_of(thing: Thing) -> str:
 
 def only_a_person(principal: Principal, thing: Thing) -> None:
     """A key has no memberships, so without the scope it may nothing. Raises InsufficientScope."""
-    if principal.kind is not Kind.SESSION:
+    if principal.kind is not CredentialKind.SESSION:
         raise InsufficientScope(scope_of(thing))
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete
 
 from app.accounts.models import Account, Status, locked
-from app.adapters.database import changed
-from app.audit.record import Event, record
+from app.adapters.database import count_changed_rows
+from app.audit.record import Event, record_event
 from app.authorization.models import ADMIN, AccountRole
 from app.authorization.rights_changed import moved
 from app.authorization.roles.grant import grant
@@ -19,23 +19,23 @@ from app.opaque_tokens import is_id
 from app.settings.maps import NAME
 
 if TYPE_CHECKING:
-    from app.principal import Principal, Source
+    from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
 
 def give_role(
-    work: UnitOfWork, principal: Principal, source: Source, *, account_id: str, role: str
+    work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, account_id: str, role: str
 ) -> None:
     """The account has the role from the next check on, also when it had it before. Raises InvalidInput or NotFound."""
     if not role_exists(work.settings, role):
         raise _no_such_role()
     _as_admin(work, principal)
     _there(work, account_id)
-    grant(work, source, account_id=account_id, role=role, actor=principal.account_id)
+    grant(work, client_info, account_id=account_id, role=role, actor=principal.account_id)
 
 
 def take_role(
-    work: UnitOfWork, principal: Principal, source: Source, *, account_id: str, role: str
+    work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, account_id: str, role: str
 ) -> None:
     """The account has the role no more from the next check on, also when it had it not before.
 
@@ -48,12 +48,12 @@ def take_role(
         keep_an_admin(work.db, account_id)
     account = _there(work, account_id)
     mine = delete(AccountRole).where(AccountRole.account_id == account.id, AccountRole.role == role)
-    if changed(work.db, mine):
+    if count_changed_rows(work.db, mine):
         moved(work, account)
-        record(
+        record_event(
             work,
             Event.ROLE_REVOKED,
-            source=source,
+            client_info=client_info,
             account_id=account.id,
             role=role,
             actor=principal.account_id,

@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING
 
 from app.accounts.models import locked
 from app.adapters.database import insert_if_absent
-from app.audit.record import Event, record
+from app.audit.record import Event, record_event
 from app.authorization.models import AccountRole
 from app.authorization.rights_changed import moved
 
 if TYPE_CHECKING:
-    from app.principal import Source
+    from app.principal import ClientInfo
     from app.unit_of_work import UnitOfWork
 
 
-def grant(work: UnitOfWork, source: Source, *, account_id: str, role: str, **acting: str) -> bool:
+def grant(
+    work: UnitOfWork, client_info: ClientInfo, *, account_id: str, role: str, **acting: str
+) -> bool:
     """Give the account a role; it counts from the next check on. False when it has it already, or there is no such account.
 
     `acting` names the `actor`, where that is not the service itself.
@@ -26,5 +28,12 @@ def grant(work: UnitOfWork, source: Source, *, account_id: str, role: str, **act
     ):
         return False
     moved(work, account)
-    record(work, Event.ROLE_GRANTED, source=source, account_id=account_id, role=role, **acting)
+    record_event(
+        work,
+        Event.ROLE_GRANTED,
+        client_info=client_info,
+        account_id=account_id,
+        role=role,
+        **acting,
+    )
     return True

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from app.unit_of_work import UnitOfWork, Units
+    from app.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 LEASE = timedelta(seconds=90)
 # An outage of most of a day is survived; links that are older than that no longer work anyway.
@@ -38,7 +38,7 @@ MOST_ATTEMPTS = len(BACK_OFF) + 1
 log = logs.get_logger("outbox")
 
 
-def deliver(units: Units, *, ending: Callable[[], bool] = lambda: False) -> int:
+def deliver(units: UnitOfWorkFactory, *, ending: Callable[[], bool] = lambda: False) -> int:
     """Send everything that is due, or until this process is `ending`. Returns how many messages were handed over."""
     sent = 0
     with Mailer(units.settings.smtp_url or "") as mailer:
@@ -58,7 +58,7 @@ def deliver(units: Units, *, ending: Callable[[], bool] = lambda: False) -> int:
     return sent
 
 
-def _lease_one(units: Units) -> OutboxMessage | None:
+def _lease_one(units: UnitOfWorkFactory) -> OutboxMessage | None:
     """The next message that nobody else is sending, None when nothing is due.
 
     The lease is kept before anything is done with the message: one that no code can send or even read costs a try,
@@ -70,7 +70,7 @@ def _lease_one(units: Units) -> OutboxMessage | None:
         return row
 
 
-def _written(units: Units, leased: OutboxMessage) -> EmailMessage | None:
+def _written(units: UnitOfWorkFactory, leased: OutboxMessage) -> EmailMessage | None:
     """The message as it goes over the wire; None when it can never be read again."""
     with units.writing() as work:
         try:
@@ -107,7 +107,7 @@ def claim(db: Session, now: datetime) -> OutboxMessage | None:
     ).scalar_one_or_none()
 
 
-def _postpone(units: Units, leased: OutboxMessage, error: NotDelivered) -> None:
+def _postpone(units: UnitOfWorkFactory, leased: OutboxMessage, error: NotDelivered) -> None:
     with units.writing() as work:
         row = _mine(work.db, leased)
         if row is None:
@@ -125,7 +125,7 @@ def _postpone(units: Units, leased: OutboxMessage, error: NotDelivered) -> None:
         )
 
 
-def _done(units: Units, leased: OutboxMessage) -> None:
+def _done(units: UnitOfWorkFactory, leased: OutboxMessage) -> None:
     with units.writing() as work:
         row = _mine(work.db, leased)
         if row is not None:

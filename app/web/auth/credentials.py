@@ -15,7 +15,7 @@ from app.authorization.errors import InsufficientScope
 from app.authorization.models import ADMIN
 from app.authorization.scopes import allows
 from app.errors import Forbidden, Problem, Unauthenticated, Unavailable
-from app.principal import Kind, Principal
+from app.principal import CredentialKind, Principal
 from app.rate_limits.errors import TooManyRequests
 from app.rate_limits.per_source import take
 from app.sessions.fresh import ReauthenticationRequired, need_fresh
@@ -23,7 +23,7 @@ from app.unit_of_work import UnitOfWork
 from app.verification.api_keys import looks_like_a_key, verify_api_key
 from app.verification.session_tokens import verify, verify_refresh_token
 from app.web.auth.refresh_cookie import AmbiguousRefreshToken, CookieNotAllowed, in_body_or_cookie
-from app.web.client_info import current_source
+from app.web.client_info import get_client_info
 from app.web.json_body import read_json
 from app.web.openapi.notes import answers, described
 
@@ -63,7 +63,7 @@ def credential(work: UnitOfWork) -> Principal:
 def session(work: UnitOfWork) -> Principal:
     """A live session, shown by its access token. A key is known here, and may not."""
     principal = credential(work)
-    if principal.kind is not Kind.SESSION:
+    if principal.kind is not CredentialKind.SESSION:
         raise Forbidden("Only somebody who is signed in may do this; a key may not.")
     return principal
 
@@ -120,7 +120,7 @@ def _session_or(work: UnitOfWork, shown: Callable[[Settings], str | None]) -> Pr
         refresh_token = shown(work.settings)
         if refresh_token is None:
             raise refusal from None
-        take(work, current_source(), "refresh")
+        take(work, get_client_info(), "refresh")
         try:
             return verify_refresh_token(work, refresh_token)
         except Unauthenticated:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from app.oauth.clients import authenticate
 from app.web.auth.credentials import Door, need
-from app.web.client_info import current_source
+from app.web.client_info import get_client_info
 from app.web.oauth.forms import shown_key
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def client_with(scope: str) -> Door:
     """A client that is an API key with the scope. Raises InvalidRequest, InvalidClient and InsufficientScope."""
 
     def door(work: UnitOfWork) -> Principal:
-        principal = authenticate(work, current_source(), shown_key())
+        principal = authenticate(work, get_client_info(), shown_key())
         need(principal, scope)
         return principal
 

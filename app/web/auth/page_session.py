@@ -15,7 +15,7 @@ from app.sessions.end import log_out
 from app.sessions.fresh import need_fresh
 from app.sessions.page_cookies import page_cookie
 from app.verification.page_cookie import verify_page_cookie
-from app.web.client_info import current_source
+from app.web.client_info import get_client_info
 from app.web.cookies import clear_host_cookie, from_own_pages, host_cookies, set_host_cookie
 from app.web.unit_of_work import units
 
@@ -102,7 +102,7 @@ def begin_anew(work: UnitOfWork, response: Response, *, session_id: str) -> Resp
     keep_signed_in(work, response, session_id=session_id)
     if before is not None:
         with work.released():  # whoever holds two accounts at once may wait for somebody who holds them the other way round
-            log_out(work, before, current_source())
+            log_out(work, before, get_client_info())
     return response
 
 

@@ -33,16 +33,16 @@ from app.authorization.roles.grant import grant
 from app.authorization.scopes import role_exists
 from app.factory import create_app
 from app.notifications.outbox.models import OutboxMessage
-from app.principal import Source
+from app.principal import ClientInfo
 from app.registration.import_accounts import import_accounts
 from app.registration.import_dedup import Seen
 from app.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
-    from app.unit_of_work import UnitOfWork, Units
+    from app.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 HOST = "127.0.0.1"  # and nothing else, whatever is asked for
-HERE = Source(HOST, HOST, "doorward.testing", "", "en")
+HERE = ClientInfo(HOST, HOST, "doorward.testing", "", "en")
 GENEROUS = "100000/minute"
 THREADS = 32  # as if: there is one for each request, and as many may hash at once as a test likes
 POLL_SECONDS = 0.05  # until it is seen that it is to end
@@ -82,7 +82,7 @@ class Served:
             )
             self._clock, self._used = PushedClock(), False
             app = create_app(settings, clock=self._clock, capacity=Capacity(threads=THREADS))
-            self._units: Units = app.extensions["doorward"]
+            self._units: UnitOfWorkFactory = app.extensions["doorward"]
             app.before_request(self._is_used)
             port = listening.getsockname()[1]
             self._server = make_server(
