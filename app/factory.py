@@ -36,7 +36,7 @@ from app.api import (
 )
 from app.pages import activate, confirm, docs, login, mailbox, reset
 from app.pages import sessions as sessions_page
-from app.pages.render import problem_page
+from app.pages.render import render_problem
 from app.settings import VERSION, Docs
 from app.unit_of_work import UnitOfWorkFactory
 from app.web import gateway_requests as questions
@@ -100,7 +100,7 @@ def create_app(
         limiter=Limiter(clock, cache, shares=settings.replicas * capacity.workers),
         key_uses=UsageBuffer(),
     )
-    problems.register(app, as_page=problem_page)
+    problems.register(app, as_page=render_problem)
     edge.register(app, settings, clock)
     _furnish(app, settings)
     app.wsgi_app = questions.plain(app.wsgi_app, settings)  # type: ignore[assignment, method-assign] # Flask's way to put something around it

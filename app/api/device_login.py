@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from marshmallow import fields, validate
 
-from app.device_login.cancel import cancel
-from app.device_login.claim import claim
-from app.device_login.decide import approve, deny, suspect
-from app.device_login.errors import LoginSessionOver, UnknownDeviceCode, UnknownUserCode
+from app.device_login.cancel import cancel_device_login
+from app.device_login.claim import claim_device_login
+from app.device_login.decide import approve_device_login, deny_device_login, report_device_login
+from app.device_login.errors import DeviceLoginClosed, UnknownDeviceCode, UnknownUserCode
 from app.device_login.show import (
-    STATES,
-    LoginSessionPage,
-    LoginSessionView,
-    get_login_session,
-    list_login_sessions,
+    VISIBLE_STATES,
+    DeviceLoginPage,
+    DeviceLoginView,
+    get_device_login,
+    list_device_logins,
 )
-from app.device_login.start import Asked, ask_with_phrase
+from app.device_login.start import DeviceAuthorization, start_device_login_with_phrase
 from app.errors import Busy, NotFound
 from app.principal import Principal
 from app.rate_limits.errors import TooManyRequests
@@ -36,7 +36,7 @@ blp = Blueprint(
 )
 
 
-class AskSchema(Strict):
+class StartDeviceLoginSchema(Strict):
     """Who asks, and for what. All of it is shown to whoever decides, as something that was told."""
 
     client_name = Label(
@@ -80,7 +80,7 @@ class AskSchema(Strict):
     )
 
 
-class AskedSchema(Strict):
+class DeviceAuthorizationSchema(Strict):
     """What to show on the device that asks, and the secret that it keeps."""
 
     session_id = fields.String(
@@ -119,7 +119,7 @@ class AskedSchema(Strict):
     )
 
 
-class WithSchema(Strict):
+class ActingSessionSchema(Strict):
     """The session by which somebody claimed or decided, and from where."""
 
     session_id = fields.String(required=True)
@@ -127,13 +127,15 @@ class WithSchema(Strict):
     device = fields.String(required=True)
 
 
-class LoginSessionSchema(Strict):
+class DeviceLoginSchema(Strict):
     """Who asks, from where, for what, when; and what became of it."""
 
     id = fields.String(
         required=True, metadata={"description": "that of the session, once there is one"}
     )
-    state = fields.String(required=True, metadata={"enum": list(STATES), "example": "claimed"})
+    state = fields.String(
+        required=True, metadata={"enum": list(VISIBLE_STATES), "example": "claimed"}
+    )
     client_id = fields.String(required=True)
     client_name = fields.String(
         required=True,
@@ -177,24 +179,24 @@ class LoginSessionSchema(Strict):
         required=True, metadata={"description": "until when it can be approved and redeemed"}
     )
     claimed_at = Moment(required=True, allow_none=True)
-    claimed_with = fields.Nested(WithSchema, required=True, allow_none=True)
+    claimed_with = fields.Nested(ActingSessionSchema, required=True, allow_none=True)
     decided_at = Moment(required=True, allow_none=True)
-    decided_with = fields.Nested(WithSchema, required=True, allow_none=True)
+    decided_with = fields.Nested(ActingSessionSchema, required=True, allow_none=True)
     redeemed_at = Moment(required=True, allow_none=True)
     ended_at = Moment(required=True, allow_none=True)
 
 
-class LoginSessionsSchema(Strict):
+class DeviceLoginsSchema(Strict):
     """Logins from other devices, the latest first."""
 
-    items = fields.List(fields.Nested(LoginSessionSchema), required=True)
+    items = fields.List(fields.Nested(DeviceLoginSchema), required=True)
     next = fields.String(required=True, allow_none=True)
 
 
-class WhichSchema(PageSchema):
+class DeviceLoginQuerySchema(PageSchema):
     """Which are wanted."""
 
-    state = fields.String(load_default=None, validate=validate.OneOf(list(STATES)))
+    state = fields.String(load_default=None, validate=validate.OneOf(list(VISIBLE_STATES)))
     account_id = Text(
         most=32, load_default=None, metadata={"description": "whose; for administrators"}
     )
@@ -216,32 +218,32 @@ class DeviceCodeSchema(Strict):
     device_code = Secret(most=4096, required=True)
 
 
-class NothingSchema(Strict):
+class EmptySchema(Strict):
     """Nothing more has to be said."""
 
 
 @blp.route("", methods=["POST"])
 @writing
 @answers(TooManyRequests, Busy)
-@blp.arguments(AskSchema)
-@blp.response(201, AskedSchema)
-def post_login_session(work: UnitOfWork, body: Body) -> Asked:
+@blp.arguments(StartDeviceLoginSchema)
+@blp.response(201, DeviceAuthorizationSchema)
+def post_login_session(work: UnitOfWork, body: Body) -> DeviceAuthorization:
     """Ask to be let in. A person types the user code at the address that is answered; meanwhile, poll at /oauth/token.
 
     Show `user_code`, `verification_uri` and `check_phrase`, and keep `device_code` to yourself: who has it gets the tokens. At most three
     requests in 15 minutes may name one account by `username`; whether there is such an account is not told.
     """
-    return ask_with_phrase(work, get_client_info(), **body)
+    return start_device_login_with_phrase(work, get_client_info(), **body)
 
 
 @blp.route("/cancel", methods=["POST"])
 @writing
-@answers(UnknownDeviceCode, LoginSessionOver, TooManyRequests)
+@answers(UnknownDeviceCode, DeviceLoginClosed, TooManyRequests)
 @blp.arguments(DeviceCodeSchema)
 @blp.response(204)
 def post_cancel(work: UnitOfWork, body: Body) -> None:
     """Give up asking. From then on a poll is told `expired_token`, and whoever types the code that it is not known."""
-    cancel(work, get_client_info(), **body)
+    cancel_device_login(work, get_client_info(), **body)
 
 
 @blp.route("/claim", methods=["POST"])
@@ -249,80 +251,82 @@ def post_cancel(work: UnitOfWork, body: Body) -> None:
 @require(session)
 @answers(UnknownUserCode, TooManyRequests)
 @blp.arguments(UserCodeSchema)
-@blp.response(200, LoginSessionSchema)
-def post_claim(work: UnitOfWork, principal: Principal, body: Body) -> LoginSessionView:
+@blp.response(200, DeviceLoginSchema)
+def post_claim(work: UnitOfWork, principal: Principal, body: Body) -> DeviceLoginView:
     """Say which login is meant by its code, and see who asks. From now on no other account sees or decides it.
 
     A code that is unknown, over, claimed by somebody else or meant for somebody else is one answer, 404 `unknown_user_code`. After five of
     them in ten minutes, by the account or from its source, it is 429, also for a right one.
     """
-    return claim(work, principal, get_client_info(), **body)
+    return claim_device_login(work, principal, get_client_info(), **body)
 
 
 @blp.route("", methods=["GET"])
 @reading
 @require(session)
-@blp.query(WhichSchema)
-@blp.response(200, LoginSessionsSchema)
-def get_login_sessions(work: UnitOfWork, principal: Principal, query: Body) -> LoginSessionPage:
+@blp.query(DeviceLoginQuerySchema)
+@blp.response(200, DeviceLoginsSchema)
+def get_login_sessions(work: UnitOfWork, principal: Principal, query: Body) -> DeviceLoginPage:
     """What one has claimed, the latest first, also what was denied. An administrator may ask for another account's."""
-    return list_login_sessions(work, principal, **query)
+    return list_device_logins(work, principal, **query)
 
 
 @blp.route("/<login_session_id>", methods=["GET"])
 @reading
 @require(session)
 @answers(NotFound)
-@blp.response(200, LoginSessionSchema)
+@blp.response(200, DeviceLoginSchema)
 def get_one_login_session(
     work: UnitOfWork, principal: Principal, login_session_id: str
-) -> LoginSessionView:
+) -> DeviceLoginView:
     """One that one has claimed. An administrator sees everybody's."""
-    return get_login_session(work, principal, login_session_id=login_session_id)
+    return get_device_login(work, principal, device_login_id=login_session_id)
 
 
 @blp.route("/<login_session_id>/approve", methods=["POST"])
 @writing
 @require(fresh_session)
-@answers(NotFound, UnknownUserCode, LoginSessionOver, TooManyRequests)
+@answers(NotFound, UnknownUserCode, DeviceLoginClosed, TooManyRequests)
 @blp.arguments(UserCodeSchema)
-@blp.response(200, LoginSessionSchema)
+@blp.response(200, DeviceLoginSchema)
 def post_approve(
     work: UnitOfWork, principal: Principal, body: Body, login_session_id: str
-) -> LoginSessionView:
+) -> DeviceLoginView:
     """Let the other device in. The code is sent once more, so that an id alone approves nothing.
 
     It wants a password typed in the last five minutes: on 401 `reauthentication_required`, `POST /v1/elevate` first. The session that comes
     of it never has more rights than the one that approves.
     """
-    return approve(work, principal, get_client_info(), login_session_id=login_session_id, **body)
+    return approve_device_login(
+        work, principal, get_client_info(), device_login_id=login_session_id, **body
+    )
 
 
 @blp.route("/<login_session_id>/deny", methods=["POST"])
 @writing
 @require(session)
-@answers(NotFound, LoginSessionOver)
-@blp.arguments(NothingSchema, required=False)
-@blp.response(200, LoginSessionSchema)
+@answers(NotFound, DeviceLoginClosed)
+@blp.arguments(EmptySchema, required=False)
+@blp.response(200, DeviceLoginSchema)
 def post_deny(
     work: UnitOfWork, principal: Principal, _body: Body, login_session_id: str
-) -> LoginSessionView:
+) -> DeviceLoginView:
     """Refuse. The program is told `access_denied` at its next poll."""
-    return deny(work, principal, get_client_info(), login_session_id=login_session_id)
+    return deny_device_login(work, principal, get_client_info(), device_login_id=login_session_id)
 
 
 @blp.route("/<login_session_id>/suspicious", methods=["POST"])
 @writing
 @require(session)
-@answers(NotFound, LoginSessionOver)
-@blp.arguments(NothingSchema, required=False)
-@blp.response(200, LoginSessionSchema)
+@answers(NotFound, DeviceLoginClosed)
+@blp.arguments(EmptySchema, required=False)
+@blp.response(200, DeviceLoginSchema)
 def post_suspicious(
     work: UnitOfWork, principal: Principal, _body: Body, login_session_id: str
-) -> LoginSessionView:
+) -> DeviceLoginView:
     """Refuse what somebody else has asked for: for a day its source may ask only now and then.
 
     The program is told `access_denied`, the owner gets a mail with what to do. One that was approved is 409 `login_session_over`: end its
     session instead, by `POST /v1/sessions/{id}/suspicious`. `DELETE` there takes this back too.
     """
-    return suspect(work, principal, get_client_info(), login_session_id=login_session_id)
+    return report_device_login(work, principal, get_client_info(), device_login_id=login_session_id)

@@ -6,7 +6,7 @@ from marshmallow import fields
 
 from app.api.api_keys import ApiKeySchema
 from app.api.audit import AuditEventSchema
-from app.api.device_login import LoginSessionSchema
+from app.api.device_login import DeviceLoginSchema
 from app.api.devices import DeviceSchema
 from app.api.schemas import ProfileSchema, SessionSchema
 from app.authorization.errors import LastAdmin
@@ -67,7 +67,7 @@ class ExportSchema(Strict):
     roles = fields.List(fields.String(), required=True)
     memberships = fields.List(fields.Nested(MembershipSchema), required=True)
     sessions = fields.List(fields.Nested(SessionSchema), required=True)
-    login_sessions = fields.List(fields.Nested(LoginSessionSchema), required=True)
+    login_sessions = fields.List(fields.Nested(DeviceLoginSchema), required=True)
     devices = fields.List(fields.Nested(DeviceSchema), required=True)
     api_keys = fields.List(fields.Nested(ApiKeySchema), required=True)
     links = fields.List(fields.Nested(LinkSchema), required=True)

@@ -10,7 +10,7 @@ from marshmallow import fields, post_dump
 from app.authorization.errors import InsufficientScope
 from app.authorization.scopes import INTROSPECT
 from app.device_login.errors import AccessDenied, AuthorizationPending, ExpiredToken, SlowDown
-from app.device_login.start import Asked
+from app.device_login.start import DeviceAuthorization
 from app.oauth.device import authorize_device
 from app.oauth.errors import InvalidClient, InvalidScope, UnsupportedGrantType, UnsupportedTokenType
 from app.oauth.introspect import Active, introspect
@@ -199,7 +199,7 @@ def post_token(work: UnitOfWork, body: Body) -> Issued:
 @writing
 @blp.form(DeviceForm)
 @blp.response(200, DeviceAuthorizationSchema)
-def post_device_authorization(work: UnitOfWork, body: Body) -> Asked:
+def post_device_authorization(work: UnitOfWork, body: Body) -> DeviceAuthorization:
     """Ask to be let in: a person types the user code at the address that is answered, and approves (RFC 8628).
 
     For stock clients. Programs of yours ask at `/v1/login-sessions`, which also shows a message and a check phrase.

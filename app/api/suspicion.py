@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.device_login.unflag import clear
+from app.device_login.unflag import clear_suspicious_flag
 from app.errors import NotFound
 from app.principal import Principal
 from app.sessions.errors import SessionNotSuspicious
@@ -47,4 +47,4 @@ def delete_suspicious(work: UnitOfWork, principal: Principal, session_id: str) -
 
     So is that of a login from another device that was called suspicious before it was let in; it stays denied.
     """
-    clear(work, principal, get_client_info(), session_id=session_id)
+    clear_suspicious_flag(work, principal, get_client_info(), session_id=session_id)

@@ -11,7 +11,7 @@ from app.api_keys.models import PREFIX, ApiKey, living, locked
 from app.audit.record import Event, record_event
 from app.credential_status.revoke import revoke_api_key
 from app.errors import NotFound
-from app.notifications.outbox.enqueue import Mail, Template, add
+from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
 from app.opaque_tokens import digest, find
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def report_leak(work: UnitOfWork, client_info: ClientInfo, *, key: str) -> None:
             "prefix": found.prefix,
             "at": f"{work.now:%Y-%m-%d %H:%M} UTC",
         }
-        add(work, Template.API_KEY_LEAKED, Mail(owner.email, owner.locale, values))
+        enqueue_email(work, EmailTemplate.API_KEY_LEAKED, Email(owner.email, owner.locale, values))
 
 
 def end_key(work: UnitOfWork, key: ApiKey, *, reason: str) -> None:

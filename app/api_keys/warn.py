@@ -11,7 +11,7 @@ from app.accounts.models import Account, Status
 from app.adapters.database import count_changed_rows
 from app.api_keys.models import ApiKey, living
 from app.audit.record import Event, record_event
-from app.notifications.outbox.enqueue import Mail, Template, add
+from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +69,7 @@ def _tell(work: UnitOfWork, key_id: str, days: int) -> bool:
         "prefix": key.prefix,
         "expires_at": f"{key.expires_at:%Y-%m-%d %H:%M} UTC",
     }
-    add(work, Template.API_KEY_EXPIRING, Mail(owner.email, owner.locale, values))
+    enqueue_email(work, EmailTemplate.API_KEY_EXPIRING, Email(owner.email, owner.locale, values))
     record_event(work, Event.API_KEY_EXPIRING, account_id=owner.id, key_id=key.id, days=days)
     return True
 

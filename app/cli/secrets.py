@@ -6,7 +6,7 @@ import click
 
 from app.cli.signing_keys import opened
 from app.cli.start import CreateApp
-from app.notifications.outbox.models import rewrap as rewrap_outbox
+from app.notifications.outbox.models import rewrap_deliveries as rewrap_outbox
 from app.signing_keys.models import rewrap as rewrap_signing_keys
 
 

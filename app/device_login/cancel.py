@@ -8,9 +8,9 @@ from sqlalchemy import update
 
 from app.adapters.database import count_changed_rows
 from app.audit.record import Event, record_event
-from app.device_login.codes import of_device_code
-from app.device_login.errors import LoginSessionOver, UnknownDeviceCode
-from app.device_login.models import UNDECIDED, LoginSession, State
+from app.device_login.codes import find_by_device_code
+from app.device_login.errors import DeviceLoginClosed, UnknownDeviceCode
+from app.device_login.models import UNDECIDED_STATES, DeviceLogin, DeviceLoginState
 from app.rate_limits.per_source import take
 
 if TYPE_CHECKING:
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 
-def cancel(work: UnitOfWork, client_info: ClientInfo, *, device_code: str) -> None:
+def cancel_device_login(work: UnitOfWork, client_info: ClientInfo, *, device_code: str) -> None:
     """End a request that nobody has decided yet. Raises UnknownDeviceCode, LoginSessionOver or TooManyRequests."""
     take(work, client_info, "poll")
-    row = of_device_code(work.db, device_code)
+    row = find_by_device_code(work.db, device_code)
     if row is None:
         raise UnknownDeviceCode
     cancelled = count_changed_rows(
         work.db,
-        update(LoginSession)
+        update(DeviceLogin)
         .where(
-            LoginSession.id == row.id,
-            LoginSession.state.in_(UNDECIDED),
-            LoginSession.expires_at > work.now,
+            DeviceLogin.id == row.id,
+            DeviceLogin.state.in_(UNDECIDED_STATES),
+            DeviceLogin.expires_at > work.now,
         )
-        .values(state=State.CANCELLED, user_code_digest=None, decided_at=work.now)
+        .values(state=DeviceLoginState.CANCELLED, user_code_digest=None, decided_at=work.now)
         .execution_options(synchronize_session=False),
     )
     if not cancelled:
-        raise LoginSessionOver
+        raise DeviceLoginClosed
     record_event(
         work,
         Event.LOGIN_CANCELLED,

@@ -10,10 +10,10 @@ from app.accounts.models import Account, by_id
 from app.adapters.sealing import name_digest
 from app.audit.record import Event, record_event
 from app.authentication.throttling.code_attempts import take_guess, was_right
-from app.device_login.codes import user_code_digests
+from app.device_login.codes import compute_user_code_digests
 from app.device_login.errors import UnknownUserCode
-from app.device_login.models import LoginSession, State
-from app.device_login.show import LoginSessionView, get_login_session
+from app.device_login.models import DeviceLogin, DeviceLoginState
+from app.device_login.show import DeviceLoginView, get_device_login
 from app.errors import Unauthenticated
 from app.sessions.show import device_of
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 
-def claim(
+def claim_device_login(
     work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, user_code: str
-) -> LoginSessionView:
+) -> DeviceLoginView:
     """Who asks to be let in with this code. From now on only this account sees it and decides; asking again is no fault.
 
     Raises UnknownUserCode, and after five of these TooManyRequests.
@@ -35,8 +35,8 @@ def claim(
     if account is None:
         raise Unauthenticated
     guess = take_guess(work, account_id=account.id, bucket=client_info.bucket)
-    digests = user_code_digests(work.settings, user_code)
-    claimed = _claim(work, principal, client_info, account, digests)
+    digests = compute_user_code_digests(work.settings, user_code)
+    claimed = _claim_pending(work, principal, client_info, account, digests)
     if claimed is not None:
         record_event(
             work,
@@ -45,15 +45,15 @@ def claim(
             account_id=account.id,
             session_id=claimed,
         )
-    mine = claimed or _claimed_before(work, account, digests)
+    mine = claimed or _find_claimed_earlier(work, account, digests)
     if mine is None:
         record_event(work, Event.USER_CODE_REFUSED, client_info=client_info, account_id=account.id)
         raise UnknownUserCode
     was_right(work, guess)
-    return get_login_session(work, principal, login_session_id=mine)
+    return get_device_login(work, principal, device_login_id=mine)
 
 
-def _claim(
+def _claim_pending(
     work: UnitOfWork,
     principal: Principal,
     client_info: ClientInfo,
@@ -62,30 +62,30 @@ def _claim(
 ) -> str | None:
     """One statement decides who is first, and whether the account is the one that was named."""
     return work.db.scalar(
-        update(LoginSession)
+        update(DeviceLogin)
         .where(
-            LoginSession.user_code_digest.in_(digests),
-            LoginSession.state == State.PENDING,
-            LoginSession.expires_at > work.now,
+            DeviceLogin.user_code_digest.in_(digests),
+            DeviceLogin.state == DeviceLoginState.PENDING,
+            DeviceLogin.expires_at > work.now,
             or_(
-                LoginSession.username_digest.is_(None),
-                LoginSession.username_digest.in_(_names(work, account)),
+                DeviceLogin.username_digest.is_(None),
+                DeviceLogin.username_digest.in_(_digest_identifiers(work, account)),
             ),
         )
         .values(
-            state=State.CLAIMED,
+            state=DeviceLoginState.CLAIMED,
             account_id=account.id,
             claimed_at=work.now,
             claimed_session_id=principal.session_id,
             claimed_address=client_info.address,
             claimed_device=device_of(work, principal),
         )
-        .returning(LoginSession.id)
+        .returning(DeviceLogin.id)
         .execution_options(synchronize_session=False)
     )
 
 
-def _names(work: UnitOfWork, account: Account) -> list[str]:
+def _digest_identifiers(work: UnitOfWork, account: Account) -> list[str]:
     """What is kept of a request that names this account."""
     return [
         name_digest([key], name)
@@ -94,12 +94,12 @@ def _names(work: UnitOfWork, account: Account) -> list[str]:
     ]
 
 
-def _claimed_before(work: UnitOfWork, account: Account, digests: Sequence[str]) -> str | None:
+def _find_claimed_earlier(work: UnitOfWork, account: Account, digests: Sequence[str]) -> str | None:
     return work.db.scalar(
-        select(LoginSession.id).where(
-            LoginSession.user_code_digest.in_(digests),
-            LoginSession.state == State.CLAIMED,
-            LoginSession.expires_at > work.now,
-            LoginSession.account_id == account.id,
+        select(DeviceLogin.id).where(
+            DeviceLogin.user_code_digest.in_(digests),
+            DeviceLogin.state == DeviceLoginState.CLAIMED,
+            DeviceLogin.expires_at > work.now,
+            DeviceLogin.account_id == account.id,
         )
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from app.adapters.sealing import code_digests
 from app.authentication.passwords.word_lists import passphrase_words
-from app.device_login.models import PREFIX, LoginSession, by_id
+from app.device_login.models import DEVICE_CODE_PREFIX, DeviceLogin, find_device_login
 from app.opaque_tokens import canonical_code, find, matches
 
 if TYPE_CHECKING:
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
     from app.settings import Settings
 
-CONTEXT = "user code"
-WORDS = 3  # 38 bits: nobody can make a second request that happens to have the same
+USER_CODE_CONTEXT = "user code"
+PHRASE_WORD_COUNT = 3  # 38 bits: nobody can make a second request that happens to have the same
 
 
-def user_code_digests(settings: Settings, typed: str) -> list[str]:
+def compute_user_code_digests(settings: Settings, typed: str) -> list[str]:
     """What may be kept of a user code, the newest key first. Case, dashes, spaces and dots do not count."""
-    return code_digests(settings.secret_key, CONTEXT, canonical_code(typed))
+    return code_digests(settings.secret_key, USER_CODE_CONTEXT, canonical_code(typed))
 
 
-def new_phrase() -> str:
-    return " ".join(secrets.choice(passphrase_words()) for _ in range(WORDS))
+def generate_check_phrase() -> str:
+    return " ".join(secrets.choice(passphrase_words()) for _ in range(PHRASE_WORD_COUNT))
 
 
-def of_device_code(db: Db, device_code: str) -> LoginSession | None:
+def find_by_device_code(db: Db, device_code: str) -> DeviceLogin | None:
     """The record that a device code is of. Junk needs no read."""
-    row_id = find(PREFIX, "ses", device_code)
-    row = by_id(db, row_id) if row_id else None
+    row_id = find(DEVICE_CODE_PREFIX, "ses", device_code)
+    row = find_device_login(db, row_id) if row_id else None
     return row if row is not None and matches(device_code, row.device_digest) else None

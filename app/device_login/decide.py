@@ -11,12 +11,12 @@ from app.audit.record import Event, record_event
 from app.authentication.throttling.code_attempts import take_guess, was_right
 from app.authentication.throttling.suspicious_sources import suspect as suspect_source
 from app.authorization.scopes import common
-from app.device_login.codes import user_code_digests
-from app.device_login.errors import LoginSessionOver, UnknownUserCode
-from app.device_login.models import LoginSession, State, by_id
-from app.device_login.show import LoginSessionView, get_login_session
+from app.device_login.codes import compute_user_code_digests
+from app.device_login.errors import DeviceLoginClosed, UnknownUserCode
+from app.device_login.models import DeviceLogin, DeviceLoginState, find_device_login
+from app.device_login.show import DeviceLoginView, get_device_login
 from app.errors import NotFound, Unauthenticated
-from app.notifications.outbox.enqueue import Mail, Template, add
+from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
 from app.opaque_tokens import is_id
 from app.sessions.models import of_account
 from app.sessions.show import device_of
@@ -28,25 +28,28 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 
-def approve(
+def approve_device_login(
     work: UnitOfWork,
     principal: Principal,
     client_info: ClientInfo,
     *,
-    login_session_id: str,
+    device_login_id: str,
     user_code: str,
-) -> LoginSessionView:
+) -> DeviceLoginView:
     """Let the other device in, with what it asked for as far as the session that approves may do it.
 
     The code is compared once more: a link that somebody sent cannot approve. Whoever calls this has just shown who he is.
     Raises NotFound, LoginSessionOver, UnknownUserCode or TooManyRequests.
     """
-    row = _claimed(work, principal, login_session_id)
+    row = _require_claimed(work, principal, device_login_id)
     guess = take_guess(work, account_id=principal.account_id, bucket=client_info.bucket)
-    fits = LoginSession.user_code_digest.in_(user_code_digests(work.settings, user_code))
-    values = {"approved_epoch": principal.epoch, "granted_scope": _granted(work, principal, row)}
-    if not _decided(work, principal, client_info, row, State.APPROVED, fits, **values):
-        _still_open(work, row)
+    fits = DeviceLogin.user_code_digest.in_(compute_user_code_digests(work.settings, user_code))
+    values = {
+        "approved_epoch": principal.epoch,
+        "granted_scope": _compute_granted_scope(work, principal, row),
+    }
+    if not _decide(work, principal, client_info, row, DeviceLoginState.APPROVED, fits, **values):
+        _require_undecided(work, row)
         record_event(
             work,
             Event.USER_CODE_REFUSED,
@@ -63,16 +66,16 @@ def approve(
         account_id=principal.account_id,
         session_id=row.id,
     )
-    return get_login_session(work, principal, login_session_id=row.id)
+    return get_device_login(work, principal, device_login_id=row.id)
 
 
-def deny(
-    work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, login_session_id: str
-) -> LoginSessionView:
+def deny_device_login(
+    work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, device_login_id: str
+) -> DeviceLoginView:
     """Refuse. Raises NotFound or LoginSessionOver."""
-    row = _claimed(work, principal, login_session_id)
-    if not _decided(work, principal, client_info, row, State.DENIED):
-        raise LoginSessionOver
+    row = _require_claimed(work, principal, device_login_id)
+    if not _decide(work, principal, client_info, row, DeviceLoginState.DENIED):
+        raise DeviceLoginClosed
     record_event(
         work,
         Event.LOGIN_DENIED,
@@ -80,21 +83,21 @@ def deny(
         account_id=principal.account_id,
         session_id=row.id,
     )
-    return get_login_session(work, principal, login_session_id=row.id)
+    return get_device_login(work, principal, device_login_id=row.id)
 
 
-def suspect(
-    work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, login_session_id: str
-) -> LoginSessionView:
+def report_device_login(
+    work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, device_login_id: str
+) -> DeviceLoginView:
     """Refuse what somebody else has asked for: its source may ask only now and then, and the owner has it in writing.
 
     Raises NotFound or LoginSessionOver.
     """
-    row = _claimed(work, principal, login_session_id)
-    if not _decided(work, principal, client_info, row, State.SUSPICIOUS):
-        raise LoginSessionOver
+    row = _require_claimed(work, principal, device_login_id)
+    if not _decide(work, principal, client_info, row, DeviceLoginState.SUSPICIOUS):
+        raise DeviceLoginClosed
     suspect_source(work, session_id=row.id, bucket=row.bucket)
-    _tell_owner(work, principal, row)
+    _email_owner(work, principal, row)
     record_event(
         work,
         Event.LOGIN_SUSPICIOUS,
@@ -102,23 +105,23 @@ def suspect(
         account_id=principal.account_id,
         session_id=row.id,
     )
-    return get_login_session(work, principal, login_session_id=row.id)
+    return get_device_login(work, principal, device_login_id=row.id)
 
 
-def _claimed(work: UnitOfWork, principal: Principal, login_session_id: str) -> LoginSession:
+def _require_claimed(work: UnitOfWork, principal: Principal, device_login_id: str) -> DeviceLogin:
     """One that this account has claimed, whatever became of it. Raises NotFound."""
-    row = by_id(work.db, login_session_id) if is_id("ses", login_session_id) else None
+    row = find_device_login(work.db, device_login_id) if is_id("ses", device_login_id) else None
     if row is None or row.account_id != principal.account_id:
         raise NotFound
     return row
 
 
-def _decided(
+def _decide(
     work: UnitOfWork,
     principal: Principal,
     client_info: ClientInfo,
-    row: LoginSession,
-    state: State,
+    row: DeviceLogin,
+    state: DeviceLoginState,
     *also: ColumnElement[bool],
     **values: object,
 ) -> bool:
@@ -130,15 +133,15 @@ def _decided(
         "decided_device": device_of(work, principal),
     }
     mine = (
-        LoginSession.account_id == principal.account_id,
-        LoginSession.state == State.CLAIMED,
-        LoginSession.expires_at > work.now,
+        DeviceLogin.account_id == principal.account_id,
+        DeviceLogin.state == DeviceLoginState.CLAIMED,
+        DeviceLogin.expires_at > work.now,
     )
     taken = (
-        update(LoginSession)
-        .where(LoginSession.id == row.id, *mine, *also)
+        update(DeviceLogin)
+        .where(DeviceLogin.id == row.id, *mine, *also)
         .values(state=state, user_code_digest=None, **by, **values)
-        .returning(LoginSession.id)
+        .returning(DeviceLogin.id)
         .execution_options(synchronize_session=False)
     )
     decided = work.db.scalar(taken) is not None
@@ -146,13 +149,13 @@ def _decided(
     return decided
 
 
-def _still_open(work: UnitOfWork, row: LoginSession) -> None:
+def _require_undecided(work: UnitOfWork, row: DeviceLogin) -> None:
     """Was it the code, or had somebody been quicker? Raises LoginSessionOver."""
-    if row.state != State.CLAIMED or not row.is_open(work.now):
-        raise LoginSessionOver
+    if row.state != DeviceLoginState.CLAIMED or not row.is_open(work.now):
+        raise DeviceLoginClosed
 
 
-def _granted(work: UnitOfWork, principal: Principal, row: LoginSession) -> str | None:
+def _compute_granted_scope(work: UnitOfWork, principal: Principal, row: DeviceLogin) -> str | None:
     """Never more than was asked for, than the client may have, nor than the session that approves; None is whatever its owner may."""
     session = of_account(work.db, principal.account_id, principal.session_id)
     if session is None:
@@ -161,7 +164,7 @@ def _granted(work: UnitOfWork, principal: Principal, row: LoginSession) -> str |
     return common(row.scope.split() if row.scope is not None else None, limit)
 
 
-def _tell_owner(work: UnitOfWork, principal: Principal, row: LoginSession) -> None:
+def _email_owner(work: UnitOfWork, principal: Principal, row: DeviceLogin) -> None:
     account = account_by_id(work.db, principal.account_id)
     if account is None:
         raise Unauthenticated
@@ -172,4 +175,6 @@ def _tell_owner(work: UnitOfWork, principal: Principal, row: LoginSession) -> No
         "address": row.address,
         "agent": row.user_agent or "unknown",
     }
-    add(work, Template.SUSPICIOUS_LOGIN, Mail(account.email, account.locale, values))
+    enqueue_email(
+        work, EmailTemplate.SUSPICIOUS_LOGIN, Email(account.email, account.locale, values)
+    )

@@ -18,7 +18,7 @@ class UnknownUserCode(Refusal):
         )
 
 
-class LoginSessionOver(Problem):
+class DeviceLoginClosed(Problem):
     """It was decided already, or its ten minutes are over."""
 
     code = "login_session_over"

@@ -16,10 +16,10 @@ from sqlalchemy.orm import Session as Db
 from app.adapters.database import Base, delete_some
 from app.sessions.models import Session
 
-PREFIX = "dwl"  # dwl_<id>_<secret><checksum>: the device code
+DEVICE_CODE_PREFIX = "dwl"  # dwl_<id>_<secret><checksum>: the device code
 
 
-class State(StrEnum):
+class DeviceLoginState(StrEnum):
     PENDING = "pending"
     CLAIMED = "claimed"  # an account has typed the code, and alone decides
     APPROVED = "approved"
@@ -29,11 +29,11 @@ class State(StrEnum):
     REDEEMED = "redeemed"
 
 
-UNDECIDED = (State.PENDING, State.CLAIMED)
-OPEN = (*UNDECIDED, State.APPROVED)
+UNDECIDED_STATES = (DeviceLoginState.PENDING, DeviceLoginState.CLAIMED)
+OPEN_STATES = (*UNDECIDED_STATES, DeviceLoginState.APPROVED)
 
 
-class LoginSession(Base):
+class DeviceLogin(Base):
     __tablename__ = "login_sessions"
     __table_args__ = (
         UniqueConstraint("user_code_digest"),
@@ -42,7 +42,7 @@ class LoginSession(Base):
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    state: Mapped[str] = mapped_column(String(16), default=State.PENDING)
+    state: Mapped[str] = mapped_column(String(16), default=DeviceLoginState.PENDING)
     device_digest: Mapped[str] = mapped_column(String(64))
     user_code_digest: Mapped[str | None] = mapped_column(
         String(64)
@@ -83,20 +83,20 @@ class LoginSession(Base):
 
     def is_open(self, now: datetime) -> bool:
         """Can anything still become of it?"""
-        return self.state in OPEN and now < self.expires_at
+        return self.state in OPEN_STATES and now < self.expires_at
 
 
-def by_id(db: Db, login_session_id: str) -> LoginSession | None:
-    return db.get(LoginSession, login_session_id)
+def find_device_login(db: Db, device_login_id: str) -> DeviceLogin | None:
+    return db.get(DeviceLogin, device_login_id)
 
 
-def sweep(db: Db, now: datetime, most: int) -> int:
+def delete_expired_device_logins(db: Db, now: datetime, limit: int) -> int:
     """What nobody claimed is remembered for a day, the rest for 30, and no shorter than the session that came of it."""
     nobodys = and_(
-        LoginSession.account_id.is_(None), LoginSession.expires_at < now - timedelta(days=1)
+        DeviceLogin.account_id.is_(None), DeviceLogin.expires_at < now - timedelta(days=1)
     )
     old = and_(
-        LoginSession.expires_at < now - timedelta(days=30),
-        ~exists().where(Session.id == LoginSession.id),
+        DeviceLogin.expires_at < now - timedelta(days=30),
+        ~exists().where(Session.id == DeviceLogin.id),
     )
-    return delete_some(db, LoginSession, or_(nobodys, old), most)
+    return delete_some(db, DeviceLogin, or_(nobodys, old), limit)

@@ -11,10 +11,10 @@ from app.accounts.models import Account, locked
 from app.adapters.database import count_changed_rows
 from app.audit.record import Event, record_event
 from app.credential_status.models import global_epoch
-from app.device_login.codes import of_device_code
+from app.device_login.codes import find_by_device_code
 from app.device_login.errors import AccessDenied, AuthorizationPending, ExpiredToken, SlowDown
-from app.device_login.models import LoginSession, State
-from app.device_login.start import INTERVAL
+from app.device_login.models import DeviceLogin, DeviceLoginState
+from app.device_login.start import POLL_INTERVAL_SECONDS
 from app.rate_limits.per_source import take
 from app.sessions.clients import DEFAULT
 from app.sessions.errors import InvalidGrant
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from app.principal import ClientInfo
     from app.unit_of_work import UnitOfWork
 
-STEP = 5  # seconds that each poll too soon adds, and each in time takes away again
-LONGEST_INTERVAL = 60
-JITTER = timedelta(seconds=1)  # networks do not keep time to the second
-LONGEST_NAME = 64
+INTERVAL_STEP_SECONDS = 5  # seconds that each poll too soon adds, and each in time takes away again
+MAX_INTERVAL_SECONDS = 60
+POLL_TOLERANCE = timedelta(seconds=1)  # networks do not keep time to the second
+MAX_DEVICE_NAME_LENGTH = 64
 
 
-def redeem(
+def redeem_device_code(
     work: UnitOfWork, client_info: ClientInfo, *, client_id: str | None, device_code: str
 ) -> Tokens:
     """The tokens of the session that was approved, once. Until then each call is a poll.
@@ -40,28 +40,39 @@ def redeem(
     Raises AuthorizationPending, SlowDown, AccessDenied, ExpiredToken, InvalidGrant or TooManyRequests.
     """
     take(work, client_info, "poll")
-    row = of_device_code(work.db, device_code)
-    if row is None or row.client_id != (client_id or DEFAULT) or row.state == State.REDEEMED:
+    row = find_by_device_code(work.db, device_code)
+    if (
+        row is None
+        or row.client_id != (client_id or DEFAULT)
+        or row.state == DeviceLoginState.REDEEMED
+    ):
         raise InvalidGrant("The device code is not known, or was used. Ask for another one.")
-    if row.state in {State.DENIED, State.SUSPICIOUS}:
+    if row.state in {DeviceLoginState.DENIED, DeviceLoginState.SUSPICIOUS}:
         raise AccessDenied
     if not row.is_open(work.now):
         raise ExpiredToken
-    if row.state == State.APPROVED:
-        return _let_in(work, client_info, row)
-    _keep_pace(work, row)
+    if row.state == DeviceLoginState.APPROVED:
+        return _open_approved_session(work, client_info, row)
+    _enforce_poll_interval(work, row)
     raise AuthorizationPending
 
 
-def _keep_pace(work: UnitOfWork, row: LoginSession) -> None:
+def _enforce_poll_interval(work: UnitOfWork, row: DeviceLogin) -> None:
     """The first poll may come at any time. Whoever polls too soon waits longer, until he keeps to it. Raises SlowDown."""
-    mine = select(LoginSession.polled_at, LoginSession.interval).where(LoginSession.id == row.id)
+    mine = select(DeviceLogin.polled_at, DeviceLogin.interval).where(DeviceLogin.id == row.id)
     polled_at, interval = work.db.execute(mine.with_for_update()).one()
-    soon = polled_at is not None and work.now - polled_at < timedelta(seconds=interval) - JITTER
-    interval = min(interval + STEP, LONGEST_INTERVAL) if soon else max(interval - STEP, INTERVAL)
+    soon = (
+        polled_at is not None
+        and work.now - polled_at < timedelta(seconds=interval) - POLL_TOLERANCE
+    )
+    interval = (
+        min(interval + INTERVAL_STEP_SECONDS, MAX_INTERVAL_SECONDS)
+        if soon
+        else max(interval - INTERVAL_STEP_SECONDS, POLL_INTERVAL_SECONDS)
+    )
     work.db.execute(
-        update(LoginSession)
-        .where(LoginSession.id == row.id)
+        update(DeviceLogin)
+        .where(DeviceLogin.id == row.id)
         .values(polled_at=work.now, interval=interval)
         .execution_options(synchronize_session=False)
     )
@@ -69,13 +80,13 @@ def _keep_pace(work: UnitOfWork, row: LoginSession) -> None:
         raise SlowDown(interval)
 
 
-def _let_in(work: UnitOfWork, client_info: ClientInfo, row: LoginSession) -> Tokens:
+def _open_approved_session(work: UnitOfWork, client_info: ClientInfo, row: DeviceLogin) -> Tokens:
     """Open the session, if the account may still be let in by whoever approved it."""
     account = locked(work.db, row.account_id or "")
-    if account is None or not _may_still(work, account, row):
-        _refuse(work, client_info, row)
+    if account is None or not _is_approval_valid(work, account, row):
+        _expire_approval(work, client_info, row)
         raise AccessDenied
-    if not _step(work, row, state=State.REDEEMED, redeemed_at=work.now):
+    if not _update_approved(work, row, state=DeviceLoginState.REDEEMED, redeemed_at=work.now):
         raise InvalidGrant("The device code was used. Ask for another one.")
     name = f"{row.client_name} on {row.hostname}" if row.hostname else row.client_name
     approval = Approval(row.id, row.client_id, row.decided_session_id or "")
@@ -84,7 +95,7 @@ def _let_in(work: UnitOfWork, client_info: ClientInfo, row: LoginSession) -> Tok
         work,
         client_info,
         account,
-        device_name=name[:LONGEST_NAME],
+        device_name=name[:MAX_DEVICE_NAME_LENGTH],
         life=life,
         amr="mca",
         scope=row.granted_scope,
@@ -100,7 +111,7 @@ def _let_in(work: UnitOfWork, client_info: ClientInfo, row: LoginSession) -> Tok
     return tokens_of(work, account, session)
 
 
-def _may_still(work: UnitOfWork, account: Account, row: LoginSession) -> bool:
+def _is_approval_valid(work: UnitOfWork, account: Account, row: DeviceLogin) -> bool:
     """Disabled, another password, signed out everywhere, or approved by a session that was taken away: then not."""
     by = of_account(work.db, account.id, row.decided_session_id or "")
     return (
@@ -113,9 +124,9 @@ def _may_still(work: UnitOfWork, account: Account, row: LoginSession) -> bool:
     )
 
 
-def _refuse(work: UnitOfWork, client_info: ClientInfo, row: LoginSession) -> None:
+def _expire_approval(work: UnitOfWork, client_info: ClientInfo, row: DeviceLogin) -> None:
     """Its time is over now; said once."""
-    if _step(work, row, expires_at=work.now):
+    if _update_approved(work, row, expires_at=work.now):
         record_event(
             work,
             Event.LOGIN_REFUSED,
@@ -125,17 +136,17 @@ def _refuse(work: UnitOfWork, client_info: ClientInfo, row: LoginSession) -> Non
         )
 
 
-def _step(work: UnitOfWork, row: LoginSession, **values: object) -> bool:
+def _update_approved(work: UnitOfWork, row: DeviceLogin, **values: object) -> bool:
     """Of many polls at once, one gets through."""
     approved = (
-        LoginSession.id == row.id,
-        LoginSession.state == State.APPROVED,
-        LoginSession.expires_at > work.now,
+        DeviceLogin.id == row.id,
+        DeviceLogin.state == DeviceLoginState.APPROVED,
+        DeviceLogin.expires_at > work.now,
     )
     return (
         count_changed_rows(
             work.db,
-            update(LoginSession)
+            update(DeviceLogin)
             .where(*approved)
             .values(**values)
             .execution_options(synchronize_session=False),

@@ -13,7 +13,7 @@ from app import pagination as cursors
 from app.accounts.models import Account
 from app.authorization.models import ADMIN
 from app.credential_status.models import ONLY_ROW, IssuerState
-from app.device_login.models import OPEN, LoginSession, State
+from app.device_login.models import OPEN_STATES, DeviceLogin, DeviceLoginState
 from app.errors import Forbidden, NotFound
 from app.opaque_tokens import is_id
 from app.sessions.models import Session, Status
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from app.principal import Principal
     from app.unit_of_work import UnitOfWork
 
-LISTING = "login sessions"
-EXPIRED = "expired"
+CURSOR_CONTEXT = "login sessions"
+EXPIRED_STATE = "expired"
 # What may be asked for and is shown: once redeemed, it is in the state of its session.
-STATES = (
-    *(state for state in State if state is not State.REDEEMED),
-    EXPIRED,
+VISIBLE_STATES = (
+    *(state for state in DeviceLoginState if state is not DeviceLoginState.REDEEMED),
+    EXPIRED_STATE,
     Status.LIVE,
     Status.LOGGED_OUT,
     Status.REVOKED,
@@ -37,7 +37,7 @@ STATES = (
 
 
 @dataclass(frozen=True, slots=True)
-class With:
+class ActingSession:
     """The session by which somebody claimed or decided, and where that was."""
 
     session_id: str
@@ -46,7 +46,7 @@ class With:
 
 
 @dataclass(frozen=True, slots=True)
-class LoginSessionView:
+class DeviceLoginView:
     """Who asks, from where, for what; what became of it and who had a hand in it."""
 
     id: str
@@ -65,39 +65,39 @@ class LoginSessionView:
     created_at: datetime
     expires_at: datetime
     claimed_at: datetime | None
-    claimed_with: With | None
+    claimed_with: ActingSession | None
     decided_at: datetime | None
-    decided_with: With | None
+    decided_with: ActingSession | None
     redeemed_at: datetime | None
     ended_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
-class LoginSessionPage:
+class DeviceLoginPage:
     """Some logins, and where the list goes on."""
 
-    items: Sequence[LoginSessionView]
+    items: Sequence[DeviceLoginView]
     next: str | None
 
 
-def get_login_session(
-    work: UnitOfWork, principal: Principal, *, login_session_id: str
-) -> LoginSessionView:
+def get_device_login(
+    work: UnitOfWork, principal: Principal, *, device_login_id: str
+) -> DeviceLoginView:
     """One that the account has claimed; an administrator sees everybody's. Raises NotFound."""
-    wanted = [LoginSession.id == login_session_id]
+    wanted = [DeviceLogin.id == device_login_id]
     if ADMIN not in principal.roles:
-        wanted.append(LoginSession.account_id == principal.account_id)
+        wanted.append(DeviceLogin.account_id == principal.account_id)
     row = (
-        work.db.execute(_rows(work).where(*wanted)).one_or_none()
-        if is_id("ses", login_session_id)
+        work.db.execute(_select_device_logins(work).where(*wanted)).one_or_none()
+        if is_id("ses", device_login_id)
         else None
     )
     if row is None:
         raise NotFound
-    return _view(row[0], row[1], row[2])
+    return _build_view(row[0], row[1], row[2])
 
 
-def list_login_sessions(
+def list_device_logins(
     work: UnitOfWork,
     principal: Principal,
     *,
@@ -105,68 +105,72 @@ def list_login_sessions(
     account_id: str | None = None,
     limit: int,
     cursor: str | None = None,
-) -> LoginSessionPage:
+) -> DeviceLoginPage:
     """What the account has claimed, the latest first; an administrator may name another account. Raises Forbidden or InvalidInput."""
     whose = account_id or principal.account_id
     if whose != principal.account_id and ADMIN not in principal.roles:
         raise Forbidden("Only an administrator may see what others have claimed.")
-    listing = f"{LISTING} {whose} {state}"
+    listing = f"{CURSOR_CONTEXT} {whose} {state}"
     wanted = [
-        LoginSession.account_id == whose,
-        *([_state(work) == state] if state is not None else []),
-        *_before(work, listing, cursor),
+        DeviceLogin.account_id == whose,
+        *([_build_state_expression(work) == state] if state is not None else []),
+        *_build_cursor_conditions(work, listing, cursor),
     ]
     latest = (
-        _rows(work)
+        _select_device_logins(work)
         .where(*wanted)
-        .order_by(LoginSession.created_at.desc(), LoginSession.id.desc())
+        .order_by(DeviceLogin.created_at.desc(), DeviceLogin.id.desc())
         .limit(limit + 1)
     )
-    items = [_view(row, become, opened) for row, become, opened in work.db.execute(latest)]
-    return LoginSessionPage(
-        items[:limit], _place(work, listing, items[limit - 1]) if len(items) > limit else None
+    items = [_build_view(row, become, opened) for row, become, opened in work.db.execute(latest)]
+    return DeviceLoginPage(
+        items[:limit],
+        _encode_cursor(work, listing, items[limit - 1]) if len(items) > limit else None,
     )
 
 
-def claimed_by(work: UnitOfWork, account_id: str) -> Sequence[LoginSessionView]:
+def list_claimed_device_logins(work: UnitOfWork, account_id: str) -> Sequence[DeviceLoginView]:
     """Everything that the account has claimed and that is remembered, the latest first."""
     latest = (
-        _rows(work)
-        .where(LoginSession.account_id == account_id)
-        .order_by(LoginSession.created_at.desc(), LoginSession.id.desc())
+        _select_device_logins(work)
+        .where(DeviceLogin.account_id == account_id)
+        .order_by(DeviceLogin.created_at.desc(), DeviceLogin.id.desc())
     )
-    return [_view(row, become, opened) for row, become, opened in work.db.execute(latest)]
+    return [_build_view(row, become, opened) for row, become, opened in work.db.execute(latest)]
 
 
-def _rows(work: UnitOfWork) -> Select[LoginSession, str, Session]:
+def _select_device_logins(work: UnitOfWork) -> Select[DeviceLogin, str, Session]:
     return (
-        select(LoginSession, _state(work), Session)
-        .select_from(LoginSession)
-        .outerjoin(Session, Session.id == LoginSession.id)
-        .outerjoin(Account, Account.id == LoginSession.account_id)
+        select(DeviceLogin, _build_state_expression(work), Session)
+        .select_from(DeviceLogin)
+        .outerjoin(Session, Session.id == DeviceLogin.id)
+        .outerjoin(Account, Account.id == DeviceLogin.account_id)
         .join(IssuerState, IssuerState.id == ONLY_ROW)
     )
 
 
-def _state(work: UnitOfWork) -> ColumnElement[str]:
+def _build_state_expression(work: UnitOfWork) -> ColumnElement[str]:
     """What has become of it. Once it is redeemed, its session says so."""
-    open_still = LoginSession.state.in_(OPEN)
+    open_still = DeviceLogin.state.in_(OPEN_STATES)
     other_epoch = or_(
         Session.account_epoch != Account.epoch, Session.global_epoch != IssuerState.global_epoch
     )
     return case(
-        (and_(open_still, LoginSession.expires_at <= work.now), literal(EXPIRED)),
-        (LoginSession.state != State.REDEEMED, LoginSession.state),
+        (and_(open_still, DeviceLogin.expires_at <= work.now), literal(EXPIRED_STATE)),
+        (DeviceLogin.state != DeviceLoginState.REDEEMED, DeviceLogin.state),
         (Session.status != Status.LIVE, Session.status),
-        (or_(Session.idle_until <= work.now, Session.absolute_until <= work.now), literal(EXPIRED)),
+        (
+            or_(Session.idle_until <= work.now, Session.absolute_until <= work.now),
+            literal(EXPIRED_STATE),
+        ),
         (other_epoch, literal(Status.REVOKED.value)),
         (Session.status == Status.LIVE, literal(Status.LIVE.value)),
-        else_=literal(EXPIRED),
+        else_=literal(EXPIRED_STATE),
     )
 
 
-def _view(row: LoginSession, state: str, opened: Session | None) -> LoginSessionView:
-    return LoginSessionView(
+def _build_view(row: DeviceLogin, state: str, opened: Session | None) -> DeviceLoginView:
+    return DeviceLoginView(
         id=row.id,
         state=state,
         client_id=row.client_id,
@@ -183,35 +187,48 @@ def _view(row: LoginSession, state: str, opened: Session | None) -> LoginSession
         created_at=row.created_at,
         expires_at=row.expires_at,
         claimed_at=row.claimed_at,
-        claimed_with=_with(row.claimed_session_id, row.claimed_address, row.claimed_device),
+        claimed_with=_build_acting_session(
+            row.claimed_session_id, row.claimed_address, row.claimed_device
+        ),
         decided_at=row.decided_at,
-        decided_with=_with(row.decided_session_id, row.decided_address, row.decided_device),
+        decided_with=_build_acting_session(
+            row.decided_session_id, row.decided_address, row.decided_device
+        ),
         redeemed_at=row.redeemed_at,
-        ended_at=_ended_at(row, state, opened),
+        ended_at=_find_end(row, state, opened),
     )
 
 
-def _with(session_id: str | None, address: str | None, device: str | None) -> With | None:
-    return With(session_id, address or "", device or "") if session_id is not None else None
+def _build_acting_session(
+    session_id: str | None, address: str | None, device: str | None
+) -> ActingSession | None:
+    return (
+        ActingSession(session_id, address or "", device or "") if session_id is not None else None
+    )
 
 
-def _ended_at(row: LoginSession, state: str, opened: Session | None) -> datetime | None:
-    if state in {State.DENIED, State.SUSPICIOUS, State.CANCELLED} and opened is None:
+def _find_end(row: DeviceLogin, state: str, opened: Session | None) -> datetime | None:
+    if (
+        state in {DeviceLoginState.DENIED, DeviceLoginState.SUSPICIOUS, DeviceLoginState.CANCELLED}
+        and opened is None
+    ):
         return row.decided_at
     if opened is None:
-        return row.expires_at if state == EXPIRED else None
-    return opened.ended_at or (opened.ends_at if state == EXPIRED else None)
+        return row.expires_at if state == EXPIRED_STATE else None
+    return opened.ended_at or (opened.ends_at if state == EXPIRED_STATE else None)
 
 
-def _before(work: UnitOfWork, listing: str, cursor: str | None) -> list[ColumnElement[bool]]:
+def _build_cursor_conditions(
+    work: UnitOfWork, listing: str, cursor: str | None
+) -> list[ColumnElement[bool]]:
     if cursor is None:
         return []
     moment, _, row_id = cursors.read(work.settings.secret_key, listing, cursor).partition(" ")
-    last = literal(datetime.fromisoformat(moment), LoginSession.created_at.type)
-    return [tuple_(LoginSession.created_at, LoginSession.id) < tuple_(last, literal(row_id))]
+    last = literal(datetime.fromisoformat(moment), DeviceLogin.created_at.type)
+    return [tuple_(DeviceLogin.created_at, DeviceLogin.id) < tuple_(last, literal(row_id))]
 
 
-def _place(work: UnitOfWork, listing: str, last: LoginSessionView) -> str:
+def _encode_cursor(work: UnitOfWork, listing: str, last: DeviceLoginView) -> str:
     return cursors.written(
         work.settings.secret_key, listing, f"{last.created_at.isoformat()} {last.id}"
     )

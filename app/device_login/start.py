@@ -12,8 +12,8 @@ from app.adapters.sealing import name_digest
 from app.audit.record import Event, record_event
 from app.authentication.throttling.suspicious_sources import hold_back
 from app.authorization.scopes import common
-from app.device_login.codes import new_phrase, user_code_digests
-from app.device_login.models import PREFIX, LoginSession, State
+from app.device_login.codes import compute_user_code_digests, generate_check_phrase
+from app.device_login.models import DEVICE_CODE_PREFIX, DeviceLogin, DeviceLoginState
 from app.errors import Busy, InvalidInput
 from app.opaque_tokens import Minted, mint, new_code, new_id
 from app.rate_limits.errors import TooManyRequests
@@ -25,15 +25,17 @@ if TYPE_CHECKING:
     from app.settings.maps import Client
     from app.unit_of_work import UnitOfWork
 
-LIFE = timedelta(minutes=10)
-INTERVAL = 5  # seconds (RFC 8628 section 3.2)
-PROMPTS = "3/15 minute"  # requests that name one account: nobody is to be asked until he gives in
-POLICY = "prompts"
-TRIES = 5  # codes that happen to be in use, one of 25 billion each
+LIFETIME = timedelta(minutes=10)
+POLL_INTERVAL_SECONDS = 5  # seconds (RFC 8628 section 3.2)
+PROMPT_LIMIT = (
+    "3/15 minute"  # requests that name one account: nobody is to be asked until he gives in
+)
+PROMPT_POLICY = "prompts"
+MAX_CODE_ATTEMPTS = 5  # codes that happen to be in use, one of 25 billion each
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DeviceLoginRequest:
     """What is asked for, and what whoever asks says of himself."""
 
     client_id: str | None = None
@@ -47,7 +49,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class DeviceAuthorization:
     """What the device shows, and the secret that it keeps. `session_id` is public and opens nothing."""
 
     session_id: str
@@ -61,7 +63,7 @@ class Asked:
     check_phrase: str | None
 
 
-def ask_with_phrase(
+def start_device_login_with_phrase(
     work: UnitOfWork,
     client_info: ClientInfo,
     *,
@@ -72,12 +74,12 @@ def ask_with_phrase(
     scope: str | None = None,
     expires_in: int | None = None,
     username: str | None = None,
-) -> Asked:
+) -> DeviceAuthorization:
     """The same, with words that both devices show. `expires_in` is wanted of the session, in seconds. Raises as `ask` does."""
-    return ask(
+    return start_device_login(
         work,
         client_info,
-        Wanted(
+        DeviceLoginRequest(
             client_id,
             scope,
             client_name,
@@ -85,95 +87,103 @@ def ask_with_phrase(
             login_message,
             expires_in,
             username,
-            new_phrase(),
+            generate_check_phrase(),
         ),
     )
 
 
-def ask(work: UnitOfWork, client_info: ClientInfo, wanted: Wanted) -> Asked:
+def start_device_login(
+    work: UnitOfWork, client_info: ClientInfo, requested: DeviceLoginRequest
+) -> DeviceAuthorization:
     """Ask to be let in. Whether there is an account of the name is not told. Raises InvalidInput, TooManyRequests or Busy."""
     take(work, client_info, "device")
     hold_back(work, client_info)
-    client = public_client(work.settings, wanted.client_id)
+    client = public_client(work.settings, requested.client_id)
     if client is None:
         raise InvalidInput(errors={"/client_id": ["is no client of this service"]})
-    _spare_the_named(work, wanted.username)
+    _limit_prompts(work, requested.username)
     row_id = new_id("ses")
-    device = mint(PREFIX, row_id)
-    code = _written(work, client_info, wanted, client, row_id=row_id, device=device)
+    device = mint(DEVICE_CODE_PREFIX, row_id)
+    code = _insert_with_unused_code(
+        work, client_info, requested, client, row_id=row_id, device=device
+    )
     record_event(
         work,
         Event.LOGIN_ASKED,
         client_info=client_info,
         session_id=row_id,
-        client_id=wanted.client_id or DEFAULT,
+        client_id=requested.client_id or DEFAULT,
     )
     uri = f"{work.settings.public_url}/login/activate"
-    return Asked(
+    return DeviceAuthorization(
         session_id=row_id,
         device_code=device.token,
         user_code=code,
         verification_uri=uri,
         verification_uri_complete=f"{uri}/{code}",
-        expires_in=int(LIFE.total_seconds()),
-        interval=INTERVAL,
-        login_message=wanted.login_message,
-        check_phrase=wanted.check_phrase,
+        expires_in=int(LIFETIME.total_seconds()),
+        interval=POLL_INTERVAL_SECONDS,
+        login_message=requested.login_message,
+        check_phrase=requested.check_phrase,
     )
 
 
-def _spare_the_named(work: UnitOfWork, username: str | None) -> None:
+def _limit_prompts(work: UnitOfWork, username: str | None) -> None:
     """Counted for every name, whether anybody has it or not. Raises TooManyRequests."""
     if username is None:
         return
-    exceeded = work.limiter.hit(PROMPTS, POLICY, _named(work, username))
+    exceeded = work.limiter.hit(PROMPT_LIMIT, PROMPT_POLICY, _digest_username(work, username))
     if exceeded is not None:
-        raise TooManyRequests(POLICY, exceeded)
+        raise TooManyRequests(PROMPT_POLICY, exceeded)
 
 
-def _named(work: UnitOfWork, username: str) -> str:
+def _digest_username(work: UnitOfWork, username: str) -> str:
     return name_digest(work.settings.secret_key, typed(username).canonical)
 
 
-def _written(
+def _insert_with_unused_code(
     work: UnitOfWork,
     client_info: ClientInfo,
-    wanted: Wanted,
+    requested: DeviceLoginRequest,
     client: Client,
     *,
     row_id: str,
     device: Minted,
 ) -> str:
     """Write the record under a code that no other open one has. Returns the code."""
-    for _ in range(TRIES):
+    for _ in range(MAX_CODE_ATTEMPTS):
         code = new_code()
         if insert_if_absent(
             work.db,
-            LoginSession,
+            DeviceLogin,
             id=row_id,
-            state=State.PENDING,
+            state=DeviceLoginState.PENDING,
             device_digest=device.digest,
-            user_code_digest=user_code_digests(work.settings, code)[0],
-            client_id=wanted.client_id or DEFAULT,
-            client_name=_name(wanted, client),
-            hostname=wanted.hostname,
-            login_message=wanted.login_message,
-            check_phrase=wanted.check_phrase,
-            scope=common(wanted.scope.split() if wanted.scope is not None else None, client.scopes),
-            expires_in=wanted.expires_in,
-            username_digest=_named(work, wanted.username) if wanted.username is not None else None,
+            user_code_digest=compute_user_code_digests(work.settings, code)[0],
+            client_id=requested.client_id or DEFAULT,
+            client_name=_choose_client_name(requested, client),
+            hostname=requested.hostname,
+            login_message=requested.login_message,
+            check_phrase=requested.check_phrase,
+            scope=common(
+                requested.scope.split() if requested.scope is not None else None, client.scopes
+            ),
+            expires_in=requested.expires_in,
+            username_digest=_digest_username(work, requested.username)
+            if requested.username is not None
+            else None,
             address=client_info.address,
             bucket=client_info.bucket,
             user_agent=client_info.user_agent,
             created_at=work.now,
-            expires_at=work.now + LIFE,
-            interval=INTERVAL,
+            expires_at=work.now + LIFETIME,
+            interval=POLL_INTERVAL_SECONDS,
         ):
             return code
     raise Busy
 
 
-def _name(wanted: Wanted, client: Client) -> str:
+def _choose_client_name(requested: DeviceLoginRequest, client: Client) -> str:
     """A client that the operator has named is called so, whatever it says."""
-    known = (wanted.client_id or DEFAULT) != DEFAULT
-    return client.name if known or wanted.client_name is None else wanted.client_name
+    known = (requested.client_id or DEFAULT) != DEFAULT
+    return client.name if known or requested.client_name is None else requested.client_name

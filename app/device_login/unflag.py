@@ -11,7 +11,7 @@ from app.audit.record import Event, record_event
 from app.authentication.throttling.suspicious_sources import unsuspect
 from app.authorization.models import ADMIN
 from app.authorization.roles.last_admin import still_admin
-from app.device_login.models import LoginSession, State, by_id
+from app.device_login.models import DeviceLogin, DeviceLoginState, find_device_login
 from app.opaque_tokens import is_id
 from app.sessions import suspicious
 from app.sessions.errors import SessionNotSuspicious
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 
-def clear(
+def clear_suspicious_flag(
     work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, session_id: str
 ) -> None:
     """It was its owner after all: the source is free. A session stays over, a request denied; none of their tokens ever counts.
 
     Whoever calls this has just shown who he is. Raises NotFound or SessionNotSuspicious.
     """
-    row = _request(work, principal, session_id)
+    row = _find_visible_device_login(work, principal, session_id)
     if row is None:
         suspicious.clear(work, principal, client_info, session_id=session_id)
         return
     cleared = count_changed_rows(
         work.db,
-        update(LoginSession)
-        .where(LoginSession.id == row.id, LoginSession.state == State.SUSPICIOUS)
-        .values(state=State.DENIED)
+        update(DeviceLogin)
+        .where(DeviceLogin.id == row.id, DeviceLogin.state == DeviceLoginState.SUSPICIOUS)
+        .values(state=DeviceLoginState.DENIED)
         .execution_options(synchronize_session=False),
     )
     if not cleared:
@@ -52,10 +52,12 @@ def clear(
     )
 
 
-def _request(work: UnitOfWork, principal: Principal, session_id: str) -> LoginSession | None:
+def _find_visible_device_login(
+    work: UnitOfWork, principal: Principal, session_id: str
+) -> DeviceLogin | None:
     """The request of that id that has not become a session, if it is one's own or an administrator asks."""
-    row = by_id(work.db, session_id) if is_id("ses", session_id) else None
-    if row is None or row.account_id is None or row.state == State.REDEEMED:
+    row = find_device_login(work.db, session_id) if is_id("ses", session_id) else None
+    if row is None or row.account_id is None or row.state == DeviceLoginState.REDEEMED:
         return None
     mine = row.account_id == principal.account_id
     return (

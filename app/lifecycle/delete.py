@@ -11,7 +11,7 @@ from app.audit.record import Event, record_event
 from app.authorization.roles.last_admin import keep_an_admin
 from app.errors import Unauthenticated
 from app.lifecycle.end_access import end_for_good, end_sessions_of
-from app.notifications.outbox.enqueue import Mail, Template, add
+from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
 
 if TYPE_CHECKING:
     from app.principal import ClientInfo, Principal
@@ -37,10 +37,10 @@ def delete_my_account(work: UnitOfWork, principal: Principal, client_info: Clien
         raise Unauthenticated  # an administrator was quicker
     _delete(work, principal, client_info, account)
     erased = f"{work.now + work.settings.erase_after:%Y-%m-%d %H:%M} UTC"
-    add(
+    enqueue_email(
         work,
-        Template.ACCOUNT_DELETED,
-        Mail(account.email, account.locale, {"username": account.username, "erased": erased}),
+        EmailTemplate.ACCOUNT_DELETED,
+        Email(account.email, account.locale, {"username": account.username, "erased": erased}),
     )
 
 

@@ -10,7 +10,7 @@ from app.accounts.models import Account, Status
 from app.audit.record import Event, record_event
 from app.authentication.throttling.password_attempts import forget_all
 from app.confirmations.models import Confirmation
-from app.notifications.outbox.purge_recipient import forget_mail_to
+from app.notifications.outbox.purge_recipient import delete_queued_emails
 
 if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
@@ -33,7 +33,7 @@ def erase_accounts(work: UnitOfWork) -> int:
     if not accounts:
         return 0
     ids = [account.id for account in accounts]
-    forget_mail_to(work, {account.email for account in accounts})
+    delete_queued_emails(work, {account.email for account in accounts})
     work.db.execute(
         delete(Confirmation)
         .where(Confirmation.subject.in_(ids))

@@ -21,7 +21,7 @@ from app.authentication.throttling.models import FailedAttempts
 from app.authentication.trusted_devices.manage import DeviceView, list_devices
 from app.authorization.models import Membership, roles_of
 from app.confirmations.models import Confirmation
-from app.device_login.show import LoginSessionView, claimed_by
+from app.device_login.show import DeviceLoginView, list_claimed_device_logins
 from app.errors import Unauthenticated
 from app.sessions.show import SessionView, all_sessions
 
@@ -73,7 +73,7 @@ class Export:
     roles: Sequence[str]
     memberships: Sequence[MembershipView]
     sessions: Sequence[SessionView]
-    login_sessions: Sequence[LoginSessionView]
+    login_sessions: Sequence[DeviceLoginView]
     devices: Sequence[DeviceView]
     api_keys: Sequence[KeyView]
     links: Sequence[LinkView]
@@ -96,7 +96,7 @@ def export(work: UnitOfWork, principal: Principal) -> Export:
         roles=roles_of(work.db, account),
         memberships=_memberships(work, account),
         sessions=all_sessions(work, principal),
-        login_sessions=claimed_by(work, account.id),
+        login_sessions=list_claimed_device_logins(work, account.id),
         devices=list_devices(work, principal),
         api_keys=_keys(work, account),
         links=_links(work, account),

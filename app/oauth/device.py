@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.device_login.start import Asked, Wanted, ask
+from app.device_login.start import DeviceAuthorization, DeviceLoginRequest, start_device_login
 from app.oauth.clients import Client, is_public
 from app.oauth.errors import InvalidClient
 from app.oauth.tokens import scopes_in
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 def authorize_device(
     work: UnitOfWork, client_info: ClientInfo, *, client: Client, scope: str | None
-) -> Asked:
+) -> DeviceAuthorization:
     """Codes for a public client. Raises InvalidClient, InvalidScope, TooManyRequests or Busy."""
     if not is_public(work.settings, client):
         raise InvalidClient(
             "Only a public client asks to be let in: doorward, or one of DOORWARD_CLIENTS, without a secret."
         )
     scopes_in(scope)
-    return ask(work, client_info, Wanted(client.id, scope))
+    return start_device_login(work, client_info, DeviceLoginRequest(client.id, scope))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from app.accounts.models import by_id
 from app.authorization.scopes import allows, narrowed
-from app.device_login.poll import redeem
+from app.device_login.poll import redeem_device_code
 from app.oauth.clients import Client, authenticate, is_public
 from app.oauth.errors import InvalidClient, InvalidRequest, InvalidScope, UnsupportedGrantType
 from app.rate_limits.per_source import take
@@ -103,7 +103,9 @@ def by_device_code(work: UnitOfWork, client_info: ClientInfo, asked: Asked) -> I
     if asked.device_code is None:
         raise InvalidRequest("device_code is missing.")
     return _of_session(
-        redeem(work, client_info, client_id=asked.client.name, device_code=asked.device_code)
+        redeem_device_code(
+            work, client_info, client_id=asked.client.name, device_code=asked.device_code
+        )
     )
 
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
-from app.device_login.claim import claim
-from app.device_login.decide import approve, deny, suspect
-from app.device_login.errors import LoginSessionOver, UnknownUserCode
-from app.device_login.show import get_login_session
+from app.device_login.claim import claim_device_login
+from app.device_login.decide import approve_device_login, deny_device_login, report_device_login
+from app.device_login.errors import DeviceLoginClosed, UnknownUserCode
+from app.device_login.show import get_device_login
 from app.errors import NotFound, Problem
-from app.pages.render import asking_again, for_person, go, page
+from app.pages.render import protect_page, redirect_to, redisplay_form, render_page
 from app.principal import Principal
 from app.sessions.fresh import is_fresh
 from app.unit_of_work import UnitOfWork
@@ -26,13 +26,13 @@ blp = Blueprint("activate_page", __name__, url_prefix="/login")
 
 @reading
 @require(person)
-def code_form(
+def show_code_form(
     _work: UnitOfWork, principal: Principal, user_code: str = "", problem: Problem | None = None
 ) -> Response:
     """A form that asks for the code."""
     code = request.form.get("user_code", "") if problem else shown_code(user_code)
     status = problem.status if problem else 200
-    return page(
+    return render_page(
         "activate",
         status=status,
         username=principal.username,
@@ -44,16 +44,16 @@ def code_form(
 
 @reading
 @require(person)
-def request_form(
+def show_request(
     work: UnitOfWork, principal: Principal, login_session_id: str, problem: Problem | None = None
 ) -> Response:
     """Who asks, from where and for what, and the three answers; or what became of it."""
-    asked = get_login_session(work, principal, login_session_id=login_session_id)
+    asked = get_device_login(work, principal, device_login_id=login_session_id)
     if (
         asked.account_id != principal.account_id
     ):  # an administrator may read it elsewhere, and can decide nothing
         raise NotFound
-    return page(
+    return render_page(
         "request",
         status=problem.status if problem else 200,
         username=principal.username,
@@ -66,67 +66,69 @@ def request_form(
 
 
 @blp.route("/activate", methods=["GET"])
-@for_person
+@protect_page
 def get_activate() -> Response:
     """Ask for the code."""
-    return code_form()
+    return show_code_form()
 
 
 @blp.route("/activate/<user_code>", methods=["GET"])
-@for_person
+@protect_page
 def get_activate_with_code(user_code: str) -> Response:
     """The same, filled in. Nothing is looked up."""
-    return code_form(user_code)
+    return show_code_form(user_code)
 
 
 @blp.route("/activate", methods=["POST"])
-@for_person
-@asking_again(code_form, UnknownUserCode)
+@protect_page
+@redisplay_form(show_code_form, UnknownUserCode)
 @writing
 @require(person)
 def post_activate(work: UnitOfWork, principal: Principal) -> Response:
     """Claim the request with that code, and look at it."""
     typed = request.form.get("user_code", "")
-    asked = claim(work, principal, get_client_info(), user_code=typed)
-    return go(request_page(f"/login/requests/{asked.id}", typed))
+    asked = claim_device_login(work, principal, get_client_info(), user_code=typed)
+    return redirect_to(request_page(f"/login/requests/{asked.id}", typed))
 
 
 @blp.route("/requests/<login_session_id>", methods=["GET"])
-@for_person
+@protect_page
 def get_request(login_session_id: str) -> Response:
     """Show it."""
-    return request_form(login_session_id)
+    return show_request(login_session_id)
 
 
 @blp.route("/requests/<login_session_id>/approve", methods=["POST"])
-@for_person
-@asking_again(request_form, UnknownUserCode, LoginSessionOver)
+@protect_page
+@redisplay_form(show_request, UnknownUserCode, DeviceLoginClosed)
 @writing
 @require(fresh_person)
 def post_approve(work: UnitOfWork, principal: Principal, login_session_id: str) -> Response:
     """Let the other device in."""
     code = request.form.get("user_code", "")
-    approve(work, principal, get_client_info(), login_session_id=login_session_id, user_code=code)
-    return go(f"/login/requests/{login_session_id}")
+    approve_device_login(
+        work, principal, get_client_info(), device_login_id=login_session_id, user_code=code
+    )
+    return redirect_to(f"/login/requests/{login_session_id}")
 
 
 @blp.route("/requests/<login_session_id>/deny", methods=["POST"])
-@for_person
-@asking_again(request_form, LoginSessionOver)
+@protect_page
+@redisplay_form(show_request, DeviceLoginClosed)
 @writing
 @require(person)
 def post_deny(work: UnitOfWork, principal: Principal, login_session_id: str) -> Response:
     """Refuse."""
-    deny(work, principal, get_client_info(), login_session_id=login_session_id)
-    return go(f"/login/requests/{login_session_id}")
+    deny_device_login(work, principal, get_client_info(), device_login_id=login_session_id)
+    return redirect_to(f"/login/requests/{login_session_id}")
 
 
 @blp.route("/requests/<login_session_id>/suspicious", methods=["POST"])
-@for_person
-@asking_again(request_form, LoginSessionOver)
+@protect_page
+@redisplay_form(show_request, DeviceLoginClosed)
 @writing
 @require(person)
 def post_suspicious(work: UnitOfWork, principal: Principal, login_session_id: str) -> Response:
     """Refuse what one did not ask for oneself."""
-    suspect(work, principal, get_client_info(), login_session_id=login_session_id)
-    return go(f"/login/requests/{login_session_id}")
+    report_device_login(work, principal, get_client_info(), device_login_id=login_session_id)
+    return redirect_to(f"/login/requests/{login_session_id}")

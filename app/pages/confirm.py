@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, request
 
 from app.errors import InvalidInput
-from app.pages.render import asking_again, page, shown
+from app.pages.render import redisplay_form, render_page, show_problems
 from app.registration.confirm import confirm_by_link, pending_of_link
 from app.unit_of_work import UnitOfWork
 from app.web.client_info import get_client_info
@@ -16,11 +16,11 @@ blp = Blueprint("confirm", __name__)
 
 
 @reading
-def form(work: UnitOfWork, token: str, problem: InvalidInput | None = None) -> Response:
+def show_form(work: UnitOfWork, token: str, problem: InvalidInput | None = None) -> Response:
     """A form that asks for a password."""
     username = pending_of_link(work, token=token)
     status = problem.status if problem else 200
-    return page(
+    return render_page(
         "confirm",
         status=status,
         username=username,
@@ -30,15 +30,15 @@ def form(work: UnitOfWork, token: str, problem: InvalidInput | None = None) -> R
 
 
 @blp.route("/confirm/<token>", methods=["GET"])
-@shown
+@show_problems
 def get_confirm(token: str) -> Response:
     """Ask for a password."""
-    return form(token)
+    return show_form(token)
 
 
 @blp.route("/confirm/<token>", methods=["POST"])
-@shown
-@asking_again(form)
+@show_problems
+@redisplay_form(show_form)
 @writing
 @limited("confirm")
 def post_confirm(work: UnitOfWork, token: str) -> Response:
@@ -46,4 +46,4 @@ def post_confirm(work: UnitOfWork, token: str) -> Response:
     account = confirm_by_link(
         work, get_client_info(), token=token, password=request.form.get("password", "")
     )
-    return page("confirmed", username=account.username)
+    return render_page("confirmed", username=account.username)

@@ -10,13 +10,13 @@ from flask import Blueprint, Response, render_template, send_from_directory
 blp = Blueprint("docs", __name__)
 
 ASSETS = Path(str(files("flask_swagger_ui"))) / "dist"
-OURS = Path(__file__).parent / "static"
+OWN_ASSETS = Path(__file__).parent / "static"
 # Swagger UI sets styles on its elements; scripts come from here alone.
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-KEPT_SECONDS = 3600
+ASSET_MAX_AGE_SECONDS = 3600
 
 
 @blp.route("/docs", methods=["GET"])
@@ -30,7 +30,7 @@ def get_docs() -> Response:
 @blp.route("/docs/assets/<name>", methods=["GET"])
 def get_asset(name: str) -> Response:
     """A script, style or picture of the page."""
-    folder = OURS if (OURS / name).is_file() else ASSETS
-    response = send_from_directory(folder, name, max_age=KEPT_SECONDS)
+    folder = OWN_ASSETS if (OWN_ASSETS / name).is_file() else ASSETS
+    response = send_from_directory(folder, name, max_age=ASSET_MAX_AGE_SECONDS)
     response.cache_control.public = True
     return response

@@ -6,7 +6,7 @@ from flask import Blueprint, Response, request
 
 from app.authentication.errors import WrongPassword
 from app.errors import Problem
-from app.pages.render import asking_again, for_person, go, page
+from app.pages.render import protect_page, redirect_to, redisplay_form, render_page
 from app.passwords.reset import reset
 from app.principal import Principal
 from app.sessions.elevate import elevate
@@ -31,18 +31,18 @@ from app.web.unit_of_work import reading, writing
 blp = Blueprint("login_page", __name__, url_prefix="/login")
 
 
-def next_page() -> str:
+def get_next_page() -> str:
     """Where to go on to once that is done."""
     return own_page(request.values.get("next", ""))
 
 
-def form(problem: Problem | None = None) -> Response:
+def show_login_form(problem: Problem | None = None) -> Response:
     """A form that asks for name and password."""
     status = problem.status if problem else 200
-    return page(
+    return render_page(
         "login",
         status=status,
-        next=next_page(),
+        next=get_next_page(),
         username=request.form.get("username", ""),
         problem=problem,
     )
@@ -50,19 +50,21 @@ def form(problem: Problem | None = None) -> Response:
 
 @reading
 @require(person)
-def form_again(_work: UnitOfWork, principal: Principal, problem: Problem | None = None) -> Response:
+def show_reauthentication_form(
+    _work: UnitOfWork, principal: Principal, problem: Problem | None = None
+) -> Response:
     """A form that asks for the password alone."""
-    return page(
+    return render_page(
         "again",
         status=problem.status if problem else 200,
-        next=next_page(),
+        next=get_next_page(),
         username=principal.username,
         problem=problem,
     )
 
 
 @reading
-def form_new_password(work: UnitOfWork, problem: Problem) -> Response:
+def show_new_password_form(work: UnitOfWork, problem: Problem) -> Response:
     """A form that asks for another password twice. What lets it be set is in the form, never in an address."""
     token = (
         problem.members["reset_token"]
@@ -72,10 +74,10 @@ def form_new_password(work: UnitOfWork, problem: Problem) -> Response:
     status = 200 if isinstance(problem, PasswordChangeRequired) else problem.status
     name = request.form.get("username", "")
     least = work.settings.password_min_length
-    return page(
+    return render_page(
         "new_password",
         status=status,
-        next=next_page(),
+        next=get_next_page(),
         username=name,
         token=token,
         least=least,
@@ -84,17 +86,17 @@ def form_new_password(work: UnitOfWork, problem: Problem) -> Response:
 
 
 @blp.route("", methods=["GET"])
-@for_person
+@protect_page
 @reading
 def get_login(work: UnitOfWork) -> Response:
     """Ask for name and password; whoever is signed in goes on."""
-    return go(next_page()) if person_or_nobody(work) else form()
+    return redirect_to(get_next_page()) if person_or_nobody(work) else show_login_form()
 
 
 @blp.route("", methods=["POST"])
-@for_person
-@asking_again(form_new_password, PasswordChangeRequired)
-@asking_again(form, InvalidCredentials)
+@protect_page
+@redisplay_form(show_new_password_form, PasswordChangeRequired)
+@redisplay_form(show_login_form, InvalidCredentials)
 @writing
 @limited("login")
 def post_login(work: UnitOfWork) -> Response:
@@ -107,12 +109,12 @@ def post_login(work: UnitOfWork) -> Response:
         password=password,
         expires_in=int(LIFE.total_seconds()),
     )
-    return begin_anew(work, go(next_page()), session_id=tokens.session_id)
+    return begin_anew(work, redirect_to(get_next_page()), session_id=tokens.session_id)
 
 
 @blp.route("/new-password", methods=["POST"])
-@for_person
-@asking_again(form_new_password)
+@protect_page
+@redisplay_form(show_new_password_form)
 @writing
 @limited("confirm")
 def post_new_password(work: UnitOfWork) -> Response:
@@ -125,33 +127,33 @@ def post_new_password(work: UnitOfWork) -> Response:
         new_password=new,
         verify_password=again,
     )
-    return page("password_set", next=next_page())
+    return render_page("password_set", next=get_next_page())
 
 
 @blp.route("/again", methods=["GET"])
-@for_person
+@protect_page
 def get_again() -> Response:
     """Ask for the password once more."""
-    return form_again()
+    return show_reauthentication_form()
 
 
 @blp.route("/again", methods=["POST"])
-@for_person
-@asking_again(form_new_password, PasswordChangeRequired)
-@asking_again(form_again, WrongPassword)
+@protect_page
+@redisplay_form(show_new_password_form, PasswordChangeRequired)
+@redisplay_form(show_reauthentication_form, WrongPassword)
 @writing
 @require(person)
 def post_again(work: UnitOfWork, principal: Principal) -> Response:
     """The password was typed just now. Another cookie takes the place of the one there was."""
     elevate(work, principal, get_client_info(), password=request.form.get("password", ""))
-    return keep_signed_in(work, go(next_page()), session_id=principal.session_id)
+    return keep_signed_in(work, redirect_to(get_next_page()), session_id=principal.session_id)
 
 
 @blp.route("/out", methods=["POST"])
-@for_person
+@protect_page
 @writing
 @require(person)
 def post_out(work: UnitOfWork, principal: Principal) -> Response:
     """End this session."""
     log_out(work, principal, get_client_info())
-    return sign_out(work, page("signed_out"))
+    return sign_out(work, render_page("signed_out"))

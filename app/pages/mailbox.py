@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify, request
 
-from app.notifications.mail.dev_mailbox import read_mailbox
-from app.pages.render import page_for_developers
+from app.notifications.mail.dev_mailbox import list_mailbox_messages
+from app.pages.render import render_developer_page
 from app.unit_of_work import UnitOfWork
 from app.web.unit_of_work import reading
 
@@ -16,9 +16,9 @@ blp = Blueprint("mailbox", __name__)
 @reading
 def get_mailbox(work: UnitOfWork) -> Response:
     """The latest mail, newest first; as JSON for whoever accepts that."""
-    letters = read_mailbox(work)
+    letters = list_mailbox_messages(work)
     if request.accept_mimetypes.best_match(["text/html", "application/json"]) == "text/html":
-        return page_for_developers("mailbox", letters=letters)
+        return render_developer_page("mailbox", letters=letters)
     return jsonify(
         items=[
             {

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from flask import Response, render_template
 
 from app.errors import InvalidInput, Problem, Unauthenticated
-from app.pages.words import browser, span
+from app.pages.words import describe_browser, format_duration
 from app.sessions.fresh import ReauthenticationRequired
 from app.web.auth.credentials import CHALLENGE
 from app.web.auth.page_session import refuse_foreign_forms, this_page
@@ -18,20 +18,22 @@ from app.web.client_info import get_preferred_language
 from app.web.request_id import request_id
 
 P = ParamSpec("P")
-Handler = Callable[P, Response]
+PageHandler = Callable[P, Response]
 
 CSP = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 
-def page(template: str, *, status: int = 200, **values: Any) -> Response:
+def render_page(template: str, *, status: int = 200, **values: Any) -> Response:
     """The page in the reader's language."""
-    return page_for_developers(f"{get_preferred_language()}/{template}", status=status, **values)
+    return render_developer_page(f"{get_preferred_language()}/{template}", status=status, **values)
 
 
-def page_for_developers(template: str, *, status: int = 200, **values: Any) -> Response:
+def render_developer_page(template: str, *, status: int = 200, **values: Any) -> Response:
     """A page that there is in one language only."""
     response = Response(
-        render_template(f"{template}.html", span=span, browser=browser, **values),
+        render_template(
+            f"{template}.html", span=format_duration, browser=describe_browser, **values
+        ),
         status,
         content_type="text/html; charset=utf-8",
     )
@@ -42,21 +44,23 @@ def page_for_developers(template: str, *, status: int = 200, **values: Any) -> R
     return response
 
 
-def problem_page(problem: Problem) -> Response:
+def render_problem(problem: Problem) -> Response:
     """What went wrong, in words, and what to do next."""
-    response = page("problem", status=problem.status, problem=problem, request_id=request_id())
+    response = render_page(
+        "problem", status=problem.status, problem=problem, request_id=request_id()
+    )
     response.headers.extend(problem.headers)
     return response
 
 
-def go(path: str, **query: str) -> Response:
+def redirect_to(path: str, **query: str) -> Response:
     """Look there next, with GET: whoever loads the page again sends no form a second time (RFC 9110 section 15.4.4)."""
     response = Response(status=303)
     response.headers["Location"] = f"{path}?{urlencode(query)}" if query else path
     return response
 
 
-def shown(handler: Handler[P]) -> Handler[P]:
+def show_problems(handler: PageHandler[P]) -> PageHandler[P]:
     """Show problems as pages."""
 
     @functools.wraps(handler)
@@ -64,23 +68,23 @@ def shown(handler: Handler[P]) -> Handler[P]:
         try:
             return handler(*args, **kwargs)
         except Problem as problem:
-            return problem_page(problem)
+            return render_problem(problem)
 
     return shown_to_people
 
 
-def for_person(handler: Handler[P]) -> Handler[P]:
+def protect_page(handler: PageHandler[P]) -> PageHandler[P]:
     """A page of somebody who signs in here: its forms count only from here, and who has to sign in first is sent there and back."""
 
-    @shown
+    @show_problems
     def guarded(*args: P.args, **kwargs: P.kwargs) -> Response:
         refuse_foreign_forms()
         try:
             return handler(*args, **kwargs)
         except ReauthenticationRequired:
-            return go("/login/again", next=this_page())
+            return redirect_to("/login/again", next=this_page())
         except Unauthenticated:
-            return go("/login", next=this_page())
+            return redirect_to("/login", next=this_page())
 
     @functools.wraps(handler)
     def shown_to_person(*args: P.args, **kwargs: P.kwargs) -> Response:
@@ -92,13 +96,13 @@ def for_person(handler: Handler[P]) -> Handler[P]:
     return shown_to_person
 
 
-def asking_again(
+def redisplay_form(
     form: Callable[..., Response], *others: type[Problem]
-) -> Callable[[Handler[P]], Handler[P]]:
+) -> Callable[[PageHandler[P]], PageHandler[P]]:
     """Where a field is not acceptable, or one of the other problems is met, show the form again, with the reason."""
     met: tuple[type[Problem], ...] = (InvalidInput, *others)
 
-    def decorate(handler: Handler[P]) -> Handler[P]:
+    def decorate(handler: PageHandler[P]) -> PageHandler[P]:
         @functools.wraps(handler)
         def asked_again(*args: P.args, **kwargs: P.kwargs) -> Response:
             try:

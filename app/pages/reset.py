@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, request
 
 from app.errors import InvalidInput
-from app.pages.render import asking_again, for_person, page, shown
+from app.pages.render import protect_page, redisplay_form, render_page, show_problems
 from app.passwords.forgot import forgot
 from app.passwords.reset import account_of_link, reset
 from app.unit_of_work import UnitOfWork
@@ -17,11 +17,11 @@ blp = Blueprint("reset", __name__)
 
 
 @reading
-def form(work: UnitOfWork, token: str, problem: InvalidInput | None = None) -> Response:
+def show_form(work: UnitOfWork, token: str, problem: InvalidInput | None = None) -> Response:
     """A form that asks for a password twice."""
     username = account_of_link(work, token=token)
     status = problem.status if problem else 200
-    return page(
+    return render_page(
         "reset",
         status=status,
         username=username,
@@ -31,36 +31,36 @@ def form(work: UnitOfWork, token: str, problem: InvalidInput | None = None) -> R
 
 
 @blp.route("/login/forgot", methods=["GET"])
-@for_person
+@protect_page
 def get_forgot() -> Response:
     """Ask whose password it was."""
-    return page("forgot")
+    return render_page("forgot")
 
 
 @blp.route("/login/forgot", methods=["POST"])
-@for_person
+@protect_page
 @writing
 @limited("forgot")
 def post_forgot(work: UnitOfWork) -> Response:
     """Mail a link, if there is anyone to mail it to. Everybody is told the same."""
     forgot(work, get_client_info(), username=request.form.get("username", ""))
-    return page("forgot_sent")
+    return render_page("forgot_sent")
 
 
 @blp.route("/reset/<token>", methods=["GET"])
-@shown
+@show_problems
 def get_reset(token: str) -> Response:
     """Ask for a password."""
-    return form(token)
+    return show_form(token)
 
 
 @blp.route("/reset/<token>", methods=["POST"])
-@shown
-@asking_again(form)
+@show_problems
+@redisplay_form(show_form)
 @writing
 @limited("confirm")
 def post_reset(work: UnitOfWork, token: str) -> Response:
     """Set the password."""
     new, again = request.form.get("password", ""), request.form.get("again", "")
     reset(work, get_client_info(), token=token, new_password=new, verify_password=again)
-    return page("password_set")
+    return render_page("password_set")

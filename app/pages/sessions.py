@@ -7,7 +7,7 @@ from flask import Blueprint, Response, request
 from app.authentication.errors import WrongPassword
 from app.authentication.trusted_devices.manage import forget_device, list_devices
 from app.errors import Problem
-from app.pages.render import asking_again, for_person, go, page
+from app.pages.render import protect_page, redirect_to, redisplay_form, render_page
 from app.passwords.change import change
 from app.principal import Principal
 from app.sessions.end import end_one, end_others, log_out_everywhere
@@ -24,9 +24,11 @@ blp = Blueprint("sessions_page", __name__)
 
 @reading
 @require(person)
-def overview(work: UnitOfWork, principal: Principal, problem: Problem | None = None) -> Response:
+def show_overview(
+    work: UnitOfWork, principal: Principal, problem: Problem | None = None
+) -> Response:
     """Everything that is signed in, and a form for another password."""
-    return page(
+    return render_page(
         "sessions",
         status=problem.status if problem else 200,
         username=principal.username,
@@ -38,24 +40,24 @@ def overview(work: UnitOfWork, principal: Principal, problem: Problem | None = N
 
 
 @blp.route("/login/sessions", methods=["GET"])
-@for_person
+@protect_page
 def get_sessions() -> Response:
     """Show them."""
-    return overview()
+    return show_overview()
 
 
 @blp.route("/login/sessions/<session_id>/end", methods=["POST"])
-@for_person
+@protect_page
 @writing
 @require(person)
 def post_end(work: UnitOfWork, principal: Principal, session_id: str) -> Response:
     """End one session; its tokens stop at once."""
     end_one(work, principal, get_client_info(), session_id=session_id)
-    return go(HOME)
+    return redirect_to(HOME)
 
 
 @blp.route("/login/sessions/<session_id>/suspicious", methods=["POST"])
-@for_person
+@protect_page
 @writing
 @require(person)
 def post_suspicious(work: UnitOfWork, principal: Principal, session_id: str) -> Response:
@@ -64,42 +66,42 @@ def post_suspicious(work: UnitOfWork, principal: Principal, session_id: str) -> 
         work, principal, session_id=session_id
     )  # nobody else's here, also not by an administrator
     call_suspicious(work, principal, get_client_info(), session_id=session_id)
-    return page("session_reported", username=principal.username)
+    return render_page("session_reported", username=principal.username)
 
 
 @blp.route("/login/sessions/end-others", methods=["POST"])
-@for_person
+@protect_page
 @writing
 @require(person)
 def post_end_others(work: UnitOfWork, principal: Principal) -> Response:
     """End every session but this one."""
     end_others(work, principal, get_client_info())
-    return go(HOME)
+    return redirect_to(HOME)
 
 
 @blp.route("/login/sessions/end-all", methods=["POST"])
-@for_person
+@protect_page
 @writing
 @require(person)
 def post_end_all(work: UnitOfWork, principal: Principal) -> Response:
     """End every session, this one too."""
     log_out_everywhere(work, principal, get_client_info())
-    return sign_out(work, page("signed_out"))
+    return sign_out(work, render_page("signed_out"))
 
 
 @blp.route("/login/devices/<device_id>/forget", methods=["POST"])
-@for_person
+@protect_page
 @writing
 @require(person)
 def post_forget(work: UnitOfWork, principal: Principal, device_id: str) -> Response:
     """Forget a device."""
     forget_device(work, principal, get_client_info(), device_id=device_id)
-    return go(HOME)
+    return redirect_to(HOME)
 
 
 @blp.route("/login/password", methods=["POST"])
-@for_person
-@asking_again(overview, WrongPassword)
+@protect_page
+@redisplay_form(show_overview, WrongPassword)
 @writing
 @require(person)
 def post_password(work: UnitOfWork, principal: Principal) -> Response:
@@ -114,13 +116,15 @@ def post_password(work: UnitOfWork, principal: Principal) -> Response:
         verify_password=again,
     )
     return keep_signed_in(
-        work, page("password_changed", username=principal.username), session_id=principal.session_id
+        work,
+        render_page("password_changed", username=principal.username),
+        session_id=principal.session_id,
     )
 
 
 @blp.route("/.well-known/change-password", methods=["GET"])
 def get_change_password() -> Response:
     """Where a password manager sends people to change the password (W3C, A Well-Known URL for Changing Passwords)."""
-    response = go(f"{HOME}#password")
+    response = redirect_to(f"{HOME}#password")
     response.status_code = 302
     return response

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
-UNITS = {
+UNIT_NAMES = {
     "en": {DAY: ("day", "days"), HOUR: ("hour", "hours"), MINUTE: ("minute", "minutes")},
     "de": {DAY: ("Tag", "Tage"), HOUR: ("Stunde", "Stunden"), MINUTE: ("Minute", "Minuten")},
 }
@@ -27,28 +27,28 @@ SYSTEMS = {
     "ChromeOS": "CrOS",
     "Linux": "Linux",
 }
-ON = {"en": "on", "de": "auf"}
+BROWSER_ON_SYSTEM = {"en": "on", "de": "auf"}
 BROWSER = re.compile(r"Mozilla/5\.0 \(([^()]+)\) (.+)")
 
 
-def span(seconds: int, language: str) -> str:
+def format_duration(seconds: int, language: str) -> str:
     """So long, rounded up: to hours from a day on, else to minutes."""
     step = HOUR if seconds >= DAY else MINUTE
     left, parts = -(-seconds // step) * step, []
-    for unit, (one, many) in UNITS[language].items():
+    for unit, (one, many) in UNIT_NAMES[language].items():
         count, left = divmod(left, unit)
         if count:
             parts.append(f"{count} {one if count == 1 else many}")
     return " ".join(parts)
 
 
-def browser(user_agent: str, language: str) -> str:
+def describe_browser(user_agent: str, language: str) -> str:
     """The browser and its system, where it is one of the common ones; else what it said of itself."""
     said = BROWSER.fullmatch(user_agent)
-    name = _first(BROWSERS, said[2]) if said else None
-    system = _first(SYSTEMS, said[1]) if said else None
-    return f"{name} {ON[language]} {system}" if name and system else user_agent
+    name = _find_first(BROWSERS, said[2]) if said else None
+    system = _find_first(SYSTEMS, said[1]) if said else None
+    return f"{name} {BROWSER_ON_SYSTEM[language]} {system}" if name and system else user_agent
 
 
-def _first(patterns: dict[str, str], text: str) -> str | None:
+def _find_first(patterns: dict[str, str], text: str) -> str | None:
     return next((name for name, pattern in patterns.items() if re.search(pattern, text)), None)

@@ -12,7 +12,7 @@ from app.audit.record import Event, record_event
 from app.authorization.models import ADMIN, roles_column, roles_in
 from app.confirmations.reset import issue_reset
 from app.errors import InvalidInput
-from app.notifications.outbox.enqueue import Mail, Template, add
+from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
 from app.opaque_tokens import new_id
 from app.passwords.invite import invite
 from app.rate_limits.per_recipient import may_mail
@@ -42,7 +42,7 @@ def forgot(
     account, roles = _find(work, name)
     whom = account.email_canonical if account is not None else name.canonical
     with work.released():
-        held = not may_mail(work, Template.PASSWORD_RESET, whom)
+        held = not may_mail(work, EmailTemplate.PASSWORD_RESET, whom)
     entitled = (
         account is not None
         and account.active
@@ -53,7 +53,7 @@ def forgot(
     else:
         # The same rows about nobody, so that it costs the same; whatever link went out before stays good.
         mail = _news(work, name, client_info) if account is None and not held else None
-        _write(work, new_id("acc"), 0, Template.RESET_UNKNOWN, mail)
+        _write(work, new_id("acc"), 0, EmailTemplate.RESET_UNKNOWN, mail)
     record_event(
         work,
         Event.PASSWORD_RESET_REQUESTED,
@@ -71,8 +71,8 @@ def send_link(work: UnitOfWork, account: Account) -> None:
         work,
         account.id,
         account.epoch,
-        Template.PASSWORD_RESET,
-        Mail(account.email, account.locale, {"username": account.username}),
+        EmailTemplate.PASSWORD_RESET,
+        Email(account.email, account.locale, {"username": account.username}),
     )
 
 
@@ -84,24 +84,24 @@ def _find(work: UnitOfWork, name: Typed) -> tuple[Account | None, tuple[str, ...
     return (row[0], roles_in(row[1])) if row is not None else (None, ())
 
 
-def _news(work: UnitOfWork, name: Typed, client_info: ClientInfo) -> Mail | None:
+def _news(work: UnitOfWork, name: Typed, client_info: ClientInfo) -> Email | None:
     """That somebody asked, for an address without an account, where the operator wants that told."""
     return (
-        Mail(name.canonical, client_info.locale, {})
+        Email(name.canonical, client_info.locale, {})
         if work.settings.notify_unknown and name.is_address and name.possible
         else None
     )
 
 
 def _write(
-    work: UnitOfWork, subject: str, epoch: int, template: Template, mail: Mail | None
+    work: UnitOfWork, subject: str, epoch: int, template: EmailTemplate, mail: Email | None
 ) -> None:
     token = issue_reset(work, account_id=subject, epoch=epoch)
-    written = mail or Mail("nobody", "", {"username": ""})
+    written = mail or Email("nobody", "", {"username": ""})
     link = work.settings.link_reset.replace("{token}", token)
-    add(
+    enqueue_email(
         work,
         template,
-        Mail(written.to, written.locale, {**written.values, "link": link}),
+        Email(written.to, written.locale, {**written.values, "link": link}),
         withheld=mail is None,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.confirmations.reset import issue_invitation
-from app.notifications.outbox.enqueue import Mail, Template, add
+from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
 
 if TYPE_CHECKING:
     from app.accounts.models import Account
@@ -16,10 +16,10 @@ def invite(work: UnitOfWork, account: Account) -> None:
     """Mail the link by which the owner chooses the first password. The older link ends."""
     token = issue_invitation(work, account_id=account.id, epoch=account.epoch)
     link = work.settings.link_reset.replace("{token}", token)
-    add(
+    enqueue_email(
         work,
-        Template.INVITATION,
-        Mail(
+        EmailTemplate.INVITATION,
+        Email(
             account.email,
             account.locale,
             {"username": account.username, "name": account.name, "link": link},

@@ -10,7 +10,7 @@ from app.authentication.passwords.normalize import NotAPassword, Reason, normali
 from app.authentication.throttling.password_attempts import forget_all
 from app.confirmations.issue import end_all_unused
 from app.errors import InvalidInput
-from app.notifications.outbox.enqueue import Mail, Template, add
+from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
 from app.passwords.errors import PasswordMismatch
 
 if TYPE_CHECKING:
@@ -55,4 +55,6 @@ def replaced(work: UnitOfWork, account: Account) -> None:
     forget_all(work, account.id)
     keys = "\n".join(living_names(work.db, account.id, work.now))
     values = {"username": account.username, "at": f"{work.now:%Y-%m-%d %H:%M} UTC", "keys": keys}
-    add(work, Template.PASSWORD_CHANGED, Mail(account.email, account.locale, values))
+    enqueue_email(
+        work, EmailTemplate.PASSWORD_CHANGED, Email(account.email, account.locale, values)
+    )

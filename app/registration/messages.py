@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from app.adapters import sealing
 from app.confirmations.issue import issue
 from app.confirmations.models import Purpose
-from app.notifications.outbox.enqueue import Mail, Template, add
+from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
 from app.rate_limits.per_recipient import may_mail
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ def code_fits(work: UnitOfWork, pending: PendingRegistration, canonical_code: st
 def held_back(work: UnitOfWork, *, account: Account | None, whom: str) -> bool:
     """Count a mail to whoever was named, once whatever the case. True when they had their share of that kind of late."""
     return not may_mail(
-        work, Template.ALREADY_REGISTERED if account is not None else Template.CONFIRM_NEW, whom
+        work,
+        EmailTemplate.ALREADY_REGISTERED if account is not None else EmailTemplate.CONFIRM_NEW,
+        whom,
     )
 
 
@@ -62,18 +64,18 @@ def write(
         "code": code,
     }
     if account is not None:
-        add(
+        enqueue_email(
             work,
-            Template.ALREADY_REGISTERED,
-            Mail(account.email, account.locale, {}),
+            EmailTemplate.ALREADY_REGISTERED,
+            Email(account.email, account.locale, {}),
             withheld=withheld,
         )
     elif pending is not None:
-        add(
+        enqueue_email(
             work,
-            Template.CONFIRM_NEW,
-            Mail(pending.email, pending.locale, values),
+            EmailTemplate.CONFIRM_NEW,
+            Email(pending.email, pending.locale, values),
             withheld=withheld,
         )
     else:
-        add(work, Template.CONFIRM_NEW, Mail("nobody", "", values), withheld=True)
+        enqueue_email(work, EmailTemplate.CONFIRM_NEW, Email("nobody", "", values), withheld=True)

@@ -11,7 +11,7 @@ from app.adapters import logs
 from app.adapters.database import database_now, is_away
 from app.api_keys.last_used import flush
 from app.api_keys.warn import warn
-from app.notifications.outbox.deliver import deliver
+from app.notifications.outbox.deliver import deliver_due
 from app.server.cache_watcher import Watcher
 from app.server.cleanup import sweep
 from app.signing_keys.rotate import rotate_when_due
@@ -42,7 +42,9 @@ class Background:
         ]
         if mail and units.settings.smtp_url:
             self._threads.append(
-                self._thread("mail", lambda: deliver(units, ending=self._ending), MAIL_SECONDS)
+                self._thread(
+                    "mail", lambda: deliver_due(units, is_stopping=self._ending), MAIL_SECONDS
+                )
             )
         if watch:
             watcher = Watcher()

@@ -11,10 +11,10 @@ from app.authentication.throttling.models import sweep as sweep_attempts
 from app.authentication.trusted_devices.models import sweep as sweep_devices
 from app.confirmations.models import sweep as sweep_confirmations
 from app.credential_status.models import sweep as sweep_revocations
-from app.device_login.models import sweep as sweep_login_sessions
+from app.device_login.models import delete_expired_device_logins as sweep_login_sessions
 from app.lifecycle.erase import BATCH as ERASED_AT_ONCE
 from app.lifecycle.erase import erase_accounts
-from app.notifications.outbox.models import sweep as sweep_outbox
+from app.notifications.outbox.models import delete_old_deliveries as sweep_outbox
 from app.registration.models import sweep as sweep_registrations
 from app.sessions.models import sweep as sweep_sessions
 

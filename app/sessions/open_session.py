@@ -12,7 +12,7 @@ from sqlalchemy import exists, func, select
 from app.audit.record import Event, record_event
 from app.authorization.models import ADMIN, roles_of
 from app.credential_status.models import ONLY_ROW, IssuerState
-from app.notifications.outbox.enqueue import Mail, Template, add
+from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
 from app.opaque_tokens import new_id
 from app.sessions.end import end_sessions
 from app.sessions.models import Session, Status
@@ -152,7 +152,7 @@ def _tell_owner(work: UnitOfWork, account: Account, session: Session) -> None:
         "address": session.address,
         "device": session.device,
     }
-    add(work, Template.NEW_LOGIN, Mail(account.email, account.locale, values))
+    enqueue_email(work, EmailTemplate.NEW_LOGIN, Email(account.email, account.locale, values))
 
 
 def idle_of(work: UnitOfWork, account: Account) -> timedelta:

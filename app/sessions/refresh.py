@@ -16,7 +16,7 @@ from app.adapters.database import count_changed_rows
 from app.audit.record import Event, record_event
 from app.authentication.throttling.suspicious_sources import suspect
 from app.credential_status.models import global_epoch
-from app.notifications.outbox.enqueue import Mail, Template, add
+from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
 from app.sessions import refresh_tokens
 from app.sessions.end import end_sessions
 from app.sessions.errors import InvalidGrant
@@ -136,4 +136,6 @@ def _distrust(
         "begun": f"{session.created_at:%Y-%m-%d %H:%M} UTC",
         "address": client_info.address,
     }
-    add(work, Template.SUSPICIOUS_SESSION, Mail(account.email, account.locale, values))
+    enqueue_email(
+        work, EmailTemplate.SUSPICIOUS_SESSION, Email(account.email, account.locale, values)
+    )

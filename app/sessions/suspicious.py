@@ -13,7 +13,7 @@ from app.authentication.throttling.suspicious_sources import suspect, unsuspect
 from app.authorization.models import ADMIN
 from app.authorization.roles.last_admin import still_admin
 from app.errors import NotFound
-from app.notifications.outbox.enqueue import Mail, Template, add
+from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
 from app.opaque_tokens import is_id
 from app.sessions.end import end_sessions
 from app.sessions.errors import SessionNotSuspicious
@@ -135,4 +135,6 @@ def _tell_owner(work: UnitOfWork, account: Account, session: Session, *, by_owne
         "address": session.address,
         "by": "owner" if by_owner else "administrator",
     }
-    add(work, Template.REPORTED_SESSION, Mail(account.email, account.locale, values))
+    enqueue_email(
+        work, EmailTemplate.REPORTED_SESSION, Email(account.email, account.locale, values)
+    )

@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 import pytest
 from sqlalchemy import text
 
-from app.notifications.outbox.deliver import BACK_OFF, deliver
+from app.notifications.outbox.deliver import RETRY_DELAYS, deliver_due
 from tests.actors import SECRET
 from tests.faults.mail_server import PASSWORD, USER, MailServer, authenticator, authority
 from tests.live import Worker
@@ -88,7 +88,7 @@ def everything(service) -> str:
 def test_a_mail_has_text_and_html_and_the_headers_of_an_automatic_one(posting, letters):
     posting.actor("ann").register(locale="de-AT")
     before = posting.clock.now()
-    assert deliver(posting.units) == 1
+    assert deliver_due(posting.units) == 1
     [(sender, to, mail, _)] = letters.envelopes
     assert (sender, to) == ("door@example.com", "ann@example.org")
     assert mail["From"] == "Doorward <door@example.com>"
@@ -106,7 +106,7 @@ def test_a_mail_has_text_and_html_and_the_headers_of_an_automatic_one(posting, l
 def test_the_mailed_link_and_code_are_good(posting, letters):
     ann = posting.actor("ann")
     ann.register()
-    deliver(posting.units)
+    deliver_due(posting.units)
     written = letters.messages[0].get_body(("plain",)).get_content()
     code = re.search(r"^\s*([A-Z]{4}-[A-Z]{4})\s*$", written, re.MULTILINE)[1]
     assert (
@@ -143,7 +143,7 @@ def test_what_is_registered_cannot_write_headers(small_posting, letters, field, 
     ann = small_posting.actor("ann")
     value = {"name": "Ann", "email": "ann@example.org", "username": "ann", "locale": "en"}[field]
     assert ann.register(**{field: value + injected}).status_code == 422
-    assert deliver(small_posting.units) == 0
+    assert deliver_due(small_posting.units) == 0
     assert letters.envelopes == []
 
 
@@ -157,7 +157,7 @@ def test_what_a_device_calls_itself_cannot_write_headers_or_markup(
     for injected in ("phone\r\nBcc: eve@example.net", "phone\nX: y", "phone\u2028X: y"):
         assert ann.login(device_name=injected).status_code == 422
     assert ann.login(device_name="<img src=x> {{ 7*7 }}").status_code == 200
-    assert deliver(posting.units) == 1
+    assert deliver_due(posting.units) == 1
     mail = letters.messages[0]
     assert mail["Bcc"] is None
     assert "<img src=x> {{ 7*7 }}" in mail.get_body(("plain",)).get_content()
@@ -174,7 +174,7 @@ def test_a_waiting_mail_is_sealed_and_a_sent_one_is_gone(posting, letters):
     ann.register()
     waiting = everything(posting)
     assert row(posting)["state"] == "queued"
-    deliver(posting.units)
+    deliver_due(posting.units)
     mail = letters.messages[0].get_body(("plain",)).get_content()
     code = re.search(r"[A-Z]{4}-[A-Z]{4}", mail)[0]
     token = re.search(r"dwc_\w+", mail)[0]
@@ -212,7 +212,7 @@ def test_a_sealed_mail_fits_no_other_row(small_posting, letters):
             text("UPDATE outbox SET sealed = :sealed WHERE id = :id"),
             {"sealed": first, "id": ids[1]},
         )
-    assert deliver(small_posting.units) == 1
+    assert deliver_due(small_posting.units) == 1
     assert len(letters.envelopes) == 1
     assert small_posting.scalar("SELECT state FROM outbox WHERE id = :id", id=ids[1]) == "dead"
 
@@ -226,7 +226,7 @@ def test_a_mail_sealed_under_a_key_that_is_gone_is_given_up_and_the_next_is_sent
     )
     new.actor("bob").register()
     old.actor("ann").register()
-    assert deliver(new.units) == 1
+    assert deliver_due(new.units) == 1
     assert [mail["To"] for mail in letters.messages] == ["bob@example.org"]
     assert new.scalar("SELECT count(*) FROM outbox WHERE state = 'dead' AND sealed IS NULL") == 1
 
@@ -237,7 +237,7 @@ def test_a_mail_sealed_under_an_older_key_is_sent(make_service, mail_server, let
     new = make_service(
         old.settings.database_url, smtp_url=mail_server.url(), secret_key=(SECRET[::-1], SECRET)
     )
-    assert deliver(new.units) == 1
+    assert deliver_due(new.units) == 1
     assert letters.to("ann@example.org")
 
 
@@ -248,15 +248,15 @@ def test_a_mail_sealed_under_an_older_key_is_sent(make_service, mail_server, let
 def test_a_mail_refused_for_now_is_sent_once_later(posting, letters, where):
     posting.actor("ann").register()
     getattr(letters, where).append("451 not now")
-    assert deliver(posting.units) == 0
+    assert deliver_due(posting.units) == 0
     waiting = row(posting)
     assert (waiting["state"], waiting["attempts"], waiting["lease"]) == ("queued", 1, None)
     assert "451" in waiting["fault"]
     assert waiting["sealed"] is not None
-    assert deliver(posting.units) == 0, "it waits its time"
+    assert deliver_due(posting.units) == 0, "it waits its time"
     posting.clock.push(seconds=6)
-    assert deliver(posting.units) == 1
-    assert deliver(posting.units) == 0
+    assert deliver_due(posting.units) == 1
+    assert deliver_due(posting.units) == 0
     assert len(letters.envelopes) == 1
     assert (row(posting)["state"], row(posting)["attempts"]) == ("sent", 2)
 
@@ -265,16 +265,16 @@ def test_each_try_waits_longer_and_the_last_gives_up(small_posting, letters):
     small_posting.actor("ann").register()
     letters.data = ["451 not now"] * 20
     waits = []
-    for pause in BACK_OFF:
-        deliver(small_posting.units)
+    for pause in RETRY_DELAYS:
+        deliver_due(small_posting.units)
         assert row(small_posting)["state"] == "queued"
         small_posting.clock.push(seconds=pause.total_seconds() - 2)
         tries = len(letters.data)
-        deliver(small_posting.units)
+        deliver_due(small_posting.units)
         assert len(letters.data) == tries, "too early"
         small_posting.clock.push(seconds=3)
         waits.append(pause)
-    deliver(small_posting.units)
+    deliver_due(small_posting.units)
     assert waits == sorted(waits)
     dead = row(small_posting)
     assert (dead["state"], dead["sealed"]) == ("dead", None)
@@ -286,14 +286,14 @@ def test_a_mail_refused_for_good_is_given_up_and_its_body_erased(posting, letter
     posting.actor("ann").register()
     posting.actor("bob").register()
     getattr(letters, where).append("550 no such thing")
-    assert deliver(posting.units) == 1
+    assert deliver_due(posting.units) == 1
     assert len(letters.envelopes) == 1
     with posting.rows() as db:
         dead = db.execute(text("SELECT * FROM outbox WHERE state = 'dead'")).mappings().one()
     assert dead["sealed"] is None
     assert "550" in dead["fault"]
     posting.clock.push(days=2)
-    assert deliver(posting.units) == 0
+    assert deliver_due(posting.units) == 0
 
 
 def test_while_the_server_is_away_mail_waits_and_leaves_when_it_is_back(
@@ -302,11 +302,11 @@ def test_while_the_server_is_away_mail_waits_and_leaves_when_it_is_back(
     mail_server.stop()
     for name in ("ann", "bob", "eve"):
         posting.actor(name).register()
-    assert deliver(posting.units) == 0
+    assert deliver_due(posting.units) == 0
     assert posting.scalar("SELECT count(*) FROM outbox WHERE state = 'queued'") == 3
     mail_server.start()
     posting.clock.push(seconds=6)
-    assert deliver(posting.units) == 3
+    assert deliver_due(posting.units) == 3
     assert sorted(mail["To"] for mail in letters.messages) == [
         "ann@example.org",
         "bob@example.org",
@@ -320,15 +320,15 @@ def test_a_mail_that_no_code_can_write_stands_in_nobodys_way(posting, letters):
         db.execute(text("UPDATE outbox SET template = 'of_a_later_version'"))
     posting.actor("bob").register()
     with pytest.raises(Exception, match="of_a_later_version"):
-        deliver(posting.units)
-    assert deliver(posting.units) == 1
+        deliver_due(posting.units)
+    assert deliver_due(posting.units) == 1
     assert [mail["To"] for mail in letters.messages] == ["bob@example.org"]
-    for _ in range(len(BACK_OFF)):
+    for _ in range(len(RETRY_DELAYS)):
         posting.clock.push(seconds=LEASE_SECONDS)
         with pytest.raises(Exception, match="of_a_later_version"):
-            deliver(posting.units)
+            deliver_due(posting.units)
     posting.clock.push(seconds=LEASE_SECONDS)
-    assert deliver(posting.units) == 0
+    assert deliver_due(posting.units) == 0
     assert (
         posting.scalar("SELECT count(*) FROM outbox WHERE state = 'dead' AND sealed IS NULL") == 1
     )
@@ -337,7 +337,7 @@ def test_a_mail_that_no_code_can_write_stands_in_nobodys_way(posting, letters):
 def test_a_process_that_is_to_end_takes_no_further_mail(small_posting, letters):
     for number in range(5):
         small_posting.actor(f"name{number}").register()
-    assert deliver(small_posting.units, ending=lambda: len(letters.envelopes) >= 2) == 2
+    assert deliver_due(small_posting.units, is_stopping=lambda: len(letters.envelopes) >= 2) == 2
     assert (
         small_posting.scalar("SELECT count(*) FROM outbox WHERE state = 'queued' AND lease IS NULL")
         == 3
@@ -347,7 +347,7 @@ def test_a_process_that_is_to_end_takes_no_further_mail(small_posting, letters):
 def test_nothing_is_held_while_the_mail_server_is_silent(posting, letters):
     posting.actor("ann").register()
     letters.silent.set()
-    sending = threading.Thread(target=deliver, args=(posting.units,))
+    sending = threading.Thread(target=deliver_due, args=(posting.units,))
     sending.start()
     try:
         assert letters.asked.wait(10)
@@ -371,7 +371,7 @@ def test_two_threads_deliver_a_hundred_mails_once_each(make_service, posting, ma
 
     def work(service) -> int:
         gate.wait()
-        return deliver(service.units)
+        return deliver_due(service.units)
 
     with ThreadPoolExecutor(2) as pool:
         sent = list(pool.map(work, [posting, other]))
@@ -428,9 +428,9 @@ def test_a_mail_whose_worker_was_killed_is_sent_again_under_the_same_message_id(
     letters.silent.clear()
     held = row(posting)
     assert held["lease"] is not None
-    assert deliver(posting.units) == 0, "the lease of the dead still counts"
+    assert deliver_due(posting.units) == 0, "the lease of the dead still counts"
     posting.clock.push(seconds=LEASE_SECONDS)
-    assert deliver(posting.units) == 1
+    assert deliver_due(posting.units) == 1
     [mail] = letters.messages
     assert mail["Message-ID"] == f"<{held['id']}@example.com>"
     assert row(posting)["attempts"] == 2
@@ -442,11 +442,11 @@ def test_a_mail_that_is_sent_twice_is_the_same_to_the_letter(small_posting, mail
     path = small_posting.settings.database_url.removeprefix("sqlite:///")
     shutil.copy(path, f"{path}.before")
     shutil.copy(f"{path}-wal", f"{path}.before-wal")
-    assert deliver(small_posting.units) == 1
+    assert deliver_due(small_posting.units) == 1
     small_posting.close()
     shutil.copy(f"{path}.before", path)
     shutil.copy(f"{path}.before-wal", f"{path}-wal")
-    assert deliver(small_posting.units) == 1
+    assert deliver_due(small_posting.units) == 1
     first, second = letters.messages
     for name in ("Message-ID", "Date", "Subject", "To", "From"):
         assert first[name] == second[name]
@@ -460,7 +460,7 @@ AUTHENTICATED = {"auth_required": True, "authenticator": authenticator}
 
 def sent_over(service, server: MailServer) -> list[bool]:
     """Deliver what is waiting; for each letter whether it came encrypted."""
-    deliver(service.units)
+    deliver_due(service.units)
     return [encrypted for *_, encrypted in server.letters.envelopes]
 
 

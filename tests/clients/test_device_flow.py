@@ -23,7 +23,7 @@ from requests_oauth2client import (
 from sqlalchemy import update
 
 from app.authentication.throttling.suspicious_sources import unsuspect
-from app.device_login.models import LoginSession
+from app.device_login.models import DeviceLogin
 from tests.clients import npm
 from tests.clients.conftest import Town
 
@@ -71,7 +71,7 @@ class Person:
         past = self.town.beside.clock.now() - timedelta(seconds=1)
         with self.town.beside.rows() as db:
             db.execute(
-                update(LoginSession).where(LoginSession.id == session_id).values(expires_at=past)
+                update(DeviceLogin).where(DeviceLogin.id == session_id).values(expires_at=past)
             )
 
 

@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from app.adapters import migrations
-from app.notifications.outbox.deliver import deliver
+from app.notifications.outbox.deliver import deliver_due
 from app.server.cache_watcher import Watcher
 from app.settings.maps import Policy
 from app.verification.identity_headers import HEADERS
@@ -92,7 +92,7 @@ class World:
 
     def confirmation(self, actor: Actor) -> dict[str, str]:
         """What the newest letter lets somebody send."""
-        deliver(self.service.units)
+        deliver_due(self.service.units)
         text = self.mail.letters.to(actor.email)[-1].get_body(("plain",)).get_content()
         return {
             "registration": actor.registration,
@@ -327,11 +327,11 @@ def test_registration_and_resend_are_accepted_and_the_mail_leaves_when_it_can(wo
     with world.without(column):
         assert carl.register().status_code == 202
         assert world.bob.post("/v1/register/resend", {"email": world.bob.email}).status_code == 202
-        assert deliver(world.service.units) == (0 if column == SMTP else 2)
+        assert deliver_due(world.service.units) == (0 if column == SMTP else 2)
     if column == SMTP:
         assert not world.mail.letters.to(carl.email)
         world.service.clock.push(seconds=RETRY)
-        assert deliver(world.service.units) == 2
+        assert deliver_due(world.service.units) == 2
     for actor in (carl, world.bob):
         assert actor.post("/v1/register/confirm", world.confirmation(actor)).status_code == 200
 
@@ -355,7 +355,7 @@ def test_registration_and_resend_are_503_without_the_database_and_store_nothing(
         for table in ("pending_registrations", "outbox", "confirmations")
     ]
     assert after == before
-    assert deliver(world.service.units) == 0
+    assert deliver_due(world.service.units) == 0
     assert carl.register().status_code == 202
     assert world.bob.post("/v1/register/confirm", world.bobs).status_code == 200
 

@@ -11,7 +11,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from sqlalchemy import text
 
-from app.notifications.outbox.enqueue import Mail, Template, add
+from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
 from tests.faults.town import LONG
 from tests.live import Worker
 from tests.postgres import free_port
@@ -59,7 +59,9 @@ def enqueue(service) -> None:
                     "address": "somewhere",
                     "device": "something",
                 }
-                add(work, Template.NEW_LOGIN, Mail(f"ann{number}@example.org", "en", values))
+                enqueue_email(
+                    work, EmailTemplate.NEW_LOGIN, Email(f"ann{number}@example.org", "en", values)
+                )
 
 
 def end_leases_of_the_dead(service) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from tests.actors import PASSWORD, Actor, Service
 
 ORIGIN = "http://127.0.0.1:8080"
-OURS = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"}
+SAME_ORIGIN_HEADERS = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"}
 
 
 class Page(HTMLParser):
@@ -17,26 +17,26 @@ class Page(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words = ""
+        self.text = ""
         self.feed(text)
-        self.words = " ".join(self.words.split())
+        self.text = " ".join(self.text.split())
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data):
-        self.words += data
+        self.text += data
 
-    def all(self, tag: str) -> list[dict[str, str | None]]:
+    def find_all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
 
     @property
     def actions(self) -> list[str | None]:
-        return [form.get("action") for form in self.all("form")]
+        return [form.get("action") for form in self.find_all("form")]
 
     @property
     def fields(self) -> dict[str | None, str | None]:
-        return {field.get("name"): field.get("value") for field in self.all("input")}
+        return {field.get("name"): field.get("value") for field in self.find_all("input")}
 
 
 class Browser:
@@ -55,12 +55,16 @@ class Browser:
         )
 
     def post(
-        self, path: str, fields: dict[str, str] | None = None, *, sent_from: dict[str, str] = OURS
+        self,
+        path: str,
+        fields: dict[str, str] | None = None,
+        *,
+        sent_from: dict[str, str] = SAME_ORIGIN_HEADERS,
     ) -> Any:
         headers = {"User-Agent": "Browser/1", **self.headers, **sent_from}
         return self.client.post(path, data=fields or {}, headers=headers, environ_base=self.at)
 
-    def see(self, path: str, **headers: str) -> Page:
+    def follow(self, path: str, **headers: str) -> Page:
         """The page at the end of the way there."""
         for _ in range(4):
             answer = self.get(path, **headers)
@@ -87,7 +91,7 @@ class Browser:
         self.client.set_cookie("doorward", value, domain="localhost")
 
 
-def at_home(
+def sign_in_browser(
     service: Service, name: str = "ann", *, password: str = PASSWORD, **headers: str
 ) -> Browser:
     """Somebody with an account, at a browser, signed in."""
@@ -96,7 +100,7 @@ def at_home(
     return browser
 
 
-def ask(service: Service, **changes: Any) -> dict[str, Any]:
+def start_device_login(service: Service, **changes: Any) -> dict[str, Any]:
     """A machine that asks to be let in."""
     answer = service.actor("machine", agent="cli/1").post(
         "/v1/login-sessions", {"client_name": "backup", "hostname": "rack-7", **changes}
@@ -105,9 +109,9 @@ def ask(service: Service, **changes: Any) -> dict[str, Any]:
     return answer.json
 
 
-def claimed(browser: Browser, **changes: Any) -> tuple[str, dict[str, Any]]:
+def claim_device_login(browser: Browser, **changes: Any) -> tuple[str, dict[str, Any]]:
     """A request that this person has looked at: its page, and what the machine knows."""
-    asked = ask(browser.service, **changes)
+    asked = start_device_login(browser.service, **changes)
     answer = browser.post("/login/activate", {"user_code": asked["user_code"]})
     assert answer.status_code == 303, answer.text
     return answer.headers["Location"], asked

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from app.settings.maps import Client
-from tests.pages.browser import OURS, Browser, Page, ask, at_home, claimed
+from tests.pages.browser import (
+    SAME_ORIGIN_HEADERS,
+    Browser,
+    Page,
+    claim_device_login,
+    sign_in_browser,
+    start_device_login,
+)
 from tests.rights import with_role
 
 GERMAN = {"Accept-Language": "de-AT"}
@@ -13,12 +20,12 @@ GERMAN = {"Accept-Language": "de-AT"}
 
 @pytest.fixture
 def ann(service) -> Browser:
-    return at_home(service)
+    return sign_in_browser(service)
 
 
 @pytest.fixture
 def small_ann(small_service) -> Browser:
-    return at_home(small_service)
+    return sign_in_browser(small_service)
 
 
 def state(browser: Browser, asked: dict) -> str:
@@ -36,7 +43,7 @@ def polled(browser: Browser, asked: dict) -> dict:
 
 
 def test_looking_changes_nothing(ann):
-    asked = ask(ann.service)
+    asked = start_device_login(ann.service)
     for method in ("get", "head", "options"):
         for path in (
             f"/login/activate/{asked['user_code']}",
@@ -51,9 +58,9 @@ def test_looking_changes_nothing(ann):
         assert ann.get(path).status_code in {200, 405}
     assert state(ann, asked) == "pending"
     assert polled(ann, asked)["error"] == "authorization_pending"
-    page, again = claimed(ann)
+    page, again = claim_device_login(ann)
     for _ in range(3):
-        ann.see(page)
+        ann.follow(page)
     assert ann.get(page.replace("?", "/approve?")).status_code == 405
     assert state(ann, again) == "claimed"
 
@@ -61,13 +68,13 @@ def test_looking_changes_nothing(ann):
 def test_the_sign_in_says_what_for_where_a_device_waits(small_service):
     stranger = Browser(small_service, small_service.actor("x"))
     words = "Sign in first, then look who asks to be let in."
-    assert words in stranger.see("/login/activate/BCDF-GHJK").words
-    assert words not in stranger.see("/login/sessions").words
+    assert words in stranger.follow("/login/activate/BCDF-GHJK").words
+    assert words not in stranger.follow("/login/sessions").words
 
 
 def test_who_asks_from_where_for_what_and_when_is_shown(ann):
-    message, phrase = "Tuesday's <b>backup</b>", ask(ann.service)["check_phrase"]
-    page, asked = claimed(ann, scope="orders:read orders:write", login_message=message)
+    message, phrase = "Tuesday's <b>backup</b>", start_device_login(ann.service)["check_phrase"]
+    page, asked = claim_device_login(ann, scope="orders:read orders:write", login_message=message)
     answer = ann.get(page)
     words = Page(answer.text).words
     told = (
@@ -95,37 +102,39 @@ def test_who_asks_from_where_for_what_and_when_is_shown(ann):
     )
     assert "Nobody from support ever asks for this." in words
     assert "Everything you may do." not in words
-    everything = ann.see(claimed(ann)[0])
+    everything = ann.follow(claim_device_login(ann)[0])
     assert (
         "Everything you may do. It can act in your name until you end its session."
         in everything.words
     )
-    nothing = ann.see(claimed(ann, scope="")[0])
+    nothing = ann.follow(claim_device_login(ann, scope="")[0])
     assert "Know who you are, and nothing more." in nothing.words
 
 
 def test_how_long_the_session_is_to_last_is_shown_where_that_was_asked(small_ann):
-    page, _ = claimed(small_ann, expires_in=7 * 86_400)
-    assert "7 days at most. You can end it earlier." in small_ann.see(page).words
-    assert "Höchstens 7 Tage. Sie können es vorher abmelden." in small_ann.see(page, **GERMAN).words
+    page, _ = claim_device_login(small_ann, expires_in=7 * 86_400)
+    assert "7 days at most. You can end it earlier." in small_ann.follow(page).words
+    assert (
+        "Höchstens 7 Tage. Sie können es vorher abmelden." in small_ann.follow(page, **GERMAN).words
+    )
     small_ann.post(f"{page.partition('?')[0]}/deny")
-    assert "Stays signed in" not in small_ann.see(page).words, "there is nothing that could last"
-    assert "Stays signed in" not in small_ann.see(claimed(small_ann)[0]).words
+    assert "Stays signed in" not in small_ann.follow(page).words, "there is nothing that could last"
+    assert "Stays signed in" not in small_ann.follow(claim_device_login(small_ann)[0]).words
 
 
 def test_what_a_program_says_of_itself_has_no_say_in_the_order_of_other_words(small_ann):
     """Text that is written from right to left stays in its place (Unicode Standard Annex 9, HTML's bdi)."""
     told = {"client_name": "שלום (1)", "hostname": "עולם 7", "login_message": "גיבוי!"}
-    page = small_ann.see(claimed(small_ann, **told)[0])
+    page = small_ann.follow(claim_device_login(small_ann, **told)[0])
     assert len(page.all("bdi")) == len(told)
-    assert len(small_ann.see("/login/sessions").all("bdi")) == 1
+    assert len(small_ann.follow("/login/sessions").all("bdi")) == 1
 
 
 def test_a_client_that_the_operator_has_named_is_called_so(make_service):
     service = make_service(clients={"job": Client("Nightly job")})
-    ann = at_home(service)
-    page, _ = claimed(ann, client_id="job", client_name="Your bank")
-    words = ann.see(page).words
+    ann = sign_in_browser(service)
+    page, _ = claim_device_login(ann, client_id="job", client_name="Your bank")
+    words = ann.follow(page).words
     assert "Nightly job (known here as job)" in words
     assert "Your bank" not in words
 
@@ -139,10 +148,10 @@ def test_a_client_that_the_operator_has_named_is_called_so(make_service):
     ],
 )
 def test_each_answer_says_what_was_done_and_is_given_once(ann, answer, title, told):
-    page, asked = claimed(ann)
+    page, asked = claim_device_login(ann)
     path, code = page.partition("?")[0], {"user_code": asked["user_code"]}
     assert ann.post(f"{path}/{answer}", code).headers["Location"] == path
-    after = ann.see(path)
+    after = ann.follow(path)
     assert after.all("h1") == [{}]
     assert after.words.startswith(title)
     assert not [action for action in after.actions if action != "/login/out"]
@@ -156,8 +165,8 @@ def test_each_answer_says_what_was_done_and_is_given_once(ann, answer, title, to
         )
         assert "Nothing was changed by what you have just chosen." in words
     if told is None:
-        assert ann.see(path).words.startswith("The device is signed in")
-        assert "Approved from another device" in ann.see("/login/sessions").words
+        assert ann.follow(path).words.startswith("The device is signed in")
+        assert "Approved from another device" in ann.follow("/login/sessions").words
 
 
 @pytest.mark.parametrize(
@@ -169,7 +178,7 @@ def test_each_answer_says_what_was_done_and_is_given_once(ann, answer, title, to
     ],
 )
 def test_of_a_device_that_was_let_in_no_page_says_that_it_was_not(small_ann, end, title):
-    page, asked = claimed(small_ann)
+    page, asked = claim_device_login(small_ann)
     path = page.partition("?")[0]
     small_ann.post(f"{path}/approve", {"user_code": asked["user_code"]})
     assert "access_token" in polled(small_ann, asked)
@@ -178,16 +187,16 @@ def test_of_a_device_that_was_let_in_no_page_says_that_it_was_not(small_ann, end
     else:
         small_ann.service.clock.push(days=15)
         small_ann.sign_in()
-    after = small_ann.see(path)
+    after = small_ann.follow(path)
     assert after.words.startswith(title)
     for untrue in ("Nothing was opened", "Denied", "ten minutes"):
         assert untrue not in after.words
 
 
 def test_a_wrong_code_approves_nothing_and_five_of_them_wait(ann):
-    page, asked = claimed(ann)
+    page, asked = claim_device_login(ann)
     path = page.partition("?")[0]
-    assert "The code that the other device shows" in ann.see(path).words, (
+    assert "The code that the other device shows" in ann.follow(path).words, (
         "without the code in the address it is typed"
     )
     for code in ("BCDF-GHJK", "", "x"):
@@ -204,12 +213,12 @@ def test_a_wrong_code_approves_nothing_and_five_of_them_wait(ann):
     assert "Try again in 10 minutes." in Page(answer.text).words
     assert state(ann, asked) == "claimed"
     ann.service.clock.push(minutes=11)
-    assert ann.see(path).words.startswith("Too late")
+    assert ann.follow(path).words.startswith("Too late")
 
 
 @pytest.mark.parametrize("typed", ["{code}", "{lower}", "{bare}", " {spaced} ", "{dotted}"])
 def test_the_code_is_understood_however_it_is_typed(small_ann, typed):
-    asked = ask(small_ann.service)
+    asked = start_device_login(small_ann.service)
     code = asked["user_code"]
     ways = {
         "lower": code.lower(),
@@ -238,14 +247,14 @@ def test_a_link_fills_in_a_code_and_nothing_else(small_ann, hostile):
     assert answer.status_code in {200, 404}
     if answer.status_code == 200:
         assert Page(answer.text).fields["user_code"] == ""
-    page, _ = claimed(small_ann)
+    page, _ = claim_device_login(small_ann)
     seen = Page(small_ann.get(page.partition("?")[0] + "?user_code=" + hostile).text)
     assert seen.fields["user_code"] is None
 
 
 def test_an_administrator_sees_and_decides_nothing_of_others_here(service):
-    ann = at_home(service)
-    page, asked = claimed(ann)
+    ann = sign_in_browser(service)
+    page, asked = claim_device_login(ann)
     boss = Browser(service, with_role(service, "boss", "admin"))
     boss.sign_in()
     path = page.partition("?")[0]
@@ -256,12 +265,12 @@ def test_an_administrator_sees_and_decides_nothing_of_others_here(service):
     for session_id in (ann.cookie.split(".")[2], ann.actor.tokens["session_id"]):
         for answer in ("end", "suspicious"):
             assert boss.post(f"/login/sessions/{session_id}/{answer}").status_code == 404
-    assert ann.see(page).words.startswith("Let this device in?")
+    assert ann.follow(page).words.startswith("Let this device in?")
 
 
 def test_every_page_of_the_way_is_there_in_german(small_service):
-    ann = at_home(small_service, **GERMAN)
-    page, asked = claimed(ann)
+    ann = sign_in_browser(small_service, **GERMAN)
+    page, asked = claim_device_login(ann)
     path = page.partition("?")[0]
     seen = {
         "Anmelden": Browser(small_service, small_service.actor("x"), **GERMAN).get("/login"),
@@ -300,7 +309,7 @@ def test_every_page_of_the_way_is_there_in_german(small_service):
 
 
 def test_no_page_can_run_a_script_be_framed_or_be_kept(small_ann):
-    page, _ = claimed(small_ann)
+    page, _ = claim_device_login(small_ann)
     for path in (
         "/login",
         "/login/again",
@@ -350,13 +359,13 @@ def test_whatever_goes_wrong_where_people_look_is_told_in_words(small_ann):
     }
     german = {
         "Das war zu viel auf einmal": small_ann.post(
-            "/login", {"username": "x" * 20_000}, sent_from={**OURS, **GERMAN}
+            "/login", {"username": "x" * 20_000}, sent_from={**SAME_ORIGIN_HEADERS, **GERMAN}
         ),
         "Das ist nicht die Adresse dieses Dienstes": small_ann.get(
             "/login", Host="elsewhere.example", **GERMAN
         ),
         "Das ging nicht": small_ann.post(
-            "/login", sent_from={**OURS, **GERMAN, "Transfer-Encoding": "chunked"}
+            "/login", sent_from={**SAME_ORIGIN_HEADERS, **GERMAN, "Transfer-Encoding": "chunked"}
         ),
     }
     for words, answer in german.items():

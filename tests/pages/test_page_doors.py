@@ -11,7 +11,7 @@ import pytest
 from tests.actors import Service, cheap_settings
 from tests.api.test_route_matrix import PAGES, ROWS
 from tests.house.test_rules import routes
-from tests.pages.browser import OURS, Browser, at_home, claimed
+from tests.pages.browser import SAME_ORIGIN_HEADERS, Browser, claim_device_login, sign_in_browser
 
 NAMES = (f"person{number}" for number in itertools.count())
 PLENTY = {f"limit_{name}": "100000/minute" for name in ("login", "confirm", "device")}
@@ -41,19 +41,19 @@ def service(sqlite_template, tmp_path_factory):
 @pytest.fixture
 def home(service):
     """Somebody new, at home."""
-    return lambda: at_home(service, f"{next(NAMES)}")
+    return lambda: sign_in_browser(service, f"{next(NAMES)}")
 
 
 @pytest.fixture(scope="module")
 def theirs(service) -> dict[str, str]:
     """What belongs to somebody else."""
-    return things(at_home(service, "bob"))
+    return things(sign_in_browser(service, "bob"))
 
 
 @pytest.fixture(scope="module")
 def bearers(service) -> list[str]:
     """What is good elsewhere, of a session that lives."""
-    browser = at_home(service, "token")
+    browser = sign_in_browser(service, "token")
     browser.actor.login()
     return [browser.actor.access, browser.actor.tokens["refresh_token"], browser.cookie]
 
@@ -63,7 +63,7 @@ def things(browser: Browser) -> dict[str, str]:
     elsewhere = browser.actor.elsewhere()
     elsewhere.login(remember_device=True)
     devices = elsewhere.get("/v1/devices", token=elsewhere.access).json["items"]
-    page, asked = claimed(browser)
+    page, asked = claim_device_login(browser)
     return {
         "session_id": elsewhere.tokens["session_id"],
         "device_id": devices[0]["id"],
@@ -109,7 +109,7 @@ def test_each_sees_what_the_table_says(service, home, theirs, bearers, route):
         for place in ELSEWHERE:
             assert told(ann, route, mine, sent_from=place) == "foreign"
             assert told(stranger, route, mine, sent_from=place) == "foreign"
-        assert ann.see("/login/sessions").words.count("Ends") == 2, "nothing was ended"
+        assert ann.follow("/login/sessions").words.count("Ends") == 2, "nothing was ended"
     if another != "–":
         assert told(ann, route, theirs) == another
         unknown = {name: value[:-6] + "000000" for name, value in theirs.items()}
@@ -136,7 +136,7 @@ def test_the_page_cookie_opens_nothing_but_pages(service, home):
         if name not in guarded:
             continue
         for headers in sent:
-            answer = stranger.call(method, path, headers={**headers, **OURS})
+            answer = stranger.call(method, path, headers={**headers, **SAME_ORIGIN_HEADERS})
             assert answer.status_code == 401, f"{name}: {answer.status_code}"
             asked += 1
     assert asked > 100
@@ -190,7 +190,7 @@ def test_a_cookie_that_somebody_plants_beside_ours_does_not_lock_one_out(service
     ann.sign_in()
     for planted in (over, "junk", f"{ann.cookie}x"):
         ann.client.set_cookie("doorward", planted, domain="localhost", path="/login")
-        page = ann.see("/login/sessions")
+        page = ann.follow("/login/sessions")
         assert f"Signed in as {ann.actor.username}" in page.words
         assert ann.sign_in().headers["Location"] == "/login/sessions"
         assert ann.get("/login/sessions").status_code == 200

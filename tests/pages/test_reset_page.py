@@ -8,7 +8,7 @@ import pytest
 
 from tests.actors import PASSWORD
 from tests.api.test_equal_cost import statements
-from tests.pages.browser import Browser, at_home
+from tests.pages.browser import Browser, sign_in_browser
 from tests.pages.test_confirm_page import Page
 from tests.rights import with_role
 
@@ -246,8 +246,8 @@ def test_the_page_is_limited_like_the_call_it_stands_for_and_looking_is_free(mak
 def test_from_the_sign_in_to_another_password_without_an_account_at_hand(service):
     ann = service.actor("ann").signed_up()
     stranger = Browser(service, ann)
-    assert {"href": "/login/forgot"} in stranger.see("/login").all("a")
-    form = stranger.see("/login/forgot")
+    assert {"href": "/login/forgot"} in stranger.follow("/login").all("a")
+    form = stranger.follow("/login/forgot")
     assert form.actions == ["/login/forgot"]
     assert stranger.service.mailbox(ann.email)[0]["subject"].startswith("Confirm"), (
         "looking sends nothing"
@@ -323,9 +323,9 @@ def test_asking_is_limited_like_the_call_it_stands_for_and_only_our_form_asks(ma
 
 
 def test_asking_is_there_in_german_and_from_wherever_the_password_is_wanted(small_service):
-    ann = at_home(small_service, **GERMAN)
+    ann = sign_in_browser(small_service, **GERMAN)
     for path in ("/login/again", "/login/sessions"):
-        assert {"href": "/login/forgot"} in ann.see(path).all("a")
+        assert {"href": "/login/forgot"} in ann.follow(path).all("a")
     for answer, words in (
         (ann.get("/login/forgot"), "Passwort vergessen?"),
         (ann.post("/login/forgot", {"username": "ann"}), "Sehen Sie in Ihrem Postfach nach"),

@@ -9,23 +9,23 @@ import pytest
 from sqlalchemy import event
 
 from tests.actors import PASSWORD
-from tests.pages.browser import Browser, Page, at_home, claimed
+from tests.pages.browser import Browser, Page, claim_device_login, sign_in_browser
 
 NEW = "another sentence of some words"
 
 
 @pytest.fixture
 def ann(service) -> Browser:
-    return at_home(service)
+    return sign_in_browser(service)
 
 
 @pytest.fixture
 def small_ann(small_service) -> Browser:
-    return at_home(small_service.held())
+    return sign_in_browser(small_service.held())
 
 
 def test_one_is_in_until_one_signs_out(ann):
-    page = ann.see("/login/sessions")
+    page = ann.follow("/login/sessions")
     assert "Signed in as ann" in page.words
     assert ann.get("/login").headers["Location"] == "/login/sessions", (
         "there is nothing to sign in for"
@@ -92,7 +92,7 @@ def test_signing_in_once_more_ends_the_session_that_the_browser_had(ann):
         newer, ann.cookie = ann.cookie, older
         assert ann.get("/login/sessions").status_code == 303
         ann.cookie = newer
-        assert f"Signed in as {person.username}" in ann.see("/login/sessions").words
+        assert f"Signed in as {person.username}" in ann.follow("/login/sessions").words
     bob.login()
     assert len(bob.get("/v1/sessions", token=bob.access).json["items"]) == 2
 
@@ -248,13 +248,13 @@ def test_a_password_that_must_change_is_changed_on_the_way_in(ann):
 def test_the_password_typed_again_gives_another_cookie_and_ends_the_older_one(ann):
     older = ann.cookie
     ann.service.clock.push(minutes=6)
-    page, asked = claimed(ann)
+    page, asked = claim_device_login(ann)
     code = {"user_code": asked["user_code"]}
     path = page.partition("?")[0]
-    assert "Type the password, then approve" in ann.see(page).words
+    assert "Type the password, then approve" in ann.follow(page).words
     answer = ann.post(f"{path}/approve", code)
     assert answer.headers["Location"].startswith("/login/again?next=%2Flogin%2Frequests%2Fses_")
-    form = ann.see(answer.headers["Location"])
+    form = ann.follow(answer.headers["Location"])
     assert form.fields["next"] == page
     wrong = ann.post("/login/again", {"password": "not the password", "next": page})
     assert (wrong.status_code, Page(wrong.text).fields["next"]) == (403, page)
@@ -272,7 +272,7 @@ def test_the_password_typed_again_gives_another_cookie_and_ends_the_older_one(an
 def test_an_older_cookie_has_nothing_of_a_password_that_is_typed_at_that_very_moment(small_ann):
     """Between the look at the cookie and the look at what its session may do."""
     small_ann.service.clock.push(minutes=6)
-    page, asked = claimed(small_ann)
+    page, asked = claim_device_login(small_ann)
     owner, looks = copy(small_ann), []
 
     def typing(_connection, _cursor, statement, *_):
@@ -329,7 +329,7 @@ def test_sessions_and_devices_are_ended_one_by_one_and_all_at_once(ann):
     phone.login(device_name="Phone", remember_device=True)
     desk.login(device_name="Desk")
     stolen.login(device_name="Stolen")
-    page = ann.see("/login/sessions")
+    page = ann.follow("/login/sessions")
     for words in (
         "Phone",
         "Desk",
@@ -341,7 +341,7 @@ def test_sessions_and_devices_are_ended_one_by_one_and_all_at_once(ann):
         assert words in page.words
     forget = next(action for action in page.actions if action.endswith("/forget"))
     assert ann.post(forget).status_code == 303
-    assert "There are none." in ann.see("/login/sessions").words
+    assert "There are none." in ann.follow("/login/sessions").words
     assert (
         ann.post(f"/login/sessions/{desk.tokens['session_id']}/end").headers["Location"]
         == "/login/sessions"
@@ -365,7 +365,7 @@ def test_a_password_manager_is_led_to_where_the_password_is_changed(small_ann):
     assert (answer.status_code, answer.headers["Location"]) == (302, "/login/sessions#password")
     form = next(
         form
-        for form in small_ann.see("/login/sessions").all("form")
+        for form in small_ann.follow("/login/sessions").all("form")
         if form.get("id") == "password"
     )
     assert form["action"] == "/login/password"
@@ -377,9 +377,9 @@ def test_no_password_and_no_cookie_is_in_any_line_of_the_log(small_ann, capsys):
     small_ann.post("/login", {"username": "ann", "password": NEW})
     small_ann.sign_in()
     small_ann.post("/login/again", {"password": PASSWORD})
-    page, asked = claimed(small_ann)
-    small_ann.see(page)
-    small_ann.see(f"/login/activate/{asked['user_code']}")
+    page, asked = claim_device_login(small_ann)
+    small_ann.follow(page)
+    small_ann.follow(f"/login/activate/{asked['user_code']}")
     logged = "".join(capsys.readouterr())
     assert '"route": "/login/activate/<user_code>"' in logged
     for secret in (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.pages.words import browser, span
+from app.pages.words import describe_browser, format_duration
 
 CHROME = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/145.0.0.0"
 
@@ -24,7 +24,7 @@ CHROME = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/145.0.0.0"
     ],
 )
 def test_a_length_is_told_in_two_units_at_most(seconds, english, german):
-    assert (span(seconds, "en"), span(seconds, "de")) == (english, german)
+    assert (format_duration(seconds, "en"), format_duration(seconds, "de")) == (english, german)
 
 
 @pytest.mark.parametrize(
@@ -50,5 +50,5 @@ def test_a_length_is_told_in_two_units_at_most(seconds, english, german):
 def test_the_common_browsers_are_called_by_their_names_and_others_as_they_call_themselves(
     user_agent, words
 ):
-    assert browser(user_agent, "en") == words
-    assert browser(user_agent, "de") == words.replace(" on ", " auf ")
+    assert describe_browser(user_agent, "en") == words
+    assert describe_browser(user_agent, "de") == words.replace(" on ", " auf ")

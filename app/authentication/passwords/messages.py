@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.authentication.passwords.normalize import LONGEST, Reason
-from app.notifications.mail.render import language
+from app.notifications.mail.render import match_language
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,4 +37,4 @@ TEXTS: Mapping[str, Mapping[Reason, str]] = {
 
 def in_words(reason: Reason, locale: str, *, least: int = 0) -> str:
     """The reason in the language nearest to the reader's."""
-    return TEXTS[language(locale)][reason].format(least=least, longest=LONGEST)
+    return TEXTS[match_language(locale)][reason].format(least=least, longest=LONGEST)

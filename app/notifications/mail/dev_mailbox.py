@@ -9,38 +9,40 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from app.adapters.sealing import CannotUnseal
-from app.notifications.mail.render import Rendered, render
-from app.notifications.outbox.enqueue import opened
-from app.notifications.outbox.models import OutboxMessage, State
+from app.notifications.mail.render import RenderedEmail, render_email
+from app.notifications.outbox.enqueue import unseal_email
+from app.notifications.outbox.models import Delivery, DeliveryState
 
 if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
-SHOWN = 50
+MAX_SHOWN_MESSAGES = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class MailboxMessage:
     """One mail of the mailbox, with its code picked out for whoever scripts against it."""
 
-    rendered: Rendered
+    rendered: RenderedEmail
     code: str | None
 
 
-def read_mailbox(work: UnitOfWork) -> list[Letter]:
+def list_mailbox_messages(work: UnitOfWork) -> list[MailboxMessage]:
     """The latest mail, newest first."""
     rows = work.db.scalars(
-        select(OutboxMessage)
-        .where(OutboxMessage.state == State.MAILBOX)
-        .order_by(OutboxMessage.created_at.desc(), OutboxMessage.id)
-        .limit(SHOWN)
+        select(Delivery)
+        .where(Delivery.state == DeliveryState.MAILBOX)
+        .order_by(Delivery.created_at.desc(), Delivery.id)
+        .limit(MAX_SHOWN_MESSAGES)
     )
     letters = []
     for row in rows:
         # Mail from before SECRET_KEY was changed cannot be read any more; the rest can.
         with suppress(CannotUnseal):
-            mail = opened(work, row.id, row.sealed or "")
+            mail = unseal_email(work, row.id, row.sealed or "")
             letters.append(
-                Letter(render(work.settings, row.template, mail), mail.values.get("code"))
+                MailboxMessage(
+                    render_email(work.settings, row.template, mail), mail.values.get("code")
+                )
             )
     return letters

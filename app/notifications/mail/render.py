@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from app.notifications.outbox.enqueue import Mail
+    from app.notifications.outbox.enqueue import Email
     from app.settings import Settings
 
 LANGUAGES = ("en", "de")
@@ -30,7 +30,7 @@ _templates = Environment(
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
+class RenderedEmail:
     """A mail as it will be read."""
 
     to: str
@@ -43,27 +43,29 @@ class Rendered:
         return re.findall(r"https?://[^\s<>\"]+", self.text)
 
 
-def language(locale: str) -> str:
+def match_language(locale: str) -> str:
     """The nearest language there are templates for: de-AT is de, anything unknown is en."""
     wanted = locale.partition("-")[0].lower()
     return wanted if wanted in LANGUAGES else LANGUAGES[0]
 
 
-def render(settings: Settings, template: str, mail: Mail) -> Rendered:
-    folder = language(mail.locale)
+def render_email(settings: Settings, template: str, email: Email) -> RenderedEmail:
+    folder = match_language(email.locale)
     values = {
         "service": urlsplit(settings.public_url).netloc,
         "public_url": settings.public_url,
-        **mail.values,
+        **email.values,
     }
     subject, _, text = (
         _templates.get_template(f"{folder}/{template}.txt").render(values).partition("\n")
     )
     html = _templates.get_template(f"{folder}/{template}.html").render(values, subject=subject)
-    return Rendered(mail.to, subject, text.strip() + "\n", html)
+    return RenderedEmail(email.to, subject, text.strip() + "\n", html)
 
 
-def message(settings: Settings, rendered: Rendered, *, row_id: str, at: datetime) -> EmailMessage:
+def build_mime_message(
+    settings: Settings, rendered: RenderedEmail, *, row_id: str, at: datetime
+) -> EmailMessage:
     """What goes over the wire. The Message-ID comes from the row: a mail that is sent twice can be told to be one."""
     sender_name, sender = parseaddr(settings.mail_from)
     user, _, domain = sender.rpartition("@")

@@ -14,9 +14,9 @@ from sqlalchemy import and_, select, update
 from app.adapters import logs
 from app.adapters.mailer import Mailer, NotDelivered
 from app.adapters.sealing import CannotUnseal
-from app.notifications.mail.render import message, render
-from app.notifications.outbox.enqueue import opened
-from app.notifications.outbox.models import OutboxMessage, State
+from app.notifications.mail.render import build_mime_message, render_email
+from app.notifications.outbox.enqueue import unseal_email
+from app.notifications.outbox.models import Delivery, DeliveryState
 from app.opaque_tokens import new_id
 
 if TYPE_CHECKING:
@@ -28,22 +28,24 @@ if TYPE_CHECKING:
 
     from app.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
-LEASE = timedelta(seconds=90)
+LEASE_DURATION = timedelta(seconds=90)
 # An outage of most of a day is survived; links that are older than that no longer work anyway.
-BACK_OFF = tuple(
+RETRY_DELAYS = tuple(
     timedelta(seconds=s) for s in (5, 15, 60, 300, 900, 1800, 3600, 7200, 14400, 14400, 14400)
 )
-MOST_ATTEMPTS = len(BACK_OFF) + 1
+MAX_ATTEMPTS = len(RETRY_DELAYS) + 1
 
 log = logs.get_logger("outbox")
 
 
-def deliver(units: UnitOfWorkFactory, *, ending: Callable[[], bool] = lambda: False) -> int:
+def deliver_due(
+    units: UnitOfWorkFactory, *, is_stopping: Callable[[], bool] = lambda: False
+) -> int:
     """Send everything that is due, or until this process is `ending`. Returns how many messages were handed over."""
     sent = 0
     with Mailer(units.settings.smtp_url or "") as mailer:
-        while not ending() and (leased := _lease_one(units)) is not None:
-            mime = _written(units, leased)
+        while not is_stopping() and (leased := _lease_next(units)) is not None:
+            mime = _build_message(units, leased)
             if mime is None:
                 continue
             try:
@@ -53,69 +55,75 @@ def deliver(units: UnitOfWorkFactory, *, ending: Callable[[], bool] = lambda: Fa
                 if error.away:
                     break
             else:
-                _done(units, leased)
+                _mark_sent(units, leased)
                 sent += 1
     return sent
 
 
-def _lease_one(units: UnitOfWorkFactory) -> OutboxMessage | None:
+def _lease_next(units: UnitOfWorkFactory) -> Delivery | None:
     """The next message that nobody else is sending, None when nothing is due.
 
     The lease is kept before anything is done with the message: one that no code can send or even read costs a try,
     and never stands in the way of the others.
     """
     with units.writing() as work:
-        while (row := claim(work.db, work.now)) is not None and row.attempts > MOST_ATTEMPTS:
-            _give_up(row, work, row.fault or "every try ended without a word")
+        while (
+            row := lease_due_delivery(work.db, work.now)
+        ) is not None and row.attempts > MAX_ATTEMPTS:
+            _mark_dead(row, work, row.fault or "every try ended without a word")
         return row
 
 
-def _written(units: UnitOfWorkFactory, leased: OutboxMessage) -> EmailMessage | None:
+def _build_message(units: UnitOfWorkFactory, leased: Delivery) -> EmailMessage | None:
     """The message as it goes over the wire; None when it can never be read again."""
     with units.writing() as work:
         try:
-            mail = opened(work, leased.id, leased.sealed or "")
+            mail = unseal_email(work, leased.id, leased.sealed or "")
         except CannotUnseal as error:
-            row = _mine(work.db, leased)
+            row = _lock_leased(work.db, leased)
             if row is not None:
-                _give_up(row, work, str(error))
+                _mark_dead(row, work, str(error))
             return None
-        return message(
+        return build_mime_message(
             work.settings,
-            render(work.settings, leased.template, mail),
+            render_email(work.settings, leased.template, mail),
             row_id=leased.id,
             at=leased.created_at,
         )
 
 
-def claim(db: Session, now: datetime) -> OutboxMessage | None:
+def lease_due_delivery(db: Session, now: datetime) -> Delivery | None:
     """Lease one message that is due. On PostgreSQL the others step over the row that is being leased."""
     due = (
-        select(OutboxMessage.id)
-        .where(OutboxMessage.state == State.QUEUED, OutboxMessage.due_at <= now)
-        .order_by(OutboxMessage.due_at)
+        select(Delivery.id)
+        .where(Delivery.state == DeliveryState.QUEUED, Delivery.due_at <= now)
+        .order_by(Delivery.due_at)
         .limit(1)
         .with_for_update(skip_locked=True)
         .scalar_subquery()
     )
     return db.execute(
-        update(OutboxMessage)
-        .where(OutboxMessage.id == due)
-        .values(lease=new_id("lse"), due_at=now + LEASE, attempts=OutboxMessage.attempts + 1)
-        .returning(OutboxMessage)
+        update(Delivery)
+        .where(Delivery.id == due)
+        .values(lease=new_id("lse"), due_at=now + LEASE_DURATION, attempts=Delivery.attempts + 1)
+        .returning(Delivery)
         .execution_options(synchronize_session=False)
     ).scalar_one_or_none()
 
 
-def _postpone(units: UnitOfWorkFactory, leased: OutboxMessage, error: NotDelivered) -> None:
+def _postpone(units: UnitOfWorkFactory, leased: Delivery, error: NotDelivered) -> None:
     with units.writing() as work:
-        row = _mine(work.db, leased)
+        row = _lock_leased(work.db, leased)
         if row is None:
             return
-        if error.final or row.attempts >= MOST_ATTEMPTS:
-            _give_up(row, work, str(error))
+        if error.final or row.attempts >= MAX_ATTEMPTS:
+            _mark_dead(row, work, str(error))
             return
-        row.due_at, row.lease, row.fault = work.now + BACK_OFF[row.attempts - 1], None, str(error)
+        row.due_at, row.lease, row.fault = (
+            work.now + RETRY_DELAYS[row.attempts - 1],
+            None,
+            str(error),
+        )
         log.warning(
             "mail postponed",
             message_id=row.id,
@@ -125,25 +133,25 @@ def _postpone(units: UnitOfWorkFactory, leased: OutboxMessage, error: NotDeliver
         )
 
 
-def _done(units: UnitOfWorkFactory, leased: OutboxMessage) -> None:
+def _mark_sent(units: UnitOfWorkFactory, leased: Delivery) -> None:
     with units.writing() as work:
-        row = _mine(work.db, leased)
+        row = _lock_leased(work.db, leased)
         if row is not None:
-            _end(row, work, State.SENT, fault=None)
+            _finish(row, work, DeliveryState.SENT, fault=None)
 
 
-def _mine(db: Session, leased: OutboxMessage) -> OutboxMessage | None:
+def _lock_leased(db: Session, leased: Delivery) -> Delivery | None:
     """The row, unless the lease ended and somebody else has it by now."""
     mine = and_(
-        OutboxMessage.id == leased.id,
-        OutboxMessage.lease == leased.lease,
-        OutboxMessage.state == State.QUEUED,
+        Delivery.id == leased.id,
+        Delivery.lease == leased.lease,
+        Delivery.state == DeliveryState.QUEUED,
     )
-    return db.execute(select(OutboxMessage).where(mine).with_for_update()).scalar_one_or_none()
+    return db.execute(select(Delivery).where(mine).with_for_update()).scalar_one_or_none()
 
 
-def _give_up(row: OutboxMessage, work: UnitOfWork, fault: str) -> None:
-    _end(row, work, State.DEAD, fault=fault)
+def _mark_dead(row: Delivery, work: UnitOfWork, fault: str) -> None:
+    _finish(row, work, DeliveryState.DEAD, fault=fault)
     log.warning(
         "mail given up",
         message_id=row.id,
@@ -153,6 +161,6 @@ def _give_up(row: OutboxMessage, work: UnitOfWork, fault: str) -> None:
     )
 
 
-def _end(row: OutboxMessage, work: UnitOfWork, state: State, *, fault: str | None) -> None:
+def _finish(row: Delivery, work: UnitOfWork, state: DeliveryState, *, fault: str | None) -> None:
     """Erase what was mailed: it may hold a link that still works."""
     row.state, row.sealed, row.lease, row.ended_at, row.fault = state, None, None, work.now, fault

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from app.adapters import sealing
 from app.adapters.sealing import Purpose
-from app.notifications.outbox.models import OutboxMessage, State
+from app.notifications.outbox.models import Delivery, DeliveryState
 from app.opaque_tokens import new_id
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 
-class Template(StrEnum):
+class EmailTemplate(StrEnum):
     CONFIRM_NEW = "confirm_new"
     ALREADY_REGISTERED = "already_registered"
     PASSWORD_RESET = "password_reset"
@@ -35,7 +35,7 @@ class Template(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Mail:
+class Email:
     """What is sealed: everything a template needs, rendered when it is sent."""
 
     to: str
@@ -43,37 +43,43 @@ class Mail:
     values: Mapping[str, str]
 
 
-def add(work: UnitOfWork, template: Template, mail: Mail, *, withheld: bool = False) -> None:
+def enqueue_email(
+    work: UnitOfWork, template: EmailTemplate, email: Email, *, withheld: bool = False
+) -> None:
     """Send a mail once this transaction is committed.
 
     `withheld` writes the same row and sends nothing, where the answer must not tell whether there was anyone to write to.
     """
-    work.db.add(_row(work, template, mail, _first_state(work, withheld=withheld)))
+    work.db.add(
+        _build_delivery(work, template, email, _choose_initial_state(work, withheld=withheld))
+    )
 
 
-def _first_state(work: UnitOfWork, *, withheld: bool) -> State:
+def _choose_initial_state(work: UnitOfWork, *, withheld: bool) -> DeliveryState:
     if withheld:
-        return State.WITHHELD
-    return State.QUEUED if work.settings.smtp_url else State.MAILBOX
+        return DeliveryState.WITHHELD
+    return DeliveryState.QUEUED if work.settings.smtp_url else DeliveryState.MAILBOX
 
 
-def _row(work: UnitOfWork, template: Template, mail: Mail, state: State) -> OutboxMessage:
+def _build_delivery(
+    work: UnitOfWork, template: EmailTemplate, email: Email, state: DeliveryState
+) -> Delivery:
     row_id = new_id("msg")
     sealed = sealing.seal(
-        work.settings.secret_key, Purpose.OUTBOX, json.dumps(asdict(mail)).encode(), row_id
+        work.settings.secret_key, Purpose.OUTBOX, json.dumps(asdict(email)).encode(), row_id
     )
-    return OutboxMessage(
+    return Delivery(
         id=row_id,
         template=template,
-        sealed=None if state is State.WITHHELD else sealed,
+        sealed=None if state is DeliveryState.WITHHELD else sealed,
         state=state,
         created_at=work.now,
         due_at=work.now,
     )
 
 
-def opened(work: UnitOfWork, row_id: str, sealed: str) -> Mail:
+def unseal_email(work: UnitOfWork, row_id: str, sealed: str) -> Email:
     """The mail as it was asked for. Raises CannotUnseal."""
-    return Mail(
+    return Email(
         **json.loads(sealing.unseal(work.settings.secret_key, Purpose.OUTBOX, sealed, row_id))
     )

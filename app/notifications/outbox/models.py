@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class State(StrEnum):
+class DeliveryState(StrEnum):
     QUEUED = "queued"
     SENT = "sent"
     DEAD = "dead"
@@ -24,7 +24,7 @@ class State(StrEnum):
     MAILBOX = "mailbox"  # shown on the mailbox page of development
 
 
-class OutboxMessage(Base):
+class Delivery(Base):
     __tablename__ = "outbox"
     __table_args__ = (Index("ix_outbox_state_due_at", "state", "due_at"),)
 
@@ -40,20 +40,18 @@ class OutboxMessage(Base):
     fault: Mapped[str | None] = mapped_column(String(128))
 
 
-def sweep(db: Session, now: datetime, most: int) -> int:
+def delete_old_deliveries(db: Session, now: datetime, limit: int) -> int:
     """What was sent, given up or shown a week ago; never what still waits."""
     over = and_(
-        OutboxMessage.state != State.QUEUED, OutboxMessage.created_at < now - timedelta(days=7)
+        Delivery.state != DeliveryState.QUEUED, Delivery.created_at < now - timedelta(days=7)
     )
-    return delete_some(db, OutboxMessage, over, most)
+    return delete_some(db, Delivery, over, limit)
 
 
-def rewrap(db: Session, keys: Sequence[str]) -> tuple[int, int]:
+def rewrap_deliveries(db: Session, keys: Sequence[str]) -> tuple[int, int]:
     """Seal what still waits under the newest key. Returns how many messages were sealed anew, and how many cannot be opened."""
     anew = lost = 0
-    for row in db.scalars(
-        select(OutboxMessage).where(OutboxMessage.sealed.is_not(None)).with_for_update()
-    ):
+    for row in db.scalars(select(Delivery).where(Delivery.sealed.is_not(None)).with_for_update()):
         try:
             sealed = sealing.rewrapped(keys, sealing.Purpose.OUTBOX, row.sealed or "", row.id)
         except sealing.CannotUnseal:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select
 
 from app.adapters.sealing import CannotUnseal
-from app.notifications.outbox.enqueue import Template, opened
-from app.notifications.outbox.models import OutboxMessage
+from app.notifications.outbox.enqueue import EmailTemplate, unseal_email
+from app.notifications.outbox.models import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -16,24 +16,22 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 
-def forget_mail_to(work: UnitOfWork, addresses: Collection[str]) -> None:
+def delete_queued_emails(work: UnitOfWork, email_addresses: Collection[str]) -> None:
     """Mail to these addresses that still waits is never sent, but for the news that an account was deleted.
 
     To whom a mail goes is sealed with it, so each that waits is opened; what was sent or given up holds nothing any more.
     """
-    waiting = select(OutboxMessage).where(
-        OutboxMessage.sealed.is_not(None), OutboxMessage.template != Template.ACCOUNT_DELETED
+    waiting = select(Delivery).where(
+        Delivery.sealed.is_not(None), Delivery.template != EmailTemplate.ACCOUNT_DELETED
     )
-    ids = [row.id for row in work.db.scalars(waiting) if _recipient(work, row) in addresses]
+    ids = [row.id for row in work.db.scalars(waiting) if _recipient(work, row) in email_addresses]
     work.db.execute(
-        delete(OutboxMessage)
-        .where(OutboxMessage.id.in_(ids))
-        .execution_options(synchronize_session=False)
+        delete(Delivery).where(Delivery.id.in_(ids)).execution_options(synchronize_session=False)
     )
 
 
-def _recipient(work: UnitOfWork, row: OutboxMessage) -> str | None:
+def _recipient(work: UnitOfWork, row: Delivery) -> str | None:
     try:
-        return opened(work, row.id, row.sealed or "").to
+        return unseal_email(work, row.id, row.sealed or "").to
     except CannotUnseal:
         return None

@@ -32,7 +32,7 @@ from app.authentication.throttling.models import FailedAttempts
 from app.authorization.roles.grant import grant
 from app.authorization.scopes import role_exists
 from app.factory import create_app
-from app.notifications.outbox.models import OutboxMessage
+from app.notifications.outbox.models import Delivery
 from app.principal import ClientInfo
 from app.registration.import_accounts import import_accounts
 from app.registration.import_dedup import Seen
@@ -133,7 +133,7 @@ class Served:
         self._units.limiter.reset()
         with self._units.writing() as work:
             work.db.execute(delete(FailedAttempts))
-            work.db.execute(delete(OutboxMessage))
+            work.db.execute(delete(Delivery))
 
     def close(self) -> None:
         self._server.shutdown()
