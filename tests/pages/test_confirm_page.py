@@ -19,16 +19,16 @@ class Page(HTMLParser):
     def __init__(self, answer) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words = ""
+        self.text = ""
         self.feed(answer.get_data(as_text=True))
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data):
-        self.words += data
+        self.text += data
 
-    def all(self, tag: str) -> list[dict[str, str | None]]:
+    def find_all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
 
 
@@ -58,23 +58,23 @@ def submit(actor, path: str, password: str = CHOSEN, **kwargs):
 
 def test_an_account_is_opened_by_link_and_form_alone(pat):
     page = Page(pat.get(link(pat)))
-    (form,) = page.all("form")
+    (form,) = page.find_all("form")
     assert form["method"].lower() == "post"
     assert "action" not in form, "it is sent to where it came from"
     fields = {
         field["name"]: (field.get("type"), field["autocomplete"], field.get("value"))
-        for field in page.all("input")
+        for field in page.find_all("input")
     }
     assert fields == {
         "username": (None, "username", "pat"),
         "password": ("password", "new-password", None),
     }
-    assert page.all("script") == []
-    assert "pat" in page.words
+    assert page.find_all("script") == []
+    assert "pat" in page.text
 
     answer = submit(pat, link(pat))
     assert answer.status_code == 200
-    assert "pat" in Page(answer).words
+    assert "pat" in Page(answer).text
     assert "Set-Cookie" not in answer.headers
     assert pat.login().status_code == 401
     assert pat.login(password=CHOSEN).status_code == 200
@@ -110,8 +110,8 @@ def test_a_used_link_says_so_in_words(pat):
         assert answer.status_code == 400
         assert answer.content_type == "text/html; charset=utf-8"
         page = Page(answer)
-        assert "not valid any more" in page.words
-        assert page.all("form") == []
+        assert "not valid any more" in page.text
+        assert page.find_all("form") == []
     assert pat.login(password=CHOSEN).status_code == 200
 
 
@@ -125,7 +125,7 @@ def test_a_link_that_never_was_is_answered_like_a_used_one(small_pat, token):
     expected = small_pat.get(used)
     for answer in (small_pat.get(f"/confirm/{token}"), submit(small_pat, f"/confirm/{token}")):
         if answer.status_code == 404:  # a slash makes it another address
-            assert "There is nothing here" in Page(answer).words
+            assert "There is nothing here" in Page(answer).text
             continue
         assert answer.status_code == expected.status_code
         assert answer.data == expected.data
@@ -147,10 +147,10 @@ def test_a_password_that_is_not_acceptable_brings_the_form_back_with_the_reason(
     answer = submit(small_pat, link(small_pat), password)
     assert answer.status_code == 422
     page = Page(answer)
-    assert words in page.words
-    assert len(page.all("form")) == 1
-    assert "pat" in page.words, "still for whom"
-    field = page.all("input")[1]
+    assert words in page.text
+    assert len(page.find_all("form")) == 1
+    assert "pat" in page.text, "still for whom"
+    field = page.find_all("input")[1]
     assert "value" not in field, "a password is never sent back"
     assert (field["aria-invalid"], "autofocus" in field) == ("true", True)
     described = field["aria-describedby"].split()
@@ -176,8 +176,8 @@ def test_the_form_tells_why_a_password_is_refused_and_suggests_others(
     answer = submit(small_pat, path, "password20242024", headers=headers)
     assert answer.status_code == 422
     page = Page(answer)
-    assert reason in " ".join(page.words.split())
-    assert others in page.words
+    assert reason in " ".join(page.text.split())
+    assert others in page.text
     assert "password20242024" not in answer.text
     suggestions = re.findall('<code translate="no">(.*?)</code>', answer.text)
     assert len(suggestions) == 3
@@ -200,7 +200,7 @@ def test_the_form_tells_why_a_password_is_refused_and_suggests_others(
 def test_a_form_without_a_password_opens_nothing(small_pat, data, kind):
     answer = small_pat.call("POST", link(small_pat), data=data, content_type=kind)
     assert answer.status_code == 422
-    assert len(Page(answer).all("form")) == 1
+    assert len(Page(answer).find_all("form")) == 1
     assert small_pat.service.scalar("SELECT count(*) FROM accounts") == 0
 
 
@@ -227,9 +227,9 @@ def test_the_page_speaks_the_language_that_the_browser_prefers(
     small_pat, accepts, lang, heading, button
 ):
     page = Page(small_pat.get(link(small_pat), headers={"Accept-Language": accepts}))
-    assert page.all("html") == [{"lang": lang}]
-    assert heading in page.words
-    assert button in page.words
+    assert page.find_all("html") == [{"lang": lang}]
+    assert heading in page.text
+    assert button in page.text
 
 
 def test_every_page_of_the_way_is_there_in_german(small_pat):
@@ -247,13 +247,13 @@ def test_every_page_of_the_way_is_there_in_german(small_pat):
         strict=True,
     ):
         page = Page(answer)
-        assert page.all("html") == [{"lang": "de"}]
-        assert words in page.words
+        assert page.find_all("html") == [{"lang": "de"}]
+        assert words in page.text
         suggested = " ".join(
             re.findall('<code translate="no">(.*?)</code>', answer.text)
         ).split()  # which may be any word
         assert not {"password", "account", "must"} & (
-            set(page.words.lower().split()) - set(suggested)
+            set(page.text.lower().split()) - set(suggested)
         )
 
 
@@ -283,13 +283,13 @@ def test_no_page_can_run_a_script_be_framed_be_kept_or_tell_where_it_came_from(s
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
         page = Page(answer)
-        assert page.all("script") == []
+        assert page.find_all("script") == []
         assert all(
             not name.startswith("on") and name != "style"
             for _, attributes in page.tags
             for name in attributes
         )
-        (style,) = page.all("link")
+        (style,) = page.find_all("link")
         assert small_pat.get(style["href"]).status_code == 200, "the style sheet is our own"
 
 
@@ -320,5 +320,5 @@ def test_a_name_is_shown_as_text(small_service):
     ann = small_service.actor("a-b.c_d")
     ann.register(name="<b>Ann</b><script>alert(1)</script>", password=PASSWORD)
     answer = ann.get(link(ann))
-    assert "a-b.c_d" in Page(answer).words
+    assert "a-b.c_d" in Page(answer).text
     assert "<script" not in answer.text

@@ -68,15 +68,15 @@ def test_looking_changes_nothing(ann):
 def test_the_sign_in_says_what_for_where_a_device_waits(small_service):
     stranger = Browser(small_service, small_service.actor("x"))
     words = "Sign in first, then look who asks to be let in."
-    assert words in stranger.follow("/login/activate/BCDF-GHJK").words
-    assert words not in stranger.follow("/login/sessions").words
+    assert words in stranger.follow("/login/activate/BCDF-GHJK").text
+    assert words not in stranger.follow("/login/sessions").text
 
 
 def test_who_asks_from_where_for_what_and_when_is_shown(ann):
     message, phrase = "Tuesday's <b>backup</b>", start_device_login(ann.service)["check_phrase"]
     page, asked = claim_device_login(ann, scope="orders:read orders:write", login_message=message)
     answer = ann.get(page)
-    words = Page(answer.text).words
+    words = Page(answer.text).text
     told = (
         "backup",
         "rack-7",
@@ -105,36 +105,36 @@ def test_who_asks_from_where_for_what_and_when_is_shown(ann):
     everything = ann.follow(claim_device_login(ann)[0])
     assert (
         "Everything you may do. It can act in your name until you end its session."
-        in everything.words
+        in everything.text
     )
     nothing = ann.follow(claim_device_login(ann, scope="")[0])
-    assert "Know who you are, and nothing more." in nothing.words
+    assert "Know who you are, and nothing more." in nothing.text
 
 
 def test_how_long_the_session_is_to_last_is_shown_where_that_was_asked(small_ann):
     page, _ = claim_device_login(small_ann, expires_in=7 * 86_400)
-    assert "7 days at most. You can end it earlier." in small_ann.follow(page).words
+    assert "7 days at most. You can end it earlier." in small_ann.follow(page).text
     assert (
-        "Höchstens 7 Tage. Sie können es vorher abmelden." in small_ann.follow(page, **GERMAN).words
+        "Höchstens 7 Tage. Sie können es vorher abmelden." in small_ann.follow(page, **GERMAN).text
     )
     small_ann.post(f"{page.partition('?')[0]}/deny")
-    assert "Stays signed in" not in small_ann.follow(page).words, "there is nothing that could last"
-    assert "Stays signed in" not in small_ann.follow(claim_device_login(small_ann)[0]).words
+    assert "Stays signed in" not in small_ann.follow(page).text, "there is nothing that could last"
+    assert "Stays signed in" not in small_ann.follow(claim_device_login(small_ann)[0]).text
 
 
 def test_what_a_program_says_of_itself_has_no_say_in_the_order_of_other_words(small_ann):
     """Text that is written from right to left stays in its place (Unicode Standard Annex 9, HTML's bdi)."""
     told = {"client_name": "שלום (1)", "hostname": "עולם 7", "login_message": "גיבוי!"}
     page = small_ann.follow(claim_device_login(small_ann, **told)[0])
-    assert len(page.all("bdi")) == len(told)
-    assert len(small_ann.follow("/login/sessions").all("bdi")) == 1
+    assert len(page.find_all("bdi")) == len(told)
+    assert len(small_ann.follow("/login/sessions").find_all("bdi")) == 1
 
 
 def test_a_client_that_the_operator_has_named_is_called_so(make_service):
     service = make_service(clients={"job": Client("Nightly job")})
     ann = sign_in_browser(service)
     page, _ = claim_device_login(ann, client_id="job", client_name="Your bank")
-    words = ann.follow(page).words
+    words = ann.follow(page).text
     assert "Nightly job (known here as job)" in words
     assert "Your bank" not in words
 
@@ -152,21 +152,21 @@ def test_each_answer_says_what_was_done_and_is_given_once(ann, answer, title, to
     path, code = page.partition("?")[0], {"user_code": asked["user_code"]}
     assert ann.post(f"{path}/{answer}", code).headers["Location"] == path
     after = ann.follow(path)
-    assert after.all("h1") == [{}]
-    assert after.words.startswith(title)
+    assert after.find_all("h1") == [{}]
+    assert after.text.startswith(title)
     assert not [action for action in after.actions if action != "/login/out"]
     assert polled(ann, asked).get("error") == told
     for late in ("approve", "deny", "suspicious"):
         over = ann.post(f"{path}/{late}", code)
         assert over.status_code == 409
-        words = Page(over.text).words
+        words = Page(over.text).text
         assert words.startswith("The device is signed in" if told is None else title), (
             "what became of it, and not only that it was too late"
         )
         assert "Nothing was changed by what you have just chosen." in words
     if told is None:
-        assert ann.follow(path).words.startswith("The device is signed in")
-        assert "Approved from another device" in ann.follow("/login/sessions").words
+        assert ann.follow(path).text.startswith("The device is signed in")
+        assert "Approved from another device" in ann.follow("/login/sessions").text
 
 
 @pytest.mark.parametrize(
@@ -188,32 +188,32 @@ def test_of_a_device_that_was_let_in_no_page_says_that_it_was_not(small_ann, end
         small_ann.service.clock.push(days=15)
         small_ann.sign_in()
     after = small_ann.follow(path)
-    assert after.words.startswith(title)
+    assert after.text.startswith(title)
     for untrue in ("Nothing was opened", "Denied", "ten minutes"):
-        assert untrue not in after.words
+        assert untrue not in after.text
 
 
 def test_a_wrong_code_approves_nothing_and_five_of_them_wait(ann):
     page, asked = claim_device_login(ann)
     path = page.partition("?")[0]
-    assert "The code that the other device shows" in ann.follow(path).words, (
+    assert "The code that the other device shows" in ann.follow(path).text, (
         "without the code in the address it is typed"
     )
     for code in ("BCDF-GHJK", "", "x"):
         answer = ann.post(f"{path}/approve", {"user_code": code})
         assert (
             answer.status_code,
-            "That is not the code of this request" in Page(answer.text).words,
+            "That is not the code of this request" in Page(answer.text).text,
         ) == (404, True)
     for _ in range(2):
         answer = ann.post("/login/activate", {"user_code": "BCDF-GHJK"})
         assert (answer.status_code, Page(answer.text).fields["user_code"]) == (404, "BCDF-GHJK")
     answer = ann.post(f"{path}/approve", {"user_code": asked["user_code"]})
-    assert (answer.status_code, "Too many tries" in Page(answer.text).words) == (429, True)
-    assert "Try again in 10 minutes." in Page(answer.text).words
+    assert (answer.status_code, "Too many tries" in Page(answer.text).text) == (429, True)
+    assert "Try again in 10 minutes." in Page(answer.text).text
     assert state(ann, asked) == "claimed"
     ann.service.clock.push(minutes=11)
-    assert ann.follow(path).words.startswith("Too late")
+    assert ann.follow(path).text.startswith("Too late")
 
 
 @pytest.mark.parametrize("typed", ["{code}", "{lower}", "{bare}", " {spaced} ", "{dotted}"])
@@ -265,7 +265,7 @@ def test_an_administrator_sees_and_decides_nothing_of_others_here(service):
     for session_id in (ann.cookie.split(".")[2], ann.actor.tokens["session_id"]):
         for answer in ("end", "suspicious"):
             assert boss.post(f"/login/sessions/{session_id}/{answer}").status_code == 404
-    assert ann.follow(page).words.startswith("Let this device in?")
+    assert ann.follow(page).text.startswith("Let this device in?")
 
 
 def test_every_page_of_the_way_is_there_in_german(small_service):
@@ -300,9 +300,9 @@ def test_every_page_of_the_way_is_there_in_german(small_service):
     }
     for words, answer in seen.items():
         page = Page(answer.text)
-        assert page.all("html") == [{"lang": "de"}]
-        assert words in page.words
-        shown = set(page.words.lower().split()) - set(
+        assert page.find_all("html") == [{"lang": "de"}]
+        assert words in page.text
+        shown = set(page.text.lower().split()) - set(
             asked["check_phrase"].split()
         )  # which may be any word
         assert not {"password", "account", "session", "code?", "sign"} & shown, words
@@ -340,7 +340,7 @@ def test_no_page_can_run_a_script_be_framed_or_be_kept(small_ann):
         assert answer.headers["Cache-Control"] == "no-store"
         assert answer.headers["Referrer-Policy"] == "same-origin"
         seen = Page(answer.text)
-        assert seen.all("script") == []
+        assert seen.find_all("script") == []
         for _, attributes in seen.tags:
             assert all(not name.startswith("on") and name != "style" for name in attributes)
             for name in {"href", "src", "action", "srcset"} & set(attributes):
@@ -369,12 +369,12 @@ def test_whatever_goes_wrong_where_people_look_is_told_in_words(small_ann):
         ),
     }
     for words, answer in german.items():
-        assert Page(answer.text).words.startswith(words)
+        assert Page(answer.text).text.startswith(words)
         assert "in einem Augenblick" not in answer.text, "it would be the same again"
     assert [answer.status_code for answer in answers.values()] == [404, 405, 413, 400]
     for words, answer in answers.items():
         assert answer.content_type == "text/html; charset=utf-8"
-        assert Page(answer.text).words.startswith(words)
+        assert Page(answer.text).text.startswith(words)
         assert answer.headers["Cache-Control"] == "no-store"
     assert set(answers["This page cannot be opened like that"].headers["Allow"].split(", ")) == {
         "POST",

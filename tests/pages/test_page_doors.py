@@ -109,7 +109,7 @@ def test_each_sees_what_the_table_says(service, home, theirs, bearers, route):
         for place in ELSEWHERE:
             assert told(ann, route, mine, sent_from=place) == "foreign"
             assert told(stranger, route, mine, sent_from=place) == "foreign"
-        assert ann.follow("/login/sessions").words.count("Ends") == 2, "nothing was ended"
+        assert ann.follow("/login/sessions").text.count("Ends") == 2, "nothing was ended"
     if another != "–":
         assert told(ann, route, theirs) == another
         unknown = {name: value[:-6] + "000000" for name, value in theirs.items()}
@@ -191,6 +191,6 @@ def test_a_cookie_that_somebody_plants_beside_ours_does_not_lock_one_out(service
     for planted in (over, "junk", f"{ann.cookie}x"):
         ann.client.set_cookie("doorward", planted, domain="localhost", path="/login")
         page = ann.follow("/login/sessions")
-        assert f"Signed in as {ann.actor.username}" in page.words
+        assert f"Signed in as {ann.actor.username}" in page.text
         assert ann.sign_in().headers["Location"] == "/login/sessions"
         assert ann.get("/login/sessions").status_code == 200

@@ -60,20 +60,20 @@ def untouched(actor) -> bool:
 def test_a_password_is_set_by_link_and_form_alone(ann):
     path = link(ann)
     page = Page(ann.get(path))
-    (form,) = page.all("form")
+    (form,) = page.find_all("form")
     assert form["method"].lower() == "post"
     assert "action" not in form, "it is sent to where it came from"
     fields = {
         field["name"]: (field.get("type"), field["autocomplete"], field.get("value"))
-        for field in page.all("input")
+        for field in page.find_all("input")
     }
     new = ("password", "new-password", None)
     assert fields == {"username": (None, "username", "ann"), "password": new, "again": new}, (
         "a password manager is told whose it is"
     )
-    assert [label["for"] for label in page.all("label")] == ["password", "again"]
-    assert page.all("script") == []
-    assert "ann" in page.words
+    assert [label["for"] for label in page.find_all("label")] == ["password", "again"]
+    assert page.find_all("script") == []
+    assert "ann" in page.text
 
     answer = submit(ann, path)
     assert answer.status_code == 200
@@ -108,8 +108,8 @@ def test_a_link_that_is_over_says_so_in_words(ann):
             assert answer.status_code == 400
             assert answer.content_type == "text/html; charset=utf-8"
             page = Page(answer)
-            assert words in page.words
-            assert page.all("form") == []
+            assert words in page.text
+            assert page.find_all("form") == []
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_link_that_never_was_is_answered_like_a_used_one(small_ann, token):
     expected = small_ann.get(used)
     for answer in (small_ann.get(f"/reset/{token}"), submit(small_ann, f"/reset/{token}")):
         if answer.status_code == 404:  # a slash makes it another address
-            assert "There is nothing here" in Page(answer).words
+            assert "There is nothing here" in Page(answer).text
             continue
         assert answer.status_code == expected.status_code
         assert answer.data == expected.data
@@ -147,14 +147,14 @@ def test_what_is_not_acceptable_brings_the_form_back_with_the_reason(
         answer = submit(small_ann, path, password, again, headers=headers)
         assert answer.status_code == 422
         page = Page(answer)
-        assert page.all("html") == [{"lang": lang}]
-        assert words in page.words
-        assert len(page.all("form")) == 1
-        assert "ann" in page.words, "still for whom"
-        first, second = page.all("input")[1:]
+        assert page.find_all("html") == [{"lang": lang}]
+        assert words in page.text
+        assert len(page.find_all("form")) == 1
+        assert "ann" in page.text, "still for whom"
+        first, second = page.find_all("input")[1:]
         assert not {"value"} & {*first, *second}, "a password is never sent back"
         assert (first["aria-invalid"], "autofocus" in first) == ("true", True)
-        assert page.words.lstrip().startswith({"en": "Error: ", "de": "Fehler: "}[lang])
+        assert page.text.lstrip().startswith({"en": "Error: ", "de": "Fehler: "}[lang])
         described = first["aria-describedby"].split()
         assert set(described) <= {attributes.get("id") for _, attributes in page.tags}
         if len(password) > 6:
@@ -170,9 +170,9 @@ def test_every_page_of_the_way_is_there_in_german(small_ann):
         answers, ["Neues Passwort wählen", "Ihr Passwort ist gesetzt"], strict=True
     ):
         page = Page(answer)
-        assert page.all("html") == [{"lang": "de"}]
-        assert words in page.words
-        assert not {"password", "account", "must"} & set(page.words.lower().split())
+        assert page.find_all("html") == [{"lang": "de"}]
+        assert words in page.text
+        assert not {"password", "account", "must"} & set(page.text.lower().split())
 
 
 def test_no_page_can_run_a_script_be_framed_be_kept_or_tell_where_it_came_from(small_ann):
@@ -199,7 +199,7 @@ def test_no_page_can_run_a_script_be_framed_be_kept_or_tell_where_it_came_from(s
         assert answer.headers["Referrer-Policy"] == "no-referrer"
         assert answer.headers["Cache-Control"] == "no-store"
         page = Page(answer)
-        assert page.all("script") == []
+        assert page.find_all("script") == []
         assert all(
             not name.startswith("on") and name != "style"
             for _, attributes in page.tags
@@ -246,7 +246,7 @@ def test_the_page_is_limited_like_the_call_it_stands_for_and_looking_is_free(mak
 def test_from_the_sign_in_to_another_password_without_an_account_at_hand(service):
     ann = service.actor("ann").signed_up()
     stranger = Browser(service, ann)
-    assert {"href": "/login/forgot"} in stranger.follow("/login").all("a")
+    assert {"href": "/login/forgot"} in stranger.follow("/login").find_all("a")
     form = stranger.follow("/login/forgot")
     assert form.actions == ["/login/forgot"]
     assert stranger.service.mailbox(ann.email)[0]["subject"].startswith("Confirm"), (
@@ -257,8 +257,8 @@ def test_from_the_sign_in_to_another_password_without_an_account_at_hand(service
     path = link(ann)
     assert submit(ann, path).status_code == 200
     over = Page(ann.get(path))
-    assert "If you used it yourself a moment ago, it has done what it should" in over.words
-    assert {"class": "button other", "href": "/login/forgot"} in over.all("a")
+    assert "If you used it yourself a moment ago, it has done what it should" in over.text
+    assert {"class": "button other", "href": "/login/forgot"} in over.find_all("a")
     assert ann.login(password=CHOSEN).status_code == 200
 
 
@@ -296,7 +296,7 @@ def test_everybody_is_told_the_same_at_the_same_cost_whoever_is_named(service):
                 [line.replace("email_canonical", "username") for line in said],
             )
         )
-        assert "mail is on its way" in Page(answer).words
+        assert "mail is on its way" in Page(answer).text
     for name, one in zip(names, told, strict=True):
         assert one == told[0], name
     assert ["/reset/" in service.mailbox(actor.email)[0]["text"] for actor in (ann, gone, eve)] == [
@@ -317,7 +317,7 @@ def test_asking_is_limited_like_the_call_it_stands_for_and_only_our_form_asks(ma
     assert ann.forgot().status_code == 202
     assert stranger.post("/login/forgot", {"username": "ann"}).status_code == 200
     answer = stranger.post("/login/forgot", {"username": "ann"})
-    assert (answer.status_code, "Nothing was looked at" in Page(answer).words) == (429, True)
+    assert (answer.status_code, "Nothing was looked at" in Page(answer).text) == (429, True)
     assert stranger.get("/login/forgot").status_code == 200
     assert len([mail for mail in service.mailbox(ann.email) if "/reset/" in mail["text"]]) == 1
 
@@ -325,14 +325,14 @@ def test_asking_is_limited_like_the_call_it_stands_for_and_only_our_form_asks(ma
 def test_asking_is_there_in_german_and_from_wherever_the_password_is_wanted(small_service):
     ann = sign_in_browser(small_service, **GERMAN)
     for path in ("/login/again", "/login/sessions"):
-        assert {"href": "/login/forgot"} in ann.follow(path).all("a")
+        assert {"href": "/login/forgot"} in ann.follow(path).find_all("a")
     for answer, words in (
         (ann.get("/login/forgot"), "Passwort vergessen?"),
         (ann.post("/login/forgot", {"username": "ann"}), "Sehen Sie in Ihrem Postfach nach"),
         (ann.get("/reset/x"), "Einen neuen Link anfordern"),
     ):
         page = Page(answer)
-        assert page.all("html") == [{"lang": "de"}]
-        assert words in page.words
+        assert page.find_all("html") == [{"lang": "de"}]
+        assert words in page.text
         assert answer.headers["Cache-Control"] == "no-store"
     assert ann.get("/login/sessions").status_code == 200, "asking ends nothing"

@@ -26,14 +26,14 @@ def small_ann(small_service) -> Browser:
 
 def test_one_is_in_until_one_signs_out(ann):
     page = ann.follow("/login/sessions")
-    assert "Signed in as ann" in page.words
+    assert "Signed in as ann" in page.text
     assert ann.get("/login").headers["Location"] == "/login/sessions", (
         "there is nothing to sign in for"
     )
     cookie = ann.cookie
     answer = ann.post("/login/out")
     assert answer.status_code == 200
-    assert "You are signed out" in Page(answer.text).words
+    assert "You are signed out" in Page(answer.text).text
     assert ann.cookie is None
     ann.cookie = cookie
     assert ann.get("/login/sessions").status_code == 303, (
@@ -92,7 +92,7 @@ def test_signing_in_once_more_ends_the_session_that_the_browser_had(ann):
         newer, ann.cookie = ann.cookie, older
         assert ann.get("/login/sessions").status_code == 303
         ann.cookie = newer
-        assert f"Signed in as {person.username}" in ann.follow("/login/sessions").words
+        assert f"Signed in as {person.username}" in ann.follow("/login/sessions").text
     bob.login()
     assert len(bob.get("/v1/sessions", token=bob.access).json["items"]) == 2
 
@@ -176,7 +176,7 @@ def test_every_reason_to_refuse_is_one_page(small_service):
         page = Page(answer.text)
         assert page.fields["username"] == (name if "\0" not in name else page.fields["username"])
         assert page.fields["password"] is None
-        pages.add(page.words)
+        pages.add(page.text)
     assert len(pages) == 1
     assert "The name or the password is wrong" in pages.pop()
     assert ann.login().status_code == 200
@@ -192,7 +192,7 @@ def test_who_tries_too_often_is_told_how_long_to_wait(make_service):
             "/login", {"username": "ann", "password": PASSWORD}
         )
         assert answer.status_code == 429
-        assert f"{words} {answer.headers['Retry-After']} " in Page(answer.text).words
+        assert f"{words} {answer.headers['Retry-After']} " in Page(answer.text).text
     assert browser.get("/login").status_code == 200, "looking is free"
     assert browser.actor.login().status_code == 429, (
         "it is the limit of the call that it stands for"
@@ -204,7 +204,7 @@ def test_guesses_at_the_password_are_counted_as_everywhere(small_ann):
         assert small_ann.post("/login/again", {"password": "not the password"}).status_code == 403
     answer = small_ann.post("/login/password", {"old": PASSWORD, "new": NEW, "again": NEW})
     assert answer.status_code == 429
-    assert "Nothing was looked at" in Page(answer.text).words
+    assert "Nothing was looked at" in Page(answer.text).text
 
 
 def test_a_password_that_must_change_is_changed_on_the_way_in(ann):
@@ -228,7 +228,7 @@ def test_a_password_that_must_change_is_changed_on_the_way_in(ann):
         )
         assert answer.status_code == 422
         page = Page(answer.text)
-        assert words in page.words
+        assert words in page.text
         assert page.fields["reset_token"] == token
     answer = ann.post(
         "/login/new-password",
@@ -237,10 +237,10 @@ def test_a_password_that_must_change_is_changed_on_the_way_in(ann):
     assert answer.status_code == 200
     assert {"href": "/login?next=/login/activate/BCDF-GHJK", "class": "button"} in Page(
         answer.text
-    ).all("a")
+    ).find_all("a")
     assert "Set-Cookie" not in answer.headers, "it signs nobody in"
     used = ann.post("/login/new-password", {"reset_token": token, "password": NEW, "again": NEW})
-    assert (used.status_code, "not valid any more" in Page(used.text).words) == (400, True)
+    assert (used.status_code, "not valid any more" in Page(used.text).text) == (400, True)
     ann.actor.password = NEW
     assert ann.sign_in(next=form["next"]).headers["Location"] == form["next"]
 
@@ -251,7 +251,7 @@ def test_the_password_typed_again_gives_another_cookie_and_ends_the_older_one(an
     page, asked = claim_device_login(ann)
     code = {"user_code": asked["user_code"]}
     path = page.partition("?")[0]
-    assert "Type the password, then approve" in ann.follow(page).words
+    assert "Type the password, then approve" in ann.follow(page).text
     answer = ann.post(f"{path}/approve", code)
     assert answer.headers["Location"].startswith("/login/again?next=%2Flogin%2Frequests%2Fses_")
     form = ann.follow(answer.headers["Location"])
@@ -312,7 +312,7 @@ def test_the_password_is_changed_and_only_this_session_goes_on(ann):
         ({}, 422, "at least 15"),
     ):
         answer = ann.post("/login/password", fields)
-        assert (answer.status_code, words in Page(answer.text).words) == (status, True)
+        assert (answer.status_code, words in Page(answer.text).text) == (status, True)
         assert "password20242024" not in answer.text
     answer = ann.post("/login/password", {"old": PASSWORD, "new": NEW, "again": NEW})
     assert (answer.status_code, "Your password is changed" in answer.text) == (200, True)
@@ -338,10 +338,10 @@ def test_sessions_and_devices_are_ended_one_by_one_and_all_at_once(ann):
         phone.address,
         "This is the one you are looking from",
     ):
-        assert words in page.words
+        assert words in page.text
     forget = next(action for action in page.actions if action.endswith("/forget"))
     assert ann.post(forget).status_code == 303
-    assert "There are none." in ann.follow("/login/sessions").words
+    assert "There are none." in ann.follow("/login/sessions").text
     assert (
         ann.post(f"/login/sessions/{desk.tokens['session_id']}/end").headers["Location"]
         == "/login/sessions"
@@ -365,7 +365,7 @@ def test_a_password_manager_is_led_to_where_the_password_is_changed(small_ann):
     assert (answer.status_code, answer.headers["Location"]) == (302, "/login/sessions#password")
     form = next(
         form
-        for form in small_ann.follow("/login/sessions").all("form")
+        for form in small_ann.follow("/login/sessions").find_all("form")
         if form.get("id") == "password"
     )
     assert form["action"] == "/login/password"
