@@ -103,7 +103,7 @@ def create_app(
     problems.register(app, as_page=render_problem)
     edge.register(app, settings, clock)
     _furnish(app, settings)
-    app.wsgi_app = questions.plain(app.wsgi_app, settings)  # type: ignore[assignment, method-assign] # Flask's way to put something around it
+    app.wsgi_app = questions.normalize_gateway_requests(app.wsgi_app, settings)  # type: ignore[assignment, method-assign] # Flask's way to put something around it
     return app
 
 

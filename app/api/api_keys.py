@@ -6,12 +6,12 @@ from datetime import timedelta
 
 from marshmallow import ValidationError, fields, validate
 
-from app.api_keys.change import change
-from app.api_keys.create import NewKey, create
-from app.api_keys.end import delete, report_leak
-from app.api_keys.errors import KeyNameTaken, TooManyKeys
-from app.api_keys.rotate import RotatedKey, rotate
-from app.api_keys.show import KeyView, get_key, list_keys
+from app.api_keys.change import change_api_key
+from app.api_keys.create import CreatedApiKey, create_api_key
+from app.api_keys.errors import ApiKeyNameTaken, TooManyApiKeys
+from app.api_keys.revoke import delete_owned_api_key, report_leak
+from app.api_keys.rotate import RotatedApiKey, rotate_api_key
+from app.api_keys.show import ApiKeyView, list_api_keys, show_api_key
 from app.errors import NotFound
 from app.principal import Principal
 from app.settings.maps import is_scope
@@ -32,15 +32,15 @@ blp = Blueprint(
     description="Credentials for programs. A key may not manage keys.",
 )
 
-LIFE = int(timedelta(days=90).total_seconds())
-LONGEST_LIFE = int(timedelta(days=365).total_seconds())
-OVERLAP = int(timedelta(days=1).total_seconds())
-LONGEST_OVERLAP = int(timedelta(days=7).total_seconds())
-LONGEST_KEY = 4096  # longer than ours are: a text that is no key is no fault of form
-MOST_SCOPES = 50
+DEFAULT_LIFETIME_SECONDS = int(timedelta(days=90).total_seconds())
+MAX_LIFETIME_SECONDS = int(timedelta(days=365).total_seconds())
+DEFAULT_OVERLAP_SECONDS = int(timedelta(days=1).total_seconds())
+MAX_OVERLAP_SECONDS = int(timedelta(days=7).total_seconds())
+MAX_KEY_LENGTH = 4096  # longer than ours are: a text that is no key is no fault of form
+MAX_SCOPES = 50
 
 
-def scope(value: str) -> None:
+def validate_scope(value: str) -> None:
     """Raises ValidationError."""
     if not is_scope(value):
         raise ValidationError("must be a scope like orders:read")
@@ -51,10 +51,10 @@ class ScopesField(fields.List[str]):
 
     def __init__(self, *, description: str, required: bool = False) -> None:
         super().__init__(
-            fields.String(validate=scope),
+            fields.String(validate=validate_scope),
             required=required,
             validate=validate.Length(
-                max=MOST_SCOPES, error=f"must name at most {MOST_SCOPES} scopes"
+                max=MAX_SCOPES, error=f"must name at most {MAX_SCOPES} scopes"
             ),
             metadata={"description": description},
         )
@@ -76,8 +76,8 @@ class CreateApiKeySchema(Strict):
     )
     expires_in = Whole(
         least=60,
-        most=LONGEST_LIFE,
-        load_default=LIFE,
+        most=MAX_LIFETIME_SECONDS,
+        load_default=DEFAULT_LIFETIME_SECONDS,
         allow_none=True,
         metadata={
             "description": "seconds, 90 days unless told otherwise; null, which is for administrators only: it does not expire"
@@ -97,8 +97,8 @@ class RotateApiKeySchema(Strict):
 
     overlap_seconds = Whole(
         least=0,
-        most=LONGEST_OVERLAP,
-        load_default=OVERLAP,
+        most=MAX_OVERLAP_SECONDS,
+        load_default=DEFAULT_OVERLAP_SECONDS,
         metadata={
             "description": "how long the present secret counts beside the new one; 0: it ends at once, for one that has leaked"
         },
@@ -108,7 +108,7 @@ class RotateApiKeySchema(Strict):
 class ReportLeakSchema(Strict):
     """A key that was found where it should not be."""
 
-    key = Secret(most=LONGEST_KEY, required=True)
+    key = Secret(most=MAX_KEY_LENGTH, required=True)
 
 
 class ApiKeySchema(Strict):
@@ -167,21 +167,21 @@ class RotatedApiKeySchema(CreatedApiKeySchema):
 @blp.route("", methods=["POST"])
 @writing
 @require(fresh_session)
-@answers(KeyNameTaken, TooManyKeys)
+@answers(ApiKeyNameTaken, TooManyApiKeys)
 @blp.arguments(CreateApiKeySchema)
 @blp.response(201, CreatedApiKeySchema)
-def post_api_key(work: UnitOfWork, principal: Principal, body: Body) -> NewKey:
+def post_api_key(work: UnitOfWork, principal: Principal, body: Body) -> CreatedApiKey:
     """Make a key. Its secret is in this answer and nowhere else."""
-    return create(work, principal, get_client_info(), **body)
+    return create_api_key(work, principal, get_client_info(), **body)
 
 
 @blp.route("", methods=["GET"])
 @reading
 @require(session)
 @blp.response(200, ApiKeysSchema)
-def get_api_keys(work: UnitOfWork, principal: Principal) -> dict[str, list[KeyView] | None]:
+def get_api_keys(work: UnitOfWork, principal: Principal) -> dict[str, list[ApiKeyView] | None]:
     """The living keys of the account, newest first."""
-    return {"items": list_keys(work, principal), "next": None}
+    return {"items": list_api_keys(work, principal), "next": None}
 
 
 @blp.route("/<key_id>", methods=["GET"])
@@ -189,20 +189,20 @@ def get_api_keys(work: UnitOfWork, principal: Principal) -> dict[str, list[KeyVi
 @require(session)
 @answers(NotFound)
 @blp.response(200, ApiKeySchema)
-def get_api_key(work: UnitOfWork, principal: Principal, key_id: str) -> KeyView:
+def get_api_key(work: UnitOfWork, principal: Principal, key_id: str) -> ApiKeyView:
     """One key of one's own, for 30 days also when it is over."""
-    return get_key(work, principal, key_id=key_id)
+    return show_api_key(work, principal, key_id=key_id)
 
 
 @blp.route("/<key_id>", methods=["PATCH"])
 @writing
 @require(session)
-@answers(NotFound, KeyNameTaken)
+@answers(NotFound, ApiKeyNameTaken)
 @blp.arguments(ChangeApiKeySchema)
 @blp.response(200, ApiKeySchema)
-def patch_api_key(work: UnitOfWork, principal: Principal, body: Body, key_id: str) -> KeyView:
+def patch_api_key(work: UnitOfWork, principal: Principal, body: Body, key_id: str) -> ApiKeyView:
     """Give a key another name, or fewer scopes; it has no more than those from the next use on."""
-    return change(work, principal, get_client_info(), key_id=key_id, **body)
+    return change_api_key(work, principal, get_client_info(), key_id=key_id, **body)
 
 
 @blp.route("/<key_id>/rotate", methods=["POST"])
@@ -213,9 +213,9 @@ def patch_api_key(work: UnitOfWork, principal: Principal, body: Body, key_id: st
 @blp.response(200, RotatedApiKeySchema)
 def post_rotate_api_key(
     work: UnitOfWork, principal: Principal, body: Body, key_id: str
-) -> RotatedKey:
+) -> RotatedApiKey:
     """Another secret for the same key. The present one goes on for the overlap, so that programs can be told in peace."""
-    return rotate(work, principal, get_client_info(), key_id=key_id, **body)
+    return rotate_api_key(work, principal, get_client_info(), key_id=key_id, **body)
 
 
 @blp.route("/<key_id>", methods=["DELETE"])
@@ -225,7 +225,7 @@ def post_rotate_api_key(
 @blp.response(204)
 def delete_api_key(work: UnitOfWork, principal: Principal, key_id: str) -> None:
     """End a key; it is refused from the next use on."""
-    delete(work, principal, get_client_info(), key_id=key_id)
+    delete_owned_api_key(work, principal, get_client_info(), key_id=key_id)
 
 
 @blp.route("/report-leak", methods=["POST"])

@@ -11,21 +11,21 @@ from app.authorization.errors import InsufficientScope
 from app.authorization.scopes import INTROSPECT
 from app.device_login.errors import AccessDenied, AuthorizationPending, ExpiredToken, SlowDown
 from app.device_login.start import DeviceAuthorization
-from app.oauth.device import authorize_device
+from app.oauth.device import start_device_authorization
 from app.oauth.errors import InvalidClient, InvalidScope, UnsupportedGrantType, UnsupportedTokenType
-from app.oauth.introspect import Active, introspect
-from app.oauth.revoke import revoke
-from app.oauth.tokens import Issued, grant
+from app.oauth.introspect import IntrospectionResult, introspect_token
+from app.oauth.revoke import revoke_token
+from app.oauth.tokens import TokenResponse, issue_tokens
 from app.principal import Principal
 from app.sessions.errors import InvalidGrant
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import require
-from app.web.auth.oauth_clients import client_with
+from app.web.auth.oauth_clients import require_client_with_scope
 from app.web.client_info import get_client_info
 from app.web.json_body import LARGEST, Body
 from app.web.json_text import compact
-from app.web.oauth.errors import TYPE, oauth_answers, uncached
-from app.web.oauth.forms import Form, OAuthBlueprint, shown_client
+from app.web.oauth.errors import CONTENT_TYPE, disable_caching, document_oauth_errors
+from app.web.oauth.forms import Form, OAuthBlueprint, parse_client
 from app.web.schemas import Secret, Strict, Text
 from app.web.unit_of_work import reading, writing
 
@@ -35,9 +35,9 @@ blp = OAuthBlueprint(
     url_prefix="/oauth",
     description="For OAuth clients and servers that know nothing of Doorward.",
 )
-blp.after_request(uncached)
+blp.after_request(disable_caching)
 
-NOT_ACTIVE = compact({"active": False})
+INACTIVE = compact({"active": False})
 
 
 class ClientForm(Form):
@@ -114,7 +114,7 @@ class IssuedSchema(Strict):
     session_id = fields.String(metadata={"description": "of a session"})
 
     @post_dump
-    def known(self, data: dict[str, object], **_: object) -> dict[str, object]:
+    def drop_missing(self, data: dict[str, object], **_: object) -> dict[str, object]:
         return {name: value for name, value in data.items() if value is not None}
 
 
@@ -170,23 +170,23 @@ class ActiveSchema(Strict):
 
 
 @blp.route("/token", methods=["POST"])
-@oauth_answers(
+@document_oauth_errors(
     *(InvalidClient, InvalidGrant, InvalidScope, UnsupportedGrantType),
     *(AuthorizationPending, SlowDown, AccessDenied, ExpiredToken),
 )
 @writing
 @blp.form(TokenForm)
 @blp.response(200, IssuedSchema)
-def post_token(work: UnitOfWork, body: Body) -> Issued:
+def post_token(work: UnitOfWork, body: Body) -> TokenResponse:
     """Trade an API key, a refresh token, or a device code that was approved, for an access token.
 
     Until somebody has decided about a device code, the answer is 400 `authorization_pending`; 400 `slow_down` asks to wait five seconds
     longer from one poll to the next. `access_denied`, `expired_token` and `invalid_grant` end the asking.
     """
-    return grant(
+    return issue_tokens(
         work,
         get_client_info(),
-        client=shown_client(),
+        client=parse_client(),
         grant_type=body["grant_type"],
         scope=body["scope"],
         refresh_token=body["refresh_token"],
@@ -195,7 +195,7 @@ def post_token(work: UnitOfWork, body: Body) -> Issued:
 
 
 @blp.route("/device_authorization", methods=["POST"])
-@oauth_answers(InvalidClient, InvalidScope)
+@document_oauth_errors(InvalidClient, InvalidScope)
 @writing
 @blp.form(DeviceForm)
 @blp.response(200, DeviceAuthorizationSchema)
@@ -204,35 +204,39 @@ def post_device_authorization(work: UnitOfWork, body: Body) -> DeviceAuthorizati
 
     For stock clients. Programs of yours ask at `/v1/login-sessions`, which also shows a message and a check phrase.
     """
-    return authorize_device(work, get_client_info(), client=shown_client(), scope=body["scope"])
+    return start_device_authorization(
+        work, get_client_info(), client=parse_client(), scope=body["scope"]
+    )
 
 
 @blp.route("/introspect", methods=["POST"])
-@oauth_answers(InvalidClient, InsufficientScope)
+@document_oauth_errors(InvalidClient, InsufficientScope)
 @reading
-@require(client_with(INTROSPECT))
+@require(require_client_with_scope(INTROSPECT))
 @blp.form(ShownForm)
 @blp.response(200, ActiveSchema)
 def post_introspect(work: UnitOfWork, _principal: Principal, body: Body) -> Response:
     """Say what a credential is worth at this moment. Whoever asks needs an API key with the scope tokens:introspect."""
-    return _told(introspect(work, token=body["token"]))
+    return _render_introspection(introspect_token(work, token=body["token"]))
 
 
 @blp.route("/revoke", methods=["POST"])
-@oauth_answers(InvalidClient, UnsupportedTokenType)
+@document_oauth_errors(InvalidClient, UnsupportedTokenType)
 @writing
 @blp.form(ShownForm)
 @blp.response(200)
 def post_revoke(work: UnitOfWork, body: Body) -> Response:
     """End the session of a token, or an API key. A token that is not known is none any more, which is 200 too."""
-    revoke(work, get_client_info(), client=shown_client(), token=body["token"])
+    revoke_token(work, get_client_info(), client=parse_client(), token=body["token"])
     return Response(status=200)
 
 
-def _told(found: Active | None) -> Response:
+def _render_introspection(found: IntrospectionResult | None) -> Response:
     known = (
         {name: value for name, value in asdict(found).items() if value is not None}
         if found
         else None
     )
-    return Response(compact({"active": True} | known) if known else NOT_ACTIVE, content_type=TYPE)
+    return Response(
+        compact({"active": True} | known) if known else INACTIVE, content_type=CONTENT_TYPE
+    )

@@ -24,7 +24,11 @@ from app.web.auth.credentials import (
     session_or_refresh_cookie,
     session_or_refresh_token,
 )
-from app.web.auth.refresh_cookie import cookie_cleared, cookie_for_cookie, cookie_on_request
+from app.web.auth.refresh_cookie import (
+    accept_refresh_cookie,
+    clear_refresh_cookie,
+    set_refresh_cookie_on_request,
+)
 from app.web.client_info import get_client_info
 from app.web.json_body import Body
 from app.web.openapi.blueprint import Blueprint
@@ -101,7 +105,7 @@ class LogoutSchema(Strict):
 @limited("login")
 @answers(InvalidCredentials, PasswordChangeRequired, Busy)
 @blp.arguments(LoginSchema)
-@cookie_on_request
+@set_refresh_cookie_on_request
 @blp.response(200, TokensSchema)
 def post_login(work: UnitOfWork, body: Body) -> Tokens:
     """Open a session. Every failure is the same 401 at the same cost."""
@@ -151,7 +155,7 @@ class UpdatedSchema(Strict):
 @limited("refresh")
 @answers(InvalidGrant)
 @blp.arguments(RefreshSchema, required=False)
-@cookie_for_cookie
+@accept_refresh_cookie
 @blp.response(200, TokensSchema)
 def post_refresh(work: UnitOfWork, body: Body) -> Tokens:
     """A fresh access token and the next refresh token. For 30 seconds the same call gets the same refresh token again.
@@ -187,7 +191,7 @@ def post_elevate(work: UnitOfWork, principal: Principal, body: Body) -> Updated:
 
 @blp.route("/logout", methods=["POST"])
 @writing
-@cookie_cleared
+@clear_refresh_cookie
 @require(session_or_refresh_cookie)
 @answers(TooManyRequests)
 @blp.arguments(LogoutSchema, required=False)

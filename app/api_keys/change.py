@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.accounts.models import locked as account_locked
-from app.api_keys.errors import KeyNameTaken
-from app.api_keys.models import ApiKey, living_names, locked
-from app.api_keys.show import KeyView, view
+from app.api_keys.errors import ApiKeyNameTaken
+from app.api_keys.models import ApiKey, list_live_names, lock_api_key
+from app.api_keys.show import ApiKeyView, build_api_key_view
 from app.audit.record import Event, record_event
 from app.authorization.scopes import allows
 from app.credential_status.revoke import revoke_api_key
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 
-def change(
+def change_api_key(
     work: UnitOfWork,
     principal: Principal,
     client_info: ClientInfo,
@@ -28,17 +28,17 @@ def change(
     key_id: str,
     name: str | None = None,
     scopes: Sequence[str] | None = None,
-) -> KeyView:
+) -> ApiKeyView:
     """Give the key another name, or fewer scopes: those taken away are gone at the next use, and never come back.
 
     Raises NotFound, InvalidInput or KeyNameTaken.
     """
     if name is not None:
         account_locked(work.db, principal.account_id)  # before the key, as whoever makes one does
-    key = locked(work.db, principal.account_id, key_id, work.now)
+    key = lock_api_key(work.db, principal.account_id, key_id, work.now)
     if key is None:
         raise NotFound
-    fields = _renamed(work, key, name) + _narrowed(work, key, scopes)
+    fields = _rename(work, key, name) + _remove_scopes(work, key, scopes)
     if fields:
         record_event(
             work,
@@ -49,19 +49,19 @@ def change(
             key_id=key.id,
             fields=" ".join(fields),
         )
-    return view(key, work.now)
+    return build_api_key_view(key, work.now)
 
 
-def _renamed(work: UnitOfWork, key: ApiKey, name: str | None) -> list[str]:
+def _rename(work: UnitOfWork, key: ApiKey, name: str | None) -> list[str]:
     if name is None or name == key.name:
         return []
-    if name in living_names(work.db, key.account_id, work.now):
-        raise KeyNameTaken
+    if name in list_live_names(work.db, key.account_id, work.now):
+        raise ApiKeyNameTaken
     key.name = name
     return ["name"]
 
 
-def _narrowed(work: UnitOfWork, key: ApiKey, scopes: Sequence[str] | None) -> list[str]:
+def _remove_scopes(work: UnitOfWork, key: ApiKey, scopes: Sequence[str] | None) -> list[str]:
     if scopes is None:
         return []
     beyond = sorted({scope for scope in scopes if not allows(scope, key.scopes)})

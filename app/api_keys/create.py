@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from app.accounts.models import locked
-from app.api_keys.errors import KeyNameTaken, TooManyKeys
-from app.api_keys.models import PREFIX, ApiKey, living_names
-from app.api_keys.warn import told_at_birth
+from app.api_keys.errors import ApiKeyNameTaken, TooManyApiKeys
+from app.api_keys.expiry_warnings import get_initial_warned_days
+from app.api_keys.models import PREFIX, ApiKey, list_live_names
 from app.audit.record import Event, record_event
 from app.authorization.models import ADMIN, roles_of
 from app.authorization.scopes import allows, narrowed, scopes_of
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
-MOST_KEYS = 50
+MAX_KEYS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class NewKey:
+class CreatedApiKey:
     """A key with its secret, which is shown only now."""
 
     id: str
@@ -38,7 +38,7 @@ class NewKey:
     expires_at: datetime | None
 
 
-def create(
+def create_api_key(
     work: UnitOfWork,
     principal: Principal,
     client_info: ClientInfo,
@@ -46,13 +46,13 @@ def create(
     name: str,
     scopes: Sequence[str],
     expires_in: int | None,
-) -> NewKey:
+) -> CreatedApiKey:
     """A key that may do what is asked for, as long as its owner may. `expires_in` is in seconds; None: it does not expire.
 
     Raises Unauthenticated, InvalidInput, KeyNameTaken or TooManyKeys.
     """
     # Whoever makes two at once meets here, so neither the quota nor a name can be passed by two.
-    account = maker(work, principal)
+    account = lock_session_account(work, principal)
     roles = roles_of(work.db, account)
     # Of the session too: one that an administrator opened for certain scopes administers nothing.
     if expires_in is None and not (ADMIN in roles and ADMIN in principal.roles):
@@ -64,13 +64,15 @@ def create(
             }
         )
     # What the session was opened for counts too: a key must not reach further than who makes it.
-    given = _given(scopes, narrowed(principal.scopes, scopes_of(work.settings, roles)))
-    taken = living_names(work.db, account.id, work.now)
+    given = _require_held_scopes(
+        scopes, narrowed(principal.scopes, scopes_of(work.settings, roles))
+    )
+    taken = list_live_names(work.db, account.id, work.now)
     if name in taken:
-        raise KeyNameTaken
-    if len(taken) >= MOST_KEYS:
-        raise TooManyKeys(MOST_KEYS)
-    made = _add(
+        raise ApiKeyNameTaken
+    if len(taken) >= MAX_KEYS:
+        raise TooManyApiKeys(MAX_KEYS)
+    made = _add_key(
         work,
         account.id,
         name=name,
@@ -88,7 +90,7 @@ def create(
     return made
 
 
-def maker(work: UnitOfWork, principal: Principal) -> Account:
+def lock_session_account(work: UnitOfWork, principal: Principal) -> Account:
     """The account of the session that asks, locked. A key outlives another password, so whoever waited for one gets none.
 
     Raises Unauthenticated.
@@ -99,7 +101,7 @@ def maker(work: UnitOfWork, principal: Principal) -> Account:
     return account
 
 
-def _given(asked: Sequence[str], held: Sequence[str]) -> tuple[str, ...]:
+def _require_held_scopes(asked: Sequence[str], held: Sequence[str]) -> tuple[str, ...]:
     """The scopes asked for, in order. Raises InvalidInput for one that is not held."""
     beyond = sorted({scope for scope in asked if not allows(scope, held)})
     if beyond:
@@ -111,9 +113,9 @@ def _given(asked: Sequence[str], held: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(set(asked)))
 
 
-def _add(
+def _add_key(
     work: UnitOfWork, account_id: str, *, name: str, scopes: tuple[str, ...], life: timedelta | None
-) -> NewKey:
+) -> CreatedApiKey:
     key_id = new_id("key")
     minted = mint(PREFIX, key_id)
     expires_at = work.now + life if life is not None else None
@@ -126,7 +128,7 @@ def _add(
             digest=minted.digest,
             created_at=work.now,
             expires_at=expires_at,
-            warned_days=told_at_birth(life),
+            warned_days=get_initial_warned_days(life),
         )
     )
-    return NewKey(key_id, minted.token, name, scopes, work.now, expires_at)
+    return CreatedApiKey(key_id, minted.token, name, scopes, work.now, expires_at)

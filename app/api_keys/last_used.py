@@ -12,10 +12,10 @@ from app.api_keys.models import ApiKey
 if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWorkFactory
 
-EXACT_TO = timedelta(seconds=60)
+RESOLUTION = timedelta(seconds=60)
 BATCH = 500
 # Only where it says something new: of many processes that saw the same key, one writes in a minute, and none goes back.
-WRITE = (
+UPDATE_LAST_USED = (
     update(ApiKey)
     .where(
         ApiKey.id == bindparam("key_id"),
@@ -25,7 +25,7 @@ WRITE = (
 )
 
 
-def flush(units: UnitOfWorkFactory) -> None:
+def flush_last_used(units: UnitOfWorkFactory) -> None:
     """Write down what this process has seen since the last time. What could not be written is kept for the next."""
     # In one order, so that two processes at once do not wait for each other.
     uses = sorted(units.key_uses.take().items())
@@ -34,10 +34,10 @@ def flush(units: UnitOfWorkFactory) -> None:
         try:
             with units.writing() as work:
                 rows = [
-                    {"key_id": name, "moment": moment, "news_from": moment - EXACT_TO}
+                    {"key_id": name, "moment": moment, "news_from": moment - RESOLUTION}
                     for name, moment in uses[:BATCH]
                 ]
-                work.db.connection().execute(WRITE, rows)
+                work.db.connection().execute(UPDATE_LAST_USED, rows)
             written = True
         finally:
             if not written:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
 PREFIX = "dwk"  # dwk_<id>_<secret><checksum>
-SHOWN = 8  # letters of the id by which people recognise a key; the id is no secret
+SHOWN_ID_LENGTH = 8  # letters of the id by which people recognise a key; the id is no secret
 
 
 class ApiKey(Base):
@@ -55,39 +55,41 @@ class ApiKey(Base):
     @property
     def prefix(self) -> str:
         """How it begins, for people to recognise it."""
-        return f"{PREFIX}_{self.id.partition('_')[2][:SHOWN]}…"
+        return f"{PREFIX}_{self.id.partition('_')[2][:SHOWN_ID_LENGTH]}…"
 
-    def lives(self, now: datetime) -> bool:
+    def is_live(self, now: datetime) -> bool:
         return self.ended_at is None and (self.expires_at is None or now < self.expires_at)
 
 
-def living(now: datetime) -> ColumnElement[bool]:
+def build_live_clause(now: datetime) -> ColumnElement[bool]:
     """Neither ended nor expired."""
     return and_(
         ApiKey.ended_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now)
     )
 
 
-def of_account(db: Session, account_id: str, key_id: str) -> ApiKey | None:
+def find_api_key(db: Session, account_id: str, key_id: str) -> ApiKey | None:
     """The key, if it belongs to that account."""
     if not is_id("key", key_id):
         return None
     return db.scalar(select(ApiKey).where(ApiKey.id == key_id, ApiKey.account_id == account_id))
 
 
-def locked(db: Session, account_id: str, key_id: str, now: datetime) -> ApiKey | None:
+def lock_api_key(db: Session, account_id: str, key_id: str, now: datetime) -> ApiKey | None:
     """The living key of that account as it is now, kept so until the transaction ends."""
     if not is_id("key", key_id):
         return None
-    mine = select(ApiKey).where(ApiKey.id == key_id, ApiKey.account_id == account_id, living(now))
+    mine = select(ApiKey).where(
+        ApiKey.id == key_id, ApiKey.account_id == account_id, build_live_clause(now)
+    )
     return db.scalar(mine.with_for_update().execution_options(populate_existing=True))
 
 
-def living_names(db: Session, account_id: str, now: datetime) -> Sequence[str]:
+def list_live_names(db: Session, account_id: str, now: datetime) -> Sequence[str]:
     """The names of the account's living keys, in order."""
     return db.scalars(
         select(ApiKey.name)
-        .where(ApiKey.account_id == account_id, living(now))
+        .where(ApiKey.account_id == account_id, build_live_clause(now))
         .order_by(ApiKey.name)
     ).all()
 

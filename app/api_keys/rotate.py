@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from app.api_keys.create import maker
-from app.api_keys.models import PREFIX, locked
+from app.api_keys.create import lock_session_account
+from app.api_keys.models import PREFIX, lock_api_key
 from app.audit.record import Event, record_event
 from app.credential_status.revoke import revoke_api_key
 from app.errors import NotFound
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class RotatedKey:
+class RotatedApiKey:
     """A key with its new secret, which is shown only now."""
 
     id: str
@@ -31,20 +31,20 @@ class RotatedKey:
     old_until: datetime
 
 
-def rotate(
+def rotate_api_key(
     work: UnitOfWork,
     principal: Principal,
     client_info: ClientInfo,
     *,
     key_id: str,
     overlap_seconds: int,
-) -> RotatedKey:
+) -> RotatedApiKey:
     """Another secret for the key; the one before it goes on for the overlap, and whatever was before that ends now.
 
     Raises Unauthenticated or NotFound.
     """
-    maker(work, principal)  # before the key, as whoever makes one does
-    key = locked(work.db, principal.account_id, key_id, work.now)
+    lock_session_account(work, principal)  # before the key, as whoever makes one does
+    key = lock_api_key(work.db, principal.account_id, key_id, work.now)
     if key is None:
         raise NotFound
     minted = mint(PREFIX, key.id)
@@ -61,6 +61,6 @@ def rotate(
         key_id=key.id,
         overlap_seconds=overlap_seconds,
     )
-    return RotatedKey(
+    return RotatedApiKey(
         key.id, minted.token, key.name, key.scopes, key.created_at, key.expires_at, old_until
     )

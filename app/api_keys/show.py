@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from app.api_keys.models import ApiKey, living, of_account
+from app.api_keys.models import ApiKey, build_live_clause, find_api_key
 from app.errors import NotFound
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ LIVE, EXPIRED = "live", "expired"
 
 
 @dataclass(frozen=True, slots=True)
-class KeyView:
+class ApiKeyView:
     """A key without its secret."""
 
     id: str
@@ -32,25 +32,27 @@ class KeyView:
     expires_at: datetime | None
 
 
-def list_keys(work: UnitOfWork, principal: Principal) -> list[KeyView]:
+def list_api_keys(work: UnitOfWork, principal: Principal) -> list[ApiKeyView]:
     """The living keys of the account, newest first; there are at most fifty."""
-    mine = select(ApiKey).where(ApiKey.account_id == principal.account_id, living(work.now))
+    mine = select(ApiKey).where(
+        ApiKey.account_id == principal.account_id, build_live_clause(work.now)
+    )
     return [
-        view(key, work.now)
+        build_api_key_view(key, work.now)
         for key in work.db.scalars(mine.order_by(ApiKey.created_at.desc(), ApiKey.id))
     ]
 
 
-def get_key(work: UnitOfWork, principal: Principal, *, key_id: str) -> KeyView:
+def show_api_key(work: UnitOfWork, principal: Principal, *, key_id: str) -> ApiKeyView:
     """One key of one's own, also when it is over. Raises NotFound, also for a key of somebody else."""
-    key = of_account(work.db, principal.account_id, key_id)
+    key = find_api_key(work.db, principal.account_id, key_id)
     if key is None:
         raise NotFound
-    return view(key, work.now)
+    return build_api_key_view(key, work.now)
 
 
-def view(key: ApiKey, now: datetime) -> KeyView:
-    return KeyView(
+def build_api_key_view(key: ApiKey, now: datetime) -> ApiKeyView:
+    return ApiKeyView(
         id=key.id,
         name=key.name,
         prefix=key.prefix,

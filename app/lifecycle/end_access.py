@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from app.api_keys.end import end_key
-from app.api_keys.models import ApiKey, living
+from app.api_keys.models import ApiKey, build_live_clause
+from app.api_keys.revoke import revoke_locked_api_key
 from app.authentication.trusted_devices.manage import forget_devices
 from app.confirmations.issue import end_all_unused
 from app.sessions.end import end_by_epoch
@@ -31,7 +31,9 @@ def end_for_good(work: UnitOfWork, account: Account, *, reason: str) -> None:
     forget_devices(work, account)
     # In the order in which their uses are written down.
     mine = (
-        select(ApiKey).where(ApiKey.account_id == account.id, living(work.now)).order_by(ApiKey.id)
+        select(ApiKey)
+        .where(ApiKey.account_id == account.id, build_live_clause(work.now))
+        .order_by(ApiKey.id)
     )
     for key in work.db.scalars(mine.with_for_update()).all():
-        end_key(work, key, reason=reason)
+        revoke_locked_api_key(work, key, reason=reason)

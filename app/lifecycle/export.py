@@ -12,8 +12,8 @@ from sqlalchemy import select
 from app.accounts.models import Account, by_id
 from app.accounts.summary import Profile, profile
 from app.api_keys.models import ApiKey
-from app.api_keys.show import KeyView
-from app.api_keys.show import view as key_view
+from app.api_keys.show import ApiKeyView
+from app.api_keys.show import build_api_key_view as key_view
 from app.audit.models import AuditEvent
 from app.audit.read import AuditView
 from app.audit.read import view as audit_view
@@ -75,7 +75,7 @@ class Export:
     sessions: Sequence[SessionView]
     login_sessions: Sequence[DeviceLoginView]
     devices: Sequence[DeviceView]
-    api_keys: Sequence[KeyView]
+    api_keys: Sequence[ApiKeyView]
     links: Sequence[LinkView]
     failed_attempts: Sequence[FailureView]
     audit: Sequence[AuditView]
@@ -116,7 +116,7 @@ def _memberships(work: UnitOfWork, account: Account) -> list[MembershipView]:
     return [MembershipView(*row) for row in work.db.execute(mine)]
 
 
-def _keys(work: UnitOfWork, account: Account) -> list[KeyView]:
+def _keys(work: UnitOfWork, account: Account) -> list[ApiKeyView]:
     mine = (
         select(ApiKey)
         .where(ApiKey.account_id == account.id)

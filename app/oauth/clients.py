@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class ClientCredentials:
     """What a client shows of itself."""
 
     id: str | None = None
@@ -32,12 +32,14 @@ class Client:
         return self.id or DEFAULT
 
 
-def is_public(settings: Settings, client: Client) -> bool:
+def is_public_client(settings: Settings, client: ClientCredentials) -> bool:
     """Is it one that has no secret, and that we know?"""
     return client.secret is None and public_client(settings, client.id) is not None
 
 
-def authenticate(work: UnitOfWork, client_info: ClientInfo, client: Client) -> Principal:
+def authenticate_client(
+    work: UnitOfWork, client_info: ClientInfo, client: ClientCredentials
+) -> Principal:
     """The key that a client is. Raises InvalidClient and TooManyRequests.
 
     Failures are counted against the source that shows them, so a stranger cannot use up a key's own limit.
@@ -45,7 +47,7 @@ def authenticate(work: UnitOfWork, client_info: ClientInfo, client: Client) -> P
     if client.secret is None:
         raise InvalidClient
     try:
-        return verify_api_key(work, _key(client, client.secret))
+        return verify_api_key(work, _get_matching_key(client, client.secret))
     except Unauthenticated:
         exceeded = work.limiter.hit(work.settings.limit_login, "client", client_info.bucket)
         if exceeded is not None:
@@ -53,7 +55,7 @@ def authenticate(work: UnitOfWork, client_info: ClientInfo, client: Client) -> P
         raise InvalidClient from None
 
 
-def _key(client: Client, secret: str) -> str:
+def _get_matching_key(client: ClientCredentials, secret: str) -> str:
     """The key, where it is the one that the id names. Raises Unauthenticated."""
     if client.id is not None and client.id != find(PREFIX, "key", secret):
         raise Unauthenticated

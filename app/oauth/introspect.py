@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from app.errors import Unauthenticated
 from app.sessions.refresh_tokens import looks_like_a_refresh_token
-from app.verification.api_keys import looks_like_a_key, verify_api_key
-from app.verification.session_tokens import bearer_of, claims_of, verify_refresh_token
+from app.verification.api_keys import has_api_key_prefix, verify_api_key
+from app.verification.session_tokens import decode_access_token, verify_claims, verify_refresh_token
 
 if TYPE_CHECKING:
     from app.principal import Principal
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Active:
+class IntrospectionResult:
     """A credential that counts. What is not known of its kind is None."""
 
     token_type: str
@@ -34,30 +34,30 @@ class Active:
     jti: str | None = None
 
 
-def introspect(work: UnitOfWork, *, token: str) -> Active | None:
+def introspect_token(work: UnitOfWork, *, token: str) -> IntrospectionResult | None:
     """What the credential is worth; None for every other, whatever is the matter with it. Raises TooManyRequests for a key."""
     try:
-        if looks_like_a_key(token):
-            return _active(work, "api_key", verify_api_key(work, token))
+        if has_api_key_prefix(token):
+            return _build_result(work, "api_key", verify_api_key(work, token))
         if looks_like_a_refresh_token(token):
-            return _active(work, "refresh_token", verify_refresh_token(work, token))
-        claims = claims_of(work, token)
-        return _active(
-            work, "Bearer", bearer_of(work, claims), iat=claims["iat"], jti=claims["jti"]
+            return _build_result(work, "refresh_token", verify_refresh_token(work, token))
+        claims = decode_access_token(work, token)
+        return _build_result(
+            work, "Bearer", verify_claims(work, claims), iat=claims["iat"], jti=claims["jti"]
         )
     except Unauthenticated:
         return None
 
 
-def _active(
+def _build_result(
     work: UnitOfWork,
     token_type: str,
     principal: Principal,
     *,
     iat: int | None = None,
     jti: str | None = None,
-) -> Active:
-    return Active(
+) -> IntrospectionResult:
+    return IntrospectionResult(
         token_type=token_type,
         sub=principal.account_id,
         username=principal.username,
@@ -66,12 +66,12 @@ def _active(
         iss=work.settings.issuer,
         aud=work.settings.audience,
         sid=principal.session_id or principal.key_id,
-        exp=_seconds(principal.expires_at),
-        auth_time=_seconds(principal.auth_time),
+        exp=_to_seconds(principal.expires_at),
+        auth_time=_to_seconds(principal.auth_time),
         iat=iat,
         jti=jti,
     )
 
 
-def _seconds(moment: datetime | None) -> int | None:
+def _to_seconds(moment: datetime | None) -> int | None:
     return int(moment.timestamp()) if moment is not None else None

@@ -4,37 +4,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.api_keys.end import delete
+from app.api_keys.revoke import delete_owned_api_key
 from app.errors import NotFound, Unauthenticated
-from app.oauth.clients import Client, authenticate, is_public
+from app.oauth.clients import ClientCredentials, authenticate_client, is_public_client
 from app.oauth.errors import UnsupportedTokenType
 from app.principal import CredentialKind
 from app.rate_limits.per_source import take
 from app.sessions.end import log_out
 from app.sessions.refresh_tokens import looks_like_a_refresh_token
-from app.verification.api_keys import looks_like_a_key, verify_api_key
-from app.verification.session_tokens import verify, verify_refresh_token
+from app.verification.api_keys import has_api_key_prefix, verify_api_key
+from app.verification.session_tokens import verify_access_token, verify_refresh_token
 
 if TYPE_CHECKING:
     from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
 
-def revoke(work: UnitOfWork, client_info: ClientInfo, *, client: Client, token: str) -> None:
+def revoke_token(
+    work: UnitOfWork, client_info: ClientInfo, *, client: ClientCredentials, token: str
+) -> None:
     """End what the token is of. Whoever holds it may do that; one that is unknown or over changes nothing.
 
     Raises InvalidClient where credentials are shown that do not count, and UnsupportedTokenType.
     """
     take(work, client_info, "refresh")
-    if not is_public(work.settings, client):
-        authenticate(work, client_info, client)
+    if not is_public_client(work.settings, client):
+        authenticate_client(work, client_info, client)
     try:
         principal = _principal(work, token)
     except Unauthenticated:
         return
     if principal.kind is CredentialKind.SESSION:
         log_out(work, principal, client_info)
-    elif looks_like_a_key(token):
+    elif has_api_key_prefix(token):
         _end_key(work, principal, client_info)
     else:
         # To end the key would be more than was asked for by somebody who may have been lent this token only.
@@ -44,17 +46,17 @@ def revoke(work: UnitOfWork, client_info: ClientInfo, *, client: Client, token: 
 
 
 def _principal(work: UnitOfWork, token: str) -> Principal:
-    if looks_like_a_key(token):
+    if has_api_key_prefix(token):
         return verify_api_key(work, token)
     return (
         verify_refresh_token(work, token)
         if looks_like_a_refresh_token(token)
-        else verify(work, token)
+        else verify_access_token(work, token)
     )
 
 
 def _end_key(work: UnitOfWork, principal: Principal, client_info: ClientInfo) -> None:
     try:
-        delete(work, principal, client_info, key_id=principal.key_id)
+        delete_owned_api_key(work, principal, client_info, key_id=principal.key_id)
     except NotFound:
         return  # somebody else was quicker

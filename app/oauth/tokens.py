@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from app.accounts.models import by_id
 from app.authorization.scopes import allows, narrowed
 from app.device_login.poll import redeem_device_code
-from app.oauth.clients import Client, authenticate, is_public
+from app.oauth.clients import ClientCredentials, authenticate_client, is_public_client
 from app.oauth.errors import InvalidClient, InvalidRequest, InvalidScope, UnsupportedGrantType
 from app.rate_limits.per_source import take
 from app.sessions.access_tokens import mint_for_key
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Issued:
+class TokenResponse:
     """RFC 6749 section 5.1, and of a session its id and how long its refresh token lives. The secrets never show in a repr."""
 
     access_token: str = field(repr=False)
@@ -37,94 +37,104 @@ class Issued:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TokenRequest:
     """What stands in the form beside the grant."""
 
-    client: Client
+    client: ClientCredentials
     scopes: tuple[str, ...] | None
     refresh_token: str | None = field(default=None, repr=False)
     device_code: str | None = field(default=None, repr=False)
 
 
-def grant(
+def issue_tokens(
     work: UnitOfWork,
     client_info: ClientInfo,
     *,
-    client: Client,
+    client: ClientCredentials,
     grant_type: str,
     scope: str | None,
     refresh_token: str | None,
     device_code: str | None,
-) -> Issued:
+) -> TokenResponse:
     """Tokens by the grant that is named. Raises UnsupportedGrantType and what the grant raises."""
     give = GRANTS.get(grant_type)
     if give is None:
         raise UnsupportedGrantType("There are: " + ", ".join(GRANTS) + ".")
-    return give(work, client_info, Asked(client, scopes_in(scope), refresh_token, device_code))
+    return give(
+        work, client_info, TokenRequest(client, parse_scopes(scope), refresh_token, device_code)
+    )
 
 
-def by_client_credentials(work: UnitOfWork, client_info: ClientInfo, asked: Asked) -> Issued:
+def grant_client_credentials(
+    work: UnitOfWork, client_info: ClientInfo, request: TokenRequest
+) -> TokenResponse:
     """A token for the key itself, that ends with it: what was asked for, as far as the key and its owner may do it now."""
-    principal = authenticate(work, client_info, asked.client)
-    scopes = principal.scopes if asked.scopes is None else narrowed(asked.scopes, principal.scopes)
-    if asked.scopes and not scopes:
+    principal = authenticate_client(work, client_info, request.client)
+    scopes = (
+        principal.scopes if request.scopes is None else narrowed(request.scopes, principal.scopes)
+    )
+    if request.scopes and not scopes:
         raise InvalidScope("The key has none of these scopes.")
     account = by_id(work.db, principal.account_id)
     if account is None:
         raise InvalidClient
     token, expires_in = mint_for_key(
-        work, account, principal, scopes=scopes, secret=asked.client.secret or ""
+        work, account, principal, scopes=scopes, secret=request.client.secret or ""
     )
-    return Issued(token, expires_in, " ".join(scopes))
+    return TokenResponse(token, expires_in, " ".join(scopes))
 
 
-def by_refresh_token(work: UnitOfWork, client_info: ClientInfo, asked: Asked) -> Issued:
+def grant_refresh_token(
+    work: UnitOfWork, client_info: ClientInfo, request: TokenRequest
+) -> TokenResponse:
     """The same as POST /v1/token/refresh. Raises InvalidGrant.
 
     `scope` may not ask for more than the session has, and the tokens have no less than it (RFC 6749 section 6).
     """
     take(work, client_info, "refresh")
-    _public(work, asked.client)
-    if asked.refresh_token is None:
+    _require_public_client(work, request.client)
+    if request.refresh_token is None:
         raise InvalidRequest("refresh_token is missing.")
-    session, _ = session_of(work.db, work.settings.secret_key, asked.refresh_token)
-    if session.client != asked.client.name:
+    session, _ = session_of(work.db, work.settings.secret_key, request.refresh_token)
+    if session.client != request.client.name:
         raise InvalidGrant("The session is of another client.")
-    tokens = refresh(work, client_info, refresh_token=asked.refresh_token)
+    tokens = refresh(work, client_info, refresh_token=request.refresh_token)
     # Raising takes the step of the counter back: the refresh token that was sent is still the present one.
-    if not all(allows(scope, tokens.scope.split()) for scope in asked.scopes or ()):
+    if not all(allows(scope, tokens.scope.split()) for scope in request.scopes or ()):
         raise InvalidScope("The session has not all of these scopes.")
-    return _of_session(tokens)
+    return _build_session_response(tokens)
 
 
-def by_device_code(work: UnitOfWork, client_info: ClientInfo, asked: Asked) -> Issued:
+def grant_device_code(
+    work: UnitOfWork, client_info: ClientInfo, request: TokenRequest
+) -> TokenResponse:
     """The session that somebody approved from another device. Raises what a poll is told, see `redeem`."""
-    _public(work, asked.client)
-    if asked.device_code is None:
+    _require_public_client(work, request.client)
+    if request.device_code is None:
         raise InvalidRequest("device_code is missing.")
-    return _of_session(
+    return _build_session_response(
         redeem_device_code(
-            work, client_info, client_id=asked.client.name, device_code=asked.device_code
+            work, client_info, client_id=request.client.name, device_code=request.device_code
         )
     )
 
 
-GRANTS: Mapping[str, Callable[[UnitOfWork, ClientInfo, Asked], Issued]] = {
-    "refresh_token": by_refresh_token,
-    "client_credentials": by_client_credentials,
-    "urn:ietf:params:oauth:grant-type:device_code": by_device_code,
+GRANTS: Mapping[str, Callable[[UnitOfWork, ClientInfo, TokenRequest], TokenResponse]] = {
+    "refresh_token": grant_refresh_token,
+    "client_credentials": grant_client_credentials,
+    "urn:ietf:params:oauth:grant-type:device_code": grant_device_code,
 }
 
 
-def _public(work: UnitOfWork, client: Client) -> None:
-    if not is_public(work.settings, client):
+def _require_public_client(work: UnitOfWork, client: ClientCredentials) -> None:
+    if not is_public_client(work.settings, client):
         raise InvalidClient(
             "A session is of a public client, which has an id at most: doorward, or one of DOORWARD_CLIENTS."
         )
 
 
-def _of_session(tokens: Tokens) -> Issued:
-    return Issued(
+def _build_session_response(tokens: Tokens) -> TokenResponse:
+    return TokenResponse(
         tokens.access_token,
         tokens.expires_in,
         tokens.scope,
@@ -134,7 +144,7 @@ def _of_session(tokens: Tokens) -> Issued:
     )
 
 
-def scopes_in(scope: str | None) -> tuple[str, ...] | None:
+def parse_scopes(scope: str | None) -> tuple[str, ...] | None:
     """The scopes asked for, None where none were named. Raises InvalidScope."""
     if scope is None:
         return None

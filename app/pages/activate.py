@@ -17,7 +17,13 @@ from app.principal import Principal
 from app.sessions.fresh import is_fresh
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import require
-from app.web.auth.page_session import fresh_person, person, request_page, shown_code, this_page
+from app.web.auth.page_session import (
+    build_request_page_url,
+    format_user_code,
+    get_current_page,
+    require_page_principal,
+    require_recent_page_principal,
+)
 from app.web.client_info import get_client_info
 from app.web.unit_of_work import reading, writing
 
@@ -25,12 +31,12 @@ blp = Blueprint("activate_page", __name__, url_prefix="/login")
 
 
 @reading
-@require(person)
+@require(require_page_principal)
 def show_code_form(
     _work: UnitOfWork, principal: Principal, user_code: str = "", problem: Problem | None = None
 ) -> Response:
     """A form that asks for the code."""
-    code = request.form.get("user_code", "") if problem else shown_code(user_code)
+    code = request.form.get("user_code", "") if problem else format_user_code(user_code)
     status = problem.status if problem else 200
     return render_page(
         "activate",
@@ -43,7 +49,7 @@ def show_code_form(
 
 
 @reading
-@require(person)
+@require(require_page_principal)
 def show_request(
     work: UnitOfWork, principal: Principal, login_session_id: str, problem: Problem | None = None
 ) -> Response:
@@ -58,9 +64,9 @@ def show_request(
         status=problem.status if problem else 200,
         username=principal.username,
         asked=asked,
-        code="" if problem else shown_code(request.values.get("user_code", "")),
+        code="" if problem else format_user_code(request.values.get("user_code", "")),
         fresh=is_fresh(principal, work.now),
-        here=this_page(),
+        here=get_current_page(),
         problem=problem,
     )
 
@@ -83,12 +89,12 @@ def get_activate_with_code(user_code: str) -> Response:
 @protect_page
 @redisplay_form(show_code_form, UnknownUserCode)
 @writing
-@require(person)
+@require(require_page_principal)
 def post_activate(work: UnitOfWork, principal: Principal) -> Response:
     """Claim the request with that code, and look at it."""
     typed = request.form.get("user_code", "")
     asked = claim_device_login(work, principal, get_client_info(), user_code=typed)
-    return redirect_to(request_page(f"/login/requests/{asked.id}", typed))
+    return redirect_to(build_request_page_url(f"/login/requests/{asked.id}", typed))
 
 
 @blp.route("/requests/<login_session_id>", methods=["GET"])
@@ -102,7 +108,7 @@ def get_request(login_session_id: str) -> Response:
 @protect_page
 @redisplay_form(show_request, UnknownUserCode, DeviceLoginClosed)
 @writing
-@require(fresh_person)
+@require(require_recent_page_principal)
 def post_approve(work: UnitOfWork, principal: Principal, login_session_id: str) -> Response:
     """Let the other device in."""
     code = request.form.get("user_code", "")
@@ -116,7 +122,7 @@ def post_approve(work: UnitOfWork, principal: Principal, login_session_id: str) 
 @protect_page
 @redisplay_form(show_request, DeviceLoginClosed)
 @writing
-@require(person)
+@require(require_page_principal)
 def post_deny(work: UnitOfWork, principal: Principal, login_session_id: str) -> Response:
     """Refuse."""
     deny_device_login(work, principal, get_client_info(), device_login_id=login_session_id)
@@ -127,7 +133,7 @@ def post_deny(work: UnitOfWork, principal: Principal, login_session_id: str) -> 
 @protect_page
 @redisplay_form(show_request, DeviceLoginClosed)
 @writing
-@require(person)
+@require(require_page_principal)
 def post_suspicious(work: UnitOfWork, principal: Principal, login_session_id: str) -> Response:
     """Refuse what one did not ask for oneself."""
     report_device_login(work, principal, get_client_info(), device_login_id=login_session_id)

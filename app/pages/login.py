@@ -16,13 +16,13 @@ from app.sessions.log_in import log_in
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import require
 from app.web.auth.page_session import (
-    LIFE,
-    begin_anew,
-    keep_signed_in,
-    own_page,
-    person,
-    person_or_nobody,
-    sign_out,
+    PAGE_SESSION_LIFETIME,
+    clear_page_cookie,
+    find_page_principal,
+    replace_page_session,
+    require_page_principal,
+    restrict_to_own_pages,
+    set_page_cookie,
 )
 from app.web.client_info import get_client_info
 from app.web.rate_limit import limited
@@ -33,7 +33,7 @@ blp = Blueprint("login_page", __name__, url_prefix="/login")
 
 def get_next_page() -> str:
     """Where to go on to once that is done."""
-    return own_page(request.values.get("next", ""))
+    return restrict_to_own_pages(request.values.get("next", ""))
 
 
 def show_login_form(problem: Problem | None = None) -> Response:
@@ -49,7 +49,7 @@ def show_login_form(problem: Problem | None = None) -> Response:
 
 
 @reading
-@require(person)
+@require(require_page_principal)
 def show_reauthentication_form(
     _work: UnitOfWork, principal: Principal, problem: Problem | None = None
 ) -> Response:
@@ -90,7 +90,7 @@ def show_new_password_form(work: UnitOfWork, problem: Problem) -> Response:
 @reading
 def get_login(work: UnitOfWork) -> Response:
     """Ask for name and password; whoever is signed in goes on."""
-    return redirect_to(get_next_page()) if person_or_nobody(work) else show_login_form()
+    return redirect_to(get_next_page()) if find_page_principal(work) else show_login_form()
 
 
 @blp.route("", methods=["POST"])
@@ -107,9 +107,9 @@ def post_login(work: UnitOfWork) -> Response:
         get_client_info(),
         username=name,
         password=password,
-        expires_in=int(LIFE.total_seconds()),
+        expires_in=int(PAGE_SESSION_LIFETIME.total_seconds()),
     )
-    return begin_anew(work, redirect_to(get_next_page()), session_id=tokens.session_id)
+    return replace_page_session(work, redirect_to(get_next_page()), session_id=tokens.session_id)
 
 
 @blp.route("/new-password", methods=["POST"])
@@ -142,18 +142,18 @@ def get_again() -> Response:
 @redisplay_form(show_new_password_form, PasswordChangeRequired)
 @redisplay_form(show_reauthentication_form, WrongPassword)
 @writing
-@require(person)
+@require(require_page_principal)
 def post_again(work: UnitOfWork, principal: Principal) -> Response:
     """The password was typed just now. Another cookie takes the place of the one there was."""
     elevate(work, principal, get_client_info(), password=request.form.get("password", ""))
-    return keep_signed_in(work, redirect_to(get_next_page()), session_id=principal.session_id)
+    return set_page_cookie(work, redirect_to(get_next_page()), session_id=principal.session_id)
 
 
 @blp.route("/out", methods=["POST"])
 @protect_page
 @writing
-@require(person)
+@require(require_page_principal)
 def post_out(work: UnitOfWork, principal: Principal) -> Response:
     """End this session."""
     log_out(work, principal, get_client_info())
-    return sign_out(work, render_page("signed_out"))
+    return clear_page_cookie(work, render_page("signed_out"))

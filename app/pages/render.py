@@ -13,7 +13,7 @@ from app.errors import InvalidInput, Problem, Unauthenticated
 from app.pages.words import describe_browser, format_duration
 from app.sessions.fresh import ReauthenticationRequired
 from app.web.auth.credentials import CHALLENGE
-from app.web.auth.page_session import refuse_foreign_forms, this_page
+from app.web.auth.page_session import get_current_page, reject_foreign_forms
 from app.web.client_info import get_preferred_language
 from app.web.request_id import request_id
 
@@ -78,13 +78,13 @@ def protect_page(handler: PageHandler[P]) -> PageHandler[P]:
 
     @show_problems
     def guarded(*args: P.args, **kwargs: P.kwargs) -> Response:
-        refuse_foreign_forms()
+        reject_foreign_forms()
         try:
             return handler(*args, **kwargs)
         except ReauthenticationRequired:
-            return redirect_to("/login/again", next=this_page())
+            return redirect_to("/login/again", next=get_current_page())
         except Unauthenticated:
-            return redirect_to("/login", next=this_page())
+            return redirect_to("/login", next=get_current_page())
 
     @functools.wraps(handler)
     def shown_to_person(*args: P.args, **kwargs: P.kwargs) -> Response:

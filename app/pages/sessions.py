@@ -15,7 +15,12 @@ from app.sessions.show import get_session, list_sessions
 from app.sessions.suspicious import call_suspicious
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import require
-from app.web.auth.page_session import HOME, keep_signed_in, person, sign_out
+from app.web.auth.page_session import (
+    HOME_PAGE,
+    clear_page_cookie,
+    require_page_principal,
+    set_page_cookie,
+)
 from app.web.client_info import get_client_info
 from app.web.unit_of_work import reading, writing
 
@@ -23,7 +28,7 @@ blp = Blueprint("sessions_page", __name__)
 
 
 @reading
-@require(person)
+@require(require_page_principal)
 def show_overview(
     work: UnitOfWork, principal: Principal, problem: Problem | None = None
 ) -> Response:
@@ -49,17 +54,17 @@ def get_sessions() -> Response:
 @blp.route("/login/sessions/<session_id>/end", methods=["POST"])
 @protect_page
 @writing
-@require(person)
+@require(require_page_principal)
 def post_end(work: UnitOfWork, principal: Principal, session_id: str) -> Response:
     """End one session; its tokens stop at once."""
     end_one(work, principal, get_client_info(), session_id=session_id)
-    return redirect_to(HOME)
+    return redirect_to(HOME_PAGE)
 
 
 @blp.route("/login/sessions/<session_id>/suspicious", methods=["POST"])
 @protect_page
 @writing
-@require(person)
+@require(require_page_principal)
 def post_suspicious(work: UnitOfWork, principal: Principal, session_id: str) -> Response:
     """End one session of one's own that somebody else has opened, and note from where it came."""
     get_session(
@@ -72,38 +77,38 @@ def post_suspicious(work: UnitOfWork, principal: Principal, session_id: str) -> 
 @blp.route("/login/sessions/end-others", methods=["POST"])
 @protect_page
 @writing
-@require(person)
+@require(require_page_principal)
 def post_end_others(work: UnitOfWork, principal: Principal) -> Response:
     """End every session but this one."""
     end_others(work, principal, get_client_info())
-    return redirect_to(HOME)
+    return redirect_to(HOME_PAGE)
 
 
 @blp.route("/login/sessions/end-all", methods=["POST"])
 @protect_page
 @writing
-@require(person)
+@require(require_page_principal)
 def post_end_all(work: UnitOfWork, principal: Principal) -> Response:
     """End every session, this one too."""
     log_out_everywhere(work, principal, get_client_info())
-    return sign_out(work, render_page("signed_out"))
+    return clear_page_cookie(work, render_page("signed_out"))
 
 
 @blp.route("/login/devices/<device_id>/forget", methods=["POST"])
 @protect_page
 @writing
-@require(person)
+@require(require_page_principal)
 def post_forget(work: UnitOfWork, principal: Principal, device_id: str) -> Response:
     """Forget a device."""
     forget_device(work, principal, get_client_info(), device_id=device_id)
-    return redirect_to(HOME)
+    return redirect_to(HOME_PAGE)
 
 
 @blp.route("/login/password", methods=["POST"])
 @protect_page
 @redisplay_form(show_overview, WrongPassword)
 @writing
-@require(person)
+@require(require_page_principal)
 def post_password(work: UnitOfWork, principal: Principal) -> Response:
     """Change the password. Every other session ends; this one goes on with another cookie."""
     old, new, again = (request.form.get(name, "") for name in ("old", "new", "again"))
@@ -115,7 +120,7 @@ def post_password(work: UnitOfWork, principal: Principal) -> Response:
         new_password=new,
         verify_password=again,
     )
-    return keep_signed_in(
+    return set_page_cookie(
         work,
         render_page("password_changed", username=principal.username),
         session_id=principal.session_id,
@@ -125,6 +130,6 @@ def post_password(work: UnitOfWork, principal: Principal) -> Response:
 @blp.route("/.well-known/change-password", methods=["GET"])
 def get_change_password() -> Response:
     """Where a password manager sends people to change the password (W3C, A Well-Known URL for Changing Passwords)."""
-    response = redirect_to(f"{HOME}#password")
+    response = redirect_to(f"{HOME_PAGE}#password")
     response.status_code = 302
     return response

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.api_keys.models import living_names
+from app.api_keys.models import list_live_names
 from app.authentication.passwords.messages import in_words
 from app.authentication.passwords.normalize import NotAPassword, Reason, normalised
 from app.authentication.throttling.password_attempts import forget_all
@@ -53,7 +53,7 @@ def replaced(work: UnitOfWork, account: Account) -> None:
     """
     end_all_unused(work, subject=account.id)
     forget_all(work, account.id)
-    keys = "\n".join(living_names(work.db, account.id, work.now))
+    keys = "\n".join(list_live_names(work.db, account.id, work.now))
     values = {"username": account.username, "at": f"{work.now:%Y-%m-%d %H:%M} UTC", "keys": keys}
     enqueue_email(
         work, EmailTemplate.PASSWORD_CHANGED, Email(account.email, account.locale, values)

@@ -9,8 +9,8 @@ from datetime import timedelta
 
 from app.adapters import logs
 from app.adapters.database import database_now, is_away
-from app.api_keys.last_used import flush
-from app.api_keys.warn import warn
+from app.api_keys.expiry_warnings import send_expiry_warnings
+from app.api_keys.last_used import flush_last_used
 from app.notifications.outbox.deliver import deliver_due
 from app.server.cache_watcher import Watcher
 from app.server.cleanup import sweep
@@ -37,8 +37,8 @@ class Background:
             self._thread("clock", lambda: follow_clock(units), CLOCK_SECONDS),
             self._thread("sweep", lambda: sweep(units), SWEEP_SECONDS),
             self._thread("rotation", lambda: rotate_keys(units), SWEEP_SECONDS),
-            self._thread("key uses", lambda: flush(units), KEYS_SECONDS, at_the_end=True),
-            self._thread("key warnings", lambda: warn(units), KEYS_SECONDS),
+            self._thread("key uses", lambda: flush_last_used(units), KEYS_SECONDS, at_the_end=True),
+            self._thread("key warnings", lambda: send_expiry_warnings(units), KEYS_SECONDS),
         ]
         if mail and units.settings.smtp_url:
             self._threads.append(

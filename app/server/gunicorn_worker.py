@@ -18,7 +18,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from app.adapters import logs
 from app.opaque_tokens import new_id
-from app.web.gateway_requests import is_question
+from app.web.gateway_requests import is_gateway_request
 from app.web.middleware import CSP, HSTS
 from app.web.request_id import HEADER
 
@@ -116,7 +116,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
         reading = self._reading[conn.sock]
         reading.until, reading.request = time.monotonic() + SLOWEST_BODY, req
         if (
-            is_question(util.unquote_to_wsgi_str(req.path))
+            is_gateway_request(util.unquote_to_wsgi_str(req.path))
             and getattr(req.body.reader, "length", 1) > 0
         ):
             # A gateway that passes on a body, or only its length: as it is never read, nobody knows where the next request begins.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyLiveness:
+class ApiKeyState:
     """A key and its owner, as far as they decide whether it counts."""
 
     version: int
@@ -40,7 +40,7 @@ class KeyLiveness:
         return roles_in(self.joined_roles)
 
     @property
-    def counts(self) -> bool:
+    def is_usable(self) -> bool:
         """Has it not been ended, and is its owner active? Its time is looked at with its record."""
         return self.ended_at is None and self.account_status == Status.ACTIVE
 
@@ -80,8 +80,8 @@ STATEMENT = (
 )
 
 
-def look_up_key(work: UnitOfWork, key_id: str) -> KeyLiveness | None:
+def find_api_key_state(work: UnitOfWork, key_id: str) -> ApiKeyState | None:
     """All of it in one indexed statement, on the small pool and outside the transaction."""
     with work.aside() as db:
         row = db.connection().execute(STATEMENT, {"key_id": key_id}).one_or_none()
-    return KeyLiveness(*tuple(row)) if row is not None else None
+    return ApiKeyState(*tuple(row)) if row is not None else None

@@ -20,19 +20,19 @@ from app.opaque_tokens import digest, find
 from app.principal import CredentialKind, Principal
 from app.rate_limits.errors import TooManyRequests
 from app.sessions.access_tokens import mark_of
-from app.verification.api_key_lookup import look_up_key
+from app.verification.api_key_lookup import find_api_key_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from app.unit_of_work import UnitOfWork
-    from app.verification.api_key_lookup import KeyLiveness
+    from app.verification.api_key_lookup import ApiKeyState
 
-POLICY = "key"
+RATE_LIMIT_POLICY = "key"
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _CheckedKey:
     """A key that counts, and its owner of now."""
 
     record: KeyRecord
@@ -40,7 +40,7 @@ class _Known:
     roles: tuple[str, ...]
 
 
-def looks_like_a_key(text: str) -> bool:
+def has_api_key_prefix(text: str) -> bool:
     """Is it meant as one? Whether it is any good is not asked here."""
     return text.startswith(f"{PREFIX}_")
 
@@ -52,22 +52,22 @@ def verify_api_key(work: UnitOfWork, key: str) -> Principal:
         raise Unauthenticated  # junk costs no read
     shown, limits = digest(key), windows(work.settings.limit_key)
     seen = use(work.cache, key_id, digest=shown, now=work.now, limits=limits)
-    known = _known(work, key_id, seen, shown=shown)
+    known = _require_key(work, key_id, seen, secret_digest=shown)
     if seen.record is None:
-        seen, known = _counted(work, key_id, known, shown=shown)
+        seen, known = _count_use(work, key_id, known, secret_digest=shown)
     if seen.exceeded:
         limit = limits[seen.exceeded - 1]
-        raise TooManyRequests(POLICY, Exceeded(limit.amount, limit.seconds, seen.reset))
+        raise TooManyRequests(RATE_LIMIT_POLICY, Exceeded(limit.amount, limit.seconds, seen.reset))
     work.key_uses.note(key_id, work.now)
     ends_at = (
         datetime.fromtimestamp(known.record.expires, UTC)
         if known.record.expires is not None
         else None
     )
-    return _principal(key_id, known, scopes=_scopes(work, known), expires_at=ends_at)
+    return _build_principal(key_id, known, scopes=_limit_scopes(work, known), expires_at=ends_at)
 
 
-def verify_key_token(
+def verify_api_key_token(
     work: UnitOfWork,
     *,
     key_id: str,
@@ -80,16 +80,18 @@ def verify_key_token(
 
     `mark` says which secret that was: one that was rotated away, because it had leaked, takes its tokens with it.
     """
-    known = _known(work, key_id, use(work.cache, key_id, digest="", now=work.now, limits=()))
+    known = _require_key(work, key_id, use(work.cache, key_id, digest="", now=work.now, limits=()))
     of_secrets = {mark_of(digest) for digest in known.record.counts(work.now.timestamp())}
     if known.record.account_id != account_id or mark not in of_secrets:
         raise Unauthenticated
-    return _principal(
-        key_id, known, scopes=narrowed(scopes, _scopes(work, known)), expires_at=expires_at
+    return _build_principal(
+        key_id, known, scopes=narrowed(scopes, _limit_scopes(work, known)), expires_at=expires_at
     )
 
 
-def _known(work: UnitOfWork, key_id: str, seen: Use, *, shown: str | None = None) -> _Known:
+def _require_key(
+    work: UnitOfWork, key_id: str, seen: Use, *, secret_digest: str | None = None
+) -> _CheckedKey:
     """What is remembered, or else what the database says, if the key counts. Raises Unauthenticated.
 
     A wrong secret is refused by whichever record was there, before anything else is asked.
@@ -97,26 +99,28 @@ def _known(work: UnitOfWork, key_id: str, seen: Use, *, shown: str | None = None
     if seen.ended:
         raise Unauthenticated
     if seen.record is not None:
-        _check(work, seen.record, shown)
+        _require_valid(work, seen.record, secret_digest)
         holder = owner(work.cache, seen.record.account_id)
         if holder is not None and holder.username is not None and holder.status == ACTIVE:
-            return _Known(seen.record, holder.username, holder.roles)
-    found = look_up_key(work, key_id)
+            return _CheckedKey(seen.record, holder.username, holder.roles)
+    found = find_api_key_state(work, key_id)
     if found is None or not found.counts:
         raise Unauthenticated
-    _remember(work, key_id, found)
-    _check(work, found.record, shown)
-    return _Known(found.record, found.username, found.roles)
+    _store_in_cache(work, key_id, found)
+    _require_valid(work, found.record, secret_digest)
+    return _CheckedKey(found.record, found.username, found.roles)
 
 
-def _check(work: UnitOfWork, record: KeyRecord, shown: str | None) -> None:
+def _require_valid(work: UnitOfWork, record: KeyRecord, secret_digest: str | None) -> None:
     """Is it in force, and is the secret one of its own? A token that the key was traded for shows none. Raises Unauthenticated."""
     seconds = work.now.timestamp()
-    if not record.lives(seconds) or not (shown is None or record.fits(shown, seconds)):
+    if not record.lives(seconds) or not (
+        secret_digest is None or record.fits(secret_digest, seconds)
+    ):
         raise Unauthenticated
 
 
-def _remember(work: UnitOfWork, key_id: str, found: KeyLiveness) -> None:
+def _store_in_cache(work: UnitOfWork, key_id: str, found: ApiKeyState) -> None:
     remember_key(work.cache, key_id, found.record)
     remember_account(
         work.cache,
@@ -128,33 +132,39 @@ def _remember(work: UnitOfWork, key_id: str, found: KeyLiveness) -> None:
     )
 
 
-def _counted(work: UnitOfWork, key_id: str, known: _Known, *, shown: str) -> tuple[Use, _Known]:
+def _count_use(
+    work: UnitOfWork, key_id: str, known: _CheckedKey, *, secret_digest: str
+) -> tuple[Use, _CheckedKey]:
     """Count a use that the first look could not. Raises Unauthenticated or TooManyRequests.
 
     Where the record was told meanwhile that the key has ended or changed, that is what counts. Without Redis each process
     counts its share.
     """
     again = use(
-        work.cache, key_id, digest=shown, now=work.now, limits=windows(work.settings.limit_key)
+        work.cache,
+        key_id,
+        digest=secret_digest,
+        now=work.now,
+        limits=windows(work.settings.limit_key),
     )
     if again.ended:
         raise Unauthenticated
     if again.record is None:
-        exceeded = work.limiter.hit_here(work.settings.limit_key, POLICY, key_id)
+        exceeded = work.limiter.hit_here(work.settings.limit_key, RATE_LIMIT_POLICY, key_id)
         if exceeded is not None:
-            raise TooManyRequests(POLICY, exceeded)
+            raise TooManyRequests(RATE_LIMIT_POLICY, exceeded)
         return again, known
-    _check(work, again.record, shown)
-    return again, _Known(again.record, known.username, known.roles)
+    _require_valid(work, again.record, secret_digest)
+    return again, _CheckedKey(again.record, known.username, known.roles)
 
 
-def _scopes(work: UnitOfWork, known: _Known) -> tuple[str, ...]:
+def _limit_scopes(work: UnitOfWork, known: _CheckedKey) -> tuple[str, ...]:
     """What the key was given, as far as its owner may do it now."""
     return narrowed(known.record.scopes, scopes_of(work.settings, known.roles))
 
 
-def _principal(
-    key_id: str, known: _Known, *, scopes: tuple[str, ...], expires_at: datetime | None
+def _build_principal(
+    key_id: str, known: _CheckedKey, *, scopes: tuple[str, ...], expires_at: datetime | None
 ) -> Principal:
     return Principal(
         account_id=known.record.account_id,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from app.opaque_tokens import new_id
 from app.signing_keys.models import Purpose
-from app.verification.policies import named
+from app.verification.policies import get_policy
 
 if TYPE_CHECKING:
     from app.principal import Principal
@@ -20,18 +20,20 @@ SUBJECT, USERNAME, ROLES, SCOPES = (
     "X-Auth-Scopes",
 )
 SESSION, KEY, IDENTITY = "X-Auth-Session", "X-Auth-Key", "X-Auth-Identity"
-HEADERS = (SUBJECT, USERNAME, ROLES, SCOPES, SESSION, KEY, IDENTITY)
-LIFE = 60  # seconds
+IDENTITY_HEADERS = (SUBJECT, USERNAME, ROLES, SCOPES, SESSION, KEY, IDENTITY)
+LIFETIME_SECONDS = 60  # seconds
 PRINTABLE = re.compile(r"[ -~]*")
 
 
-class NotForAHeader(ValueError):
+class UnsafeHeaderValue(ValueError):
     """A text that would end the header it stands in, or be read in more than one way."""
 
 
-def identify(work: UnitOfWork, principal: Principal, *, policy: str) -> dict[str, str]:
+def build_identity_headers(
+    work: UnitOfWork, principal: Principal, *, policy: str
+) -> dict[str, str]:
     """Every identity header, empty where there is nothing to say. Raises UnknownPolicy or NotForAHeader."""
-    audience = named(work.settings, policy).audience
+    audience = get_policy(work.settings, policy).audience
     found = {
         SUBJECT: principal.account_id,
         USERNAME: principal.username,
@@ -39,15 +41,17 @@ def identify(work: UnitOfWork, principal: Principal, *, policy: str) -> dict[str
         SCOPES: " ".join(principal.scopes),
         SESSION: principal.session_id,
         KEY: principal.key_id,
-        IDENTITY: _signed(work, principal, policy=policy, audience=audience) if audience else "",
+        IDENTITY: _sign_identity(work, principal, policy=policy, audience=audience)
+        if audience
+        else "",
     }
     for name, text in found.items():
         if not PRINTABLE.fullmatch(text):
-            raise NotForAHeader(name)
+            raise UnsafeHeaderValue(name)
     return found
 
 
-def _signed(work: UnitOfWork, principal: Principal, *, policy: str, audience: str) -> str:
+def _sign_identity(work: UnitOfWork, principal: Principal, *, policy: str, audience: str) -> str:
     """A token for the upstream of that policy alone: another kind than access tokens, under a key of its own."""
     issued = int(work.now.timestamp())
     credential = (
@@ -58,7 +62,7 @@ def _signed(work: UnitOfWork, principal: Principal, *, policy: str, audience: st
         "sub": principal.account_id,
         "aud": audience,
         "iat": issued,
-        "exp": issued + LIFE,
+        "exp": issued + LIFETIME_SECONDS,
         "jti": new_id("jti"),
         "preferred_username": principal.username,
         "roles": list(principal.roles),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from app.errors import Unauthenticated
 from app.sessions.page_cookies import session_of_cookie
-from app.verification.session_tokens import owner_of
+from app.verification.session_tokens import verify_session
 
 if TYPE_CHECKING:
     from app.principal import Principal
@@ -19,4 +19,4 @@ def verify_page_cookie(work: UnitOfWork, cookie: str) -> Principal:
         session = session_of_cookie(db, work.settings.secret_key, cookie)
     if session is None:
         raise Unauthenticated
-    return owner_of(work, session)
+    return verify_session(work, session)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 DEFAULT = "default"
-NOTHING_MORE = Policy()
-RETRY_AFTER = 60  # seconds; it takes another setting
+EMPTY_POLICY = Policy()
+RETRY_AFTER_SECONDS = 60  # seconds; it takes another setting
 
 log = logs.get_logger("policies")
 
@@ -30,13 +30,13 @@ class UnknownPolicy(Problem):
     def __init__(self) -> None:
         super().__init__(
             "See DOORWARD_POLICIES, and the address that the gateway asks.",
-            headers={"Retry-After": str(RETRY_AFTER)},
+            headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
         )
 
 
-def named(settings: Settings, name: str) -> Policy:
+def get_policy(settings: Settings, name: str) -> Policy:
     """The policy of that name. Raises UnknownPolicy, and says so in the log."""
-    found = settings.policies.get(name, NOTHING_MORE if name == DEFAULT else None)
+    found = settings.policies.get(name, EMPTY_POLICY if name == DEFAULT else None)
     if found is None:
         log.error(
             "unknown policy", policy=name if NAME.fullmatch(name) else "(no name of a policy)"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Liveness:
+class SessionState:
     """A session, its account and the issuer, as far as they decide whether a credential still counts."""
 
     status: str
@@ -29,9 +29,9 @@ class Liveness:
     account_id: str
     username: str
     account_status: str
-    present_account_epoch: int
+    current_account_epoch: int
     roles_version: int
-    present_global_epoch: int
+    current_global_epoch: int
     joined_roles: str | None
 
     @property
@@ -42,19 +42,19 @@ class Liveness:
     def roles(self) -> tuple[str, ...]:
         return roles_in(self.joined_roles)
 
-    def allows(self, now: datetime, *, epoch: int) -> bool:
+    def is_live(self, now: datetime, *, epoch: int) -> bool:
         """Does a credential of that account epoch count?
 
         An epoch that is lower is revoked; one that is higher was issued by a database that has since gone back in time.
         """
         return (
             self.account_status == Status.ACTIVE
-            and epoch == self.present_account_epoch
+            and epoch == self.current_account_epoch
             and lives(
                 self,
                 now,
-                account_epoch=self.present_account_epoch,
-                global_epoch=self.present_global_epoch,
+                account_epoch=self.current_account_epoch,
+                global_epoch=self.current_global_epoch,
             )
         )
 
@@ -85,8 +85,8 @@ STATEMENT = (
 )
 
 
-def look_up(work: UnitOfWork, session_id: str) -> Liveness | None:
+def find_session_state(work: UnitOfWork, session_id: str) -> SessionState | None:
     """All of it in one indexed statement, on the small pool and outside the transaction."""
     with work.aside() as db:
         row = db.connection().execute(STATEMENT, {"session_id": session_id}).one_or_none()
-    return Liveness(*tuple(row)) if row is not None else None
+    return SessionState(*tuple(row)) if row is not None else None

@@ -25,8 +25,8 @@ from app.sessions.access_tokens import (
 )
 from app.sessions.errors import InvalidGrant
 from app.sessions.refresh import session_of, unspent
-from app.verification.api_keys import verify_key_token
-from app.verification.session_lookup import Liveness, look_up
+from app.verification.api_keys import verify_api_key_token
+from app.verification.session_lookup import SessionState, find_session_state
 
 if TYPE_CHECKING:
     from app.sessions.models import Session
@@ -34,34 +34,38 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 LEEWAY = timedelta(seconds=30)
-TEXTS = ("iss", "aud", "sub", "sid", "jti", "client_id", "scope")
-NUMBERS = ("exp", "iat", "ep", "rv")
-LATEST = 253402300799  # the last second of the year 9999; what lies beyond is no date
+STRING_CLAIMS = ("iss", "aud", "sub", "sid", "jti", "client_id", "scope")
+INTEGER_CLAIMS = ("exp", "iat", "ep", "rv")
+MAX_TIMESTAMP = 253402300799  # the last second of the year 9999; what lies beyond is no date
 
 
-def verify(work: UnitOfWork, token: str) -> Principal:
+def verify_access_token(work: UnitOfWork, token: str) -> Principal:
     """Whose access token this is. Raises Unauthenticated when it is not, or no longer, good."""
-    return bearer_of(work, claims_of(work, token))
+    return verify_claims(work, decode_access_token(work, token))
 
 
-def claims_of(work: UnitOfWork, token: str) -> Claims:
+def decode_access_token(work: UnitOfWork, token: str) -> Claims:
     """What a token says that we issued and that is in force; whether it was revoked is not asked here. Raises Unauthenticated."""
     try:
         claims = work.keys.verify(TYP, token)
     except TokenRejected:
         raise Unauthenticated from None
-    if not well_formed(claims) or not timely(claims, work.now) or not ours(claims, work.settings):
+    if (
+        not is_well_formed(claims)
+        or not is_within_validity(claims, work.now)
+        or not has_expected_issuer(claims, work.settings)
+    ):
         raise Unauthenticated
     return claims
 
 
-def bearer_of(work: UnitOfWork, claims: Claims) -> Principal:
+def verify_claims(work: UnitOfWork, claims: Claims) -> Principal:
     """Whose token these are the claims of. Raises Unauthenticated when it was revoked."""
     session_id, account_id, epoch = claims["sid"], claims["sub"], claims["ep"]
     expires_at = datetime.fromtimestamp(claims["exp"], UTC)
     scopes = claims["scope"].split()
     if is_id("key", session_id):
-        return verify_key_token(
+        return verify_api_key_token(
             work,
             key_id=session_id,
             account_id=account_id,
@@ -80,7 +84,7 @@ def bearer_of(work: UnitOfWork, claims: Claims) -> Principal:
     if seen.verdict is Verdict.REVOKED:
         raise Unauthenticated
     if seen.verdict is Verdict.UNKNOWN:
-        found = _living(work, session_id, epoch=epoch)
+        found = _require_live_session(work, session_id, epoch=epoch)
         if found.account_id != account_id:
             raise Unauthenticated
         seen = Seen(Verdict.VALID, found.username, found.roles, found.roles_version)
@@ -94,13 +98,13 @@ def bearer_of(work: UnitOfWork, claims: Claims) -> Principal:
         if "auth_time" in claims
         else None,
         scopes=narrowed(scopes, scopes_of(work.settings, seen.roles)),
-        roles=_roles(claims, seen),
+        roles=_choose_roles(claims, seen),
         client_id=claims["client_id"],
         epoch=epoch,
     )
 
 
-def _roles(claims: Claims, seen: Seen) -> tuple[str, ...]:
+def _choose_roles(claims: Claims, seen: Seen) -> tuple[str, ...]:
     """The roles of now: those in the token, if nothing has changed since, for it may name those of one resource too."""
     if claims["rv"] == seen.roles_version and "roles_truncated" not in claims:
         return tuple(claims["roles"])
@@ -119,12 +123,12 @@ def verify_refresh_token(work: UnitOfWork, token: str) -> Principal:
             raise Unauthenticated from None
     if not unspent(session, counter, work.now):
         raise Unauthenticated
-    return owner_of(work, session)
+    return verify_session(work, session)
 
 
-def owner_of(work: UnitOfWork, session: Session) -> Principal:
+def verify_session(work: UnitOfWork, session: Session) -> Principal:
     """Whose session it is, with what may be done in it now. Raises Unauthenticated when it is over."""
-    found = _living(work, session.id, epoch=session.account_epoch)
+    found = _require_live_session(work, session.id, epoch=session.account_epoch)
     return Principal(
         account_id=found.account_id,
         username=found.username,
@@ -135,15 +139,18 @@ def owner_of(work: UnitOfWork, session: Session) -> Principal:
         scopes=scopes_of_session(work, session, found.roles),
         roles=shown_roles(session, found.roles),
         client_id=session.client,
-        epoch=found.present_account_epoch,
+        epoch=found.current_account_epoch,
     )
 
 
-def well_formed(claims: Claims) -> bool:
+def is_well_formed(claims: Claims) -> bool:
     """Is every claim there, and of its type? (RFC 9068 section 2.2)"""
     return (
-        all(isinstance(claims.get(name), str) for name in TEXTS)
-        and all(type(claims.get(name)) is int and 0 <= claims[name] <= LATEST for name in NUMBERS)
+        all(isinstance(claims.get(name), str) for name in STRING_CLAIMS)
+        and all(
+            type(claims.get(name)) is int and 0 <= claims[name] <= MAX_TIMESTAMP
+            for name in INTEGER_CLAIMS
+        )
         and type(claims.get("nbf", 0)) is int
         and isinstance(claims.get("roles"), list)
         and all(isinstance(role, str) for role in claims["roles"])
@@ -151,13 +158,13 @@ def well_formed(claims: Claims) -> bool:
         # There where a password was typed: not by a key, and not in a session that was let in from another device.
         and (
             "auth_time" not in claims
-            or (type(claims["auth_time"]) is int and 0 <= claims["auth_time"] <= LATEST)
+            or (type(claims["auth_time"]) is int and 0 <= claims["auth_time"] <= MAX_TIMESTAMP)
         )
         and is_id("acc", claims["sub"])
     )
 
 
-def timely(claims: Claims, now: datetime) -> bool:
+def is_within_validity(claims: Claims, now: datetime) -> bool:
     """Is it in force? Leeway for clocks that are a little apart."""
     seconds, leeway = now.timestamp(), LEEWAY.total_seconds()
     return bool(
@@ -167,15 +174,15 @@ def timely(claims: Claims, now: datetime) -> bool:
     )
 
 
-def ours(claims: Claims, settings: Settings) -> bool:
+def has_expected_issuer(claims: Claims, settings: Settings) -> bool:
     """Did we issue it, for ourselves? Exactly, letter by letter."""
     return bool(claims["iss"] == settings.issuer and claims["aud"] == settings.audience)
 
 
-def _living(work: UnitOfWork, session_id: str, *, epoch: int) -> Liveness:
+def _require_live_session(work: UnitOfWork, session_id: str, *, epoch: int) -> SessionState:
     """What the database says of a session that lives, remembered from now on. Raises Unauthenticated."""
-    found = look_up(work, session_id)
-    if found is None or not found.allows(work.now, epoch=epoch):
+    found = find_session_state(work, session_id)
+    if found is None or not found.is_live(work.now, epoch=epoch):
         raise Unauthenticated
     remember(
         work.cache,
@@ -183,9 +190,9 @@ def _living(work: UnitOfWork, session_id: str, *, epoch: int) -> Liveness:
         session_id=session_id,
         username=found.username,
         roles=found.roles,
-        epoch=found.present_account_epoch,
+        epoch=found.current_account_epoch,
         roles_version=found.roles_version,
-        global_epoch=found.present_global_epoch,
+        global_epoch=found.current_global_epoch,
         ends_at=found.ends_at,
     )
     return found

@@ -15,8 +15,8 @@ from app.adapters import logs
 from app.authorization.errors import InsufficientScope
 from app.errors import Forbidden, Unavailable
 from app.settings.maps import NAME
-from app.verification.identity_headers import HEADERS
-from app.verification.policies import DEFAULT, has_role, has_scopes, named
+from app.verification.identity_headers import IDENTITY_HEADERS
+from app.verification.policies import DEFAULT, get_policy, has_role, has_scopes
 from app.web.auth.credentials import credential
 from app.web.problems import render
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 PREFIX = "/authz"
-DEFAULTED = frozenset(
+ROUTES_WITH_DEFAULT_POLICY = frozenset(
     {"auth-request", "forward-auth"}
 )  # Envoy appends the path it was asked for, so there a policy must be named
-PATH_FOLLOWS = "ext-authz"
-NO_POLICY = "-"  # no policy can have that name
-ANSWERS = frozenset({200, 401, 403, 429, 503})
-ERROR = "X-Auth-Error"
-NOT_READ = frozenset(
+ROUTE_WITH_PATH = "ext-authz"
+INVALID_POLICY = "-"  # no policy can have that name
+ALLOWED_STATUSES = frozenset({200, 401, 403, 429, 503})
+ERROR_HEADER = "X-Auth-Error"
+REMOVED_VARIABLES = frozenset(
     {
         "CONTENT_LENGTH",
         "CONTENT_TYPE",
@@ -50,39 +50,44 @@ NOT_READ = frozenset(
 log = logs.get_logger("questions")
 
 
-def plain(app: WSGIApplication, settings: Settings) -> WSGIApplication:
+def normalize_gateway_requests(app: WSGIApplication, settings: Settings) -> WSGIApplication:
     """The application, to which a gateway's question comes without method, name, query and body of the request it is about."""
 
     def asked(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
-        if not is_question(path):
+        if not is_gateway_request(path):
             return app(environ, start_response)
-        return app(_plain(environ, address(path), host=settings.trusted_hosts[0]), start_response)
+        return app(
+            _build_environ(environ, normalize_path(path), host=settings.trusted_hosts[0]),
+            start_response,
+        )
 
     return asked
 
 
-def is_question(path: str) -> bool:
+def is_gateway_request(path: str) -> bool:
     return path == PREFIX or path.startswith(f"{PREFIX}/")
 
 
-def address(path: str) -> str:
+def normalize_path(path: str) -> str:
     """The address that is meant. One that names no policy asks for a policy that cannot be, which is said in the log."""
     _, _, shape, rest = f"{path}//".split("/", 3)
     policy, _, follows = rest.partition("/")
-    if shape in DEFAULTED:
+    if shape in ROUTES_WITH_DEFAULT_POLICY:
         policy = policy or DEFAULT
-    meant = shape == PATH_FOLLOWS or (shape in DEFAULTED and not follows.strip("/"))
+    meant = shape == ROUTE_WITH_PATH or (
+        shape in ROUTES_WITH_DEFAULT_POLICY and not follows.strip("/")
+    )
     return (
         f"{PREFIX}/{shape}/{policy}"
         if meant and NAME.fullmatch(policy)
-        else f"{PREFIX}/auth-request/{NO_POLICY}"
+        else f"{PREFIX}/auth-request/{INVALID_POLICY}"
     )
 
 
-def by_policy(work: UnitOfWork) -> Principal:
+def require_policy(work: UnitOfWork) -> Principal:
     """Any valid credential that the policy in the path lets through. Raises UnknownPolicy before anything else is looked at."""
-    policy = named(work.settings, (request.view_args or {})["policy"])
+    policy = get_policy(work.settings, (request.view_args or {})["policy"])
     principal = credential(work)
     if not has_scopes(policy, principal):
         raise InsufficientScope(" ".join(policy.scopes))
@@ -93,20 +98,20 @@ def by_policy(work: UnitOfWork) -> Principal:
     return principal
 
 
-def complete(response: Response) -> Response:
+def complete_gateway_response(response: Response) -> Response:
     """The answer as a gateway gets it: one of five, with every identity header, so that none of the caller's own is left standing."""
-    if response.status_code not in ANSWERS:
+    if response.status_code not in ALLOWED_STATUSES:
         log.error("no answer for a gateway", status=response.status_code)
         response = render(Unavailable())
-    for name in HEADERS:
+    for name in IDENTITY_HEADERS:
         response.headers.setdefault(name, "")
     if response.is_json:
-        response.headers[ERROR] = response.get_json()["code"]
+        response.headers[ERROR_HEADER] = response.get_json()["code"]
     response.headers["Vary"] = "Authorization, X-API-Key, Cookie"
     return response
 
 
-def _plain(environ: WSGIEnvironment, path: str, *, host: str) -> WSGIEnvironment:
+def _build_environ(environ: WSGIEnvironment, path: str, *, host: str) -> WSGIEnvironment:
     method = "HEAD" if environ["REQUEST_METHOD"] == "HEAD" else "GET"
     changed = {
         "REQUEST_METHOD": method,
@@ -115,4 +120,6 @@ def _plain(environ: WSGIEnvironment, path: str, *, host: str) -> WSGIEnvironment
         "HTTP_HOST": host,
         "wsgi.input": io.BytesIO(),
     }
-    return {name: value for name, value in environ.items() if name not in NOT_READ} | changed
+    return {
+        name: value for name, value in environ.items() if name not in REMOVED_VARIABLES
+    } | changed

@@ -13,7 +13,7 @@ from app.adapters import logs
 from app.adapters.database import is_away
 from app.errors import Problem, Unauthenticated, Unavailable
 from app.web.json_text import compact
-from app.web.oauth.errors import PREFIX, in_oauth
+from app.web.oauth.errors import PREFIX, render_oauth_error
 from app.web.openapi.notes import PROBLEM_TYPE
 from app.web.request_id import request_id
 
@@ -71,7 +71,7 @@ def register(app: Flask, *, as_page: Callable[[Problem], Response]) -> None:
 def render(problem: Problem) -> Response:
     """The problem as a document; under /oauth in the shape that its clients know."""
     if request.path.startswith(PREFIX):
-        return in_oauth(problem)
+        return render_oauth_error(problem)
     document: dict[str, object] = {
         "type": problem.type_uri or f"urn:doorward:problem:{problem.code}",
         "title": problem.title,

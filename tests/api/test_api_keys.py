@@ -10,8 +10,8 @@ from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import OperationalError
 
 from app.accounts.models import Account
-from app.api_keys.last_used import flush
-from app.api_keys.warn import warn
+from app.api_keys.expiry_warnings import send_expiry_warnings
+from app.api_keys.last_used import flush_last_used
 from app.authorization.models import AccountRole
 from app.authorization.roles.grant import grant
 from app.credential_status.revoke import revoke_account
@@ -223,7 +223,7 @@ def test_only_an_administrators_key_may_be_without_an_end(small_service):
     answer = use(small_service, key["key"])
     assert answer.json["expires_at"] is None
     assert answer.json["scopes"] == ["roles:read"]
-    assert warn(small_service.units) == 0
+    assert send_expiry_warnings(small_service.units) == 0
     assert boss.login(scope="roles:read").status_code == 200  # a session that administers nothing
     assert make(boss, "endless", scopes=["roles:read"], expires_in=None).status_code == 422
 
@@ -659,7 +659,7 @@ def test_a_letter_is_in_the_owners_language(small_service, bob):
     bob.call("PATCH", "/v1/me", json={"locale": "de"}, token=bob.access)
     key = made(bob, "Bau", expires_in=10 * DAY)
     small_service.clock.push(days=8)
-    assert warn(small_service.units) == 1
+    assert send_expiry_warnings(small_service.units) == 1
     assert "läuft bald ab" in bob.mail()["subject"]
     assert "„Bau“" in bob.mail()["text"]
     report(small_service, key["key"])
@@ -677,23 +677,23 @@ def test_the_last_use_is_written_down_once_a_minute_at_most(service, ann):
     key = made(ann)
     wrong = mint("dwk", key["id"]).token
     use(service, wrong)
-    flush(service.units)
+    flush_last_used(service.units)
     assert last_used(ann, key["id"]) is None
     use(service, key["key"])
     assert last_used(ann, key["id"]) is None
-    flush(service.units)
+    flush_last_used(service.units)
     first = last_used(ann, key["id"])
     assert first is not None
     service.clock.push(seconds=59)
     use(service, key["key"])
-    flush(service.units)
+    flush_last_used(service.units)
     assert last_used(ann, key["id"]) == first
     service.clock.push(seconds=2)
     use(service, key["key"])
-    flush(service.units)
+    flush_last_used(service.units)
     assert last_used(ann, key["id"]) > first
     sent = statements(service)
-    flush(service.units)
+    flush_last_used(service.units)
     assert sent == []
 
 
@@ -705,10 +705,10 @@ def test_uses_that_could_not_be_written_are_kept(make_service, tmp_path):
     with service.rows() as db:
         db.execute(text("ALTER TABLE api_keys RENAME TO away"))
     with pytest.raises(OperationalError):
-        flush(service.units)
+        flush_last_used(service.units)
     with service.rows() as db:
         db.execute(text("ALTER TABLE away RENAME TO api_keys"))
-    flush(service.units)
+    flush_last_used(service.units)
     assert last_used(ann, key["id"]) is not None
 
 
@@ -746,8 +746,8 @@ def test_the_owner_is_warned_14_3_and_1_days_before_the_end(service, ann):
     told = []
     for _ in range(31):
         service.clock.push(days=1)
-        warn(service.units)
-        warn(service.units)
+        send_expiry_warnings(service.units)
+        send_expiry_warnings(service.units)
         told.append(len(letters(ann)))
     assert [told.count(number) for number in range(4)] == [15, 11, 2, 3]
     assert '"deploy"' in letters(ann)[0]
@@ -758,17 +758,17 @@ def test_whoever_makes_a_key_for_two_days_is_not_told_at_once_that_it_ends_in_th
 ):
     made(bob, "two days", expires_in=2 * DAY)
     made(bob, "an hour", expires_in=3600)
-    assert warn(small_service.units) == 0
+    assert send_expiry_warnings(small_service.units) == 0
     small_service.clock.push(days=1, seconds=1)
-    assert warn(small_service.units) == 1
+    assert send_expiry_warnings(small_service.units) == 1
     assert "two days" in letters(bob)[0]
 
 
 def test_after_a_long_silence_one_letter_is_enough(small_service, bob):
     made(bob, expires_in=30 * DAY)
     small_service.clock.push(days=29, hours=1)
-    assert warn(small_service.units) == 1
-    assert warn(small_service.units) == 0
+    assert send_expiry_warnings(small_service.units) == 1
+    assert send_expiry_warnings(small_service.units) == 0
 
 
 def test_nobody_is_warned_of_what_is_over(service, ann):
@@ -778,7 +778,7 @@ def test_nobody_is_warned_of_what_is_over(service, ann):
     made(bob, expires_in=20 * DAY)
     service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'bob' RETURNING id")
     service.clock.push(days=19)
-    assert warn(service.units) == 0
+    assert send_expiry_warnings(service.units) == 0
 
 
 def test_many_processes_send_one_warning(service, ann):
@@ -786,5 +786,5 @@ def test_many_processes_send_one_warning(service, ann):
         made(ann, f"key {number}", expires_in=20 * DAY)
     service.clock.push(days=10)
     with ThreadPoolExecutor(4) as processes:
-        assert sum(processes.map(lambda _: warn(service.units), range(4))) == 3
+        assert sum(processes.map(lambda _: send_expiry_warnings(service.units), range(4))) == 3
     assert len(letters(ann)) == 3

@@ -17,8 +17,8 @@ from app.authorization.roles.grant import grant
 from app.principal import ClientInfo
 from app.server.cache_watcher import Watcher
 from app.settings.maps import Policy
-from app.verification.identity_headers import HEADERS
-from app.web.gateway_requests import address
+from app.verification.identity_headers import IDENTITY_HEADERS
+from app.web.gateway_requests import normalize_path
 from tests.actors import Service, cheap_settings
 from tests.conftest import Stdout
 
@@ -46,7 +46,8 @@ RIGHTS = {
     },
 }
 SPOOFED = dict.fromkeys(
-    (*HEADERS, "X-Auth-Error", "X_Auth_Subject", "X.Auth.Subject", "Remote-User"), "acc_somebody"
+    (*IDENTITY_HEADERS, "X-Auth-Error", "X_Auth_Subject", "X.Auth.Subject", "Remote-User"),
+    "acc_somebody",
 )
 
 
@@ -100,10 +101,10 @@ def by_key(actor, path: str, key: str, method: str = "GET"):
 
 def named(answer) -> dict[str, str]:
     """Every identity header; that they are there, once each, belongs to every answer."""
-    assert all(len(answer.headers.getlist(name)) == 1 for name in HEADERS), answer.headers
+    assert all(len(answer.headers.getlist(name)) == 1 for name in IDENTITY_HEADERS), answer.headers
     assert {"Authorization", "X-API-Key", "Cookie"} <= set(answer.vary)
     assert answer.headers["Cache-Control"] == "no-store"
-    return {name: answer.headers[name] for name in HEADERS}
+    return {name: answer.headers[name] for name in IDENTITY_HEADERS}
 
 
 def assert_refused(answer, status: int, code: str) -> None:
@@ -247,7 +248,7 @@ def test_an_unknown_policy_is_a_fault_and_a_line_in_the_log(asker, question, pol
     ],
 )
 def test_the_policy_is_what_stands_behind_the_question_and_nothing_else(path, meant):
-    assert address(path) == (meant or "/authz/auth-request/-")
+    assert normalize_path(path) == (meant or "/authz/auth-request/-")
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -604,7 +605,7 @@ def test_on_the_wire_there_are_five_answers_and_no_request_hides_in_a_body(live)
             answered, headers = said(connection, f"{head}\r\n".encode())
             assert answered == status, head
             assert "connection" not in headers or headers["connection"] != "close"
-            assert {name.lower() for name in HEADERS} <= set(headers), (
+            assert {name.lower() for name in IDENTITY_HEADERS} <= set(headers), (
                 "a header without a value is a header"
             )
     for framing, body in (

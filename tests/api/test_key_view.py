@@ -14,7 +14,7 @@ from app.credential_status.api_key_cache import api_key_key, remember_key
 from app.credential_status.session_cache import account_key
 from app.opaque_tokens import digest, mint, new_id
 from app.server.cache_watcher import Watcher
-from app.verification.api_key_lookup import look_up_key
+from app.verification.api_key_lookup import find_api_key_state
 from tests.api.test_api_keys import give, made, report, rotate, status, take, use, worker
 
 ROLES = {"worker": ("jobs:read", "jobs:run"), "clerk": ("orders:read",)}
@@ -206,7 +206,7 @@ def test_a_reader_that_was_slow_cannot_undo_a_change(make_believing, server, cha
     key = made(ann)
     use(service, key["key"])
     with service.units.reading() as work:
-        slow = look_up_key(work, key["id"])
+        slow = find_api_key_state(work, key["id"])
     held = server.get(account_key(ann.tokens["account"]["id"]))
     change(ann, key)
     remember_key(service.units.cache, key["id"], slow.record)

@@ -18,7 +18,7 @@ from app.adapters import migrations
 from app.notifications.outbox.deliver import deliver_due
 from app.server.cache_watcher import Watcher
 from app.settings.maps import Policy
-from app.verification.identity_headers import HEADERS
+from app.verification.identity_headers import IDENTITY_HEADERS
 from tests.actors import Actor
 from tests.boxes import Box, box_of, claim, decide, let_in
 from tests.conftest import LIMITS, empty
@@ -222,7 +222,7 @@ class Gateway:
     @staticmethod
     def _judged(answer) -> int:
         """The status; that nobody is named where it is no yes belongs to it."""
-        named = {name for name in HEADERS if answer.headers[name]}
+        named = {name for name in IDENTITY_HEADERS if answer.headers[name]}
         assert bool(named) == (answer.status_code == 200)
         if answer.status_code == 503:
             assert_unavailable(answer)

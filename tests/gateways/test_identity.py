@@ -7,7 +7,7 @@ import itertools
 import jwt
 import pytest
 
-from app.verification.identity_headers import HEADERS
+from app.verification.identity_headers import IDENTITY_HEADERS
 
 
 def bearer(token: str) -> list[tuple[str, str]]:
@@ -16,7 +16,7 @@ def bearer(token: str) -> list[tuple[str, str]]:
 
 def named(received) -> dict[str, str]:
     """Every identity header, as applications read it; empty and absent is the same."""
-    found = {name: received.read_as(name) for name in HEADERS}
+    found = {name: received.read_as(name) for name in IDENTITY_HEADERS}
     assert all(len(values) <= 1 for values in found.values()), found
     return {name: values[0] if values else "" for name, values in found.items()}
 
@@ -141,7 +141,7 @@ def spoofed(value: str) -> list[tuple[str, str]]:
     """Every identity header in every spelling, three times."""
     names = [
         "{}".join(name.split("-")).format(*dashes)
-        for name in HEADERS
+        for name in IDENTITY_HEADERS
         for dashes in itertools.product("-_.", repeat=2)
     ]
     return [(spelling(name), value) for name in names for spelling in (str, str.lower, str.upper)]

@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 
 from app.adapters.usage_buffer import MAX_ENTRIES, UsageBuffer
-from app.api_keys.create import NewKey
+from app.api_keys.create import CreatedApiKey
+from app.api_keys.expiry_warnings import find_due_warning, get_initial_warned_days
 from app.api_keys.models import ApiKey
-from app.api_keys.rotate import RotatedKey
-from app.api_keys.warn import due, told_at_birth
+from app.api_keys.rotate import RotatedApiKey
 from app.credential_status.api_key_cache import KeyRecord
 from tests.actors import PushedClock
 
@@ -68,18 +68,20 @@ def test_a_key_lives_until_its_end(expires, lives):
     ],
 )
 def test_the_letter_that_is_due_is_that_of_the_nearest_day(left, days):
-    assert due(left) == days
-    assert told_at_birth(left) == days
+    assert find_due_warning(left) == days
+    assert get_initial_warned_days(left) == days
 
 
 def test_a_key_without_an_end_needs_no_letter():
-    assert told_at_birth(None) is None
+    assert get_initial_warned_days(None) is None
 
 
 def test_a_secret_is_in_no_repr():
     now = PushedClock().now()
-    assert "dwk_secret" not in repr(NewKey("key_x", "dwk_secret", "name", (), now, None))
-    assert "dwk_secret" not in repr(RotatedKey("key_x", "dwk_secret", "name", (), now, None, now))
+    assert "dwk_secret" not in repr(CreatedApiKey("key_x", "dwk_secret", "name", (), now, None))
+    assert "dwk_secret" not in repr(
+        RotatedApiKey("key_x", "dwk_secret", "name", (), now, None, now)
+    )
 
 
 def test_a_key_is_recognised_by_how_it_begins():

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.verification.session_tokens import ours, timely, well_formed
+from app.verification.session_tokens import has_expected_issuer, is_well_formed, is_within_validity
 from tests.actors import cheap_settings
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
@@ -29,9 +29,9 @@ GOOD = {
 
 
 def test_good_claims_pass():
-    assert well_formed(GOOD)
-    assert timely(GOOD, NOW)
-    assert ours(GOOD, cheap_settings("sqlite://"))
+    assert is_well_formed(GOOD)
+    assert is_within_validity(GOOD, NOW)
+    assert has_expected_issuer(GOOD, cheap_settings("sqlite://"))
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -42,9 +42,9 @@ def test_a_claim_that_is_missing_or_of_another_type_is_refused(name, value):
         del claims[name]
     free_text = isinstance(value, str) and name in {"iss", "aud", "jti", "client_id", "scope"}
     if free_text or (name == "auth_time" and value is ...) or (name == "roles" and value == []):
-        assert well_formed(claims)
+        assert is_well_formed(claims)
     else:
-        assert not well_formed(claims)
+        assert not is_well_formed(claims)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_claim_that_is_missing_or_of_another_type_is_refused(name, value):
     ],
 )
 def test_ids_and_dates_have_one_shape(name, value):
-    assert not well_formed({**GOOD, name: value})
+    assert not is_well_formed({**GOOD, name: value})
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_ids_and_dates_have_one_shape(name, value):
     ],
 )
 def test_clocks_may_be_thirty_seconds_apart(change, in_force):
-    assert timely({**GOOD, **change}, NOW) is in_force
+    assert is_within_validity({**GOOD, **change}, NOW) is in_force
 
 
 def test_a_token_ends_when_its_time_has_passed():
-    assert timely(GOOD, NOW + timedelta(seconds=329))
-    assert not timely(GOOD, NOW + timedelta(seconds=330))
+    assert is_within_validity(GOOD, NOW + timedelta(seconds=329))
+    assert not is_within_validity(GOOD, NOW + timedelta(seconds=330))
 
 
 @pytest.mark.parametrize(
@@ -99,4 +99,4 @@ def test_a_token_ends_when_its_time_has_passed():
     ],
 )
 def test_issuer_and_audience_are_compared_letter_by_letter(change):
-    assert not ours({**GOOD, **change}, cheap_settings("sqlite://"))
+    assert not has_expected_issuer({**GOOD, **change}, cheap_settings("sqlite://"))

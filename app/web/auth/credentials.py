@@ -20,9 +20,9 @@ from app.rate_limits.errors import TooManyRequests
 from app.rate_limits.per_source import take
 from app.sessions.fresh import ReauthenticationRequired, need_fresh
 from app.unit_of_work import UnitOfWork
-from app.verification.api_keys import looks_like_a_key, verify_api_key
-from app.verification.session_tokens import verify, verify_refresh_token
-from app.web.auth.refresh_cookie import AmbiguousRefreshToken, CookieNotAllowed, in_body_or_cookie
+from app.verification.api_keys import has_api_key_prefix, verify_api_key
+from app.verification.session_tokens import verify_access_token, verify_refresh_token
+from app.web.auth.refresh_cookie import AmbiguousRefreshToken, CookieNotAllowed, find_refresh_token
 from app.web.client_info import get_client_info
 from app.web.json_body import read_json
 from app.web.openapi.notes import answers, described
@@ -46,16 +46,16 @@ log = logs.get_logger("guard")
 
 def credential(work: UnitOfWork) -> Principal:
     """Any valid credential: an access token or an API key, in one header."""
-    kind, text = _shown()
+    kind, text = _parse_credential()
     if kind == "key":
         try:
             return verify_api_key(work, text)
         except Unauthenticated:
-            raise _refused("The API key is not valid, or not any more.") from None
+            raise _build_refusal("The API key is not valid, or not any more.") from None
     try:
-        return verify(work, text)
+        return verify_access_token(work, text)
     except Unauthenticated:
-        raise _refused(
+        raise _build_refusal(
             "The access token is not valid, or not any more. Refresh it, or sign in again."
         ) from None
 
@@ -91,13 +91,13 @@ def scoped(scope: str) -> Door:
 
     def door(work: UnitOfWork) -> Principal:
         principal = credential(work)
-        need(principal, scope)
+        require_scope(principal, scope)
         return principal
 
     return door
 
 
-def need(principal: Principal, scope: str) -> None:
+def require_scope(principal: Principal, scope: str) -> None:
     """Raises InsufficientScope when the credential does not hold the scope."""
     if not allows(scope, principal.scopes):
         raise InsufficientScope(scope)
@@ -105,12 +105,14 @@ def need(principal: Principal, scope: str) -> None:
 
 def session_or_refresh_token(work: UnitOfWork) -> Principal:
     """A live session, shown by its access token or, where that has expired, by the refresh token in the body."""
-    return _session_or(work, lambda _: _refresh_token())
+    return _session_or(work, lambda _: _find_refresh_token_in_body())
 
 
 def session_or_refresh_cookie(work: UnitOfWork) -> Principal:
     """The same; the refresh token may be in its cookie too."""
-    return _session_or(work, lambda settings: in_body_or_cookie(settings, _refresh_token()))
+    return _session_or(
+        work, lambda settings: find_refresh_token(settings, _find_refresh_token_in_body())
+    )
 
 
 def _session_or(work: UnitOfWork, shown: Callable[[Settings], str | None]) -> Principal:
@@ -139,7 +141,7 @@ def require(
     ) -> Callable[Concatenate[UnitOfWork, P], R]:
         @functools.wraps(handler)
         def guarded(work: UnitOfWork, /, *args: P.args, **kwargs: P.kwargs) -> R:
-            return handler(work, _checked(door, work), *args, **kwargs)
+            return handler(work, _run_check(door, work), *args, **kwargs)
 
         return described(answers(*_refusals(door))(guarded), security=_security(door))
 
@@ -165,7 +167,7 @@ def _security(door: Door) -> Security:
     return BEARER_ONLY if door in {session, fresh_session, admin, fresh_admin} else BOTH
 
 
-def _checked(door: Door, work: UnitOfWork) -> Principal:
+def _run_check(door: Door, work: UnitOfWork) -> Principal:
     try:
         return door(work)
     except Problem:
@@ -185,7 +187,7 @@ def _administrator(principal: Principal) -> Principal:
     return principal
 
 
-def _shown() -> tuple[str, str]:
+def _parse_credential() -> tuple[str, str]:
     """The one credential of the request, and whether it is a token or a key. Raises Unauthenticated."""
     tokens, keys = request.headers.getlist("Authorization"), request.headers.getlist("X-API-Key")
     if not tokens and not keys:
@@ -194,24 +196,24 @@ def _shown() -> tuple[str, str]:
             headers={"WWW-Authenticate": CHALLENGE},
         )
     if len(tokens) + len(keys) > 1:
-        raise _refused("Send one credential, and only one.")
+        raise _build_refusal("Send one credential, and only one.")
     if keys:
         return "key", keys[0]
     parts = BEARER.fullmatch(tokens[0])
     if parts is None:
-        raise _refused(
+        raise _build_refusal(
             "The Authorization header must be: Bearer, a space, and one access token or API key."
         )
-    return "key" if looks_like_a_key(parts[1]) else "token", parts[1]
+    return "key" if has_api_key_prefix(parts[1]) else "token", parts[1]
 
 
-def _refused(detail: str) -> Unauthenticated:
+def _build_refusal(detail: str) -> Unauthenticated:
     return Unauthenticated(
         detail, headers={"WWW-Authenticate": f'{CHALLENGE}, error="invalid_token"'}
     )
 
 
-def _refresh_token() -> str | None:
+def _find_refresh_token_in_body() -> str | None:
     try:
         token = read_json(request).get("refresh_token")
     except Problem:

@@ -25,14 +25,18 @@ if TYPE_CHECKING:
     from app.principal import Principal
     from app.unit_of_work import UnitOfWork
 
-COOKIE = "doorward"
-MOST_COOKIES = 4  # of that name that are looked at; each may cost a query
-LIFE = timedelta(hours=12)  # of a session that was opened on a page
-HOME = "/login/sessions"
-CODE = f"[{CODE_ALPHABET}]{{4}}-[{CODE_ALPHABET}]{{4}}"
+COOKIE_NAME = "doorward"
+MAX_COOKIES = 4  # of that name that are looked at; each may cost a query
+PAGE_SESSION_LIFETIME = timedelta(hours=12)  # of a session that was opened on a page
+HOME_PAGE = "/login/sessions"
+USER_CODE_PATTERN = f"[{CODE_ALPHABET}]{{4}}-[{CODE_ALPHABET}]{{4}}"
 # Where a page may send somebody on to. Anything else that stands in an address is a way to another site (CWE-601).
-OWN_PAGE = re.compile(rf"/login/(?:sessions|activate(?:/{CODE})?|requests/ses_[0-9A-Za-z]{{22}})")
-WITH_CODE = re.compile(rf"/login/requests/ses_[0-9A-Za-z]{{22}}\?user_code={CODE}")
+OWN_PAGE = re.compile(
+    rf"/login/(?:sessions|activate(?:/{USER_CODE_PATTERN})?|requests/ses_[0-9A-Za-z]{{22}})"
+)
+OWN_PAGE_WITH_CODE = re.compile(
+    rf"/login/requests/ses_[0-9A-Za-z]{{22}}\?user_code={USER_CODE_PATTERN}"
+)
 
 
 class ForeignPage(Problem):
@@ -46,15 +50,15 @@ class ForeignPage(Problem):
         super().__init__("Nothing was changed. Open the page here and send the form from there.")
 
 
-def person(work: UnitOfWork) -> Principal:
+def require_page_principal(work: UnitOfWork) -> Principal:
     """Whoever has signed in on a page of ours. Raises Unauthenticated, also where two cookies are good: neither is guessed to be meant.
 
     Without TLS anybody at the same host can plant more of them. What is no good is passed over, or it would lock the owner out.
     """
-    shown = host_cookies(work.settings, COOKIE)
+    shown = host_cookies(work.settings, COOKIE_NAME)
     found = (
-        [whose for cookie in shown if (whose := _whose(work, cookie))]
-        if len(shown) <= MOST_COOKIES
+        [whose for cookie in shown if (whose := _find_principal(work, cookie))]
+        if len(shown) <= MAX_COOKIES
         else []
     )
     if len(found) != 1:
@@ -62,33 +66,33 @@ def person(work: UnitOfWork) -> Principal:
     return found[0]
 
 
-def fresh_person(work: UnitOfWork) -> Principal:
+def require_recent_page_principal(work: UnitOfWork) -> Principal:
     """Whoever has typed the password here in the last five minutes. Raises Unauthenticated or ReauthenticationRequired."""
-    principal = person(work)
+    principal = require_page_principal(work)
     need_fresh(principal, work.now)
     return principal
 
 
-def _whose(work: UnitOfWork, cookie: str) -> Principal | None:
+def _find_principal(work: UnitOfWork, cookie: str) -> Principal | None:
     try:
         return verify_page_cookie(work, cookie)
     except Unauthenticated:
         return None
 
 
-def person_or_nobody(work: UnitOfWork) -> Principal | None:
+def find_page_principal(work: UnitOfWork) -> Principal | None:
     try:
-        return person(work)
+        return require_page_principal(work)
     except Unauthenticated:
         return None
 
 
-def keep_signed_in(work: UnitOfWork, response: Response, *, session_id: str) -> Response:
+def set_page_cookie(work: UnitOfWork, response: Response, *, session_id: str) -> Response:
     """Give the browser the cookie of a session in which the password has just been typed, until it is closed."""
     set_host_cookie(
         response,
         work.settings,
-        COOKIE,
+        COOKIE_NAME,
         page_cookie(work, session_id=session_id),
         max_age=None,
         samesite="Lax",
@@ -96,44 +100,48 @@ def keep_signed_in(work: UnitOfWork, response: Response, *, session_id: str) -> 
     return response
 
 
-def begin_anew(work: UnitOfWork, response: Response, *, session_id: str) -> Response:
+def replace_page_session(work: UnitOfWork, response: Response, *, session_id: str) -> Response:
     """The same with a session that was just opened. The one that the browser had until now ends, whosever it is (ASVS 7.2.4)."""
-    before = person_or_nobody(work)
-    keep_signed_in(work, response, session_id=session_id)
+    before = find_page_principal(work)
+    set_page_cookie(work, response, session_id=session_id)
     if before is not None:
         with work.released():  # whoever holds two accounts at once may wait for somebody who holds them the other way round
             log_out(work, before, get_client_info())
     return response
 
 
-def sign_out(work: UnitOfWork, response: Response) -> Response:
+def clear_page_cookie(work: UnitOfWork, response: Response) -> Response:
     """Have the browser forget the cookie."""
-    clear_host_cookie(response, work.settings, COOKIE, samesite="Lax")
+    clear_host_cookie(response, work.settings, COOKIE_NAME, samesite="Lax")
     return response
 
 
-def refuse_foreign_forms() -> None:
+def reject_foreign_forms() -> None:
     """A form counts only when one of our own pages sent it. Raises ForeignPage."""
     if request.method == "POST" and not from_own_pages(units().settings):
         raise ForeignPage
 
 
-def own_page(wanted: str) -> str:
+def restrict_to_own_pages(wanted: str) -> str:
     """The page that is meant, if it is one of ours; the list of sessions for anything else."""
-    return wanted if OWN_PAGE.fullmatch(wanted) or WITH_CODE.fullmatch(wanted) else HOME
+    return (
+        wanted if OWN_PAGE.fullmatch(wanted) or OWN_PAGE_WITH_CODE.fullmatch(wanted) else HOME_PAGE
+    )
 
 
-def this_page() -> str:
+def get_current_page() -> str:
     """The page that the present request is for, or from."""
     found = OWN_PAGE.match(request.path)
     if found is None:
-        return own_page(request.values.get("next", ""))
-    return own_page(request_page(found[0], request.values.get("user_code", "")))
+        return restrict_to_own_pages(request.values.get("next", ""))
+    return restrict_to_own_pages(
+        build_request_page_url(found[0], request.values.get("user_code", ""))
+    )
 
 
-def request_page(page: str, typed: str) -> str:
+def build_request_page_url(page: str, typed: str) -> str:
     """The page of a request, with the code that was typed; whoever has claimed the request is the only one it serves."""
-    code = shown_code(typed)
+    code = format_user_code(typed)
     return (
         f"{page}?{urlencode({'user_code': code})}"
         if code and page.startswith("/login/requests/")
@@ -141,7 +149,7 @@ def request_page(page: str, typed: str) -> str:
     )
 
 
-def shown_code(typed: str) -> str:
+def format_user_code(typed: str) -> str:
     """A user code as it is shown, empty for what can be none."""
     code = canonical_code(typed)
     return (

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-BARE_NAME = "doorward-refresh"
+COOKIE_NAME = "doorward-refresh"
 ROUTES = frozenset({"/v1/login", "/v1/token/refresh", "/v1/logout"})
 CUSTOM_HEADER = "X-Requested-With"
 
@@ -44,9 +44,9 @@ HEADER_PARAMETER: dict[str, object] = {
 }
 COOKIE_PARAMETER: dict[str, object] = {
     "in": "cookie",
-    "name": f"__Host-{BARE_NAME}",
+    "name": f"__Host-{COOKIE_NAME}",
     "schema": {"type": "string"},
-    "description": f"the refresh token, instead of the one in the body; without TLS its name is `{BARE_NAME}`",
+    "description": f"the refresh token, instead of the one in the body; without TLS its name is `{COOKIE_NAME}`",
 }
 
 
@@ -71,7 +71,7 @@ class AmbiguousRefreshToken(Problem):
         )
 
 
-def need_allowed_use(settings: Settings) -> None:
+def require_allowed_cookie_use(settings: Settings) -> None:
     """Raises CookieNotAllowed, which says what to do."""
     if not request.headers.get(CUSTOM_HEADER):
         raise CookieNotAllowed(
@@ -84,37 +84,37 @@ def need_allowed_use(settings: Settings) -> None:
         )
 
 
-def in_body_or_cookie(settings: Settings, in_body: str | None) -> str | None:
+def find_refresh_token(settings: Settings, in_body: str | None) -> str | None:
     """The refresh token, whichever way it came. Raises AmbiguousRefreshToken or CookieNotAllowed."""
-    shown = host_cookies(settings, BARE_NAME)
+    shown = host_cookies(settings, COOKIE_NAME)
     if not shown:
         return in_body
     if in_body is not None or len(shown) > 1:
         raise AmbiguousRefreshToken
-    need_allowed_use(settings)
+    require_allowed_cookie_use(settings)
     return shown[0]
 
 
-def cookie_on_request(handler: F) -> F:
+def set_refresh_cookie_on_request(handler: F) -> F:
     """Where the body asks for it (`refresh_in_cookie`), the refresh token in the answer goes into the cookie."""
 
     @functools.wraps(handler)
     def answer(work: UnitOfWork, body: Body) -> Response:
         asked = body.pop("refresh_in_cookie")
         if asked:
-            need_allowed_use(work.settings)
+            require_allowed_cookie_use(work.settings)
         response: Response = handler(work, body)
-        return _into_cookie(response, work.settings) if asked else response
+        return _move_token_to_cookie(response, work.settings) if asked else response
 
-    return _noted(answer, [HEADER_PARAMETER])  # type: ignore[return-value] # the same handler to whoever decorates it further
+    return _document_cookie(answer, [HEADER_PARAMETER])  # type: ignore[return-value] # the same handler to whoever decorates it further
 
 
-def cookie_for_cookie(handler: F) -> F:
+def accept_refresh_cookie(handler: F) -> F:
     """The refresh token may come in the cookie; then the next one goes back there. The handler finds it in the body either way."""
 
     @functools.wraps(handler)
     def answer(work: UnitOfWork, body: Body) -> Response:
-        token = in_body_or_cookie(work.settings, body["refresh_token"])
+        token = find_refresh_token(work.settings, body["refresh_token"])
         if token is None:
             raise InvalidInput(errors={"/refresh_token": ["Missing data for required field."]})
         if token == body["refresh_token"]:
@@ -125,14 +125,16 @@ def cookie_for_cookie(handler: F) -> F:
         try:
             response = handler(work, {**body, "refresh_token": token})
         except InvalidGrant as refusal:
-            refusal.headers["Set-Cookie"] = cleared_cookie_header(work.settings, BARE_NAME)
+            refusal.headers["Set-Cookie"] = cleared_cookie_header(work.settings, COOKIE_NAME)
             raise
-        return _into_cookie(response, work.settings)
+        return _move_token_to_cookie(response, work.settings)
 
-    return _noted(answers(AmbiguousRefreshToken)(answer), [HEADER_PARAMETER, COOKIE_PARAMETER])  # type: ignore[return-value] # as above
+    return _document_cookie(
+        answers(AmbiguousRefreshToken)(answer), [HEADER_PARAMETER, COOKIE_PARAMETER]
+    )  # type: ignore[return-value] # as above
 
 
-def cookie_cleared(handler: F) -> F:
+def clear_refresh_cookie(handler: F) -> F:
     """The browser forgets a cookie that was sent, once the session is over; also when it counted for nothing any more."""
 
     @functools.wraps(handler)
@@ -140,26 +142,26 @@ def cookie_cleared(handler: F) -> F:
         try:
             response: Response = handler(work, *args, **kwargs)
         except Unauthenticated as refusal:
-            if host_cookies(work.settings, BARE_NAME):
-                refusal.headers["Set-Cookie"] = cleared_cookie_header(work.settings, BARE_NAME)
+            if host_cookies(work.settings, COOKIE_NAME):
+                refusal.headers["Set-Cookie"] = cleared_cookie_header(work.settings, COOKIE_NAME)
             raise
-        if host_cookies(work.settings, BARE_NAME):
-            clear_host_cookie(response, work.settings, BARE_NAME)
+        if host_cookies(work.settings, COOKIE_NAME):
+            clear_host_cookie(response, work.settings, COOKIE_NAME)
         return response
 
     return described(answer, parameters=[HEADER_PARAMETER, COOKIE_PARAMETER])  # type: ignore[return-value] # as above
 
 
-def _into_cookie(response: Response, settings: Settings) -> Response:
+def _move_token_to_cookie(response: Response, settings: Settings) -> Response:
     """The answer with its refresh token in the cookie instead. It leaves only if what it tells of is committed."""
     tokens = response.get_json()
     token = tokens.pop("refresh_token")
     response.set_data(compact(tokens))
-    set_host_cookie(response, settings, BARE_NAME, token, max_age=tokens["refresh_expires_in"])
+    set_host_cookie(response, settings, COOKIE_NAME, token, max_age=tokens["refresh_expires_in"])
     return response
 
 
-def _noted(handler: F, parameters: Parameters) -> F:
+def _document_cookie(handler: F, parameters: Parameters) -> F:
     noted = with_header(
         answers(CookieNotAllowed)(handler),
         200,

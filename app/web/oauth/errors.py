@@ -16,9 +16,9 @@ from app.web.openapi.notes import described
 
 F = TypeVar("F", bound=Callable[..., Any])
 PREFIX = "/oauth/"
-TYPE = "application/json"
+CONTENT_TYPE = "application/json"
 # These codes are registered names of OAuth; everything else is said by its status.
-SAID = frozenset(
+REGISTERED_CODES = frozenset(
     {
         "invalid_request",
         "invalid_client",
@@ -33,10 +33,10 @@ SAID = frozenset(
         "expired_token",
     }
 )
-INVALID = "invalid_request"
+DEFAULT_CODE = "invalid_request"
 # A client that polls understands slow_down (RFC 8628 section 3.5) and goes on, later; any other word would end it.
-BY_STATUS = {429: "slow_down", 500: "server_error", 503: "temporarily_unavailable"}
-UNWRITABLE = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]")
+CODES_BY_STATUS = {429: "slow_down", 500: "server_error", 503: "temporarily_unavailable"}
+ILLEGAL_CHARACTERS = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]")
 
 
 class OAuthErrorSchema(Schema):
@@ -46,37 +46,41 @@ class OAuthErrorSchema(Schema):
     error_description = fields.String()
 
 
-def in_oauth(problem: Problem) -> Response:
+def render_oauth_error(problem: Problem) -> Response:
     """The problem as OAuth says it."""
-    code = problem.code if problem.code in SAID else BY_STATUS.get(problem.status, INVALID)
+    code = (
+        problem.code
+        if problem.code in REGISTERED_CODES
+        else CODES_BY_STATUS.get(problem.status, DEFAULT_CODE)
+    )
     status = 400 if problem.status == InvalidInput.status else problem.status
     text = (problem.detail or problem.title).replace("…", "...").replace('"', "'")
     response = Response(
-        compact({"error": code, "error_description": UNWRITABLE.sub("?", text)}),
+        compact({"error": code, "error_description": ILLEGAL_CHARACTERS.sub("?", text)}),
         status,
-        content_type=TYPE,
+        content_type=CONTENT_TYPE,
     )
     response.headers.extend(problem.headers)
-    return uncached(response)
+    return disable_caching(response)
 
 
-def uncached(response: Response) -> Response:
+def disable_caching(response: Response) -> Response:
     """RFC 6749 section 5.1 asks for both."""
     response.headers["Cache-Control"] = "no-store"
     response.headers["Pragma"] = "no-cache"
     return response
 
 
-def oauth_answers(*problems: type[Problem]) -> Callable[[F], F]:
+def document_oauth_errors(*problems: type[Problem]) -> Callable[[F], F]:
     """Say in the OpenAPI document that the route answers errors in this shape, and which beside those that every route has."""
-    content = {TYPE: {"schema": OAuthErrorSchema}}
+    content = {CONTENT_TYPE: {"schema": OAuthErrorSchema}}
     codes = {
-        400: [INVALID],
-        411: [INVALID],
-        413: [INVALID],
-        415: [INVALID],
-        429: [BY_STATUS[429]],
-        503: [BY_STATUS[503]],
+        400: [DEFAULT_CODE],
+        411: [DEFAULT_CODE],
+        413: [DEFAULT_CODE],
+        415: [DEFAULT_CODE],
+        429: [CODES_BY_STATUS[429]],
+        503: [CODES_BY_STATUS[503]],
     }
     for problem in problems:
         codes.setdefault(problem.status, []).append(problem.code)

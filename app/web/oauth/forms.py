@@ -17,7 +17,7 @@ from flask import request
 from marshmallow import EXCLUDE, Schema
 
 from app.errors import Problem
-from app.oauth.clients import Client
+from app.oauth.clients import ClientCredentials
 from app.oauth.errors import InvalidClient, InvalidRequest
 from app.web.json_body import Parser, UnsupportedMediaType
 from app.web.openapi.blueprint import Blueprint
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from marshmallow import ValidationError
 
 F = TypeVar("F", bound=Callable[..., Any])
-FORM = "application/x-www-form-urlencoded"
-MOST_FIELDS = 32
-BROKEN = re.compile(rb"[^\x21-\x7e]|%(?![0-9A-Fa-f]{2})")
-UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f]")
+FORM_CONTENT_TYPE = "application/x-www-form-urlencoded"
+MAX_FIELDS = 32
+MALFORMED_ENCODING = re.compile(rb"[^\x21-\x7e]|%(?![0-9A-Fa-f]{2})")
+CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f]")
 BASIC = re.compile(r"basic +([A-Za-z0-9+/]+={0,2})", re.IGNORECASE)
 BEARER = re.compile(r"bearer +([^ ,]+)", re.IGNORECASE)
 
@@ -92,11 +92,13 @@ def read_form(request: Request) -> dict[str, str]:
     if not raw:
         return {}
     if (
-        request.mimetype != FORM
+        request.mimetype != FORM_CONTENT_TYPE
         or request.mimetype_params.get("charset", "utf-8").lower() != "utf-8"
     ):
-        raise UnsupportedMediaType(f"Send {FORM}.", headers={"Accept": FORM})
-    if BROKEN.search(raw):
+        raise UnsupportedMediaType(
+            f"Send {FORM_CONTENT_TYPE}.", headers={"Accept": FORM_CONTENT_TYPE}
+        )
+    if MALFORMED_ENCODING.search(raw):
         raise InvalidRequest("The form is not percent-encoded.")
     try:
         pairs = parse_qsl(
@@ -104,43 +106,43 @@ def read_form(request: Request) -> dict[str, str]:
             keep_blank_values=True,
             strict_parsing=True,
             errors="strict",
-            max_num_fields=MOST_FIELDS,
+            max_num_fields=MAX_FIELDS,
         )
     except ValueError:
         raise InvalidRequest("The form cannot be read.") from None
     form = dict(pairs)
     if len(form) != len(pairs):
         raise InvalidRequest("A parameter is there twice.")
-    if any(UNSEEN.search(text) for pair in pairs for text in pair):
+    if any(CONTROL_CHARACTERS.search(text) for pair in pairs for text in pair):
         raise InvalidRequest("A parameter holds control characters.")
     return {name: value for name, value in form.items() if value}
 
 
-def shown_client() -> Client:
+def parse_client() -> ClientCredentials:
     """The client of the present request, by HTTP Basic or in the form, never both. Raises InvalidRequest or InvalidClient."""
     form = read_form(request)
-    in_form = Client(form.get("client_id"), form.get("client_secret"))
+    in_form = ClientCredentials(form.get("client_id"), form.get("client_secret"))
     headers = request.headers.getlist("Authorization")
     if not headers:
         return in_form
-    by_basic = _basic(headers)
+    by_basic = _parse_basic(headers)
     if in_form.secret is not None or (in_form.id is not None and in_form.id != by_basic.id):
         raise InvalidRequest("Authenticate in one way, and only one.")
     return by_basic
 
 
-def shown_key() -> Client:
+def parse_client_or_key() -> ClientCredentials:
     """The client of the present request; here it may send its key as our own routes take it, too. Raises as `shown_client` does."""
     keys, headers = request.headers.getlist("X-API-Key"), request.headers.getlist("Authorization")
     bearers = [parts[1] for header in headers if (parts := BEARER.fullmatch(header))]
     if not keys and not bearers:
-        return shown_client()
+        return parse_client()
     if len(keys) + len(headers) > 1 or "client_secret" in read_form(request):
         raise InvalidRequest("Authenticate in one way, and only one.")
-    return Client(read_form(request).get("client_id"), (keys + bearers)[0])
+    return ClientCredentials(read_form(request).get("client_id"), (keys + bearers)[0])
 
 
-def _basic(headers: list[str]) -> Client:
+def _parse_basic(headers: list[str]) -> ClientCredentials:
     """Id and secret, each percent-encoded before they were joined (RFC 6749 section 2.3.1)."""
     parts = BASIC.fullmatch(headers[0]) if len(headers) == 1 else None
     if parts is None:
@@ -149,7 +151,7 @@ def _basic(headers: list[str]) -> Client:
         )
     try:
         name, colon, secret = base64.b64decode(parts[1], validate=True).decode().partition(":")
-        client = Client(
+        client = ClientCredentials(
             unquote_plus(name, errors="strict"), unquote_plus(secret, errors="strict") or None
         )
     except (binascii.Error, UnicodeDecodeError):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, or_, select
 
 from app.accounts.models import by_id
-from app.api_keys.models import PREFIX, ApiKey, living, locked
+from app.api_keys.models import PREFIX, ApiKey, build_live_clause, lock_api_key
 from app.audit.record import Event, record_event
 from app.credential_status.revoke import revoke_api_key
 from app.errors import NotFound
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 DELETED, LEAKED = "deleted", "leaked"
 
 
-def delete(work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, key_id: str) -> None:
+def delete_owned_api_key(
+    work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, key_id: str
+) -> None:
     """End a key of one's own. Raises NotFound, also for a key of somebody else and for one that is over."""
-    key = locked(work.db, principal.account_id, key_id, work.now)
+    key = lock_api_key(work.db, principal.account_id, key_id, work.now)
     if key is None:
         raise NotFound
-    end_key(work, key, reason=DELETED)
+    revoke_locked_api_key(work, key, reason=DELETED)
     record_event(
         work,
         Event.API_KEY_DELETED,
@@ -39,10 +41,10 @@ def delete(work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, k
 
 def report_leak(work: UnitOfWork, client_info: ClientInfo, *, key: str) -> None:
     """End the key whose secret this is, and tell its owner. Anything else changes nothing, and nothing tells the two apart."""
-    found = _whose_secret(work, key)
+    found = _find_key_by_secret(work, key)
     if found is None:
         return
-    end_key(work, found, reason=LEAKED)
+    revoke_locked_api_key(work, found, reason=LEAKED)
     record_event(
         work,
         Event.API_KEY_LEAKED,
@@ -61,13 +63,13 @@ def report_leak(work: UnitOfWork, client_info: ClientInfo, *, key: str) -> None:
         enqueue_email(work, EmailTemplate.API_KEY_LEAKED, Email(owner.email, owner.locale, values))
 
 
-def end_key(work: UnitOfWork, key: ApiKey, *, reason: str) -> None:
+def revoke_locked_api_key(work: UnitOfWork, key: ApiKey, *, reason: str) -> None:
     """The key, locked and living, is over from this transaction's end on."""
     key.ended_at, key.reason, key.version = work.now, reason, key.version + 1
     revoke_api_key(work, account_id=key.account_id, key_id=key.id, version=key.version, ended=True)
 
 
-def _whose_secret(work: UnitOfWork, key: str) -> ApiKey | None:
+def _find_key_by_secret(work: UnitOfWork, key: str) -> ApiKey | None:
     """The living key that this is a secret of, the one before the last rotation too while it counts; locked."""
     key_id = find(PREFIX, "key", key)
     if key_id is None:
@@ -76,5 +78,5 @@ def _whose_secret(work: UnitOfWork, key: str) -> ApiKey | None:
     fits = or_(
         ApiKey.digest == shown, and_(ApiKey.old_digest == shown, ApiKey.old_until > work.now)
     )
-    wanted = select(ApiKey).where(ApiKey.id == key_id, fits, living(work.now))
+    wanted = select(ApiKey).where(ApiKey.id == key_id, fits, build_live_clause(work.now))
     return work.db.scalar(wanted.with_for_update().execution_options(populate_existing=True))

@@ -9,7 +9,7 @@ from sqlalchemy import or_, select, update
 
 from app.accounts.models import Account, Status
 from app.adapters.database import count_changed_rows
-from app.api_keys.models import ApiKey, living
+from app.api_keys.models import ApiKey, build_live_clause
 from app.audit.record import Event, record_event
 from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
 
@@ -20,45 +20,49 @@ if TYPE_CHECKING:
 
     from app.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
-DAYS = (1, 3, 14)
+WARNING_DAYS = (1, 3, 14)
 BATCH = 100
 
 
-def due(left: timedelta) -> int | None:
+def find_due_warning(left: timedelta) -> int | None:
     """Of how many days before the end is it time to tell? None while there is time."""
-    return next((days for days in DAYS if left <= timedelta(days=days)), None)
+    return next((days for days in WARNING_DAYS if left <= timedelta(days=days)), None)
 
 
-def told_at_birth(life: timedelta | None) -> int | None:
+def get_initial_warned_days(life: timedelta | None) -> int | None:
     """Who makes a key for two days needs not be told at once that it ends in three."""
-    return due(life) if life is not None else None
+    return find_due_warning(life) if life is not None else None
 
 
-def warn(units: UnitOfWorkFactory) -> int:
+def send_expiry_warnings(units: UnitOfWorkFactory) -> int:
     """Mail to the owners of keys that end soon. Any number of processes may do so at once. Returns how many mails."""
     sent = 0
-    for days in DAYS:
+    for days in WARNING_DAYS:
         with units.reading() as work:
-            found = _untold(work, days)
+            found = _list_due_keys(work, days)
         for key_id in found:
             with units.writing() as work:
-                sent += _tell(work, key_id, days)
+                sent += _queue_warning(work, key_id, days)
     return sent
 
 
-def _untold(work: UnitOfWork, days: int) -> Sequence[str]:
+def _list_due_keys(work: UnitOfWork, days: int) -> Sequence[str]:
     """Keys of active accounts that are due, by now, for that letter. What is left over is found the next minute."""
     mine = (
         select(ApiKey.id)
         .join(Account, Account.id == ApiKey.account_id)
-        .where(_due(work.now, days), Account.status == Status.ACTIVE)
+        .where(_build_due_clause(work.now, days), Account.status == Status.ACTIVE)
     )
     return work.db.scalars(mine.order_by(ApiKey.expires_at, ApiKey.id).limit(BATCH)).all()
 
 
-def _tell(work: UnitOfWork, key_id: str, days: int) -> bool:
+def _queue_warning(work: UnitOfWork, key_id: str, days: int) -> bool:
     """Of all who want to tell, the one whose update meets the row does."""
-    told = update(ApiKey).where(ApiKey.id == key_id, _due(work.now, days)).values(warned_days=days)
+    told = (
+        update(ApiKey)
+        .where(ApiKey.id == key_id, _build_due_clause(work.now, days))
+        .values(warned_days=days)
+    )
     if count_changed_rows(work.db, told.execution_options(synchronize_session=False)) != 1:
         return False
     key = work.db.get_one(ApiKey, key_id)
@@ -74,10 +78,10 @@ def _tell(work: UnitOfWork, key_id: str, days: int) -> bool:
     return True
 
 
-def _due(now: datetime, days: int) -> ColumnElement[bool]:
+def _build_due_clause(now: datetime, days: int) -> ColumnElement[bool]:
     """Is it time for the letter of that many days, and was neither it nor a later one sent?"""
     return (
-        living(now)
+        build_live_clause(now)
         & (ApiKey.expires_at <= now + timedelta(days=days))
         & or_(ApiKey.warned_days.is_(None), ApiKey.warned_days > days)
     )
