@@ -67,4 +67,4 @@ def build_api_key_view(key: ApiKey, now: datetime) -> ApiKeyView:
 def _status(key: ApiKey, now: datetime) -> str:
     if key.ended_at is not None:
         return key.reason or EXPIRED
-    return LIVE if key.lives(now) else EXPIRED
+    return LIVE if key.is_live(now) else EXPIRED

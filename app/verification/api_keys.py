@@ -104,7 +104,7 @@ def _require_key(
         if holder is not None and holder.username is not None and holder.status == ACTIVE:
             return _CheckedKey(seen.record, holder.username, holder.roles)
     found = find_api_key_state(work, key_id)
-    if found is None or not found.counts:
+    if found is None or not found.is_usable:
         raise Unauthenticated
     _store_in_cache(work, key_id, found)
     _require_valid(work, found.record, secret_digest)
