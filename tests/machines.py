@@ -6,7 +6,7 @@ import base64
 from typing import Any
 from urllib.parse import urlencode
 
-from app.authorization.roles.grant import grant
+from app.authorization.roles.add_role import add_role
 from app.principal import ClientInfo
 from tests.actors import Actor, Service
 
@@ -18,7 +18,7 @@ NOBODY = ClientInfo(address="", bucket="", user_agent="", request_id="", locale=
 def give(service: Service, actor: Actor, role: str = "robot") -> None:
     """The role, and a session that has it."""
     with service.units.writing() as work:
-        assert grant(work, NOBODY, account_id=actor.tokens["account"]["id"], role=role)
+        assert add_role(work, NOBODY, account_id=actor.tokens["account"]["id"], role=role)
     assert actor.login().status_code == 200
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.authorization.roles.grant import grant
+from app.authorization.roles.add_role import add_role
 from app.principal import ClientInfo
 from tests.actors import Actor, Service
 
@@ -22,7 +22,7 @@ def with_role(
     account_id = service.scalar("SELECT id FROM accounts WHERE username = :name", name=username)
     with service.units.writing() as work:
         for role in roles:
-            assert grant(work, NOBODY, account_id=account_id, role=role)
+            assert add_role(work, NOBODY, account_id=account_id, role=role)
     assert actor.login(**({} if scope is None else {"scope": scope})).status_code == 200
     return actor
 

@@ -13,8 +13,8 @@ from app.admin.errors import EmailTaken
 from app.admin.require_admin import stay_admin
 from app.admin.show_account import AccountView, get_account
 from app.audit.record import Event, record_event
-from app.authorization.roles.grant import grant
-from app.authorization.scopes import role_exists
+from app.authorization.roles.add_role import add_role
+from app.authorization.scopes import is_known_role
 from app.errors import Faults, InvalidInput
 from app.opaque_tokens import new_id
 from app.passwords.invite import invite
@@ -77,7 +77,7 @@ def create_account(
         actor=principal.account_id,
     )
     for role in sorted(set(roles)):
-        grant(work, client_info, account_id=account_id, role=role, actor=principal.account_id)
+        add_role(work, client_info, account_id=account_id, role=role, actor=principal.account_id)
     invite(work, work.db.get_one(Account, account_id))
     return get_account(work, account_id=account_id)
 
@@ -89,7 +89,7 @@ def _acceptable(
     faults: Faults = {
         f"/roles/{place}": ["is no role of the setting ROLES"]
         for place, role in enumerate(roles)
-        if not role_exists(settings, role)
+        if not is_known_role(settings, role)
     }
     canonical, address = "", ("", "")
     try:

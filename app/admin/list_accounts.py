@@ -12,7 +12,7 @@ from app import pagination as cursors
 from app.accounts.models import Account
 from app.accounts.names import NotAName, folded
 from app.admin.show_account import AccountView, view
-from app.authorization.models import AccountRole, roles_column, roles_in
+from app.authorization.models import AccountRole, build_roles_column, parse_roles_column
 from app.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -48,13 +48,13 @@ def list_accounts(
     """
     wanted = [*_matching(q), *_having(status, role), *_after(work, cursor)]
     page = (
-        select(Account, roles_column(Account.id))
+        select(Account, build_roles_column(Account.id))
         .where(*wanted)
         .order_by(Account.created_at, Account.id)
         .limit(limit + 1)
     )
     rows = work.db.execute(page).all()
-    items = [view(account, roles_in(joined)) for account, joined in rows[:limit]]
+    items = [view(account, parse_roles_column(joined)) for account, joined in rows[:limit]]
     return AccountPage(items, _place(work, items[-1]) if len(rows) > limit else None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.authorization.roles.last_admin import still_admin
+from app.authorization.roles.administrators import is_still_admin
 from app.errors import Forbidden
 
 if TYPE_CHECKING:
@@ -17,5 +17,5 @@ def stay_admin(work: UnitOfWork, principal: Principal) -> None:
 
     Call it before any account is locked.
     """
-    if not still_admin(work.db, principal.account_id):
+    if not is_still_admin(work.db, principal.account_id):
         raise Forbidden("Only an administrator may do this.")

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from app.accounts.models import Account, by_id, locked
-from app.authorization.models import roles_of
+from app.authorization.models import list_roles
 from app.errors import NotFound
 from app.opaque_tokens import is_id
 
@@ -53,7 +53,7 @@ def get_account(work: UnitOfWork, *, account_id: str) -> AccountView:
     account = by_id(work.db, account_id) if is_id("acc", account_id) else None
     if account is None:
         raise NotFound
-    return view(account, roles_of(work.db, account))
+    return view(account, list_roles(work.db, account))
 
 
 def held(work: UnitOfWork, account_id: str) -> Account:

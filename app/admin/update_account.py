@@ -9,8 +9,8 @@ from app.admin.errors import AccountNotActive
 from app.admin.require_admin import stay_admin
 from app.admin.show_account import AccountView, held, view
 from app.audit.record import Event, record_event
-from app.authorization.models import roles_of
-from app.authorization.roles.last_admin import keep_an_admin
+from app.authorization.models import list_roles
+from app.authorization.roles.administrators import require_another_admin
 from app.lifecycle.end_access import end_sessions_of
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def change_account(
     """
     stay_admin(work, principal)
     if status == Status.DISABLED:
-        keep_an_admin(work.db, account_id)
+        require_another_admin(work.db, account_id)
     account = held(work, account_id)
     if status == Status.DISABLED and account.status == Status.DELETED:
         raise AccountNotActive
@@ -42,7 +42,7 @@ def change_account(
         _move(work, principal, client_info, account, Status(status))
     if must_change_password is not None and must_change_password != account.must_change_password:
         _demand(work, principal, client_info, account, required=must_change_password)
-    return view(account, roles_of(work.db, account))
+    return view(account, list_roles(work.db, account))
 
 
 def _move(

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from flask import Response
 from marshmallow import fields
 
-from app.authorization.scopes import OURS
+from app.authorization.scopes import OWN_SCOPES
 from app.errors import NotFound
 from app.oauth.tokens import GRANTS
 from app.settings import Docs, Settings
@@ -115,7 +115,7 @@ def _metadata(settings: Settings) -> dict[str, object]:
         "introspection_endpoint_auth_methods_supported": BY_SECRET,
         "revocation_endpoint_auth_methods_supported": [*BY_SECRET, "none"],
         "scopes_supported": sorted(
-            {scope for scopes in settings.roles.values() for scope in scopes} | set(OURS)
+            {scope for scopes in settings.roles.values() for scope in scopes} | set(OWN_SCOPES)
         ),
     }
     return found | ({"service_documentation": f"{at}/docs"} if settings.docs is Docs.PUBLIC else {})

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from marshmallow import fields, validate
 
-from app.authorization.check import MOST, Asked, check_roles
+from app.authorization.check import MAX_CHECKS, RoleCheck, check_roles
 from app.authorization.errors import LastAdmin
-from app.authorization.memberships.manage import let_in, let_out
-from app.authorization.roles.assign import give_role, take_role
-from app.authorization.show import Members, get_roles, list_members
+from app.authorization.memberships.manage import grant_membership, revoke_membership
+from app.authorization.roles.assign import grant_role, revoke_role
+from app.authorization.show import MemberPage, get_roles, list_members
 from app.errors import InvalidInput, NotFound
 from app.principal import Principal
 from app.unit_of_work import UnitOfWork
@@ -87,7 +87,7 @@ class ChecksSchema(Strict):
     checks = fields.List(
         fields.Nested(CheckSchema),
         required=True,
-        validate=validate.Length(1, MOST, error=f"must hold 1 to {MOST} questions"),
+        validate=validate.Length(1, MAX_CHECKS, error=f"must hold 1 to {MAX_CHECKS} questions"),
     )
 
 
@@ -120,7 +120,7 @@ def get_account_roles(
 @blp.response(204)
 def put_role(work: UnitOfWork, principal: Principal, account_id: str, role: str) -> None:
     """Give the account a role that DOORWARD_ROLES names, or `admin`. It counts from the next check on."""
-    give_role(work, principal, get_client_info(), account_id=account_id, role=role)
+    grant_role(work, principal, get_client_info(), account_id=account_id, role=role)
 
 
 @blp.route("/accounts/<account_id>/roles/<role>", methods=["DELETE"])
@@ -130,7 +130,7 @@ def put_role(work: UnitOfWork, principal: Principal, account_id: str, role: str)
 @blp.response(204)
 def delete_role(work: UnitOfWork, principal: Principal, account_id: str, role: str) -> None:
     """Take the role from the account; it is gone from the next check on. The last active administrator keeps `admin`."""
-    take_role(work, principal, get_client_info(), account_id=account_id, role=role)
+    revoke_role(work, principal, get_client_info(), account_id=account_id, role=role)
 
 
 @blp.route("/memberships/<resource>/<resource_id>", methods=["GET"])
@@ -140,7 +140,7 @@ def delete_role(work: UnitOfWork, principal: Principal, account_id: str, role: s
 @blp.response(200, MembersSchema)
 def get_memberships(
     work: UnitOfWork, principal: Principal, query: Body, resource: str, resource_id: str
-) -> Members:
+) -> MemberPage:
     """Who was let in to a thing. For whoever may change that, and credentials with the scope `roles:read`."""
     return list_members(work, principal, resource=resource, resource_id=resource_id, **query)
 
@@ -165,7 +165,7 @@ def put_membership(
     For credentials with the scope `memberships:write:<resource>`, which administrators have: at every level. For members from
     DOORWARD_MANAGING_LEVEL on: at levels up to their own, and accounts that stand no higher.
     """
-    let_in(
+    grant_membership(
         work,
         principal,
         get_client_info(),
@@ -185,7 +185,7 @@ def delete_membership(
     work: UnitOfWork, principal: Principal, resource: str, resource_id: str, account_id: str
 ) -> None:
     """End a membership. For the same, and for everybody who leaves."""
-    let_out(
+    revoke_membership(
         work,
         principal,
         get_client_info(),
@@ -208,6 +208,6 @@ def post_check(work: UnitOfWork, principal: Principal, body: Body) -> dict[str, 
     """
     return {
         "decisions": check_roles(
-            work, principal, checks=[Asked(**check) for check in body["checks"]]
+            work, principal, checks=[RoleCheck(**check) for check in body["checks"]]
         )
     }

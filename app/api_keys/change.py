@@ -9,7 +9,7 @@ from app.api_keys.errors import ApiKeyNameTaken
 from app.api_keys.models import ApiKey, list_live_names, lock_api_key
 from app.api_keys.show import ApiKeyView, build_api_key_view
 from app.audit.record import Event, record_event
-from app.authorization.scopes import allows
+from app.authorization.scopes import has_scope
 from app.credential_status.revoke import revoke_api_key
 from app.errors import InvalidInput, NotFound
 
@@ -64,7 +64,7 @@ def _rename(work: UnitOfWork, key: ApiKey, name: str | None) -> list[str]:
 def _remove_scopes(work: UnitOfWork, key: ApiKey, scopes: Sequence[str] | None) -> list[str]:
     if scopes is None:
         return []
-    beyond = sorted({scope for scope in scopes if not allows(scope, key.scopes)})
+    beyond = sorted({scope for scope in scopes if not has_scope(scope, key.scopes)})
     if beyond:
         raise InvalidInput(
             errors={

@@ -11,8 +11,8 @@ from app.api_keys.errors import ApiKeyNameTaken, TooManyApiKeys
 from app.api_keys.expiry_warnings import get_initial_warned_days
 from app.api_keys.models import PREFIX, ApiKey, list_live_names
 from app.audit.record import Event, record_event
-from app.authorization.models import ADMIN, roles_of
-from app.authorization.scopes import allows, narrowed, scopes_of
+from app.authorization.models import ADMIN, list_roles
+from app.authorization.scopes import has_scope, list_scopes, narrow_scopes
 from app.errors import InvalidInput, Unauthenticated
 from app.opaque_tokens import mint, new_id
 
@@ -53,7 +53,7 @@ def create_api_key(
     """
     # Whoever makes two at once meets here, so neither the quota nor a name can be passed by two.
     account = lock_session_account(work, principal)
-    roles = roles_of(work.db, account)
+    roles = list_roles(work.db, account)
     # Of the session too: one that an administrator opened for certain scopes administers nothing.
     if expires_in is None and not (ADMIN in roles and ADMIN in principal.roles):
         raise InvalidInput(
@@ -65,7 +65,7 @@ def create_api_key(
         )
     # What the session was opened for counts too: a key must not reach further than who makes it.
     given = _require_held_scopes(
-        scopes, narrowed(principal.scopes, scopes_of(work.settings, roles))
+        scopes, narrow_scopes(principal.scopes, list_scopes(work.settings, roles))
     )
     taken = list_live_names(work.db, account.id, work.now)
     if name in taken:
@@ -103,7 +103,7 @@ def lock_session_account(work: UnitOfWork, principal: Principal) -> Account:
 
 def _require_held_scopes(asked: Sequence[str], held: Sequence[str]) -> tuple[str, ...]:
     """The scopes asked for, in order. Raises InvalidInput for one that is not held."""
-    beyond = sorted({scope for scope in asked if not allows(scope, held)})
+    beyond = sorted({scope for scope in asked if not has_scope(scope, held)})
     if beyond:
         raise InvalidInput(
             errors={

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-RESOURCE = re.compile(r"[a-z][a-z0-9_]{0,31}")
+RESOURCE_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,31}")
 # What needs no quoting in a path, a header or a list, and is no step of a path such as "..".
-RESOURCE_ID = re.compile(r"[A-Za-z0-9_:-][A-Za-z0-9_.:-]{0,63}")
+RESOURCE_ID_PATTERN = re.compile(r"[A-Za-z0-9_:-][A-Za-z0-9_.:-]{0,63}")
 
 
 class UnknownLevel(ValueError):
@@ -23,28 +23,30 @@ class UnknownLevel(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
+class ResourceRef:
     """One thing of an application, which accounts are members of."""
 
     resource: str
     id: str
 
 
-def rank(ladder: Sequence[str], level: str) -> int:
+def get_rank(levels: Sequence[str], level: str) -> int:
     """How high a level stands, the lowest is 0. Raises UnknownLevel."""
     try:
-        return ladder.index(level)
+        return levels.index(level)
     except ValueError:
         raise UnknownLevel(level) from None
 
 
-def reached(ladder: Sequence[str], level: str | None) -> int:
+def get_rank_or_lowest(levels: Sequence[str], level: str | None) -> int:
     """How high somebody stands. Without a membership, or with a level that the ladder has ceased to name, as high as everybody."""
-    return ladder.index(level) if level in ladder else 0
+    return levels.index(level) if level in levels else 0
 
 
-def role_names(
-    ladder: Sequence[str], resource: str, resource_id: str, level: str
+def build_role_names(
+    levels: Sequence[str], resource: str, resource_id: str, level: str
 ) -> tuple[str, ...]:
     """`<resource>-<id>-<level>` for every level up to this one; the lowest is everybody's and is not named. Raises UnknownLevel."""
-    return tuple(f"{resource}-{resource_id}-{step}" for step in ladder[1 : rank(ladder, level) + 1])
+    return tuple(
+        f"{resource}-{resource_id}-{step}" for step in levels[1 : get_rank(levels, level) + 1]
+    )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import InstrumentedAttribute
 
     from app.accounts.models import Account
-    from app.authorization.levels import Thing
+    from app.authorization.levels import ResourceRef
 
 ADMIN = "admin"
 SEPARATOR = ","
@@ -48,7 +48,7 @@ class Membership(Base):
     granted_at: Mapped[datetime]
 
 
-def roles_of(db: Session, account: Account) -> tuple[str, ...]:
+def list_roles(db: Session, account: Account) -> tuple[str, ...]:
     """The roles of an account, in order. One whose roles never changed has none, and nothing is asked."""
     if not account.roles_version:
         return ()
@@ -57,7 +57,7 @@ def roles_of(db: Session, account: Account) -> tuple[str, ...]:
     )
 
 
-def roles_column(account_id: InstrumentedAttribute[str]) -> ScalarSelect[str | None]:
+def build_roles_column(account_id: InstrumentedAttribute[str]) -> ScalarSelect[str | None]:
     """All roles of an account as one column of a larger query; `roles_in` reads it."""
     joined = func.aggregate_strings(AccountRole.role, SEPARATOR)
     return (
@@ -68,39 +68,39 @@ def roles_column(account_id: InstrumentedAttribute[str]) -> ScalarSelect[str | N
     )
 
 
-def roles_in(column: str | None) -> tuple[str, ...]:
+def parse_roles_column(column: str | None) -> tuple[str, ...]:
     """What `roles_column` found, in order."""
     return tuple(sorted(column.split(SEPARATOR))) if column else ()
 
 
-def of_thing(thing: Thing) -> ColumnElement[bool]:
-    return and_(Membership.resource == thing.resource, Membership.resource_id == thing.id)
+def matches_resource(ref: ResourceRef) -> ColumnElement[bool]:
+    return and_(Membership.resource == ref.resource, Membership.resource_id == ref.id)
 
 
-def level_of(db: Session, account: Account, thing: Thing) -> str | None:
+def find_level(db: Session, account: Account, ref: ResourceRef) -> str | None:
     """The level that the account was let in to there. One whose roles never changed has none, and nothing is asked."""
     if not account.roles_version:
         return None
     return db.scalar(
-        select(Membership.level).where(of_thing(thing), Membership.account_id == account.id)
+        select(Membership.level).where(matches_resource(ref), Membership.account_id == account.id)
     )
 
 
-def admin_exists(db: Session) -> bool:
+def has_any_admin(db: Session) -> bool:
     """Does any account have the role admin, active or not?"""
     return bool(db.scalar(select(exists().where(AccountRole.role == ADMIN))))
 
 
-def first_admin_may_come(db: Session) -> bool:
+def can_create_first_admin(db: Session) -> bool:
     """Is there no administrator? No other first one can come before this transaction ends.
 
     There is no row yet that two at once could meet at, so they meet at the issuer's: on PostgreSQL the second waits here and
     then sees what the first has committed; on SQLite a writer holds the whole database.
     """
-    hold_admins(db)
-    return not admin_exists(db)
+    lock_admin_changes(db)
+    return not has_any_admin(db)
 
 
-def hold_admins(db: Session) -> None:
+def lock_admin_changes(db: Session) -> None:
     """Until this transaction ends, no other one that asks for the same changes who is an administrator. Before any account is locked."""
     db.execute(select(IssuerState.id).where(IssuerState.id == ONLY_ROW).with_for_update())

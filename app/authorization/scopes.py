@@ -16,37 +16,37 @@ READ_ROLES = "roles:read"
 INTROSPECT = "tokens:introspect"
 READ_REVOCATIONS = "revocations:read"
 WRITE_MEMBERSHIPS = "memberships:write"  # followed by a colon and the resource
-OURS = (READ_ROLES, INTROSPECT, READ_REVOCATIONS, f"{WRITE_MEMBERSHIPS}:*")
-EVERYTHING_BELOW = ":*"
+OWN_SCOPES = (READ_ROLES, INTROSPECT, READ_REVOCATIONS, f"{WRITE_MEMBERSHIPS}:*")
+WILDCARD_SUFFIX = ":*"
 
 
-def role_exists(settings: Settings, role: str) -> bool:
+def is_known_role(settings: Settings, role: str) -> bool:
     return role == ADMIN or role in settings.roles
 
 
-def scopes_of(settings: Settings, roles: Iterable[str]) -> tuple[str, ...]:
+def list_scopes(settings: Settings, roles: Iterable[str]) -> tuple[str, ...]:
     """Everything that these roles allow, in order."""
     given = {scope for role in roles for scope in settings.roles.get(role, ())}
-    return tuple(sorted(given | (set(OURS) if ADMIN in roles else set())))
+    return tuple(sorted(given | (set(OWN_SCOPES) if ADMIN in roles else set())))
 
 
-def allows(scope: str, held: Iterable[str]) -> bool:
+def has_scope(scope: str, granted: Iterable[str]) -> bool:
     """Is the scope among those held? One that ends in :* holds whatever begins like it."""
     return any(
-        scope == one or (one.endswith(EVERYTHING_BELOW) and scope.startswith(one[:-1]))
-        for one in held
+        scope == one or (one.endswith(WILDCARD_SUFFIX) and scope.startswith(one[:-1]))
+        for one in granted
     )
 
 
-def narrowed(asked: Iterable[str], held: Iterable[str]) -> tuple[str, ...]:
+def narrow_scopes(requested: Iterable[str], granted: Iterable[str]) -> tuple[str, ...]:
     """Those of the scopes asked for that are held, in order. Never more than was asked."""
-    return tuple(sorted({scope for scope in asked if allows(scope, held)}))
+    return tuple(sorted({scope for scope in requested if has_scope(scope, granted)}))
 
 
-def common(some: Iterable[str] | None, others: Iterable[str] | None) -> str | None:
+def intersect_limits(first: Iterable[str] | None, second: Iterable[str] | None) -> str | None:
     """What two limits have in common, as one text; None is no limit. Where one says list:* and the other list:7, that is list:7."""
-    if some is None or others is None:
-        both = some if others is None else others
+    if first is None or second is None:
+        both = first if second is None else second
         return None if both is None else " ".join(sorted(set(both)))
-    left, right = set(some), set(others)
-    return " ".join(sorted(set(narrowed(left, right)) | set(narrowed(right, left))))
+    left, right = set(first), set(second)
+    return " ".join(sorted(set(narrow_scopes(left, right)) | set(narrow_scopes(right, left))))

@@ -11,17 +11,21 @@ from sqlalchemy import select
 from app import pagination as cursors
 from app.accounts.models import Account, Status, by_id
 from app.authorization.errors import InsufficientScope
-from app.authorization.levels import role_names
-from app.authorization.memberships.permissions import founds, managed_up_to, only_a_person
-from app.authorization.memberships.resource_ref import asked_thing, asked_thing_or_none
-from app.authorization.models import Membership, level_of, of_thing, roles_of
-from app.authorization.scopes import READ_ROLES, allows
+from app.authorization.levels import build_role_names
+from app.authorization.memberships.permissions import (
+    can_grant_any_level,
+    require_managing_rank,
+    require_session,
+)
+from app.authorization.memberships.resource_ref import parse_optional_resource, parse_resource
+from app.authorization.models import Membership, find_level, list_roles, matches_resource
+from app.authorization.scopes import READ_ROLES, has_scope
 from app.errors import NotFound
 from app.opaque_tokens import is_id
 from app.principal import CredentialKind
 
 if TYPE_CHECKING:
-    from app.authorization.levels import Thing
+    from app.authorization.levels import ResourceRef
     from app.principal import Principal
     from app.unit_of_work import UnitOfWork
 
@@ -37,7 +41,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Members:
+class MemberPage:
     """Some of the members of a thing, and where the others begin."""
 
     items: tuple[Member, ...]
@@ -56,8 +60,8 @@ def get_roles(
 
     An account that is disabled may do nothing. Raises InvalidInput, InsufficientScope, or NotFound also for whoever may not ask.
     """
-    thing = asked_thing_or_none(resource, resource_id, at="/query")
-    if not allows(READ_ROLES, principal.scopes):
+    thing = parse_optional_resource(resource, resource_id, pointer="/query")
+    if not has_scope(READ_ROLES, principal.scopes):
         if principal.kind is not CredentialKind.SESSION:
             raise InsufficientScope(READ_ROLES)
         if account_id != principal.account_id:
@@ -66,15 +70,19 @@ def get_roles(
     if account is None or account.status == Status.DELETED:
         raise NotFound
     return (
-        roles_of(work.db, account) + roles_at_thing(work, account, thing) if account.active else ()
+        list_roles(work.db, account) + list_resource_roles(work, account, thing)
+        if account.active
+        else ()
     )
 
 
-def roles_at_thing(work: UnitOfWork, account: Account, thing: Thing | None) -> tuple[str, ...]:
+def list_resource_roles(
+    work: UnitOfWork, account: Account, ref: ResourceRef | None
+) -> tuple[str, ...]:
     """Every level that the account has there, as the name of a role; none where no thing is named."""
-    level = level_of(work.db, account, thing) if thing else None
+    level = find_level(work.db, account, ref) if ref else None
     ladder = work.settings.privacy_levels
-    return role_names(ladder, thing.resource, thing.id, level) if thing and level in ladder else ()
+    return build_role_names(ladder, ref.resource, ref.id, level) if ref and level in ladder else ()
 
 
 def list_members(
@@ -85,16 +93,18 @@ def list_members(
     resource_id: str,
     limit: int,
     cursor: str | None,
-) -> Members:
+) -> MemberPage:
     """The members of a thing in the order of their ids. Raises InvalidInput, Forbidden or InsufficientScope."""
-    thing = asked_thing(resource, resource_id, at="/path")
-    _may_look(work, principal, thing)
+    thing = parse_resource(resource, resource_id, pointer="/path")
+    _require_allowed_to_list(work, principal, thing)
     listing = f"memberships {thing.resource} {thing.id}"
     after = cursors.read(work.settings.secret_key, listing, cursor) if cursor is not None else ""
     rows = work.db.execute(
         select(Membership.account_id, Account.username, Membership.level, Membership.granted_at)
         .join(Account, Account.id == Membership.account_id)
-        .where(of_thing(thing), Membership.account_id > after, Account.status != Status.DELETED)
+        .where(
+            matches_resource(thing), Membership.account_id > after, Account.status != Status.DELETED
+        )
         .order_by(Membership.account_id)
         .limit(limit + 1)
     ).all()
@@ -106,12 +116,12 @@ def list_members(
         if len(rows) > limit
         else None
     )
-    return Members(items, more)
+    return MemberPage(items, more)
 
 
-def _may_look(work: UnitOfWork, principal: Principal, thing: Thing) -> None:
-    if founds(principal, thing) or allows(READ_ROLES, principal.scopes):
+def _require_allowed_to_list(work: UnitOfWork, principal: Principal, ref: ResourceRef) -> None:
+    if can_grant_any_level(principal, ref) or has_scope(READ_ROLES, principal.scopes):
         return
-    only_a_person(principal, thing)
+    require_session(principal, ref)
     account = by_id(work.db, principal.account_id)
-    managed_up_to(work.settings, level_of(work.db, account, thing) if account else None)
+    require_managing_rank(work.settings, find_level(work.db, account, ref) if account else None)

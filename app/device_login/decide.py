@@ -10,7 +10,7 @@ from app.accounts.models import by_id as account_by_id
 from app.audit.record import Event, record_event
 from app.authentication.throttling.code_attempts import take_guess, was_right
 from app.authentication.throttling.suspicious_sources import suspect as suspect_source
-from app.authorization.scopes import common
+from app.authorization.scopes import intersect_limits
 from app.device_login.codes import compute_user_code_digests
 from app.device_login.errors import DeviceLoginClosed, UnknownUserCode
 from app.device_login.models import DeviceLogin, DeviceLoginState, find_device_login
@@ -161,7 +161,7 @@ def _compute_granted_scope(work: UnitOfWork, principal: Principal, row: DeviceLo
     if session is None:
         raise Unauthenticated
     limit = principal.scopes if session.scope is not None or row.scope is not None else None
-    return common(row.scope.split() if row.scope is not None else None, limit)
+    return intersect_limits(row.scope.split() if row.scope is not None else None, limit)
 
 
 def _email_owner(work: UnitOfWork, principal: Principal, row: DeviceLogin) -> None:

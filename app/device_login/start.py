@@ -11,7 +11,7 @@ from app.adapters.database import insert_if_absent
 from app.adapters.sealing import name_digest
 from app.audit.record import Event, record_event
 from app.authentication.throttling.suspicious_sources import hold_back
-from app.authorization.scopes import common
+from app.authorization.scopes import intersect_limits
 from app.device_login.codes import compute_user_code_digests, generate_check_phrase
 from app.device_login.models import DEVICE_CODE_PREFIX, DeviceLogin, DeviceLoginState
 from app.errors import Busy, InvalidInput
@@ -165,7 +165,7 @@ def _insert_with_unused_code(
             hostname=requested.hostname,
             login_message=requested.login_message,
             check_phrase=requested.check_phrase,
-            scope=common(
+            scope=intersect_limits(
                 requested.scope.split() if requested.scope is not None else None, client.scopes
             ),
             expires_in=requested.expires_in,

@@ -10,7 +10,7 @@ from app.adapters.database import count_changed_rows
 from app.audit.record import Event, record_event
 from app.authentication.throttling.suspicious_sources import unsuspect
 from app.authorization.models import ADMIN
-from app.authorization.roles.last_admin import still_admin
+from app.authorization.roles.administrators import is_still_admin
 from app.device_login.models import DeviceLogin, DeviceLoginState, find_device_login
 from app.opaque_tokens import is_id
 from app.sessions import suspicious
@@ -62,6 +62,6 @@ def _find_visible_device_login(
     mine = row.account_id == principal.account_id
     return (
         row
-        if mine or (ADMIN in principal.roles and still_admin(work.db, principal.account_id))
+        if mine or (ADMIN in principal.roles and is_still_admin(work.db, principal.account_id))
         else None
     )

@@ -8,7 +8,7 @@ from app.accounts.models import Account, Status
 from app.admin.require_admin import stay_admin
 from app.admin.show_account import held
 from app.audit.record import Event, record_event
-from app.authorization.roles.last_admin import keep_an_admin
+from app.authorization.roles.administrators import require_another_admin
 from app.errors import Unauthenticated
 from app.lifecycle.end_access import end_for_good, end_sessions_of
 from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
@@ -23,7 +23,7 @@ def delete_account(
 ) -> None:
     """Delete somebody's account. One that is deleted already stays as it is. Raises Forbidden, NotFound or LastAdmin."""
     stay_admin(work, principal)
-    keep_an_admin(work.db, account_id)
+    require_another_admin(work.db, account_id)
     account = held(work, account_id)
     if account.status != Status.DELETED:
         _delete(work, principal, client_info, account)
@@ -31,7 +31,7 @@ def delete_account(
 
 def delete_my_account(work: UnitOfWork, principal: Principal, client_info: ClientInfo) -> None:
     """Delete one's own account; a mail says until when it can be brought back. Raises LastAdmin or Unauthenticated."""
-    keep_an_admin(work.db, principal.account_id)
+    require_another_admin(work.db, principal.account_id)
     account = held(work, principal.account_id)
     if not account.active:
         raise Unauthenticated  # an administrator was quicker

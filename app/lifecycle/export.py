@@ -19,7 +19,7 @@ from app.audit.read import AuditView
 from app.audit.read import view as audit_view
 from app.authentication.throttling.models import FailedAttempts
 from app.authentication.trusted_devices.manage import DeviceView, list_devices
-from app.authorization.models import Membership, roles_of
+from app.authorization.models import Membership, list_roles
 from app.confirmations.models import Confirmation
 from app.device_login.show import DeviceLoginView, list_claimed_device_logins
 from app.errors import Unauthenticated
@@ -93,7 +93,7 @@ def export(work: UnitOfWork, principal: Principal) -> Export:
         account=profile(account),
         status=account.status,
         must_change_password=account.must_change_password,
-        roles=roles_of(work.db, account),
+        roles=list_roles(work.db, account),
         memberships=_memberships(work, account),
         sessions=all_sessions(work, principal),
         login_sessions=list_claimed_device_logins(work, account.id),

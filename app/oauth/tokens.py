@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from app.accounts.models import by_id
-from app.authorization.scopes import allows, narrowed
+from app.authorization.scopes import has_scope, narrow_scopes
 from app.device_login.poll import redeem_device_code
 from app.oauth.clients import ClientCredentials, authenticate_client, is_public_client
 from app.oauth.errors import InvalidClient, InvalidRequest, InvalidScope, UnsupportedGrantType
@@ -71,7 +71,9 @@ def grant_client_credentials(
     """A token for the key itself, that ends with it: what was asked for, as far as the key and its owner may do it now."""
     principal = authenticate_client(work, client_info, request.client)
     scopes = (
-        principal.scopes if request.scopes is None else narrowed(request.scopes, principal.scopes)
+        principal.scopes
+        if request.scopes is None
+        else narrow_scopes(request.scopes, principal.scopes)
     )
     if request.scopes and not scopes:
         raise InvalidScope("The key has none of these scopes.")
@@ -100,7 +102,7 @@ def grant_refresh_token(
         raise InvalidGrant("The session is of another client.")
     tokens = refresh(work, client_info, refresh_token=request.refresh_token)
     # Raising takes the step of the counter back: the refresh token that was sent is still the present one.
-    if not all(allows(scope, tokens.scope.split()) for scope in request.scopes or ()):
+    if not all(has_scope(scope, tokens.scope.split()) for scope in request.scopes or ()):
         raise InvalidScope("The session has not all of these scopes.")
     return _build_session_response(tokens)
 

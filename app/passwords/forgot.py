@@ -9,7 +9,7 @@ from sqlalchemy import select
 from app.accounts.find import Typed, typed
 from app.accounts.models import Account
 from app.audit.record import Event, record_event
-from app.authorization.models import ADMIN, roles_column, roles_in
+from app.authorization.models import ADMIN, build_roles_column, parse_roles_column
 from app.confirmations.reset import issue_reset
 from app.errors import InvalidInput
 from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
@@ -79,9 +79,9 @@ def send_link(work: UnitOfWork, account: Account) -> None:
 def _find(work: UnitOfWork, name: Typed) -> tuple[Account | None, tuple[str, ...]]:
     """The account and its roles in one statement, which costs the same where there is none."""
     row = work.db.execute(
-        select(Account, roles_column(Account.id)).where(name.condition)
+        select(Account, build_roles_column(Account.id)).where(name.condition)
     ).one_or_none()
-    return (row[0], roles_in(row[1])) if row is not None else (None, ())
+    return (row[0], parse_roles_column(row[1])) if row is not None else (None, ())
 
 
 def _news(work: UnitOfWork, name: Typed, client_info: ClientInfo) -> Email | None:

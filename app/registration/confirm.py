@@ -11,8 +11,8 @@ from app.accounts.summary import AccountSummary
 from app.adapters.database import insert_if_absent
 from app.audit.record import Event, record_event
 from app.authentication.passwords.choose import chosen_password
-from app.authorization.models import admin_exists, first_admin_may_come
-from app.authorization.roles.grant import grant
+from app.authorization.models import can_create_first_admin, has_any_admin
+from app.authorization.roles.add_role import add_role
 from app.confirmations.errors import InvalidToken
 from app.confirmations.issue import end_unused
 from app.confirmations.models import Purpose
@@ -81,7 +81,7 @@ def confirm_by_link(
         password_hash = work.hasher.hash(text)
     purpose = purpose_of(token, LINKS)
     # Asked before anything is written, for a refusal is committed: of two links at once, the second finds an administrator.
-    if purpose is Purpose.BOOTSTRAP and not first_admin_may_come(work.db):
+    if purpose is Purpose.BOOTSTRAP and not can_create_first_admin(work.db):
         raise InvalidToken
     _lock(work, pending.id)
     redeem(work, purpose, token)
@@ -131,7 +131,7 @@ def _pending_of(work: UnitOfWork, token: str) -> PendingRegistration:
             PendingRegistration.id == pending_id, PendingRegistration.expires_at > work.now
         )
     )
-    if pending is None or (purpose is Purpose.BOOTSTRAP and admin_exists(work.db)):
+    if pending is None or (purpose is Purpose.BOOTSTRAP and has_any_admin(work.db)):
         raise InvalidToken
     return pending
 
@@ -196,7 +196,7 @@ def _open_account(
     end_unused(work, Purpose.REGISTRATION, subject=pending_id)
     record_event(work, Event.ACCOUNT_CONFIRMED, client_info=client_info, account_id=account_id)
     if pending.role is not None:
-        grant(work, client_info, account_id=account_id, role=pending.role)
+        add_role(work, client_info, account_id=account_id, role=pending.role)
     return AccountSummary(
         account_id, pending.username, pending.name, (pending.role,) if pending.role else ()
     )

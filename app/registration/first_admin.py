@@ -11,7 +11,7 @@ from app.accounts import names
 from app.accounts.models import by_email, by_username
 from app.adapters.database import insert_if_absent
 from app.audit.record import Event, record_event
-from app.authorization.models import ADMIN, first_admin_may_come
+from app.authorization.models import ADMIN, can_create_first_admin
 from app.confirmations.issue import end_unused, issue
 from app.confirmations.models import Purpose
 from app.opaque_tokens import new_id
@@ -31,7 +31,7 @@ class NotInvited(Exception):
 def invite_first_admin(work: UnitOfWork, *, username: str, email: str) -> str:
     """A link that opens the first administrator's account, once and within the hour. It ends every older one. Raises NotInvited."""
     name, (address, canonical) = _acceptable(username, email)
-    if not first_admin_may_come(work.db):
+    if not can_create_first_admin(work.db):
         raise NotInvited("There is an administrator already; ask them for the role.")
     if by_username(work.db, name) is not None:
         raise NotInvited("An account has this username already; choose another one.")

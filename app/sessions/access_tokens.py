@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.authorization.models import ADMIN
-from app.authorization.scopes import narrowed, scopes_of
+from app.authorization.scopes import list_scopes, narrow_scopes
 from app.opaque_tokens import digest, new_id
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ NARROWED = "narrowed"  # the claim of a session that was opened for certain scop
 
 def scopes_of_session(work: UnitOfWork, session: Session, roles: Sequence[str]) -> tuple[str, ...]:
     """What the session may do: what it was opened for, as far as its owner may do that now."""
-    held = scopes_of(work.settings, roles)
-    return held if session.scope is None else narrowed(session.scope.split(), held)
+    held = list_scopes(work.settings, roles)
+    return held if session.scope is None else narrow_scopes(session.scope.split(), held)
 
 
 def shown_roles(session: Session, roles: Sequence[str]) -> tuple[str, ...]:

@@ -12,8 +12,8 @@ from app.authentication.passwords.verify import check_password, settle, settle_a
 from app.authentication.throttling.password_attempts import wait_for
 from app.authentication.trusted_devices.manage import remember
 from app.authentication.trusted_devices.recognise import take_attempt
-from app.authorization.models import roles_of
-from app.authorization.scopes import narrowed, scopes_of
+from app.authorization.models import list_roles
+from app.authorization.scopes import list_scopes, narrow_scopes
 from app.confirmations.reset import issue_reset
 from app.rate_limits.errors import Undecided
 from app.sessions.errors import InvalidCredentials, PasswordChangeRequired
@@ -68,7 +68,9 @@ def granted_scope(work: UnitOfWork, account: Account, asked: str | None) -> str 
     return (
         None
         if asked is None
-        else " ".join(narrowed(asked.split(), scopes_of(work.settings, roles_of(work.db, account))))
+        else " ".join(
+            narrow_scopes(asked.split(), list_scopes(work.settings, list_roles(work.db, account)))
+        )
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import exists, func, select
 
 from app.audit.record import Event, record_event
-from app.authorization.models import ADMIN, roles_of
+from app.authorization.models import ADMIN, list_roles
 from app.credential_status.models import ONLY_ROW, IssuerState
 from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
 from app.opaque_tokens import new_id
@@ -157,4 +157,4 @@ def _tell_owner(work: UnitOfWork, account: Account, session: Session) -> None:
 
 def idle_of(work: UnitOfWork, account: Account) -> timedelta:
     """How long a session of the account may go without being refreshed."""
-    return ADMIN_IDLE if ADMIN in roles_of(work.db, account) else IDLE
+    return ADMIN_IDLE if ADMIN in list_roles(work.db, account) else IDLE

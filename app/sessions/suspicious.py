@@ -11,7 +11,7 @@ from app.adapters.database import count_changed_rows
 from app.audit.record import Event, record_event
 from app.authentication.throttling.suspicious_sources import suspect, unsuspect
 from app.authorization.models import ADMIN
-from app.authorization.roles.last_admin import still_admin
+from app.authorization.roles.administrators import is_still_admin
 from app.errors import NotFound
 from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
 from app.opaque_tokens import is_id
@@ -103,7 +103,7 @@ def _of_somebody(work: UnitOfWork, principal: Principal, session_id: str) -> Ses
     if ADMIN not in principal.roles:
         raise NotFound
     need_fresh(principal, work.now)
-    if not still_admin(work.db, principal.account_id):
+    if not is_still_admin(work.db, principal.account_id):
         raise NotFound
     session = by_id(work.db, session_id) if is_id("ses", session_id) else None
     if session is None:

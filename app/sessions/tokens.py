@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from app.accounts.summary import AccountSummary, summary
-from app.authorization.models import roles_of
+from app.authorization.models import list_roles
 from app.sessions import refresh_tokens
 from app.sessions.access_tokens import mint_access_token, scopes_of_session, shown_roles
 from app.sessions.clients import DEFAULT
@@ -37,7 +37,7 @@ class Tokens:
 
 def tokens_of(work: UnitOfWork, account: Account, session: Session) -> Tokens:
     """A fresh access token and the present refresh token of a live session."""
-    roles = roles_of(work.db, account)
+    roles = list_roles(work.db, account)
     access_token, expires_in = mint_access_token(work, account, session, roles=roles)
     return Tokens(
         access_token=access_token,

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from app.accounts.models import by_id as account_by_id
-from app.authorization.memberships.resource_ref import asked_thing_or_none
-from app.authorization.models import roles_of
-from app.authorization.show import roles_at_thing
+from app.authorization.memberships.resource_ref import parse_optional_resource
+from app.authorization.models import list_roles
+from app.authorization.show import list_resource_roles
 from app.credential_status.models import global_epoch
 from app.errors import Unauthenticated
 from app.sessions.access_tokens import mint_access_token, scopes_of_session, shown_roles
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from app.accounts.models import Account
-    from app.authorization.levels import Thing
+    from app.authorization.levels import ResourceRef
     from app.principal import Principal
     from app.sessions.models import Session
     from app.unit_of_work import UnitOfWork
@@ -44,7 +44,7 @@ def update_token(
     It ends when the one that was shown ends: an access token that could be renewed by itself would be a refresh token whose
     copies nobody notices (RFC 9700 section 4.14.2). Raises InvalidInput or Unauthenticated.
     """
-    thing = asked_thing_or_none(resource, resource_id, at="")
+    thing = parse_optional_resource(resource, resource_id, pointer="")
     # The account goes first: a token whose version is older than its roles is asked about, one whose roles are older is not.
     account = account_by_id(work.db, principal.account_id)
     session = of_account(work.db, principal.account_id, principal.session_id)
@@ -62,11 +62,11 @@ def updated(
     account: Account,
     session: Session,
     *,
-    thing: Thing | None,
+    thing: ResourceRef | None,
     ends_at: datetime | None,
 ) -> Updated:
     """A token of a session that lives. `ends_at` is when it has to end at the latest, beside when the session does."""
-    roles, there = roles_of(work.db, account), roles_at_thing(work, account, thing)
+    roles, there = list_roles(work.db, account), list_resource_roles(work, account, thing)
     access_token, expires_in = mint_access_token(
         work, account, session, roles=roles, of_resource=there, ends_at=ends_at
     )

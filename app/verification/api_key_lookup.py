@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, select
 
 from app.accounts.models import Account, Status
 from app.api_keys.models import ApiKey
-from app.authorization.models import roles_column, roles_in
+from app.authorization.models import build_roles_column, parse_roles_column
 from app.credential_status.api_key_cache import KeyRecord
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class ApiKeyState:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        return roles_in(self.joined_roles)
+        return parse_roles_column(self.joined_roles)
 
     @property
     def is_usable(self) -> bool:
@@ -70,7 +70,7 @@ COLUMNS = (
     Account.status,
     Account.epoch,
     Account.roles_version,
-    roles_column(Account.id),
+    build_roles_column(Account.id),
 )
 STATEMENT = (
     select(*COLUMNS)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from app.adapters.rate_limiter import Exceeded, windows
 from app.api_keys.models import PREFIX
-from app.authorization.scopes import narrowed, scopes_of
+from app.authorization.scopes import list_scopes, narrow_scopes
 from app.credential_status.api_key_cache import KeyRecord, Use, owner, remember_key, use
 from app.credential_status.session_cache import ACTIVE, remember_account
 from app.errors import Unauthenticated
@@ -85,7 +85,10 @@ def verify_api_key_token(
     if known.record.account_id != account_id or mark not in of_secrets:
         raise Unauthenticated
     return _build_principal(
-        key_id, known, scopes=narrowed(scopes, _limit_scopes(work, known)), expires_at=expires_at
+        key_id,
+        known,
+        scopes=narrow_scopes(scopes, _limit_scopes(work, known)),
+        expires_at=expires_at,
     )
 
 
@@ -104,7 +107,7 @@ def _require_key(
         if holder is not None and holder.username is not None and holder.status == ACTIVE:
             return _CheckedKey(seen.record, holder.username, holder.roles)
     found = find_api_key_state(work, key_id)
-    if found is None or not found.is_usable:
+    if found is None or not found.counts:
         raise Unauthenticated
     _store_in_cache(work, key_id, found)
     _require_valid(work, found.record, secret_digest)
@@ -160,7 +163,7 @@ def _count_use(
 
 def _limit_scopes(work: UnitOfWork, known: _CheckedKey) -> tuple[str, ...]:
     """What the key was given, as far as its owner may do it now."""
-    return narrowed(known.record.scopes, scopes_of(work.settings, known.roles))
+    return narrow_scopes(known.record.scopes, list_scopes(work.settings, known.roles))
 
 
 def _build_principal(

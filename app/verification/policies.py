@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.adapters import logs
-from app.authorization.scopes import allows
+from app.authorization.scopes import has_scope
 from app.errors import Problem
 from app.settings.maps import NAME, Policy
 
@@ -47,7 +47,7 @@ def get_policy(settings: Settings, name: str) -> Policy:
 
 def has_scopes(policy: Policy, principal: Principal) -> bool:
     """Does the credential hold every scope that is asked for?"""
-    return all(allows(scope, principal.scopes) for scope in policy.scopes)
+    return all(has_scope(scope, principal.scopes) for scope in policy.scopes)
 
 
 def has_role(policy: Policy, principal: Principal) -> bool:

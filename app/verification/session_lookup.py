@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, select
 
 from app.accounts.models import Account, Status
-from app.authorization.models import roles_column, roles_in
+from app.authorization.models import build_roles_column, parse_roles_column
 from app.credential_status.models import ONLY_ROW, IssuerState
 from app.sessions.models import Session, lives
 
@@ -40,7 +40,7 @@ class SessionState:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        return roles_in(self.joined_roles)
+        return parse_roles_column(self.joined_roles)
 
     def is_live(self, now: datetime, *, epoch: int) -> bool:
         """Does a credential of that account epoch count?
@@ -71,7 +71,7 @@ COLUMNS = (
     Account.epoch,
     Account.roles_version,
     IssuerState.global_epoch,
-    roles_column(Account.id),
+    build_roles_column(Account.id),
 )
 
 

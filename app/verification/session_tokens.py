@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from app.adapters.jwt import Claims, TokenRejected
-from app.authorization.scopes import narrowed, scopes_of
+from app.authorization.scopes import list_scopes, narrow_scopes
 from app.credential_status.session_cache import Seen, Verdict, look, remember
 from app.errors import Unauthenticated
 from app.opaque_tokens import is_id
@@ -97,7 +97,7 @@ def verify_claims(work: UnitOfWork, claims: Claims) -> Principal:
         auth_time=datetime.fromtimestamp(claims["auth_time"], UTC)
         if "auth_time" in claims
         else None,
-        scopes=narrowed(scopes, scopes_of(work.settings, seen.roles)),
+        scopes=narrow_scopes(scopes, list_scopes(work.settings, seen.roles)),
         roles=_choose_roles(claims, seen),
         client_id=claims["client_id"],
         epoch=epoch,

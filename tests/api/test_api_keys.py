@@ -13,7 +13,7 @@ from app.accounts.models import Account
 from app.api_keys.expiry_warnings import send_expiry_warnings
 from app.api_keys.last_used import flush_last_used
 from app.authorization.models import AccountRole
-from app.authorization.roles.grant import grant
+from app.authorization.roles.add_role import add_role
 from app.credential_status.revoke import revoke_account
 from app.errors import Unauthenticated
 from app.opaque_tokens import SHAPE, mint, new_id
@@ -30,7 +30,7 @@ KEY = re.compile(r"dwk_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
 
 def give(service, actor: Actor, role: str) -> None:
     with service.units.writing() as work:
-        assert grant(work, NOBODY, account_id=actor.tokens["account"]["id"], role=role)
+        assert add_role(work, NOBODY, account_id=actor.tokens["account"]["id"], role=role)
 
 
 def take(service, actor: Actor, role: str) -> None:

@@ -13,7 +13,7 @@ import redis
 from sqlalchemy import event
 
 from app.adapters import logs
-from app.authorization.roles.grant import grant
+from app.authorization.roles.add_role import add_role
 from app.principal import ClientInfo
 from app.server.cache_watcher import Watcher
 from app.settings.maps import Policy
@@ -83,7 +83,7 @@ def small(make_service):
 def give(actor, *roles: str) -> None:
     with actor.service.units.writing() as work:
         for role in roles:
-            assert grant(work, NOBODY, account_id=actor.tokens["account"]["id"], role=role)
+            assert add_role(work, NOBODY, account_id=actor.tokens["account"]["id"], role=role)
     assert actor.login().status_code == 200
 
 
@@ -186,7 +186,7 @@ def test_a_right_that_was_taken_away_or_given_counts_at_the_next_question(small)
     token = ann.access
     assert_refused(ann.get("/authz/forward-auth/desk", token=token), 403, "forbidden")
     with small.units.writing() as work:
-        assert grant(work, NOBODY, account_id=ann.tokens["account"]["id"], role="clerk")
+        assert add_role(work, NOBODY, account_id=ann.tokens["account"]["id"], role="clerk")
     assert ann.get("/authz/forward-auth/desk", token=token).status_code == 200
 
 

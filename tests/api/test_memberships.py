@@ -6,11 +6,11 @@ import pytest
 from sqlalchemy import text
 
 from app.authorization.levels import (
-    RESOURCE,
-    RESOURCE_ID,
+    RESOURCE_ID_PATTERN,
+    RESOURCE_PATTERN,
     UnknownLevel,
-    reached,
-    role_names,
+    build_role_names,
+    get_rank_or_lowest,
 )
 from tests.rights import ROLES, account_id, let_in, let_out, new_key, roles_of, with_role
 
@@ -145,8 +145,8 @@ def test_ids_may_have_dashes_and_the_names_of_roles_can_be_taken_apart(small_ser
     for role in roles:
         first, _, rest = role.partition("-")
         assert (first, rest.rpartition("-")[0]) == (resource, resource_id)
-    assert RESOURCE.fullmatch(resource)
-    assert RESOURCE_ID.fullmatch(resource_id)
+    assert RESOURCE_PATTERN.fullmatch(resource)
+    assert RESOURCE_ID_PATTERN.fullmatch(resource_id)
 
 
 @pytest.mark.parametrize("unknown", [UNKNOWN, "x", "%00", "ses_" + "0" * 22])
@@ -391,8 +391,13 @@ def test_each_change_is_remembered_with_the_key_that_made_it(service, app, ann):
 
 
 def test_the_rules_of_the_ladder():
-    assert role_names(LADDER, "list", "7", "member") == ("list-7-invitee", "list-7-member")
-    assert role_names(LADDER, "list", "7", "public") == ()
+    assert build_role_names(LADDER, "list", "7", "member") == ("list-7-invitee", "list-7-member")
+    assert build_role_names(LADDER, "list", "7", "public") == ()
     with pytest.raises(UnknownLevel):
-        role_names(LADDER, "list", "7", "owner")
-    assert [reached(LADDER, level) for level in (None, "owner", "public", "secret")] == [0, 0, 0, 4]
+        build_role_names(LADDER, "list", "7", "owner")
+    assert [get_rank_or_lowest(LADDER, level) for level in (None, "owner", "public", "secret")] == [
+        0,
+        0,
+        0,
+        4,
+    ]

@@ -22,7 +22,7 @@ from aiosmtpd.controller import Controller
 
 from app.accounts.models import Account, by_username
 from app.authorization.models import AccountRole
-from app.authorization.roles.grant import grant
+from app.authorization.roles.add_role import add_role
 from app.credential_status.api_key_cache import api_key_key
 from app.credential_status.revoke import revoke_account
 from app.credential_status.session_cache import CANARY, account_key, session_key
@@ -237,7 +237,7 @@ def sign_up_worker(live, letterbox, service, name: str) -> Account:
     sign_up(live, letterbox, name)
     with service.units.writing() as work:
         account = by_username(work.db, name)
-        assert grant(work, NOBODY, account_id=account.id, role="worker")
+        assert add_role(work, NOBODY, account_id=account.id, role="worker")
     return account
 
 
@@ -359,7 +359,7 @@ def test_each_process_refuses_within_a_second_whom_an_administrator_shuts_out(
     sign_up(three, letterbox, boss_name)
     account_id = service.scalar("SELECT id FROM accounts WHERE username = :name", name=boss_name)
     with service.units.writing() as work:
-        grant(work, NOBODY, account_id=account_id, role="admin")
+        add_role(work, NOBODY, account_id=account_id, role="admin")
     boss = {"Authorization": f"Bearer {log_in(three, boss_name)['access_token']}"}
     acts = (
         ("PATCH", {"status": "disabled"}),

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from app.authorization.roles.grant import grant
-from app.authorization.scopes import OURS
+from app.authorization.roles.add_role import add_role
+from app.authorization.scopes import OWN_SCOPES
 from app.opaque_tokens import new_id
 from app.principal import ClientInfo
 from app.settings.maps import Policy
@@ -30,7 +30,7 @@ PAGE_COLUMNS = ["page", "nobody", "signed in", "later", "another's"]
 COLUMNS = ["route", "nobody", "over", "account", "later", "admin", "later", "key", "another's"]
 NOBODY = ClientInfo(address="", bucket="", user_agent="", request_id="", locale="en")
 SCOPES = (
-    *(scope.replace(":*", ":list") for scope in OURS),
+    *(scope.replace(":*", ":list") for scope in OWN_SCOPES),
     "orders:read",
 )  # those of this service, and one of an application
 AUDIENCE = "doorward"
@@ -149,7 +149,7 @@ class Town:
         )
         with self.service.units.writing() as work:
             for role in roles:
-                assert grant(work, NOBODY, account_id=account_id, role=role)
+                assert add_role(work, NOBODY, account_id=account_id, role=role)
         return actor
 
     def signed_in(self, name: str, *roles: str, **login: str) -> Actor:

@@ -10,7 +10,7 @@ import pytest
 import redis
 from sqlalchemy import event
 
-from app.authorization.roles.grant import grant
+from app.authorization.roles.add_role import add_role
 from app.credential_status.session_cache import CANARY, FILL_SESSION, account_key, session_key
 from app.principal import ClientInfo
 from app.server.cache_watcher import Watcher
@@ -235,9 +235,9 @@ def test_roles_come_from_a_warm_check_and_a_grant_counts_at_once(service, ann, s
     assert ann.whoami().json["roles"] == []
     nobody = ClientInfo(address="", bucket="", user_agent="", request_id="", locale="en")
     with service.units.writing() as work:
-        assert grant(work, nobody, account_id=ann.tokens["account"]["id"], role="editor")
-        assert grant(work, nobody, account_id=ann.tokens["account"]["id"], role="author")
-        assert not grant(work, nobody, account_id=ann.tokens["account"]["id"], role="author")
+        assert add_role(work, nobody, account_id=ann.tokens["account"]["id"], role="editor")
+        assert add_role(work, nobody, account_id=ann.tokens["account"]["id"], role="author")
+        assert not add_role(work, nobody, account_id=ann.tokens["account"]["id"], role="author")
     assert ann.whoami().json["roles"] == ["author", "editor"]
     with counted(service, server) as counts:
         assert ann.whoami().json["roles"] == ["author", "editor"]

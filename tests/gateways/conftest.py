@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from app.authorization.roles.grant import grant
+from app.authorization.roles.add_role import add_role
 from app.principal import ClientInfo
 from tests.actors import PASSWORD, Service, cheap_settings
 from tests.conftest import LIMITS
@@ -165,7 +165,7 @@ def _sign_up(url: str) -> None:
         [account_id] = work.db.execute(
             text("SELECT id FROM accounts WHERE username = 'boss'")
         ).scalars()
-        grant(
+        add_role(
             work,
             ClientInfo(address=boss.address, bucket="", user_agent="", request_id="", locale="en"),
             account_id=account_id,

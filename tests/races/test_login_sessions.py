@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 from sqlalchemy import create_engine, text
 
-from app.authorization.roles.grant import grant
+from app.authorization.roles.add_role import add_role
 from tests.actors import PASSWORD, Service, cheap_settings
 from tests.boxes import GRANT
 from tests.live import at_once, raw_post
@@ -247,7 +247,9 @@ def disabled(live, tokens: dict) -> bytes:
 def administrator(live) -> dict:
     beside, name = Service(cheap_settings(live.env["DOORWARD_DATABASE_URL"])), person(live)
     with beside.units.writing() as work:
-        assert grant(work, NOBODY, account_id=login(live, name)[1]["account"]["id"], role="admin")
+        assert add_role(
+            work, NOBODY, account_id=login(live, name)[1]["account"]["id"], role="admin"
+        )
     beside.close()
     return login(live, name)[1]
 

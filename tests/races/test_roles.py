@@ -8,8 +8,8 @@ import threading
 import pytest
 from sqlalchemy import create_engine, text
 
-from app.authorization.memberships.manage import let_in
-from app.authorization.roles.grant import grant
+from app.authorization.memberships.manage import grant_membership
+from app.authorization.roles.add_role import add_role
 from app.principal import ClientInfo, CredentialKind, Principal
 from tests.actors import PASSWORD
 from tests.live import at_once, raw_post
@@ -175,7 +175,7 @@ def test_a_manager_who_is_being_downgraded_grants_no_more(people):
     boss, ann, bob = (people.actor(name).signed_in() for name in ("boss", "ann", "bob"))
     ids = [actor.tokens["account"]["id"] for actor in (boss, ann, bob)]
     with people.units.writing() as work:
-        grant(work, NOBODY, account_id=ids[0], role="admin")
+        add_role(work, NOBODY, account_id=ids[0], role="admin")
     boss.login()
     path = f"/v1/memberships/list/7/{ids[1]}"
     assert boss.call("PUT", path, json={"level": "manager"}, token=boss.access).status_code == 204
@@ -194,7 +194,7 @@ def test_a_manager_who_is_being_downgraded_grants_no_more(people):
         ids[0], "boss", CredentialKind.SESSION, "", None, None, scopes=("memberships:write:list",)
     )
     with people.units.writing() as work:
-        let_in(
+        grant_membership(
             work,
             principal,
             NOBODY,

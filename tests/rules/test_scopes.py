@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.authorization.scopes import allows, common, narrowed
+from app.authorization.scopes import has_scope, intersect_limits, narrow_scopes
 
 PARTS = st.lists(st.sampled_from("ab"), min_size=1, max_size=3).map(":".join)
 SCOPES = PARTS | PARTS.map(lambda scope: scope + ":*")
@@ -14,12 +14,12 @@ LIMITS = st.none() | st.lists(SCOPES, max_size=4)
 
 
 def held(scope: str, limit: list[str] | None) -> bool:
-    return limit is None or allows(scope, limit)
+    return limit is None or has_scope(scope, limit)
 
 
 @given(LIMITS, LIMITS, SCOPES)
 def test_what_two_limits_have_in_common_is_held_by_both(some, others, scope):
-    both = common(some, others)
+    both = intersect_limits(some, others)
     assert held(scope, None if both is None else both.split()) == (
         held(scope, some) and held(scope, others)
     )
@@ -27,14 +27,14 @@ def test_what_two_limits_have_in_common_is_held_by_both(some, others, scope):
 
 @given(LIMITS, LIMITS)
 def test_it_does_not_matter_which_comes_first(some, others):
-    assert common(some, others) == common(others, some)
+    assert intersect_limits(some, others) == intersect_limits(others, some)
 
 
 @given(st.lists(SCOPES), st.lists(SCOPES), SCOPES)
 def test_to_narrow_gives_nothing_that_was_not_asked_for_or_is_not_held(asked, has, scope):
-    given_now = narrowed(asked, has)
+    given_now = narrow_scopes(asked, has)
     assert set(given_now) <= set(asked)
-    assert not allows(scope, given_now) or (allows(scope, asked) and allows(scope, has))
+    assert not has_scope(scope, given_now) or (has_scope(scope, asked) and has_scope(scope, has))
 
 
 @pytest.mark.parametrize(
@@ -52,4 +52,4 @@ def test_to_narrow_gives_nothing_that_was_not_asked_for_or_is_not_held(asked, ha
     ],
 )
 def test_two_limits(some, others, both):
-    assert common(some, others) == both
+    assert intersect_limits(some, others) == both

@@ -14,10 +14,15 @@ from sqlalchemy import delete, select, update
 from app.accounts.models import Account, Status
 from app.adapters.database import count_changed_rows
 from app.audit.record import Event, record_event
-from app.authorization.memberships.permissions import founds, managed_up_to, only_a_person, within
-from app.authorization.memberships.resource_ref import asked_level, asked_thing
-from app.authorization.models import Membership, of_thing
-from app.authorization.rights_changed import moved
+from app.authorization.invalidate_rights import invalidate_rights
+from app.authorization.memberships.permissions import (
+    can_grant_any_level,
+    require_managing_rank,
+    require_rank_within,
+    require_session,
+)
+from app.authorization.memberships.resource_ref import parse_level, parse_resource
+from app.authorization.models import Membership, matches_resource
 from app.errors import NotFound, Unauthenticated
 from app.opaque_tokens import is_id
 from app.principal import CredentialKind
@@ -27,22 +32,22 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from app.authorization.levels import Thing
+    from app.authorization.levels import ResourceRef
     from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
-PATH = "/path"
+PATH_POINTER = "/path"
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
+class _LockedMember:
     """An account that is locked, and its level at the thing."""
 
     account: Account
     level: str | None
 
 
-def let_in(
+def grant_membership(
     work: UnitOfWork,
     principal: Principal,
     client_info: ClientInfo,
@@ -56,25 +61,25 @@ def let_in(
 
     Raises InvalidInput, Forbidden, InsufficientScope or NotFound.
     """
-    thing = asked_thing(resource, resource_id, at=PATH)
-    asked_level(work.settings, level, at="/level")
-    standing = _changeable(work, principal, thing, account_id=account_id, wanted=level)
+    thing = parse_resource(resource, resource_id, pointer=PATH_POINTER)
+    parse_level(work.settings, level, pointer="/level")
+    standing = _lock_changeable_member(work, principal, thing, account_id=account_id, wanted=level)
     if standing.level == level:
         return
-    _write(work, thing, standing, level)
-    moved(work, standing.account)
-    _remember(
+    _save_membership(work, thing, standing, level)
+    invalidate_rights(work, standing.account)
+    _record_change(
         work,
         principal,
         client_info,
         Event.MEMBERSHIP_GRANTED,
         account=standing.account,
-        thing=thing,
+        ref=thing,
         level=level,
     )
 
 
-def let_out(
+def revoke_membership(
     work: UnitOfWork,
     principal: Principal,
     client_info: ClientInfo,
@@ -87,39 +92,41 @@ def let_out(
 
     Raises InvalidInput, Forbidden, InsufficientScope or NotFound.
     """
-    thing = asked_thing(resource, resource_id, at=PATH)
-    standing = _changeable(work, principal, thing, account_id=account_id, wanted=None)
+    thing = parse_resource(resource, resource_id, pointer=PATH_POINTER)
+    standing = _lock_changeable_member(work, principal, thing, account_id=account_id, wanted=None)
     if standing.level is None:
         return
     work.db.execute(
-        delete(Membership).where(of_thing(thing), Membership.account_id == standing.account.id)
+        delete(Membership).where(
+            matches_resource(thing), Membership.account_id == standing.account.id
+        )
     )
-    moved(work, standing.account)
-    _remember(
+    invalidate_rights(work, standing.account)
+    _record_change(
         work,
         principal,
         client_info,
         Event.MEMBERSHIP_ENDED,
         account=standing.account,
-        thing=thing,
+        ref=thing,
         level=standing.level,
     )
 
 
-def _changeable(
-    work: UnitOfWork, principal: Principal, thing: Thing, *, account_id: str, wanted: str | None
-) -> _Standing:
+def _lock_changeable_member(
+    work: UnitOfWork, principal: Principal, ref: ResourceRef, *, account_id: str, wanted: str | None
+) -> _LockedMember:
     """The account and its level, locked, once it is sure that whoever asks may change it to the one that is wanted."""
-    by_right = founds(principal, thing)
+    by_right = can_grant_any_level(principal, ref)
     leaves = (
         wanted is None
         and principal.kind is CredentialKind.SESSION
         and account_id == principal.account_id
     )
     if not by_right and not leaves:
-        only_a_person(principal, thing)
-    found = _locked(
-        work.db, thing, {account_id} if by_right else {account_id, principal.account_id}
+        require_session(principal, ref)
+    found = _lock_members(
+        work.db, ref, {account_id} if by_right else {account_id, principal.account_id}
     )
     target = found.get(account_id)
     if not by_right:
@@ -127,53 +134,55 @@ def _changeable(
         if own is None or not own.account.active:
             raise Unauthenticated
         if not leaves:
-            most = managed_up_to(work.settings, own.level)
-            within(work.settings, target.level if target else None, most=most)
-            within(work.settings, wanted, most=most)
+            most = require_managing_rank(work.settings, own.level)
+            require_rank_within(work.settings, target.level if target else None, max_rank=most)
+            require_rank_within(work.settings, wanted, max_rank=most)
     if target is None or target.account.status == Status.DELETED:
         raise NotFound
     return target
 
 
-def _locked(db: Session, thing: Thing, account_ids: Collection[str]) -> dict[str, _Standing]:
+def _lock_members(
+    db: Session, ref: ResourceRef, account_ids: Collection[str]
+) -> dict[str, _LockedMember]:
     """These accounts as they are now, kept so until the transaction ends, and the level that each has at the thing."""
     ids = sorted(one for one in account_ids if is_id("acc", one))
     wanted = select(Account).where(Account.id.in_(ids)).order_by(Account.id)
     accounts = db.scalars(wanted.with_for_update().execution_options(populate_existing=True)).all()
     held = select(Membership.account_id, Membership.level).where(
-        of_thing(thing), Membership.account_id.in_(ids)
+        matches_resource(ref), Membership.account_id.in_(ids)
     )
     levels = {row.account_id: row.level for row in db.execute(held)}
-    return {account.id: _Standing(account, levels.get(account.id)) for account in accounts}
+    return {account.id: _LockedMember(account, levels.get(account.id)) for account in accounts}
 
 
-def _write(work: UnitOfWork, thing: Thing, standing: _Standing, level: str) -> None:
-    mine = Membership.account_id == standing.account.id
+def _save_membership(work: UnitOfWork, ref: ResourceRef, member: _LockedMember, level: str) -> None:
+    mine = Membership.account_id == member.account.id
     values = {"level": level, "granted_at": work.now}
     if not count_changed_rows(
-        work.db, update(Membership).where(of_thing(thing), mine).values(values)
+        work.db, update(Membership).where(matches_resource(ref), mine).values(values)
     ):
         work.db.add(
             Membership(
-                resource=thing.resource,
-                resource_id=thing.id,
-                account_id=standing.account.id,
+                resource=ref.resource,
+                resource_id=ref.id,
+                account_id=member.account.id,
                 **values,
             )
         )
 
 
-def _remember(
+def _record_change(
     work: UnitOfWork,
     principal: Principal,
     client_info: ClientInfo,
     event: Event,
     *,
     account: Account,
-    thing: Thing,
+    ref: ResourceRef,
     level: str,
 ) -> None:
-    actor, role = principal.key_id or principal.account_id, f"{thing.resource}-{thing.id}-{level}"
+    actor, role = principal.key_id or principal.account_id, f"{ref.resource}-{ref.id}-{level}"
     record_event(
         work, event, client_info=client_info, account_id=account.id, role=role, actor=actor
     )

@@ -13,7 +13,7 @@ from app.adapters import logs
 from app.adapters.database import is_away
 from app.authorization.errors import InsufficientScope
 from app.authorization.models import ADMIN
-from app.authorization.scopes import allows
+from app.authorization.scopes import has_scope
 from app.errors import Forbidden, Problem, Unauthenticated, Unavailable
 from app.principal import CredentialKind, Principal
 from app.rate_limits.errors import TooManyRequests
@@ -99,7 +99,7 @@ def scoped(scope: str) -> Door:
 
 def require_scope(principal: Principal, scope: str) -> None:
     """Raises InsufficientScope when the credential does not hold the scope."""
-    if not allows(scope, principal.scopes):
+    if not has_scope(scope, principal.scopes):
         raise InsufficientScope(scope)
 
 

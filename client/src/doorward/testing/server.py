@@ -29,8 +29,8 @@ from app.adapters import logs, migrations
 from app.adapters.clock import Clock
 from app.adapters.password_hasher import Capacity
 from app.authentication.throttling.models import FailedAttempts
-from app.authorization.roles.grant import grant
-from app.authorization.scopes import role_exists
+from app.authorization.roles.add_role import add_role
+from app.authorization.scopes import is_known_role
 from app.factory import create_app
 from app.notifications.outbox.models import Delivery
 from app.principal import ClientInfo
@@ -105,7 +105,7 @@ class Served:
 
     def account(self, username: str, email: str, password: str, roles: list[str]) -> str:
         """Open an account that is ready to sign in, by the way that accounts of other systems come. Returns its id."""
-        if unknown := [role for role in roles if not role_exists(self._units.settings, role)]:
+        if unknown := [role for role in roles if not is_known_role(self._units.settings, role)]:
             raise Refused(
                 f"There is no role {unknown[0]}: name it and its scopes in the fixture doorward_settings, under roles."
             )
@@ -148,7 +148,7 @@ def _with_roles(work: UnitOfWork, username: str, roles: list[str]) -> str:
     if account is None:
         raise Refused("The account is not there.")
     for role in roles:
-        grant(work, HERE, account_id=account.id, role=role)
+        add_role(work, HERE, account_id=account.id, role=role)
     return account.id
 
 

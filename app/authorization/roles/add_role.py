@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from app.accounts.models import locked
 from app.adapters.database import insert_if_absent
 from app.audit.record import Event, record_event
+from app.authorization.invalidate_rights import invalidate_rights
 from app.authorization.models import AccountRole
-from app.authorization.rights_changed import moved
 
 if TYPE_CHECKING:
     from app.principal import ClientInfo
     from app.unit_of_work import UnitOfWork
 
 
-def grant(
+def add_role(
     work: UnitOfWork, client_info: ClientInfo, *, account_id: str, role: str, **acting: str
 ) -> bool:
     """Give the account a role; it counts from the next check on. False when it has it already, or there is no such account.
@@ -27,7 +27,7 @@ def grant(
         work.db, AccountRole, account_id=account_id, role=role, granted_at=work.now
     ):
         return False
-    moved(work, account)
+    invalidate_rights(work, account)
     record_event(
         work,
         Event.ROLE_GRANTED,

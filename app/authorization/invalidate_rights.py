@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 
-def moved(work: UnitOfWork, account: Account) -> None:
+def invalidate_rights(work: UnitOfWork, account: Account) -> None:
     """From the next check on, what was remembered of the account's rights counts no more. The account must be locked.
 
     The epoch stays, so no session ends by this; what Redis remembers of the account's older rights does.

@@ -8,36 +8,36 @@ from sqlalchemy import exists, select
 
 from app.accounts.models import NO_PASSWORD, Account, Status
 from app.authorization.errors import LastAdmin
-from app.authorization.models import ADMIN, AccountRole, hold_admins
+from app.authorization.models import ADMIN, AccountRole, lock_admin_changes
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
 
-def keep_an_admin(db: Session, account_id: str) -> None:
+def require_another_admin(db: Session, account_id: str) -> None:
     """Where this account is about to stop being an active administrator, another one has to be there. Raises LastAdmin.
 
     Call it before any account is locked: whoever takes an administrator away meets here first, and of two at once the second sees
     what the first has done. An account that is no active administrator may go at any time.
     """
-    if still_admin(db, account_id) and not _another_active_admin(db, account_id):
+    if is_still_admin(db, account_id) and not _has_other_active_admin(db, account_id):
         raise LastAdmin
 
 
-def still_admin(db: Session, account_id: str) -> bool:
+def is_still_admin(db: Session, account_id: str) -> bool:
     """Is it an active administrator, and will it be one until this is done? Call it before any account is locked."""
-    hold_admins(db)
-    return bool(db.scalar(select(_active_admin(Account.id == account_id))))
+    lock_admin_changes(db)
+    return bool(db.scalar(select(_build_active_admin_clause(Account.id == account_id))))
 
 
-def _another_active_admin(db: Session, account_id: str) -> bool:
-    return bool(db.scalar(select(_active_admin(Account.id != account_id))))
+def _has_other_active_admin(db: Session, account_id: str) -> bool:
+    return bool(db.scalar(select(_build_active_admin_clause(Account.id != account_id))))
 
 
-def _active_admin(whose: ColumnElement[bool]) -> ColumnElement[bool]:
+def _build_active_admin_clause(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     """One who was invited and never chose a password can administer nothing, and may never come."""
     comes = (Account.status == Status.ACTIVE, Account.password_hash != NO_PASSWORD)
     return exists().where(
-        AccountRole.account_id == Account.id, AccountRole.role == ADMIN, *comes, whose
+        AccountRole.account_id == Account.id, AccountRole.role == ADMIN, *comes, condition
     )
