@@ -80,7 +80,7 @@ class StartDeviceLoginSchema(Strict):
     )
 
 
-class DeviceAuthorizationSchema(Strict):
+class StartedDeviceLoginSchema(Strict):
     """What to show on the device that asks, and the secret that it keeps."""
 
     session_id = fields.String(
@@ -226,7 +226,7 @@ class EmptySchema(Strict):
 @writing
 @answers(TooManyRequests, Busy)
 @blp.arguments(StartDeviceLoginSchema)
-@blp.response(201, DeviceAuthorizationSchema)
+@blp.response(201, StartedDeviceLoginSchema)
 def post_login_session(work: UnitOfWork, body: Body) -> DeviceAuthorization:
     """Ask to be let in. A person types the user code at the address that is answered; meanwhile, poll at /oauth/token.
 

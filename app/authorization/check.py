@@ -82,8 +82,7 @@ def check_roles(
         and (
             (check.account_id, check.role) in roles
             if check.ref is None
-            else get_rank_or_lowest(ladder, levels.get((check.ref, check.account_id)))
-            >= check.rank
+            else get_rank_or_lowest(ladder, levels.get((check.ref, check.account_id))) >= check.rank
         )
         for check in wanted
     )
