@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-Faults = dict[str, list[str]]
+FieldErrors = dict[str, list[str]]
 
 
 class Problem(Exception):

@@ -9,9 +9,9 @@ from flask import Flask
 from app.adapters.cache import Cache
 from app.adapters.clock import Clock
 from app.adapters.database import Database
-from app.adapters.jwt import KeyRing
+from app.adapters.jwt import SigningKeySet
 from app.adapters.password_hasher import Capacity, PasswordHasher
-from app.adapters.rate_limiter import Limiter
+from app.adapters.rate_limiter import RateLimiter
 from app.adapters.usage_buffer import UsageBuffer
 from app.api import (
     accounts,
@@ -43,14 +43,14 @@ from app.web import gateway_requests as questions
 from app.web import middleware as edge
 from app.web import problems
 from app.web.openapi.blueprint import Api
-from app.web.unit_of_work import EXTENSION
+from app.web.unit_of_work import EXTENSION_NAME
 
 if TYPE_CHECKING:
     from app.settings import Settings
 
 __all__ = ["create_app"]
 
-API = (
+API_BLUEPRINTS = (
     registration.blp,
     sessions.blp,
     suspicion.blp,
@@ -71,7 +71,7 @@ API = (
     revocations.blp,
     health.blp,
 )
-PAGES = (confirm.blp, reset.blp, login.blp, activate.blp, sessions_page.blp)
+PAGE_BLUEPRINTS = (confirm.blp, reset.blp, login.blp, activate.blp, sessions_page.blp)
 # Threads of a serving process beside those of gunicorn, each with a connection of its own: clock, sweep, rotation, uses of keys,
 # warnings of keys, mail, watcher.
 BACKGROUND_THREADS = 7
@@ -86,28 +86,28 @@ def create_app(
     app.json.sort_keys = False  # type: ignore[attr-defined] # Flask's default provider has it
     clock, capacity = clock or Clock(), capacity or Capacity()
     cache = Cache(settings.redis_url, clock)
-    app.extensions[EXTENSION] = UnitOfWorkFactory(
+    app.extensions[EXTENSION_NAME] = UnitOfWorkFactory(
         settings=settings,
         clock=clock,
         database=Database(app, settings, threads=capacity.threads + BACKGROUND_THREADS),
         cache=cache,
-        keys=KeyRing(),
+        signing_keys=SigningKeySet(),
         hasher=PasswordHasher(
             memory_kib=settings.argon2_memory_kib,
             passes=settings.argon2_time_cost,
             capacity=capacity,
         ),
-        limiter=Limiter(clock, cache, shares=settings.replicas * capacity.workers),
-        key_uses=UsageBuffer(),
+        limiter=RateLimiter(clock, cache, shares=settings.replicas * capacity.workers),
+        api_key_usage=UsageBuffer(),
     )
-    problems.register(app, as_page=render_problem)
-    edge.register(app, settings, clock)
-    _furnish(app, settings)
+    problems.register_error_handlers(app, render_page=render_problem)
+    edge.register_middleware(app, settings, clock)
+    _register_blueprints(app, settings)
     app.wsgi_app = questions.normalize_gateway_requests(app.wsgi_app, settings)  # type: ignore[assignment, method-assign] # Flask's way to put something around it
     return app
 
 
-def _furnish(app: Flask, settings: Settings) -> None:
+def _register_blueprints(app: Flask, settings: Settings) -> None:
     public_docs = settings.docs is Docs.PUBLIC
     app.config.update(
         API_TITLE="Doorward",
@@ -128,9 +128,9 @@ def _furnish(app: Flask, settings: Settings) -> None:
     api.spec.components.security_scheme(
         "api_key", {"type": "apiKey", "in": "header", "name": "X-API-Key"}
     )
-    for blueprint in API:
+    for blueprint in API_BLUEPRINTS:
         api.register_blueprint(blueprint)
-    for page in PAGES:
+    for page in PAGE_BLUEPRINTS:
         app.register_blueprint(page)
     if public_docs:
         app.register_blueprint(docs.blp)

@@ -18,7 +18,7 @@ ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 ID_LENGTH = 22  # 131 bits
 SECRET_LENGTH = 43  # 256 bits
 CHECKSUM_LENGTH = 6
-SHAPE = re.compile(
+TOKEN_PATTERN = re.compile(
     rf"([a-z]+)_([0-9A-Za-z]{{{ID_LENGTH}}})_([0-9A-Za-z]{{{SECRET_LENGTH}}})([0-9A-Za-z]{{{CHECKSUM_LENGTH}}})"
 )
 
@@ -27,7 +27,7 @@ CODE_LENGTH = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Minted:
+class NewToken:
     """A new secret: the token goes out, the digest is kept."""
 
     token: str
@@ -37,7 +37,7 @@ class Minted:
         return "Minted(…)"
 
 
-def _random(length: int, alphabet: str = ALPHABET) -> str:
+def _generate_random(length: int, alphabet: str = ALPHABET) -> str:
     # One read for many letters; what would favour the first letters of the alphabet is thrown away.
     fair = 256 - 256 % len(alphabet)
     letters: list[str] = []
@@ -50,7 +50,7 @@ def _random(length: int, alphabet: str = ALPHABET) -> str:
     return "".join(letters[:length])
 
 
-def _checksum(text: str) -> str:
+def _compute_checksum(text: str) -> str:
     value, letters = zlib.crc32(text.encode()), ""
     for _ in range(CHECKSUM_LENGTH):
         value, digit = divmod(value, len(ALPHABET))
@@ -58,14 +58,14 @@ def _checksum(text: str) -> str:
     return letters
 
 
-def digest(token: str) -> str:
+def compute_digest(token: str) -> str:
     """What is kept of a token: its SHA-256. 256 random bits need no salt."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def new_id(kind: str) -> str:
+def generate_id(prefix: str) -> str:
     """A public name that cannot be guessed: `acc_…`, `ses_…`, 131 random bits."""
-    return f"{kind}_{_random(ID_LENGTH)}"
+    return f"{prefix}_{_generate_random(ID_LENGTH)}"
 
 
 def is_id(kind: str, text: str) -> bool:
@@ -73,32 +73,36 @@ def is_id(kind: str, text: str) -> bool:
     return re.fullmatch(rf"{kind}_[0-9A-Za-z]{{{ID_LENGTH}}}", text) is not None
 
 
-def mint(prefix: str, row_id: str) -> Minted:
+def generate_token(prefix: str, row_id: str) -> NewToken:
     """A token for the row `<kind>_<id>`; 256 bits of it are secret."""
-    body = f"{prefix}_{row_id.partition('_')[2]}_{_random(SECRET_LENGTH)}"
-    token = body + _checksum(body)
-    return Minted(token, digest(token))
+    body = f"{prefix}_{row_id.partition('_')[2]}_{_generate_random(SECRET_LENGTH)}"
+    token = body + _compute_checksum(body)
+    return NewToken(token, compute_digest(token))
 
 
-def find(prefix: str, kind: str, token: str) -> str | None:
+def parse_row_id(prefix: str, kind: str, token: str) -> str | None:
     """The id of the row that a token is of, None when it is none of ours."""
-    parts = SHAPE.fullmatch(token)
-    if parts is None or parts[1] != prefix or _checksum(token[:-CHECKSUM_LENGTH]) != parts[4]:
+    parts = TOKEN_PATTERN.fullmatch(token)
+    if (
+        parts is None
+        or parts[1] != prefix
+        or _compute_checksum(token[:-CHECKSUM_LENGTH]) != parts[4]
+    ):
         return None
     return f"{kind}_{parts[2]}"
 
 
-def matches(token: str, kept_digest: str) -> bool:
+def has_digest(token: str, expected_digest: str) -> bool:
     """Is it the token whose digest was kept? In constant time."""
-    return hmac.compare_digest(digest(token), kept_digest)
+    return hmac.compare_digest(compute_digest(token), expected_digest)
 
 
-def new_code() -> str:
+def generate_code() -> str:
     """A code that a person can type: XXXX-XXXX, 34 bits, so it needs a limit on tries."""
-    letters = _random(CODE_LENGTH, CODE_ALPHABET)
+    letters = _generate_random(CODE_LENGTH, CODE_ALPHABET)
     return f"{letters[:4]}-{letters[4:]}"
 
 
-def canonical_code(typed: str) -> str:
+def normalize_code(code: str) -> str:
     """The code as it was meant: case, dashes, spaces and dots do not count."""
-    return re.sub(r"[\s.\-]", "", typed).upper()
+    return re.sub(r"[\s.\-]", "", code).upper()

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from app.adapters.cache import Cache
     from app.adapters.clock import Clock
     from app.adapters.database import Database
-    from app.adapters.jwt import KeyRing
+    from app.adapters.jwt import SigningKeySet
     from app.adapters.password_hasher import PasswordHasher
-    from app.adapters.rate_limiter import Limiter
+    from app.adapters.rate_limiter import RateLimiter
     from app.adapters.usage_buffer import UsageBuffer
     from app.settings import Settings
 
@@ -31,12 +31,12 @@ class UnitOfWork:
     now: datetime
     settings: Settings
     cache: Cache
-    keys: KeyRing
+    signing_keys: SigningKeySet
     hasher: PasswordHasher
-    limiter: Limiter
-    key_uses: UsageBuffer
+    limiter: RateLimiter
+    api_key_usage: UsageBuffer
     _begin: Callable[[], Session]
-    _aside: Callable[[], Session]
+    _open_autocommit_session: Callable[[], Session]
     _db: Session | None = None
     after_commit: list[Callable[[], None]] = field(default_factory=list)
 
@@ -48,27 +48,27 @@ class UnitOfWork:
         return self._db
 
     @contextmanager
-    def released(self) -> Iterator[None]:
+    def commit_and_release(self) -> Iterator[None]:
         """Hold nothing while waiting: what was done so far is committed and the connection given back.
 
         The next query begins anew, so whatever was read before must be a condition of what is written after.
         """
-        self.keep()
+        self.commit()
         yield
 
     @contextmanager
-    def undone(self) -> Iterator[None]:
+    def rollback_and_release(self) -> Iterator[None]:
         """Hold nothing while waiting, and take back what was done since the last commit: the story begins anew after it."""
         if self._db is not None:
             self._db.rollback()
         self.after_commit = []
         yield
 
-    def aside(self) -> AbstractContextManager[Session]:
+    def open_autocommit_session(self) -> AbstractContextManager[Session]:
         """A look at the database beside the transaction, on the small pool of the check; each statement stands alone."""
-        return self._aside()
+        return self._open_autocommit_session()
 
-    def keep(self) -> None:
+    def commit(self) -> None:
         """Commit, then do what was waiting for that."""
         if self._db is not None and (self._db.in_transaction() or self._db.new):
             self._db.commit()
@@ -90,41 +90,41 @@ class UnitOfWorkFactory:
     clock: Clock
     database: Database
     cache: Cache
-    keys: KeyRing
+    signing_keys: SigningKeySet
     hasher: PasswordHasher
-    limiter: Limiter
-    key_uses: UsageBuffer
+    limiter: RateLimiter
+    api_key_usage: UsageBuffer
     # Set when this process has been asked to end: it says so where it is asked, answers what it has and begins nothing of its own.
     draining: Event = field(default_factory=Event)
 
-    def reading(self) -> AbstractContextManager[UnitOfWork]:
+    def open_read_only(self) -> AbstractContextManager[UnitOfWork]:
         """A unit that cannot write."""
         return self._open(self.database.reading)
 
-    def writing(self) -> AbstractContextManager[UnitOfWork]:
+    def open_read_write(self) -> AbstractContextManager[UnitOfWork]:
         """A unit that commits on success and on a Refusal, and rolls back on everything else."""
         return self._open(self.database.writing)
 
     @contextmanager
-    def _open(self, session: Callable[[], Session]) -> Iterator[UnitOfWork]:
+    def _open(self, begin: Callable[[], Session]) -> Iterator[UnitOfWork]:
         now, aside = self.clock.now(), self.database.aside
         work = UnitOfWork(
             now,
             self.settings,
             self.cache,
-            self.keys,
+            self.signing_keys,
             self.hasher,
             self.limiter,
-            self.key_uses,
-            session,
+            self.api_key_usage,
+            begin,
             aside,
         )
         try:
             yield work
         except Refusal:
-            work.keep()
+            work.commit()
             raise
         else:
-            work.keep()
+            work.commit()
         finally:
             work.close()

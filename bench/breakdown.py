@@ -58,7 +58,7 @@ def main() -> None:
         Path(os.devnull).open("w") as nowhere,
         redirect_stdout(nowhere),
     ):
-        logs.configure()
+        logs.configure_logging()
         app, token = _signed_in(f"sqlite:///{folder}/doorward.db")
         plain = _timed(app, token, chosen.times)
         profile.enable()

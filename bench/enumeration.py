@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from app.opaque_tokens import mint, new_id
+from app.opaque_tokens import generate_id, generate_token
 from bench.servers import Answer, Client, address, make_accounts, service
 
 Body = Callable[[int], dict[str, Any]]
@@ -97,7 +97,10 @@ def _login_by_address(name: str) -> Body:
 
 def _login_from_a_device(name: str) -> Body:
     """With a device token of the right shape that is nobody's."""
-    return lambda number: {**_login(name)(number), "device_token": mint("dwd", new_id("dev")).token}
+    return lambda number: {
+        **_login(name)(number),
+        "device_token": generate_token("dwd", generate_id("dev")).token,
+    }
 
 
 def _always(body: Body, name: str) -> Body:

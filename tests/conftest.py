@@ -71,13 +71,13 @@ def _nursery_ends():
 
 @pytest.fixture(scope="session", autouse=True)
 def _logging():
-    logs.configure(Stdout())
+    logs.configure_logging(Stdout())
 
 
 @pytest.fixture(autouse=True)
 def _logging_anew():
     """A command that another test typed in this process has sent what is logged somewhere else."""
-    logs.configure(Stdout())
+    logs.configure_logging(Stdout())
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -45,7 +45,7 @@ def type_command(*words: str, **env: str) -> Done:
             env={**others, "DOORWARD_SECRET_KEY": SECRET, **CHEAP, **env},
         )
     finally:
-        logs.configure(Stdout())
+        logs.configure_logging(Stdout())
         for app in made:
             app.extensions["doorward"].database.engine.dispose()
             app.extensions["doorward"].database.checks.dispose()

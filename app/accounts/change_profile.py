@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.accounts.models import by_id
-from app.accounts.summary import Profile, profile
+from app.accounts.models import find_account
+from app.accounts.summary import Profile, build_profile
 from app.audit.record import Event, record_event
 from app.errors import NotFound
 
@@ -26,7 +26,7 @@ def change_profile(
     changes: Mapping[str, object],
 ) -> Profile:
     """Take over the fields given and leave the others."""
-    account = by_id(work.db, principal.account_id)
+    account = find_account(work.db, principal.account_id)
     if account is None:
         raise NotFound
     for field, value in changes.items():
@@ -39,4 +39,4 @@ def change_profile(
             account_id=account.id,
             fields=" ".join(sorted(changes)),
         )
-    return profile(account)
+    return build_profile(account)

@@ -14,42 +14,42 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
-NOBODY = ""  # no account has this name; asking for it costs what asking for any other does
+NO_ACCOUNT = ""  # no account has this name; asking for it costs what asking for any other does
 
 
 @dataclass(frozen=True, slots=True)
-class Typed:
+class Identifier:
     """What somebody typed as a name or an address, in the form in which it is compared."""
 
     canonical: str
-    is_address: bool
-    possible: bool  # could it be anybody's at all?
+    is_email: bool
+    is_valid: bool  # could it be anybody's at all?
 
     @property
     def condition(self) -> ColumnElement[bool]:
         """Which account it names."""
-        wanted = self.canonical if self.possible else NOBODY
-        return Account.email_canonical == wanted if self.is_address else Account.username == wanted
+        wanted = self.canonical if self.is_valid else NO_ACCOUNT
+        return Account.email_canonical == wanted if self.is_email else Account.username == wanted
 
 
-def typed(text: str) -> Typed:
+def parse_identifier(text: str) -> Identifier:
     """What was typed. What can be no name is kept as it stands, so that it can be counted like any other that nobody has."""
     try:
-        name = names.folded(text)
+        name = names.fold_name(text)
         return (
-            Typed(names.canonical_address(name), True, True)
+            Identifier(names.canonicalize_email(name), True, True)
             if "@" in name
-            else Typed(name, False, True)
+            else Identifier(name, False, True)
         )
-    except names.NotAName:
-        return Typed(text, "@" in text, False)
+    except names.InvalidName:
+        return Identifier(text, "@" in text, False)
 
 
-def find_locked(db: Session, name: Typed) -> Account | None:
+def lock_account_by_identifier(db: Session, identifier: Identifier) -> Account | None:
     """The account of that name, kept as it is until the transaction ends."""
     return db.scalar(
         select(Account)
-        .where(name.condition)
+        .where(identifier.condition)
         .with_for_update()
         .execution_options(populate_existing=True)
     )

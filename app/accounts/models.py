@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from app.adapters.database import Base
 
 
-class Status(StrEnum):
+class AccountStatus(StrEnum):
     ACTIVE = "active"
     DISABLED = "disabled"
     DELETED = "deleted"  # gone for everybody, and erased once ERASE_AFTER has passed
@@ -43,7 +43,7 @@ class Account(Base):
     must_change_since: Mapped[
         datetime | None
     ]  # the password opens no session any more, it only lets another one be chosen
-    status: Mapped[str] = mapped_column(String(16), default=Status.ACTIVE)
+    status: Mapped[str] = mapped_column(String(16), default=AccountStatus.ACTIVE)
     epoch: Mapped[int] = mapped_column(default=1)
     roles_version: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime]
@@ -60,23 +60,23 @@ class Account(Base):
         return self.must_change_since is not None
 
     @property
-    def active(self) -> bool:
-        return self.status == Status.ACTIVE
+    def is_active(self) -> bool:
+        return self.status == AccountStatus.ACTIVE
 
 
-def by_id(db: Session, account_id: str) -> Account | None:
+def find_account(db: Session, account_id: str) -> Account | None:
     return db.get(Account, account_id)
 
 
-def by_username(db: Session, username: str) -> Account | None:
+def find_account_by_username(db: Session, username: str) -> Account | None:
     return db.scalar(select(Account).where(Account.username == username))
 
 
-def by_email(db: Session, email_canonical: str) -> Account | None:
+def find_account_by_email(db: Session, email_canonical: str) -> Account | None:
     return db.scalar(select(Account).where(Account.email_canonical == email_canonical))
 
 
-def locked(db: Session, account_id: str) -> Account | None:
+def lock_account(db: Session, account_id: str) -> Account | None:
     """The account as it is now, kept so until the transaction ends. SQLite's writers hold the whole database anyway."""
     return db.scalar(
         select(Account)

@@ -37,11 +37,11 @@ class Profile:
     last_login_at: datetime | None
 
 
-def summary(account: Account, roles: tuple[str, ...]) -> AccountSummary:
+def summarize_account(account: Account, roles: tuple[str, ...]) -> AccountSummary:
     return AccountSummary(account.id, account.username, account.name, roles)
 
 
-def profile(account: Account) -> Profile:
+def build_profile(account: Account) -> Profile:
     return Profile(
         id=account.id,
         username=account.username,

@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PATIENCE = 0.1  # seconds, to connect and for each answer
-FAILURES = 5  # in a row, then nobody asks for a while
-PAUSE = 1.0  # seconds between two tries of a broken one
-VOUCHED = (
+SOCKET_TIMEOUT_SECONDS = 0.1  # seconds, to connect and for each answer
+MAX_CONSECUTIVE_FAILURES = 5  # in a row, then nobody asks for a while
+RETRY_INTERVAL_SECONDS = 1.0  # seconds between two tries of a broken one
+TRUST_SECONDS = (
     2.0  # seconds for which a yes counts after the watcher could last tell the cache what has ended
 )
 
 log = logs.get_logger("cache")
 
 
-class CacheAway(Exception):
+class CacheUnavailable(Exception):
     """There is no cache, or it does not answer. Ask the database."""
 
 
@@ -47,15 +47,15 @@ class Cache:
 
     def __init__(self, url: str | None, clock: Clock) -> None:
         self._clock = clock
-        self._client = _client(url) if url else None
+        self._client = _build_client(url) if url else None
         self._registered: dict[str, Callable[..., object]] = {}
         self._lock = threading.Lock()
         self._failures = 0
         self._again_at = 0.0
-        self._vouched_at = float("-inf")
+        self._written_at = float("-inf")
 
     @property
-    def used(self) -> bool:
+    def is_configured(self) -> bool:
         """Is one configured?"""
         return self._client is not None
 
@@ -63,90 +63,91 @@ class Cache:
     def pool(self) -> redis.ConnectionPool:
         """The connections, for the library that counts limits."""
         if self._client is None:
-            raise CacheAway
+            raise CacheUnavailable
         pool: redis.ConnectionPool = self._client.connection_pool
         return pool
 
-    def vouch(self, ticks: float) -> None:
+    def confirm_written(self, ticks: float) -> None:
         """Everything that had ended at that moment has been written to it, and it took it."""
-        self._vouched_at = ticks
+        self._written_at = ticks
 
     @property
-    def believed(self) -> bool:
+    def is_trusted(self) -> bool:
         """May a yes be taken from it? Not while it can be read and not written: it would go on saying what was true before."""
-        return self._clock.ticks() - self._vouched_at <= VOUCHED
+        return self._clock.ticks() - self._written_at <= TRUST_SECONDS
 
     def get_many(self, *keys: str) -> list[bytes | None]:
         """The values of several keys in one round trip, None where there is nothing. Raises CacheAway."""
-        return self.guarded(lambda client: client.mget(keys))  # type: ignore[return-value,arg-type] # redis-py types serve two clients
+        return self.call(lambda client: client.mget(keys))  # type: ignore[return-value,arg-type] # redis-py types serve two clients
 
-    def facts(self) -> Mapping[str, object]:
+    def get_server_info(self) -> Mapping[str, object]:
         """What the server says of itself, asked also while it is left alone. Raises CacheAway."""
-        return self.guarded(lambda client: client.info(), patient=True)
+        return self.call(lambda client: client.info(), bypass_breaker=True)
 
-    def run(
+    def run_script(
         self,
         script: Script,
         keys: Sequence[str],
         arguments: Sequence[str | int],
         *,
-        patient: bool = False,
+        bypass_breaker: bool = False,
     ) -> object:
         """Run a script in one round trip. Raises CacheAway. `patient` asks also while others leave the cache alone."""
-        return self.guarded(
-            lambda client: self._script(client, script)(keys=keys, args=arguments), patient=patient
+        return self.call(
+            lambda client: self._get_registered_script(client, script)(keys=keys, args=arguments),
+            bypass_breaker=bypass_breaker,
         )
 
-    def guarded(self, ask: Callable[[redis.Redis], T], *, patient: bool = False) -> T:
+    def call(self, command: Callable[[redis.Redis], T], *, bypass_breaker: bool = False) -> T:
         """Ask, unless it has just been found broken. Raises CacheAway."""
         client = self._client
-        if client is None or not (patient or self._may_ask()):
-            raise CacheAway
+        if client is None or not (bypass_breaker or self._allows_call()):
+            raise CacheUnavailable
         try:
-            answer = ask(client)
+            answer = command(client)
         except (redis.RedisError, OSError) as error:
-            self._failed(error)
-            raise CacheAway from error
+            self._record_failure(error)
+            raise CacheUnavailable from error
         if self._failures:
-            self._recovered()
+            self._record_recovery()
         return answer
 
-    def _script(self, client: redis.Redis, script: Script) -> Callable[..., object]:
+    def _get_registered_script(self, client: redis.Redis, script: Script) -> Callable[..., object]:
         if script.text not in self._registered:
             self._registered[script.text] = client.register_script(script.text)
         return self._registered[script.text]
 
-    def _may_ask(self) -> bool:
+    def _allows_call(self) -> bool:
         """Everybody while it is well; while it is broken, one caller each second."""
-        if self._failures < FAILURES:
+        if self._failures < MAX_CONSECUTIVE_FAILURES:
             return True
         with self._lock:
             now = self._clock.ticks()
             if now < self._again_at:
                 return False
-            self._again_at = now + PAUSE
+            self._again_at = now + RETRY_INTERVAL_SECONDS
             return True
 
-    def _failed(self, error: Exception) -> None:
+    def _record_failure(self, error: Exception) -> None:
         with self._lock:
             self._failures += 1
-            if self._failures == FAILURES:
-                self._again_at = self._clock.ticks() + PAUSE
+            if self._failures == MAX_CONSECUTIVE_FAILURES:
+                self._again_at = self._clock.ticks() + RETRY_INTERVAL_SECONDS
                 log.warning("cache left alone", fault=type(error).__name__)
 
-    def _recovered(self) -> None:
+    def _record_recovery(self) -> None:
         with self._lock:
-            if self._failures >= FAILURES:
+            if self._failures >= MAX_CONSECUTIVE_FAILURES:
                 log.warning("cache is back")
             self._failures = 0
 
 
-def _client(url: str) -> redis.Redis:
+def _build_client(url: str) -> redis.Redis:
     # redis-py would try ten times with pauses: a dead server would then cost seconds for each question.
     return redis.Redis.from_url(
         url,
-        socket_timeout=PATIENCE,
-        socket_connect_timeout=PATIENCE,
+        socket_timeout=SOCKET_TIMEOUT_SECONDS,
+        socket_connect_timeout=SOCKET_TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 0),
         retry_on_error=[],
         protocol=2,

@@ -16,18 +16,18 @@ class Clock:
         """Aware UTC."""
         return datetime.now(UTC) + self._offset
 
-    def ticks(self) -> float:
+    def get_monotonic_time(self) -> float:
         """Seconds of a counter that never goes back, for measuring how long something took."""
         return time.monotonic()
 
-    def wall(self) -> float:
+    def get_wall_time(self) -> float:
         """Seconds since the epoch by this machine alone, for the libraries that count by it."""
         return time.time()
 
-    def skew(self, database_now: datetime) -> timedelta:
+    def get_skew(self, database_now: datetime) -> timedelta:
         """How far the machine's own clock is from the database's."""
         return database_now - datetime.now(UTC)
 
-    def correct(self, database_now: datetime) -> None:
+    def synchronize(self, database_now: datetime) -> None:
         """Take the database's time from here on."""
-        self._offset = self.skew(database_now)
+        self._offset = self.get_skew(database_now)

@@ -44,16 +44,16 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
 from sqlalchemy.pool import NullPool
 
-from app.adapters.deadline import Deadline
-from app.adapters.watched import wait_within
+from app.adapters.postgres_watchdog import SocketWatchdog
+from app.adapters.watched import install_watchdog
 
 if TYPE_CHECKING:
     from flask import Flask
 
     from app.settings import Settings
 
-CHECKS = "checks"
-MODE = "doorward_mode"
+AUTOCOMMIT_BIND = "checks"
+MODE_OPTION = "doorward_mode"
 SQLITE_BUSY_SECONDS = 2
 # Connect 2 s, statement 2 s, lock 1 s: a database that is slow becomes a 503, not a pile of waiting requests.
 POSTGRES_ARGUMENTS = {
@@ -62,7 +62,7 @@ POSTGRES_ARGUMENTS = {
     "options": "-c statement_timeout=2000 -c lock_timeout=1000 -c idle_in_transaction_session_timeout=10000 -c timezone=UTC",
 }
 # Faults of the database itself: a lost server, a full disk, a lock or statement that took too long. A 503, never a 4xx.
-AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
+UNAVAILABLE_ERRORS = (OperationalError, InterfaceError, PoolTimeoutError)
 
 
 # SQLite numbers rows by itself only in a column that is exactly INTEGER.
@@ -114,41 +114,43 @@ class Database:
     def __init__(self, app: Flask, settings: Settings, *, threads: int) -> None:
         self.sqlite = settings.sqlite
         app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
-        app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _engine_options(settings, size=threads)
+        app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _build_engine_options(settings, size=threads)
         app.config["SQLALCHEMY_BINDS"] = {
-            CHECKS: {
+            AUTOCOMMIT_BIND: {
                 "url": settings.database_url,
                 "isolation_level": "AUTOCOMMIT",
-                **_engine_options(settings, size=max(2, threads // 4)),
+                **_build_engine_options(settings, size=max(2, threads // 4)),
             }
         }
         glue = SQLAlchemy(app, metadata=Base.metadata)
         with app.app_context():
-            self.engine, self.checks = glue.engines[None], glue.engines[CHECKS]
-        deadline = Deadline()
-        for engine in (self.engine, self.checks):
+            self.engine, self.autocommit_engine = glue.engines[None], glue.engines[AUTOCOMMIT_BIND]
+        deadline = SocketWatchdog()
+        for engine in (self.engine, self.autocommit_engine):
             if self.sqlite:
-                _speak_sqlite(engine)
+                _configure_sqlite(engine)
             else:
-                wait_within(deadline, engine)
+                install_watchdog(deadline, engine)
         # Made once: an engine with other options costs more than the look at it.
-        self._reader = self.engine.execution_options(**{MODE: "reading"}, postgresql_readonly=True)
-        self._writer = self.engine.execution_options(**{MODE: "writing"})
+        self._reader = self.engine.execution_options(
+            **{MODE_OPTION: "reading"}, postgresql_readonly=True
+        )
+        self._writer = self.engine.execution_options(**{MODE_OPTION: "writing"})
 
-    def reading(self) -> Session:
+    def open_read_session(self) -> Session:
         """A session whose transaction cannot write, so that a GET changes nothing."""
         return Session(self._reader, expire_on_commit=False)
 
-    def writing(self) -> Session:
+    def open_write_session(self) -> Session:
         """A session whose transaction holds SQLite's write lock from its first query on."""
         return Session(self._writer, expire_on_commit=False)
 
-    def aside(self) -> Session:
+    def open_autocommit_session(self) -> Session:
         """A session beside the unit of work, each statement its own transaction, on the small pool."""
-        return Session(self.checks, expire_on_commit=False)
+        return Session(self.autocommit_engine, expire_on_commit=False)
 
 
-def _engine_options(settings: Settings, *, size: int) -> dict[str, Any]:
+def _build_engine_options(settings: Settings, *, size: int) -> dict[str, Any]:
     options: dict[str, Any] = {
         "pool_size": size,
         "max_overflow": 0,
@@ -168,7 +170,7 @@ def _engine_options(settings: Settings, *, size: int) -> dict[str, Any]:
     }
 
 
-def _speak_sqlite(engine: Engine) -> None:
+def _configure_sqlite(engine: Engine) -> None:
     """Begin transactions ourselves: pysqlite's own way upgrades readers to writers, which fails at once under load."""
 
     @event.listens_for(engine, "connect")
@@ -185,7 +187,7 @@ def _speak_sqlite(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        mode = connection.get_execution_options().get(MODE)
+        mode = connection.get_execution_options().get(MODE_OPTION)
         if mode == "writing":
             connection.exec_driver_sql("PRAGMA query_only=OFF")
             connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -211,7 +213,7 @@ def insert_if_absent(db: Session, model: type[Base], **values: Any) -> bool:
     )
 
 
-def one_of(
+def is_one_of(
     db: Session, column: InstrumentedAttribute[str], wanted: Sequence[str]
 ) -> ColumnElement[bool]:
     """Is the column one of many texts? Quick whatever plan PostgreSQL keeps.
@@ -223,7 +225,9 @@ def one_of(
     return column.in_(select(func.unnest(cast(list(wanted), postgresql.ARRAY(String)))))
 
 
-def insert_absent(db: Session, model: type[Base], rows: Sequence[Mapping[str, Any]]) -> set[Any]:
+def insert_all_absent(
+    db: Session, model: type[Base], rows: Sequence[Mapping[str, Any]]
+) -> set[Any]:
     """Insert those of many rows of which no unique value is there already. Returns the keys of what was inserted."""
     dialect = db.get_bind().dialect.name
     insert = postgresql.insert if dialect == "postgresql" else sqlite_dialect.insert
@@ -235,7 +239,7 @@ def insert_absent(db: Session, model: type[Base], rows: Sequence[Mapping[str, An
     )
 
 
-def insert_or_update(
+def upsert_all(
     db: Session,
     model: type[Base],
     rows: Sequence[Mapping[str, Any]],
@@ -259,16 +263,18 @@ def insert_or_update(
     return db.scalars(statement.execution_options(synchronize_session=False)).all()
 
 
-def delete_some(db: Session, model: type[Base], over: ColumnElement[bool], most: int) -> int:
+def delete_batch(
+    db: Session, model: type[Base], condition: ColumnElement[bool], max_rows: int
+) -> int:
     """Delete at most so many of the rows that are over. Returns how many."""
     key = inspect(model).primary_key[0]
-    some = select(key).where(over).limit(most).scalar_subquery()
+    some = select(key).where(condition).limit(max_rows).scalar_subquery()
     return count_changed_rows(
         db, delete(model).where(key.in_(some)).execution_options(synchronize_session=False)
     )
 
 
-def database_now(session: Session) -> datetime:
+def get_database_now(session: Session) -> datetime:
     """The database's own clock; on SQLite it is this machine's."""
     dialect = session.get_bind().dialect.name
     if dialect == "postgresql":
@@ -279,23 +285,23 @@ def database_now(session: Session) -> datetime:
     ).replace(tzinfo=UTC)
 
 
-def is_away(error: BaseException) -> bool:
+def is_database_unavailable(error: BaseException) -> bool:
     """Is it the database that failed, and not what it was asked?"""
-    return isinstance(error, AWAY) or (
+    return isinstance(error, UNAVAILABLE_ERRORS) or (
         isinstance(error, DBAPIError) and error.connection_invalidated
     )
 
 
 @contextmanager
-def migration_connection(url: str) -> Iterator[Connection]:
+def open_migration_connection(url: str) -> Iterator[Connection]:
     """A connection without statement limits, in one transaction that only one process at a time gets."""
     sqlite = url.startswith("sqlite")
     engine = create_engine(
         url, poolclass=NullPool, connect_args={"timeout": 60} if sqlite else {"connect_timeout": 5}
     )
     if sqlite:
-        _speak_sqlite(engine)
-    with engine.execution_options(**{MODE: "writing"}).begin() as connection:
+        _configure_sqlite(engine)
+    with engine.execution_options(**{MODE_OPTION: "writing"}).begin() as connection:
         if not sqlite:
             connection.execute(
                 text("SELECT pg_advisory_xact_lock(hashtext('doorward migrations'))")

@@ -23,9 +23,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from jwt.algorithms import Algorithm, ECAlgorithm, OKPAlgorithm
 
-LONGEST_TOKEN = 4096
-SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
-KID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+MAX_TOKEN_LENGTH = 4096
+TOKEN_PATTERN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+KID_PATTERN = re.compile(r"[A-Za-z0-9_-]{8,64}")
 HEADER_NAMES = {"alg", "kid", "typ"}
 # PyJWT's own decode would read everything a second time, letter by letter, and judge times by a clock of its own. What is
 # strict here is ours; what is cryptography is the library's.
@@ -46,7 +46,7 @@ class TokenRejected(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class RingKey:
+class SigningKeyPair:
     """A signing key ready for use. The private half never shows in a repr."""
 
     kid: str
@@ -61,49 +61,51 @@ class RingKey:
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
-    keys: Mapping[str, RingKey]
-    signers: Mapping[str, RingKey]
+class _Snapshot:
+    keys: Mapping[str, SigningKeyPair]
+    signers: Mapping[str, SigningKeyPair]
     global_epoch: int
-    at: float
+    loaded_at: float
 
 
-class KeyRing:
+class SigningKeySet:
     """The keys this process signs and verifies with; signing_keys fills it, and swaps its contents in one step."""
 
     def __init__(self) -> None:
-        self._held = _Held({}, {}, 0, float("-inf"))
+        self._snapshot = _Snapshot({}, {}, 0, float("-inf"))
 
-    def hold(
+    def replace_keys(
         self,
-        keys: Mapping[str, RingKey],
-        signers: Iterable[RingKey],
+        keys: Mapping[str, SigningKeyPair],
+        signers: Iterable[SigningKeyPair],
         *,
         global_epoch: int,
-        at: float,
+        loaded_at: float,
     ) -> None:
         """All keys that verify, and of them those that sign now, one for each kind of token."""
-        self._held = _Held(dict(keys), {key.typ: key for key in signers}, global_epoch, at)
+        self._snapshot = _Snapshot(
+            dict(keys), {key.typ: key for key in signers}, global_epoch, loaded_at
+        )
 
-    def age(self, ticks: float) -> float:
+    def get_age_seconds(self, monotonic_now: float) -> float:
         """Seconds since the keys were read."""
-        return ticks - self._held.at
+        return monotonic_now - self._snapshot.at
 
-    def public(self, typ: str) -> list[Mapping[str, str]]:
+    def list_public_jwks(self, typ: str) -> list[Mapping[str, str]]:
         """The public halves of the keys for one kind of token, as JWKS lists them."""
-        return [key.public_jwk for key in self._held.keys.values() if key.typ == typ]
+        return [key.public_jwk for key in self._snapshot.keys.values() if key.typ == typ]
 
     @property
     def global_epoch(self) -> int:
         """The issuer's epoch, read together with the keys."""
-        return self._held.global_epoch
+        return self._snapshot.global_epoch
 
-    def known(self, kid: str) -> RingKey | None:
-        return self._held.keys.get(kid)
+    def find_key(self, kid: str) -> SigningKeyPair | None:
+        return self._snapshot.keys.get(kid)
 
     def sign(self, typ: str, claims: Claims) -> str:
         """A compact JWS under the key that signs this kind of token now."""
-        signer = self._held.signers.get(typ)
+        signer = self._snapshot.signers.get(typ)
         if signer is None:
             raise RuntimeError(f"the key ring holds no key that signs {typ}")
         token = jwt.encode(
@@ -112,31 +114,31 @@ class KeyRing:
             algorithm=signer.algorithm,
             headers={"typ": typ, "kid": signer.kid},
         )
-        return token if signer.algorithm != "ES256" else _with_low_s(token)
+        return token if signer.algorithm != "ES256" else _normalize_s(token)
 
     def verify(self, typ: str, token: str) -> Claims:
         """The claims of a token that we signed. Raises TokenRejected for everything else, a second spelling included."""
-        if len(token) > LONGEST_TOKEN or not SHAPE.fullmatch(token):
+        if len(token) > MAX_TOKEN_LENGTH or not TOKEN_PATTERN.fullmatch(token):
             raise TokenRejected("not a compact JWS")
         header_part, payload_part, signature_part = token.split(".")
         header, payload, signature = (
-            _header(_decoded(header_part)),
-            _decoded(payload_part),
-            _decoded(signature_part),
+            _parse_header(_decode_base64url(header_part)),
+            _decode_base64url(payload_part),
+            _decode_base64url(signature_part),
         )
-        key = self._held.keys.get(header["kid"])
+        key = self._snapshot.keys.get(header["kid"])
         if key is None or header["alg"] != key.algorithm or not header["typ"] == key.typ == typ:
             raise TokenRejected("not a kind of token we sign")
-        if key.algorithm == "ES256" and _s(signature) > P256_ORDER // 2:
+        if key.algorithm == "ES256" and _get_s(signature) > P256_ORDER // 2:
             raise TokenRejected("a second spelling of a signature")
         if not ALGORITHMS[key.algorithm].verify(
             f"{header_part}.{payload_part}".encode(), key.public, signature
         ):
             raise TokenRejected("the signature does not fit")
-        return _json(payload)
+        return _parse_json_object(payload)
 
 
-def new_key(algorithm: str) -> tuple[PrivateKey, dict[str, str]]:
+def generate_key_pair(algorithm: str) -> tuple[PrivateKey, dict[str, str]]:
     """A private key and its public half as a JWK (RFC 7517), without kid."""
     if algorithm == "ES256":
         curve_key = ec.generate_private_key(ec.SECP256R1())
@@ -157,18 +159,18 @@ def from_pem(pem: bytes) -> PrivateKey:
     return private
 
 
-def _header(raw: bytes) -> dict[str, str]:
+def _parse_header(raw: bytes) -> dict[str, str]:
     """The header; only what we write ourselves may be in it. Raises TokenRejected."""
-    header = _json(raw)
+    header = _parse_json_object(raw)
     # Exactly our three names: jku, x5u, jwk, x5c and crit (RFC 8725 section 3.10) are refused by not being there.
     if set(header) != HEADER_NAMES or not all(isinstance(value, str) for value in header.values()):
         raise TokenRejected("the header is not ours")
-    if not KID.fullmatch(header["kid"]):
+    if not KID_PATTERN.fullmatch(header["kid"]):
         raise TokenRejected("the kid is not ours")
     return header
 
 
-def _json(raw: bytes) -> dict[str, Any]:
+def _parse_json_object(raw: bytes) -> dict[str, Any]:
     try:
         found = json.loads(raw)
     except (ValueError, RecursionError) as error:
@@ -178,30 +180,30 @@ def _json(raw: bytes) -> dict[str, Any]:
     return found
 
 
-def _decoded(part: str) -> bytes:
+def _decode_base64url(part: str) -> bytes:
     try:
         raw = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
     except binascii.Error as error:
         raise TokenRejected("not base64url") from error
-    if _encoded(raw) != part:
+    if _encode_base64url(raw) != part:
         raise TokenRejected("a second spelling of base64url")
     return raw
 
 
-def _encoded(raw: bytes) -> str:
+def _encode_base64url(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def _s(signature: bytes) -> int:
+def _get_s(signature: bytes) -> int:
     if len(signature) != 2 * P256_BYTES:
         raise TokenRejected("not an ES256 signature")
     return int.from_bytes(signature[P256_BYTES:])
 
 
-def _with_low_s(token: str) -> str:
+def _normalize_s(token: str) -> str:
     """(r, s) and (r, n-s) both verify under ECDSA; we write and take the smaller one, so a token has one spelling."""
     message, _, signature = token.rpartition(".")
-    raw = _decoded(signature)
+    raw = _decode_base64url(signature)
     s = int.from_bytes(raw[P256_BYTES:])
     low = min(s, P256_ORDER - s)
-    return f"{message}.{_encoded(raw[:P256_BYTES] + low.to_bytes(P256_BYTES))}"
+    return f"{message}.{_encode_base64url(raw[:P256_BYTES] + low.to_bytes(P256_BYTES))}"

@@ -24,7 +24,7 @@ SECRET_SHAPES = re.compile(
     r"|\b(?:pbkdf2|scrypt)[_:$-][^\s\"]{40,}"
     r"|(?<=DETAIL: ) [^\n]*"  # PostgreSQL quotes the whole row that it refuses
 )
-SHORTEST_SECRET = 10  # characters; the least that one of the shapes above has
+MIN_SECRET_LENGTH = 10  # characters; the least that one of the shapes above has
 MASK = "***"
 
 get_logger = structlog.get_logger
@@ -34,7 +34,7 @@ clear = structlog.contextvars.clear_contextvars
 _clock = Clock()
 
 
-def masked(text: str) -> str:
+def mask_secrets(text: str) -> str:
     """The text without anything that has the shape of a secret of ours."""
     return SECRET_SHAPES.sub(MASK, text)
 
@@ -44,46 +44,46 @@ def _is_secret(name: str) -> bool:
     return SECRET_NAMES.search(name) is not None
 
 
-def _mask(
+def _mask_event(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     for name, value in event.items():
         if _is_secret(name):
             event[name] = MASK
-        elif isinstance(value, str) and len(value) >= SHORTEST_SECRET:
-            event[name] = masked(value)
+        elif isinstance(value, str) and len(value) >= MIN_SECRET_LENGTH:
+            event[name] = mask_secrets(value)
     return event
 
 
-def _stamp(
+def _add_timestamp(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     event["at"] = _clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return event
 
 
-SHARED: list[structlog.types.Processor] = [
+SHARED_PROCESSORS: list[structlog.types.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.processors.add_log_level,
-    _stamp,
+    _add_timestamp,
     structlog.processors.format_exc_info,
-    _mask,
+    _mask_event,
 ]
 
 
-def configure(stream: TextIO | None = None, *, least: int = logging.INFO) -> None:
+def configure_logging(stream: TextIO | None = None, *, level: int = logging.INFO) -> None:
     """Send everything of that level, also what libraries say through `logging`, to standard output or that stream. Call once a process."""
     stream = stream or sys.stdout
     structlog.configure(
-        processors=[*SHARED, structlog.processors.JSONRenderer()],
-        wrapper_class=structlog.make_filtering_bound_logger(least),
+        processors=[*SHARED_PROCESSORS, structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processor=structlog.processors.JSONRenderer(), foreign_pre_chain=SHARED
+            processor=structlog.processors.JSONRenderer(), foreign_pre_chain=SHARED_PROCESSORS
         )
     )
     root = logging.getLogger()

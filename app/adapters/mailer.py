@@ -10,21 +10,23 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
-TIMEOUT = 10  # seconds for each step
-FINAL = range(500, 600)
-PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+TIMEOUT_SECONDS = 10  # seconds for each step
+PERMANENT_CODES = range(500, 600)
+DEFAULT_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 
 
-class NotDelivered(Exception):
+class DeliveryError(Exception):
     """The server did not take the message. The text names the fault and no address.
 
     `final`: it never will. `away`: it was not about this message, the server cannot be talked to at all.
     """
 
-    def __init__(self, fault: str, *, final: bool = False, away: bool = False) -> None:
+    def __init__(
+        self, fault: str, *, is_permanent: bool = False, is_server_unavailable: bool = False
+    ) -> None:
         super().__init__(fault)
-        self.final = final
-        self.away = away
+        self.is_permanent = is_permanent
+        self.is_server_unavailable = is_server_unavailable
 
 
 class Mailer:
@@ -48,44 +50,51 @@ class Mailer:
     def send(self, message: EmailMessage) -> None:
         """Returns once the server has taken the message. Raises NotDelivered."""
         try:
-            refused = self._connected().send_message(message)
+            refused = self._get_connection().send_message(message)
         except smtplib.SMTPRecipientsRefused as error:
             code = max(code for code, _ in error.recipients.values())
             self._close()
-            raise NotDelivered(f"recipient refused with {code}", final=code in FINAL) from None
+            raise DeliveryError(
+                f"recipient refused with {code}", is_permanent=code in PERMANENT_CODES
+            ) from None
         except smtplib.SMTPDataError as error:
             self._close()
-            raise NotDelivered(
-                f"message refused with {error.smtp_code}", final=error.smtp_code in FINAL
+            raise DeliveryError(
+                f"message refused with {error.smtp_code}",
+                is_permanent=error.smtp_code in PERMANENT_CODES,
             ) from None
         except (OSError, smtplib.SMTPException, ssl.SSLError) as error:
             self._close()
             # A server that is away or does not let us in is the operator's to mend; the message waits.
-            raise NotDelivered(
-                f"{type(error).__name__} {getattr(error, 'smtp_code', '')}".strip(), away=True
+            raise DeliveryError(
+                f"{type(error).__name__} {getattr(error, 'smtp_code', '')}".strip(),
+                is_server_unavailable=True,
             ) from None
         if refused:
-            raise NotDelivered("recipient refused", final=True)
+            raise DeliveryError("recipient refused", is_permanent=True)
 
-    def greet(self) -> bool:
+    def check_connection(self) -> bool:
         """Connect and log in as for a message, and send none. Is the connection encrypted? Raises NotDelivered."""
         try:
-            connection = self._connected()
+            connection = self._get_connection()
         except (OSError, smtplib.SMTPException) as error:
             self._close()
-            raise NotDelivered(
-                f"{type(error).__name__} {getattr(error, 'smtp_code', '')}".strip(), away=True
+            raise DeliveryError(
+                f"{type(error).__name__} {getattr(error, 'smtp_code', '')}".strip(),
+                is_server_unavailable=True,
             ) from None
         return isinstance(connection.sock, ssl.SSLSocket)
 
-    def _connected(self) -> smtplib.SMTP:
+    def _get_connection(self) -> smtplib.SMTP:
         if self._connection is None:
             parts, tls = self._parts, ssl.create_default_context()
-            host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
+            host, port = parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme]
             if parts.scheme == "smtps":
-                self._connection = smtplib.SMTP_SSL(host, port, timeout=TIMEOUT, context=tls)
+                self._connection = smtplib.SMTP_SSL(
+                    host, port, timeout=TIMEOUT_SECONDS, context=tls
+                )
             else:
-                self._connection = smtplib.SMTP(host, port, timeout=TIMEOUT)
+                self._connection = smtplib.SMTP(host, port, timeout=TIMEOUT_SECONDS)
                 self._encrypt(self._connection, tls)
             if parts.username:
                 self._connection.login(unquote(parts.username), unquote(parts.password or ""))
@@ -98,8 +107,9 @@ class Mailer:
             connection.ehlo()
         elif self._parts.username:
             self._close()
-            raise NotDelivered(
-                "the server offers no TLS, and without it no password is sent", away=True
+            raise DeliveryError(
+                "the server offers no TLS, and without it no password is sent",
+                is_server_unavailable=True,
             )
 
     def _close(self) -> None:

@@ -11,36 +11,36 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from app.adapters.database import migration_connection
+from app.adapters.database import open_migration_connection
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-FOLDER = Path(__file__).resolve().parents[2] / "migrations"
+MIGRATIONS_DIRECTORY = Path(__file__).resolve().parents[2] / "migrations"
 
 
-def _config() -> Config:
+def _build_config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(FOLDER))
+    config.set_main_option("script_location", str(MIGRATIONS_DIRECTORY))
     return config
 
 
 @cache
-def needed() -> str:
+def get_required_revision() -> str:
     """The revision that this version of the code works with."""
-    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+    return ScriptDirectory.from_config(_build_config()).get_current_head() or ""
 
 
-def current(connection: Connection) -> str | None:
+def find_current_revision(connection: Connection) -> str | None:
     """The revision that the database has, None for an empty one."""
     return MigrationContext.configure(connection).get_current_revision()
 
 
 def upgrade(url: str) -> tuple[str | None, str]:
     """Bring the database to the revision needed; safe to call from many processes at once. Returns from and to."""
-    with migration_connection(url) as connection:
-        before = current(connection)
-        config = _config()
+    with open_migration_connection(url) as connection:
+        before = find_current_revision(connection)
+        config = _build_config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-        return before, needed()
+        return before, get_required_revision()

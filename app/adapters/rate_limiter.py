@@ -14,17 +14,17 @@ from limits import RateLimitItem, parse_many
 from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from app.adapters.cache import CacheAway
+from app.adapters.cache import CacheUnavailable
 
 if TYPE_CHECKING:
     from app.adapters.cache import Cache
     from app.adapters.clock import Clock
 
-SWEEP_EVERY = 10_000
+SWEEP_INTERVAL_HITS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Exceeded:
+class ExceededLimit:
     """The limit that was reached: `quota` in `window` seconds, open again after `reset` seconds."""
 
     quota: int
@@ -33,14 +33,14 @@ class Exceeded:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class RateLimitWindow:
     """One limit: so many in so many seconds."""
 
     amount: int
     seconds: int
 
 
-class Limiter:
+class RateLimiter:
     """Moving windows: at no moment does more than the quota lie within the window behind it.
 
     Counted in Redis for all processes together; while that is away each process counts its own share.
@@ -52,24 +52,28 @@ class Limiter:
         self._shares = shares
         self._storage = MemoryStorage()
         self._local = MovingWindowRateLimiter(self._storage)
-        self._shared = MovingWindowRateLimiter(_shared_storage(cache)) if cache.used else None
+        self._shared = (
+            MovingWindowRateLimiter(_build_shared_storage(cache)) if cache.is_configured else None
+        )
         # The library drops a key's lock while others may wait for it; one lock of ours keeps a hit one step.
         self._lock = threading.Lock()
         self._hits = 0
 
-    def hit(self, limits: str, *key: str) -> Exceeded | None:
+    def hit(self, limits: str, *key: str) -> ExceededLimit | None:
         """Count one; the limit that stands against it, None when it may go on. `limits` is like "20/minute;300/hour"."""
         shared = self._shared
         if shared is not None:
-            with suppress(CacheAway):
-                return self._cache.guarded(lambda _client: self._hit(shared, _items(limits), key))
-        return self.hit_here(limits, *key)
+            with suppress(CacheUnavailable):
+                return self._cache.call(
+                    lambda _client: self._hit(shared, _parse_items(limits), key)
+                )
+        return self.hit_locally(limits, *key)
 
-    def hit_here(self, limits: str, *key: str) -> Exceeded | None:
+    def hit_locally(self, limits: str, *key: str) -> ExceededLimit | None:
         """Count one in this process alone, against its share of the limit."""
         with self._lock:
-            self._forget_the_idle()
-            return self._hit(self._local, _shares(limits, self._shares), key)
+            self._remove_idle_keys()
+            return self._hit(self._local, _divide_by_shares(limits, self._shares), key)
 
     def reset(self) -> None:
         """Forget everything that was counted in this process."""
@@ -78,38 +82,42 @@ class Limiter:
 
     def _hit(
         self, windows: MovingWindowRateLimiter, items: Sequence[RateLimitItem], key: tuple[str, ...]
-    ) -> Exceeded | None:
+    ) -> ExceededLimit | None:
         for item in items:
             if not windows.hit(item, *key):
-                reset = windows.get_window_stats(item, *key).reset_time - self._clock.wall()
-                return Exceeded(item.amount, item.get_expiry(), max(1, math.ceil(reset)))
+                reset = (
+                    windows.get_window_stats(item, *key).reset_time - self._clock.get_wall_time()
+                )
+                return ExceededLimit(item.amount, item.get_expiry(), max(1, math.ceil(reset)))
         return None
 
-    def _forget_the_idle(self) -> None:
+    def _remove_idle_keys(self) -> None:
         """The library empties a key's window but keeps the key, which would grow with every source ever seen."""
         self._hits += 1
-        if self._hits % SWEEP_EVERY == 0:
+        if self._hits % SWEEP_INTERVAL_HITS == 0:
             for key in [key for key, events in self._storage.events.items() if not events]:
                 del self._storage.events[key]
 
 
 @functools.cache
-def windows(limits: str) -> tuple[Window, ...]:
+def parse_windows(limits: str) -> tuple[RateLimitWindow, ...]:
     """The parts of a limit like "20/minute;300/hour"."""
-    return tuple(Window(item.amount, item.get_expiry()) for item in _items(limits))
+    return tuple(RateLimitWindow(item.amount, item.get_expiry()) for item in _parse_items(limits))
 
 
 @functools.cache
-def _items(limits: str) -> list[RateLimitItem]:
+def _parse_items(limits: str) -> list[RateLimitItem]:
     return parse_many(limits)
 
 
 @functools.cache
-def _shares(limits: str, shares: int) -> list[RateLimitItem]:
+def _divide_by_shares(limits: str, shares: int) -> list[RateLimitItem]:
     """Every process counts alone, so each gets its share, at least one."""
-    return [type(item)(max(1, item.amount // shares), item.multiples) for item in _items(limits)]
+    return [
+        type(item)(max(1, item.amount // shares), item.multiples) for item in _parse_items(limits)
+    ]
 
 
-def _shared_storage(cache: Cache) -> RedisStorage:
+def _build_shared_storage(cache: Cache) -> RedisStorage:
     """On the cache's own connections, so that its short timeouts hold here too."""
     return RedisStorage("redis://", connection_pool=cache.pool, key_prefix="dw1:limit")

@@ -18,7 +18,7 @@ class UsageBuffer:
         self._moments: dict[str, datetime] = {}
         self._lock = threading.Lock()
 
-    def note(self, name: str, moment: datetime) -> None:
+    def record(self, name: str, moment: datetime) -> None:
         with self._lock:
             known = self._moments.get(name)
             if (known is None and len(self._moments) < MAX_ENTRIES) or (
@@ -26,7 +26,7 @@ class UsageBuffer:
             ):
                 self._moments[name] = moment
 
-    def take(self) -> dict[str, datetime]:
+    def drain(self) -> dict[str, datetime]:
         """All of them; they are forgotten here."""
         with self._lock:
             taken, self._moments = self._moments, {}

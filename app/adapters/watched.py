@@ -11,14 +11,14 @@ from sqlalchemy import event
 if TYPE_CHECKING:
     from sqlalchemy import Dialect, Engine
 
-    from app.adapters.deadline import Deadline, Line
+    from app.adapters.postgres_watchdog import SocketWatchdog, WatchedSocket
 
 
 class _Connection(psycopg.Connection[Any]):
     """A connection whose waits are watched over, once it has a line."""
 
-    line: Line | None = None
-    deadline: Deadline
+    line: WatchedSocket | None = None
+    deadline: SocketWatchdog
 
     def wait(self, *args: Any, **kwargs: Any) -> Any:
         """Everything that waits for the server does it here: statements, commits, rollbacks."""
@@ -28,26 +28,26 @@ class _Connection(psycopg.Connection[Any]):
     def close(self) -> None:
         super().close()
         if self.line is not None:
-            self.deadline.forget(self.line)
+            self.deadline.unwatch(self.line)
 
 
-def wait_within(deadline: Deadline, engine: Engine) -> None:
+def install_watchdog(watchdog: SocketWatchdog, engine: Engine) -> None:
     """Make the engine's connections, so that no wait on them outlasts the deadline."""
 
     @event.listens_for(engine, "do_connect")
     def connect(
         _dialect: Dialect, _record: object, arguments: list[Any], options: dict[str, Any]
     ) -> _Connection:
-        if not deadline.may_call():
+        if not watchdog.can_connect():
             raise psycopg.OperationalError("the server has just been found silent")
         try:
             connection = _Connection.connect(*arguments, **options)
         except psycopg.errors.ConnectionTimeout:
-            deadline.fell_silent()
+            watchdog.record_silence()
             raise
         except psycopg.Error:
-            deadline.spoke()
+            watchdog.record_answer()
             raise
-        deadline.spoke()
-        connection.deadline, connection.line = deadline, deadline.line(connection.fileno())
+        watchdog.record_answer()
+        connection.deadline, connection.line = watchdog, watchdog.line(connection.fileno())
         return connection

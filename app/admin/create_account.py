@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from app.accounts import names
-from app.accounts.models import NO_PASSWORD, Account, Status, by_username
+from app.accounts.models import NO_PASSWORD, Account, AccountStatus, find_account_by_username
 from app.adapters.database import insert_if_absent
 from app.admin.errors import EmailTaken
 from app.admin.require_admin import stay_admin
@@ -15,9 +15,9 @@ from app.admin.show_account import AccountView, get_account
 from app.audit.record import Event, record_event
 from app.authorization.roles.add_role import add_role
 from app.authorization.scopes import is_known_role
-from app.errors import Faults, InvalidInput
-from app.opaque_tokens import new_id
-from app.passwords.invite import invite
+from app.errors import FieldErrors, InvalidInput
+from app.opaque_tokens import generate_id
+from app.passwords.invite import send_invitation
 from app.registration.errors import UsernameTaken
 from app.registration.models import PendingRegistration
 
@@ -49,7 +49,7 @@ def create_account(
         work.settings, username=username, email=email, roles=roles
     )
     _not_reserved(work, canonical)
-    account_id = new_id("acc")
+    account_id = generate_id("acc")
     made = insert_if_absent(
         work.db,
         Account,
@@ -62,13 +62,17 @@ def create_account(
         timezone="UTC",
         extra={},
         password_hash=NO_PASSWORD,
-        status=Status.ACTIVE,
+        status=AccountStatus.ACTIVE,
         epoch=1,
         roles_version=0,
         created_at=work.now,
     )
     if not made:
-        raise UsernameTaken if by_username(work.db, canonical) is not None else EmailTaken
+        raise (
+            UsernameTaken
+            if find_account_by_username(work.db, canonical) is not None
+            else EmailTaken
+        )
     record_event(
         work,
         Event.ACCOUNT_CREATED,
@@ -78,7 +82,7 @@ def create_account(
     )
     for role in sorted(set(roles)):
         add_role(work, client_info, account_id=account_id, role=role, actor=principal.account_id)
-    invite(work, work.db.get_one(Account, account_id))
+    send_invitation(work, work.db.get_one(Account, account_id))
     return get_account(work, account_id=account_id)
 
 
@@ -86,19 +90,19 @@ def _acceptable(
     settings: Settings, *, username: str, email: str, roles: Sequence[str]
 ) -> tuple[str, str, str]:
     """Username, address and its canonical form. Raises InvalidInput with every fault."""
-    faults: Faults = {
+    faults: FieldErrors = {
         f"/roles/{place}": ["is no role of the setting ROLES"]
         for place, role in enumerate(roles)
         if not is_known_role(settings, role)
     }
     canonical, address = "", ("", "")
     try:
-        canonical = names.new_username(username)
-    except names.NotAName as error:
+        canonical = names.parse_username(username)
+    except names.InvalidName as error:
         faults["/username"] = [str(error)]
     try:
-        address = names.new_address(email)
-    except names.NotAName as error:
+        address = names.parse_email(email)
+    except names.InvalidName as error:
         faults["/email"] = [str(error)]
     if faults:
         raise InvalidInput(errors=faults)

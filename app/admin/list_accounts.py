@@ -10,7 +10,7 @@ from sqlalchemy import exists, literal, or_, select, tuple_
 
 from app import pagination as cursors
 from app.accounts.models import Account
-from app.accounts.names import NotAName, folded
+from app.accounts.names import InvalidName, fold_name
 from app.admin.show_account import AccountView, view
 from app.authorization.models import AccountRole, build_roles_column, parse_roles_column
 from app.errors import InvalidInput
@@ -62,8 +62,8 @@ def _matching(q: str | None) -> list[ColumnElement[bool]]:
     if q is None:
         return []
     try:
-        text = folded(q)
-    except NotAName as error:
+        text = fold_name(q)
+    except InvalidName as error:
         raise InvalidInput(errors={"/query/q": [str(error)]}) from None
     names = (
         Account.username.contains(text, autoescape=True),
@@ -86,12 +86,14 @@ def _having(status: str | None, role: str | None) -> list[ColumnElement[bool]]:
 def _after(work: UnitOfWork, cursor: str | None) -> list[ColumnElement[bool]]:
     if cursor is None:
         return []
-    moment, _, account_id = cursors.read(work.settings.secret_key, LISTING, cursor).partition(" ")
+    moment, _, account_id = cursors.decode_cursor(
+        work.settings.secret_key, LISTING, cursor
+    ).partition(" ")
     last = literal(datetime.fromisoformat(moment), Account.created_at.type)
     return [tuple_(Account.created_at, Account.id) > tuple_(last, literal(account_id))]
 
 
 def _place(work: UnitOfWork, last: AccountView) -> str:
-    return cursors.written(
+    return cursors.encode_cursor(
         work.settings.secret_key, LISTING, f"{last.created_at.isoformat()} {last.id}"
     )

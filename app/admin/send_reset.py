@@ -8,7 +8,7 @@ from app.admin.errors import AccountNotActive
 from app.admin.require_admin import stay_admin
 from app.admin.show_account import held
 from app.audit.record import Event, record_event
-from app.passwords.forgot import send_link
+from app.passwords.forgot import send_reset_link
 
 if TYPE_CHECKING:
     from app.principal import ClientInfo, Principal
@@ -26,7 +26,7 @@ def send_reset(
     account = held(work, account_id)
     if not account.active:
         raise AccountNotActive
-    send_link(work, account)
+    send_reset_link(work, account)
     record_event(
         work,
         Event.PASSWORD_RESET_SENT,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from app.accounts.models import Account, by_id, locked
+from app.accounts.models import Account, find_account, lock_account
 from app.authorization.models import list_roles
 from app.errors import NotFound
 from app.opaque_tokens import is_id
@@ -50,7 +50,7 @@ def view(account: Account, roles: tuple[str, ...]) -> AccountView:
 
 def get_account(work: UnitOfWork, *, account_id: str) -> AccountView:
     """One account, also a deleted one until it is erased. Raises NotFound."""
-    account = by_id(work.db, account_id) if is_id("acc", account_id) else None
+    account = find_account(work.db, account_id) if is_id("acc", account_id) else None
     if account is None:
         raise NotFound
     return view(account, list_roles(work.db, account))
@@ -58,7 +58,7 @@ def get_account(work: UnitOfWork, *, account_id: str) -> AccountView:
 
 def held(work: UnitOfWork, account_id: str) -> Account:
     """The account, kept as it is until the transaction ends. Raises NotFound."""
-    account = locked(work.db, account_id) if is_id("acc", account_id) else None
+    account = lock_account(work.db, account_id) if is_id("acc", account_id) else None
     if account is None:
         raise NotFound
     return account

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.accounts.models import Account, Status
+from app.accounts.models import Account, AccountStatus
 from app.admin.errors import AccountNotActive
 from app.admin.require_admin import stay_admin
 from app.admin.show_account import AccountView, held, view
@@ -33,13 +33,13 @@ def change_account(
     Raises Forbidden, NotFound, LastAdmin or AccountNotActive.
     """
     stay_admin(work, principal)
-    if status == Status.DISABLED:
+    if status == AccountStatus.DISABLED:
         require_another_admin(work.db, account_id)
     account = held(work, account_id)
-    if status == Status.DISABLED and account.status == Status.DELETED:
+    if status == AccountStatus.DISABLED and account.status == AccountStatus.DELETED:
         raise AccountNotActive
     if status is not None and status != account.status:
-        _move(work, principal, client_info, account, Status(status))
+        _move(work, principal, client_info, account, AccountStatus(status))
     if must_change_password is not None and must_change_password != account.must_change_password:
         _demand(work, principal, client_info, account, required=must_change_password)
     return view(account, list_roles(work.db, account))
@@ -50,15 +50,15 @@ def _move(
     principal: Principal,
     client_info: ClientInfo,
     account: Account,
-    status: Status,
+    status: AccountStatus,
 ) -> None:
     """Either way the epoch moves, so that what was handed out before never counts again."""
     before, account.status, account.deleted_at = account.status, status, None
     end_sessions_of(work, account, reason=f"account_{status}")
-    if before == Status.DELETED:
+    if before == AccountStatus.DELETED:
         event = Event.ACCOUNT_RESTORED
     else:
-        event = Event.ACCOUNT_ENABLED if status is Status.ACTIVE else Event.ACCOUNT_DISABLED
+        event = Event.ACCOUNT_ENABLED if status is AccountStatus.ACTIVE else Event.ACCOUNT_DISABLED
     record_event(
         work, event, client_info=client_info, account_id=account.id, actor=principal.account_id
     )

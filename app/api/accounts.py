@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields, validate
 
-from app.accounts.models import Status
+from app.accounts.models import AccountStatus
 from app.admin.create_account import create_account
 from app.admin.end_sessions import end_sessions
 from app.admin.errors import AccountNotActive, EmailTaken
@@ -13,7 +13,7 @@ from app.admin.send_reset import send_reset
 from app.admin.show_account import AccountView, get_account
 from app.admin.update_account import change_account
 from app.api.registration import LOCALE, AcceptedSchema
-from app.api.schemas import name_field
+from app.api.schemas import build_name_field
 from app.authorization.errors import LastAdmin
 from app.errors import NotFound
 from app.lifecycle.delete import delete_account
@@ -23,9 +23,9 @@ from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import admin, fresh_admin, require
 from app.web.client_info import get_client_info
 from app.web.json_body import Body
+from app.web.openapi.annotations import document_problems
 from app.web.openapi.blueprint import Blueprint
-from app.web.openapi.notes import answers
-from app.web.schemas import Moment, PageSchema, Strict, Text, YesOrNo
+from app.web.schemas import PageSchema, StrictBoolean, StrictSchema, Text, Timestamp
 from app.web.unit_of_work import reading, writing
 
 blp = Blueprint(
@@ -35,7 +35,7 @@ blp = Blueprint(
 MOST_ROLES = 20
 
 
-class AccountSchema(Strict):
+class AccountSchema(StrictSchema):
     """An account as administrators see it."""
 
     id = fields.String(required=True)
@@ -43,19 +43,19 @@ class AccountSchema(Strict):
     email = fields.String(required=True)
     name = fields.String(required=True)
     locale = fields.String(required=True)
-    status = fields.String(required=True, metadata={"enum": list(Status)})
+    status = fields.String(required=True, metadata={"enum": list(AccountStatus)})
     roles = fields.List(fields.String(), required=True)
     must_change_password = fields.Boolean(required=True)
-    created_at = Moment(required=True)
-    last_login_at = Moment(required=True, allow_none=True)
-    deleted_at = Moment(
+    created_at = Timestamp(required=True)
+    last_login_at = Timestamp(required=True, allow_none=True)
+    deleted_at = Timestamp(
         required=True,
         allow_none=True,
         metadata={"description": "since when it is deleted; after ERASE_AFTER it is erased"},
     )
 
 
-class AccountsSchema(Strict):
+class AccountsSchema(StrictSchema):
     """Accounts, the oldest first."""
 
     items = fields.List(fields.Nested(AccountSchema), required=True)
@@ -66,38 +66,38 @@ class WhichAccountsSchema(PageSchema):
     """Which accounts are wanted; every condition given must hold."""
 
     q = Text(
-        most=128,
+        max_length=128,
         load_default=None,
         metadata={"description": "a part of the username, the address or the name"},
     )
-    status = fields.String(load_default=None, validate=validate.OneOf(list(Status)))
-    role = Text(most=32, load_default=None)
+    status = fields.String(load_default=None, validate=validate.OneOf(list(AccountStatus)))
+    role = Text(max_length=32, load_default=None)
 
 
-class CreateAccountSchema(Strict):
+class CreateAccountSchema(StrictSchema):
     """An account to be. There is no field for a password: its owner chooses it by the mailed link."""
 
-    username = Text(most=256, required=True)
-    email = Text(most=256, required=True)
-    name = name_field(required=True)
+    username = Text(max_length=256, required=True)
+    email = Text(max_length=256, required=True)
+    name = build_name_field(required=True)
     locale = fields.String(validate=LOCALE, load_default=None)
     roles = fields.List(
-        Text(most=32),
+        Text(max_length=32),
         load_default=list,
         validate=validate.Length(max=MOST_ROLES, error=f"must be at most {MOST_ROLES}"),
     )
 
 
-class ChangeAccountSchema(Strict):
+class ChangeAccountSchema(StrictSchema):
     """What to change; what is left out stays. Nothing else of an account can be changed by others."""
 
     status = fields.String(
-        validate=validate.OneOf([Status.ACTIVE, Status.DISABLED]),
+        validate=validate.OneOf([AccountStatus.ACTIVE, AccountStatus.DISABLED]),
         metadata={
             "description": "active brings a disabled or deleted account back, disabled ends its sessions and lets nobody in"
         },
     )
-    must_change_password = YesOrNo(
+    must_change_password = StrictBoolean(
         metadata={
             "description": "true ends its sessions; its password then opens nothing but the choice of another one"
         }
@@ -117,7 +117,7 @@ def get_accounts(work: UnitOfWork, _principal: Principal, which: Body) -> Accoun
 @blp.route("", methods=["POST"])
 @writing
 @require(fresh_admin)
-@answers(UsernameTaken, EmailTaken)
+@document_problems(UsernameTaken, EmailTaken)
 @blp.arguments(CreateAccountSchema)
 @blp.response(201, AccountSchema)
 def post_account(work: UnitOfWork, principal: Principal, body: Body) -> AccountView:
@@ -128,7 +128,7 @@ def post_account(work: UnitOfWork, principal: Principal, body: Body) -> AccountV
 @blp.route("/<account_id>", methods=["GET"])
 @reading
 @require(admin)
-@answers(NotFound)
+@document_problems(NotFound)
 @blp.response(200, AccountSchema)
 def get_one_account(work: UnitOfWork, _principal: Principal, account_id: str) -> AccountView:
     """One account, also a deleted one until it is erased."""
@@ -138,7 +138,7 @@ def get_one_account(work: UnitOfWork, _principal: Principal, account_id: str) ->
 @blp.route("/<account_id>", methods=["PATCH"])
 @writing
 @require(fresh_admin)
-@answers(NotFound, LastAdmin, AccountNotActive)
+@document_problems(NotFound, LastAdmin, AccountNotActive)
 @blp.arguments(ChangeAccountSchema)
 @blp.response(200, AccountSchema)
 def patch_account(
@@ -151,7 +151,7 @@ def patch_account(
 @blp.route("/<account_id>", methods=["DELETE"])
 @writing
 @require(fresh_admin)
-@answers(NotFound, LastAdmin)
+@document_problems(NotFound, LastAdmin)
 @blp.response(204)
 def delete_one_account(work: UnitOfWork, principal: Principal, account_id: str) -> None:
     """Delete an account: its sessions and API keys end at once. It can be brought back until ERASE_AFTER has passed, then it is erased."""
@@ -161,7 +161,7 @@ def delete_one_account(work: UnitOfWork, principal: Principal, account_id: str) 
 @blp.route("/<account_id>/end-sessions", methods=["POST"])
 @writing
 @require(fresh_admin)
-@answers(NotFound)
+@document_problems(NotFound)
 @blp.response(204)
 def post_end_sessions(work: UnitOfWork, principal: Principal, account_id: str) -> None:
     """Sign somebody out everywhere."""
@@ -171,7 +171,7 @@ def post_end_sessions(work: UnitOfWork, principal: Principal, account_id: str) -
 @blp.route("/<account_id>/send-reset", methods=["POST"])
 @writing
 @require(fresh_admin)
-@answers(NotFound, AccountNotActive)
+@document_problems(NotFound, AccountNotActive)
 @blp.response(202, AcceptedSchema)
 def post_send_reset(work: UnitOfWork, principal: Principal, account_id: str) -> dict[str, str]:
     """Mail the owner a link to choose another password; whoever has none yet gets the invitation again."""

@@ -19,10 +19,10 @@ from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import fresh_session, require, session
 from app.web.client_info import get_client_info
 from app.web.json_body import Body
+from app.web.openapi.annotations import document_problems
 from app.web.openapi.blueprint import Blueprint
-from app.web.openapi.notes import answers
-from app.web.rate_limit import limited
-from app.web.schemas import Label, Moment, Secret, Strict, Whole
+from app.web.rate_limit import rate_limit
+from app.web.schemas import Label, SecretText, StrictInteger, StrictSchema, Timestamp
 from app.web.unit_of_work import reading, writing
 
 blp = Blueprint(
@@ -60,7 +60,7 @@ class ScopesField(fields.List[str]):
         )
 
 
-class CreateApiKeySchema(Strict):
+class CreateApiKeySchema(StrictSchema):
     """A key to be made."""
 
     name = Label(
@@ -74,9 +74,9 @@ class CreateApiKeySchema(Strict):
         required=True,
         description="what it may do, all of it held by the session that asks; may be empty",
     )
-    expires_in = Whole(
-        least=60,
-        most=MAX_LIFETIME_SECONDS,
+    expires_in = StrictInteger(
+        minimum=60,
+        maximum=MAX_LIFETIME_SECONDS,
         load_default=DEFAULT_LIFETIME_SECONDS,
         allow_none=True,
         metadata={
@@ -85,19 +85,19 @@ class CreateApiKeySchema(Strict):
     )
 
 
-class ChangeApiKeySchema(Strict):
+class ChangeApiKeySchema(StrictSchema):
     """What to change; the rest stays."""
 
     name = Label(most=64)
     scopes = ScopesField(description="fewer than it has; what is taken away never comes back")
 
 
-class RotateApiKeySchema(Strict):
+class RotateApiKeySchema(StrictSchema):
     """How long the present secret goes on."""
 
-    overlap_seconds = Whole(
-        least=0,
-        most=MAX_OVERLAP_SECONDS,
+    overlap_seconds = StrictInteger(
+        minimum=0,
+        maximum=MAX_OVERLAP_SECONDS,
         load_default=DEFAULT_OVERLAP_SECONDS,
         metadata={
             "description": "how long the present secret counts beside the new one; 0: it ends at once, for one that has leaked"
@@ -105,13 +105,13 @@ class RotateApiKeySchema(Strict):
     )
 
 
-class ReportLeakSchema(Strict):
+class ReportLeakSchema(StrictSchema):
     """A key that was found where it should not be."""
 
-    key = Secret(most=MAX_KEY_LENGTH, required=True)
+    key = SecretText(max_length=MAX_KEY_LENGTH, required=True)
 
 
-class ApiKeySchema(Strict):
+class ApiKeySchema(StrictSchema):
     """A key without its secret."""
 
     id = fields.String(required=True)
@@ -128,19 +128,21 @@ class ApiKeySchema(Strict):
         required=True,
         metadata={"enum": ["live", "expired", "deleted", "leaked", "account_deleted"]},
     )
-    created_at = Moment(required=True)
-    last_used_at = Moment(required=True, allow_none=True, metadata={"description": "to the minute"})
-    expires_at = Moment(required=True, allow_none=True)
+    created_at = Timestamp(required=True)
+    last_used_at = Timestamp(
+        required=True, allow_none=True, metadata={"description": "to the minute"}
+    )
+    expires_at = Timestamp(required=True, allow_none=True)
 
 
-class ApiKeysSchema(Strict):
+class ApiKeysSchema(StrictSchema):
     """Living keys, newest first."""
 
     items = fields.List(fields.Nested(ApiKeySchema), required=True)
     next = fields.String(required=True, allow_none=True)
 
 
-class CreatedApiKeySchema(Strict):
+class CreatedApiKeySchema(StrictSchema):
     """A key with its secret."""
 
     id = fields.String(required=True)
@@ -152,14 +154,14 @@ class CreatedApiKeySchema(Strict):
     )
     name = fields.String(required=True)
     scopes = fields.List(fields.String(), required=True)
-    created_at = Moment(required=True)
-    expires_at = Moment(required=True, allow_none=True)
+    created_at = Timestamp(required=True)
+    expires_at = Timestamp(required=True, allow_none=True)
 
 
 class RotatedApiKeySchema(CreatedApiKeySchema):
     """The same key with another secret."""
 
-    old_until = Moment(
+    old_until = Timestamp(
         required=True, metadata={"description": "until when the secret before this one counts"}
     )
 
@@ -167,7 +169,7 @@ class RotatedApiKeySchema(CreatedApiKeySchema):
 @blp.route("", methods=["POST"])
 @writing
 @require(fresh_session)
-@answers(ApiKeyNameTaken, TooManyApiKeys)
+@document_problems(ApiKeyNameTaken, TooManyApiKeys)
 @blp.arguments(CreateApiKeySchema)
 @blp.response(201, CreatedApiKeySchema)
 def post_api_key(work: UnitOfWork, principal: Principal, body: Body) -> CreatedApiKey:
@@ -187,7 +189,7 @@ def get_api_keys(work: UnitOfWork, principal: Principal) -> dict[str, list[ApiKe
 @blp.route("/<key_id>", methods=["GET"])
 @reading
 @require(session)
-@answers(NotFound)
+@document_problems(NotFound)
 @blp.response(200, ApiKeySchema)
 def get_api_key(work: UnitOfWork, principal: Principal, key_id: str) -> ApiKeyView:
     """One key of one's own, for 30 days also when it is over."""
@@ -197,7 +199,7 @@ def get_api_key(work: UnitOfWork, principal: Principal, key_id: str) -> ApiKeyVi
 @blp.route("/<key_id>", methods=["PATCH"])
 @writing
 @require(session)
-@answers(NotFound, ApiKeyNameTaken)
+@document_problems(NotFound, ApiKeyNameTaken)
 @blp.arguments(ChangeApiKeySchema)
 @blp.response(200, ApiKeySchema)
 def patch_api_key(work: UnitOfWork, principal: Principal, body: Body, key_id: str) -> ApiKeyView:
@@ -208,7 +210,7 @@ def patch_api_key(work: UnitOfWork, principal: Principal, body: Body, key_id: st
 @blp.route("/<key_id>/rotate", methods=["POST"])
 @writing
 @require(fresh_session)
-@answers(NotFound)
+@document_problems(NotFound)
 @blp.arguments(RotateApiKeySchema, required=False)
 @blp.response(200, RotatedApiKeySchema)
 def post_rotate_api_key(
@@ -221,7 +223,7 @@ def post_rotate_api_key(
 @blp.route("/<key_id>", methods=["DELETE"])
 @writing
 @require(session)
-@answers(NotFound)
+@document_problems(NotFound)
 @blp.response(204)
 def delete_api_key(work: UnitOfWork, principal: Principal, key_id: str) -> None:
     """End a key; it is refused from the next use on."""
@@ -230,7 +232,7 @@ def delete_api_key(work: UnitOfWork, principal: Principal, key_id: str) -> None:
 
 @blp.route("/report-leak", methods=["POST"])
 @writing
-@limited("confirm")
+@rate_limit("confirm")
 @blp.arguments(ReportLeakSchema)
 @blp.response(204)
 def post_report_leak(work: UnitOfWork, body: Body) -> None:

@@ -13,7 +13,7 @@ from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import admin, require
 from app.web.json_body import Body
 from app.web.openapi.blueprint import Blueprint
-from app.web.schemas import Moment, PageSchema, Strict, Text
+from app.web.schemas import PageSchema, StrictSchema, Text, Timestamp
 from app.web.unit_of_work import reading
 
 blp = Blueprint(
@@ -28,11 +28,11 @@ YEARS = validate.Range(
 )
 
 
-class AuditEventSchema(Strict):
+class AuditEventSchema(StrictSchema):
     """One thing that happened. It names accounts by id alone, so that it can stay when an account is erased."""
 
     id = fields.Integer(required=True)
-    at = Moment(required=True)
+    at = Timestamp(required=True)
     event = fields.String(required=True)
     account_id = fields.String(
         required=True, allow_none=True, metadata={"description": "to whom it happened"}
@@ -50,7 +50,7 @@ class AuditEventSchema(Strict):
     )
 
 
-class AuditSchema(Strict):
+class AuditSchema(StrictSchema):
     """Events, the newest first."""
 
     items = fields.List(fields.Nested(AuditEventSchema), required=True)
@@ -60,10 +60,10 @@ class AuditSchema(Strict):
 class WhichEventsSchema(PageSchema):
     """Which events are wanted; every condition given must hold."""
 
-    account_id = Text(most=32, load_default=None)
+    account_id = Text(max_length=32, load_default=None)
     event = fields.String(load_default=None, validate=validate.OneOf(list(Event)))
-    since = Moment(load_default=None, validate=YEARS, metadata={"description": "from then on"})
-    until = Moment(load_default=None, validate=YEARS, metadata={"description": "before then"})
+    since = Timestamp(load_default=None, validate=YEARS, metadata={"description": "from then on"})
+    until = Timestamp(load_default=None, validate=YEARS, metadata={"description": "before then"})
 
 
 @blp.route("", methods=["GET"])

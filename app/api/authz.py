@@ -12,8 +12,8 @@ from app.verification.identity_headers import IDENTITY_HEADERS, build_identity_h
 from app.verification.policies import UnknownPolicy
 from app.web.auth.credentials import require
 from app.web.gateway_requests import PREFIX, complete_gateway_response, require_policy
+from app.web.openapi.annotations import document_operation, document_problems
 from app.web.openapi.blueprint import Blueprint
-from app.web.openapi.notes import answers, described
 from app.web.unit_of_work import reading
 
 blp = Blueprint(
@@ -33,13 +33,15 @@ def document_identity_headers(handler: Handler) -> Handler:
     description = (
         "It may pass. The body is empty; who asks is in the headers, every one there each time."
     )
-    return described(handler, responses={"200": {"description": description, "headers": headers}})
+    return document_operation(
+        handler, responses={"200": {"description": description, "headers": headers}}
+    )
 
 
 @blp.route("/auth-request/<policy>", methods=["GET"])
 @reading
 @require(require_policy)
-@answers(UnknownPolicy)
+@document_problems(UnknownPolicy)
 @document_identity_headers
 @blp.response(200)
 def get_auth_request(work: UnitOfWork, principal: Principal, policy: str) -> Response:
@@ -50,7 +52,7 @@ def get_auth_request(work: UnitOfWork, principal: Principal, policy: str) -> Res
 @blp.route("/forward-auth/<policy>", methods=["GET"])
 @reading
 @require(require_policy)
-@answers(UnknownPolicy)
+@document_problems(UnknownPolicy)
 @document_identity_headers
 @blp.response(200)
 def get_forward_auth(work: UnitOfWork, principal: Principal, policy: str) -> Response:
@@ -61,7 +63,7 @@ def get_forward_auth(work: UnitOfWork, principal: Principal, policy: str) -> Res
 @blp.route("/ext-authz/<policy>", methods=["GET"])
 @reading
 @require(require_policy)
-@answers(UnknownPolicy)
+@document_problems(UnknownPolicy)
 @document_identity_headers
 @blp.response(200)
 def get_ext_authz(work: UnitOfWork, principal: Principal, policy: str) -> Response:

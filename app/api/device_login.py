@@ -23,9 +23,18 @@ from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import fresh_session, require, session
 from app.web.client_info import get_client_info
 from app.web.json_body import Body
+from app.web.openapi.annotations import document_problems
 from app.web.openapi.blueprint import Blueprint
-from app.web.openapi.notes import answers
-from app.web.schemas import Label, Moment, PageSchema, Scope, Secret, Strict, Text, Whole
+from app.web.schemas import (
+    Label,
+    PageSchema,
+    ScopeList,
+    SecretText,
+    StrictInteger,
+    StrictSchema,
+    Text,
+    Timestamp,
+)
 from app.web.unit_of_work import reading, writing
 
 blp = Blueprint(
@@ -36,7 +45,7 @@ blp = Blueprint(
 )
 
 
-class StartDeviceLoginSchema(Strict):
+class StartDeviceLoginSchema(StrictSchema):
     """Who asks, and for what. All of it is shown to whoever decides, as something that was told."""
 
     client_name = Label(
@@ -45,7 +54,7 @@ class StartDeviceLoginSchema(Strict):
         metadata={"description": "how a person would call the program", "example": "backup"},
     )
     client_id = Text(
-        most=32,
+        max_length=32,
         load_default=None,
         metadata={"description": "one of `DOORWARD_CLIENTS`; without it, `doorward`"},
     )
@@ -59,28 +68,28 @@ class StartDeviceLoginSchema(Strict):
         load_default=None,
         metadata={"description": "why; shown on both devices", "example": "nightly backup"},
     )
-    scope = Scope(
+    scope = ScopeList(
         load_default=None,
         metadata={
             "description": "scopes to have, separated by spaces; without it, all that may be had"
         },
     )
-    expires_in = Whole(
-        least=60,
-        most=365 * 86400,
+    expires_in = StrictInteger(
+        minimum=60,
+        maximum=365 * 86400,
         load_default=None,
         metadata={
             "description": "wanted length of the session in seconds, with the rules of `/v1/login`"
         },
     )
     username = Text(
-        most=256,
+        max_length=256,
         load_default=None,
         metadata={"description": "name or address of the only account that may approve it"},
     )
 
 
-class StartedDeviceLoginSchema(Strict):
+class StartedDeviceLoginSchema(StrictSchema):
     """What to show on the device that asks, and the secret that it keeps."""
 
     session_id = fields.String(
@@ -119,7 +128,7 @@ class StartedDeviceLoginSchema(Strict):
     )
 
 
-class ActingSessionSchema(Strict):
+class ActingSessionSchema(StrictSchema):
     """The session by which somebody claimed or decided, and from where."""
 
     session_id = fields.String(required=True)
@@ -127,7 +136,7 @@ class ActingSessionSchema(Strict):
     device = fields.String(required=True)
 
 
-class DeviceLoginSchema(Strict):
+class DeviceLoginSchema(StrictSchema):
     """Who asks, from where, for what, when; and what became of it."""
 
     id = fields.String(
@@ -174,19 +183,19 @@ class DeviceLoginSchema(Strict):
     account_id = fields.String(
         required=True, allow_none=True, metadata={"description": "who claimed it"}
     )
-    created_at = Moment(required=True)
-    expires_at = Moment(
+    created_at = Timestamp(required=True)
+    expires_at = Timestamp(
         required=True, metadata={"description": "until when it can be approved and redeemed"}
     )
-    claimed_at = Moment(required=True, allow_none=True)
+    claimed_at = Timestamp(required=True, allow_none=True)
     claimed_with = fields.Nested(ActingSessionSchema, required=True, allow_none=True)
-    decided_at = Moment(required=True, allow_none=True)
+    decided_at = Timestamp(required=True, allow_none=True)
     decided_with = fields.Nested(ActingSessionSchema, required=True, allow_none=True)
-    redeemed_at = Moment(required=True, allow_none=True)
-    ended_at = Moment(required=True, allow_none=True)
+    redeemed_at = Timestamp(required=True, allow_none=True)
+    ended_at = Timestamp(required=True, allow_none=True)
 
 
-class DeviceLoginsSchema(Strict):
+class DeviceLoginsSchema(StrictSchema):
     """Logins from other devices, the latest first."""
 
     items = fields.List(fields.Nested(DeviceLoginSchema), required=True)
@@ -198,33 +207,33 @@ class DeviceLoginQuerySchema(PageSchema):
 
     state = fields.String(load_default=None, validate=validate.OneOf(list(VISIBLE_STATES)))
     account_id = Text(
-        most=32, load_default=None, metadata={"description": "whose; for administrators"}
+        max_length=32, load_default=None, metadata={"description": "whose; for administrators"}
     )
 
 
-class UserCodeSchema(Strict):
+class UserCodeSchema(StrictSchema):
     """The code that the other device shows."""
 
     user_code = Text(
-        most=32,
+        max_length=32,
         required=True,
         metadata={"description": "case, dashes and spaces do not count", "example": "WDJB-MJHT"},
     )
 
 
-class DeviceCodeSchema(Strict):
+class DeviceCodeSchema(StrictSchema):
     """The secret of whoever asked."""
 
-    device_code = Secret(most=4096, required=True)
+    device_code = SecretText(max_length=4096, required=True)
 
 
-class EmptySchema(Strict):
+class EmptySchema(StrictSchema):
     """Nothing more has to be said."""
 
 
 @blp.route("", methods=["POST"])
 @writing
-@answers(TooManyRequests, Busy)
+@document_problems(TooManyRequests, Busy)
 @blp.arguments(StartDeviceLoginSchema)
 @blp.response(201, StartedDeviceLoginSchema)
 def post_login_session(work: UnitOfWork, body: Body) -> DeviceAuthorization:
@@ -238,7 +247,7 @@ def post_login_session(work: UnitOfWork, body: Body) -> DeviceAuthorization:
 
 @blp.route("/cancel", methods=["POST"])
 @writing
-@answers(UnknownDeviceCode, DeviceLoginClosed, TooManyRequests)
+@document_problems(UnknownDeviceCode, DeviceLoginClosed, TooManyRequests)
 @blp.arguments(DeviceCodeSchema)
 @blp.response(204)
 def post_cancel(work: UnitOfWork, body: Body) -> None:
@@ -249,7 +258,7 @@ def post_cancel(work: UnitOfWork, body: Body) -> None:
 @blp.route("/claim", methods=["POST"])
 @writing
 @require(session)
-@answers(UnknownUserCode, TooManyRequests)
+@document_problems(UnknownUserCode, TooManyRequests)
 @blp.arguments(UserCodeSchema)
 @blp.response(200, DeviceLoginSchema)
 def post_claim(work: UnitOfWork, principal: Principal, body: Body) -> DeviceLoginView:
@@ -274,7 +283,7 @@ def get_login_sessions(work: UnitOfWork, principal: Principal, query: Body) -> D
 @blp.route("/<login_session_id>", methods=["GET"])
 @reading
 @require(session)
-@answers(NotFound)
+@document_problems(NotFound)
 @blp.response(200, DeviceLoginSchema)
 def get_one_login_session(
     work: UnitOfWork, principal: Principal, login_session_id: str
@@ -286,7 +295,7 @@ def get_one_login_session(
 @blp.route("/<login_session_id>/approve", methods=["POST"])
 @writing
 @require(fresh_session)
-@answers(NotFound, UnknownUserCode, DeviceLoginClosed, TooManyRequests)
+@document_problems(NotFound, UnknownUserCode, DeviceLoginClosed, TooManyRequests)
 @blp.arguments(UserCodeSchema)
 @blp.response(200, DeviceLoginSchema)
 def post_approve(
@@ -305,7 +314,7 @@ def post_approve(
 @blp.route("/<login_session_id>/deny", methods=["POST"])
 @writing
 @require(session)
-@answers(NotFound, DeviceLoginClosed)
+@document_problems(NotFound, DeviceLoginClosed)
 @blp.arguments(EmptySchema, required=False)
 @blp.response(200, DeviceLoginSchema)
 def post_deny(
@@ -318,7 +327,7 @@ def post_deny(
 @blp.route("/<login_session_id>/suspicious", methods=["POST"])
 @writing
 @require(session)
-@answers(NotFound, DeviceLoginClosed)
+@document_problems(NotFound, DeviceLoginClosed)
 @blp.arguments(EmptySchema, required=False)
 @blp.response(200, DeviceLoginSchema)
 def post_suspicious(

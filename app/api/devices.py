@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from marshmallow import fields
 
-from app.authentication.trusted_devices.manage import DeviceView, forget_device, list_devices
+from app.authentication.trusted_devices.manage import (
+    TrustedDeviceView,
+    forget_trusted_device,
+    list_trusted_devices,
+)
 from app.errors import NotFound
 from app.principal import Principal
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import require, session
 from app.web.client_info import get_client_info
+from app.web.openapi.annotations import document_problems
 from app.web.openapi.blueprint import Blueprint
-from app.web.openapi.notes import answers
-from app.web.schemas import Moment, Strict
+from app.web.schemas import StrictSchema, Timestamp
 from app.web.unit_of_work import reading, writing
 
 blp = Blueprint(
@@ -20,19 +24,19 @@ blp = Blueprint(
 )
 
 
-class DeviceSchema(Strict):
+class DeviceSchema(StrictSchema):
     """A device from where its owner never has to wait because strangers guess."""
 
     id = fields.String(required=True)
     name = fields.String(required=True, allow_none=True)
     user_agent = fields.String(required=True)
     address = fields.String(required=True, metadata={"description": "where it was remembered"})
-    created_at = Moment(required=True)
-    last_used_at = Moment(required=True)
-    expires_at = Moment(required=True)
+    created_at = Timestamp(required=True)
+    last_used_at = Timestamp(required=True)
+    expires_at = Timestamp(required=True)
 
 
-class DevicesSchema(Strict):
+class DevicesSchema(StrictSchema):
     """Devices, the latest used first; there are at most twenty."""
 
     items = fields.List(fields.Nested(DeviceSchema), required=True)
@@ -43,16 +47,18 @@ class DevicesSchema(Strict):
 @reading
 @require(session)
 @blp.response(200, DevicesSchema)
-def get_devices(work: UnitOfWork, principal: Principal) -> dict[str, list[DeviceView] | None]:
+def get_devices(
+    work: UnitOfWork, principal: Principal
+) -> dict[str, list[TrustedDeviceView] | None]:
     """The remembered devices of the account."""
-    return {"items": list_devices(work, principal), "next": None}
+    return {"items": list_trusted_devices(work, principal), "next": None}
 
 
 @blp.route("/<device_id>", methods=["DELETE"])
 @writing
 @require(session)
-@answers(NotFound)
+@document_problems(NotFound)
 @blp.response(204)
 def delete_device(work: UnitOfWork, principal: Principal, device_id: str) -> None:
     """Forget a device: its token counts for nothing from now on."""
-    forget_device(work, principal, get_client_info(), device_id=device_id)
+    forget_trusted_device(work, principal, get_client_info(), device_id=device_id)

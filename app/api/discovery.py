@@ -12,11 +12,11 @@ from app.errors import NotFound
 from app.oauth.tokens import GRANTS
 from app.settings import Docs, Settings
 from app.unit_of_work import UnitOfWork
-from app.web.caching import kept
-from app.web.json_text import compact
+from app.web.caching import build_cacheable_response
+from app.web.json_text import dump_json
+from app.web.openapi.annotations import document_problems
 from app.web.openapi.blueprint import Blueprint
-from app.web.openapi.notes import answers
-from app.web.schemas import Strict
+from app.web.schemas import StrictSchema
 from app.web.unit_of_work import reading
 
 blp = Blueprint(
@@ -29,7 +29,7 @@ blp = Blueprint(
 BY_SECRET = ["client_secret_basic", "client_secret_post"]
 
 
-class MetadataSchema(Strict):
+class MetadataSchema(StrictSchema):
     """RFC 8414 section 2, RFC 8628 section 4."""
 
     issuer = fields.String(required=True)
@@ -52,9 +52,9 @@ class MetadataSchema(Strict):
 @blp.response(200, MetadataSchema)
 def get_metadata(work: UnitOfWork) -> Response:
     """The metadata of this issuer (RFC 8414)."""
-    return kept(
-        compact(_metadata(work.settings)),
-        seconds=int(work.settings.jwks_max_age.total_seconds()),
+    return build_cacheable_response(
+        dump_json(_metadata(work.settings)),
+        max_age=int(work.settings.jwks_max_age.total_seconds()),
         public=True,
     )
 
@@ -64,16 +64,16 @@ def get_metadata(work: UnitOfWork) -> Response:
 @blp.response(200, MetadataSchema)
 def get_configuration(work: UnitOfWork) -> Response:
     """The same document, where older clients look for it."""
-    return kept(
-        compact(_metadata(work.settings)),
-        seconds=int(work.settings.jwks_max_age.total_seconds()),
+    return build_cacheable_response(
+        dump_json(_metadata(work.settings)),
+        max_age=int(work.settings.jwks_max_age.total_seconds()),
         public=True,
     )
 
 
 @blp.route("/oauth-authorization-server/<path:issuer_path>", methods=["GET"])
 @reading
-@answers(NotFound)
+@document_problems(NotFound)
 @blp.response(200, MetadataSchema)
 def get_metadata_of_path(work: UnitOfWork, issuer_path: str) -> Response:
     """The same document, where a client looks for it if the issuer has a path (RFC 8414 section 3.1)."""
@@ -82,7 +82,7 @@ def get_metadata_of_path(work: UnitOfWork, issuer_path: str) -> Response:
 
 @blp.route("/openid-configuration/<path:issuer_path>", methods=["GET"])
 @reading
-@answers(NotFound)
+@document_problems(NotFound)
 @blp.response(200, MetadataSchema)
 def get_configuration_of_path(work: UnitOfWork, issuer_path: str) -> Response:
     """The same document, where a client looks for it if the issuer has a path (RFC 8414 section 5)."""
@@ -92,9 +92,9 @@ def get_configuration_of_path(work: UnitOfWork, issuer_path: str) -> Response:
 def _of_path(work: UnitOfWork, issuer_path: str) -> Response:
     if issuer_path != urlsplit(work.settings.issuer).path.strip("/"):
         raise NotFound
-    return kept(
-        compact(_metadata(work.settings)),
-        seconds=int(work.settings.jwks_max_age.total_seconds()),
+    return build_cacheable_response(
+        dump_json(_metadata(work.settings)),
+        max_age=int(work.settings.jwks_max_age.total_seconds()),
         public=True,
     )
 

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 from marshmallow import fields
 
 from app.adapters import logs, migrations
-from app.adapters.database import database_now, is_away
+from app.adapters.database import get_database_now, is_database_unavailable
 from app.errors import Problem
 from app.settings import VERSION
 from app.signing_keys.refresh_ring import keep_fresh
+from app.web.openapi.annotations import document_problems
 from app.web.openapi.blueprint import Blueprint
-from app.web.openapi.notes import answers
-from app.web.schemas import Strict
-from app.web.unit_of_work import units
+from app.web.schemas import StrictSchema
+from app.web.unit_of_work import get_unit_of_work_factory
 
 if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWorkFactory
 
-MOST_SKEW = timedelta(seconds=5)
+MAX_CLOCK_SKEW = timedelta(seconds=5)
 
 log = logs.get_logger("health")
 blp = Blueprint("health", __name__, description="Is it alive, is it ready, which version is it.")
@@ -37,20 +37,20 @@ class NotReady(Problem):
         super().__init__(headers={"Retry-After": "2"}, members={"checks": checks})
 
 
-class AliveSchema(Strict):
+class AliveSchema(StrictSchema):
     """The process answers."""
 
     status = fields.Constant("alive", required=True)
 
 
-class ReadySchema(Strict):
+class ReadySchema(StrictSchema):
     """Everything that is needed is there."""
 
     status = fields.Constant("ready", required=True)
     checks = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
 
 
-class VersionSchema(Strict):
+class VersionSchema(StrictSchema):
     """What runs here."""
 
     name = fields.Constant("doorward", required=True)
@@ -65,14 +65,14 @@ def get_livez() -> dict[str, str]:
 
 
 @blp.route("/readyz", methods=["GET"])
-@answers(NotReady)
+@document_problems(NotReady)
 @blp.response(200, ReadySchema)
 def get_readyz() -> dict[str, object]:
     """Can it serve: database, schema, clock and signing keys. Not any more once it has been asked to end."""
-    here = units()
+    here = get_unit_of_work_factory()
     if here.draining.is_set():
         raise NotReady({"draining": "yes"})
-    checks = examined(here)
+    checks = check_readiness(here)
     if any(found != "ok" for found in checks.values()):
         raise NotReady(checks)
     return {"checks": checks}
@@ -85,23 +85,25 @@ def get_version() -> dict[str, str]:
     return {"version": VERSION}
 
 
-def examined(here: UnitOfWorkFactory) -> dict[str, str]:
+def check_readiness(units: UnitOfWorkFactory) -> dict[str, str]:
     """Each thing this process needs, and "ok" or what is wrong with it in a word."""
     checks = dict.fromkeys(("database", "schema", "clock", "keys"), "unknown")
     try:
-        with here.reading() as work:
+        with units.reading() as work:
             connection = work.db.connection()
             checks["database"] = "ok"
-            found = migrations.current(connection)
-            checks["schema"] = "ok" if found == migrations.needed() else "outdated"
+            found = migrations.find_current_revision(connection)
+            checks["schema"] = "ok" if found == migrations.get_required_revision() else "outdated"
             checks["clock"] = (
-                "ok" if abs(here.clock.skew(database_now(work.db))) <= MOST_SKEW else "skewed"
+                "ok"
+                if abs(units.clock.skew(get_database_now(work.db))) <= MAX_CLOCK_SKEW
+                else "skewed"
             )
             if checks["schema"] == "ok":
-                keep_fresh(work, ticks=here.clock.ticks())
+                keep_fresh(work, ticks=units.clock.ticks())
                 checks["keys"] = "ok"
     except Exception as error:
         # The probe is where every fault must become a word: an orchestrator acts on it, and the log has the rest.
-        log.warning("not ready", fault=type(error).__name__, away=is_away(error))
+        log.warning("not ready", fault=type(error).__name__, away=is_database_unavailable(error))
         checks = {name: "failed" if found == "unknown" else found for name, found in checks.items()}
     return checks

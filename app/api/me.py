@@ -5,10 +5,15 @@ from __future__ import annotations
 from marshmallow import ValidationError, fields, post_dump, validates
 
 from app.accounts.change_profile import change_profile
-from app.accounts.profile_rules import LARGEST_METADATA, NotForAProfile, new_metadata, new_timezone
+from app.accounts.profile_rules import (
+    MAX_METADATA_BYTES,
+    InvalidProfileValue,
+    parse_metadata,
+    parse_timezone,
+)
 from app.accounts.summary import Profile
 from app.api.registration import LOCALE
-from app.api.schemas import ProfileSchema, SessionSchema, name_field
+from app.api.schemas import ProfileSchema, SessionSchema, build_name_field
 from app.principal import Principal
 from app.sessions.show import Me, get_me
 from app.unit_of_work import UnitOfWork
@@ -16,13 +21,13 @@ from app.web.auth.credentials import credential, require, session
 from app.web.client_info import get_client_info
 from app.web.json_body import Body
 from app.web.openapi.blueprint import Blueprint
-from app.web.schemas import Moment, Strict
+from app.web.schemas import StrictSchema, Timestamp
 from app.web.unit_of_work import reading, writing
 
 blp = Blueprint("me", __name__, url_prefix="/v1", description="Who am I.")
 
 
-class MeSchema(Strict):
+class MeSchema(StrictSchema):
     """The account, the session that asks, and what it may do."""
 
     account = fields.Nested(ProfileSchema, required=True)
@@ -32,10 +37,10 @@ class MeSchema(Strict):
     resources = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
 
 
-class ChangeMeSchema(Strict):
+class ChangeMeSchema(StrictSchema):
     """The fields to change; the others stay."""
 
-    name = name_field()
+    name = build_name_field()
     locale = fields.String(validate=LOCALE)
     timezone = fields.String(
         metadata={"description": "a name of the IANA time zone database, e.g. Europe/Vienna"}
@@ -43,26 +48,26 @@ class ChangeMeSchema(Strict):
     metadata = fields.Dict(
         keys=fields.String(),
         metadata={
-            "description": f"anything of yours, at most {LARGEST_METADATA} bytes of JSON; replaced as a whole"
+            "description": f"anything of yours, at most {MAX_METADATA_BYTES} bytes of JSON; replaced as a whole"
         },
     )
 
     @validates("timezone")
     def known(self, value: str, **_: object) -> None:
         try:
-            new_timezone(value)
-        except NotForAProfile as error:
+            parse_timezone(value)
+        except InvalidProfileValue as error:
             raise ValidationError(str(error)) from None
 
     @validates("metadata")
     def small(self, value: dict[str, object], **_: object) -> None:
         try:
-            new_metadata(value)
-        except NotForAProfile as error:
+            parse_metadata(value)
+        except InvalidProfileValue as error:
             raise ValidationError(str(error)) from None
 
 
-class PrincipalSchema(Strict):
+class PrincipalSchema(StrictSchema):
     """Who a credential stands for."""
 
     account_id = fields.String(required=True)
@@ -74,7 +79,7 @@ class PrincipalSchema(Strict):
     key_id = fields.String(
         metadata={"description": "of an API key, or a token that one was traded for"}
     )
-    expires_at = Moment(
+    expires_at = Timestamp(
         required=True,
         allow_none=True,
         metadata={"description": "when the credential that was shown ends"},

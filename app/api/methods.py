@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from marshmallow import fields
 
-from app.authentication.passwords.normalize import LONGEST
+from app.authentication.passwords.normalize import MAX_LENGTH
 from app.unit_of_work import UnitOfWork
 from app.web.openapi.blueprint import Blueprint
-from app.web.schemas import Strict
+from app.web.schemas import StrictSchema
 from app.web.unit_of_work import reading
 
 blp = Blueprint("methods", __name__, url_prefix="/v1", description="How one can sign in here.")
 
 
-class MethodSchema(Strict):
+class MethodSchema(StrictSchema):
     """One way of signing in."""
 
     id = fields.String(required=True)
@@ -27,7 +27,7 @@ class MethodSchema(Strict):
     )
 
 
-class PoliciesSchema(Strict):
+class PoliciesSchema(StrictSchema):
     """The rules a form should tell people."""
 
     registration = fields.String(required=True, metadata={"enum": ["open", "invite", "closed"]})
@@ -35,7 +35,7 @@ class PoliciesSchema(Strict):
     password_max_length = fields.Integer(required=True)
 
 
-class MethodsSchema(Strict):
+class MethodsSchema(StrictSchema):
     """Ways of signing in, and rules."""
 
     items = fields.List(fields.Nested(MethodSchema), required=True)
@@ -63,6 +63,6 @@ def get_methods(work: UnitOfWork) -> dict[str, object]:
     policies = {
         "registration": settings.registration,
         "password_min_length": settings.password_min_length,
-        "password_max_length": LONGEST,
+        "password_max_length": MAX_LENGTH,
     }
     return {"items": [password, device], "policies": policies}

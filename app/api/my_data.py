@@ -16,9 +16,9 @@ from app.principal import Principal
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import fresh_session, require
 from app.web.client_info import get_client_info
+from app.web.openapi.annotations import document_problems
 from app.web.openapi.blueprint import Blueprint
-from app.web.openapi.notes import answers
-from app.web.schemas import Moment, Strict
+from app.web.schemas import StrictSchema, Timestamp
 from app.web.unit_of_work import reading, writing
 
 blp = Blueprint(
@@ -29,38 +29,38 @@ blp = Blueprint(
 )
 
 
-class MembershipSchema(Strict):
+class MembershipSchema(StrictSchema):
     """A thing of an application that the account was let in to."""
 
     resource = fields.String(required=True)
     id = fields.String(required=True)
     level = fields.String(required=True)
-    granted_at = Moment(required=True)
+    granted_at = Timestamp(required=True)
 
 
-class LinkSchema(Strict):
+class LinkSchema(StrictSchema):
     """A link that was mailed or handed out."""
 
     purpose = fields.String(required=True)
-    created_at = Moment(required=True)
-    expires_at = Moment(required=True)
-    used_at = Moment(required=True, allow_none=True)
+    created_at = Timestamp(required=True)
+    expires_at = Timestamp(required=True)
+    used_at = Timestamp(required=True, allow_none=True)
 
 
-class FailureSchema(Strict):
+class FailureSchema(StrictSchema):
     """How often the password was tried in vain."""
 
     source = fields.String(
         required=True, allow_none=True, metadata={"description": "null: from everywhere together"}
     )
     count = fields.Integer(required=True)
-    last_at = Moment(required=True)
+    last_at = Timestamp(required=True)
 
 
-class ExportSchema(Strict):
+class ExportSchema(StrictSchema):
     """Everything that is held about an account but what would open something: no password, no token and no digest of one."""
 
-    exported_at = Moment(required=True)
+    exported_at = Timestamp(required=True)
     account = fields.Nested(ProfileSchema, required=True)
     status = fields.String(required=True)
     must_change_password = fields.Boolean(required=True)
@@ -92,7 +92,7 @@ def get_export(work: UnitOfWork, principal: Principal) -> Export:
 @blp.route("", methods=["DELETE"])
 @writing
 @require(fresh_session)
-@answers(LastAdmin)
+@document_problems(LastAdmin)
 @blp.response(204)
 def delete_me(work: UnitOfWork, principal: Principal) -> None:
     """Delete one's own account: all of it ends at once. A mail says until when an administrator can bring it back; then it is erased."""

@@ -22,11 +22,11 @@ from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import require
 from app.web.auth.oauth_clients import require_client_with_scope
 from app.web.client_info import get_client_info
-from app.web.json_body import LARGEST, Body
-from app.web.json_text import compact
+from app.web.json_body import MAX_BODY_BYTES, Body
+from app.web.json_text import dump_json
 from app.web.oauth.errors import CONTENT_TYPE, disable_caching, document_oauth_errors
 from app.web.oauth.forms import Form, OAuthBlueprint, parse_client
-from app.web.schemas import Secret, Strict, Text
+from app.web.schemas import SecretText, StrictSchema, Text
 from app.web.unit_of_work import reading, writing
 
 blp = OAuthBlueprint(
@@ -37,39 +37,39 @@ blp = OAuthBlueprint(
 )
 blp.after_request(disable_caching)
 
-INACTIVE = compact({"active": False})
+INACTIVE = dump_json({"active": False})
 
 
 class ClientForm(Form):
     """The client, where it does not use HTTP Basic."""
 
     client_id = Text(
-        most=256,
+        max_length=256,
         metadata={
             "description": "id of an API key (`key_…`), one of `DOORWARD_CLIENTS`, or `doorward`"
         },
     )
-    client_secret = Secret(metadata={"description": "the API key"})
+    client_secret = SecretText(metadata={"description": "the API key"})
 
 
 class TokenForm(ClientForm):
     """RFC 6749 sections 4.4 and 6, RFC 8628 section 3.4."""
 
     grant_type = Text(
-        most=256,
+        max_length=256,
         required=True,
         metadata={
             "description": "`client_credentials`, `refresh_token` or `urn:ietf:params:oauth:grant-type:device_code`"
         },
     )
     scope = Text(
-        most=1024,
+        max_length=1024,
         load_default=None,
         metadata={"description": "scopes to have, separated by spaces; without it, all"},
     )
-    refresh_token = Secret(most=LARGEST, load_default=None)
-    device_code = Secret(
-        most=LARGEST,
+    refresh_token = SecretText(max_length=MAX_BODY_BYTES, load_default=None)
+    device_code = SecretText(
+        max_length=MAX_BODY_BYTES,
         load_default=None,
         metadata={"description": "from `/oauth/device_authorization`"},
     )
@@ -79,7 +79,7 @@ class DeviceForm(ClientForm):
     """RFC 8628 section 3.1."""
 
     scope = Text(
-        most=1024,
+        max_length=1024,
         load_default=None,
         metadata={
             "description": "scopes to have, separated by spaces; without it, all that may be had"
@@ -90,17 +90,17 @@ class DeviceForm(ClientForm):
 class ShownForm(ClientForm):
     """RFC 7662 section 2.1, RFC 7009 section 2.1."""
 
-    token = Secret(
-        most=LARGEST,
+    token = SecretText(
+        max_length=MAX_BODY_BYTES,
         required=True,
         metadata={"description": "an access token, a refresh token or an API key"},
     )
     token_type_hint = Text(
-        most=256, metadata={"description": "not needed: each kind is known by its shape"}
+        max_length=256, metadata={"description": "not needed: each kind is known by its shape"}
     )
 
 
-class IssuedSchema(Strict):
+class IssuedSchema(StrictSchema):
     """RFC 6749 section 5.1."""
 
     access_token = fields.String(required=True)
@@ -118,7 +118,7 @@ class IssuedSchema(Strict):
         return {name: value for name, value in data.items() if value is not None}
 
 
-class DeviceAuthorizationSchema(Strict):
+class DeviceAuthorizationSchema(StrictSchema):
     """RFC 8628 section 3.2."""
 
     device_code = fields.String(
@@ -147,7 +147,7 @@ class DeviceAuthorizationSchema(Strict):
     )
 
 
-class ActiveSchema(Strict):
+class ActiveSchema(StrictSchema):
     """RFC 7662 section 2.2. Of what is not active nothing is said but that."""
 
     active = fields.Boolean(required=True)
@@ -238,5 +238,5 @@ def _render_introspection(found: IntrospectionResult | None) -> Response:
         else None
     )
     return Response(
-        compact({"active": True} | known) if known else INACTIVE, content_type=CONTENT_TYPE
+        dump_json({"active": True} | known) if known else INACTIVE, content_type=CONTENT_TYPE
     )

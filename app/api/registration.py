@@ -5,20 +5,20 @@ from __future__ import annotations
 from marshmallow import fields, validate
 
 from app.accounts.profile_rules import LANGUAGE_TAG
-from app.api.schemas import AccountSummarySchema, name_field, new_password_field
+from app.api.schemas import AccountSummarySchema, build_name_field, build_new_password_field
 from app.confirmations.errors import InvalidToken
 from app.errors import Busy
-from app.registration.confirm import confirm
+from app.registration.confirm import confirm_registration
 from app.registration.errors import RegistrationClosed, UsernameTaken
 from app.registration.register import register
-from app.registration.resend import resend
+from app.registration.resend import resend_confirmation
 from app.unit_of_work import UnitOfWork
 from app.web.client_info import get_client_info
 from app.web.json_body import Body
+from app.web.openapi.annotations import document_problems
 from app.web.openapi.blueprint import Blueprint
-from app.web.openapi.notes import answers
-from app.web.rate_limit import limited
-from app.web.schemas import Secret, Strict, Text
+from app.web.rate_limit import rate_limit
+from app.web.schemas import SecretText, StrictSchema, Text
 from app.web.unit_of_work import writing
 
 blp = Blueprint(
@@ -31,17 +31,17 @@ LOCALE = validate.Regexp(
 )
 
 
-class RegisterSchema(Strict):
+class RegisterSchema(StrictSchema):
     """Who wants an account. The password may also be chosen when the address is confirmed."""
 
-    username = Text(most=256, required=True)
-    email = Text(most=256, required=True)
-    name = name_field(required=True)
-    password = new_password_field()
+    username = Text(max_length=256, required=True)
+    email = Text(max_length=256, required=True)
+    name = build_name_field(required=True)
+    password = build_new_password_field()
     locale = fields.String(validate=LOCALE, load_default=None)
 
 
-class PendingSchema(Strict):
+class PendingSchema(StrictSchema):
     """The same answer whether the address is known or not."""
 
     status = fields.Constant("pending", required=True)
@@ -51,29 +51,29 @@ class PendingSchema(Strict):
     next = fields.Constant("confirm_email", required=True)
 
 
-class ConfirmSchema(Strict):
+class ConfirmSchema(StrictSchema):
     """Either token and password, from the mailed link; or registration and code, with a password if none was given yet."""
 
-    token = Secret(most=128, load_default=None)
-    registration = Text(most=64, load_default=None)
-    code = Secret(most=32, load_default=None)
-    password = new_password_field()
+    token = SecretText(max_length=128, load_default=None)
+    registration = Text(max_length=64, load_default=None)
+    code = SecretText(max_length=32, load_default=None)
+    password = build_new_password_field()
 
 
-class ConfirmedSchema(Strict):
+class ConfirmedSchema(StrictSchema):
     """The new account."""
 
     account = fields.Nested(AccountSummarySchema, required=True)
 
 
-class ResendSchema(Strict):
+class ResendSchema(StrictSchema):
     """Either of both."""
 
-    registration = Text(most=64, load_default=None)
-    email = Text(most=256, load_default=None)
+    registration = Text(max_length=64, load_default=None)
+    email = Text(max_length=256, load_default=None)
 
 
-class AcceptedSchema(Strict):
+class AcceptedSchema(StrictSchema):
     """Whoever it concerns has mail."""
 
     status = fields.Constant("accepted", required=True)
@@ -81,8 +81,8 @@ class AcceptedSchema(Strict):
 
 @blp.route("", methods=["POST"])
 @writing
-@limited("register")
-@answers(UsernameTaken, RegistrationClosed, Busy)
+@rate_limit("register")
+@document_problems(UsernameTaken, RegistrationClosed, Busy)
 @blp.arguments(RegisterSchema)
 @blp.response(202, PendingSchema)
 def post_register(work: UnitOfWork, body: Body) -> dict[str, str]:
@@ -92,21 +92,21 @@ def post_register(work: UnitOfWork, body: Body) -> dict[str, str]:
 
 @blp.route("/confirm", methods=["POST"])
 @writing
-@limited("confirm")
-@answers(InvalidToken, Busy)
+@rate_limit("confirm")
+@document_problems(InvalidToken, Busy)
 @blp.arguments(ConfirmSchema)
 @blp.response(200, ConfirmedSchema)
 def post_confirm(work: UnitOfWork, body: Body) -> dict[str, object]:
     """Confirm the address; the account exists from now on."""
-    return {"account": confirm(work, get_client_info(), **body)}
+    return {"account": confirm_registration(work, get_client_info(), **body)}
 
 
 @blp.route("/resend", methods=["POST"])
 @writing
-@limited("resend")
+@rate_limit("resend")
 @blp.arguments(ResendSchema)
 @blp.response(202, AcceptedSchema)
 def post_resend(work: UnitOfWork, body: Body) -> dict[str, str]:
     """Mail link and code again, if there is anyone to mail them to. The older ones end."""
-    resend(work, get_client_info(), **body)
+    resend_confirmation(work, get_client_info(), **body)
     return {}

@@ -10,11 +10,11 @@ from app.credential_status.feed import feed
 from app.principal import Principal
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import require, scoped
-from app.web.caching import kept
+from app.web.caching import build_cacheable_response
 from app.web.json_body import Body
-from app.web.json_text import compact
+from app.web.json_text import dump_json
 from app.web.openapi.blueprint import Blueprint
-from app.web.schemas import Moment, Strict, Text
+from app.web.schemas import StrictSchema, Text, Timestamp
 from app.web.unit_of_work import reading
 
 blp = Blueprint(
@@ -26,17 +26,17 @@ blp = Blueprint(
 SECONDS = 1
 
 
-class SinceSchema(Strict):
+class SinceSchema(StrictSchema):
     """Where to go on."""
 
     since = Text(
-        most=256,
+        max_length=256,
         load_default=None,
         metadata={"description": "`next` of the answer before; without it, all that is kept"},
     )
 
 
-class RevocationSchema(Strict):
+class RevocationSchema(StrictSchema):
     """One thing that has ended or changed. It may come twice."""
 
     kind = fields.String(required=True, metadata={"enum": ["session", "account", "key", "global"]})
@@ -59,14 +59,14 @@ class RevocationSchema(Strict):
         required=True,
         metadata={"description": "of an account: only `active` counts; of a key: ended or changed"},
     )
-    at = Moment(required=True)
+    at = Timestamp(required=True)
 
     @post_dump
     def of_somebody(self, data: dict[str, object], **_: object) -> dict[str, object]:
         return {name: value for name, value in data.items() if value or name != "account_id"}
 
 
-class RevocationsSchema(Strict):
+class RevocationsSchema(StrictSchema):
     """A page, the oldest first."""
 
     items = fields.List(fields.Nested(RevocationSchema), required=True)
@@ -89,4 +89,6 @@ DUMP = RevocationsSchema().dump
 @blp.response(200, RevocationsSchema)
 def get_revocations(work: UnitOfWork, _principal: Principal, query: Body) -> Response:
     """What has ended since a cursor, at most 1000 at a time; to be asked about once a second."""
-    return kept(compact(DUMP(feed(work, **query))), seconds=SECONDS, public=False)
+    return build_cacheable_response(
+        dump_json(DUMP(feed(work, **query))), max_age=SECONDS, public=False
+    )

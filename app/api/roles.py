@@ -15,9 +15,9 @@ from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import credential, fresh_admin, require
 from app.web.client_info import get_client_info
 from app.web.json_body import Body
+from app.web.openapi.annotations import document_problems
 from app.web.openapi.blueprint import Blueprint
-from app.web.openapi.notes import answers
-from app.web.schemas import Moment, PageSchema, Strict, Text
+from app.web.schemas import PageSchema, StrictSchema, Text, Timestamp
 from app.web.unit_of_work import reading, writing
 
 blp = Blueprint(
@@ -28,14 +28,14 @@ blp = Blueprint(
 )
 
 
-class OfThingSchema(Strict):
+class OfThingSchema(StrictSchema):
     """A thing of an application, to have the roles at that too: both names, or neither."""
 
-    resource = Text(most=32, load_default=None, metadata={"example": "list"})
-    id = Text(most=64, load_default=None, attribute="resource_id", metadata={"example": "7"})
+    resource = Text(max_length=32, load_default=None, metadata={"example": "list"})
+    id = Text(max_length=64, load_default=None, attribute="resource_id", metadata={"example": "7"})
 
 
-class RolesSchema(Strict):
+class RolesSchema(StrictSchema):
     """Global roles, then `<resource>-<id>-<level>` for every level that the account has at the thing but the lowest, which all have."""
 
     roles = fields.List(
@@ -45,43 +45,43 @@ class RolesSchema(Strict):
     )
 
 
-class LevelSchema(Strict):
+class LevelSchema(StrictSchema):
     """How far somebody is let in."""
 
     level = Text(
-        most=32,
+        max_length=32,
         required=True,
         metadata={"description": "a level of DOORWARD_PRIVACY_LEVELS", "example": "member"},
     )
 
 
-class MemberSchema(Strict):
+class MemberSchema(StrictSchema):
     """An account that was let in."""
 
     account_id = fields.String(required=True)
     username = fields.String(required=True)
     level = fields.String(required=True)
-    granted_at = Moment(required=True)
+    granted_at = Timestamp(required=True)
 
 
-class MembersSchema(Strict):
+class MembersSchema(StrictSchema):
     """Members in the order of their ids."""
 
     items = fields.List(fields.Nested(MemberSchema), required=True)
     next = fields.String(required=True, allow_none=True)
 
 
-class CheckSchema(Strict):
+class CheckSchema(StrictSchema):
     """Has the account this role; or, with resource, id and level, that level or a higher one there?"""
 
-    account_id = Text(most=64, required=True)
-    role = Text(most=32)
-    resource = Text(most=32)
-    id = Text(most=64)
-    level = Text(most=32)
+    account_id = Text(max_length=64, required=True)
+    role = Text(max_length=32)
+    resource = Text(max_length=32)
+    id = Text(max_length=64)
+    level = Text(max_length=32)
 
 
-class ChecksSchema(Strict):
+class ChecksSchema(StrictSchema):
     """Up to 100 questions, in a body of at most 16 KiB."""
 
     checks = fields.List(
@@ -91,7 +91,7 @@ class ChecksSchema(Strict):
     )
 
 
-class DecisionsSchema(Strict):
+class DecisionsSchema(StrictSchema):
     """An answer to each, in the order of the questions."""
 
     decisions = fields.List(fields.Boolean(), required=True)
@@ -100,7 +100,7 @@ class DecisionsSchema(Strict):
 @blp.route("/accounts/<account_id>/roles", methods=["GET"])
 @reading
 @require(credential)
-@answers(NotFound)
+@document_problems(NotFound)
 @blp.query(OfThingSchema)
 @blp.response(200, RolesSchema)
 def get_account_roles(
@@ -116,7 +116,7 @@ def get_account_roles(
 @blp.route("/accounts/<account_id>/roles/<role>", methods=["PUT"])
 @writing
 @require(fresh_admin)
-@answers(NotFound, InvalidInput)
+@document_problems(NotFound, InvalidInput)
 @blp.response(204)
 def put_role(work: UnitOfWork, principal: Principal, account_id: str, role: str) -> None:
     """Give the account a role that DOORWARD_ROLES names, or `admin`. It counts from the next check on."""
@@ -126,7 +126,7 @@ def put_role(work: UnitOfWork, principal: Principal, account_id: str, role: str)
 @blp.route("/accounts/<account_id>/roles/<role>", methods=["DELETE"])
 @writing
 @require(fresh_admin)
-@answers(NotFound, InvalidInput, LastAdmin)
+@document_problems(NotFound, InvalidInput, LastAdmin)
 @blp.response(204)
 def delete_role(work: UnitOfWork, principal: Principal, account_id: str, role: str) -> None:
     """Take the role from the account; it is gone from the next check on. The last active administrator keeps `admin`."""
@@ -148,7 +148,7 @@ def get_memberships(
 @blp.route("/memberships/<resource>/<resource_id>/<account_id>", methods=["PUT"])
 @writing
 @require(credential)
-@answers(NotFound)
+@document_problems(NotFound)
 @blp.arguments(LevelSchema)
 @blp.response(204)
 def put_membership(
@@ -179,7 +179,7 @@ def put_membership(
 @blp.route("/memberships/<resource>/<resource_id>/<account_id>", methods=["DELETE"])
 @writing
 @require(credential)
-@answers(NotFound, InvalidInput)
+@document_problems(NotFound, InvalidInput)
 @blp.response(204)
 def delete_membership(
     work: UnitOfWork, principal: Principal, resource: str, resource_id: str, account_id: str

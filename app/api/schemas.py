@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from marshmallow import ValidationError, fields, missing, post_dump
 
-from app.authentication.passwords.normalize import NotAPassword, normalised
-from app.web.schemas import Label, Moment, Strict
+from app.authentication.passwords.normalize import InvalidPassword, normalize_password
+from app.web.schemas import Label, StrictSchema, Timestamp
 
 
-class AccountSummarySchema(Strict):
+class AccountSummarySchema(StrictSchema):
     """An account in short."""
 
     id = fields.String(required=True)
@@ -17,7 +17,7 @@ class AccountSummarySchema(Strict):
     roles = fields.List(fields.String(), required=True)
 
 
-class TokensSchema(Strict):
+class TokensSchema(StrictSchema):
     """Both tokens of a session; the refresh token is not here where it is in the cookie."""
 
     access_token = fields.String(required=True)
@@ -34,7 +34,7 @@ class TokensSchema(Strict):
     resources = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
 
     @post_dump
-    def without_a_device(self, data: dict[str, object], **_: object) -> dict[str, object]:
+    def omit_absent_device_token(self, data: dict[str, object], **_: object) -> dict[str, object]:
         return {
             name: value
             for name, value in data.items()
@@ -42,7 +42,7 @@ class TokensSchema(Strict):
         }
 
 
-class ProfileSchema(Strict):
+class ProfileSchema(StrictSchema):
     """An account as its owner sees it."""
 
     id = fields.String(required=True)
@@ -52,11 +52,11 @@ class ProfileSchema(Strict):
     locale = fields.String(required=True)
     timezone = fields.String(required=True)
     metadata = fields.Dict(required=True)
-    created_at = Moment(required=True)
-    last_login_at = Moment(required=True, allow_none=True)
+    created_at = Timestamp(required=True)
+    last_login_at = Timestamp(required=True, allow_none=True)
 
 
-class SessionSchema(Strict):
+class SessionSchema(StrictSchema):
     """One login: from which device, when, and until when."""
 
     id = fields.String(required=True)
@@ -79,28 +79,28 @@ class SessionSchema(Strict):
     last_address = fields.String(
         required=True, metadata={"description": "where it was last refreshed from"}
     )
-    created_at = Moment(required=True)
-    last_used_at = Moment(required=True)
-    expires_at = Moment(
+    created_at = Timestamp(required=True)
+    last_used_at = Timestamp(required=True)
+    expires_at = Timestamp(
         required=True, metadata={"description": "when it ends if it is not refreshed"}
     )
-    ended_at = Moment(required=True, allow_none=True)
+    ended_at = Timestamp(required=True, allow_none=True)
     reason = fields.String(required=True, allow_none=True)
 
 
-class SessionsSchema(Strict):
+class SessionsSchema(StrictSchema):
     """Sessions, newest first."""
 
     items = fields.List(fields.Nested(SessionSchema), required=True)
     next = fields.String(required=True, allow_none=True)
 
 
-def name_field(*, required: bool = False) -> Label:
+def build_name_field(*, required: bool = False) -> Label:
     """How a person is called."""
     return Label(most=128, required=required)
 
 
-def new_password_field(*, required: bool = False) -> fields.String:
+def build_new_password_field(*, required: bool = False) -> fields.String:
     """A password to come. Its length is judged with all the rest of it, so that whoever is refused is told why and offered others."""
     told = "one that is refused is answered 422 with `reasons` and `suggestions`"
     default = missing if required else None
@@ -112,9 +112,9 @@ def new_password_field(*, required: bool = False) -> fields.String:
     )
 
 
-def a_password(value: str) -> None:
+def validate_password_text(value: str) -> None:
     """What can be no password of anybody is said to be so, before anything costly is done. Raises ValidationError."""
     try:
-        normalised(value)
-    except NotAPassword as error:
+        normalize_password(value)
+    except InvalidPassword as error:
         raise ValidationError(str(error)) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields, validates
 
-from app.api.schemas import SessionSchema, SessionsSchema, TokensSchema, a_password
+from app.api.schemas import SessionSchema, SessionsSchema, TokensSchema, validate_password_text
 from app.authentication.errors import WrongPassword
 from app.errors import Busy, NotFound
 from app.principal import Principal
@@ -15,7 +15,7 @@ from app.sessions.errors import InvalidCredentials, InvalidGrant, PasswordChange
 from app.sessions.log_in import log_in
 from app.sessions.refresh import refresh
 from app.sessions.show import SessionView, get_session, list_sessions
-from app.sessions.tokens import Tokens
+from app.sessions.tokens import SessionTokens
 from app.sessions.update import Updated, update_token
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import (
@@ -31,10 +31,18 @@ from app.web.auth.refresh_cookie import (
 )
 from app.web.client_info import get_client_info
 from app.web.json_body import Body
+from app.web.openapi.annotations import document_problems
 from app.web.openapi.blueprint import Blueprint
-from app.web.openapi.notes import answers
-from app.web.rate_limit import limited
-from app.web.schemas import Label, Scope, Secret, Strict, Text, Whole, YesOrNo
+from app.web.rate_limit import rate_limit
+from app.web.schemas import (
+    Label,
+    ScopeList,
+    SecretText,
+    StrictBoolean,
+    StrictInteger,
+    StrictSchema,
+    Text,
+)
 from app.web.unit_of_work import reading, writing
 
 blp = Blueprint(
@@ -48,31 +56,33 @@ blp = Blueprint(
 LONGEST_TOKEN = 4096
 
 
-class LoginSchema(Strict):
+class LoginSchema(StrictSchema):
     """A name or address and its password."""
 
-    username = Text(most=256, required=True)
-    password = Secret(required=True)
+    username = Text(max_length=256, required=True)
+    password = SecretText(required=True)
     device_name = Label(most=64, load_default=None)
-    expires_in = Whole(
-        least=60,
-        most=365 * 86400,
+    expires_in = StrictInteger(
+        minimum=60,
+        maximum=365 * 86400,
         load_default=None,
         metadata={"description": "wanted length of the session in seconds"},
     )
-    device_token = Secret(
-        most=128,
+    device_token = SecretText(
+        max_length=128,
         load_default=None,
         metadata={"description": "of a remembered device, from where nobody has to wait"},
     )
-    scope = Scope(
+    scope = ScopeList(
         load_default=None,
         metadata={
             "description": "scopes to have, separated by spaces; without it, all that one's roles allow"
         },
     )
-    remember_device = YesOrNo(load_default=False, metadata={"description": "answer a device_token"})
-    refresh_in_cookie = YesOrNo(
+    remember_device = StrictBoolean(
+        load_default=False, metadata={"description": "answer a device_token"}
+    )
+    refresh_in_cookie = StrictBoolean(
         load_default=False,
         metadata={
             "description": "set the refresh token as a cookie that no script can read, and leave it out of the answer"
@@ -81,43 +91,43 @@ class LoginSchema(Strict):
 
     @validates("password")
     def a_password(self, value: str, **_: object) -> None:
-        a_password(value)
+        validate_password_text(value)
 
 
-class RefreshSchema(Strict):
+class RefreshSchema(StrictSchema):
     """The latest refresh token."""
 
-    refresh_token = Secret(
-        most=LONGEST_TOKEN,
+    refresh_token = SecretText(
+        max_length=LONGEST_TOKEN,
         load_default=None,
         metadata={"description": "needed unless it comes in the cookie"},
     )
 
 
-class LogoutSchema(Strict):
+class LogoutSchema(StrictSchema):
     """Needed only when the access token has expired."""
 
-    refresh_token = Secret(most=LONGEST_TOKEN, load_default=None)
+    refresh_token = SecretText(max_length=LONGEST_TOKEN, load_default=None)
 
 
 @blp.route("/login", methods=["POST"])
 @writing
-@limited("login")
-@answers(InvalidCredentials, PasswordChangeRequired, Busy)
+@rate_limit("login")
+@document_problems(InvalidCredentials, PasswordChangeRequired, Busy)
 @blp.arguments(LoginSchema)
 @set_refresh_cookie_on_request
 @blp.response(200, TokensSchema)
-def post_login(work: UnitOfWork, body: Body) -> Tokens:
+def post_login(work: UnitOfWork, body: Body) -> SessionTokens:
     """Open a session. Every failure is the same 401 at the same cost."""
     return log_in(work, get_client_info(), **body)
 
 
-class UpdateSchema(Strict):
+class UpdateSchema(StrictSchema):
     """A thing of an application, to have the roles at that in the token too: both names, or neither."""
 
-    resource = Text(most=32, load_default=None)
-    id = Text(most=64, load_default=None, attribute="resource_id")
-    force = YesOrNo(
+    resource = Text(max_length=32, load_default=None)
+    id = Text(max_length=64, load_default=None, attribute="resource_id")
+    force = StrictBoolean(
         load_default=None,
         metadata={
             "description": "nothing: the token is always a new one. For callers that send it"
@@ -125,17 +135,17 @@ class UpdateSchema(Strict):
     )
 
 
-class ElevateSchema(Strict):
+class ElevateSchema(StrictSchema):
     """The password of whoever is signed in."""
 
-    password = Secret(required=True)
+    password = SecretText(required=True)
 
     @validates("password")
     def a_password(self, value: str, **_: object) -> None:
-        a_password(value)
+        validate_password_text(value)
 
 
-class UpdatedSchema(Strict):
+class UpdatedSchema(StrictSchema):
     """Another access token of the session, and what it says."""
 
     access_token = fields.String(required=True)
@@ -152,12 +162,12 @@ class UpdatedSchema(Strict):
 
 @blp.route("/token/refresh", methods=["POST"])
 @writing
-@limited("refresh")
-@answers(InvalidGrant)
+@rate_limit("refresh")
+@document_problems(InvalidGrant)
 @blp.arguments(RefreshSchema, required=False)
 @accept_refresh_cookie
 @blp.response(200, TokensSchema)
-def post_refresh(work: UnitOfWork, body: Body) -> Tokens:
+def post_refresh(work: UnitOfWork, body: Body) -> SessionTokens:
     """A fresh access token and the next refresh token. For 30 seconds the same call gets the same refresh token again.
 
     A refresh token that comes in the cookie is answered in the cookie.
@@ -181,7 +191,7 @@ def post_update(work: UnitOfWork, principal: Principal, body: Body) -> Updated:
 @blp.route("/elevate", methods=["POST"])
 @writing
 @require(session)
-@answers(WrongPassword, PasswordChangeRequired, TooManyRequests, Busy)
+@document_problems(WrongPassword, PasswordChangeRequired, TooManyRequests, Busy)
 @blp.arguments(ElevateSchema)
 @blp.response(200, UpdatedSchema)
 def post_elevate(work: UnitOfWork, principal: Principal, body: Body) -> Updated:
@@ -193,7 +203,7 @@ def post_elevate(work: UnitOfWork, principal: Principal, body: Body) -> Updated:
 @writing
 @clear_refresh_cookie
 @require(session_or_refresh_cookie)
-@answers(TooManyRequests)
+@document_problems(TooManyRequests)
 @blp.arguments(LogoutSchema, required=False)
 @blp.response(204)
 def post_logout(work: UnitOfWork, principal: Principal, _body: Body) -> None:
@@ -204,7 +214,7 @@ def post_logout(work: UnitOfWork, principal: Principal, _body: Body) -> None:
 @blp.route("/logout-all", methods=["POST"])
 @writing
 @require(session_or_refresh_token)
-@answers(TooManyRequests)
+@document_problems(TooManyRequests)
 @blp.arguments(LogoutSchema, required=False)
 @blp.response(204)
 def post_logout_all(work: UnitOfWork, principal: Principal, _body: Body) -> None:
@@ -233,7 +243,7 @@ def delete_sessions(work: UnitOfWork, principal: Principal) -> None:
 @blp.route("/sessions/<session_id>", methods=["GET"])
 @reading
 @require(session)
-@answers(NotFound)
+@document_problems(NotFound)
 @blp.response(200, SessionSchema)
 def get_one_session(work: UnitOfWork, principal: Principal, session_id: str) -> SessionView:
     """One session of one's own, also when it is over."""
@@ -243,7 +253,7 @@ def get_one_session(work: UnitOfWork, principal: Principal, session_id: str) -> 
 @blp.route("/sessions/<session_id>", methods=["DELETE"])
 @writing
 @require(session)
-@answers(NotFound)
+@document_problems(NotFound)
 @blp.response(204)
 def delete_session(work: UnitOfWork, principal: Principal, session_id: str) -> None:
     """End one session of one's own; its tokens stop at once."""

@@ -11,8 +11,8 @@ from app.sessions.suspicious import call_suspicious
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import fresh_session, require, session
 from app.web.client_info import get_client_info
+from app.web.openapi.annotations import document_problems
 from app.web.openapi.blueprint import Blueprint
-from app.web.openapi.notes import answers
 from app.web.unit_of_work import writing
 
 blp = Blueprint(
@@ -26,7 +26,7 @@ blp = Blueprint(
 @blp.route("/<session_id>/suspicious", methods=["POST"])
 @writing
 @require(session)
-@answers(NotFound, ReauthenticationRequired)
+@document_problems(NotFound, ReauthenticationRequired)
 @blp.response(204)
 def post_suspicious_session(work: UnitOfWork, principal: Principal, session_id: str) -> None:
     """Call a session suspicious, also one that is over: all its tokens stop at once, and its owner is told by mail what to do.
@@ -40,7 +40,7 @@ def post_suspicious_session(work: UnitOfWork, principal: Principal, session_id: 
 @blp.route("/<session_id>/suspicious", methods=["DELETE"])
 @writing
 @require(fresh_session)
-@answers(NotFound, SessionNotSuspicious)
+@document_problems(NotFound, SessionNotSuspicious)
 @blp.response(204)
 def delete_suspicious(work: UnitOfWork, principal: Principal, session_id: str) -> None:
     """Take it back. The session stays over and none of its tokens counts again; its source is held back no more.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.accounts.models import locked as account_locked
+from app.accounts.models import lock_account as account_locked
 from app.api_keys.errors import ApiKeyNameTaken
 from app.api_keys.models import ApiKey, list_live_names, lock_api_key
 from app.api_keys.show import ApiKeyView, build_api_key_view

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from app.accounts.models import locked
+from app.accounts.models import lock_account
 from app.api_keys.errors import ApiKeyNameTaken, TooManyApiKeys
 from app.api_keys.expiry_warnings import get_initial_warned_days
 from app.api_keys.models import PREFIX, ApiKey, list_live_names
@@ -14,7 +14,7 @@ from app.audit.record import Event, record_event
 from app.authorization.models import ADMIN, list_roles
 from app.authorization.scopes import has_scope, list_scopes, narrow_scopes
 from app.errors import InvalidInput, Unauthenticated
-from app.opaque_tokens import mint, new_id
+from app.opaque_tokens import generate_id, generate_token
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +95,7 @@ def lock_session_account(work: UnitOfWork, principal: Principal) -> Account:
 
     Raises Unauthenticated.
     """
-    account = locked(work.db, principal.account_id)
+    account = lock_account(work.db, principal.account_id)
     if account is None or not account.active or account.epoch != principal.epoch:
         raise Unauthenticated
     return account
@@ -116,8 +116,8 @@ def _require_held_scopes(asked: Sequence[str], held: Sequence[str]) -> tuple[str
 def _add_key(
     work: UnitOfWork, account_id: str, *, name: str, scopes: tuple[str, ...], life: timedelta | None
 ) -> CreatedApiKey:
-    key_id = new_id("key")
-    minted = mint(PREFIX, key_id)
+    key_id = generate_id("key")
+    minted = generate_token(PREFIX, key_id)
     expires_at = work.now + life if life is not None else None
     work.db.add(
         ApiKey(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import or_, select, update
 
-from app.accounts.models import Account, Status
+from app.accounts.models import Account, AccountStatus
 from app.adapters.database import count_changed_rows
 from app.api_keys.models import ApiKey, build_live_clause
 from app.audit.record import Event, record_event
@@ -51,7 +51,7 @@ def _list_due_keys(work: UnitOfWork, days: int) -> Sequence[str]:
     mine = (
         select(ApiKey.id)
         .join(Account, Account.id == ApiKey.account_id)
-        .where(_build_due_clause(work.now, days), Account.status == Status.ACTIVE)
+        .where(_build_due_clause(work.now, days), Account.status == AccountStatus.ACTIVE)
     )
     return work.db.scalars(mine.order_by(ApiKey.expires_at, ApiKey.id).limit(BATCH)).all()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ForeignKey, Index, String, Text, and_, or_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.adapters.database import Base, delete_some
+from app.adapters.database import Base, delete_batch
 from app.opaque_tokens import is_id
 
 if TYPE_CHECKING:
@@ -97,6 +97,6 @@ def list_live_names(db: Session, account_id: str, now: datetime) -> Sequence[str
 def sweep(db: Session, now: datetime, most: int) -> int:
     """A key is remembered for 30 days after its end."""
     kept_from = now - timedelta(days=30)
-    return delete_some(
+    return delete_batch(
         db, ApiKey, or_(ApiKey.expires_at < kept_from, ApiKey.ended_at < kept_from), most
     )

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, or_, select
 
-from app.accounts.models import by_id
+from app.accounts.models import find_account
 from app.api_keys.models import PREFIX, ApiKey, build_live_clause, lock_api_key
 from app.audit.record import Event, record_event
 from app.credential_status.revoke import revoke_api_key
 from app.errors import NotFound
 from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
-from app.opaque_tokens import digest, find
+from app.opaque_tokens import compute_digest, parse_row_id
 
 if TYPE_CHECKING:
     from app.principal import ClientInfo, Principal
@@ -52,7 +52,7 @@ def report_leak(work: UnitOfWork, client_info: ClientInfo, *, key: str) -> None:
         account_id=found.account_id,
         key_id=found.id,
     )
-    owner = by_id(work.db, found.account_id)
+    owner = find_account(work.db, found.account_id)
     if owner is not None and owner.active:
         values = {
             "username": owner.username,
@@ -71,10 +71,10 @@ def revoke_locked_api_key(work: UnitOfWork, key: ApiKey, *, reason: str) -> None
 
 def _find_key_by_secret(work: UnitOfWork, key: str) -> ApiKey | None:
     """The living key that this is a secret of, the one before the last rotation too while it counts; locked."""
-    key_id = find(PREFIX, "key", key)
+    key_id = parse_row_id(PREFIX, "key", key)
     if key_id is None:
         return None
-    shown = digest(key)
+    shown = compute_digest(key)
     fits = or_(
         ApiKey.digest == shown, and_(ApiKey.old_digest == shown, ApiKey.old_until > work.now)
     )

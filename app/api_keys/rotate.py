@@ -11,7 +11,7 @@ from app.api_keys.models import PREFIX, lock_api_key
 from app.audit.record import Event, record_event
 from app.credential_status.revoke import revoke_api_key
 from app.errors import NotFound
-from app.opaque_tokens import mint
+from app.opaque_tokens import generate_token
 
 if TYPE_CHECKING:
     from app.principal import ClientInfo, Principal
@@ -47,7 +47,7 @@ def rotate_api_key(
     key = lock_api_key(work.db, principal.account_id, key_id, work.now)
     if key is None:
         raise NotFound
-    minted = mint(PREFIX, key.id)
+    minted = generate_token(PREFIX, key.id)
     old_until = work.now + timedelta(seconds=overlap_seconds)
     key.old_digest, key.old_until = (key.digest, old_until) if overlap_seconds else (None, None)
     key.digest, key.version = minted.digest, key.version + 1

@@ -87,10 +87,14 @@ def view(row: AuditEvent) -> AuditView:
 
 
 def _before(work: UnitOfWork, cursor: str) -> ColumnElement[bool]:
-    moment, _, row_id = cursors.read(work.settings.secret_key, LISTING, cursor).partition(" ")
+    moment, _, row_id = cursors.decode_cursor(work.settings.secret_key, LISTING, cursor).partition(
+        " "
+    )
     last = literal(datetime.fromisoformat(moment), AuditEvent.at.type)
     return tuple_(AuditEvent.at, AuditEvent.id) < tuple_(last, literal(int(row_id)))
 
 
 def _place(work: UnitOfWork, last: AuditView) -> str:
-    return cursors.written(work.settings.secret_key, LISTING, f"{last.at.isoformat()} {last.id}")
+    return cursors.encode_cursor(
+        work.settings.secret_key, LISTING, f"{last.at.isoformat()} {last.id}"
+    )

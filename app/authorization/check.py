@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select, tuple_
 
-from app.accounts.models import Account, Status
+from app.accounts.models import Account, AccountStatus
 from app.authorization.errors import InsufficientScope
 from app.authorization.levels import ResourceRef, get_rank_or_lowest
 from app.authorization.memberships.resource_ref import parse_level, parse_resource
@@ -71,9 +71,9 @@ def check_roles(
     levels = _find_levels(
         work.db,
         {
-            (check.ref, check.account_id)
+            (check.thing, check.account_id)
             for check in wanted
-            if check.ref and check.account_id in active
+            if check.thing and check.account_id in active
         },
     )
     ladder = work.settings.privacy_levels
@@ -81,8 +81,9 @@ def check_roles(
         check.account_id in active
         and (
             (check.account_id, check.role) in roles
-            if check.ref is None
-            else get_rank_or_lowest(ladder, levels.get((check.ref, check.account_id))) >= check.rank
+            if check.thing is None
+            else get_rank_or_lowest(ladder, levels.get((check.thing, check.account_id)))
+            >= check.rank
         )
         for check in wanted
     )
@@ -118,7 +119,9 @@ def _parse_check(settings: Settings, asked: RoleCheck, *, at: str) -> _ParsedChe
 def _find_active_accounts(db: Session, account_ids: Collection[str]) -> set[str]:
     return set(
         db.scalars(
-            select(Account.id).where(Account.id.in_(account_ids), Account.status == Status.ACTIVE)
+            select(Account.id).where(
+                Account.id.in_(account_ids), Account.status == AccountStatus.ACTIVE
+            )
         )
     )
 

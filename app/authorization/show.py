@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from app import pagination as cursors
-from app.accounts.models import Account, Status, by_id
+from app.accounts.models import Account, AccountStatus, find_account
 from app.authorization.errors import InsufficientScope
 from app.authorization.levels import build_role_names
 from app.authorization.memberships.permissions import (
@@ -66,8 +66,8 @@ def get_roles(
             raise InsufficientScope(READ_ROLES)
         if account_id != principal.account_id:
             raise NotFound
-    account = by_id(work.db, account_id) if is_id("acc", account_id) else None
-    if account is None or account.status == Status.DELETED:
+    account = find_account(work.db, account_id) if is_id("acc", account_id) else None
+    if account is None or account.status == AccountStatus.DELETED:
         raise NotFound
     return (
         list_roles(work.db, account) + list_resource_roles(work, account, thing)
@@ -98,12 +98,18 @@ def list_members(
     thing = parse_resource(resource, resource_id, pointer="/path")
     _require_allowed_to_list(work, principal, thing)
     listing = f"memberships {thing.resource} {thing.id}"
-    after = cursors.read(work.settings.secret_key, listing, cursor) if cursor is not None else ""
+    after = (
+        cursors.decode_cursor(work.settings.secret_key, listing, cursor)
+        if cursor is not None
+        else ""
+    )
     rows = work.db.execute(
         select(Membership.account_id, Account.username, Membership.level, Membership.granted_at)
         .join(Account, Account.id == Membership.account_id)
         .where(
-            matches_resource(thing), Membership.account_id > after, Account.status != Status.DELETED
+            matches_resource(thing),
+            Membership.account_id > after,
+            Account.status != AccountStatus.DELETED,
         )
         .order_by(Membership.account_id)
         .limit(limit + 1)
@@ -112,7 +118,7 @@ def list_members(
         Member(row.account_id, row.username, row.level, row.granted_at) for row in rows[:limit]
     )
     more = (
-        cursors.written(work.settings.secret_key, listing, items[-1].account_id)
+        cursors.encode_cursor(work.settings.secret_key, listing, items[-1].account_id)
         if len(rows) > limit
         else None
     )
@@ -123,5 +129,5 @@ def _require_allowed_to_list(work: UnitOfWork, principal: Principal, ref: Resour
     if can_grant_any_level(principal, ref) or has_scope(READ_ROLES, principal.scopes):
         return
     require_session(principal, ref)
-    account = by_id(work.db, principal.account_id)
+    account = find_account(work.db, principal.account_id)
     require_managing_rank(work.settings, find_level(work.db, account, ref) if account else None)

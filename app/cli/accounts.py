@@ -11,22 +11,22 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from app.adapters import logs
-from app.adapters.database import AWAY
+from app.adapters.database import UNAVAILABLE_ERRORS
 from app.adapters.password_hasher import Capacity
 from app.cli.db import AWAY as DATABASE_AWAY
 from app.cli.db import schema_fault
 from app.cli.import_report import Progress, Report
 from app.cli.json_lines import Unreadable, read_lines
 from app.cli.start import EXIT_AWAY, EXIT_REFUSED, EXIT_SCHEMA, CreateApp, settings_or_exit
-from app.registration.candidates import Refused
-from app.registration.import_accounts import examine_accounts, import_accounts
-from app.registration.import_dedup import Seen
+from app.registration.import_accounts import import_accounts, preview_import
+from app.registration.import_candidates import RejectedLine
+from app.registration.import_dedup import SeenNames
 from app.server.background_jobs import follow_clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from app.registration.import_accounts import Numbered, Outcome
+    from app.registration.import_accounts import ImportResult, Numbered
     from app.unit_of_work import UnitOfWorkFactory
     from app.web.json_body import Body
 
@@ -53,7 +53,7 @@ def accounts_import(create_app: CreateApp, file: IO[bytes], *, dry_run: bool) ->
     docs/operating.md. A line that cannot be taken is refused with its reasons and the others go on. Running it again refuses what is
     there already and changes nothing. Exits with 0 when every line was taken, 1 when some were refused, 2 when FILE cannot be read.
     """
-    logs.configure(sys.stderr, least=logging.WARNING)
+    logs.configure_logging(sys.stderr, level=logging.WARNING)
     units = _opened(create_app)
     report, progress = Report(), Progress(file, units.clock.ticks)
     fault, code = "", 0
@@ -63,7 +63,7 @@ def accounts_import(create_app: CreateApp, file: IO[bytes], *, dry_run: bool) ->
             progress.show(report)
     except Unreadable as error:
         fault, code = f"The file cannot be read any further: {error}.", EXIT_UNREADABLE
-    except AWAY:
+    except UNAVAILABLE_ERRORS:
         fault, code = f"{DATABASE_AWAY} Then run this again: what was taken stays.", EXIT_AWAY
     except KeyboardInterrupt:
         fault, code = "Interrupted. Run this again: what was taken stays.", EXIT_INTERRUPTED
@@ -89,28 +89,28 @@ def _opened(create_app: CreateApp) -> UnitOfWorkFactory:
 
 def _outcomes(
     units: UnitOfWorkFactory, file: IO[bytes], *, dry_run: bool
-) -> Iterator[tuple[Outcome, list[Refused]]]:
+) -> Iterator[tuple[ImportResult, list[RejectedLine]]]:
     act = _examined if dry_run else _imported
-    with closing(Seen()) as seen:
+    with closing(SeenNames()) as seen:
         for batch in _batches(read_lines(file)):
-            unreadable = [each for each in batch if isinstance(each, Refused)]
+            unreadable = [each for each in batch if isinstance(each, RejectedLine)]
             yield (
-                act(units, [each for each in batch if not isinstance(each, Refused)], seen),
+                act(units, [each for each in batch if not isinstance(each, RejectedLine)], seen),
                 unreadable,
             )
 
 
-def _imported(units: UnitOfWorkFactory, lines: Numbered, seen: Seen) -> Outcome:
+def _imported(units: UnitOfWorkFactory, lines: Numbered, seen: SeenNames) -> ImportResult:
     with units.writing() as work:
         return import_accounts(work, lines=lines, seen=seen)
 
 
-def _examined(units: UnitOfWorkFactory, lines: Numbered, seen: Seen) -> Outcome:
+def _examined(units: UnitOfWorkFactory, lines: Numbered, seen: SeenNames) -> ImportResult:
     with units.reading() as work:
-        return examine_accounts(work, lines=lines, seen=seen)
+        return preview_import(work, lines=lines, seen=seen)
 
 
-def _batches(lines: Iterable[tuple[int, Body] | Refused]) -> Iterator[Batch]:
+def _batches(lines: Iterable[tuple[int, Body] | RejectedLine]) -> Iterator[Batch]:
     rest = iter(lines)
     while batch := list(islice(rest, BATCH)):
         yield batch

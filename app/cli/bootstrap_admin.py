@@ -10,7 +10,7 @@ from app.adapters import logs
 from app.adapters.password_hasher import Capacity
 from app.cli.db import schema_fault
 from app.cli.start import EXIT_REFUSED, EXIT_SCHEMA, CreateApp, settings_or_exit
-from app.registration.first_admin import LINK_LIFE, NotInvited, invite_first_admin
+from app.registration.first_admin import LINK_LIFETIME, InvitationRejected, invite_first_admin
 from app.server.background_jobs import follow_clock
 from app.unit_of_work import UnitOfWorkFactory
 
@@ -26,7 +26,7 @@ def bootstrap_admin(create_app: CreateApp, *, username: str, email: str) -> None
     this again ends the older link. It begins with DOORWARD_PUBLIC_URL (or is made from DOORWARD_LINK_CONFIRM). Standard output
     holds the link and nothing else.
     """
-    logs.configure(sys.stderr)
+    logs.configure_logging(sys.stderr)
     settings = settings_or_exit()
     fault = schema_fault(settings)
     if fault:
@@ -39,10 +39,10 @@ def bootstrap_admin(create_app: CreateApp, *, username: str, email: str) -> None
     try:
         with units.writing() as work:
             link = invite_first_admin(work, username=username, email=email)
-    except NotInvited as reason:
+    except InvitationRejected as reason:
         click.echo(str(reason), err=True)
         sys.exit(EXIT_REFUSED)
-    minutes = int(LINK_LIFE.total_seconds() // 60)
+    minutes = int(LINK_LIFETIME.total_seconds() // 60)
     click.echo(
         f"Open this link within {minutes} minutes and choose a password; it works once:", err=True
     )

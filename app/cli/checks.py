@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from app.adapters import migrations, sealing
-from app.adapters.cache import CacheAway
-from app.adapters.database import database_now, is_away
-from app.adapters.mailer import Mailer, NotDelivered
-from app.api.health import MOST_SKEW
+from app.adapters import migrations
+from app.adapters import secret_key as sealing
+from app.adapters.cache import CacheUnavailable
+from app.adapters.database import get_database_now, is_database_unavailable
+from app.adapters.mailer import DeliveryError, Mailer
+from app.api.health import MAX_CLOCK_SKEW
 from app.settings import LOOPBACK
 from app.signing_keys.models import PUBLISHED, SigningKey, all_keys, signer, state
 
@@ -66,18 +67,18 @@ def database(units: UnitOfWorkFactory) -> Finding:
         )
     try:
         with units.reading() as work:
-            found = migrations.current(work.db.connection())
+            found = migrations.find_current_revision(work.db.connection())
     except Exception as error:  # Whatever the library raises; only its being away is foreseen.
-        if not is_away(error):
+        if not is_database_unavailable(error):
             raise
         said = _first_line(getattr(error, "orig", None) or error)
         return fault(
             f"{kind} does not answer: {said}",
             "check DOORWARD_DATABASE_URL and that the server runs; without it nothing works",
         )
-    if found != migrations.needed():
+    if found != migrations.get_required_revision():
         return fault(
-            f"{kind} answers; its schema is at {found or 'nothing'}, this version needs {migrations.needed()}",
+            f"{kind} answers; its schema is at {found or 'nothing'}, this version needs {migrations.get_required_revision()}",
             "run `python -m app db upgrade`, or start the version that the schema belongs to",
         )
     return fine(f"{kind} answers; its schema is at {found}, as this version needs")
@@ -88,9 +89,9 @@ def clock(units: UnitOfWorkFactory) -> Finding:
     if units.settings.sqlite:
         return fine("SQLite has the time of this machine")
     with units.reading() as work:
-        skew = units.clock.skew(database_now(work.db))
+        skew = units.clock.skew(get_database_now(work.db))
     seconds = f"{skew.total_seconds():+.1f} s"
-    if abs(skew) > MOST_SKEW:
+    if abs(skew) > MAX_CLOCK_SKEW:
         return fault(
             f"the database is {seconds} from this machine",
             "set both clocks by NTP; over 5 s /readyz answers 503, and tokens begin or end at the wrong time elsewhere",
@@ -119,7 +120,10 @@ def _judged(
         return fine("none yet; the first request makes one")
     if signing is None:
         return warning("none signs", "see `python -m app keys list`; the next request makes one")
-    if any(not row.sealed_private.startswith(sealing.name(secret_key[0])) for row in published):
+    if any(
+        not row.sealed_private.startswith(sealing.compute_key_id(secret_key[0]))
+        for row in published
+    ):
         return warning(
             f"{signing.kid} signs; some are encrypted under an older secret",
             "run `python -m app secrets rewrap`",
@@ -129,23 +133,23 @@ def _judged(
 
 def _opens(secret_key: Sequence[str], row: SigningKey) -> bool:
     try:
-        sealing.unseal(secret_key, sealing.Purpose.SIGNING_KEYS, row.sealed_private, row.kid)
-    except (sealing.CannotUnseal, ValueError):
+        sealing.unseal(secret_key, sealing.KeyPurpose.SIGNING_KEYS, row.sealed_private, row.kid)
+    except (sealing.UnsealError, ValueError):
         return False
     return True
 
 
 def redis(units: UnitOfWorkFactory) -> Finding:
     """Does it answer in time, can it do what is asked of it, and what does it forget when it is full?"""
-    if not units.cache.used:
+    if not units.cache.is_configured:
         return fine(
             "none is set: every check asks the database, and each process counts limits alone"
         )
-    away = CacheAway()
+    away = CacheUnavailable()
     for _ in range(TRIES):
         try:
-            return _judged_redis(units.cache.facts())
-        except CacheAway as failed:
+            return _judged_redis(units.cache.get_server_info())
+        except CacheUnavailable as failed:
             away = failed
     cause = away.__cause__
     if type(cause).__name__ == "NoPermissionError":
@@ -185,8 +189,8 @@ def smtp(units: UnitOfWorkFactory) -> Finding:
         return fine("none is set: mail stays in the mailbox page of development")
     try:
         with Mailer(url) as mailer:
-            encrypted = mailer.greet()
-    except NotDelivered as error:
+            encrypted = mailer.check_connection()
+    except DeliveryError as error:
         return fault(
             f"the server cannot be talked to: {error}",
             "check DOORWARD_SMTP_URL: host, port, scheme, user and password; mail waits",

@@ -7,7 +7,7 @@ import sys
 import click
 
 from app.adapters import migrations
-from app.adapters.database import is_away, migration_connection
+from app.adapters.database import is_database_unavailable, open_migration_connection
 from app.cli.start import EXIT_AWAY, EXIT_SCHEMA, prepare_database, settings_or_exit
 from app.settings import Settings
 
@@ -37,7 +37,7 @@ def db_check() -> None:
     if fault:
         click.echo(fault, err=True)
         sys.exit(EXIT_SCHEMA)
-    click.echo(f"The schema is at {migrations.needed()}, as this version needs.")
+    click.echo(f"The schema is at {migrations.get_required_revision()}, as this version needs.")
 
 
 def upgrade_or_exit(settings: Settings) -> tuple[str | None, str]:
@@ -46,7 +46,7 @@ def upgrade_or_exit(settings: Settings) -> tuple[str | None, str]:
     try:
         return migrations.upgrade(settings.database_url)
     except Exception as error:
-        if not is_away(error):
+        if not is_database_unavailable(error):
             raise
         click.echo(AWAY, err=True)
         sys.exit(EXIT_AWAY)
@@ -55,12 +55,12 @@ def upgrade_or_exit(settings: Settings) -> tuple[str | None, str]:
 def schema_fault(settings: Settings) -> str | None:
     """What is wrong with the schema and what to do, None when it is right."""
     try:
-        with migration_connection(settings.database_url) as connection:
-            found = migrations.current(connection)
+        with open_migration_connection(settings.database_url) as connection:
+            found = migrations.find_current_revision(connection)
     except Exception as error:
-        if not is_away(error):
+        if not is_database_unavailable(error):
             raise
         return AWAY
-    if found != migrations.needed():
-        return f"The schema is at {found or 'nothing'}, this version needs {migrations.needed()}: run `python -m app db upgrade`."
+    if found != migrations.get_required_revision():
+        return f"The schema is at {found or 'nothing'}, this version needs {migrations.get_required_revision()}: run `python -m app db upgrade`."
     return None

@@ -47,7 +47,7 @@ def doctor(create_app: CreateApp) -> None:
     Prints one line for each thing that was looked at: ok, warn or FAULT. Changes nothing, sends no mail and ends within 15
     seconds. Exits with 1 when there is a fault.
     """
-    logs.configure(sys.stderr)
+    logs.configure_logging(sys.stderr)
     try:
         settings = Settings.from_environment()
     except SettingsError as error:

@@ -12,8 +12,8 @@ from typing import IO, TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from app.registration.candidates import Refused
-    from app.registration.import_accounts import Outcome
+    from app.registration.import_accounts import ImportResult
+    from app.registration.import_candidates import RejectedLine
 
 MOST_REASONS = 1000
 PAUSE = 1.0  # seconds between two lines of progress
@@ -26,7 +26,7 @@ class Report:
         self.taken = self.refused = 0
         self._reasons: Counter[tuple[str, str]] = Counter()
 
-    def add(self, outcome: Outcome, unreadable: Sequence[Refused]) -> None:
+    def add(self, outcome: ImportResult, unreadable: Sequence[RejectedLine]) -> None:
         self.taken += outcome.taken
         for refused in sorted([*outcome.refused, *unreadable], key=lambda each: each.line):
             self.refused += 1

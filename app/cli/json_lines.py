@@ -5,53 +5,55 @@ from __future__ import annotations
 from typing import IO, TYPE_CHECKING
 
 from app.errors import InvalidInput
-from app.registration.candidates import WHOLE, Fault, Refused
-from app.web.json_body import LARGEST, Body, InvalidBody, read_object
+from app.registration.import_candidates import WHOLE_LINE, ImportFault, RejectedLine
+from app.web.json_body import MAX_BODY_BYTES, Body, InvalidBody, parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TOO_LONG = Fault(WHOLE, f"is longer than {LARGEST} bytes")
+TOO_LONG = ImportFault(WHOLE_LINE, f"is longer than {MAX_BODY_BYTES} bytes")
 NOT_JSON = "is not acceptable JSON"
-NOT_TEXT = Fault(WHOLE, "holds characters that no text has")
+NOT_TEXT = ImportFault(WHOLE_LINE, "holds characters that no text has")
 
 
 class Unreadable(Exception):
     """The file cannot be read any further; the message says why."""
 
 
-def read_lines(file: IO[bytes]) -> Iterator[tuple[int, Body] | Refused]:
+def read_lines(file: IO[bytes]) -> Iterator[tuple[int, Body] | RejectedLine]:
     """The object of each line with its number, or why there is none. Blank lines are passed over. Raises Unreadable."""
     number = 0
     try:
-        while raw := file.readline(LARGEST + 1):
+        while raw := file.readline(MAX_BODY_BYTES + 1):
             number += 1
-            if len(raw) > LARGEST and not raw.endswith(b"\n"):
+            if len(raw) > MAX_BODY_BYTES and not raw.endswith(b"\n"):
                 _pass_over(file)
-                yield Refused(number, (TOO_LONG,))
+                yield RejectedLine(number, (TOO_LONG,))
             elif raw.strip():
                 yield _read(number, raw.rstrip(b"\r\n"))
     except OSError as error:
         raise Unreadable(error.strerror or type(error).__name__) from None
 
 
-def _read(number: int, raw: bytes) -> tuple[int, Body] | Refused:
+def _read(number: int, raw: bytes) -> tuple[int, Body] | RejectedLine:
     try:
-        return number, read_object(raw)
+        return number, parse_object(raw)
     except InvalidBody as error:
-        return Refused(
+        return RejectedLine(
             number,
             (
-                Fault(
-                    WHOLE, NOT_JSON, f": {error.detail.replace('at line 1, column', 'at column')}"
+                ImportFault(
+                    WHOLE_LINE,
+                    NOT_JSON,
+                    f": {error.detail.replace('at line 1, column', 'at column')}",
                 ),
             ),
         )
     except InvalidInput:
-        return Refused(number, (NOT_TEXT,))
+        return RejectedLine(number, (NOT_TEXT,))
 
 
 def _pass_over(file: IO[bytes]) -> None:
     """Go on to the next line, however long this one is."""
-    while (piece := file.readline(LARGEST)) and not piece.endswith(b"\n"):
+    while (piece := file.readline(MAX_BODY_BYTES)) and not piece.endswith(b"\n"):
         pass

@@ -18,7 +18,7 @@ from app.unit_of_work import UnitOfWorkFactory
 
 def opened(create_app: CreateApp) -> UnitOfWorkFactory:
     """What a command works with, without serving."""
-    logs.configure()
+    logs.configure_logging()
     units: UnitOfWorkFactory = create_app(
         settings_or_exit(), capacity=Capacity(workers=1, threads=1)
     ).extensions["doorward"]

@@ -20,7 +20,7 @@ PATIENCE = 20.0
 @click.pass_obj
 def worker(create_app: CreateApp) -> None:
     """Deliver mail and sweep, for DOORWARD_OUTBOX=external. Any number may run at once."""
-    logs.configure()
+    logs.configure_logging()
     app = create_app(settings_or_exit(), capacity=Capacity(workers=1, threads=1))
     units: UnitOfWorkFactory = app.extensions["doorward"]
     stop = threading.Event()

@@ -8,10 +8,10 @@ from enum import StrEnum
 from sqlalchemy import Index, String
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.adapters.database import Base, delete_some
+from app.adapters.database import Base, delete_batch
 
 
-class Purpose(StrEnum):
+class ConfirmationPurpose(StrEnum):
     REGISTRATION = "registration"
     RESET = "reset"
     BOOTSTRAP = "bootstrap"  # the link of the first administrator, printed and not mailed
@@ -36,5 +36,5 @@ class Confirmation(Base):
     used_at: Mapped[datetime | None]
 
 
-def sweep(db: Session, now: datetime, most: int) -> int:
-    return delete_some(db, Confirmation, Confirmation.expires_at < now - timedelta(days=1), most)
+def delete_expired(db: Session, now: datetime, limit: int) -> int:
+    return delete_batch(db, Confirmation, Confirmation.expires_at < now - timedelta(days=1), limit)

@@ -10,8 +10,8 @@ from sqlalchemy import select, update
 from app.adapters.database import count_changed_rows
 from app.confirmations.errors import InvalidToken
 from app.confirmations.issue import PREFIXES
-from app.confirmations.models import Confirmation, Purpose
-from app.opaque_tokens import digest, find, matches
+from app.confirmations.models import Confirmation, ConfirmationPurpose
+from app.opaque_tokens import compute_digest, has_digest, parse_row_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 
-def purpose_of(token: str, purposes: Iterable[Purpose]) -> Purpose:
+def parse_token_purpose(token: str, purposes: Iterable[ConfirmationPurpose]) -> ConfirmationPurpose:
     """Which of these the token says it is for; whether it is any good is not asked here. Raises InvalidToken."""
     prefix = token.partition("_")[0]
     for purpose in purposes:
@@ -31,35 +31,35 @@ def purpose_of(token: str, purposes: Iterable[Purpose]) -> Purpose:
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class TokenSubject:
     """What a token is about, and the epoch of the account at the time where it is about one."""
 
     subject: str
     epoch: int | None
 
 
-def about(work: UnitOfWork, purpose: Purpose, token: str) -> About:
+def get_token_subject(work: UnitOfWork, purpose: ConfirmationPurpose, token: str) -> TokenSubject:
     """What a token that can still be redeemed is about. Raises InvalidToken."""
-    row_id = find(PREFIXES[purpose], "cnf", token)
+    row_id = parse_row_id(PREFIXES[purpose], "cnf", token)
     row = (
-        work.db.scalar(select(Confirmation).where(*_live(work, purpose, row_id)))
+        work.db.scalar(select(Confirmation).where(*_build_valid_clause(work, purpose, row_id)))
         if row_id
         else None
     )
-    if row is None or not matches(token, row.digest):
+    if row is None or not has_digest(token, row.digest):
         raise InvalidToken
-    return About(row.subject, row.epoch)
+    return TokenSubject(row.subject, row.epoch)
 
 
-def redeem(work: UnitOfWork, purpose: Purpose, token: str) -> None:
+def redeem_token(work: UnitOfWork, purpose: ConfirmationPurpose, token: str) -> None:
     """Use a token up. Of many at once, one gets through; it counts only if the unit is committed. Raises InvalidToken."""
-    row_id = find(PREFIXES[purpose], "cnf", token)
-    fits = Confirmation.digest == digest(token)
+    row_id = parse_row_id(PREFIXES[purpose], "cnf", token)
+    fits = Confirmation.digest == compute_digest(token)
     if (
         count_changed_rows(
             work.db,
             update(Confirmation)
-            .where(*_live(work, purpose, row_id), fits)
+            .where(*_build_valid_clause(work, purpose, row_id), fits)
             .values(used_at=work.now),
         )
         != 1
@@ -67,7 +67,9 @@ def redeem(work: UnitOfWork, purpose: Purpose, token: str) -> None:
         raise InvalidToken
 
 
-def _live(work: UnitOfWork, purpose: Purpose, row_id: str | None) -> list[ColumnElement[bool]]:
+def _build_valid_clause(
+    work: UnitOfWork, purpose: ConfirmationPurpose, row_id: str | None
+) -> list[ColumnElement[bool]]:
     return [
         Confirmation.id == row_id,
         Confirmation.purpose == purpose,

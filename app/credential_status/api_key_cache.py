@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.adapters.cache import CacheAway, Script
+from app.adapters.cache import CacheUnavailable, Script
 from app.credential_status.session_cache import (
     LEEWAY,
     POSITIVE,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from app.adapters.cache import Cache
-    from app.adapters.rate_limiter import Window
+    from app.adapters.rate_limiter import RateLimitWindow
     from app.credential_status.session_cache import SeenAccount
     from app.settings import Settings
 
@@ -109,9 +109,11 @@ def api_key_key(key_id: str) -> str:
     return f"dw1:{{{key_id}}}"
 
 
-def use(cache: Cache, key_id: str, *, digest: str, now: datetime, limits: Sequence[Window]) -> Use:
+def use(
+    cache: Cache, key_id: str, *, digest: str, now: datetime, limits: Sequence[RateLimitWindow]
+) -> Use:
     """What is remembered of the key, and one use counted where the secret fits. Anything but a whole record is for the database."""
-    if not cache.used or not cache.believed:
+    if not cache.is_configured or not cache.is_trusted:
         return UNKNOWN
     counters = [f"{api_key_key(key_id)}:n:{limit.seconds}" for limit in limits]
     numbers = [number for limit in limits for number in (limit.amount, limit.seconds * 1000)]
@@ -119,7 +121,7 @@ def use(cache: Cache, key_id: str, *, digest: str, now: datetime, limits: Sequen
         told = cache.run(
             USE, [api_key_key(key_id), *counters], [digest, repr(now.timestamp()), *numbers]
         )
-    except CacheAway:
+    except CacheUnavailable:
         return UNKNOWN
     match told:
         case [bytes(raw), int(exceeded), int(reset)]:
@@ -129,24 +131,24 @@ def use(cache: Cache, key_id: str, *, digest: str, now: datetime, limits: Sequen
 
 def owner(cache: Cache, account_id: str) -> SeenAccount | None:
     """What is remembered of a key's owner, None where that has to be asked of the database."""
-    if not cache.used or not cache.believed:
+    if not cache.is_configured or not cache.is_trusted:
         return None
     try:
         (raw,) = cache.get_many(account_key(account_id))
-    except CacheAway:
+    except CacheUnavailable:
         return None
     return read_account(raw)
 
 
 def remember_key(cache: Cache, key_id: str, record: KeyRecord) -> None:
     """Keep what the database has just said of a live key. A fault is of no consequence."""
-    if not cache.used:
+    if not cache.is_configured:
         return
     try:
         cache.run(
             FILL_KEY, [api_key_key(key_id)], [_written(record), record.version, positive_life(), 1]
         )
-    except CacheAway:
+    except CacheUnavailable:
         return
 
 
@@ -162,12 +164,15 @@ def mark_key(
     """The key has ended, or is another than before: whatever is remembered of an older version counts no more. Raises CacheAway."""
     life = int((settings.access_token_ttl + LEEWAY + POSITIVE).total_seconds() * 1000)
     if ended:
-        cache.guarded(
-            lambda client: client.set(api_key_key(key_id), ENDED, px=life), patient=patient
+        cache.call(
+            lambda client: client.set(api_key_key(key_id), ENDED, px=life), bypass_breaker=patient
         )
         return
     cache.run(
-        FILL_KEY, [api_key_key(key_id)], [json.dumps([version]), version, life, 0], patient=patient
+        FILL_KEY,
+        [api_key_key(key_id)],
+        [json.dumps([version]), version, life, 0],
+        bypass_breaker=patient,
     )
 
 

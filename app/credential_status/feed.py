@@ -15,7 +15,7 @@ from sqlalchemy import and_, or_, select
 from app import pagination as cursors
 from app.credential_status.models import KEPT, Revocation, global_epoch
 from app.errors import InvalidInput
-from app.pagination import NotACursor
+from app.pagination import InvalidCursor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,15 +109,15 @@ def _written(work: UnitOfWork, place: _Place) -> str:
         (place.after - EPOCH) // MICROSECOND,
         place.number,
     )
-    return cursors.written(work.settings.secret_key, LISTING, " ".join(map(str, numbers)))
+    return cursors.encode_cursor(work.settings.secret_key, LISTING, " ".join(map(str, numbers)))
 
 
 def _read(work: UnitOfWork, cursor: str) -> _Place:
     try:
         resume, after, number = map(
-            int, cursors.read(work.settings.secret_key, LISTING, cursor).split()
+            int, cursors.decode_cursor(work.settings.secret_key, LISTING, cursor).split()
         )
-    except NotACursor:
+    except InvalidCursor:
         raise InvalidInput(
             errors={"/query/since": ["is not one that was handed out here; begin anew without it"]}
         ) from None

@@ -8,7 +8,7 @@ from enum import StrEnum
 from sqlalchemy import Index, String, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.adapters.database import Base, BigId, delete_some
+from app.adapters.database import Base, BigId, delete_batch
 
 ONLY_ROW = 1
 ENDED, CHANGED = "ended", "changed"  # what became of an API key, in the column status
@@ -54,4 +54,4 @@ def global_epoch(db: Session) -> int:
 
 
 def sweep(db: Session, now: datetime, most: int) -> int:
-    return delete_some(db, Revocation, Revocation.at < now - KEPT, most)
+    return delete_batch(db, Revocation, Revocation.at < now - KEPT, most)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.adapters import logs
-from app.adapters.cache import CacheAway
+from app.adapters.cache import CacheUnavailable
 from app.credential_status.models import CHANGED, ENDED, Kind, Revocation
 from app.credential_status.publish import publish
 
@@ -59,7 +59,7 @@ def _row(work: UnitOfWork, account: Account, kind: Kind, ref: str) -> Revocation
 def _revoke(work: UnitOfWork, rows: Sequence[Revocation]) -> None:
     """The row decides, in this transaction. Redis hears of it after the commit: a mark before a rollback would lock out a good session."""
     work.db.add_all(rows)
-    if rows and work.cache.used:
+    if rows and work.cache.is_configured:
         work.after_commit.append(lambda: _tell(work, rows))
 
 
@@ -68,5 +68,5 @@ def _tell(work: UnitOfWork, rows: Sequence[Revocation]) -> None:
     try:
         for row in rows:
             publish(work.cache, work.settings, row)
-    except CacheAway:
+    except CacheUnavailable:
         log.warning("revocations not published yet", count=len(rows))

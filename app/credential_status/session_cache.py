@@ -14,7 +14,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from app.adapters import logs
-from app.adapters.cache import CacheAway, Script
+from app.adapters.cache import CacheUnavailable, Script
 
 if TYPE_CHECKING:
     from app.adapters.cache import Cache
@@ -109,13 +109,13 @@ def look(
     cache: Cache, account_id: str, session_id: str, *, now: datetime, epoch: int, global_epoch: int
 ) -> Seen:
     """What is remembered, in one round trip. `epoch` is the credential's account epoch."""
-    if not cache.used or not cache.believed:
+    if not cache.is_configured or not cache.is_trusted:
         return UNKNOWN
     try:
         account, session = cache.get_many(
             account_key(account_id), session_key(account_id, session_id)
         )
-    except CacheAway:
+    except CacheUnavailable:
         return UNKNOWN
     return judge(account, session, now=now, epoch=epoch, global_epoch=global_epoch)
 
@@ -201,14 +201,14 @@ def remember(
     ends_at: datetime,
 ) -> None:
     """Keep what the database has just said of a live session of an active account. A fault is of no consequence."""
-    if not cache.used:
+    if not cache.is_configured:
         return
     session = json.dumps([VALID, epoch, global_epoch, ends_at.timestamp()])
     try:
         cache.run(
             FILL_SESSION, [session_key(account_id, session_id)], [session, epoch, positive_life()]
         )
-    except CacheAway:
+    except CacheUnavailable:
         return
     remember_account(
         cache,
@@ -230,7 +230,7 @@ def remember_account(
     roles_version: int,
 ) -> None:
     """Keep what the database has just said of an active account. A fault is of no consequence."""
-    if not cache.used:
+    if not cache.is_configured:
         return
     account = json.dumps([epoch, roles_version, ACTIVE, username, roles])
     try:
@@ -239,7 +239,7 @@ def remember_account(
             [account_key(account_id)],
             [account, epoch, roles_version, positive_life(), 1],
         )
-    except CacheAway:
+    except CacheUnavailable:
         return
 
 
@@ -254,7 +254,7 @@ def mark_session(
     """The session is over. Raises CacheAway."""
     life = int((settings.access_token_ttl + LEEWAY + POSITIVE).total_seconds() * 1000)
     key = session_key(account_id, session_id)
-    cache.guarded(lambda client: client.set(key, REVOKED, px=life), patient=patient)
+    cache.call(lambda client: client.set(key, REVOKED, px=life), bypass_breaker=patient)
 
 
 def mark_account(
@@ -274,5 +274,5 @@ def mark_account(
         FILL_ACCOUNT,
         [account_key(account_id)],
         [floor, epoch, roles_version, life, 0],
-        patient=patient,
+        bypass_breaker=patient,
     )

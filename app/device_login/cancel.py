@@ -11,7 +11,7 @@ from app.audit.record import Event, record_event
 from app.device_login.codes import find_by_device_code
 from app.device_login.errors import DeviceLoginClosed, UnknownDeviceCode
 from app.device_login.models import UNDECIDED_STATES, DeviceLogin, DeviceLoginState
-from app.rate_limits.per_source import take
+from app.rate_limits.per_source import count_request
 
 if TYPE_CHECKING:
     from app.principal import ClientInfo
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def cancel_device_login(work: UnitOfWork, client_info: ClientInfo, *, device_code: str) -> None:
     """End a request that nobody has decided yet. Raises UnknownDeviceCode, LoginSessionOver or TooManyRequests."""
-    take(work, client_info, "poll")
+    count_request(work, client_info, "poll")
     row = find_by_device_code(work.db, device_code)
     if row is None:
         raise UnknownDeviceCode

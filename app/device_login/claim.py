@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import or_, select, update
 
-from app.accounts.models import Account, by_id
-from app.adapters.sealing import name_digest
+from app.accounts.models import Account, find_account
+from app.adapters.secret_key import compute_name_digest
 from app.audit.record import Event, record_event
-from app.authentication.throttling.code_attempts import take_guess, was_right
+from app.authentication.throttling.code_attempts import count_code_attempt, refund_code_attempt
 from app.device_login.codes import compute_user_code_digests
 from app.device_login.errors import UnknownUserCode
 from app.device_login.models import DeviceLogin, DeviceLoginState
@@ -31,10 +31,10 @@ def claim_device_login(
 
     Raises UnknownUserCode, and after five of these TooManyRequests.
     """
-    account = by_id(work.db, principal.account_id)
+    account = find_account(work.db, principal.account_id)
     if account is None:
         raise Unauthenticated
-    guess = take_guess(work, account_id=account.id, bucket=client_info.bucket)
+    guess = count_code_attempt(work, account_id=account.id, bucket=client_info.bucket)
     digests = compute_user_code_digests(work.settings, user_code)
     claimed = _claim_pending(work, principal, client_info, account, digests)
     if claimed is not None:
@@ -49,7 +49,7 @@ def claim_device_login(
     if mine is None:
         record_event(work, Event.USER_CODE_REFUSED, client_info=client_info, account_id=account.id)
         raise UnknownUserCode
-    was_right(work, guess)
+    refund_code_attempt(work, guess)
     return get_device_login(work, principal, device_login_id=mine)
 
 
@@ -88,7 +88,7 @@ def _claim_pending(
 def _digest_identifiers(work: UnitOfWork, account: Account) -> list[str]:
     """What is kept of a request that names this account."""
     return [
-        name_digest([key], name)
+        compute_name_digest([key], name)
         for key in work.settings.secret_key
         for name in (account.username, account.email_canonical)
     ]

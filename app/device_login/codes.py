@@ -5,10 +5,10 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from app.adapters.sealing import code_digests
+from app.adapters.secret_key import compute_code_digests
 from app.authentication.passwords.word_lists import passphrase_words
 from app.device_login.models import DEVICE_CODE_PREFIX, DeviceLogin, find_device_login
-from app.opaque_tokens import canonical_code, find, matches
+from app.opaque_tokens import has_digest, normalize_code, parse_row_id
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as Db
@@ -21,7 +21,7 @@ PHRASE_WORD_COUNT = 3  # 38 bits: nobody can make a second request that happens 
 
 def compute_user_code_digests(settings: Settings, typed: str) -> list[str]:
     """What may be kept of a user code, the newest key first. Case, dashes, spaces and dots do not count."""
-    return code_digests(settings.secret_key, USER_CODE_CONTEXT, canonical_code(typed))
+    return compute_code_digests(settings.secret_key, USER_CODE_CONTEXT, normalize_code(typed))
 
 
 def generate_check_phrase() -> str:
@@ -30,6 +30,6 @@ def generate_check_phrase() -> str:
 
 def find_by_device_code(db: Db, device_code: str) -> DeviceLogin | None:
     """The record that a device code is of. Junk needs no read."""
-    row_id = find(DEVICE_CODE_PREFIX, "ses", device_code)
+    row_id = parse_row_id(DEVICE_CODE_PREFIX, "ses", device_code)
     row = find_device_login(db, row_id) if row_id else None
-    return row if row is not None and matches(device_code, row.device_digest) else None
+    return row if row is not None and has_digest(device_code, row.device_digest) else None

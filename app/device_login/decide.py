@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import update
 
-from app.accounts.models import by_id as account_by_id
+from app.accounts.models import find_account as account_by_id
 from app.audit.record import Event, record_event
-from app.authentication.throttling.code_attempts import take_guess, was_right
-from app.authentication.throttling.suspicious_sources import suspect as suspect_source
+from app.authentication.throttling.code_attempts import count_code_attempt, refund_code_attempt
+from app.authentication.throttling.suspicious_sources import (
+    flag_suspicious_source as suspect_source,
+)
 from app.authorization.scopes import intersect_limits
 from app.device_login.codes import compute_user_code_digests
 from app.device_login.errors import DeviceLoginClosed, UnknownUserCode
@@ -42,7 +44,7 @@ def approve_device_login(
     Raises NotFound, LoginSessionOver, UnknownUserCode or TooManyRequests.
     """
     row = _require_claimed(work, principal, device_login_id)
-    guess = take_guess(work, account_id=principal.account_id, bucket=client_info.bucket)
+    guess = count_code_attempt(work, account_id=principal.account_id, bucket=client_info.bucket)
     fits = DeviceLogin.user_code_digest.in_(compute_user_code_digests(work.settings, user_code))
     values = {
         "approved_epoch": principal.epoch,
@@ -58,7 +60,7 @@ def approve_device_login(
             session_id=row.id,
         )
         raise UnknownUserCode
-    was_right(work, guess)
+    refund_code_attempt(work, guess)
     record_event(
         work,
         Event.LOGIN_APPROVED,

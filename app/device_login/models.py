@@ -13,7 +13,7 @@ from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, and_, 
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.orm import Session as Db
 
-from app.adapters.database import Base, delete_some
+from app.adapters.database import Base, delete_batch
 from app.sessions.models import Session
 
 DEVICE_CODE_PREFIX = "dwl"  # dwl_<id>_<secret><checksum>: the device code
@@ -99,4 +99,4 @@ def delete_expired_device_logins(db: Db, now: datetime, limit: int) -> int:
         DeviceLogin.expires_at < now - timedelta(days=30),
         ~exists().where(Session.id == DeviceLogin.id),
     )
-    return delete_some(db, DeviceLogin, or_(nobodys, old), limit)
+    return delete_batch(db, DeviceLogin, or_(nobodys, old), limit)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
 
-from app.accounts.models import Account, locked
+from app.accounts.models import Account, lock_account
 from app.adapters.database import count_changed_rows
 from app.audit.record import Event, record_event
 from app.credential_status.models import global_epoch
@@ -15,12 +15,12 @@ from app.device_login.codes import find_by_device_code
 from app.device_login.errors import AccessDenied, AuthorizationPending, ExpiredToken, SlowDown
 from app.device_login.models import DeviceLogin, DeviceLoginState
 from app.device_login.start import POLL_INTERVAL_SECONDS
-from app.rate_limits.per_source import take
+from app.rate_limits.per_source import count_request
 from app.sessions.clients import DEFAULT
 from app.sessions.errors import InvalidGrant
 from app.sessions.models import Status, of_account
-from app.sessions.open_session import Approval, open_session
-from app.sessions.tokens import Tokens, tokens_of
+from app.sessions.open_session import DeviceApproval, open_session
+from app.sessions.tokens import SessionTokens, issue_tokens
 
 if TYPE_CHECKING:
     from app.principal import ClientInfo
@@ -34,12 +34,12 @@ MAX_DEVICE_NAME_LENGTH = 64
 
 def redeem_device_code(
     work: UnitOfWork, client_info: ClientInfo, *, client_id: str | None, device_code: str
-) -> Tokens:
+) -> SessionTokens:
     """The tokens of the session that was approved, once. Until then each call is a poll.
 
     Raises AuthorizationPending, SlowDown, AccessDenied, ExpiredToken, InvalidGrant or TooManyRequests.
     """
-    take(work, client_info, "poll")
+    count_request(work, client_info, "poll")
     row = find_by_device_code(work.db, device_code)
     if (
         row is None
@@ -80,23 +80,25 @@ def _enforce_poll_interval(work: UnitOfWork, row: DeviceLogin) -> None:
         raise SlowDown(interval)
 
 
-def _open_approved_session(work: UnitOfWork, client_info: ClientInfo, row: DeviceLogin) -> Tokens:
+def _open_approved_session(
+    work: UnitOfWork, client_info: ClientInfo, row: DeviceLogin
+) -> SessionTokens:
     """Open the session, if the account may still be let in by whoever approved it."""
-    account = locked(work.db, row.account_id or "")
+    account = lock_account(work.db, row.account_id or "")
     if account is None or not _is_approval_valid(work, account, row):
         _expire_approval(work, client_info, row)
         raise AccessDenied
     if not _update_approved(work, row, state=DeviceLoginState.REDEEMED, redeemed_at=work.now):
         raise InvalidGrant("The device code was used. Ask for another one.")
     name = f"{row.client_name} on {row.hostname}" if row.hostname else row.client_name
-    approval = Approval(row.id, row.client_id, row.decided_session_id or "")
+    approval = DeviceApproval(row.id, row.client_id, row.decided_session_id or "")
     life = timedelta(seconds=row.expires_in) if row.expires_in is not None else None
     session = open_session(
         work,
         client_info,
         account,
         device_name=name[:MAX_DEVICE_NAME_LENGTH],
-        life=life,
+        lifetime=life,
         amr="mca",
         scope=row.granted_scope,
         approval=approval,
@@ -108,7 +110,7 @@ def _open_approved_session(work: UnitOfWork, client_info: ClientInfo, row: Devic
         account_id=account.id,
         session_id=row.id,
     )
-    return tokens_of(work, account, session)
+    return issue_tokens(work, account, session)
 
 
 def _is_approval_valid(work: UnitOfWork, account: Account, row: DeviceLogin) -> bool:

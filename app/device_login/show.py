@@ -223,12 +223,14 @@ def _build_cursor_conditions(
 ) -> list[ColumnElement[bool]]:
     if cursor is None:
         return []
-    moment, _, row_id = cursors.read(work.settings.secret_key, listing, cursor).partition(" ")
+    moment, _, row_id = cursors.decode_cursor(work.settings.secret_key, listing, cursor).partition(
+        " "
+    )
     last = literal(datetime.fromisoformat(moment), DeviceLogin.created_at.type)
     return [tuple_(DeviceLogin.created_at, DeviceLogin.id) < tuple_(last, literal(row_id))]
 
 
 def _encode_cursor(work: UnitOfWork, listing: str, last: DeviceLoginView) -> str:
-    return cursors.written(
+    return cursors.encode_cursor(
         work.settings.secret_key, listing, f"{last.created_at.isoformat()} {last.id}"
     )

@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from app.accounts.find import typed
+from app.accounts.find import parse_identifier
 from app.adapters.database import insert_if_absent
-from app.adapters.sealing import name_digest
+from app.adapters.secret_key import compute_name_digest
 from app.audit.record import Event, record_event
-from app.authentication.throttling.suspicious_sources import hold_back
+from app.authentication.throttling.suspicious_sources import limit_suspicious_source
 from app.authorization.scopes import intersect_limits
 from app.device_login.codes import compute_user_code_digests, generate_check_phrase
 from app.device_login.models import DEVICE_CODE_PREFIX, DeviceLogin, DeviceLoginState
 from app.errors import Busy, InvalidInput
-from app.opaque_tokens import Minted, mint, new_code, new_id
+from app.opaque_tokens import NewToken, generate_code, generate_id, generate_token
 from app.rate_limits.errors import TooManyRequests
-from app.rate_limits.per_source import take
+from app.rate_limits.per_source import count_request
 from app.sessions.clients import DEFAULT, public_client
 
 if TYPE_CHECKING:
@@ -96,14 +96,14 @@ def start_device_login(
     work: UnitOfWork, client_info: ClientInfo, requested: DeviceLoginRequest
 ) -> DeviceAuthorization:
     """Ask to be let in. Whether there is an account of the name is not told. Raises InvalidInput, TooManyRequests or Busy."""
-    take(work, client_info, "device")
-    hold_back(work, client_info)
+    count_request(work, client_info, "device")
+    limit_suspicious_source(work, client_info)
     client = public_client(work.settings, requested.client_id)
     if client is None:
         raise InvalidInput(errors={"/client_id": ["is no client of this service"]})
     _limit_prompts(work, requested.username)
-    row_id = new_id("ses")
-    device = mint(DEVICE_CODE_PREFIX, row_id)
+    row_id = generate_id("ses")
+    device = generate_token(DEVICE_CODE_PREFIX, row_id)
     code = _insert_with_unused_code(
         work, client_info, requested, client, row_id=row_id, device=device
     )
@@ -138,7 +138,7 @@ def _limit_prompts(work: UnitOfWork, username: str | None) -> None:
 
 
 def _digest_username(work: UnitOfWork, username: str) -> str:
-    return name_digest(work.settings.secret_key, typed(username).canonical)
+    return compute_name_digest(work.settings.secret_key, parse_identifier(username).canonical)
 
 
 def _insert_with_unused_code(
@@ -148,11 +148,11 @@ def _insert_with_unused_code(
     client: Client,
     *,
     row_id: str,
-    device: Minted,
+    device: NewToken,
 ) -> str:
     """Write the record under a code that no other open one has. Returns the code."""
     for _ in range(MAX_CODE_ATTEMPTS):
-        code = new_code()
+        code = generate_code()
         if insert_if_absent(
             work.db,
             DeviceLogin,

@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from app.adapters.database import count_changed_rows
 from app.audit.record import Event, record_event
-from app.authentication.throttling.suspicious_sources import unsuspect
+from app.authentication.throttling.suspicious_sources import unflag_suspicious_source
 from app.authorization.models import ADMIN
 from app.authorization.roles.administrators import is_still_admin
 from app.device_login.models import DeviceLogin, DeviceLoginState, find_device_login
@@ -41,7 +41,7 @@ def clear_suspicious_flag(
     )
     if not cleared:
         raise SessionNotSuspicious
-    unsuspect(work, session_id=row.id)
+    unflag_suspicious_source(work, session_id=row.id)
     record_event(
         work,
         Event.SESSION_CLEARED,

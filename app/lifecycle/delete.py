@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.accounts.models import Account, Status
+from app.accounts.models import Account, AccountStatus
 from app.admin.require_admin import stay_admin
 from app.admin.show_account import held
 from app.audit.record import Event, record_event
@@ -25,7 +25,7 @@ def delete_account(
     stay_admin(work, principal)
     require_another_admin(work.db, account_id)
     account = held(work, account_id)
-    if account.status != Status.DELETED:
+    if account.status != AccountStatus.DELETED:
         _delete(work, principal, client_info, account)
 
 
@@ -48,7 +48,7 @@ def _delete(
     work: UnitOfWork, principal: Principal, client_info: ClientInfo, account: Account
 ) -> None:
     """Its name and address stay taken, its roles and memberships stay with it."""
-    account.status, account.deleted_at = Status.DELETED, work.now
+    account.status, account.deleted_at = AccountStatus.DELETED, work.now
     end_for_good(work, account, reason="account_deleted")
     end_sessions_of(work, account, reason="account_deleted")
     record_event(

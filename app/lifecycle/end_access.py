@@ -8,8 +8,8 @@ from sqlalchemy import select
 
 from app.api_keys.models import ApiKey, build_live_clause
 from app.api_keys.revoke import revoke_locked_api_key
-from app.authentication.trusted_devices.manage import forget_devices
-from app.confirmations.issue import end_all_unused
+from app.authentication.trusted_devices.manage import forget_all_trusted_devices
+from app.confirmations.issue import invalidate_all_tokens
 from app.sessions.end import end_by_epoch
 from app.sessions.models import Status as SessionStatus
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 def end_sessions_of(work: UnitOfWork, account: Account, *, reason: str) -> int:
     """Every session of the account is over, and so is every token and mailed link it was given. The account must be locked."""
     account.epoch += 1
-    end_all_unused(work, subject=account.id)
+    invalidate_all_tokens(work, subject=account.id)
     work.db.flush()
     return end_by_epoch(work, account, status=SessionStatus.REVOKED, reason=reason)
 
 
 def end_for_good(work: UnitOfWork, account: Account, *, reason: str) -> None:
     """What does not come back with the account: its API keys and remembered devices. The account must be locked."""
-    forget_devices(work, account)
+    forget_all_trusted_devices(work, account)
     # In the order in which their uses are written down.
     mine = (
         select(ApiKey)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 
-from app.accounts.models import Account, Status
+from app.accounts.models import Account, AccountStatus
 from app.audit.record import Event, record_event
-from app.authentication.throttling.password_attempts import forget_all
+from app.authentication.throttling.password_attempts import clear_all_failures
 from app.confirmations.models import Confirmation
 from app.notifications.outbox.purge_recipient import delete_queued_emails
 
@@ -24,7 +24,8 @@ def erase_accounts(work: UnitOfWork) -> int:
     Sessions, devices, keys, roles and memberships go with the row by their foreign keys. Ids are random, so none comes again.
     """
     over = select(Account).where(
-        Account.status == Status.DELETED, Account.deleted_at <= work.now - work.settings.erase_after
+        Account.status == AccountStatus.DELETED,
+        Account.deleted_at <= work.now - work.settings.erase_after,
     )
     # Whoever brings one back at this moment was quicker, or comes too late: the row is locked.
     accounts = work.db.scalars(
@@ -40,7 +41,7 @@ def erase_accounts(work: UnitOfWork) -> int:
         .execution_options(synchronize_session=False)
     )
     for account_id in ids:
-        forget_all(work, account_id)
+        clear_all_failures(work, account_id)
         record_event(work, Event.ACCOUNT_ERASED, account_id=account_id)
     work.db.execute(
         delete(Account).where(Account.id.in_(ids)).execution_options(synchronize_session=False)

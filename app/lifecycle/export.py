@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from app.accounts.models import Account, by_id
-from app.accounts.summary import Profile, profile
+from app.accounts.models import Account, find_account
+from app.accounts.summary import Profile, build_profile
 from app.api_keys.models import ApiKey
 from app.api_keys.show import ApiKeyView
 from app.api_keys.show import build_api_key_view as key_view
@@ -18,7 +18,7 @@ from app.audit.models import AuditEvent
 from app.audit.read import AuditView
 from app.audit.read import view as audit_view
 from app.authentication.throttling.models import FailedAttempts
-from app.authentication.trusted_devices.manage import DeviceView, list_devices
+from app.authentication.trusted_devices.manage import TrustedDeviceView, list_trusted_devices
 from app.authorization.models import Membership, list_roles
 from app.confirmations.models import Confirmation
 from app.device_login.show import DeviceLoginView, list_claimed_device_logins
@@ -74,7 +74,7 @@ class Export:
     memberships: Sequence[MembershipView]
     sessions: Sequence[SessionView]
     login_sessions: Sequence[DeviceLoginView]
-    devices: Sequence[DeviceView]
+    devices: Sequence[TrustedDeviceView]
     api_keys: Sequence[ApiKeyView]
     links: Sequence[LinkView]
     failed_attempts: Sequence[FailureView]
@@ -84,20 +84,20 @@ class Export:
 
 def export(work: UnitOfWork, principal: Principal) -> Export:
     """All that is held about the account that asks."""
-    account = by_id(work.db, principal.account_id)
+    account = find_account(work.db, principal.account_id)
     if account is None:
         raise Unauthenticated
     events = _events(work, account)
     return Export(
         exported_at=work.now,
-        account=profile(account),
+        account=build_profile(account),
         status=account.status,
         must_change_password=account.must_change_password,
         roles=list_roles(work.db, account),
         memberships=_memberships(work, account),
         sessions=all_sessions(work, principal),
         login_sessions=list_claimed_device_logins(work, account.id),
-        devices=list_devices(work, principal),
+        devices=list_trusted_devices(work, principal),
         api_keys=_keys(work, account),
         links=_links(work, account),
         failed_attempts=_failures(work, account),

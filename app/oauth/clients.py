@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from app.api_keys.models import PREFIX
 from app.errors import Unauthenticated
 from app.oauth.errors import InvalidClient
-from app.opaque_tokens import find
+from app.opaque_tokens import parse_row_id
 from app.rate_limits.errors import TooManyRequests
 from app.sessions.clients import DEFAULT, public_client
 from app.verification.api_keys import verify_api_key
@@ -57,6 +57,6 @@ def authenticate_client(
 
 def _get_matching_key(client: ClientCredentials, secret: str) -> str:
     """The key, where it is the one that the id names. Raises Unauthenticated."""
-    if client.id is not None and client.id != find(PREFIX, "key", secret):
+    if client.id is not None and client.id != parse_row_id(PREFIX, "key", secret):
         raise Unauthenticated
     return secret

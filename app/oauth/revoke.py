@@ -9,7 +9,7 @@ from app.errors import NotFound, Unauthenticated
 from app.oauth.clients import ClientCredentials, authenticate_client, is_public_client
 from app.oauth.errors import UnsupportedTokenType
 from app.principal import CredentialKind
-from app.rate_limits.per_source import take
+from app.rate_limits.per_source import count_request
 from app.sessions.end import log_out
 from app.sessions.refresh_tokens import looks_like_a_refresh_token
 from app.verification.api_keys import has_api_key_prefix, verify_api_key
@@ -27,7 +27,7 @@ def revoke_token(
 
     Raises InvalidClient where credentials are shown that do not count, and UnsupportedTokenType.
     """
-    take(work, client_info, "refresh")
+    count_request(work, client_info, "refresh")
     if not is_public_client(work.settings, client):
         authenticate_client(work, client_info, client)
     try:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from app.accounts.models import by_id
+from app.accounts.models import find_account
 from app.authorization.scopes import has_scope, narrow_scopes
 from app.device_login.poll import redeem_device_code
 from app.oauth.clients import ClientCredentials, authenticate_client, is_public_client
 from app.oauth.errors import InvalidClient, InvalidRequest, InvalidScope, UnsupportedGrantType
-from app.rate_limits.per_source import take
+from app.rate_limits.per_source import count_request
 from app.sessions.access_tokens import mint_for_key
 from app.sessions.errors import InvalidGrant
 from app.sessions.refresh import refresh, session_of
@@ -19,7 +19,7 @@ from app.settings.maps import is_scope
 
 if TYPE_CHECKING:
     from app.principal import ClientInfo
-    from app.sessions.tokens import Tokens
+    from app.sessions.tokens import SessionTokens
     from app.unit_of_work import UnitOfWork
 
 
@@ -77,7 +77,7 @@ def grant_client_credentials(
     )
     if request.scopes and not scopes:
         raise InvalidScope("The key has none of these scopes.")
-    account = by_id(work.db, principal.account_id)
+    account = find_account(work.db, principal.account_id)
     if account is None:
         raise InvalidClient
     token, expires_in = mint_for_key(
@@ -93,7 +93,7 @@ def grant_refresh_token(
 
     `scope` may not ask for more than the session has, and the tokens have no less than it (RFC 6749 section 6).
     """
-    take(work, client_info, "refresh")
+    count_request(work, client_info, "refresh")
     _require_public_client(work, request.client)
     if request.refresh_token is None:
         raise InvalidRequest("refresh_token is missing.")
@@ -135,7 +135,7 @@ def _require_public_client(work: UnitOfWork, client: ClientCredentials) -> None:
         )
 
 
-def _build_session_response(tokens: Tokens) -> TokenResponse:
+def _build_session_response(tokens: SessionTokens) -> TokenResponse:
     return TokenResponse(
         tokens.access_token,
         tokens.expires_in,

@@ -6,10 +6,10 @@ from flask import Blueprint, Response, request
 
 from app.errors import InvalidInput
 from app.pages.render import redisplay_form, render_page, show_problems
-from app.registration.confirm import confirm_by_link, pending_of_link
+from app.registration.confirm import confirm_by_link, get_username_for_confirmation
 from app.unit_of_work import UnitOfWork
 from app.web.client_info import get_client_info
-from app.web.rate_limit import limited
+from app.web.rate_limit import rate_limit
 from app.web.unit_of_work import reading, writing
 
 blp = Blueprint("confirm", __name__)
@@ -18,7 +18,7 @@ blp = Blueprint("confirm", __name__)
 @reading
 def show_form(work: UnitOfWork, token: str, problem: InvalidInput | None = None) -> Response:
     """A form that asks for a password."""
-    username = pending_of_link(work, token=token)
+    username = get_username_for_confirmation(work, token=token)
     status = problem.status if problem else 200
     return render_page(
         "confirm",
@@ -40,7 +40,7 @@ def get_confirm(token: str) -> Response:
 @show_problems
 @redisplay_form(show_form)
 @writing
-@limited("confirm")
+@rate_limit("confirm")
 def post_confirm(work: UnitOfWork, token: str) -> Response:
     """Open the account."""
     account = confirm_by_link(

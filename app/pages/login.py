@@ -7,7 +7,7 @@ from flask import Blueprint, Response, request
 from app.authentication.errors import WrongPassword
 from app.errors import Problem
 from app.pages.render import protect_page, redirect_to, redisplay_form, render_page
-from app.passwords.reset import reset
+from app.passwords.reset import reset_password
 from app.principal import Principal
 from app.sessions.elevate import elevate
 from app.sessions.end import log_out
@@ -25,7 +25,7 @@ from app.web.auth.page_session import (
     set_page_cookie,
 )
 from app.web.client_info import get_client_info
-from app.web.rate_limit import limited
+from app.web.rate_limit import rate_limit
 from app.web.unit_of_work import reading, writing
 
 blp = Blueprint("login_page", __name__, url_prefix="/login")
@@ -98,7 +98,7 @@ def get_login(work: UnitOfWork) -> Response:
 @redisplay_form(show_new_password_form, PasswordChangeRequired)
 @redisplay_form(show_login_form, InvalidCredentials)
 @writing
-@limited("login")
+@rate_limit("login")
 def post_login(work: UnitOfWork) -> Response:
     """Sign in, for twelve hours at most."""
     name, password = request.form.get("username", ""), request.form.get("password", "")
@@ -116,11 +116,11 @@ def post_login(work: UnitOfWork) -> Response:
 @protect_page
 @redisplay_form(show_new_password_form)
 @writing
-@limited("confirm")
+@rate_limit("confirm")
 def post_new_password(work: UnitOfWork) -> Response:
     """Set the password that has to be another one. It signs nobody in."""
     new, again = request.form.get("password", ""), request.form.get("again", "")
-    reset(
+    reset_password(
         work,
         get_client_info(),
         token=request.form.get("reset_token", ""),

@@ -15,7 +15,7 @@ from app.sessions.fresh import ReauthenticationRequired
 from app.web.auth.credentials import CHALLENGE
 from app.web.auth.page_session import get_current_page, reject_foreign_forms
 from app.web.client_info import get_preferred_language
-from app.web.request_id import request_id
+from app.web.request_id import get_request_id
 
 P = ParamSpec("P")
 PageHandler = Callable[P, Response]
@@ -47,7 +47,7 @@ def render_developer_page(template: str, *, status: int = 200, **values: Any) ->
 def render_problem(problem: Problem) -> Response:
     """What went wrong, in words, and what to do next."""
     response = render_page(
-        "problem", status=problem.status, problem=problem, request_id=request_id()
+        "problem", status=problem.status, problem=problem, request_id=get_request_id()
     )
     response.headers.extend(problem.headers)
     return response

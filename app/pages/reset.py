@@ -6,11 +6,11 @@ from flask import Blueprint, Response, request
 
 from app.errors import InvalidInput
 from app.pages.render import protect_page, redisplay_form, render_page, show_problems
-from app.passwords.forgot import forgot
-from app.passwords.reset import account_of_link, reset
+from app.passwords.forgot import request_password_reset
+from app.passwords.reset import get_username_for_reset, reset_password
 from app.unit_of_work import UnitOfWork
 from app.web.client_info import get_client_info
-from app.web.rate_limit import limited
+from app.web.rate_limit import rate_limit
 from app.web.unit_of_work import reading, writing
 
 blp = Blueprint("reset", __name__)
@@ -19,7 +19,7 @@ blp = Blueprint("reset", __name__)
 @reading
 def show_form(work: UnitOfWork, token: str, problem: InvalidInput | None = None) -> Response:
     """A form that asks for a password twice."""
-    username = account_of_link(work, token=token)
+    username = get_username_for_reset(work, token=token)
     status = problem.status if problem else 200
     return render_page(
         "reset",
@@ -40,10 +40,10 @@ def get_forgot() -> Response:
 @blp.route("/login/forgot", methods=["POST"])
 @protect_page
 @writing
-@limited("forgot")
+@rate_limit("forgot")
 def post_forgot(work: UnitOfWork) -> Response:
     """Mail a link, if there is anyone to mail it to. Everybody is told the same."""
-    forgot(work, get_client_info(), username=request.form.get("username", ""))
+    request_password_reset(work, get_client_info(), username=request.form.get("username", ""))
     return render_page("forgot_sent")
 
 
@@ -58,9 +58,9 @@ def get_reset(token: str) -> Response:
 @show_problems
 @redisplay_form(show_form)
 @writing
-@limited("confirm")
+@rate_limit("confirm")
 def post_reset(work: UnitOfWork, token: str) -> Response:
     """Set the password."""
     new, again = request.form.get("password", ""), request.form.get("again", "")
-    reset(work, get_client_info(), token=token, new_password=new, verify_password=again)
+    reset_password(work, get_client_info(), token=token, new_password=new, verify_password=again)
     return render_page("password_set")

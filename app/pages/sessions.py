@@ -5,10 +5,10 @@ from __future__ import annotations
 from flask import Blueprint, Response, request
 
 from app.authentication.errors import WrongPassword
-from app.authentication.trusted_devices.manage import forget_device, list_devices
+from app.authentication.trusted_devices.manage import forget_trusted_device, list_trusted_devices
 from app.errors import Problem
 from app.pages.render import protect_page, redirect_to, redisplay_form, render_page
-from app.passwords.change import change
+from app.passwords.change import change_password
 from app.principal import Principal
 from app.sessions.end import end_one, end_others, log_out_everywhere
 from app.sessions.show import get_session, list_sessions
@@ -38,7 +38,7 @@ def show_overview(
         status=problem.status if problem else 200,
         username=principal.username,
         sessions=list_sessions(work, principal),
-        devices=list_devices(work, principal),
+        devices=list_trusted_devices(work, principal),
         least=work.settings.password_min_length,
         problem=problem,
     )
@@ -100,7 +100,7 @@ def post_end_all(work: UnitOfWork, principal: Principal) -> Response:
 @require(require_page_principal)
 def post_forget(work: UnitOfWork, principal: Principal, device_id: str) -> Response:
     """Forget a device."""
-    forget_device(work, principal, get_client_info(), device_id=device_id)
+    forget_trusted_device(work, principal, get_client_info(), device_id=device_id)
     return redirect_to(HOME_PAGE)
 
 
@@ -112,7 +112,7 @@ def post_forget(work: UnitOfWork, principal: Principal, device_id: str) -> Respo
 def post_password(work: UnitOfWork, principal: Principal) -> Response:
     """Change the password. Every other session ends; this one goes on with another cookie."""
     old, new, again = (request.form.get(name, "") for name in ("old", "new", "again"))
-    change(
+    change_password(
         work,
         principal,
         get_client_info(),

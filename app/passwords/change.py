@@ -4,25 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.accounts.models import Account, locked
+from app.accounts.models import Account, lock_account
 from app.audit.record import Event, record_event
 from app.authentication.errors import WrongPassword
-from app.authentication.passwords.choose import chosen_password
-from app.authentication.passwords.verify import check_password, hash_after, settle, settle_again
-from app.authentication.throttling.password_attempts import take
+from app.authentication.passwords.validate import validate_new_password
+from app.authentication.passwords.verify import (
+    apply_success,
+    hash_new_password,
+    verify_again_and_apply_success,
+    verify_password,
+)
+from app.authentication.throttling.password_attempts import count_attempt
 from app.errors import Unauthenticated
-from app.passwords.replace import another, check_repeated, names_of, replaced, same
+from app.passwords.replace import (
+    build_unchanged_password_error,
+    finish_password_change,
+    is_same_password,
+    list_account_names,
+    require_matching_passwords,
+)
 from app.sessions.end import end_by_epoch
 from app.sessions.models import Status
 from app.sessions.move import move_along
-from app.sessions.tokens import Tokens, tokens_of
+from app.sessions.tokens import SessionTokens, issue_tokens
 
 if TYPE_CHECKING:
     from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
 
-def change(
+def change_password(
     work: UnitOfWork,
     principal: Principal,
     client_info: ClientInfo,
@@ -30,41 +41,41 @@ def change(
     old_password: str,
     new_password: str,
     verify_password: str | None = None,
-) -> Tokens:
+) -> SessionTokens:
     """Set another password. The session that asks goes on with the tokens returned; all others end, and so do links that are out.
 
     Raises InvalidInput, PasswordMismatch, WrongPassword, TooManyRequests, Unauthenticated or Busy.
     """
-    account = locked(work.db, principal.account_id)
+    account = lock_account(work.db, principal.account_id)
     if account is None:
         raise Unauthenticated
-    check_repeated(new_password, verify_password)
-    text = chosen_password(
+    require_matching_passwords(new_password, verify_password)
+    text = validate_new_password(
         work.settings,
         new_password,
         field="/new_password",
         locale=client_info.locale,
-        about=names_of(account),
+        about=list_account_names(account),
     )
-    if same(old_password, text):
-        raise another(client_info.locale)
-    attempt = take(work, subject=account.id, bucket=client_info.bucket)
-    checked = check_password(work, attempt, account, old_password)
+    if is_same_password(old_password, text):
+        raise build_unchanged_password_error(client_info.locale)
+    attempt = count_attempt(work, subject=account.id, bucket=client_info.bucket)
+    checked = verify_password(work, attempt, account, old_password)
     if checked is None:
         raise _refused(work, client_info, principal)
     changes = {
-        "password_hash": hash_after(work, checked, text),
+        "password_hash": hash_new_password(work, checked, text),
         "epoch": Account.epoch + 1,
         "must_change_since": None,
     }
     if not (
-        settle(work, checked, changes=changes)
-        or settle_again(work, checked, old_password, changes=changes)
+        apply_success(work, checked, changes=changes)
+        or verify_again_and_apply_success(work, checked, old_password, changes=changes)
     ):
         raise _refused(work, client_info, principal)
     session = move_along(work, checked.account, session_id=principal.session_id)
     end_by_epoch(work, checked.account, status=Status.REVOKED, reason="password_changed")
-    replaced(work, checked.account)
+    finish_password_change(work, checked.account)
     record_event(
         work,
         Event.PASSWORD_CHANGED,
@@ -72,7 +83,7 @@ def change(
         account_id=account.id,
         session_id=session.id,
     )
-    return tokens_of(work, checked.account, session)
+    return issue_tokens(work, checked.account, session)
 
 
 def _refused(work: UnitOfWork, client_info: ClientInfo, principal: Principal) -> WrongPassword:

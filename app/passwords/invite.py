@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.confirmations.reset import issue_invitation
+from app.confirmations.reset import issue_invitation_token
 from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
 
 if TYPE_CHECKING:
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 
-def invite(work: UnitOfWork, account: Account) -> None:
+def send_invitation(work: UnitOfWork, account: Account) -> None:
     """Mail the link by which the owner chooses the first password. The older link ends."""
-    token = issue_invitation(work, account_id=account.id, epoch=account.epoch)
+    token = issue_invitation_token(work, account_id=account.id, epoch=account.epoch)
     link = work.settings.link_reset.replace("{token}", token)
     enqueue_email(
         work,

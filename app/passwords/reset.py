@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.accounts.models import Account, by_id, locked
+from app.accounts.models import Account, find_account, lock_account
 from app.audit.record import Event, record_event
-from app.authentication.passwords.choose import chosen_password
-from app.authentication.passwords.verify import is_present_password
-from app.authentication.trusted_devices.manage import forget_devices
+from app.authentication.passwords.validate import validate_new_password
+from app.authentication.passwords.verify import is_current_password
+from app.authentication.trusted_devices.manage import forget_all_trusted_devices
 from app.confirmations.errors import InvalidToken
-from app.confirmations.models import Purpose
-from app.confirmations.redeem import About, about, redeem
-from app.passwords.replace import another, check_repeated, names_of, replaced
+from app.confirmations.models import ConfirmationPurpose
+from app.confirmations.redeem import TokenSubject, get_token_subject, redeem_token
+from app.passwords.replace import (
+    build_unchanged_password_error,
+    finish_password_change,
+    list_account_names,
+    require_matching_passwords,
+)
 from app.sessions.end import end_by_epoch
 from app.sessions.models import Status
 
@@ -21,12 +26,12 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 
-def account_of_link(work: UnitOfWork, *, token: str) -> str:
+def get_username_for_reset(work: UnitOfWork, *, token: str) -> str:
     """The username whose password a link would change. Changes nothing. Raises InvalidToken."""
-    return _account(work, about(work, Purpose.RESET, token)).username
+    return _get_account(work, get_token_subject(work, ConfirmationPurpose.RESET, token)).username
 
 
-def reset(
+def reset_password(
     work: UnitOfWork,
     client_info: ClientInfo,
     *,
@@ -38,38 +43,38 @@ def reset(
 
     Raises InvalidToken, InvalidInput, PasswordMismatch or Busy; a password that is not acceptable leaves the token good.
     """
-    meant = about(work, Purpose.RESET, token)
-    account = _account(work, meant)
-    check_repeated(new_password, verify_password)
-    text = chosen_password(
+    meant = get_token_subject(work, ConfirmationPurpose.RESET, token)
+    account = _get_account(work, meant)
+    require_matching_passwords(new_password, verify_password)
+    text = validate_new_password(
         work.settings,
         new_password,
         field="/new_password",
         locale=client_info.locale,
-        about=names_of(account),
+        about=list_account_names(account),
     )
-    if account.must_change_password and is_present_password(work, account, text):
-        raise another(client_info.locale)
-    with work.released():
+    if account.must_change_password and is_current_password(work, account, text):
+        raise build_unchanged_password_error(client_info.locale)
+    with work.commit_and_release():
         password_hash = work.hasher.hash(text)
     # Locked before the token is used up: of two links of one account at once, the second finds another epoch.
-    present = locked(work.db, account.id)
+    present = lock_account(work.db, account.id)
     if present is None or not present.active or present.epoch != meant.epoch:
         raise InvalidToken
-    redeem(work, Purpose.RESET, token)
+    redeem_token(work, ConfirmationPurpose.RESET, token)
     present.password_hash, present.epoch, present.must_change_since = (
         password_hash,
         present.epoch + 1,
         None,
     )
     end_by_epoch(work, present, status=Status.REVOKED, reason="password_reset")
-    forget_devices(work, present)
-    replaced(work, present)
+    forget_all_trusted_devices(work, present)
+    finish_password_change(work, present)
     record_event(work, Event.PASSWORD_RESET, client_info=client_info, account_id=present.id)
 
 
-def _account(work: UnitOfWork, meant: About) -> Account:
-    account = by_id(work.db, meant.subject)
+def _get_account(work: UnitOfWork, meant: TokenSubject) -> Account:
+    account = find_account(work.db, meant.subject)
     if account is None or not account.active or account.epoch != meant.epoch:
         raise InvalidToken
     return account

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from app.errors import Problem
 
 if TYPE_CHECKING:
-    from app.adapters.rate_limiter import Exceeded
+    from app.adapters.rate_limiter import ExceededLimit
 
 
 class TooManyRequests(Problem):
@@ -19,7 +19,7 @@ class TooManyRequests(Problem):
     # draft-ietf-httpapi-ratelimit-headers, section "Problem Types"
     type_uri = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 
-    def __init__(self, name: str, exceeded: Exceeded) -> None:
+    def __init__(self, name: str, exceeded: ExceededLimit) -> None:
         super().__init__(
             f"Try again in {exceeded.reset} seconds.",
             headers={
@@ -31,9 +31,9 @@ class TooManyRequests(Problem):
         )
 
 
-class Undecided(TooManyRequests):
+class AttemptsInFlight(TooManyRequests):
     """As many tries as nobody waits for are being looked at at this very moment: each of them may turn out to be right."""
 
-    def __init__(self, name: str, exceeded: Exceeded, counter: str) -> None:
+    def __init__(self, name: str, exceeded: ExceededLimit, counter: str) -> None:
         super().__init__(name, exceeded)
         self.counter = counter

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.adapters.sealing import name_digest
+from app.adapters.secret_key import compute_name_digest
 
 if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
-MOST_PER_ADDRESS = "1/minute;5/hour"
+EMAIL_LIMIT = "1/minute;5/hour"
 
 
-def may_mail(work: UnitOfWork, kind: str, whom: str) -> bool:
+def count_email(work: UnitOfWork, kind: str, recipient: str) -> bool:
     """Count one mail of that kind to an address. False when it had its share: then nothing that was mailed before may end.
 
     Asked for whoever was named, whether anybody has that address or not, so that both cost the same. The address itself is
@@ -20,7 +20,7 @@ def may_mail(work: UnitOfWork, kind: str, whom: str) -> bool:
     """
     return (
         work.limiter.hit(
-            MOST_PER_ADDRESS, "mail to", kind, name_digest(work.settings.secret_key, whom)
+            EMAIL_LIMIT, "mail to", kind, compute_name_digest(work.settings.secret_key, recipient)
         )
         is None
     )

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 
-def take(work: UnitOfWork, client_info: ClientInfo, name: str) -> None:
+def count_request(work: UnitOfWork, client_info: ClientInfo, name: str) -> None:
     """Count one against the source's limit of that name (the setting LIMIT_<NAME>). Raises TooManyRequests."""
     exceeded = work.limiter.hit(getattr(work.settings, f"limit_{name}"), name, client_info.bucket)
     if exceeded is not None:

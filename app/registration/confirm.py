@@ -6,30 +6,30 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select, update
 
-from app.accounts.models import Account, Status
+from app.accounts.models import Account, AccountStatus
 from app.accounts.summary import AccountSummary
 from app.adapters.database import insert_if_absent
 from app.audit.record import Event, record_event
-from app.authentication.passwords.choose import chosen_password
+from app.authentication.passwords.validate import validate_new_password
 from app.authorization.models import can_create_first_admin, has_any_admin
 from app.authorization.roles.add_role import add_role
 from app.confirmations.errors import InvalidToken
-from app.confirmations.issue import end_unused
-from app.confirmations.models import Purpose
-from app.confirmations.redeem import about, purpose_of, redeem
+from app.confirmations.issue import invalidate_tokens
+from app.confirmations.models import ConfirmationPurpose
+from app.confirmations.redeem import get_token_subject, parse_token_purpose, redeem_token
 from app.errors import InvalidInput
-from app.opaque_tokens import canonical_code, new_id
-from app.rate_limits.per_source import take
-from app.registration.messages import code_fits
+from app.opaque_tokens import generate_id, normalize_code
+from app.rate_limits.per_source import count_request
+from app.registration.emails import is_correct_code
 from app.registration.models import PendingRegistration
 
 if TYPE_CHECKING:
     from app.principal import ClientInfo
     from app.unit_of_work import UnitOfWork
 
-MOST_TRIES = 5
-LINKS = (Purpose.REGISTRATION, Purpose.BOOTSTRAP)
-CARRIED = (
+MAX_CODE_ATTEMPTS = 5
+LINK_PURPOSES = (ConfirmationPurpose.REGISTRATION, ConfirmationPurpose.BOOTSTRAP)
+COPIED_COLUMNS = (
     PendingRegistration.username,
     PendingRegistration.email,
     PendingRegistration.email_canonical,
@@ -38,12 +38,12 @@ CARRIED = (
 )
 
 
-def pending_of_link(work: UnitOfWork, *, token: str) -> str:
+def get_username_for_confirmation(work: UnitOfWork, *, token: str) -> str:
     """The username that a link would confirm. Changes nothing. Raises InvalidToken."""
-    return _pending_of(work, token).username
+    return _get_pending_registration(work, token).username
 
 
-def confirm(
+def confirm_registration(
     work: UnitOfWork,
     client_info: ClientInfo,
     *,
@@ -75,16 +75,16 @@ def confirm_by_link(
 
     Raises InvalidToken, InvalidInput or Busy.
     """
-    pending = _pending_of(work, token)
-    text = _acceptable(work, client_info, pending, password)
-    with work.released():
+    pending = _get_pending_registration(work, token)
+    text = _validate_password(work, client_info, pending, password)
+    with work.commit_and_release():
         password_hash = work.hasher.hash(text)
-    purpose = purpose_of(token, LINKS)
+    purpose = parse_token_purpose(token, LINK_PURPOSES)
     # Asked before anything is written, for a refusal is committed: of two links at once, the second finds an administrator.
-    if purpose is Purpose.BOOTSTRAP and not can_create_first_admin(work.db):
+    if purpose is ConfirmationPurpose.BOOTSTRAP and not can_create_first_admin(work.db):
         raise InvalidToken
-    _lock(work, pending.id)
-    redeem(work, purpose, token)
+    _lock_pending_registration(work, pending.id)
+    redeem_token(work, purpose, token)
     return _open_account(work, client_info, pending.id, password_hash)
 
 
@@ -100,21 +100,21 @@ def confirm_by_code(
 
     Five tries, each taken before the code is looked at. Raises InvalidToken, InvalidInput, TooManyRequests or Busy.
     """
-    take(work, client_info, "code")
-    pending = _take_try(work, registration)
-    if pending is None or not code_fits(work, pending, canonical_code(code)):
+    count_request(work, client_info, "code")
+    pending = _count_code_attempt(work, registration)
+    if pending is None or not is_correct_code(work, pending, normalize_code(code)):
         record_event(work, Event.CONFIRMATION_REFUSED, client_info=client_info)
         raise InvalidToken
     password_hash = pending.password_hash
     if password_hash is None:
-        text = _acceptable(work, client_info, pending, password)
+        text = _validate_password(work, client_info, pending, password)
         # The code was right: a gate that is full must not use up its tries.
         work.db.execute(
             update(PendingRegistration)
             .where(PendingRegistration.id == pending.id)
             .values(tries=PendingRegistration.tries - 1)
         )
-        with work.released():
+        with work.commit_and_release():
             password_hash = work.hasher.hash(text)
     elif password is not None:
         raise InvalidInput(
@@ -123,33 +123,33 @@ def confirm_by_code(
     return _open_account(work, client_info, pending.id, password_hash)
 
 
-def _pending_of(work: UnitOfWork, token: str) -> PendingRegistration:
-    purpose = purpose_of(token, LINKS)
-    pending_id = about(work, purpose, token).subject
+def _get_pending_registration(work: UnitOfWork, token: str) -> PendingRegistration:
+    purpose = parse_token_purpose(token, LINK_PURPOSES)
+    pending_id = get_token_subject(work, purpose, token).subject
     pending = work.db.scalar(
         select(PendingRegistration).where(
             PendingRegistration.id == pending_id, PendingRegistration.expires_at > work.now
         )
     )
-    if pending is None or (purpose is Purpose.BOOTSTRAP and has_any_admin(work.db)):
+    if pending is None or (purpose is ConfirmationPurpose.BOOTSTRAP and has_any_admin(work.db)):
         raise InvalidToken
     return pending
 
 
-def _lock(work: UnitOfWork, pending_id: str) -> None:
+def _lock_pending_registration(work: UnitOfWork, pending_id: str) -> None:
     """The registration before its token, as everybody locks them: a code and a link at once would else wait for each other."""
     work.db.execute(
         select(PendingRegistration.id).where(PendingRegistration.id == pending_id).with_for_update()
     )
 
 
-def _take_try(work: UnitOfWork, registration: str) -> PendingRegistration | None:
+def _count_code_attempt(work: UnitOfWork, registration: str) -> PendingRegistration | None:
     return work.db.scalar(
         update(PendingRegistration)
         .where(
             PendingRegistration.id == registration,
             PendingRegistration.role.is_(None),
-            PendingRegistration.tries < MOST_TRIES,
+            PendingRegistration.tries < MAX_CODE_ATTEMPTS,
             PendingRegistration.code_expires_at > work.now,
             PendingRegistration.expires_at > work.now,
         )
@@ -158,13 +158,13 @@ def _take_try(work: UnitOfWork, registration: str) -> PendingRegistration | None
     )
 
 
-def _acceptable(
+def _validate_password(
     work: UnitOfWork, client_info: ClientInfo, pending: PendingRegistration, password: str | None
 ) -> str:
     if password is None:
         raise InvalidInput(errors={"/password": ["is needed"]})
     about = (pending.username, pending.email, pending.name)
-    return chosen_password(
+    return validate_new_password(
         work.settings, password, field="/password", locale=client_info.locale, about=about
     )
 
@@ -176,24 +176,24 @@ def _open_account(
     pending = work.db.execute(
         delete(PendingRegistration)
         .where(PendingRegistration.id == pending_id, PendingRegistration.expires_at > work.now)
-        .returning(*CARRIED, PendingRegistration.role)
+        .returning(*COPIED_COLUMNS, PendingRegistration.role)
     ).one_or_none()
-    account_id = new_id("acc")
+    account_id = generate_id("acc")
     if pending is None or not insert_if_absent(
         work.db,
         Account,
         id=account_id,
-        **{column.key: getattr(pending, column.key) for column in CARRIED},
+        **{column.key: getattr(pending, column.key) for column in COPIED_COLUMNS},
         timezone="UTC",
         extra={},
         password_hash=password_hash,
-        status=Status.ACTIVE,
+        status=AccountStatus.ACTIVE,
         epoch=1,
         roles_version=0,
         created_at=work.now,
     ):
         raise InvalidToken
-    end_unused(work, Purpose.REGISTRATION, subject=pending_id)
+    invalidate_tokens(work, ConfirmationPurpose.REGISTRATION, subject=pending_id)
     record_event(work, Event.ACCOUNT_CONFIRMED, client_info=client_info, account_id=account_id)
     if pending.role is not None:
         add_role(work, client_info, account_id=account_id, role=pending.role)

@@ -8,7 +8,7 @@ import sqlite3
 DIGEST_BYTES = 16
 
 
-class Seen:
+class SeenNames:
     """Remembers on which line a name stood first. Only digests are kept, in a file that is gone when this is."""
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class Seen:
         )
         self._db.execute("BEGIN")
 
-    def line_of(self, kind: str, name: str) -> int | None:
+    def find_line(self, kind: str, name: str) -> int | None:
         """The line that named it, None when none has."""
         row = self._db.execute(
             "SELECT line FROM seen WHERE name = ?", (_digest(kind, name),)

@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.adapters.database import Base, delete_some
+from app.adapters.database import Base, delete_batch
 
 
 class PendingRegistration(Base):
@@ -39,5 +39,5 @@ class PendingRegistration(Base):
     expires_at: Mapped[datetime]
 
 
-def sweep(db: Session, now: datetime, most: int) -> int:
-    return delete_some(db, PendingRegistration, PendingRegistration.expires_at < now, most)
+def delete_expired(db: Session, now: datetime, limit: int) -> int:
+    return delete_batch(db, PendingRegistration, PendingRegistration.expires_at < now, limit)

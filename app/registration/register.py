@@ -11,11 +11,17 @@ from app.accounts import names
 from app.accounts.models import Account
 from app.adapters.database import insert_if_absent
 from app.audit.record import Event, record_event
-from app.authentication.passwords.choose import chosen_password
-from app.errors import Faults, InvalidInput
-from app.opaque_tokens import canonical_code, new_code, new_id
+from app.authentication.passwords.validate import validate_new_password
+from app.errors import FieldErrors, InvalidInput
+from app.opaque_tokens import generate_code, generate_id, normalize_code
+from app.registration.emails import (
+    CODE_LIFETIME,
+    REGISTRATION_LIFETIME,
+    compute_code_digest,
+    count_registration_email,
+    queue_registration_email,
+)
 from app.registration.errors import RegistrationClosed, UsernameTaken
-from app.registration.messages import CODE_LIFE, REGISTRATION_LIFE, code_digest, held_back, write
 from app.registration.models import PendingRegistration
 from app.settings import Registration
 
@@ -27,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RegistrationInput:
     """A registration whose every field is acceptable."""
 
     username: str
@@ -54,7 +60,7 @@ def register(
     """
     if work.settings.registration is not Registration.OPEN:
         raise RegistrationClosed
-    wanted = _acceptable(
+    wanted = _validate(
         work,
         client_info,
         username=username,
@@ -63,14 +69,14 @@ def register(
         password=password,
         locale=locale,
     )
-    with work.released():
+    with work.commit_and_release():
         password_hash = work.hasher.hash(wanted.password) if wanted.password is not None else None
-    code = new_code()
-    pending_id = _reserve(work, wanted, password_hash, code)
-    account = _holder(work, wanted)
+    code = generate_code()
+    pending_id = _reserve_username(work, wanted, password_hash, code)
+    account = _find_account_with_email(work, wanted)
     pending = work.db.get_one(PendingRegistration, pending_id)
-    withheld = held_back(work, account=account, whom=wanted.email_canonical)
-    write(
+    withheld = count_registration_email(work, account=account, recipient=wanted.email_canonical)
+    queue_registration_email(
         work,
         subject=pending_id,
         pending=pending,
@@ -83,7 +89,7 @@ def register(
     return pending_id
 
 
-def _acceptable(
+def _validate(
     work: UnitOfWork,
     client_info: ClientInfo,
     *,
@@ -92,62 +98,66 @@ def _acceptable(
     name: str,
     password: str | None,
     locale: str | None,
-) -> Wanted:
-    faults: Faults = {}
+) -> RegistrationInput:
+    faults: FieldErrors = {}
     members: Mapping[str, object] = {}
     canonical, address, address_canonical, text = "", "", "", None
     try:
-        canonical = names.new_username(username)
-    except names.NotAName as error:
+        canonical = names.parse_username(username)
+    except names.InvalidName as error:
         faults["/username"] = [str(error)]
     try:
-        address, address_canonical = names.new_address(email)
-    except names.NotAName as error:
+        address, address_canonical = names.parse_email(email)
+    except names.InvalidName as error:
         faults["/email"] = [str(error)]
     if password is not None:
         try:
             about = (username, email, name)
-            text = chosen_password(
+            text = validate_new_password(
                 work.settings, password, field="/password", locale=client_info.locale, about=about
             )
         except InvalidInput as problem:
             faults, members = {**faults, **problem.errors}, problem.members
     if faults:
         raise InvalidInput(errors=faults, members=members)
-    return Wanted(canonical, address, address_canonical, name, locale or client_info.locale, text)
+    return RegistrationInput(
+        canonical, address, address_canonical, name, locale or client_info.locale, text
+    )
 
 
-def _reserve(work: UnitOfWork, wanted: Wanted, password_hash: str | None, code: str) -> str:
+def _reserve_username(
+    work: UnitOfWork, registration: RegistrationInput, password_hash: str | None, code: str
+) -> str:
     """Take the username for a day. The unique index decides between two at once."""
     work.db.execute(
         delete(PendingRegistration).where(
-            PendingRegistration.username == wanted.username,
+            PendingRegistration.username == registration.username,
             PendingRegistration.expires_at <= work.now,
         )
     )
-    pending_id = new_id("reg")
+    pending_id = generate_id("reg")
     reserved = insert_if_absent(
         work.db,
         PendingRegistration,
         id=pending_id,
-        username=wanted.username,
-        email=wanted.email,
-        email_canonical=wanted.email_canonical,
-        name=wanted.name,
-        locale=wanted.locale,
+        username=registration.username,
+        email=registration.email,
+        email_canonical=registration.email_canonical,
+        name=registration.name,
+        locale=registration.locale,
         password_hash=password_hash,
-        code_digest=code_digest(work, pending_id, canonical_code(code)),
-        code_expires_at=work.now + CODE_LIFE,
+        code_digest=compute_code_digest(work, pending_id, normalize_code(code)),
+        code_expires_at=work.now + CODE_LIFETIME,
         tries=0,
         created_at=work.now,
-        expires_at=work.now + REGISTRATION_LIFE,
+        expires_at=work.now + REGISTRATION_LIFETIME,
     )
     if not reserved:
         raise UsernameTaken
     return pending_id
 
 
-def _holder(work: UnitOfWork, wanted: Wanted) -> Account | None:
+def _find_account_with_email(work: UnitOfWork, registration: RegistrationInput) -> Account | None:
     """The account that has the address. Asked after the reservation, so that one confirmed meanwhile is seen.
 
     Raises UsernameTaken when an account has the username, before the address is looked at.
@@ -155,11 +165,11 @@ def _holder(work: UnitOfWork, wanted: Wanted) -> Account | None:
     accounts = work.db.scalars(
         select(Account).where(
             or_(
-                Account.username == wanted.username,
-                Account.email_canonical == wanted.email_canonical,
+                Account.username == registration.username,
+                Account.email_canonical == registration.email_canonical,
             )
         )
     ).all()
-    if any(account.username == wanted.username for account in accounts):
+    if any(account.username == registration.username for account in accounts):
         raise UsernameTaken
     return next(iter(accounts), None)

@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select, update
 
 from app.accounts import names
-from app.accounts.models import by_email
+from app.accounts.models import find_account_by_email
 from app.audit.record import Event, record_event
 from app.errors import InvalidInput
-from app.opaque_tokens import canonical_code, is_id, new_code, new_id
-from app.registration.messages import CODE_LIFE, code_digest, held_back, write
+from app.opaque_tokens import generate_code, generate_id, is_id, normalize_code
+from app.registration.emails import (
+    CODE_LIFETIME,
+    compute_code_digest,
+    count_registration_email,
+    queue_registration_email,
+)
 from app.registration.models import PendingRegistration
 
 if TYPE_CHECKING:
@@ -19,7 +24,7 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 
-def resend(
+def resend_confirmation(
     work: UnitOfWork,
     client_info: ClientInfo,
     *,
@@ -35,29 +40,29 @@ def resend(
             "Give either registration or email.",
             errors={"/registration": ["give either this or email"]},
         )
-    address = _canonical(email) if email is not None else ""
-    pending = _pending(work, registration or "", address)
-    account = by_email(work.db, pending.email_canonical if pending else address)
+    address = _canonicalize_email(email) if email is not None else ""
+    pending = _find_pending_registration(work, registration or "", address)
+    account = find_account_by_email(work.db, pending.email_canonical if pending else address)
     # One count for whoever was named, also where there is nobody: by the address, or by the handle where it is all there is.
-    held = held_back(
+    held = count_registration_email(
         work,
         account=account,
-        whom=pending.email_canonical if pending else address or registration or "",
+        recipient=pending.email_canonical if pending else address or registration or "",
     )
     withheld = held or (pending is None and account is None)
     # Where no mail goes out, the link and code that went out before stay good: a name of nobody takes their place below.
-    subject, code = pending.id if pending and not withheld else new_id("reg"), new_code()
+    subject, code = pending.id if pending and not withheld else generate_id("reg"), generate_code()
     work.db.execute(
         update(PendingRegistration)
         .where(PendingRegistration.id == subject)
         .values(
-            code_digest=code_digest(work, subject, canonical_code(code)),
-            code_expires_at=work.now + CODE_LIFE,
+            code_digest=compute_code_digest(work, subject, normalize_code(code)),
+            code_expires_at=work.now + CODE_LIFETIME,
             tries=0,
         )
     )
-    expires_at = pending.expires_at if pending else work.now + CODE_LIFE
-    write(
+    expires_at = pending.expires_at if pending else work.now + CODE_LIFETIME
+    queue_registration_email(
         work,
         subject=subject,
         pending=pending,
@@ -69,7 +74,9 @@ def resend(
     record_event(work, Event.REGISTRATION_RESENT, client_info=client_info)
 
 
-def _pending(work: UnitOfWork, registration: str, address: str) -> PendingRegistration | None:
+def _find_pending_registration(
+    work: UnitOfWork, registration: str, address: str
+) -> PendingRegistration | None:
     """The registration by its handle, or the newest one of the address."""
     which = (
         PendingRegistration.id == registration
@@ -84,8 +91,8 @@ def _pending(work: UnitOfWork, registration: str, address: str) -> PendingRegist
     )
 
 
-def _canonical(email: str) -> str:
+def _canonicalize_email(email: str) -> str:
     try:
-        return names.canonical_address(email)
-    except names.NotAName as error:
+        return names.canonicalize_email(email)
+    except names.InvalidName as error:
         raise InvalidInput(errors={"/email": [str(error)]}) from None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from app.adapters import logs
-from app.adapters.database import database_now, is_away
+from app.adapters.database import get_database_now, is_database_unavailable
 from app.api_keys.expiry_warnings import send_expiry_warnings
 from app.api_keys.last_used import flush_last_used
 from app.notifications.outbox.deliver import deliver_due
@@ -91,7 +91,7 @@ def _try(name: str, chore: Callable[[], object]) -> None:
     try:
         chore()
     except Exception as error:  # The thread must outlive whatever happens: a database away for an hour, a full disk.
-        if is_away(error):
+        if is_database_unavailable(error):
             log.warning("chore postponed", chore=name, fault=type(error).__name__)
         else:
             log.exception("chore failed", chore=name)
@@ -102,10 +102,10 @@ def follow_clock(units: UnitOfWorkFactory) -> None:
     if units.database.sqlite:
         return
     with units.reading() as work:
-        now = database_now(work.db)
+        now = get_database_now(work.db)
         if abs(units.clock.skew(now)) > UNREMARKABLE:
             log.warning("clock is off", seconds=units.clock.skew(now).total_seconds())
-        units.clock.correct(now)
+        units.clock.synchronize(now)
 
 
 def rotate_keys(units: UnitOfWorkFactory) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from app.adapters import logs
-from app.adapters.cache import CacheAway
+from app.adapters.cache import CacheUnavailable
 from app.credential_status.models import Revocation
 from app.credential_status.publish import publish
 from app.credential_status.session_cache import CANARY, POSITIVE, SING
@@ -43,10 +43,10 @@ class Watcher:
         began = units.clock.ticks()
         with units.reading() as work:
             read_again(work, ticks=began)
-            if work.cache.used:
+            if work.cache.is_configured:
                 try:
                     self._publish(work, began)
-                except CacheAway as away:
+                except CacheUnavailable as away:
                     log.warning("not published", fault=type(away.__cause__).__name__)
 
     def _publish(self, work: UnitOfWork, began: float) -> None:
@@ -62,7 +62,7 @@ class Watcher:
             self._tell_again()  # in the next round: a failover in this one, and what was told may have gone to either copy
             return
         self._reached = work.now
-        work.cache.vouch(began)
+        work.cache.confirm_written(began)
         self._published = {
             number: at for number, at in self._published.items() if at > work.now - 2 * WHOLE_WINDOW
         }
@@ -81,13 +81,13 @@ class Watcher:
 
 def _listen(work: UnitOfWork) -> int | None:
     """The canary, None when it is gone."""
-    held = work.cache.guarded(lambda client: client.get(CANARY), patient=True)
+    held = work.cache.call(lambda client: client.get(CANARY), bypass_breaker=True)
     return int(held) if held is not None else None
 
 
 def _sing(work: UnitOfWork) -> tuple[int, int]:
     """Sing anew, in one step with hearing what was there: of all processes the first on an older copy notices. What it was, and is."""
-    said = work.cache.run(SING, [CANARY], [int(work.now.timestamp() * 1000)], patient=True)
+    said = work.cache.run(SING, [CANARY], [int(work.now.timestamp() * 1000)], bypass_breaker=True)
     held, sung = said.split()  # type: ignore[attr-defined] # the script returns two numbers in digits
     return int(held), int(sung)
 

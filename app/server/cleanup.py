@@ -7,15 +7,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from app.api_keys.models import sweep as sweep_api_keys
-from app.authentication.throttling.models import sweep as sweep_attempts
-from app.authentication.trusted_devices.models import sweep as sweep_devices
-from app.confirmations.models import sweep as sweep_confirmations
+from app.authentication.throttling.models import delete_expired as sweep_attempts
+from app.authentication.trusted_devices.models import delete_expired as sweep_devices
+from app.confirmations.models import delete_expired as sweep_confirmations
 from app.credential_status.models import sweep as sweep_revocations
 from app.device_login.models import delete_expired_device_logins as sweep_login_sessions
 from app.lifecycle.erase import BATCH as ERASED_AT_ONCE
 from app.lifecycle.erase import erase_accounts
 from app.notifications.outbox.models import delete_old_deliveries as sweep_outbox
-from app.registration.models import sweep as sweep_registrations
+from app.registration.models import delete_expired as sweep_registrations
 from app.sessions.models import sweep as sweep_sessions
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from gunicorn import http, util
 from gunicorn.workers.gthread import ThreadWorker
 
 from app.adapters import logs
-from app.opaque_tokens import new_id
+from app.opaque_tokens import generate_id
 from app.web.gateway_requests import is_gateway_request
 from app.web.middleware import CSP, HSTS
-from app.web.request_id import HEADER
+from app.web.request_id import REQUEST_ID_HEADER
 
 SLOWEST_HEADERS = 10.0  # seconds
 # How long it goes on accepting: load balancers ask /readyz every second or two, and until they have, requests keep coming.
@@ -138,7 +138,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
         status, title, code = (
             STATUS.get(type(exc), (400, "Bad Request", "bad_request")) if foreseen else FAULT
         )
-        request_id = new_id("req")
+        request_id = generate_id("req")
         if foreseen:
             log.info(
                 "request refused", request_id=request_id, status=status, fault=type(exc).__name__
@@ -189,7 +189,7 @@ def _document(status: int, title: str, code: str, request_id: str) -> bytes:
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
         "Strict-Transport-Security": HSTS,
-        HEADER: request_id,
+        REQUEST_ID_HEADER: request_id,
     }
     lines = [
         f"HTTP/1.1 {status} {title}",

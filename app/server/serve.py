@@ -121,7 +121,7 @@ class Server(Application):  # type: ignore[misc] # gunicorn is untyped
 @click.pass_obj
 def serve(create_app: CreateApp, *, bind: str, workers: int, threads: int, migrate: bool) -> None:
     """Serve, and deliver mail from inside unless DOORWARD_OUTBOX=external."""
-    logs.configure()
+    logs.configure_logging()
     settings = settings_or_exit(
         lambda: Settings.from_environment(
             served_at=f"http://{bind}".replace("//0.0.0.0", "//127.0.0.1")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from app.authorization.models import ADMIN
 from app.authorization.scopes import list_scopes, narrow_scopes
-from app.opaque_tokens import digest, new_id
+from app.opaque_tokens import compute_digest, generate_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -82,7 +82,7 @@ def mint_for_key(
         "rv": account.roles_version,
         "scope": " ".join(scopes),
         "roles": [],
-        KEY_MARK: mark_of(digest(secret)),
+        KEY_MARK: mark_of(compute_digest(secret)),
         "preferred_username": account.username,
     }
     return _signed(work, account.id, claims, ends_at=principal.expires_at)
@@ -116,6 +116,6 @@ def _signed(
         "aud": work.settings.audience,
         "exp": expires,
         "iat": issued,
-        "jti": new_id("jti"),
+        "jti": generate_id("jti"),
     }
     return work.keys.sign(TYP, always | claims), expires - issued

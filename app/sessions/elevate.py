@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import case, update
 
-from app.accounts.models import locked
+from app.accounts.models import lock_account
 from app.adapters.database import count_changed_rows
 from app.audit.record import Event, record_event
 from app.authentication.errors import WrongPassword
-from app.authentication.passwords.verify import check_password, settle, settle_again
-from app.authentication.throttling.password_attempts import take
+from app.authentication.passwords.verify import (
+    apply_success,
+    verify_again_and_apply_success,
+    verify_password,
+)
+from app.authentication.throttling.password_attempts import count_attempt
 from app.credential_status.models import global_epoch
 from app.errors import Unauthenticated
-from app.sessions.log_in import other_password_first
+from app.sessions.log_in import require_password_change
 from app.sessions.models import Session, Status, of_account
 from app.sessions.update import Updated, updated
 
@@ -33,8 +37,8 @@ def elevate(
     """
     account = _prove(work, principal, client_info, password)
     if account.must_change_password:
-        raise other_password_first(work, client_info, account)
-    if not _refreshed(work, account, principal.session_id):
+        raise require_password_change(work, client_info, account)
+    if not _update_auth_time(work, account, principal.session_id):
         raise Unauthenticated
     session = of_account(work.db, account.id, principal.session_id)
     if session is None:
@@ -53,15 +57,15 @@ def _prove(
     work: UnitOfWork, principal: Principal, client_info: ClientInfo, password: str
 ) -> Account:
     """The account that asks, locked, once the password was right. Counted like every other try."""
-    account = locked(work.db, principal.account_id)
+    account = lock_account(work.db, principal.account_id)
     if account is None:
         raise Unauthenticated
-    attempt = take(work, subject=account.id, bucket=client_info.bucket)
-    checked = check_password(work, attempt, account, password)
+    attempt = count_attempt(work, subject=account.id, bucket=client_info.bucket)
+    checked = verify_password(work, attempt, account, password)
     unchanged = {"status": account.status}
     if checked is None or not (
-        settle(work, checked, changes=unchanged)
-        or settle_again(work, checked, password, changes=unchanged)
+        apply_success(work, checked, changes=unchanged)
+        or verify_again_and_apply_success(work, checked, password, changes=unchanged)
     ):
         event = Event.PASSWORD_REFUSED if attempt.open else Event.PASSWORD_LOCKED
         record_event(
@@ -75,7 +79,7 @@ def _prove(
     return checked.account
 
 
-def _refreshed(work: UnitOfWork, account: Account, session_id: str) -> bool:
+def _update_auth_time(work: UnitOfWork, account: Account, session_id: str) -> bool:
     """One statement decides whether the session still lives and takes the time down."""
     return bool(
         count_changed_rows(

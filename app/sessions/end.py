@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
 
-from app.accounts.models import Account, by_id, locked
+from app.accounts.models import Account, find_account, lock_account
 from app.adapters.database import count_changed_rows
 from app.audit.record import Event, record_event
 from app.credential_status.revoke import revoke_account, revoke_sessions
@@ -39,7 +39,7 @@ def log_out(work: UnitOfWork, principal: Principal, client_info: ClientInfo) -> 
 
 def log_out_everywhere(work: UnitOfWork, principal: Principal, client_info: ClientInfo) -> None:
     """End every session of the account by moving its epoch."""
-    account = locked(work.db, principal.account_id)
+    account = lock_account(work.db, principal.account_id)
     if account is None:
         raise Unauthenticated
     account.epoch += 1
@@ -79,7 +79,7 @@ def end_one(
 def end_others(work: UnitOfWork, principal: Principal, client_info: ClientInfo) -> None:
     """End every session of the account but the one that asks."""
     # Held before its sessions, as by a change of the password, which takes them in another order.
-    account = locked(work.db, principal.account_id)
+    account = lock_account(work.db, principal.account_id)
     if account is None:
         raise Unauthenticated
     others = select(Session.id).where(
@@ -141,7 +141,7 @@ def end_sessions(
 
 
 def _account(work: UnitOfWork, principal: Principal) -> Account:
-    account = by_id(work.db, principal.account_id)
+    account = find_account(work.db, principal.account_id)
     if account is None:
         raise Unauthenticated
     return account

@@ -6,19 +6,23 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from app.accounts.find import find_locked, typed
+from app.accounts.find import lock_account_by_identifier, parse_identifier
 from app.audit.record import Event, record_event
-from app.authentication.passwords.verify import check_password, settle, settle_again
-from app.authentication.throttling.password_attempts import wait_for
-from app.authentication.trusted_devices.manage import remember
-from app.authentication.trusted_devices.recognise import take_attempt
+from app.authentication.passwords.verify import (
+    apply_success,
+    verify_again_and_apply_success,
+    verify_password,
+)
+from app.authentication.throttling.password_attempts import wait_for_attempts_in_flight
+from app.authentication.trusted_devices.manage import trust_device
+from app.authentication.trusted_devices.recognize import count_password_attempt
 from app.authorization.models import list_roles
 from app.authorization.scopes import list_scopes, narrow_scopes
-from app.confirmations.reset import issue_reset
-from app.rate_limits.errors import Undecided
+from app.confirmations.reset import issue_reset_token
+from app.rate_limits.errors import AttemptsInFlight
 from app.sessions.errors import InvalidCredentials, PasswordChangeRequired
 from app.sessions.open_session import open_session
-from app.sessions.tokens import Tokens, tokens_of
+from app.sessions.tokens import SessionTokens, issue_tokens
 
 if TYPE_CHECKING:
     from app.accounts.models import Account
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 
-PATIENCE = 1.0  # seconds to wait for tries of the same moment
+MAX_WAIT_SECONDS = 1.0  # seconds to wait for tries of the same moment
 
 
 def log_in(
@@ -40,7 +44,7 @@ def log_in(
     remember_device: bool = False,
     expires_in: int | None = None,
     scope: str | None = None,
-) -> Tokens:
+) -> SessionTokens:
     """Open a session for whoever knows a name or address and its password.
 
     `expires_in` asks for another length of the session in seconds; more than SESSION_MAX_TTL is cut to that. `scope` asks for
@@ -51,19 +55,19 @@ def log_in(
         work, client_info, username=username, password=password, device_token=device_token
     )
     if account.must_change_password:
-        raise other_password_first(work, client_info, account)
+        raise require_password_change(work, client_info, account)
     life = timedelta(seconds=expires_in) if expires_in is not None else None
-    granted = granted_scope(work, account, scope)
+    granted = limit_scope(work, account, scope)
     session = open_session(
-        work, client_info, account, device_name=device_name, life=life, amr="pwd", scope=granted
+        work, client_info, account, device_name=device_name, lifetime=life, amr="pwd", scope=granted
     )
-    tokens = tokens_of(work, account, session)
+    tokens = issue_tokens(work, account, session)
     if not remember_device:
         return tokens
-    return replace(tokens, device_token=remember(work, client_info, account, name=device_name))
+    return replace(tokens, device_token=trust_device(work, client_info, account, name=device_name))
 
 
-def granted_scope(work: UnitOfWork, account: Account, asked: str | None) -> str | None:
+def limit_scope(work: UnitOfWork, account: Account, asked: str | None) -> str | None:
     """What the session is opened for: never more than was asked nor than the account may; None where nothing was asked."""
     return (
         None
@@ -92,11 +96,13 @@ def _prove(
             return _prove_at_once(
                 work, client_info, username=username, password=password, device_token=device_token
             )
-        except Undecided as undecided:
-            if waited >= PATIENCE:
+        except AttemptsInFlight as undecided:
+            if waited >= MAX_WAIT_SECONDS:
                 raise
-            with work.undone():
-                waited += wait_for(work, undecided, patience=PATIENCE - waited)
+            with work.rollback_and_release():
+                waited += wait_for_attempts_in_flight(
+                    work, undecided, patience=MAX_WAIT_SECONDS - waited
+                )
 
 
 def _prove_at_once(
@@ -107,15 +113,16 @@ def _prove_at_once(
     password: str,
     device_token: str | None,
 ) -> Account:
-    name = typed(username)
-    account = find_locked(work.db, name)
-    attempt = take_attempt(
+    name = parse_identifier(username)
+    account = lock_account_by_identifier(work.db, name)
+    attempt = count_password_attempt(
         work, client_info, account, canonical=name.canonical, device_token=device_token
     )
-    checked = check_password(work, attempt, account, password)
+    checked = verify_password(work, attempt, account, password)
     now = {"last_login_at": work.now}
     if checked is None or not (
-        settle(work, checked, changes=now) or settle_again(work, checked, password, changes=now)
+        apply_success(work, checked, changes=now)
+        or verify_again_and_apply_success(work, checked, password, changes=now)
     ):
         event = Event.LOGIN_FAILED if attempt.open else Event.PASSWORD_LOCKED
         record_event(
@@ -125,10 +132,10 @@ def _prove_at_once(
     return checked.account
 
 
-def other_password_first(
+def require_password_change(
     work: UnitOfWork, client_info: ClientInfo, account: Account
 ) -> PasswordChangeRequired:
-    token = issue_reset(work, account_id=account.id, epoch=account.epoch)
+    token = issue_reset_token(work, account_id=account.id, epoch=account.epoch)
     record_event(
         work, Event.PASSWORD_CHANGE_REQUIRED, client_info=client_info, account_id=account.id
     )

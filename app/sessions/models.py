@@ -10,7 +10,7 @@ from sqlalchemy import ForeignKey, Index, String, Text, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.orm import Session as Db
 
-from app.adapters.database import Base, delete_some
+from app.adapters.database import Base, delete_batch
 from app.sessions.clients import DEFAULT
 
 
@@ -116,6 +116,6 @@ def of_account(db: Db, account_id: str, session_id: str) -> Session | None:
 def sweep(db: Db, now: datetime, most: int) -> int:
     """A session is remembered for 30 days after its end."""
     kept_from = now - timedelta(days=30)
-    return delete_some(
+    return delete_batch(
         db, Session, or_(Session.absolute_until < kept_from, Session.ended_at < kept_from), most
     )

@@ -13,7 +13,7 @@ from app.audit.record import Event, record_event
 from app.authorization.models import ADMIN, list_roles
 from app.credential_status.models import ONLY_ROW, IssuerState
 from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
-from app.opaque_tokens import new_id
+from app.opaque_tokens import generate_id
 from app.sessions.end import end_sessions
 from app.sessions.models import Session, Status
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from app.principal import ClientInfo
     from app.unit_of_work import UnitOfWork
 
-IDLE = timedelta(days=14)
-ABSOLUTE = timedelta(days=30)
+IDLE_TIMEOUT = timedelta(days=14)
+DEFAULT_LIFETIME = timedelta(days=30)
 # Whoever can do more is asked for the password more often (NIST SP 800-63B-4 section 2.2.3).
-ADMIN_IDLE = timedelta(hours=1)
-ADMIN_ABSOLUTE = timedelta(hours=24)
-MOST_SESSIONS = 50
+ADMIN_IDLE_TIMEOUT = timedelta(hours=1)
+ADMIN_MAX_LIFETIME = timedelta(hours=24)
+MAX_SESSIONS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Approval:
+class DeviceApproval:
     """A login that somebody approved from another device: it has been a session's id from the start."""
 
     id: str
     client_id: str
-    by: str  # the session that approved it
+    approving_session_id: str  # the session that approved it
 
 
 def open_session(
@@ -47,10 +47,10 @@ def open_session(
     account: Account,
     *,
     device_name: str | None,
-    life: timedelta | None,
+    lifetime: timedelta | None,
     amr: str,
     scope: str | None = None,
-    approval: Approval | None = None,
+    approval: DeviceApproval | None = None,
 ) -> Session:
     """A new session. The oldest beyond fifty end, and the owner hears of a login from somewhere new.
 
@@ -58,14 +58,14 @@ def open_session(
 
     The account's row must be locked, so that two logins at once see each other.
     """
-    epoch, live, seen = _circumstances(work, client_info, account)
-    if live >= MOST_SESSIONS:
-        _end_oldest(work, client_info, account, keep=MOST_SESSIONS - 1)
-    idle = idle_of(work, account)
-    longest = ADMIN_ABSOLUTE if idle == ADMIN_IDLE else work.settings.session_max_ttl
-    absolute = work.now + min(life or ABSOLUTE, longest)
+    epoch, live, seen = _load_login_context(work, client_info, account)
+    if live >= MAX_SESSIONS:
+        _end_oldest(work, client_info, account, keep=MAX_SESSIONS - 1)
+    idle = get_idle_timeout(work, account)
+    longest = ADMIN_MAX_LIFETIME if idle == ADMIN_IDLE_TIMEOUT else work.settings.session_max_ttl
+    absolute = work.now + min(lifetime or DEFAULT_LIFETIME, longest)
     session = Session(
-        id=approval.id if approval else new_id("ses"),
+        id=approval.id if approval else generate_id("ses"),
         account_id=account.id,
         account_epoch=account.epoch,
         global_epoch=epoch,
@@ -75,7 +75,7 @@ def open_session(
         amr=amr,
         scope=scope,
         client_id=approval.client_id if approval else None,
-        approved_by=approval.by if approval else None,
+        approved_by=approval.approving_session_id if approval else None,
         created_at=work.now,
         refreshed_at=work.now,
         idle_until=min(work.now + idle, absolute),
@@ -95,11 +95,11 @@ def open_session(
         session_id=session.id,
     )
     if not seen:
-        _tell_owner(work, account, session)
+        _notify_owner(work, account, session)
     return session
 
 
-def _circumstances(
+def _load_login_context(
     work: UnitOfWork, client_info: ClientInfo, account: Account
 ) -> tuple[int, int, bool]:
     """The global epoch, how many sessions live, and whether one ever came from there: in one statement."""
@@ -145,7 +145,7 @@ def _end_oldest(work: UnitOfWork, client_info: ClientInfo, account: Account, *, 
         )
 
 
-def _tell_owner(work: UnitOfWork, account: Account, session: Session) -> None:
+def _notify_owner(work: UnitOfWork, account: Account, session: Session) -> None:
     values = {
         "username": account.username,
         "at": f"{work.now:%Y-%m-%d %H:%M} UTC",
@@ -155,6 +155,6 @@ def _tell_owner(work: UnitOfWork, account: Account, session: Session) -> None:
     enqueue_email(work, EmailTemplate.NEW_LOGIN, Email(account.email, account.locale, values))
 
 
-def idle_of(work: UnitOfWork, account: Account) -> timedelta:
+def get_idle_timeout(work: UnitOfWork, account: Account) -> timedelta:
     """How long a session of the account may go without being refreshed."""
-    return ADMIN_IDLE if ADMIN in list_roles(work.db, account) else IDLE
+    return ADMIN_IDLE_TIMEOUT if ADMIN in list_roles(work.db, account) else IDLE_TIMEOUT

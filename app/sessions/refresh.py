@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import update
 
-from app.accounts.models import Account, locked
+from app.accounts.models import Account, lock_account
 from app.adapters.database import count_changed_rows
 from app.audit.record import Event, record_event
-from app.authentication.throttling.suspicious_sources import suspect
+from app.authentication.throttling.suspicious_sources import flag_suspicious_source
 from app.credential_status.models import global_epoch
 from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
 from app.sessions import refresh_tokens
 from app.sessions.end import end_sessions
 from app.sessions.errors import InvalidGrant
 from app.sessions.models import Session, Status, by_id
-from app.sessions.open_session import idle_of
-from app.sessions.tokens import Tokens, tokens_of
+from app.sessions.open_session import get_idle_timeout
+from app.sessions.tokens import SessionTokens, issue_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
 GRACE = timedelta(seconds=30)
 
 
-def refresh(work: UnitOfWork, client_info: ClientInfo, *, refresh_token: str) -> Tokens:
+def refresh(work: UnitOfWork, client_info: ClientInfo, *, refresh_token: str) -> SessionTokens:
     """A fresh access token and the next refresh token. Raises InvalidGrant, and ends the session on reuse."""
     session, counter = session_of(work.db, work.settings.secret_key, refresh_token)
-    account = locked(work.db, session.account_id)
+    account = lock_account(work.db, session.account_id)
     if account is None or not account.active:
         raise InvalidGrant
     # A change of the password that was quicker has taken the session along, out of reach of the tokens it had.
     salt, epoch = session.rt_salt, global_epoch(work.db)
     if _rotate(work, client_info, account, session, counter=counter, epoch=epoch):
-        return tokens_of(work, account, session)
+        return issue_tokens(work, account, session)
     # Somebody was quicker, or the session is over: under the account's lock the row now says which.
     work.db.refresh(session)
     if session.rt_salt != salt or not session.lives(
@@ -53,7 +53,7 @@ def refresh(work: UnitOfWork, client_info: ClientInfo, *, refresh_token: str) ->
     ):
         raise InvalidGrant
     if unspent(session, counter, work.now):
-        return tokens_of(work, account, session)
+        return issue_tokens(work, account, session)
     _distrust(work, client_info, account, session, counter=counter)
     raise InvalidGrant
 
@@ -104,7 +104,7 @@ def _rotate(
         .values(
             rt_counter=Session.rt_counter + 1,
             refreshed_at=work.now,
-            idle_until=min(work.now + idle_of(work, account), session.absolute_until),
+            idle_until=min(work.now + get_idle_timeout(work, account), session.absolute_until),
             last_address=client_info.address,
         )
         .execution_options(synchronize_session=False),
@@ -128,7 +128,7 @@ def _distrust(
         reason="refresh_ahead" if ahead else "refresh_reuse",
     )
     # Of thief and owner, nobody knows which of them came second.
-    suspect(work, session_id=session.id, bucket=client_info.bucket)
+    flag_suspicious_source(work, session_id=session.id, bucket=client_info.bucket)
     record_event(work, event, client_info=client_info, account_id=account.id, session_id=session.id)
     values = {
         "username": account.username,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from app.accounts.models import by_id as account_by_id
-from app.accounts.summary import Profile, profile
+from app.accounts.models import find_account as account_by_id
+from app.accounts.summary import Profile, build_profile
 from app.credential_status.models import global_epoch
 from app.errors import NotFound, Unauthenticated
 from app.opaque_tokens import is_id
@@ -97,7 +97,9 @@ def get_me(work: UnitOfWork, principal: Principal) -> Me:
     if account is None:
         raise Unauthenticated
     session = get_session(work, principal, session_id=principal.session_id)
-    return Me(profile(account), session, principal.roles, principal.scopes, work.settings.resources)
+    return Me(
+        build_profile(account), session, principal.roles, principal.scopes, work.settings.resources
+    )
 
 
 def device_of(work: UnitOfWork, principal: Principal) -> str:

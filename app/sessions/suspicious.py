@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import update
 
-from app.accounts.models import locked
+from app.accounts.models import lock_account
 from app.adapters.database import count_changed_rows
 from app.audit.record import Event, record_event
-from app.authentication.throttling.suspicious_sources import suspect, unsuspect
+from app.authentication.throttling.suspicious_sources import (
+    flag_suspicious_source,
+    unflag_suspicious_source,
+)
 from app.authorization.models import ADMIN
 from app.authorization.roles.administrators import is_still_admin
 from app.errors import NotFound
@@ -41,7 +44,7 @@ def call_suspicious(
     told_before = session.reason == CLEARED
     if not _turned(work, account, session):
         return
-    suspect(work, session_id=session.id, bucket=session.bucket)
+    flag_suspicious_source(work, session_id=session.id, bucket=session.bucket)
     actor = principal.account_id
     record_event(
         work,
@@ -73,7 +76,7 @@ def clear(
     )
     if not cleared:
         raise SessionNotSuspicious
-    unsuspect(work, session_id=session.id)
+    unflag_suspicious_source(work, session_id=session.id)
     actor = principal.account_id
     record_event(
         work,
@@ -91,7 +94,7 @@ def _held(work: UnitOfWork, principal: Principal, session_id: str) -> tuple[Acco
         of_account(work.db, principal.account_id, session_id) if is_id("ses", session_id) else None
     )
     session = own or _of_somebody(work, principal, session_id)
-    account = locked(work.db, session.account_id)
+    account = lock_account(work.db, session.account_id)
     if account is None:
         raise NotFound
     work.db.refresh(session)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from app.accounts.summary import AccountSummary, summary
+from app.accounts.summary import AccountSummary, summarize_account
 from app.authorization.models import list_roles
 from app.sessions import refresh_tokens
 from app.sessions.access_tokens import mint_access_token, scopes_of_session, shown_roles
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class SessionTokens:
     """Both tokens and what a frontend wants to know with them. The secrets never show in a repr."""
 
     access_token: str = field(repr=False)
@@ -35,17 +35,17 @@ class Tokens:
     token_type: str = "Bearer"  # noqa: S105 - the scheme, RFC 6750
 
 
-def tokens_of(work: UnitOfWork, account: Account, session: Session) -> Tokens:
+def issue_tokens(work: UnitOfWork, account: Account, session: Session) -> SessionTokens:
     """A fresh access token and the present refresh token of a live session."""
     roles = list_roles(work.db, account)
     access_token, expires_in = mint_access_token(work, account, session, roles=roles)
-    return Tokens(
+    return SessionTokens(
         access_token=access_token,
         expires_in=expires_in,
         refresh_token=refresh_tokens.mint(work.settings.secret_key, session),
         refresh_expires_in=int((session.ends_at - work.now).total_seconds()),
         session_id=session.id,
-        account=summary(account, shown_roles(session, roles)),
+        account=summarize_account(account, shown_roles(session, roles)),
         resources=work.settings.resources,
         scope=" ".join(scopes_of_session(work, session, roles)),
         client_id=session.client,

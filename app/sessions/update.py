@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from app.accounts.models import by_id as account_by_id
+from app.accounts.models import find_account as account_by_id
 from app.authorization.memberships.resource_ref import parse_optional_resource
 from app.authorization.models import list_roles
 from app.authorization.show import list_resource_roles

@@ -15,7 +15,7 @@ OLDEST = 5.0  # seconds
 
 def keep_fresh(work: UnitOfWork, *, ticks: float) -> None:
     """Read keys and epoch again when they are too old to be relied on. Call it before the unit's first query."""
-    if work.keys.age(ticks) >= OLDEST:
+    if work.keys.get_age_seconds(ticks) >= OLDEST:
         read_again(work, ticks=ticks)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.adapters import sealing
-from app.adapters.jwt import RingKey, from_pem
+from app.adapters import secret_key as sealing
+from app.adapters.jwt import SigningKeyPair, from_pem
 from app.signing_keys.models import COMING, PUBLISHED, Purpose, SigningKey, all_keys, signer, state
 from app.signing_keys.rotate import make, purposes
 
@@ -29,7 +29,7 @@ def read_again(work: UnitOfWork, *, global_epoch: int, ticks: float) -> None:
     signing = [row for purpose in Purpose if (row := signer(rows, work.now, purpose)) is not None]
     if any(row.signs is Purpose.ACCESS for row in signing):
         work.keys.hold(
-            held, [held[row.kid] for row in signing], global_epoch=global_epoch, at=ticks
+            held, [held[row.kid] for row in signing], global_epoch=global_epoch, loaded_at=ticks
         )
 
 
@@ -60,8 +60,8 @@ def _rows(work: UnitOfWork) -> Sequence[SigningKey]:
         return all_keys(db)
 
 
-def _opened(work: UnitOfWork, row: SigningKey) -> RingKey:
+def _opened(work: UnitOfWork, row: SigningKey) -> SigningKeyPair:
     pem = sealing.unseal(
-        work.settings.secret_key, sealing.Purpose.SIGNING_KEYS, row.sealed_private, row.kid
+        work.settings.secret_key, sealing.KeyPurpose.SIGNING_KEYS, row.sealed_private, row.kid
     )
-    return RingKey(row.kid, row.signs, row.algorithm, row.public_jwk, from_pem(pem))
+    return SigningKeyPair(row.kid, row.signs, row.algorithm, row.public_jwk, from_pem(pem))

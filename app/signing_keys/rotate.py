@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.adapters import sealing
+from app.adapters import secret_key as sealing
 from app.adapters.database import insert_if_absent
-from app.adapters.jwt import new_key, to_pem
+from app.adapters.jwt import generate_key_pair, to_pem
 from app.audit.record import Event, record_outside
-from app.opaque_tokens import new_id
+from app.opaque_tokens import generate_id
 from app.signing_keys.models import Purpose, SigningKey, State, all_keys, signer, state
 
 if TYPE_CHECKING:
@@ -65,15 +65,15 @@ def make(
 
     Where there is no other of its kind it signs at once: the very first, or after all were revoked.
     """
-    private, public = new_key(settings.signing_algorithm)
-    kid = new_id("key").removeprefix("key_")
+    private, public = generate_key_pair(settings.signing_algorithm)
+    kid = generate_id("key").removeprefix("key_")
     values = {
         "kid": kid,
         "generation": 1 + max((key.generation for key in keys), default=0),
         "algorithm": str(settings.signing_algorithm),
         "public_jwk": {**public, "kid": kid, "use": "sig", "alg": str(settings.signing_algorithm)},
         "sealed_private": sealing.seal(
-            settings.secret_key, sealing.Purpose.SIGNING_KEYS, to_pem(private), kid
+            settings.secret_key, sealing.KeyPurpose.SIGNING_KEYS, to_pem(private), kid
         ),
         "created_at": now,
         "signs_from": now + announcement(settings) if signer(keys, now, purpose) else now,

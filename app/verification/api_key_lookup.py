@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, select
 
-from app.accounts.models import Account, Status
+from app.accounts.models import Account, AccountStatus
 from app.api_keys.models import ApiKey
 from app.authorization.models import build_roles_column, parse_roles_column
 from app.credential_status.api_key_cache import KeyRecord
@@ -42,7 +42,7 @@ class ApiKeyState:
     @property
     def is_usable(self) -> bool:
         """Has it not been ended, and is its owner active? Its time is looked at with its record."""
-        return self.ended_at is None and self.account_status == Status.ACTIVE
+        return self.ended_at is None and self.account_status == AccountStatus.ACTIVE
 
     @property
     def record(self) -> KeyRecord:

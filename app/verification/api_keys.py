@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from app.adapters.rate_limiter import Exceeded, windows
+from app.adapters.rate_limiter import ExceededLimit, parse_windows
 from app.api_keys.models import PREFIX
 from app.authorization.scopes import list_scopes, narrow_scopes
 from app.credential_status.api_key_cache import KeyRecord, Use, owner, remember_key, use
 from app.credential_status.session_cache import ACTIVE, remember_account
 from app.errors import Unauthenticated
-from app.opaque_tokens import digest, find
+from app.opaque_tokens import compute_digest, parse_row_id
 from app.principal import CredentialKind, Principal
 from app.rate_limits.errors import TooManyRequests
 from app.sessions.access_tokens import mark_of
@@ -47,17 +47,19 @@ def has_api_key_prefix(text: str) -> bool:
 
 def verify_api_key(work: UnitOfWork, key: str) -> Principal:
     """Whose key this is. Raises Unauthenticated when it is not, or no longer, good, and TooManyRequests."""
-    key_id = find(PREFIX, "key", key)
+    key_id = parse_row_id(PREFIX, "key", key)
     if key_id is None:
         raise Unauthenticated  # junk costs no read
-    shown, limits = digest(key), windows(work.settings.limit_key)
+    shown, limits = compute_digest(key), parse_windows(work.settings.limit_key)
     seen = use(work.cache, key_id, digest=shown, now=work.now, limits=limits)
     known = _require_key(work, key_id, seen, secret_digest=shown)
     if seen.record is None:
         seen, known = _count_use(work, key_id, known, secret_digest=shown)
     if seen.exceeded:
         limit = limits[seen.exceeded - 1]
-        raise TooManyRequests(RATE_LIMIT_POLICY, Exceeded(limit.amount, limit.seconds, seen.reset))
+        raise TooManyRequests(
+            RATE_LIMIT_POLICY, ExceededLimit(limit.amount, limit.seconds, seen.reset)
+        )
     work.key_uses.note(key_id, work.now)
     ends_at = (
         datetime.fromtimestamp(known.record.expires, UTC)
@@ -148,12 +150,12 @@ def _count_use(
         key_id,
         digest=secret_digest,
         now=work.now,
-        limits=windows(work.settings.limit_key),
+        limits=parse_windows(work.settings.limit_key),
     )
     if again.ended:
         raise Unauthenticated
     if again.record is None:
-        exceeded = work.limiter.hit_here(work.settings.limit_key, RATE_LIMIT_POLICY, key_id)
+        exceeded = work.limiter.hit_locally(work.settings.limit_key, RATE_LIMIT_POLICY, key_id)
         if exceeded is not None:
             raise TooManyRequests(RATE_LIMIT_POLICY, exceeded)
         return again, known

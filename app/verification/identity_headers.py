@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from app.opaque_tokens import new_id
+from app.opaque_tokens import generate_id
 from app.signing_keys.models import Purpose
 from app.verification.policies import get_policy
 
@@ -63,7 +63,7 @@ def _sign_identity(work: UnitOfWork, principal: Principal, *, policy: str, audie
         "aud": audience,
         "iat": issued,
         "exp": issued + LIFETIME_SECONDS,
-        "jti": new_id("jti"),
+        "jti": generate_id("jti"),
         "preferred_username": principal.username,
         "roles": list(principal.roles),
         "scope": " ".join(principal.scopes),

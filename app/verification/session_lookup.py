@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, select
 
-from app.accounts.models import Account, Status
+from app.accounts.models import Account, AccountStatus
 from app.authorization.models import build_roles_column, parse_roles_column
 from app.credential_status.models import ONLY_ROW, IssuerState
 from app.sessions.models import Session, lives
@@ -48,7 +48,7 @@ class SessionState:
         An epoch that is lower is revoked; one that is higher was issued by a database that has since gone back in time.
         """
         return (
-            self.account_status == Status.ACTIVE
+            self.account_status == AccountStatus.ACTIVE
             and epoch == self.current_account_epoch
             and lives(
                 self,

@@ -7,10 +7,10 @@ import hashlib
 from flask import Response, request
 
 
-def kept(text: str, *, seconds: int, public: bool) -> Response:
+def build_cacheable_response(text: str, *, max_age: int, public: bool) -> Response:
     """The JSON text; 304 where whoever asks has it already. What is not public may be kept by whoever asked alone."""
     response = Response(text, content_type="application/json")
-    response.cache_control.max_age = seconds
+    response.cache_control.max_age = max_age
     if public:
         response.cache_control.public = True
     else:

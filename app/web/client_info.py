@@ -11,15 +11,15 @@ from flask import g, request
 
 from app.notifications.mail.render import LANGUAGES
 from app.principal import ClientInfo
-from app.web.request_id import request_id
-from app.web.unit_of_work import units
+from app.web.request_id import get_request_id
+from app.web.unit_of_work import get_unit_of_work_factory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from app.settings import Network
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MAX_USER_AGENT_LENGTH = 256
 LOOPBACK_ADDRESS = ipaddress.ip_address("127.0.0.1")  # a peer on a unix socket has no address
@@ -32,18 +32,18 @@ def get_client_info() -> ClientInfo:
         address=str(address),
         bucket=get_rate_limit_bucket(address),
         user_agent=strip_unprintable(request.headers.get("User-Agent", "")),
-        request_id=request_id(),
+        request_id=get_request_id(),
         locale=get_preferred_language(),
     )
 
 
-def get_client_ip_address() -> Address:
+def get_client_ip_address() -> IPAddress:
     """Whoever sent the present request, worked out once."""
-    address: Address | None = g.get("client")
+    address: IPAddress | None = g.get("client")
     if address is None:
         forwarded = request.headers.get("X-Forwarded-For", "")
-        address = g.client = client_address(
-            get_peer_ip_address(), forwarded, units().settings.trusted_proxies
+        address = g.client = resolve_client_ip_address(
+            get_peer_ip_address(), forwarded, get_unit_of_work_factory().settings.trusted_proxies
         )
     return address
 
@@ -56,29 +56,31 @@ def get_preferred_language() -> str:
     return next((tag for tag in wanted if tag in LANGUAGES), LANGUAGES[0])
 
 
-def get_peer_ip_address() -> Address:
+def get_peer_ip_address() -> IPAddress:
     """Whoever holds the other end of the connection."""
-    return _parsed(request.remote_addr or "") or LOOPBACK_ADDRESS
+    return _parse_ip_address(request.remote_addr or "") or LOOPBACK_ADDRESS
 
 
-def is_trusted(address: Address, trusted: Sequence[Network]) -> bool:
+def is_trusted(address: IPAddress, trusted: Sequence[Network]) -> bool:
     return any(address in network for network in trusted if network.version == address.version)
 
 
-def client_address(peer: Address, forwarded: str, trusted: Sequence[Network]) -> Address:
+def resolve_client_ip_address(
+    peer: IPAddress, forwarded: str, trusted: Sequence[Network]
+) -> IPAddress:
     """The first address from the right that is not a gateway of ours; what stands left of it anyone may have written."""
     address = peer
     for item in reversed(forwarded.split(",")):
         if not is_trusted(address, trusted):
             break
-        parsed = _parsed(item.strip())
+        parsed = _parse_ip_address(item.strip())
         if parsed is None:
             break
         address = parsed
     return address
 
 
-def get_rate_limit_bucket(address: Address) -> str:
+def get_rate_limit_bucket(address: IPAddress) -> str:
     """What limits count by: a household has one IPv4 address or one IPv6 /64."""
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((address, 64), strict=False))
@@ -95,7 +97,7 @@ def strip_unprintable(text: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _parsed(text: str) -> Address | None:
+def _parse_ip_address(text: str) -> IPAddress | None:
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

@@ -23,9 +23,9 @@ SAME_SITE = frozenset({"same-origin", "same-site"})
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-def host_cookie(settings: Settings, bare_name: str) -> str:
+def get_cookie_name(settings: Settings, bare_name: str) -> str:
     """The cookie's name. With TLS its prefix binds it to this host alone: no sibling can plant one (RFC 6265bis section 4.1.3.2)."""
-    return f"__Host-{bare_name}" if _tls(settings) else bare_name
+    return f"__Host-{bare_name}" if _is_tls(settings) else bare_name
 
 
 def set_host_cookie(
@@ -40,7 +40,7 @@ def set_host_cookie(
     """Put a cookie on the answer that no script can read. `max_age` in seconds; None is until the browser is closed."""
     response.headers.add(
         "Set-Cookie",
-        host_cookie_header(settings, bare_name, value, max_age=max_age, samesite=samesite),
+        build_cookie_header(settings, bare_name, value, max_age=max_age, samesite=samesite),
     )
 
 
@@ -49,11 +49,11 @@ def clear_host_cookie(
 ) -> None:
     """Have the browser forget it."""
     response.headers.add(
-        "Set-Cookie", cleared_cookie_header(settings, bare_name, samesite=samesite)
+        "Set-Cookie", build_clearing_cookie_header(settings, bare_name, samesite=samesite)
     )
 
 
-def host_cookie_header(
+def build_cookie_header(
     settings: Settings,
     bare_name: str,
     value: str,
@@ -62,8 +62,8 @@ def host_cookie_header(
     samesite: SameSite = "Strict",
 ) -> str:
     """The same as a Set-Cookie header, for an answer that is not made yet."""
-    name = host_cookie(settings, bare_name)
-    secure = _tls(settings)
+    name = get_cookie_name(settings, bare_name)
+    secure = _is_tls(settings)
     return dump_cookie(
         name,
         value,
@@ -76,19 +76,21 @@ def host_cookie_header(
     )
 
 
-def cleared_cookie_header(
+def build_clearing_cookie_header(
     settings: Settings, bare_name: str, *, samesite: SameSite = "Strict"
 ) -> str:
     """The same of one that is to be forgotten."""
-    return host_cookie_header(settings, bare_name, "", max_age=0, samesite=samesite)
+    return build_cookie_header(settings, bare_name, "", max_age=0, samesite=samesite)
 
 
-def host_cookies(settings: Settings, bare_name: str) -> list[str]:
+def list_cookie_values(settings: Settings, bare_name: str) -> list[str]:
     """The values of that cookie in the present request: none, one, or where somebody planted another, several."""
-    return [value for value in request.cookies.getlist(host_cookie(settings, bare_name)) if value]
+    return [
+        value for value in request.cookies.getlist(get_cookie_name(settings, bare_name)) if value
+    ]
 
 
-def from_own_pages(settings: Settings) -> bool:
+def is_from_own_pages(settings: Settings) -> bool:
     """Was the present request made by a page of this service?
 
     What the browser says of the site decides. Origin is asked only of browsers that do not say it: on the form of a page whose
@@ -98,11 +100,11 @@ def from_own_pages(settings: Settings) -> bool:
     return (
         site == "same-origin"
         if site is not None
-        else request.headers.get("Origin") == own_origin(settings)
+        else request.headers.get("Origin") == get_own_origin(settings)
     )
 
 
-def from_allowed_origin(settings: Settings) -> bool:
+def is_from_allowed_origin(settings: Settings) -> bool:
     """Was it made by a page of one of CORS_ORIGINS or of this service, within one site?
 
     From another site no browser would send the cookie, nor keep the one it is given: whoever asks there had better be told.
@@ -113,16 +115,16 @@ def from_allowed_origin(settings: Settings) -> bool:
     return (
         site is not None
         if origin is None
-        else origin in {own_origin(settings), *settings.cors_origins}
+        else origin in {get_own_origin(settings), *settings.cors_origins}
     )
 
 
-def own_origin(settings: Settings) -> str:
+def get_own_origin(settings: Settings) -> str:
     """The origin of PUBLIC_URL as a browser writes it."""
     parts = urlsplit(settings.public_url.lower())
     default = f":{DEFAULT_PORTS[parts.scheme]}"
     return f"{parts.scheme}://{parts.netloc.removesuffix(default)}"
 
 
-def _tls(settings: Settings) -> bool:
+def _is_tls(settings: Settings) -> bool:
     return settings.public_url.lower().startswith("https://")

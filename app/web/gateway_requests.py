@@ -18,7 +18,7 @@ from app.settings.maps import NAME
 from app.verification.identity_headers import IDENTITY_HEADERS
 from app.verification.policies import DEFAULT, get_policy, has_role, has_scopes
 from app.web.auth.credentials import credential
-from app.web.problems import render
+from app.web.problems import render_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -102,7 +102,7 @@ def complete_gateway_response(response: Response) -> Response:
     """The answer as a gateway gets it: one of five, with every identity header, so that none of the caller's own is left standing."""
     if response.status_code not in ALLOWED_STATUSES:
         log.error("no answer for a gateway", status=response.status_code)
-        response = render(Unavailable())
+        response = render_problem(Unavailable())
     for name in IDENTITY_HEADERS:
         response.headers.setdefault(name, "")
     if response.is_json:

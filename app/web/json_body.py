@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from flask import Request
     from marshmallow import Schema, ValidationError
 
-LARGEST = 16 * 1024
-DEEPEST = 16
-WHOLE = 2**53
-SLOWEST = 10.0  # seconds that a body may take to arrive
+MAX_BODY_BYTES = 16 * 1024
+MAX_DEPTH = 16
+MAX_INTEGER = 2**53
+MAX_RECEIVE_SECONDS = 10.0  # seconds that a body may take to arrive
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 Body = dict[str, Any]
@@ -40,7 +40,7 @@ class LengthRequired(Problem):
     status = 411
 
 
-class TooLarge(Problem):
+class BodyTooLarge(Problem):
     """More than 16 KiB."""
 
     code = "body_too_large"
@@ -72,20 +72,22 @@ class IncompleteBody(Problem):
     status = 400
 
 
-def receive() -> None:
+def receive_body() -> None:
     """Read the body, before a transaction is open: nothing waits for a client's bytes. Raises the problems above."""
     if request.headers.get("Transfer-Encoding"):
         raise LengthRequired("Send the body in one piece, with its length.")
     length = request.headers.get("Content-Length", "0")
     if not re.fullmatch(r"[0-9]{1,19}", length):
         raise InvalidBody("Content-Length is not a number.")
-    if int(length) > LARGEST:
-        raise TooLarge(f"At most {LARGEST} bytes are taken.", headers={"Connection": "close"})
+    if int(length) > MAX_BODY_BYTES:
+        raise BodyTooLarge(
+            f"At most {MAX_BODY_BYTES} bytes are taken.", headers={"Connection": "close"}
+        )
     if int(length) == 0:
         return
     connection: socket.socket | None = request.environ.get("gunicorn.socket")
     if connection is not None:
-        connection.settimeout(SLOWEST)
+        connection.settimeout(MAX_RECEIVE_SECONDS)
     try:
         received = len(request.get_data(cache=True))
     except OSError as error:
@@ -106,15 +108,15 @@ def read_json(request: Request) -> Body:
         or request.mimetype_params.get("charset", "utf-8").lower() != "utf-8"
     ):
         raise UnsupportedMediaType("Send application/json.", headers={"Accept": "application/json"})
-    return read_object(raw)
+    return parse_object(raw)
 
 
-def read_object(raw: bytes) -> Body:
+def parse_object(raw: bytes) -> Body:
     """A JSON object all of whose texts can be kept. Raises InvalidBody or InvalidInput."""
-    body = loads(raw)
+    body = parse_json(raw)
     faults = {
         pointer: ["holds characters that no text has"]
-        for pointer, text in texts(body, "")
+        for pointer, text in iterate_texts(body, "")
         if "\0" in text or SURROGATE.search(text)
     }
     if faults:
@@ -127,15 +129,15 @@ def read_query(request: Request) -> dict[str, str]:
     faults = {}
     for name, values in request.args.lists():
         if len(values) > 1:
-            faults[f"/query/{escaped(name)}"] = ["is given more than once"]
+            faults[f"/query/{escape_pointer(name)}"] = ["is given more than once"]
         elif "\0" in values[0]:
-            faults[f"/query/{escaped(name)}"] = ["holds characters that no text has"]
+            faults[f"/query/{escape_pointer(name)}"] = ["holds characters that no text has"]
     if faults:
         raise InvalidInput(errors=faults)
     return request.args.to_dict()
 
 
-def loads(raw: bytes) -> Body:
+def parse_json(raw: bytes) -> Body:
     """One strict reading of JSON. Raises InvalidBody, which says why."""
     try:
         text = raw.decode("utf-8")
@@ -143,25 +145,25 @@ def loads(raw: bytes) -> Body:
             raise InvalidBody("It begins with a byte order mark.")
         body = json.loads(
             text,
-            object_pairs_hook=_object,
-            parse_constant=_constant,
-            parse_float=_float,
-            parse_int=_int,
+            object_pairs_hook=_build_object,
+            parse_constant=_reject_constant,
+            parse_float=_parse_float,
+            parse_int=_parse_int,
         )
     except UnicodeDecodeError:
         raise InvalidBody("It is not UTF-8.") from None
     except RecursionError:
-        raise InvalidBody(f"It is nested deeper than {DEEPEST} levels.") from None
+        raise InvalidBody(f"It is nested deeper than {MAX_DEPTH} levels.") from None
     except json.JSONDecodeError as error:
         raise InvalidBody(f"{error.msg} at line {error.lineno}, column {error.colno}.") from None
     if not isinstance(body, dict):
         raise InvalidBody("It must be an object.")
-    if depth(body) > DEEPEST:
-        raise InvalidBody(f"It is nested deeper than {DEEPEST} levels.")
+    if measure_depth(body) > MAX_DEPTH:
+        raise InvalidBody(f"It is nested deeper than {MAX_DEPTH} levels.")
     return body
 
 
-def depth(value: object) -> int:
+def measure_depth(value: object) -> int:
     """How many containers lie within each other. Level by level: recursion would give out before the nesting does."""
     levels, level = 0, [value]
     while containers := [item for item in level if isinstance(item, dict | list)]:
@@ -174,49 +176,49 @@ def depth(value: object) -> int:
     return levels
 
 
-def texts(value: object, pointer: str) -> Iterator[tuple[str, str]]:
+def iterate_texts(value: object, pointer: str) -> Iterator[tuple[str, str]]:
     """Every text in a JSON value, names included, with its pointer (RFC 6901)."""
     if isinstance(value, str):
         yield pointer, value
     elif isinstance(value, dict):
         for name, inner in value.items():
             yield pointer, name
-            yield from texts(inner, f"{pointer}/{escaped(name)}")
+            yield from iterate_texts(inner, f"{pointer}/{escape_pointer(name)}")
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from texts(inner, f"{pointer}/{index}")
+            yield from iterate_texts(inner, f"{pointer}/{index}")
 
 
-def escaped(name: str) -> str:
+def escape_pointer(name: str) -> str:
     """A name as a JSON pointer writes it, safe to send back."""
     return SURROGATE.sub("?", name.replace("\0", "?")).replace("~", "~0").replace("/", "~1")
 
 
-def _object(pairs: list[tuple[str, Any]]) -> Body:
+def _build_object(pairs: list[tuple[str, Any]]) -> Body:
     body = dict(pairs)
     if len(body) != len(pairs):
         raise InvalidBody("A name appears twice in one object.")
     return body
 
 
-def _constant(text: str) -> NoReturn:
+def _reject_constant(text: str) -> NoReturn:
     raise InvalidBody(f"{text} is no number of JSON.")
 
 
-def _float(text: str) -> float:
+def _parse_float(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise InvalidBody("A number is too large.")
     return number
 
 
-def _int(text: str) -> int:
-    if len(text) > len(str(-WHOLE)) or abs(int(text)) > WHOLE:
+def _parse_int(text: str) -> int:
+    if len(text) > len(str(-MAX_INTEGER)) or abs(int(text)) > MAX_INTEGER:
         raise InvalidBody("A whole number is beyond 2^53.")
     return int(text)
 
 
-class Parser(FlaskParser):
+class RequestParser(FlaskParser):
     """Hands the strictly read body to marshmallow, and its findings to the problem document."""
 
     DEFAULT_UNKNOWN_BY_LOCATION = {
@@ -243,21 +245,21 @@ class Parser(FlaskParser):
         error_headers: object,
     ) -> NoReturn:
         del req, schema, error_status_code, error_headers
-        location, messages = next(iter(_normalized(error).items()))
+        location, messages = next(iter(_normalize_messages(error).items()))
         prefix = "" if location == "json" else f"/{location}"
-        raise InvalidInput(errors=dict(_pointers(messages, prefix)))
+        raise InvalidInput(errors=dict(_flatten_messages(messages, prefix)))
 
 
-def _normalized(error: ValidationError) -> dict[str, object]:
+def _normalize_messages(error: ValidationError) -> dict[str, object]:
     found: dict[str, object] = error.normalized_messages()  # type: ignore[no-untyped-call] # marshmallow left it so
     return found
 
 
-def _pointers(messages: object, pointer: str) -> Iterator[tuple[str, list[str]]]:
+def _flatten_messages(messages: object, pointer: str) -> Iterator[tuple[str, list[str]]]:
     if isinstance(messages, dict):
         for name, inner in messages.items():
-            yield from _pointers(
-                inner, pointer if name == "_schema" else f"{pointer}/{escaped(str(name))}"
+            yield from _flatten_messages(
+                inner, pointer if name == "_schema" else f"{pointer}/{escape_pointer(str(name))}"
             )
     elif isinstance(messages, list):
         yield pointer, [str(text) for text in messages]

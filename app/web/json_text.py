@@ -5,5 +5,5 @@ from __future__ import annotations
 from flask import json
 
 
-def compact(found: object) -> str:
+def dump_json(found: object) -> str:
     return json.dumps(found, separators=(",", ":")) + "\n"

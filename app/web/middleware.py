@@ -12,7 +12,7 @@ from app.errors import Problem
 from app.web import json_body as body
 from app.web.auth import refresh_cookie
 from app.web.client_info import get_client_ip_address, get_peer_ip_address, is_trusted
-from app.web.request_id import HEADER, name_request, request_id
+from app.web.request_id import REQUEST_ID_HEADER, assign_request_id, get_request_id
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 # Asked by orchestrators under whatever name, and never with a body.
-ANY_HOST = frozenset({"/livez", "/readyz"})
+HOST_EXEMPT_PATHS = frozenset({"/livez", "/readyz"})
 PREFLIGHT_SECONDS = "600"
 HSTS = "max-age=63072000; includeSubDomains"
 CSP = "default-src 'none'; frame-ancestors 'none'"
@@ -37,19 +37,19 @@ class UntrustedHost(Problem):
     status = 400
 
 
-def register(app: Flask, settings: Settings, clock: Clock) -> None:
+def register_middleware(app: Flask, settings: Settings, clock: Clock) -> None:
     """Put the ring around every request."""
     hosts = settings.hosts
 
     @app.before_request
     def arrive() -> Response | None:
         g.began = clock.ticks()
-        name_request(trusted=is_trusted(get_peer_ip_address(), settings.trusted_proxies))
+        assign_request_id(trusted=is_trusted(get_peer_ip_address(), settings.trusted_proxies))
         logs.clear()
-        logs.bind(request_id=request_id())
-        if request.path in ANY_HOST:
+        logs.bind(request_id=get_request_id())
+        if request.path in HOST_EXEMPT_PATHS:
             return None
-        if _hostname(request.headers.get("Host", "")) not in hosts:
+        if _parse_hostname(request.headers.get("Host", "")) not in hosts:
             raise UntrustedHost("See DOORWARD_PUBLIC_URL and DOORWARD_TRUSTED_HOSTS.")
         if request.method == "OPTIONS":
             return (
@@ -57,12 +57,12 @@ def register(app: Flask, settings: Settings, clock: Clock) -> None:
                 if "Access-Control-Request-Method" in request.headers and request.url_rule
                 else None
             )
-        body.receive()
+        body.receive_body()
         return None
 
     @app.after_request
     def leave(response: Response) -> Response:
-        response.headers[HEADER] = request_id()
+        response.headers[REQUEST_ID_HEADER] = get_request_id()
         if response.status_code == HTTPStatus.NO_CONTENT:
             response.headers.pop("Content-Type", None)
         response.headers.setdefault("Cache-Control", "no-store")
@@ -70,18 +70,18 @@ def register(app: Flask, settings: Settings, clock: Clock) -> None:
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
         response.headers.setdefault("Referrer-Policy", "no-referrer")
         response.headers.setdefault("Strict-Transport-Security", HSTS)
-        _share(response, settings)
-        _log(response, clock)
+        _add_cors_headers(response, settings)
+        _log_request(response, clock)
         return response
 
 
-def _hostname(host: str) -> str:
+def _parse_hostname(host: str) -> str:
     """The Host header without its port, brackets and case."""
     name, separator, port = host.lower().rpartition(":")
     return (name if separator and port.isascii() and port.isdigit() else host.lower()).strip("[]")
 
 
-def _share(response: Response, settings: Settings) -> None:
+def _add_cors_headers(response: Response, settings: Settings) -> None:
     """CORS for exactly the origins that are set; without any, nothing is said."""
     if not settings.cors_origins:
         return
@@ -91,7 +91,7 @@ def _share(response: Response, settings: Settings) -> None:
         return
     response.headers["Access-Control-Allow-Origin"] = origin
     response.headers["Access-Control-Expose-Headers"] = (
-        f"{HEADER}, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate"
+        f"{REQUEST_ID_HEADER}, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate"
     )
     if request.url_rule is not None and request.url_rule.rule in refresh_cookie.ROUTES:
         response.headers["Access-Control-Allow-Credentials"] = "true"
@@ -106,7 +106,7 @@ def _share(response: Response, settings: Settings) -> None:
         response.headers["Access-Control-Max-Age"] = PREFLIGHT_SECONDS
 
 
-def _log(response: Response, clock: Clock) -> None:
+def _log_request(response: Response, clock: Clock) -> None:
     """One line for each request. The route and never the path: a path can hold a mailed token."""
     log.info(
         "request",

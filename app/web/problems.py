@@ -10,17 +10,17 @@ from flask import Response, request
 from werkzeug.exceptions import HTTPException
 
 from app.adapters import logs
-from app.adapters.database import is_away
+from app.adapters.database import is_database_unavailable
 from app.errors import Problem, Unauthenticated, Unavailable
-from app.web.json_text import compact
+from app.web.json_text import dump_json
 from app.web.oauth.errors import PREFIX, render_oauth_error
-from app.web.openapi.notes import PROBLEM_TYPE
-from app.web.request_id import request_id
+from app.web.openapi.annotations import PROBLEM_TYPE
+from app.web.request_id import get_request_id
 
 if TYPE_CHECKING:
     from flask import Flask
 
-PAGES = re.compile(r"/(?:login(?:/|$)|confirm/|reset/)")
+PAGE_PATHS = re.compile(r"/(?:login(?:/|$)|confirm/|reset/)")
 
 log = logs.get_logger("problems")
 
@@ -33,7 +33,7 @@ class MethodNotAllowed(Problem):
     status = 405
 
 
-class NoSuchAddress(Problem):
+class RouteNotFound(Problem):
     """No route."""
 
     code = "no_such_address"
@@ -57,18 +57,18 @@ class InternalError(Problem):
     status = 500
 
 
-def register(app: Flask, *, as_page: Callable[[Problem], Response]) -> None:
+def register_error_handlers(app: Flask, *, render_page: Callable[[Problem], Response]) -> None:
     """Answer every failure, also those of Flask itself, with a problem document; where people look, `as_page`."""
 
     def answer(problem: Problem) -> Response:
-        return as_page(problem) if PAGES.match(request.path) else render(problem)
+        return render_page(problem) if PAGE_PATHS.match(request.path) else render_problem(problem)
 
     app.register_error_handler(Problem, answer)
-    app.register_error_handler(HTTPException, lambda error: answer(_of_http(error)))
-    app.register_error_handler(Exception, lambda error: answer(_of_unforeseen(error)))
+    app.register_error_handler(HTTPException, lambda error: answer(_build_from_http_error(error)))
+    app.register_error_handler(Exception, lambda error: answer(_build_from_exception(error)))
 
 
-def render(problem: Problem) -> Response:
+def render_problem(problem: Problem) -> Response:
     """The problem as a document; under /oauth in the shape that its clients know."""
     if request.path.startswith(PREFIX):
         return render_oauth_error(problem)
@@ -77,14 +77,14 @@ def render(problem: Problem) -> Response:
         "title": problem.title,
         "status": problem.status,
         "code": problem.code,
-        "request_id": request_id(),
+        "request_id": get_request_id(),
     }
     if problem.detail:
         document["detail"] = problem.detail
     if problem.errors:
         document["errors"] = problem.errors
     document |= problem.members
-    response = Response(compact(document), problem.status, content_type=PROBLEM_TYPE)
+    response = Response(dump_json(document), problem.status, content_type=PROBLEM_TYPE)
     response.headers.extend(problem.headers)
     if problem.status == Unauthenticated.status:
         # RFC 9110 section 11.6.1: no 401 without a challenge.
@@ -92,16 +92,16 @@ def render(problem: Problem) -> Response:
     return response
 
 
-def _of_http(error: HTTPException) -> Problem:
-    known: dict[int | None, type[Problem]] = {404: NoSuchAddress, 405: MethodNotAllowed}
+def _build_from_http_error(error: HTTPException) -> Problem:
+    known: dict[int | None, type[Problem]] = {404: RouteNotFound, 405: MethodNotAllowed}
     if error.code is None or error.code >= InternalError.status:
         return InternalError()
     headers = {name: value for name, value in error.get_headers() if name in {"Allow", "Location"}}
     return known.get(error.code, BadRequest)(headers=headers)
 
 
-def _of_unforeseen(error: Exception) -> Problem:
-    if is_away(error):
+def _build_from_exception(error: Exception) -> Problem:
+    if is_database_unavailable(error):
         return Unavailable()
     log.error("unforeseen", exc_info=error)
     return InternalError()

@@ -8,16 +8,16 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from app.errors import Unavailable
 from app.rate_limits.errors import TooManyRequests
-from app.rate_limits.per_source import take
+from app.rate_limits.per_source import count_request
 from app.unit_of_work import UnitOfWork
 from app.web.client_info import get_client_info
-from app.web.openapi.notes import answers
+from app.web.openapi.annotations import document_problems
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def limited(
+def rate_limit(
     name: str,
 ) -> Callable[[Callable[Concatenate[UnitOfWork, P], R]], Callable[Concatenate[UnitOfWork, P], R]]:
     """Count this call against the source's limit of that name before anything else is done."""
@@ -27,9 +27,9 @@ def limited(
     ) -> Callable[Concatenate[UnitOfWork, P], R]:
         @functools.wraps(handler)
         def counted(work: UnitOfWork, /, *args: P.args, **kwargs: P.kwargs) -> R:
-            take(work, get_client_info(), name)
+            count_request(work, get_client_info(), name)
             return handler(work, *args, **kwargs)
 
-        return answers(TooManyRequests, Unavailable)(counted)
+        return document_problems(TooManyRequests, Unavailable)(counted)
 
     return decorate

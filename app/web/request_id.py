@@ -6,18 +6,18 @@ import re
 
 from flask import g, request
 
-from app.opaque_tokens import new_id
+from app.opaque_tokens import generate_id
 
-HEADER = "X-Request-Id"
-TAKEN = re.compile(r"[A-Za-z0-9_-]{8,64}")
+REQUEST_ID_HEADER = "X-Request-Id"
+REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 
-def name_request(*, trusted: bool) -> None:
+def assign_request_id(*, trusted: bool) -> None:
     """Take over the name that a trusted gateway gave it, or give it one."""
-    given = request.headers.get(HEADER, "")
-    g.request_id = given if trusted and TAKEN.fullmatch(given) else new_id("req")
+    given = request.headers.get(REQUEST_ID_HEADER, "")
+    g.request_id = given if trusted and REQUEST_ID_PATTERN.fullmatch(given) else generate_id("req")
 
 
-def request_id() -> str:
-    name: str = g.get("request_id") or new_id("req")
+def get_request_id() -> str:
+    name: str = g.get("request_id") or generate_id("req")
     return name

@@ -11,10 +11,10 @@ from marshmallow import INCLUDE, RAISE, Schema, ValidationError, fields, validat
 from app.settings.maps import is_scope
 
 # Letters that nobody sees, though they are letters by name: a label of these alone shows nothing.
-EMPTY = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+INVISIBLE_CHARACTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 
-class Strict(Schema):
+class StrictSchema(Schema):
     """A body with exactly these fields."""
 
     class Meta:  # noqa: D106 - marshmallow's word
@@ -24,10 +24,12 @@ class Strict(Schema):
 class Text(fields.String):
     """A text of bounded length."""
 
-    def __init__(self, *, most: int, least: int = 1, **kwargs: Any) -> None:
+    def __init__(self, *, max_length: int, min_length: int = 1, **kwargs: Any) -> None:
         super().__init__(
             validate=validate.Length(
-                min=least, max=most, error=f"must have {least} to {most} characters"
+                min=min_length,
+                max=max_length,
+                error=f"must have {min_length} to {max_length} characters",
             ),
             **kwargs,
         )
@@ -43,18 +45,18 @@ class Label(Text):
             for character in text
         ):
             raise ValidationError("must not hold control characters")
-        if all(character.isspace() or character in EMPTY for character in text):
+        if all(character.isspace() or character in INVISIBLE_CHARACTERS for character in text):
             raise ValidationError("must not be blank")
         return text.strip()
 
 
-class Whole(fields.Integer):
+class StrictInteger(fields.Integer):
     """A whole number, written as one."""
 
-    def __init__(self, *, least: int, most: int, **kwargs: Any) -> None:
+    def __init__(self, *, minimum: int, maximum: int, **kwargs: Any) -> None:
         super().__init__(
             strict=True,
-            validate=validate.Range(least, most, error=f"must be from {least} to {most}"),
+            validate=validate.Range(minimum, maximum, error=f"must be from {minimum} to {maximum}"),
             **kwargs,
         )
 
@@ -64,7 +66,7 @@ class Whole(fields.Integer):
         return super()._validated(value)
 
 
-class YesOrNo(fields.Boolean):
+class StrictBoolean(fields.Boolean):
     """True or false, written as such: 1 is a number."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
@@ -74,18 +76,21 @@ class YesOrNo(fields.Boolean):
         raise self.make_error("invalid", input=value)
 
 
-class Secret(Text):
+class SecretText(Text):
     """A text that never comes back in an answer."""
 
     def __init__(
-        self, *, most: int = 1024, metadata: Mapping[str, Any] | None = None, **kwargs: Any
+        self, *, max_length: int = 1024, metadata: Mapping[str, Any] | None = None, **kwargs: Any
     ) -> None:
         super().__init__(
-            most=most, load_only=True, metadata={"format": "password", **(metadata or {})}, **kwargs
+            most=max_length,
+            load_only=True,
+            metadata={"format": "password", **(metadata or {})},
+            **kwargs,
         )
 
 
-class Scope(Text):
+class ScopeList(Text):
     """Scopes, separated by single spaces (RFC 6749 section 3.3)."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -98,13 +103,13 @@ class Scope(Text):
         return text
 
 
-class Limit(fields.Integer):
+class PageLimit(fields.Integer):
     """How many of a list at most, in digits."""
 
-    def __init__(self, *, most: int = 100, usual: int = 50) -> None:
-        told = validate.Range(1, most, error=f"must be from 1 to {most}")
+    def __init__(self, *, maximum: int = 100, default: int = 50) -> None:
+        told = validate.Range(1, maximum, error=f"must be from 1 to {maximum}")
         super().__init__(
-            validate=told, load_default=usual, metadata={"description": "how many at most"}
+            validate=told, load_default=default, metadata={"description": "how many at most"}
         )
 
     def _validated(self, value: Any) -> Any:
@@ -114,18 +119,18 @@ class Limit(fields.Integer):
         return super()._validated(value[:9])
 
 
-class PageSchema(Strict):
+class PageSchema(StrictSchema):
     """Which part of a list."""
 
-    limit = Limit()
+    limit = PageLimit()
     cursor = Text(
-        most=512,
+        max_length=512,
         load_default=None,
         metadata={"description": "`next` of the part before, with the same other parameters"},
     )
 
 
-class Moment(fields.AwareDateTime):
+class Timestamp(fields.AwareDateTime):
     """RFC 3339, UTC, to the second."""
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:

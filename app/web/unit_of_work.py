@@ -10,59 +10,59 @@ from typing import Concatenate, ParamSpec, TypeVar
 from flask import current_app
 
 from app.adapters import logs
-from app.adapters.database import is_away
+from app.adapters.database import is_database_unavailable
 from app.errors import Unavailable
 from app.signing_keys.refresh_ring import keep_fresh
 from app.unit_of_work import UnitOfWork, UnitOfWorkFactory
-from app.web.openapi.notes import answers
+from app.web.openapi.annotations import document_problems
 
 P = ParamSpec("P")
 R = TypeVar("R")
-EXTENSION = "doorward"
+EXTENSION_NAME = "doorward"
 
 log = logs.get_logger("work")
 
 
-def units() -> UnitOfWorkFactory:
+def get_unit_of_work_factory() -> UnitOfWorkFactory:
     """What this process opens units of work with."""
-    found: UnitOfWorkFactory = current_app.extensions[EXTENSION]
+    found: UnitOfWorkFactory = current_app.extensions[EXTENSION_NAME]
     return found
 
 
 def reading(handler: Callable[Concatenate[UnitOfWork, P], R]) -> Callable[P, R]:
     """The handler gets a unit that cannot write, so that a GET changes nothing."""
-    return _within(UnitOfWorkFactory.reading, handler)
+    return _run_in_unit_of_work(UnitOfWorkFactory.open_read_only, handler)
 
 
 def writing(handler: Callable[Concatenate[UnitOfWork, P], R]) -> Callable[P, R]:
     """The handler gets a unit that is committed when it returns or refuses, and rolled back on everything else."""
-    return _within(UnitOfWorkFactory.writing, handler)
+    return _run_in_unit_of_work(UnitOfWorkFactory.open_read_write, handler)
 
 
-def _within(
-    opened: Callable[[UnitOfWorkFactory], AbstractContextManager[UnitOfWork]],
+def _run_in_unit_of_work(
+    open_unit: Callable[[UnitOfWorkFactory], AbstractContextManager[UnitOfWork]],
     handler: Callable[Concatenate[UnitOfWork, P], R],
 ) -> Callable[P, R]:
     @functools.wraps(handler)
     def within(*args: P.args, **kwargs: P.kwargs) -> R:
-        here = units()
+        here = get_unit_of_work_factory()
         try:
-            with opened(here) as work:
-                _with_keys(here, work)
+            with open_unit(here) as work:
+                _refresh_signing_keys(here, work)
                 return handler(work, *args, **kwargs)
         except Exception as error:
-            if is_away(error):
+            if is_database_unavailable(error):
                 raise Unavailable("The database does not answer. Try again shortly.") from error
             raise
 
-    return answers(Unavailable)(within)
+    return document_problems(Unavailable)(within)
 
 
-def _with_keys(here: UnitOfWorkFactory, work: UnitOfWork) -> None:
+def _refresh_signing_keys(here: UnitOfWorkFactory, work: UnitOfWork) -> None:
     try:
         keep_fresh(work, ticks=here.clock.ticks())
     except Exception as error:
-        if is_away(error):
+        if is_database_unavailable(error):
             raise
         # Without its keys this process can judge no token: a fault of ours, whatever it is, and no answer about the credential.
         log.exception("the signing keys cannot be read")

@@ -16,7 +16,7 @@ from app.authorization.models import AccountRole
 from app.authorization.roles.add_role import add_role
 from app.credential_status.revoke import revoke_account
 from app.errors import Unauthenticated
-from app.opaque_tokens import SHAPE, mint, new_id
+from app.opaque_tokens import TOKEN_PATTERN, generate_id, generate_token
 from app.principal import ClientInfo
 from app.server.cleanup import sweep
 from app.verification.api_keys import verify_api_key
@@ -326,7 +326,7 @@ def test_one_credential_and_only_one(small_service, bob):
 def altered(key: str):
     """The same key, a little different, with the checksum that belongs to it."""
     prefix, row, secret = key.split("_")
-    same_row = mint("dwk", f"key_{row}").token
+    same_row = generate_token("dwk", f"key_{row}").token
     yield from (
         key[:-1],
         key + "0",
@@ -337,8 +337,8 @@ def altered(key: str):
     )
     yield from (
         same_row,
-        mint("dwd", f"key_{row}").token,
-        mint("dwk", new_id("key")).token,
+        generate_token("dwd", f"key_{row}").token,
+        generate_token("dwk", generate_id("key")).token,
         f"{prefix}_{row}_{same_row.split('_')[2]}",
     )
     yield from (
@@ -355,7 +355,7 @@ def altered(key: str):
 
 def test_what_is_not_quite_the_key_is_refused(service, ann):
     key = made(ann)["key"]
-    assert SHAPE.fullmatch(key)
+    assert TOKEN_PATTERN.fullmatch(key)
     use(service, key)
     for wrong in altered(key):
         assert use(service, wrong).status_code == 401, wrong
@@ -408,7 +408,7 @@ def test_the_limit_is_of_the_key_and_a_wrong_secret_does_not_use_it_up(make_serv
     service = make_service(roles=ROLES, limit_key="3/minute")
     ann = worker(service)
     key = made(ann)["key"]
-    wrong = mint("dwk", f"key_{key.split('_')[1]}").token
+    wrong = generate_token("dwk", f"key_{key.split('_')[1]}").token
     assert {use(service, wrong).status_code for _ in range(10)} == {401}
     assert [use(service, key).status_code for _ in range(4)] == [200, 200, 200, 429]
     refused = use(service, key)
@@ -443,9 +443,9 @@ def test_ten_thousand_random_keys_cost_no_read(small_service, bob):
 
 def test_a_well_formed_key_that_nobody_has_costs_one_indexed_look(service, ann):
     made(ann)
-    use(service, mint("dwk", new_id("key")).token)
+    use(service, generate_token("dwk", generate_id("key")).token)
     sent = statements(service)
-    assert use(service, mint("dwk", new_id("key")).token).status_code == 401
+    assert use(service, generate_token("dwk", generate_id("key")).token).status_code == 401
     assert len(sent) == 1
     assert "WHERE api_keys.id = " in sent[0]
 
@@ -578,7 +578,7 @@ def test_a_deleted_key_is_refused_at_the_next_use(service, ann):
 def test_a_key_of_somebody_else_is_as_good_as_none(service, ann):
     key = made(ann)
     bob = worker(service, "bob")
-    for key_id in (key["id"], new_id("key"), "x", "key_", new_id("ses")):
+    for key_id in (key["id"], generate_id("key"), "x", "key_", generate_id("ses")):
         answers = [
             bob.get(f"/v1/api-keys/{key_id}", token=bob.access),
             bob.call(
@@ -675,7 +675,7 @@ def last_used(actor: Actor, key_id: str):
 
 def test_the_last_use_is_written_down_once_a_minute_at_most(service, ann):
     key = made(ann)
-    wrong = mint("dwk", key["id"]).token
+    wrong = generate_token("dwk", key["id"]).token
     use(service, wrong)
     flush_last_used(service.units)
     assert last_used(ann, key["id"]) is None

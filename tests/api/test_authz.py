@@ -70,9 +70,9 @@ def asker(sqlite_template, tmp_path_factory):
 def lines():
     """What is written to the log from here on."""
     stream = io.StringIO()
-    logs.configure(stream)
+    logs.configure_logging(stream)
     yield stream
-    logs.configure(Stdout())
+    logs.configure_logging(Stdout())
 
 
 @pytest.fixture

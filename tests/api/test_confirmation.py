@@ -7,7 +7,7 @@ import shutil
 import pytest
 from sqlalchemy import text
 
-from app.opaque_tokens import mint, new_id
+from app.opaque_tokens import generate_id, generate_token
 from tests.actors import PASSWORD, Service, cheap_settings
 
 FIRST = "the password of the one who registered"
@@ -296,9 +296,9 @@ def _broken(token: str) -> dict[str, str]:
     return {
         "junk": "junk",
         "a handle": "reg_" + "0" * 22,
-        "one of nobody": mint("dwc", new_id("cnf")).token,
-        "another secret of the same row": mint("dwc", "cnf_" + token.split("_")[1]).token,
-        "another prefix": mint("dwr", "cnf_" + token.split("_")[1]).token,
+        "one of nobody": generate_token("dwc", generate_id("cnf")).token,
+        "another secret of the same row": generate_token("dwc", "cnf_" + token.split("_")[1]).token,
+        "another prefix": generate_token("dwr", "cnf_" + token.split("_")[1]).token,
         "the checksum wrong": token[:-1] + ("0" if token[-1] != "0" else "1"),
         "the checksum missing": token[:-6],
         "the secret changed": f"{head}_{'b' if secret[0] != 'b' else 'c'}{secret[1:]}",
@@ -309,7 +309,7 @@ def _broken(token: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("fault", list(_broken(mint("dwc", new_id("cnf")).token)))
+@pytest.mark.parametrize("fault", list(_broken(generate_token("dwc", generate_id("cnf")).token)))
 def test_a_token_that_is_not_the_mailed_one_is_refused_and_uses_nothing_up(small_pat, fault):
     token = small_pat.mailed_token()
     assert _broken(token)[fault] != token

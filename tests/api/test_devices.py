@@ -7,7 +7,7 @@ import hashlib
 import pytest
 from sqlalchemy import inspect, text
 
-from app.opaque_tokens import mint
+from app.opaque_tokens import generate_token
 from app.server.cleanup import sweep
 from tests.actors import PASSWORD
 
@@ -163,7 +163,7 @@ def test_what_is_no_token_of_this_account_counts_as_none(service):
         token + "x",
         token.upper(),
         token.replace("dwd_", "dwp_"),
-        mint(
+        generate_token(
             "dwd", devices(ann)[0]["id"]
         ).token,  # all of it but the secret can be read by whoever was signed in once
         "junk",

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import inspect, text
 
-from app.adapters import sealing
+from app.adapters import secret_key as sealing
 from app.server.cleanup import sweep
 from tests.actors import PASSWORD
 from tests.administrators import administrator, id_of
@@ -69,7 +69,7 @@ def waiting(service) -> list[str]:
         rows = db.execute(text("SELECT id, sealed FROM outbox WHERE sealed IS NOT NULL")).all()
     keys = service.settings.secret_key
     return [
-        json.loads(sealing.unseal(keys, sealing.Purpose.OUTBOX, sealed, row_id))["to"]
+        json.loads(sealing.unseal(keys, sealing.KeyPurpose.OUTBOX, sealed, row_id))["to"]
         for row_id, sealed in rows
     ]
 

@@ -208,9 +208,9 @@ def test_hashing_threads_give_way_to_all_others(small_service):
 
 def test_the_cores_are_shared_among_the_serving_processes():
     alone = Capacity(workers=1, threads=8)
-    assert 1 <= alone.hashes <= (os.cpu_count() or 1)
-    assert Capacity(workers=alone.hashes * 2, threads=8).hashes == 1
-    assert [Capacity(threads=threads).admitted for threads in (1, 2, 8, 48)] == [1, 1, 4, 24]
+    assert 1 <= alone.max_hashes <= (os.cpu_count() or 1)
+    assert Capacity(workers=alone.max_hashes * 2, threads=8).max_hashes == 1
+    assert [Capacity(threads=threads).max_admitted for threads in (1, 2, 8, 48)] == [1, 1, 4, 24]
 
 
 def test_no_more_hash_at_once_than_there_are_cores(make_service):
@@ -231,4 +231,4 @@ def test_no_more_hash_at_once_than_there_are_cores(make_service):
         for thread in threading.enumerate()
         if thread in service.units.hasher._threads._threads
     ]
-    assert 1 <= len(mine) <= Capacity().hashes
+    assert 1 <= len(mine) <= Capacity().max_hashes

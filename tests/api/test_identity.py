@@ -254,7 +254,7 @@ def test_a_process_without_the_key_says_so_and_guesses_nothing(service, ann):
     service.scalar(
         "UPDATE signing_keys SET sealed_private = 'x' || sealed_private WHERE purpose = 'identity+jwt' RETURNING kid"
     )
-    service.units.keys.hold({}, [], global_epoch=1, at=float("-inf"))
+    service.units.keys.hold({}, [], global_epoch=1, loaded_at=float("-inf"))
     answer = ann.get("/authz/forward-auth/orders", token=ann.access)
     assert (
         answer.status_code,

@@ -11,7 +11,7 @@ import redis
 from app.accounts.models import Account
 from app.authorization.models import AccountRole
 from app.credential_status.revoke import revoke_account
-from app.opaque_tokens import mint, new_id
+from app.opaque_tokens import generate_id, generate_token
 from app.server.cache_watcher import Watcher
 from tests.api.test_oauth_token import refused
 from tests.api.test_view import counted
@@ -132,7 +132,7 @@ def test_whatever_does_not_count_is_one_answer_byte_for_byte(service, ann):
         "without signature": f"{header}.{words}.",
         "a deleted key": deleted["key"],
         "its token": token,
-        "a key that never was": mint("dwk", new_id("key")).token,
+        "a key that never was": generate_token("dwk", generate_id("key")).token,
         "junk": "x",
         "long junk": "x" * 9000,
         "an id": ann.tokens["session_id"],
@@ -328,7 +328,7 @@ def test_what_is_not_known_is_200_and_touches_nothing(small_service, small_ann):
         "x",
         "ä",
         altered,
-        mint("dwk", key["id"]).token,
+        generate_token("dwk", key["id"]).token,
         f"{header}.{words}.AAAA",
         small_ann.tokens["session_id"],
         key["id"],

@@ -12,7 +12,7 @@ from sqlalchemy import event, text
 
 from app.credential_status.api_key_cache import api_key_key, remember_key
 from app.credential_status.session_cache import account_key
-from app.opaque_tokens import digest, mint, new_id
+from app.opaque_tokens import compute_digest, generate_id, generate_token
 from app.server.cache_watcher import Watcher
 from app.verification.api_key_lookup import find_api_key_state
 from tests.api.test_api_keys import give, made, report, rotate, status, take, use, worker
@@ -90,7 +90,7 @@ def test_a_warm_check_is_two_round_trips_and_no_sql_with_its_limit_counted(servi
 def test_a_wrong_secret_is_refused_in_one_round_trip_and_not_counted(service, ann, server):
     key = made(ann)
     use(service, key["key"])
-    wrong = mint("dwk", key["id"]).token
+    wrong = generate_token("dwk", key["id"]).token
     with counted(service, server) as counts:
         assert {use(service, wrong).status_code for _ in range(5)} == {401}
     assert (counts["sql"], counts["trips"]) == (0, 5)
@@ -111,7 +111,7 @@ def test_a_key_that_nobody_has_leaves_nothing_behind(service, server):
     held = set(server.scan_iter())
     with counted(service, server) as counts:
         for _ in range(20):
-            assert use(service, mint("dwk", new_id("key")).token).status_code == 401
+            assert use(service, generate_token("dwk", generate_id("key")).token).status_code == 401
     assert counts["trips"] == 20
     assert {key for key in server.scan_iter() if not key.startswith(b"dw1:canary")} <= held
 
@@ -122,7 +122,7 @@ def test_the_secret_is_compared_also_with_what_is_remembered(service, ann, serve
     use(service, key["key"])
     remembered = json.loads(server.get(api_key_key(key["id"])))
     assert key["key"] not in str(remembered)
-    assert remembered[2] == digest(key["key"])
+    assert remembered[2] == compute_digest(key["key"])
     server.set(
         api_key_key(key["id"]), json.dumps([*remembered[:2], "0" * 64, *remembered[3:]]), px=60_000
     )
@@ -304,7 +304,7 @@ def test_without_redis_each_process_counts_its_share(make_service):
     ann = worker(service)
     key = made(ann)["key"]
     assert [use(service, key).status_code for _ in range(4)] == [200, 200, 200, 429]
-    assert use(service, mint("dwk", new_id("key")).token).status_code == 401
+    assert use(service, generate_token("dwk", generate_id("key")).token).status_code == 401
 
 
 def test_without_the_database_only_what_is_remembered_is_let_in_and_the_rest_is_no_401(
@@ -318,7 +318,7 @@ def test_without_the_database_only_what_is_remembered_is_let_in_and_the_rest_is_
     with service.rows() as db:
         db.execute(text("ALTER TABLE api_keys RENAME TO away"))
     assert use(service, key).status_code == 200
-    assert use(service, mint("dwk", new_id("key")).token).status_code == 503
+    assert use(service, generate_token("dwk", generate_id("key")).token).status_code == 503
     server.delete(account_key(ann.tokens["account"]["id"]))
     assert use(service, key).status_code == 503
     server.flushall()
@@ -336,7 +336,7 @@ def test_a_cache_that_takes_nothing_more_is_done_without(make_believing, server)
     server.config_set("maxmemory", 1, "maxmemory-policy", "noeviction")
     try:
         assert [use(service, key["key"]).status_code for _ in range(4)] == [200, 200, 200, 429]
-        assert use(service, mint("dwk", key["id"]).token).status_code == 401
+        assert use(service, generate_token("dwk", key["id"]).token).status_code == 401
         delete(ann, key)
         assert use(service, key["key"]).status_code == 401
     finally:

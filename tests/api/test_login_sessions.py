@@ -8,7 +8,7 @@ import jwt
 import pytest
 from sqlalchemy import event, text
 
-from app.opaque_tokens import mint
+from app.opaque_tokens import generate_token
 from app.server.cleanup import sweep
 from tests.actors import SECRET
 from tests.administrators import administrator, id_of
@@ -253,7 +253,7 @@ def test_whoever_asked_may_give_up(small_service, claimed):
 def test_a_device_code_that_is_none_of_ours_cancels_nothing(small_service):
     box = box_of(small_service)
     good = box.asked["device_code"]
-    forged = mint("dwl", box.id).token  # all of it but the secret is public
+    forged = generate_token("dwl", box.id).token  # all of it but the secret is public
     for code in (
         "x",
         good[:-1] + ("0" if good[-1] != "0" else "1"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.authentication.passwords.messages import in_words
-from app.authentication.passwords.normalize import Reason
+from app.authentication.passwords.messages import describe_reason
+from app.authentication.passwords.normalize import RejectionReason
 from tests.actors import PASSWORD
 
 COMMON = "qwertyuiop12345"
@@ -45,13 +45,13 @@ def choose(request, small_service):
     return lambda password, **kwargs: WAYS[request.param](ann, password, **kwargs)
 
 
-def refused(answer, *reasons: Reason, locale: str = "en") -> list[str]:
+def refused(answer, *reasons: RejectionReason, locale: str = "en") -> list[str]:
     """The suggestions of a 422 that has just these reasons."""
     assert answer.status_code == 422
     assert answer.json["code"] == "validation_failed"
     assert answer.json["reasons"] == list(reasons)
     assert answer.json["errors"] == {
-        "/password": [in_words(reason, locale, least=15) for reason in reasons]
+        "/password": [describe_reason(reason, locale, min_length=15) for reason in reasons]
     }
     assert len(set(answer.json["suggestions"])) == 3
     return answer.json["suggestions"]
@@ -60,16 +60,16 @@ def refused(answer, *reasons: Reason, locale: str = "en") -> list[str]:
 @pytest.mark.parametrize(
     ("password", "reasons"),
     [
-        ("short", [Reason.TOO_SHORT]),
-        ("", [Reason.TOO_SHORT]),
-        ("a long sentence " * 9, [Reason.TOO_LONG]),
-        ("a long sentence " * 100, [Reason.TOO_LONG]),
-        ("correct horse\nbattery staple", [Reason.CONTROL_CHARACTERS]),
-        (COMMON, [Reason.COMMON, Reason.SEQUENCE]),
-        ("x7Kq, x7Kq, x7Kq", [Reason.REPETITION]),
-        ("abcdefg, hijklmnop!", [Reason.SEQUENCE]),
-        ("Ann Lee 7391 8264", [Reason.PERSONAL]),
-        ("doorward@127.0.0.1", [Reason.PERSONAL]),
+        ("short", [RejectionReason.TOO_SHORT]),
+        ("", [RejectionReason.TOO_SHORT]),
+        ("a long sentence " * 9, [RejectionReason.TOO_LONG]),
+        ("a long sentence " * 100, [RejectionReason.TOO_LONG]),
+        ("correct horse\nbattery staple", [RejectionReason.CONTROL_CHARACTERS]),
+        (COMMON, [RejectionReason.COMMON, RejectionReason.SEQUENCE]),
+        ("x7Kq, x7Kq, x7Kq", [RejectionReason.REPETITION]),
+        ("abcdefg, hijklmnop!", [RejectionReason.SEQUENCE]),
+        ("Ann Lee 7391 8264", [RejectionReason.PERSONAL]),
+        ("doorward@127.0.0.1", [RejectionReason.PERSONAL]),
     ],
 )
 def test_the_reasons_are_told_to_people_and_to_programs_in_either_language(
@@ -82,14 +82,14 @@ def test_the_reasons_are_told_to_people_and_to_programs_in_either_language(
 
 
 def test_every_suggestion_is_a_password(choose):
-    suggestion = refused(choose(COMMON), Reason.COMMON, Reason.SEQUENCE)[1]
+    suggestion = refused(choose(COMMON), RejectionReason.COMMON, RejectionReason.SEQUENCE)[1]
     assert choose(suggestion).status_code in {200, 202}
 
 
 def test_an_account_opens_with_a_suggestion(service):
     ann = service.actor("ann")
     ann.register(password=None)
-    suggestions = refused(by_link(ann, "short"), Reason.TOO_SHORT)
+    suggestions = refused(by_link(ann, "short"), RejectionReason.TOO_SHORT)
     assert by_link(ann, suggestions[0]).status_code == 200
     assert ann.login(password=suggestions[0]).status_code == 200
     assert ann.login(password=suggestions[1]).status_code == 401
@@ -97,14 +97,14 @@ def test_an_account_opens_with_a_suggestion(service):
 
 def test_whoever_is_refused_finds_everything_as_it_was(service):
     ann = service.actor("ann")
-    refused(at_registration(ann, COMMON), Reason.COMMON, Reason.SEQUENCE)
+    refused(at_registration(ann, COMMON), RejectionReason.COMMON, RejectionReason.SEQUENCE)
     for table in ("pending_registrations", "outbox", "confirmations", "accounts"):
         assert service.scalar(f"SELECT count(*) FROM {table}") == 0
     ann.register(password=None)
     for _ in range(6):
-        refused(by_link(ann, COMMON), Reason.COMMON, Reason.SEQUENCE)
+        refused(by_link(ann, COMMON), RejectionReason.COMMON, RejectionReason.SEQUENCE)
     for _ in range(2):
-        refused(by_code(ann, COMMON), Reason.COMMON, Reason.SEQUENCE)
+        refused(by_code(ann, COMMON), RejectionReason.COMMON, RejectionReason.SEQUENCE)
     assert service.scalar("SELECT tries FROM pending_registrations") == 0
     assert service.scalar("SELECT count(*) FROM accounts") == 0
     assert by_code(ann, PASSWORD).status_code == 200
@@ -114,7 +114,7 @@ def test_suggestions_go_with_the_faults_of_other_fields(small_service):
     answer = small_service.actor("an").register(email="ann", password=COMMON)
     assert answer.status_code == 422
     assert set(answer.json["errors"]) == {"/username", "/email", "/password"}
-    assert answer.json["reasons"] == [Reason.COMMON, Reason.SEQUENCE]
+    assert answer.json["reasons"] == [RejectionReason.COMMON, RejectionReason.SEQUENCE]
     assert len(answer.json["suggestions"]) == 3
 
 
@@ -139,9 +139,14 @@ def test_neither_a_refused_password_nor_a_suggestion_is_in_the_log_or_in_a_row(
     ann = small_service.actor("ann")
     ann.register(password=None)
     capsys.readouterr()
-    secrets = [COMMON, *refused(by_link(ann, COMMON), Reason.COMMON, Reason.SEQUENCE)]
+    secrets = [
+        COMMON,
+        *refused(by_link(ann, COMMON), RejectionReason.COMMON, RejectionReason.SEQUENCE),
+    ]
     secrets += refused(
-        at_registration(small_service.actor("bob"), COMMON), Reason.COMMON, Reason.SEQUENCE
+        at_registration(small_service.actor("bob"), COMMON),
+        RejectionReason.COMMON,
+        RejectionReason.SEQUENCE,
     )
     logged = "".join(capsys.readouterr())
     assert '"route": "/v1/register/confirm"' in logged
@@ -154,14 +159,14 @@ def test_neither_a_refused_password_nor_a_suggestion_is_in_the_log_or_in_a_row(
 
 def test_the_name_in_the_address_of_the_service_is_no_password(make_service):
     acme = make_service(public_url="https://login.acme-tools.example", trusted_hosts=("localhost",))
-    refused(acme.actor("ann").register(password="AcmeTools 7391 82"), Reason.PERSONAL)
+    refused(acme.actor("ann").register(password="AcmeTools 7391 82"), RejectionReason.PERSONAL)
     assert make_service().actor("ann").register(password="AcmeTools 7391 82").status_code == 202
 
 
 def test_the_setting_holds_for_suggestions_too(make_service):
     demanding = make_service(password_min_length=64)
     answer = demanding.actor("ann").register(password=PASSWORD)
-    assert answer.json["reasons"] == [Reason.TOO_SHORT]
+    assert answer.json["reasons"] == [RejectionReason.TOO_SHORT]
     assert all(64 <= len(suggestion) <= 128 for suggestion in answer.json["suggestions"])
     assert (
         demanding.actor("ann").register(password=answer.json["suggestions"][2]).status_code == 202

@@ -20,7 +20,7 @@ import pytest
 import redis
 from aiosmtpd.controller import Controller
 
-from app.accounts.models import Account, by_username
+from app.accounts.models import Account, find_account_by_username
 from app.authorization.models import AccountRole
 from app.authorization.roles.add_role import add_role
 from app.credential_status.api_key_cache import api_key_key
@@ -236,7 +236,7 @@ def sign_up_worker(live, letterbox, service, name: str) -> Account:
     """Somebody who may run jobs."""
     sign_up(live, letterbox, name)
     with service.units.writing() as work:
-        account = by_username(work.db, name)
+        account = find_account_by_username(work.db, name)
         assert add_role(work, NOBODY, account_id=account.id, role="worker")
     return account
 

@@ -44,7 +44,7 @@ def any_redis(request, make_service, sqlite_url):
     if request.param != "away":
         Watcher().watch(service.units)
     forget = (
-        (lambda: service.units.cache.guarded(lambda client: client.flushdb()))
+        (lambda: service.units.cache.call(lambda client: client.flushdb()))
         if request.param == "cold"
         else (lambda: None)
     )

@@ -18,7 +18,7 @@ import pytest
 
 from app.authorization.roles.add_role import add_role
 from app.authorization.scopes import OWN_SCOPES
-from app.opaque_tokens import new_id
+from app.opaque_tokens import generate_id
 from app.principal import ClientInfo
 from app.settings.maps import Policy
 from tests.actors import Actor, Service, cheap_settings
@@ -296,11 +296,11 @@ ASKS = {
     "POST /oauth/token": Ask(400),
 }
 UNKNOWN = {
-    "session_id": new_id("ses"),
-    "login_session_id": new_id("ses"),
-    "device_id": new_id("dev"),
-    "key_id": new_id("key"),
-    "account_id": new_id("acc"),
+    "session_id": generate_id("ses"),
+    "login_session_id": generate_id("ses"),
+    "device_id": generate_id("dev"),
+    "key_id": generate_id("key"),
+    "account_id": generate_id("acc"),
     "resource_id": "nobodys",
 }
 

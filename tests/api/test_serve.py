@@ -124,7 +124,7 @@ def test_the_folder_and_file_of_sqlite_are_made_for_this_user_alone(sqlite_env):
     done = type_command("db", "upgrade", **sqlite_env)
     assert (done.returncode, done.stdout) == (
         0,
-        f"The schema went from nothing to {migrations.needed()}.\n",
+        f"The schema went from nothing to {migrations.get_required_revision()}.\n",
     ), done.stderr
     path = Path(sqlite_env["DOORWARD_DATABASE_URL"].removeprefix("sqlite:///"))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

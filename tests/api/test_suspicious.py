@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.opaque_tokens import new_id
+from app.opaque_tokens import generate_id
 from tests.actors import Actor
 from tests.rights import account_id, with_role
 
@@ -144,7 +144,7 @@ def test_a_login_from_where_a_suspicious_session_came_is_one_from_somewhere_new(
 def test_nobody_says_it_of_what_is_not_his(pair):
     _, elsewhere = pair
     bob = elsewhere.service.actor("bob").signed_in()
-    for session_id in (id_of(elsewhere), new_id("ses"), "x", account_id(elsewhere)):
+    for session_id in (id_of(elsewhere), generate_id("ses"), "x", account_id(elsewhere)):
         for answer in (report(bob, session_id), take_back(bob, session_id)):
             assert code(answer) == (404, "not_found")
     assert elsewhere.whoami().status_code == 200
@@ -162,7 +162,7 @@ def test_an_administrator_says_it_of_anybodys_with_a_fresh_password(both):
     (text,) = mails(ann, "called suspicious")
     assert "an administrator" in text
     assert events(ann.service, "session.suspicious") == [(account_id(ann), account_id(boss))]
-    assert code(report(boss, new_id("ses"))) == (404, "not_found")
+    assert code(report(boss, generate_id("ses"))) == (404, "not_found")
 
 
 def test_with_an_old_password_only_of_his_own(pair, boss):
@@ -171,7 +171,7 @@ def test_with_an_old_password_only_of_his_own(pair, boss):
     other.login()
     boss.service.clock.push(minutes=6)
     boss.tokens |= boss.refresh().json
-    for session_id in (id_of(elsewhere), new_id("ses")):
+    for session_id in (id_of(elsewhere), generate_id("ses")):
         answer = report(boss, session_id)
         assert code(answer) == (401, "reauthentication_required")
         assert 'max_age="300"' in answer.headers["WWW-Authenticate"]

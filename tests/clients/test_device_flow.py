@@ -22,7 +22,7 @@ from requests_oauth2client import (
 )
 from sqlalchemy import update
 
-from app.authentication.throttling.suspicious_sources import unsuspect
+from app.authentication.throttling.suspicious_sources import unflag_suspicious_source
 from app.device_login.models import DeviceLogin
 from tests.clients import npm
 from tests.clients.conftest import Town
@@ -65,7 +65,7 @@ class Person:
         self.post("claim", {"user_code": user_code})
         self.post(f"{session_id}/suspicious", {})
         with self.town.beside.units.writing() as work:
-            unsuspect(work, session_id=session_id)  # whence all of these tests come
+            unflag_suspicious_source(work, session_id=session_id)  # whence all of these tests come
 
     def let_expire(self, _: str, session_id: str) -> None:
         past = self.town.beside.clock.now() - timedelta(seconds=1)

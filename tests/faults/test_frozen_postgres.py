@@ -17,7 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from app.adapters import migrations
-from app.adapters.database import is_away
+from app.adapters.database import is_database_unavailable
 from tests.actors import PASSWORD
 from tests.conftest import LIMITS
 from tests.live import GENEROUS, Live
@@ -283,7 +283,7 @@ def hung(act) -> tuple[bool, float]:
     try:
         act()
     except Exception as error:
-        return is_away(error), time.monotonic() - began
+        return is_database_unavailable(error), time.monotonic() - began
     return False, time.monotonic() - began
 
 
@@ -345,6 +345,6 @@ def test_a_statement_that_takes_its_time_is_not_cut_off(make_service, postgres):
         assert isinstance(cut_off.value.orig, QueryCanceled), (
             "the server said so, and nobody broke the connection"
         )
-        assert is_away(cut_off.value)
+        assert is_database_unavailable(cut_off.value)
         session.rollback()
         assert session.execute(text("SELECT 1")).scalar_one() == 1

@@ -79,16 +79,21 @@ def test_an_upgrade_can_be_typed_twice(blank_url):
         typed(blank_url, "db", "check"),
     )
     assert [done.exit_code for done in (first, second, check)] == [0, 0, 0]
-    assert first.output == f"The schema went from nothing to {migrations.needed()}.\n"
-    assert second.output == f"The schema is at {migrations.needed()}.\n"
-    assert check.output == f"The schema is at {migrations.needed()}, as this version needs.\n"
+    assert (
+        first.output == f"The schema went from nothing to {migrations.get_required_revision()}.\n"
+    )
+    assert second.output == f"The schema is at {migrations.get_required_revision()}.\n"
+    assert (
+        check.output
+        == f"The schema is at {migrations.get_required_revision()}, as this version needs.\n"
+    )
 
 
 def test_a_check_of_an_empty_database_says_what_to_type(blank_url):
     done = typed(blank_url, "db", "check")
     assert done.exit_code == 3
     assert (
-        f"The schema is at nothing, this version needs {migrations.needed()}: run `python -m app db upgrade`."
+        f"The schema is at nothing, this version needs {migrations.get_required_revision()}: run `python -m app db upgrade`."
         in done.output
     )
 

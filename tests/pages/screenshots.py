@@ -23,7 +23,7 @@ activate activate-by-link request approved denied not-me expired nothing-here se
 def main() -> None:
     if executable() is None:
         sys.exit(MISSING)
-    logs.configure(io.StringIO())
+    logs.configure_logging(io.StringIO())
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as folder:

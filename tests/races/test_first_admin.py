@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import text
 
 from app.adapters.password_hasher import Capacity
-from app.confirmations.issue import issue
-from app.confirmations.models import Purpose
-from app.registration.first_admin import LINK_LIFE, invite_first_admin
+from app.confirmations.issue import issue_token
+from app.confirmations.models import ConfirmationPurpose
+from app.registration.first_admin import LINK_LIFETIME, invite_first_admin
 from tests.actors import PASSWORD
 from tests.races.conftest import LONG
 
@@ -130,6 +130,8 @@ def test_a_second_secret_for_the_same_invitation_ends_the_first(service):
         ]
     subject = service.scalar("SELECT id FROM pending_registrations")
     with service.units.writing() as work:
-        newer = issue(work, Purpose.BOOTSTRAP, subject=subject, life=LINK_LIFE)
+        newer = issue_token(
+            work, ConfirmationPurpose.BOOTSTRAP, subject=subject, lifetime=LINK_LIFETIME
+        )
     assert sorted(follow_at_once(service, [older, newer])) == [200, 400]
     assert counts(service) == (1, 1)

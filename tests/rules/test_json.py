@@ -6,7 +6,14 @@ import json
 
 import pytest
 
-from app.web.json_body import DEEPEST, InvalidBody, depth, escaped, loads, texts
+from app.web.json_body import (
+    MAX_DEPTH,
+    InvalidBody,
+    escape_pointer,
+    iterate_texts,
+    measure_depth,
+    parse_json,
+)
 
 TAKEN = [
     (b"{}", {}),
@@ -70,35 +77,37 @@ REFUSED = [
 
 @pytest.mark.parametrize(("raw", "value"), TAKEN)
 def test_what_is_json_to_everyone_is_taken(raw, value):
-    assert loads(raw) == value
+    assert parse_json(raw) == value
 
 
 @pytest.mark.parametrize("raw", REFUSED, ids=lambda raw: repr(raw[:24]))
 def test_what_is_not_json_to_everyone_is_refused_with_words(raw):
     with pytest.raises(InvalidBody) as refused:
-        loads(raw)
+        parse_json(raw)
     assert refused.value.detail
 
 
 @pytest.mark.parametrize(
     ("opening", "middle", "closing"), [("[", "", "]"), ('{"a":', "1", "}"), ('[{"a":', "1", "}]")]
 )
-@pytest.mark.parametrize("levels", [DEEPEST + 1, 100, 300, 499, 500, 900, 990, 1000, 3000, 100_000])
+@pytest.mark.parametrize(
+    "levels", [MAX_DEPTH + 1, 100, 300, 499, 500, 900, 990, 1000, 3000, 100_000]
+)
 def test_no_depth_of_nesting_is_more_than_a_refusal(opening, middle, closing, levels):
     with pytest.raises(InvalidBody):
-        loads(f'{{"a":{opening * levels}{middle}{closing * levels}}}'.encode())
+        parse_json(f'{{"a":{opening * levels}{middle}{closing * levels}}}'.encode())
 
 
 def test_every_depth_around_what_the_interpreter_recurses_is_a_refusal():
     for levels in range(200, 1100):
         with pytest.raises(InvalidBody):
-            loads(b'{"a":' + b"[" * levels + b"]" * levels + b"}")
+            parse_json(b'{"a":' + b"[" * levels + b"]" * levels + b"}")
 
 
 def test_the_deepest_nesting_that_is_taken_is_sixteen():
-    assert loads(b'{"a":' + b"[" * 15 + b"]" * 15 + b"}")
+    assert parse_json(b'{"a":' + b"[" * 15 + b"]" * 15 + b"}")
     with pytest.raises(InvalidBody):
-        loads(b'{"a":' + b"[" * 16 + b"]" * 16 + b"}")
+        parse_json(b'{"a":' + b"[" * 16 + b"]" * 16 + b"}")
 
 
 @pytest.mark.parametrize(
@@ -114,11 +123,11 @@ def test_the_deepest_nesting_that_is_taken_is_sixteen():
     ],
 )
 def test_depth_counts_containers_within_each_other(value, levels):
-    assert depth(value) == levels
+    assert measure_depth(value) == levels
 
 
 def test_every_text_is_found_with_its_pointer():
-    found = set(texts(json.loads('{"a": ["x", {"b/c": "y", "d~": "z"}], "": "w"}'), ""))
+    found = set(iterate_texts(json.loads('{"a": ["x", {"b/c": "y", "d~": "z"}], "": "w"}'), ""))
     assert {
         ("/a/0", "x"),
         ("/a/1/b~1c", "y"),
@@ -133,4 +142,4 @@ def test_every_text_is_found_with_its_pointer():
     [("a", "a"), ("a/b", "a~1b"), ("a~b", "a~0b"), ("~1", "~01"), ("\0", "?"), ("\ud800", "?")],
 )
 def test_names_in_pointers_can_be_sent_back(name, pointer):
-    assert escaped(name) == pointer
+    assert escape_pointer(name) == pointer

@@ -9,35 +9,35 @@ import pytest
 
 from app.opaque_tokens import (
     CODE_ALPHABET,
-    canonical_code,
-    digest,
-    find,
+    compute_digest,
+    generate_code,
+    generate_id,
+    generate_token,
+    has_digest,
     is_id,
-    matches,
-    mint,
-    new_code,
-    new_id,
+    normalize_code,
+    parse_row_id,
 )
 
 
 def test_a_token_names_its_row_and_is_kept_as_a_digest():
-    row_id = new_id("cnf")
-    minted = mint("dwc", row_id)
-    assert find("dwc", "cnf", minted.token) == row_id
+    row_id = generate_id("cnf")
+    minted = generate_token("dwc", row_id)
+    assert parse_row_id("dwc", "cnf", minted.token) == row_id
     assert minted.digest == hashlib.sha256(minted.token.encode()).hexdigest()
-    assert matches(minted.token, minted.digest)
+    assert has_digest(minted.token, minted.digest)
 
 
 def test_a_token_holds_256_bits_that_are_never_the_same():
-    row_id = new_id("cnf")
-    secrets = {mint("dwc", row_id).token.split("_")[2][:-6] for _ in range(500)}
+    row_id = generate_id("cnf")
+    secrets = {generate_token("dwc", row_id).token.split("_")[2][:-6] for _ in range(500)}
     assert len(secrets) == 500
     assert all(re.fullmatch("[0-9A-Za-z]{43}", secret) for secret in secrets)  # 62 ** 43 > 2 ** 256
     assert {letter for secret in secrets for letter in secret} > set("09AZaz")
 
 
 def test_ids_hold_128_bits_that_are_never_the_same():
-    ids = {new_id("acc") for _ in range(500)}
+    ids = {generate_id("acc") for _ in range(500)}
     assert len(ids) == 500
     assert all(re.fullmatch("acc_[0-9A-Za-z]{22}", text) for text in ids)  # 62 ** 22 > 2 ** 128
 
@@ -64,30 +64,30 @@ def _altered(token: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("fault", list(_altered(mint("dwc", new_id("cnf")).token)))
+@pytest.mark.parametrize("fault", list(_altered(generate_token("dwc", generate_id("cnf")).token)))
 def test_a_token_that_is_not_whole_is_of_no_row(fault):
-    altered = _altered(mint("dwc", new_id("cnf")).token)[fault]
-    assert find("dwc", "cnf", altered) is None
+    altered = _altered(generate_token("dwc", generate_id("cnf")).token)[fault]
+    assert parse_row_id("dwc", "cnf", altered) is None
 
 
 def test_a_token_of_one_kind_is_none_of_another():
-    assert find("dwr", "cnf", mint("dwc", new_id("cnf")).token) is None
+    assert parse_row_id("dwr", "cnf", generate_token("dwc", generate_id("cnf")).token) is None
 
 
 def test_another_secret_of_the_same_row_does_not_match():
-    row_id = new_id("cnf")
-    assert not matches(mint("dwc", row_id).token, mint("dwc", row_id).digest)
+    row_id = generate_id("cnf")
+    assert not has_digest(generate_token("dwc", row_id).token, generate_token("dwc", row_id).digest)
 
 
 def test_a_new_secret_does_not_show_itself():
-    minted = mint("dwc", new_id("cnf"))
+    minted = generate_token("dwc", generate_id("cnf"))
     assert minted.token not in repr(minted)
     assert minted.token not in f"{minted}"
     assert minted.digest not in repr(minted)
 
 
 def test_a_code_can_be_typed_and_has_no_vowels():
-    codes = [new_code() for _ in range(500)]
+    codes = [generate_code() for _ in range(500)]
     assert all(
         re.fullmatch(f"[{CODE_ALPHABET}]{{4}}-[{CODE_ALPHABET}]{{4}}", code) for code in codes
     )
@@ -109,7 +109,7 @@ def test_a_code_can_be_typed_and_has_no_vowels():
     ],
 )
 def test_a_code_is_read_as_it_was_meant(typed):
-    assert canonical_code(typed) == "BCDFGHJK"
+    assert normalize_code(typed) == "BCDFGHJK"
 
 
 @pytest.mark.parametrize(
@@ -130,6 +130,6 @@ def test_what_is_no_id_is_seen_without_a_read(text):
 
 
 def test_a_digest_tells_nothing_of_the_token():
-    token = mint("dwc", new_id("cnf")).token
-    assert re.fullmatch("[0-9a-f]{64}", digest(token))
-    assert digest(token) != digest(token[:-1])
+    token = generate_token("dwc", generate_id("cnf")).token
+    assert re.fullmatch("[0-9a-f]{64}", compute_digest(token))
+    assert compute_digest(token) != compute_digest(token[:-1])

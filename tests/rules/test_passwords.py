@@ -11,10 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.authentication.passwords.choose import chosen_password
-from app.authentication.passwords.messages import TEXTS, in_words
-from app.authentication.passwords.normalize import NotAPassword, Reason, normalised
-from app.authentication.passwords.strength import folded, names_in, weaknesses
+from app.authentication.passwords.messages import TEXTS, describe_reason
+from app.authentication.passwords.normalize import (
+    InvalidPassword,
+    RejectionReason,
+    normalize_password,
+)
+from app.authentication.passwords.strength import extract_names, find_weaknesses, fold_case
+from app.authentication.passwords.validate import validate_new_password
 from app.authentication.passwords.word_lists import SortedLines, common_passwords, passphrase_words
 from app.errors import InvalidInput
 from app.notifications.mail.render import LANGUAGES
@@ -37,7 +41,7 @@ def refused(
             public_url="https://login.acme-tools.example",
             **changes,
         )
-        chosen_password(changed, password, field="/password", locale=locale, about=about)
+        validate_new_password(changed, password, field="/password", locale=locale, about=about)
     except InvalidInput as problem:
         return problem
     return None
@@ -90,23 +94,33 @@ def test_any_text_that_is_long_enough_is_a_password(password):
 @pytest.mark.parametrize(
     ("password", "reason"),
     [
-        pytest.param("", Reason.TOO_SHORT, id="empty"),
-        pytest.param(LETTERS[: SHORTEST - 1], Reason.TOO_SHORT, id="one too few"),
-        pytest.param(KEYS[: SHORTEST - 1], Reason.TOO_SHORT, id="few characters of many bytes"),
+        pytest.param("", RejectionReason.TOO_SHORT, id="empty"),
+        pytest.param(LETTERS[: SHORTEST - 1], RejectionReason.TOO_SHORT, id="one too few"),
+        pytest.param(
+            KEYS[: SHORTEST - 1], RejectionReason.TOO_SHORT, id="few characters of many bytes"
+        ),
         pytest.param(
             "e\u0301" * (SHORTEST - 1),
-            Reason.TOO_SHORT,
+            RejectionReason.TOO_SHORT,
             id="few characters of two code points each",
         ),
-        pytest.param((LETTERS * 2)[:129], Reason.TOO_LONG, id="one too many"),
-        pytest.param("e\u0301" * 100, Reason.TOO_LONG, id="too many before composing"),
-        pytest.param("\U0001f511" * 257, Reason.TOO_LONG, id="more than 1024 bytes"),
-        pytest.param("a" * 100_000, Reason.TOO_LONG, id="far too many"),
-        pytest.param("correct horse\0battery staple", Reason.CONTROL_CHARACTERS, id="NUL"),
-        pytest.param("correct horse\nbattery staple", Reason.CONTROL_CHARACTERS, id="a line break"),
-        pytest.param("correct horse\tbattery staple", Reason.CONTROL_CHARACTERS, id="a tab"),
-        pytest.param("correct horse\x7fbattery staple", Reason.CONTROL_CHARACTERS, id="DEL"),
-        pytest.param("correct horse \ud800 battery", Reason.CONTROL_CHARACTERS, id="a surrogate"),
+        pytest.param((LETTERS * 2)[:129], RejectionReason.TOO_LONG, id="one too many"),
+        pytest.param("e\u0301" * 100, RejectionReason.TOO_LONG, id="too many before composing"),
+        pytest.param("\U0001f511" * 257, RejectionReason.TOO_LONG, id="more than 1024 bytes"),
+        pytest.param("a" * 100_000, RejectionReason.TOO_LONG, id="far too many"),
+        pytest.param("correct horse\0battery staple", RejectionReason.CONTROL_CHARACTERS, id="NUL"),
+        pytest.param(
+            "correct horse\nbattery staple", RejectionReason.CONTROL_CHARACTERS, id="a line break"
+        ),
+        pytest.param(
+            "correct horse\tbattery staple", RejectionReason.CONTROL_CHARACTERS, id="a tab"
+        ),
+        pytest.param(
+            "correct horse\x7fbattery staple", RejectionReason.CONTROL_CHARACTERS, id="DEL"
+        ),
+        pytest.param(
+            "correct horse \ud800 battery", RejectionReason.CONTROL_CHARACTERS, id="a surrogate"
+        ),
     ],
 )
 def test_what_is_too_short_too_long_or_no_text_is_no_password(password, reason):
@@ -116,57 +130,57 @@ def test_what_is_too_short_too_long_or_no_text_is_no_password(password, reason):
 @pytest.mark.parametrize(
     ("password", "reason"),
     [
-        ("qwertyuiop12345", Reason.COMMON),
-        ("polniypizdec0211", Reason.COMMON),
-        ("PolniyPizdec0211", Reason.COMMON),
-        ("password20242024", Reason.COMMON),
-        ("Password!!!!!!!!!!", Reason.COMMON),
-        ("2024-password-2024", Reason.COMMON),
-        ("P@ssw0rd20242024", Reason.COMMON),
-        ("1!Monkey!19841984", Reason.COMMON),
-        ("letmein 2023 2024", Reason.COMMON),
-        ("password password", Reason.COMMON),
-        ("aaaaaaaaaaaaaaa", Reason.REPETITION),
-        ("               ", Reason.REPETITION),
-        ("\U0001f511" * 20, Reason.REPETITION),
-        ("x7Kqx7Kqx7Kqx7Kq", Reason.REPETITION),
-        ("x7Kqx7Kqx7Kqx7K", Reason.REPETITION),
-        ("hunter2 hunter2 hunter2", Reason.REPETITION),
-        ("elephant elephant", Reason.REPETITION),
-        ("12 wombat wombat 34", Reason.REPETITION),
-        ("2024!2024!2024!2024!", Reason.REPETITION),
-        ("Ab" * 64, Reason.REPETITION),
-        ("abcdefghijklmnop", Reason.SEQUENCE),
-        ("ZYXWVUTSRQPONMLK", Reason.SEQUENCE),
-        ("123456789012345", Reason.SEQUENCE),
-        ("9876543210987654", Reason.SEQUENCE),
-        ("1-2-3-4-5-6-7-8-9-10", Reason.SEQUENCE),
-        ("a b c d e f g h i j k", Reason.SEQUENCE),
-        ("qwertyuiopasdfghjkl", Reason.SEQUENCE),
-        ("poiuytrewqlkjhgfdsa", Reason.SEQUENCE),
-        ("qwertzuiopasdfghjkl", Reason.SEQUENCE),
-        ("azertyuiopqsdfghjklm", Reason.SEQUENCE),
-        ("1qaz2wsx3edc4rfv5tgb", Reason.SEQUENCE),
-        ("aaaabbbbccccdddd", Reason.SEQUENCE),
-        ("aaaaaaaaaaaaaaab", Reason.SEQUENCE),
-        ("!@#$%^&*()!@#$%^", Reason.SEQUENCE),
+        ("qwertyuiop12345", RejectionReason.COMMON),
+        ("polniypizdec0211", RejectionReason.COMMON),
+        ("PolniyPizdec0211", RejectionReason.COMMON),
+        ("password20242024", RejectionReason.COMMON),
+        ("Password!!!!!!!!!!", RejectionReason.COMMON),
+        ("2024-password-2024", RejectionReason.COMMON),
+        ("P@ssw0rd20242024", RejectionReason.COMMON),
+        ("1!Monkey!19841984", RejectionReason.COMMON),
+        ("letmein 2023 2024", RejectionReason.COMMON),
+        ("password password", RejectionReason.COMMON),
+        ("aaaaaaaaaaaaaaa", RejectionReason.REPETITION),
+        ("               ", RejectionReason.REPETITION),
+        ("\U0001f511" * 20, RejectionReason.REPETITION),
+        ("x7Kqx7Kqx7Kqx7Kq", RejectionReason.REPETITION),
+        ("x7Kqx7Kqx7Kqx7K", RejectionReason.REPETITION),
+        ("hunter2 hunter2 hunter2", RejectionReason.REPETITION),
+        ("elephant elephant", RejectionReason.REPETITION),
+        ("12 wombat wombat 34", RejectionReason.REPETITION),
+        ("2024!2024!2024!2024!", RejectionReason.REPETITION),
+        ("Ab" * 64, RejectionReason.REPETITION),
+        ("abcdefghijklmnop", RejectionReason.SEQUENCE),
+        ("ZYXWVUTSRQPONMLK", RejectionReason.SEQUENCE),
+        ("123456789012345", RejectionReason.SEQUENCE),
+        ("9876543210987654", RejectionReason.SEQUENCE),
+        ("1-2-3-4-5-6-7-8-9-10", RejectionReason.SEQUENCE),
+        ("a b c d e f g h i j k", RejectionReason.SEQUENCE),
+        ("qwertyuiopasdfghjkl", RejectionReason.SEQUENCE),
+        ("poiuytrewqlkjhgfdsa", RejectionReason.SEQUENCE),
+        ("qwertzuiopasdfghjkl", RejectionReason.SEQUENCE),
+        ("azertyuiopqsdfghjklm", RejectionReason.SEQUENCE),
+        ("1qaz2wsx3edc4rfv5tgb", RejectionReason.SEQUENCE),
+        ("aaaabbbbccccdddd", RejectionReason.SEQUENCE),
+        ("aaaaaaaaaaaaaaab", RejectionReason.SEQUENCE),
+        ("!@#$%^&*()!@#$%^", RejectionReason.SEQUENCE),
         (
             "\u0430\u0431\u0432\u0433\u0434\u0435\u0436\u0437\u0438\u0439\u043a\u043b\u043c\u043d\u043e",
-            Reason.SEQUENCE,
+            RejectionReason.SEQUENCE,
         ),
-        ("doorward-doorward!", Reason.PERSONAL),
-        ("Doorward2024!!!!", Reason.PERSONAL),
-        ("D00rw4rd.7391.82", Reason.PERSONAL),
-        ("acme-tools 1984 1985", Reason.PERSONAL),
-        ("AcmeTools-19841985", Reason.PERSONAL),
-        ("Acme Login 73918", Reason.PERSONAL),
-        ("ann.miller.73918", Reason.PERSONAL),
-        ("AnnMiller7391827", Reason.PERSONAL),
-        ("miller,ann,73918", Reason.PERSONAL),
-        ("annm84-annm84-73", Reason.PERSONAL),
-        ("M\u00fcller Ann-Katrin", Reason.PERSONAL),
-        ("Mu\u0308llerAnnKatrin", Reason.PERSONAL),
-        ("i am Ann Miller 73", Reason.PERSONAL),
+        ("doorward-doorward!", RejectionReason.PERSONAL),
+        ("Doorward2024!!!!", RejectionReason.PERSONAL),
+        ("D00rw4rd.7391.82", RejectionReason.PERSONAL),
+        ("acme-tools 1984 1985", RejectionReason.PERSONAL),
+        ("AcmeTools-19841985", RejectionReason.PERSONAL),
+        ("Acme Login 73918", RejectionReason.PERSONAL),
+        ("ann.miller.73918", RejectionReason.PERSONAL),
+        ("AnnMiller7391827", RejectionReason.PERSONAL),
+        ("miller,ann,73918", RejectionReason.PERSONAL),
+        ("annm84-annm84-73", RejectionReason.PERSONAL),
+        ("M\u00fcller Ann-Katrin", RejectionReason.PERSONAL),
+        ("Mu\u0308llerAnnKatrin", RejectionReason.PERSONAL),
+        ("i am Ann Miller 73", RejectionReason.PERSONAL),
     ],
 )
 def test_what_is_guessed_first_is_no_password(password, reason):
@@ -183,10 +197,10 @@ def test_names_of_others_are_words_like_all():
 
 def test_a_floor_of_eight_asks_for_less():
     assert reasons("kiwi&tea", least=8) == set()
-    assert reasons("12345678", least=8) == {Reason.COMMON, Reason.SEQUENCE}
-    assert reasons("baseball", least=8) == {Reason.COMMON}
-    assert reasons("doorward", least=8) == {Reason.PERSONAL}
-    assert reasons("kiwitea", least=8) == {Reason.TOO_SHORT}
+    assert reasons("12345678", least=8) == {RejectionReason.COMMON, RejectionReason.SEQUENCE}
+    assert reasons("baseball", least=8) == {RejectionReason.COMMON}
+    assert reasons("doorward", least=8) == {RejectionReason.PERSONAL}
+    assert reasons("kiwitea", least=8) == {RejectionReason.TOO_SHORT}
 
 
 def test_nothing_that_a_generator_makes_is_refused_for_its_kinds_of_characters():
@@ -200,7 +214,11 @@ def test_nothing_that_a_generator_makes_is_refused_for_its_kinds_of_characters()
         made = ["".join(random.choice(letters) for _ in range(20)) for _ in range(300)]
         assert (
             sum(
-                bool(weaknesses(one, least=15, names=names_in(ABOUT), common=common_passwords()))
+                bool(
+                    find_weaknesses(
+                        one, min_length=15, names=extract_names(ABOUT), common=common_passwords()
+                    )
+                )
                 for one in made
             )
             <= 1
@@ -212,7 +230,7 @@ def test_nothing_that_a_generator_makes_is_refused_for_its_kinds_of_characters()
 def test_whatever_is_typed_is_taken_as_it_is_or_refused_with_reasons(typed, about, least):
     problem = refused(typed, about=about, least=least)
     if problem is None:
-        assert len(normalised(typed)) >= least
+        assert len(normalize_password(typed)) >= least
         return
     assert 1 <= len(problem.members["reasons"]) == len(problem.errors["/password"])
     assert len(problem.members["suggestions"]) == 3
@@ -237,7 +255,7 @@ def test_suggestions_are_long_acceptable_and_new_each_time(least):
 def test_five_words_are_more_than_sixty_bits():
     assert len(set(passphrase_words())) == 7776 > 2 ** (60 / 5)
     assert all(
-        word == folded(word) and re.fullmatch("[a-z-]+", word) for word in passphrase_words()
+        word == fold_case(word) and re.fullmatch("[a-z-]+", word) for word in passphrase_words()
     )
 
 
@@ -247,7 +265,7 @@ def test_the_list_of_common_passwords_is_large_and_in_the_spelling_it_is_asked_i
     assert lines == sorted(lines, key=str.encode)
     assert sum(len(line) >= 8 for line in lines) >= 100_000
     assert sum(len(line) >= 15 for line in lines) >= 3000
-    assert all(line.isprintable() and line == folded(line) and "@" not in line for line in lines)
+    assert all(line.isprintable() and line == fold_case(line) and "@" not in line for line in lines)
     for line in lines[::500] + lines[-1:]:
         assert line in common_passwords()
         assert line + "\n" not in common_passwords()
@@ -288,31 +306,31 @@ def test_what_is_not_in_the_list_is_not_found():
 )
 def test_a_password_is_an_opaque_string(typed, kept):
     """RFC 8265 section 4.2.1."""
-    assert normalised(typed) == kept
+    assert normalize_password(typed) == kept
 
 
 @pytest.mark.parametrize("locale", [*LANGUAGES, "de-AT", "fr"])
 def test_every_reason_has_words_and_none_quotes_the_password(locale):
     assert set(TEXTS) == set(LANGUAGES)
-    for reason in Reason:
-        words = in_words(reason, locale, least=17)
+    for reason in RejectionReason:
+        words = describe_reason(reason, locale, min_length=17)
         assert words
         assert "{" not in words
         assert not words.endswith(".")
-    assert "17" in in_words(Reason.TOO_SHORT, locale, least=17)
+    assert "17" in describe_reason(RejectionReason.TOO_SHORT, locale, min_length=17)
     for password in ("hunter2", "hunter2" * 20, "hunter2\0", "hunter2hunter2hunter2"):
         assert "hunter2" not in str(refused(password, locale=locale).errors)
 
 
 def test_what_can_be_no_password_is_told_in_words():
     for password in ("", "hunter2" * 20, "hunter2\0"):
-        with pytest.raises(NotAPassword, match=r"^must") as refusal:
-            normalised(password)
+        with pytest.raises(InvalidPassword, match=r"^must") as refusal:
+            normalize_password(password)
         assert "hunter2" not in str(refusal.value)
 
 
 def test_names_are_found_in_whatever_something_is_called():
-    assert names_in(["Ann-Katrin M\u00fcller", "ann.b.lee@mail.example", "007", "al"]) == {
+    assert extract_names(["Ann-Katrin M\u00fcller", "ann.b.lee@mail.example", "007", "al"]) == {
         "ann", "katrin", "m\u00fcller", "annkatrinm\u00fcller", "lee", "annblee", "007"
     }  # fmt: skip
-    assert names_in(["Mu\u0308ller"]) == {unicodedata.normalize("NFC", "mu\u0308ller")}
+    assert extract_names(["Mu\u0308ller"]) == {unicodedata.normalize("NFC", "mu\u0308ller")}

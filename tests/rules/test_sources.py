@@ -8,13 +8,13 @@ import pytest
 
 from app.web.client_info import (
     MAX_USER_AGENT_LENGTH,
-    _parsed,
-    client_address,
+    _parse_ip_address,
     get_rate_limit_bucket,
     is_trusted,
+    resolve_client_ip_address,
     strip_unprintable,
 )
-from app.web.middleware import _hostname
+from app.web.middleware import _parse_hostname
 
 GATEWAYS = [
     ipaddress.ip_network(network) for network in ("10.1.0.0/16", "192.0.2.7/32", "fd00::/8")
@@ -52,11 +52,14 @@ FORWARDED = [
 
 @pytest.mark.parametrize(("peer", "forwarded", "client"), FORWARDED)
 def test_the_first_address_from_the_right_that_is_no_gateway_is_the_client(peer, forwarded, client):
-    assert str(client_address(_parsed(peer), forwarded, GATEWAYS)) == client
+    assert str(resolve_client_ip_address(_parse_ip_address(peer), forwarded, GATEWAYS)) == client
 
 
 def test_without_gateways_nothing_forwarded_counts():
-    assert str(client_address(_parsed("10.1.0.1"), "198.51.100.1", [])) == "10.1.0.1"
+    assert (
+        str(resolve_client_ip_address(_parse_ip_address("10.1.0.1"), "198.51.100.1", []))
+        == "10.1.0.1"
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,7 +74,7 @@ def test_without_gateways_nothing_forwarded_counts():
     ],
 )
 def test_limits_count_by_ipv4_address_or_ipv6_network(address, counted):
-    assert get_rate_limit_bucket(_parsed(address)) == counted
+    assert get_rate_limit_bucket(_parse_ip_address(address)) == counted
 
 
 @pytest.mark.parametrize(
@@ -91,7 +94,7 @@ def test_limits_count_by_ipv4_address_or_ipv6_network(address, counted):
     ],
 )
 def test_what_is_no_address_is_none(text):
-    assert _parsed(text) is None
+    assert _parse_ip_address(text) is None
 
 
 @pytest.mark.parametrize(
@@ -105,7 +108,7 @@ def test_what_is_no_address_is_none(text):
     ],
 )
 def test_a_gateway_is_one_within_the_networks_of_its_own_family(address, trusted):
-    assert is_trusted(_parsed(address), GATEWAYS) is trusted
+    assert is_trusted(_parse_ip_address(address), GATEWAYS) is trusted
 
 
 @pytest.mark.parametrize(
@@ -136,4 +139,4 @@ def test_a_header_is_kept_without_what_cannot_be_seen(header, kept):
     ],
 )
 def test_a_host_is_its_name_without_port_and_case(header, name):
-    assert _hostname(header) == name
+    assert _parse_hostname(header) == name

@@ -12,61 +12,66 @@ import unicodedata
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from app.authentication.passwords.normalize import Reason
+from app.authentication.passwords.normalize import RejectionReason
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable, Iterator
 
-ROWS = """
+KEYBOARD_ROWS = """
     1234567890 !@#$%^&*() !"§$%&/()= qwertyuiop asdfghjkl zxcvbnm qwertzuiopü asdfghjklöä yxcvbnm azertyuiop qsdfghjklm wxcvbn
     1qaz 2wsx 3edc 4rfv 5tgb 6yhn 7ujm 8ik, 9ol. 1qay 2wsx
 """.split()
-NEIGHBOURS = frozenset(
-    pair for row in ROWS for one, other in pairwise(row) for pair in (one + other, other + one)
+NEIGHBORS = frozenset(
+    pair
+    for row in KEYBOARD_ROWS
+    for one, other in pairwise(row)
+    for pair in (one + other, other + one)
 )
 LOOKALIKES = str.maketrans("013457@$!|", "oieastasil")
 SEPARATORS = re.compile(r"[ ._-]+")
-AROUND = string.digits + string.punctuation + " "
-SHORTEST_RUN = 3
-SHORTEST_NAME = 3
+PADDING = string.digits + string.punctuation + " "
+MIN_RUN_LENGTH = 3
+MIN_NAME_LENGTH = 3
 
 
-def folded(text: str) -> str:
+def fold_case(text: str) -> str:
     """As the lists are spelled: without case."""
     return unicodedata.normalize("NFC", text.casefold())
 
 
-def names_in(texts: Iterable[str]) -> frozenset[str]:
+def extract_names(texts: Iterable[str]) -> frozenset[str]:
     """The names in what somebody or something is called: its words, and all of it run together. Of an address, what is before the @."""
-    parts = (folded(text).partition("@")[0] for text in texts)
+    parts = (fold_case(text).partition("@")[0] for text in texts)
     found = {
         name
         for part in parts
         for name in [*re.findall(r"[^\W\d_]+", part), re.sub(r"[\W_]+", "", part)]
     }
-    return frozenset(name for name in found if len(name) >= SHORTEST_NAME)
+    return frozenset(name for name in found if len(name) >= MIN_NAME_LENGTH)
 
 
-def weaknesses(
-    password: str, *, least: int, names: Collection[str], common: Container[str]
-) -> list[Reason]:
+def find_weaknesses(
+    password: str, *, min_length: int, names: Collection[str], common: Container[str]
+) -> list[RejectionReason]:
     """Every reason why a normalised password is refused. `least` is the least length; half of it has to be left as a secret."""
-    if len(password) < least:
-        return [Reason.TOO_SHORT]
-    text, enough = folded(password), (least + 1) // 2
-    piece = _piece(text)
+    if len(password) < min_length:
+        return [RejectionReason.TOO_SHORT]
+    text, enough = fold_case(password), (min_length + 1) // 2
+    piece = _find_repeated_unit(text)
     found = {
-        Reason.COMMON: any(spelling in common for spelling in _spellings(text, piece)),
-        Reason.REPETITION: len(piece) < min(least, len(text)),
-        Reason.SEQUENCE: _left_of_runs(SEPARATORS.sub("", text)) < enough,
-        Reason.PERSONAL: _left_of_names(text, names) < enough,
+        RejectionReason.COMMON: any(
+            spelling in common for spelling in _iterate_spellings(text, piece)
+        ),
+        RejectionReason.REPETITION: len(piece) < min(min_length, len(text)),
+        RejectionReason.SEQUENCE: _count_outside_runs(SEPARATORS.sub("", text)) < enough,
+        RejectionReason.PERSONAL: _count_outside_names(text, names) < enough,
     }
     return [reason for reason, true in found.items() if true]
 
 
-def _piece(text: str) -> str:
+def _find_repeated_unit(text: str) -> str:
     """What the text repeats, or all of it. The last time may be cut short, by a separator or more; a little may stand around it."""
-    for whole in (text, text.strip(AROUND)):
+    for whole in (text, text.strip(PADDING)):
         lengths = (
             length
             for length in range(1, (len(whole) + 1) // 2 + 1)
@@ -77,40 +82,42 @@ def _piece(text: str) -> str:
     return text
 
 
-def _spellings(text: str, piece: str) -> Iterator[str]:
-    for spelling in {text, text.strip(AROUND), piece, piece.strip(AROUND)}:
+def _iterate_spellings(text: str, unit: str) -> Iterator[str]:
+    for spelling in {text, text.strip(PADDING), unit, unit.strip(PADDING)}:
         yield spelling
         yield spelling.translate(LOOKALIKES)
 
 
-def _left_of_runs(text: str) -> int:
+def _count_outside_runs(text: str) -> int:
     """How many characters there are if a run of three neighbours and more counts as one."""
     left = steps = 0
     for before, after in pairwise(text):
-        steps = steps + 1 if _neighbours(before, after) else 0
-        left += 1 if steps < SHORTEST_RUN - 1 else -1 if steps == SHORTEST_RUN - 1 else 0
+        steps = steps + 1 if _are_neighbors(before, after) else 0
+        left += 1 if steps < MIN_RUN_LENGTH - 1 else -1 if steps == MIN_RUN_LENGTH - 1 else 0
     return left + 1
 
 
-def _neighbours(before: str, after: str) -> bool:
+def _are_neighbors(before: str, after: str) -> bool:
     beside = before.isalnum() and after.isalnum() and abs(ord(before) - ord(after)) <= 1
-    return beside or before == after or before + after in NEIGHBOURS
+    return beside or before == after or before + after in NEIGHBORS
 
 
-def _left_of_names(text: str, names: Collection[str]) -> int:
+def _count_outside_names(text: str, names: Collection[str]) -> int:
     """How many characters that are no digits, punctuation or spaces are not part of a name; all of them where there is no name."""
     taken: set[int] = set()
     for name in names:
         for hay, needle in ((text, name), (text.translate(LOOKALIKES), name.translate(LOOKALIKES))):
             taken.update(
-                at for start in _starts(hay, needle) for at in range(start, start + len(needle))
+                at
+                for start in _find_occurrences(hay, needle)
+                for at in range(start, start + len(needle))
             )
     if not taken:
         return len(text)
-    return sum(character not in AROUND for at, character in enumerate(text) if at not in taken)
+    return sum(character not in PADDING for at, character in enumerate(text) if at not in taken)
 
 
-def _starts(hay: str, needle: str) -> Iterator[int]:
+def _find_occurrences(hay: str, needle: str) -> Iterator[int]:
     start = hay.find(needle)
     while start >= 0:
         yield start

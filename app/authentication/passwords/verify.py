@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import update
 
-from app.accounts.models import Account, Status, locked
+from app.accounts.models import Account, AccountStatus, lock_account
 from app.adapters.database import count_changed_rows
-from app.authentication.passwords.normalize import NotAPassword, normalised
-from app.authentication.throttling.password_attempts import Attempt, decided, forget, give_back
+from app.authentication.passwords.normalize import InvalidPassword, normalize_password
+from app.authentication.throttling.password_attempts import (
+    PasswordAttempt,
+    clear_failures,
+    record_failure,
+    refund_attempt,
+)
 from app.errors import Busy
 
 if TYPE_CHECKING:
@@ -20,39 +25,43 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class VerifiedPassword:
     """What came of a try. A right one counts for nothing until it was settled."""
 
     account: Account
-    attempt: Attempt
+    attempt: PasswordAttempt
 
 
-def check_password(
-    work: UnitOfWork, attempt: Attempt, account: Account | None, password: str
-) -> Checked | None:
+def verify_password(
+    work: UnitOfWork, attempt: PasswordAttempt, account: Account | None, password: str
+) -> VerifiedPassword | None:
     """Is it the password of that account? Costs the same for an account that does not exist, is not active or has no tries left.
 
     The attempt must have been taken in this transaction, which is committed before the hash: nothing is held while hashing,
     so what was read before must be a condition of what is written after; see `settle`. Raises Busy, and then gives the attempt back.
     """
     try:
-        fits = _fits(work, account if attempt.open else None, password)
+        fits = _matches(work, account if attempt.open else None, password)
     except Busy:
-        give_back(work, attempt)
-        with work.released():  # no hash was taken, so none may be counted, whatever is answered
+        refund_attempt(work, attempt)
+        with (
+            work.commit_and_release()
+        ):  # no hash was taken, so none may be counted, whatever is answered
             raise
     if account is None or not fits:
-        decided(work, attempt)
+        record_failure(work, attempt)
         return None
-    return Checked(account, attempt)
+    return VerifiedPassword(account, attempt)
 
 
-def settle(work: UnitOfWork, checked: Checked, *, changes: Mapping[str, object]) -> bool:
+def apply_success(
+    work: UnitOfWork, verified: VerifiedPassword, *, changes: Mapping[str, object]
+) -> bool:
     """Lock the account, on condition that nothing changed while its password was being checked, and change it.
 
     The failures before are forgotten. False when something did change: then nothing is written.
     """
-    account = checked.account
+    account = verified.account
     settled = count_changed_rows(
         work.db,
         update(Account)
@@ -60,53 +69,55 @@ def settle(work: UnitOfWork, checked: Checked, *, changes: Mapping[str, object])
             Account.id == account.id,
             Account.epoch == account.epoch,
             Account.password_hash == account.password_hash,
-            Account.status == Status.ACTIVE,
+            Account.status == AccountStatus.ACTIVE,
         )
         .values(changes),
     )
     if settled:
-        forget(work, checked.attempt)
+        clear_failures(work, verified.attempt)
     return settled == 1
 
 
-def settle_again(
-    work: UnitOfWork, checked: Checked, password: str, *, changes: Mapping[str, object]
+def verify_again_and_apply_success(
+    work: UnitOfWork, verified: VerifiedPassword, password: str, *, changes: Mapping[str, object]
 ) -> bool:
     """Look once more: of two tries at once, the first may have renewed the hash that the second had read."""
-    present = locked(work.db, checked.account.id)
-    if present is None or not _fits(work, present, password):
+    present = lock_account(work.db, verified.account.id)
+    if present is None or not _matches(work, present, password):
         return False
-    return settle(work, Checked(present, checked.attempt), changes=changes)
+    return apply_success(work, VerifiedPassword(present, verified.attempt), changes=changes)
 
 
-def hash_after(work: UnitOfWork, checked: Checked, text: str) -> str:
+def hash_new_password(work: UnitOfWork, verified: VerifiedPassword, text: str) -> str:
     """The hash of a new password, for somebody whose old one was right: a full gate must not count that as a failure. Raises Busy."""
     try:
-        with work.released():
+        with work.commit_and_release():
             return work.hasher.hash(text)
     except Busy:
-        give_back(work, checked.attempt)
-        with work.released():
+        refund_attempt(work, verified.attempt)
+        with work.commit_and_release():
             raise
 
 
-def is_present_password(work: UnitOfWork, account: Account, text: str) -> bool:
+def is_current_password(work: UnitOfWork, account: Account, text: str) -> bool:
     """Would the account keep the password it has? Asked of whoever may choose another one anyway, so it counts as no try."""
-    return _fits(work, account, text)
+    return _matches(work, account, text)
 
 
-def _fits(work: UnitOfWork, account: Account | None, password: str) -> bool:
+def _matches(work: UnitOfWork, account: Account | None, password: str) -> bool:
     try:
-        text = normalised(password)
-    except NotAPassword:
+        text = normalize_password(password)
+    except InvalidPassword:
         account, text = None, ""
     usable = account is not None and account.active
-    password_hash = account.password_hash if account is not None and usable else work.hasher.decoy
-    with work.released():
+    password_hash = (
+        account.password_hash if account is not None and usable else work.hasher.decoy_hash
+    )
+    with work.commit_and_release():
         fits = work.hasher.verify(password_hash, text)
         renewed = (
             work.hasher.hash(text)
-            if fits and usable and work.hasher.outdated(password_hash)
+            if fits and usable and work.hasher.is_outdated(password_hash)
             else None
         )
     if renewed is not None and account is not None:

@@ -13,31 +13,31 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import case, func, or_, select, update
 
-from app.adapters.database import insert_or_update
-from app.adapters.rate_limiter import Exceeded
+from app.adapters.database import upsert_all
+from app.adapters.rate_limiter import ExceededLimit
 from app.authentication.throttling.models import FailedAttempts
 from app.rate_limits.errors import TooManyRequests
 
 if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
-MOST = 5
+MAX_ATTEMPTS = 5
 WINDOW = timedelta(minutes=10)
 POLICY = "user_code"
 
 
 @dataclass(frozen=True, slots=True)
-class Guess:
+class CodeAttempt:
     """A guess that was counted, in both of these."""
 
     counters: tuple[str, str]
 
 
-def take_guess(work: UnitOfWork, *, account_id: str, bucket: str) -> Guess:
+def count_code_attempt(work: UnitOfWork, *, account_id: str, bucket: str) -> CodeAttempt:
     """Count a guess before it is looked at: of many at once, those beyond the fifth find that it was. Raises TooManyRequests."""
     counters = (f"code {account_id}", f"code {bucket}")
     over, ends = FailedAttempts.open_at <= work.now, work.now + WINDOW
-    written = insert_or_update(
+    written = upsert_all(
         work.db,
         FailedAttempts,
         [
@@ -56,21 +56,22 @@ def take_guess(work: UnitOfWork, *, account_id: str, bucket: str) -> Guess:
             "open_at": case((over, ends), else_=FailedAttempts.open_at),
             "last_at": work.now,
         },
-        where=or_(over, FailedAttempts.count < MOST),
+        where=or_(over, FailedAttempts.count < MAX_ATTEMPTS),
     )
     if len(written) < len(counters):
         refused = set(counters) - set(written)
         raise TooManyRequests(
-            POLICY, Exceeded(MOST, int(WINDOW.total_seconds()), _seconds_left(work, refused))
+            POLICY,
+            ExceededLimit(MAX_ATTEMPTS, int(WINDOW.total_seconds()), _seconds_left(work, refused)),
         )
-    return Guess(counters)
+    return CodeAttempt(counters)
 
 
-def was_right(work: UnitOfWork, guess: Guess) -> None:
+def refund_code_attempt(work: UnitOfWork, attempt: CodeAttempt) -> None:
     """Only wrong ones count."""
     work.db.execute(
         update(FailedAttempts)
-        .where(FailedAttempts.id.in_(guess.counters), FailedAttempts.count > 0)
+        .where(FailedAttempts.id.in_(attempt.counters), FailedAttempts.count > 0)
         .values(count=FailedAttempts.count - 1)
         .execution_options(synchronize_session=False)
     )

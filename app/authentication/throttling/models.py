@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import Index, String, or_
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.adapters.database import Base, delete_some
+from app.adapters.database import Base, delete_batch
 
-OWN = "acc_"  # an account's counter begins with the account's id; one of a name that nobody has does not
-REMEMBERED = timedelta(days=1)
+ACCOUNT_PREFIX = "acc_"  # an account's counter begins with the account's id; one of a name that nobody has does not
+RETENTION = timedelta(days=1)
 
 
 class FailedAttempts(Base):
@@ -30,11 +30,12 @@ class FailedAttempts(Base):
     last_at: Mapped[datetime]
 
 
-def sweep(db: Session, now: datetime, most: int) -> int:
+def delete_expired(db: Session, now: datetime, limit: int) -> int:
     """A source is remembered for a day; what an account has counted in all stays until it is forgotten."""
     passing = or_(
-        FailedAttempts.id.contains(" "), ~FailedAttempts.id.startswith(OWN, autoescape=True)
+        FailedAttempts.id.contains(" "),
+        ~FailedAttempts.id.startswith(ACCOUNT_PREFIX, autoescape=True),
     )
-    return delete_some(
-        db, FailedAttempts, (FailedAttempts.last_at < now - REMEMBERED) & passing, most
+    return delete_batch(
+        db, FailedAttempts, (FailedAttempts.last_at < now - RETENTION) & passing, limit
     )

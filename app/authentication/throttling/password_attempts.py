@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, case, delete, exists, literal, or_, select, true, update
 
-from app.adapters.database import UtcDateTime, insert_or_update
-from app.adapters.rate_limiter import Exceeded
-from app.adapters.sealing import name_digest
+from app.adapters.database import UtcDateTime, upsert_all
+from app.adapters.rate_limiter import ExceededLimit
+from app.adapters.secret_key import compute_name_digest
 from app.authentication.throttling.models import FailedAttempts
-from app.rate_limits.errors import TooManyRequests, Undecided
+from app.rate_limits.errors import AttemptsInFlight, TooManyRequests
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from app.unit_of_work import UnitOfWork
 
-FREE = 4  # failures after which nobody waits yet
+FREE_FAILURES = 4  # failures after which nobody waits yet
 DELAYS = (
     1,
     2,
@@ -43,27 +43,29 @@ DELAYS = (
     512,
     900,
 )  # seconds after the fifth failure, the sixth, …
-MOST = 100  # failures in a row from all sources together
+MAX_FAILURES = 100  # failures in a row from all sources together
 POLICY = "password"
-LOOK_AGAIN = 0.05  # seconds
-LOOKED_AT = timedelta(seconds=5)  # a try that is older is decided, or whoever looked at it has died
+POLL_SECONDS = 0.05  # seconds
+IN_FLIGHT_TIMEOUT = timedelta(
+    seconds=5
+)  # a try that is older is decided, or whoever looked at it has died
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class PasswordAttempt:
     """A try that was taken: whose it counts for, from where, and whether it may be looked at."""
 
     subject: str
     counter: str
-    open: bool
+    is_allowed: bool
 
 
-def subject_of_name(work: UnitOfWork, canonical: str) -> str:
+def build_name_subject(work: UnitOfWork, canonical: str) -> str:
     """What stands for a name that nobody has."""
-    return "name:" + name_digest(work.settings.secret_key, canonical)
+    return "name:" + compute_name_digest(work.settings.secret_key, canonical)
 
 
-def take(work: UnitOfWork, *, subject: str, bucket: str) -> Attempt:
+def count_attempt(work: UnitOfWork, *, subject: str, bucket: str) -> PasswordAttempt:
     """Count a try, before it is looked at: of many at once, those beyond the limit find it reached.
 
     `open` is False once all sources together had their hundred: then no password is right. Raises TooManyRequests for
@@ -72,30 +74,30 @@ def take(work: UnitOfWork, *, subject: str, bucket: str) -> Attempt:
     """
     counter = f"{subject} {bucket}"
     # Who waits for nothing is not compared by time: of two at once, the second may have begun before the first.
-    may = or_(FailedAttempts.count <= FREE, FailedAttempts.open_at <= work.now)
-    written = _count(work, counter, subject, may=may, open_at=_open_at(work.now))
+    may = or_(FailedAttempts.count <= FREE_FAILURES, FailedAttempts.open_at <= work.now)
+    written = _count(work, counter, subject, may=may, open_at=_compute_open_at(work.now))
     if counter not in written:
-        raise _wait(work, counter)
-    return Attempt(subject, counter, subject in written)
+        raise _build_throttling_error(work, counter)
+    return PasswordAttempt(subject, counter, subject in written)
 
 
-def take_unhindered(work: UnitOfWork, *, subject: str, counter: str) -> Attempt:
+def count_trusted_attempt(work: UnitOfWork, *, subject: str, counter: str) -> PasswordAttempt:
     """Count a try that neither waits nor depends on what others did, because `counter` is a device that the owner knows.
 
     Whether that has any tries left is asked before, see `spent`.
     """
     _count(work, counter, subject, may=true(), open_at=literal(work.now, UtcDateTime))
-    return Attempt(subject, counter, open=True)
+    return PasswordAttempt(subject, counter, is_allowed=True)
 
 
-def spent(counter: ColumnElement[str], most: int) -> ColumnElement[bool]:
+def has_failed_at_least(counter: ColumnElement[str], count: int) -> ColumnElement[bool]:
     """Did the counter of that name have so many failures in a row?"""
-    return exists().where(FailedAttempts.id == counter, FailedAttempts.count >= most)
+    return exists().where(FailedAttempts.id == counter, FailedAttempts.count >= count)
 
 
-def give_back(work: UnitOfWork, attempt: Attempt) -> None:
+def refund_attempt(work: UnitOfWork, attempt: PasswordAttempt) -> None:
     """The try was not looked at after all: whoever made it waits for it no more than it counts, unless another one came after it."""
-    counted = _met_in_order(
+    counted = _lock_in_order(
         FailedAttempts.id.in_(
             [attempt.counter, attempt.subject] if attempt.open else [attempt.counter]
         ),
@@ -115,20 +117,22 @@ def give_back(work: UnitOfWork, attempt: Attempt) -> None:
     )
 
 
-def wait_for(work: UnitOfWork, undecided: Undecided, *, patience: float) -> float:
+def wait_for_attempts_in_flight(
+    work: UnitOfWork, error: AttemptsInFlight, *, patience: float
+) -> float:
     """Wait until the tries of this moment are decided, at most so many seconds. Returns how many that took. Hold nothing meanwhile."""
     waited = 0.0
-    columns = select(FailedAttempts.undecided).where(FailedAttempts.id == undecided.counter)
+    columns = select(FailedAttempts.undecided).where(FailedAttempts.id == error.counter)
     while waited < patience:
-        time.sleep(LOOK_AGAIN)
-        waited += LOOK_AGAIN
+        time.sleep(POLL_SECONDS)
+        waited += POLL_SECONDS
         with work.aside() as db:
             if not db.scalar(columns):
                 break
     return waited
 
 
-def decided(work: UnitOfWork, attempt: Attempt) -> None:
+def record_failure(work: UnitOfWork, attempt: PasswordAttempt) -> None:
     """The try was wrong: it stays counted, and nobody need wait to hear whether it was right."""
     counter = FailedAttempts.id == attempt.counter
     work.db.execute(
@@ -139,23 +143,25 @@ def decided(work: UnitOfWork, attempt: Attempt) -> None:
     )
 
 
-def forget(work: UnitOfWork, attempt: Attempt) -> None:
+def clear_failures(work: UnitOfWork, attempt: PasswordAttempt) -> None:
     """The try was right: nothing has failed in a row any more. The account must be locked."""
-    both = _met_in_order(FailedAttempts.id.in_([attempt.counter, attempt.subject]), attempt.subject)
+    both = _lock_in_order(
+        FailedAttempts.id.in_([attempt.counter, attempt.subject]), attempt.subject
+    )
     work.db.execute(delete(FailedAttempts).where(both).execution_options(synchronize_session=False))
 
 
-def forget_all(work: UnitOfWork, account_id: str) -> None:
+def clear_all_failures(work: UnitOfWork, account_id: str) -> None:
     """The password is another one: whatever was counted against the old one is over. The account must be locked."""
     mine = FailedAttempts.subject == account_id
     work.db.execute(
         delete(FailedAttempts)
-        .where(_met_in_order(mine, account_id))
+        .where(_lock_in_order(mine, account_id))
         .execution_options(synchronize_session=False)
     )
 
 
-def _met_in_order(which: ColumnElement[bool], subject: str) -> ColumnElement[bool]:
+def _lock_in_order(which: ColumnElement[bool], subject: str) -> ColumnElement[bool]:
     """These, locked in the order in which they are counted, the subject last: a try that is given back holds no account."""
     return FailedAttempts.id.in_(
         select(FailedAttempts.id)
@@ -178,7 +184,7 @@ def _count(
     Returns which were counted. Always in this order, or two at once would wait for each other.
     """
     now, of_subject = work.now, FailedAttempts.id == subject
-    return insert_or_update(
+    return upsert_all(
         work.db,
         FailedAttempts,
         [
@@ -198,22 +204,24 @@ def _count(
             "open_at": case((of_subject, now), else_=open_at),
             "last_at": now,
         },
-        where=or_(and_(of_subject, FailedAttempts.count < MOST), and_(~of_subject, may)),
+        where=or_(and_(of_subject, FailedAttempts.count < MAX_FAILURES), and_(~of_subject, may)),
     )
 
 
-def _open_at(now: datetime) -> ColumnElement[datetime]:
+def _compute_open_at(now: datetime) -> ColumnElement[datetime]:
     """When the next try may be made after one failure more than are counted."""
     steps = (
-        (FailedAttempts.count == FREE + step, now + timedelta(seconds=delay))
+        (FailedAttempts.count == FREE_FAILURES + step, now + timedelta(seconds=delay))
         for step, delay in enumerate(DELAYS)
     )
     return case(
-        (FailedAttempts.count < FREE, now), *steps, else_=now + timedelta(seconds=DELAYS[-1])
+        (FailedAttempts.count < FREE_FAILURES, now),
+        *steps,
+        else_=now + timedelta(seconds=DELAYS[-1]),
     )
 
 
-def _wait(work: UnitOfWork, counter: str) -> TooManyRequests:
+def _build_throttling_error(work: UnitOfWork, counter: str) -> TooManyRequests:
     columns = (
         FailedAttempts.count,
         FailedAttempts.undecided,
@@ -223,10 +231,10 @@ def _wait(work: UnitOfWork, counter: str) -> TooManyRequests:
     count, undecided, open_at, last_at = work.db.execute(
         select(*columns).where(FailedAttempts.id == counter)
     ).one()
-    step = min(max(count - FREE, 1), len(DELAYS))
-    exceeded = Exceeded(
+    step = min(max(count - FREE_FAILURES, 1), len(DELAYS))
+    exceeded = ExceededLimit(
         1, DELAYS[step - 1], max(1, math.ceil((open_at - work.now).total_seconds()))
     )
-    if undecided and last_at > work.now - LOOKED_AT:
-        return Undecided(POLICY, exceeded, counter)
+    if undecided and last_at > work.now - IN_FLIGHT_TIMEOUT:
+        return AttemptsInFlight(POLICY, exceeded, counter)
     return TooManyRequests(POLICY, exceeded)

@@ -10,22 +10,22 @@ from sqlalchemy import delete, select
 
 from app.adapters.database import count_changed_rows
 from app.audit.record import Event, record_event
-from app.authentication.trusted_devices.models import Device
-from app.authentication.trusted_devices.recognise import PREFIX
+from app.authentication.trusted_devices.models import TrustedDevice
+from app.authentication.trusted_devices.recognize import PREFIX
 from app.errors import NotFound
-from app.opaque_tokens import is_id, mint, new_id
+from app.opaque_tokens import generate_id, generate_token, is_id
 
 if TYPE_CHECKING:
     from app.accounts.models import Account
     from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
-LIFE = timedelta(days=30)
-MOST_DEVICES = 20
+LIFETIME = timedelta(days=30)
+MAX_DEVICES = 20
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceView:
+class TrustedDeviceView:
     """A remembered device without its secret."""
 
     id: str
@@ -37,25 +37,25 @@ class DeviceView:
     expires_at: datetime
 
 
-def remember(
+def trust_device(
     work: UnitOfWork, client_info: ClientInfo, account: Account, *, name: str | None
 ) -> str:
     """A device token, shown only now. The oldest beyond twenty are forgotten. The account must be locked."""
     kept = (
-        select(Device.id)
-        .where(Device.account_id == account.id)
-        .order_by(Device.last_used_at.desc(), Device.id)
-        .limit(MOST_DEVICES - 1)
+        select(TrustedDevice.id)
+        .where(TrustedDevice.account_id == account.id)
+        .order_by(TrustedDevice.last_used_at.desc(), TrustedDevice.id)
+        .limit(MAX_DEVICES - 1)
     )
     work.db.execute(
-        delete(Device).where(
-            Device.account_id == account.id, Device.id.not_in(kept.scalar_subquery())
+        delete(TrustedDevice).where(
+            TrustedDevice.account_id == account.id, TrustedDevice.id.not_in(kept.scalar_subquery())
         )
     )
-    device_id = new_id("dev")
-    minted = mint(PREFIX, device_id)
+    device_id = generate_id("dev")
+    minted = generate_token(PREFIX, device_id)
     work.db.add(
-        Device(
+        TrustedDevice(
             id=device_id,
             account_id=account.id,
             digest=minted.digest,
@@ -64,7 +64,7 @@ def remember(
             address=client_info.address,
             created_at=work.now,
             last_used_at=work.now,
-            expires_at=work.now + LIFE,
+            expires_at=work.now + LIFETIME,
         )
     )
     record_event(
@@ -77,22 +77,26 @@ def remember(
     return minted.token
 
 
-def list_devices(work: UnitOfWork, principal: Principal) -> list[DeviceView]:
+def list_trusted_devices(work: UnitOfWork, principal: Principal) -> list[TrustedDeviceView]:
     """The remembered devices of the account, the latest used first."""
-    mine = select(Device).where(
-        Device.account_id == principal.account_id, Device.expires_at > work.now
+    mine = select(TrustedDevice).where(
+        TrustedDevice.account_id == principal.account_id, TrustedDevice.expires_at > work.now
     )
     return [
-        _view(device)
-        for device in work.db.scalars(mine.order_by(Device.last_used_at.desc(), Device.id))
+        _build_view(device)
+        for device in work.db.scalars(
+            mine.order_by(TrustedDevice.last_used_at.desc(), TrustedDevice.id)
+        )
     ]
 
 
-def forget_device(
+def forget_trusted_device(
     work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, device_id: str
 ) -> None:
     """Its token counts for nothing from now on. Raises NotFound, also for a device of somebody else."""
-    mine = delete(Device).where(Device.id == device_id, Device.account_id == principal.account_id)
+    mine = delete(TrustedDevice).where(
+        TrustedDevice.id == device_id, TrustedDevice.account_id == principal.account_id
+    )
     if not is_id("dev", device_id) or count_changed_rows(work.db, mine) != 1:
         raise NotFound
     record_event(
@@ -104,17 +108,17 @@ def forget_device(
     )
 
 
-def forget_devices(work: UnitOfWork, account: Account) -> None:
+def forget_all_trusted_devices(work: UnitOfWork, account: Account) -> None:
     """None of them is known any more."""
     work.db.execute(
-        delete(Device)
-        .where(Device.account_id == account.id)
+        delete(TrustedDevice)
+        .where(TrustedDevice.account_id == account.id)
         .execution_options(synchronize_session=False)
     )
 
 
-def _view(device: Device) -> DeviceView:
-    return DeviceView(
+def _build_view(device: TrustedDevice) -> TrustedDeviceView:
+    return TrustedDeviceView(
         id=device.id,
         name=device.name,
         user_agent=device.user_agent,

@@ -7,10 +7,10 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.adapters.database import Base, delete_some
+from app.adapters.database import Base, delete_batch
 
 
-class Device(Base):
+class TrustedDevice(Base):
     __tablename__ = "devices"
     __table_args__ = (
         Index("ix_devices_account_id", "account_id"),
@@ -30,5 +30,5 @@ class Device(Base):
     expires_at: Mapped[datetime]
 
 
-def sweep(db: Session, now: datetime, most: int) -> int:
-    return delete_some(db, Device, Device.expires_at < now, most)
+def delete_expired(db: Session, now: datetime, limit: int) -> int:
+    return delete_batch(db, TrustedDevice, TrustedDevice.expires_at < now, limit)

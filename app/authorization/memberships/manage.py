@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select, update
 
-from app.accounts.models import Account, Status
+from app.accounts.models import Account, AccountStatus
 from app.adapters.database import count_changed_rows
 from app.audit.record import Event, record_event
 from app.authorization.invalidate_rights import invalidate_rights
@@ -137,7 +137,7 @@ def _lock_changeable_member(
             most = require_managing_rank(work.settings, own.level)
             require_rank_within(work.settings, target.level if target else None, max_rank=most)
             require_rank_within(work.settings, wanted, max_rank=most)
-    if target is None or target.account.status == Status.DELETED:
+    if target is None or target.account.status == AccountStatus.DELETED:
         raise NotFound
     return target
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.accounts.models import locked
+from app.accounts.models import lock_account
 from app.adapters.database import insert_if_absent
 from app.audit.record import Event, record_event
 from app.authorization.invalidate_rights import invalidate_rights
@@ -22,7 +22,7 @@ def add_role(
 
     `acting` names the `actor`, where that is not the service itself.
     """
-    account = locked(work.db, account_id)
+    account = lock_account(work.db, account_id)
     if account is None or not insert_if_absent(
         work.db, AccountRole, account_id=account_id, role=role, granted_at=work.now
     ):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import exists, select
 
-from app.accounts.models import NO_PASSWORD, Account, Status
+from app.accounts.models import NO_PASSWORD, Account, AccountStatus
 from app.authorization.errors import LastAdmin
 from app.authorization.models import ADMIN, AccountRole, lock_admin_changes
 
@@ -37,7 +37,7 @@ def _has_other_active_admin(db: Session, account_id: str) -> bool:
 
 def _build_active_admin_clause(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     """One who was invited and never chose a password can administer nothing, and may never come."""
-    comes = (Account.status == Status.ACTIVE, Account.password_hash != NO_PASSWORD)
+    comes = (Account.status == AccountStatus.ACTIVE, Account.password_hash != NO_PASSWORD)
     return exists().where(
         AccountRole.account_id == Account.id, AccountRole.role == ADMIN, *comes, condition
     )

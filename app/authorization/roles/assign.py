@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete
 
-from app.accounts.models import Account, Status, locked
+from app.accounts.models import Account, AccountStatus, lock_account
 from app.adapters.database import count_changed_rows
 from app.audit.record import Event, record_event
 from app.authorization.invalidate_rights import invalidate_rights
@@ -69,8 +69,8 @@ def _require_still_admin(work: UnitOfWork, principal: Principal) -> None:
 
 
 def _lock_existing_account(work: UnitOfWork, account_id: str) -> Account:
-    account = locked(work.db, account_id) if is_id("acc", account_id) else None
-    if account is None or account.status == Status.DELETED:
+    account = lock_account(work.db, account_id) if is_id("acc", account_id) else None
+    if account is None or account.status == AccountStatus.DELETED:
         raise NotFound
     return account
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from app.adapters.sealing import CannotUnseal
+from app.adapters.secret_key import UnsealError
 from app.notifications.mail.render import RenderedEmail, render_email
 from app.notifications.outbox.enqueue import unseal_email
 from app.notifications.outbox.models import Delivery, DeliveryState
@@ -38,7 +38,7 @@ def list_mailbox_messages(work: UnitOfWork) -> list[MailboxMessage]:
     letters = []
     for row in rows:
         # Mail from before SECRET_KEY was changed cannot be read any more; the rest can.
-        with suppress(CannotUnseal):
+        with suppress(UnsealError):
             mail = unseal_email(work, row.id, row.sealed or "")
             letters.append(
                 MailboxMessage(

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, select, update
 
 from app.adapters import logs
-from app.adapters.mailer import Mailer, NotDelivered
-from app.adapters.sealing import CannotUnseal
+from app.adapters.mailer import DeliveryError, Mailer
+from app.adapters.secret_key import UnsealError
 from app.notifications.mail.render import build_mime_message, render_email
 from app.notifications.outbox.enqueue import unseal_email
 from app.notifications.outbox.models import Delivery, DeliveryState
-from app.opaque_tokens import new_id
+from app.opaque_tokens import generate_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,9 +50,9 @@ def deliver_due(
                 continue
             try:
                 mailer.send(mime)
-            except NotDelivered as error:
+            except DeliveryError as error:
                 _postpone(units, leased, error)
-                if error.away:
+                if error.is_server_unavailable:
                     break
             else:
                 _mark_sent(units, leased)
@@ -79,7 +79,7 @@ def _build_message(units: UnitOfWorkFactory, leased: Delivery) -> EmailMessage |
     with units.writing() as work:
         try:
             mail = unseal_email(work, leased.id, leased.sealed or "")
-        except CannotUnseal as error:
+        except UnsealError as error:
             row = _lock_leased(work.db, leased)
             if row is not None:
                 _mark_dead(row, work, str(error))
@@ -105,18 +105,20 @@ def lease_due_delivery(db: Session, now: datetime) -> Delivery | None:
     return db.execute(
         update(Delivery)
         .where(Delivery.id == due)
-        .values(lease=new_id("lse"), due_at=now + LEASE_DURATION, attempts=Delivery.attempts + 1)
+        .values(
+            lease=generate_id("lse"), due_at=now + LEASE_DURATION, attempts=Delivery.attempts + 1
+        )
         .returning(Delivery)
         .execution_options(synchronize_session=False)
     ).scalar_one_or_none()
 
 
-def _postpone(units: UnitOfWorkFactory, leased: Delivery, error: NotDelivered) -> None:
+def _postpone(units: UnitOfWorkFactory, leased: Delivery, error: DeliveryError) -> None:
     with units.writing() as work:
         row = _lock_leased(work.db, leased)
         if row is None:
             return
-        if error.final or row.attempts >= MAX_ATTEMPTS:
+        if error.is_permanent or row.attempts >= MAX_ATTEMPTS:
             _mark_dead(row, work, str(error))
             return
         row.due_at, row.lease, row.fault = (

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from app.adapters import sealing
-from app.adapters.sealing import Purpose
+from app.adapters import secret_key as sealing
+from app.adapters.secret_key import KeyPurpose
 from app.notifications.outbox.models import Delivery, DeliveryState
-from app.opaque_tokens import new_id
+from app.opaque_tokens import generate_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,9 +64,9 @@ def _choose_initial_state(work: UnitOfWork, *, withheld: bool) -> DeliveryState:
 def _build_delivery(
     work: UnitOfWork, template: EmailTemplate, email: Email, state: DeliveryState
 ) -> Delivery:
-    row_id = new_id("msg")
+    row_id = generate_id("msg")
     sealed = sealing.seal(
-        work.settings.secret_key, Purpose.OUTBOX, json.dumps(asdict(email)).encode(), row_id
+        work.settings.secret_key, KeyPurpose.OUTBOX, json.dumps(asdict(email)).encode(), row_id
     )
     return Delivery(
         id=row_id,
@@ -81,5 +81,5 @@ def _build_delivery(
 def unseal_email(work: UnitOfWork, row_id: str, sealed: str) -> Email:
     """The mail as it was asked for. Raises CannotUnseal."""
     return Email(
-        **json.loads(sealing.unseal(work.settings.secret_key, Purpose.OUTBOX, sealed, row_id))
+        **json.loads(sealing.unseal(work.settings.secret_key, KeyPurpose.OUTBOX, sealed, row_id))
     )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Index, String, Text, and_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.adapters import sealing
-from app.adapters.database import Base, delete_some
+from app.adapters import secret_key as sealing
+from app.adapters.database import Base, delete_batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ def delete_old_deliveries(db: Session, now: datetime, limit: int) -> int:
     over = and_(
         Delivery.state != DeliveryState.QUEUED, Delivery.created_at < now - timedelta(days=7)
     )
-    return delete_some(db, Delivery, over, limit)
+    return delete_batch(db, Delivery, over, limit)
 
 
 def rewrap_deliveries(db: Session, keys: Sequence[str]) -> tuple[int, int]:
@@ -53,8 +53,10 @@ def rewrap_deliveries(db: Session, keys: Sequence[str]) -> tuple[int, int]:
     anew = lost = 0
     for row in db.scalars(select(Delivery).where(Delivery.sealed.is_not(None)).with_for_update()):
         try:
-            sealed = sealing.rewrapped(keys, sealing.Purpose.OUTBOX, row.sealed or "", row.id)
-        except sealing.CannotUnseal:
+            sealed = sealing.reseal_if_outdated(
+                keys, sealing.KeyPurpose.OUTBOX, row.sealed or "", row.id
+            )
+        except sealing.UnsealError:
             lost += 1
             continue
         if sealed is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 
-from app.adapters.sealing import CannotUnseal
+from app.adapters.secret_key import UnsealError
 from app.notifications.outbox.enqueue import EmailTemplate, unseal_email
 from app.notifications.outbox.models import Delivery
 
@@ -33,5 +33,5 @@ def delete_queued_emails(work: UnitOfWork, email_addresses: Collection[str]) -> 
 def _recipient(work: UnitOfWork, row: Delivery) -> str | None:
     try:
         return unseal_email(work, row.id, row.sealed or "").to
-    except CannotUnseal:
+    except UnsealError:
         return None

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from flask import request
 
 from app.adapters import logs
-from app.adapters.database import is_away
+from app.adapters.database import is_database_unavailable
 from app.authorization.errors import InsufficientScope
 from app.authorization.models import ADMIN
 from app.authorization.scopes import has_scope
 from app.errors import Forbidden, Problem, Unauthenticated, Unavailable
 from app.principal import CredentialKind, Principal
 from app.rate_limits.errors import TooManyRequests
-from app.rate_limits.per_source import take
+from app.rate_limits.per_source import count_request
 from app.sessions.fresh import ReauthenticationRequired, need_fresh
 from app.unit_of_work import UnitOfWork
 from app.verification.api_keys import has_api_key_prefix, verify_api_key
@@ -25,7 +25,7 @@ from app.verification.session_tokens import verify_access_token, verify_refresh_
 from app.web.auth.refresh_cookie import AmbiguousRefreshToken, CookieNotAllowed, find_refresh_token
 from app.web.client_info import get_client_info
 from app.web.json_body import read_json
-from app.web.openapi.notes import answers, described
+from app.web.openapi.annotations import document_operation, document_problems
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -122,7 +122,7 @@ def _session_or(work: UnitOfWork, shown: Callable[[Settings], str | None]) -> Pr
         refresh_token = shown(work.settings)
         if refresh_token is None:
             raise refusal from None
-        take(work, get_client_info(), "refresh")
+        count_request(work, get_client_info(), "refresh")
         try:
             return verify_refresh_token(work, refresh_token)
         except Unauthenticated:
@@ -143,7 +143,9 @@ def require(
         def guarded(work: UnitOfWork, /, *args: P.args, **kwargs: P.kwargs) -> R:
             return handler(work, _run_check(door, work), *args, **kwargs)
 
-        return described(answers(*_refusals(door))(guarded), security=_security(door))
+        return document_operation(
+            document_problems(*_refusals(door))(guarded), security=_security(door)
+        )
 
     return decorate
 
@@ -174,7 +176,7 @@ def _run_check(door: Door, work: UnitOfWork) -> Principal:
         raise
     except Exception as error:
         # A check that broke is no answer about the credential: a 401 would make clients throw away a good session.
-        if is_away(error):
+        if is_database_unavailable(error):
             log.warning("the check failed", fault=type(error).__name__)
         else:
             log.exception("the check failed")

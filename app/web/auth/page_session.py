@@ -10,14 +10,19 @@ from urllib.parse import urlencode
 from flask import request
 
 from app.errors import Problem, Unauthenticated
-from app.opaque_tokens import CODE_ALPHABET, CODE_LENGTH, canonical_code
+from app.opaque_tokens import CODE_ALPHABET, CODE_LENGTH, normalize_code
 from app.sessions.end import log_out
 from app.sessions.fresh import need_fresh
 from app.sessions.page_cookies import page_cookie
 from app.verification.page_cookie import verify_page_cookie
 from app.web.client_info import get_client_info
-from app.web.cookies import clear_host_cookie, from_own_pages, host_cookies, set_host_cookie
-from app.web.unit_of_work import units
+from app.web.cookies import (
+    clear_host_cookie,
+    is_from_own_pages,
+    list_cookie_values,
+    set_host_cookie,
+)
+from app.web.unit_of_work import get_unit_of_work_factory
 
 if TYPE_CHECKING:
     from flask import Response
@@ -55,7 +60,7 @@ def require_page_principal(work: UnitOfWork) -> Principal:
 
     Without TLS anybody at the same host can plant more of them. What is no good is passed over, or it would lock the owner out.
     """
-    shown = host_cookies(work.settings, COOKIE_NAME)
+    shown = list_cookie_values(work.settings, COOKIE_NAME)
     found = (
         [whose for cookie in shown if (whose := _find_principal(work, cookie))]
         if len(shown) <= MAX_COOKIES
@@ -105,7 +110,7 @@ def replace_page_session(work: UnitOfWork, response: Response, *, session_id: st
     before = find_page_principal(work)
     set_page_cookie(work, response, session_id=session_id)
     if before is not None:
-        with work.released():  # whoever holds two accounts at once may wait for somebody who holds them the other way round
+        with work.commit_and_release():  # whoever holds two accounts at once may wait for somebody who holds them the other way round
             log_out(work, before, get_client_info())
     return response
 
@@ -118,7 +123,7 @@ def clear_page_cookie(work: UnitOfWork, response: Response) -> Response:
 
 def reject_foreign_forms() -> None:
     """A form counts only when one of our own pages sent it. Raises ForeignPage."""
-    if request.method == "POST" and not from_own_pages(units().settings):
+    if request.method == "POST" and not is_from_own_pages(get_unit_of_work_factory().settings):
         raise ForeignPage
 
 
@@ -151,7 +156,7 @@ def build_request_page_url(page: str, typed: str) -> str:
 
 def format_user_code(typed: str) -> str:
     """A user code as it is shown, empty for what can be none."""
-    code = canonical_code(typed)
+    code = normalize_code(typed)
     return (
         f"{code[:4]}-{code[4:]}"
         if len(code) == CODE_LENGTH and set(code) <= set(CODE_ALPHABET)

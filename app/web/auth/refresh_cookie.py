@@ -15,14 +15,14 @@ from flask import Response, request
 from app.errors import InvalidInput, Problem, Unauthenticated
 from app.sessions.errors import InvalidGrant
 from app.web.cookies import (
+    build_clearing_cookie_header,
     clear_host_cookie,
-    cleared_cookie_header,
-    from_allowed_origin,
-    host_cookies,
+    is_from_allowed_origin,
+    list_cookie_values,
     set_host_cookie,
 )
-from app.web.json_text import compact
-from app.web.openapi.notes import answers, described, with_header
+from app.web.json_text import dump_json
+from app.web.openapi.annotations import document_header, document_operation, document_problems
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -77,7 +77,7 @@ def require_allowed_cookie_use(settings: Settings) -> None:
         raise CookieNotAllowed(
             f"Send the header {CUSTOM_HEADER} with any value: no form of another site can."
         )
-    if not from_allowed_origin(settings):
+    if not is_from_allowed_origin(settings):
         raise CookieNotAllowed(
             "Call from a page of an origin in DOORWARD_CORS_ORIGINS or of DOORWARD_PUBLIC_URL, on the same site as this service. "
             "Elsewhere use the refresh token in the body."
@@ -86,7 +86,7 @@ def require_allowed_cookie_use(settings: Settings) -> None:
 
 def find_refresh_token(settings: Settings, in_body: str | None) -> str | None:
     """The refresh token, whichever way it came. Raises AmbiguousRefreshToken or CookieNotAllowed."""
-    shown = host_cookies(settings, COOKIE_NAME)
+    shown = list_cookie_values(settings, COOKIE_NAME)
     if not shown:
         return in_body
     if in_body is not None or len(shown) > 1:
@@ -125,12 +125,12 @@ def accept_refresh_cookie(handler: F) -> F:
         try:
             response = handler(work, {**body, "refresh_token": token})
         except InvalidGrant as refusal:
-            refusal.headers["Set-Cookie"] = cleared_cookie_header(work.settings, COOKIE_NAME)
+            refusal.headers["Set-Cookie"] = build_clearing_cookie_header(work.settings, COOKIE_NAME)
             raise
         return _move_token_to_cookie(response, work.settings)
 
     return _document_cookie(
-        answers(AmbiguousRefreshToken)(answer), [HEADER_PARAMETER, COOKIE_PARAMETER]
+        document_problems(AmbiguousRefreshToken)(answer), [HEADER_PARAMETER, COOKIE_PARAMETER]
     )  # type: ignore[return-value] # as above
 
 
@@ -142,30 +142,32 @@ def clear_refresh_cookie(handler: F) -> F:
         try:
             response: Response = handler(work, *args, **kwargs)
         except Unauthenticated as refusal:
-            if host_cookies(work.settings, COOKIE_NAME):
-                refusal.headers["Set-Cookie"] = cleared_cookie_header(work.settings, COOKIE_NAME)
+            if list_cookie_values(work.settings, COOKIE_NAME):
+                refusal.headers["Set-Cookie"] = build_clearing_cookie_header(
+                    work.settings, COOKIE_NAME
+                )
             raise
-        if host_cookies(work.settings, COOKIE_NAME):
+        if list_cookie_values(work.settings, COOKIE_NAME):
             clear_host_cookie(response, work.settings, COOKIE_NAME)
         return response
 
-    return described(answer, parameters=[HEADER_PARAMETER, COOKIE_PARAMETER])  # type: ignore[return-value] # as above
+    return document_operation(answer, parameters=[HEADER_PARAMETER, COOKIE_PARAMETER])  # type: ignore[return-value] # as above
 
 
 def _move_token_to_cookie(response: Response, settings: Settings) -> Response:
     """The answer with its refresh token in the cookie instead. It leaves only if what it tells of is committed."""
     tokens = response.get_json()
     token = tokens.pop("refresh_token")
-    response.set_data(compact(tokens))
+    response.set_data(dump_json(tokens))
     set_host_cookie(response, settings, COOKIE_NAME, token, max_age=tokens["refresh_expires_in"])
     return response
 
 
 def _document_cookie(handler: F, parameters: Parameters) -> F:
-    noted = with_header(
-        answers(CookieNotAllowed)(handler),
+    noted = document_header(
+        document_problems(CookieNotAllowed)(handler),
         200,
         "Set-Cookie",
         "the refresh token, where it was asked for in a cookie",
     )
-    return described(noted, parameters=parameters)
+    return document_operation(noted, parameters=parameters)

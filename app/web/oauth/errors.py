@@ -11,8 +11,8 @@ from flask import Response
 from marshmallow import Schema, fields
 
 from app.errors import InvalidInput, Problem
-from app.web.json_text import compact
-from app.web.openapi.notes import described
+from app.web.json_text import dump_json
+from app.web.openapi.annotations import document_operation
 
 F = TypeVar("F", bound=Callable[..., Any])
 PREFIX = "/oauth/"
@@ -56,7 +56,7 @@ def render_oauth_error(problem: Problem) -> Response:
     status = 400 if problem.status == InvalidInput.status else problem.status
     text = (problem.detail or problem.title).replace("…", "...").replace('"', "'")
     response = Response(
-        compact({"error": code, "error_description": ILLEGAL_CHARACTERS.sub("?", text)}),
+        dump_json({"error": code, "error_description": ILLEGAL_CHARACTERS.sub("?", text)}),
         status,
         content_type=CONTENT_TYPE,
     )
@@ -96,6 +96,6 @@ def document_oauth_errors(*problems: type[Problem]) -> Callable[[F], F]:
             for status, told in sorted(codes.items())
         }
         # Basic, or the same in the form, or nothing: which it may be, the description says.
-        return described(handler, responses=said, security=[{"client": []}, {}])
+        return document_operation(handler, responses=said, security=[{"client": []}, {}])
 
     return note

@@ -19,7 +19,7 @@ from marshmallow import EXCLUDE, Schema
 from app.errors import Problem
 from app.oauth.clients import ClientCredentials
 from app.oauth.errors import InvalidClient, InvalidRequest
-from app.web.json_body import Parser, UnsupportedMediaType
+from app.web.json_body import RequestParser, UnsupportedMediaType
 from app.web.openapi.blueprint import Blueprint
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Form(Schema):
         unknown = EXCLUDE
 
 
-class FormParser(Parser):
+class FormParser(RequestParser):
     """Hands the strictly read form to marshmallow, and says what is wrong with it in the words of OAuth."""
 
     def load_form(self, req: Request, schema: Schema) -> dict[str, str]:

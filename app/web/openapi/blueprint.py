@@ -13,9 +13,15 @@ from flask import Flask, Response
 from marshmallow import Schema
 
 from app.errors import InvalidInput
-from app.web.json_body import InvalidBody, LengthRequired, Parser, TooLarge, UnsupportedMediaType
-from app.web.json_text import compact
-from app.web.openapi.notes import PROBLEM_TYPE, answers, described
+from app.web.json_body import (
+    BodyTooLarge,
+    InvalidBody,
+    LengthRequired,
+    RequestParser,
+    UnsupportedMediaType,
+)
+from app.web.json_text import dump_json
+from app.web.openapi.annotations import PROBLEM_TYPE, document_operation, document_problems
 from app.web.schemas import ProblemSchema
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -24,14 +30,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # flask-smorest is untyped
     """One file of api/."""
 
-    ARGUMENTS_PARSER = Parser()
+    ARGUMENTS_PARSER = RequestParser()
 
     def route(self, rule: str, *, methods: list[str]) -> Callable[[F], F]:
         """Answer here. In the OpenAPI document the operation is called as the handler is, by which generated clients name it."""
         routed: Callable[[F], F] = super().route(rule, methods=methods)
 
         def decorate(handler: F) -> F:
-            return routed(described(handler, operationId=handler.__name__))
+            return routed(document_operation(handler, operationId=handler.__name__))
 
         return decorate
 
@@ -42,8 +48,8 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # flask-smorest 
         def decorate(handler: F) -> F:
             decorated: F = parsed(handler)
             decorated._apidoc["arguments"]["responses"].clear()  # type: ignore[attr-defined] # noqa: SLF001 - ours are noted below
-            return answers(
-                InvalidBody, LengthRequired, TooLarge, UnsupportedMediaType, InvalidInput
+            return document_problems(
+                InvalidBody, LengthRequired, BodyTooLarge, UnsupportedMediaType, InvalidInput
             )(decorated)
 
         return decorate
@@ -55,7 +61,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # flask-smorest 
         def decorate(handler: F) -> F:
             decorated: F = parsed(handler)
             decorated._apidoc["arguments"]["responses"].clear()  # type: ignore[attr-defined] # noqa: SLF001 - ours are noted below
-            return answers(InvalidInput)(decorated)
+            return document_problems(InvalidInput)(decorated)
 
         return decorate
 
@@ -71,7 +77,9 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # flask-smorest 
                 if isinstance(found, Response):
                     return found
                 return Response(
-                    compact(dump(found)) if dump else None, status, content_type="application/json"
+                    dump_json(dump(found)) if dump else None,
+                    status,
+                    content_type="application/json",
                 )
 
             # flask-smorest does the same with three look-ups more; only what it notes for the OpenAPI document is taken from it.

@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any
 from sqlalchemy import delete
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from app.accounts.models import by_username
+from app.accounts.models import find_account_by_username
 from app.adapters import logs, migrations
 from app.adapters.clock import Clock
 from app.adapters.password_hasher import Capacity
@@ -35,7 +35,7 @@ from app.factory import create_app
 from app.notifications.outbox.models import Delivery
 from app.principal import ClientInfo
 from app.registration.import_accounts import import_accounts
-from app.registration.import_dedup import Seen
+from app.registration.import_dedup import SeenNames
 from app.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Served:
             "email": email,
             "password_hash": self._units.hasher.hash(password),
         }
-        with closing(Seen()) as seen, self._units.writing() as work:
+        with closing(SeenNames()) as seen, self._units.writing() as work:
             outcome = import_accounts(work, lines=[(1, line)], seen=seen)
             if outcome.refused:
                 raise Refused(
@@ -144,7 +144,7 @@ class Served:
 
 
 def _with_roles(work: UnitOfWork, username: str, roles: list[str]) -> str:
-    account = by_username(work.db, username.lower())
+    account = find_account_by_username(work.db, username.lower())
     if account is None:
         raise Refused("The account is not there.")
     for role in roles:
@@ -206,7 +206,7 @@ def main(commands: IO[str], answers: IO[str], folder: Path) -> None:
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C is for the tests; what ends this is that nobody asks any more
-    logs.configure(sys.stderr)
+    logs.configure_logging(sys.stderr)
     host = Host(folder)
     print(json.dumps({"ready": True}), file=answers, flush=True)
     for line in commands:

@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
-NAME_LENGTH = 8
+KEY_ID_LENGTH = 8
 
 
-class Purpose(StrEnum):
+class KeyPurpose(StrEnum):
     REFRESH = "refresh"
     OUTBOX = "sealing outbox"
     SIGNING_KEYS = "sealing signing keys"
@@ -29,72 +29,77 @@ class Purpose(StrEnum):
     PAGE_COOKIES = "page cookies"
 
 
-class CannotUnseal(Exception):
+class UnsealError(Exception):
     """The sealed text was altered, or its key is no longer in SECRET_KEY."""
 
 
-def derive(secret: str, purpose: Purpose, salt: bytes = b"") -> bytes:
+def derive_key(secret: str, purpose: KeyPurpose, salt: bytes = b"") -> bytes:
     """A 256-bit key for one purpose (RFC 5869)."""
     return HKDF(hashes.SHA256(), KEY_BYTES, salt or None, f"doorward {purpose}".encode()).derive(
         secret.encode()
     )
 
 
-def name(secret: str) -> str:
+def compute_key_id(secret: str) -> str:
     """A short public name by which a sealed text or a token says which of the keys made it."""
     digest = hashlib.sha256(b"doorward key name" + secret.encode()).digest()
-    return base64.b32encode(digest).decode().lower()[:NAME_LENGTH]
+    return base64.b32encode(digest).decode().lower()[:KEY_ID_LENGTH]
 
 
-def named(keys: Sequence[str], wanted: str) -> str | None:
+def find_key_by_id(keys: Sequence[str], wanted: str) -> str | None:
     """The key of that name, None when it is no longer among ours."""
-    return next((key for key in keys if name(key) == wanted), None)
+    return next((key for key in keys if compute_key_id(key) == wanted), None)
 
 
-def seal(keys: Sequence[str], purpose: Purpose, plain: bytes, context: str) -> str:
+def seal(keys: Sequence[str], purpose: KeyPurpose, plain: bytes, context: str) -> str:
     """Encrypt under the newest key; `context` (a row's id) must be the same when it is read."""
     nonce = secrets.token_bytes(NONCE_BYTES)
-    sealed = AESGCM(derive(keys[0], purpose)).encrypt(nonce, plain, context.encode())
-    return f"{name(keys[0])}.{base64.urlsafe_b64encode(nonce + sealed).decode()}"
+    sealed = AESGCM(derive_key(keys[0], purpose)).encrypt(nonce, plain, context.encode())
+    return f"{compute_key_id(keys[0])}.{base64.urlsafe_b64encode(nonce + sealed).decode()}"
 
 
-def unseal(keys: Sequence[str], purpose: Purpose, sealed: str, context: str) -> bytes:
+def unseal(keys: Sequence[str], purpose: KeyPurpose, sealed: str, context: str) -> bytes:
     """The plain text again. Raises CannotUnseal."""
     wanted, _, body = sealed.partition(".")
-    key = named(keys, wanted)
+    key = find_key_by_id(keys, wanted)
     if key is None:
-        raise CannotUnseal(f"SECRET_KEY no longer holds the key named {wanted}")
+        raise UnsealError(f"SECRET_KEY no longer holds the key named {wanted}")
     raw = base64.urlsafe_b64decode(body)
     try:
-        return AESGCM(derive(key, purpose)).decrypt(
+        return AESGCM(derive_key(key, purpose)).decrypt(
             raw[:NONCE_BYTES], raw[NONCE_BYTES:], context.encode()
         )
     except InvalidTag as error:
-        raise CannotUnseal("the sealed text does not fit its row") from error
+        raise UnsealError("the sealed text does not fit its row") from error
 
 
-def rewrapped(keys: Sequence[str], purpose: Purpose, sealed: str, context: str) -> str | None:
+def reseal_if_outdated(
+    keys: Sequence[str], purpose: KeyPurpose, sealed: str, context: str
+) -> str | None:
     """The same sealed under the newest key, None where it is already. Raises CannotUnseal."""
-    if sealed.partition(".")[0] == name(keys[0]):
+    if sealed.partition(".")[0] == compute_key_id(keys[0]):
         return None
     return seal(keys, purpose, unseal(keys, purpose, sealed, context), context)
 
 
-def keyed_digest(key: bytes, text: str) -> str:
+def compute_keyed_digest(key: bytes, text: str) -> str:
     """HMAC-SHA-256 in hex."""
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
 
 
-def code_digests(keys: Sequence[str], context: str, code: str) -> list[str]:
+def compute_code_digests(keys: Sequence[str], context: str, code: str) -> list[str]:
     """The digests that a short code may have at rest, one for each key, the newest first."""
-    return [keyed_digest(derive(key, Purpose.SHORT_CODES), f"{context} {code}") for key in keys]
+    return [
+        compute_keyed_digest(derive_key(key, KeyPurpose.SHORT_CODES), f"{context} {code}")
+        for key in keys
+    ]
 
 
-def name_digest(keys: Sequence[str], text: str) -> str:
+def compute_name_digest(keys: Sequence[str], text: str) -> str:
     """A stable stand-in for a name or an address where the thing itself must not be written."""
-    return keyed_digest(derive(keys[0], Purpose.NAMES), text)
+    return compute_keyed_digest(derive_key(keys[0], KeyPurpose.NAMES), text)
 
 
-def equal(left: str, right: str) -> bool:
+def compare_digests(left: str, right: str) -> bool:
     """Compare in constant time."""
     return hmac.compare_digest(left.encode(), right.encode())

@@ -13,31 +13,31 @@ F = TypeVar("F", bound=Callable[..., Any])
 PROBLEM_TYPE = "application/problem+json"
 
 
-def answers(*problems: type[Problem] | HTTPStatus) -> Callable[[F], F]:
+def document_problems(*problems: type[Problem] | HTTPStatus) -> Callable[[F], F]:
     """Note on a handler which problems it can answer with."""
 
     def note(handler: F) -> F:
-        responses = _manual(handler).setdefault("responses", {})
+        responses = _get_manual_doc(handler).setdefault("responses", {})
         for problem in problems:
             status = problem if isinstance(problem, HTTPStatus) else HTTPStatus(problem.status)
             code = None if isinstance(problem, HTTPStatus) else problem.code
-            _note(responses, status, code)
+            _add_problem_response(responses, status, code)
         return handler
 
     return note
 
 
-def described(handler: F, **operation: Any) -> F:
+def document_operation(handler: F, **operation: Any) -> F:
     """Add to the handler's operation in the OpenAPI document."""
-    _manual(handler).update(operation)
+    _get_manual_doc(handler).update(operation)
     return handler
 
 
-def with_header(handler: F, status: int, name: str, description: str) -> F:
+def document_header(handler: F, status: int, name: str, description: str) -> F:
     """Note on a handler that its answer of that status may have the header."""
     # By number, as flask-smorest notes what a handler returns: under the text it would take the place of that.
     headers = (
-        _manual(handler)
+        _get_manual_doc(handler)
         .setdefault("responses", {})
         .setdefault(status, {})
         .setdefault("headers", {})
@@ -46,7 +46,7 @@ def with_header(handler: F, status: int, name: str, description: str) -> F:
     return handler
 
 
-def _manual(handler: F) -> dict[str, Any]:
+def _get_manual_doc(handler: F) -> dict[str, Any]:
     # Copied first: functools.wraps shares the inner function's notes with the outer one.
     notes = copy.deepcopy(getattr(handler, "_apidoc", {}))
     handler._apidoc = notes  # type: ignore[attr-defined] # noqa: SLF001 - where flask-smorest keeps its notes
@@ -54,7 +54,7 @@ def _manual(handler: F) -> dict[str, Any]:
     return manual
 
 
-def _note(responses: dict[str, Any], status: HTTPStatus, code: str | None) -> None:
+def _add_problem_response(responses: dict[str, Any], status: HTTPStatus, code: str | None) -> None:
     response = responses.setdefault(
         str(status.value),
         {

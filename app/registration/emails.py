@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from app.adapters import sealing
-from app.confirmations.issue import issue
-from app.confirmations.models import Purpose
+from app.adapters import secret_key as sealing
+from app.confirmations.issue import issue_token
+from app.confirmations.models import ConfirmationPurpose
 from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
-from app.rate_limits.per_recipient import may_mail
+from app.rate_limits.per_recipient import count_email
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,32 +18,34 @@ if TYPE_CHECKING:
     from app.registration.models import PendingRegistration
     from app.unit_of_work import UnitOfWork
 
-CODE_LIFE = timedelta(minutes=30)
-REGISTRATION_LIFE = timedelta(hours=24)
+CODE_LIFETIME = timedelta(minutes=30)
+REGISTRATION_LIFETIME = timedelta(hours=24)
 
 
-def code_digest(work: UnitOfWork, registration: str, canonical_code: str) -> str:
+def compute_code_digest(work: UnitOfWork, registration: str, canonical_code: str) -> str:
     """What is kept of a new code: too short to be safe under a bare hash, so it is keyed (ASVS 6.5.2)."""
-    return sealing.code_digests(work.settings.secret_key, registration, canonical_code)[0]
+    return sealing.compute_code_digests(work.settings.secret_key, registration, canonical_code)[0]
 
 
-def code_fits(work: UnitOfWork, pending: PendingRegistration, canonical_code: str) -> bool:
+def is_correct_code(work: UnitOfWork, pending: PendingRegistration, canonical_code: str) -> bool:
     return any(
-        sealing.equal(digest, pending.code_digest)
-        for digest in sealing.code_digests(work.settings.secret_key, pending.id, canonical_code)
+        sealing.compare_digests(digest, pending.code_digest)
+        for digest in sealing.compute_code_digests(
+            work.settings.secret_key, pending.id, canonical_code
+        )
     )
 
 
-def held_back(work: UnitOfWork, *, account: Account | None, whom: str) -> bool:
+def count_registration_email(work: UnitOfWork, *, account: Account | None, recipient: str) -> bool:
     """Count a mail to whoever was named, once whatever the case. True when they had their share of that kind of late."""
-    return not may_mail(
+    return not count_email(
         work,
         EmailTemplate.ALREADY_REGISTERED if account is not None else EmailTemplate.CONFIRM_NEW,
-        whom,
+        recipient,
     )
 
 
-def write(
+def queue_registration_email(
     work: UnitOfWork,
     *,
     subject: str,
@@ -57,7 +59,9 @@ def write(
 
     The link confirms `subject`, and the older links to it end.
     """
-    token = issue(work, Purpose.REGISTRATION, subject=subject, life=expires_at - work.now)
+    token = issue_token(
+        work, ConfirmationPurpose.REGISTRATION, subject=subject, lifetime=expires_at - work.now
+    )
     values = {
         "username": pending.username if pending else "",
         "link": work.settings.link_confirm.replace("{token}", token),
