@@ -139,7 +139,7 @@ def masked(finding: Finding, settings: Settings) -> Finding:
     found = finding.found
     for secret in sorted(_secrets(settings), key=len, reverse=True):
         found = found.replace(secret, MASK)
-    return replace(finding, found=found)
+    return replace(finding, tokens=found)
 
 
 def _secrets(settings: Settings) -> set[str]:

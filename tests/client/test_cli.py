@@ -612,7 +612,7 @@ def test_a_broken_store_is_set_aside_and_said(kept, store):
 
 
 def test_a_session_that_was_ended_elsewhere_is_said_to_be_over(ann, kept):
-    ann.logged_in().end_session(kept.session.session_id)
+    ann.logged_in().revoke_session(kept.session.session_id)
     done = doorward("whoami")
     assert (done.code, done.out) == (3, "")
     assert done.err.endswith("Run: doorward login\n")

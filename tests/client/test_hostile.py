@@ -137,7 +137,7 @@ def test_a_path_that_cannot_be_or_leaves_the_service_is_refused(stand_in, path):
     assert there.seen == []
     with pytest.raises(InvalidInput, match="path"):
         client.roles("acc_1", resource="\ud800", id="1")
-    client.end_session("\ud800")
+    client.revoke_session("\ud800")
     assert there.paths() == ["/auth/v1/sessions/%3F"]
 
 
@@ -158,7 +158,7 @@ def test_a_question_without_an_answer_is_no_yes(stand_in, decisions):
 def test_an_answer_that_says_nothing_is_no_yes(stand_in, answer):
     client = Doorward(stand_in(answer).url)
     client.login.with_api_key("dwk_key")
-    for act in (client.validate, client.me, lambda: client.keys.create("robot")):
+    for act in (client.validate, client.get_me, lambda: client.keys.create("robot")):
         with pytest.raises(UnexpectedAnswer, match="check the address"):
             act()
 

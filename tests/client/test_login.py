@@ -38,7 +38,11 @@ from tests.client.conftest import settle
 def test_a_password_opens_a_session(ann):
     client = ann.client()
     session = client.login.with_password(ann.name, PASSWORD, device_name="attic", expires_in=3600)
-    assert (client.session, session.username, session.way) == (session, ann.name, "with_password")
+    assert (client.session, session.username, session.login_method) == (
+        session,
+        ann.name,
+        "with_password",
+    )
     assert client.token == session.token
     found = client.whoami()
     assert (found.username, found.kind, found.session_id) == (
@@ -46,7 +50,7 @@ def test_a_password_opens_a_session(ann):
         "session",
         session.session_id,
     )
-    me = client.me()
+    me = client.get_me()
     assert (me.account.username, me.session.device_name, me.session.current) == (
         ann.name,
         "attic",
@@ -96,7 +100,7 @@ def test_logging_out_everywhere_ends_the_others(ann):
 
 def test_who_is_out_already_ends_no_others_and_is_told(ann):
     client, other = ann.logged_in(), ann.logged_in()
-    other.end_session(client.session.session_id)
+    other.revoke_session(client.session.session_id)
     for _ in range(2):
         with pytest.raises(NotLoggedInError, match="could not end the others"):
             client.logout_all()
@@ -115,7 +119,7 @@ def test_with_ends_with_being_logged_out(ann):
         client.login.with_password(ann.name, PASSWORD) as session,
     ):
         _ = 1 / 0
-    assert not session.usable
+    assert not session.is_active
 
 
 def test_a_logout_that_nobody_heard_may_be_tried_again(ann, stand_in):
@@ -168,10 +172,10 @@ def test_a_key_opens_what_it_may(ann):
 def test_sessions_are_listed_and_ended(ann):
     client, other = ann.logged_in(device_name="desk"), ann.logged_in(device_name="attic")
     assert [one.device_name for one in client.sessions()] == ["attic", "desk"]
-    client.end_session(other.session.session_id)
+    client.revoke_session(other.session.session_id)
     assert [one.device_name for one in client.sessions()] == ["desk"]
     with pytest.raises(NotFound):
-        client.end_session("../me")
+        client.revoke_session("../me")
 
 
 def test_a_changed_password_keeps_this_session(ann):
@@ -358,10 +362,10 @@ def test_a_login_is_approved_on_another_device(ann):
     assert len(prompt.check_phrase.split()) == 3
     assert prompt.user_code in str(prompt)
     assert prompt.verification_uri_complete.endswith(prompt.user_code)
-    assert "▀" in prompt.qr() or "█" in prompt.qr()
+    assert "▀" in prompt.render_qr() or "█" in prompt.render_qr()
     assert prompt.device_code.reveal() not in repr(prompt)
     client.session.refresh()
-    me = client.me()
+    me = client.get_me()
     assert me.session.device_name == "backup on attic"
     assert 3500 < (me.session.expires_at - me.session.created_at).total_seconds() <= 3600
     with pytest.raises(ReauthenticationRequired):

@@ -25,7 +25,7 @@ from doorward import (
     Secret,
     StoreError,
 )
-from doorward.auth import DoorwardAuth
+from doorward.auth.httpx2_auth import DoorwardAuth
 from tests.client.stand_in import BAD_GATEWAY, HANGS_UP, HTML, Says
 
 PLANTED = "planted"
@@ -232,7 +232,7 @@ def test_nothing_shows_a_secret_when_printed(stand_in, tmp_path):
             client,
             client.login,
             session,
-            session._live.held,
+            session._credential.held,
             kept,
             sessions,
             sessions.instances,

@@ -101,7 +101,7 @@ def test_an_account_is_ready_to_sign_in(doorward_service):
     ann = doorward_service.account(
         "Ann.Lee", email="ann@example.org", roles=["editor"], password="a password of hers"
     )
-    me = doorward_service.client(ann).me()
+    me = doorward_service.client(ann).get_me()
     assert (me.account.id, me.account.username, me.account.email, me.roles) == (
         ann.id,
         "ann.lee",

@@ -13,16 +13,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from doorward.answers import Account as Account
-    from doorward.answers import ApiKey as ApiKey
-    from doorward.answers import Check as Check
-    from doorward.answers import Me as Me
-    from doorward.answers import NewApiKey as NewApiKey
-    from doorward.answers import SessionInfo as SessionInfo
-    from doorward.answers import Version as Version
-    from doorward.answers import Whoami as Whoami
-    from doorward.auth import DoorwardAuth as DoorwardAuth
+    from doorward.auth.httpx2_auth import DoorwardAuth as DoorwardAuth
+    from doorward.auth.requests_auth import RequestsAuth as RequestsAuth
     from doorward.client import Doorward as Doorward
+    from doorward.device_login.prompt import Prompt as Prompt
     from doorward.errors import Conflict as Conflict
     from doorward.errors import ConnectionFailed as ConnectionFailed
     from doorward.errors import DoorwardError as DoorwardError
@@ -50,19 +44,25 @@ if TYPE_CHECKING:
     from doorward.errors import VersionMismatch as VersionMismatch
     from doorward.errors import VersionWarning as VersionWarning
     from doorward.errors import WrongPassword as WrongPassword
-    from doorward.kept import AuthSession as AuthSession
-    from doorward.kept import UserAuthSessions as UserAuthSessions
     from doorward.login import Login as Login
+    from doorward.models import Account as Account
+    from doorward.models import ApiKey as ApiKey
+    from doorward.models import Me as Me
+    from doorward.models import NewApiKey as NewApiKey
+    from doorward.models import RoleCheck as Check
+    from doorward.models import SessionInfo as SessionInfo
+    from doorward.models import Version as Version
+    from doorward.models import Whoami as Whoami
     from doorward.origin import Origin as Origin
-    from doorward.origin import origin_of as origin_of
-    from doorward.prompt import Prompt as Prompt
-    from doorward.requests_auth import RequestsAuth as RequestsAuth
+    from doorward.origin import parse_origin as origin_of
     from doorward.secret import Secret as Secret
-    from doorward.session import Session as Session
-    from doorward.store import InstanceAuthSessions as InstanceAuthSessions
-    from doorward.store import store_path as store_path
-    from doorward.transport import Timeouts as Timeouts
-    from doorward.versions import VersionPolicy as VersionPolicy
+    from doorward.sessions.session import Session as Session
+    from doorward.store.entries import AuthSession as AuthSession
+    from doorward.store.entries import UserAuthSessions as UserAuthSessions
+    from doorward.store.store import InstanceAuthSessions as InstanceAuthSessions
+    from doorward.store.store import get_store_path as store_path
+    from doorward.transport.transport import Timeouts as Timeouts
+    from doorward.version_policy import VersionPolicy as VersionPolicy
 
 __version__ = "0.1.0"
 

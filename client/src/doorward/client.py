@@ -8,20 +8,20 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 
-from doorward import here
-from doorward.answers import Version, Whoami
-from doorward.calls import Calls
-from doorward.connections import Verify
+from doorward import environment as here
+from doorward.api import ServiceApi
 from doorward.errors import InvalidInput, NotLoggedInError, StoreError
 from doorward.login import Login
-from doorward.origin import Origin, origin_of
-from doorward.problems import printable
-from doorward.session import REVALIDATE_AFTER, Session
-from doorward.transport import Timeouts, Transport
-from doorward.versions import VersionPolicy
+from doorward.models import Version, Whoami
+from doorward.origin import Origin, parse_origin
+from doorward.sessions.session import DEFAULT_REVALIDATE_AFTER, Session
+from doorward.transport.connections import Verify
+from doorward.transport.problems import to_printable
+from doorward.transport.transport import Timeouts, Transport
+from doorward.version_policy import VersionPolicy
 
 
-class Doorward(Calls):
+class Doorward(ServiceApi):
     """A Doorward service, by its address (DOORWARD_URL, if none is given; read when it is first needed).
 
         client = Doorward("https://auth.example.com")
@@ -40,16 +40,16 @@ class Doorward(Calls):
         *,
         verify: Verify = True,
         timeout: float | timedelta | Timeouts | None = None,
-        revalidate_after: timedelta | None = REVALIDATE_AFTER,
+        revalidate_after: timedelta | None = DEFAULT_REVALIDATE_AFTER,
         version_policy: VersionPolicy | None = None,
         allow_http: bool = False,
     ) -> None:
         self.allow_http = allow_http
         self.revalidate_after = revalidate_after
         self.login = Login(self)
-        self._origin = origin_of(url, allow_http=allow_http) if url is not None else None
+        self._origin = parse_origin(url, allow_http=allow_http) if url is not None else None
         self._verify = verify
-        self._timeouts = _timeouts(timeout)
+        self._timeouts = _build_timeouts(timeout)
         self._version_policy = version_policy
         self._transport: Transport | None = None
         self._session: Session | None = None
@@ -74,13 +74,13 @@ class Doorward(Calls):
     def origin(self) -> Origin:
         """Where the service is. Raises InvalidInput when nobody has said so."""
         if self._origin is None:
-            url = here.variable("DOORWARD_URL")
+            url = here.get_variable("DOORWARD_URL")
             if not url:
                 raise InvalidInput(
                     "No service is named: give its address, or set DOORWARD_URL.",
                     errors={"url": ["is missing"]},
                 )
-            self._origin = origin_of(url, allow_http=self.allow_http)
+            self._origin = parse_origin(url, allow_http=self.allow_http)
         return self._origin
 
     @property
@@ -89,9 +89,9 @@ class Doorward(Calls):
         return str(self.origin)
 
     @property
-    def named(self) -> bool:
+    def has_url(self) -> bool:
         """Is it known which service is meant?"""
-        return self._origin is not None or bool(here.variable("DOORWARD_URL"))
+        return self._origin is not None or bool(here.get_variable("DOORWARD_URL"))
 
     @property
     def transport(self) -> Transport:
@@ -105,10 +105,10 @@ class Doorward(Calls):
         """How far the clock here is ahead of the service's, None before the first answer."""
         return self._transport.clock_skew if self._transport else None
 
-    def version(self) -> Version:
+    def get_version(self) -> Version:
         """What runs there."""
         found = self.transport.ask("GET", "/version")
-        return Version(printable(found.get("name")), printable(found.get("version")))
+        return Version(to_printable(found.get("name")), to_printable(found.get("version")))
 
     def check_version(
         self,
@@ -119,7 +119,7 @@ class Doorward(Calls):
         error: bool = False,
     ) -> Version:
         """Ask which version runs there and warn (VersionWarning), or raise VersionMismatch with `error`, when it is another than wanted."""
-        found = self.version()
+        found = self.get_version()
         VersionPolicy(min, max, equal, error).check(found.version)
         return found
 
@@ -142,7 +142,7 @@ class Doorward(Calls):
     @property
     def logged_in(self) -> bool:
         """Is there a session that is not known to be over? Asks nobody."""
-        return self._session is not None and self._session.usable
+        return self._session is not None and self._session.is_active
 
     @property
     def token(self) -> str:
@@ -192,29 +192,29 @@ class Doorward(Calls):
 
     # -- for Login --------------------------------------------------------------------------------------------------
 
-    def checked(self) -> Transport:
+    def get_checked_transport(self) -> Transport:
         """The transport, once the version of the service has been found to do. Raises VersionMismatch."""
         if self._version_policy is not None:
-            self._version_policy.check(self.version().version)
+            self._version_policy.check(self.get_version().version)
             self._version_policy = None
         return self.transport
 
-    def use(self, session: Session) -> Session:
+    def use_session(self, session: Session) -> Session:
         """Use this session from now on; the one before goes on for whoever holds it."""
         self._session = session
         return session
 
-    def settle_on(self, origin: Origin, what: str) -> None:
+    def require_origin(self, origin: Origin, subject: str) -> None:
         """The credential is for this origin: so is the client, or it is refused. Raises StoreError."""
         if self._origin is None:
             self._origin = origin
         if self._origin != origin:
             raise StoreError(
-                f"{what} is for {origin} and not for {self._origin}: it is not sent there."
+                f"{subject} is for {origin} and not for {self._origin}: it is not sent there."
             )
 
 
-def _timeouts(timeout: float | timedelta | Timeouts | None) -> Timeouts:
+def _build_timeouts(timeout: float | timedelta | Timeouts | None) -> Timeouts:
     if timeout is None:
         return Timeouts()
     if isinstance(timeout, Timeouts):

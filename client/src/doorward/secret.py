@@ -6,8 +6,8 @@ import hmac
 import re
 from typing import NoReturn, final
 
-SHOWN = "***"
-SENDABLE = re.compile(r"[\x21-\x7e]+")
+MASK = "***"
+HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 
 
 @final
@@ -20,7 +20,7 @@ class Secret:
         self._text = text
 
     @staticmethod
-    def of(text: str | Secret) -> Secret:
+    def wrap(text: str | Secret) -> Secret:
         """The same secret, wrapped once."""
         return text if isinstance(text, Secret) else Secret(text)
 
@@ -29,15 +29,15 @@ class Secret:
         return self._text
 
     @property
-    def sendable(self) -> bool:
+    def is_header_safe(self) -> bool:
         """Could it stand in a header of a request? No token or key holds anything else, and no error may be about its text."""
-        return isinstance(self._text, str) and bool(SENDABLE.fullmatch(self._text))
+        return isinstance(self._text, str) and bool(HEADER_SAFE.fullmatch(self._text))
 
     def __repr__(self) -> str:
-        return SHOWN
+        return MASK
 
     def __format__(self, spec: str) -> str:
-        return format(SHOWN, spec)
+        return format(MASK, spec)
 
     def __bool__(self) -> bool:
         return bool(self._text)

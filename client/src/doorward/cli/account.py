@@ -14,8 +14,8 @@ from doorward.cli.options import at_service, printing
 from doorward.cli.shown import show
 from doorward.cli.terminal import asks, give, say
 from doorward.errors import DoorwardError, InvalidInput
-from doorward.problems import harmless
 from doorward.secret import Secret
+from doorward.transport.problems import replace_control_characters
 
 if TYPE_CHECKING:
     from doorward.client import Doorward
@@ -51,7 +51,7 @@ def roles(
     if form != "table":
         show(found, form)
     elif found:
-        give("\n".join(map(harmless, found)))
+        give("\n".join(map(replace_control_characters, found)))
     else:
         say(NOTHING)
 

@@ -9,8 +9,8 @@ from codecs import BOM_UTF8
 import click
 
 from doorward.errors import InvalidInput
-from doorward.problems import harmless
 from doorward.secret import Secret
+from doorward.transport.problems import replace_control_characters
 
 LONGEST = 4096  # bytes of a line
 
@@ -24,7 +24,11 @@ def hidden(question: str) -> Secret:
             warnings.simplefilter("error", GetPassWarning)
             return Secret(
                 click.prompt(
-                    harmless(question), hide_input=True, err=True, default="", show_default=False
+                    replace_control_characters(question),
+                    hide_input=True,
+                    err=True,
+                    default="",
+                    show_default=False,
                 )
             )
     except GetPassWarning:

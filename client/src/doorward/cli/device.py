@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from doorward import here
+from doorward import environment as here
 from doorward.cli import terminal
 from doorward.cli.terminal import say, strong
-from doorward.prompt import Prompt
+from doorward.device_login.prompt import Prompt
 
 if TYPE_CHECKING:
     from doorward.client import Doorward
@@ -36,7 +36,7 @@ def why_another_device() -> str:
     """Why nobody can be asked for a password here, in words; empty where somebody can."""
     if not terminal.asks():
         return "nobody can be asked for a password here"
-    if here.variable("SSH_CONNECTION"):
+    if here.get_variable("SSH_CONNECTION"):
         return "this terminal is on another machine"
     if not _has_display():
         return "this machine has no display"
@@ -99,7 +99,7 @@ def _picture(prompt: Prompt) -> str:
     """The QR code, where there is room for it and for what is written below; empty otherwise."""
     if not terminal.drawn() or not prompt.verification_uri_complete:
         return ""
-    lines = prompt.qr().splitlines()
+    lines = prompt.render_qr().splitlines()
     columns, rows = terminal.size()
     if (
         max(map(len, lines)) + QUIET_ZONE > columns
@@ -118,7 +118,7 @@ def _has_display() -> bool:
 
     if sys.platform in {"darwin", "win32"}:
         return True
-    return any(here.variable(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
+    return any(here.get_variable(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
 
 
 def _left(prompt: Prompt, timeout: timedelta | None) -> float:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from doorward import errors, here
+from doorward import environment as here
+from doorward import errors
 from doorward.errors import DoorwardError
 
 OK, OTHER, WRONG_USE, NOT_LOGGED_IN, DENIED, AWAY, LIMITED, TOO_LATE, INTERRUPTED = (
@@ -78,7 +79,7 @@ def sentence_of(error: DoorwardError) -> str:
     for pattern, ours in _OF_THE_LIBRARY:
         text = pattern.sub(ours, text)
     if code_of(error) == NOT_LOGGED_IN:
-        by_token = here.variable("DOORWARD_TOKEN") and (
+        by_token = here.get_variable("DOORWARD_TOKEN") and (
             isinstance(error, errors.InvalidToken) or "DOORWARD_TOKEN" in text
         )
         return f"{text} {'Renew DOORWARD_TOKEN, or unset it and run' if by_token else 'Run'}: doorward login"

@@ -17,7 +17,7 @@ from doorward.cli.written import local, plain
 from doorward.errors import UnexpectedAnswer
 
 if TYPE_CHECKING:
-    from doorward.answers import NewApiKey
+    from doorward.models import NewApiKey
 
 
 @click.group(cls=SubGroup, default="list")
@@ -123,7 +123,7 @@ def _told(found: NewApiKey, form: str) -> None:
 
 
 def _give(found: NewApiKey, form: str) -> None:
-    if not found.key.sendable:
+    if not found.key.is_header_safe:
         raise UnexpectedAnswer("What the service gave is no key: check the address.")
     if form == "table":
         give(found.key.reveal())

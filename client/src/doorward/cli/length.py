@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import click
 
-from doorward import here
+from doorward import environment as here
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 YEAR = timedelta(days=365)
@@ -71,7 +71,7 @@ def waiting(_ctx: click.Context, _parameter: click.Parameter, text: str | None) 
 
 
 def _read(text: str, most: timedelta | None) -> timedelta:
-    now = here.now().astimezone()
+    now = here.get_now().astimezone()
     try:
         found = length_of(text, now)
     except ValueError as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from doorward import here
+from doorward import environment as here
 from doorward.cli import asking, device
 from doorward.cli.edge import Plain
 from doorward.cli.length import YEAR, length, waiting
@@ -20,8 +20,8 @@ from doorward.cli.written import local
 from doorward.errors import DoorwardError, InvalidInput, PasswordChangeRequired
 
 if TYPE_CHECKING:
-    from doorward.answers import Me
     from doorward.client import Doorward
+    from doorward.models import Me
     from doorward.secret import Secret
 
 SOON = timedelta(minutes=1)
@@ -108,7 +108,7 @@ def login(url: str | None, form: str, **given: Any) -> None:
     client = Doorward(address(url))
     _need_store()
     asked = {"scope": " ".join(given["scope"]) or None}
-    user = given["user"] or here.variable("DOORWARD_USER") or None
+    user = given["user"] or here.get_variable("DOORWARD_USER") or None
     if by_device:
         message, client_id = given["message"], given["client_id"]
         parts = {"username": user, "login_message": message, "client_id": client_id, **asked}
@@ -120,7 +120,7 @@ def login(url: str | None, form: str, **given: Any) -> None:
             client, user, expires=given["expires"], from_stdin=given["from_stdin"], **asked
         )
     _keep(client)
-    _told(client, client.me(), form, given["expires"])
+    _told(client, client.get_me(), form, given["expires"])
 
 
 def _by_device(given: dict[str, Any]) -> bool:
@@ -173,11 +173,11 @@ def _by_password(
 def _need_store() -> None:
     """Before anybody types or approves anything for a session that could not be kept. Raises StoreError."""
     from doorward import keyring_secrets
-    from doorward.store import InstanceAuthSessions, place_of
+    from doorward.store.store import InstanceAuthSessions, resolve_location
 
     place = place_of(None)
-    if place.keyring:
-        keyring_secrets.library()
+    if place.uses_keyring:
+        keyring_secrets.require_keyring()
     InstanceAuthSessions.load(place)
     with place.held():
         return
@@ -194,7 +194,7 @@ def _keep(client: Doorward) -> None:
 
 
 def _told(client: Doorward, me: Me, form: str, asked: timedelta | None) -> None:
-    from doorward.store import store_path
+    from doorward.store.store import get_store_path
 
     found = {
         "url": client.url,
@@ -219,7 +219,7 @@ def _further(ends: datetime | None, asked: timedelta | None) -> str:
     """What comes of using it. It ends sooner when it is not used, and at the asked time in any case."""
     if asked is None:
         return "; using it before then prolongs it"
-    latest = here.now() + asked
+    latest = here.get_now() + asked
     if ends is None or latest - ends < SOON:
         return ""
     return f"; using it before then prolongs it, until {local(latest)} and as far as the service allows"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from doorward import here
+from doorward import environment as here
 from doorward.cli import asking
 from doorward.cli.terminal import asks, say
 from doorward.errors import InvalidInput, NotLoggedInError, ReauthenticationRequired
@@ -31,16 +31,16 @@ def opened(url: str | None, user: str | None) -> Doorward:
 
 def credential(client: Doorward) -> str:
     """What the client is logged in by: STORE or TOKEN."""
-    return STORE if client.session.way == "from_store" else TOKEN
+    return STORE if client.session.login_method == "from_store" else TOKEN
 
 
 def services(url: str | None, user: str | None) -> list[str | None]:
     """Those that are meant where each may be: the one that is named, else all where the store has a session (of the user)."""
-    if url or here.variable("DOORWARD_URL") or (user is None and token_counts(url)):
+    if url or here.get_variable("DOORWARD_URL") or (user is None and token_counts(url)):
         return [url]
-    from doorward.store import InstanceAuthSessions
+    from doorward.store.store import InstanceAuthSessions
 
-    name = user or here.variable("DOORWARD_USER") or None
+    name = user or here.get_variable("DOORWARD_USER") or None
     return [
         one for one, users in InstanceAuthSessions.load().instances.items() if users.whose(name)
     ] or [None]
@@ -48,9 +48,9 @@ def services(url: str | None, user: str | None) -> list[str | None]:
 
 def token_counts(url: str | None) -> bool:
     """Is DOORWARD_TOKEN what to use? It is for DOORWARD_URL, and goes to no other service that the command names instead."""
-    if not here.variable("DOORWARD_TOKEN"):
+    if not here.get_variable("DOORWARD_TOKEN"):
         return False
-    theirs = here.variable("DOORWARD_URL")
+    theirs = here.get_variable("DOORWARD_URL")
     if not url or not theirs:
         return True
     return _same(theirs, url)
@@ -58,7 +58,7 @@ def token_counts(url: str | None) -> bool:
 
 def _same(one: str, other: str) -> bool:
     """Do two addresses mean one service? What is none means no service."""
-    from doorward.origin import origin_of
+    from doorward.origin import parse_origin
 
     try:
         return origin_of(one, allow_http=True) == origin_of(other, allow_http=True)
@@ -68,9 +68,9 @@ def _same(one: str, other: str) -> bool:
 
 def address(url: str | None) -> str | None:
     """The address that is meant where nobody has to be logged in: given, else DOORWARD_URL, else the only one that the store knows."""
-    if url or here.variable("DOORWARD_URL"):
+    if url or here.get_variable("DOORWARD_URL"):
         return url
-    from doorward.store import InstanceAuthSessions
+    from doorward.store.store import InstanceAuthSessions
 
     known = [*InstanceAuthSessions.load().instances]
     return known[0] if len(known) == 1 else None
@@ -78,13 +78,13 @@ def address(url: str | None) -> str | None:
 
 def passed_over(url: str, username: str) -> list[str]:
     """Why the other commands would not use this session of the store, and what to do about it, in sentences."""
-    if here.variable("DOORWARD_TOKEN"):
+    if here.get_variable("DOORWARD_TOKEN"):
         return [
             "DOORWARD_TOKEN is set, and the other commands use that: unset it to use this login."
         ]
-    from doorward.store import InstanceAuthSessions
+    from doorward.store.store import InstanceAuthSessions
 
-    found, theirs, named = [], here.variable("DOORWARD_URL"), here.variable("DOORWARD_USER")
+    found, theirs, named = [], here.get_variable("DOORWARD_URL"), here.get_variable("DOORWARD_USER")
     if theirs and not _same(theirs, url):
         found.append(
             f"The other commands ask {theirs}, since DOORWARD_URL says so: give them --url {url}."
@@ -116,11 +116,11 @@ def _by_token(client: Doorward) -> None:
         raise NotLoggedInError(
             "DOORWARD_TOKEN is set and nothing says for which service: set DOORWARD_URL, or give --url."
         )
-    from doorward.held import KEY
+    from doorward.sessions.credential import API_KEY_PREFIX
 
     try:
-        if here.variable("DOORWARD_TOKEN").startswith(KEY):
-            client.login.with_api_key(here.variable("DOORWARD_TOKEN"))
+        if here.get_variable("DOORWARD_TOKEN").startswith(KEY):
+            client.login.with_api_key(here.get_variable("DOORWARD_TOKEN"))
         else:
             client.login.with_token()
     except InvalidInput as error:

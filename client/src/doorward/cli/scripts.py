@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from doorward import here
+from doorward import environment as here
 from doorward.cli import exits
 from doorward.cli.edge import Plain
 from doorward.cli.opened import STORE, address, credential, opened, services
@@ -64,7 +64,7 @@ def status(url: str | None, user: str | None, form: str) -> None:
 
 def _looked(url: str | None, user: str | None) -> tuple[dict[str, object], DoorwardError | None]:
     from doorward.client import Doorward
-    from doorward.store import store_path
+    from doorward.store.store import get_store_path
 
     found: dict[str, object] = dict.fromkeys(
         (
@@ -108,7 +108,9 @@ def _who(client: Doorward, found: dict[str, object]) -> DoorwardError | None:
     """Who is logged in; the error when it is nobody any more."""
     try:
         who = client.validate()
-        ends: datetime | None = client.me().session.expires_at if who.session_id else who.expires_at
+        ends: datetime | None = (
+            client.get_me().session.expires_at if who.session_id else who.expires_at
+        )
     except (NotLoggedInError, InvalidToken) as error:
         return error
     found.update(
@@ -128,7 +130,7 @@ def _skew(client: Doorward) -> float | None:
 def _rows(found: dict[str, object]) -> dict[str, object]:
     answer = {True: f"{found['service']} {found['version']}", False: "does not answer", None: ""}
     ends, skew = found["expires_at"], found["clock_skew_seconds"]
-    until = f"{local(ends)} ({ago(ends, here.now())})" if isinstance(ends, datetime) else ""
+    until = f"{local(ends)} ({ago(ends, here.get_now())})" if isinstance(ends, datetime) else ""
     clock = (
         f"{abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}"
         if isinstance(skew, float) and abs(skew) >= NOTICED
@@ -167,7 +169,7 @@ def completion(ctx: click.Context, shell: str | None) -> None:
     """  # noqa: D301 - click reads \b as a control character
     from click.shell_completion import get_completion_class
 
-    name = shell or here.variable("SHELL").rpartition("/")[2]
+    name = shell or here.get_variable("SHELL").rpartition("/")[2]
     found = get_completion_class(name) if name in SHELLS else None
     if found is None:
         raise click.UsageError(f"Say for which shell: {', '.join(SHELLS)}.")

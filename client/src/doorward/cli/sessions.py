@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from doorward import here
+from doorward import environment as here
 from doorward.cli.edge import Plain, SubGroup
 from doorward.cli.opened import STORE, TOKEN, credential, opened
 from doorward.cli.options import at_service, printing
@@ -31,7 +31,7 @@ def logout(url: str | None, user: str | None, *, everywhere: bool) -> None:
             raise
         say("Nobody was logged in.")
         return
-    if client.session.way == BY_KEY:
+    if client.session.login_method == BY_KEY:
         raise InvalidInput(
             "DOORWARD_TOKEN holds an API key, which is no session: unset it, or end it with doorward keys delete."
         )
@@ -60,7 +60,7 @@ def whoami(url: str | None, user: str | None, form: str) -> None:
         "By": by if credential(client) == STORE else f"{by} of {TOKEN}",
         "Scopes": found.scopes,
         "Roles": found.roles,
-        "Token ends": ago(found.expires_at, here.now()),
+        "Token ends": ago(found.expires_at, here.get_now()),
     }
     show({"url": client.url, **_fields(found)}, form, rows)
 
@@ -87,7 +87,7 @@ def sessions_end(session_id: str, url: str | None, user: str | None) -> None:
     if session_id == client.session.session_id:
         client.logout()
     else:
-        client.end_session(session_id)
+        client.revoke_session(session_id)
     say("The session is over.")
 
 
@@ -95,7 +95,7 @@ def sessions_end(session_id: str, url: str | None, user: str | None) -> None:
 @at_service
 def sessions_end_others(url: str | None, user: str | None) -> None:
     """End all your sessions but this one."""
-    opened(url, user).end_other_sessions()
+    opened(url, user).revoke_other_sessions()
     say("All other sessions are over.")
 
 

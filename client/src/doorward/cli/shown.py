@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from doorward import here
-from doorward.answers import ApiKey, SessionInfo
+from doorward import environment as here
 from doorward.cli import terminal, written
+from doorward.models import ApiKey, SessionInfo
 
 
 def show(data: object, form: str, rows: Mapping[str, object] | None = None) -> None:
@@ -25,7 +25,7 @@ def show_sessions(found: Sequence[SessionInfo], form: str) -> None:
     names = ("ID", "DEVICE", "FROM", "USED", "ENDS")
 
     def table() -> str:
-        now = here.now()
+        now = here.get_now()
         rows = [
             (
                 one.id,
@@ -49,7 +49,7 @@ def show_keys(found: Sequence[ApiKey], form: str) -> None:
     names = ("ID", "NAME", "SCOPES", "USED", "ENDS")
 
     def table() -> str:
-        now = here.now()
+        now = here.get_now()
         rows = [
             (
                 one.id,

@@ -13,8 +13,8 @@ from typing import Self, TextIO
 
 import click
 
-from doorward import here
-from doorward.problems import harmless
+from doorward import environment as here
+from doorward.transport.problems import replace_control_characters
 
 WIDTH, HEIGHT = 80, 24  # where nobody looks
 STYLE = re.compile(r"\x1b\[[01]m")  # of strong()
@@ -26,7 +26,10 @@ def say(text: str = "") -> None:
 
     Names in it may come from strangers: but for our own styles, nothing of it moves the cursor.
     """
-    text = "".join(part if STYLE.fullmatch(part) else harmless(part) for part in STYLES.split(text))
+    text = "".join(
+        part if STYLE.fullmatch(part) else replace_control_characters(part)
+        for part in STYLES.split(text)
+    )
     if shown() and len(text) >= size()[0]:
         import textwrap  # few sentences are so long
 
@@ -66,7 +69,7 @@ def shown() -> bool:
 
 def drawn() -> bool:
     """May lines be written over?"""
-    return shown() and here.variable("TERM") not in {"", "dumb"}
+    return shown() and here.get_variable("TERM") not in {"", "dumb"}
 
 
 def strong(text: str) -> str:
@@ -76,7 +79,7 @@ def strong(text: str) -> str:
 
 def coloured() -> bool:
     """Are styles wanted?"""
-    return drawn() and not here.variable("NO_COLOR")
+    return drawn() and not here.get_variable("NO_COLOR")
 
 
 def size() -> tuple[int, int]:

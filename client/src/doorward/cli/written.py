@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 
-from doorward.problems import printable
+from doorward.transport.problems import to_printable
 
 Data = Mapping[str, object] | Sequence[object]
 BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -147,10 +147,10 @@ def _width(text: str) -> int:
 def _cell(value: object) -> str:
     """Nothing of it moves the cursor: names of devices come from strangers."""
     if isinstance(value, list | tuple):
-        return printable(" ".join(str(one) for one in value))
+        return to_printable(" ".join(str(one) for one in value))
     if isinstance(value, datetime):
         return local(value)
-    return "" if value is None else printable(str(value))
+    return "" if value is None else to_printable(str(value))
 
 
 def local(moment: datetime | None) -> str:

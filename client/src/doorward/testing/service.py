@@ -11,15 +11,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
-from doorward import here, parse
+from doorward import environment as here
+from doorward import responses as parse
 from doorward.client import Doorward
+from doorward.device_login.prompt import Prompt
 from doorward.errors import InvalidInput, NotLoggedInError
-from doorward.held import Held
-from doorward.origin import origin_of
-from doorward.prompt import Prompt
+from doorward.origin import parse_origin
 from doorward.secret import Secret
+from doorward.sessions.credential import Credential
 from doorward.testing.process import NotForTests, ServerProcess
-from doorward.transport import Transport
+from doorward.transport.transport import Transport
 
 PASSWORD = "correct horse battery staple"  # noqa: S105 - of accounts that live as long as a test
 # What makes it the service of tests; another database, another cache or real mail would not be.
@@ -61,7 +62,7 @@ class DoorwardTestService:
         found = process.ask("open", folder=str(folder), settings=as_texts(settings))
         self.url: str = found["url"]
         self._number: int = found["number"]
-        self._transport = Transport(origin_of(self.url))
+        self._transport = Transport(parse_origin(self.url))
         self._clients: list[Doorward] = []
 
     def __repr__(self) -> str:
@@ -86,7 +87,7 @@ class DoorwardTestService:
         for client in self._clients:
             with suppress(NotLoggedInError):
                 # No call for this: outside of tests a client's clock and the service's move together.
-                client.session._live.learn(lambda held: _sooner(held, ahead))  # noqa: SLF001
+                client.session._credential.update(lambda held: _sooner(held, ahead))  # noqa: SLF001
 
     def account(
         self,
@@ -139,7 +140,9 @@ class DoorwardTestService:
     def mail(self, to: TestAccount | str | None = None) -> list[Mail]:
         """The mail of this test, newest first, at most 50; all of it, or that to an account or address."""
         address = to.email if isinstance(to, TestAccount) else to
-        found = [_mail(item) for item in parse.items(self._transport.ask("GET", "/dev/mailbox"))]
+        found = [
+            _mail(item) for item in parse.list_items(self._transport.ask("GET", "/dev/mailbox"))
+        ]
         return [mail for mail in found if address is None or mail.to.lower() == address.lower()]
 
     def approve(self, prompt: Prompt | str, account: TestAccount) -> None:
@@ -183,7 +186,7 @@ def _names(given: Iterable[str] | str) -> tuple[str, ...]:
     return tuple(given.split() if isinstance(given, str) else given)
 
 
-def _sooner(held: Held, by: timedelta) -> Held:
+def _sooner(held: Credential, by: timedelta) -> Credential:
     """The same token where that much more time has passed."""
     return replace(
         held,
@@ -194,7 +197,7 @@ def _sooner(held: Held, by: timedelta) -> Held:
 
 def as_texts(settings: Mapping[str, object]) -> dict[str, str]:
     """Settings as they would stand in the environment. Raises NotForTests for what would make it another service than one for tests."""
-    if here.variable("DOORWARD_ENV").strip() == "production":
+    if here.get_variable("DOORWARD_ENV").strip() == "production":
         raise NotForTests(
             "DOORWARD_ENV is production: the service of the tests does not run there."
         )
@@ -216,7 +219,7 @@ def as_texts(settings: Mapping[str, object]) -> dict[str, str]:
 
 def _loopback(url: str) -> bool:
     try:
-        return origin_of(url, allow_http=True).loopback
+        return parse_origin(url, allow_http=True).is_loopback
     except InvalidInput:
         return False
 

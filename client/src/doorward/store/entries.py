@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from doorward import here
+from doorward import environment as here
 from doorward.secret import Secret
 
-NOT_KNOWN = datetime.max.replace(tzinfo=UTC)
+UNKNOWN_END = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +29,17 @@ class AuthSession:
     in_keyring: bool = False  # the secrets are, and not in the file
 
     @property
-    def end(self) -> datetime:
+    def ends_at(self) -> datetime:
         """From when on it is of no use any more. OAuth has no word for how long a refresh token lasts (RFC 6749 section 5.1)."""
         return self.refresh_expires or (
-            NOT_KNOWN if self.refresh_token is not None else self.expires
+            UNKNOWN_END if self.refresh_token is not None else self.expires
         )
 
-    def expired(self, now: datetime | None = None) -> bool:
+    def is_expired(self, now: datetime | None = None) -> bool:
         """Is it of no use any more?"""
-        return self.end <= (now or here.now())
+        return self.ends_at <= (now or here.get_now())
 
-    def is_of(self, other: AuthSession) -> bool:
+    def is_same_login(self, other: AuthSession) -> bool:
         """Are both of one login?"""
         if self.session_id or other.session_id:
             return self.session_id == other.session_id
@@ -54,16 +54,16 @@ class UserAuthSessions:
 
     def find(self, user: str | None = None) -> AuthSession | None:
         """The user's session, or the one that lasts longest; never one that has expired."""
-        name = self.whose(user)
+        name = self.find_user(user)
         return None if name is None else self.sessions[name]
 
-    def whose(self, user: str | None = None) -> str | None:
+    def find_user(self, user: str | None = None) -> str | None:
         """The name under which `find` finds."""
-        living = self.living()
+        living = self.list_unexpired()
         if user is not None:
             return user if user in living else None
         return max(living, key=lambda name: living[name].end, default=None)
 
-    def living(self) -> Mapping[str, AuthSession]:
+    def list_unexpired(self) -> Mapping[str, AuthSession]:
         """Those that have not expired."""
-        return {name: one for name, one in self.sessions.items() if not one.expired()}
+        return {name: one for name, one in self.sessions.items() if not one.is_expired()}

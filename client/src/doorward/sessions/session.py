@@ -11,18 +11,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from doorward import here, parse
-from doorward.answers import Tokens, Whoami
+from doorward import environment as here
+from doorward import responses as parse
 from doorward.errors import DoorwardError, InvalidToken, LogoutError, NotLoggedInError, StoreError
-from doorward.held import Held
-from doorward.homes import Home, InStore, token_file
-from doorward.live import NO_ANSWER, Live
+from doorward.models import Tokens, Whoami
 from doorward.secret import Secret
-from doorward.store import place_of
-from doorward.transport import Transport
+from doorward.sessions.credential import Credential
+from doorward.sessions.refreshing_credential import INCONCLUSIVE_ERRORS, RefreshingCredential
+from doorward.sessions.storage import SessionStorage, StoreEntry, prepare_token_file
+from doorward.store.store import resolve_location
+from doorward.transport.transport import Transport
 
-REVALIDATE_AFTER = timedelta(minutes=5)
-BY_KEY = "with_api_key"
+DEFAULT_REVALIDATE_AFTER = timedelta(minutes=5)
+API_KEY_METHOD = "with_api_key"
 
 
 class Session:
@@ -35,21 +36,23 @@ class Session:
     def __init__(
         self,
         transport: Transport,
-        held: Held,
+        credential: Credential,
         *,
-        way: str,
-        home: Home | None = None,
+        login_method: str,
+        storage: SessionStorage | None = None,
         log_in_again: Callable[[], Tokens] | None = None,
-        revalidate_after: timedelta | None = REVALIDATE_AFTER,
+        revalidate_after: timedelta | None = DEFAULT_REVALIDATE_AFTER,
     ) -> None:
-        self.way = way
+        self.login_method = login_method
         self.revalidate_after = revalidate_after
-        self._live = Live(transport, held, home=home, log_in_again=log_in_again)
-        self._seen = self._now()
+        self._credential = RefreshingCredential(
+            transport, credential, storage=storage, log_in_again=log_in_again
+        )
+        self._last_used = self._read_clocks()
 
     def __repr__(self) -> str:
-        held, origin = self._live.held, self._live.transport.origin
-        return f"<Session {held.session_id or self.way} of {held.username or '?'} at {origin}, {'live' if self.usable else 'over'}>"
+        held, origin = self._credential.held, self._credential.transport.origin
+        return f"<Session {held.session_id or self.login_method} of {held.username or '?'} at {origin}, {'live' if self.is_active else 'over'}>"
 
     def __enter__(self) -> Self:
         return self
@@ -74,100 +77,104 @@ class Session:
 
         Raises NotLoggedInError when the session is over, or what the service answered.
         """
-        return self.live().reveal()
+        return self.get_secret_token().reveal()
 
-    def live(self) -> Secret:
+    def get_secret_token(self) -> Secret:
         """The same, wrapped."""
-        before = self._live.held
-        self._live.renew()
+        before = self._credential.held
+        self._credential.refresh_if_due()
         if (
-            self._live.held is before
+            self._credential.held is before
             and self.revalidate_after is not None
-            and self._idle() > self.revalidate_after.total_seconds()
+            and self._get_idle_seconds() > self.revalidate_after.total_seconds()
         ):
-            with suppress(*NO_ANSWER):
+            with suppress(*INCONCLUSIVE_ERRORS):
                 self.validate()
-        self._seen = self._now()
-        return self._live.held.token
+        self._last_used = self._read_clocks()
+        return self._credential.held.token
 
     def validate(self) -> Whoami:
         """Ask the service who this is. Raises InvalidToken or NotLoggedInError when it does not know any more."""
-        self._live.renew()
-        token = self._live.held.token
+        self._credential.refresh_if_due()
+        token = self._credential.held.token
         try:
             return self._whoami()
         except InvalidToken:
-            if not self.renewable:
+            if not self.can_refresh:
                 raise
-        self.refresh(instead_of=token)
+        self.refresh(rejected=token)
         return self._whoami()
 
-    def refresh(self, *, instead_of: Secret | str | None = None) -> None:
+    def refresh(self, *, rejected: Secret | str | None = None) -> None:
         """Another token, whatever the age of this one; none if somebody has replaced `instead_of` already."""
-        self._live.renew(Secret.of(instead_of) if instead_of is not None else self._live.held.token)
+        self._credential.refresh_if_due(
+            Secret.wrap(rejected) if rejected is not None else self._credential.held.token
+        )
 
-    def replace(self, found: Tokens) -> None:
+    def replace_tokens(self, tokens: Tokens) -> None:
         """Go on with tokens of the same session that came with another answer, e.g. to a new password."""
-        self._live.replace(found)
+        self._credential.replace(tokens)
 
     @property
-    def renewable(self) -> bool:
+    def can_refresh(self) -> bool:
         """Could another token be had when this one is refused?"""
-        return self._live.renewable
+        return self._credential.renewable
 
     @property
-    def usable(self) -> bool:
+    def is_active(self) -> bool:
         """Is it not known to be over? Asks nobody."""
-        return not self._live.over
+        return not self._credential.over
 
     @property
     def expires_at(self) -> datetime | None:
         """When the present token ends, None where it does not or where that is not known. The session goes on."""
-        return self._live.held.expires_at
+        return self._credential.held.expires_at
 
     @property
     def session_id(self) -> str:
         """The public id of the session; it opens nothing. Empty for a key."""
-        return self._live.held.session_id
+        return self._credential.held.session_id
 
     @property
     def scope(self) -> str:
         """What the token may do, separated by spaces, as far as the login said."""
-        return self._live.held.scope
+        return self._credential.held.scope
 
     @property
     def username(self) -> str:
         """Whose session it is; the service is asked where the login did not say."""
-        if not self._live.held.username:
+        if not self._credential.held.username:
             self.validate()
-        return self._live.held.username
+        return self._credential.held.username
 
     # -- its end ----------------------------------------------------------------------------------------------------
 
     def logout(self) -> None:
         """End the session: its tokens stop at once, and it is forgotten here. A key is only forgotten. Raises LogoutError."""
-        self._live.end(None if self._of_key else "/v1/logout")
+        self._credential.end(None if self._is_api_key else "/v1/logout")
 
     def logout_all(self) -> None:
         """End every session of the account. Raises LogoutError, and NotLoggedInError when this one was over: it could end no other."""
-        if self._of_key:
+        if self._is_api_key:
             raise LogoutError(
                 "An API key is no session: log in to end sessions, or delete the key."
             )
-        if not self._live.end("/v1/logout-all"):
+        if not self._credential.end("/v1/logout-all"):
             raise NotLoggedInError(
                 "This session was over before, and could not end the others: log in again to do that."
             )
 
     # -- where it is kept -------------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str] | None = None) -> None:
+    def to_store(self, path: str | os.PathLike[str] | None = None) -> None:
         """Keep the session in the store (DOORWARD_STORE), where `from_store` finds it. Raises StoreError."""
-        if self._of_key:
+        if self._is_api_key:
             raise StoreError(
                 "The store is for sessions: give the key each time, or write it to a token file."
             )
-        self._live.move(InStore(place_of(path), self._live.transport.origin, self.username))
+        self._credential.move_to(
+            StoreEntry(resolve_location(path), self._credential.transport.origin, self.username)
+        )
 
     def to_token_file(self, path: str | os.PathLike[str]) -> None:
         """Keep the token in a file: the address of the service, the token and the refresh token, a line each.
@@ -175,27 +182,27 @@ class Session:
         Only its owner can read it. The file is the session's home from now on: whoever reads it with `from_token_file` keeps it
         up to date, and the store has it no more. Raises StoreError.
         """
-        self._live.move(token_file(Path(path), self._live.transport.origin))
+        self._credential.move_to(prepare_token_file(Path(path), self._credential.transport.origin))
 
     @property
-    def _of_key(self) -> bool:
-        return self.way == BY_KEY or self._live.held.is_key
+    def _is_api_key(self) -> bool:
+        return self.login_method == API_KEY_METHOD or self._credential.held.is_api_key
 
     def _whoami(self) -> Whoami:
-        found = parse.whoami(
-            self._live.transport.ask("GET", "/v1/whoami", token=self._live.held.token)
+        found = parse.parse_whoami(
+            self._credential.transport.ask("GET", "/v1/whoami", token=self._credential.held.token)
         )
-        self._live.learn(
+        self._credential.update(
             lambda held: held.known(found.username, found.session_id, found.expires_at)
         )
-        self._seen = self._now()
+        self._last_used = self._read_clocks()
         return found
 
-    def _idle(self) -> float:
+    def _get_idle_seconds(self) -> float:
         """Seconds since the token was last used or asked about, by the clock that went further: one of them stops in sleep."""
-        monotonic, wall = self._now()
-        return max(monotonic - self._seen[0], wall - self._seen[1])
+        monotonic, wall = self._read_clocks()
+        return max(monotonic - self._last_used[0], wall - self._last_used[1])
 
     @staticmethod
-    def _now() -> tuple[float, float]:
-        return time.monotonic(), here.now().timestamp()
+    def _read_clocks() -> tuple[float, float]:
+        return time.monotonic(), here.get_now().timestamp()

@@ -7,22 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from doorward.prompt import Prompt
+    from doorward.device_login.prompt import Prompt
 
 
-def program() -> str:
+def get_program_name() -> str:
     """What a person would call what runs: the file, or the package where it is run by `python -m`."""
     path = Path(sys.argv[0] if sys.argv else "")
     name = path.parent.name if path.name == "__main__.py" else path.name
     return name[:64] if name and name != "-c" else "Python"
 
 
-def hostname_here() -> str:
+def get_hostname() -> str:
     import socket  # only here
 
     return socket.gethostname()[:64]
 
 
-def write(prompt: Prompt) -> None:
+def print_prompt(prompt: Prompt) -> None:
     sys.stderr.write(f"{prompt}\n")
     sys.stderr.flush()

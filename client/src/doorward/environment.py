@@ -6,11 +6,11 @@ import os
 from datetime import UTC, datetime
 
 
-def now() -> datetime:
+def get_now() -> datetime:
     """The wall clock, in UTC."""
     return datetime.now(UTC)
 
 
-def variable(name: str) -> str:
+def get_variable(name: str) -> str:
     """A variable of the environment as it is now, empty where it is not set."""
     return os.environ.get(name, "")

@@ -15,62 +15,62 @@ from filelock import FileLock, Timeout
 from doorward.errors import StoreError, StoreWarning
 from doorward.secret import Secret
 
-FILE, FOLDER = 0o600, 0o700
-OTHERS = 0o077
-OTHERS_WRITE = 0o022
-LARGEST = 16 * 1024 * 1024
-LOCKED_AT_MOST = 60.0  # seconds; a refresh takes one request
-POSIX = os.name == "posix"
+FILE_MODE, FOLDER_MODE = 0o600, 0o700
+OTHERS_MASK = 0o077
+OTHERS_WRITE_MASK = 0o022
+MAX_FILE_BYTES = 16 * 1024 * 1024
+LOCK_TIMEOUT_SECONDS = 60.0  # seconds; a refresh takes one request
+IS_POSIX = os.name == "posix"
 
 
-def real_path(path: Path) -> Path:
+def resolve_path(path: Path) -> Path:
     """Where the path leads after its links, so that one file has one lock. Raises StoreError for a link of somebody else."""
     try:
         found = path.lstat()
     except FileNotFoundError:
         return Path(os.path.realpath(path))
     except OSError as error:
-        raise _cannot(path, error) from None
+        raise _build_error(path, error) from None
     if stat.S_ISLNK(found.st_mode):
-        _need_owner(path, found)
+        _require_owner(path, found)
     return Path(os.path.realpath(path))
 
 
-def prepare_folder(folder: Path, *, ours: bool) -> None:
+def prepare_folder(folder: Path, *, dedicated: bool) -> None:
     """Make the folder, for its owner alone. One that others may write to is refused; one that is all ours is closed to readers too."""
     try:
-        _make(folder)
+        _make_folder(folder)
         found = folder.stat()
     except OSError as error:
-        raise _cannot(folder, error) from None
-    if not POSIX:
+        raise _build_error(folder, error) from None
+    if not IS_POSIX:
         return
-    _need_owner(folder, found)
+    _require_owner(folder, found)
     mode = stat.S_IMODE(found.st_mode)
-    if ours and mode & OTHERS:
-        folder.chmod(FOLDER)
+    if dedicated and mode & OTHERS_MASK:
+        folder.chmod(FOLDER_MODE)
         warnings.warn(
             f"others could look into {folder}: it is closed to them now", StoreWarning, stacklevel=3
         )
-    elif mode & OTHERS_WRITE:
+    elif mode & OTHERS_WRITE_MASK:
         raise StoreError(
             f"Others may write to {folder} and could put files of theirs there: take a folder of your own, or chmod 700 it."
         )
 
 
-def _make(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     """With what is missing above it, each for its owner alone whatever the umask is (XDG Base Directory Specification)."""
     if folder.exists():
         return
-    _make(folder.parent)
+    _make_folder(folder.parent)
     with suppress(FileExistsError):  # somebody was quicker
-        folder.mkdir(mode=FOLDER)
+        folder.mkdir(mode=FOLDER_MODE)
 
 
-def need_safe_folder(folder: Path) -> None:
+def require_safe_folder(folder: Path) -> None:
     """Refuse a folder in which anybody could put another file in the place of ours (not so with the sticky bit, as /tmp has it)."""
     mode = folder.stat().st_mode
-    if POSIX and mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+    if IS_POSIX and mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         raise StoreError(
             f"Everybody may write to {folder} and could put a file of theirs there: take another folder."
         )
@@ -89,24 +89,24 @@ def read(path: Path) -> Secret | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _cannot(path, error) from None
+        raise _build_error(path, error) from None
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
         os.close(descriptor)
         raise StoreError(f"{path} is no file: remove it, or name another one.")
     with os.fdopen(descriptor, "rb") as file:
-        if POSIX:
-            _need_owner(path, found)
-            if stat.S_IMODE(found.st_mode) & OTHERS:
-                os.fchmod(file.fileno(), FILE)
+        if IS_POSIX:
+            _require_owner(path, found)
+            if stat.S_IMODE(found.st_mode) & OTHERS_MASK:
+                os.fchmod(file.fileno(), FILE_MODE)
                 warnings.warn(
                     f"others could read {path}: it is closed to them now; if they may have, log out all sessions",
                     StoreWarning,
                     stacklevel=4,
                 )
-        if found.st_size > LARGEST:
+        if found.st_size > MAX_FILE_BYTES:
             raise StoreError(f"{path} is far too large for what it should hold: name another file.")
-        return Secret(file.read(LARGEST).decode(errors="replace"))
+        return Secret(file.read(MAX_FILE_BYTES).decode(errors="replace"))
 
 
 def write(path: Path, content: Secret) -> None:
@@ -114,23 +114,23 @@ def write(path: Path, content: Secret) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         descriptor = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), FILE
+            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), FILE_MODE
         )
         with os.fdopen(descriptor, "wb") as file:
-            if POSIX:
-                os.fchmod(file.fileno(), FILE)
+            if IS_POSIX:
+                os.fchmod(file.fileno(), FILE_MODE)
             file.write(content.reveal().encode())
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync(path.parent)
+        _sync_folder(path.parent)
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
-        raise _cannot(path, error) from None
+        raise _build_error(path, error) from None
 
 
-def sweep(path: Path) -> None:
+def remove_leftovers(path: Path) -> None:
     """Remove what writers that were killed left beside the file. Only while the lock is held: nobody else is writing then."""
     for left in path.parent.glob(f".{path.name}.*.tmp"):
         with suppress(OSError):
@@ -138,35 +138,35 @@ def sweep(path: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def hold_lock(path: Path) -> Iterator[None]:
     """Hold the lock across processes, at most a minute waiting for it. Raises StoreError."""
-    _close_to_others(path)
-    lock = FileLock(path, timeout=LOCKED_AT_MOST, mode=FILE)
+    _restrict_mode(path)
+    lock = FileLock(path, timeout=LOCK_TIMEOUT_SECONDS, mode=FILE_MODE)
     try:
         lock.acquire(poll_interval=0.01)
     except Timeout:
         raise StoreError(
-            f"Another process has held {path} for {LOCKED_AT_MOST:.0f} s: end it, or try again."
+            f"Another process has held {path} for {LOCK_TIMEOUT_SECONDS:.0f} s: end it, or try again."
         ) from None
     except OSError as error:
-        raise _cannot(path, error) from None
+        raise _build_error(path, error) from None
     try:
         yield
     finally:
         lock.release()
 
 
-def _close_to_others(path: Path) -> None:
+def _restrict_mode(path: Path) -> None:
     """What stands there already may have been made by something less careful."""
     with suppress(OSError):  # it is not there, or somebody else's, which opening it will say
         found = path.lstat()
-        if POSIX and stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) & OTHERS:
-            path.chmod(FILE)
+        if IS_POSIX and stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) & OTHERS_MASK:
+            path.chmod(FILE_MODE)
 
 
-def _sync(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     """Make the new name last, where folders can be synced."""
-    if not POSIX:
+    if not IS_POSIX:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -176,14 +176,14 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _need_owner(path: Path, found: os.stat_result) -> None:
-    if POSIX and found.st_uid != os.geteuid():
+def _require_owner(path: Path, found: os.stat_result) -> None:
+    if IS_POSIX and found.st_uid != os.geteuid():
         raise StoreError(
             f"{path} belongs to another user: name a file of your own (DOORWARD_STORE), or run as its owner."
         )
 
 
-def _cannot(path: Path, error: OSError) -> StoreError:
+def _build_error(path: Path, error: OSError) -> StoreError:
     return StoreError(
         f"{path} cannot be used ({error.strerror or type(error).__name__}): mend that, or name another file."
     )

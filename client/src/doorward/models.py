@@ -106,7 +106,7 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class RoleCheck:
     """A question about rights: has the account this role; or that level, or a higher one, at the thing?"""
 
     account_id: str
@@ -115,7 +115,7 @@ class Check:
     id: str = ""
     level: str = ""
 
-    def asked(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, str]:
         """As it is sent: only what was said."""
         parts = {
             "account_id": self.account_id,

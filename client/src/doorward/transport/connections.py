@@ -7,9 +7,9 @@ import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from doorward import here
+from doorward import environment as here
 from doorward.errors import ConnectionFailed, InvalidInput, TLSError
-from doorward.problems import printable
+from doorward.transport.problems import to_printable
 
 if TYPE_CHECKING:
     import httpx2
@@ -17,17 +17,19 @@ if TYPE_CHECKING:
     from doorward.origin import Origin
 
 Verify = bool | str | os.PathLike[str] | ssl.SSLContext
-OF_THE_ENVIRONMENT = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
-def connected(origin: Origin, verify: Verify, timeout: httpx2.Timeout) -> httpx2.Client:
+def open_http_client(origin: Origin, verify: Verify, timeout: httpx2.Timeout) -> httpx2.Client:
     """A client for the origin. Raises InvalidInput for certificates or a proxy that cannot be used."""
     import httpx2
 
     made: httpx2.Client | None = None
     # None are read where nothing will be checked with them.
     trusted = (
-        _trusted(verify) if origin.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        _load_ssl_context(verify)
+        if origin.scheme == "https"
+        else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     )
     with suppress(
         ImportError, ValueError, httpx2.InvalidURL
@@ -37,7 +39,7 @@ def connected(origin: Origin, verify: Verify, timeout: httpx2.Timeout) -> httpx2
             timeout=timeout,
             follow_redirects=False,
             # What goes to this machine in clear text must not take a way through a proxy.
-            trust_env=not origin.loopback,
+            trust_env=not origin.is_loopback,
         )
     if made is None:
         reason = "must be http:// or https:// (for SOCKS: pip install socksio)"
@@ -47,7 +49,7 @@ def connected(origin: Origin, verify: Verify, timeout: httpx2.Timeout) -> httpx2
     return made
 
 
-def fault_of(origin: Origin, error: Exception) -> ConnectionFailed:
+def describe_failure(origin: Origin, error: Exception) -> ConnectionFailed:
     """In our words: theirs may hold anything, and their frames hold the request."""
     import httpx2
 
@@ -56,7 +58,7 @@ def fault_of(origin: Origin, error: Exception) -> ConnectionFailed:
         if isinstance(cause, ssl.SSLCertVerificationError):
             own = "if it is of an authority of your own, name its certificates in SSL_CERT_FILE"
             return TLSError(
-                f"The certificate of {origin} is not good ({printable(cause.verify_message)}), so nothing was sent: {own}."
+                f"The certificate of {origin} is not good ({to_printable(cause.verify_message)}), so nothing was sent: {own}."
             )
         if isinstance(cause, ssl.SSLError):
             return TLSError(
@@ -64,14 +66,14 @@ def fault_of(origin: Origin, error: Exception) -> ConnectionFailed:
             )
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, httpx2.ProxyError):
-        said = printable(str(error))
+        said = to_printable(str(error))
         return ConnectionFailed(
             f"The proxy that HTTPS_PROXY names does not lead to {origin} ({said}): change it, or name the host in NO_PROXY."
         )
     if isinstance(error, httpx2.ConnectTimeout | httpx2.ConnectError):
         between = (
             ", the network, and the proxy that HTTPS_PROXY names"
-            if _proxied(origin)
+            if _uses_proxy(origin)
             else " and the network"
         )
         return ConnectionFailed(f"{origin} cannot be reached: check the address{between}.")
@@ -80,7 +82,7 @@ def fault_of(origin: Origin, error: Exception) -> ConnectionFailed:
     return ConnectionFailed(f"The connection to {origin} broke: try again.")
 
 
-def _trusted(verify: Verify) -> ssl.SSLContext:
+def _load_ssl_context(verify: Verify) -> ssl.SSLContext:
     """What a certificate is checked with. The environment counts for this machine too, where proxies do not."""
     if isinstance(verify, ssl.SSLContext):
         return verify
@@ -95,15 +97,18 @@ def _trusted(verify: Verify) -> ssl.SSLContext:
     reason = "is no file of certificates in PEM that can be read"
     if not isinstance(verify, bool):
         raise InvalidInput(f"verify: {os.fspath(verify)} {reason}.", errors={"verify": [reason]})
-    name = next((name for name in OF_THE_ENVIRONMENT if here.variable(name)), OF_THE_ENVIRONMENT[0])
-    raise InvalidInput(f"{name}: {here.variable(name)} {reason}.", errors={name: [reason]})
+    name = next(
+        (name for name in CERTIFICATE_VARIABLES if here.get_variable(name)),
+        CERTIFICATE_VARIABLES[0],
+    )
+    raise InvalidInput(f"{name}: {here.get_variable(name)} {reason}.", errors={name: [reason]})
 
 
-def _proxied(origin: Origin) -> bool:
+def _uses_proxy(origin: Origin) -> bool:
     from urllib.request import getproxies, proxy_bypass  # as the library does
 
     return (
-        not origin.loopback
+        not origin.is_loopback
         and not {origin.scheme, "all"}.isdisjoint(getproxies())
         and not proxy_bypass(origin.host)
     )

@@ -7,19 +7,19 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from doorward import parse
-from doorward.answers import ApiKey, Check, Me, NewApiKey, SessionInfo, Whoami
+from doorward import responses as parse
 from doorward.errors import InvalidToken, ReauthenticationRequired, UnexpectedAnswer
+from doorward.models import ApiKey, Me, NewApiKey, RoleCheck, SessionInfo, Whoami
 from doorward.secret import Secret
 
 if TYPE_CHECKING:
-    from doorward.session import Session
-    from doorward.transport import Transport
+    from doorward.sessions.session import Session
+    from doorward.transport.transport import Transport
 
-NOT_SAID = timedelta(seconds=-1)
+SERVICE_DEFAULT = timedelta(seconds=-1)
 
 
-class Calls:
+class ServiceApi:
     """The calls of a client. Each raises NotLoggedInError, InvalidToken, PermissionDenied, RateLimited or ServiceUnavailable."""
 
     if TYPE_CHECKING:
@@ -30,33 +30,34 @@ class Calls:
         def transport(self) -> Transport: ...
 
     @property
-    def keys(self) -> Keys:
+    def keys(self) -> ApiKeys:
         """One's own API keys."""
-        return Keys(self)
+        return ApiKeys(self)
 
     def whoami(self) -> Whoami:
         """Who the token or key stands for."""
-        return parse.whoami(self.call("GET", "/v1/whoami"))
+        return parse.parse_whoami(self.call("GET", "/v1/whoami"))
 
-    def me(self) -> Me:
+    def get_me(self) -> Me:
         """The account, the session that asks, and what it may do."""
-        return parse.me(self.call("GET", "/v1/me"))
+        return parse.parse_me(self.call("GET", "/v1/me"))
 
-    def sessions(self) -> list[SessionInfo]:
+    def list_sessions(self) -> list[SessionInfo]:
         """The live sessions of the account, newest first."""
         return [
-            parse.session_info(found) for found in parse.items(self.call("GET", "/v1/sessions"))
+            parse.parse_session_info(found)
+            for found in parse.list_items(self.call("GET", "/v1/sessions"))
         ]
 
-    def end_session(self, session_id: str) -> None:
+    def revoke_session(self, session_id: str) -> None:
         """End one session of one's own; its tokens stop at once. Raises NotFound."""
-        self.call("DELETE", f"/v1/sessions/{_part(session_id)}")
+        self.call("DELETE", f"/v1/sessions/{_quote_path_segment(session_id)}")
 
-    def end_other_sessions(self) -> None:
+    def revoke_other_sessions(self) -> None:
         """End every session of the account but this one."""
         self.call("DELETE", "/v1/sessions")
 
-    def roles(
+    def list_roles(
         self, account_id: str | None = None, *, resource: str | None = None, id: str | None = None
     ) -> tuple[str, ...]:
         """What the account may do now; oneself, if none is named. With resource and id, also the levels at that thing. Raises NotFound."""
@@ -64,14 +65,14 @@ class Calls:
         query = {"resource": resource, "id": id}
         found = self.call(
             "GET",
-            f"/v1/accounts/{_part(account)}/roles",
+            f"/v1/accounts/{_quote_path_segment(account)}/roles",
             query={name: value for name, value in query.items() if value},
         )
-        return parse.texts(found.get("roles"))
+        return parse.to_texts(found.get("roles"))
 
-    def check(self, checks: Check | Sequence[Check]) -> tuple[bool, ...]:
+    def check_roles(self, checks: RoleCheck | Sequence[RoleCheck]) -> tuple[bool, ...]:
         """Answer up to 100 questions about rights, in their order. Raises InvalidInput for a role or level that does not exist."""
-        asked = [checks] if isinstance(checks, Check) else checks
+        asked = [checks] if isinstance(checks, RoleCheck) else checks
         found = self.call(
             "POST", "/v1/roles/check", json={"checks": [one.asked() for one in asked]}
         )
@@ -82,15 +83,20 @@ class Calls:
 
     def change_password(self, old_password: str | Secret, new_password: str | Secret) -> None:
         """Change the password. Every other session of the account ends, this one goes on. Raises WrongPassword or InvalidInput."""
-        body = {"old_password": Secret.of(old_password), "new_password": Secret.of(new_password)}
+        body = {
+            "old_password": Secret.wrap(old_password),
+            "new_password": Secret.wrap(new_password),
+        }
         old_password = new_password = ""  # so that no traceback has them
-        self.session.replace(parse.tokens(self.call("POST", "/v1/password/change", json=body)))
+        self.session.replace(
+            parse.parse_tokens(self.call("POST", "/v1/password/change", json=body))
+        )
 
     def elevate(self, password: str | Secret) -> None:
         """Show the password once more; for five minutes the session may do what asks for that. Raises WrongPassword."""
-        body = {"password": Secret.of(password)}
+        body = {"password": Secret.wrap(password)}
         password = ""
-        self.session.replace(parse.tokens(self.call("POST", "/v1/elevate", json=body)))
+        self.session.replace(parse.parse_tokens(self.call("POST", "/v1/elevate", json=body)))
 
     def call(self, method: str, path: str, **parts: Any) -> Mapping[str, Any]:
         """One request of this service with the token. `path` begins with /; `json`, `query`: what to send.
@@ -107,7 +113,7 @@ class Calls:
             if not session.renewable:
                 raise
             code, status, request_id = error.code, error.status, error.request_id
-        session.refresh(instead_of=token)
+        session.refresh(rejected=token)
         if method != "GET":
             raise InvalidToken(
                 "The token did not count any more; there is another one now: try again.",
@@ -118,16 +124,17 @@ class Calls:
         return self.transport.ask(method, path, token=session.live(), **parts)
 
 
-class Keys:
+class ApiKeys:
     """One's own API keys."""
 
-    def __init__(self, client: Calls) -> None:
+    def __init__(self, client: ServiceApi) -> None:
         self._client = client
 
     def list(self) -> tuple[ApiKey, ...]:
         """The living ones, newest first."""
         return tuple(
-            parse.api_key(found) for found in parse.items(self._client.call("GET", "/v1/api-keys"))
+            parse.parse_api_key(found)
+            for found in parse.list_items(self._client.call("GET", "/v1/api-keys"))
         )
 
     def create(
@@ -135,16 +142,16 @@ class Keys:
         name: str,
         scopes: Sequence[str] = (),
         *,
-        expires_in: timedelta | float | None = NOT_SAID,
+        expires_in: timedelta | float | None = SERVICE_DEFAULT,
     ) -> NewApiKey:
         """Make a key; its secret is told only now. It lasts 90 days unless told otherwise; None: without end, for administrators.
 
         Raises ReauthenticationRequired when the password was typed more than five minutes ago, Conflict for a name that is taken.
         """
         body: dict[str, object] = {"name": name, "scopes": [*scopes]}
-        if expires_in is not NOT_SAID:
-            body["expires_in"] = None if expires_in is None else _seconds(expires_in)
-        return parse.new_api_key(self._client.call("POST", "/v1/api-keys", json=body))
+        if expires_in is not SERVICE_DEFAULT:
+            body["expires_in"] = None if expires_in is None else _to_seconds(expires_in)
+        return parse.parse_new_api_key(self._client.call("POST", "/v1/api-keys", json=body))
 
     def rotate(self, key_id: str, *, overlap: timedelta | float | None = None) -> NewApiKey:
         """Another secret for the key. The present one goes on for `overlap`, a day unless told otherwise.
@@ -152,22 +159,24 @@ class Keys:
         Raises ReauthenticationRequired or NotFound.
         """
         body: Mapping[str, object] = (
-            {} if overlap is None else {"overlap_seconds": _seconds(overlap)}
+            {} if overlap is None else {"overlap_seconds": _to_seconds(overlap)}
         )
-        return parse.new_api_key(
-            self._client.call("POST", f"/v1/api-keys/{_part(key_id)}/rotate", json=body)
+        return parse.parse_new_api_key(
+            self._client.call(
+                "POST", f"/v1/api-keys/{_quote_path_segment(key_id)}/rotate", json=body
+            )
         )
 
     def delete(self, key_id: str) -> None:
         """End a key; it is refused from the next use on. Raises NotFound."""
-        self._client.call("DELETE", f"/v1/api-keys/{_part(key_id)}")
+        self._client.call("DELETE", f"/v1/api-keys/{_quote_path_segment(key_id)}")
 
 
-def _part(text: str) -> str:
+def _quote_path_segment(text: str) -> str:
     """Of a path, so that no name leads elsewhere: servers take %2F for a slash, and no id holds one."""
     name = text.replace("/", "~")
     return quote(name if name not in {"", ".", ".."} else f"~{name}", safe="", errors="replace")
 
 
-def _seconds(length: timedelta | float) -> int:
+def _to_seconds(length: timedelta | float) -> int:
     return round(length.total_seconds() if isinstance(length, timedelta) else length)

@@ -8,40 +8,40 @@ from datetime import UTC, datetime
 from typing import Any
 
 from doorward.errors import InvalidInput
-from doorward.kept import AuthSession, UserAuthSessions
-from doorward.origin import origin_of
+from doorward.origin import parse_origin
 from doorward.secret import Secret
+from doorward.store.entries import AuthSession, UserAuthSessions
 
 Instances = dict[str, UserAuthSessions]
 
 
-class Malformed(ValueError):
+class MalformedStore(ValueError):
     """Not the shape of a store. Says where, and never what."""
 
 
-def key_of(url: str) -> str:
+def normalize_url(url: str) -> str:
     """The service in its one spelling. Plain http is a question of sending, and nothing is sent from here."""
-    return str(origin_of(url, allow_http=True))
+    return str(parse_origin(url, allow_http=True))
 
 
-def text_of(instances: Mapping[str, UserAuthSessions]) -> Secret:
+def serialize_sessions(instances: Mapping[str, UserAuthSessions]) -> Secret:
     """The text, without what has expired."""
     kept = {
-        url: {user: _entry(one) for user, one in users.living().items()}
+        url: {user: _serialize_entry(one) for user, one in users.list_unexpired().items()}
         for url, users in instances.items()
     }
     return Secret(json.dumps({url: users for url, users in kept.items() if users}, indent=2) + "\n")
 
 
-def understood(content: Secret | None) -> tuple[Instances, str]:
+def parse_sessions(content: Secret | None) -> tuple[Instances, str]:
     """The sessions, and what is wrong with the content. Nothing is raised: the frames below hold it."""
     try:
-        return _instances(content) if content is not None else {}, ""
-    except Malformed as error:
+        return _parse_instances(content) if content is not None else {}, ""
+    except MalformedStore as error:
         return {}, str(error)
 
 
-def _entry(session: AuthSession) -> dict[str, object]:
+def _serialize_entry(session: AuthSession) -> dict[str, object]:
     token = (
         {}
         if session.in_keyring
@@ -57,9 +57,9 @@ def _entry(session: AuthSession) -> dict[str, object]:
     )
     entry: dict[str, object] = {
         "token": token,
-        "expires": _moment_text(session.expires),
+        "expires": _format_time(session.expires),
         "refresh_token": refresh,
-        "refresh_expires": _moment_text(session.refresh_expires)
+        "refresh_expires": _format_time(session.refresh_expires)
         if session.refresh_expires
         else None,
         "session_id": session.session_id,
@@ -74,69 +74,71 @@ def _entry(session: AuthSession) -> dict[str, object]:
     }
 
 
-def _moment_text(moment: datetime) -> str:
+def _format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _instances(content: Secret) -> Instances:
+def _parse_instances(content: Secret) -> Instances:
     try:
         found = json.loads(content.reveal())
     except (ValueError, RecursionError):
-        raise Malformed("not JSON") from None
+        raise MalformedStore("not JSON") from None
     instances: Instances = {}
-    for url, users in _object(found, "the whole").items():
-        mine = instances.setdefault(_key(url), UserAuthSessions()).sessions
-        for user, entry in _object(users, "a service").items():
-            session = _session(_object(entry, "a session"), user)
+    for url, users in _require_object(found, "the whole").items():
+        mine = instances.setdefault(_parse_url(url), UserAuthSessions()).sessions
+        for user, entry in _require_object(users, "a service").items():
+            session = _parse_session(_require_object(entry, "a session"), user)
             # Two spellings of one service may stand in a file that others have written.
             if user not in mine or mine[user].expires < session.expires:
                 mine[user] = session
     return instances
 
 
-def _key(url: str) -> str:
+def _parse_url(url: str) -> str:
     try:
-        return key_of(url)
+        return normalize_url(url)
     except InvalidInput:
-        raise Malformed("an address is none") from None
+        raise MalformedStore("an address is none") from None
 
 
-def _session(entry: Mapping[str, Any], user: str) -> AuthSession:
+def _parse_session(entry: Mapping[str, Any], user: str) -> AuthSession:
     in_keyring = entry.get("in_keyring") is True
-    token = _object(entry.get("token"), "a token").get("access_token", "" if in_keyring else None)
-    refresh = _text(entry.get("refresh_token") or "", "a refresh token")
+    token = _require_object(entry.get("token"), "a token").get(
+        "access_token", "" if in_keyring else None
+    )
+    refresh = _require_text(entry.get("refresh_token") or "", "a refresh token")
     refreshed = bool(refresh) or (in_keyring and "refresh_token" in entry)
-    if not in_keyring and not Secret(_text(token, "a token")).sendable:
-        raise Malformed("a token is none")
+    if not in_keyring and not Secret(_require_text(token, "a token")).is_header_safe:
+        raise MalformedStore("a token is none")
     return AuthSession(
-        Secret(_text(token, "a token")),
-        _moment(entry.get("expires")),
+        Secret(_require_text(token, "a token")),
+        _parse_time(entry.get("expires")),
         Secret(refresh) if refreshed else None,
-        _moment(entry["refresh_expires"]) if entry.get("refresh_expires") else None,
-        _text(entry.get("session_id", ""), "a session id"),
-        _text(entry.get("username", user), "a username"),
-        _text(entry.get("scope", ""), "a scope"),
+        _parse_time(entry["refresh_expires"]) if entry.get("refresh_expires") else None,
+        _require_text(entry.get("session_id", ""), "a session id"),
+        _require_text(entry.get("username", user), "a username"),
+        _require_text(entry.get("scope", ""), "a scope"),
         in_keyring,
     )
 
 
-def _moment(text: object) -> datetime:
+def _parse_time(text: object) -> datetime:
     try:
-        moment = datetime.fromisoformat(_text(text, "a time"))
+        moment = datetime.fromisoformat(_require_text(text, "a time"))
         if moment.tzinfo is not None:
             return moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise Malformed("a time is none") from None
-    raise Malformed("a time has no zone")
+        raise MalformedStore("a time is none") from None
+    raise MalformedStore("a time has no zone")
 
 
-def _text(found: object, what: str) -> str:
+def _require_text(found: object, what: str) -> str:
     if not isinstance(found, str):
-        raise Malformed(f"{what} is no text")
+        raise MalformedStore(f"{what} is no text")
     return found
 
 
-def _object(found: object, what: str) -> dict[str, Any]:
+def _require_object(found: object, what: str) -> dict[str, Any]:
     if not isinstance(found, dict):
-        raise Malformed(f"{what} is no object")
+        raise MalformedStore(f"{what} is no object")
     return found

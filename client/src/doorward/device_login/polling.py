@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from doorward.answers import Tokens
+from doorward.device_login.prompt import DEFAULT_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS
 from doorward.errors import (
     DoorwardError,
     LoginExpired,
@@ -19,18 +19,18 @@ from doorward.errors import (
     TLSError,
     UnexpectedAnswer,
 )
-from doorward.parse import tokens
-from doorward.prompt import INTERVAL, LONGEST
+from doorward.models import Tokens
+from doorward.responses import parse_tokens
 from doorward.secret import Secret
-from doorward.transport import Transport
+from doorward.transport.transport import Transport
 
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
-STEP = 5.0  # seconds more after each slow_down
-LONGEST_PAUSE = 60.0
-LAST_ANSWER = 3.0  # seconds; it may hold the tokens, which nobody can ask for again
+SLOW_DOWN_SECONDS = 5.0  # seconds more after each slow_down
+MAX_BACKOFF_SECONDS = 60.0
+MIN_READ_TIMEOUT_SECONDS = 3.0  # seconds; it may hold the tokens, which nobody can ask for again
 
 
-class Waiting:
+class DevicePoller:
     """Polls with one device code."""
 
     def __init__(
@@ -39,7 +39,7 @@ class Waiting:
         device_code: Secret,
         *,
         client_id: str | None = None,
-        interval: float = INTERVAL,
+        interval: float = DEFAULT_INTERVAL_SECONDS,
     ) -> None:
         self._transport = transport
         self._form: Mapping[str, Any] = {
@@ -49,13 +49,15 @@ class Waiting:
         }
         self._device_code = device_code
         self._interval = interval
-        self._faults = 0
+        self._failures = 0
 
-    def once(self, *, read: float | None = None) -> Tokens:
+    def poll_once(self, *, read_timeout: float | None = None) -> Tokens:
         """Ask one time, waiting `read` seconds. Raises LoginPending, LoginDenied, LoginExpired or what else went wrong."""
         over: NotLoggedInError | None = None
         try:
-            return tokens(self._transport.ask("POST", "/oauth/token", form=self._form, read=read))
+            return parse_tokens(
+                self._transport.ask("POST", "/oauth/token", form=self._form, read=read_timeout)
+            )
         except NotLoggedInError as error:
             over = error
         raise LoginExpired(
@@ -65,27 +67,27 @@ class Waiting:
             detail=over.detail,
         )
 
-    def until_decided(self, seconds: float, *, first: float | None = None) -> Tokens:
+    def poll_until_decided(self, seconds: float, *, initial_delay: float | None = None) -> Tokens:
         """Ask until somebody has decided, whatever the network does meanwhile; the first time after `first` seconds.
 
         Raises LoginTimeout, LoginDenied or LoginExpired.
         """
         end = time.monotonic() + seconds
         last: DoorwardError | None = None
-        pause = self._interval if first is None else first
+        pause = self._interval if initial_delay is None else initial_delay
         while (left := end - time.monotonic()) > 0:
             if pause >= left:
                 time.sleep(left)
                 break
             time.sleep(pause)
             try:
-                return self.once(read=max(left - pause, LAST_ANSWER))
+                return self.poll_once(read_timeout=max(left - pause, MIN_READ_TIMEOUT_SECONDS))
             except LoginPending as error:
-                pause, last = self._told(error), None
+                pause, last = self._get_pending_delay(error), None
             except (ServiceUnavailable, RateLimited, UnexpectedAnswer) as error:
                 if isinstance(error, TLSError | RedirectRefused):
                     raise
-                pause, last = self._disturbed(error), error
+                pause, last = self._get_backoff_delay(error), error
         why = f" The last answer was: {last}" if last else ""
         raise LoginTimeout(
             f"Nobody approved the login within {seconds:.0f} s: ask for a new one.{why}"
@@ -97,19 +99,19 @@ class Waiting:
             "POST", "/v1/login-sessions/cancel", json={"device_code": self._device_code}, read=3.0
         )
 
-    def _told(self, error: LoginPending) -> float:
-        self._faults = 0
+    def _get_pending_delay(self, error: LoginPending) -> float:
+        self._failures = 0
         if error.code == "slow_down":
-            self._interval = min(self._interval + STEP, LONGEST)
+            self._interval = min(self._interval + SLOW_DOWN_SECONDS, MAX_INTERVAL_SECONDS)
         return self._interval
 
-    def _disturbed(self, error: DoorwardError) -> float:
+    def _get_backoff_delay(self, error: DoorwardError) -> float:
         """Less and less often while nothing sensible comes, and at once as before when it does."""
-        self._faults = min(self._faults + 1, 6)
+        self._failures = min(self._failures + 1, 6)
         told = getattr(error, "retry_after", None) or 0.0
         usual = (
             self._interval
             if isinstance(error, RateLimited)
-            else self._interval * 2 ** (self._faults - 1)
+            else self._interval * 2 ** (self._failures - 1)
         )
-        return max(min(usual, LONGEST_PAUSE), told)
+        return max(min(usual, MAX_BACKOFF_SECONDS), told)

@@ -8,77 +8,83 @@ import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from doorward import here
-from doorward.answers import Tokens
-from doorward.kept import AuthSession
+from doorward import environment as here
+from doorward.models import Tokens
 from doorward.secret import Secret
+from doorward.store.entries import AuthSession
 
-AHEAD = timedelta(
+REFRESH_AHEAD = timedelta(
     seconds=60
 )  # refreshed that long before the end, or in the last fifth of a shorter life
-FIFTH = 0.2
-KEY = "dwk_"
-LAST = 253402300799  # the last second of the year 9999, and of datetime
+REFRESH_FRACTION = 0.2
+API_KEY_PREFIX = "dwk_"
+MAX_TIMESTAMP = 253402300799  # the last second of the year 9999, and of datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Credential:
     """One access token or key, with what belongs to it. `expires_at` is None where the end is not known, or there is none."""
 
     token: Secret
     expires_at: datetime | None = None
-    life: timedelta | None = None
+    lifetime: timedelta | None = None
     refresh_token: Secret | None = None
     refresh_expires_at: datetime | None = None
     session_id: str = ""
     username: str = ""
     scope: str = ""
-    ends_at: float | None = field(default=None, repr=False)  # by time.monotonic()
-    told: bool = True  # the end comes from an answer to us; otherwise from the token itself, by a clock that may be another
+    monotonic_deadline: float | None = field(default=None, repr=False)  # by time.monotonic()
+    expiry_confirmed: bool = True  # the end comes from an answer to us; otherwise from the token itself, by a clock that may be another
 
     @classmethod
-    def of_answer(cls, found: Tokens) -> Held:
+    def from_tokens(cls, tokens: Tokens) -> Credential:
         """Tokens that came just now."""
-        now, life = here.now(), timedelta(seconds=found.expires_in)
-        refresh_life = timedelta(seconds=found.refresh_expires_in)
+        now, life = here.get_now(), timedelta(seconds=tokens.expires_in)
+        refresh_life = timedelta(seconds=tokens.refresh_expires_in)
         return cls(
-            found.access,
+            tokens.access,
             now + life,
             life,
-            found.refresh,
-            now + refresh_life if found.refresh and refresh_life else None,
-            found.session_id,
-            found.username,
-            found.scope,
+            tokens.refresh,
+            now + refresh_life if tokens.refresh and refresh_life else None,
+            tokens.session_id,
+            tokens.username,
+            tokens.scope,
             time.monotonic() + life.total_seconds(),
         )
 
     @classmethod
-    def of_kept(cls, kept: AuthSession) -> Held:
+    def from_stored(cls, stored: AuthSession) -> Credential:
         """A session of the store."""
-        left = (kept.expires - here.now()).total_seconds()
+        left = (stored.expires - here.get_now()).total_seconds()
         ends_at = time.monotonic() + left
-        own = (kept.refresh_token, kept.refresh_expires, kept.session_id, kept.username, kept.scope)
-        return cls(kept.token, kept.expires, _life(kept.token), *own, ends_at)
+        own = (
+            stored.refresh_token,
+            stored.refresh_expires,
+            stored.session_id,
+            stored.username,
+            stored.scope,
+        )
+        return cls(stored.token, stored.expires, _get_lifetime(stored.token), *own, ends_at)
 
     @classmethod
-    def of_token(cls, token: Secret, refresh_token: Secret | None = None) -> Held:
+    def from_token(cls, token: Secret, refresh_token: Secret | None = None) -> Credential:
         """A bare token or key. A JWT says when it ends; that is only a hint when to ask for another."""
-        ends, life = _expiry(token), _life(token)
-        monotonic = time.monotonic() + (ends - here.now()).total_seconds() if ends else None
+        ends, life = _get_expiry(token), _get_lifetime(token)
+        monotonic = time.monotonic() + (ends - here.get_now()).total_seconds() if ends else None
         return cls(
             token,
             ends,
             life,
             refresh_token,
-            session_id=_session(token),
+            session_id=_get_session_id(token),
             ends_at=monotonic,
             told=False,
         )
 
-    def kept(self) -> AuthSession:
+    def to_stored(self) -> AuthSession:
         """As the store keeps it."""
-        expires = self.expires_at or here.now()
+        expires = self.expires_at or here.get_now()
         own = (
             self.refresh_token,
             self.refresh_expires_at,
@@ -88,27 +94,27 @@ class Held:
         )
         return AuthSession(self.token, expires, *own)
 
-    def remaining(self) -> float:
+    def get_remaining_seconds(self) -> float:
         """Seconds until the end by the clock that is further ahead; without end where none is known."""
         left = [float("inf")]
         if self.expires_at is not None:
-            left.append((self.expires_at - here.now()).total_seconds())
-        if self.ends_at is not None:
-            left.append(self.ends_at - time.monotonic())
+            left.append((self.expires_at - here.get_now()).total_seconds())
+        if self.monotonic_deadline is not None:
+            left.append(self.monotonic_deadline - time.monotonic())
         return min(left)
 
-    def due(self) -> bool:
+    def is_refresh_due(self) -> bool:
         """Is it time for another? Of one that cannot be replaced and only claims to be over, the service may judge."""
-        if not self.told and self.refresh_token is None:
+        if not self.expiry_confirmed and self.refresh_token is None:
             return False
-        ahead = AHEAD.total_seconds()
-        if self.life is not None:
-            ahead = min(ahead, FIFTH * self.life.total_seconds())
-        return self.remaining() <= ahead
+        ahead = REFRESH_AHEAD.total_seconds()
+        if self.lifetime is not None:
+            ahead = min(ahead, REFRESH_FRACTION * self.lifetime.total_seconds())
+        return self.get_remaining_seconds() <= ahead
 
-    def renewed(self, found: Tokens) -> Held:
+    def with_tokens(self, tokens: Tokens) -> Credential:
         """The next one of the same session."""
-        new = Held.of_answer(found)
+        new = Credential.from_tokens(tokens)
         return replace(
             new,
             refresh_token=new.refresh_token or self.refresh_token,
@@ -118,7 +124,9 @@ class Held:
             scope=new.scope or self.scope,
         )
 
-    def known(self, username: str, session_id: str, expires_at: datetime | None = None) -> Held:
+    def with_details(
+        self, username: str, session_id: str, expires_at: datetime | None = None
+    ) -> Credential:
         """With what else is known of it."""
         return replace(
             self,
@@ -128,20 +136,20 @@ class Held:
         )
 
     @property
-    def is_key(self) -> bool:
+    def is_api_key(self) -> bool:
         """Is it an API key, which may stand in a token file and in DOORWARD_TOKEN too?"""
-        return self.token.reveal().startswith(KEY)
+        return self.token.reveal().startswith(API_KEY_PREFIX)
 
-    def is_same(self, other: Held) -> bool:
+    def has_same_secrets(self, other: Credential) -> bool:
         """Do both hold the same token, with the same way to another?"""
         return (self.token, self.refresh_token) == (other.token, other.refresh_token)
 
-    def without_secrets(self) -> Held:
+    def to_redacted(self) -> Credential:
         """What may be remembered of it afterwards."""
         return replace(self, token=Secret(""), refresh_token=None)
 
 
-def _claims(token: Secret) -> dict[str, object]:
+def _parse_claims(token: Secret) -> dict[str, object]:
     """What a JWT says of itself, unchecked: checking is for those it is sent to."""
     parts = token.reveal().split(".")
     if len(parts) != 3:  # noqa: PLR2004 - RFC 7515 section 7.1
@@ -153,19 +161,19 @@ def _claims(token: Secret) -> dict[str, object]:
     return claims if isinstance(claims, dict) else {}
 
 
-def _session(token: Secret) -> str:
+def _get_session_id(token: Secret) -> str:
     """Empty where it does not say, and for a token that is of a key."""
-    found = _claims(token).get("sid")
+    found = _parse_claims(token).get("sid")
     return found if isinstance(found, str) and found.startswith("ses_") else ""
 
 
-def _expiry(token: Secret) -> datetime | None:
-    ends = _second(token, "exp")
+def _get_expiry(token: Secret) -> datetime | None:
+    ends = _get_timestamp(token, "exp")
     return datetime.fromtimestamp(ends, UTC) if ends is not None else None
 
 
-def _life(token: Secret) -> timedelta | None:
-    begins, ends = _second(token, "iat"), _second(token, "exp")
+def _get_lifetime(token: Secret) -> timedelta | None:
+    begins, ends = _get_timestamp(token, "iat"), _get_timestamp(token, "exp")
     return (
         timedelta(seconds=ends - begins)
         if begins is not None and ends is not None and begins < ends
@@ -173,7 +181,7 @@ def _life(token: Secret) -> timedelta | None:
     )
 
 
-def _second(token: Secret, claim: str) -> float | None:
+def _get_timestamp(token: Secret, claim: str) -> float | None:
     """A time as RFC 7519 section 2 writes it, None for what is none."""
-    found = _claims(token).get(claim)
-    return float(found) if isinstance(found, int | float) and 0 <= found <= LAST else None
+    found = _parse_claims(token).get(claim)
+    return float(found) if isinstance(found, int | float) and 0 <= found <= MAX_TIMESTAMP else None

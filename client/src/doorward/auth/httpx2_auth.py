@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
-from doorward.origins import Origins
+from doorward.auth.token_origins import TokenOrigins
 from doorward.secret import Secret
 
 if TYPE_CHECKING:
     from doorward.client import Doorward
-    from doorward.session import Session
+    from doorward.sessions.session import Session
 
 
 class DoorwardAuth(httpx2.Auth):
@@ -25,19 +25,21 @@ class DoorwardAuth(httpx2.Auth):
     def __init__(
         self, client: Doorward | Session, *, origins: Iterable[str], allow_http: bool = False
     ) -> None:
-        self._origins = Origins(client, origins, allow_http=allow_http)
+        self._token_origins = TokenOrigins(client, origins, allow_http=allow_http)
 
     def sync_auth_flow(
         self, request: httpx2.Request
     ) -> Generator[httpx2.Request, httpx2.Response, None]:
         """Called by httpx2."""
-        if not self._origins.may_have(str(request.url)):
+        if not self._token_origins.can_receive_token(str(request.url)):
             yield request
             return
-        token = self._origins.live()
-        response = yield _with(request, token)
-        if self._origins.may_retry(request.method, response.status_code, str(response.request.url)):
-            yield _with(request, self._origins.instead_of(token))
+        token = self._token_origins.live()
+        response = yield _set_token(request, token)
+        if self._token_origins.should_retry(
+            request.method, response.status_code, str(response.request.url)
+        ):
+            yield _set_token(request, self._token_origins.replace_token(token))
 
     async def async_auth_flow(
         self, request: httpx2.Request
@@ -45,15 +47,17 @@ class DoorwardAuth(httpx2.Auth):
         """Called by httpx2. Refreshing happens in a thread, so that the loop goes on."""
         from asyncio import to_thread  # few need it
 
-        if not self._origins.may_have(str(request.url)):
+        if not self._token_origins.can_receive_token(str(request.url)):
             yield request
             return
-        token = await to_thread(self._origins.live)
-        response = yield _with(request, token)
-        if self._origins.may_retry(request.method, response.status_code, str(response.request.url)):
-            yield _with(request, await to_thread(self._origins.instead_of, token))
+        token = await to_thread(self._token_origins.live)
+        response = yield _set_token(request, token)
+        if self._token_origins.should_retry(
+            request.method, response.status_code, str(response.request.url)
+        ):
+            yield _set_token(request, await to_thread(self._token_origins.replace_token, token))
 
 
-def _with(request: httpx2.Request, token: Secret) -> httpx2.Request:
+def _set_token(request: httpx2.Request, token: Secret) -> httpx2.Request:
     request.headers["Authorization"] = f"Bearer {token.reveal()}"
     return request

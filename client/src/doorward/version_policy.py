@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from doorward.errors import InvalidInput, VersionMismatch, VersionWarning
 
-SHAPE = re.compile(r"v?(\d{1,9}(?:\.\d{1,9}){0,4})(.*)", re.DOTALL)
+VERSION_PATTERN = re.compile(r"v?(\d{1,9}(?:\.\d{1,9}){0,4})(.*)", re.DOTALL)
 Key = tuple[tuple[int, ...], bool]
 
 
@@ -23,20 +23,20 @@ class VersionPolicy:
 
     def check(self, version: str) -> None:
         """Warn or raise. Raises InvalidInput for bounds that are no versions."""
-        fault = self._fault(version)
+        fault = self._find_mismatch(version)
         if not fault:
             return
         if self.error:
             raise VersionMismatch(fault)
         warnings.warn(fault, VersionWarning, stacklevel=3)
 
-    def _fault(self, version: str) -> str:
+    def _find_mismatch(self, version: str) -> str:
         bounds = {
-            bound: _bound(text)
+            bound: _parse_bound(text)
             for bound, text in (("min", self.min), ("max", self.max), ("equal", self.equal))
             if text is not None
         }
-        found = _key(version)
+        found = _parse_version(version)
         if found is None:
             return f"The service does not say which version it is ({version[:32]!r}): check the address."
         if "equal" in bounds and found != bounds["equal"]:
@@ -48,8 +48,8 @@ class VersionPolicy:
         return ""
 
 
-def _bound(text: str) -> Key:
-    key = _key(text)
+def _parse_bound(text: str) -> Key:
+    key = _parse_version(text)
     if key is None:
         raise InvalidInput(
             f"{text!r} is no version like 1.2.0.", errors={"version": ["must look like 1.2.0"]}
@@ -57,9 +57,9 @@ def _bound(text: str) -> Key:
     return key
 
 
-def _key(text: str) -> Key | None:
+def _parse_version(text: str) -> Key | None:
     """Numbers without zeros at the end, and whether it is the release itself: what comes before a release is less (1.0rc1 < 1.0)."""
-    parts = SHAPE.fullmatch(text.strip())
+    parts = VERSION_PATTERN.fullmatch(text.strip())
     if parts is None:
         return None
     numbers = [int(number) for number in parts[1].split(".")]

@@ -15,8 +15,7 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from doorward import here
-from doorward.connections import Verify, connected, fault_of
+from doorward import environment as here
 from doorward.errors import (
     ConnectionFailed,
     DoorwardError,
@@ -26,28 +25,31 @@ from doorward.errors import (
     TLSError,
     UnexpectedAnswer,
 )
-from doorward.forks import Alone
-from doorward.messages import (
-    Ask,
-    Document,
-    Received,
-    headers_of,
-    not_json,
-    packed,
-    parsed,
-    redirected,
+from doorward.fork_safe_lock import ForkSafeLock
+from doorward.transport.connections import Verify, describe_failure, open_http_client
+from doorward.transport.messages import (
+    JsonObject,
+    Request,
+    Response,
+    build_headers,
+    build_not_json_error,
+    build_redirect_error,
+    encode_body,
+    parse_json,
 )
-from doorward.problems import moment_of, raised_for
+from doorward.transport.problems import build_error, parse_http_date
 
 if TYPE_CHECKING:
     import httpx2
 
     from doorward.origin import Origin
 
-LARGEST = 4 * 1024 * 1024
-TRIES = 3
-DOTS = frozenset({".", ".."})
-LONGEST_PAUSE = 10.0  # seconds; whoever is told to wait longer is told so, and not kept waiting
+MAX_RESPONSE_BYTES = 4 * 1024 * 1024
+MAX_ATTEMPTS = 3
+DOT_SEGMENTS = frozenset({".", ".."})
+MAX_RETRY_DELAY_SECONDS = (
+    10.0  # seconds; whoever is told to wait longer is told so, and not kept waiting
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +62,13 @@ class Timeouts:
 
 
 @dataclass(slots=True)
-class Lent:
+class PooledClient:
     """Connections of one process, and how many requests are on their way by them."""
 
     client: httpx2.Client
     pid: int
     close: Callable[[], object]
-    users: int = 0
+    active_requests: int = 0
 
 
 class Transport:
@@ -79,8 +81,8 @@ class Transport:
         self.clock_skew: timedelta | None = None
         self._verify = verify
         self._timeouts = timeouts or Timeouts()
-        self._lock = Alone()
-        self._lent: Lent | None = None
+        self._lock = ForkSafeLock()
+        self._pooled: PooledClient | None = None
         if verify is False:
             warnings.warn(
                 "verify=False: whoever is in between can read every token",
@@ -88,24 +90,28 @@ class Transport:
                 stacklevel=3,
             )
 
-    def ask(self, method: str, path: str, *, tries: int | None = None, **parts: Any) -> Document:
+    def request(
+        self, method: str, path: str, *, max_attempts: int | None = None, **parts: Any
+    ) -> JsonObject:
         """What the service answered, parsed. Only GET is tried again by itself; `tries` is for calls that are as safe.
 
         Raises the DoorwardError for whatever went wrong.
         """
-        if not path.startswith("/") or not DOTS.isdisjoint(path.partition("?")[0].split("/")):
+        if not path.startswith("/") or not DOT_SEGMENTS.isdisjoint(
+            path.partition("?")[0].split("/")
+        ):
             reason = "must begin with / and hold no /../, or it could lead elsewhere"
             raise InvalidInput(f"A path of the API {reason}.", errors={"path": [reason]})
-        asked = Ask(method, path, **parts)
-        left = (TRIES if method == "GET" else 1) if tries is None else tries
+        asked = Request(method, path, **options)
+        left = (MAX_ATTEMPTS if method == "GET" else 1) if max_attempts is None else max_attempts
         pause = 0.2
         while True:
             left -= 1
             try:
-                return self._once(asked)
+                return self._request_once(asked)
             except (ServiceUnavailable, RateLimited) as error:
                 wait = max(pause, error.retry_after or 0.0)
-                if left <= 0 or wait > LONGEST_PAUSE or isinstance(error, TLSError):
+                if left <= 0 or wait > MAX_RETRY_DELAY_SECONDS or isinstance(error, TLSError):
                     raise
             time.sleep(wait * random.uniform(1.0, 1.25))  # noqa: S311 - so that many do not come back together
             pause *= 3
@@ -113,41 +119,41 @@ class Transport:
     def close(self) -> None:
         """Give the connections back; those that somebody uses at this moment, when they are done."""
         with self._lock:
-            lent, self._lent = self._lent, None
-            if lent is not None and not lent.users:
+            lent, self._pooled = self._pooled, None
+            if lent is not None and not lent.active_requests:
                 lent.close()
 
-    def _once(self, asked: Ask) -> Document:
-        received, fault = self._exchange(asked)
+    def _request_once(self, asked: Request) -> JsonObject:
+        received, fault = self._send(asked)
         document = None
         if received is not None:
-            self._look_at_the_clock(received.headers.get("Date", ""))
-            document, fault = self._read(asked, received)
+            self._measure_clock_skew(received.headers.get("Date", ""))
+            document, fault = self._interpret(asked, received)
         if document is None:
             # Raised here and not where it was found: the frames below hold request and answer as they are sent.
             raise fault or ConnectionFailed("There was no answer.")
         return document
 
-    def _exchange(self, asked: Ask) -> tuple[Received | None, DoorwardError | None]:
+    def _send(self, asked: Request) -> tuple[Response | None, DoorwardError | None]:
         import httpx2  # it costs more than all of ours together
 
-        content, fault = packed(asked)
+        content, fault = encode_body(asked)
         if fault is not None:
             return None, fault
         try:
             with (
-                self._connections() as client,
+                self._borrow_client() as client,
                 client.stream(
                     asked.method,
                     f"{self.origin}{asked.path}",
                     params=asked.query,
-                    headers=headers_of(asked),
+                    headers=build_headers(asked),
                     content=content,
-                    timeout=self._limits(httpx2, asked.read),
+                    timeout=self._build_timeout(httpx2, asked.read),
                 ) as response,
             ):
-                return Received(
-                    response.status_code, response.headers, self._bounded(response)
+                return Response(
+                    response.status_code, response.headers, self._read_body(response)
                 ), None
         except DoorwardError as error:
             return None, error.with_traceback(None)
@@ -155,14 +161,14 @@ class Transport:
             reason = "is too long, or holds what no address can"
             return None, InvalidInput(f"The path or its query {reason}.", errors={"path": [reason]})
         except (httpx2.HTTPError, ssl.SSLError, OSError) as error:
-            return None, fault_of(self.origin, error)
+            return None, describe_failure(self.origin, error)
 
-    def _bounded(self, response: httpx2.Response) -> bytes:
+    def _read_body(self, response: httpx2.Response) -> bytes:
         end = time.monotonic() + self._timeouts.total
         content = bytearray()
         for chunk in response.iter_raw():
             content += chunk
-            if len(content) > LARGEST:
+            if len(content) > MAX_RESPONSE_BYTES:
                 raise UnexpectedAnswer(
                     f"{self.origin} answered far too much: is it the address of a Doorward service?"
                 )
@@ -173,57 +179,62 @@ class Transport:
         return bytes(content)
 
     @contextmanager
-    def _connections(self) -> Iterator[httpx2.Client]:
+    def _borrow_client(self) -> Iterator[httpx2.Client]:
         """Not closed while they are used: whoever waits for an answer would not notice, and wait until the timeout."""
         with self._lock:
             # A connection that was made before a fork would be used by two processes.
-            if self._lent is None or self._lent.pid != os.getpid():
-                self._lent = self._new()
-            lent = self._lent
-            lent.users += 1
+            if self._pooled is None or self._pooled.pid != os.getpid():
+                self._pooled = self._open_pooled_client()
+            lent = self._pooled
+            lent.active_requests += 1
         try:
             yield lent.client
         finally:
             with self._lock:
-                lent.users -= 1
-                if lent is not self._lent and not lent.users:
+                lent.active_requests -= 1
+                if lent is not self._pooled and not lent.active_requests:
                     lent.close()
 
-    def _new(self) -> Lent:
+    def _open_pooled_client(self) -> PooledClient:
         import httpx2
 
-        client, pid = connected(self.origin, self._verify, self._limits(httpx2, None)), os.getpid()
-        return Lent(client, pid, weakref.finalize(self, _close, client, pid))
+        client, pid = (
+            open_http_client(self.origin, self._verify, self._build_timeout(httpx2, None)),
+            os.getpid(),
+        )
+        return PooledClient(client, pid, weakref.finalize(self, _close_client, client, pid))
 
-    def _limits(self, library: Any, read: float | None) -> httpx2.Timeout:
+    def _build_timeout(self, library: Any, read: float | None) -> httpx2.Timeout:
         limits = self._timeouts
         timeout: httpx2.Timeout = library.Timeout(
             read or limits.read, connect=limits.connect, pool=limits.read
         )
         return timeout
 
-    def _look_at_the_clock(self, date: str) -> None:
-        there = moment_of(date)
+    def _measure_clock_skew(self, date: str) -> None:
+        there = parse_http_date(date)
         if there is not None:
-            self.clock_skew = here.now() - there
+            self.clock_skew = here.get_now() - there
 
-    def _read(self, asked: Ask, received: Received) -> tuple[Document | None, DoorwardError | None]:
+    def _interpret(
+        self, asked: Request, received: Response
+    ) -> tuple[JsonObject | None, DoorwardError | None]:
         status, headers = received.status, received.headers
         if status == HTTPStatus.NO_CONTENT or (status == HTTPStatus.OK and not received.content):
-            return Document(), None
+            return JsonObject(), None
         elsewhere = HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST
         if elsewhere and "Location" in headers:
-            return None, redirected(self.origin, headers["Location"], asked)
-        document = parsed(received)
+            return None, build_redirect_error(self.origin, headers["Location"], asked)
+        document = parse_json(received)
         if document is None or elsewhere:
-            return None, not_json(self.origin, status, headers)
+            return None, build_not_json_error(self.origin, status, headers)
         if status < HTTPStatus.MULTIPLE_CHOICES:
             return document, None
-        return None, raised_for(
-            status, headers, document, skew=self.clock_skew, secrets=asked.secrets
+        return None, build_error(
+            status, headers, document, clock_skew=self.clock_skew, secrets=asked.secrets
         )
 
 
-def _close(client: httpx2.Client, pid: int) -> None:
+def _close_client(client: httpx2.Client, pid: int) -> None:
     if pid == os.getpid():
         client.close()

@@ -13,15 +13,15 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from doorward import __version__
 from doorward.errors import DoorwardError, InvalidInput, RedirectRefused, UnexpectedAnswer
 from doorward.origin import Origin
-from doorward.problems import printable, raised_for
 from doorward.secret import Secret
+from doorward.transport.problems import build_error, to_printable
 
 JSON_TYPES = frozenset({"application/json", "application/problem+json"})
 Body = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Request:
     """One request. Secrets in it are wrapped until they are on their way."""
 
     method: str
@@ -30,7 +30,7 @@ class Ask:
     json: Body | None = None
     form: Body | None = None
     query: Mapping[str, str] | None = None
-    read: float | None = None  # seconds to wait for the answer, instead of the usual
+    read_timeout: float | None = None  # seconds to wait for the answer, instead of the usual
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
@@ -39,7 +39,7 @@ class Ask:
         return tuple(value for value in sent if isinstance(value, Secret))
 
 
-class Document(dict[str, Any]):
+class JsonObject(dict[str, Any]):
     """A JSON object that was answered. It may hold secrets, so it is not shown."""
 
     def __repr__(self) -> str:
@@ -47,7 +47,7 @@ class Document(dict[str, Any]):
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class Response:
     """An answer as it came."""
 
     status: int
@@ -55,30 +55,30 @@ class Received:
     content: bytes = field(repr=False)
 
 
-def headers_of(asked: Ask) -> dict[str, str]:
+def build_headers(request: Request) -> dict[str, str]:
     # Not packed: a small answer that unpacks to a huge one, or for ever to nothing, could not be measured.
     headers = {
         "User-Agent": f"doorward/{__version__}",
         "Accept": "application/json",
         "Accept-Encoding": "identity",
     }
-    if asked.json is not None:
+    if request.json is not None:
         headers["Content-Type"] = "application/json"
-    if asked.form is not None:
+    if request.form is not None:
         headers["Content-Type"] = "application/x-www-form-urlencoded"
-    if asked.token is not None:
-        headers["Authorization"] = f"Bearer {asked.token.reveal()}"
+    if request.token is not None:
+        headers["Authorization"] = f"Bearer {request.token.reveal()}"
     return headers
 
 
-def packed(asked: Ask) -> tuple[bytes | None, InvalidInput | None]:
+def encode_body(request: Request) -> tuple[bytes | None, InvalidInput | None]:
     """The body, or what is wrong with it. Nothing is raised: the frames below hold it."""
     with suppress(TypeError, ValueError, RecursionError):
-        return _content_of(asked), None
+        return _encode(request), None
     wrong = [
         name
-        for name, value in {**(asked.json or {}), **(asked.form or {})}.items()
-        if not _packable(value)
+        for name, value in {**(request.json or {}), **(request.form or {})}.items()
+        if not _is_encodable(value)
     ]
     reason = "is of a kind that no request can carry"
     fields = {name: [reason] for name in wrong}
@@ -88,24 +88,24 @@ def packed(asked: Ask) -> tuple[bytes | None, InvalidInput | None]:
     )
 
 
-def _packable(value: object) -> bool:
+def _is_encodable(value: object) -> bool:
     with suppress(TypeError, ValueError, RecursionError):
-        json.dumps(_revealed(value))
-        str(_revealed(value)).encode()
+        json.dumps(_reveal(value))
+        str(_reveal(value)).encode()
         return True
     return False
 
 
-def _content_of(asked: Ask) -> bytes | None:
-    if asked.json is not None:
-        return json.dumps({name: _revealed(value) for name, value in asked.json.items()}).encode()
-    if asked.form is not None:
-        return urlencode({name: _revealed(value) for name, value in asked.form.items()}).encode()
+def _encode(request: Request) -> bytes | None:
+    if request.json is not None:
+        return json.dumps({name: _reveal(value) for name, value in request.json.items()}).encode()
+    if request.form is not None:
+        return urlencode({name: _reveal(value) for name, value in request.form.items()}).encode()
     # Some servers want a length with every POST, and this is how httpx2 says that there is none of a body.
-    return b"" if asked.method in {"POST", "PUT"} else None
+    return b"" if request.method in {"POST", "PUT"} else None
 
 
-def _revealed(value: object) -> object:
+def _reveal(value: object) -> object:
     if not isinstance(value, Secret):
         return value
     text: object = value.reveal()
@@ -114,24 +114,24 @@ def _revealed(value: object) -> object:
     return text
 
 
-def parsed(received: Received) -> Document | None:
+def parse_json(response: Response) -> JsonObject | None:
     """The JSON object, None where it is none."""
-    if received.headers.get("Content-Type", "").partition(";")[0].strip().lower() not in JSON_TYPES:
+    if response.headers.get("Content-Type", "").partition(";")[0].strip().lower() not in JSON_TYPES:
         return None
     try:
-        document = json.loads(received.content)
+        document = json.loads(response.content)
     except (ValueError, RecursionError):
         return None
-    return Document(document) if isinstance(document, dict) else None
+    return JsonObject(document) if isinstance(document, dict) else None
 
 
-def not_json(origin: Origin, status: int, headers: Mapping[str, str]) -> DoorwardError:
+def build_not_json_error(origin: Origin, status: int, headers: Mapping[str, str]) -> DoorwardError:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
-        return raised_for(status, headers, {}, skew=None)
+        return build_error(status, headers, {}, clock_skew=None)
     kind = (
         ""
         if status == HTTPStatus.NOT_MODIFIED
-        else printable(headers.get("Content-Type", "")).partition(";")[0].strip().lower()
+        else to_printable(headers.get("Content-Type", "")).partition(";")[0].strip().lower()
     )
     found = {
         "": "nothing",
@@ -144,7 +144,7 @@ def not_json(origin: Origin, status: int, headers: Mapping[str, str]) -> Doorwar
     )
 
 
-def redirected(origin: Origin, location: str, asked: Ask) -> RedirectRefused:
+def build_redirect_error(origin: Origin, location: str, request: Request) -> RedirectRefused:
     """Names where to without the query, which may hold anything, and without the path that was asked for: the rest is what to use."""
     try:
         parts = urlsplit(urljoin(f"{origin}/", location))
@@ -155,7 +155,7 @@ def redirected(origin: Origin, location: str, asked: Ask) -> RedirectRefused:
         )
     except ValueError:
         where = ""
-    told = printable(where.removesuffix(asked.path), asked.secrets) or "somewhere else"
+    told = to_printable(where.removesuffix(request.path), request.secrets) or "somewhere else"
     if told == str(origin):
         return RedirectRefused(
             f"{origin} leads back to itself: check the address, and what is in between.",

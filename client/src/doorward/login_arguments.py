@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-ARGS: Mapping[str, Mapping[str, str]] = {
+ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "with_password": {
         "username": "username or address",
         "password": "password",
@@ -31,7 +31,7 @@ ARGS: Mapping[str, Mapping[str, str]] = {
     "from_token_file": {"path": "token file"},
     "from_store": {"url": "address of the service", "user": "whose session"},
 }
-ARGS_REQUIRED: Mapping[str, tuple[str, ...]] = {
+REQUIRED_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "with_password": ("username", "password"),
     "with_session_id": ("device_code",),
     "on_another_device": (),
@@ -40,7 +40,7 @@ ARGS_REQUIRED: Mapping[str, tuple[str, ...]] = {
     "from_token_file": ("path",),
     "from_store": (),
 }
-ARGS_SECURE: Mapping[str, tuple[str, ...]] = {
+SECRET_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "with_password": ("password",),
     "with_session_id": ("device_code",),
     "on_another_device": (),

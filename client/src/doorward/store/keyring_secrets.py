@@ -7,26 +7,26 @@ from dataclasses import replace
 from types import ModuleType
 
 from doorward.errors import StoreError
-from doorward.kept import AuthSession
 from doorward.secret import Secret
+from doorward.store.entries import AuthSession
 
-NAME = "doorward"
-UNSAFE = (
+SERVICE_NAME = "doorward"
+UNSAFE_BACKENDS = (
     "fail",
     "null",
     "Plaintext",
 )  # none at all, one that forgets, one that writes a readable file
 
 
-def put(url: str, user: str, session: AuthSession) -> AuthSession:
+def save_secrets(url: str, user: str, session: AuthSession) -> AuthSession:
     """The session without its secrets, which are in the keyring now. Raises StoreError."""
-    ring, failed = library(), ""
+    ring, failed = require_keyring(), ""
     try:
-        ring.set_password(NAME, _entry(url, user), _text(session).reveal())
+        ring.set_password(SERVICE_NAME, _get_entry_name(url, user), _serialize(session).reveal())
     except Exception as error:
         failed = type(error).__name__
     if failed:
-        raise _cannot(failed)
+        raise _build_error(failed)
     return replace(
         session,
         token=Secret(""),
@@ -35,35 +35,35 @@ def put(url: str, user: str, session: AuthSession) -> AuthSession:
     )
 
 
-def get(url: str, user: str, session: AuthSession) -> AuthSession | None:
+def load_secrets(url: str, user: str, session: AuthSession) -> AuthSession | None:
     """The session with its secrets, None when the keyring has them no more. Raises StoreError."""
-    ring, found, failed = library(), None, ""
+    ring, found, failed = require_keyring(), None, ""
     try:
-        text = ring.get_password(NAME, _entry(url, user))
+        text = ring.get_password(SERVICE_NAME, _get_entry_name(url, user))
         found = None if text is None else Secret(text)
         del text
     except Exception as error:
         failed = type(error).__name__
     if failed:
-        raise _cannot(failed)
-    return None if found is None else _filled(session, found)
+        raise _build_error(failed)
+    return None if found is None else _with_secrets(session, found)
 
 
-def drop(url: str, user: str) -> None:
+def delete_secrets(url: str, user: str) -> None:
     """Forget the secrets. What is gone already is no fault."""
-    ring = library()
+    ring = require_keyring()
     try:
-        ring.delete_password(NAME, _entry(url, user))
+        ring.delete_password(SERVICE_NAME, _get_entry_name(url, user))
     except ring.errors.PasswordDeleteError:
         return
     except Exception as error:
         failed = type(error).__name__
     else:
         return
-    raise _cannot(failed)
+    raise _build_error(failed)
 
 
-def library() -> ModuleType:
+def require_keyring() -> ModuleType:
     """What keeps them here. Raises StoreError where nothing does that is safe."""
     try:
         import keyring
@@ -74,23 +74,23 @@ def library() -> ModuleType:
         ) from None
     backend = keyring.get_keyring()
     kind = f"{type(backend).__module__}.{type(backend).__qualname__}"
-    if any(word in kind for word in UNSAFE):
+    if any(word in kind for word in UNSAFE_BACKENDS):
         raise StoreError(
             f"There is no keyring that is safe here ({kind}): start one, or name a file in DOORWARD_STORE."
         )
     return keyring
 
 
-def _entry(url: str, user: str) -> str:
+def _get_entry_name(url: str, user: str) -> str:
     return f"{user} at {url}"
 
 
-def _text(session: AuthSession) -> Secret:
+def _serialize(session: AuthSession) -> Secret:
     refresh = session.refresh_token.reveal() if session.refresh_token else None
     return Secret(json.dumps({"access_token": session.token.reveal(), "refresh_token": refresh}))
 
 
-def _filled(session: AuthSession, found: Secret) -> AuthSession | None:
+def _with_secrets(session: AuthSession, found: Secret) -> AuthSession | None:
     try:
         parts = json.loads(found.reveal())
     except ValueError:
@@ -100,7 +100,7 @@ def _filled(session: AuthSession, found: Secret) -> AuthSession | None:
         if isinstance(parts, dict)
         else (None, None)
     )
-    if not isinstance(token, str) or not Secret(token).sendable:
+    if not isinstance(token, str) or not Secret(token).is_header_safe:
         return None
     return replace(
         session,
@@ -109,7 +109,7 @@ def _filled(session: AuthSession, found: Secret) -> AuthSession | None:
     )
 
 
-def _cannot(kind: str) -> StoreError:
+def _build_error(kind: str) -> StoreError:
     return StoreError(
         f"The keyring did not do what was asked ({kind}): unlock it, or name a file in DOORWARD_STORE."
     )

@@ -10,12 +10,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from doorward.errors import UnexpectedAnswer
-from doorward.parse import secret, text
-from doorward.problems import printable
+from doorward.responses import to_secret, to_text
 from doorward.secret import Secret
+from doorward.transport.problems import to_printable
 
-INTERVAL, SHORTEST, LONGEST = 5.0, 0.2, 60.0  # seconds between two polls
-LIFE = 600.0  # seconds, where the service does not say
+DEFAULT_INTERVAL_SECONDS, MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = (
+    5.0,
+    0.2,
+    60.0,
+)  # seconds between two polls
+DEFAULT_LIFETIME_SECONDS = 600.0  # seconds, where the service does not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +37,9 @@ class Prompt:
     session_id: str = ""
     check_phrase: str = ""
     login_message: str = ""
-    expires_in: float = LIFE
-    interval: float = INTERVAL
-    asked_at: float = field(default_factory=time.monotonic, repr=False)
+    expires_in: float = DEFAULT_LIFETIME_SECONDS
+    interval: float = DEFAULT_INTERVAL_SECONDS
+    requested_at: float = field(default_factory=time.monotonic, repr=False)
 
     def __str__(self) -> str:
         lines = [f"Open {self.verification_uri} on any device and enter the code {self.user_code}"]
@@ -46,9 +50,9 @@ class Prompt:
     @property
     def seconds_left(self) -> float:
         """Until the code is too old."""
-        return max(0.0, self.expires_in - (time.monotonic() - self.asked_at))
+        return max(0.0, self.expires_in - (time.monotonic() - self.requested_at))
 
-    def qr(self) -> str:
+    def render_qr(self) -> str:
         """The address with the code as a QR code of half blocks, for a terminal. The code must still be compared and confirmed there."""
         import segno  # only where a picture is wanted
 
@@ -59,14 +63,14 @@ class Prompt:
         return output.getvalue()
 
 
-def prompt_of(found: Mapping[str, Any]) -> Prompt:
+def parse_prompt(found: Mapping[str, Any]) -> Prompt:
     """Raises UnexpectedAnswer when the answer is none that a person can be shown."""
     code, uri, device = (
-        printable(found.get("user_code")),
-        printable(found.get("verification_uri")),
-        secret(found.get("device_code")),
+        to_printable(found.get("user_code")),
+        to_printable(found.get("verification_uri")),
+        to_secret(found.get("device_code")),
     )
-    complete = printable(found.get("verification_uri_complete"))
+    complete = to_printable(found.get("verification_uri_complete"))
     if (
         not code
         or device is None
@@ -80,14 +84,19 @@ def prompt_of(found: Mapping[str, Any]) -> Prompt:
         uri,
         complete,
         device,
-        text(found.get("session_id")),
-        printable(found.get("check_phrase")),
-        printable(found.get("login_message")),
-        _seconds(found.get("expires_in"), LIFE, 1.0, 3600.0),
-        _seconds(found.get("interval"), INTERVAL, SHORTEST, LONGEST),
+        to_text(found.get("session_id")),
+        to_printable(found.get("check_phrase")),
+        to_printable(found.get("login_message")),
+        _clamp_seconds(found.get("expires_in"), DEFAULT_LIFETIME_SECONDS, 1.0, 3600.0),
+        _clamp_seconds(
+            found.get("interval"),
+            DEFAULT_INTERVAL_SECONDS,
+            MIN_INTERVAL_SECONDS,
+            MAX_INTERVAL_SECONDS,
+        ),
     )
 
 
-def _seconds(found: object, usual: float, least: float, most: float) -> float:
+def _clamp_seconds(found: object, usual: float, least: float, most: float) -> float:
     # In this order NaN becomes the least, and no number is too large for a float.
     return float(min(max(least, found), most)) if isinstance(found, int | float) else usual

@@ -10,16 +10,17 @@ from email.utils import parsedate_to_datetime
 from math import ceil
 from typing import Any
 
-from doorward import errors, here
+from doorward import environment as here
+from doorward import errors
 from doorward.errors import Answer, DoorwardError
-from doorward.secret import SHOWN, Secret
+from doorward.secret import MASK, Secret
 
-LONGEST = 300
-LONG = 8
-SKEWED = timedelta(seconds=60)
+MAX_TEXT_LENGTH = 300
+MIN_SUBSTRING_LENGTH = 8
+CLOCK_SKEW_TOLERANCE = timedelta(seconds=60)
 NO_SUCH_ADDRESS = "no_such_address"
 
-BY_CODE: Mapping[str, tuple[type[DoorwardError], str]] = {
+ERRORS_BY_CODE: Mapping[str, tuple[type[DoorwardError], str]] = {
     "invalid_credentials": (
         errors.InvalidCredentials,
         "The name or the password is wrong: check both, or ask for another password.",
@@ -62,7 +63,7 @@ BY_CODE: Mapping[str, tuple[type[DoorwardError], str]] = {
         "The two new passwords are not the same: type them again.",
     ),
 }
-BY_STATUS: Mapping[int, tuple[type[DoorwardError], str]] = {
+ERRORS_BY_STATUS: Mapping[int, tuple[type[DoorwardError], str]] = {
     401: (
         errors.InvalidToken,
         "The service does not take this token or key any more: log in again.",
@@ -75,29 +76,29 @@ BY_STATUS: Mapping[int, tuple[type[DoorwardError], str]] = {
     409: (errors.Conflict, "This cannot be done as things stand"),
     422: (errors.InvalidInput, "Not acceptable"),
 }
-MINUTES = 120  # seconds from which on people are told minutes
+MAX_SECONDS_SHOWN = 120  # seconds from which on people are told minutes
 SERVER_ERROR = 500
-TOO_MANY = 429
+TOO_MANY_REQUESTS = 429
 NOT_FOUND = 404
 
 
-def raised_for(
+def build_error(
     status: int,
     headers: Mapping[str, str],
     document: Mapping[str, Any],
     *,
-    skew: timedelta | None,
+    clock_skew: timedelta | None,
     secrets: Iterable[Secret] = (),
 ) -> DoorwardError:
     """The error for an answer that is none of success. What it says is cut, made printable, and holds none of the secrets."""
-    said = _said(status, headers, document, skew, tuple(secrets))
-    if status == TOO_MANY:
-        seconds = retry_after(headers)
+    said = _read_answer(status, headers, document, clock_skew, tuple(secrets))
+    if status == TOO_MANY_REQUESTS:
+        seconds = parse_retry_after(headers)
         return errors.RateLimited(
-            f"Too many requests: try again {_soon(seconds)}.", retry_after=seconds, **said
+            f"Too many requests: try again {_format_delay(seconds)}.", retry_after=seconds, **said
         )
     if status >= SERVER_ERROR:
-        return unavailable(status, headers, said)
+        return build_unavailable_error(status, headers, said)
     if said["code"] == "password_change_required":
         token = document.get("reset_token")
         text = "The password must be changed before it opens a session again: choose another one."
@@ -108,35 +109,37 @@ def raised_for(
         NO_SUCH_ADDRESS if status == NOT_FOUND else ""
     )  # the service gives its 404 a code, others do not
     kind, text = (
-        BY_CODE.get(code)
-        or BY_STATUS.get(status)
+        ERRORS_BY_CODE.get(code)
+        or ERRORS_BY_STATUS.get(status)
         or (errors.UnexpectedAnswer, "The service could not do this")
     )
     if issubclass(kind, errors.InvalidInput):
-        return _invalid_input(kind, text, document, said, tuple(secrets))
-    return kind(_sentence(text, said) + _about_the_clock(kind, skew), **said)
+        return _build_invalid_input(kind, text, document, said, tuple(secrets))
+    return kind(_format_sentence(text, said) + _describe_clock_skew(kind, clock_skew), **said)
 
 
-def unavailable(status: int, headers: Mapping[str, str], said: Answer) -> errors.ServiceUnavailable:
+def build_unavailable_error(
+    status: int, headers: Mapping[str, str], said: Answer
+) -> errors.ServiceUnavailable:
     """A fault on the other side, whatever form it has."""
-    seconds = retry_after(headers)
+    seconds = parse_retry_after(headers)
     return errors.ServiceUnavailable(
-        f"The service cannot answer now ({status}): try again {_soon(seconds)}.",
+        f"The service cannot answer now ({status}): try again {_format_delay(seconds)}.",
         retry_after=seconds,
         **said,
     )
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
+def parse_retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds until the service wants to be asked again (RFC 9110 section 10.2.3), None where it does not say."""
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
-    moment = moment_of(text)
-    return max(0.0, (moment - here.now()).total_seconds()) if moment else None
+    moment = parse_http_date(text)
+    return max(0.0, (moment - here.get_now()).total_seconds()) if moment else None
 
 
-def moment_of(date: str) -> datetime | None:
+def parse_http_date(date: str) -> datetime | None:
     """The time that a header names (RFC 9110 section 5.6.7), None for what is none."""
     try:
         moment = parsedate_to_datetime(date)
@@ -145,17 +148,17 @@ def moment_of(date: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def printable(text: object, secrets: Iterable[Secret] = ()) -> str:
+def to_printable(text: object, secrets: Iterable[Secret] = ()) -> str:
     """A text of a stranger on one line: no control characters that a terminal would obey, no secret that it gives back, not too long."""
     if not isinstance(text, str):
         return ""
     for secret in secrets:
-        text = _without(text, secret)
-    cut = text if len(text) <= LONGEST else text[:LONGEST] + "…"
-    return harmless(cut).strip()
+        text = _mask_secret(text, secret)
+    cut = text if len(text) <= MAX_TEXT_LENGTH else text[:MAX_TEXT_LENGTH] + "…"
+    return replace_control_characters(cut).strip()
 
 
-def harmless(text: str) -> str:
+def replace_control_characters(text: str) -> str:
     """On one line and without control characters that a terminal would obey; as long as it is."""
     return "".join(
         " " if unicodedata.category(character).startswith(("C", "Z")) else character
@@ -163,32 +166,36 @@ def harmless(text: str) -> str:
     )
 
 
-def _without(text: str, secret: Secret) -> str:
+def _mask_secret(text: str, secret: Secret) -> str:
     """A short one, as a bad password is, may be a part of any word: it is taken out where it stands alone."""
-    if len(secret.reveal()) >= LONG:
-        return text.replace(secret.reveal(), SHOWN)
-    return re.sub(rf"(?<!\w){re.escape(secret.reveal())}(?!\w)", SHOWN, text) if secret else text
+    if len(secret.reveal()) >= MIN_SUBSTRING_LENGTH:
+        return text.replace(secret.reveal(), MASK)
+    return re.sub(rf"(?<!\w){re.escape(secret.reveal())}(?!\w)", MASK, text) if secret else text
 
 
-def _said(
+def _read_answer(
     status: int,
     headers: Mapping[str, str],
     document: Mapping[str, Any],
     skew: timedelta | None,
     secrets: tuple[Secret, ...],
 ) -> Answer:
-    code = printable(document.get("code") or document.get("error"))
+    code = to_printable(document.get("code") or document.get("error"))
     return {
-        "code": code if code in BY_CODE else printable(code, secrets),
-        "title": printable(document.get("title"), secrets),
-        "detail": printable(document.get("detail") or document.get("error_description"), secrets),
+        "code": code if code in ERRORS_BY_CODE else to_printable(code, secrets),
+        "title": to_printable(document.get("title"), secrets),
+        "detail": to_printable(
+            document.get("detail") or document.get("error_description"), secrets
+        ),
         "status": status,
-        "request_id": printable(document.get("request_id") or headers.get("X-Request-Id"), secrets),
+        "request_id": to_printable(
+            document.get("request_id") or headers.get("X-Request-Id"), secrets
+        ),
         "clock_skew": skew,
     }
 
 
-def _invalid_input(
+def _build_invalid_input(
     kind: type[errors.InvalidInput],
     text: str,
     document: Mapping[str, Any],
@@ -197,43 +204,45 @@ def _invalid_input(
 ) -> errors.InvalidInput:
     found = document.get("errors")
     fields = {
-        printable(pointer, secrets).lstrip("/"): [printable(one, secrets) for one in texts]
+        to_printable(pointer, secrets).lstrip("/"): [to_printable(one, secrets) for one in texts]
         for pointer, texts in (found.items() if isinstance(found, dict) else ())
         if isinstance(texts, list)
     }
     told = "; ".join(f"{field} {', '.join(texts)}" for field, texts in fields.items())
     return kind(
-        f"{text}: {told}." if told else _sentence(text, said),
+        f"{text}: {told}." if told else _format_sentence(text, said),
         errors=fields,
-        reasons=_texts(document.get("reasons"), secrets),
-        suggestions=_texts(document.get("suggestions"), secrets),
+        reasons=_list_texts(document.get("reasons"), secrets),
+        suggestions=_list_texts(document.get("suggestions"), secrets),
         **said,
     )
 
 
-def _texts(found: object, secrets: tuple[Secret, ...]) -> list[str]:
-    return [printable(one, secrets) for one in found] if isinstance(found, list) else []
+def _list_texts(found: object, secrets: tuple[Secret, ...]) -> list[str]:
+    return [to_printable(one, secrets) for one in found] if isinstance(found, list) else []
 
 
-def _sentence(text: str, said: Answer) -> str:
+def _format_sentence(text: str, said: Answer) -> str:
     if text.endswith("."):
         return text
     more = said["detail"] or said["title"]
     return f"{text}: {more}" if more else f"{text}."
 
 
-def _soon(seconds: float | None) -> str:
+def _format_delay(seconds: float | None) -> str:
     if seconds is None:
         return "shortly"
     return (
-        f"in {max(1, round(seconds))} s" if seconds <= MINUTES else f"in {ceil(seconds / 60)} min"
+        f"in {max(1, round(seconds))} s"
+        if seconds <= MAX_SECONDS_SHOWN
+        else f"in {ceil(seconds / 60)} min"
     )
 
 
-def _about_the_clock(kind: type[DoorwardError], skew: timedelta | None) -> str:
+def _describe_clock_skew(kind: type[DoorwardError], skew: timedelta | None) -> str:
     if (
         skew is None
-        or abs(skew) <= SKEWED
+        or abs(skew) <= CLOCK_SKEW_TOLERANCE
         or not issubclass(kind, errors.InvalidToken | errors.NotLoggedInError)
     ):
         return ""

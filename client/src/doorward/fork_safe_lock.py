@@ -9,12 +9,12 @@ from types import TracebackType
 from typing import NoReturn
 
 
-class Alone:
+class ForkSafeLock:
     """One thread at a time, and the same one as often as it likes."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        _ALL.add(self)
+        _LOCKS.add(self)
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -32,18 +32,18 @@ class Alone:
             "a session is not pickled: save() it, and take it up in the other process by login.from_store()"
         )
 
-    def open(self) -> None:
+    def reset(self) -> None:
         """Whoever holds it is not there any more."""
         self._lock = threading.RLock()
 
 
-_ALL: weakref.WeakSet[Alone] = weakref.WeakSet()
+_LOCKS: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()
 
 
-def _open_all() -> None:
-    for one in [*_ALL]:
+def _reset_all() -> None:
+    for one in [*_LOCKS]:
         one.open()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_open_all)
+    os.register_at_fork(after_in_child=_reset_all)
