@@ -10,7 +10,7 @@ from app.accounts import names
 from app.accounts.models import NO_PASSWORD, Account, AccountStatus, find_account_by_username
 from app.adapters.database import insert_if_absent
 from app.admin.errors import EmailTaken
-from app.admin.require_admin import stay_admin
+from app.admin.require_admin import require_still_admin
 from app.admin.show_account import AccountView, get_account
 from app.audit.record import Event, record_event
 from app.authorization.roles.add_role import add_role
@@ -44,11 +44,11 @@ def create_account(
 
     The administrator vouches for the address. Raises Forbidden, InvalidInput, UsernameTaken or EmailTaken.
     """
-    stay_admin(work, principal)
-    canonical, address, address_canonical = _acceptable(
+    require_still_admin(work, principal)
+    canonical, address, address_canonical = _parse_input(
         work.settings, username=username, email=email, roles=roles
     )
-    _not_reserved(work, canonical)
+    _require_not_reserved(work, canonical)
     account_id = generate_id("acc")
     made = insert_if_absent(
         work.db,
@@ -86,7 +86,7 @@ def create_account(
     return get_account(work, account_id=account_id)
 
 
-def _acceptable(
+def _parse_input(
     settings: Settings, *, username: str, email: str, roles: Sequence[str]
 ) -> tuple[str, str, str]:
     """Username, address and its canonical form. Raises InvalidInput with every fault."""
@@ -109,7 +109,7 @@ def _acceptable(
     return canonical, *address
 
 
-def _not_reserved(work: UnitOfWork, username: str) -> None:
+def _require_not_reserved(work: UnitOfWork, username: str) -> None:
     """Somebody who is registering keeps the name for a day. Raises UsernameTaken."""
     pending = select(PendingRegistration.id).where(
         PendingRegistration.username == username, PendingRegistration.expires_at > work.now

@@ -11,7 +11,7 @@ from sqlalchemy import exists, literal, or_, select, tuple_
 from app import pagination as cursors
 from app.accounts.models import Account
 from app.accounts.names import InvalidName, fold_name
-from app.admin.show_account import AccountView, view
+from app.admin.show_account import AccountView, build_account_view
 from app.authorization.models import AccountRole, build_roles_column, parse_roles_column
 from app.errors import InvalidInput
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from app.unit_of_work import UnitOfWork
 
-LISTING = "accounts"
+CURSOR_PURPOSE = "accounts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,11 @@ def list_accounts(
 
     `q` is a part of the username, the address or the name; upper and lower case are the same.
     """
-    wanted = [*_matching(q), *_having(status, role), *_after(work, cursor)]
+    wanted = [
+        *_build_text_conditions(q),
+        *_build_conditions(status, role),
+        *_build_cursor_condition(work, cursor),
+    ]
     page = (
         select(Account, build_roles_column(Account.id))
         .where(*wanted)
@@ -54,11 +58,13 @@ def list_accounts(
         .limit(limit + 1)
     )
     rows = work.db.execute(page).all()
-    items = [view(account, parse_roles_column(joined)) for account, joined in rows[:limit]]
-    return AccountPage(items, _place(work, items[-1]) if len(rows) > limit else None)
+    items = [
+        build_account_view(account, parse_roles_column(joined)) for account, joined in rows[:limit]
+    ]
+    return AccountPage(items, _build_cursor(work, items[-1]) if len(rows) > limit else None)
 
 
-def _matching(q: str | None) -> list[ColumnElement[bool]]:
+def _build_text_conditions(q: str | None) -> list[ColumnElement[bool]]:
     if q is None:
         return []
     try:
@@ -72,7 +78,7 @@ def _matching(q: str | None) -> list[ColumnElement[bool]]:
     return [or_(*names, Account.name.icontains(q, autoescape=True))]
 
 
-def _having(status: str | None, role: str | None) -> list[ColumnElement[bool]]:
+def _build_conditions(status: str | None, role: str | None) -> list[ColumnElement[bool]]:
     wanted: list[ColumnElement[bool]] = []
     if status is not None:
         wanted.append(Account.status == status)
@@ -83,17 +89,17 @@ def _having(status: str | None, role: str | None) -> list[ColumnElement[bool]]:
     return wanted
 
 
-def _after(work: UnitOfWork, cursor: str | None) -> list[ColumnElement[bool]]:
+def _build_cursor_condition(work: UnitOfWork, cursor: str | None) -> list[ColumnElement[bool]]:
     if cursor is None:
         return []
     moment, _, account_id = cursors.decode_cursor(
-        work.settings.secret_key, LISTING, cursor
+        work.settings.secret_key, CURSOR_PURPOSE, cursor
     ).partition(" ")
     last = literal(datetime.fromisoformat(moment), Account.created_at.type)
     return [tuple_(Account.created_at, Account.id) > tuple_(last, literal(account_id))]
 
 
-def _place(work: UnitOfWork, last: AccountView) -> str:
+def _build_cursor(work: UnitOfWork, last: AccountView) -> str:
     return cursors.encode_cursor(
-        work.settings.secret_key, LISTING, f"{last.created_at.isoformat()} {last.id}"
+        work.settings.secret_key, CURSOR_PURPOSE, f"{last.created_at.isoformat()} {last.id}"
     )

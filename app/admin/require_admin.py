@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 
-def stay_admin(work: UnitOfWork, principal: Principal) -> None:
+def require_still_admin(work: UnitOfWork, principal: Principal) -> None:
     """Of two administrators who end each other at once, the second finds that it is none any more. Raises Forbidden.
 
     Call it before any account is locked.

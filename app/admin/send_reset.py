@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.admin.errors import AccountNotActive
-from app.admin.require_admin import stay_admin
-from app.admin.show_account import held
+from app.admin.require_admin import require_still_admin
+from app.admin.show_account import lock_account
 from app.audit.record import Event, record_event
 from app.passwords.forgot import send_reset_link
 
@@ -22,8 +22,8 @@ def send_reset(
 
     Whoever never had a password gets the invitation again. The older link ends. Raises Forbidden, NotFound or AccountNotActive.
     """
-    stay_admin(work, principal)
-    account = held(work, account_id)
+    require_still_admin(work, principal)
+    account = lock_account(work, account_id)
     if not account.active:
         raise AccountNotActive
     send_reset_link(work, account)

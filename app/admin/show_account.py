@@ -32,7 +32,7 @@ class AccountView:
     deleted_at: datetime | None
 
 
-def view(account: Account, roles: tuple[str, ...]) -> AccountView:
+def build_account_view(account: Account, roles: tuple[str, ...]) -> AccountView:
     return AccountView(
         id=account.id,
         username=account.username,
@@ -53,10 +53,10 @@ def get_account(work: UnitOfWork, *, account_id: str) -> AccountView:
     account = find_account(work.db, account_id) if is_id("acc", account_id) else None
     if account is None:
         raise NotFound
-    return view(account, list_roles(work.db, account))
+    return build_account_view(account, list_roles(work.db, account))
 
 
-def held(work: UnitOfWork, account_id: str) -> Account:
+def lock_account(work: UnitOfWork, account_id: str) -> Account:
     """The account, kept as it is until the transaction ends. Raises NotFound."""
     account = lock_account(work.db, account_id) if is_id("acc", account_id) else None
     if account is None:

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 from app.accounts.models import Account, AccountStatus
 from app.admin.errors import AccountNotActive
-from app.admin.require_admin import stay_admin
-from app.admin.show_account import AccountView, held, view
+from app.admin.require_admin import require_still_admin
+from app.admin.show_account import AccountView, build_account_view, lock_account
 from app.audit.record import Event, record_event
 from app.authorization.models import list_roles
 from app.authorization.roles.administrators import require_another_admin
-from app.lifecycle.end_access import end_sessions_of
+from app.lifecycle.revoke_access import revoke_account_sessions
 
 if TYPE_CHECKING:
     from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
 
-def change_account(
+def update_account(
     work: UnitOfWork,
     principal: Principal,
     client_info: ClientInfo,
@@ -32,20 +32,22 @@ def change_account(
     A deleted account can only be made active: to disable it would undo what its owner may have asked for.
     Raises Forbidden, NotFound, LastAdmin or AccountNotActive.
     """
-    stay_admin(work, principal)
+    require_still_admin(work, principal)
     if status == AccountStatus.DISABLED:
         require_another_admin(work.db, account_id)
-    account = held(work, account_id)
+    account = lock_account(work, account_id)
     if status == AccountStatus.DISABLED and account.status == AccountStatus.DELETED:
         raise AccountNotActive
     if status is not None and status != account.status:
-        _move(work, principal, client_info, account, AccountStatus(status))
+        _change_status(work, principal, client_info, account, AccountStatus(status))
     if must_change_password is not None and must_change_password != account.must_change_password:
-        _demand(work, principal, client_info, account, required=must_change_password)
-    return view(account, list_roles(work.db, account))
+        _set_must_change_password(
+            work, principal, client_info, account, required=must_change_password
+        )
+    return build_account_view(account, list_roles(work.db, account))
 
 
-def _move(
+def _change_status(
     work: UnitOfWork,
     principal: Principal,
     client_info: ClientInfo,
@@ -54,7 +56,7 @@ def _move(
 ) -> None:
     """Either way the epoch moves, so that what was handed out before never counts again."""
     before, account.status, account.deleted_at = account.status, status, None
-    end_sessions_of(work, account, reason=f"account_{status}")
+    revoke_account_sessions(work, account, reason=f"account_{status}")
     if before == AccountStatus.DELETED:
         event = Event.ACCOUNT_RESTORED
     else:
@@ -64,7 +66,7 @@ def _move(
     )
 
 
-def _demand(
+def _set_must_change_password(
     work: UnitOfWork,
     principal: Principal,
     client_info: ClientInfo,
@@ -75,7 +77,7 @@ def _demand(
     """Whoever asks for another password distrusts the present one, and so the sessions it has opened: they end."""
     account.must_change_since = work.now if required else None
     if required:
-        end_sessions_of(work, account, reason="must_change_password")
+        revoke_account_sessions(work, account, reason="must_change_password")
     said = "yes" if required else "no"
     record_event(
         work,

@@ -6,12 +6,12 @@ from marshmallow import fields, validate
 
 from app.accounts.models import AccountStatus
 from app.admin.create_account import create_account
-from app.admin.end_sessions import end_sessions
 from app.admin.errors import AccountNotActive, EmailTaken
 from app.admin.list_accounts import AccountPage, list_accounts
+from app.admin.revoke_sessions import revoke_all_sessions
 from app.admin.send_reset import send_reset
 from app.admin.show_account import AccountView, get_account
-from app.admin.update_account import change_account
+from app.admin.update_account import update_account
 from app.api.registration import LOCALE, AcceptedSchema
 from app.api.schemas import build_name_field
 from app.authorization.errors import LastAdmin
@@ -32,7 +32,7 @@ blp = Blueprint(
     "accounts", __name__, url_prefix="/v1/accounts", description="Accounts, for administrators."
 )
 
-MOST_ROLES = 20
+MAX_ROLES = 20
 
 
 class AccountSchema(StrictSchema):
@@ -62,7 +62,7 @@ class AccountsSchema(StrictSchema):
     next = fields.String(required=True, allow_none=True)
 
 
-class WhichAccountsSchema(PageSchema):
+class AccountsQuerySchema(PageSchema):
     """Which accounts are wanted; every condition given must hold."""
 
     q = Text(
@@ -84,7 +84,7 @@ class CreateAccountSchema(StrictSchema):
     roles = fields.List(
         Text(max_length=32),
         load_default=list,
-        validate=validate.Length(max=MOST_ROLES, error=f"must be at most {MOST_ROLES}"),
+        validate=validate.Length(max=MAX_ROLES, error=f"must be at most {MAX_ROLES}"),
     )
 
 
@@ -107,7 +107,7 @@ class ChangeAccountSchema(StrictSchema):
 @blp.route("", methods=["GET"])
 @reading
 @require(admin)
-@blp.query(WhichAccountsSchema)
+@blp.query(AccountsQuerySchema)
 @blp.response(200, AccountsSchema)
 def get_accounts(work: UnitOfWork, _principal: Principal, which: Body) -> AccountPage:
     """List and search accounts, the oldest first. Whoever comes meanwhile stands on the last page."""
@@ -145,7 +145,7 @@ def patch_account(
     work: UnitOfWork, principal: Principal, body: Body, account_id: str
 ) -> AccountView:
     """Disable, enable or bring back an account, or ask for another password. What that ends, ends at once and does not come back."""
-    return change_account(work, principal, get_client_info(), account_id=account_id, **body)
+    return update_account(work, principal, get_client_info(), account_id=account_id, **body)
 
 
 @blp.route("/<account_id>", methods=["DELETE"])
@@ -165,7 +165,7 @@ def delete_one_account(work: UnitOfWork, principal: Principal, account_id: str) 
 @blp.response(204)
 def post_end_sessions(work: UnitOfWork, principal: Principal, account_id: str) -> None:
     """Sign somebody out everywhere."""
-    end_sessions(work, principal, get_client_info(), account_id=account_id)
+    revoke_all_sessions(work, principal, get_client_info(), account_id=account_id)
 
 
 @blp.route("/<account_id>/send-reset", methods=["POST"])

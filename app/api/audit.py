@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from marshmallow import fields, validate
 
-from app.audit.read import AuditPage, read_audit
+from app.audit.list_events import AuditPage, list_events
 from app.audit.record import Event
 from app.principal import Principal
 from app.unit_of_work import UnitOfWork
@@ -21,7 +21,7 @@ blp = Blueprint(
 )
 
 # What a database can compare with; the ends of Python's own calendar cannot be moved to another time zone.
-YEARS = validate.Range(
+VALID_YEARS = validate.Range(
     datetime(1970, 1, 1, tzinfo=UTC),
     datetime(3000, 1, 1, tzinfo=UTC),
     error="must lie in the years 1970 to 2999",
@@ -57,20 +57,24 @@ class AuditSchema(StrictSchema):
     next = fields.String(required=True, allow_none=True)
 
 
-class WhichEventsSchema(PageSchema):
+class AuditQuerySchema(PageSchema):
     """Which events are wanted; every condition given must hold."""
 
     account_id = Text(max_length=32, load_default=None)
     event = fields.String(load_default=None, validate=validate.OneOf(list(Event)))
-    since = Timestamp(load_default=None, validate=YEARS, metadata={"description": "from then on"})
-    until = Timestamp(load_default=None, validate=YEARS, metadata={"description": "before then"})
+    since = Timestamp(
+        load_default=None, validate=VALID_YEARS, metadata={"description": "from then on"}
+    )
+    until = Timestamp(
+        load_default=None, validate=VALID_YEARS, metadata={"description": "before then"}
+    )
 
 
 @blp.route("", methods=["GET"])
 @reading
 @require(admin)
-@blp.query(WhichEventsSchema)
+@blp.query(AuditQuerySchema)
 @blp.response(200, AuditSchema)
 def get_audit(work: UnitOfWork, _principal: Principal, which: Body) -> AuditPage:
     """What has happened, the newest first."""
-    return read_audit(work, **which)
+    return list_events(work, **which)

@@ -53,14 +53,14 @@ class ChangeMeSchema(StrictSchema):
     )
 
     @validates("timezone")
-    def known(self, value: str, **_: object) -> None:
+    def validate_timezone(self, value: str, **_: object) -> None:
         try:
             parse_timezone(value)
         except InvalidProfileValue as error:
             raise ValidationError(str(error)) from None
 
     @validates("metadata")
-    def small(self, value: dict[str, object], **_: object) -> None:
+    def validate_metadata(self, value: dict[str, object], **_: object) -> None:
         try:
             parse_metadata(value)
         except InvalidProfileValue as error:
@@ -86,7 +86,7 @@ class PrincipalSchema(StrictSchema):
     )
 
     @post_dump
-    def one_of_two(self, data: dict[str, object], **_: object) -> dict[str, object]:
+    def drop_empty_ids(self, data: dict[str, object], **_: object) -> dict[str, object]:
         return {
             name: value
             for name, value in data.items()

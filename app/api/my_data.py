@@ -10,8 +10,8 @@ from app.api.device_login import DeviceLoginSchema
 from app.api.devices import DeviceSchema
 from app.api.schemas import ProfileSchema, SessionSchema
 from app.authorization.errors import LastAdmin
-from app.lifecycle.delete import delete_my_account
-from app.lifecycle.export import Export, export
+from app.lifecycle.delete import delete_own_account
+from app.lifecycle.export import AccountExport, export_account
 from app.principal import Principal
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import fresh_session, require
@@ -84,9 +84,9 @@ class ExportSchema(StrictSchema):
 @reading
 @require(fresh_session)
 @blp.response(200, ExportSchema)
-def get_export(work: UnitOfWork, principal: Principal) -> Export:
+def get_export(work: UnitOfWork, principal: Principal) -> AccountExport:
     """Everything that is held about the account, in one document."""
-    return export(work, principal)
+    return export_account(work, principal)
 
 
 @blp.route("", methods=["DELETE"])
@@ -96,4 +96,4 @@ def get_export(work: UnitOfWork, principal: Principal) -> Export:
 @blp.response(204)
 def delete_me(work: UnitOfWork, principal: Principal) -> None:
     """Delete one's own account: all of it ends at once. A mail says until when an administrator can bring it back; then it is erased."""
-    delete_my_account(work, principal, get_client_info())
+    delete_own_account(work, principal, get_client_info())

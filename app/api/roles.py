@@ -28,7 +28,7 @@ blp = Blueprint(
 )
 
 
-class OfThingSchema(StrictSchema):
+class ResourceQuerySchema(StrictSchema):
     """A thing of an application, to have the roles at that too: both names, or neither."""
 
     resource = Text(max_length=32, load_default=None, metadata={"example": "list"})
@@ -101,7 +101,7 @@ class DecisionsSchema(StrictSchema):
 @reading
 @require(credential)
 @document_problems(NotFound)
-@blp.query(OfThingSchema)
+@blp.query(ResourceQuerySchema)
 @blp.response(200, RolesSchema)
 def get_account_roles(
     work: UnitOfWork, principal: Principal, query: Body, account_id: str

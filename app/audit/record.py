@@ -52,14 +52,14 @@ class Event(StrEnum):
     SESSIONS_ENDED = "sessions.ended"
     SESSION_SUSPICIOUS = "session.suspicious"
     SESSION_CLEARED = "session.cleared"
-    LOGIN_ASKED = "login_session.asked"
-    LOGIN_CLAIMED = "login_session.claimed"
-    LOGIN_APPROVED = "login_session.approved"
-    LOGIN_DENIED = "login_session.denied"
-    LOGIN_SUSPICIOUS = "login_session.suspicious"
-    LOGIN_CANCELLED = "login_session.cancelled"
-    LOGIN_REDEEMED = "login_session.redeemed"
-    LOGIN_REFUSED = "login_session.refused"
+    DEVICE_LOGIN_REQUESTED = "login_session.asked"
+    DEVICE_LOGIN_CLAIMED = "login_session.claimed"
+    DEVICE_LOGIN_APPROVED = "login_session.approved"
+    DEVICE_LOGIN_DENIED = "login_session.denied"
+    DEVICE_LOGIN_SUSPICIOUS = "login_session.suspicious"
+    DEVICE_LOGIN_CANCELED = "login_session.cancelled"
+    DEVICE_LOGIN_REDEEMED = "login_session.redeemed"
+    DEVICE_LOGIN_REFUSED = "login_session.refused"
     USER_CODE_REFUSED = "user_code.refused"
     FIRST_ADMIN_INVITED = "first_admin.invited"
     ROLE_GRANTED = "role.granted"
@@ -102,7 +102,7 @@ def record_event(
     work.after_commit.append(lambda: log.info(event.value, **said))
 
 
-def record_outside(db: Session, now: datetime, event: Event, **detail: str | int) -> None:
+def record_system_event(db: Session, now: datetime, event: Event, **detail: str | int) -> None:
     """Remember something that is nobody's request and has no unit of work: the row now, and the line."""
     db.add(AuditEvent(at=now, event=event, detail=detail))
     db.flush()

@@ -39,7 +39,7 @@ def cancel_device_login(work: UnitOfWork, client_info: ClientInfo, *, device_cod
         raise DeviceLoginClosed
     record_event(
         work,
-        Event.LOGIN_CANCELLED,
+        Event.DEVICE_LOGIN_CANCELED,
         client_info=client_info,
         account_id=row.account_id,
         session_id=row.id,

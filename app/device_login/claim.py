@@ -40,7 +40,7 @@ def claim_device_login(
     if claimed is not None:
         record_event(
             work,
-            Event.LOGIN_CLAIMED,
+            Event.DEVICE_LOGIN_CLAIMED,
             client_info=client_info,
             account_id=account.id,
             session_id=claimed,

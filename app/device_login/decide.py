@@ -63,7 +63,7 @@ def approve_device_login(
     refund_code_attempt(work, guess)
     record_event(
         work,
-        Event.LOGIN_APPROVED,
+        Event.DEVICE_LOGIN_APPROVED,
         client_info=client_info,
         account_id=principal.account_id,
         session_id=row.id,
@@ -80,7 +80,7 @@ def deny_device_login(
         raise DeviceLoginClosed
     record_event(
         work,
-        Event.LOGIN_DENIED,
+        Event.DEVICE_LOGIN_DENIED,
         client_info=client_info,
         account_id=principal.account_id,
         session_id=row.id,
@@ -102,7 +102,7 @@ def report_device_login(
     _email_owner(work, principal, row)
     record_event(
         work,
-        Event.LOGIN_SUSPICIOUS,
+        Event.DEVICE_LOGIN_SUSPICIOUS,
         client_info=client_info,
         account_id=principal.account_id,
         session_id=row.id,

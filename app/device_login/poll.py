@@ -105,7 +105,7 @@ def _open_approved_session(
     )
     record_event(
         work,
-        Event.LOGIN_REDEEMED,
+        Event.DEVICE_LOGIN_REDEEMED,
         client_info=client_info,
         account_id=account.id,
         session_id=row.id,
@@ -131,7 +131,7 @@ def _expire_approval(work: UnitOfWork, client_info: ClientInfo, row: DeviceLogin
     if _update_approved(work, row, expires_at=work.now):
         record_event(
             work,
-            Event.LOGIN_REFUSED,
+            Event.DEVICE_LOGIN_REFUSED,
             client_info=client_info,
             account_id=row.account_id,
             session_id=row.id,

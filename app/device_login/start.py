@@ -109,7 +109,7 @@ def start_device_login(
     )
     record_event(
         work,
-        Event.LOGIN_ASKED,
+        Event.DEVICE_LOGIN_REQUESTED,
         client_info=client_info,
         session_id=row_id,
         client_id=requested.client_id or DEFAULT,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.accounts.models import Account, AccountStatus
-from app.admin.require_admin import stay_admin
-from app.admin.show_account import held
+from app.admin.require_admin import require_still_admin
+from app.admin.show_account import lock_account
 from app.audit.record import Event, record_event
 from app.authorization.roles.administrators import require_another_admin
 from app.errors import Unauthenticated
-from app.lifecycle.end_access import end_for_good, end_sessions_of
+from app.lifecycle.revoke_access import revoke_account_sessions, revoke_keys_and_devices
 from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
 
 if TYPE_CHECKING:
@@ -22,17 +22,17 @@ def delete_account(
     work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, account_id: str
 ) -> None:
     """Delete somebody's account. One that is deleted already stays as it is. Raises Forbidden, NotFound or LastAdmin."""
-    stay_admin(work, principal)
+    require_still_admin(work, principal)
     require_another_admin(work.db, account_id)
-    account = held(work, account_id)
+    account = lock_account(work, account_id)
     if account.status != AccountStatus.DELETED:
         _delete(work, principal, client_info, account)
 
 
-def delete_my_account(work: UnitOfWork, principal: Principal, client_info: ClientInfo) -> None:
+def delete_own_account(work: UnitOfWork, principal: Principal, client_info: ClientInfo) -> None:
     """Delete one's own account; a mail says until when it can be brought back. Raises LastAdmin or Unauthenticated."""
     require_another_admin(work.db, principal.account_id)
-    account = held(work, principal.account_id)
+    account = lock_account(work, principal.account_id)
     if not account.active:
         raise Unauthenticated  # an administrator was quicker
     _delete(work, principal, client_info, account)
@@ -49,8 +49,8 @@ def _delete(
 ) -> None:
     """Its name and address stay taken, its roles and memberships stay with it."""
     account.status, account.deleted_at = AccountStatus.DELETED, work.now
-    end_for_good(work, account, reason="account_deleted")
-    end_sessions_of(work, account, reason="account_deleted")
+    revoke_keys_and_devices(work, account, reason="account_deleted")
+    revoke_account_sessions(work, account, reason="account_deleted")
     record_event(
         work,
         Event.ACCOUNT_DELETED,

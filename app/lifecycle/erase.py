@@ -15,10 +15,10 @@ from app.notifications.outbox.purge_recipient import delete_queued_emails
 if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
-BATCH = 50
+BATCH_SIZE = 50
 
 
-def erase_accounts(work: UnitOfWork) -> int:
+def erase_deleted_accounts(work: UnitOfWork) -> int:
     """Erase some of the accounts that were deleted long enough ago, with all that hangs on them. Returns how many.
 
     Sessions, devices, keys, roles and memberships go with the row by their foreign keys. Ids are random, so none comes again.
@@ -29,7 +29,7 @@ def erase_accounts(work: UnitOfWork) -> int:
     )
     # Whoever brings one back at this moment was quicker, or comes too late: the row is locked.
     accounts = work.db.scalars(
-        over.order_by(Account.deleted_at).limit(BATCH).with_for_update(skip_locked=True)
+        over.order_by(Account.deleted_at).limit(BATCH_SIZE).with_for_update(skip_locked=True)
     ).all()
     if not accounts:
         return 0

@@ -14,9 +14,9 @@ from app.accounts.summary import Profile, build_profile
 from app.api_keys.models import ApiKey
 from app.api_keys.show import ApiKeyView
 from app.api_keys.show import build_api_key_view as key_view
+from app.audit.list_events import AuditView
+from app.audit.list_events import build_audit_view as audit_view
 from app.audit.models import AuditEvent
-from app.audit.read import AuditView
-from app.audit.read import view as audit_view
 from app.authentication.throttling.models import FailedAttempts
 from app.authentication.trusted_devices.manage import TrustedDeviceView, list_trusted_devices
 from app.authorization.models import Membership, list_roles
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 # The trail is the one part without an end; what is older can be read by an administrator.
-MOST_EVENTS = 10_000
+MAX_EVENTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class LinkView:
 
 
 @dataclass(frozen=True, slots=True)
-class FailureView:
+class FailedAttemptView:
     """How often the password was tried in vain: from one place, or from all together."""
 
     source: str | None
@@ -63,7 +63,7 @@ class FailureView:
 
 
 @dataclass(frozen=True, slots=True)
-class Export:
+class AccountExport:
     """The whole of it."""
 
     exported_at: datetime
@@ -77,36 +77,36 @@ class Export:
     devices: Sequence[TrustedDeviceView]
     api_keys: Sequence[ApiKeyView]
     links: Sequence[LinkView]
-    failed_attempts: Sequence[FailureView]
+    failed_attempts: Sequence[FailedAttemptView]
     audit: Sequence[AuditView]
     audit_complete: bool
 
 
-def export(work: UnitOfWork, principal: Principal) -> Export:
+def export_account(work: UnitOfWork, principal: Principal) -> AccountExport:
     """All that is held about the account that asks."""
     account = find_account(work.db, principal.account_id)
     if account is None:
         raise Unauthenticated
-    events = _events(work, account)
-    return Export(
+    events = _list_events(work, account)
+    return AccountExport(
         exported_at=work.now,
         account=build_profile(account),
         status=account.status,
         must_change_password=account.must_change_password,
         roles=list_roles(work.db, account),
-        memberships=_memberships(work, account),
+        memberships=_list_memberships(work, account),
         sessions=all_sessions(work, principal),
         login_sessions=list_claimed_device_logins(work, account.id),
         devices=list_trusted_devices(work, principal),
-        api_keys=_keys(work, account),
-        links=_links(work, account),
-        failed_attempts=_failures(work, account),
-        audit=events[:MOST_EVENTS],
-        audit_complete=len(events) <= MOST_EVENTS,
+        api_keys=_list_keys(work, account),
+        links=_list_links(work, account),
+        failed_attempts=_list_failed_attempts(work, account),
+        audit=events[:MAX_EVENTS],
+        audit_complete=len(events) <= MAX_EVENTS,
     )
 
 
-def _memberships(work: UnitOfWork, account: Account) -> list[MembershipView]:
+def _list_memberships(work: UnitOfWork, account: Account) -> list[MembershipView]:
     columns = (Membership.resource, Membership.resource_id, Membership.level, Membership.granted_at)
     mine = (
         select(*columns)
@@ -116,7 +116,7 @@ def _memberships(work: UnitOfWork, account: Account) -> list[MembershipView]:
     return [MembershipView(*row) for row in work.db.execute(mine)]
 
 
-def _keys(work: UnitOfWork, account: Account) -> list[ApiKeyView]:
+def _list_keys(work: UnitOfWork, account: Account) -> list[ApiKeyView]:
     mine = (
         select(ApiKey)
         .where(ApiKey.account_id == account.id)
@@ -125,7 +125,7 @@ def _keys(work: UnitOfWork, account: Account) -> list[ApiKeyView]:
     return [key_view(key, work.now) for key in work.db.scalars(mine)]
 
 
-def _links(work: UnitOfWork, account: Account) -> list[LinkView]:
+def _list_links(work: UnitOfWork, account: Account) -> list[LinkView]:
     columns = (
         Confirmation.purpose,
         Confirmation.created_at,
@@ -138,23 +138,25 @@ def _links(work: UnitOfWork, account: Account) -> list[LinkView]:
     return [LinkView(*row) for row in work.db.execute(mine)]
 
 
-def _failures(work: UnitOfWork, account: Account) -> list[FailureView]:
+def _list_failed_attempts(work: UnitOfWork, account: Account) -> list[FailedAttemptView]:
     rows = work.db.scalars(
         select(FailedAttempts)
         .where(FailedAttempts.subject == account.id)
         .order_by(FailedAttempts.last_at.desc())
     )
-    return [FailureView(row.id.partition(" ")[2] or None, row.count, row.last_at) for row in rows]
+    return [
+        FailedAttemptView(row.id.partition(" ")[2] or None, row.count, row.last_at) for row in rows
+    ]
 
 
-def _events(work: UnitOfWork, account: Account) -> list[AuditView]:
+def _list_events(work: UnitOfWork, account: Account) -> list[AuditView]:
     """The newest first. From where somebody else did something to the account is that person's and not the owner's."""
     newest = (
         select(AuditEvent)
         .where(AuditEvent.account_id == account.id)
         .order_by(AuditEvent.at.desc(), AuditEvent.id.desc())
     )
-    views = [audit_view(row) for row in work.db.scalars(newest.limit(MOST_EVENTS + 1))]
+    views = [audit_view(row) for row in work.db.scalars(newest.limit(MAX_EVENTS + 1))]
     own = (account.id, None)
     return [
         each if each.detail.get("actor") in own else replace(each, source=None, user_agent=None)

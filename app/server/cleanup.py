@@ -12,8 +12,8 @@ from app.authentication.trusted_devices.models import delete_expired as sweep_de
 from app.confirmations.models import delete_expired as sweep_confirmations
 from app.credential_status.models import sweep as sweep_revocations
 from app.device_login.models import delete_expired_device_logins as sweep_login_sessions
-from app.lifecycle.erase import BATCH as ERASED_AT_ONCE
-from app.lifecycle.erase import erase_accounts
+from app.lifecycle.erase import BATCH_SIZE as ERASED_AT_ONCE
+from app.lifecycle.erase import erase_deleted_accounts
 from app.notifications.outbox.models import delete_old_deliveries as sweep_outbox
 from app.registration.models import delete_expired as sweep_registrations
 from app.sessions.models import sweep as sweep_sessions
@@ -54,6 +54,6 @@ def _erase(units: UnitOfWorkFactory) -> int:
     total, erased = 0, ERASED_AT_ONCE
     while erased == ERASED_AT_ONCE:
         with units.writing() as work:
-            erased = erase_accounts(work)
+            erased = erase_deleted_accounts(work)
         total += erased
     return total

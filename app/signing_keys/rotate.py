@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from app.adapters import secret_key as sealing
 from app.adapters.database import insert_if_absent
 from app.adapters.jwt import generate_key_pair, to_pem
-from app.audit.record import Event, record_outside
+from app.audit.record import Event, record_system_event
 from app.opaque_tokens import generate_id
 from app.signing_keys.models import Purpose, SigningKey, State, all_keys, signer, state
 
@@ -82,7 +82,7 @@ def make(
     }
     if not insert_if_absent(db, SigningKey, **values):
         return None
-    record_outside(
+    record_system_event(
         db,
         now,
         Event.SIGNING_KEY_CREATED,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.admin.require_admin import stay_admin
-from app.admin.show_account import held
+from app.admin.require_admin import require_still_admin
+from app.admin.show_account import lock_account
 from app.audit.record import Event, record_event
-from app.lifecycle.end_access import end_sessions_of
+from app.lifecycle.revoke_access import revoke_account_sessions
 
 if TYPE_CHECKING:
     from app.principal import ClientInfo, Principal
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 REASON = "ended_by_admin"
 
 
-def end_sessions(
+def revoke_all_sessions(
     work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, account_id: str
 ) -> None:
     """End every session of an account, the one that asks too where it is one's own. API keys stay. Raises Forbidden or NotFound."""
-    stay_admin(work, principal)
-    account = held(work, account_id)
-    ended = end_sessions_of(work, account, reason=REASON)
+    require_still_admin(work, principal)
+    account = lock_account(work, account_id)
+    ended = revoke_account_sessions(work, account, reason=REASON)
     record_event(
         work,
         Event.SESSIONS_ENDED,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from app.unit_of_work import UnitOfWork
 
-LISTING = "audit"
+CURSOR_PURPOSE = "audit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class AuditPage:
     next: str | None
 
 
-def read_audit(
+def list_events(
     work: UnitOfWork,
     *,
     account_id: str | None = None,
@@ -66,13 +66,15 @@ def read_audit(
     if until is not None:
         wanted.append(AuditEvent.at < until)
     if cursor is not None:
-        wanted.append(_before(work, cursor))
+        wanted.append(_build_cursor_condition(work, cursor))
     newest = select(AuditEvent).where(*wanted).order_by(AuditEvent.at.desc(), AuditEvent.id.desc())
-    rows = [view(row) for row in work.db.scalars(newest.limit(limit + 1))]
-    return AuditPage(rows[:limit], _place(work, rows[limit - 1]) if len(rows) > limit else None)
+    rows = [build_audit_view(row) for row in work.db.scalars(newest.limit(limit + 1))]
+    return AuditPage(
+        rows[:limit], _build_cursor(work, rows[limit - 1]) if len(rows) > limit else None
+    )
 
 
-def view(row: AuditEvent) -> AuditView:
+def build_audit_view(row: AuditEvent) -> AuditView:
     return AuditView(
         id=row.id,
         at=row.at,
@@ -86,15 +88,15 @@ def view(row: AuditEvent) -> AuditView:
     )
 
 
-def _before(work: UnitOfWork, cursor: str) -> ColumnElement[bool]:
-    moment, _, row_id = cursors.decode_cursor(work.settings.secret_key, LISTING, cursor).partition(
-        " "
-    )
+def _build_cursor_condition(work: UnitOfWork, cursor: str) -> ColumnElement[bool]:
+    moment, _, row_id = cursors.decode_cursor(
+        work.settings.secret_key, CURSOR_PURPOSE, cursor
+    ).partition(" ")
     last = literal(datetime.fromisoformat(moment), AuditEvent.at.type)
     return tuple_(AuditEvent.at, AuditEvent.id) < tuple_(last, literal(int(row_id)))
 
 
-def _place(work: UnitOfWork, last: AuditView) -> str:
+def _build_cursor(work: UnitOfWork, last: AuditView) -> str:
     return cursors.encode_cursor(
-        work.settings.secret_key, LISTING, f"{last.at.isoformat()} {last.id}"
+        work.settings.secret_key, CURSOR_PURPOSE, f"{last.at.isoformat()} {last.id}"
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 
-def end_sessions_of(work: UnitOfWork, account: Account, *, reason: str) -> int:
+def revoke_account_sessions(work: UnitOfWork, account: Account, *, reason: str) -> int:
     """Every session of the account is over, and so is every token and mailed link it was given. The account must be locked."""
     account.epoch += 1
     invalidate_all_tokens(work, subject=account.id)
@@ -26,7 +26,7 @@ def end_sessions_of(work: UnitOfWork, account: Account, *, reason: str) -> int:
     return end_by_epoch(work, account, status=SessionStatus.REVOKED, reason=reason)
 
 
-def end_for_good(work: UnitOfWork, account: Account, *, reason: str) -> None:
+def revoke_keys_and_devices(work: UnitOfWork, account: Account, *, reason: str) -> None:
     """What does not come back with the account: its API keys and remembered devices. The account must be locked."""
     forget_all_trusted_devices(work, account)
     # In the order in which their uses are written down.
