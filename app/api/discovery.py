@@ -10,7 +10,7 @@ from marshmallow import fields
 from app.authorization.scopes import OWN_SCOPES
 from app.errors import NotFound
 from app.oauth.tokens import GRANTS
-from app.settings import Docs, Settings
+from app.settings import DocsMode, Settings
 from app.unit_of_work import UnitOfWork
 from app.web.caching import build_cacheable_response
 from app.web.json_text import dump_json
@@ -118,4 +118,6 @@ def _metadata(settings: Settings) -> dict[str, object]:
             {scope for scopes in settings.roles.values() for scope in scopes} | set(OWN_SCOPES)
         ),
     }
-    return found | ({"service_documentation": f"{at}/docs"} if settings.docs is Docs.PUBLIC else {})
+    return found | (
+        {"service_documentation": f"{at}/docs"} if settings.docs is DocsMode.PUBLIC else {}
+    )

@@ -13,15 +13,21 @@ import click
 from app.adapters import logs
 from app.adapters.database import UNAVAILABLE_ERRORS
 from app.adapters.password_hasher import Capacity
-from app.cli.db import AWAY as DATABASE_AWAY
-from app.cli.db import schema_fault
-from app.cli.import_report import Progress, Report
+from app.cli.db import DATABASE_UNAVAILABLE as DATABASE_AWAY
+from app.cli.db import find_schema_problem
+from app.cli.import_report import ImportProgress, ImportReport
 from app.cli.json_lines import Unreadable, read_lines
-from app.cli.start import EXIT_AWAY, EXIT_REFUSED, EXIT_SCHEMA, CreateApp, settings_or_exit
+from app.cli.start import (
+    EXIT_REFUSED,
+    EXIT_SCHEMA,
+    EXIT_UNAVAILABLE,
+    CreateApp,
+    load_settings_or_exit,
+)
 from app.registration.import_accounts import import_accounts, preview_import
 from app.registration.import_candidates import RejectedLine
 from app.registration.import_dedup import SeenNames
-from app.server.background_jobs import follow_clock
+from app.server.background_jobs import synchronize_clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -54,17 +60,20 @@ def accounts_import(create_app: CreateApp, file: IO[bytes], *, dry_run: bool) ->
     there already and changes nothing. Exits with 0 when every line was taken, 1 when some were refused, 2 when FILE cannot be read.
     """
     logs.configure_logging(sys.stderr, level=logging.WARNING)
-    units = _opened(create_app)
-    report, progress = Report(), Progress(file, units.clock.ticks)
+    units = _open_application(create_app)
+    report, progress = ImportReport(), ImportProgress(file, units.clock.ticks)
     fault, code = "", 0
     try:
-        for outcome, unreadable in _outcomes(units, file, dry_run=dry_run):
+        for outcome, unreadable in _process_batches(units, file, dry_run=dry_run):
             report.add(outcome, unreadable)
             progress.show(report)
     except Unreadable as error:
         fault, code = f"The file cannot be read any further: {error}.", EXIT_UNREADABLE
     except UNAVAILABLE_ERRORS:
-        fault, code = f"{DATABASE_AWAY} Then run this again: what was taken stays.", EXIT_AWAY
+        fault, code = (
+            f"{DATABASE_AWAY} Then run this again: what was taken stays.",
+            EXIT_UNAVAILABLE,
+        )
     except KeyboardInterrupt:
         fault, code = "Interrupted. Run this again: what was taken stays.", EXIT_INTERRUPTED
     progress.end()
@@ -74,25 +83,25 @@ def accounts_import(create_app: CreateApp, file: IO[bytes], *, dry_run: bool) ->
     sys.exit(code or (EXIT_REFUSED if report.refused else 0))
 
 
-def _opened(create_app: CreateApp) -> UnitOfWorkFactory:
-    settings = settings_or_exit()
-    fault = schema_fault(settings)
+def _open_application(create_app: CreateApp) -> UnitOfWorkFactory:
+    settings = load_settings_or_exit()
+    fault = find_schema_problem(settings)
     if fault:
         click.echo(fault, err=True)
         sys.exit(EXIT_SCHEMA)
     units: UnitOfWorkFactory = create_app(
         settings, capacity=Capacity(workers=1, threads=1)
     ).extensions["doorward"]
-    follow_clock(units)
+    synchronize_clock(units)
     return units
 
 
-def _outcomes(
+def _process_batches(
     units: UnitOfWorkFactory, file: IO[bytes], *, dry_run: bool
 ) -> Iterator[tuple[ImportResult, list[RejectedLine]]]:
-    act = _examined if dry_run else _imported
+    act = _examine_batch if dry_run else _import_batch
     with closing(SeenNames()) as seen:
-        for batch in _batches(read_lines(file)):
+        for batch in _split_into_batches(read_lines(file)):
             unreadable = [each for each in batch if isinstance(each, RejectedLine)]
             yield (
                 act(units, [each for each in batch if not isinstance(each, RejectedLine)], seen),
@@ -100,17 +109,17 @@ def _outcomes(
             )
 
 
-def _imported(units: UnitOfWorkFactory, lines: Numbered, seen: SeenNames) -> ImportResult:
+def _import_batch(units: UnitOfWorkFactory, lines: Numbered, seen: SeenNames) -> ImportResult:
     with units.writing() as work:
         return import_accounts(work, lines=lines, seen=seen)
 
 
-def _examined(units: UnitOfWorkFactory, lines: Numbered, seen: SeenNames) -> ImportResult:
+def _examine_batch(units: UnitOfWorkFactory, lines: Numbered, seen: SeenNames) -> ImportResult:
     with units.reading() as work:
         return preview_import(work, lines=lines, seen=seen)
 
 
-def _batches(lines: Iterable[tuple[int, Body] | RejectedLine]) -> Iterator[Batch]:
+def _split_into_batches(lines: Iterable[tuple[int, Body] | RejectedLine]) -> Iterator[Batch]:
     rest = iter(lines)
     while batch := list(islice(rest, BATCH)):
         yield batch

@@ -8,10 +8,10 @@ import click
 
 from app.adapters import logs
 from app.adapters.password_hasher import Capacity
-from app.cli.db import schema_fault
-from app.cli.start import EXIT_REFUSED, EXIT_SCHEMA, CreateApp, settings_or_exit
+from app.cli.db import find_schema_problem
+from app.cli.start import EXIT_REFUSED, EXIT_SCHEMA, CreateApp, load_settings_or_exit
 from app.registration.first_admin import LINK_LIFETIME, InvitationRejected, invite_first_admin
-from app.server.background_jobs import follow_clock
+from app.server.background_jobs import synchronize_clock
 from app.unit_of_work import UnitOfWorkFactory
 
 
@@ -27,15 +27,15 @@ def bootstrap_admin(create_app: CreateApp, *, username: str, email: str) -> None
     holds the link and nothing else.
     """
     logs.configure_logging(sys.stderr)
-    settings = settings_or_exit()
-    fault = schema_fault(settings)
+    settings = load_settings_or_exit()
+    fault = find_schema_problem(settings)
     if fault:
         click.echo(fault, err=True)
         sys.exit(EXIT_SCHEMA)
     units: UnitOfWorkFactory = create_app(
         settings, capacity=Capacity(workers=1, threads=1)
     ).extensions["doorward"]
-    follow_clock(units)
+    synchronize_clock(units)
     try:
         with units.writing() as work:
             link = invite_first_admin(work, username=username, email=email)

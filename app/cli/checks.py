@@ -14,7 +14,7 @@ from app.adapters.cache import CacheUnavailable
 from app.adapters.database import get_database_now, is_database_unavailable
 from app.adapters.mailer import DeliveryError, Mailer
 from app.api.health import MAX_CLOCK_SKEW
-from app.settings import LOOPBACK
+from app.settings import LOOPBACK_HOSTS
 from app.signing_keys.models import PUBLISHED, SigningKey, all_keys, signer, state
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from app.settings import Settings
     from app.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
-LEAST_REDIS = (6, 2)
-TRIES = 3  # a tenth of a second is short for a machine that has just been woken up
+MIN_REDIS_VERSION = (6, 2)
+REDIS_ATTEMPTS = 3  # a tenth of a second is short for a machine that has just been woken up
 
 
-class Level(StrEnum):
+class FindingLevel(StrEnum):
     OK = "ok"
     WARN = "warn"
     FAULT = "FAULT"
@@ -37,24 +37,24 @@ class Level(StrEnum):
 class Finding:
     """What was found, and what to do about it."""
 
-    level: Level
+    level: FindingLevel
     found: str
     advice: str = ""
 
 
 def fine(found: str) -> Finding:
-    return Finding(Level.OK, found)
+    return Finding(FindingLevel.OK, found)
 
 
 def warning(found: str, advice: str) -> Finding:
-    return Finding(Level.WARN, found, advice)
+    return Finding(FindingLevel.WARN, found, advice)
 
 
 def fault(found: str, advice: str) -> Finding:
-    return Finding(Level.FAULT, found, advice)
+    return Finding(FindingLevel.FAULT, found, advice)
 
 
-def database(units: UnitOfWorkFactory) -> Finding:
+def check_database(units: UnitOfWorkFactory) -> Finding:
     """Does it answer, and has it the schema of this version?"""
     kind = "SQLite" if units.settings.sqlite else "PostgreSQL"
     if (
@@ -84,7 +84,7 @@ def database(units: UnitOfWorkFactory) -> Finding:
     return fine(f"{kind} answers; its schema is at {found}, as this version needs")
 
 
-def clock(units: UnitOfWorkFactory) -> Finding:
+def check_clock(units: UnitOfWorkFactory) -> Finding:
     """Do this machine and the database agree what time it is?"""
     if units.settings.sqlite:
         return fine("SQLite has the time of this machine")
@@ -99,19 +99,19 @@ def clock(units: UnitOfWorkFactory) -> Finding:
     return fine(f"the database is {seconds} from this machine")
 
 
-def signing_keys(units: UnitOfWorkFactory) -> Finding:
+def check_signing_keys(units: UnitOfWorkFactory) -> Finding:
     """Does a key sign, and does SECRET_KEY open all that are published?"""
     with units.reading() as work:
         rows = all_keys(work.db)
         published = [row for row in rows if state(row, rows, work.now) in PUBLISHED]
-        return _judged(work, rows, published)
+        return _evaluate_signing_keys(work, rows, published)
 
 
-def _judged(
+def _evaluate_signing_keys(
     work: UnitOfWork, rows: Sequence[SigningKey], published: Sequence[SigningKey]
 ) -> Finding:
     secret_key, signing = work.settings.secret_key, signer(rows, work.now)
-    if closed := [row.kid for row in published if not _opens(secret_key, row)]:
+    if closed := [row.kid for row in published if not _can_unseal(secret_key, row)]:
         return fault(
             f"DOORWARD_SECRET_KEY does not open {', '.join(closed)}",
             "put the secret it was made with behind the new one, separated by a comma; if that is lost, `python -m app keys revoke KID`",
@@ -131,7 +131,7 @@ def _judged(
     return fine(f"{signing.kid} signs, {len(published)} published")
 
 
-def _opens(secret_key: Sequence[str], row: SigningKey) -> bool:
+def _can_unseal(secret_key: Sequence[str], row: SigningKey) -> bool:
     try:
         sealing.unseal(secret_key, sealing.KeyPurpose.SIGNING_KEYS, row.sealed_private, row.kid)
     except (sealing.UnsealError, ValueError):
@@ -139,16 +139,16 @@ def _opens(secret_key: Sequence[str], row: SigningKey) -> bool:
     return True
 
 
-def redis(units: UnitOfWorkFactory) -> Finding:
+def check_redis(units: UnitOfWorkFactory) -> Finding:
     """Does it answer in time, can it do what is asked of it, and what does it forget when it is full?"""
     if not units.cache.is_configured:
         return fine(
             "none is set: every check asks the database, and each process counts limits alone"
         )
     away = CacheUnavailable()
-    for _ in range(TRIES):
+    for _ in range(REDIS_ATTEMPTS):
         try:
-            return _judged_redis(units.cache.get_server_info())
+            return _evaluate_redis(units.cache.get_server_info())
         except CacheUnavailable as failed:
             away = failed
     cause = away.__cause__
@@ -163,11 +163,11 @@ def redis(units: UnitOfWorkFactory) -> Finding:
     )
 
 
-def _judged_redis(facts: Mapping[str, object]) -> Finding:
+def _evaluate_redis(facts: Mapping[str, object]) -> Finding:
     version = str(facts.get("redis_version", "0"))  # Valkey names the Redis it is compatible with
     name = f"Valkey {facts['valkey_version']}" if "valkey_version" in facts else f"Redis {version}"
     policy = str(facts.get("maxmemory_policy", "unknown"))
-    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < LEAST_REDIS:
+    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < MIN_REDIS_VERSION:
         return fault(f"{name} is too old", "use Redis 6.2 or later, or Valkey")
     if facts.get("role") != "master":
         return fault(
@@ -182,7 +182,7 @@ def _judged_redis(facts: Mapping[str, object]) -> Finding:
     return fine(f"{name} answers; its eviction policy is {policy}")
 
 
-def smtp(units: UnitOfWorkFactory) -> Finding:
+def check_smtp(units: UnitOfWorkFactory) -> Finding:
     """Would the server take mail from us? None is sent."""
     url = units.settings.smtp_url
     if url is None:
@@ -195,7 +195,7 @@ def smtp(units: UnitOfWorkFactory) -> Finding:
             f"the server cannot be talked to: {error}",
             "check DOORWARD_SMTP_URL: host, port, scheme, user and password; mail waits",
         )
-    if not encrypted and units.settings.production:
+    if not encrypted and units.settings.is_production:
         return warning(
             "the server answers without encryption",
             "use smtp+starttls:// or smtps://: mail carries links that open accounts",
@@ -205,16 +205,16 @@ def smtp(units: UnitOfWorkFactory) -> Finding:
     )
 
 
-def public_url(settings: Settings) -> Finding:
+def check_public_url(settings: Settings) -> Finding:
     """Do links in mail lead here, and does the issuer?"""
     url = settings.public_url
     host = urlsplit(url).hostname or ""
-    if host not in settings.hosts:
+    if host not in settings.allowed_hosts:
         return fault(
             f"{host} is not among DOORWARD_TRUSTED_HOSTS",
             "add it: links in mail are answered 400 until then",
         )
-    if settings.production and host in LOOPBACK:
+    if settings.is_production and host in LOOPBACK_HOSTS:
         return warning(
             f"{url} is reached from this machine alone",
             "set DOORWARD_PUBLIC_URL to the address that people use",
@@ -227,7 +227,7 @@ def public_url(settings: Settings) -> Finding:
     return fine(url)
 
 
-def proxies(settings: Settings) -> Finding:
+def check_proxies(settings: Settings) -> Finding:
     """Whose word counts for where a request comes from?"""
     trusted = settings.trusted_proxies
     if any(network.prefixlen == 0 for network in trusted):
@@ -237,7 +237,7 @@ def proxies(settings: Settings) -> Finding:
         )
     if trusted:
         return fine(", ".join(str(network) for network in trusted))
-    if settings.production:
+    if settings.is_production:
         return warning(
             "none is trusted, so all clients behind a gateway count as one and share its limits",
             "name the gateway's network in DOORWARD_TRUSTED_PROXIES; nothing is to do where clients connect directly",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from app.cli.start import settings_or_exit
-from app.settings import reference, shown
+from app.cli.start import load_settings_or_exit
+from app.settings import render_reference, render_settings
 
 
 @click.group()
@@ -16,10 +16,10 @@ def config() -> None:
 @config.command("reference")
 def config_reference() -> None:
     """Print every setting with its default and meaning."""
-    click.echo(reference())
+    click.echo(render_reference())
 
 
 @config.command("show")
 def config_show() -> None:
     """Print the settings in force, secrets masked."""
-    click.echo(shown(settings_or_exit()))
+    click.echo(render_settings(load_settings_or_exit()))

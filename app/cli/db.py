@@ -8,10 +8,12 @@ import click
 
 from app.adapters import migrations
 from app.adapters.database import is_database_unavailable, open_migration_connection
-from app.cli.start import EXIT_AWAY, EXIT_SCHEMA, prepare_database, settings_or_exit
+from app.cli.start import EXIT_SCHEMA, EXIT_UNAVAILABLE, load_settings_or_exit, prepare_database
 from app.settings import Settings
 
-AWAY = "The database does not answer: check DOORWARD_DATABASE_URL and that the server runs."
+DATABASE_UNAVAILABLE = (
+    "The database does not answer: check DOORWARD_DATABASE_URL and that the server runs."
+)
 
 
 @click.group()
@@ -22,7 +24,7 @@ def db() -> None:
 @db.command("upgrade")
 def db_upgrade() -> None:
     """Bring the schema to what this version needs. Safe from many replicas at once: one works, the others wait."""
-    before, after = upgrade_or_exit(settings_or_exit())
+    before, after = upgrade_or_exit(load_settings_or_exit())
     click.echo(
         f"The schema is at {after}."
         if before == after
@@ -33,7 +35,7 @@ def db_upgrade() -> None:
 @db.command("check")
 def db_check() -> None:
     """Is the schema the one this version needs? Exits with 3 when it is not."""
-    fault = schema_fault(settings_or_exit())
+    fault = find_schema_problem(load_settings_or_exit())
     if fault:
         click.echo(fault, err=True)
         sys.exit(EXIT_SCHEMA)
@@ -48,11 +50,11 @@ def upgrade_or_exit(settings: Settings) -> tuple[str | None, str]:
     except Exception as error:
         if not is_database_unavailable(error):
             raise
-        click.echo(AWAY, err=True)
-        sys.exit(EXIT_AWAY)
+        click.echo(DATABASE_UNAVAILABLE, err=True)
+        sys.exit(EXIT_UNAVAILABLE)
 
 
-def schema_fault(settings: Settings) -> str | None:
+def find_schema_problem(settings: Settings) -> str | None:
     """What is wrong with the schema and what to do, None when it is right."""
     try:
         with open_migration_connection(settings.database_url) as connection:
@@ -60,7 +62,7 @@ def schema_fault(settings: Settings) -> str | None:
     except Exception as error:
         if not is_database_unavailable(error):
             raise
-        return AWAY
+        return DATABASE_UNAVAILABLE
     if found != migrations.get_required_revision():
         return f"The schema is at {found or 'nothing'}, this version needs {migrations.get_required_revision()}: run `python -m app db upgrade`."
     return None

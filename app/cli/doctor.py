@@ -16,7 +16,7 @@ from app.adapters import logs
 from app.adapters.clock import Clock
 from app.adapters.password_hasher import Capacity
 from app.cli import checks
-from app.cli.checks import Finding, Level
+from app.cli.checks import Finding, FindingLevel
 from app.cli.start import CreateApp
 from app.settings import Settings, SettingsError
 
@@ -24,17 +24,26 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWorkFactory
 
 EXIT_FAULT = 1
-PATIENCE = 8.0  # seconds for all checks together
+TIMEOUT_SECONDS = 8.0  # seconds for all checks together
 MASK = "***"
-LEAST_SECRET = 4  # characters
+MIN_SECRET_LENGTH = 4  # characters
 
 Check = Callable[[], Finding]
 Report = dict[str, Finding]
 
-NAMES = ("settings", "database", "clock", "signing keys", "redis", "smtp", "public url", "proxies")
-TOO_LATE = Finding(
-    Level.FAULT,
-    f"no answer within {PATIENCE:.0f} seconds",
+CHECK_NAMES = (
+    "settings",
+    "database",
+    "clock",
+    "signing keys",
+    "redis",
+    "smtp",
+    "public url",
+    "proxies",
+)
+TIMED_OUT = Finding(
+    FindingLevel.FAULT,
+    f"no answer within {TIMEOUT_SECONDS:.0f} seconds",
     "see whether it can be reached from here",
 )
 
@@ -53,26 +62,32 @@ def doctor(create_app: CreateApp) -> None:
     except SettingsError as error:
         for what in error.faults:
             click.echo(
-                line("settings", Finding(Level.FAULT, what, "see `python -m app config reference`"))
+                format_line(
+                    "settings",
+                    Finding(FindingLevel.FAULT, what, "see `python -m app config reference`"),
+                )
             )
-        for name in NAMES[1:]:
+        for name in CHECK_NAMES[1:]:
             click.echo(
-                line(name, Finding(Level.WARN, "not looked at", "put the settings right first"))
+                format_line(
+                    name,
+                    Finding(FindingLevel.WARN, "not looked at", "put the settings right first"),
+                )
             )
         sys.exit(EXIT_FAULT)
-    report = examined(create_app, settings)
-    for name in NAMES:
-        click.echo(line(name, masked(report[name], settings)))
-    if any(finding.level is Level.FAULT for finding in report.values()):
+    report = run_checks(create_app, settings)
+    for name in CHECK_NAMES:
+        click.echo(format_line(name, mask_secrets(report[name], settings)))
+    if any(finding.level is FindingLevel.FAULT for finding in report.values()):
         sys.exit(EXIT_FAULT)
 
 
-def line(name: str, finding: Finding) -> str:
+def format_line(name: str, finding: Finding) -> str:
     said = f"{finding.level:<5}  {name:<12}  {finding.found}"
     return f"{said} -> {finding.advice}" if finding.advice else said
 
 
-def examined(create_app: CreateApp, settings: Settings) -> Report:
+def run_checks(create_app: CreateApp, settings: Settings) -> Report:
     """Every check, those that wait for others beside each other. What has not answered in time is a fault."""
     report = {"settings": checks.fine(f"all right, for {settings.env}")}
     try:
@@ -86,31 +101,31 @@ def examined(create_app: CreateApp, settings: Settings) -> Report:
         )
         return {
             name: report.get(
-                name, Finding(Level.WARN, "not looked at", "put the settings right first")
+                name, Finding(FindingLevel.WARN, "not looked at", "put the settings right first")
             )
-            for name in NAMES
+            for name in CHECK_NAMES
         }
     rows: list[dict[str, Check]] = [
-        {"public url": partial(checks.public_url, settings)},
-        {"proxies": partial(checks.proxies, settings)},
+        {"public url": partial(checks.check_public_url, settings)},
+        {"proxies": partial(checks.check_proxies, settings)},
         {
-            "database": partial(checks.database, units),
-            "clock": partial(checks.clock, units),
-            "signing keys": partial(checks.signing_keys, units),
+            "database": partial(checks.check_database, units),
+            "clock": partial(checks.check_clock, units),
+            "signing keys": partial(checks.check_signing_keys, units),
         },
-        {"redis": partial(checks.redis, units)},
-        {"smtp": partial(checks.smtp, units)},
+        {"redis": partial(checks.check_redis, units)},
+        {"smtp": partial(checks.check_smtp, units)},
     ]
-    _together(report, rows)
-    return {name: report.get(name, TOO_LATE) for name in NAMES}
+    _run_in_parallel(report, rows)
+    return {name: report.get(name, TIMED_OUT) for name in CHECK_NAMES}
 
 
-def _together(report: Report, rows: Sequence[dict[str, Check]]) -> None:
+def _run_in_parallel(report: Report, rows: Sequence[dict[str, Check]]) -> None:
     """Run the rows beside each other, for as long as there is patience. Daemons: what still hangs ends with the command."""
     ticks = Clock().ticks
-    end = ticks() + PATIENCE
+    end = ticks() + TIMEOUT_SECONDS
     threads = [
-        threading.Thread(target=_one_by_one, args=(report, row), daemon=True) for row in rows
+        threading.Thread(target=_run_in_order, args=(report, row), daemon=True) for row in rows
     ]
     for thread in threads:
         thread.start()
@@ -118,12 +133,14 @@ def _together(report: Report, rows: Sequence[dict[str, Check]]) -> None:
         thread.join(max(0.0, end - ticks()))
 
 
-def _one_by_one(report: Report, row: dict[str, Check]) -> None:
+def _run_in_order(report: Report, row: dict[str, Check]) -> None:
     """What stands later in a row needs the first, and is not looked at without it."""
     first = next(iter(row))
     for name, check in row.items():
-        if name != first and report[first].level is Level.FAULT:
-            report[name] = Finding(Level.WARN, "not looked at", f"put the {first} right first")
+        if name != first and report[first].level is FindingLevel.FAULT:
+            report[name] = Finding(
+                FindingLevel.WARN, "not looked at", f"put the {first} right first"
+            )
             continue
         try:
             report[name] = check()
@@ -134,18 +151,18 @@ def _one_by_one(report: Report, row: dict[str, Check]) -> None:
             )
 
 
-def masked(finding: Finding, settings: Settings) -> Finding:
+def mask_secrets(finding: Finding, settings: Settings) -> Finding:
     """The finding without any secret of the settings, whatever a library may have quoted."""
     found = finding.found
-    for secret in sorted(_secrets(settings), key=len, reverse=True):
+    for secret in sorted(_collect_secrets(settings), key=len, reverse=True):
         found = found.replace(secret, MASK)
     return replace(finding, tokens=found)
 
 
-def _secrets(settings: Settings) -> set[str]:
+def _collect_secrets(settings: Settings) -> set[str]:
     """All that is worth the name: a password of three letters would mask half of every sentence, and so betray itself."""
     found = set(settings.secret_key)
     for url in (settings.database_url, settings.redis_url, settings.smtp_url):
         password = urlsplit(url or "").password or ""
         found |= {password, unquote(password)}
-    return {secret for secret in found if len(secret) >= LEAST_SECRET}
+    return {secret for secret in found if len(secret) >= MIN_SECRET_LENGTH}

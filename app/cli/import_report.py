@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from app.registration.import_accounts import ImportResult
     from app.registration.import_candidates import RejectedLine
 
-MOST_REASONS = 1000
-PAUSE = 1.0  # seconds between two lines of progress
+MAX_LISTED_LINES = 1000
+PROGRESS_INTERVAL = 1.0  # seconds between two lines of progress
 
 
-class Report:
+class ImportReport:
     """Counts everything, and prints the first thousand refused lines as they come."""
 
     def __init__(self) -> None:
@@ -31,14 +31,14 @@ class Report:
         for refused in sorted([*outcome.refused, *unreadable], key=lambda each: each.line):
             self.refused += 1
             self._reasons.update((fault.field, fault.reason) for fault in refused.faults)
-            if self.refused <= MOST_REASONS:
+            if self.refused <= MAX_LISTED_LINES:
                 for fault in refused.faults:
                     click.echo(f"line {refused.line}: {fault.field} {fault.reason}{fault.detail}")
 
-    def end(self, *, verb: str) -> None:
+    def print_totals(self, *, verb: str) -> None:
         """The totals, the most frequent reason first."""
-        if self.refused > MOST_REASONS:
-            click.echo(f"... and {self.refused - MOST_REASONS} more lines were refused.")
+        if self.refused > MAX_LISTED_LINES:
+            click.echo(f"... and {self.refused - MAX_LISTED_LINES} more lines were refused.")
         click.echo(
             f"{self.taken + self.refused} lines: {self.taken} {verb}, {self.refused} refused."
         )
@@ -46,7 +46,7 @@ class Report:
             click.echo(f"{number:>8}  {field} {reason}")
 
 
-class Progress:
+class ImportProgress:
     """Says on standard error how far it is, about once a second; on a terminal in one line that is written over."""
 
     def __init__(self, file: IO[bytes], ticks: Callable[[], float]) -> None:
@@ -55,9 +55,9 @@ class Progress:
         self._screen = sys.stderr.isatty()
         self._last = ticks()
 
-    def show(self, report: Report) -> None:
+    def show(self, report: ImportReport) -> None:
         now = self._ticks()
-        if now - self._last < PAUSE:
+        if now - self._last < PROGRESS_INTERVAL:
             return
         self._last = now
         share = f" ({100 * self._file.tell() // self._size} %)" if self._size else ""

@@ -27,15 +27,15 @@ def read_lines(file: IO[bytes]) -> Iterator[tuple[int, Body] | RejectedLine]:
         while raw := file.readline(MAX_BODY_BYTES + 1):
             number += 1
             if len(raw) > MAX_BODY_BYTES and not raw.endswith(b"\n"):
-                _pass_over(file)
+                _skip_line(file)
                 yield RejectedLine(number, (TOO_LONG,))
             elif raw.strip():
-                yield _read(number, raw.rstrip(b"\r\n"))
+                yield _parse_line(number, raw.rstrip(b"\r\n"))
     except OSError as error:
         raise Unreadable(error.strerror or type(error).__name__) from None
 
 
-def _read(number: int, raw: bytes) -> tuple[int, Body] | RejectedLine:
+def _parse_line(number: int, raw: bytes) -> tuple[int, Body] | RejectedLine:
     try:
         return number, parse_object(raw)
     except InvalidBody as error:
@@ -53,7 +53,7 @@ def _read(number: int, raw: bytes) -> tuple[int, Body] | RejectedLine:
         return RejectedLine(number, (NOT_TEXT,))
 
 
-def _pass_over(file: IO[bytes]) -> None:
+def _skip_line(file: IO[bytes]) -> None:
     """Go on to the next line, however long this one is."""
     while (piece := file.readline(MAX_BODY_BYTES)) and not piece.endswith(b"\n"):
         pass

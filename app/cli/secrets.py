@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from app.cli.signing_keys import opened
+from app.cli.signing_keys import open_application
 from app.cli.start import CreateApp
 from app.notifications.outbox.models import rewrap_deliveries as rewrap_outbox
 from app.signing_keys.models import rewrap as rewrap_signing_keys
@@ -19,7 +19,7 @@ def secrets() -> None:
 @click.pass_obj
 def secrets_rewrap(create_app: CreateApp) -> None:
     """Encrypt everything anew under the first key of DOORWARD_SECRET_KEY, after a new one was put in front."""
-    units = opened(create_app)
+    units = open_application(create_app)
     with units.writing() as work:
         signing_keys, lost_keys = rewrap_signing_keys(work.db, units.settings.secret_key, work.now)
     with units.writing() as work:

@@ -8,21 +8,21 @@ import click
 
 from app.adapters import logs
 from app.adapters.password_hasher import Capacity
-from app.cli.start import EXIT_REFUSED, CreateApp, settings_or_exit
-from app.server.background_jobs import follow_clock
+from app.cli.start import EXIT_REFUSED, CreateApp, load_settings_or_exit
+from app.server.background_jobs import synchronize_clock
 from app.signing_keys.models import SigningKey, State, all_keys, state
 from app.signing_keys.revoke import revoke_key
 from app.signing_keys.rotate import announcement, purposes, rotate
 from app.unit_of_work import UnitOfWorkFactory
 
 
-def opened(create_app: CreateApp) -> UnitOfWorkFactory:
+def open_application(create_app: CreateApp) -> UnitOfWorkFactory:
     """What a command works with, without serving."""
     logs.configure_logging()
     units: UnitOfWorkFactory = create_app(
-        settings_or_exit(), capacity=Capacity(workers=1, threads=1)
+        load_settings_or_exit(), capacity=Capacity(workers=1, threads=1)
     ).extensions["doorward"]
-    follow_clock(units)
+    synchronize_clock(units)
     return units
 
 
@@ -35,11 +35,11 @@ def keys() -> None:
 @click.pass_obj
 def keys_list(create_app: CreateApp) -> None:
     """Show every key and what it does now."""
-    with opened(create_app).reading() as work:
+    with open_application(create_app).reading() as work:
         rows = all_keys(work.db)
         for row in rows:
             click.echo(
-                f"{row.kid}  {row.algorithm}  {state(row, rows, work.now):<9}  signs {row.signs} from {moment(row)}"
+                f"{row.kid}  {row.algorithm}  {state(row, rows, work.now):<9}  signs {row.signs} from {format_start(row)}"
             )
     if not rows:
         click.echo("There is no key yet; the first request makes one.")
@@ -49,7 +49,7 @@ def keys_list(create_app: CreateApp) -> None:
 @click.pass_obj
 def keys_rotate(create_app: CreateApp) -> None:
     """Announce the next key of each kind now. It signs once every verifier has had time to hear of it."""
-    units = opened(create_app)
+    units = open_application(create_app)
     with units.writing() as work:
         made = [
             key.kid
@@ -62,10 +62,12 @@ def keys_rotate(create_app: CreateApp) -> None:
     for key in announced:
         if key.kid in made:
             click.echo(
-                f"{key.kid} is announced and signs {key.signs} from {moment(key)}, in {wait} seconds."
+                f"{key.kid} is announced and signs {key.signs} from {format_start(key)}, in {wait} seconds."
             )
         else:
-            click.echo(f"{key.kid} is announced already and signs {key.signs} from {moment(key)}.")
+            click.echo(
+                f"{key.kid} is announced already and signs {key.signs} from {format_start(key)}."
+            )
     if made:
         click.echo("The present key stays published for its last tokens.")
 
@@ -78,7 +80,7 @@ def keys_rotate(create_app: CreateApp) -> None:
 @click.pass_obj
 def keys_revoke(create_app: CreateApp, kid: str) -> None:
     """Take a key out of use at once, because somebody else may have it. Everybody has to sign in again, if it signs access tokens."""
-    with opened(create_app).writing() as work:
+    with open_application(create_app).writing() as work:
         done = revoke_key(work, kid=kid)
     if not done:
         click.echo(
@@ -89,5 +91,5 @@ def keys_revoke(create_app: CreateApp, kid: str) -> None:
     click.echo("Verifiers that keep the public keys drop it when they read them again.")
 
 
-def moment(row: SigningKey) -> str:
+def format_start(row: SigningKey) -> str:
     return f"{row.signs_from:%Y-%m-%d %H:%M:%S} UTC"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from app.adapters.password_hasher import Capacity
 
 EXIT_REFUSED = 1
-EXIT_AWAY = 1
+EXIT_UNAVAILABLE = 1
 EXIT_SETTINGS = 2
 EXIT_SCHEMA = 3
 
@@ -29,7 +29,7 @@ class CreateApp(Protocol):
     def __call__(self, settings: Settings, *, capacity: Capacity | None = None) -> Flask: ...
 
 
-def settings_or_exit(read: Callable[[], Settings] = Settings.from_environment) -> Settings:
+def load_settings_or_exit(read: Callable[[], Settings] = Settings.from_environment) -> Settings:
     """The settings. Exits with 2 after naming every fault."""
     try:
         return read()

@@ -22,7 +22,7 @@ from app.sessions.clients import DEFAULT, public_client
 
 if TYPE_CHECKING:
     from app.principal import ClientInfo
-    from app.settings.maps import Client
+    from app.settings.json_parsers import ConfiguredClient
     from app.unit_of_work import UnitOfWork
 
 LIFETIME = timedelta(minutes=10)
@@ -145,7 +145,7 @@ def _insert_with_unused_code(
     work: UnitOfWork,
     client_info: ClientInfo,
     requested: DeviceLoginRequest,
-    client: Client,
+    client: ConfiguredClient,
     *,
     row_id: str,
     device: NewToken,
@@ -183,7 +183,7 @@ def _insert_with_unused_code(
     raise Busy
 
 
-def _choose_client_name(requested: DeviceLoginRequest, client: Client) -> str:
+def _choose_client_name(requested: DeviceLoginRequest, client: ConfiguredClient) -> str:
     """A client that the operator has named is called so, whatever it says."""
     known = (requested.client_id or DEFAULT) != DEFAULT
     return client.name if known or requested.client_name is None else requested.client_name

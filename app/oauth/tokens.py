@@ -15,7 +15,7 @@ from app.rate_limits.per_source import count_request
 from app.sessions.access_tokens import mint_for_key
 from app.sessions.errors import InvalidGrant
 from app.sessions.refresh import refresh, session_of
-from app.settings.maps import is_scope
+from app.settings.json_parsers import is_scope
 
 if TYPE_CHECKING:
     from app.principal import ClientInfo

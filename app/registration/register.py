@@ -23,7 +23,7 @@ from app.registration.emails import (
 )
 from app.registration.errors import RegistrationClosed, UsernameTaken
 from app.registration.models import PendingRegistration
-from app.settings import Registration
+from app.settings import RegistrationMode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +58,7 @@ def register(
 
     Raises RegistrationClosed, InvalidInput, UsernameTaken or Busy.
     """
-    if work.settings.registration is not Registration.OPEN:
+    if work.settings.registration is not RegistrationMode.OPEN:
         raise RegistrationClosed
     wanted = _validate(
         work,

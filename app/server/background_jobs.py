@@ -13,7 +13,7 @@ from app.api_keys.expiry_warnings import send_expiry_warnings
 from app.api_keys.last_used import flush_last_used
 from app.notifications.outbox.deliver import deliver_due
 from app.server.cache_watcher import Watcher
-from app.server.cleanup import sweep
+from app.server.cleanup import delete_expired_data
 from app.signing_keys.rotate import rotate_when_due
 from app.unit_of_work import UnitOfWorkFactory
 
@@ -24,19 +24,19 @@ WATCH_SECONDS = 0.8
 CLOCK_SECONDS = 10.0
 SWEEP_SECONDS = 60.0
 KEYS_SECONDS = 60.0
-UNREMARKABLE = timedelta(seconds=1)
+MAX_IGNORED_SKEW = timedelta(seconds=1)
 
 
-class Background:
+class BackgroundJobs:
     """Threads of one process, started after it was forked. One that fails says so and goes on."""
 
     def __init__(self, units: UnitOfWorkFactory, *, mail: bool, watch: bool) -> None:
         self._units = units
         self._stop = threading.Event()
         self._threads = [
-            self._thread("clock", lambda: follow_clock(units), CLOCK_SECONDS),
-            self._thread("sweep", lambda: sweep(units), SWEEP_SECONDS),
-            self._thread("rotation", lambda: rotate_keys(units), SWEEP_SECONDS),
+            self._thread("clock", lambda: synchronize_clock(units), CLOCK_SECONDS),
+            self._thread("sweep", lambda: delete_expired_data(units), SWEEP_SECONDS),
+            self._thread("rotation", lambda: rotate_signing_keys(units), SWEEP_SECONDS),
             self._thread("key uses", lambda: flush_last_used(units), KEYS_SECONDS, at_the_end=True),
             self._thread("key warnings", lambda: send_expiry_warnings(units), KEYS_SECONDS),
         ]
@@ -80,14 +80,14 @@ class Background:
     def _repeat(
         self, name: str, chore: Callable[[], object], pause: float, at_the_end: bool
     ) -> None:
-        _try(name, chore)
+        _run_once(name, chore)
         while not self._stop.wait(pause):
-            _try(name, chore)
+            _run_once(name, chore)
         if at_the_end:
-            _try(name, chore)
+            _run_once(name, chore)
 
 
-def _try(name: str, chore: Callable[[], object]) -> None:
+def _run_once(name: str, chore: Callable[[], object]) -> None:
     try:
         chore()
     except Exception as error:  # The thread must outlive whatever happens: a database away for an hour, a full disk.
@@ -97,18 +97,18 @@ def _try(name: str, chore: Callable[[], object]) -> None:
             log.exception("chore failed", chore=name)
 
 
-def follow_clock(units: UnitOfWorkFactory) -> None:
+def synchronize_clock(units: UnitOfWorkFactory) -> None:
     """Take the time of PostgreSQL for ours, so that all replicas agree when something expires."""
     if units.database.sqlite:
         return
     with units.reading() as work:
         now = get_database_now(work.db)
-        if abs(units.clock.skew(now)) > UNREMARKABLE:
+        if abs(units.clock.skew(now)) > MAX_IGNORED_SKEW:
             log.warning("clock is off", seconds=units.clock.skew(now).total_seconds())
         units.clock.synchronize(now)
 
 
-def rotate_keys(units: UnitOfWorkFactory) -> None:
+def rotate_signing_keys(units: UnitOfWorkFactory) -> None:
     """Announce the next signing key when it is time. Every process asks; the database lets one of them make it."""
     with units.writing() as work:
         rotate_when_due(work)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWorkFactory
 
 BATCH = 500
-ROOMS: tuple[Callable[[Session, datetime, int], int], ...] = (
+CLEANUP_STEPS: tuple[Callable[[Session, datetime, int], int], ...] = (
     sweep_registrations,
     sweep_confirmations,
     sweep_sessions,
@@ -37,10 +37,10 @@ ROOMS: tuple[Callable[[Session, datetime, int], int], ...] = (
 )
 
 
-def sweep(units: UnitOfWorkFactory) -> int:
+def delete_expired_data(units: UnitOfWorkFactory) -> int:
     """Delete what nobody needs any more; each batch is a transaction of its own. Returns how many rows and accounts."""
     total = 0
-    for room in ROOMS:
+    for room in CLEANUP_STEPS:
         deleted = BATCH
         while deleted == BATCH:
             with units.writing() as work:

@@ -22,33 +22,33 @@ from app.web.gateway_requests import is_gateway_request
 from app.web.middleware import CSP, HSTS
 from app.web.request_id import REQUEST_ID_HEADER
 
-SLOWEST_HEADERS = 10.0  # seconds
+MAX_HEADER_SECONDS = 10.0  # seconds
 # How long it goes on accepting: load balancers ask /readyz every second or two, and until they have, requests keep coming.
-SHOWN = 2.0
+DRAIN_NOTICE_SECONDS = 2.0
 # What is left of the graceful time when the last request must have ended: for mail that is being sent, and to be gone before the kill.
-LAST = 4
-SLOWEST_BODY = 10.0
-LINGER = 1.0
-MOST_DRAINED = 65536  # bytes
-STATUS = {
+SHUTDOWN_RESERVE_SECONDS = 4
+MAX_BODY_SECONDS = 10.0
+LINGER_SECONDS = 1.0
+MAX_DRAINED_BYTES = 65536  # bytes
+PARSE_ERRORS = {
     http.errors.LimitRequestLine: (414, "URI Too Long", "uri_too_long"),
     http.errors.LimitRequestHeaders: (431, "Request Header Fields Too Large", "headers_too_large"),
     http.errors.UnsupportedTransferCoding: (501, "Not Implemented", "transfer_coding_unknown"),
 }
-FAULT = (500, "Internal Server Error", "internal_error")
+INTERNAL_ERROR = (500, "Internal Server Error", "internal_error")
 
 log = logs.get_logger("server")
 
 
 @dataclass(slots=True)
-class Reading:
+class IncomingRequest:
     """A request on its way in: until when its headers, and then its body, must be here."""
 
-    until: float
+    deadline: float
     request: Any = None
 
     @property
-    def unread(self) -> bool:
+    def has_unread_data(self) -> bool:
         """Is there more to come than was read? The app reads a body in one go, so the reader's rest is 0 once it has it."""
         return self.request is None or getattr(self.request.body.reader, "length", 0) > 0
 
@@ -58,41 +58,49 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._reading: dict[socket.socket, Reading] = {}
+        self._reading: dict[socket.socket, IncomingRequest] = {}
         self._accepts_until: float | None = None
-        self.quitting = False
+        self.is_quitting = False
 
     @property
-    def asked_to_end(self) -> bool:
-        return self.quitting or self._accepts_until is not None
+    def is_stopping(self) -> bool:
+        return self.is_quitting or self._accepts_until is not None
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGTERM. It can come twice, where a supervisor tells all processes and the parent passes it on."""
         if not self.booted:
             super().handle_exit(sig, frame)
         elif self._accepts_until is None:
-            self._accepts_until = time.monotonic() + SHOWN
+            self._accepts_until = time.monotonic() + DRAIN_NOTICE_SECONDS
             self.wsgi.extensions["doorward"].draining.set()
             self.method_queue.defer(lambda: None)  # wakes the main loop
 
     def handle_quit(self, sig: int, frame: Any) -> None:
         """SIGINT and SIGQUIT: at once. A terminal tells all processes, and the parent tells its own again."""
-        if not self.quitting:
-            self.quitting = True
+        if not self.is_quitting:
+            self.is_quitting = True
             super().handle_quit(sig, frame)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """One round of the main loop."""
         if self.alive and self._accepts_until is not None:
-            self._turn_away(self._accepts_until)
+            self._stop_accepting(self._accepts_until)
             timeout = min(timeout, max(0.0, self._accepts_until - time.monotonic()))
         super().wait_for_and_dispatch_events(timeout)
 
-    def _turn_away(self, until: float) -> None:
+    def _stop_accepting(self, until: float) -> None:
         """Keep no connection after its answer; when the time is over, refuse new ones."""
         if self.cfg.keepalive:
             self.cfg.set("keepalive", 0)
-            self.cfg.set("graceful_timeout", max(1, self.cfg.graceful_timeout - int(SHOWN) - LAST))
+            self.cfg.set(
+                "graceful_timeout",
+                max(
+                    1,
+                    self.cfg.graceful_timeout
+                    - int(DRAIN_NOTICE_SECONDS)
+                    - SHUTDOWN_RESERVE_SECONDS,
+                ),
+            )
             for idle in (*self.keepalived_conns, *self.pending_conns):
                 idle.timeout = min(idle.timeout, until)
         if time.monotonic() >= until:
@@ -103,18 +111,18 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
 
     def handle(self, conn: Any) -> Any:
         """A thread is held from the first byte of a request on, so from there on it has a deadline."""
-        reading = self._reading[conn.sock] = Reading(time.monotonic() + SLOWEST_HEADERS)
+        reading = self._reading[conn.sock] = IncomingRequest(time.monotonic() + MAX_HEADER_SECONDS)
         try:
             outcome = super().handle(conn)
         finally:
             self._reading.pop(conn.sock, None)
         if outcome is False:
-            _hang_up(conn.sock, unread=reading.unread)
+            _close_gracefully(conn.sock, unread=reading.has_unread_data)
         return outcome
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         reading = self._reading[conn.sock]
-        reading.until, reading.request = time.monotonic() + SLOWEST_BODY, req
+        reading.until, reading.request = time.monotonic() + MAX_BODY_SECONDS, req
         if (
             is_gateway_request(util.unquote_to_wsgi_str(req.path))
             and getattr(req.body.reader, "length", 1) > 0
@@ -128,7 +136,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
         super().murder_keepalived(force)
         now = time.monotonic()
         for connection, reading in list(self._reading.items()):
-            if now > reading.until and reading.unread:
+            if now > reading.until and reading.has_unread_data:
                 with suppress(OSError):
                     connection.shutdown(socket.SHUT_RD)
 
@@ -136,7 +144,9 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
         """Gunicorn would answer HTML that quotes the request."""
         foreseen = isinstance(exc, http.errors.ParseException)
         status, title, code = (
-            STATUS.get(type(exc), (400, "Bad Request", "bad_request")) if foreseen else FAULT
+            PARSE_ERRORS.get(type(exc), (400, "Bad Request", "bad_request"))
+            if foreseen
+            else INTERNAL_ERROR
         )
         request_id = generate_id("req")
         if foreseen:
@@ -146,10 +156,10 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
         else:
             log.error("unforeseen", request_id=request_id, exc_info=exc)
         with suppress(OSError):
-            client.sendall(_document(status, title, code, request_id))
+            client.sendall(_build_problem_response(status, title, code, request_id))
 
 
-def _hang_up(connection: socket.socket, *, unread: bool) -> None:
+def _close_gracefully(connection: socket.socket, *, unread: bool) -> None:
     """Say goodbye here: gunicorn waits up to two seconds for the client to hang up first, in the loop that serves everybody.
 
     Only where the client may still be sending is it waited for, or the reset would take the answer from under its eyes.
@@ -162,8 +172,8 @@ def _hang_up(connection: socket.socket, *, unread: bool) -> None:
 
 
 def _drain(connection: socket.socket) -> None:
-    end, drained = time.monotonic() + LINGER, 0
-    while drained < MOST_DRAINED and (left := end - time.monotonic()) > 0:
+    end, drained = time.monotonic() + LINGER_SECONDS, 0
+    while drained < MAX_DRAINED_BYTES and (left := end - time.monotonic()) > 0:
         connection.settimeout(left)
         received = connection.recv(8192)
         if not received:
@@ -171,7 +181,7 @@ def _drain(connection: socket.socket) -> None:
         drained += len(received)
 
 
-def _document(status: int, title: str, code: str, request_id: str) -> bytes:
+def _build_problem_response(status: int, title: str, code: str, request_id: str) -> bytes:
     problem = {
         "type": f"urn:doorward:problem:{code}",
         "title": title,

@@ -13,25 +13,31 @@ from gunicorn.glogging import Logger
 
 from app.adapters import logs
 from app.adapters.password_hasher import Capacity
-from app.cli.db import schema_fault, upgrade_or_exit
-from app.cli.start import EXIT_SCHEMA, EXIT_SETTINGS, CreateApp, prepare_database, settings_or_exit
-from app.server.background_jobs import Background
-from app.settings import Docs, Outbox, Settings
+from app.cli.db import find_schema_problem, upgrade_or_exit
+from app.cli.start import (
+    EXIT_SCHEMA,
+    EXIT_SETTINGS,
+    CreateApp,
+    load_settings_or_exit,
+    prepare_database,
+)
+from app.server.background_jobs import BackgroundJobs
+from app.settings import DocsMode, OutboxMode, Settings
 
 if TYPE_CHECKING:
     from flask import Flask
 
-CONFIG = Path(__file__).resolve().parents[2] / "config" / "gunicorn.conf.py"
+GUNICORN_CONFIG = Path(__file__).resolve().parents[2] / "config" / "gunicorn.conf.py"
 DEFAULT_BIND = "127.0.0.1:8080"  # that of the Makefile too
-PATIENCE = (
+SHUTDOWN_SECONDS = (
     3.0  # seconds for mail that is being sent; what takes longer keeps its lease and is sent again
 )
-HASTE = 0.5
+QUICK_SHUTDOWN_SECONDS = 0.5
 
 log = logs.get_logger("serve")
 
 
-class Quiet(Logger):  # type: ignore[misc] # gunicorn is untyped
+class GunicornLogger(Logger):  # type: ignore[misc] # gunicorn is untyped
     """gunicorn's own words through our log, warnings and worse."""
 
     def setup(self, cfg: Any) -> None:  # noqa: ARG002 - gunicorn's signature
@@ -40,7 +46,7 @@ class Quiet(Logger):  # type: ignore[misc] # gunicorn is untyped
         self.access_log.handlers.clear()
 
 
-class Server(Application):  # type: ignore[misc] # gunicorn is untyped
+class GunicornServer(Application):  # type: ignore[misc] # gunicorn is untyped
     """The service as gunicorn runs it: config/gunicorn.conf.py first, the command line over it."""
 
     def __init__(
@@ -52,18 +58,18 @@ class Server(Application):  # type: ignore[misc] # gunicorn is untyped
             capacity,
             bind,
         )
-        self._background: Background | None = None
+        self._background: BackgroundJobs | None = None
         super().__init__()
 
     def load_config(self) -> None:
-        if CONFIG.exists():
-            self.load_config_from_file(str(CONFIG))
+        if GUNICORN_CONFIG.exists():
+            self.load_config_from_file(str(GUNICORN_CONFIG))
         chosen = {
             "bind": self._bind,
             "workers": self._capacity.workers,
             "threads": self._capacity.threads,
             "worker_class": "app.server.gunicorn_worker.Worker",
-            "logger_class": Quiet,
+            "logger_class": GunicornLogger,
             "preload_app": False,
             "control_socket_disable": True,
             "when_ready": self._ready,
@@ -83,14 +89,14 @@ class Server(Application):  # type: ignore[misc] # gunicorn is untyped
             workers=self._capacity.workers,
             threads=self._capacity.threads,
         )
-        if not self._settings.production:
-            click.echo(banner(self._settings, self._bind))
+        if not self._settings.is_production:
+            click.echo(build_banner(self._settings, self._bind))
 
     def _begin(self, worker: Any) -> None:
         """Threads start here, after the fork: one that was started before would live in the parent alone."""
         units = worker.wsgi.extensions["doorward"]
-        self._background = Background(
-            units, mail=self._settings.outbox is Outbox.INSIDE, watch=True
+        self._background = BackgroundJobs(
+            units, mail=self._settings.outbox is OutboxMode.INSIDE, watch=True
         )
         self._background.start()
 
@@ -98,8 +104,10 @@ class Server(Application):  # type: ignore[misc] # gunicorn is untyped
         """The last act of a worker. The parent calls this too, for one that is gone already."""
         if self._background is None:
             return
-        self._background.stop(patience=HASTE if worker.quitting else PATIENCE)
-        if worker.asked_to_end:
+        self._background.stop(
+            patience=QUICK_SHUTDOWN_SECONDS if worker.is_quitting else SHUTDOWN_SECONDS
+        )
+        if worker.is_stopping:
             # The interpreter would wait for threads that still hash, or still read from a slow client, until the parent kills it.
             sys.stdout.flush()
             os._exit(0)
@@ -122,9 +130,9 @@ class Server(Application):  # type: ignore[misc] # gunicorn is untyped
 def serve(create_app: CreateApp, *, bind: str, workers: int, threads: int, migrate: bool) -> None:
     """Serve, and deliver mail from inside unless DOORWARD_OUTBOX=external."""
     logs.configure_logging()
-    settings = settings_or_exit(
+    settings = load_settings_or_exit(
         lambda: Settings.from_environment(
-            served_at=f"http://{bind}".replace("//0.0.0.0", "//127.0.0.1")
+            default_public_url=f"http://{bind}".replace("//0.0.0.0", "//127.0.0.1")
         )
     )
     if settings.sqlite and workers > 1:
@@ -133,23 +141,25 @@ def serve(create_app: CreateApp, *, bind: str, workers: int, threads: int, migra
             err=True,
         )
         sys.exit(EXIT_SETTINGS)
-    if settings.production and workers > 1 and settings.redis_url is None:
+    if settings.is_production and workers > 1 and settings.redis_url is None:
         click.echo("DOORWARD_REDIS_URL: is required in production with --workers over 1.", err=True)
         sys.exit(EXIT_SETTINGS)
     prepare_database(settings)
     if migrate:
         upgrade_or_exit(settings)
-    fault = schema_fault(settings)
+    fault = find_schema_problem(settings)
     if fault:
         click.echo(fault, err=True)
         sys.exit(EXIT_SCHEMA)
-    Server(create_app, settings, Capacity(workers=workers, threads=threads), bind=bind).run()
+    GunicornServer(
+        create_app, settings, Capacity(workers=workers, threads=threads), bind=bind
+    ).run()
 
 
-def banner(settings: Settings, bind: str) -> str:
+def build_banner(settings: Settings, bind: str) -> str:
     """What a newcomer wants to know."""
     lines = [f"Doorward answers at {settings.public_url}"]
-    if settings.docs is Docs.PUBLIC:
+    if settings.docs is DocsMode.PUBLIC:
         lines.append(f"  the interface:  {settings.public_url}/docs")
     if settings.smtp_url is None:
         lines.append(f"  your mail:      {settings.public_url}/dev/mailbox")

@@ -21,22 +21,24 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from environs import FileAwareEnv
 
-from app.settings import maps as setting_maps
+from app.settings import json_parsers as setting_maps
 
 VERSION = "0.1.0"
-PREFIX = "DOORWARD_"
-LEAST_SECRET_BYTES = 32
+ENV_PREFIX = "DOORWARD_"
+MIN_SECRET_KEY_BYTES = 32
 REDIS_OPTIONS = {"db", "protocol", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
-ARGON2_FLOORS = (
+MIN_ARGON2_COSTS = (
     (12288, 3),
     (19456, 2),
     (47104, 1),
 )  # KiB and passes; OWASP Password Storage lists them as equals.
 # user:password@host:port/name?options, each part optional. A password with @ : / ? or # in it is to be percent-encoded.
-POSTGRES = r"([^\s@/?#]*@)?(\[[0-9A-Fa-f:.]+\]|[^\s@:/?#\[\]]*)(:[0-9]{1,5})?(/[^\s/?#]*)?(\?\S*)?"
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+POSTGRES_URL_PATTERN = (
+    r"([^\s@/?#]*@)?(\[[0-9A-Fa-f:.]+\]|[^\s@:/?#\[\]]*)(:[0-9]{1,5})?(/[^\s/?#]*)?(\?\S*)?"
+)
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 # Kubernetes injects these for a service called doorward; the others are read by the client, not by the service.
-FOREIGN = re.compile(r"SERVICE_\w+|PORT|PORT_\w+|URL|USER|TOKEN|STORE")
+IGNORED_VARIABLES = re.compile(r"SERVICE_\w+|PORT|PORT_\w+|URL|USER|TOKEN|STORE")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -49,12 +51,12 @@ class SettingsError(Exception):
         self.faults = faults
 
 
-class Env(StrEnum):
+class Environment(StrEnum):
     DEVELOPMENT = "development"
     PRODUCTION = "production"
 
 
-class Registration(StrEnum):
+class RegistrationMode(StrEnum):
     OPEN = "open"
     INVITE = "invite"
     CLOSED = "closed"
@@ -65,12 +67,12 @@ class SigningAlgorithm(StrEnum):
     EDDSA = "EdDSA"
 
 
-class Docs(StrEnum):
+class DocsMode(StrEnum):
     PUBLIC = "public"
     OFF = "off"
 
 
-class Outbox(StrEnum):
+class OutboxMode(StrEnum):
     INSIDE = "inside"
     EXTERNAL = "external"
 
@@ -84,7 +86,7 @@ def _database_url(text: str) -> str:
     if (
         separator
         and scheme in {"postgres", "postgresql", "postgresql+psycopg"}
-        and re.fullmatch(POSTGRES, rest)
+        and re.fullmatch(POSTGRES_URL_PATTERN, rest)
     ):
         return f"postgresql+psycopg://{rest}"
     if separator and scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
@@ -160,9 +162,11 @@ def _link(text: str) -> str:
 
 def _secret_keys(text: str) -> tuple[str, ...]:
     keys = _items(text)
-    if not keys or any(len(key.encode()) < LEAST_SECRET_BYTES or len(set(key)) < 8 for key in keys):  # noqa: PLR2004
+    if not keys or any(
+        len(key.encode()) < MIN_SECRET_KEY_BYTES or len(set(key)) < 8 for key in keys
+    ):  # noqa: PLR2004
         raise ValueError(
-            f"must be {LEAST_SECRET_BYTES} random bytes or more, e.g. from: openssl rand -base64 48"
+            f"must be {MIN_SECRET_KEY_BYTES} random bytes or more, e.g. from: openssl rand -base64 48"
         )
     return keys
 
@@ -270,10 +274,10 @@ class Settings:
         shown="required",
         secret=True,
     )
-    env: Env = _setting(
+    env: Environment = _setting(
         "development or production; production refuses what is not safe to serve.",
-        _choice(Env),
-        Env.DEVELOPMENT,
+        _choice(Environment),
+        Environment.DEVELOPMENT,
     )
     database_url: str = _setting(
         "Where everything is kept: postgresql://user:password@host/name, or sqlite:///path for one process.",
@@ -326,15 +330,15 @@ class Settings:
         "",
         shown="Doorward <no-reply@host of PUBLIC_URL>",
     )
-    outbox: Outbox = _setting(
+    outbox: OutboxMode = _setting(
         "inside: each serving process delivers mail; external: only `python -m app worker` does.",
-        _choice(Outbox),
-        Outbox.INSIDE,
+        _choice(OutboxMode),
+        OutboxMode.INSIDE,
     )
-    registration: Registration = _setting(
+    registration: RegistrationMode = _setting(
         "open: anyone may register; invite: only who was invited; closed: nobody.",
-        _choice(Registration),
-        Registration.OPEN,
+        _choice(RegistrationMode),
+        RegistrationMode.OPEN,
     )
     link_confirm: str = _setting(
         "The link that confirms an address, with {token}.",
@@ -369,27 +373,27 @@ class Settings:
     roles: Mapping[str, tuple[str, ...]] = _setting(
         "Roles and what they may do: a JSON object of roles and lists of scopes. The role admin is always there, with the scopes of this "
         "service.",
-        setting_maps.roles,
+        setting_maps.parse_roles,
         {},
         shown="{}",
     )
-    policies: Mapping[str, setting_maps.Policy] = _setting(
+    policies: Mapping[str, setting_maps.GatewayPolicy] = _setting(
         "What a gateway can ask for beside a valid credential: a JSON object of policies, each with scopes (all), roles (one) and "
         "audience. The policy default is always there and asks for nothing more, unless it is given here.",
-        setting_maps.policies,
+        setting_maps.parse_policies,
         {},
         shown="{}",
     )
-    clients: Mapping[str, setting_maps.Client] = _setting(
+    clients: Mapping[str, setting_maps.ConfiguredClient] = _setting(
         "Programs that may ask to be let in from another device: a JSON object of client ids, each with name and scopes (at most these). "
         "The client doorward is always there, without a limit, unless it is given here.",
-        setting_maps.clients,
+        setting_maps.parse_clients,
         {},
         shown="{}",
     )
     privacy_levels: tuple[str, ...] = _setting(
         "The ladder of memberships, the lowest level first; everybody has the lowest.",
-        setting_maps.levels,
+        setting_maps.parse_levels,
         ("public", "invitee", "member", "manager", "secret"),
         shown="public,invitee,member,manager,secret",
     )
@@ -402,9 +406,9 @@ class Settings:
         timedelta(days=30),
         shown="2592000",
     )
-    docs: Docs | None = _setting(
+    docs: DocsMode | None = _setting(
         "public or off: whether /docs and /openapi.json answer.",
-        _choice(Docs),
+        _choice(DocsMode),
         None,
         shown="public in development, off in production",
     )
@@ -483,7 +487,7 @@ class Settings:
             "mail_from": self.mail_from or f"Doorward <no-reply@{host}>",
             "link_confirm": self.link_confirm or self.public_url + "/confirm/{token}",
             "link_reset": self.link_reset or self.public_url + "/reset/{token}",
-            "docs": self.docs or (Docs.OFF if self.production else Docs.PUBLIC),
+            "docs": self.docs or (DocsMode.OFF if self.is_production else DocsMode.PUBLIC),
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)
@@ -491,18 +495,18 @@ class Settings:
             raise SettingsError(faults)
 
     @property
-    def production(self) -> bool:
-        return self.env is Env.PRODUCTION
+    def is_production(self) -> bool:
+        return self.env is Environment.PRODUCTION
 
     @property
     def sqlite(self) -> bool:
         return self.database_url.startswith("sqlite")
 
     @property
-    def hosts(self) -> frozenset[str]:
+    def allowed_hosts(self) -> frozenset[str]:
         """Every Host that is answered."""
         return frozenset(self.trusted_hosts) | (
-            frozenset() if self.production else frozenset(LOOPBACK)
+            frozenset() if self.is_production else frozenset(LOOPBACK_HOSTS)
         )
 
     def _faults(self) -> list[str]:
@@ -525,7 +529,7 @@ class Settings:
             faults.append(
                 "DOORWARD_ROLES: must not name a role with two dashes and a level at its end; memberships are called so"
             )
-        return faults + (self._faults_of_production() if self.production else [])
+        return faults + (self._faults_of_production() if self.is_production else [])
 
     def _faults_of_production(self) -> list[str]:
         faults = []
@@ -542,7 +546,7 @@ class Settings:
             faults.append("DOORWARD_SMTP_URL: is required in production")
         if not any(
             self.argon2_memory_kib >= memory and self.argon2_time_cost >= passes
-            for memory, passes in ARGON2_FLOORS
+            for memory, passes in MIN_ARGON2_COSTS
         ):
             faults.append(
                 "DOORWARD_ARGON2_MEMORY_KIB, DOORWARD_ARGON2_TIME_COST: below the floor of 19456 KiB and 2 passes in production"
@@ -554,14 +558,17 @@ class Settings:
         return faults
 
     @classmethod
-    def from_environment(cls, *, served_at: str | None = None) -> Settings:
+    def from_environment(cls, *, default_public_url: str | None = None) -> Settings:
         """Read every setting. Raises SettingsError that names all faults at once.
 
         `served_at` is the address that PUBLIC_URL means in development when it is not set.
         """
-        values = _read(FileAwareEnv(prefix=PREFIX, strip_whitespace=True), os.environ)
-        if served_at and values.get("env", Env.DEVELOPMENT) is Env.DEVELOPMENT:
-            values.setdefault("public_url", served_at)
+        values = _read(FileAwareEnv(prefix=ENV_PREFIX, strip_whitespace=True), os.environ)
+        if (
+            default_public_url
+            and values.get("env", Environment.DEVELOPMENT) is Environment.DEVELOPMENT
+        ):
+            values.setdefault("public_url", default_public_url)
         return cls(**values)
 
 
@@ -579,33 +586,36 @@ def _read(env: FileAwareEnv, environ: Mapping[str, str]) -> dict[str, Any]:
             if text is not None:
                 values[field.name] = field.metadata["parse"](text)
             elif field.metadata["shown"] == "required":
-                faults.append(f"{PREFIX}{name}: is required")
+                faults.append(f"{ENV_PREFIX}{name}: is required")
         except (ValueError, RecursionError) as error:
-            faults.append(f"{PREFIX}{name}: {_without_value(error)}")
-    if environ.get("FLASK_DEBUG", "0") not in {"", "0"} and values.get("env") is Env.PRODUCTION:
+            faults.append(f"{ENV_PREFIX}{name}: {_without_value(error)}")
+    if (
+        environ.get("FLASK_DEBUG", "0") not in {"", "0"}
+        and values.get("env") is Environment.PRODUCTION
+    ):
         faults.append("FLASK_DEBUG: must not be set in production")
     if not faults:
         return values
     try:
-        Settings(**{"secret_key": ("x" * LEAST_SECRET_BYTES,), **values})
+        Settings(**{"secret_key": ("x" * MIN_SECRET_KEY_BYTES,), **values})
     except SettingsError as more:
         faults += more.faults
     raise SettingsError(faults)
 
 
 def _unknown(name: str, names: Mapping[str, object]) -> bool:
-    bare = name.removeprefix(PREFIX)
+    bare = name.removeprefix(ENV_PREFIX)
     return (
         bare != name
         and bare not in names
         and bare.removesuffix("_FILE") not in names
-        and not FOREIGN.fullmatch(bare)
+        and not IGNORED_VARIABLES.fullmatch(bare)
     )
 
 
 def _text(env: FileAwareEnv, environ: Mapping[str, str], name: str) -> str | None:
-    if environ.get(f"{PREFIX}{name}") and environ.get(f"{PREFIX}{name}_FILE"):
-        raise ValueError(f"is set twice, here and by {PREFIX}{name}_FILE")
+    if environ.get(f"{ENV_PREFIX}{name}") and environ.get(f"{ENV_PREFIX}{name}_FILE"):
+        raise ValueError(f"is set twice, here and by {ENV_PREFIX}{name}_FILE")
     text: str | None = env.str(name, None)
     return text.strip() or None if text is not None else None
 
@@ -619,23 +629,23 @@ def _without_value(error: Exception) -> str:
     )
 
 
-def reference() -> str:
+def render_reference() -> str:
     """Every setting with its default and what it means, as `config reference` prints it and config/example.env begins."""
     lines = []
     for field in dataclasses.fields(Settings):
         lines += [
             f"# {field.metadata['explained']}",
             f"# Default: {field.metadata['shown']}",
-            f"{PREFIX}{field.name.upper()}=",
+            f"{ENV_PREFIX}{field.name.upper()}=",
             "",
         ]
     return "\n".join(lines)
 
 
-def shown(settings: Settings) -> str:
+def render_settings(settings: Settings) -> str:
     """The settings in force, one a line, secrets masked."""
     return "\n".join(
-        f"{PREFIX}{field.name.upper()}={_shown(field, getattr(settings, field.name))}"
+        f"{ENV_PREFIX}{field.name.upper()}={_shown(field, getattr(settings, field.name))}"
         for field in dataclasses.fields(settings)
     )
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from app.adapters import logs
 from app.authorization.scopes import has_scope
 from app.errors import Problem
-from app.settings.maps import NAME, Policy
+from app.settings.json_parsers import NAME_PATTERN, GatewayPolicy
 
 if TYPE_CHECKING:
     from app.principal import Principal
     from app.settings import Settings
 
 DEFAULT = "default"
-EMPTY_POLICY = Policy()
+EMPTY_POLICY = GatewayPolicy()
 RETRY_AFTER_SECONDS = 60  # seconds; it takes another setting
 
 log = logs.get_logger("policies")
@@ -34,22 +34,23 @@ class UnknownPolicy(Problem):
         )
 
 
-def get_policy(settings: Settings, name: str) -> Policy:
+def get_policy(settings: Settings, name: str) -> GatewayPolicy:
     """The policy of that name. Raises UnknownPolicy, and says so in the log."""
     found = settings.policies.get(name, EMPTY_POLICY if name == DEFAULT else None)
     if found is None:
         log.error(
-            "unknown policy", policy=name if NAME.fullmatch(name) else "(no name of a policy)"
+            "unknown policy",
+            policy=name if NAME_PATTERN.fullmatch(name) else "(no name of a policy)",
         )
         raise UnknownPolicy
     return found
 
 
-def has_scopes(policy: Policy, principal: Principal) -> bool:
+def has_scopes(policy: GatewayPolicy, principal: Principal) -> bool:
     """Does the credential hold every scope that is asked for?"""
     return all(has_scope(scope, principal.scopes) for scope in policy.scopes)
 
 
-def has_role(policy: Policy, principal: Principal) -> bool:
+def has_role(policy: GatewayPolicy, principal: Principal) -> bool:
     """Has the account one of the roles, where any is asked for? A key has none."""
     return not policy.roles or any(role in principal.roles for role in policy.roles)

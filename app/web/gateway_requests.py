@@ -14,7 +14,7 @@ from flask import Response, request
 from app.adapters import logs
 from app.authorization.errors import InsufficientScope
 from app.errors import Forbidden, Unavailable
-from app.settings.maps import NAME
+from app.settings.json_parsers import NAME_PATTERN
 from app.verification.identity_headers import IDENTITY_HEADERS
 from app.verification.policies import DEFAULT, get_policy, has_role, has_scopes
 from app.web.auth.credentials import credential
@@ -80,7 +80,7 @@ def normalize_path(path: str) -> str:
     )
     return (
         f"{PREFIX}/{shape}/{policy}"
-        if meant and NAME.fullmatch(policy)
+        if meant and NAME_PATTERN.fullmatch(policy)
         else f"{PREFIX}/auth-request/{INVALID_POLICY}"
     )
 

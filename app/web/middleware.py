@@ -39,7 +39,7 @@ class UntrustedHost(Problem):
 
 def register_middleware(app: Flask, settings: Settings, clock: Clock) -> None:
     """Put the ring around every request."""
-    hosts = settings.hosts
+    hosts = settings.allowed_hosts
 
     @app.before_request
     def arrive() -> Response | None:

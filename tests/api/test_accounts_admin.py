@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event
 
 from tests.actors import PASSWORD
-from tests.administrators import administrator, id_of
+from tests.administrators import create_administrator, get_account_id
 from tests.api.test_equal_cost import DEAR, WRONG, work_of
 
 FIELDS = {
@@ -43,12 +43,12 @@ READS = [
 
 @pytest.fixture
 def boss(service):
-    return administrator(service)
+    return create_administrator(service)
 
 
 @pytest.fixture
 def small_boss(small_service):
-    return administrator(small_service)
+    return create_administrator(small_service)
 
 
 def ask(who, method, path, body=None, **kwargs):
@@ -85,7 +85,7 @@ def shows(actor, key):
 
 
 def events(service, name):
-    with service.rows() as db:
+    with service.open_database() as db:
         found = (
             db.connection()
             .exec_driver_sql("SELECT event, account_id, detail FROM audit ORDER BY id")
@@ -101,7 +101,7 @@ def test_only_an_administrators_session_gets_in(small_service, small_boss):
     ann = small_service.actor("ann").signed_in()
     key = key_of(small_boss)
     for method, rule, body in WRITES + READS:
-        path = rule.format(id=id_of(ann))
+        path = rule.format(id=get_account_id(ann))
         assert ann.call(method, path, json=body).status_code == 401, rule
         assert ask(ann, method, path, body).status_code == 403, rule
         assert ann.call(method, path, json=body, headers={"X-API-Key": key}).status_code == 403, (
@@ -112,7 +112,7 @@ def test_only_an_administrators_session_gets_in(small_service, small_boss):
 
 
 def test_a_write_wants_the_password_of_five_minutes_ago_or_less(small_service, small_boss):
-    account_id = id_of(small_service.actor("ann").signed_up())
+    account_id = get_account_id(small_service.actor("ann").signed_up())
     small_service.clock.push(minutes=6)
     small_boss.tokens = small_boss.refresh().json
     for method, rule, body in WRITES:
@@ -135,7 +135,7 @@ def test_a_write_wants_the_password_of_five_minutes_ago_or_less(small_service, s
 
 def test_an_account_is_shown_with_its_roles_and_without_a_secret(service, boss):
     ann = service.actor("ann").signed_in()
-    shown = ask(boss, "GET", f"/v1/accounts/{id_of(ann)}").json
+    shown = ask(boss, "GET", f"/v1/accounts/{get_account_id(ann)}").json
     assert set(shown) == FIELDS
     assert shown == {
         **shown,
@@ -145,7 +145,7 @@ def test_an_account_is_shown_with_its_roles_and_without_a_secret(service, boss):
         "roles": [],
         "deleted_at": None,
     }
-    assert ask(boss, "GET", f"/v1/accounts/{id_of(boss)}").json["roles"] == ["admin"]
+    assert ask(boss, "GET", f"/v1/accounts/{get_account_id(boss)}").json["roles"] == ["admin"]
     listed = ask(boss, "GET", "/v1/accounts").json
     assert [item["username"] for item in listed["items"]] == ["boss", "ann"]
     assert listed["items"][1] == shown
@@ -158,7 +158,7 @@ def test_a_search_looks_into_names_and_addresses_and_takes_no_wildcards(service,
     for name in ("ann", "joanne", "bob_"):
         service.actor(name).signed_up()
         service.units.limiter.reset()
-    patch(boss, id_of(service.actor("ann")), status="disabled")
+    patch(boss, get_account_id(service.actor("ann")), status="disabled")
 
     def found(query):
         return [
@@ -266,19 +266,19 @@ def test_an_account_that_was_opened_for_somebody_is_his_alone(service, boss):
     assert carl.reset(PASSWORD, token=token).status_code == 400
     created = events(service, "account.created")
     assert len(created) == 1
-    assert id_of(boss) in str(created[0][2])
+    assert get_account_id(boss) in str(created[0][2])
 
 
 def test_an_invitation_is_over_after_three_days_and_can_be_sent_again(small_service, small_boss):
     account_id = create(small_boss).json["id"]
     carl = small_service.actor("carl")
-    old = carl.mailed_token()
+    old = carl.get_mailed_token()
     small_service.clock.push(hours=73)
     assert carl.reset(OTHER, token=old).status_code == 400
     small_boss.login()
     assert ask(small_boss, "POST", f"/v1/accounts/{account_id}/send-reset").status_code == 202
     assert "72 hours" in carl.mail()["text"]
-    assert carl.reset(OTHER, token=carl.mailed_token()).status_code == 204
+    assert carl.reset(OTHER, token=carl.get_mailed_token()).status_code == 204
 
 
 def test_a_stranger_who_asks_for_a_reset_does_not_shorten_an_invitation(small_service, small_boss):
@@ -292,14 +292,14 @@ def test_a_stranger_who_asks_for_a_reset_does_not_shorten_an_invitation(small_se
     small_service.clock.push(hours=71)
     carl = small_service.actor("carl")
     assert "72 hours" in carl.mail()["text"]
-    assert carl.reset(OTHER, token=carl.mailed_token()).status_code == 204
+    assert carl.reset(OTHER, token=carl.get_mailed_token()).status_code == 204
 
 
 def test_an_account_can_be_opened_with_roles_and_with_registration_closed(
     make_service, database_url
 ):
     service = make_service(database_url, roles={"editor": ("texts:write",)})
-    boss = administrator(service)
+    boss = create_administrator(service)
     closed = make_service(database_url, roles={"editor": ("texts:write",)}, registration="closed")
     chief = closed.actor("boss")
     assert chief.login().status_code == 200
@@ -307,9 +307,9 @@ def test_an_account_can_be_opened_with_roles_and_with_registration_closed(
     unknown = create(chief, "dora", roles=["editor", "king"])
     assert (unknown.status_code, list(unknown.json["errors"])) == (422, ["/roles/1"])
     carl = closed.actor("carl")
-    carl.reset(OTHER, token=carl.mailed_token())
+    carl.reset(OTHER, token=carl.get_mailed_token())
     assert carl.login().json["scope"] == "texts:write"
-    assert events(service, "role.granted")[-1][1] == id_of(carl)
+    assert events(service, "role.granted")[-1][1] == get_account_id(carl)
     del boss
 
 
@@ -360,7 +360,7 @@ def test_a_registration_cannot_take_the_address_of_an_account_that_was_opened(
 
 def test_a_disabled_account_is_shut_out_at_once_and_nothing_old_comes_back(service, boss):
     ann = service.actor("ann").signed_in()
-    key, account_id = key_of(ann), id_of(ann)
+    key, account_id = key_of(ann), get_account_id(ann)
     ann.forgot()
     link, old = ann.reset_token(), dict(ann.tokens)
     answer = patch(boss, account_id, status="disabled")
@@ -387,38 +387,46 @@ def test_a_disabled_account_is_shut_out_at_once_and_nothing_old_comes_back(servi
         "account.disabled",
         "account.enabled",
     ]
-    assert id_of(boss) in str(events(service, "account.disabled")[0][2])
+    assert get_account_id(boss) in str(events(service, "account.disabled")[0][2])
 
 
 def test_what_is_so_already_changes_nothing(small_service, small_boss):
     ann = small_service.actor("ann").signed_in()
     before = small_service.scalar("SELECT epoch FROM accounts WHERE username = 'ann'")
     assert (
-        patch(small_boss, id_of(ann), status="active", must_change_password=False).status_code
+        patch(
+            small_boss, get_account_id(ann), status="active", must_change_password=False
+        ).status_code
         == 200
     )
-    assert patch(small_boss, id_of(ann)).status_code == 200
+    assert patch(small_boss, get_account_id(ann)).status_code == 200
     assert ann.whoami().status_code == 200
     assert small_service.scalar("SELECT epoch FROM accounts WHERE username = 'ann'") == before
 
 
 def test_whoever_must_change_the_password_is_signed_out_and_chooses_another(service, boss):
     ann = service.actor("ann").signed_in()
-    assert patch(boss, id_of(ann), must_change_password=True).json["must_change_password"] is True
+    assert (
+        patch(boss, get_account_id(ann), must_change_password=True).json["must_change_password"]
+        is True
+    )
     assert ann.whoami().status_code == 401
     assert ann.refresh().status_code == 400
     refused = ann.login()
     assert (refused.status_code, refused.json["code"]) == (403, "password_change_required")
     assert ann.reset(OTHER, token=refused.json["reset_token"]).status_code == 204
     assert ann.login().status_code == 200
-    assert ask(boss, "GET", f"/v1/accounts/{id_of(ann)}").json["must_change_password"] is False
+    assert (
+        ask(boss, "GET", f"/v1/accounts/{get_account_id(ann)}").json["must_change_password"]
+        is False
+    )
 
 
 def test_asking_for_another_password_can_be_taken_back(small_service, small_boss):
     ann = small_service.actor("ann").signed_up()
-    patch(small_boss, id_of(ann), must_change_password=True)
+    patch(small_boss, get_account_id(ann), must_change_password=True)
     assert ann.login().status_code == 403
-    assert patch(small_boss, id_of(ann), must_change_password=False).status_code == 200
+    assert patch(small_boss, get_account_id(ann), must_change_password=False).status_code == 200
     assert ann.login().status_code == 200
 
 
@@ -438,7 +446,7 @@ def test_nothing_else_of_an_account_can_be_changed_by_others(small_service, smal
         {"id": NOBODYS},
     ]
     for body in bodies:
-        assert patch(small_boss, id_of(ann), **body).status_code == 422, body
+        assert patch(small_boss, get_account_id(ann), **body).status_code == 422, body
     assert ann.whoami().status_code == 200
 
 
@@ -453,19 +461,19 @@ def test_ids_that_are_nobodys_are_not_found(small_boss):
 
 def test_ending_sessions_signs_out_everywhere_and_leaves_keys(service, boss):
     ann = service.actor("ann").signed_in()
-    other, key = ann.elsewhere(), key_of(ann)
+    other, key = ann.from_another_address(), key_of(ann)
     other.login()
-    assert ask(boss, "POST", f"/v1/accounts/{id_of(ann)}/end-sessions").status_code == 204
+    assert ask(boss, "POST", f"/v1/accounts/{get_account_id(ann)}/end-sessions").status_code == 204
     assert [each.whoami().status_code for each in (ann, other)] == [401, 401]
     assert shows(ann, key) == 200
     assert ann.login().status_code == 200
-    assert ask(boss, "POST", f"/v1/accounts/{id_of(boss)}/end-sessions").status_code == 204
+    assert ask(boss, "POST", f"/v1/accounts/{get_account_id(boss)}/end-sessions").status_code == 204
     assert boss.whoami().status_code == 401
 
 
 def test_a_reset_is_sent_to_the_owner_and_told_to_nobody_else(service, boss):
     ann = service.actor("ann").signed_in()
-    answer = ask(boss, "POST", f"/v1/accounts/{id_of(ann)}/send-reset")
+    answer = ask(boss, "POST", f"/v1/accounts/{get_account_id(ann)}/send-reset")
     assert answer.status_code == 202
     token = ann.reset_token()
     assert token not in answer.text
@@ -477,16 +485,19 @@ def test_a_reset_is_sent_to_the_owner_and_told_to_nobody_else(service, boss):
 
 
 def test_administrators_get_their_reset_from_another_one(small_service, small_boss):
-    chief = administrator(small_service, "chief")
+    chief = create_administrator(small_service, "chief")
     chief.forgot()
     assert not [mail for mail in small_service.mailbox(chief.email) if "/reset/" in mail["text"]]
-    assert ask(small_boss, "POST", f"/v1/accounts/{id_of(chief)}/send-reset").status_code == 202
+    assert (
+        ask(small_boss, "POST", f"/v1/accounts/{get_account_id(chief)}/send-reset").status_code
+        == 202
+    )
     assert chief.reset(OTHER).status_code == 204
     assert chief.login().status_code == 200
 
 
 def test_no_reset_is_sent_to_somebody_whom_it_would_not_help(small_service, small_boss):
-    mine = f"/v1/accounts/{id_of(small_service.actor('ann').signed_up())}"
+    mine = f"/v1/accounts/{get_account_id(small_service.actor('ann').signed_up())}"
     for method, body in (("PATCH", {"status": "disabled"}), ("DELETE", None)):
         assert ask(small_boss, method, mine, body).status_code < 300
         refused = ask(small_boss, "POST", f"{mine}/send-reset")
@@ -497,7 +508,7 @@ def test_no_reset_is_sent_to_somebody_whom_it_would_not_help(small_service, smal
 
 
 def test_the_last_administrator_stays(service, boss):
-    mine = f"/v1/accounts/{id_of(boss)}"
+    mine = f"/v1/accounts/{get_account_id(boss)}"
     for answer in (
         ask(boss, "PATCH", mine, {"status": "disabled"}),
         ask(boss, "DELETE", mine),
@@ -509,14 +520,14 @@ def test_the_last_administrator_stays(service, boss):
 
 
 def test_one_who_is_disabled_or_never_came_is_no_other_administrator(service, boss):
-    chief = administrator(service, "chief")
-    assert patch(boss, id_of(chief), status="disabled").status_code == 200
+    chief = create_administrator(service, "chief")
+    assert patch(boss, get_account_id(chief), status="disabled").status_code == 200
     assert create(boss, "invited", roles=["admin"]).status_code == 201
-    assert patch(boss, id_of(boss), status="disabled").json["code"] == "last_admin"
+    assert patch(boss, get_account_id(boss), status="disabled").json["code"] == "last_admin"
     assert ask(boss, "DELETE", "/v1/me").json["code"] == "last_admin"
     invited = service.actor("invited")
-    assert invited.reset(OTHER, token=invited.mailed_token()).status_code == 204
-    assert patch(boss, id_of(boss), status="disabled").status_code == 200
+    assert invited.reset(OTHER, token=invited.get_mailed_token()).status_code == 204
+    assert patch(boss, get_account_id(boss), status="disabled").status_code == 200
     assert boss.whoami().status_code == 401
 
 
@@ -528,7 +539,7 @@ def test_a_login_to_an_account_without_a_password_costs_what_any_other_does(
 ):
     """Statements one by one, and the hash by the processor's time, in turn."""
     service = make_service(database_url, limit_login="1000/minute", **DEAR).held()
-    boss = administrator(service)
+    boss = create_administrator(service)
     create(boss)
     service.actor("ann").signed_up()
     work = [

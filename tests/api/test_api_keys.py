@@ -18,7 +18,7 @@ from app.credential_status.revoke import revoke_account
 from app.errors import Unauthenticated
 from app.opaque_tokens import TOKEN_PATTERN, generate_id, generate_token
 from app.principal import ClientInfo
-from app.server.cleanup import sweep
+from app.server.cleanup import delete_expired_data
 from app.verification.api_keys import verify_api_key
 from tests.actors import PASSWORD, Actor
 
@@ -135,7 +135,7 @@ def test_only_digests_are_kept(service, ann):
         "key"
     ]
     use(service, key)
-    with service.rows() as db:
+    with service.open_database() as db:
         stored = "\n".join(
             str(row)
             for table in ("api_keys", "audit", "outbox", "revocations")
@@ -570,7 +570,7 @@ def test_a_deleted_key_is_refused_at_the_next_use(service, ann):
     ):
         assert answer.status_code == 404
     service.clock.push(days=31)
-    sweep(service.units)
+    delete_expired_data(service.units)
     ann.login()
     assert ann.get(path, token=ann.access).status_code == 404
 
@@ -702,11 +702,11 @@ def test_uses_that_could_not_be_written_are_kept(make_service, tmp_path):
     ann = worker(service)
     key = made(ann)
     use(service, key["key"])
-    with service.rows() as db:
+    with service.open_database() as db:
         db.execute(text("ALTER TABLE api_keys RENAME TO away"))
     with pytest.raises(OperationalError):
         flush_last_used(service.units)
-    with service.rows() as db:
+    with service.open_database() as db:
         db.execute(text("ALTER TABLE away RENAME TO api_keys"))
     flush_last_used(service.units)
     assert last_used(ann, key["id"]) is not None

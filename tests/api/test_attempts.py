@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import event
 
 from app.adapters.password_hasher import Capacity
-from app.server.cleanup import sweep
-from tests.actors import PASSWORD, Service, cheap_settings
+from app.server.cleanup import delete_expired_data
+from tests.actors import PASSWORD, Service, build_settings
 
 DELAYS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900]
 FREE = 4
@@ -188,7 +188,7 @@ def test_from_another_source_nobody_waits(service):
     ann = service.actor().signed_up()
     guess(ann, 5)
     assert guess(ann).status_code == 429
-    assert ann.elsewhere().login().status_code == 200
+    assert ann.from_another_address().login().status_code == 200
     assert guess(ann).status_code == 429, "who guessed still waits"
 
 
@@ -198,10 +198,10 @@ def test_a_household_is_one_source(small_service):
     ann.address = "2001:0db8:0001:0001:ffff::2"
     guess(ann, 2)
     assert guess(ann).status_code == 429
-    assert ann.elsewhere(address="2001:db8:1:2::1").login().status_code == 200
+    assert ann.from_another_address(address="2001:db8:1:2::1").login().status_code == 200
     mapped = small_service.actor("mapped", address="::ffff:192.0.2.1").signed_up()
     guess(mapped, 5)
-    assert mapped.elsewhere(address="192.0.2.1").login().status_code == 429
+    assert mapped.from_another_address(address="192.0.2.1").login().status_code == 429
 
 
 def test_counters_survive_a_restart(make_service, database_url):
@@ -212,7 +212,7 @@ def test_counters_survive_a_restart(make_service, database_url):
     guess(ann)
     nobody = first.actor("nobody-here")
     guess(nobody, 5)
-    second = Service(cheap_settings(database_url, **UNLIMITED))
+    second = Service(build_settings(database_url, **UNLIMITED))
     second.clock.hold(first.clock.now())
     try:
         ann.service = nobody.service = second
@@ -226,10 +226,10 @@ def test_a_source_is_forgotten_after_a_day_and_what_all_have_tried_is_not(servic
     guess(ann, 5)
     guess(service.actor("nobody-here"), 5)
     service.clock.push(hours=23, minutes=59)
-    sweep(service.units)
+    delete_expired_data(service.units)
     assert (counted(service, subject=True), counted(service, subject=False)) == (10, 10)
     service.clock.push(minutes=2)
-    sweep(service.units)
+    delete_expired_data(service.units)
     assert (counted(service, subject=True), counted(service, subject=False)) == (5, 0)
     assert service.scalar("SELECT count FROM failed_attempts") == 5
 
@@ -295,10 +295,10 @@ def test_a_hundred_and_twenty_guessers_stop_neither_session_nor_known_device_nor
     assert ann.whoami().status_code == 200
     ann.tokens = ann.refresh().json
     assert ann.whoami().status_code == 200
-    assert ann.elsewhere().login().status_code == 401
-    abroad = ann.elsewhere()
+    assert ann.from_another_address().login().status_code == 401
+    abroad = ann.from_another_address()
     assert abroad.login(device_token=device).status_code == 200
-    assert ann.elsewhere().login().status_code == 200, "the row of failures is broken"
+    assert ann.from_another_address().login().status_code == 200, "the row of failures is broken"
     assert ann.forgot(email=ann.email).status_code == 202
     assert ann.reset(NEW).status_code == 204
     assert ann.login().status_code == 200
@@ -308,7 +308,7 @@ def test_nobody_locks_an_owner_out_by_asking_for_links(service):
     ann = service.actor().signed_in()
     for _ in range(30):
         assert service.actor().forgot(username="ann").status_code == 202
-    assert ann.elsewhere().login().status_code == 200
+    assert ann.from_another_address().login().status_code == 200
     assert ann.whoami().status_code == 200
 
 

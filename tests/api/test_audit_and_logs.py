@@ -12,8 +12,8 @@ from sqlalchemy import inspect, text
 
 from app.audit.record import Event
 from tests.actors import SECRET
-from tests.boxes import Box, claim, decide
-from tests.rights import account_id, with_role
+from tests.authorization import get_account_id, sign_in_with_role
+from tests.device_logins import Device, claim, decide
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ OF_NO_REQUEST = {
 
 
 def remembered(service) -> list:
-    with service.rows() as db:
+    with service.open_database() as db:
         return db.execute(
             text(
                 "SELECT event, account_id, session_id, source, user_agent, request_id, detail, at FROM audit ORDER BY id"
@@ -44,7 +44,7 @@ def remembered(service) -> list:
 
 def everything_stored(service) -> str:
     """Every value of every row of every table."""
-    with service.rows() as db:
+    with service.open_database() as db:
         tables = inspect(db.connection()).get_table_names()
         assert {"accounts", "sessions", "outbox", "audit", "signing_keys", "revocations"} <= set(
             tables
@@ -157,7 +157,7 @@ def about_keys(ann):
 def about_other_devices(service, ann):
     """What ann does to let programs in from another device, and what these do."""
     ann.login()
-    box = Box(service.actor("box", address=ann.address, agent=ann.agent))
+    box = Device(service.actor("box", address=ann.address, agent=ann.agent))
     yield "login_session.asked", box.ask(), None, False
     yield "login_session.claimed", claim(ann, box.code), None, True
     yield "user_code.refused", claim(ann, "BBBB-BBBB"), None, True
@@ -165,7 +165,7 @@ def about_other_devices(service, ann):
     yield "login_session.redeemed", box.poll(), None, True
     for event, act in (
         ("login_session.denied", lambda one: decide(ann, one, "deny")),
-        ("login_session.cancelled", Box.cancel),
+        ("login_session.cancelled", Device.cancel),
         ("login_session.suspicious", lambda one: decide(ann, one, "suspicious")),
     ):
         box.ask()
@@ -183,9 +183,9 @@ def about_other_devices(service, ann):
 def about_rights(service, ann):
     """What an administrator does about ann's rights, and what she does about her own."""
     ann.login()
-    boss = with_role(service, "boss", "admin", address=ann.address, agent=ann.agent)
+    boss = sign_in_with_role(service, "boss", "admin", address=ann.address, agent=ann.agent)
     role, membership = (
-        path.format(account_id(ann))
+        path.format(get_account_id(ann))
         for path in ("/v1/accounts/{}/roles/admin", "/v1/memberships/list/7/{}")
     )
     yield "role.granted", boss.call("PUT", role, token=boss.access), None, True
@@ -207,8 +207,8 @@ def about_rights(service, ann):
 
 def about_administration(service, ann):
     """What an administrator does to ann's account."""
-    boss = with_role(service, "chief", "admin", address=ann.address, agent=ann.agent)
-    hers = f"/v1/accounts/{account_id(ann)}"
+    boss = sign_in_with_role(service, "chief", "admin", address=ann.address, agent=ann.agent)
+    hers = f"/v1/accounts/{get_account_id(ann)}"
     carl = {"username": "carl", "email": "carl@example.org", "name": "Carl"}
     yield "account.created", boss.post("/v1/accounts", carl, token=boss.access), None, True
     yield "password.reset_sent", boss.post(f"{hers}/send-reset", token=boss.access), None, True
@@ -318,11 +318,11 @@ def test_no_secret_is_in_the_log_or_in_the_database(service, capfd):
     secrets = {first, wrong, chosen, SECRET}
 
     ann.register()
-    secrets |= {ann.mail()["code"], ann.mail()["code"].replace("-", ""), ann.mailed_token()}
+    secrets |= {ann.mail()["code"], ann.mail()["code"].replace("-", ""), ann.get_mailed_token()}
     ann.confirm(code="BBBB-BBBB")
     ann.confirm()
     bob.register(password=None)
-    token = bob.mailed_token()
+    token = bob.get_mailed_token()
     secrets |= {bob.mail()["code"], token, token.rpartition("_")[2]}
     bob.get(f"/confirm/{token}")
     bob.get(f"/confirm/{token}x")

@@ -10,7 +10,7 @@ from sqlalchemy import event, text
 
 from app.audit.models import AuditEvent
 from app.audit.record import Event
-from tests.administrators import administrator, id_of
+from tests.administrators import create_administrator, get_account_id
 
 FIELDS = {
     "id",
@@ -28,7 +28,7 @@ MANY = 20_000
 
 @pytest.fixture
 def boss(service):
-    return administrator(service)
+    return create_administrator(service)
 
 
 def audit(boss, **query):
@@ -47,7 +47,7 @@ def moment(at):
 
 def test_what_administrators_do_is_in_the_trail_with_who_did_it(service, boss):
     ann = service.actor("ann").signed_in()
-    mine, hers = id_of(boss), id_of(ann)
+    mine, hers = get_account_id(boss), get_account_id(ann)
     for method, path, body in (
         ("PATCH", "", {"must_change_password": True}),
         ("PATCH", "", {"must_change_password": False}),
@@ -90,7 +90,7 @@ def test_what_administrators_do_is_in_the_trail_with_who_did_it(service, boss):
 
 def test_an_event_says_when_to_whom_and_from_where(service, boss):
     ann = service.actor("ann", agent="browser/7").signed_in()
-    item = audit(boss, event="login.succeeded", account_id=id_of(ann))["items"][0]
+    item = audit(boss, event="login.succeeded", account_id=get_account_id(ann))["items"][0]
     assert set(item) == FIELDS
     assert item["session_id"] == ann.tokens["session_id"]
     assert (item["source"], item["user_agent"]) == (ann.address, "browser/7")
@@ -104,29 +104,36 @@ def test_every_condition_that_is_given_must_hold(service, boss):
     service.clock.push(minutes=2)
     ann.login()
     ann.login(password="wrong horse battery staple")
-    assert names(audit(boss, account_id=id_of(ann))) == [
+    assert names(audit(boss, account_id=get_account_id(ann))) == [
         "login.failed",
         "login.succeeded",
         "account.confirmed",
     ]
-    assert names(audit(boss, account_id=id_of(ann), event="login.failed")) == ["login.failed"]
+    assert names(audit(boss, account_id=get_account_id(ann), event="login.failed")) == [
+        "login.failed"
+    ]
     middle = before + timedelta(minutes=1)
-    assert names(audit(boss, account_id=id_of(ann), since=moment(middle))) == [
+    assert names(audit(boss, account_id=get_account_id(ann), since=moment(middle))) == [
         "login.failed",
         "login.succeeded",
     ]
-    assert names(audit(boss, account_id=id_of(ann), until=moment(middle))) == ["account.confirmed"]
+    assert names(audit(boss, account_id=get_account_id(ann), until=moment(middle))) == [
+        "account.confirmed"
+    ]
     assert (
-        names(audit(boss, account_id=id_of(ann), since=moment(middle), until=moment(middle))) == []
+        names(
+            audit(boss, account_id=get_account_id(ann), since=moment(middle), until=moment(middle))
+        )
+        == []
     )
     east = (middle + timedelta(hours=2)).strftime("%Y-%m-%dT%H:%M:%S+02:00")
-    assert names(audit(boss, account_id=id_of(ann), until=east)) == ["account.confirmed"]
+    assert names(audit(boss, account_id=get_account_id(ann), until=east)) == ["account.confirmed"]
     assert names(audit(boss, account_id="acc_" + "0" * 22)) == []
 
 
 def test_pages_follow_each_other_also_where_many_things_happened_at_once(service, boss):
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    with service.rows() as db:
+    with service.open_database() as db:
         db.add_all(
             AuditEvent(
                 at=at, event="account.changed", account_id="acc_x", detail={"number": number}
@@ -144,7 +151,7 @@ def test_pages_follow_each_other_also_where_many_things_happened_at_once(service
 
 
 def test_a_query_that_makes_no_sense_is_refused(make_service):
-    boss = administrator(make_service())
+    boss = create_administrator(make_service())
     for query in (
         {"event": "nothing.known"},
         {"since": "yesterday"},
@@ -164,8 +171,8 @@ def test_a_query_that_makes_no_sense_is_refused(make_service):
 def test_postgresql_reads_a_page_by_an_index_whatever_is_asked(make_service, empty_postgres_url):
     """The plans of the very statements that are sent, over a trail that is long enough for a choice."""
     service = make_service(empty_postgres_url)
-    boss = administrator(service)
-    with service.rows() as db:
+    boss = create_administrator(service)
+    with service.open_database() as db:
         db.execute(
             text(
                 "INSERT INTO audit (at, event, account_id, detail) SELECT now() - n * interval '1 minute', "

@@ -16,11 +16,11 @@ from app.adapters import logs
 from app.authorization.roles.add_role import add_role
 from app.principal import ClientInfo
 from app.server.cache_watcher import Watcher
-from app.settings.maps import Policy
+from app.settings.json_parsers import GatewayPolicy
 from app.verification.identity_headers import IDENTITY_HEADERS
 from app.web.gateway_requests import normalize_path
-from tests.actors import Service, cheap_settings
-from tests.conftest import Stdout
+from tests.actors import Service, build_settings
+from tests.conftest import CurrentStdout
 
 QUESTIONS = ("/authz/auth-request", "/authz/forward-auth", "/authz/ext-authz")
 METHODS = (
@@ -39,10 +39,10 @@ NOBODY = ClientInfo(address="", bucket="", user_agent="", request_id="", locale=
 RIGHTS = {
     "roles": {"clerk": ("orders:read", "orders:write"), "guest": ("orders:read",)},
     "policies": {
-        "orders": Policy(scopes=("orders:read",)),
-        "both": Policy(scopes=("orders:read", "orders:write")),
-        "desk": Policy(roles=("clerk", "manager")),
-        "signed": Policy(audience="https://orders.example"),
+        "orders": GatewayPolicy(scopes=("orders:read",)),
+        "both": GatewayPolicy(scopes=("orders:read", "orders:write")),
+        "desk": GatewayPolicy(roles=("clerk", "manager")),
+        "signed": GatewayPolicy(audience="https://orders.example"),
     },
 }
 SPOOFED = dict.fromkeys(
@@ -61,7 +61,7 @@ def asker(sqlite_template, tmp_path_factory):
     """A service that is only asked, and whom it knows: somebody without rights."""
     path = tmp_path_factory.mktemp("asker") / "doorward.db"
     shutil.copy(sqlite_template, path)
-    service = Service(cheap_settings(f"sqlite:///{path}", **RIGHTS))
+    service = Service(build_settings(f"sqlite:///{path}", **RIGHTS))
     yield service.actor("ann").signed_in()
     service.close()
 
@@ -72,7 +72,7 @@ def lines():
     stream = io.StringIO()
     logs.configure_logging(stream)
     yield stream
-    logs.configure_logging(Stdout())
+    logs.configure_logging(CurrentStdout())
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_a_policy_asks_for_all_of_its_scopes_and_for_one_of_its_roles(small, que
 
 
 def test_a_default_that_is_set_asks_for_what_it_says(make_service):
-    service = make_service(policies={"default": Policy(roles=("clerk",))})
+    service = make_service(policies={"default": GatewayPolicy(roles=("clerk",))})
     ann = service.actor("ann").signed_in()
     for path in ("/authz/auth-request", "/authz/forward-auth/", "/authz/ext-authz/default/"):
         assert_refused(ann.get(path, token=ann.access), 403, "forbidden")
@@ -193,7 +193,7 @@ def test_a_right_that_was_taken_away_or_given_counts_at_the_next_question(small)
 def test_of_more_roles_than_a_token_can_name_each_counts(make_service):
     roles = [f"role-{number:02}-{'x' * 20}" for number in range(30)]
     service = make_service(
-        roles=dict.fromkeys(roles, ()), policies={"last": Policy(roles=(roles[-1],))}
+        roles=dict.fromkeys(roles, ()), policies={"last": GatewayPolicy(roles=(roles[-1],))}
     )
     ann = service.actor("ann").signed_in()
     give(ann, *roles)
@@ -406,11 +406,11 @@ def test_a_limit_is_429_and_says_when_to_come_back(make_service):
 def test_a_fault_is_503_and_never_an_answer_about_the_credential(small):
     """Whatever breaks: here the table that the check asks, and then the keys."""
     ann = small.actor("ann").signed_in()
-    with small.rows() as db:
+    with small.open_database() as db:
         db.connection().exec_driver_sql("ALTER TABLE issuer_state RENAME TO hidden")
     for question in QUESTIONS:
         assert_refused(ann.get(f"{question}/default", token=ann.access), 503, "unavailable")
-    with small.rows() as db:
+    with small.open_database() as db:
         db.connection().exec_driver_sql("ALTER TABLE hidden RENAME TO issuer_state")
     assert ann.get("/authz/forward-auth/default", token=ann.access).status_code == 200
 
@@ -419,7 +419,7 @@ def test_what_breaks_after_the_check_is_503_too(small):
     """A name that cannot stand in a header: no registration makes one."""
     ann = small.actor("ann").signed_in()
     for name in ("ann\r\nX-Auth-Roles: admin", "\xe4nn", "日本"):
-        with small.rows() as db:
+        with small.open_database() as db:
             db.connection().exec_driver_sql("UPDATE accounts SET username = ?", (name,))
         for question in QUESTIONS:
             assert_refused(ann.get(f"{question}/default", token=ann.access), 503, "unavailable")

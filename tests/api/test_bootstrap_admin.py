@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from tests.actors import PASSWORD
-from tests.live import typed
-from tests.operators import type_command
+from tests.cli_runner import run_cli
+from tests.live import run_command
 
 LINK = re.compile(r"http://127\.0\.0\.1:8080/confirm/(dwb_[0-9A-Za-z]{22}_[0-9A-Za-z]{49})\n")
 
@@ -33,7 +33,7 @@ def bootstrap(service):
 
     def bootstrap(username="boss", email="boss@example.org", **env):
         words = ("bootstrap-admin", "--username", username, "--email", email)
-        return type_command(*words, DOORWARD_DATABASE_URL=service.settings.database_url, **env)
+        return run_cli(*words, DOORWARD_DATABASE_URL=service.settings.database_url, **env)
 
     return bootstrap
 
@@ -60,7 +60,7 @@ def claims(access_token):
 
 
 def roles(service):
-    with service.rows() as db:
+    with service.open_database() as db:
         return db.execute(
             text(
                 "SELECT username, role FROM account_roles JOIN accounts ON accounts.id = account_id"
@@ -196,7 +196,7 @@ def test_the_operator_goes_before_a_registration_of_the_same_name(service, invit
     assert squatter.confirm().status_code == 400
     assert (
         squatter.post(
-            "/v1/register/confirm", {"token": squatter.mailed_token(), "password": PASSWORD}
+            "/v1/register/confirm", {"token": squatter.get_mailed_token(), "password": PASSWORD}
         ).status_code
         == 400
     )
@@ -225,7 +225,9 @@ def test_a_link_of_another_purpose_is_none_for_this_one(service, invite):
     ann = service.actor("ann")
     ann.register()
     invite()
-    answer = ann.post("/v1/register/confirm", {"token": ann.mailed_token(), "password": PASSWORD})
+    answer = ann.post(
+        "/v1/register/confirm", {"token": ann.get_mailed_token(), "password": PASSWORD}
+    )
     assert answer.status_code == 200
     assert answer.json["account"]["roles"] == []
     assert roles(service) == []
@@ -233,11 +235,11 @@ def test_a_link_of_another_purpose_is_none_for_this_one(service, invite):
 
 def test_the_secret_is_in_the_link_and_nowhere_else(service):
     words = ("bootstrap-admin", "--username", "boss", "--email", "boss@example.org")
-    done = typed(*words, env={"DOORWARD_DATABASE_URL": service.settings.database_url})
+    done = run_command(*words, env={"DOORWARD_DATABASE_URL": service.settings.database_url})
     assert done.returncode == 0, done.stderr
     token = LINK.fullmatch(done.stdout)[1]
     assert token not in done.stderr
-    with service.rows() as db:
+    with service.open_database() as db:
         tables = ("confirmations", "pending_registrations", "audit", "outbox")
         kept = [str(row) for table in tables for row in db.execute(text(f"SELECT * FROM {table}"))]
     assert not any(token in row or token.rpartition("_")[2] in row for row in kept)
@@ -245,7 +247,7 @@ def test_the_secret_is_in_the_link_and_nowhere_else(service):
 
 def test_invitation_and_grant_are_remembered(service, invite):
     open_link(service.actor("boss"), invite())
-    with service.rows() as db:
+    with service.open_database() as db:
         events = db.execute(
             text(
                 "SELECT event, account_id, source FROM audit WHERE event NOT LIKE 'signing_key%' ORDER BY id"
@@ -268,7 +270,7 @@ def test_the_link_is_made_of_the_setting(bootstrap):
 
 def test_a_database_without_the_schema_is_named(tmp_path):
     words = ("bootstrap-admin", "--username", "boss", "--email", "boss@example.org")
-    done = type_command(*words, DOORWARD_DATABASE_URL=f"sqlite:///{tmp_path}/empty.db")
+    done = run_cli(*words, DOORWARD_DATABASE_URL=f"sqlite:///{tmp_path}/empty.db")
     assert done.returncode == 3
     assert "db upgrade" in done.stderr
 

@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, text
 
 from app.adapters import migrations
 from tests.actors import PASSWORD
-from tests.postgres import database_beside
+from tests.postgres import create_database
 
 OFF = 4  # seconds: not far enough to be called skewed
 HASTE = timedelta(seconds=3)
@@ -20,7 +20,7 @@ HASTE = timedelta(seconds=3)
 @pytest.fixture
 def ahead(postgres_url):
     """A database whose clock goes otherwise than ours. It cannot be set; a function that is found before it can be made."""
-    with database_beside(postgres_url, "ahead") as url:
+    with create_database(postgres_url, "ahead") as url:
         migrations.upgrade(url)
         engine = create_engine(url, isolation_level="AUTOCOMMIT")
 

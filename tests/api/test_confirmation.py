@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from app.opaque_tokens import generate_id, generate_token
-from tests.actors import PASSWORD, Service, cheap_settings
+from tests.actors import PASSWORD, Service, build_settings
 
 FIRST = "the password of the one who registered"
 CHOSEN = "the password of the one who reads the mail"
@@ -48,7 +48,7 @@ def untouched(sqlite_template, tmp_path_factory):
     """One service for all that store nothing in it; everybody comes from an address of his own."""
     path = tmp_path_factory.mktemp("untouched") / "doorward.db"
     shutil.copy(sqlite_template, path)
-    service = Service(cheap_settings(f"sqlite:///{path}"))
+    service = Service(build_settings(f"sqlite:///{path}"))
     yield service
     service.close()
 
@@ -75,7 +75,7 @@ def small_pat(small_service):
 
 
 def test_the_link_asks_for_a_password_and_the_first_one_is_dead(pat):
-    answer = by_link(pat, pat.mailed_token())
+    answer = by_link(pat, pat.get_mailed_token())
     assert answer.status_code == 200
     assert answer.json == {
         "account": {
@@ -90,20 +90,20 @@ def test_the_link_asks_for_a_password_and_the_first_one_is_dead(pat):
 
 
 def test_the_link_without_a_password_opens_nothing_and_stays_good(pat):
-    answer = by_link(pat, pat.mailed_token(), password=None)
+    answer = by_link(pat, pat.get_mailed_token(), password=None)
     assert answer.status_code == 422
     assert set(answer.json["errors"]) == {"/password"}
     assert accounts(pat.service) == 0
-    assert by_link(pat, pat.mailed_token()).status_code == 200
+    assert by_link(pat, pat.get_mailed_token()).status_code == 200
 
 
 @pytest.mark.parametrize("password", ["short", "a" * 129, "a line\nbreak in the password", ""])
 def test_a_password_that_is_not_acceptable_does_not_use_the_link_up(small_pat, password):
-    answer = by_link(small_pat, small_pat.mailed_token(), password=password)
+    answer = by_link(small_pat, small_pat.get_mailed_token(), password=password)
     assert answer.status_code == 422
     assert set(answer.json["errors"]) == {"/password"}
     assert accounts(small_pat.service) == 0
-    assert by_link(small_pat, small_pat.mailed_token()).status_code == 200
+    assert by_link(small_pat, small_pat.get_mailed_token()).status_code == 200
 
 
 def test_handle_and_code_keep_the_password_given_at_registration(pat):
@@ -156,7 +156,7 @@ def test_confirming_signs_nobody_in(pat):
 
 
 def test_a_link_is_good_once_and_ends_the_code(pat):
-    token, code = pat.mailed_token(), pat.mail()["code"]
+    token, code = pat.get_mailed_token(), pat.mail()["code"]
     assert by_link(pat, token).status_code == 200
     refused(by_link(pat, token))
     refused(by_link(pat, token, "another password of the same one"))
@@ -165,7 +165,7 @@ def test_a_link_is_good_once_and_ends_the_code(pat):
 
 
 def test_a_code_is_good_once_and_ends_the_link(pat):
-    token, code = pat.mailed_token(), pat.mail()["code"]
+    token, code = pat.get_mailed_token(), pat.mail()["code"]
     assert by_code(pat, code).status_code == 200
     refused(by_code(pat, code))
     refused(by_link(pat, token))
@@ -176,11 +176,11 @@ def test_a_code_is_good_once_and_ends_the_link(pat):
 def test_of_two_who_register_one_address_the_first_to_confirm_has_it(service):
     squatter = service.actor("squatter", email="ann@example.org", password=FIRST)
     squatter.register()
-    squatted, squatters_code = squatter.mailed_token(), squatter.mail()["code"]
+    squatted, squatters_code = squatter.get_mailed_token(), squatter.mail()["code"]
     service.units.limiter.reset()
     ann = service.actor("ann")
     ann.register()
-    assert by_link(ann, ann.mailed_token()).status_code == 200
+    assert by_link(ann, ann.get_mailed_token()).status_code == 200
 
     refused(by_code(squatter, squatters_code))
     refused(by_link(squatter, squatted))
@@ -193,7 +193,7 @@ def test_of_two_who_register_one_address_the_first_to_confirm_has_it(service):
 def test_the_owner_of_an_address_who_follows_a_squatters_link_shuts_the_squatter_out(service):
     squatter = service.actor("squatter", email="ann@example.org", password=FIRST)
     squatter.register()
-    assert by_link(service.actor("ann"), squatter.mailed_token()).status_code == 200
+    assert by_link(service.actor("ann"), squatter.get_mailed_token()).status_code == 200
     assert squatter.login().status_code == 401
     assert service.actor("ann@example.org", password=CHOSEN).login().status_code == 200
 
@@ -210,14 +210,14 @@ def test_a_squatter_who_confirms_nothing_bars_nobody_from_the_address(service):
 
 
 def test_a_link_lives_for_a_day(pat):
-    token = pat.mailed_token()
+    token = pat.get_mailed_token()
     pat.service.clock.push(hours=23, minutes=59)
     assert pat.get(f"/confirm/{token}").status_code == 200
     assert by_link(pat, token).status_code == 200
 
 
 def test_a_link_older_than_a_day_is_dead(pat):
-    token = pat.mailed_token()
+    token = pat.get_mailed_token()
     pat.service.clock.push(hours=24, seconds=1)
     assert pat.get(f"/confirm/{token}").status_code == 400
     refused(by_link(pat, token))
@@ -232,11 +232,11 @@ def test_a_code_lives_for_half_an_hour(pat):
 def test_a_code_older_than_half_an_hour_is_dead_and_the_link_is_not(pat):
     pat.service.clock.push(minutes=30, seconds=1)
     refused(by_code(pat, pat.mail()["code"]))
-    assert by_link(pat, pat.mailed_token()).status_code == 200
+    assert by_link(pat, pat.get_mailed_token()).status_code == 200
 
 
 def test_a_link_whose_name_was_taken_after_its_day_is_dead(pat):
-    token = pat.mailed_token()
+    token = pat.get_mailed_token()
     pat.service.clock.push(hours=24, seconds=1)
     pat.service.units.limiter.reset()
     other = pat.service.actor("pat", email="other@example.org")
@@ -256,7 +256,7 @@ def test_after_five_wrong_codes_the_right_one_fails_and_the_link_still_works(pat
         refused(by_code(guesser, WRONG_CODE))
     refused(by_code(pat, code))
     assert accounts(pat.service) == 0
-    assert by_link(pat, pat.mailed_token()).status_code == 200
+    assert by_link(pat, pat.get_mailed_token()).status_code == 200
 
 
 def test_the_fifth_try_may_still_be_the_right_one(pat):
@@ -311,7 +311,7 @@ def _broken(token: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("fault", list(_broken(generate_token("dwc", generate_id("cnf")).token)))
 def test_a_token_that_is_not_the_mailed_one_is_refused_and_uses_nothing_up(small_pat, fault):
-    token = small_pat.mailed_token()
+    token = small_pat.get_mailed_token()
     assert _broken(token)[fault] != token
     refused(by_link(small_pat, _broken(token)[fault]))
     assert small_pat.get(f"/confirm/{_broken(token)[fault].strip()}").status_code == (
@@ -322,11 +322,11 @@ def test_a_token_that_is_not_the_mailed_one_is_refused_and_uses_nothing_up(small
 
 
 def test_a_token_of_another_purpose_confirms_nothing(pat):
-    token = pat.mailed_token()
-    with pat.service.rows() as db:
+    token = pat.get_mailed_token()
+    with pat.service.open_database() as db:
         assert db.execute(text("UPDATE confirmations SET purpose = 'reset'")).rowcount == 1
     refused(by_link(pat, token))
-    with pat.service.rows() as db:
+    with pat.service.open_database() as db:
         db.execute(text("UPDATE confirmations SET purpose = 'registration'"))
     assert by_link(pat, token).status_code == 200
 

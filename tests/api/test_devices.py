@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import inspect, text
 
 from app.opaque_tokens import generate_token
-from app.server.cleanup import sweep
+from app.server.cleanup import delete_expired_data
 from tests.actors import PASSWORD
 
 MOST_TRIES = 20
@@ -40,7 +40,7 @@ def remembered(actor, **changes) -> str:
 
 def made_to_wait(actor):
     """The same person at a source from where too many have guessed."""
-    waiting = actor.elsewhere()
+    waiting = actor.from_another_address()
     for _ in range(5):
         assert waiting.login(password=WRONG).status_code == 401
     assert waiting.login().status_code == 429
@@ -114,7 +114,7 @@ def test_it_opens_nothing(service):
 def test_after_twenty_failures_in_a_row_it_is_a_stranger(service):
     ann = service.actor().signed_up()
     token = remembered(ann)
-    device = ann.elsewhere()
+    device = ann.from_another_address()
     for _ in range(MOST_TRIES):
         assert device.login(device_token=token, password=WRONG).status_code == 401
     for number in range(1, 5):
@@ -123,7 +123,7 @@ def test_after_twenty_failures_in_a_row_it_is_a_stranger(service):
     assert device.login(device_token=token, password=WRONG).status_code == 401
     assert device.login(device_token=token).status_code == 429
     assert ann.login().status_code == 200
-    assert ann.elsewhere().login(device_token=token).status_code == 200, (
+    assert ann.from_another_address().login(device_token=token).status_code == 200, (
         "it is no worse off than a stranger"
     )
 
@@ -143,9 +143,9 @@ def test_its_failures_count_for_the_hundred_and_the_hundred_does_not_stop_it(ser
     for number in range(99):
         service.actor("ann", address=f"198.51.100.{number}").login(password=WRONG)
     assert ann.login(device_token=token, password=WRONG).status_code == 401
-    assert ann.elsewhere().login().status_code == 401, "that was the hundredth"
+    assert ann.from_another_address().login().status_code == 401, "that was the hundredth"
     assert ann.login(device_token=token).status_code == 200
-    assert ann.elsewhere().login().status_code == 200
+    assert ann.from_another_address().login().status_code == 200
 
 
 # -- what counts as none ------------------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def test_it_is_good_for_thirty_days_however_often_it_is_used(service):
     service.clock.push(minutes=2)
     assert made_to_wait(ann).login(device_token=token).status_code == 429
     assert devices(ann) == []
-    sweep(service.units)
+    delete_expired_data(service.units)
     assert service.scalar("SELECT count(*) FROM devices") == 0
 
 
@@ -299,7 +299,7 @@ def test_only_a_digest_is_kept_and_nothing_is_logged(service, capfd):
     ann.login(device_token=token)
     ann.login(device_token=token, password=WRONG)
     ann.login(device_token=token + "x")
-    with service.rows() as db:
+    with service.open_database() as db:
         tables = inspect(db.connection()).get_table_names()
         kept = "\n".join(
             str(row) for table in tables for row in db.execute(text(f"SELECT * FROM {table}"))
@@ -316,7 +316,7 @@ def test_remembering_and_forgetting_are_remembered(service):
     remembered(ann)
     (device,) = devices(ann)
     ann.call("DELETE", f"/v1/devices/{device['id']}", token=ann.access)
-    with service.rows() as db:
+    with service.open_database() as db:
         rows = db.execute(
             text(
                 "SELECT event, account_id, detail FROM audit WHERE event LIKE 'device.%' ORDER BY id"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.settings import Docs
-from tests.machines import ROLES
+from app.settings import DocsMode
+from tests.oauth_clients import ROLES
 
 PATHS = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
 
@@ -92,4 +92,4 @@ def test_an_issuer_without_a_path_is_nowhere_else(small_service):
 
 
 def test_documentation_is_named_only_where_it_is_public(make_service):
-    assert "service_documentation" not in make_service(docs=Docs.OFF).actor().get(PATHS[0]).json
+    assert "service_documentation" not in make_service(docs=DocsMode.OFF).actor().get(PATHS[0]).json

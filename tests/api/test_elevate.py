@@ -8,7 +8,7 @@ import json
 import pytest
 from sqlalchemy import text
 
-from tests.rights import ROLES, new_key, put_role, with_role
+from tests.authorization import ROLES, assign_role, create_key, sign_in_with_role
 
 WRONG = "wrong horse battery staple"
 
@@ -66,7 +66,7 @@ def test_the_password_opens_for_five_minutes_what_asks_for_a_fresh_one(service, 
 
 
 def test_other_sessions_stay_as_they_are(service, ann):
-    other = ann.elsewhere()
+    other = ann.from_another_address()
     other.login()
     service.clock.push(seconds=301)
     for one in (ann, other):
@@ -107,13 +107,13 @@ def test_after_a_hundred_failures_no_password_is_right(service, ann):
     elevate(ann, WRONG)
     service.scalar("UPDATE failed_attempts SET count = 100 WHERE id NOT LIKE '% %' RETURNING id")
     assert elevate(ann).status_code == 403
-    with service.rows() as db:
+    with service.open_database() as db:
         assert "password.locked" in db.execute(text("SELECT event FROM audit")).scalars().all()
 
 
 def test_a_key_has_no_password(service):
-    boss = with_role(service, "boss", "admin")
-    assert elevate(boss, token=new_key(boss, "roles:read")).status_code == 403
+    boss = sign_in_with_role(service, "boss", "admin")
+    assert elevate(boss, token=create_key(boss, "roles:read")).status_code == 403
 
 
 def test_a_session_that_ended_is_not_elevated(service, ann):
@@ -156,11 +156,11 @@ def test_what_can_be_no_password_is_not_counted(small_service, body):
 
 
 def test_it_is_remembered_and_a_narrow_session_stays_narrow(service):
-    boss = with_role(service, "boss", "admin", scope="roles:read")
+    boss = sign_in_with_role(service, "boss", "admin", scope="roles:read")
     told = elevate(boss).json
     assert (told["scope"], told["roles"]) == ("roles:read", [])
-    assert put_role(boss, service.actor("ann").signed_in(), "editor").status_code == 403
-    with service.rows() as db:
+    assert assign_role(boss, service.actor("ann").signed_in(), "editor").status_code == 403
+    with service.open_database() as db:
         rows = (
             db.execute(text("SELECT session_id FROM audit WHERE event = 'session.elevated'"))
             .scalars()

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event
 
 from tests.actors import PASSWORD
-from tests.boxes import box_of, claim, decide
+from tests.device_logins import claim, decide, start_device_login
 
 WRONG = "wrong horse battery staple"
 # About 20 ms, so that a hash left out or made twice stands out from everything else that a request does.
@@ -134,7 +134,7 @@ def test_to_ask_to_be_let_in_asks_the_database_the_same_whoever_is_named(town, a
 def test_a_code_that_cannot_be_claimed_asks_the_database_the_same_whatever_is_the_matter(town):
     ann, dan = town.actor("ann"), town.actor("dan").signed_in()
     ann.login()
-    boxes = {what: box_of(town) for what in ("claimed", "denied", "expired")}
+    boxes = {what: start_device_login(town) for what in ("claimed", "denied", "expired")}
     for what in ("claimed", "denied"):
         assert claim(ann, boxes[what].code).status_code == 200
     assert decide(ann, boxes["denied"], "deny").status_code == 200

@@ -10,16 +10,16 @@ import pytest
 from sqlalchemy import inspect, text
 
 from app.adapters import secret_key as sealing
-from app.server.cleanup import sweep
+from app.server.cleanup import delete_expired_data
 from tests.actors import PASSWORD
-from tests.administrators import administrator, id_of
+from tests.administrators import create_administrator, get_account_id
 
 OTHER = "wagon speed jailhouse koala reformist"
 
 
 @pytest.fixture
 def boss(service):
-    return administrator(service)
+    return create_administrator(service)
 
 
 def ask(who, method, path, body=None):
@@ -36,13 +36,13 @@ def restore(boss, account_id):
 
 def furnish(service, boss, ann) -> str:
     """Give the account something of everything that can hang on one. Returns an API key."""
-    account_id = id_of(ann)
+    account_id = get_account_id(ann)
     assert ann.login(remember_device=True, device_name="laptop").status_code == 200
     assert ask(boss, "PUT", f"/v1/accounts/{account_id}/roles/admin").status_code < 300
     member = ask(boss, "PUT", f"/v1/memberships/list/7/{account_id}", {"level": "member"})
     assert member.status_code < 300, member.text
-    ann.elsewhere().login(password="not the password at all")
-    ann.elsewhere().forgot()
+    ann.from_another_address().login(password="not the password at all")
+    ann.from_another_address().forgot()
     assert ask(boss, "POST", f"/v1/accounts/{account_id}/send-reset").status_code == 202
     key = ask(ann, "POST", "/v1/api-keys", {"name": "job", "scopes": []})
     assert key.status_code == 201, key.text
@@ -52,7 +52,7 @@ def furnish(service, boss, ann) -> str:
 def hanging(service, account_id) -> dict[str, int]:
     """How many rows of each table name the account, in whatever column."""
     found = {}
-    with service.rows() as db:
+    with service.open_database() as db:
         inspector = inspect(db.connection())
         for table in inspector.get_table_names():
             for column in inspector.get_columns(table):
@@ -65,7 +65,7 @@ def hanging(service, account_id) -> dict[str, int]:
 
 def waiting(service) -> list[str]:
     """To whom mail waits."""
-    with service.rows() as db:
+    with service.open_database() as db:
         rows = db.execute(text("SELECT id, sealed FROM outbox WHERE sealed IS NOT NULL")).all()
     keys = service.settings.secret_key
     return [
@@ -77,13 +77,15 @@ def waiting(service) -> list[str]:
 def test_a_deleted_account_has_ended_in_every_way(service, boss):
     ann = service.actor("ann").signed_up()
     key = furnish(service, boss, ann)
-    link, device, account_id = ann.reset_token(), ann.tokens["device_token"], id_of(ann)
+    link, device, account_id = ann.reset_token(), ann.tokens["device_token"], get_account_id(ann)
     assert delete(boss, account_id).status_code == 204
     assert ann.whoami().status_code == 401
     assert ann.refresh().status_code == 400
     assert ann.get("/v1/whoami", headers={"X-API-Key": key}).status_code == 401
     assert ann.reset(OTHER, token=link).status_code == 400
-    assert ann.elsewhere().login(device_token=device).json["code"] == "invalid_credentials"
+    assert (
+        ann.from_another_address().login(device_token=device).json["code"] == "invalid_credentials"
+    )
     assert delete(boss, account_id).status_code == 204
     disabled = ask(boss, "PATCH", f"/v1/accounts/{account_id}", {"status": "disabled"})
     assert (disabled.status_code, disabled.json["code"]) == (409, "account_not_active")
@@ -95,7 +97,7 @@ def test_a_deleted_account_has_ended_in_every_way(service, boss):
 
 def test_the_name_and_address_of_a_deleted_account_stay_its_own(service, boss):
     ann = service.actor("ann").signed_up()
-    delete(boss, id_of(ann))
+    delete(boss, get_account_id(ann))
     assert service.actor("ann", email="new@example.org").register().status_code == 409
     other = service.actor("other", email=ann.email)
     service.units.limiter.reset()
@@ -110,10 +112,10 @@ def test_the_name_and_address_of_a_deleted_account_stay_its_own(service, boss):
 def test_an_account_is_brought_back_without_what_had_ended(service, boss):
     ann = service.actor("ann").signed_up()
     key = furnish(service, boss, ann)
-    account_id, old = id_of(ann), dict(ann.tokens)
+    account_id, old = get_account_id(ann), dict(ann.tokens)
     delete(boss, account_id)
     service.clock.push(days=29)
-    sweep(service.units)
+    delete_expired_data(service.units)
     boss.login()
     answer = restore(boss, account_id)
     assert (answer.status_code, answer.json["status"], answer.json["deleted_at"]) == (
@@ -136,7 +138,7 @@ def test_what_hangs_on_an_account_is_erased_with_it_and_the_trail_stays_without_
     ann = service.actor("ann").signed_up()
     bob = service.actor("bob").signed_in()
     furnish(service, boss, ann)
-    account_id = id_of(ann)
+    account_id = get_account_id(ann)
     delete(boss, account_id)
     before = hanging(service, account_id)
     assert {
@@ -150,7 +152,7 @@ def test_what_hangs_on_an_account_is_erased_with_it_and_the_trail_stays_without_
         "audit",
     } <= set(before)
     service.clock.push(days=30, seconds=1)
-    assert sweep(service.units) > 0
+    assert delete_expired_data(service.units) > 0
     assert set(hanging(service, account_id)) == {"audit"}
     boss.login()
     assert ask(boss, "GET", f"/v1/accounts/{account_id}").status_code == 404
@@ -164,14 +166,14 @@ def test_what_hangs_on_an_account_is_erased_with_it_and_the_trail_stays_without_
 
 def test_whoever_comes_under_the_name_later_is_somebody_else(make_service, database_url):
     service = make_service(database_url, erase_after=timedelta())
-    boss = administrator(service)
+    boss = create_administrator(service)
     ann = service.actor("ann").signed_in()
-    old = id_of(ann)
+    old = get_account_id(ann)
     delete(boss, old)
-    sweep(service.units)
+    delete_expired_data(service.units)
     service.units.limiter.reset()
     again = service.actor("ann").signed_in()
-    assert id_of(again) != old
+    assert get_account_id(again) != old
     assert ann.whoami(ann.access).status_code == 401
 
 
@@ -179,7 +181,9 @@ def test_mail_that_waits_for_an_account_is_erased_with_it_but_not_the_news_of_th
     make_service, database_url
 ):
     service = make_service(database_url, erase_after=timedelta(), smtp_url="smtp://127.0.0.1:1")
-    with service.rows() as db:  # nobody can read mail here, so the accounts are as if they had
+    with (
+        service.open_database() as db
+    ):  # nobody can read mail here, so the accounts are as if they had
         for name in ("ann", "bob"):
             db.execute(
                 text(
@@ -202,7 +206,7 @@ def test_mail_that_waits_for_an_account_is_erased_with_it_but_not_the_news_of_th
         each.forgot()
     assert waiting(service).count("ann@example.org") == 2
     assert ask(ann, "DELETE", "/v1/me").status_code == 204
-    sweep(service.units)
+    delete_expired_data(service.units)
     assert waiting(service).count("ann@example.org") == 1
     assert waiting(service).count("bob@example.org") == 2
     assert (
@@ -215,8 +219,8 @@ def test_mail_that_waits_for_an_account_is_erased_with_it_but_not_the_news_of_th
 
 def test_many_accounts_are_erased_in_batches(make_service, database_url):
     service = make_service(database_url, erase_after=timedelta())
-    boss = administrator(service)
-    with service.rows() as db:
+    boss = create_administrator(service)
+    with service.open_database() as db:
         db.execute(
             text(
                 "INSERT INTO accounts (id, username, email, email_canonical, name, locale, timezone, metadata, password_hash, status, epoch, "
@@ -225,7 +229,7 @@ def test_many_accounts_are_erased_in_batches(make_service, database_url):
                 "FROM counted, accounts WHERE username = 'boss'"
             )
         )
-    assert sweep(service.units) >= 120
+    assert delete_expired_data(service.units) >= 120
     assert service.scalar("SELECT count(*) FROM accounts") == 1
     assert service.scalar("SELECT count(*) FROM audit WHERE event = 'account.erased'") == 120
     assert boss.whoami().status_code == 200
@@ -246,7 +250,7 @@ def test_one_can_delete_oneself_and_is_told_until_when_that_can_be_undone(servic
     erased = f"{service.clock.now() + timedelta(days=30):%Y-%m-%d}"
     assert "gelöscht" in mail["subject"]
     assert erased in mail["text"]
-    assert restore(boss, id_of(ann)).status_code == 200
+    assert restore(boss, get_account_id(ann)).status_code == 200
     assert ann.login().status_code == 200
 
 
@@ -291,7 +295,7 @@ def test_an_export_has_everything_and_no_secret(service, boss):
         "role.granted",
         "api_key.created",
     } <= {e["event"] for e in held["audit"]}
-    by_boss = [each for each in held["audit"] if id_of(boss) in str(each["detail"])]
+    by_boss = [each for each in held["audit"] if get_account_id(boss) in str(each["detail"])]
     assert by_boss
     assert all(
         each["source"] is None for each in by_boss
@@ -304,7 +308,7 @@ def test_an_export_has_everything_and_no_secret(service, boss):
         ann.reset_token(),
         PASSWORD,
     ]
-    with service.rows() as db:
+    with service.open_database() as db:
         for table, column in (
             ("accounts", "password_hash"),
             ("sessions", "rt_salt"),

@@ -123,7 +123,7 @@ def test_a_confirmation_that_could_not_be_committed_used_nothing_up(service, sai
     ann = service.actor("ann")
     ann.register()
     body = (
-        {"token": ann.mailed_token(), "password": PASSWORD}
+        {"token": ann.get_mailed_token(), "password": PASSWORD}
         if by == "link"
         else {"registration": ann.registration, "code": ann.mail()["code"]}
     )

@@ -79,7 +79,7 @@ class Crowd:
 def write(service) -> float:
     """Seconds of a transaction that writes, from its beginning to its commit."""
     began = time.perf_counter()
-    with service.rows() as db:
+    with service.open_database() as db:
         db.execute(text("UPDATE issuer_state SET global_epoch = global_epoch"))
     return time.perf_counter() - began
 
@@ -160,13 +160,13 @@ def test_a_full_gate_refuses_registrations_too_and_forgets_nobody(make_service):
 def test_the_gate_is_open_again_after_every_kind_of_failure(make_service):
     service = make_service(capacity=Capacity(workers=1, threads=2))
     ann = service.actor("ann").signed_up()
-    with service.rows() as db:
+    with service.open_database() as db:
         db.execute(
             text("UPDATE accounts SET password_hash = :hash"), {"hash": CORRUPT["beyond ASCII"]}
         )
     for _ in range(5):
-        assert ann.elsewhere().login().status_code == 401
-        assert ann.elsewhere().login(password="x").status_code == 401
+        assert ann.from_another_address().login().status_code == 401
+        assert ann.from_another_address().login(password="x").status_code == 401
         assert service.actor("nobody-here").login().status_code == 401
     assert service.actor("bob").signed_in().whoami().status_code == 200
 
@@ -176,7 +176,7 @@ def test_a_stored_hash_that_is_broken_or_absurd_fits_nothing_and_costs_little(
     small_service, stored
 ):
     ann = small_service.actor("ann").signed_up()
-    with small_service.rows() as db:
+    with small_service.open_database() as db:
         db.execute(text("UPDATE accounts SET password_hash = :hash"), {"hash": stored})
     memory, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     answer = ann.login()

@@ -7,7 +7,7 @@ import html
 import pytest
 from sqlalchemy import inspect, text
 
-from tests.boxes import Box, claim, decide
+from tests.device_logins import Device, claim, decide
 
 # What a database could take for a part of its statement: tried on both.
 STATEMENTS = [
@@ -114,13 +114,13 @@ def bodies(texts):
 
 def columns(service) -> dict[str, int]:
     """The tables and how many columns each has: what a statement that was smuggled in could change."""
-    with service.rows() as db:
+    with service.open_database() as db:
         found = inspect(db.connection())
         return {table: len(found.get_columns(table)) for table in found.get_table_names()}
 
 
 def the_hash(service) -> str:
-    with service.rows() as db:
+    with service.open_database() as db:
         return db.execute(
             text("SELECT password_hash FROM accounts WHERE username = 'ann'")
         ).scalar_one()
@@ -163,7 +163,7 @@ def test_what_is_kept_of_a_hostile_text_is_the_text(ann):
 
 def test_what_a_device_tells_of_itself_is_text_to_whoever_decides(eve):
     for hostile in HOSTILE:
-        box = Box(eve.service.actor("box", agent=hostile if hostile.isascii() else "box/1"))
+        box = Device(eve.service.actor("box", agent=hostile if hostile.isascii() else "box/1"))
         if box.ask(**dict.fromkeys(TOLD, hostile)).status_code == 422:
             assert not hostile.isprintable() or len(hostile) > 64
             continue

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from app.settings import Env
-from tests.postgres import free_port
+from app.settings import Environment
+from tests.postgres import find_free_port
 
 JSON = {"content_type": "application/json"}
 LOGIN = "/v1/login"
@@ -408,7 +408,7 @@ def test_a_host_that_is_not_ours_is_400(nobody):
 )
 def test_production_answers_to_its_own_names_alone(make_service, host):
     service = make_service(
-        env=Env.PRODUCTION, public_url="https://login.example.org", trusted_hosts=("login.example.org", "other.example.org"),
+        env=Environment.PRODUCTION, public_url="https://login.example.org", trusted_hosts=("login.example.org", "other.example.org"),
         smtp_url="smtp://127.0.0.1:1", argon2_memory_kib=19456, argon2_time_cost=2,
     )  # fmt: skip
     nobody = service.actor()
@@ -621,7 +621,7 @@ def test_a_preflight_of_nothing_is_404(shared):
 
 def test_with_the_database_away_everything_is_503_and_alive(make_service, small_service):
     ann = small_service.actor().signed_in()
-    away = make_service(f"postgresql+psycopg://nobody:nothing@127.0.0.1:{free_port()}/nowhere")
+    away = make_service(f"postgresql+psycopg://nobody:nothing@127.0.0.1:{find_free_port()}/nowhere")
     ann.service = away
     session = f"/v1/sessions/{ann.tokens['session_id']}"
     answers = [

@@ -15,14 +15,17 @@ from app.cli import cli
 from app.factory import create_app
 from app.server.cache_watcher import Watcher
 from app.settings import SigningAlgorithm
-from app.settings.maps import Policy
+from app.settings.json_parsers import GatewayPolicy
 from app.signing_keys.models import Purpose
 from app.signing_keys.revoke import revoke_key
 from app.signing_keys.rotate import rotate, rotate_when_due
 from tests.actors import SECRET
 
 AUDIENCE = "https://orders.example"
-POLICIES = {"orders": Policy(audience=AUDIENCE), "bills": Policy(audience="https://bills.example")}
+POLICIES = {
+    "orders": GatewayPolicy(audience=AUDIENCE),
+    "bills": GatewayPolicy(audience="https://bills.example"),
+}
 NEWER = "a newer secret of more than thirty-two bytes 0123456789"
 
 
@@ -206,7 +209,7 @@ def test_revoking_a_key_of_identities_ends_no_session(service, ann):
     assert kid(again) != kid(token)
     assert read(service, again)["sub"] == ann.tokens["account"]["id"]
     assert service.scalar("SELECT global_epoch FROM issuer_state") == 1
-    with service.rows() as db:
+    with service.open_database() as db:
         events = db.scalars(
             text("SELECT event FROM audit WHERE event LIKE 'signing_key%' ORDER BY id")
         ).all()

@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy import text
 
 from tests.actors import PASSWORD, SECRET
-from tests.live import ROOT, begun, clean_environment
-from tests.operators import type_command
+from tests.cli_runner import run_cli
+from tests.live import ROOT, clean_environment, start_process
 
 # Known answers for PASSWORD. Made by Django 5.2, Werkzeug 3.1, bcrypt 5.0, argon2-cffi 25.1, libpass 1.9 and glibc's crypt(3).
 KNOWN = {
@@ -107,7 +107,7 @@ def bring(tmp_path):
                 for each in lines
             )
         )
-        return type_command(
+        return run_cli(
             "accounts",
             "import",
             str(file),
@@ -127,7 +127,7 @@ def hash_of(service, username: str) -> str:
 def plant(service, password_hash: str):
     """Somebody whose row holds a hash that no command would have taken."""
     ann = service.actor("ann").signed_up()
-    with service.rows() as db:
+    with service.open_database() as db:
         db.execute(text("UPDATE accounts SET password_hash = :hash"), {"hash": password_hash})
     return ann
 
@@ -284,7 +284,7 @@ def test_a_stored_hash_that_is_too_dear_or_damaged_fits_nothing_and_costs_little
     cases = {
         f"case{number}": stored for number, stored in enumerate([*DEAR.values(), *DAMAGED.values()])
     }
-    with small_service.rows() as db:
+    with small_service.open_database() as db:
         columns = "name, locale, timezone, metadata, status, epoch, roles_version, created_at"
         db.execute(
             text(
@@ -319,7 +319,7 @@ def test_accents_fit_however_they_are_typed_where_the_other_system_saw_them_comp
 
 
 def test_a_file_that_cannot_be_read_is_2(small_service, tmp_path):
-    done = type_command(
+    done = run_cli(
         "accounts",
         "import",
         str(tmp_path),
@@ -386,7 +386,7 @@ def test_of_two_imports_at_once_each_account_is_taken_by_one(
     both = []
     for path in logs:
         with path.open("wb") as log:
-            both.append(begun("accounts", "import", str(file), env=env, log=log))
+            both.append(start_process("accounts", "import", str(file), env=env, log=log))
     assert {process.wait(60) for process in both} <= {0, 1}
     said = [path.read_text() for path in logs]
     assert service.scalar("SELECT count(*) FROM accounts") == 1500

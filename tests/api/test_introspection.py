@@ -15,7 +15,14 @@ from app.opaque_tokens import generate_id, generate_token
 from app.server.cache_watcher import Watcher
 from tests.api.test_oauth_token import refused
 from tests.api.test_view import counted
-from tests.machines import ROLES, basic, form, key_of, owner, token_of
+from tests.oauth_clients import (
+    ROLES,
+    build_basic_auth,
+    create_key,
+    create_key_owner,
+    post_form,
+    request_client_token,
+)
 
 NOT_ACTIVE = b'{"active":false}\n'
 
@@ -32,22 +39,25 @@ def small_service(make_service):
 
 @pytest.fixture
 def ann(service):
-    return owner(service)
+    return create_key_owner(service)
 
 
 @pytest.fixture
 def small_ann(small_service):
-    return owner(small_service)
+    return create_key_owner(small_service)
 
 
 def api_of(actor):
     """A server that introspects, with a key of its own."""
-    return key_of(actor, "tokens:introspect", name="api")
+    return create_key(actor, "tokens:introspect", name="api")
 
 
 def told(actor, api, token: str, **fields):
-    answer = form(
-        actor, "/oauth/introspect", {"token": token, **fields}, headers=basic(api["id"], api["key"])
+    answer = post_form(
+        actor,
+        "/oauth/introspect",
+        {"token": token, **fields},
+        headers=build_basic_auth(api["id"], api["key"]),
     )
     assert answer.status_code == 200, answer.text
     assert answer.content_type == "application/json"
@@ -56,7 +66,7 @@ def told(actor, api, token: str, **fields):
 
 
 def revoked(actor, token: str, headers=None, **fields):
-    answer = form(actor, "/oauth/revoke", {"token": token, **fields}, headers=headers)
+    answer = post_form(actor, "/oauth/revoke", {"token": token, **fields}, headers=headers)
     assert answer.status_code == 200, answer.text
     assert answer.get_data() == b""
 
@@ -83,7 +93,7 @@ def test_an_access_token_is_told_with_all_that_is_known(service, ann):
 
 
 def test_refresh_tokens_keys_and_their_tokens_are_told_as_what_they_are(service, ann):
-    api, key = api_of(ann), key_of(ann, "orders:read")
+    api, key = api_of(ann), create_key(ann, "orders:read")
     refresh = told(ann, api, ann.tokens["refresh_token"], token_type_hint="access_token").json
     assert (refresh["token_type"], refresh["sid"]) == ("refresh_token", ann.tokens["session_id"])
     assert refresh["exp"] > service.clock.now().timestamp() + 86400
@@ -94,7 +104,7 @@ def test_refresh_tokens_keys_and_their_tokens_are_told_as_what_they_are(service,
         key["id"],
         "orders:read",
     )
-    traded = told(ann, api, token_of(ann, key).json["access_token"]).json
+    traded = told(ann, api, request_client_token(ann, key).json["access_token"]).json
     assert (traded["token_type"], traded["client_id"], traded["sid"], traded["scope"]) == (
         "Bearer",
         key["id"],
@@ -105,7 +115,7 @@ def test_refresh_tokens_keys_and_their_tokens_are_told_as_what_they_are(service,
 
 
 def test_whatever_does_not_count_is_one_answer_byte_for_byte(service, ann):
-    api, ended = api_of(ann), ann.elsewhere()
+    api, ended = api_of(ann), ann.from_another_address()
     ended.login()
     expired = ann.access
     service.clock.push(seconds=331)
@@ -121,8 +131,8 @@ def test_whatever_does_not_count_is_one_answer_byte_for_byte(service, ann):
     )
     logged_out, used_up = ended.access, ended.tokens["refresh_token"]
     ended.logout()
-    deleted = key_of(ann, name="deleted")
-    token = token_of(ann, deleted).json["access_token"]
+    deleted = create_key(ann, name="deleted")
+    token = request_client_token(ann, deleted).json["access_token"]
     assert ann.call("DELETE", f"/v1/api-keys/{deleted['id']}", token=ann.access).status_code == 204
     dead = {
         "expired": expired,
@@ -147,7 +157,7 @@ def test_whatever_does_not_count_is_one_answer_byte_for_byte(service, ann):
 def test_tokens_of_another_issuer_or_audience_are_not_active(make_service, sqlite_url):
     """Two services on one database, with the same keys, that are not the same issuer."""
     here = make_service(sqlite_url, roles=ROLES)
-    ann = owner(here)
+    ann = create_key_owner(here)
     api = api_of(ann)
     for settings in ({"issuer": "https://other.example"}, {"audience": "https://other.example"}):
         there = make_service(sqlite_url, roles=ROLES, **settings)
@@ -158,8 +168,8 @@ def test_tokens_of_another_issuer_or_audience_are_not_active(make_service, sqlit
 
 
 def test_rights_that_were_taken_away_are_not_told(ann):
-    api, key = api_of(ann), key_of(ann, "orders:read", "orders:write")
-    token = token_of(ann, key).json["access_token"]
+    api, key = api_of(ann), create_key(ann, "orders:read", "orders:write")
+    token = request_client_token(ann, key).json["access_token"]
     assert told(ann, api, token).json["scope"] == "orders:read orders:write"
     ann.call(
         "PATCH", f"/v1/api-keys/{key['id']}", json={"scopes": ["orders:write"]}, token=ann.access
@@ -176,34 +186,41 @@ def test_a_key_may_be_shown_in_every_way_a_key_is_shown(small_ann):
     for headers, fields in [
         ({"X-API-Key": key}, body),
         ({"Authorization": f"Bearer {key}"}, body),
-        (basic(api["id"], key), body),
+        (build_basic_auth(api["id"], key), body),
         ({}, {**body, "client_id": api["id"], "client_secret": key}),
         ({"X-API-Key": key}, {**body, "client_id": api["id"]}),
     ]:
-        assert form(small_ann, "/oauth/introspect", fields, headers=headers).json["active"] is True
+        assert (
+            post_form(small_ann, "/oauth/introspect", fields, headers=headers).json["active"]
+            is True
+        )
     for headers, fields in [
-        ({"X-API-Key": key, **basic(api["id"], key)}, body),
+        ({"X-API-Key": key, **build_basic_auth(api["id"], key)}, body),
         ({"X-API-Key": key}, {**body, "client_secret": key}),
         ({"Authorization": f"Bearer {key}", "X-API-Key": key}, body),
     ]:
         refused(
-            form(small_ann, "/oauth/introspect", fields, headers=headers), 400, "invalid_request"
+            post_form(small_ann, "/oauth/introspect", fields, headers=headers),
+            400,
+            "invalid_request",
         )
 
 
 def test_nobody_else_is_told_anything(small_service, small_ann):
-    api, weak = api_of(small_ann), key_of(small_ann, "orders:read", name="weak")
+    api, weak = api_of(small_ann), create_key(small_ann, "orders:read", name="weak")
     for token in (small_ann.access, "x"):
         for headers in (
             {},
             {"X-API-Key": "x"},
             {"Authorization": f"Bearer {small_ann.access}"},
-            {"Authorization": f"Bearer {token_of(small_ann, api).json['access_token']}"},
-            basic(weak["id"], api["key"]),
-            basic("doorward", ""),
+            {
+                "Authorization": f"Bearer {request_client_token(small_ann, api).json['access_token']}"
+            },
+            build_basic_auth(weak["id"], api["key"]),
+            build_basic_auth("doorward", ""),
         ):
             refused(
-                form(
+                post_form(
                     small_service.actor("other"),
                     "/oauth/introspect",
                     {"token": token},
@@ -213,7 +230,7 @@ def test_nobody_else_is_told_anything(small_service, small_ann):
                 "invalid_client",
             )
         refused(
-            form(
+            post_form(
                 small_ann, "/oauth/introspect", {"token": token}, headers={"X-API-Key": weak["key"]}
             ),
             403,
@@ -229,7 +246,7 @@ def test_a_caller_whose_owner_lost_the_right_is_told_nothing(service, ann):
         work.db.delete(work.db.get_one(AccountRole, (account.id, "robot")))
         account.roles_version += 1
         revoke_account(work, account)
-    answer = form(
+    answer = post_form(
         ann, "/oauth/introspect", {"token": ann.access}, headers={"X-API-Key": api["key"]}
     )
     refused(answer, 403, "insufficient_scope")
@@ -237,18 +254,20 @@ def test_a_caller_whose_owner_lost_the_right_is_told_nothing(service, ann):
 
 def test_only_a_post_with_a_token_is_answered(small_ann):
     api = api_of(small_ann)
-    header = basic(api["id"], api["key"])
-    refused(form(small_ann, "/oauth/introspect", {}, headers=header), 400, "invalid_request")
+    header = build_basic_auth(api["id"], api["key"])
+    refused(post_form(small_ann, "/oauth/introspect", {}, headers=header), 400, "invalid_request")
     refused(
-        form(small_ann, "/oauth/introspect", {"token": ""}, headers=header), 400, "invalid_request"
-    )
-    refused(
-        form(small_ann, "/oauth/introspect", "token=a&token=b", headers=header),
+        post_form(small_ann, "/oauth/introspect", {"token": ""}, headers=header),
         400,
         "invalid_request",
     )
     refused(
-        form(small_ann, "/oauth/introspect", {"token": "a"}, headers=header, query="?token=b"),
+        post_form(small_ann, "/oauth/introspect", "token=a&token=b", headers=header),
+        400,
+        "invalid_request",
+    )
+    refused(
+        post_form(small_ann, "/oauth/introspect", {"token": "a"}, headers=header, query="?token=b"),
         400,
         "invalid_request",
     )
@@ -266,7 +285,7 @@ def test_a_warm_introspection_is_one_round_trip_beside_the_two_of_the_caller(
     service.believing = True
     server = redis.Redis.from_url(redis_url)
     Watcher().watch(service.units)
-    ann = owner(service)
+    ann = create_key_owner(service)
     api = api_of(ann)
     told(ann, api, ann.access)
     with counted(service, server) as counts:
@@ -297,7 +316,7 @@ def test_either_token_of_a_session_ends_it_whatever_the_hint(small_service, smal
 
 
 def test_a_session_ends_on_both_databases_and_others_go_on(service, ann):
-    other = ann.elsewhere()
+    other = ann.from_another_address()
     other.login()
     revoked(ann, ann.access)
     assert ann.whoami().status_code == 401
@@ -305,23 +324,23 @@ def test_a_session_ends_on_both_databases_and_others_go_on(service, ann):
 
 
 def test_a_key_ends_by_itself_and_every_token_of_it(service, ann):
-    key = key_of(ann, "orders:read")
-    token = token_of(ann, key).json["access_token"]
-    revoked(ann, key["key"], headers=basic(key["id"], key["key"]))
+    key = create_key(ann, "orders:read")
+    token = request_client_token(ann, key).json["access_token"]
+    revoked(ann, key["key"], headers=build_basic_auth(key["id"], key["key"]))
     assert ann.whoami(token).status_code == 401
-    refused(token_of(ann, key), 401, "invalid_client")
+    refused(request_client_token(ann, key), 401, "invalid_client")
 
 
 def test_a_token_that_was_lent_does_not_end_the_key(small_ann):
-    key = key_of(small_ann, "orders:read")
-    token = token_of(small_ann, key).json["access_token"]
-    refused(form(small_ann, "/oauth/revoke", {"token": token}), 400, "unsupported_token_type")
+    key = create_key(small_ann, "orders:read")
+    token = request_client_token(small_ann, key).json["access_token"]
+    refused(post_form(small_ann, "/oauth/revoke", {"token": token}), 400, "unsupported_token_type")
     assert small_ann.whoami(token).status_code == 200
-    assert token_of(small_ann, key).status_code == 200
+    assert request_client_token(small_ann, key).status_code == 200
 
 
 def test_what_is_not_known_is_200_and_touches_nothing(small_service, small_ann):
-    key = key_of(small_ann, "orders:read")
+    key = create_key(small_ann, "orders:read")
     altered = key["key"][:-1] + ("a" if key["key"][-1] != "a" else "b")
     header, words, _ = small_ann.access.split(".")
     for token in (
@@ -335,24 +354,28 @@ def test_what_is_not_known_is_200_and_touches_nothing(small_service, small_ann):
     ):
         revoked(small_ann, token)
     assert small_ann.whoami().status_code == 200
-    assert token_of(small_ann, key).status_code == 200
+    assert request_client_token(small_ann, key).status_code == 200
 
 
 def test_credentials_that_are_shown_have_to_count(small_ann):
-    key = key_of(small_ann, "orders:read")
-    for headers in (basic(key["id"], "x"), basic("somebody", ""), {"Authorization": "Bearer x"}):
+    key = create_key(small_ann, "orders:read")
+    for headers in (
+        build_basic_auth(key["id"], "x"),
+        build_basic_auth("somebody", ""),
+        {"Authorization": "Bearer x"},
+    ):
         refused(
-            form(small_ann, "/oauth/revoke", {"token": small_ann.access}, headers=headers),
+            post_form(small_ann, "/oauth/revoke", {"token": small_ann.access}, headers=headers),
             401,
             "invalid_client",
         )
     refused(
-        form(small_ann, "/oauth/revoke", {"token": small_ann.access, "client_id": "other"}),
+        post_form(small_ann, "/oauth/revoke", {"token": small_ann.access, "client_id": "other"}),
         401,
         "invalid_client",
     )
     refused(
-        form(small_ann, "/oauth/revoke", {"token_type_hint": "access_token"}),
+        post_form(small_ann, "/oauth/revoke", {"token_type_hint": "access_token"}),
         400,
         "invalid_request",
     )

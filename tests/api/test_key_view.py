@@ -315,7 +315,7 @@ def test_without_the_database_only_what_is_remembered_is_let_in_and_the_rest_is_
     key = made(ann)["key"]
     use(service, key)
     Watcher().watch(service.units)
-    with service.rows() as db:
+    with service.open_database() as db:
         db.execute(text("ALTER TABLE api_keys RENAME TO away"))
     assert use(service, key).status_code == 200
     assert use(service, generate_token("dwk", generate_id("key")).token).status_code == 503

@@ -12,8 +12,8 @@ from app.server.cache_watcher import Watcher
 from app.signing_keys.revoke import revoke_key
 from app.signing_keys.rotate import rotate, rotate_when_due
 from tests.actors import SECRET
-from tests.live import started
-from tests.operators import type_command
+from tests.cli_runner import run_cli
+from tests.live import run_subprocess
 
 NEWER = "a newer secret of more than thirty-two bytes 0123456789"
 
@@ -109,7 +109,7 @@ def test_what_happens_to_keys_is_remembered(service):
     ann = service.actor("ann").signed_in()
     with service.units.writing() as work:
         revoke_key(work, kid=signing(ann))
-    with service.rows() as db:
+    with service.open_database() as db:
         events = db.scalars(
             text("SELECT event FROM audit WHERE event LIKE 'signing_key%' ORDER BY id")
         ).all()
@@ -132,7 +132,7 @@ def typed(database_url):
     """Type a command; its output."""
 
     def type_it(*words: str, secret: str = SECRET, code: int = 0) -> str:
-        done = type_command(*words, DOORWARD_SECRET_KEY=secret, DOORWARD_DATABASE_URL=database_url)
+        done = run_cli(*words, DOORWARD_SECRET_KEY=secret, DOORWARD_DATABASE_URL=database_url)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -162,7 +162,7 @@ def test_keys_are_listed_rotated_and_revoked_by_command(service, typed):
     ],
 )
 def test_a_process_that_is_started_for_it_does_the_same(sqlite_url, words, said):
-    done = started(*words, env={"DOORWARD_DATABASE_URL": sqlite_url})
+    done = run_subprocess(*words, env={"DOORWARD_DATABASE_URL": sqlite_url})
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(said)
 

@@ -302,7 +302,7 @@ def a_minute_passes(service) -> None:
 def test_the_page_of_a_mailed_link_is_limited_like_the_call_it_stands_for(make_service):
     ann = make_service(limit_confirm="2/minute").actor()
     ann.register()
-    token = ann.mailed_token()
+    token = ann.get_mailed_token()
     assert (
         ann.post("/v1/register/confirm", {"token": "junk", "password": PASSWORD}).status_code == 400
     )

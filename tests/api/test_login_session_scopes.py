@@ -5,10 +5,10 @@ from __future__ import annotations
 import jwt
 import pytest
 
-from app.settings.maps import Client
-from tests.administrators import administrator, id_of
-from tests.boxes import Box, box_of, claim, decide, let_in
-from tests.rights import with_role
+from app.settings.json_parsers import ConfiguredClient
+from tests.administrators import create_administrator, get_account_id
+from tests.authorization import sign_in_with_role
+from tests.device_logins import Device, claim, complete_device_login, decide, start_device_login
 
 ROLES = {"clerk": ("orders:read", "orders:write", "list:*")}
 CLIENTS = {"job": ("Job", ("orders:read", "list:7")), "free": ("Free", None), "none": ("None", ())}
@@ -17,12 +17,12 @@ CLIENTS = {"job": ("Job", ("orders:read", "list:7")), "free": ("Free", None), "n
 @pytest.fixture
 def town(make_service):
     return make_service(
-        roles=ROLES, clients={name: Client(*rest) for name, rest in CLIENTS.items()}
+        roles=ROLES, clients={name: ConfiguredClient(*rest) for name, rest in CLIENTS.items()}
     )
 
 
 def clerk(town, **login):
-    ann = with_role(town, "ann", "clerk")
+    ann = sign_in_with_role(town, "ann", "clerk")
     assert ann.login(**login).status_code == 200
     return ann
 
@@ -46,34 +46,34 @@ def test_it_may_what_was_asked_for_the_client_may_and_the_approver_may(
     town, client, asked, mine, granted
 ):
     ann = clerk(town, **({"scope": mine} if mine else {}))
-    box = box_of(town, client_id=client)
+    box = start_device_login(town, client_id=client)
     box.ask(**({"scope": asked} if asked is not None else {}))
-    tokens = let_in(ann, box)
+    tokens = complete_device_login(ann, box)
     assert tokens["scope"] == granted
     assert box.actor.whoami(tokens["access_token"]).json["scopes"] == granted.split()
 
 
 def test_what_the_approver_did_not_have_is_not_granted_for_later_either(town):
-    ann, box = clerk(town), box_of(town, client_id="free")
+    ann, box = clerk(town), start_device_login(town, client_id="free")
     box.ask(scope="orders:read stocks:write")
     assert claim(ann, box.code).json["scope"] == "orders:read stocks:write"
     assert decide(ann, box, "approve").json["granted_scope"] == "orders:read"
 
 
 def test_rights_that_are_taken_away_are_gone_from_the_session_too(town):
-    ann, box = clerk(town), box_of(town, client_id="free")
-    boss = administrator(town)
-    tokens = let_in(ann, box)
-    boss.call("DELETE", f"/v1/accounts/{id_of(ann)}/roles/clerk", token=boss.access)
+    ann, box = clerk(town), start_device_login(town, client_id="free")
+    boss = create_administrator(town)
+    tokens = complete_device_login(ann, box)
+    boss.call("DELETE", f"/v1/accounts/{get_account_id(ann)}/roles/clerk", token=boss.access)
     assert box.actor.whoami(tokens["access_token"]).json["scopes"] == []
 
 
 def test_an_administrator_lets_in_no_other_administrator_unless_that_was_asked_for(town):
-    boss = administrator(town)
-    narrow, whole = box_of(town), box_of(town)
+    boss = create_administrator(town)
+    narrow, whole = start_device_login(town), start_device_login(town)
     narrow.ask(scope="roles:read")
-    assert "admin" not in roles_of(narrow, let_in(boss, narrow))
-    tokens = let_in(boss, whole)
+    assert "admin" not in roles_of(narrow, complete_device_login(boss, narrow))
+    tokens = complete_device_login(boss, whole)
     assert roles_of(whole, tokens) == ["admin"]
     # No password was typed there: reading is allowed, what changes others is not.
     access = tokens["access_token"]
@@ -82,12 +82,12 @@ def test_an_administrator_lets_in_no_other_administrator_unless_that_was_asked_f
     assert whole.actor.post(target, token=access).json["code"] == "reauthentication_required"
 
 
-def roles_of(box: Box, tokens) -> list[str]:
+def roles_of(box: Device, tokens) -> list[str]:
     return box.actor.whoami(tokens["access_token"]).json["roles"]
 
 
 def test_programs_have_the_name_that_the_operator_gave_them(town):
-    ann, box = clerk(town), box_of(town, client_id="job")
+    ann, box = clerk(town), start_device_login(town, client_id="job")
     seen = claim(ann, box.code).json
     assert (seen["client_id"], seen["client_name"]) == ("job", "Job")
     decide(ann, box, "approve")
@@ -105,7 +105,7 @@ def test_programs_have_the_name_that_the_operator_gave_them(town):
 
 
 def test_an_unknown_client_gets_no_code(town):
-    box = Box(town.actor("box"), {"client_id": "stranger"})
+    box = Device(town.actor("box"), {"client_id": "stranger"})
     assert box.ask().json["errors"] == {"/client_id": ["is no client of this service"]}
     answer = box.actor.call("POST", "/oauth/device_authorization", data={"client_id": "stranger"})
     assert (answer.status_code, answer.json["error"]) == (401, "invalid_client")
@@ -116,7 +116,7 @@ def test_an_unknown_client_gets_no_code(town):
 
 
 def test_codes_and_refresh_tokens_are_good_for_their_client_alone(town):
-    ann, box = clerk(town), box_of(town, client_id="job")
+    ann, box = clerk(town), start_device_login(town, client_id="job")
     claim(ann, box.code)
     decide(ann, box, "approve")
     assert box.told(client_id="free") == "invalid_grant"

@@ -9,15 +9,22 @@ import pytest
 from sqlalchemy import event, text
 
 from app.opaque_tokens import generate_token
-from app.server.cleanup import sweep
+from app.server.cleanup import delete_expired_data
 from tests.actors import SECRET
-from tests.administrators import administrator, id_of
-from tests.boxes import Box, box_of, claim, decide, let_in, state
+from tests.administrators import create_administrator, get_account_id
+from tests.device_logins import (
+    Device,
+    claim,
+    complete_device_login,
+    decide,
+    get_device_login_state,
+    start_device_login,
+)
 
 
 @pytest.fixture
-def box(service) -> Box:
-    return box_of(service)
+def box(service) -> Device:
+    return start_device_login(service)
 
 
 @pytest.fixture
@@ -45,7 +52,7 @@ def test_a_program_is_let_in_by_a_person_elsewhere(service, ann, box):
         "address": ann.address,
         "device": ann.agent,
     }
-    another = box_of(service).asked["check_phrase"]
+    another = start_device_login(service).asked["check_phrase"]
     assert len(another.split()) == len(seen["check_phrase"].split()) == 3
     assert another != seen["check_phrase"]
     approved = decide(ann, box, "approve").json
@@ -68,7 +75,7 @@ def test_a_program_is_let_in_by_a_person_elsewhere(service, ann, box):
 
 
 def test_oauth_clients_ask_with_a_form(service, ann):
-    box = Box(service.actor("box"))
+    box = Device(service.actor("box"))
     box.asked = box.actor.call(
         "POST", "/oauth/device_authorization", data={"scope": "orders:read"}
     ).json
@@ -98,7 +105,7 @@ def test_oauth_clients_ask_with_a_form(service, ann):
 
 
 def test_the_device_code_is_redeemed_once(ann, box):
-    let_in(ann, box)
+    complete_device_login(ann, box)
     assert box.told() == "invalid_grant"
 
 
@@ -112,7 +119,7 @@ def test_the_device_code_is_redeemed_once(ann, box):
     ],
 )
 def test_the_code_may_be_typed_as_people_type(small_service, spelt):
-    ann, box = small_service.actor().signed_in(), box_of(small_service)
+    ann, box = small_service.actor().signed_in(), start_device_login(small_service)
     assert claim(ann, spelt(box.code)).status_code == 200
 
 
@@ -127,12 +134,12 @@ def test_whoever_claims_first_has_it_to_himself(service, ann, box):
     assert bob.get(f"/v1/login-sessions/{box.id}", token=bob.access).status_code == 404
     for verb in ("approve", "deny", "suspicious"):
         assert decide(bob, box, verb).status_code == 404
-    assert state(ann, box) == "claimed"
+    assert get_device_login_state(ann, box) == "claimed"
     assert decide(ann, box, "approve").status_code == 200
 
 
 def test_nothing_is_shown_or_decided_before_it_was_claimed(small_service):
-    ann, box = small_service.actor("ann").signed_in(), box_of(small_service)
+    ann, box = small_service.actor("ann").signed_in(), start_device_login(small_service)
     assert ann.get(f"/v1/login-sessions/{box.id}", token=ann.access).status_code == 404
     for verb in ("approve", "deny", "suspicious"):
         assert decide(ann, box, verb).status_code == 404
@@ -142,7 +149,7 @@ def test_nothing_is_shown_or_decided_before_it_was_claimed(small_service):
 @pytest.mark.parametrize("named", ["ann", "ANN", "ann@example.org", "Ann@Example.ORG"])
 def test_only_the_account_that_is_named_may_claim_it(small_service, named):
     ann = small_service.actor("ann").signed_in()
-    bob, box = small_service.actor("bob").signed_in(), box_of(small_service)
+    bob, box = small_service.actor("bob").signed_in(), start_device_login(small_service)
     box.ask(username=named)
     assert claim(bob, box.code).json["code"] == "unknown_user_code"
     assert claim(ann, box.code).status_code == 200
@@ -150,7 +157,7 @@ def test_only_the_account_that_is_named_may_claim_it(small_service, named):
 
 def test_nobody_learns_who_exists_and_nobody_is_asked_until_he_gives_in(small_service):
     small_service.actor("ann").signed_in()
-    box = box_of(small_service)
+    box = start_device_login(small_service)
     for spellings in (
         ("ann", "ANN", "\uff21nn", "ann"),
         ("nobody-here", "Nobody-Here", "\uff4eobody-here", "nobody-here"),
@@ -162,7 +169,7 @@ def test_nobody_learns_who_exists_and_nobody_is_asked_until_he_gives_in(small_se
 
 
 def test_whoever_waits_for_a_limit_holds_no_transaction(small_service):
-    box = box_of(small_service)
+    box = start_device_login(small_service)
     for _ in range(3):
         box.ask(username="ann")
     begun = []
@@ -176,7 +183,7 @@ def test_five_wrong_codes_and_then_the_right_one_does_not_help_either(service, a
     refused = claim(ann, box.code)
     assert (refused.status_code, refused.json["violated-policies"]) == (429, ["user_code"])
     assert 590 < int(refused.headers["Retry-After"]) <= 600
-    elsewhere = ann.elsewhere()
+    elsewhere = ann.from_another_address()
     elsewhere.login()
     assert claim(elsewhere, box.code).status_code == 429, "the account, wherever it is"
     bob = service.actor("bob", address=ann.address).signed_in()
@@ -184,7 +191,7 @@ def test_five_wrong_codes_and_then_the_right_one_does_not_help_either(service, a
     carol = service.actor("carol").signed_in()
     assert claim(carol, box.code).status_code == 200
     service.clock.push(minutes=10)
-    fresh = box_of(service)
+    fresh = start_device_login(service)
     ann.login()
     assert claim(ann, fresh.code).status_code == 200
 
@@ -196,17 +203,17 @@ def test_the_ten_minutes_begin_with_the_first_wrong_code(small_service):
     ann.login()
     assert [claim(ann, "BBBB-BBBB").status_code for _ in range(2)] == [404, 429]
     small_service.clock.push(minutes=1)
-    assert claim(ann, box_of(small_service).code).status_code == 200
+    assert claim(ann, start_device_login(small_service).code).status_code == 200
 
 
 def test_right_codes_do_not_count(small_service):
     ann = small_service.actor().signed_in()
     for _ in range(7):
-        let_in(ann, box_of(small_service))
+        complete_device_login(ann, start_device_login(small_service))
 
 
 def test_approving_wants_the_code_again_and_counts_wrong_ones(small_service):
-    ann, box = small_service.actor("ann").signed_in(), box_of(small_service)
+    ann, box = small_service.actor("ann").signed_in(), start_device_login(small_service)
     claim(ann, box.code)
     wrong = decide(ann, box, "approve", user_code="BBBB-BBBB")
     assert (wrong.status_code, wrong.json["code"]) == (404, "unknown_user_code")
@@ -232,13 +239,13 @@ def test_it_is_decided_once(ann, box, first):
         late = decide(ann, box, verb)
         assert (late.status_code, late.json["code"]) == (409, "login_session_over")
     assert box.cancel().json["code"] == "login_session_over"
-    assert (box.told(), state(ann, box)) == OUTCOMES[first]
+    assert (box.told(), get_device_login_state(ann, box)) == OUTCOMES[first]
     assert claim(ann, box.code).json["code"] == "unknown_user_code"
 
 
 @pytest.mark.parametrize("claimed", [True, False])
 def test_whoever_asked_may_give_up(small_service, claimed):
-    ann, box = small_service.actor("ann").signed_in(), box_of(small_service)
+    ann, box = small_service.actor("ann").signed_in(), start_device_login(small_service)
     if claimed:
         claim(ann, box.code)
     assert box.cancel().status_code == 204
@@ -247,11 +254,11 @@ def test_whoever_asked_may_give_up(small_service, claimed):
     assert claim(ann, box.code).status_code == 404
     if claimed:
         assert decide(ann, box, "approve").status_code == 409
-        assert state(ann, box) == "cancelled"
+        assert get_device_login_state(ann, box) == "cancelled"
 
 
 def test_a_device_code_that_is_none_of_ours_cancels_nothing(small_service):
-    box = box_of(small_service)
+    box = start_device_login(small_service)
     good = box.asked["device_code"]
     forged = generate_token("dwl", box.id).token  # all of it but the secret is public
     for code in (
@@ -268,7 +275,7 @@ def test_a_device_code_that_is_none_of_ours_cancels_nothing(small_service):
 
 @pytest.mark.parametrize("step", ["pending", "claimed", "approved"])
 def test_after_ten_minutes_nothing_becomes_of_it(small_service, step):
-    ann, box = small_service.actor("ann").signed_in(), box_of(small_service)
+    ann, box = small_service.actor("ann").signed_in(), start_device_login(small_service)
     if step != "pending":
         claim(ann, box.code)
     if step == "approved":
@@ -280,7 +287,7 @@ def test_after_ten_minutes_nothing_becomes_of_it(small_service, step):
     if step != "pending":
         assert decide(ann, box, "approve").status_code == 409
         assert decide(ann, box, "deny").status_code == 409
-        assert state(ann, box) == "expired"
+        assert get_device_login_state(ann, box) == "expired"
     assert box.cancel().status_code == 409
 
 
@@ -303,7 +310,7 @@ def test_whoever_polls_too_soon_waits_longer_until_he_keeps_to_it(service, ann, 
 
 
 def test_nobody_waits_longer_than_a_minute_for_the_next_poll(small_service):
-    box = box_of(small_service)
+    box = start_device_login(small_service)
     for _ in range(15):
         box.told()
     small_service.clock.push(seconds=60)
@@ -314,16 +321,21 @@ def test_nobody_waits_longer_than_a_minute_for_the_next_poll(small_service):
 
 
 def disabled(service, ann):
-    boss = administrator(service)
+    boss = create_administrator(service)
     for status in ("disabled", "active"):
-        boss.call("PATCH", f"/v1/accounts/{id_of(ann)}", json={"status": status}, token=boss.access)
+        boss.call(
+            "PATCH",
+            f"/v1/accounts/{get_account_id(ann)}",
+            json={"status": status},
+            token=boss.access,
+        )
 
 
 def must_change(service, ann):
-    boss = administrator(service)
+    boss = create_administrator(service)
     boss.call(
         "PATCH",
-        f"/v1/accounts/{id_of(ann)}",
+        f"/v1/accounts/{get_account_id(ann)}",
         json={"must_change_password": True},
         token=boss.access,
     )
@@ -343,7 +355,7 @@ def signed_out_everywhere(service, ann):
 
 
 def taken_away(service, ann):
-    elsewhere = ann.elsewhere()
+    elsewhere = ann.from_another_address()
     elsewhere.login()
     assert (
         elsewhere.call(
@@ -354,7 +366,7 @@ def taken_away(service, ann):
 
 
 def called_suspicious(service, ann):
-    elsewhere = ann.elsewhere()
+    elsewhere = ann.from_another_address()
     elsewhere.login()
     assert (
         elsewhere.post(
@@ -382,7 +394,7 @@ def key_leaked(service, ann):
     ],
 )
 def test_the_account_is_looked_at_again_when_the_code_is_redeemed(small_service, what):
-    ann, box = small_service.actor("ann").signed_in(), box_of(small_service)
+    ann, box = small_service.actor("ann").signed_in(), start_device_login(small_service)
     claim(ann, box.code)
     decide(ann, box, "approve")
     what(small_service, ann)
@@ -392,7 +404,7 @@ def test_the_account_is_looked_at_again_when_the_code_is_redeemed(small_service,
 
 
 def test_whoever_approves_may_sign_out_before_the_device_asks_again(small_service):
-    ann, box = small_service.actor("ann").signed_in(), box_of(small_service)
+    ann, box = small_service.actor("ann").signed_in(), start_device_login(small_service)
     claim(ann, box.code)
     decide(ann, box, "approve")
     ann.logout()
@@ -400,8 +412,8 @@ def test_whoever_approves_may_sign_out_before_the_device_asks_again(small_servic
 
 
 def test_no_password_was_typed_there(small_service):
-    ann, box = small_service.actor("ann").signed_in(), box_of(small_service)
-    tokens = let_in(ann, box)
+    ann, box = small_service.actor("ann").signed_in(), start_device_login(small_service)
+    tokens = complete_device_login(ann, box)
     claims = jwt.decode(tokens["access_token"], options={"verify_signature": False})
     assert "auth_time" not in claims
     assert claims["amr"] == ["mca"]
@@ -419,9 +431,9 @@ def test_no_password_was_typed_there(small_service):
 
 
 def test_a_session_that_was_let_in_lets_nobody_else_in_without_the_password(small_service):
-    ann, box = small_service.actor("ann").signed_in(), box_of(small_service)
-    tokens = let_in(ann, box)
-    other, there = box_of(small_service), ann.elsewhere()
+    ann, box = small_service.actor("ann").signed_in(), start_device_login(small_service)
+    tokens = complete_device_login(ann, box)
+    other, there = start_device_login(small_service), ann.from_another_address()
     there.tokens = tokens
     assert claim(there, other.code).status_code == 200
     assert decide(there, other, "approve").json["code"] == "reauthentication_required"
@@ -454,7 +466,7 @@ def test_the_session_lasts_as_long_as_was_asked_from_when_it_begins(service, ann
     service.clock.push(seconds=31)
     assert box.actor.whoami(fresh["access_token"]).status_code == 401
     assert box.actor.refresh(fresh["refresh_token"]).status_code == 400
-    assert state(ann, box) == "expired"
+    assert get_device_login_state(ann, box) == "expired"
 
 
 @pytest.mark.parametrize(
@@ -463,9 +475,9 @@ def test_the_session_lasts_as_long_as_was_asked_from_when_it_begins(service, ann
 )
 def test_it_lasts_no_longer_than_a_login_could(make_service, longest, asked, given):
     service = make_service(session_max_ttl=timedelta(seconds=longest))
-    ann, box = service.actor().signed_in(), box_of(service)
+    ann, box = service.actor().signed_in(), start_device_login(service)
     box.ask(**({"expires_in": asked} if asked else {}))
-    let_in(ann, box)
+    complete_device_login(ann, box)
     assert lasts(ann, box) == given
     assert ann.get(f"/v1/login-sessions/{box.id}", token=ann.access).json["expires_in"] == asked
 
@@ -474,11 +486,11 @@ def test_a_long_one_is_given_where_the_setting_allows_it_but_not_to_administrato
     service = make_service(session_max_ttl=timedelta(days=90))
     for person, longest in (
         (service.actor("ann").signed_in(), timedelta(days=60)),
-        (administrator(service), timedelta(days=1)),
+        (create_administrator(service), timedelta(days=1)),
     ):
-        box = box_of(service)
+        box = start_device_login(service)
         box.ask(expires_in=60 * 86400)
-        let_in(person, box)
+        complete_device_login(person, box)
         ends = service.scalar("SELECT absolute_until FROM sessions WHERE id = :id", id=box.id)
         begun = service.scalar("SELECT created_at FROM sessions WHERE id = :id", id=box.id)
         assert datetime.fromisoformat(str(ends)) - datetime.fromisoformat(str(begun)) == longest
@@ -496,7 +508,7 @@ def test_what_is_called_suspicious_is_refused_told_and_slowed_down(service, ann,
     assert box.actor.address in mail["text"]
     assert [box.ask().status_code for _ in range(3)] == [201, 429, 429]
     assert box.ask().json["violated-policies"] == ["suspect"]
-    assert box_of(service).ask().status_code == 201, "another source asks as before"
+    assert start_device_login(service).ask().status_code == 201, "another source asks as before"
 
 
 def take_back(person, box):
@@ -505,54 +517,54 @@ def take_back(person, box):
 
 
 def test_what_was_called_suspicious_by_mistake_is_taken_back_and_lets_nobody_in(service, ann, box):
-    boss, bob = administrator(service), service.actor("bob").signed_in()
-    other = box_of(service)
+    boss, bob = create_administrator(service), service.actor("bob").signed_in()
+    other = start_device_login(service)
     assert take_back(ann, box) == (404, "not_found"), "nobody has claimed it"
     for each in (box, other):
         claim(ann, each.code)
     assert take_back(ann, box) == (409, "session_not_suspicious")
     for each in (box, other):
         decide(ann, each, "suspicious")
-    refused = Box(box.actor, asked=box.asked)
+    refused = Device(box.actor, asked=box.asked)
     assert [box.ask().status_code for _ in range(2)] == [201, 429]
     assert take_back(bob, refused) == (404, "not_found")
     assert take_back(ann, refused) == (204, None)
     assert box.ask().status_code == 201
-    assert (refused.told(), state(ann, refused)) == ("access_denied", "denied")
+    assert (refused.told(), get_device_login_state(ann, refused)) == ("access_denied", "denied")
     assert take_back(ann, refused) == (409, "session_not_suspicious")
     assert take_back(boss, other) == (204, None)
     cleared = "SELECT count(*) FROM audit WHERE event = 'session.cleared' AND account_id = :id"
-    assert service.scalar(cleared, id=id_of(ann)) == 2
+    assert service.scalar(cleared, id=get_account_id(ann)) == 2
 
 
 def test_once_it_was_let_in_it_is_the_session_that_is_taken_back(small_service):
-    ann, box = small_service.actor().signed_in(), box_of(small_service)
-    tokens = let_in(ann, box)
+    ann, box = small_service.actor().signed_in(), start_device_login(small_service)
+    tokens = complete_device_login(ann, box)
     assert ann.post(f"/v1/sessions/{box.id}/suspicious", token=ann.access).status_code == 204
-    assert state(ann, box) == "suspicious"
+    assert get_device_login_state(ann, box) == "suspicious"
     assert take_back(ann, box) == (204, None)
-    assert state(ann, box) == "revoked"
+    assert get_device_login_state(ann, box) == "revoked"
     assert box.actor.whoami(tokens["access_token"]).status_code == 401
 
 
 def test_an_administrator_no_more_takes_nothing_back(small_service):
     ann, box, boss = (
         small_service.actor().signed_in(),
-        box_of(small_service),
-        administrator(small_service),
+        start_device_login(small_service),
+        create_administrator(small_service),
     )
     claim(ann, box.code)
     decide(ann, box, "suspicious")
     small_service.scalar(
-        "DELETE FROM account_roles WHERE account_id = :id RETURNING role", id=id_of(boss)
+        "DELETE FROM account_roles WHERE account_id = :id RETURNING role", id=get_account_id(boss)
     )
     assert take_back(boss, box) == (404, "not_found")
-    assert state(ann, box) == "suspicious"
+    assert get_device_login_state(ann, box) == "suspicious"
 
 
 def test_after_a_day_it_is_forgotten(make_service):
     service = make_service(limit_device="1000/minute")
-    ann, box = service.actor().signed_in(), box_of(service)
+    ann, box = service.actor().signed_in(), start_device_login(service)
     claim(ann, box.code)
     decide(ann, box, "suspicious")
     service.clock.push(days=1)
@@ -563,7 +575,7 @@ def test_after_a_day_it_is_forgotten(make_service):
 
 
 def test_what_became_of_each_can_be_read_by_its_owner_and_by_administrators(service, ann):
-    boss = administrator(service)
+    boss = create_administrator(service)
     boxes = {}
     for name in (
         "denied",
@@ -575,7 +587,7 @@ def test_what_became_of_each_can_be_read_by_its_owner_and_by_administrators(serv
         "logged_out",
         "revoked",
     ):
-        boxes[name] = box_of(service)
+        boxes[name] = start_device_login(service)
         claim(ann, boxes[name].code)
     decide(ann, boxes["denied"], "deny")
     decide(ann, boxes["suspicious"], "suspicious")
@@ -585,7 +597,9 @@ def test_what_became_of_each_can_be_read_by_its_owner_and_by_administrators(serv
     tokens = {name: boxes[name].poll().json for name in ("live", "logged_out", "revoked")}
     boxes["logged_out"].actor.post("/v1/logout", token=tokens["logged_out"]["access_token"])
     ann.call("DELETE", f"/v1/sessions/{boxes['revoked'].id}", token=ann.access)
-    assert {name: state(ann, box) for name, box in boxes.items()} == {name: name for name in boxes}
+    assert {name: get_device_login_state(ann, box) for name, box in boxes.items()} == {
+        name: name for name in boxes
+    }
     for name, box in boxes.items():
         found = ann.get(f"/v1/login-sessions?state={name}", token=ann.access).json["items"]
         assert [one["id"] for one in found] == [box.id]
@@ -593,55 +607,58 @@ def test_what_became_of_each_can_be_read_by_its_owner_and_by_administrators(serv
         assert boss.get(f"/v1/login-sessions/{box.id}", token=boss.access).json == found[0]
     whole = ann.get("/v1/login-sessions?limit=100", token=ann.access).json
     theirs = boss.get(
-        f"/v1/login-sessions?account_id={id_of(ann)}&limit=100", token=boss.access
+        f"/v1/login-sessions?account_id={get_account_id(ann)}&limit=100", token=boss.access
     ).json
     assert theirs == whole
     assert [one["id"] for one in whole["items"]] == [box.id for box in reversed(boxes.values())]
     assert boss.get("/v1/login-sessions", token=boss.access).json["items"] == []
     assert (
-        ann.get(f"/v1/login-sessions?account_id={id_of(boss)}", token=ann.access).status_code == 403
+        ann.get(
+            f"/v1/login-sessions?account_id={get_account_id(boss)}", token=ann.access
+        ).status_code
+        == 403
     )
     first = ann.get("/v1/login-sessions?limit=5", token=ann.access).json
     rest = ann.get(f"/v1/login-sessions?limit=5&cursor={first['next']}", token=ann.access).json
     assert first["items"] + rest["items"] == whole["items"]
-    of_another = f"account_id={id_of(boss)}&limit=5&cursor={first['next']}"
+    of_another = f"account_id={get_account_id(boss)}&limit=5&cursor={first['next']}"
     for query, person in ((of_another, boss), (f"state=live&cursor={first['next']}", ann)):
         assert person.get(f"/v1/login-sessions?{query}", token=person.access).status_code == 422
     service.clock.push(days=31)
     ann.login()
-    assert state(ann, boxes["live"]) == "expired"
+    assert get_device_login_state(ann, boxes["live"]) == "expired"
 
 
 def test_what_a_leaked_key_or_two_weeks_have_ended_is_shown_so(small_service):
     ann, revoked, idle = (
         small_service.actor("ann").signed_in(),
-        box_of(small_service),
-        box_of(small_service),
+        start_device_login(small_service),
+        start_device_login(small_service),
     )
-    let_in(ann, revoked)
+    complete_device_login(ann, revoked)
     key_leaked(small_service, ann)
     ann.login()
-    assert state(ann, revoked) == "revoked"
-    let_in(ann, idle)
+    assert get_device_login_state(ann, revoked) == "revoked"
+    complete_device_login(ann, idle)
     small_service.clock.push(days=15)
     ann.login()
-    assert state(ann, idle) == "expired"
+    assert get_device_login_state(ann, idle) == "expired"
 
 
 def test_records_are_forgotten_when_their_session_is(make_service, database_url):
     service = make_service(database_url)
     ann, claimed, unclaimed, redeemed = (
         service.actor().signed_in(),
-        box_of(service),
-        box_of(service),
-        box_of(service),
+        start_device_login(service),
+        start_device_login(service),
+        start_device_login(service),
     )
     claim(ann, claimed.code)
-    let_in(ann, redeemed)
+    complete_device_login(ann, redeemed)
 
     def kept() -> set[str]:
-        sweep(service.units)
-        with service.rows() as db:
+        delete_expired_data(service.units)
+        with service.open_database() as db:
             return set(db.scalars(text("SELECT id FROM login_sessions")))
 
     assert kept() == {claimed.id, unclaimed.id, redeemed.id}
@@ -654,8 +671,8 @@ def test_records_are_forgotten_when_their_session_is(make_service, database_url)
 
 
 def test_only_digests_are_kept(small_service):
-    _, box = small_service.actor("ann").signed_in(), box_of(small_service)
-    with small_service.rows() as db:
+    _, box = small_service.actor("ann").signed_in(), start_device_login(small_service)
+    with small_service.open_database() as db:
         kept = str(db.execute(text("SELECT * FROM login_sessions")).all()) + str(
             db.execute(text("SELECT * FROM audit")).all()
         )
@@ -666,7 +683,7 @@ def test_only_digests_are_kept(small_service):
 
 def test_a_code_outlives_a_new_secret_key(make_service, sqlite_url):
     old = make_service(sqlite_url)
-    box, named = box_of(old), box_of(old)
+    box, named = start_device_login(old), start_device_login(old)
     named.ask(username="ann")
     new = make_service(sqlite_url, secret_key=("another key for tests 0123456789 another", SECRET))
     ann = new.actor("ann").signed_in()
@@ -678,7 +695,7 @@ def test_a_code_outlives_a_new_secret_key(make_service, sqlite_url):
     "name", ["a" * 256, "@" * 256, "\ufdfa" * 256, "\U0001f600" * 256, "two\nlines"]
 )
 def test_what_can_be_no_name_is_one_that_nobody_has(service, ann, name):
-    box = box_of(service)
+    box = start_device_login(service)
     assert box.ask(username=name).status_code == 201
     assert claim(ann, box.code).json["code"] == "unknown_user_code"
 
@@ -708,14 +725,14 @@ def test_what_can_be_no_name_is_one_that_nobody_has(service, ann, name):
     ],
 )
 def test_what_would_be_shown_to_people_is_looked_at_first(small_service, body):
-    box = Box(small_service.actor("box"))
+    box = Device(small_service.actor("box"))
     assert box.ask(**body).status_code == 422
     assert small_service.scalar("SELECT count(*) FROM login_sessions") == 0
 
 
 def test_limits_of_asking_and_polling(make_service):
     service = make_service(limit_device="2/minute", limit_poll="3/minute")
-    box = box_of(service)
+    box = start_device_login(service)
     assert [box.ask().status_code for _ in range(2)] == [201, 429]
     answers = [box.poll() for _ in range(4)]
     assert [(answer.status_code, answer.json["error"]) for answer in answers][-1] == (

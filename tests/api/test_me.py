@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from app.settings import VERSION, Registration
+from app.settings import VERSION, RegistrationMode
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
@@ -147,7 +147,7 @@ def test_every_field_that_cannot_be_changed_is_named_and_nothing_is_stored(small
 
 def test_the_methods_tell_a_login_page_what_it_needs(make_service):
     service = make_service(
-        registration=Registration.CLOSED,
+        registration=RegistrationMode.CLOSED,
         password_min_length=20,
         public_url="https://login.example.org",
         trusted_hosts=("localhost",),

@@ -12,7 +12,15 @@ from app.authorization.levels import (
     build_role_names,
     get_rank_or_lowest,
 )
-from tests.rights import ROLES, account_id, let_in, let_out, new_key, roles_of, with_role
+from tests.authorization import (
+    ROLES,
+    create_key,
+    get_account_id,
+    grant_membership,
+    list_roles,
+    revoke_membership,
+    sign_in_with_role,
+)
 
 LADDER = ("public", "invitee", "member", "manager", "secret")
 UNKNOWN = "acc_" + "0" * 22
@@ -26,7 +34,7 @@ def service(make_service, database_url):
 @pytest.fixture
 def app(service):
     """The account of an application, which founds its lists."""
-    return with_role(service, "app", "founder")
+    return sign_in_with_role(service, "app", "founder")
 
 
 @pytest.fixture
@@ -41,7 +49,7 @@ def bob(service):
 
 @pytest.fixture
 def small_app(make_service, sqlite_url):
-    return with_role(make_service(sqlite_url, roles=ROLES), "app", "founder")
+    return sign_in_with_role(make_service(sqlite_url, roles=ROLES), "app", "founder")
 
 
 def members(actor, thing="list/7", query="", token=None):
@@ -65,27 +73,32 @@ def levels(app) -> dict[str, str]:
 def test_whoever_has_a_level_has_all_below_it_and_the_lowest_is_everybodys(
     service, app, ann, level, roles
 ):
-    key = new_key(app, "memberships:write:list")
-    assert let_in(app, ann, level, token=key).status_code == 204
-    assert roles_of(ann, ann) == roles
-    assert roles_of(ann, ann, "?resource=list&id=8") == []
-    assert roles_of(ann, ann, "?resource=lis&id=7") == []
-    assert roles_of(ann, ann, "") == []
+    key = create_key(app, "memberships:write:list")
+    assert grant_membership(app, ann, level, token=key).status_code == 204
+    assert list_roles(ann, ann) == roles
+    assert list_roles(ann, ann, "?resource=list&id=8") == []
+    assert list_roles(ann, ann, "?resource=lis&id=7") == []
+    assert list_roles(ann, ann, "") == []
 
 
 def test_a_level_takes_the_place_of_another_one(app, ann):
     for level in ("member", "secret", "invitee"):
-        assert let_in(app, ann, level).status_code == 204
+        assert grant_membership(app, ann, level).status_code == 204
         assert levels(app) == {"ann": level}
-    assert let_out(app, ann).status_code == 204
+    assert revoke_membership(app, ann).status_code == 204
     assert levels(app) == {}
-    assert roles_of(ann, ann) == []
-    assert let_out(app, ann).status_code == 204
+    assert list_roles(ann, ann) == []
+    assert revoke_membership(app, ann).status_code == 204
 
 
 def test_only_a_change_moves_the_version_of_the_rights(service, app, ann):
-    for act, version in ((let_in, 1), (let_in, 1), (let_out, 2), (let_out, 2)):
-        assert act(app, ann, *(["member"] if act is let_in else [])).status_code == 204
+    for act, version in (
+        (grant_membership, 1),
+        (grant_membership, 1),
+        (revoke_membership, 2),
+        (revoke_membership, 2),
+    ):
+        assert act(app, ann, *(["member"] if act is grant_membership else [])).status_code == 204
         assert (
             service.scalar("SELECT roles_version FROM accounts WHERE username = 'ann'") == version
         )
@@ -97,11 +110,11 @@ def test_only_a_change_moves_the_version_of_the_rights(service, app, ann):
 )
 def test_a_level_that_there_is_not_is_an_error_and_grants_nothing(small_app, level):
     app, ann = small_app, small_app.service.actor("ann").signed_in()
-    answer = let_in(app, ann, level)
+    answer = grant_membership(app, ann, level)
     assert answer.status_code == 422
     assert list(answer.json["errors"]) == ["/level"]
     assert levels(app) == {}
-    assert roles_of(ann, ann) == []
+    assert list_roles(ann, ann) == []
 
 
 @pytest.mark.parametrize(
@@ -120,8 +133,8 @@ def test_a_level_that_there_is_not_is_an_error_and_grants_nothing(small_app, lev
 )
 def test_names_that_could_be_read_in_two_ways_are_refused(small_app, thing):
     app, ann = small_app, small_app.service.actor("ann").signed_in()
-    assert let_in(app, ann, "member", thing=thing).status_code == 422
-    assert let_out(app, ann, thing=thing).status_code == 422
+    assert grant_membership(app, ann, "member", resource=thing).status_code == 422
+    assert revoke_membership(app, ann, resource=thing).status_code == 422
     assert members(app, thing).status_code == 422
 
 
@@ -137,10 +150,13 @@ def test_names_that_could_be_read_in_two_ways_are_refused(small_app, thing):
     ],
 )
 def test_ids_may_have_dashes_and_the_names_of_roles_can_be_taken_apart(small_service, thing):
-    boss, ann = with_role(small_service, "boss", "admin"), small_service.actor("ann").signed_in()
+    boss, ann = (
+        sign_in_with_role(small_service, "boss", "admin"),
+        small_service.actor("ann").signed_in(),
+    )
     resource, _, resource_id = thing.partition("/")
-    assert let_in(boss, ann, "member", thing=thing).status_code == 204
-    roles = roles_of(ann, ann, f"?resource={resource}&id={resource_id}")
+    assert grant_membership(boss, ann, "member", resource=thing).status_code == 204
+    roles = list_roles(ann, ann, f"?resource={resource}&id={resource_id}")
     assert [role.rpartition("-")[2] for role in roles] == ["invitee", "member"]
     for role in roles:
         first, _, rest = role.partition("-")
@@ -151,32 +167,34 @@ def test_ids_may_have_dashes_and_the_names_of_roles_can_be_taken_apart(small_ser
 
 @pytest.mark.parametrize("unknown", [UNKNOWN, "x", "%00", "ses_" + "0" * 22])
 def test_an_account_that_does_not_exist_is_not_found(app, unknown):
-    assert let_in(app, unknown, "member").status_code == 404
-    assert let_out(app, unknown).status_code == 404
+    assert grant_membership(app, unknown, "member").status_code == 404
+    assert revoke_membership(app, unknown).status_code == 404
 
 
 # -- who may ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_key_founds_things_of_its_resource_and_no_other(app, ann):
-    key = new_key(app, "memberships:write:list")
-    assert let_in(app, ann, "secret", token=key).status_code == 204
-    answer = let_in(app, ann, "member", thing="shop/7", token=key)
+    key = create_key(app, "memberships:write:list")
+    assert grant_membership(app, ann, "secret", token=key).status_code == 204
+    answer = grant_membership(app, ann, "member", resource="shop/7", token=key)
     assert (answer.status_code, answer.json["code"]) == (403, "insufficient_scope")
     assert 'scope="memberships:write:shop"' in answer.headers["WWW-Authenticate"]
-    assert let_in(app, ann, "member", thing="lists/7", token=key).status_code == 403
-    assert let_in(app, ann, "member", token=new_key(app, "roles:read")).status_code == 403
+    assert grant_membership(app, ann, "member", resource="lists/7", token=key).status_code == 403
+    assert (
+        grant_membership(app, ann, "member", token=create_key(app, "roles:read")).status_code == 403
+    )
     assert members(app, token=key).status_code == 200
-    assert members(app, token=new_key(app)).status_code == 403
+    assert members(app, token=create_key(app)).status_code == 403
 
 
 def test_a_key_is_no_member_and_leaves_nothing(app, ann):
     """It has no memberships of its owner's: a key without the scope can neither let in nor out, not even its owner."""
-    let_in(app, app, "secret")
-    key = new_key(app)
+    grant_membership(app, app, "secret")
+    key = create_key(app)
     for answer in (
-        let_in(app, ann, "invitee", token=key),
-        let_out(app, app, token=key),
+        grant_membership(app, ann, "invitee", token=key),
+        revoke_membership(app, app, token=key),
         members(app, token=key),
     ):
         assert (answer.status_code, answer.json["code"]) == (403, "insufficient_scope")
@@ -184,17 +202,20 @@ def test_a_key_is_no_member_and_leaves_nothing(app, ann):
 
 
 def test_a_key_founds_nothing_once_its_owner_may_not(service, app, ann):
-    key, boss = new_key(app, "memberships:write:list"), with_role(service, "boss", "admin")
-    boss.call("DELETE", f"/v1/accounts/{account_id(app)}/roles/founder", token=boss.access)
-    assert let_in(app, ann, "member", token=key).status_code == 403
-    assert let_in(app, ann, "member").status_code == 403
+    key, boss = (
+        create_key(app, "memberships:write:list"),
+        sign_in_with_role(service, "boss", "admin"),
+    )
+    boss.call("DELETE", f"/v1/accounts/{get_account_id(app)}/roles/founder", token=boss.access)
+    assert grant_membership(app, ann, "member", token=key).status_code == 403
+    assert grant_membership(app, ann, "member").status_code == 403
 
 
 def test_administrators_may_everything(service, ann):
-    boss = with_role(service, "boss", "admin")
-    assert let_in(boss, ann, "secret", thing="any/1").status_code == 204
+    boss = sign_in_with_role(service, "boss", "admin")
+    assert grant_membership(boss, ann, "secret", resource="any/1").status_code == 204
     assert members(boss, "any/1").json["items"][0]["level"] == "secret"
-    assert let_out(boss, ann, thing="any/1").status_code == 204
+    assert revoke_membership(boss, ann, resource="any/1").status_code == 204
 
 
 # Who has `own` grants `wanted` to somebody who has `present` (None: is none).
@@ -218,38 +239,40 @@ def test_managers_change_those_who_stand_no_higher_and_nobody_grants_above_himse
 ):
     service = make_service(sqlite_url, roles=ROLES)
     app, ann, bob = (
-        with_role(service, "app", "founder"),
+        sign_in_with_role(service, "app", "founder"),
         service.actor("ann").signed_in(),
         service.actor("bob").signed_in(),
     )
     for own, present, wanted, allowed in GRANTS:
-        let_in(app, ann, own)
-        (let_out(app, bob) if present is None else let_in(app, bob, present))
-        answer = let_out(ann, bob) if wanted is None else let_in(ann, bob, wanted)
+        grant_membership(app, ann, own)
+        (revoke_membership(app, bob) if present is None else grant_membership(app, bob, present))
+        answer = (
+            revoke_membership(ann, bob) if wanted is None else grant_membership(ann, bob, wanted)
+        )
         assert answer.status_code == (204 if allowed else 403), (own, present, wanted)
         assert levels(app).get("bob") == (wanted if allowed else present), (own, present, wanted)
 
 
 def test_a_manager_here_is_none_there(app, ann, bob):
-    let_in(app, ann, "secret", thing="list/7")
+    grant_membership(app, ann, "secret", resource="list/7")
     for thing in ("list/8", "lists/7", "list/07"):
-        assert let_in(ann, bob, "invitee", thing=thing).status_code == 403
+        assert grant_membership(ann, bob, "invitee", resource=thing).status_code == 403
         assert members(ann, thing).status_code == 403
 
 
 def test_nobody_lets_himself_in_or_up_and_everybody_may_leave(app, ann):
-    assert let_in(ann, ann, "invitee").status_code == 403
-    assert let_out(ann, ann).status_code == 204  # out already
+    assert grant_membership(ann, ann, "invitee").status_code == 403
+    assert revoke_membership(ann, ann).status_code == 204  # out already
     for level in ("invitee", "member", "manager"):
-        let_in(app, ann, level)
-        assert let_in(ann, ann, "secret").status_code == 403
-        assert let_out(ann, ann).status_code == 204
-        assert roles_of(ann, ann) == []
-        assert let_in(ann, ann, level).status_code == 403
+        grant_membership(app, ann, level)
+        assert grant_membership(ann, ann, "secret").status_code == 403
+        assert revoke_membership(ann, ann).status_code == 204
+        assert list_roles(ann, ann) == []
+        assert grant_membership(ann, ann, level).status_code == 403
 
 
 def test_who_may_not_let_in_cannot_tell_who_exists(ann, bob):
-    answers = [let_in(ann, one, "member") for one in (bob, UNKNOWN, "x")]
+    answers = [grant_membership(ann, one, "member") for one in (bob, UNKNOWN, "x")]
     assert {(answer.status_code, answer.json["detail"]) for answer in answers} == {
         (403, "Only an administrator, or whoever has the level manager here, may do this.")
     }
@@ -263,26 +286,26 @@ def test_another_ladder_and_another_managing_level(make_service, sqlite_url):
         managing_level="owner",
     )
     app, ann, bob = (
-        with_role(service, "app", "founder"),
+        sign_in_with_role(service, "app", "founder"),
         service.actor("ann").signed_in(),
         service.actor("bob").signed_in(),
     )
-    assert let_in(app, ann, "member").status_code == 422
-    assert let_in(app, ann, "friend").status_code == 204
-    assert let_in(ann, bob, "friend").status_code == 403
-    assert let_in(app, ann, "owner").status_code == 204
-    assert let_in(ann, bob, "owner").status_code == 204
-    assert roles_of(bob, bob) == ["list-7-friend", "list-7-owner"]
+    assert grant_membership(app, ann, "member").status_code == 422
+    assert grant_membership(app, ann, "friend").status_code == 204
+    assert grant_membership(ann, bob, "friend").status_code == 403
+    assert grant_membership(app, ann, "owner").status_code == 204
+    assert grant_membership(ann, bob, "owner").status_code == 204
+    assert list_roles(bob, bob) == ["list-7-friend", "list-7-owner"]
 
 
 def test_a_level_that_the_ladder_no_longer_names_grants_nothing(make_service, sqlite_url):
     before = make_service(sqlite_url, roles=ROLES)
     app, ann, bob = (
-        with_role(before, "app", "founder"),
+        sign_in_with_role(before, "app", "founder"),
         before.actor("ann").signed_in(),
         before.actor("bob").signed_in(),
     )
-    let_in(app, ann, "manager")
+    grant_membership(app, ann, "manager")
     after = make_service(
         sqlite_url,
         roles=ROLES,
@@ -291,9 +314,9 @@ def test_a_level_that_the_ladder_no_longer_names_grants_nothing(make_service, sq
     )
     for actor in (app, ann, bob):
         actor.service = after
-    assert roles_of(ann, ann) == []
-    assert let_in(ann, bob, "invitee").status_code == 403
-    asked = {"account_id": account_id(ann), "resource": "list", "id": "7", "level": "invitee"}
+    assert list_roles(ann, ann) == []
+    assert grant_membership(ann, bob, "invitee").status_code == 403
+    asked = {"account_id": get_account_id(ann), "resource": "list", "id": "7", "level": "invitee"}
     assert ann.post("/v1/roles/check", {"checks": [asked]}, token=ann.access).json == {
         "decisions": [False]
     }
@@ -303,8 +326,8 @@ def test_a_level_that_the_ladder_no_longer_names_grants_nothing(make_service, sq
         ]
         == []
     )
-    let_in(app, bob, "invitee")
-    assert let_in(bob, ann, "invitee").status_code == 204
+    grant_membership(app, bob, "invitee")
+    assert grant_membership(bob, ann, "invitee").status_code == 204
 
 
 # -- the list -----------------------------------------------------------------------------------------------------------
@@ -313,7 +336,7 @@ def test_a_level_that_the_ladder_no_longer_names_grants_nothing(make_service, sq
 def test_the_list_goes_on_where_it_ended(service, app):
     people = [service.actor(f"guest{number}").signed_in() for number in range(5)]
     for one in people:
-        let_in(app, one, "member")
+        grant_membership(app, one, "member")
     found, cursor = [], ""
     while cursor is not None:
         part = members(app, query=f"?limit=2{'&cursor=' + cursor if cursor else ''}").json
@@ -321,15 +344,15 @@ def test_the_list_goes_on_where_it_ended(service, app):
         found += part["items"]
         cursor = part["next"]
         if len(found) == 2:
-            let_out(app, found[0]["account_id"])  # what was shown already moves nothing
-    assert [item["account_id"] for item in found] == sorted(account_id(one) for one in people)
+            revoke_membership(app, found[0]["account_id"])  # what was shown already moves nothing
+    assert [item["account_id"] for item in found] == sorted(get_account_id(one) for one in people)
     assert set(found[0]) == {"account_id", "username", "level", "granted_at"}
 
 
 def test_a_cursor_is_of_one_list_and_cannot_be_made_up(service, app, ann, bob):
     for thing in ("list/7", "list/8"):
-        let_in(app, ann, "member", thing=thing)
-        let_in(app, bob, "member", thing=thing)
+        grant_membership(app, ann, "member", resource=thing)
+        grant_membership(app, bob, "member", resource=thing)
     cursor = members(app, query="?limit=1").json["next"]
     assert members(app, query=f"?cursor={cursor}").status_code == 200
     assert members(app, "list/8", f"?cursor={cursor}").status_code == 422
@@ -356,27 +379,27 @@ def test_what_a_list_cannot_be_asked_is_an_error(small_app, query):
 
 
 def test_members_from_the_managing_level_on_see_the_list(service, app, ann, bob):
-    reader = with_role(service, "reader", "founder", scope="roles:read")
-    let_in(app, bob, "invitee")
+    reader = sign_in_with_role(service, "reader", "founder", scope="roles:read")
+    grant_membership(app, bob, "invitee")
     for level, status in (("invitee", 403), ("member", 403), ("manager", 200), ("secret", 200)):
-        let_in(app, ann, level)
+        grant_membership(app, ann, level)
         assert members(ann).status_code == status
     assert members(reader).status_code == 200
-    assert let_in(reader, bob, "member").status_code == 403
+    assert grant_membership(reader, bob, "member").status_code == 403
 
 
 def test_the_membership_of_an_account_that_was_deleted_is_not_listed(service, app, ann, bob):
-    let_in(app, ann, "member")
-    let_in(app, bob, "member")
+    grant_membership(app, ann, "member")
+    grant_membership(app, bob, "member")
     service.scalar("UPDATE accounts SET status = 'deleted' WHERE username = 'bob' RETURNING id")
     assert levels(app) == {"ann": "member"}
 
 
 def test_each_change_is_remembered_with_the_key_that_made_it(service, app, ann):
-    key = new_key(app, "memberships:write:list")
-    let_in(app, ann, "member", token=key)
-    let_out(ann, ann)
-    with service.rows() as db:
+    key = create_key(app, "memberships:write:list")
+    grant_membership(app, ann, "member", token=key)
+    revoke_membership(ann, ann)
+    with service.open_database() as db:
         rows = db.execute(
             text(
                 "SELECT event, account_id, detail FROM audit WHERE event LIKE 'membership.%' ORDER BY id"
@@ -384,10 +407,10 @@ def test_each_change_is_remembered_with_the_key_that_made_it(service, app, ann):
         ).all()
     assert [row.event for row in rows] == ["membership.granted", "membership.ended"]
     assert all(
-        row.account_id == account_id(ann) and "list-7-member" in str(row.detail) for row in rows
+        row.account_id == get_account_id(ann) and "list-7-member" in str(row.detail) for row in rows
     )
     assert f"key_{key.split('_')[1]}" in str(rows[0].detail)
-    assert account_id(ann) in str(rows[1].detail)
+    assert get_account_id(ann) in str(rows[1].detail)
 
 
 def test_the_rules_of_the_ladder():

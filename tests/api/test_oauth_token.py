@@ -12,7 +12,14 @@ import redis
 
 from app.principal import CredentialKind
 from app.server.cache_watcher import Watcher
-from tests.machines import ROLES, basic, form, key_of, owner, token_of
+from tests.oauth_clients import (
+    ROLES,
+    build_basic_auth,
+    create_key,
+    create_key_owner,
+    post_form,
+    request_client_token,
+)
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -29,12 +36,12 @@ def small_service(make_service):
 
 @pytest.fixture
 def ann(service):
-    return owner(service)
+    return create_key_owner(service)
 
 
 @pytest.fixture
 def small_ann(small_service):
-    return owner(small_service)
+    return create_key_owner(small_service)
 
 
 def refused(answer, status: int, error: str) -> None:
@@ -62,9 +69,9 @@ def claims(token: str) -> dict:
 
 
 def test_a_key_is_traded_for_a_token_that_speaks_for_it(service, ann):
-    key = key_of(ann, "orders:read", "orders:write")
+    key = create_key(ann, "orders:read", "orders:write")
     robot = service.actor("robot")
-    answer = token_of(robot, key)
+    answer = request_client_token(robot, key)
     assert answer.status_code == 200
     assert answer.content_type == "application/json"
     assert answer.headers["Cache-Control"] == "no-store"
@@ -85,13 +92,13 @@ def test_a_key_is_traded_for_a_token_that_speaks_for_it(service, ann):
 
 
 def test_the_client_may_stand_in_the_form(ann, service):
-    key = key_of(ann, "orders:read")
+    key = create_key(ann, "orders:read")
     fields = {
         "grant_type": "client_credentials",
         "client_id": key["id"],
         "client_secret": key["key"],
     }
-    assert form(service.actor("robot"), "/oauth/token", fields).status_code == 200
+    assert post_form(service.actor("robot"), "/oauth/token", fields).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -105,8 +112,8 @@ def test_the_client_may_stand_in_the_form(ann, service):
     ],
 )
 def test_a_token_may_do_what_was_asked_for_as_far_as_the_key_may(small_ann, asked, given):
-    key = key_of(small_ann, "orders:read", "orders:write")
-    assert token_of(small_ann, key, scope=asked).json["scope"] == given
+    key = create_key(small_ann, "orders:read", "orders:write")
+    assert request_client_token(small_ann, key, scope=asked).json["scope"] == given
 
 
 @pytest.mark.parametrize(
@@ -114,20 +121,22 @@ def test_a_token_may_do_what_was_asked_for_as_far_as_the_key_may(small_ann, aske
 )
 def test_scopes_that_cannot_be_given_are_refused(small_ann, asked):
     refused(
-        token_of(small_ann, key_of(small_ann, "orders:read"), scope=asked), 400, "invalid_scope"
+        request_client_token(small_ann, create_key(small_ann, "orders:read"), scope=asked),
+        400,
+        "invalid_scope",
     )
 
 
 def test_a_key_without_scopes_gets_a_token_without_scopes(small_ann):
-    answer = token_of(small_ann, key_of(small_ann))
+    answer = request_client_token(small_ann, create_key(small_ann))
     assert answer.status_code == 200
     assert answer.json["scope"] == ""
 
 
 def test_what_the_key_may_no_more_its_tokens_may_no_more(service, ann):
-    key = key_of(ann, "orders:read", "orders:write", "revocations:read")
+    key = create_key(ann, "orders:read", "orders:write", "revocations:read")
     robot = service.actor("robot")
-    token = token_of(robot, key).json["access_token"]
+    token = request_client_token(robot, key).json["access_token"]
     assert robot.get("/v1/revocations", token=token).status_code == 200
     narrowed = ann.call(
         "PATCH", f"/v1/api-keys/{key['id']}", json={"scopes": ["orders:read"]}, token=ann.access
@@ -135,22 +144,22 @@ def test_what_the_key_may_no_more_its_tokens_may_no_more(service, ann):
     assert narrowed.status_code == 200, narrowed.text
     assert robot.whoami(token).json["scopes"] == ["orders:read"]
     assert robot.get("/v1/revocations", token=token).status_code == 403
-    assert token_of(robot, key).json["scope"] == "orders:read"
+    assert request_client_token(robot, key).json["scope"] == "orders:read"
 
 
 def test_a_token_lives_no_longer_than_its_key(service, ann):
-    key = key_of(ann, "orders:read")
+    key = create_key(ann, "orders:read")
     service.clock.push(days=90, seconds=-100)
-    answer = token_of(service.actor("robot"), key)
+    answer = request_client_token(service.actor("robot"), key)
     assert 90 <= answer.json["expires_in"] <= 100
 
 
 @pytest.mark.parametrize("how", ["deleted", "expired", "owner_disabled", "leaked"])
 def test_a_key_that_has_ended_gets_no_token_and_its_tokens_are_refused(service, ann, how):
-    key = key_of(ann, "orders:read", expires_in=86400)
+    key = create_key(ann, "orders:read", expires_in=86400)
     robot = service.actor("robot")
     service.clock.push(seconds=86400 - 60)
-    token = token_of(robot, key).json["access_token"]
+    token = request_client_token(robot, key).json["access_token"]
     assert robot.whoami(token).status_code == 200
     if how == "deleted":
         assert ann.login().status_code == 200
@@ -163,23 +172,23 @@ def test_a_key_that_has_ended_gets_no_token_and_its_tokens_are_refused(service, 
         service.scalar(
             "UPDATE accounts SET status = 'disabled' WHERE username = 'ann' RETURNING id"
         )
-    refused(token_of(robot, key), 401, "invalid_client")
+    refused(request_client_token(robot, key), 401, "invalid_client")
     assert robot.whoami(token).status_code == 401
 
 
 def test_a_token_ends_with_the_secret_that_it_was_traded_for(service, ann):
-    key = key_of(ann, "orders:read")
+    key = create_key(ann, "orders:read")
     robot = service.actor("robot")
-    first = token_of(robot, key).json["access_token"]
+    first = request_client_token(robot, key).json["access_token"]
     path = f"/v1/api-keys/{key['id']}/rotate"
     second = {**key, **ann.post(path, {"overlap_seconds": 60}, token=ann.access).json}
     assert robot.whoami(first).status_code == 200
     service.clock.push(seconds=61)
     assert robot.whoami(first).status_code == 401
-    token = token_of(robot, second).json["access_token"]
+    token = request_client_token(robot, second).json["access_token"]
     third = {**key, **ann.post(path, {"overlap_seconds": 0}, token=ann.access).json}
     assert robot.whoami(token).status_code == 401
-    assert robot.whoami(token_of(robot, third).json["access_token"]).status_code == 200
+    assert robot.whoami(request_client_token(robot, third).json["access_token"]).status_code == 200
 
 
 def test_tokens_of_a_deleted_key_are_refused_also_after_redis_was_flushed(
@@ -189,9 +198,9 @@ def test_tokens_of_a_deleted_key_are_refused_also_after_redis_was_flushed(
     server = redis.Redis.from_url(redis_url)
     watcher = Watcher()
     watcher.watch(service.units)
-    ann, robot = owner(service), service.actor("robot")
-    key = key_of(ann, "orders:read")
-    token = token_of(robot, key).json["access_token"]
+    ann, robot = create_key_owner(service), service.actor("robot")
+    key = create_key(ann, "orders:read")
+    token = request_client_token(robot, key).json["access_token"]
     assert robot.whoami(token).status_code == 200
     assert ann.call("DELETE", f"/v1/api-keys/{key['id']}", token=ann.access).status_code == 204
     assert robot.whoami(token).status_code == 401
@@ -200,7 +209,7 @@ def test_tokens_of_a_deleted_key_are_refused_also_after_redis_was_flushed(
     server.flushall()
     watcher.watch(service.units)
     assert robot.whoami(token).status_code == 401
-    assert token_of(robot, key).status_code == 401
+    assert request_client_token(robot, key).status_code == 401
     server.close()
 
 
@@ -208,7 +217,10 @@ def test_tokens_of_a_deleted_key_are_refused_also_after_redis_was_flushed(
 
 
 def test_id_and_secret_must_agree_and_every_failure_is_the_same(small_service, small_ann):
-    key, other = key_of(small_ann, "orders:read"), key_of(small_ann, "orders:read", name="other")
+    key, other = (
+        create_key(small_ann, "orders:read"),
+        create_key(small_ann, "orders:read", name="other"),
+    )
     altered = key["key"][:-1] + ("a" if key["key"][-1] != "a" else "b")
     wrong = [
         (key["id"], other["key"]),
@@ -226,11 +238,11 @@ def test_id_and_secret_must_agree_and_every_failure_is_the_same(small_service, s
     ]
     told = set()
     for name, secret in wrong:
-        answer = form(
+        answer = post_form(
             small_service.actor("robot"),
             "/oauth/token",
             {"grant_type": "client_credentials"},
-            headers=basic(name, secret),
+            headers=build_basic_auth(name, secret),
         )
         refused(answer, 401, "invalid_client")
         told.add(answer.get_data())
@@ -239,22 +251,29 @@ def test_id_and_secret_must_agree_and_every_failure_is_the_same(small_service, s
 
 def test_both_halves_are_percent_encoded_before_they_are_joined(small_ann):
     """RFC 6749 section 2.3.1: what stands for itself may be encoded as well."""
-    key = key_of(small_ann, "orders:read")
+    key = create_key(small_ann, "orders:read")
     every = {name: "".join(f"%{byte:02X}" for byte in key[name].encode()) for name in ("id", "key")}
     grant = {"grant_type": "client_credentials"}
     assert (
-        form(small_ann, "/oauth/token", grant, headers=basic(every["id"], every["key"])).status_code
+        post_form(
+            small_ann, "/oauth/token", grant, headers=build_basic_auth(every["id"], every["key"])
+        ).status_code
         == 200
     )
     assert (
-        form(
-            small_ann, "/oauth/token", grant, headers=basic(quote(key["id"]), every["key"])
+        post_form(
+            small_ann,
+            "/oauth/token",
+            grant,
+            headers=build_basic_auth(quote(key["id"]), every["key"]),
         ).status_code
         == 200
     )
     for secret in (key["key"] + ":", ":" + key["key"], "%ff", "%" + key["key"], "+" + key["key"]):
         refused(
-            form(small_ann, "/oauth/token", grant, headers=basic(key["id"], secret)),
+            post_form(
+                small_ann, "/oauth/token", grant, headers=build_basic_auth(key["id"], secret)
+            ),
             401,
             "invalid_client",
         )
@@ -277,7 +296,7 @@ def test_both_halves_are_percent_encoded_before_they_are_joined(small_ann):
 )
 def test_an_authorization_header_that_is_not_one_pair_is_refused(small_ann, header):
     refused(
-        form(
+        post_form(
             small_ann,
             "/oauth/token",
             {"grant_type": "client_credentials"},
@@ -289,22 +308,24 @@ def test_an_authorization_header_that_is_not_one_pair_is_refused(small_ann, head
 
 
 def test_a_client_authenticates_in_one_way_only(small_ann):
-    key = key_of(small_ann, "orders:read")
-    header, grant = basic(key["id"], key["key"]), {"grant_type": "client_credentials"}
+    key = create_key(small_ann, "orders:read")
+    header, grant = build_basic_auth(key["id"], key["key"]), {"grant_type": "client_credentials"}
     twice = {**grant, "client_id": key["id"], "client_secret": key["key"]}
-    refused(form(small_ann, "/oauth/token", twice, headers=header), 400, "invalid_request")
+    refused(post_form(small_ann, "/oauth/token", twice, headers=header), 400, "invalid_request")
     refused(
-        form(small_ann, "/oauth/token", {**grant, "client_secret": key["key"]}, headers=header),
+        post_form(
+            small_ann, "/oauth/token", {**grant, "client_secret": key["key"]}, headers=header
+        ),
         400,
         "invalid_request",
     )
     refused(
-        form(small_ann, "/oauth/token", {**grant, "client_id": "doorward"}, headers=header),
+        post_form(small_ann, "/oauth/token", {**grant, "client_id": "doorward"}, headers=header),
         400,
         "invalid_request",
     )
     assert (
-        form(
+        post_form(
             small_ann, "/oauth/token", {**grant, "client_id": key["id"]}, headers=header
         ).status_code
         == 200
@@ -312,31 +333,35 @@ def test_a_client_authenticates_in_one_way_only(small_ann):
 
 
 def test_the_credentials_of_our_own_routes_are_none_here(small_ann):
-    key, grant = key_of(small_ann, "orders:read"), {"grant_type": "client_credentials"}
+    key, grant = create_key(small_ann, "orders:read"), {"grant_type": "client_credentials"}
     for headers in (
         {"X-API-Key": key["key"]},
         {"Authorization": f"Bearer {key['key']}"},
         {"Authorization": f"Bearer {small_ann.access}"},
     ):
-        refused(form(small_ann, "/oauth/token", grant, headers=headers), 401, "invalid_client")
+        refused(post_form(small_ann, "/oauth/token", grant, headers=headers), 401, "invalid_client")
 
 
 def test_failures_are_counted_against_the_source_and_never_against_the_key(make_service):
     service = make_service(roles=ROLES, limit_login="3/minute", limit_key="5/minute")
-    ann, stranger, robot = owner(service), service.actor("stranger"), service.actor("robot")
-    key = key_of(ann, "orders:read")
+    ann, stranger, robot = (
+        create_key_owner(service),
+        service.actor("stranger"),
+        service.actor("robot"),
+    )
+    key = create_key(ann, "orders:read")
     wrong = {**key, "key": key["key"][:-1] + ("a" if key["key"][-1] != "a" else "b")}
     for _ in range(3):
-        refused(token_of(stranger, wrong), 401, "invalid_client")
-    limited = token_of(stranger, wrong)
+        refused(request_client_token(stranger, wrong), 401, "invalid_client")
+    limited = request_client_token(stranger, wrong)
     refused(limited, 429, "slow_down")
     assert int(limited.headers["Retry-After"]) > 0
     assert (
-        token_of(stranger, key).status_code == 200
+        request_client_token(stranger, key).status_code == 200
     )  # the right one is not held up by wrong ones from the same place
     for _ in range(4):
-        assert token_of(robot, key).status_code == 200
-    refused(token_of(robot, key), 429, "slow_down")
+        assert request_client_token(robot, key).status_code == 200
+    refused(request_client_token(robot, key), 429, "slow_down")
     assert (
         stranger.post(
             "/v1/login", {"username": "ann", "password": "wrong and long enough"}
@@ -349,7 +374,7 @@ def test_failures_are_counted_against_the_source_and_never_against_the_key(make_
 
 
 def refreshed(actor, **fields):
-    return form(
+    return post_form(
         actor,
         "/oauth/token",
         {"grant_type": "refresh_token", "refresh_token": actor.tokens["refresh_token"], **fields},
@@ -398,14 +423,14 @@ def test_a_scope_may_not_exceed_the_session_and_a_refusal_uses_nothing_up(servic
 def test_anything_else_is_no_grant(small_ann, token):
     fields = {"grant_type": "refresh_token", "refresh_token": token}
     refused(
-        form(small_ann, "/oauth/token", fields),
+        post_form(small_ann, "/oauth/token", fields),
         400,
         "invalid_grant" if token else "invalid_request",
     )
 
 
 def test_a_session_is_of_the_public_client_alone(small_ann):
-    key = key_of(small_ann, "orders:read")
+    key = create_key(small_ann, "orders:read")
     for fields in (
         {"client_id": "other"},
         {"client_id": key["id"]},
@@ -414,16 +439,23 @@ def test_a_session_is_of_the_public_client_alone(small_ann):
         refused(refreshed(small_ann, **fields), 401, "invalid_client")
     fields = {"grant_type": "refresh_token", "refresh_token": small_ann.tokens["refresh_token"]}
     refused(
-        form(small_ann, "/oauth/token", fields, headers=basic(key["id"], key["key"])),
+        post_form(
+            small_ann, "/oauth/token", fields, headers=build_basic_auth(key["id"], key["key"])
+        ),
         401,
         "invalid_client",
     )
-    assert form(small_ann, "/oauth/token", fields, headers=basic("doorward", "")).status_code == 200
+    assert (
+        post_form(
+            small_ann, "/oauth/token", fields, headers=build_basic_auth("doorward", "")
+        ).status_code
+        == 200
+    )
 
 
 def test_refreshes_share_the_limit_of_the_other_address(make_service):
     service = make_service(roles=ROLES, limit_refresh="2/minute")
-    ann = owner(service)
+    ann = create_key_owner(service)
     assert refreshed(ann).status_code == 200
     assert ann.refresh().status_code == 200
     refused(refreshed(ann), 429, "slow_down")
@@ -465,13 +497,17 @@ def test_refreshes_share_the_limit_of_the_other_address(make_service):
     ],
 )
 def test_a_form_that_is_not_plain_is_refused(small_ann, body, error):
-    key = key_of(small_ann, "orders:read")
-    refused(form(small_ann, "/oauth/token", body, headers=basic(key["id"], key["key"])), 400, error)
+    key = create_key(small_ann, "orders:read")
+    refused(
+        post_form(small_ann, "/oauth/token", body, headers=build_basic_auth(key["id"], key["key"])),
+        400,
+        error,
+    )
 
 
 def test_nothing_is_taken_from_the_address(small_ann):
-    key = key_of(small_ann, "orders:read")
-    header, grant = basic(key["id"], key["key"]), {"grant_type": "client_credentials"}
+    key = create_key(small_ann, "orders:read")
+    header, grant = build_basic_auth(key["id"], key["key"]), {"grant_type": "client_credentials"}
     for query in (
         "?grant_type=client_credentials",
         "?scope=orders:read",
@@ -479,16 +515,18 @@ def test_nothing_is_taken_from_the_address(small_ann):
         "?x",
     ):
         refused(
-            form(small_ann, "/oauth/token", grant, headers=header, query=query),
+            post_form(small_ann, "/oauth/token", grant, headers=header, query=query),
             400,
             "invalid_request",
         )
 
 
 def test_parameters_that_are_not_known_are_ignored(small_ann):
-    key = key_of(small_ann, "orders:read")
+    key = create_key(small_ann, "orders:read")
     assert (
-        token_of(small_ann, key, resource="https://api.example.com", audience="x").status_code
+        request_client_token(
+            small_ann, key, resource="https://api.example.com", audience="x"
+        ).status_code
         == 200
     )
 
@@ -537,18 +575,18 @@ def test_an_address_under_oauth_that_does_not_exist_says_so_in_its_shape(small_a
 
 
 def test_a_broken_database_is_no_answer_about_the_client(small_service, small_ann):
-    key = key_of(small_ann, "orders:read")
+    key = create_key(small_ann, "orders:read")
     small_service.close()
     Path(small_service.settings.database_url.removeprefix("sqlite:///")).write_bytes(
         b"no database at all" * 1000
     )
-    refused(token_of(small_ann, key), 500, "server_error")
+    refused(request_client_token(small_ann, key), 500, "server_error")
 
 
 def test_secrets_show_in_no_log_and_no_repr(small_service, small_ann, capfd):
-    key = key_of(small_ann, "orders:read")
-    answer = token_of(small_ann, key)
-    token_of(small_ann, {**key, "key": key["key"][:-1]})
+    key = create_key(small_ann, "orders:read")
+    answer = request_client_token(small_ann, key)
+    request_client_token(small_ann, {**key, "key": key["key"][:-1]})
     refreshed(small_ann)
     said = "".join(capfd.readouterr())
     for secret in (key["key"], answer.json["access_token"], small_ann.tokens["refresh_token"]):

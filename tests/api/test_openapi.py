@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.rights import with_role
+from tests.authorization import sign_in_with_role
 
 CHECKS = [
     not_a_server_error,
@@ -189,7 +189,7 @@ def test_every_success_is_as_the_document_describes(service, schema):
 
 
 def test_administration_answers_as_the_document_describes(service, schema):
-    boss = with_role(service, "boss", "admin")
+    boss = sign_in_with_role(service, "boss", "admin")
     for number in range(2):
         boss.post(
             "/v1/accounts",

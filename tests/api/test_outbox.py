@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from app.notifications.outbox.deliver import RETRY_DELAYS, deliver_due
 from tests.actors import SECRET
-from tests.faults.mail_server import PASSWORD, USER, MailServer, authenticator, authority
+from tests.faults.mail_server import PASSWORD, USER, MailServer, authenticate, create_authority
 from tests.live import Worker
 
 MANY = 100
@@ -67,18 +67,18 @@ def small_posting(make_service, mail_server):
 
 @pytest.fixture(scope="module")
 def trust(tmp_path_factory):
-    return authority(tmp_path_factory.mktemp("ca"))
+    return create_authority(tmp_path_factory.mktemp("ca"))
 
 
 def row(service) -> dict:
     """The only row of the outbox."""
-    with service.rows() as db:
+    with service.open_database() as db:
         return dict(db.execute(text("SELECT * FROM outbox")).mappings().one())
 
 
 def everything(service) -> str:
     """All that the outbox holds, as somebody sees it who reads the table."""
-    with service.rows() as db:
+    with service.open_database() as db:
         return repr(db.execute(text("SELECT * FROM outbox")).all())
 
 
@@ -203,7 +203,7 @@ def test_a_waiting_mail_is_sealed_and_a_sent_one_is_gone(posting, letters):
 def test_a_sealed_mail_fits_no_other_row(small_posting, letters):
     small_posting.actor("ann").register()
     small_posting.actor("bob").register()
-    with small_posting.rows() as db:
+    with small_posting.open_database() as db:
         ids = db.execute(text("SELECT id FROM outbox ORDER BY id")).scalars().all()
         first = db.execute(
             text("SELECT sealed FROM outbox WHERE id = :id"), {"id": ids[0]}
@@ -288,7 +288,7 @@ def test_a_mail_refused_for_good_is_given_up_and_its_body_erased(posting, letter
     getattr(letters, where).append("550 no such thing")
     assert deliver_due(posting.units) == 1
     assert len(letters.envelopes) == 1
-    with posting.rows() as db:
+    with posting.open_database() as db:
         dead = db.execute(text("SELECT * FROM outbox WHERE state = 'dead'")).mappings().one()
     assert dead["sealed"] is None
     assert "550" in dead["fault"]
@@ -316,7 +316,7 @@ def test_while_the_server_is_away_mail_waits_and_leaves_when_it_is_back(
 
 def test_a_mail_that_no_code_can_write_stands_in_nobodys_way(posting, letters):
     posting.actor("ann").register()
-    with posting.rows() as db:
+    with posting.open_database() as db:
         db.execute(text("UPDATE outbox SET template = 'of_a_later_version'"))
     posting.actor("bob").register()
     with pytest.raises(Exception, match="of_a_later_version"):
@@ -455,7 +455,7 @@ def test_a_mail_that_is_sent_twice_is_the_same_to_the_letter(small_posting, mail
 # -- over TLS -------------------------------------------------------------------------------------------------------
 
 LOGIN = "post:p%40ss%3Aword%2Fwith%3Fmarks@"
-AUTHENTICATED = {"auth_required": True, "authenticator": authenticator}
+AUTHENTICATED = {"auth_required": True, "authenticator": authenticate}
 
 
 def sent_over(service, server: MailServer) -> list[bool]:
@@ -512,7 +512,7 @@ def test_without_tls_neither_a_password_nor_mail_that_demands_it_is_sent(
 
     def listen(server, session, envelope, mechanism, data):
         asked.append(data)
-        return authenticator(server, session, envelope, mechanism, data)
+        return authenticate(server, session, envelope, mechanism, data)
 
     server = make_mail_server(authenticator=listen, auth_require_tls=False)
     service = make_service(smtp_url=server.url(scheme, login))

@@ -14,7 +14,7 @@ GERMAN = {"Accept-Language": "de-AT, en;q=0.5"}
 
 def by_link(actor, password: str, **kwargs):
     return actor.post(
-        "/v1/register/confirm", {"token": actor.mailed_token(), "password": password}, **kwargs
+        "/v1/register/confirm", {"token": actor.get_mailed_token(), "password": password}, **kwargs
     )
 
 
@@ -150,7 +150,7 @@ def test_neither_a_refused_password_nor_a_suggestion_is_in_the_log_or_in_a_row(
     )
     logged = "".join(capsys.readouterr())
     assert '"route": "/v1/register/confirm"' in logged
-    with small_service.rows() as db:
+    with small_service.open_database() as db:
         kept = "\n".join(db.connection().connection.driver_connection.iterdump())
     for secret in secrets:
         assert secret not in logged

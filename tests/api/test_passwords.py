@@ -8,7 +8,7 @@ import json
 import pytest
 from sqlalchemy import inspect, text
 
-from app.server.cleanup import sweep
+from app.server.cleanup import delete_expired_data
 from tests.actors import PASSWORD
 
 NEW = "another sentence of some words"
@@ -79,7 +79,7 @@ def later(service, **time: float) -> None:
 
 
 def events(service) -> list[str]:
-    with service.rows() as db:
+    with service.open_database() as db:
         return list(
             db.execute(
                 text("SELECT event FROM audit WHERE event LIKE 'password.%' ORDER BY id")
@@ -90,7 +90,7 @@ def events(service) -> list[str]:
 def is_dead(actor, token: str) -> bool:
     """Is this token to another password good for nothing, by call and by page?"""
     shown = actor.get(f"/reset/{token}").status_code
-    answers = {actor.elsewhere().reset(NEWER, token=token).status_code, shown}
+    answers = {actor.from_another_address().reset(NEWER, token=token).status_code, shown}
     assert len(answers) == 1
     return answers == {400}
 
@@ -355,11 +355,11 @@ def test_the_link_can_lead_to_a_page_of_ones_own(make_service):
 
 def test_a_reset_sets_the_password_signs_nobody_in_and_ends_every_session(service):
     ann = service.actor().signed_in()
-    other = ann.elsewhere()
+    other = ann.from_another_address()
     other.login()
     bob = service.actor("bob").signed_in()
     ann.forgot()
-    answer = ann.elsewhere().reset(NEW, token=ann.reset_token(), verify_password=NEW)
+    answer = ann.from_another_address().reset(NEW, token=ann.reset_token(), verify_password=NEW)
     assert answer.status_code == 204
     assert answer.data == b""
     assert "Set-Cookie" not in answer.headers
@@ -397,7 +397,7 @@ def test_a_token_is_good_for_half_an_hour(service, seconds, status):
     service.clock.push(seconds=seconds)
     assert ann.reset(NEW).status_code == status
     service.clock.push(days=2)
-    sweep(service.units)
+    delete_expired_data(service.units)
     assert service.scalar("SELECT count(*) FROM confirmations") == 0
 
 
@@ -447,7 +447,7 @@ def test_what_ends_one_session_or_none_leaves_the_token_good(service):
 def test_nothing_else_that_was_mailed_or_handed_out_is_a_token(service):
     ann, bob = service.actor().signed_up(), service.actor("bob")
     bob.register()
-    registration = bob.mailed_token()
+    registration = bob.get_mailed_token()
     ann.login(remember_device=True)
     ann.forgot()
     good = ann.reset_token()
@@ -609,7 +609,7 @@ def test_a_forgotten_password_may_be_set_again_as_it_was(small_service):
 
 def test_a_change_answers_tokens_that_work_and_ends_all_others(service):
     ann = service.actor().signed_in()
-    others = [ann.elsewhere(agent=f"other/{number}") for number in range(2)]
+    others = [ann.from_another_address(agent=f"other/{number}") for number in range(2)]
     for other in others:
         other.login()
     ann.forgot()
@@ -725,7 +725,7 @@ def test_only_a_session_that_lives_changes_a_password(service):
 @pytest.mark.parametrize("what", ["session", "account", "epoch", "status"])
 def test_a_session_that_ends_while_the_password_is_hashed_changes_nothing(service, what):
     ann = service.actor().signed_in()
-    other = ann.elsewhere()
+    other = ann.from_another_address()
     other.login()
     hasher = service.units.hasher
     hash_now = hasher.hash
@@ -815,7 +815,7 @@ def test_no_secret_is_kept_logged_or_mailed(service, capfd):
     handed = ann.login().json["reset_token"]
     for each in (token, handed):
         secrets |= {each, each.split("_")[2], each.split("_")[2][:43]}
-    with service.rows() as db:
+    with service.open_database() as db:
         tables = inspect(db.connection()).get_table_names()
         kept = "\n".join(
             str(row) for table in tables for row in db.execute(text(f"SELECT * FROM {table}"))

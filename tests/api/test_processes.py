@@ -28,10 +28,10 @@ from app.credential_status.revoke import revoke_account
 from app.credential_status.session_cache import CANARY, account_key, session_key
 from app.principal import ClientInfo
 from app.signing_keys.rotate import rotate
-from tests.actors import PASSWORD, Service, cheap_settings
-from tests.conftest import LIMITS, empty
-from tests.live import GENEROUS, Live, typed
-from tests.postgres import children, free_port
+from tests.actors import PASSWORD, Service, build_settings
+from tests.conftest import LIMITS, delete_all_rows
+from tests.live import HIGH_LIMIT, LiveServer, run_command
+from tests.postgres import find_free_port, list_children
 
 WORKERS = 3
 SOON = 20.0  # seconds, on a busy machine
@@ -67,7 +67,7 @@ class Letterbox:
 @pytest.fixture(scope="module")
 def letterbox():
     handler = Letterbox()
-    controller = Controller(handler, hostname="127.0.0.1", port=free_port())
+    controller = Controller(handler, hostname="127.0.0.1", port=find_free_port())
     controller.start()
     handler.url = f"smtp://127.0.0.1:{controller.port}"
     yield handler
@@ -86,9 +86,9 @@ def cache(valkey_server):
 @pytest.fixture(scope="module")
 def three(postgres_url, cache, letterbox, tmp_path_factory):
     """The service in three processes."""
-    empty(postgres_url)
+    delete_all_rows(postgres_url)
     env = {
-        **{f"DOORWARD_LIMIT_{name}": GENEROUS for name in LIMITS},
+        **{f"DOORWARD_LIMIT_{name}": HIGH_LIMIT for name in LIMITS},
         "DOORWARD_DATABASE_URL": postgres_url,
         "DOORWARD_REDIS_URL": cache.url,
         "DOORWARD_SMTP_URL": letterbox.url,
@@ -97,7 +97,7 @@ def three(postgres_url, cache, letterbox, tmp_path_factory):
         "DOORWARD_ARGON2_MEMORY_KIB": "64",
         "DOORWARD_ARGON2_TIME_COST": "1",
     }
-    live = Live(
+    live = LiveServer(
         tmp_path_factory.mktemp("three") / "live.log",
         "--workers",
         str(WORKERS),
@@ -105,8 +105,10 @@ def three(postgres_url, cache, letterbox, tmp_path_factory):
         "4",
         env=env,
     )
-    until(lambda: len(children(live.process.pid)) == WORKERS)
-    until(lambda: all(served_alone(live, pid) for pid in children(live.process.pid)), within=30)
+    until(lambda: len(list_children(live.process.pid)) == WORKERS)
+    until(
+        lambda: all(served_alone(live, pid) for pid in list_children(live.process.pid)), within=30
+    )
     yield live
     live.stop()
 
@@ -114,7 +116,7 @@ def three(postgres_url, cache, letterbox, tmp_path_factory):
 @pytest.fixture(scope="module")
 def service(three, postgres_url):
     """A fourth process beside them: this one."""
-    beside = Service(cheap_settings(postgres_url, jwks_max_age=CACHED))
+    beside = Service(build_settings(postgres_url, jwks_max_age=CACHED))
     yield beside
     beside.close()
 
@@ -122,7 +124,7 @@ def service(three, postgres_url):
 @contextmanager
 def alone(live, worker: int):
     """This worker serves and works, the others are stopped."""
-    others = [pid for pid in children(live.process.pid) if pid != worker]
+    others = [pid for pid in list_children(live.process.pid) if pid != worker]
     for pid in others:
         os.kill(pid, signal.SIGSTOP)
     try:
@@ -186,7 +188,7 @@ def published(live) -> set[str]:
 
 
 def test_each_process_delivers_mail(three, letterbox):
-    for number, worker in enumerate(children(three.process.pid)):
+    for number, worker in enumerate(list_children(three.process.pid)):
         with alone(three, worker):
             register(three, f"mail{number}")
             until(lambda address=f"mail{number}@example.org": address in letterbox.mails)
@@ -194,7 +196,7 @@ def test_each_process_delivers_mail(three, letterbox):
 
 def test_each_process_repeats_to_the_cache_what_has_ended(three, letterbox, cache):
     sign_up(three, letterbox, "watched")
-    for worker in children(three.process.pid):
+    for worker in list_children(three.process.pid):
         with alone(three, worker):
             tokens = log_in(three, "watched")
             assert whoami(three, tokens) == 200
@@ -221,13 +223,13 @@ def test_each_process_hears_of_a_key_that_another_one_made(three, letterbox, ser
     before = log_in(three, "signer")
     with service.units.writing() as work:
         kid = rotate(work).kid
-    for worker in children(three.process.pid):
+    for worker in list_children(three.process.pid):
         with alone(three, worker):
             until(lambda: kid in published(three))
             until(lambda: signed_with(log_in(three, "signer")) == kid)
             assert whoami(three, before) == 200
     after = log_in(three, "signer")
-    for worker in children(three.process.pid):
+    for worker in list_children(three.process.pid):
         with alone(three, worker):
             assert whoami(three, after) == 200
 
@@ -346,7 +348,7 @@ def test_a_key_that_lost_its_power_has_none_in_any_process_a_second_later(
     for name, value in old.items():
         cache.set(name, value or b"", px=60_000)  # as an older copy of the cache would say
     time.sleep(1.0)
-    for worker in children(three.process.pid):
+    for worker in list_children(three.process.pid):
         with alone(three, worker):
             assert [name for name, key in keys.items() if lets_in(three, key)] == []
 
@@ -376,7 +378,7 @@ def test_each_process_refuses_within_a_second_whom_an_administrator_shuts_out(
         shown = (
             [session] if body == {"must_change_password": True} else [session, {"X-API-Key": key}]
         )
-        for worker in children(three.process.pid):
+        for worker in list_children(three.process.pid):
             with alone(three, worker):
                 assert [three.call("GET", "/v1/whoami", headers=each)[0] for each in shown] == [
                     200
@@ -389,7 +391,7 @@ def test_each_process_refuses_within_a_second_whom_an_administrator_shuts_out(
             cache.flushall()
         ended = time.monotonic()
         let_in = 0
-        for worker in children(three.process.pid):
+        for worker in list_children(three.process.pid):
             with alone(three, worker):
                 let_in += sum(
                     three.call("GET", "/v1/whoami", headers=each)[0] != 401 for each in shown
@@ -402,11 +404,11 @@ def test_each_process_refuses_within_a_second_whom_an_administrator_shuts_out(
 
 
 def test_a_process_that_died_is_replaced_by_one_that_does_its_part(three, letterbox):
-    known = set(children(three.process.pid))
+    known = set(list_children(three.process.pid))
     victim = min(known)
     os.kill(victim, signal.SIGKILL)
-    until(lambda: len(set(children(three.process.pid)) - known) == 1, within=30)
-    successor = (set(children(three.process.pid)) - known).pop()
+    until(lambda: len(set(list_children(three.process.pid)) - known) == 1, within=30)
+    successor = (set(list_children(three.process.pid)) - known).pop()
     until(lambda: served_alone(three, successor), within=30)
     with alone(three, successor):
         register(three, "successor")
@@ -420,7 +422,9 @@ def test_what_would_not_act_as_one_is_refused_at_the_start():
         (("serve", "--workers", "2"), {"DOORWARD_DATABASE_URL": "sqlite:///none.db"}),
     ]
     with ThreadPoolExecutor(len(cases)) as threads:
-        workers, replicas, sqlite = threads.map(lambda case: typed(*case[0], env=case[1]), cases)
+        workers, replicas, sqlite = threads.map(
+            lambda case: run_command(*case[0], env=case[1]), cases
+        )
     assert {found.returncode for found in (workers, replicas, sqlite)} == {REFUSED}
     assert "DOORWARD_REDIS_URL: is required in production with --workers over 1" in workers.stderr
     assert (

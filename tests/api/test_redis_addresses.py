@@ -14,10 +14,10 @@ import redis
 
 from app.credential_status.session_cache import session_key
 from app.server.cache_watcher import Watcher
-from tests.faults.mail_server import authority
-from tests.live import typed
-from tests.operators import type_command
-from tests.valkey import NOTHING_KEPT, Valkey
+from tests.cli_runner import run_cli
+from tests.faults.mail_server import create_authority
+from tests.live import run_command
+from tests.valkey import WITHOUT_PERSISTENCE, Valkey
 
 PASSWORD = "p@ss:word/with?marks"
 QUOTED = "p%40ss%3Aword%2Fwith%3Fmarks"
@@ -28,7 +28,7 @@ def make_valkey():
     made = []
 
     def make(*options: str) -> Valkey:
-        made.append(Valkey(*NOTHING_KEPT, *options))
+        made.append(Valkey(*WITHOUT_PERSISTENCE, *options))
         return made[-1]
 
     yield make
@@ -107,7 +107,7 @@ def test_a_unix_socket(make_service, make_valkey):
 
 
 def test_tls_with_an_authority_of_its_own(make_service, make_valkey, tmp_path):
-    server, trusted = make_valkey(), authority(tmp_path)
+    server, trusted = make_valkey(), create_authority(tmp_path)
     with (
         in_front_of(server, tls=trusted.server) as port,
         redis.Redis.from_url(server.url) as client,
@@ -119,7 +119,7 @@ def test_tls_with_an_authority_of_its_own(make_service, make_valkey, tmp_path):
 
 
 def test_tls_whose_certificate_nobody_vouches_for_is_not_used(make_service, make_valkey, tmp_path):
-    server, unknown = make_valkey(), authority(tmp_path)
+    server, unknown = make_valkey(), create_authority(tmp_path)
     with (
         in_front_of(server, tls=unknown.server) as port,
         redis.Redis.from_url(server.url) as client,
@@ -128,10 +128,12 @@ def test_tls_whose_certificate_nobody_vouches_for_is_not_used(make_service, make
 
 
 def test_tls_with_an_authority_that_the_machine_trusts(make_valkey, sqlite_url, tmp_path):
-    server, trusted = make_valkey(), authority(tmp_path)
+    server, trusted = make_valkey(), create_authority(tmp_path)
     env = {"DOORWARD_DATABASE_URL": sqlite_url, "SSL_CERT_FILE": str(trusted.ca_file)}
     with in_front_of(server, tls=trusted.server) as port:
-        done = typed("doctor", env={**env, "DOORWARD_REDIS_URL": f"rediss://127.0.0.1:{port}/0"})
+        done = run_command(
+            "doctor", env={**env, "DOORWARD_REDIS_URL": f"rediss://127.0.0.1:{port}/0"}
+        )
     assert "ok     redis" in done.stdout
 
 
@@ -176,5 +178,5 @@ def test_an_older_redis_is_used_and_only_the_doctor_says_so(make_service, make_v
         with in_front_of(server, say=say) as port:
             url = f"redis://127.0.0.1:{port}/0"
             assert_used(make_service(redis_url=url), client)
-            done = type_command("doctor", DOORWARD_DATABASE_URL=sqlite_url, DOORWARD_REDIS_URL=url)
+            done = run_cli("doctor", DOORWARD_DATABASE_URL=sqlite_url, DOORWARD_REDIS_URL=url)
     assert re.search(r"redis +.* is too old", done.stdout)

@@ -310,7 +310,7 @@ def test_a_restart_forgets_no_step(make_service, database_url):
 
 def test_nothing_of_a_token_is_stored(service, ann):
     mac = ann.tokens["refresh_token"].rpartition(".")[2]
-    with service.rows() as db:
+    with service.open_database() as db:
         rows = db.connection().exec_driver_sql("SELECT * FROM sessions").all()
     assert mac not in str(rows)
 

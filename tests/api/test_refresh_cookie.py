@@ -90,7 +90,7 @@ def browser(https) -> Browser:
 
 def counters(service) -> list[tuple[str, int, str]]:
     """What a request that is refused must leave as it is."""
-    with service.rows() as db:
+    with service.open_database() as db:
         sessions = (
             db.connection()
             .exec_driver_sql("SELECT id, rt_counter, status FROM sessions ORDER BY id")
@@ -344,7 +344,7 @@ def test_when_the_access_token_has_expired_the_cookie_signs_out(browser):
 
 
 def test_the_access_token_decides_which_session_ends(browser):
-    elsewhere = browser.actor.elsewhere()
+    elsewhere = browser.actor.from_another_address()
     elsewhere.login()
     assert browser.post(LOGOUT, token=elsewhere.access).status_code == 204
     assert browser.cookies == {}

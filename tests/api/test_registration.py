@@ -10,7 +10,7 @@ import shutil
 import pytest
 from sqlalchemy import inspect, text
 
-from tests.actors import PASSWORD, Service, cheap_settings
+from tests.actors import PASSWORD, Service, build_settings
 
 TABLES = ("accounts", "pending_registrations", "confirmations", "outbox", "sessions")
 
@@ -21,7 +21,7 @@ def rows_of(service) -> dict[str, int]:
 
 def everything_kept(service) -> str:
     """Each value of each row of each table, as text."""
-    with service.rows() as db:
+    with service.open_database() as db:
         tables = inspect(db.connection()).get_table_names()
         return "\n".join(
             repr(tuple(row))
@@ -61,7 +61,7 @@ def untouched(sqlite_template, tmp_path_factory):
     """One service for all that store nothing in it; everybody comes from an address of his own."""
     path = tmp_path_factory.mktemp("untouched") / "doorward.db"
     shutil.copy(sqlite_template, path)
-    service = Service(cheap_settings(f"sqlite:///{path}"))
+    service = Service(build_settings(f"sqlite:///{path}"))
     yield service
     service.close()
 
@@ -81,7 +81,7 @@ def test_registering_answers_a_handle_and_mails_a_link_and_a_code(ann):
 
     (mail,) = ann.service.mailbox()
     assert mail["to"] == ann.email
-    assert mail["links"] == [f"{ann.service.settings.public_url}/confirm/{ann.mailed_token()}"]
+    assert mail["links"] == [f"{ann.service.settings.public_url}/confirm/{ann.get_mailed_token()}"]
     for body in (mail["text"], mail["html"]):
         assert mail["code"] in body
         assert mail["links"][0] in body
@@ -253,7 +253,7 @@ def test_one_address_in_two_spellings_is_one_address(service):
     ann = service.actor("ann", email="ann@xn--bcher-kva.example")
     assert (
         ann.post(
-            "/v1/register/confirm", {"token": ann.mailed_token(), "password": PASSWORD}
+            "/v1/register/confirm", {"token": ann.get_mailed_token(), "password": PASSWORD}
         ).status_code
         == 200
     )
@@ -455,7 +455,7 @@ def test_nothing_that_is_mailed_or_typed_as_a_secret_can_be_read_in_the_database
     ann = service.actor(password="a password that is typed once")
     ann.register()
     mail = ann.mail()
-    token, code = ann.mailed_token(), mail["code"]
+    token, code = ann.get_mailed_token(), mail["code"]
     secret = token.split("_")[2]
     kept = everything_kept(service)
     for text_of_it in (

@@ -8,7 +8,7 @@ import pytest
 
 from app.credential_status.models import Revocation
 from app.signing_keys.revoke import revoke_key
-from tests.machines import ROLES, key_of, owner
+from tests.oauth_clients import ROLES, create_key, create_key_owner
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ class Follower:
 
     def __init__(self, service, ann) -> None:
         self.actor = service.actor("verifier")
-        self.key = key_of(ann, "revocations:read", name="verifier")["key"]
+        self.key = create_key(ann, "revocations:read", name="verifier")["key"]
         self.cursor = None
         self.pages = 0
 
@@ -47,7 +47,7 @@ class Follower:
 
 @pytest.fixture
 def ann(service):
-    return owner(service)
+    return create_key_owner(service)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def ended(service, ref: str, *, ago: float = 0, number: int | None = None) -> Re
         status="active",
         at=at,
     )
-    with service.rows() as db:
+    with service.open_database() as db:
         db.add(row)
     return row
 
@@ -79,7 +79,7 @@ def refs(items) -> list[str]:
 
 def test_each_kind_of_end_shows_with_what_a_verifier_compares(service, ann, follower):
     follower.read()
-    other, key = ann.elsewhere(), key_of(ann, "orders:read", "orders:write")
+    other, key = ann.from_another_address(), create_key(ann, "orders:read", "orders:write")
     other.login()
     session_id = other.tokens["session_id"]
     assert other.logout().status_code == 204
@@ -140,7 +140,7 @@ def test_many_rows_come_in_pages_and_late_ones_in_the_next_reading(service, foll
     service.clock.push(seconds=30)
     follower.read()
     at = service.clock.now()
-    with service.rows() as db:
+    with service.open_database() as db:
         db.add_all(
             Revocation(
                 kind="session",
@@ -197,7 +197,7 @@ def test_the_answer_may_be_kept_for_a_second_by_whoever_asked(service, follower)
 
 
 def test_only_cursors_that_were_handed_out_are_taken(small_service):
-    follower = Follower(small_service, owner(small_service))
+    follower = Follower(small_service, create_key_owner(small_service))
     follower.read()
     body, _, mac = follower.cursor.partition(".")
     for since in (
@@ -220,8 +220,8 @@ def test_only_cursors_that_were_handed_out_are_taken(small_service):
 
 
 def test_only_who_may_read_it_is_told(small_service):
-    ann = owner(small_service)
-    weak = key_of(ann, "orders:read", name="weak")
+    ann = create_key_owner(small_service)
+    weak = create_key(ann, "orders:read", name="weak")
     assert ann.get("/v1/revocations").status_code == 401
     assert ann.get("/v1/revocations", headers={"X-API-Key": weak["key"]}).status_code == 403
     assert small_service.actor("bob").signed_in().whoami().status_code == 200

@@ -9,16 +9,16 @@ from sqlalchemy import event, text
 
 from app.server.cache_watcher import Watcher
 from app.settings import SettingsError
-from tests.actors import cheap_settings
-from tests.rights import (
+from tests.actors import build_settings
+from tests.authorization import (
     ROLES,
-    account_id,
-    delete_role,
-    let_in,
-    new_key,
-    put_role,
-    roles_of,
-    with_role,
+    assign_role,
+    create_key,
+    get_account_id,
+    grant_membership,
+    list_roles,
+    remove_role,
+    sign_in_with_role,
 )
 
 UNKNOWN = "acc_" + "0" * 22
@@ -69,15 +69,15 @@ def check(actor, *checks, token=None):
 
 def test_a_role_counts_from_the_next_check_on_and_is_gone_from_the_next_check_on(any_redis):
     service, forget = any_redis
-    boss, ann = with_role(service, "boss", "admin"), service.actor("ann").signed_in()
+    boss, ann = sign_in_with_role(service, "boss", "admin"), service.actor("ann").signed_in()
     assert ann.whoami().json["roles"] == []
-    assert put_role(boss, ann, "editor").status_code == 204
+    assert assign_role(boss, ann, "editor").status_code == 204
     forget()
     assert ann.whoami().json["roles"] == ["editor"]
     assert ann.whoami().json["scopes"] == []  # a token says what it may at most
     ann.tokens |= ann.post("/v1/token/update", token=ann.access).json
     assert ann.whoami().json["scopes"] == ["articles:read", "articles:write"]
-    assert delete_role(boss, ann, "editor").status_code == 204
+    assert remove_role(boss, ann, "editor").status_code == 204
     forget()
     told = ann.whoami().json
     assert (told["roles"], told["scopes"]) == ([], [])
@@ -85,65 +85,76 @@ def test_a_role_counts_from_the_next_check_on_and_is_gone_from_the_next_check_on
 
 def test_a_role_that_was_taken_opens_no_door_with_the_token_that_names_it(any_redis):
     service, forget = any_redis
-    boss, eve = with_role(service, "boss", "admin"), with_role(service, "eve", "admin")
+    boss, eve = (
+        sign_in_with_role(service, "boss", "admin"),
+        sign_in_with_role(service, "eve", "admin"),
+    )
     ann = service.actor("ann").signed_in()
-    assert put_role(eve, ann, "reader").status_code == 204
-    assert delete_role(boss, eve, "admin").status_code == 204
+    assert assign_role(eve, ann, "reader").status_code == 204
+    assert remove_role(boss, eve, "admin").status_code == 204
     forget()
-    assert put_role(eve, ann, "editor").status_code == 403
+    assert assign_role(eve, ann, "editor").status_code == 403
     assert eve.whoami().json["roles"] == []
     assert ann.whoami().json["roles"] == ["reader"]
 
 
 def test_a_key_may_do_what_its_owner_may_now(any_redis):
     service, forget = any_redis
-    boss, ann = with_role(service, "boss", "admin"), with_role(service, "ann", "editor")
-    key = new_key(ann, "articles:read", "articles:write")
+    boss, ann = (
+        sign_in_with_role(service, "boss", "admin"),
+        sign_in_with_role(service, "ann", "editor"),
+    )
+    key = create_key(ann, "articles:read", "articles:write")
     assert ann.whoami(key).json["scopes"] == ["articles:read", "articles:write"]
-    put_role(boss, ann, "reader")
-    delete_role(boss, ann, "editor")
+    assign_role(boss, ann, "reader")
+    remove_role(boss, ann, "editor")
     forget()
     assert ann.whoami(key).json["scopes"] == ["articles:read"]
 
 
 def test_putting_and_deleting_twice_is_the_same_as_once(service):
-    boss, ann = with_role(service, "boss", "admin"), service.actor("ann").signed_in()
+    boss, ann = sign_in_with_role(service, "boss", "admin"), service.actor("ann").signed_in()
     for _ in range(2):
-        assert put_role(boss, ann, "editor").status_code == 204
+        assert assign_role(boss, ann, "editor").status_code == 204
     assert service.scalar("SELECT roles_version FROM accounts WHERE username = 'ann'") == 1
     for _ in range(2):
-        assert delete_role(boss, ann, "editor").status_code == 204
+        assert remove_role(boss, ann, "editor").status_code == 204
     assert service.scalar("SELECT roles_version FROM accounts WHERE username = 'ann'") == 2
-    assert roles_of(boss, ann, "") == []
+    assert list_roles(boss, ann, "") == []
 
 
 def test_each_change_is_remembered_with_who_made_it(service):
-    boss, ann = with_role(service, "boss", "admin"), service.actor("ann").signed_in()
-    put_role(boss, ann, "editor")
-    delete_role(boss, ann, "editor")
-    with service.rows() as db:
+    boss, ann = sign_in_with_role(service, "boss", "admin"), service.actor("ann").signed_in()
+    assign_role(boss, ann, "editor")
+    remove_role(boss, ann, "editor")
+    with service.open_database() as db:
         rows = db.execute(
             text(
                 "SELECT event, account_id, detail FROM audit WHERE event LIKE 'role.%' ORDER BY id DESC LIMIT 2"
             )
         ).all()
     assert [row.event for row in rows] == ["role.revoked", "role.granted"]
-    assert {row.account_id for row in rows} == {account_id(ann)}
-    assert all(account_id(boss) in str(row.detail) and "editor" in str(row.detail) for row in rows)
+    assert {row.account_id for row in rows} == {get_account_id(ann)}
+    assert all(
+        get_account_id(boss) in str(row.detail) and "editor" in str(row.detail) for row in rows
+    )
 
 
 @pytest.mark.parametrize("role", ["nobody-has-this", "Admin", "list-7-member", "%00", "a" * 3000])
 def test_a_role_that_does_not_exist_is_an_error(small_service, role):
-    boss, ann = with_role(small_service, "boss", "admin"), small_service.actor("ann").signed_in()
-    for ask in (put_role, delete_role):
+    boss, ann = (
+        sign_in_with_role(small_service, "boss", "admin"),
+        small_service.actor("ann").signed_in(),
+    )
+    for ask in (assign_role, remove_role):
         answer = ask(boss, ann, role)
         assert (answer.status_code, answer.json["code"]) == (422, "validation_failed")
-    assert roles_of(boss, ann, "") == []
+    assert list_roles(boss, ann, "") == []
 
 
 @pytest.mark.parametrize("unknown", [UNKNOWN, "x", "ses_" + "0" * 22, "%00"])
 def test_an_account_that_does_not_exist_is_not_found(service, unknown):
-    boss = with_role(service, "boss", "admin")
+    boss = sign_in_with_role(service, "boss", "admin")
     for method in ("PUT", "DELETE"):
         assert (
             boss.call(method, f"/v1/accounts/{unknown}/roles/editor", token=boss.access).status_code
@@ -153,37 +164,43 @@ def test_an_account_that_does_not_exist_is_not_found(service, unknown):
 
 
 def test_only_an_administrator_with_a_fresh_password_gives_and_takes(service):
-    boss, ann = with_role(service, "boss", "admin"), with_role(service, "ann", "editor")
-    for ask in (put_role, delete_role):
+    boss, ann = (
+        sign_in_with_role(service, "boss", "admin"),
+        sign_in_with_role(service, "ann", "editor"),
+    )
+    for ask in (assign_role, remove_role):
         assert ask(ann, ann, "admin").status_code == 403
-    key = new_key(boss, "roles:read", "memberships:write:*")
+    key = create_key(boss, "roles:read", "memberships:write:*")
     assert (
-        boss.call("PUT", f"/v1/accounts/{account_id(ann)}/roles/admin", token=key).status_code
+        boss.call("PUT", f"/v1/accounts/{get_account_id(ann)}/roles/admin", token=key).status_code
         == 403
     )
     service.clock.push(seconds=301)
     boss.refresh()
     boss.tokens = boss.refresh().json
-    answer = put_role(boss, ann, "admin")
+    answer = assign_role(boss, ann, "admin")
     assert (answer.status_code, answer.json["code"]) == (401, "reauthentication_required")
     assert 'max_age="300"' in answer.headers["WWW-Authenticate"]
     boss.tokens |= boss.post("/v1/elevate", {"password": boss.password}, token=boss.access).json
-    assert put_role(boss, ann, "admin").status_code == 204
+    assert assign_role(boss, ann, "admin").status_code == 204
     assert ann.whoami().json["roles"] == ["admin", "editor"]
 
 
 def test_the_last_active_administrator_keeps_the_role(service):
-    boss, eve = with_role(service, "boss", "admin"), with_role(service, "eve", "admin")
+    boss, eve = (
+        sign_in_with_role(service, "boss", "admin"),
+        sign_in_with_role(service, "eve", "admin"),
+    )
     service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'eve' RETURNING id")
-    answer = delete_role(boss, boss, "admin")
+    answer = remove_role(boss, boss, "admin")
     assert (answer.status_code, answer.json["code"]) == (409, "last_admin")
     assert boss.whoami().json["roles"] == ["admin"]
     assert (
-        delete_role(boss, eve, "admin").status_code == 204
+        remove_role(boss, eve, "admin").status_code == 204
     )  # who is disabled is none who could keep it
     ann = service.actor("ann").signed_in()
-    put_role(boss, ann, "admin")
-    assert delete_role(boss, boss, "admin").status_code == 204
+    assign_role(boss, ann, "admin")
+    assert remove_role(boss, boss, "admin").status_code == 204
     assert boss.whoami().json["roles"] == []
 
 
@@ -191,17 +208,17 @@ def test_a_role_that_the_setting_no_longer_names_allows_nothing_and_can_be_taken
     make_service, sqlite_url
 ):
     before = make_service(sqlite_url, roles=ROLES)
-    ann = with_role(before, "ann", "editor")
-    key = new_key(ann, "articles:write")
+    ann = sign_in_with_role(before, "ann", "editor")
+    key = create_key(ann, "articles:write")
     after = make_service(sqlite_url, roles={"reader": ROLES["reader"]})
-    boss = with_role(after, "boss", "admin")
+    boss = sign_in_with_role(after, "boss", "admin")
     ann.service = after
     assert ann.whoami().json["scopes"] == []
     assert ann.whoami(key).json["scopes"] == []
-    assert check(boss, {"account_id": account_id(ann), "role": "editor"}).status_code == 422
-    assert delete_role(boss, ann, "editor").status_code == 204
-    assert delete_role(boss, ann, "editor").status_code == 422
-    assert roles_of(boss, ann, "") == []
+    assert check(boss, {"account_id": get_account_id(ann), "role": "editor"}).status_code == 422
+    assert remove_role(boss, ann, "editor").status_code == 204
+    assert remove_role(boss, ann, "editor").status_code == 422
+    assert list_roles(boss, ann, "") == []
 
 
 @pytest.mark.parametrize(
@@ -216,10 +233,10 @@ def test_a_role_that_the_setting_no_longer_names_allows_nothing_and_can_be_taken
 def test_no_role_can_be_called_like_a_membership(role, refused):
     """A manager of that thing would let others in to the role."""
     if not refused:
-        assert cheap_settings("sqlite://", roles={role: ()}).roles
+        assert build_settings("sqlite://", roles={role: ()}).roles
         return
     with pytest.raises(SettingsError) as caught:
-        cheap_settings("sqlite://", roles={role: ()})
+        build_settings("sqlite://", roles={role: ()})
     assert [fault.partition(":")[0] for fault in caught.value.faults] == ["DOORWARD_ROLES"]
 
 
@@ -228,11 +245,11 @@ def test_no_role_can_be_called_like_a_membership(role, refused):
 
 def test_a_session_that_was_opened_for_a_scope_never_gets_more(service):
     boss, ann = (
-        with_role(service, "boss", "admin"),
-        with_role(service, "ann", "editor", scope="articles:read other:thing"),
+        sign_in_with_role(service, "boss", "admin"),
+        sign_in_with_role(service, "ann", "editor", scope="articles:read other:thing"),
     )
     assert ann.tokens["scope"] == "articles:read"
-    put_role(boss, ann, "founder")
+    assign_role(boss, ann, "founder")
     for tokens in (ann.refresh().json, ann.post("/v1/token/update", token=ann.access).json):
         assert tokens["scope"] == "articles:read"
         assert ann.whoami(tokens["access_token"]).json["scopes"] == ["articles:read"]
@@ -250,20 +267,20 @@ def test_a_session_that_was_opened_for_a_scope_never_gets_more(service):
 
 
 def test_an_administrators_session_that_was_opened_for_a_scope_administers_nothing(service):
-    boss = with_role(service, "boss", "admin", scope="roles:read")
+    boss = sign_in_with_role(service, "boss", "admin", scope="roles:read")
     ann = service.actor("ann").signed_in()
     assert boss.tokens["account"]["roles"] == []
     told = boss.whoami().json
     assert (told["roles"], told["scopes"]) == ([], ["roles:read"])
-    assert put_role(boss, ann, "editor").status_code == 403
-    assert let_in(boss, ann, "member").status_code == 403
+    assert assign_role(boss, ann, "editor").status_code == 403
+    assert grant_membership(boss, ann, "member").status_code == 403
     updated = boss.post("/v1/token/update", token=boss.access).json
     assert (updated["roles"], updated["scope"]) == ([], "roles:read")
     assert boss.refresh().json["account"]["roles"] == []
-    whole = with_role(service, "eve", "admin")
-    put_role(whole, boss, "editor")  # what the token says is now of before
+    whole = sign_in_with_role(service, "eve", "admin")
+    assign_role(whole, boss, "editor")  # what the token says is now of before
     assert boss.whoami().json["roles"] == ["editor"]
-    assert put_role(boss, ann, "editor").status_code == 403
+    assert assign_role(boss, ann, "editor").status_code == 403
 
 
 # -- asking -------------------------------------------------------------------------------------------------------------
@@ -271,18 +288,18 @@ def test_an_administrators_session_that_was_opened_for_a_scope_administers_nothi
 
 def test_roles_are_told_to_oneself_to_administrators_and_to_whoever_may_read_them(service):
     boss, ann, bob = (
-        with_role(service, "boss", "admin"),
-        with_role(service, "ann", "founder"),
-        with_role(service, "bob", "editor", "reader"),
+        sign_in_with_role(service, "boss", "admin"),
+        sign_in_with_role(service, "ann", "founder"),
+        sign_in_with_role(service, "bob", "editor", "reader"),
     )
-    assert roles_of(bob, bob, "") == ["editor", "reader"]
-    assert roles_of(boss, bob, "") == ["editor", "reader"]
-    assert roles_of(ann, bob, "") == ["editor", "reader"]
-    path = f"/v1/accounts/{account_id(bob)}/roles"
-    assert ann.get(path, headers={"X-API-Key": new_key(ann, "roles:read")}).json == {
+    assert list_roles(bob, bob, "") == ["editor", "reader"]
+    assert list_roles(boss, bob, "") == ["editor", "reader"]
+    assert list_roles(ann, bob, "") == ["editor", "reader"]
+    path = f"/v1/accounts/{get_account_id(bob)}/roles"
+    assert ann.get(path, headers={"X-API-Key": create_key(ann, "roles:read")}).json == {
         "roles": ["editor", "reader"]
     }
-    refused = ann.get(path, headers={"X-API-Key": new_key(ann, "memberships:write:list")})
+    refused = ann.get(path, headers={"X-API-Key": create_key(ann, "memberships:write:list")})
     assert (refused.status_code, refused.json["code"]) == (403, "insufficient_scope")
     assert 'scope="roles:read"' in refused.headers["WWW-Authenticate"]
 
@@ -291,7 +308,7 @@ def test_whoever_may_not_ask_cannot_tell_who_exists(service):
     ann, bob = service.actor("ann").signed_in(), service.actor("bob").signed_in()
     answers = [
         ann.get(f"/v1/accounts/{one}/roles", token=ann.access)
-        for one in (account_id(bob), UNKNOWN, "x")
+        for one in (get_account_id(bob), UNKNOWN, "x")
     ]
     assert {answer.status_code for answer in answers} == {404}
     assert len({(answer.json["code"], answer.json.get("detail")) for answer in answers}) == 1
@@ -316,43 +333,69 @@ def test_whoever_may_not_ask_cannot_tell_who_exists(service):
 )
 def test_a_query_that_names_no_thing_is_an_error(small_service, query):
     ann = small_service.actor("ann").signed_in()
-    answer = ann.get(f"/v1/accounts/{account_id(ann)}/roles{query}", token=ann.access)
+    answer = ann.get(f"/v1/accounts/{get_account_id(ann)}/roles{query}", token=ann.access)
     assert answer.status_code == 422
     assert all(pointer.startswith("/query/") for pointer in answer.json["errors"])
 
 
 def test_a_disabled_account_may_do_nothing_and_a_deleted_one_is_not_there(service):
-    boss, bob = with_role(service, "boss", "admin"), with_role(service, "bob", "editor")
-    let_in(boss, bob, "member")
+    boss, bob = (
+        sign_in_with_role(service, "boss", "admin"),
+        sign_in_with_role(service, "bob", "editor"),
+    )
+    grant_membership(boss, bob, "member")
     service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'bob' RETURNING id")
-    assert roles_of(boss, bob) == []
-    assert check(boss, {"account_id": account_id(bob), "role": "editor"}).json["decisions"] == [
+    assert list_roles(boss, bob) == []
+    assert check(boss, {"account_id": get_account_id(bob), "role": "editor"}).json["decisions"] == [
         False
     ]
     service.scalar("UPDATE accounts SET status = 'deleted' WHERE username = 'bob' RETURNING id")
-    assert boss.get(f"/v1/accounts/{account_id(bob)}/roles", token=boss.access).status_code == 404
-    assert put_role(boss, bob, "reader").status_code == 404
-    assert let_in(boss, bob, "member").status_code == 404
+    assert (
+        boss.get(f"/v1/accounts/{get_account_id(bob)}/roles", token=boss.access).status_code == 404
+    )
+    assert assign_role(boss, bob, "reader").status_code == 404
+    assert grant_membership(boss, bob, "member").status_code == 404
 
 
 def test_a_hundred_questions_are_answered_in_order_by_three_statements(service):
     boss, ann, bob = (
-        with_role(service, "boss", "admin"),
-        with_role(service, "ann", "editor"),
+        sign_in_with_role(service, "boss", "admin"),
+        sign_in_with_role(service, "ann", "editor"),
         service.actor("bob").signed_in(),
     )
-    let_in(boss, ann, "manager", thing="list/7")
-    let_in(boss, bob, "invitee", thing="list/7")
+    grant_membership(boss, ann, "manager", resource="list/7")
+    grant_membership(boss, bob, "invitee", resource="list/7")
     asked = [
-        ({"account_id": account_id(ann), "role": "editor"}, True),
-        ({"account_id": account_id(bob), "role": "editor"}, False),
-        ({"account_id": account_id(ann), "resource": "list", "id": "7", "level": "manager"}, True),
-        ({"account_id": account_id(ann), "resource": "list", "id": "7", "level": "invitee"}, True),
-        ({"account_id": account_id(ann), "resource": "list", "id": "7", "level": "secret"}, False),
-        ({"account_id": account_id(ann), "resource": "list", "id": "8", "level": "invitee"}, False),
-        ({"account_id": account_id(ann), "resource": "lost", "id": "7", "level": "invitee"}, False),
-        ({"account_id": account_id(bob), "resource": "list", "id": "7", "level": "member"}, False),
-        ({"account_id": account_id(bob), "resource": "any", "id": "1", "level": "public"}, True),
+        ({"account_id": get_account_id(ann), "role": "editor"}, True),
+        ({"account_id": get_account_id(bob), "role": "editor"}, False),
+        (
+            {"account_id": get_account_id(ann), "resource": "list", "id": "7", "level": "manager"},
+            True,
+        ),
+        (
+            {"account_id": get_account_id(ann), "resource": "list", "id": "7", "level": "invitee"},
+            True,
+        ),
+        (
+            {"account_id": get_account_id(ann), "resource": "list", "id": "7", "level": "secret"},
+            False,
+        ),
+        (
+            {"account_id": get_account_id(ann), "resource": "list", "id": "8", "level": "invitee"},
+            False,
+        ),
+        (
+            {"account_id": get_account_id(ann), "resource": "lost", "id": "7", "level": "invitee"},
+            False,
+        ),
+        (
+            {"account_id": get_account_id(bob), "resource": "list", "id": "7", "level": "member"},
+            False,
+        ),
+        (
+            {"account_id": get_account_id(bob), "resource": "any", "id": "1", "level": "public"},
+            True,
+        ),
         ({"account_id": UNKNOWN, "resource": "any", "id": "1", "level": "public"}, False),
     ]
     with statements(service) as counts:
@@ -377,16 +420,16 @@ def test_a_hundred_questions_are_answered_in_order_by_three_statements(service):
     ],
 )
 def test_a_question_that_cannot_be_asked_is_an_error_and_never_a_yes_or_no(small_service, question):
-    boss = with_role(small_service, "boss", "admin")
-    fine = {"account_id": account_id(boss), "role": "admin"}
-    answer = check(boss, fine, {"account_id": account_id(boss), **question})
+    boss = sign_in_with_role(small_service, "boss", "admin")
+    fine = {"account_id": get_account_id(boss), "role": "admin"}
+    answer = check(boss, fine, {"account_id": get_account_id(boss), **question})
     assert answer.status_code == 422
     assert all(pointer.startswith("/checks/1") for pointer in answer.json["errors"])
 
 
 def test_from_one_to_a_hundred_questions(small_service):
     ann = small_service.actor("ann").signed_in()
-    mine = {"account_id": account_id(ann), "role": "admin"}
+    mine = {"account_id": get_account_id(ann), "role": "admin"}
     assert check(ann).status_code == 422
     assert check(ann, *[mine] * 100).json["decisions"] == [False] * 100
     assert check(ann, *[mine] * 101).status_code == 422
@@ -396,14 +439,17 @@ def test_whoever_may_not_read_roles_asks_about_himself_alone(service):
     ann, bob, app = (
         service.actor("ann").signed_in(),
         service.actor("bob").signed_in(),
-        with_role(service, "app", "founder"),
+        sign_in_with_role(service, "app", "founder"),
     )
     mine, his = (
-        {"account_id": account_id(one), "resource": "list", "id": "7", "level": "public"}
+        {"account_id": get_account_id(one), "resource": "list", "id": "7", "level": "public"}
         for one in (ann, bob)
     )
     assert check(ann, mine).json["decisions"] == [True]
     assert check(ann, mine, his).status_code == 403
     assert check(ann, {**his, "account_id": UNKNOWN}).status_code == 403
-    assert check(app, mine, his, token=new_key(app, "roles:read")).json["decisions"] == [True, True]
-    assert check(app, mine, token=new_key(app)).status_code == 403
+    assert check(app, mine, his, token=create_key(app, "roles:read")).json["decisions"] == [
+        True,
+        True,
+    ]
+    assert check(app, mine, token=create_key(app)).status_code == 403

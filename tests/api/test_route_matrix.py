@@ -20,8 +20,8 @@ from app.authorization.roles.add_role import add_role
 from app.authorization.scopes import OWN_SCOPES
 from app.opaque_tokens import generate_id
 from app.principal import ClientInfo
-from app.settings.maps import Policy
-from tests.actors import Actor, Service, cheap_settings
+from app.settings.json_parsers import GatewayPolicy
+from tests.actors import Actor, Service, build_settings
 from tests.house.test_rules import PUBLIC as PUBLIC_IN_THE_HOUSE
 from tests.house.test_rules import routes
 
@@ -58,7 +58,7 @@ SETTINGS = {
     "roles": {"clerk": ("orders:read",)},
     "audience": AUDIENCE,
     "policies": {
-        "signed": Policy(audience=AUDIENCE)
+        "signed": GatewayPolicy(audience=AUDIENCE)
     },  # as close to an access token as an identity can come
     **PLENTY,
 }
@@ -198,7 +198,7 @@ class Town:
     def claimed_by(self, actor: Actor) -> Names:
         """A login from another device that he has claimed and not yet decided."""
         asked = self.service.actor("box").post("/v1/login-sessions", {"client_name": "box"}).json
-        claimed = actor.elsewhere()
+        claimed = actor.from_another_address()
         claimed.login()
         assert (
             claimed.post(
@@ -221,7 +221,7 @@ class Town:
         return {"resource": "list", "resource_id": resource_id, "account_id": member}
 
     def _elsewhere(self, actor: Actor, **changes: Any) -> Actor:
-        elsewhere = actor.elsewhere()
+        elsewhere = actor.from_another_address()
         assert elsewhere.login(**changes).status_code == 200
         return elsewhere
 
@@ -440,7 +440,7 @@ class Askers:
 def askers(sqlite_template, tmp_path_factory):
     path = tmp_path_factory.mktemp("matrix") / "doorward.db"
     shutil.copy(sqlite_template, path)
-    service = Service(cheap_settings(f"sqlite:///{path}", **SETTINGS))
+    service = Service(build_settings(f"sqlite:///{path}", **SETTINGS))
     yield Askers(Town(service))
     service.close()
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from app.adapters import migrations
-from tests.live import Live, Typed, typed
-from tests.operators import type_command
+from tests.cli_runner import run_cli
+from tests.live import LiveServer, SubprocessServer, run_command
 from tests.races.conftest import CHEAP
 
 SLOWEST = 10.0  # seconds that headers, and then a body, may take
@@ -32,7 +32,7 @@ PRODUCTION = {
 def live(tmp_path_factory):
     """One server for all that leave it as it was."""
     folder = tmp_path_factory.mktemp("serve")
-    server = Live(
+    server = LiveServer(
         folder / "live.log",
         "--threads",
         "8",
@@ -54,7 +54,9 @@ def test_whoever_starts_it_is_told_where_to_go(live):
     assert f"make admin NAME=U EMAIL=E BIND=127.0.0.1:{live.port}\n" in said
 
 
-def exchanged(live: Live, raw: bytes, *, seconds: float = 20) -> tuple[int, dict[str, str], bytes]:
+def exchanged(
+    live: LiveServer, raw: bytes, *, seconds: float = 20
+) -> tuple[int, dict[str, str], bytes]:
     """What comes back on a connection of its own, to its end."""
     with socket.create_connection(("127.0.0.1", live.port), seconds) as connection:
         connection.sendall(raw)
@@ -76,7 +78,7 @@ def read(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
     )
 
 
-def ready_within(live: Live) -> float:
+def ready_within(live: LiveServer) -> float:
     began = time.monotonic()
     assert live.call("GET", "/livez")[0] == 200
     return time.monotonic() - began
@@ -121,7 +123,7 @@ def test_a_request_under_way_is_answered_before_the_end(make_live):
 
 
 def test_the_folder_and_file_of_sqlite_are_made_for_this_user_alone(sqlite_env):
-    done = type_command("db", "upgrade", **sqlite_env)
+    done = run_cli("db", "upgrade", **sqlite_env)
     assert (done.returncode, done.stdout) == (
         0,
         f"The schema went from nothing to {migrations.get_required_revision()}.\n",
@@ -135,21 +137,21 @@ def test_the_folder_and_file_of_sqlite_are_made_for_this_user_alone(sqlite_env):
 
 
 def test_sqlite_is_not_served_by_two_processes(sqlite_env):
-    done = typed("serve", "--workers", "2", "--migrate", env=sqlite_env)
+    done = run_command("serve", "--workers", "2", "--migrate", env=sqlite_env)
     assert done.returncode == 2
     assert "SQLite serves one process" in done.stderr
     assert "PostgreSQL" in done.stderr
 
 
 def test_an_outdated_schema_is_refused_with_the_words_to_type(sqlite_env):
-    done = typed("serve", env=sqlite_env)
+    done = run_command("serve", env=sqlite_env)
     assert done.returncode == 3
     assert "python -m app db upgrade" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_a_database_that_does_not_answer_is_a_line_and_no_traceback():
-    done = typed(
+    done = run_command(
         "serve",
         "--migrate",
         env={"DOORWARD_DATABASE_URL": "postgresql://door:hunter2hunter2@127.0.0.1:1/door"},
@@ -161,7 +163,7 @@ def test_a_database_that_does_not_answer_is_a_line_and_no_traceback():
 
 
 def test_production_names_all_faults_at_once_and_no_value():
-    done = typed(
+    done = run_command(
         "serve",
         env={
             "DOORWARD_ENV": "production",
@@ -196,7 +198,7 @@ def test_production_names_all_faults_at_once_and_no_value():
 
 def test_production_serves_when_nothing_is_missing_and_shows_no_mail_and_no_docs(tmp_path):
     env = {**PRODUCTION, "DOORWARD_DATABASE_URL": f"sqlite:///{tmp_path}/doorward.db"}
-    live = Typed(tmp_path / "live.log", "--threads", "4", env=env)
+    live = SubprocessServer(tmp_path / "live.log", "--threads", "4", env=env)
     try:
         host = {"Host": "door.example.com"}
         assert live.call("GET", "/v1/methods", headers=host)[0] == 200
@@ -317,7 +319,7 @@ def test_a_body_that_is_refused_for_its_size_does_not_take_its_answer_along(live
 class Dribble(threading.Thread):
     """A client that sends a byte now and then, for longer than anybody waits; what it heard, and after how many seconds."""
 
-    def __init__(self, live: Live, begin: bytes, rest: bytes) -> None:
+    def __init__(self, live: LiveServer, begin: bytes, rest: bytes) -> None:
         super().__init__(daemon=True)
         self._connection = socket.create_connection(("127.0.0.1", live.port), 30)
         self._begin, self._rest = begin, rest

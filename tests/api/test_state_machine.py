@@ -22,8 +22,8 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import text
 
-from tests.actors import Actor, Service, cheap_settings
-from tests.conftest import empty
+from tests.actors import Actor, Service, build_settings
+from tests.conftest import delete_all_rows
 
 NAMES = ("ann", "bob")
 PASSWORDS = tuple(
@@ -95,7 +95,7 @@ class Doorward(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.service.units.limiter.reset()  # an address gets one mail a minute
-        with self.service.rows() as db:
+        with self.service.open_database() as db:
             for table in TABLES:
                 db.execute(text(f"DELETE FROM {table}"))
         self.people = {name: Person(self.service.actor(name)) for name in NAMES}
@@ -131,7 +131,7 @@ class Doorward(RuleBasedStateMachine):
             return
         expected = (
             200
-            if person.actor.get(f"/confirm/{person.actor.mailed_token()}").status_code == 200
+            if person.actor.get(f"/confirm/{person.actor.get_mailed_token()}").status_code == 200
             else 400
         )
         answer = person.actor.confirm()
@@ -150,7 +150,7 @@ class Doorward(RuleBasedStateMachine):
     )
     def log_in(self, name: str, password: str, by_address: bool) -> None:
         person = self.people[name]
-        somewhere = person.actor.elsewhere()  # nobody waits: the delay has its own tests
+        somewhere = person.actor.from_another_address()  # nobody waits: the delay has its own tests
         answer = somewhere.login(
             username=somewhere.email if by_address else name, password=password
         )
@@ -275,7 +275,7 @@ class Doorward(RuleBasedStateMachine):
             opened = [
                 password
                 for password in PASSWORDS
-                if person.actor.elsewhere().login(password=password).status_code == 200
+                if person.actor.from_another_address().login(password=password).status_code == 200
             ]
             assert opened == ([person.password] if person.password else [])
             assert self.service.scalar(
@@ -348,8 +348,8 @@ def test_no_story_ends_otherwise_than_it_should(request, tmp_path, kind, example
         url = f"sqlite:///{tmp_path}/told.db"
     else:
         url = request.getfixturevalue("postgres_url")
-        empty(url)
-    service = Service(cheap_settings(url, **GENEROUS)).held()
+        delete_all_rows(url)
+    service = Service(build_settings(url, **GENEROUS)).held()
     machine = type("Story", (Doorward,), {"service": service})
     try:
         run_state_machine_as_test(machine, settings=told(examples, steps))

@@ -6,13 +6,13 @@ import pytest
 
 from app.opaque_tokens import generate_id
 from tests.actors import Actor
-from tests.rights import account_id, with_role
+from tests.authorization import get_account_id, sign_in_with_role
 
 
 def two_places(service) -> tuple[Actor, Actor]:
     """Somebody at home, and signed in elsewhere."""
     ann = service.actor().signed_in()
-    elsewhere = ann.elsewhere(agent="elsewhere/1")
+    elsewhere = ann.from_another_address(agent="elsewhere/1")
     assert elsewhere.login(device_name="a phone").status_code == 200
     return ann, elsewhere
 
@@ -31,7 +31,7 @@ def pair(small_service) -> tuple[Actor, Actor]:
 
 @pytest.fixture
 def boss(pair) -> Actor:
-    return with_role(pair[0].service, "boss", "admin")
+    return sign_in_with_role(pair[0].service, "boss", "admin")
 
 
 def id_of(actor: Actor) -> str:
@@ -64,7 +64,7 @@ def ask(actor: Actor):
 def events(service, event: str) -> list[tuple[str, str]]:
     """Whose session, and who did it."""
     actor = "detail->>'actor'"
-    with service.rows() as db:
+    with service.open_database() as db:
         found = db.connection().exec_driver_sql(
             f"SELECT account_id, {actor} FROM audit WHERE event = '{event}' ORDER BY id"
         )
@@ -99,7 +99,7 @@ def test_the_owner_has_it_in_writing_once(both):
     assert "a phone" in text
     assert elsewhere.address in text
     assert "choose another one" in text
-    assert events(ann.service, "session.suspicious") == [(account_id(ann), account_id(ann))]
+    assert events(ann.service, "session.suspicious") == [(get_account_id(ann), get_account_id(ann))]
 
 
 def test_in_the_language_of_the_owner(pair):
@@ -144,7 +144,7 @@ def test_a_login_from_where_a_suspicious_session_came_is_one_from_somewhere_new(
 def test_nobody_says_it_of_what_is_not_his(pair):
     _, elsewhere = pair
     bob = elsewhere.service.actor("bob").signed_in()
-    for session_id in (id_of(elsewhere), generate_id("ses"), "x", account_id(elsewhere)):
+    for session_id in (id_of(elsewhere), generate_id("ses"), "x", get_account_id(elsewhere)):
         for answer in (report(bob, session_id), take_back(bob, session_id)):
             assert code(answer) == (404, "not_found")
     assert elsewhere.whoami().status_code == 200
@@ -155,19 +155,21 @@ def test_nobody_says_it_of_what_is_not_his(pair):
 
 def test_an_administrator_says_it_of_anybodys_with_a_fresh_password(both):
     ann, elsewhere = both
-    boss = with_role(ann.service, "boss", "admin")
+    boss = sign_in_with_role(ann.service, "boss", "admin")
     assert report(boss, id_of(elsewhere)).status_code == 204
     assert elsewhere.whoami().status_code == 401
     assert ann.whoami().status_code == 200
     (text,) = mails(ann, "called suspicious")
     assert "an administrator" in text
-    assert events(ann.service, "session.suspicious") == [(account_id(ann), account_id(boss))]
+    assert events(ann.service, "session.suspicious") == [
+        (get_account_id(ann), get_account_id(boss))
+    ]
     assert code(report(boss, generate_id("ses"))) == (404, "not_found")
 
 
 def test_with_an_old_password_only_of_his_own(pair, boss):
     ann, elsewhere = pair
-    other = boss.elsewhere()
+    other = boss.from_another_address()
     other.login()
     boss.service.clock.push(minutes=6)
     boss.tokens |= boss.refresh().json
@@ -185,7 +187,7 @@ def test_with_an_old_password_only_of_his_own(pair, boss):
 def test_whoever_is_no_administrator_any_more_gets_no_further(pair, boss):
     ann, elsewhere = pair
     ann.service.scalar(
-        "DELETE FROM account_roles WHERE account_id = :id RETURNING role", id=account_id(boss)
+        "DELETE FROM account_roles WHERE account_id = :id RETURNING role", id=get_account_id(boss)
     )
     assert code(report(boss, id_of(elsewhere))) == (404, "not_found")
     assert elsewhere.whoami().status_code == 200
@@ -213,7 +215,7 @@ def test_its_source_may_ask_to_be_let_in_once_in_ten_minutes_for_a_day(pair):
 
 def test_whoever_sends_a_used_refresh_token_is_held_back_too(both):
     ann, elsewhere = both
-    thief = ann.elsewhere()
+    thief = ann.from_another_address()
     used = elsewhere.tokens["refresh_token"]
     elsewhere.refresh()
     ann.service.clock.push(seconds=31)
@@ -237,7 +239,7 @@ def test_taking_it_back_frees_the_source_and_revives_nothing(both):
     assert ask(elsewhere).status_code == 201
     assert elsewhere.whoami().status_code == 401
     assert code(elsewhere.refresh()) == (400, "invalid_grant")
-    assert events(ann.service, "session.cleared") == [(account_id(ann), account_id(ann))]
+    assert events(ann.service, "session.cleared") == [(get_account_id(ann), get_account_id(ann))]
     assert code(take_back(ann, id_of(elsewhere))) == (409, "session_not_suspicious")
     assert report(ann, id_of(elsewhere)).status_code == 204  # it was not him after all
     assert shown(ann, id_of(elsewhere)) == ("suspicious", "reported")
@@ -307,5 +309,5 @@ def test_taking_it_back_wants_a_fresh_password(pair, boss):
         assert code(take_back(actor, id_of(elsewhere))) == (401, "reauthentication_required")
     boss.login()
     assert take_back(boss, id_of(elsewhere)).status_code == 204
-    assert events(ann.service, "session.cleared") == [(account_id(ann), account_id(boss))]
+    assert events(ann.service, "session.cleared") == [(get_account_id(ann), get_account_id(boss))]
     assert shown(ann, id_of(elsewhere)) == ("revoked", "cleared")

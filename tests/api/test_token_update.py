@@ -8,15 +8,15 @@ import json
 import pytest
 
 from app.server.cache_watcher import Watcher
-from tests.rights import (
+from tests.authorization import (
     ROLES,
-    account_id,
-    delete_role,
-    let_in,
-    let_out,
-    new_key,
-    put_role,
-    with_role,
+    assign_role,
+    create_key,
+    get_account_id,
+    grant_membership,
+    remove_role,
+    revoke_membership,
+    sign_in_with_role,
 )
 
 MANY = {f"role{number:02}": ("articles:read",) for number in range(25)}
@@ -34,7 +34,7 @@ def ann(service):
 
 @pytest.fixture
 def boss(service):
-    return with_role(service, "boss", "admin")
+    return sign_in_with_role(service, "boss", "admin")
 
 
 def update(actor, token=None, **body):
@@ -49,8 +49,8 @@ def claims(token: str) -> dict:
 
 
 def test_a_new_token_says_the_rights_of_now(boss, ann):
-    put_role(boss, ann, "editor")
-    let_in(boss, ann, "member")
+    assign_role(boss, ann, "editor")
+    grant_membership(boss, ann, "member")
     before = ann.access
     told = update(ann).json
     assert set(told) == {"access_token", "token_type", "expires_in", "session_id", "scope", "roles"}
@@ -86,7 +86,7 @@ def test_a_token_that_was_updated_ends_when_the_first_one_would_have(service, an
 
 
 def test_only_a_session_updates_its_token(service, boss, ann):
-    assert ann.post("/v1/token/update", token=new_key(boss)).status_code == 403
+    assert ann.post("/v1/token/update", token=create_key(boss)).status_code == 403
     old = ann.access
     ann.logout()
     assert update(ann, old).status_code == 401
@@ -128,22 +128,25 @@ def test_the_roles_of_a_thing_hold_until_anything_changes(request, make_service,
             service.units.cache.call(lambda client: client.flushdb())
         return ann.whoami().json["roles"]
 
-    boss, ann = with_role(service, "boss", "admin"), with_role(service, "ann", "reader")
-    let_in(boss, ann, "manager")
+    boss, ann = (
+        sign_in_with_role(service, "boss", "admin"),
+        sign_in_with_role(service, "ann", "reader"),
+    )
+    grant_membership(boss, ann, "manager")
     update(ann, resource="list", id="7")
     assert roles() == ["reader", "list-7-invitee", "list-7-member", "list-7-manager"]
-    let_in(boss, ann, "invitee")
+    grant_membership(boss, ann, "invitee")
     assert roles() == ["reader"]
     update(ann, resource="list", id="7")
     assert roles() == ["reader", "list-7-invitee"]
-    put_role(boss, ann, "editor")
+    assign_role(boss, ann, "editor")
     assert roles() == ["editor", "reader"]
     update(ann, resource="list", id="7")
-    delete_role(boss, ann, "reader")
+    remove_role(boss, ann, "reader")
     assert roles() == ["editor"]
     update(ann, resource="list", id="7")
     assert roles() == ["editor", "list-7-invitee"]
-    let_out(boss, ann)
+    revoke_membership(boss, ann)
     assert roles() == ["editor"]
     assert update(ann, resource="list", id="7").json["roles"] == ["editor"]
 
@@ -157,20 +160,23 @@ def test_a_token_names_twenty_roles_and_the_others_are_asked_for(
     )
     if used:
         Watcher().watch(service.units)
-    boss, ann = with_role(service, "boss", "admin"), with_role(service, "ann", *MANY)
+    boss, ann = (
+        sign_in_with_role(service, "boss", "admin"),
+        sign_in_with_role(service, "ann", *MANY),
+    )
     said = claims(ann.access)
     assert (len(said["roles"]), said["roles_truncated"]) == (20, True)
     for _ in range(2):
         assert ann.whoami().json["roles"] == sorted(MANY)
     assert ann.tokens["account"]["roles"] == sorted(MANY)
-    let_in(boss, ann, "member")
+    grant_membership(boss, ann, "member")
     assert update(ann, resource="list", id="7").json["roles"] == [
         *sorted(MANY),
         "list-7-invitee",
         "list-7-member",
     ]
     assert ann.whoami().json["roles"] == sorted(MANY)
-    delete_role(boss, ann, "role24")
+    remove_role(boss, ann, "role24")
     assert ann.whoami().json["roles"] == sorted(MANY)[:24]
 
 
@@ -179,9 +185,9 @@ def test_roles_of_more_than_two_kilobytes_are_left_out(make_service, sqlite_url)
     service = make_service(
         sqlite_url, roles=ROLES, privacy_levels=levels, managing_level=levels[-1]
     )
-    boss, ann = with_role(service, "boss", "admin"), service.actor("ann").signed_in()
+    boss, ann = sign_in_with_role(service, "boss", "admin"), service.actor("ann").signed_in()
     thing = "r" * 32, "i" * 64
-    let_in(boss, ann, levels[-1], thing="/".join(thing))
+    grant_membership(boss, ann, levels[-1], resource="/".join(thing))
     told = update(ann, resource=thing[0], id=thing[1]).json
     assert len(told["roles"]) == 18
     said = claims(ann.access)
@@ -193,6 +199,6 @@ def test_roles_of_more_than_two_kilobytes_are_left_out(make_service, sqlite_url)
 
 def test_another_accounts_roles_are_not_in_it(boss, ann, service):
     bob = service.actor("bob").signed_in()
-    let_in(boss, bob, "secret")
+    grant_membership(boss, bob, "secret")
     assert update(ann, resource="list", id="7").json["roles"] == []
-    assert account_id(ann) == claims(ann.access)["sub"]
+    assert get_account_id(ann) == claims(ann.access)["sub"]

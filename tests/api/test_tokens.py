@@ -479,7 +479,7 @@ def test_how_long_keys_may_be_kept_is_a_setting(make_service):
 
 def test_private_halves_are_sealed_at_rest(ann):
     key = next(iter(ann.service.units.keys._held.keys.values()))
-    with ann.service.rows() as db:
+    with ann.service.open_database() as db:
         rows = str(db.connection().exec_driver_sql("SELECT * FROM signing_keys").all())
     pem = key.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     number = key.private.private_numbers().private_value

@@ -14,20 +14,20 @@ from doorward import Doorward
 from tests.actors import PASSWORD
 from tests.client.stand_in import StandIn
 from tests.conftest import LIMITS
-from tests.live import GENEROUS, ROOT, Live
+from tests.live import HIGH_LIMIT, ROOT, LiveServer
 
 NUMBERS = itertools.count()
 SOURCES = ROOT / "client" / "src"
 
 
 @pytest.fixture(scope="session")
-def live(sqlite_template, tmp_path_factory) -> Live:
+def live(sqlite_template, tmp_path_factory) -> LiveServer:
     """One serving process. Tests use people of their own in it."""
     folder = tmp_path_factory.mktemp("client")
     shutil.copy(sqlite_template, folder / "doorward.db")
-    limits = {f"DOORWARD_LIMIT_{name}": GENEROUS for name in (*LIMITS, "DEVICE", "POLL")}
+    limits = {f"DOORWARD_LIMIT_{name}": HIGH_LIMIT for name in (*LIMITS, "DEVICE", "POLL")}
     cheap = {"DOORWARD_ARGON2_MEMORY_KIB": "64", "DOORWARD_ARGON2_TIME_COST": "1"}
-    served = Live(
+    served = LiveServer(
         folder / "live.log",
         env={**limits, **cheap, "DOORWARD_DATABASE_URL": f"sqlite:///{folder / 'doorward.db'}"},
     )
@@ -40,7 +40,7 @@ def live(sqlite_template, tmp_path_factory) -> Live:
 class Person:
     """Somebody with an account."""
 
-    live: Live
+    live: LiveServer
     name: str
     password: str = PASSWORD
 
@@ -70,7 +70,7 @@ def ann(live) -> Person:
     return settle(live)
 
 
-def settle(live: Live) -> Person:
+def settle(live: LiveServer) -> Person:
     """Registered and confirmed."""
     name = f"ann{next(NUMBERS)}-{os.getpid()}"
     email = f"{name}@example.org"

@@ -19,7 +19,7 @@ from app.adapters import migrations
 from tests.actors import PASSWORD
 from tests.client.conftest import SOURCES, Person
 from tests.client.terminal import COMMAND, Terminal
-from tests.live import ROOT, Live
+from tests.live import ROOT, LiveServer
 
 TARGET = ROOT / "docs" / "images" / "cli.svg"
 COLUMNS, LINES = 80, 31
@@ -142,7 +142,7 @@ def svg(frames: list[tuple[float, Screenshot]]) -> str:
     )
 
 
-def played(live: Live, folder: Path) -> Film:
+def played(live: LiveServer, folder: Path) -> Film:
     """A shell, and somebody who types."""
     program = folder / "doorward"
     program.write_text(f'#!/bin/sh\nexec {" ".join(COMMAND)} "$@"\n')
@@ -192,7 +192,7 @@ def played(live: Live, folder: Path) -> Film:
     return film
 
 
-def joined(live: Live) -> Person:
+def joined(live: LiveServer) -> Person:
     body = {"username": "ann", "email": "ann@example.org", "name": "Ann", "password": PASSWORD}
     registered = live.call("POST", "/v1/register", body)[1]
     code = live.mailbox("ann@example.org")[0]["code"]
@@ -214,7 +214,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp())
     url = f"sqlite:///{folder / 'doorward.db'}"
     migrations.upgrade(url)
-    live = Live(
+    live = LiveServer(
         folder / "live.log",
         env={"DOORWARD_DATABASE_URL": url, "DOORWARD_PUBLIC_URL": "https://auth.example.com"},
     )

@@ -18,7 +18,7 @@ from pathlib import Path
 import pyte
 
 from tests.client.conftest import environment
-from tests.postgres import die_with_parent
+from tests.postgres import terminate_with_parent
 
 PATIENCE = 30  # seconds
 CTRL_C = "\x03"
@@ -120,4 +120,4 @@ def _state(process: int) -> str:
 def _in_the_foreground() -> None:
     """The terminal is that of the process, so that Ctrl-C and /dev/tty reach it."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    die_with_parent()
+    terminate_with_parent()

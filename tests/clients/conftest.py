@@ -14,11 +14,11 @@ import jwt
 import pytest
 
 from app.signing_keys.rotate import rotate
-from tests.actors import PASSWORD, Actor, Service, cheap_settings
+from tests.actors import PASSWORD, Actor, Service, build_settings
 from tests.clients import npm
 from tests.conftest import LIMITS
-from tests.live import GENEROUS, Live
-from tests.machines import ROLES, key_of, owner
+from tests.live import HIGH_LIMIT, LiveServer
+from tests.oauth_clients import ROLES, create_key, create_key_owner
 
 NUMBERS = itertools.count()
 CLIENTS = {"job": {"name": "Night job", "scopes": ["orders:read"]}}
@@ -33,7 +33,7 @@ SERVED = {
 class Town:
     """A serving process, and another on the same database for what is done beside it."""
 
-    live: Live
+    live: LiveServer
     beside: Service
     ann: Actor
     key: dict
@@ -78,14 +78,14 @@ def served(sqlite_template, tmp_path_factory):
     folder = tmp_path_factory.mktemp("clients")
     shutil.copy(sqlite_template, folder / "doorward.db")
     url = f"sqlite:///{folder / 'doorward.db'}"
-    limits = {f"DOORWARD_LIMIT_{name}": GENEROUS for name in LIMITS}
+    limits = {f"DOORWARD_LIMIT_{name}": HIGH_LIMIT for name in LIMITS}
     cheap = {
         "DOORWARD_ARGON2_MEMORY_KIB": "64",
         "DOORWARD_ARGON2_TIME_COST": "1",
         "DOORWARD_DATABASE_URL": url,
     }
-    live = Live(folder / "live.log", env={**limits, **cheap, **SERVED})
-    beside = Service(cheap_settings(url, **as_served(live)))
+    live = LiveServer(folder / "live.log", env={**limits, **cheap, **SERVED})
+    beside = Service(build_settings(url, **as_served(live)))
     yield live, beside
     live.stop()
     beside.close()
@@ -107,14 +107,14 @@ def own_town(make_live, make_service, sqlite_url) -> Town:
     return settled(live, make_service(sqlite_url, **as_served(live)), "ann")
 
 
-def as_served(live: Live) -> dict[str, Any]:
+def as_served(live: LiveServer) -> dict[str, Any]:
     return {"roles": ROLES, "public_url": live.url, "jwks_max_age": timedelta(seconds=1)}
 
 
-def settled(live: Live, beside: Service, name: str) -> Town:
-    ann = owner(beside, name)
+def settled(live: LiveServer, beside: Service, name: str) -> Town:
+    ann = create_key_owner(beside, name)
     return Town(
-        live, beside, ann, key_of(ann, "orders:read", "revocations:read", "tokens:introspect")
+        live, beside, ann, create_key(ann, "orders:read", "revocations:read", "tokens:introspect")
     )
 
 

@@ -69,7 +69,7 @@ class Person:
 
     def let_expire(self, _: str, session_id: str) -> None:
         past = self.town.beside.clock.now() - timedelta(seconds=1)
-        with self.town.beside.rows() as db:
+        with self.town.beside.open_database() as db:
             db.execute(
                 update(DeviceLogin).where(DeviceLogin.id == session_id).values(expires_at=past)
             )

@@ -7,7 +7,7 @@ import requests
 from authlib.integrations.requests_client import OAuth2Session
 from requests_oauth2client import BearerToken, OAuth2Client, OAuth2ClientCredentialsAuth
 
-from tests.machines import key_of
+from tests.oauth_clients import create_key
 
 
 def test_requests_oauth2client(town):
@@ -40,7 +40,7 @@ def test_requests_oauth2client(town):
 def test_authlib(town):
     found = requests.get(f"{town.url}/.well-known/openid-configuration", timeout=5).json()
     for method in ("client_secret_basic", "client_secret_post"):
-        key = key_of(town.ann, "orders:read", "tokens:introspect", name=method)
+        key = create_key(town.ann, "orders:read", "tokens:introspect", name=method)
         with OAuth2Session(
             key["id"],
             key["key"],

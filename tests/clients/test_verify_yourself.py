@@ -13,7 +13,7 @@ import pytest
 
 from app.signing_keys.revoke import revoke_key
 from tests.clients import npm
-from tests.machines import key_of, token_of
+from tests.oauth_clients import create_key, request_client_token
 
 PAGE = Path(__file__).parents[2] / "docs" / "verify-yourself.md"
 SOON = (
@@ -111,10 +111,10 @@ def test_a_verifier_refuses_what_has_ended_within_two_seconds(town, make_verifie
     verify, ann, sub = make_verifier(), town.ann, town.ann.tokens["account"]["id"]
     kept, ended = town.login(), town.login()
     key, narrowed = (
-        key_of(ann, "orders:read", name="a"),
-        key_of(ann, "orders:read", "orders:write", name="b"),
+        create_key(ann, "orders:read", name="a"),
+        create_key(ann, "orders:read", "orders:write", name="b"),
     )
-    lent, wide = (token_of(ann, each).json["access_token"] for each in (key, narrowed))
+    lent, wide = (request_client_token(ann, each).json["access_token"] for each in (key, narrowed))
     tokens = [kept["access_token"], ended["access_token"], lent, wide]
     assert [verify(token) for token in tokens] == [sub] * 4
     assert (
@@ -134,12 +134,12 @@ def test_a_verifier_refuses_what_has_ended_within_two_seconds(town, make_verifie
     assert refused_soon(verify, lent) < SOON
     assert refused_soon(verify, wide) < SOON
     time.sleep(1)  # what was issued in the second of the change is refused, too
-    assert verify(token_of(ann, narrowed).json["access_token"]) == sub
+    assert verify(request_client_token(ann, narrowed).json["access_token"]) == sub
     assert verify(kept["access_token"]) == sub
     assert ann.post("/v1/logout-all", token=ann.access).status_code == 204
     assert refused_soon(verify, kept["access_token"]) < SOON
     assert (
-        verify(token_of(ann, narrowed).json["access_token"]) == sub
+        verify(request_client_token(ann, narrowed).json["access_token"]) == sub
     )  # keys survive what ends sessions
     assert verify(town.login()["access_token"]) == sub
 

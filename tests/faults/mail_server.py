@@ -20,13 +20,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.postgres import free_port
+from tests.postgres import find_free_port
 
 TAKEN = "250 taken"
 USER, PASSWORD = b"post", b"p@ss:word/with?marks"
 
 
-class Letters:
+class ReceivedMail:
     """What was handed over, and how the next ones are answered: `rcpt` and `data` are asked in turn, then everything is taken."""
 
     def __init__(self) -> None:
@@ -79,8 +79,8 @@ class MailServer:
     """Listens on a port of its own, which it keeps when it is stopped and started again."""
 
     def __init__(self, *, implicit_tls: ssl.SSLContext | None = None, **smtp) -> None:
-        self.letters = Letters()
-        self.port = free_port()
+        self.letters = ReceivedMail()
+        self.port = find_free_port()
         self._options = {
             "hostname": "127.0.0.1",
             "port": self.port,
@@ -102,7 +102,7 @@ class MailServer:
         return f"{scheme}://{login}127.0.0.1:{self.port}"
 
 
-def authenticator(server, session, envelope, mechanism, data) -> AuthResult:
+def authenticate(server, session, envelope, mechanism, data) -> AuthResult:
     fits = isinstance(data, LoginPassword) and (data.login, data.password) == (USER, PASSWORD)
     return AuthResult(success=fits, handled=False)
 
@@ -115,7 +115,7 @@ class Authority:
     server: ssl.SSLContext
 
 
-def authority(folder: Path) -> Authority:
+def create_authority(folder: Path) -> Authority:
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Doorward test CA")])
     ca = (

@@ -156,7 +156,7 @@ def test_an_sqlite_file_that_somebody_writes_to_without_end_is_503(small_service
 
 def test_a_full_disk_is_503_and_nothing_is_half_stored(small_service):
     ann = small_service.actor("ann").signed_in()
-    with small_service.rows() as db:
+    with small_service.open_database() as db:
         pages = db.execute(text("PRAGMA page_count")).scalar()
         before = db.execute(text("SELECT count(*) FROM sessions")).scalar()
     connection = (

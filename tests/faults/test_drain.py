@@ -17,7 +17,7 @@ import pytest
 from aiosmtpd.controller import Controller
 
 from tests.actors import PASSWORD
-from tests.postgres import children, free_port
+from tests.postgres import find_free_port, list_children
 
 EXITS_WITHIN = 25.0  # seconds
 AT_ONCE = 1.0  # seconds; on a machine where other tests run too
@@ -139,7 +139,7 @@ def test_an_interrupt_waits_for_nobody(make_live):
             b"POST /v1/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
         )
         time.sleep(0.3)
-        for worker in children(live.process.pid):
+        for worker in list_children(live.process.pid):
             os.kill(worker, signal.SIGINT)
         code, seconds = ended(live, signal.SIGINT)
         assert code == 0
@@ -165,7 +165,7 @@ def make_smtp():
 
     def make(seconds: float):
         handler = Slow(seconds)
-        controller = Controller(handler, hostname="127.0.0.1", port=free_port())
+        controller = Controller(handler, hostname="127.0.0.1", port=find_free_port())
         controller.start()
         made.append(controller)
         return handler, f"smtp://127.0.0.1:{controller.port}"

@@ -17,13 +17,13 @@ import redis
 from app.adapters import migrations
 from app.notifications.outbox.deliver import deliver_due
 from app.server.cache_watcher import Watcher
-from app.settings.maps import Policy
+from app.settings.json_parsers import GatewayPolicy
 from app.verification.identity_headers import IDENTITY_HEADERS
 from tests.actors import Actor
-from tests.boxes import Box, box_of, claim, decide, let_in
-from tests.conftest import LIMITS, empty
+from tests.conftest import LIMITS, delete_all_rows
+from tests.device_logins import Device, claim, complete_device_login, decide, start_device_login
 from tests.faults.mail_server import MailServer
-from tests.live import GENEROUS, Live
+from tests.live import HIGH_LIMIT, LiveServer
 from tests.postgres import Postgres
 from tests.valkey import Valkey
 
@@ -67,13 +67,13 @@ class World:
 
     def __init__(self, make_service, postgres: Postgres, valkey: Valkey, mail: MailServer) -> None:
         self.postgres, self.valkey, self.mail = postgres, valkey, mail
-        empty(postgres.url())
+        delete_all_rows(postgres.url())
         forget(valkey)
         self.service = make_service(
             postgres.url(),
             redis_url=valkey.url,
             smtp_url=mail.url(),
-            policies={"signed": Policy(audience="https://api.example")},
+            policies={"signed": GatewayPolicy(audience="https://api.example")},
         )
         mail.letters.envelopes.clear()
         self.ann = self.service.actor("ann")
@@ -415,11 +415,11 @@ def test_readyz_depends_on_the_database_alone(world, column):
 
 
 def test_a_serving_process_lets_in_from_memory_for_at_most_five_seconds(postgres, valkey, tmp_path):
-    empty(postgres.url())
+    delete_all_rows(postgres.url())
     forget(valkey)
     cheap = {"DOORWARD_ARGON2_MEMORY_KIB": "64", "DOORWARD_ARGON2_TIME_COST": "1"}
-    limits = {f"DOORWARD_LIMIT_{name}": GENEROUS for name in LIMITS}
-    live = Live(
+    limits = {f"DOORWARD_LIMIT_{name}": HIGH_LIMIT for name in LIMITS}
+    live = LiveServer(
         tmp_path / "live.log",
         env={
             "DOORWARD_DATABASE_URL": postgres.url(),
@@ -498,14 +498,14 @@ def test_the_table_has_no_row_and_no_column_that_is_not_tested_here():
 @pytest.mark.parametrize("column", COLUMNS)
 def test_letting_in_from_another_device(world, column):
     """Without the database nobody is let in, and what was approved before is there after."""
-    approved, fresh = box_of(world.service), Box(world.service.actor("box"))
+    approved, fresh = start_device_login(world.service), Device(world.service.actor("box"))
     claim(world.here, approved.code)
     assert decide(world.here, approved, "approve").status_code == 200
     world.remembered(world.here)
     with world.without(column):
         if column in WORKING:
             assert fresh.ask().status_code == 201
-            assert let_in(world.here, fresh)["token_type"] == "Bearer"
+            assert complete_device_login(world.here, fresh)["token_type"] == "Bearer"
         else:
             assert_unavailable(fresh.ask(), claim(world.here, approved.code), approved.cancel())
             polled = approved.poll()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from app.adapters import migrations
-from tests.faults.town import LONG, Town
+from tests.faults.cluster import LONG, Cluster
 from tests.postgres import Postgres
 
 CALM, AFTER = (3.0, 6.0) if LONG else (0.7, 1.5)
@@ -50,7 +50,7 @@ def postgres():
 
 @pytest.fixture(scope="module")
 def town(postgres, tmp_path_factory):
-    town = Town(postgres.url(), tmp_path_factory.mktemp("town"))
+    town = Cluster(postgres.url(), tmp_path_factory.mktemp("town"))
     yield town
     town.close()
 
@@ -71,7 +71,7 @@ def heal(postgres: Postgres) -> None:
         postgres.start()
 
 
-def await_well(town: Town) -> None:
+def await_well(town: Cluster) -> None:
     """Until every replica answers from the database again."""
     end = time.monotonic() + RECOVERS_WITHIN
     while [replica.call("GET", "/readyz")[0] for replica in town.replicas] != [200] * len(
@@ -97,14 +97,14 @@ def test_whatever_happens_to_postgresql_nothing_acknowledged_is_lost_and_nobody_
     fault.end(postgres)
     ledger.run(AFTER)
     await_well(town)
-    ledger.end_at_least(ENOUGH)
+    ledger.revoke_at_least(ENOUGH)
     ledger.stop()
     time.sleep(SETTLED)
     asked_last = time.monotonic()
-    ledger.ask_everywhere()
+    ledger.check_everywhere()
 
     whole = ledger.judge(bound=BOUND)
-    assert whole.let_in == 0, whole
+    assert whole.wrongly_accepted == 0, whole
     assert whole.wrongly_refused == 0, whole
     assert whole.ended >= ENOUGH, whole
     assert whole.asked > 200, whole
@@ -127,7 +127,7 @@ def test_whatever_happens_to_postgresql_nothing_acknowledged_is_lost_and_nobody_
         answer for answer in told if answer.status == 200 and answer.asked_at > broke_at + BELIEVED
     ] == []
     last = ledger.judge(bound=0.0, since=asked_last)
-    assert last.let_in == 0, last
+    assert last.wrongly_accepted == 0, last
     assert set(last.statuses) == {200, 401}, last
     assert last.statuses[200] == len(town.replicas) * sum(
         session.ended_at is None and not session.unknown for session in ledger.sessions

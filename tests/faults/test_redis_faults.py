@@ -13,10 +13,10 @@ from sqlalchemy import event
 
 from app.credential_status.session_cache import CANARY, session_key
 from app.server.cache_watcher import Watcher
-from tests.conftest import empty
-from tests.faults.town import LOGINS, LONG, PEOPLE, Town
-from tests.live import ROOT, Live
-from tests.postgres import die_with_parent, free_port
+from tests.conftest import delete_all_rows
+from tests.faults.cluster import LOGINS, LONG, USERS, Cluster
+from tests.live import ROOT, LiveServer
+from tests.postgres import find_free_port, terminate_with_parent
 
 CALM, FAULT, AFTER = (5.0, 10.0, 8.0) if LONG else (0.4, 1.5, 0.6)
 # The longest a revoked session was still let in, as promised: a publish that was lost is repeated by the watcher each 0.8 s.
@@ -34,8 +34,8 @@ SLOWEST = 1.2  # whoever waits for Redis until it is back waits longer
 
 @pytest.fixture(scope="module")
 def town(postgres_url, tmp_path_factory):
-    empty(postgres_url)
-    town = Town(postgres_url, tmp_path_factory.mktemp("town"))
+    delete_all_rows(postgres_url)
+    town = Cluster(postgres_url, tmp_path_factory.mktemp("town"))
     yield town
     town.close()
 
@@ -48,7 +48,7 @@ def ledger(town):
     heal(town)
 
 
-def heal(town: Town) -> None:
+def heal(town: Cluster) -> None:
     town.valkey.thaw()
     if town.valkey.process.poll() is not None:
         town.valkey.start()
@@ -62,32 +62,32 @@ def heal(town: Town) -> None:
     client.close()
 
 
-def flushed(town: Town) -> None:
+def flushed(town: Cluster) -> None:
     town.redis().flushall()
 
 
-def killed(town: Town) -> None:
+def killed(town: Cluster) -> None:
     town.valkey.kill()
 
 
-def restarted_empty(town: Town) -> None:
+def restarted_empty(town: Cluster) -> None:
     town.valkey.kill()
     town.valkey.start()
 
 
-def paused(town: Town) -> None:
+def paused(town: Cluster) -> None:
     town.valkey.freeze()
 
 
-def read_only(town: Town) -> None:
+def read_only(town: Cluster) -> None:
     town.redis().config_set("min-replicas-to-write", "1")
 
 
-def out_of_memory(town: Town) -> None:
+def out_of_memory(town: Cluster) -> None:
     town.redis().config_set("maxmemory", "1")
 
 
-def wrong_password(town: Town) -> None:
+def wrong_password(town: Cluster) -> None:
     client = town.redis()
     client.config_set("requirepass", "other")
     client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -108,34 +108,34 @@ def test_whatever_happens_to_redis_nobody_revoked_is_let_in_and_nobody_valid_ref
     mended_at = time.monotonic()
     heal(town)
     ledger.run(AFTER)
-    ledger.end_at_least(ENOUGH)
+    ledger.revoke_at_least(ENOUGH)
     ledger.stop()
     time.sleep(SETTLED)
     asked_last = time.monotonic()
-    ledger.ask_everywhere()
+    ledger.check_everywhere()
 
     whole = ledger.judge(bound=UNWRITABLE_BOUND if unwritable else BOUND)
     assert whole.ended >= ENOUGH, whole
     assert whole.asked > 200, whole
-    assert whole.let_in == 0, whole
+    assert whole.wrongly_accepted == 0, whole
     assert whole.wrongly_refused == 0, whole
     assert set(whole.statuses) == {200, 401}, whole
     assert set(whole.ends) == {204}, whole
     during = ledger.judge(bound=BOUND, since=broke_at, until=mended_at)
     assert during.slowest < SLOWEST, during
     last = ledger.judge(bound=0.0, since=asked_last)
-    assert last.let_in == 0, last
+    assert last.wrongly_accepted == 0, last
 
 
 def test_a_flush_after_many_revocations_revives_none(town, ledger):
     for first in range(0, len(ledger.sessions), LOGINS):
-        ledger.end_all_but_one(ledger.sessions[first : first + LOGINS])
+        ledger.revoke_all_but_one(ledger.sessions[first : first + LOGINS])
     ended = sum(session.ended_at is not None for session in ledger.sessions)
-    assert ended == PEOPLE * (LOGINS - 1)
+    assert ended == USERS * (LOGINS - 1)
     flushed(town)
-    ledger.ask_everywhere()
+    ledger.check_everywhere()
     seen = ledger.judge(bound=0.0)
-    assert seen.let_in == 0
+    assert seen.wrongly_accepted == 0
     assert seen.wrongly_refused == 0
     assert seen.statuses[401] == 3 * ended
 
@@ -149,7 +149,7 @@ def test_an_old_snapshot_revives_nobody(town, ledger, tmp_path):
     shutil.copy(dump, tmp_path / "old.rdb")
     time.sleep(SETTLED)
     for _ in range(20):
-        ledger.end_one()
+        ledger.revoke_one()
     town.valkey.kill()
     shutil.copy(tmp_path / "old.rdb", dump)
     town.valkey.start()
@@ -159,9 +159,9 @@ def test_an_old_snapshot_revives_nobody(town, ledger, tmp_path):
     ledger.stop()
     dump.unlink(missing_ok=True)
     seen = ledger.judge(bound=FAILOVER_BOUND)
-    assert seen.let_in == 0, seen
+    assert seen.wrongly_accepted == 0, seen
     assert seen.wrongly_refused == 0, seen
-    assert ledger.judge(bound=0.0, since=back_at + 2.0).let_in == 0
+    assert ledger.judge(bound=0.0, since=back_at + 2.0).wrongly_accepted == 0
 
 
 def test_a_failover_in_the_middle_of_a_watchers_round_is_noticed(make_service, redis_url):
@@ -201,9 +201,9 @@ def test_a_failover_in_the_middle_of_a_watchers_round_is_noticed(make_service, r
 
 def test_a_process_killed_between_commit_and_publish_is_repaired_by_the_others(town, ledger):
     """It acknowledges logouts and cannot tell Redis of them; then it is gone, while the others have those sessions warm."""
-    alone = Live(
-        town.folder / f"alone-{free_port()}.log",
-        env={**town.env, "DOORWARD_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"},
+    alone = LiveServer(
+        town.folder / f"alone-{find_free_port()}.log",
+        env={**town.env, "DOORWARD_REDIS_URL": f"redis://127.0.0.1:{find_free_port()}/0"},
     )
     try:
         ledger.replicas = town.replicas
@@ -214,22 +214,22 @@ def test_a_process_killed_between_commit_and_publish_is_repaired_by_the_others(t
         assert records >= len(leaving)
         ledger.start()
         for _ in leaving:
-            ledger.end_one(alone)
+            ledger.revoke_one(alone)
     finally:
         alone.kill()
     killed_at = time.monotonic()
     assert ledger.judge(bound=0.0).ends == {204: len(leaving)}
     ledger.run(BOUND + SETTLED)
     ledger.stop()
-    ledger.ask_everywhere()
+    ledger.check_everywhere()
     seen = ledger.judge(bound=BOUND)
-    assert seen.let_in == 0, seen
-    assert seen.let_in_latest > 0, "nobody noticed that Redis had not been told"
+    assert seen.wrongly_accepted == 0, seen
+    assert seen.latest_wrong_acceptance > 0, "nobody noticed that Redis had not been told"
     assert seen.wrongly_refused == 0, seen
-    assert ledger.judge(bound=0.0, since=killed_at + BOUND).let_in == 0
+    assert ledger.judge(bound=0.0, since=killed_at + BOUND).wrongly_accepted == 0
 
 
-class Broken(Live):
+class Broken(LiveServer):
     """Lets in whoever has a token with a good signature."""
 
     def begun(self, log):
@@ -240,19 +240,19 @@ class Broken(Live):
             env=self.env,
             stdout=log,
             stderr=log,
-            preexec_fn=die_with_parent,
+            preexec_fn=terminate_with_parent,
             start_new_session=True,
         )
 
 
 def test_the_ledger_notices_a_check_that_is_broken(town, ledger):
     """A ledger that cannot fail is no ledger."""
-    broken = Broken(town.folder / f"broken-{free_port()}.log", env=town.env)
+    broken = Broken(town.folder / f"broken-{find_free_port()}.log", env=town.env)
     try:
         ledger.replicas = [*town.replicas[:2], broken]
         for _ in range(5):
-            ledger.end_one()
-        ledger.ask_everywhere()
+            ledger.revoke_one()
+        ledger.check_everywhere()
     finally:
         broken.kill()
-    assert ledger.judge(bound=0.0).let_in > 0
+    assert ledger.judge(bound=0.0).wrongly_accepted > 0

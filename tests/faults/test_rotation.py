@@ -10,9 +10,9 @@ import jwt
 import pytest
 
 from app.signing_keys.rotate import rotate
-from tests.conftest import LIMITS, empty
-from tests.faults.town import LONG
-from tests.live import GENEROUS, Launched, Live
+from tests.conftest import LIMITS, delete_all_rows
+from tests.faults.cluster import LONG
+from tests.live import HIGH_LIMIT, LiveServer, StartingServer
 
 SECONDS, PAUSE = (20.0, 0.02) if LONG else (6.0, 0.1)
 MAX_AGE = 1  # seconds
@@ -22,7 +22,7 @@ ENOUGH, PATIENCE = 30, 30.0  # rounds, and seconds more that a busy machine may 
 class CachingVerifier:
     """Checks tokens by the JWKS alone, which it reads again only when it is older than its max-age."""
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: LiveServer) -> None:
         self.live = live
         self.keys: dict[str, jwt.PyJWK] = {}
         self.read_at = float("-inf")
@@ -42,7 +42,7 @@ class CachingVerifier:
 
 @pytest.fixture
 def replicas(empty_postgres_url, redis_url, tmp_path):
-    empty(empty_postgres_url)
+    delete_all_rows(empty_postgres_url)
     env = {
         "DOORWARD_DATABASE_URL": empty_postgres_url,
         "DOORWARD_REDIS_URL": redis_url,
@@ -50,19 +50,19 @@ def replicas(empty_postgres_url, redis_url, tmp_path):
         "DOORWARD_ARGON2_MEMORY_KIB": "64",
         "DOORWARD_ARGON2_TIME_COST": "1",
         "DOORWARD_JWKS_MAX_AGE": str(MAX_AGE),
-        **{f"DOORWARD_LIMIT_{name}": GENEROUS for name in LIMITS},
+        **{f"DOORWARD_LIMIT_{name}": HIGH_LIMIT for name in LIMITS},
     }
-    made = [Launched(tmp_path / f"replica-{number}.log", env=env) for number in range(3)]
+    made = [StartingServer(tmp_path / f"replica-{number}.log", env=env) for number in range(3)]
     for live in made:
         live.await_ready()
     yield made
-    Live.stop_all(made)
+    LiveServer.stop_all(made)
 
 
 class Load:
     """Logs in at one replica, has the token checked by a caching verifier and by every replica, again and again."""
 
-    def __init__(self, replicas: list[Live], number: int, password: str) -> None:
+    def __init__(self, replicas: list[LiveServer], number: int, password: str) -> None:
         self.replicas, self.home = replicas, replicas[number]
         self.verifier = CachingVerifier(replicas[(number + 1) % len(replicas)])
         self.credentials = {"username": "ann", "password": password}

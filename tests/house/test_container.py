@@ -19,10 +19,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.settings import PREFIX, Settings
+from app.settings import ENV_PREFIX, Settings
 from tests.actors import PASSWORD, SECRET
 from tests.live import ROOT, clean_environment
-from tests.postgres import die_with_parent, free_port
+from tests.postgres import find_free_port, terminate_with_parent
 
 TEXT = (ROOT / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -132,15 +132,15 @@ def test_a_composed_service_listens_on_this_machine_alone(name):
 
 
 def test_every_setting_that_is_composed_is_one():
-    known = {f"{PREFIX}{field.name.upper()}" for field in dataclasses.fields(Settings)}
+    known = {f"{ENV_PREFIX}{field.name.upper()}" for field in dataclasses.fields(Settings)}
     for service in OURS.values():
         for name in service.get("environment", {}):
-            assert not name.startswith(PREFIX) or name.removesuffix("_FILE") in known, name
+            assert not name.startswith(ENV_PREFIX) or name.removesuffix("_FILE") in known, name
 
 
 def test_secrets_are_composed_as_files():
     secret = {
-        f"{PREFIX}{field.name.upper()}"
+        f"{ENV_PREFIX}{field.name.upper()}"
         for field in dataclasses.fields(Settings)
         if field.metadata["secret"]
     }
@@ -293,7 +293,7 @@ class Image:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            preexec_fn=die_with_parent,
+            preexec_fn=terminate_with_parent,
             start_new_session=True,
             **identity,
         )
@@ -343,7 +343,7 @@ def compiled_without_installer(image: Image) -> None:
 
 
 def refuses_what_is_unsafe(image: Image) -> None:
-    process = image.popen(image.command(final("CMD"), free_port()))
+    process = image.popen(image.command(final("CMD"), find_free_port()))
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 2, said
     assert "DOORWARD_SECRET_KEY: is required" in said
@@ -351,7 +351,7 @@ def refuses_what_is_unsafe(image: Image) -> None:
 
 
 def serves_and_ends_when_asked(image: Image, data: Path) -> None:
-    port = free_port()
+    port = find_free_port()
     process = image.popen(
         image.command(final("CMD"), port),
         DOORWARD_ENV="development",

@@ -13,10 +13,10 @@ from aiosmtpd.controller import Controller
 from sqlalchemy import create_engine, text
 
 from tests.actors import SECRET
-from tests.live import typed
-from tests.operators import type_command
-from tests.postgres import free_port
-from tests.valkey import NOTHING_KEPT, Valkey
+from tests.cli_runner import run_cli
+from tests.live import run_command
+from tests.postgres import find_free_port
+from tests.valkey import WITHOUT_PERSISTENCE, Valkey
 
 NAMES = ["settings", "database", "clock", "signing keys", "redis", "smtp", "public url", "proxies"]
 LINE = re.compile(r"(ok   |warn |FAULT)  (.{12})  (.+)")
@@ -35,7 +35,7 @@ def doctor(sqlite_url):
 
     def doctor(*, started=False, **env):
         env = {"DOORWARD_DATABASE_URL": sqlite_url, **env}
-        done = typed("doctor", env=env) if started else type_command("doctor", **env)
+        done = run_command("doctor", env=env) if started else run_cli("doctor", **env)
         lines = [LINE.fullmatch(line) for line in done.stdout.splitlines()]
         assert lines, done.stderr
         return done, {line[2].strip(): (line[1].strip(), line[3]) for line in lines}
@@ -86,7 +86,7 @@ def smtp_url():
         async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
             raise AssertionError("a mail was sent")
 
-    controller = Controller(Nothing(), hostname="127.0.0.1", port=free_port())
+    controller = Controller(Nothing(), hostname="127.0.0.1", port=find_free_port())
     controller.start()
     yield f"smtp://127.0.0.1:{controller.port}"
     controller.stop()
@@ -141,7 +141,7 @@ def test_whatever_is_down_it_ends_and_says_so_and_tells_no_secret(doctor):
 
 
 def test_what_refuses_a_password_is_told_without_it(doctor, postgres_url):
-    server = Valkey(*NOTHING_KEPT, "--requirepass", "rightpassword")
+    server = Valkey(*WITHOUT_PERSISTENCE, "--requirepass", "rightpassword")
     try:
         done, said = doctor(DOORWARD_REDIS_URL=server.url.replace("//", "//:plantedredis2@"))
     finally:
@@ -240,7 +240,7 @@ def test_a_signing_key_that_does_not_open_is_a_fault(doctor, small_service):
     ],
 )
 def test_a_redis_that_does_not_suit_is_told(doctor, options, level, words):
-    server = Valkey(*NOTHING_KEPT, *options)
+    server = Valkey(*WITHOUT_PERSISTENCE, *options)
     try:
         done, said = doctor(DOORWARD_REDIS_URL=server.url)
     finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import Problem
-from app.server.gunicorn_worker import STATUS
+from app.server.gunicorn_worker import PARSE_ERRORS
 
 ROOT = Path(__file__).parents[2]
 APP = ROOT / "app"
@@ -138,7 +138,9 @@ def test_every_problem_is_documented_and_nothing_else():
     documented = set(
         re.findall(r"^### `(\w+)`", (ROOT / "docs" / "problems.md").read_text(), re.MULTILINE)
     )
-    raised = {problem.code for problem in problems()} | {code for _, _, code in STATUS.values()}
+    raised = {problem.code for problem in problems()} | {
+        code for _, _, code in PARSE_ERRORS.values()
+    }
     assert documented == raised
 
 

@@ -13,8 +13,8 @@ from app.adapters.database import Base
 from app.cli import cli
 from app.factory import create_app
 from tests.actors import SECRET
-from tests.live import begun, clean_environment
-from tests.postgres import database_beside
+from tests.live import clean_environment, start_process
+from tests.postgres import create_database
 
 UPGRADERS = 4
 
@@ -25,7 +25,7 @@ def blank_url(request, tmp_path):
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/blank.db"
         return
-    with database_beside(request.getfixturevalue("postgres_url"), "blank") as url:
+    with create_database(request.getfixturevalue("postgres_url"), "blank") as url:
         yield url
 
 
@@ -107,12 +107,12 @@ def test_a_database_that_is_not_there_is_a_line(word):
 
 
 def test_four_processes_can_upgrade_at_once(postgres_url, tmp_path):
-    with database_beside(postgres_url, "upgrades") as url:
+    with create_database(postgres_url, "upgrades") as url:
         env = {**clean_environment(), "DOORWARD_SECRET_KEY": SECRET, "DOORWARD_DATABASE_URL": url}
         started = []
         for number in range(UPGRADERS):
             with (tmp_path / f"{number}.log").open("wb") as log:
-                started.append(begun("db", "upgrade", env=env, log=log))
+                started.append(start_process("db", "upgrade", env=env, log=log))
         codes = [process.wait(60) for process in started]
         said = [(tmp_path / f"{number}.log").read_text() for number in range(UPGRADERS)]
         assert codes == [0] * UPGRADERS, said

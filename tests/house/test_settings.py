@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from app.cli import cli
 from app.factory import create_app
-from app.settings import Settings, SettingsError, reference, shown
+from app.settings import Settings, SettingsError, render_reference, render_settings
 from tests.actors import SECRET
 from tests.live import ROOT, clean_environment
 
@@ -229,9 +229,9 @@ def test_all_faults_are_told_at_once(environment):
 
 def test_production_takes_what_is_safe(environment):
     settings = environment(SECRET_KEY=SECRET, **PRODUCTION)
-    assert settings.production
+    assert settings.is_production
     assert settings.docs == "off"
-    assert settings.hosts == {"door.example.com"}
+    assert settings.allowed_hosts == {"door.example.com"}
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_production_takes_hashes_at_the_floor(environment, memory, passes):
 
 def test_the_reference_names_every_setting_with_its_default_and_meaning():
     printed = typed("config", "reference").output
-    assert printed == reference() + "\n"
+    assert printed == render_reference() + "\n"
     for name in NAMES:
         assert printed.count(f"\nDOORWARD_{name}=\n") == 1
     for block in printed.strip().split("\n\n"):
@@ -288,12 +288,14 @@ def test_the_reference_names_every_setting_with_its_default_and_meaning():
 
 
 def test_the_example_is_the_reference():
-    assert (ROOT / "config" / "example.env").read_text() == reference()
+    assert (ROOT / "config" / "example.env").read_text() == render_reference()
 
 
 def test_the_example_is_a_right_environment_once_it_has_a_secret(environment):
     values = dict(
-        line.split("=", 1) for line in reference().splitlines() if line.startswith("DOORWARD_")
+        line.split("=", 1)
+        for line in render_reference().splitlines()
+        if line.startswith("DOORWARD_")
     )
     bare = {**values, "DOORWARD_SECRET_KEY": SECRET}
     assert environment(bare=bare) == environment(SECRET_KEY=SECRET)
@@ -342,7 +344,7 @@ def test_shown_settings_can_be_typed_again_where_they_hide_nothing(environment):
         "DOCS": "off",
     }
     settings = environment(SECRET_KEY=SECRET, **values)
-    lines = dict(line.split("=", 1) for line in shown(settings).splitlines())
+    lines = dict(line.split("=", 1) for line in render_settings(settings).splitlines())
     assert environment(bare={**lines, "DOORWARD_SECRET_KEY": SECRET}) == settings
 
 

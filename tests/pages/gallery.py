@@ -62,10 +62,12 @@ def signing_in(site: Site, page: Page, ann: Actor) -> Iterator[str]:
     yield "sign-in"
     sign_in(page, "ann", "not her password at all")
     yield "sign-in-refused"
-    ann.elsewhere(agent="Mozilla/5.0 (X11; Linux x86_64) Firefox/141.0").login(
+    ann.from_another_address(agent="Mozilla/5.0 (X11; Linux x86_64) Firefox/141.0").login(
         remember_device=True, device_name="Desk"
     )
-    ann.elsewhere(agent="Mozilla/5.0 (Android 16) Firefox/141.0").login(device_name="Phone")
+    ann.from_another_address(agent="Mozilla/5.0 (Android 16) Firefox/141.0").login(
+        device_name="Phone"
+    )
     sign_in(page, "ann", PASSWORD)
 
 
@@ -142,7 +144,7 @@ def looking_after(site: Site, page: Page, ann: Actor) -> Iterator[str]:
 
 def password_that_must_change(site: Site, page: Page) -> Iterator[str]:
     site.person("bob")
-    with site.service.rows() as db:
+    with site.service.open_database() as db:
         db.execute(
             text("UPDATE accounts SET must_change_since = created_at WHERE username = 'bob'")
         )

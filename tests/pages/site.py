@@ -13,8 +13,8 @@ from typing import Any
 from playwright.sync_api import Browser, sync_playwright
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from tests.actors import Actor, Service, cheap_settings
-from tests.postgres import free_port
+from tests.actors import Actor, Service, build_settings
+from tests.postgres import find_free_port
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 MISSING = "there is no browser: apt-get install chromium"
@@ -36,10 +36,10 @@ class Site:
     """The service at an address of its own."""
 
     def __init__(self, database_url: str, **changes: Any) -> None:
-        port = free_port()
+        port = find_free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.service = Service(
-            cheap_settings(database_url, public_url=self.url, **{**PLENTY, **changes})
+            build_settings(database_url, public_url=self.url, **{**PLENTY, **changes})
         )
         self._hosts = itertools.count(7)
         self._server = make_server(

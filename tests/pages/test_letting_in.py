@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.settings.maps import Client
+from app.settings.json_parsers import ConfiguredClient
+from tests.authorization import sign_in_with_role
 from tests.pages.browser import (
     SAME_ORIGIN_HEADERS,
     Browser,
@@ -13,7 +14,6 @@ from tests.pages.browser import (
     sign_in_browser,
     start_device_login,
 )
-from tests.rights import with_role
 
 GERMAN = {"Accept-Language": "de-AT"}
 
@@ -131,7 +131,7 @@ def test_what_a_program_says_of_itself_has_no_say_in_the_order_of_other_words(sm
 
 
 def test_a_client_that_the_operator_has_named_is_called_so(make_service):
-    service = make_service(clients={"job": Client("Nightly job")})
+    service = make_service(clients={"job": ConfiguredClient("Nightly job")})
     ann = sign_in_browser(service)
     page, _ = claim_device_login(ann, client_id="job", client_name="Your bank")
     words = ann.follow(page).text
@@ -255,7 +255,7 @@ def test_a_link_fills_in_a_code_and_nothing_else(small_ann, hostile):
 def test_an_administrator_sees_and_decides_nothing_of_others_here(service):
     ann = sign_in_browser(service)
     page, asked = claim_device_login(ann)
-    boss = Browser(service, with_role(service, "boss", "admin"))
+    boss = Browser(service, sign_in_with_role(service, "boss", "admin"))
     boss.sign_in()
     path = page.partition("?")[0]
     assert boss.get(path).status_code == 404

@@ -8,12 +8,12 @@ import re
 import pytest
 from sqlalchemy import text
 
-from app.settings import Docs, Env
+from app.settings import DocsMode, Environment
 from tests.actors import PASSWORD
-from tests.postgres import free_port
+from tests.postgres import find_free_port
 
 PRODUCTION = {
-    "env": Env.PRODUCTION,
+    "env": Environment.PRODUCTION,
     "public_url": "https://auth.example.org",
     "argon2_memory_kib": 19456,
     "argon2_time_cost": 2,
@@ -27,7 +27,7 @@ def production(make_service):
 
     def make(**changes):
         return make_service(
-            **{**PRODUCTION, "smtp_url": f"smtp://127.0.0.1:{free_port()}", **changes}
+            **{**PRODUCTION, "smtp_url": f"smtp://127.0.0.1:{find_free_port()}", **changes}
         )
 
     return make
@@ -83,7 +83,7 @@ def test_mail_sealed_under_a_key_that_is_gone_is_left_out_of_the_mailbox(
         "ann"
     ).register()
     service = make_service(database_url, secret_key=("a key that came after it 0123456789 new",))
-    with service.rows() as db:
+    with service.open_database() as db:
         db.execute(
             text("DELETE FROM signing_keys")
         )  # sealed under the lost key as well; not what is asked here
@@ -98,7 +98,7 @@ def test_the_mailbox_takes_nothing_but_get(small_service):
 
 @pytest.mark.parametrize("accepts", ["text/html", "application/json"])
 def test_there_is_no_mailbox_where_mail_is_sent(make_service, accepts):
-    service = make_service(smtp_url=f"smtp://127.0.0.1:{free_port()}")
+    service = make_service(smtp_url=f"smtp://127.0.0.1:{find_free_port()}")
     service.actor("ann").register()
     answer = service.actor().get("/dev/mailbox", headers={"Accept": accepts})
     assert answer.status_code == 404
@@ -165,12 +165,12 @@ def test_no_other_file_is_served(small_service, name):
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/docs/assets/swagger-ui-bundle.js"])
 def test_docs_are_off_in_production_unless_they_are_asked_for(production, path):
     assert production().actor().get(path, headers=HOST).status_code == 404
-    assert production(docs=Docs.PUBLIC).actor().get(path, headers=HOST).status_code == 200
+    assert production(docs=DocsMode.PUBLIC).actor().get(path, headers=HOST).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
 def test_docs_can_be_off_while_developing(make_service, path):
-    assert make_service(docs=Docs.OFF).actor().get(path).status_code == 404
+    assert make_service(docs=DocsMode.OFF).actor().get(path).status_code == 404
 
 
 def test_production_answers_to_its_own_name_alone(production):

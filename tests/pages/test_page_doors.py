@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from tests.actors import Service, cheap_settings
+from tests.actors import Service, build_settings
 from tests.api.test_route_matrix import PAGES, ROWS
 from tests.house.test_rules import routes
 from tests.pages.browser import SAME_ORIGIN_HEADERS, Browser, claim_device_login, sign_in_browser
@@ -33,7 +33,7 @@ ELSEWHERE = [
 def service(sqlite_template, tmp_path_factory):
     path = tmp_path_factory.mktemp("doors") / "doorward.db"
     shutil.copy(sqlite_template, path)
-    service = Service(cheap_settings(f"sqlite:///{path}", **PLENTY))
+    service = Service(build_settings(f"sqlite:///{path}", **PLENTY))
     yield service
     service.close()
 
@@ -60,7 +60,7 @@ def bearers(service) -> list[str]:
 
 def things(browser: Browser) -> dict[str, str]:
     """What is this person's own, each time new."""
-    elsewhere = browser.actor.elsewhere()
+    elsewhere = browser.actor.from_another_address()
     elsewhere.login(remember_device=True)
     devices = elsewhere.get("/v1/devices", token=elsewhere.access).json["items"]
     page, asked = claim_device_login(browser)

@@ -8,9 +8,9 @@ import pytest
 
 from tests.actors import PASSWORD
 from tests.api.test_equal_cost import statements
+from tests.authorization import sign_in_with_role
 from tests.pages.browser import Browser, sign_in_browser
 from tests.pages.test_confirm_page import Page
-from tests.rights import with_role
 
 CHOSEN = "the password chosen on the page"
 GERMAN = {"Accept-Language": "de-AT"}
@@ -53,7 +53,7 @@ def untouched(actor) -> bool:
     return (
         used == 0
         and actor.whoami().status_code == 200
-        and actor.elsewhere().login().status_code == 200
+        and actor.from_another_address().login().status_code == 200
     )
 
 
@@ -237,7 +237,7 @@ def test_the_page_is_limited_like_the_call_it_stands_for_and_looking_is_free(mak
     assert answer.content_type == "text/html; charset=utf-8"
     assert int(answer.headers["Retry-After"]) > 0
     assert ann.get(path).status_code == 200
-    assert ann.elsewhere().login(password=PASSWORD).status_code == 200
+    assert ann.from_another_address().login(password=PASSWORD).status_code == 200
 
 
 # -- asking for the link ----------------------------------------------------------------------------------------------
@@ -266,7 +266,7 @@ def test_everybody_is_told_the_same_at_the_same_cost_whoever_is_named(service):
     service.held()  # or keys would be read again after a few seconds, by whoever comes then
     ann, gone, eve = (service.actor(name).signed_up() for name in ("ann", "gone", "eve"))
     service.actor("pending").register()
-    with_role(service, "boss", "admin")
+    sign_in_with_role(service, "boss", "admin")
     service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'gone' RETURNING id")
     eve.forgot()
     names = [

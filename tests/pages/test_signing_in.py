@@ -290,7 +290,7 @@ def test_an_older_cookie_has_nothing_of_a_password_that_is_typed_at_that_very_mo
 
 
 def test_the_password_is_changed_and_only_this_session_goes_on(ann):
-    other = ann.actor.elsewhere()
+    other = ann.actor.from_another_address()
     other.login()
     older = ann.cookie
     for fields, status, words in (
@@ -325,7 +325,7 @@ def test_the_password_is_changed_and_only_this_session_goes_on(ann):
 
 
 def test_sessions_and_devices_are_ended_one_by_one_and_all_at_once(ann):
-    phone, desk, stolen = (ann.actor.elsewhere() for _ in range(3))
+    phone, desk, stolen = (ann.actor.from_another_address() for _ in range(3))
     phone.login(device_name="Phone", remember_device=True)
     desk.login(device_name="Desk")
     stolen.login(device_name="Stolen")

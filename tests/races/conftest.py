@@ -9,12 +9,12 @@ import pytest
 
 from app.adapters import database, migrations
 from tests.conftest import LIMITS
-from tests.live import GENEROUS, Live
-from tests.postgres import database_beside
+from tests.live import HIGH_LIMIT, LiveServer
+from tests.postgres import create_database
 
 LONG = os.environ.get("FAULTS") == "long"  # more rounds of what one round may miss
 CHEAP = {"DOORWARD_ARGON2_MEMORY_KIB": "64", "DOORWARD_ARGON2_TIME_COST": "1"}
-UNLIMITED = {f"DOORWARD_LIMIT_{name}": GENEROUS for name in LIMITS}
+UNLIMITED = {f"DOORWARD_LIMIT_{name}": HIGH_LIMIT for name in LIMITS}
 WRITERS_WAIT = 20  # seconds
 FROM_ANYWHERE = {"DOORWARD_TRUSTED_PROXIES": "127.0.0.1/32"}
 
@@ -28,7 +28,7 @@ def _time_for_all_writers(monkeypatch):
 @pytest.fixture(scope="session")
 def racing_postgres_url(postgres_url):
     """Beside the database that other tests empty."""
-    with database_beside(postgres_url, "races") as url:
+    with create_database(postgres_url, "races") as url:
         migrations.upgrade(url)
         yield url
 
@@ -46,7 +46,7 @@ def live(request, tmp_path_factory):
     url = request.getfixturevalue(
         "racing_sqlite_url" if request.param == "sqlite" else "racing_postgres_url"
     )
-    server = Live(
+    server = LiveServer(
         tmp_path_factory.mktemp("races") / "live.log",
         "--threads",
         "48",

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.actors import PASSWORD
-from tests.live import at_once, raw_post
+from tests.live import build_raw_post, send_simultaneously
 
 RACERS = 16
 NUMBERS = itertools.count()
@@ -40,10 +40,10 @@ def statuses(answers) -> Counter[int]:
 
 def test_of_sixteen_who_want_one_name_one_gets_it(live, name):
     wanted = [
-        raw_post("/v1/register", registration(name, f"{name}.{number}@example.org"))
+        build_raw_post("/v1/register", registration(name, f"{name}.{number}@example.org"))
         for number in range(RACERS)
     ]
-    answers = at_once(live.port, wanted)
+    answers = send_simultaneously(live.port, wanted)
     assert statuses(answers) == {202: 1, 409: RACERS - 1}
     assert {answer["code"] for status, answer in answers if status == 409} == {"username_taken"}
     assert sum(len(live.mailbox(f"{name}.{number}@example.org")) for number in range(RACERS)) == 1
@@ -52,10 +52,10 @@ def test_of_sixteen_who_want_one_name_one_gets_it(live, name):
 def test_of_sixteen_who_follow_one_link_one_opens_the_account(live, name):
     _, _, token = pending(live, name)
     passwords = [f"chosen by racer number {number:02}" for number in range(RACERS)]
-    answers = at_once(
+    answers = send_simultaneously(
         live.port,
         [
-            raw_post("/v1/register/confirm", {"token": token, "password": text})
+            build_raw_post("/v1/register/confirm", {"token": token, "password": text})
             for text in passwords
         ],
     )
@@ -74,27 +74,27 @@ def test_of_sixteen_who_follow_one_link_one_opens_the_account(live, name):
 
 def test_of_sixteen_who_send_one_code_one_opens_the_account(live, name):
     handle, code, _ = pending(live, name)
-    answers = at_once(
+    answers = send_simultaneously(
         live.port,
-        [raw_post("/v1/register/confirm", {"registration": handle, "code": code})] * RACERS,
+        [build_raw_post("/v1/register/confirm", {"registration": handle, "code": code})] * RACERS,
     )
     assert statuses(answers) == {200: 1, 400: RACERS - 1}
 
 
 def test_link_and_code_at_once_open_one_account(live, name):
     handle, code, token = pending(live, name)
-    by_link = raw_post("/v1/register/confirm", {"token": token, "password": PASSWORD})
-    by_code = raw_post("/v1/register/confirm", {"registration": handle, "code": code})
-    answers = at_once(live.port, [by_link, by_code] * (RACERS // 2))
+    by_link = build_raw_post("/v1/register/confirm", {"token": token, "password": PASSWORD})
+    by_code = build_raw_post("/v1/register/confirm", {"registration": handle, "code": code})
+    answers = send_simultaneously(live.port, [by_link, by_code] * (RACERS // 2))
     assert statuses(answers) == {200: 1, 400: RACERS - 1}
 
 
 def test_sixteen_wrong_codes_at_once_are_five_tries(live, name):
     handle, code, _ = pending(live, name)
     wrong = "BBBB-BBBB" if code != "BBBB-BBBB" else "CCCC-CCCC"
-    answers = at_once(
+    answers = send_simultaneously(
         live.port,
-        [raw_post("/v1/register/confirm", {"registration": handle, "code": wrong})] * RACERS,
+        [build_raw_post("/v1/register/confirm", {"registration": handle, "code": wrong})] * RACERS,
     )
     assert statuses(answers) == {400: RACERS}
     assert (

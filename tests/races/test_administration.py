@@ -9,8 +9,8 @@ from datetime import timedelta
 
 import pytest
 
-from app.server.cleanup import sweep
-from tests.administrators import administrator, id_of
+from app.server.cleanup import delete_expired_data
+from tests.administrators import create_administrator, get_account_id
 from tests.races.conftest import LONG
 
 ROUNDS = 4 if LONG else 2
@@ -48,15 +48,15 @@ def active_admins(service) -> int:
 
 
 def disable(who, whom) -> int:
-    return ask(who, "PATCH", f"/v1/accounts/{id_of(whom)}", {"status": "disabled"})
+    return ask(who, "PATCH", f"/v1/accounts/{get_account_id(whom)}", {"status": "disabled"})
 
 
 def test_of_two_administrators_who_end_each_other_one_is_left(service):
     """By whatever way: disabling, deleting, taking the role, or leaving oneself."""
     ways = (
         disable,
-        lambda who, whom: ask(who, "DELETE", f"/v1/accounts/{id_of(whom)}"),
-        lambda who, whom: ask(who, "DELETE", f"/v1/accounts/{id_of(whom)}/roles/admin"),
+        lambda who, whom: ask(who, "DELETE", f"/v1/accounts/{get_account_id(whom)}"),
+        lambda who, whom: ask(who, "DELETE", f"/v1/accounts/{get_account_id(whom)}/roles/admin"),
         lambda who, _whom: ask(who, "DELETE", "/v1/me"),
     )
     for number, (first, second) in enumerate(
@@ -69,13 +69,13 @@ def test_of_two_administrators_who_end_each_other_one_is_left(service):
         ]
     ):
         one, other = (
-            administrator(service, f"one{number}"),
-            administrator(service, f"other{number}"),
+            create_administrator(service, f"one{number}"),
+            create_administrator(service, f"other{number}"),
         )
         service.scalar(
             "DELETE FROM account_roles WHERE account_id NOT IN (:one, :other) RETURNING role",
-            one=id_of(one),
-            other=id_of(other),
+            one=get_account_id(one),
+            other=get_account_id(other),
         )
         answers = at_once(
             lambda first=first, one=one, other=other: first(one, other),
@@ -87,14 +87,14 @@ def test_of_two_administrators_who_end_each_other_one_is_left(service):
 
 
 def test_whoever_signs_in_while_being_shut_out_is_shut_out(service):
-    boss = administrator(service)
+    boss = create_administrator(service)
     for number, body in enumerate(
         [{"status": "disabled"}, {"must_change_password": True}, None] * (ROUNDS // 2)
     ):
         ann = service.actor(f"ann{number}").signed_up()
-        people = [ann.elsewhere() for _ in range(3)]
+        people = [ann.from_another_address() for _ in range(3)]
         method = "DELETE" if body is None else "PATCH"
-        path = f"/v1/accounts/{id_of(ann)}"
+        path = f"/v1/accounts/{get_account_id(ann)}"
         at_once(
             *(person.login for person in people),
             lambda method=method, path=path, body=body: ask(boss, method, path, body),
@@ -106,18 +106,18 @@ def test_whoever_signs_in_while_being_shut_out_is_shut_out(service):
         assert (
             service.scalar(
                 "SELECT count(*) FROM sessions WHERE account_id = :id AND status = 'live'",
-                id=id_of(ann),
+                id=get_account_id(ann),
             )
             == 0
         )
 
 
 def test_a_refresh_that_meets_the_end_of_its_account_hands_out_nothing_that_lives(service):
-    boss = administrator(service)
+    boss = create_administrator(service)
     for number in range(ROUNDS):
         ann = service.actor(f"ann{number}").signed_in()
         refreshed, status = at_once(
-            ann.refresh, lambda ann=ann: ask(boss, "DELETE", f"/v1/accounts/{id_of(ann)}")
+            ann.refresh, lambda ann=ann: ask(boss, "DELETE", f"/v1/accounts/{get_account_id(ann)}")
         )
         assert status == 204
         if refreshed.status_code == 200:
@@ -127,7 +127,7 @@ def test_a_refresh_that_meets_the_end_of_its_account_hands_out_nothing_that_live
 
 
 def test_of_many_who_open_the_same_account_one_does(service):
-    boss = administrator(service)
+    boss = create_administrator(service)
     bodies = [
         {"username": "carl", "email": f"carl{number}@example.org", "name": "Carl"}
         for number in range(4)
@@ -144,16 +144,16 @@ def test_of_many_who_open_the_same_account_one_does(service):
 
 
 def test_an_account_is_erased_or_brought_back_and_never_half_of_either(service):
-    boss = administrator(service)
+    boss = create_administrator(service)
     for number in range(ROUNDS):
         ann = service.actor(f"ann{number}").signed_in()
-        account_id = id_of(ann)
+        account_id = get_account_id(ann)
         assert ask(boss, "DELETE", f"/v1/accounts/{account_id}") == 204
         restored, _ = at_once(
             lambda path=f"/v1/accounts/{account_id}": ask(
                 boss, "PATCH", path, {"status": "active"}
             ),
-            lambda: sweep(service.units),
+            lambda: delete_expired_data(service.units),
         )
         there = service.scalar("SELECT count(*) FROM accounts WHERE id = :id", id=account_id)
         assert (restored, there) in {(200, 1), (404, 0)}

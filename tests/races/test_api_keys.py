@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from tests.actors import PASSWORD
-from tests.live import at_once, raw_post
+from tests.live import build_raw_post, send_simultaneously
 from tests.races.conftest import LONG
 
 RACERS = 16
@@ -64,7 +64,7 @@ def use(live, key: str) -> tuple[int, dict]:
 
 
 def raw(method: str, path: str, headers, body=None) -> bytes:
-    return raw_post(path, body if body is not None else {}, headers).replace(
+    return build_raw_post(path, body if body is not None else {}, headers).replace(
         b"POST", method.encode(), 1
     )
 
@@ -72,10 +72,10 @@ def raw(method: str, path: str, headers, body=None) -> bytes:
 def test_many_at_once_do_not_pass_the_quota(live, owner):
     for number in range(MOST_KEYS - 5):
         new(live, owner, f"key {number}")
-    answers = at_once(
+    answers = send_simultaneously(
         live.port,
         [
-            raw_post("/v1/api-keys", {"name": f"racer {n}", "scopes": []}, owner)
+            build_raw_post("/v1/api-keys", {"name": f"racer {n}", "scopes": []}, owner)
             for n in range(RACERS)
         ],
     )
@@ -85,8 +85,8 @@ def test_many_at_once_do_not_pass_the_quota(live, owner):
 
 
 def test_of_many_keys_of_one_name_one_comes_into_being(live, owner):
-    answers = at_once(
-        live.port, [raw_post("/v1/api-keys", {"name": "same", "scopes": []}, owner)] * RACERS
+    answers = send_simultaneously(
+        live.port, [build_raw_post("/v1/api-keys", {"name": "same", "scopes": []}, owner)] * RACERS
     )
     assert Counter(status for status, _ in answers) == {201: 1, 409: RACERS - 1}
     assert [key["name"] for key in listed(live, owner)] == ["same"]
@@ -94,7 +94,7 @@ def test_of_many_keys_of_one_name_one_comes_into_being(live, owner):
 
 def test_two_keys_do_not_get_one_name(live, owner):
     keys = [new(live, owner, f"key {number}") for number in range(RACERS)]
-    answers = at_once(
+    answers = send_simultaneously(
         live.port,
         [raw("PATCH", f"/v1/api-keys/{key['id']}", owner, {"name": "same"}) for key in keys],
     )
@@ -105,8 +105,10 @@ def test_a_key_that_was_deleted_stays_so_whatever_rotated_it_meanwhile(live, own
     for attempt in range(ROUNDS):
         key = new(live, owner, f"key {attempt}")
         path = f"/v1/api-keys/{key['id']}"
-        rotations = [raw_post(f"{path}/rotate", {}, owner)] * 6
-        (status, _), *answers = at_once(live.port, [raw("DELETE", path, owner), *rotations])
+        rotations = [build_raw_post(f"{path}/rotate", {}, owner)] * 6
+        (status, _), *answers = send_simultaneously(
+            live.port, [raw("DELETE", path, owner), *rotations]
+        )
         assert status == 204
         assert {status for status, _ in answers} <= {200, 404}
         secrets = [key["key"], *(answer["key"] for status, answer in answers if status == 200)]
@@ -115,7 +117,9 @@ def test_a_key_that_was_deleted_stays_so_whatever_rotated_it_meanwhile(live, own
 
 def test_of_rotations_at_once_the_last_two_secrets_count(live, owner):
     key = new(live, owner, "key")
-    answers = at_once(live.port, [raw_post(f"/v1/api-keys/{key['id']}/rotate", {}, owner)] * 8)
+    answers = send_simultaneously(
+        live.port, [build_raw_post(f"/v1/api-keys/{key['id']}/rotate", {}, owner)] * 8
+    )
     assert Counter(status for status, _ in answers) == {200: 8}
     secrets = [key["key"], *(answer["key"] for _, answer in answers)]
     assert len(set(secrets)) == 9
@@ -124,7 +128,9 @@ def test_of_rotations_at_once_the_last_two_secrets_count(live, owner):
 
 def test_one_of_many_deletions_ends_the_key(live, owner):
     key = new(live, owner, "key")
-    answers = at_once(live.port, [raw("DELETE", f"/v1/api-keys/{key['id']}", owner)] * RACERS)
+    answers = send_simultaneously(
+        live.port, [raw("DELETE", f"/v1/api-keys/{key['id']}", owner)] * RACERS
+    )
     assert Counter(status for status, _ in answers) == {204: 1, 404: RACERS - 1}
 
 
@@ -157,7 +163,7 @@ def test_a_right_that_was_taken_from_a_key_is_in_no_later_use(live, owner):
 def test_narrowings_at_once_give_no_right_back(live, owner):
     key = new(live, owner, "key", EVERYTHING)
     bodies = [{"scopes": [scope for scope in EVERYTHING if scope != gone]} for gone in EVERYTHING]
-    answers = at_once(
+    answers = send_simultaneously(
         live.port, [raw("PATCH", f"/v1/api-keys/{key['id']}", owner, body) for body in bodies]
     )
     # Whoever comes second asks for a right that is gone, and gets nothing.
@@ -170,9 +176,11 @@ def test_a_report_and_a_rotation_at_once_leave_no_secret_that_works_unless_the_r
 ):
     for attempt in range(ROUNDS):
         key = new(live, owner, f"key {attempt}")
-        report = raw_post("/v1/api-keys/report-leak", {"key": key["key"]})
-        rotation = raw_post(f"/v1/api-keys/{key['id']}/rotate", {"overlap_seconds": 60}, owner)
-        (reported, _), (rotated, answer) = at_once(live.port, [report, rotation])
+        report = build_raw_post("/v1/api-keys/report-leak", {"key": key["key"]})
+        rotation = build_raw_post(
+            f"/v1/api-keys/{key['id']}/rotate", {"overlap_seconds": 60}, owner
+        )
+        (reported, _), (rotated, answer) = send_simultaneously(live.port, [report, rotation])
         assert reported == 204
         assert use(live, key["key"])[0] == 401
         assert rotated in {200, 404}

@@ -68,7 +68,7 @@ def links(service):
 
 
 def counts(service):
-    with service.rows() as db:
+    with service.open_database() as db:
         return tuple(
             db.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()
             for table in ("accounts", "account_roles")
@@ -76,7 +76,7 @@ def counts(service):
 
 
 def start_over(service):
-    with service.rows() as db:
+    with service.open_database() as db:
         for table in ("account_roles", "accounts", "pending_registrations", "confirmations"):
             db.execute(text(f"DELETE FROM {table}"))
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import create_engine, text
 
-from tests.machines import ROLES, key_of, owner
+from tests.oauth_clients import ROLES, create_key, create_key_owner
 
 LONGEST = 0.8  # seconds; the service waits a second for a lock
 
@@ -49,7 +49,7 @@ def test_whoever_ends_the_other_sessions_waits_for_the_account_first(
     """A change of the password holds the account, then its own session, then the others."""
     ann = make_service(empty_postgres_url).actor("ann").signed_in()
     for _ in range(2):
-        ann.elsewhere().login()
+        ann.from_another_address().login()
     with ThreadPoolExecutor(1) as pool, held(database, "SELECT id FROM accounts") as free:
         answer = pool.submit(ann.call, "DELETE", "/v1/sessions", token=ann.access)
         assert free("SELECT id FROM sessions") == 3
@@ -60,8 +60,8 @@ def test_whoever_ends_the_other_sessions_waits_for_the_account_first(
 def test_keys_are_ended_in_the_order_in_which_their_uses_are_written_down(
     make_service, database, empty_postgres_url
 ):
-    ann = owner(make_service(empty_postgres_url, roles=ROLES))
-    keys = sorted(key_of(ann, name=f"robot {number}")["id"] for number in range(6))
+    ann = create_key_owner(make_service(empty_postgres_url, roles=ROLES))
+    keys = sorted(create_key(ann, name=f"robot {number}")["id"] for number in range(6))
     with (
         ThreadPoolExecutor(1) as pool,
         held(database, "SELECT id FROM api_keys WHERE id = :first", first=keys[0]) as free,
@@ -76,8 +76,8 @@ def test_no_secret_of_a_key_is_handed_out_once_the_password_was_changed(
     make_service, database, empty_postgres_url, act
 ):
     """Keys outlive another password, so whoever asks for one with a session that has just ended must not get it."""
-    ann = owner(make_service(empty_postgres_url, roles=ROLES))
-    key = key_of(ann)["id"]
+    ann = create_key_owner(make_service(empty_postgres_url, roles=ROLES))
+    key = create_key(ann)["id"]
     path, body = (
         ("/v1/api-keys", {"name": "x", "scopes": []})
         if act == "make"

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from app.authorization.roles.add_role import add_role
-from tests.actors import PASSWORD, Service, cheap_settings
-from tests.boxes import GRANT
-from tests.live import at_once, raw_post
-from tests.machines import NOBODY
+from tests.actors import PASSWORD, Service, build_settings
+from tests.device_logins import GRANT
+from tests.live import build_raw_post, send_simultaneously
+from tests.oauth_clients import ANONYMOUS
 from tests.races.conftest import LONG
 from tests.races.test_passwords import changing, elsewhere, logging_in, login, sentence, statuses
 from tests.races.test_sessions import bearer, works
@@ -105,7 +105,7 @@ def send(live, tokens: dict, path: str, body: dict) -> tuple[int, dict]:
 
 
 def claiming(tokens: dict, code: str, source: dict[str, str] | None = None) -> bytes:
-    return raw_post(
+    return build_raw_post(
         "/v1/login-sessions/claim",
         {"user_code": code},
         {**bearer(tokens["access_token"]), **(source or elsewhere())},
@@ -114,11 +114,11 @@ def claiming(tokens: dict, code: str, source: dict[str, str] | None = None) -> b
 
 def deciding(tokens: dict, box: dict, verb: str) -> bytes:
     if verb == "cancel":
-        return raw_post(
+        return build_raw_post(
             "/v1/login-sessions/cancel", {"device_code": box["device_code"]}, elsewhere()
         )
     body = {"user_code": box["user_code"]} if verb == "approve" else {}
-    return raw_post(
+    return build_raw_post(
         f"/v1/login-sessions/{box['session_id']}/{verb}",
         body,
         {**bearer(tokens["access_token"]), **elsewhere()},
@@ -141,7 +141,9 @@ def polling(box: dict) -> bytes:
 
 def told(live, *boxes: dict) -> list[str]:
     """What each device is told now."""
-    return [word(answer) for answer in at_once(live.port, [polling(box) for box in boxes])]
+    return [
+        word(answer) for answer in send_simultaneously(live.port, [polling(box) for box in boxes])
+    ]
 
 
 def word(answer: tuple[int, dict]) -> str:
@@ -152,7 +154,7 @@ def test_of_all_decisions_at_once_one_counts_and_the_device_is_told_that_one(liv
     winners: Counter[str] = Counter()
     for _ in range(ROUNDS // AT_A_TIME):
         boxes = [claimed(live, ann) for _ in range(AT_A_TIME)]
-        answers = at_once(
+        answers = send_simultaneously(
             live.port, [deciding(ann, box, verb) for box in boxes for verb in OUTCOMES]
         )
         rounds = [
@@ -182,7 +184,7 @@ def decided(answers: dict[str, tuple[int, dict]]) -> str:
 def test_of_many_polls_at_once_one_has_the_tokens(live, database, ann):
     for _ in range(TURNS):
         box = approved(live, ann)
-        answers = at_once(live.port, [polling(box)] * POLLS)
+        answers = send_simultaneously(live.port, [polling(box)] * POLLS)
         assert Counter(map(word, answers)) == {"tokens": 1, "invalid_grant": POLLS - 1}
         tokens = next(answer for status, answer in answers if status == 200)
         assert tokens["session_id"] == box["session_id"]
@@ -203,7 +205,7 @@ def test_of_many_polls_at_once_one_has_the_tokens(live, database, ann):
 def test_of_two_who_claim_one_code_one_has_it(live, ann):
     bob = login(live, person(live))[1]
     boxes = [asked(live) for _ in range(LOOKED_AT)]
-    answers = at_once(
+    answers = send_simultaneously(
         live.port, [claiming(tokens, box["user_code"]) for box in boxes for tokens in (ann, bob)]
     )
     for box, first, second in zip(boxes, answers[::2], answers[1::2], strict=True):
@@ -220,7 +222,9 @@ def test_of_two_who_claim_one_code_one_has_it(live, ann):
 
 def test_who_claims_his_own_code_twice_at_once_has_it_both_times(live, ann):
     box = asked(live)
-    assert statuses(at_once(live.port, [claiming(ann, box["user_code"])] * 8)) == {200: 8}
+    assert statuses(send_simultaneously(live.port, [claiming(ann, box["user_code"])] * 8)) == {
+        200: 8
+    }
     assert send(live, ann, "claim", {"user_code": box["user_code"]})[0] == 200, (
         "none of them was counted"
     )
@@ -234,21 +238,21 @@ def another_password(_live, tokens: dict) -> bytes:
 
 
 def out_everywhere(_live, tokens: dict) -> bytes:
-    return raw_post("/v1/logout-all", {}, bearer(tokens["access_token"]))
+    return build_raw_post("/v1/logout-all", {}, bearer(tokens["access_token"]))
 
 
 def disabled(live, tokens: dict) -> bytes:
     boss, account = administrator(live), tokens["account"]["id"]
-    return raw_post(
+    return build_raw_post(
         f"/v1/accounts/{account}", {"status": "disabled"}, bearer(boss["access_token"])
     ).replace(b"POST", b"PATCH", 1)
 
 
 def administrator(live) -> dict:
-    beside, name = Service(cheap_settings(live.env["DOORWARD_DATABASE_URL"])), person(live)
+    beside, name = Service(build_settings(live.env["DOORWARD_DATABASE_URL"])), person(live)
     with beside.units.writing() as work:
         assert add_role(
-            work, NOBODY, account_id=login(live, name)[1]["account"]["id"], role="admin"
+            work, ANONYMOUS, account_id=login(live, name)[1]["account"]["id"], role="admin"
         )
     beside.close()
     return login(live, name)[1]
@@ -267,7 +271,7 @@ def test_nothing_that_was_approved_outlives_the_end_of_all_sessions(live, ann, e
         *(deciding(ann, box, "approve") for box in ready),
         *(polling(box) for box in [*early, *ready]),
     ]
-    (status, _), *answers = at_once(live.port, race)
+    (status, _), *answers = send_simultaneously(live.port, race)
     assert status in {200, 204}
     approvals, polls = answers[:SOME], answers[SOME:]
     assert set(statuses(approvals)) <= {200, 401}
@@ -303,7 +307,7 @@ def test_of_fifty_wrong_codes_in_one_instant_by_one_account_five_are_looked_at(l
         claiming(ann, "BBBB-BBBB", here if source == "one source" else elsewhere())
         for _ in range(GUESSES)
     ]
-    assert five_looked_at(statuses(at_once(live.port, guesses)))
+    assert five_looked_at(statuses(send_simultaneously(live.port, guesses)))
     assert send(live, ann, "claim", {"user_code": right})[0] == 429
 
 
@@ -312,7 +316,7 @@ def test_of_fifty_wrong_codes_in_one_instant_by_many_accounts_of_one_source_five
 ):
     here, people = elsewhere(), [login(live, person(live))[1] for _ in range(5)]
     answers = statuses(
-        at_once(
+        send_simultaneously(
             live.port, [claiming(tokens, "BBBB-BBBB", here) for tokens in people * (GUESSES // 5)]
         )
     )
@@ -337,11 +341,13 @@ def test_whatever_one_account_does_at_once_nothing_waits_for_itself(live, name):
             *(deciding(tokens, box, verb) for box in ready for verb in OUTCOMES),
             *(polling(box) for box in [fresh, *ready, *early, *early]),
             changing(tokens, password, sentence(turn)),
-            raw_post("/v1/token/refresh", {"refresh_token": other["refresh_token"]}, elsewhere()),
+            build_raw_post(
+                "/v1/token/refresh", {"refresh_token": other["refresh_token"]}, elsewhere()
+            ),
             logging_in(name, password),
-            raw_post("/v1/logout", {}, bearer(other["access_token"])),
+            build_raw_post("/v1/logout", {}, bearer(other["access_token"])),
         ]
-        answers = at_once(live.port, race)
+        answers = send_simultaneously(live.port, race)
         assert max(statuses(answers)) <= longest, answers
         assert 500 not in statuses(answers), answers
         password = sentence(turn) if login(live, name, sentence(turn))[0] == 200 else password

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from tests.actors import PASSWORD
-from tests.live import at_once, raw_post
+from tests.live import build_raw_post, send_simultaneously
 
 RACERS = 16
 NUMBERS = itertools.count()
@@ -72,10 +72,10 @@ def works(live, tokens: dict) -> bool:
 
 def test_an_address_that_sixteen_register_at_once_gets_one_mail(live, name):
     email = f"{name}@example.org"
-    answers = at_once(
+    answers = send_simultaneously(
         live.port,
         [
-            raw_post("/v1/register", registration(f"{name}-{number}", email))
+            build_raw_post("/v1/register", registration(f"{name}-{number}", email))
             for number in range(RACERS)
         ],
     )
@@ -87,10 +87,10 @@ def test_sixteen_who_ask_for_the_mail_again_at_once_cause_none_within_the_minute
     email = f"{name}@example.org"
     handle = live.call("POST", "/v1/register", registration(name, email))[1]["registration"]
     again = [
-        raw_post("/v1/register/resend", {"registration": handle}),
-        raw_post("/v1/register/resend", {"email": email}),
+        build_raw_post("/v1/register/resend", {"registration": handle}),
+        build_raw_post("/v1/register/resend", {"email": email}),
     ]
-    answers = at_once(live.port, again * (RACERS // 2))
+    answers = send_simultaneously(live.port, again * (RACERS // 2))
     assert Counter(status for status, _ in answers) == {202: RACERS}
     (mail,) = live.mailbox(email)
     assert (
@@ -109,7 +109,9 @@ def test_one_name_and_one_address_in_sixteen_spellings_are_one_account(live, nam
         registration(start + rest, f"{start}{rest}@Example.{'ORG' if start[0] == 'W' else 'org'}")
         for start in spelled
     ]
-    answers = at_once(live.port, [raw_post("/v1/register", body) for body in wanted])
+    answers = send_simultaneously(
+        live.port, [build_raw_post("/v1/register", body) for body in wanted]
+    )
     assert Counter(status for status, _ in answers) == {202: 1, 409: RACERS - 1}
     winner = [status for status, _ in answers].index(202)
     address = wanted[winner]["email"].rpartition("@")[0] + "@example.org"
@@ -133,12 +135,12 @@ def test_confirming_by_code_by_link_and_asking_again_at_once_is_no_fault(live, n
     email = f"{name}@example.org"
     handle = live.call("POST", "/v1/register", registration(name, email))[1]["registration"]
     mail = live.mailbox(email)[0]
-    by_code = raw_post("/v1/register/confirm", {"registration": handle, "code": mail["code"]})
-    by_link = raw_post(
+    by_code = build_raw_post("/v1/register/confirm", {"registration": handle, "code": mail["code"]})
+    by_link = build_raw_post(
         "/v1/register/confirm", {"token": mail["links"][0].rpartition("/")[2], "password": PASSWORD}
     )
-    again = raw_post("/v1/register/resend", {"registration": handle})
-    answers = at_once(live.port, [by_code, by_link, again] * 6)
+    again = build_raw_post("/v1/register/resend", {"registration": handle})
+    answers = send_simultaneously(live.port, [by_code, by_link, again] * 6)
     found = Counter(status for status, _ in answers)
     assert set(found) == {200, 202, 400}
     assert (found[200], found[202]) == (1, 6)
@@ -149,7 +151,9 @@ def test_sixteen_uses_of_a_spent_token_at_once_end_the_session_once(live, name, 
     tokens = logged_in(live, name)
     spent = tokens["refresh_token"]
     latest = refreshed(live, refreshed(live, spent)[1]["refresh_token"])[1]
-    answers = at_once(live.port, [raw_post("/v1/token/refresh", {"refresh_token": spent})] * RACERS)
+    answers = send_simultaneously(
+        live.port, [build_raw_post("/v1/token/refresh", {"refresh_token": spent})] * RACERS
+    )
     assert Counter((status, answer["code"]) for status, answer in answers) == {
         (400, "invalid_grant"): RACERS
     }
@@ -177,10 +181,10 @@ def test_thief_and_owner_at_once_leave_nothing_that_works(live, name):
     spent = tokens["refresh_token"]
     latest = refreshed(live, refreshed(live, spent)[1]["refresh_token"])[1]
     requests = [
-        raw_post("/v1/token/refresh", {"refresh_token": token})
+        build_raw_post("/v1/token/refresh", {"refresh_token": token})
         for token in (spent, latest["refresh_token"])
     ]
-    answers = at_once(live.port, requests * (RACERS // 2))
+    answers = send_simultaneously(live.port, requests * (RACERS // 2))
     assert {status for status, _ in answers[::2]} == {400}
     assert {status for status, _ in answers[1::2]} <= {200, 400}
     got = [answer for status, answer in answers if status == 200]
@@ -197,7 +201,7 @@ def test_two_sessions_that_end_all_others_at_once_are_answered_and_no_third_is_l
         f"DELETE /v1/sessions HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nAuthorization: Bearer {tokens['access_token']}\r\n\r\n".encode()
         for tokens in (first, second)
     ]
-    answers = at_once(live.port, delete * 4)
+    answers = send_simultaneously(live.port, delete * 4)
     assert {status for status, _ in answers} <= {204, 401}
     assert 204 in {status for status, _ in answers}
     assert not any(works(live, tokens) for tokens in others)

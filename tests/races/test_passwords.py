@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.errors import Busy
 from tests.actors import PASSWORD
-from tests.live import at_once, raw_post
+from tests.live import build_raw_post, send_simultaneously
 from tests.races.conftest import LONG
 from tests.races.test_sessions import bearer, refreshed, works
 
@@ -61,7 +61,9 @@ def elsewhere() -> dict[str, str]:
 
 
 def logging_in(name: str, password: str, source: dict[str, str] | None = None) -> bytes:
-    return raw_post("/v1/login", {"username": name, "password": password}, source or elsewhere())
+    return build_raw_post(
+        "/v1/login", {"username": name, "password": password}, source or elsewhere()
+    )
 
 
 def login(live, name: str, password: str = PASSWORD) -> tuple[int, dict]:
@@ -69,7 +71,7 @@ def login(live, name: str, password: str = PASSWORD) -> tuple[int, dict]:
 
 
 def changing(tokens: dict, old: str, new: str) -> bytes:
-    return raw_post(
+    return build_raw_post(
         "/v1/password/change",
         {"old_password": old, "new_password": new},
         {**bearer(tokens["access_token"]), **elsewhere()},
@@ -77,7 +79,7 @@ def changing(tokens: dict, old: str, new: str) -> bytes:
 
 
 def resetting(token: str, new: str) -> bytes:
-    return raw_post("/v1/password/reset", {"token": token, "new_password": new}, elsewhere())
+    return build_raw_post("/v1/password/reset", {"token": token, "new_password": new}, elsewhere())
 
 
 def mailed(live, name: str) -> str:
@@ -110,7 +112,7 @@ def counted(database, name: str, like: str) -> list[int]:
 def looked_at(live, guesses: list[bytes], refused: int) -> int:
     """How many of these guesses of one source were looked at; the others must wait. On a slow machine a second may go by meanwhile."""
     began = time.monotonic()
-    answers = statuses(at_once(live.port, guesses))
+    answers = statuses(send_simultaneously(live.port, guesses))
     assert set(answers) == {refused, 429}, answers
     assert LOOKED_AT <= answers[refused] <= LOOKED_AT + int(time.monotonic() - began)
     return answers[refused]
@@ -135,7 +137,9 @@ def test_of_fifty_wrong_logins_in_one_instant_for_nobody_five_are_looked_at(live
 def test_fifty_wrong_logins_in_one_instant_from_fifty_sources_are_counted_each(
     live, database, name
 ):
-    answers = statuses(at_once(live.port, [logging_in(name, WRONG) for _ in range(GUESSES)]))
+    answers = statuses(
+        send_simultaneously(live.port, [logging_in(name, WRONG) for _ in range(GUESSES)])
+    )
     assert set(answers) <= {401, 503}
     assert counted(database, name, "") == [answers[401]], (
         "whoever found the gate full has not tried"
@@ -153,19 +157,23 @@ def test_of_many_guesses_in_one_instant_by_one_session_five_are_looked_at(live, 
 def test_no_more_than_a_hundred_are_looked_at_whatever_comes_at_once(live, database, name):
     asked = 0
     for _ in range(6):
-        answers = statuses(at_once(live.port, [logging_in(name, WRONG) for _ in range(22)]))
+        answers = statuses(
+            send_simultaneously(live.port, [logging_in(name, WRONG) for _ in range(22)])
+        )
         assert set(answers) <= {401, 503}
         asked += answers[401]
     assert asked > 100
     assert counted(database, name, "") == [100]
     assert login(live, name)[0] == 401
-    assert statuses(at_once(live.port, [resetting(mailed(live, name), sentence(1))])) == {204: 1}
+    assert statuses(
+        send_simultaneously(live.port, [resetting(mailed(live, name), sentence(1))])
+    ) == {204: 1}
     assert login(live, name, sentence(1))[0] == 200
 
 
 def test_all_of_twenty_right_logins_at_once_succeed(live, name):
     for _ in range(ROUNDS):
-        answers = at_once(live.port, [logging_in(name, PASSWORD) for _ in range(20)])
+        answers = send_simultaneously(live.port, [logging_in(name, PASSWORD) for _ in range(20)])
         assert statuses(answers) == {200: 20}
     assert all(works(live, answer["access_token"]) for _, answer in answers)
 
@@ -176,7 +184,7 @@ def test_right_and_wrong_logins_at_once_are_answered_each_by_its_own(live, name)
             [logging_in(name, PASSWORD) for _ in range(8)],
             [logging_in(name, WRONG) for _ in range(8)],
         )
-        answers = at_once(live.port, right + wrong)
+        answers = send_simultaneously(live.port, right + wrong)
         assert statuses(answers[:8]) == {200: 8}
         assert statuses(answers[8:]) == {401: 8}
 
@@ -187,7 +195,9 @@ def test_right_and_wrong_logins_at_once_are_answered_each_by_its_own(live, name)
 def test_of_sixteen_who_send_one_reset_token_one_sets_the_password(live, name):
     held = login(live, name)[1]
     token = mailed(live, name)
-    answers = at_once(live.port, [resetting(token, sentence(number)) for number in range(RACERS)])
+    answers = send_simultaneously(
+        live.port, [resetting(token, sentence(number)) for number in range(RACERS)]
+    )
     assert statuses(answers) == {204: 1, 400: RACERS - 1}
     winner = [status for status, _ in answers].index(204)
     opened = [login(live, name, sentence(number))[0] for number in range(RACERS)]
@@ -203,16 +213,16 @@ def test_of_sixteen_who_send_one_reset_token_one_sets_the_password(live, name):
 def test_of_two_tokens_of_one_account_only_one_wins(live, database, name):
     for number in range(ROUNDS):
         tokens = _two_tokens(live, database, name, PASSWORD if not number else sentence(99))
-        answers = at_once(
+        answers = send_simultaneously(
             live.port, [resetting(token, sentence(index)) for token in tokens for index in range(4)]
         )
         assert statuses(answers) == {204: 1, 400: 7}
         winner = [status for status, _ in answers].index(204) % 4
         assert login(live, name, sentence(winner))[0] == 200
         _, tokens = login(live, name, sentence(winner))
-        assert statuses(at_once(live.port, [changing(tokens, sentence(winner), sentence(99))])) == {
-            200: 1
-        }
+        assert statuses(
+            send_simultaneously(live.port, [changing(tokens, sentence(winner), sentence(99))])
+        ) == {200: 1}
 
 
 def _two_tokens(live, database, name: str, password: str) -> list[str]:
@@ -248,7 +258,7 @@ def test_of_many_changes_at_once_by_many_sessions_one_wins(live, name):
     for turn in range(ROUNDS):
         held = [login(live, name, password)[1] for _ in range(8)]
         wanted = [sentence(10 * turn + number) for number in range(8)]
-        answers = at_once(
+        answers = send_simultaneously(
             live.port,
             [changing(tokens, password, new) for tokens, new in zip(held, wanted, strict=True)],
         )
@@ -272,7 +282,9 @@ def test_of_many_changes_at_once_by_one_session_one_wins(live, name):
     for turn in range(ROUNDS):
         tokens = login(live, name, password)[1]
         wanted = [sentence(10 * turn + number) for number in range(8)]
-        answers = at_once(live.port, [changing(tokens, password, new) for new in wanted])
+        answers = send_simultaneously(
+            live.port, [changing(tokens, password, new) for new in wanted]
+        )
         assert statuses(answers)[200] == 1
         assert set(statuses(answers)) <= {200, 401, 403}
         winner = [status for status, _ in answers].index(200)
@@ -290,7 +302,7 @@ def test_a_change_and_a_reset_at_once_leave_one_password_that_opens(live, databa
             _two_tokens(live, database, name, password)[0],
         )
         changed, chosen = sentence(10 * turn), sentence(10 * turn + 1)
-        answers = at_once(
+        answers = send_simultaneously(
             live.port, [changing(tokens, password, changed), resetting(token, chosen)] * 2
         )
         assert set(statuses(answers)) <= {200, 204, 400, 401, 403}
@@ -314,10 +326,12 @@ def test_what_was_refreshed_while_the_password_changed_is_over(live, name):
     for turn in range(TIGHT_ROUNDS):
         tokens, other = login(live, name, password)[1], login(live, name, password)[1]
         refreshes = [
-            raw_post("/v1/token/refresh", {"refresh_token": held["refresh_token"]}, elsewhere())
+            build_raw_post(
+                "/v1/token/refresh", {"refresh_token": held["refresh_token"]}, elsewhere()
+            )
             for held in (tokens, other)
         ]
-        (status, kept), *answers = at_once(
+        (status, kept), *answers = send_simultaneously(
             live.port, [changing(tokens, password, sentence(turn)), *refreshes * 8]
         )
         assert status == 200, kept
@@ -336,7 +350,7 @@ def test_no_session_opened_with_the_old_password_outlives_a_change(live, name):
     password = PASSWORD
     for turn in range(ROUNDS):
         tokens = login(live, name, password)[1]
-        answers = at_once(
+        answers = send_simultaneously(
             live.port,
             [
                 changing(tokens, password, sentence(turn)),
@@ -357,7 +371,7 @@ def test_no_session_opened_with_the_old_password_outlives_a_reset(live, database
     password = PASSWORD
     for turn in range(ROUNDS):
         token = _two_tokens(live, database, name, password)[0]
-        (status, _), *logins = at_once(
+        (status, _), *logins = send_simultaneously(
             live.port,
             [resetting(token, sentence(turn)), *[logging_in(name, password) for _ in range(12)]],
         )
@@ -372,24 +386,24 @@ def test_no_session_opened_with_the_old_password_outlives_a_reset(live, database
 
 def test_links_asked_for_at_once_leave_one_that_works(live, name):
     asking = [
-        raw_post(
+        build_raw_post(
             "/v1/password/forgot",
             {"username": (name, f"{name}@example.org")[number % 2]},
             elsewhere(),
         )
         for number in range(RACERS)
     ]
-    assert statuses(at_once(live.port, asking)) == {202: RACERS}
+    assert statuses(send_simultaneously(live.port, asking)) == {202: RACERS}
     mails = [mail for mail in live.mailbox(f"{name}@example.org") if "/reset/" in mail["text"]]
     assert len(mails) == 1
     token = mails[0]["links"][0].rpartition("/")[2]
-    assert statuses(at_once(live.port, [resetting(token, sentence(1))])) == {204: 1}
+    assert statuses(send_simultaneously(live.port, [resetting(token, sentence(1))])) == {204: 1}
 
 
 def test_many_programs_of_one_machine_that_log_in_at_one_moment_all_get_in(live, name):
     here = elsewhere()
     for _ in range(ROUNDS):
-        answers = at_once(live.port, [logging_in(name, PASSWORD, here)] * 20)
+        answers = send_simultaneously(live.port, [logging_in(name, PASSWORD, here)] * 20)
         assert statuses(answers) == {200: 20}
 
 
@@ -405,9 +419,9 @@ def test_a_try_that_is_given_back_meets_the_counters_in_the_order_of_the_next_tr
         f"SELECT id FROM failed_attempts WHERE id LIKE 'acc% {ann.address}' FOR UPDATE NOWAIT"
     )
     assert (
-        ann.elsewhere().login(password=WRONG).status_code == 401
+        ann.from_another_address().login(password=WRONG).status_code == 401
     )  # so that the count of all is the older row
-    with service.rows() as db:  # and a table that is read by its index
+    with service.open_database() as db:  # and a table that is read by its index
         many = (
             "SELECT 'name:' || i, 'name:' || i, 1, 0, now(), now() FROM generate_series(1, 5000) i"
         )

@@ -12,7 +12,7 @@ from app.authorization.memberships.manage import grant_membership
 from app.authorization.roles.add_role import add_role
 from app.principal import ClientInfo, CredentialKind, Principal
 from tests.actors import PASSWORD
-from tests.live import at_once, raw_post
+from tests.live import build_raw_post, send_simultaneously
 from tests.races.conftest import LONG
 
 NUMBERS = itertools.count()
@@ -27,7 +27,7 @@ def people(make_service, database_url):
 
 def raw(method: str, path: str, token: str, body: object = None) -> bytes:
     """A request other than POST, made from one."""
-    return raw_post(
+    return build_raw_post(
         path, body if body is not None else {}, {"Authorization": f"Bearer {token}"}
     ).replace(b"POST", method.encode(), 1)
 
@@ -115,7 +115,7 @@ def test_of_administrators_who_remove_each_other_one_stays(live):
             raw("DELETE", f"/v1/accounts/{one}/roles/admin", tokens[one]),
             raw("DELETE", f"/v1/accounts/{other}/roles/admin", tokens[other]),
         ]
-        answers = at_once(live.port, crossed)
+        answers = send_simultaneously(live.port, crossed)
         assert {status for status, _ in answers} <= {204, 403, 409}, answers
         assert sum(status == 204 for status, _ in answers) >= 1
         assert len(admins(live) & {one, other}) == 1
@@ -128,7 +128,9 @@ def test_of_grants_at_once_each_is_whole_and_one_is_the_last(live):
     token = signed_in(live, boss[0])
     path = f"/v1/memberships/list/{target[0]}/{target[1]}"
     levels = ["invitee", "member", "manager", "secret"] * 4
-    answers = at_once(live.port, [raw("PUT", path, token, {"level": level}) for level in levels])
+    answers = send_simultaneously(
+        live.port, [raw("PUT", path, token, {"level": level}) for level in levels]
+    )
     told = (
         {204} if "postgresql" in live.env["DOORWARD_DATABASE_URL"] else {204, 503}
     )  # SQLite has one writer: on a slow machine its time is over
@@ -138,7 +140,7 @@ def test_of_grants_at_once_each_is_whole_and_one_is_the_last(live):
     )[1]["items"]
     assert item["level"] in levels
     mixed = [raw("PUT", path, token, {"level": "member"}), raw("DELETE", path, token)] * 4
-    assert 204 in {status for status, _ in at_once(live.port, mixed)} <= told
+    assert 204 in {status for status, _ in send_simultaneously(live.port, mixed)} <= told
 
 
 @pytest.mark.usefixtures("_without_admins")
@@ -163,7 +165,7 @@ def test_two_managers_who_remove_each_other_do_not_wait_for_each_other(live):
             raw("DELETE", f"{thing}/{bob[1]}", tokens[ann[1]]),
             raw("DELETE", f"{thing}/{ann[1]}", tokens[bob[1]]),
         ]
-        answers = at_once(live.port, crossed)
+        answers = send_simultaneously(live.port, crossed)
         # The second one is no manager any more by the time it is let through, so one of them stays.
         assert sorted(status for status, _ in answers) == [204, 403], answers
 

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from tests.actors import PASSWORD
-from tests.live import at_once, raw_post
+from tests.live import build_raw_post, send_simultaneously
 from tests.races.conftest import LONG
 
 RACERS = 20
@@ -63,8 +63,8 @@ def test_twenty_refreshes_of_one_token_are_one_step(live, name):
     tokens = login(live, name)
     token = tokens["refresh_token"]
     for _ in range(2):
-        answers = at_once(
-            live.port, [raw_post("/v1/token/refresh", {"refresh_token": token})] * RACERS
+        answers = send_simultaneously(
+            live.port, [build_raw_post("/v1/token/refresh", {"refresh_token": token})] * RACERS
         )
         assert Counter(status for status, _ in answers) == {200: RACERS}
         successors = {answer["refresh_token"] for _, answer in answers}
@@ -78,9 +78,9 @@ def test_twenty_refreshes_of_one_token_are_one_step(live, name):
 def test_after_a_logout_has_answered_nothing_works_that_was_refreshed_meanwhile(live, name):
     for _ in range(ROUNDS):
         tokens = login(live, name)
-        logout = raw_post("/v1/logout", {}, bearer(tokens["access_token"]))
-        refresh = raw_post("/v1/token/refresh", {"refresh_token": tokens["refresh_token"]})
-        (status, _), *answers = at_once(live.port, [logout, *[refresh] * 8])
+        logout = build_raw_post("/v1/logout", {}, bearer(tokens["access_token"]))
+        refresh = build_raw_post("/v1/token/refresh", {"refresh_token": tokens["refresh_token"]})
+        (status, _), *answers = send_simultaneously(live.port, [logout, *[refresh] * 8])
         assert status == 204
         assert {status for status, _ in answers} <= {200, 400}
         got = [answer for status, answer in answers if status == 200]
@@ -92,11 +92,12 @@ def test_after_logout_everywhere_no_session_of_before_works_whatever_was_refresh
     live, name
 ):
     held = [login(live, name) for _ in range(6)]
-    leave = raw_post("/v1/logout-all", {}, bearer(held[0]["access_token"]))
+    leave = build_raw_post("/v1/logout-all", {}, bearer(held[0]["access_token"]))
     refreshes = [
-        raw_post("/v1/token/refresh", {"refresh_token": tokens["refresh_token"]}) for tokens in held
+        build_raw_post("/v1/token/refresh", {"refresh_token": tokens["refresh_token"]})
+        for tokens in held
     ]
-    (status, _), *answers = at_once(live.port, [leave, *refreshes, *refreshes])
+    (status, _), *answers = send_simultaneously(live.port, [leave, *refreshes, *refreshes])
     assert status == 204
     got = [answer for status, answer in answers if status == 200]
     assert {status for status, _ in answers} <= {200, 400}
@@ -107,10 +108,10 @@ def test_sixty_logins_at_once_leave_at_most_fifty_sessions(live, name):
     # Each from a source of his own: of one source, no more than five are looked at in one instant.
     sources = [{"X-Forwarded-For": f"198.51.100.{number}"} for number in range(RACERS)]
     requests = [
-        raw_post("/v1/login", {"username": name, "password": PASSWORD}, source)
+        build_raw_post("/v1/login", {"username": name, "password": PASSWORD}, source)
         for source in sources
     ]
-    answers = [answer for _ in range(3) for answer in at_once(live.port, requests)]
+    answers = [answer for _ in range(3) for answer in send_simultaneously(live.port, requests)]
     assert Counter(status for status, _ in answers) == {200: 60}
     working = [answer for _, answer in answers if works(live, answer["access_token"])]
     assert len(working) == MOST_SESSIONS

@@ -10,8 +10,8 @@ from sqlalchemy import create_engine, text
 
 from app.adapters.password_hasher import Capacity
 from tests.actors import PASSWORD
-from tests.live import Launched, at_once, raw_post
-from tests.postgres import database_beside
+from tests.live import StartingServer, build_raw_post, send_simultaneously
+from tests.postgres import create_database
 from tests.races.conftest import CHEAP
 
 LOGINS = 50
@@ -21,10 +21,11 @@ QUOTA = 20
 def test_two_processes_on_an_empty_database_make_one_schema_and_one_signing_key(
     postgres_url, tmp_path
 ):
-    with database_beside(postgres_url, "start") as url:
+    with create_database(postgres_url, "start") as url:
         env = {**CHEAP, "DOORWARD_DATABASE_URL": url}
         servers = [
-            Launched(tmp_path / f"{number}.log", "--threads", "8", env=env) for number in range(2)
+            StartingServer(tmp_path / f"{number}.log", "--threads", "8", env=env)
+            for number in range(2)
         ]
         try:
             for server in servers:
@@ -96,9 +97,9 @@ def test_fifty_logins_at_once_spread_over_two_processes_never_pass_the_limit(
         DOORWARD_LIMIT_LOGIN=f"{QUOTA}/minute",
     )
     guesses = [
-        raw_post("/v1/login", {"username": f"nobody-{number}", "password": PASSWORD})
+        build_raw_post("/v1/login", {"username": f"nobody-{number}", "password": PASSWORD})
         for number in range(LOGINS)
     ]
-    answers = Counter(status for status, _ in at_once(live.port, guesses))
+    answers = Counter(status for status, _ in send_simultaneously(live.port, guesses))
     assert answers[429] >= LOGINS - QUOTA
     assert set(answers) <= {401, 429, 503}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tests.live import at_once, raw_post
+from tests.live import build_raw_post, send_simultaneously
 from tests.races.conftest import LONG
 from tests.races.test_sessions import bearer, login, name, refreshed, works
 
@@ -22,15 +22,17 @@ def shown(live, tokens: dict, session_id: str) -> tuple[str, str]:
 
 
 def report(tokens: dict, session_id: str) -> bytes:
-    return raw_post(f"/v1/sessions/{session_id}/suspicious", {}, bearer(tokens["access_token"]))
+    return build_raw_post(
+        f"/v1/sessions/{session_id}/suspicious", {}, bearer(tokens["access_token"])
+    )
 
 
 def test_once_it_has_answered_nothing_works_that_was_refreshed_meanwhile(live, name):
     mine = login(live, name)
     for _ in range(ROUNDS):
         theirs = login(live, name)
-        refresh = raw_post("/v1/token/refresh", {"refresh_token": theirs["refresh_token"]})
-        (status, _), *answers = at_once(
+        refresh = build_raw_post("/v1/token/refresh", {"refresh_token": theirs["refresh_token"]})
+        (status, _), *answers = send_simultaneously(
             live.port, [report(mine, theirs["session_id"]), *[refresh] * 8]
         )
         assert status == 204
@@ -46,8 +48,8 @@ def test_it_is_suspicious_whether_it_signed_out_before_or_after(live, name):
     mine = login(live, name)
     for _ in range(ROUNDS):
         theirs = login(live, name)
-        logout = raw_post("/v1/logout", {}, bearer(theirs["access_token"]))
-        (status, _), *answers = at_once(
+        logout = build_raw_post("/v1/logout", {}, bearer(theirs["access_token"]))
+        (status, _), *answers = send_simultaneously(
             live.port, [report(mine, theirs["session_id"]), *[logout] * 4]
         )
         assert status == 204
@@ -58,7 +60,7 @@ def test_it_is_suspicious_whether_it_signed_out_before_or_after(live, name):
 
 def test_of_many_who_say_it_at_once_one_is_heard_and_the_owner_gets_one_mail(live, name):
     mine, theirs = login(live, name), login(live, name)
-    answers = at_once(live.port, [report(mine, theirs["session_id"])] * 12)
+    answers = send_simultaneously(live.port, [report(mine, theirs["session_id"])] * 12)
     assert Counter(status for status, _ in answers) == {204: 12}
     assert (
         len(

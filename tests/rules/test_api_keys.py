@@ -12,7 +12,7 @@ from app.api_keys.expiry_warnings import find_due_warning, get_initial_warned_da
 from app.api_keys.models import ApiKey
 from app.api_keys.rotate import RotatedApiKey
 from app.credential_status.api_key_cache import KeyRecord
-from tests.actors import PushedClock
+from tests.actors import AdjustableClock
 
 NOW = 1_000_000.0
 
@@ -77,7 +77,7 @@ def test_a_key_without_an_end_needs_no_letter():
 
 
 def test_a_secret_is_in_no_repr():
-    now = PushedClock().now()
+    now = AdjustableClock().now()
     assert "dwk_secret" not in repr(CreatedApiKey("key_x", "dwk_secret", "name", (), now, None))
     assert "dwk_secret" not in repr(
         RotatedApiKey("key_x", "dwk_secret", "name", (), now, None, now)
@@ -89,7 +89,7 @@ def test_a_key_is_recognised_by_how_it_begins():
 
 
 def test_the_latest_moment_is_kept_whatever_comes_after_it():
-    latest, now = UsageBuffer(), PushedClock().now()
+    latest, now = UsageBuffer(), AdjustableClock().now()
     for seconds in (1, 3, 2):
         latest.note("name", now + timedelta(seconds=seconds))
     assert latest.take() == {"name": now + timedelta(seconds=3)}
@@ -97,7 +97,7 @@ def test_the_latest_moment_is_kept_whatever_comes_after_it():
 
 
 def test_no_more_names_are_kept_than_fit():
-    latest, now = UsageBuffer(), PushedClock().now()
+    latest, now = UsageBuffer(), AdjustableClock().now()
     for number in range(MAX_ENTRIES + 10):
         latest.note(str(number), now)
     latest.note("0", now + timedelta(seconds=1))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.verification.session_tokens import has_expected_issuer, is_well_formed, is_within_validity
-from tests.actors import cheap_settings
+from tests.actors import build_settings
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 SECONDS = int(NOW.timestamp())
@@ -31,7 +31,7 @@ GOOD = {
 def test_good_claims_pass():
     assert is_well_formed(GOOD)
     assert is_within_validity(GOOD, NOW)
-    assert has_expected_issuer(GOOD, cheap_settings("sqlite://"))
+    assert has_expected_issuer(GOOD, build_settings("sqlite://"))
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -99,4 +99,4 @@ def test_a_token_ends_when_its_time_has_passed():
     ],
 )
 def test_issuer_and_audience_are_compared_letter_by_letter(change):
-    assert not has_expected_issuer({**GOOD, **change}, cheap_settings("sqlite://"))
+    assert not has_expected_issuer({**GOOD, **change}, build_settings("sqlite://"))

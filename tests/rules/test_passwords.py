@@ -22,7 +22,7 @@ from app.authentication.passwords.validate import validate_new_password
 from app.authentication.passwords.word_lists import SortedLines, common_passwords, passphrase_words
 from app.errors import InvalidInput
 from app.notifications.mail.render import LANGUAGES
-from tests.actors import PASSWORD, cheap_settings
+from tests.actors import PASSWORD, build_settings
 
 SHORTEST = 15
 LETTERS = "Once upon a time there was a queen who kept her word and nobody knew why, until a traveller asked her in the market of a town."
@@ -35,7 +35,7 @@ def refused(
 ) -> InvalidInput | None:
     """The refusal of a new password, if it is refused."""
     try:
-        changed = cheap_settings(
+        changed = build_settings(
             "sqlite:////none",
             password_min_length=least,
             public_url="https://login.acme-tools.example",

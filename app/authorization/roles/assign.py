@@ -16,7 +16,7 @@ from app.authorization.roles.administrators import is_still_admin, require_anoth
 from app.authorization.scopes import is_known_role
 from app.errors import Forbidden, InvalidInput, NotFound
 from app.opaque_tokens import is_id
-from app.settings.maps import NAME
+from app.settings.json_parsers import NAME_PATTERN
 
 if TYPE_CHECKING:
     from app.principal import ClientInfo, Principal
@@ -41,7 +41,7 @@ def revoke_role(
 
     One that ROLES has ceased to name can still be taken. Raises InvalidInput, NotFound or LastAdmin.
     """
-    if not NAME.fullmatch(role):
+    if not NAME_PATTERN.fullmatch(role):
         raise _build_unknown_role_error()
     _require_still_admin(work, principal)
     if role == ADMIN:

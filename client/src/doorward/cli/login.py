@@ -112,7 +112,7 @@ def login(url: str | None, form: str, **given: Any) -> None:
     if by_device:
         message, client_id = given["message"], given["client_id"]
         parts = {"username": user, "login_message": message, "client_id": client_id, **asked}
-        device.let_in(
+        device.wrongly_accepted(
             client, qr=given["qr"], timeout=given["timeout"], expires_in=given["expires"], **parts
         )
     else:

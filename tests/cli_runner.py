@@ -12,14 +12,14 @@ from app.adapters import logs
 from app.cli import cli
 from app.factory import create_app
 from tests.actors import SECRET
-from tests.conftest import Stdout
+from tests.conftest import CurrentStdout
 from tests.live import clean_environment
 
 CHEAP = {"DOORWARD_ARGON2_MEMORY_KIB": "64", "DOORWARD_ARGON2_TIME_COST": "1"}
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class CommandResult:
     """What a command left behind, named as `subprocess` does."""
 
     returncode: int
@@ -27,7 +27,7 @@ class Done:
     stderr: str
 
 
-def type_command(*words: str, **env: str) -> Done:
+def run_cli(*words: str, **env: str) -> CommandResult:
     """`python -m app …` with these settings and no others. Not from two threads: standard output and the environment are one."""
     made: list[Flask] = []
 
@@ -45,10 +45,10 @@ def type_command(*words: str, **env: str) -> Done:
             env={**others, "DOORWARD_SECRET_KEY": SECRET, **CHEAP, **env},
         )
     finally:
-        logs.configure_logging(Stdout())
+        logs.configure_logging(CurrentStdout())
         for app in made:
             app.extensions["doorward"].database.engine.dispose()
             app.extensions["doorward"].database.checks.dispose()
     if ended.exception is not None and not isinstance(ended.exception, SystemExit):
         raise ended.exception
-    return Done(ended.exit_code, ended.stdout, ended.stderr)
+    return CommandResult(ended.exit_code, ended.stdout, ended.stderr)

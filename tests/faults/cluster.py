@@ -9,16 +9,16 @@ from pathlib import Path
 import redis
 
 from tests.conftest import LIMITS
-from tests.faults.ledger import Ledger
-from tests.live import GENEROUS, Launched, Live
+from tests.faults.history import History
+from tests.live import HIGH_LIMIT, LiveServer, StartingServer
 from tests.valkey import Valkey
 
 LONG = os.environ.get("FAULTS") == "long"
-PEOPLE, LOGINS = (21, 49) if LONG else (2, 30)
+USERS, LOGINS = (21, 49) if LONG else (2, 30)
 REPLICAS = 3
 
 
-class Town:
+class Cluster:
     """Made once for many tests: to start processes and to sign people up takes longer than most faults do."""
 
     def __init__(self, database_url: str, folder: Path) -> None:
@@ -40,21 +40,23 @@ class Town:
             "DOORWARD_ARGON2_TIME_COST": "1",
             "DOORWARD_REPLICAS": str(REPLICAS),
             "DOORWARD_PUBLIC_URL": "http://127.0.0.1:8080",
-            **{f"DOORWARD_LIMIT_{name}": GENEROUS for name in LIMITS},
+            **{f"DOORWARD_LIMIT_{name}": HIGH_LIMIT for name in LIMITS},
         }
-        self.replicas: list[Live] = []
-        self._open.callback(Live.stop_all, self.replicas)
+        self.replicas: list[LiveServer] = []
+        self._open.callback(LiveServer.stop_all, self.replicas)
         for number in range(REPLICAS):
-            self.replicas.append(Launched(self.folder / f"replica-{number}.log", env=self.env))
+            self.replicas.append(
+                StartingServer(self.folder / f"replica-{number}.log", env=self.env)
+            )
         for replica in self.replicas:
             replica.await_ready()
-        self._people = [f"person{number}" for number in range(PEOPLE)]
+        self._people = [f"person{number}" for number in range(USERS)]
         for name in self._people:
-            Ledger(self.replicas).sign_up(name)
+            History(self.replicas).sign_up(name)
 
-    def ledger(self, logins: int = LOGINS) -> Ledger:
+    def ledger(self, logins: int = LOGINS) -> History:
         """A ledger with fresh sessions of everybody. An account may have 50, so those of tests before end by and by."""
-        ledger = Ledger(self.replicas)
+        ledger = History(self.replicas)
         for name in self._people:
             ledger.log_in(name, logins)
         return ledger

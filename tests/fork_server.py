@@ -21,17 +21,17 @@ from pathlib import Path
 from queue import Queue
 from typing import IO, Any
 
-from tests.postgres import die_with_parent
+from tests.postgres import terminate_with_parent
 
 ROOT = Path(__file__).parents[1]
-LARGEST = 1 << 17  # bytes of an environment
-BEGINS_WITHIN = 60  # seconds
+MAX_MESSAGE_BYTES = 1 << 17  # bytes of an environment
+START_TIMEOUT = 60  # seconds
 
 
-class Child:
+class ForkedProcess:
     """A process that the nursery has begun, as `subprocess` would show it."""
 
-    def __init__(self, nursery: Nursery, pid: int) -> None:
+    def __init__(self, nursery: ForkServer, pid: int) -> None:
         self._nursery, self.pid = nursery, pid
 
     @property
@@ -59,7 +59,7 @@ class Child:
         self.send_signal(signal.SIGKILL)
 
 
-class Nursery:
+class ForkServer:
     """The tests' side. It ends, and all that it has begun, when the process of the tests does."""
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class Nursery:
         self._one_at_a_time = threading.Lock()
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            command = [sys.executable, "-m", "tests.nursery", str(theirs.fileno())]
+            command = [sys.executable, "-m", "tests.fork_server", str(theirs.fileno())]
             self._process = subprocess.Popen(
                 command,
                 cwd=ROOT,
@@ -86,12 +86,12 @@ class Nursery:
         out: IO[Any],
         err: IO[Any] | None = None,
         sqlite_waits: float | None = None,
-    ) -> Child:
+    ) -> ForkedProcess:
         """`python -m app` with these words. `sqlite_waits`: seconds for which it waits for other writers, instead of two."""
         asked = json.dumps({"words": words, "env": env, "sqlite_waits": sqlite_waits}).encode()
         with self._one_at_a_time:
             socket.send_fds(self._ours, [asked], [out.fileno(), (err or out).fileno()])
-            return Child(self, self._begun.get(timeout=BEGINS_WITHIN))
+            return ForkedProcess(self, self._begun.get(timeout=START_TIMEOUT))
 
     def close(self) -> None:
         self._ours.shutdown(socket.SHUT_RDWR)
@@ -99,7 +99,7 @@ class Nursery:
         self._ours.close()
 
     def _listen(self) -> None:
-        while told := self._ours.recv(LARGEST):
+        while told := self._ours.recv(MAX_MESSAGE_BYTES):
             news = json.loads(told)
             if "begun" in news:
                 self._begun.put(news["begun"])
@@ -133,10 +133,10 @@ def serve(number: int) -> None:
             ready = {key.fd for key, _ in either.select()}
             if ended in ready:
                 os.read(ended, 4096)
-                bury(asking)
+                report_exits(asking)
             if number not in ready:
                 continue
-            raw, files, *_ = socket.recv_fds(asking, LARGEST, 2)
+            raw, files, *_ = socket.recv_fds(asking, MAX_MESSAGE_BYTES, 2)
             if not raw:
                 return
             pid = os.fork()
@@ -145,11 +145,11 @@ def serve(number: int) -> None:
             for file in files:
                 os.close(file)
             asking.send(json.dumps({"begun": pid}).encode())
-    settle(files, **json.loads(raw), forget=(ended, told))
+    prepare_child(files, **json.loads(raw), forget=(ended, told))
     cli(obj=create_app, prog_name="python -m app")
 
 
-def bury(asking: socket.socket) -> None:
+def report_exits(asking: socket.socket) -> None:
     with contextlib.suppress(ChildProcessError):
         while (found := os.waitpid(-1, os.WNOHANG))[0]:
             asking.send(
@@ -159,7 +159,7 @@ def bury(asking: socket.socket) -> None:
             )
 
 
-def settle(
+def prepare_child(
     files: list[int],
     *,
     words: list[str],
@@ -172,7 +172,7 @@ def settle(
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.setsid()
-    die_with_parent()
+    terminate_with_parent()
     for file, place in zip(files, (1, 2), strict=True):
         os.dup2(file, place)
     for file in (*files, *forget):

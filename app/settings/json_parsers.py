@@ -10,15 +10,15 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 # RFC 6749 section 3.3 allows more; what is allowed here needs no quoting anywhere.
-SCOPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(:[A-Za-z0-9._-]+)*(:\*)?")
-LONGEST_SCOPE = 64
-LONGEST_NAME = 64
+SCOPE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(:[A-Za-z0-9._-]+)*(:\*)?")
+MAX_SCOPE_LENGTH = 64
+MAX_CLIENT_NAME_LENGTH = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class GatewayPolicy:
     """What the gateway asks for beside a valid credential: all of these scopes, one of these roles; and whom the identity is for."""
 
     scopes: tuple[str, ...] = ()
@@ -27,7 +27,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class ConfiguredClient:
     """A program that may ask to be let in: how people know it, and what it may have at most; None is no limit."""
 
     name: str
@@ -35,34 +35,34 @@ class Client:
 
 
 def is_scope(text: str) -> bool:
-    return len(text) <= LONGEST_SCOPE and SCOPE.fullmatch(text) is not None
+    return len(text) <= MAX_SCOPE_LENGTH and SCOPE_PATTERN.fullmatch(text) is not None
 
 
-def roles(text: str) -> dict[str, tuple[str, ...]]:
+def parse_roles(text: str) -> dict[str, tuple[str, ...]]:
     """{"role": ["scope", …]}"""
-    return _named(text, _scopes)
+    return _parse_object(text, _parse_scopes)
 
 
-def policies(text: str) -> dict[str, Policy]:
+def parse_policies(text: str) -> dict[str, GatewayPolicy]:
     """{"policy": {"scopes": […], "roles": […], "audience": "…"}}, every part optional."""
-    return _named(text, _policy)
+    return _parse_object(text, _parse_policy)
 
 
-def clients(text: str) -> dict[str, Client]:
+def parse_clients(text: str) -> dict[str, ConfiguredClient]:
     """{"client_id": {"name": "…", "scopes": […]}}, both optional."""
     return {
-        client_id: _client(client_id, value)
-        for client_id, value in _named(text, lambda value: value).items()
+        client_id: _parse_client(client_id, value)
+        for client_id, value in _parse_object(text, lambda value: value).items()
     }
 
 
-def levels(text: str) -> tuple[str, ...]:
+def parse_levels(text: str) -> tuple[str, ...]:
     """A ladder, the lowest level first."""
     found = tuple(part.strip() for part in text.split(",") if part.strip())
     if (
         len(found) < 2
         or len(set(found)) != len(found)
-        or not all(NAME.fullmatch(level) and "-" not in level for level in found)
+        or not all(NAME_PATTERN.fullmatch(level) and "-" not in level for level in found)
     ):
         raise ValueError(
             "must be two or more different levels of a-z and 0-9, the lowest first, separated by commas"
@@ -70,20 +70,20 @@ def levels(text: str) -> tuple[str, ...]:
     return found
 
 
-def _named(text: str, parse: Callable[[object], T]) -> dict[str, T]:
+def _parse_object(text: str, parse: Callable[[object], T]) -> dict[str, T]:
     try:
         found = json.loads(text)
     except ValueError:
         raise ValueError("must be a JSON object") from None
-    if not isinstance(found, dict) or not all(NAME.fullmatch(name) for name in found):
+    if not isinstance(found, dict) or not all(NAME_PATTERN.fullmatch(name) for name in found):
         raise ValueError(
             "must be a JSON object whose names have 1 to 32 of the characters a-z, 0-9, dot, dash and underscore"
         )
     return {name: parse(value) for name, value in found.items()}
 
 
-def _scopes(value: object) -> tuple[str, ...]:
-    scopes = _texts(value)
+def _parse_scopes(value: object) -> tuple[str, ...]:
+    scopes = _parse_strings(value)
     if not all(is_scope(scope) for scope in scopes):
         raise ValueError(
             "must name scopes like orders:read, with at most 64 letters, digits, dots, dashes and colons"
@@ -91,25 +91,31 @@ def _scopes(value: object) -> tuple[str, ...]:
     return scopes
 
 
-def _texts(value: object) -> tuple[str, ...]:
+def _parse_strings(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError("must hold lists of texts")
     return tuple(value)
 
 
-def _policy(value: object) -> Policy:
+def _parse_policy(value: object) -> GatewayPolicy:
     if not isinstance(value, Mapping) or not set(value) <= {"scopes", "roles", "audience"}:
         raise ValueError("must hold objects with scopes, roles and audience")
     audience = value.get("audience", "")
     if not isinstance(audience, str):
         raise ValueError("must hold texts as audience")  # noqa: TRY004 - faults of settings are ValueErrors
-    return Policy(_scopes(value.get("scopes", [])), _texts(value.get("roles", [])), audience)
+    return GatewayPolicy(
+        _parse_scopes(value.get("scopes", [])), _parse_strings(value.get("roles", [])), audience
+    )
 
 
-def _client(client_id: str, value: object) -> Client:
+def _parse_client(client_id: str, value: object) -> ConfiguredClient:
     if not isinstance(value, Mapping) or not set(value) <= {"name", "scopes"}:
         raise ValueError("must hold objects with name and scopes")
     name = value.get("name", client_id)
-    if not isinstance(name, str) or not name.isprintable() or not 1 <= len(name) <= LONGEST_NAME:
-        raise ValueError(f"must hold names of 1 to {LONGEST_NAME} printable characters")
-    return Client(name, _scopes(value["scopes"]) if "scopes" in value else None)
+    if (
+        not isinstance(name, str)
+        or not name.isprintable()
+        or not 1 <= len(name) <= MAX_CLIENT_NAME_LENGTH
+    ):
+        raise ValueError(f"must hold names of 1 to {MAX_CLIENT_NAME_LENGTH} printable characters")
+    return ConfiguredClient(name, _parse_scopes(value["scopes"]) if "scopes" in value else None)

@@ -6,7 +6,7 @@ from app.authorization.roles.add_role import add_role
 from app.principal import ClientInfo
 from tests.actors import Actor, Service
 
-NOBODY = ClientInfo(address="", bucket="", user_agent="", request_id="", locale="en")
+ANONYMOUS = ClientInfo(address="", bucket="", user_agent="", request_id="", locale="en")
 ROLES = {
     "founder": ("memberships:write:list", "roles:read"),
     "editor": ("articles:read", "articles:write"),
@@ -14,7 +14,7 @@ ROLES = {
 }
 
 
-def with_role(
+def sign_in_with_role(
     service: Service, username: str, *roles: str, scope: str | None = None, **details: str
 ) -> Actor:
     """Somebody who has these roles and has just signed in. The first administrator is made at the machine, so this is too."""
@@ -22,16 +22,16 @@ def with_role(
     account_id = service.scalar("SELECT id FROM accounts WHERE username = :name", name=username)
     with service.units.writing() as work:
         for role in roles:
-            assert add_role(work, NOBODY, account_id=account_id, role=role)
+            assert add_role(work, ANONYMOUS, account_id=account_id, role=role)
     assert actor.login(**({} if scope is None else {"scope": scope})).status_code == 200
     return actor
 
 
-def account_id(actor: Actor) -> str:
+def get_account_id(actor: Actor) -> str:
     return actor.tokens["account"]["id"]
 
 
-def new_key(actor: Actor, *scopes: str) -> str:
+def create_key(actor: Actor, *scopes: str) -> str:
     answer = actor.post(
         "/v1/api-keys",
         {"name": " ".join(scopes) or "none", "scopes": list(scopes), "expires_in": 86400},
@@ -41,34 +41,41 @@ def new_key(actor: Actor, *scopes: str) -> str:
     return answer.json["key"]
 
 
-def put_role(boss: Actor, actor: Actor, role: str):
-    return boss.call("PUT", f"/v1/accounts/{account_id(actor)}/roles/{role}", token=boss.access)
+def assign_role(boss: Actor, actor: Actor, role: str):
+    return boss.call("PUT", f"/v1/accounts/{get_account_id(actor)}/roles/{role}", token=boss.access)
 
 
-def delete_role(boss: Actor, actor: Actor, role: str):
-    return boss.call("DELETE", f"/v1/accounts/{account_id(actor)}/roles/{role}", token=boss.access)
+def remove_role(boss: Actor, actor: Actor, role: str):
+    return boss.call(
+        "DELETE", f"/v1/accounts/{get_account_id(actor)}/roles/{role}", token=boss.access
+    )
 
 
-def let_in(
+def grant_membership(
     actor: Actor,
     target: Actor | str,
     level: str,
     *,
-    thing: str = "list/7",
+    resource: str = "list/7",
     token: str | None = None,
 ):
-    whom = target if isinstance(target, str) else account_id(target)
+    whom = target if isinstance(target, str) else get_account_id(target)
     return actor.call(
-        "PUT", f"/v1/memberships/{thing}/{whom}", json={"level": level}, token=token or actor.access
+        "PUT",
+        f"/v1/memberships/{resource}/{whom}",
+        json={"level": level},
+        token=token or actor.access,
     )
 
 
-def let_out(actor: Actor, target: Actor | str, *, thing: str = "list/7", token: str | None = None):
-    whom = target if isinstance(target, str) else account_id(target)
-    return actor.call("DELETE", f"/v1/memberships/{thing}/{whom}", token=token or actor.access)
+def revoke_membership(
+    actor: Actor, target: Actor | str, *, resource: str = "list/7", token: str | None = None
+):
+    whom = target if isinstance(target, str) else get_account_id(target)
+    return actor.call("DELETE", f"/v1/memberships/{resource}/{whom}", token=token or actor.access)
 
 
-def roles_of(actor: Actor, target: Actor, query: str = "?resource=list&id=7") -> list[str]:
-    answer = actor.get(f"/v1/accounts/{account_id(target)}/roles{query}", token=actor.access)
+def list_roles(actor: Actor, target: Actor, query: str = "?resource=list&id=7") -> list[str]:
+    answer = actor.get(f"/v1/accounts/{get_account_id(target)}/roles{query}", token=actor.access)
     assert answer.status_code == 200, answer.json
     return answer.json["roles"]

@@ -17,7 +17,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tests.live import Live
+from tests.live import LiveServer
 
 ASKERS = 3
 PAUSE = (
@@ -63,11 +63,11 @@ class Answer:
 
 
 @dataclass
-class Judgement:
+class Verdict:
     """What must be zero, and how long it took."""
 
-    let_in: int
-    let_in_latest: float  # seconds between the acknowledgement and the latest wrong yes
+    wrongly_accepted: int
+    latest_wrong_acceptance: float  # seconds between the acknowledgement and the latest wrong yes
     wrongly_refused: int
     asked: int
     ended: int
@@ -77,8 +77,8 @@ class Judgement:
 
 
 @dataclass
-class Ledger:
-    replicas: list[Live]
+class History:
+    replicas: list[LiveServer]
     sessions: list[Session] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     ends: list[Answer] = field(default_factory=list)
@@ -134,19 +134,19 @@ class Ledger:
         """Let things happen; a session is ended about every tenth of a second."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            self.end_one()
+            self.revoke_one()
             time.sleep(0.07)
 
-    def end_at_least(self, number: int) -> None:
+    def revoke_at_least(self, number: int) -> None:
         """A busy machine may not have come so far in the seconds that it had."""
         until = time.monotonic() + 30
         while (
             sum(session.ended_at is not None for session in self.sessions) < number
             and time.monotonic() < until
         ):
-            self.end_one()
+            self.revoke_one()
 
-    def end_one(self, replica: Live | None = None) -> None:
+    def revoke_one(self, replica: LiveServer | None = None) -> None:
         """End a session at some replica, and note what was answered."""
         living = [session for session in self.sessions[1::2] if session.ended_at is None]
         if not living:
@@ -163,7 +163,7 @@ class Ledger:
         else:
             session.unknown = True
 
-    def end_all_but_one(self, account_sessions: list[Session]) -> None:
+    def revoke_all_but_one(self, account_sessions: list[Session]) -> None:
         """End all sessions of an account but the first, in one request."""
         for session in account_sessions[1:]:
             session.tried_at = time.monotonic()
@@ -190,7 +190,7 @@ class Ledger:
             )
             time.sleep(PAUSE)
 
-    def ask(self, session: Session, replica: Live, path: str = ASKED[0]) -> int:
+    def ask(self, session: Session, replica: LiveServer, path: str = ASKED[0]) -> int:
         began = time.monotonic()
         status, _ = _call(replica.port, "GET", path, session.access)
         self.answers.append(Answer(began, time.monotonic() - began, session, status))
@@ -198,13 +198,13 @@ class Ledger:
 
     # -- afterwards -------------------------------------------------------------------------------------------------
 
-    def ask_everywhere(self) -> None:
+    def check_everywhere(self) -> None:
         """Show every token to every replica once more."""
         for replica in self.replicas:
             for session in self.sessions:
                 self.ask(session, replica)
 
-    def judge(self, *, bound: float, since: float = 0.0, until: float = float("inf")) -> Judgement:
+    def judge(self, *, bound: float, since: float = 0.0, until: float = float("inf")) -> Verdict:
         """Hold the answers against what was acknowledged. `bound`: how long after it a yes is still within the promise."""
         seen = [answer for answer in self.answers if since <= answer.asked_at <= until]
         ends = [answer for answer in self.ends if since <= answer.asked_at <= until]
@@ -220,9 +220,9 @@ class Ledger:
             for answer in ends
             if answer.status in {401, 403} and not answer.was_ended_unheard
         ]
-        return Judgement(
-            let_in=sum(delay > bound for delay in late),
-            let_in_latest=max(late, default=0.0),
+        return Verdict(
+            wrongly_accepted=sum(delay > bound for delay in late),
+            latest_wrong_acceptance=max(late, default=0.0),
             wrongly_refused=sum(answer.is_wrong_refusal for answer in seen) + len(refused_ends),
             asked=len(seen),
             ended=sum(session.ended_at is not None for session in self.sessions),

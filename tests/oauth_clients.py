@@ -12,24 +12,24 @@ from tests.actors import Actor, Service
 
 SCOPES = ("orders:read", "orders:write", "revocations:read", "tokens:introspect")
 ROLES = {"robot": SCOPES}
-NOBODY = ClientInfo(address="", bucket="", user_agent="", request_id="", locale="en")
+ANONYMOUS = ClientInfo(address="", bucket="", user_agent="", request_id="", locale="en")
 
 
-def give(service: Service, actor: Actor, role: str = "robot") -> None:
+def grant_role_and_log_in(service: Service, actor: Actor, role: str = "robot") -> None:
     """The role, and a session that has it."""
     with service.units.writing() as work:
-        assert add_role(work, NOBODY, account_id=actor.tokens["account"]["id"], role=role)
+        assert add_role(work, ANONYMOUS, account_id=actor.tokens["account"]["id"], role=role)
     assert actor.login().status_code == 200
 
 
-def owner(service: Service, name: str = "ann") -> Actor:
+def create_key_owner(service: Service, name: str = "ann") -> Actor:
     """Somebody who may do what robots do."""
     actor = service.actor(name).signed_in()
-    give(service, actor)
+    grant_role_and_log_in(service, actor)
     return actor
 
 
-def key_of(actor: Actor, *scopes: str, name: str = "robot", **changes: Any) -> dict[str, Any]:
+def create_key(actor: Actor, *scopes: str, name: str = "robot", **changes: Any) -> dict[str, Any]:
     """A new API key of the actor."""
     answer = actor.post(
         "/v1/api-keys", {"name": name, "scopes": list(scopes), **changes}, token=actor.access
@@ -38,11 +38,11 @@ def key_of(actor: Actor, *scopes: str, name: str = "robot", **changes: Any) -> d
     return answer.json
 
 
-def basic(name: str, secret: str) -> dict[str, str]:
+def build_basic_auth(name: str, secret: str) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"{name}:{secret}".encode()).decode()}
 
 
-def form(
+def post_form(
     actor: Actor,
     path: str,
     fields: Any = (),
@@ -61,11 +61,11 @@ def form(
     )
 
 
-def token_of(actor: Actor, key: dict[str, Any], **fields: str):
+def request_client_token(actor: Actor, key: dict[str, Any], **fields: str):
     """Client credentials, by Basic."""
-    return form(
+    return post_form(
         actor,
         "/oauth/token",
         {"grant_type": "client_credentials", **fields},
-        headers=basic(key["id"], key["key"]),
+        headers=build_basic_auth(key["id"], key["key"]),
     )

@@ -11,7 +11,7 @@ GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
 
 @dataclass
-class Box:
+class Device:
     """A machine that asks; `asked` is what it was answered."""
 
     actor: Actor
@@ -54,9 +54,9 @@ class Box:
         )
 
 
-def box_of(service, **client: str) -> Box:
+def start_device_login(service, **client: str) -> Device:
     """A machine at an address of its own that has asked."""
-    box = Box(service.actor("box", agent="backup/2"), client)
+    box = Device(service.actor("box", agent="backup/2"), client)
     assert box.ask().status_code == 201
     return box
 
@@ -65,13 +65,13 @@ def claim(person: Actor, code: str):
     return person.post("/v1/login-sessions/claim", {"user_code": code}, token=person.access)
 
 
-def decide(person: Actor, box: Box, verb: str, **body: str):
+def decide(person: Actor, box: Device, verb: str, **body: str):
     """approve (with its code), deny or suspicious."""
     sent = {"user_code": box.code} if verb == "approve" and not body else body
     return person.post(f"/v1/login-sessions/{box.id}/{verb}", sent, token=person.access)
 
 
-def let_in(person: Actor, box: Box) -> dict[str, Any]:
+def complete_device_login(person: Actor, box: Device) -> dict[str, Any]:
     """Claim, approve and redeem: the tokens."""
     assert claim(person, box.code).status_code == 200
     assert decide(person, box, "approve").status_code == 200
@@ -80,5 +80,5 @@ def let_in(person: Actor, box: Box) -> dict[str, Any]:
     return answer.json
 
 
-def state(person: Actor, box: Box) -> str:
+def get_device_login_state(person: Actor, box: Device) -> str:
     return person.get(f"/v1/login-sessions/{box.id}", token=person.access).json["state"]
