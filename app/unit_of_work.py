@@ -99,15 +99,15 @@ class UnitOfWorkFactory:
 
     def open_read_only(self) -> AbstractContextManager[UnitOfWork]:
         """A unit that cannot write."""
-        return self._open(self.database.reading)
+        return self._open(self.database.open_read_session)
 
     def open_read_write(self) -> AbstractContextManager[UnitOfWork]:
         """A unit that commits on success and on a Refusal, and rolls back on everything else."""
-        return self._open(self.database.writing)
+        return self._open(self.database.open_write_session)
 
     @contextmanager
     def _open(self, begin: Callable[[], Session]) -> Iterator[UnitOfWork]:
-        now, aside = self.clock.now(), self.database.aside
+        now, aside = self.clock.now(), self.database.open_autocommit_session
         work = UnitOfWork(
             now,
             self.settings,

@@ -35,12 +35,12 @@ class AdjustableClock(Clock):
             self._held += TICK
         return (self._held or super().now()) + self._pushed
 
-    def ticks(self):
-        return super().ticks() if self._held is None else self._ticks
+    def get_monotonic_time(self):
+        return super().get_monotonic_time() if self._held is None else self._ticks
 
-    def hold(self, at: datetime | None = None) -> None:
+    def freeze(self, at: datetime | None = None) -> None:
         """From here on only what is pushed goes by, and a moment at each look: a busy machine would miss limits of a second."""
-        self._held, self._ticks = at or super().now(), super().ticks()
+        self._held, self._ticks = at or super().now(), super().get_monotonic_time()
 
     def push(self, **time: float) -> None:
         self._pushed += timedelta(**time)
@@ -61,7 +61,7 @@ def build_settings(database_url: str, **changes: Any) -> Settings:
 
 def _disable_fsync(database: Database) -> None:
     """Do not wait for the disk at each commit: no test pulls the plug, and what a process has written survives its end."""
-    for engine in (database.engine, database.checks):
+    for engine in (database.engine, database.autocommit_engine):
         event.listen(
             engine,
             "connect",
@@ -77,7 +77,7 @@ class Service:
         self.clock = AdjustableClock()
         self.app = create_app(settings, clock=self.clock, capacity=capacity)
         self.units = self.app.extensions["doorward"]
-        if settings.sqlite:
+        if settings.uses_sqlite:
             _disable_fsync(self.units.database)
         self._addresses = itertools.count(1)
 
@@ -100,15 +100,15 @@ class Service:
         )
         return [item for item in items if to is None or item["to"] == to]
 
-    def held(self) -> Service:
+    def freeze_clock(self) -> Service:
         """The same, on a clock that goes no further by itself."""
-        self.clock.hold()
+        self.clock.freeze()
         return self
 
     @contextmanager
     def open_database(self):
         """The database itself, for states that no request can reach and for what must not be in it."""
-        with self.units.writing() as work:
+        with self.units.open_read_write() as work:
             yield work.db
 
     def scalar(self, sql: str, **values: Any) -> Any:
@@ -117,7 +117,7 @@ class Service:
 
     def close(self) -> None:
         self.units.database.engine.dispose()
-        self.units.database.checks.dispose()
+        self.units.database.autocommit_engine.dispose()
 
 
 @dataclass
@@ -210,7 +210,7 @@ class Actor:
     def forgot(self, **body: Any):
         return self.post("/v1/password/forgot", body or {"username": self.username})
 
-    def reset_token(self) -> str:
+    def get_reset_token(self) -> str:
         """The token of the latest mailed link to another password."""
         return next(mail for mail in self.service.mailbox(self.email) if "/reset/" in mail["text"])[
             "links"
@@ -218,7 +218,7 @@ class Actor:
 
     def reset(self, new_password: str, *, token: str | None = None, **changes: Any):
         """Choose another password by the mailed link; from then on it is the one that is typed."""
-        body = {"token": token or self.reset_token(), "new_password": new_password, **changes}
+        body = {"token": token or self.get_reset_token(), "new_password": new_password, **changes}
         answer = self.post("/v1/password/reset", body)
         if answer.status_code == 204:
             self.password = new_password
@@ -238,15 +238,15 @@ class Actor:
             self.username, email=self.email, password=self.password, **details
         )
 
-    def signed_up(self) -> Actor:
+    def sign_up(self) -> Actor:
         """Registered and confirmed."""
         assert self.register().status_code == 202
         assert self.confirm().status_code == 200
         return self
 
-    def signed_in(self) -> Actor:
+    def sign_in(self) -> Actor:
         """Registered, confirmed and logged in."""
-        self.signed_up()
+        self.sign_up()
         assert self.login().status_code == 200
         return self
 

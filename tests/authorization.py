@@ -18,9 +18,9 @@ def sign_in_with_role(
     service: Service, username: str, *roles: str, scope: str | None = None, **details: str
 ) -> Actor:
     """Somebody who has these roles and has just signed in. The first administrator is made at the machine, so this is too."""
-    actor = service.actor(username, **details).signed_up()
+    actor = service.actor(username, **details).sign_up()
     account_id = service.scalar("SELECT id FROM accounts WHERE username = :name", name=username)
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         for role in roles:
             assert add_role(work, ANONYMOUS, account_id=account_id, role=role)
     assert actor.login(**({} if scope is None else {"scope": scope})).status_code == 200

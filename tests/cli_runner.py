@@ -48,7 +48,7 @@ def run_cli(*words: str, **env: str) -> CommandResult:
         logs.configure_logging(CurrentStdout())
         for app in made:
             app.extensions["doorward"].database.engine.dispose()
-            app.extensions["doorward"].database.checks.dispose()
+            app.extensions["doorward"].database.autocommit_engine.dispose()
     if ended.exception is not None and not isinstance(ended.exception, SystemExit):
         raise ended.exception
     return CommandResult(ended.exit_code, ended.stdout, ended.stderr)

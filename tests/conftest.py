@@ -216,7 +216,7 @@ def service(make_service, database_url) -> Service:
 
 
 @pytest.fixture
-def small_service(make_service) -> Service:
+def sqlite_service(make_service) -> Service:
     """The service on SQLite alone, for what does not depend on the database."""
     return make_service()
 

@@ -79,7 +79,7 @@ class ForkServer:
             )
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def begin(
+    def start(
         self,
         *words: str,
         env: dict[str, str],

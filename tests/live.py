@@ -42,7 +42,7 @@ def start_process(
 ) -> subprocess.Popen[bytes] | ForkedProcess:
     """What would be typed after `python -m app`, with all that it says in one file. Only Linux has nurseries."""
     return (
-        fork_server().begin(*words, env=env, out=log, **more)
+        fork_server().start(*words, env=env, out=log, **more)
         if sys.platform == "linux"
         else start_subprocess(*words, env=env, log=log)
     )
@@ -191,7 +191,7 @@ def run_command(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess
         return run_subprocess(*words, env=env)
     env = {**clean_environment(), "DOORWARD_SECRET_KEY": SECRET, **env}
     with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
-        child = fork_server().begin(*words, env=env, out=out, err=err)
+        child = fork_server().start(*words, env=env, out=out, err=err)
         try:
             code = child.wait(60)
         finally:

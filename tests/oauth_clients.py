@@ -17,14 +17,14 @@ ANONYMOUS = ClientInfo(address="", bucket="", user_agent="", request_id="", loca
 
 def grant_role_and_log_in(service: Service, actor: Actor, role: str = "robot") -> None:
     """The role, and a session that has it."""
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         assert add_role(work, ANONYMOUS, account_id=actor.tokens["account"]["id"], role=role)
     assert actor.login().status_code == 200
 
 
 def create_key_owner(service: Service, name: str = "ann") -> Actor:
     """Somebody who may do what robots do."""
-    actor = service.actor(name).signed_in()
+    actor = service.actor(name).sign_in()
     grant_role_and_log_in(service, actor)
     return actor
 

@@ -74,7 +74,7 @@ class Cache:
     @property
     def is_trusted(self) -> bool:
         """May a yes be taken from it? Not while it can be read and not written: it would go on saying what was true before."""
-        return self._clock.ticks() - self._written_at <= TRUST_SECONDS
+        return self._clock.get_monotonic_time() - self._written_at <= TRUST_SECONDS
 
     def get_many(self, *keys: str) -> list[bytes | None]:
         """The values of several keys in one round trip, None where there is nothing. Raises CacheAway."""
@@ -122,7 +122,7 @@ class Cache:
         if self._failures < MAX_CONSECUTIVE_FAILURES:
             return True
         with self._lock:
-            now = self._clock.ticks()
+            now = self._clock.get_monotonic_time()
             if now < self._again_at:
                 return False
             self._again_at = now + RETRY_INTERVAL_SECONDS
@@ -132,7 +132,7 @@ class Cache:
         with self._lock:
             self._failures += 1
             if self._failures == MAX_CONSECUTIVE_FAILURES:
-                self._again_at = self._clock.ticks() + RETRY_INTERVAL_SECONDS
+                self._again_at = self._clock.get_monotonic_time() + RETRY_INTERVAL_SECONDS
                 log.warning("cache left alone", fault=type(error).__name__)
 
     def _record_recovery(self) -> None:

@@ -112,7 +112,7 @@ class Database:
     """Two pools: one for units of work, a small one for the check that every request begins with."""
 
     def __init__(self, app: Flask, settings: Settings, *, threads: int) -> None:
-        self.sqlite = settings.sqlite
+        self.sqlite = settings.uses_sqlite
         app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
         app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _build_engine_options(settings, size=threads)
         app.config["SQLALCHEMY_BINDS"] = {
@@ -157,7 +157,7 @@ def _build_engine_options(settings: Settings, *, size: int) -> dict[str, Any]:
         "pool_timeout": 2,
         "hide_parameters": True,
     }
-    if settings.sqlite:
+    if settings.uses_sqlite:
         return {
             **options,
             "connect_args": {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False},

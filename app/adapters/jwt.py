@@ -89,7 +89,7 @@ class SigningKeySet:
 
     def get_age_seconds(self, monotonic_now: float) -> float:
         """Seconds since the keys were read."""
-        return monotonic_now - self._snapshot.at
+        return monotonic_now - self._snapshot.loaded_at
 
     def list_public_jwks(self, typ: str) -> list[Mapping[str, str]]:
         """The public halves of the keys for one kind of token, as JWKS lists them."""

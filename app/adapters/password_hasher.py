@@ -1,6 +1,6 @@
 """Argon2id behind a gate: a bounded number of hashes at once, on threads that give way to everything else.
 
-Hashes of other systems pass the same gate, see foreign_hashes.py.
+Hashes of other systems pass the same gate, see imported_hashes.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TypeVar
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from app.adapters import imported_hashes as foreign_hashes
+from app.adapters import imported_hashes
 from app.adapters.imported_hashes import PasswordTooLongForHash, UnusablePasswordHash
 from app.errors import Busy
 
@@ -104,13 +104,13 @@ class PasswordHasher:
 
     def import_hash(self, password_hash: str) -> str:
         """A hash that another system made, as it is kept here. Raises NotAHash for one that would never fit."""
-        plain = foreign_hashes.strip_django_prefix(password_hash)
+        plain = imported_hashes.strip_django_prefix(password_hash)
         self._build_check(plain)
         return plain
 
-    def _build_check(self, password_hash: str) -> foreign_hashes.PasswordCheck:
+    def _build_check(self, password_hash: str) -> imported_hashes.PasswordCheck:
         if not password_hash.startswith("$argon2"):
-            return partial(self._verify_imported, foreign_hashes.parse_hash(password_hash))
+            return partial(self._verify_imported, imported_hashes.parse_hash(password_hash))
         if not ARGON2_PATTERN.fullmatch(password_hash):
             raise UnusablePasswordHash("is damaged, or of a kind that cannot be checked")
         cost = argon2.extract_parameters(password_hash)
@@ -130,7 +130,7 @@ class PasswordHasher:
         except (VerificationError, InvalidHashError):
             return False
 
-    def _verify_imported(self, check: foreign_hashes.PasswordCheck, password: bytes) -> bool:
+    def _verify_imported(self, check: imported_hashes.PasswordCheck, password: bytes) -> bool:
         try:
             return check(password)
         except PasswordTooLongForHash:

@@ -89,18 +89,18 @@ def check_readiness(units: UnitOfWorkFactory) -> dict[str, str]:
     """Each thing this process needs, and "ok" or what is wrong with it in a word."""
     checks = dict.fromkeys(("database", "schema", "clock", "keys"), "unknown")
     try:
-        with units.reading() as work:
+        with units.open_read_only() as work:
             connection = work.db.connection()
             checks["database"] = "ok"
             found = migrations.find_current_revision(connection)
             checks["schema"] = "ok" if found == migrations.get_required_revision() else "outdated"
             checks["clock"] = (
                 "ok"
-                if abs(units.clock.skew(get_database_now(work.db))) <= MAX_CLOCK_SKEW
+                if abs(units.clock.get_skew(get_database_now(work.db))) <= MAX_CLOCK_SKEW
                 else "skewed"
             )
             if checks["schema"] == "ok":
-                keep_fresh(work, ticks=units.clock.ticks())
+                keep_fresh(work, ticks=units.clock.get_monotonic_time())
                 checks["keys"] = "ok"
     except Exception as error:
         # The probe is where every fault must become a word: an orchestrator acts on it, and the log has the rest.

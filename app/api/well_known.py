@@ -43,7 +43,7 @@ def get_identity_jwks(work: UnitOfWork) -> Response:
 
 
 def _jwks(work: UnitOfWork, purpose: Purpose) -> Response:
-    text = json.dumps({"keys": work.keys.public(purpose)}, sort_keys=True)
+    text = json.dumps({"keys": work.signing_keys.list_public_jwks(purpose)}, sort_keys=True)
     response = Response(text, content_type="application/json")
     response.cache_control.public = True
     response.cache_control.max_age = int(work.settings.jwks_max_age.total_seconds())

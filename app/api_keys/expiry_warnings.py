@@ -38,10 +38,10 @@ def send_expiry_warnings(units: UnitOfWorkFactory) -> int:
     """Mail to the owners of keys that end soon. Any number of processes may do so at once. Returns how many mails."""
     sent = 0
     for days in WARNING_DAYS:
-        with units.reading() as work:
+        with units.open_read_only() as work:
             found = _list_due_keys(work, days)
         for key_id in found:
-            with units.writing() as work:
+            with units.open_read_write() as work:
                 sent += _queue_warning(work, key_id, days)
     return sent
 

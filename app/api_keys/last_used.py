@@ -28,11 +28,11 @@ UPDATE_LAST_USED = (
 def flush_last_used(units: UnitOfWorkFactory) -> None:
     """Write down what this process has seen since the last time. What could not be written is kept for the next."""
     # In one order, so that two processes at once do not wait for each other.
-    uses = sorted(units.key_uses.take().items())
+    uses = sorted(units.api_key_usage.drain().items())
     while uses:
         written = False
         try:
-            with units.writing() as work:
+            with units.open_read_write() as work:
                 rows = [
                     {"key_id": name, "moment": moment, "news_from": moment - RESOLUTION}
                     for name, moment in uses[:BATCH]
@@ -42,5 +42,5 @@ def flush_last_used(units: UnitOfWorkFactory) -> None:
         finally:
             if not written:
                 for name, moment in uses:
-                    units.key_uses.note(name, moment)
+                    units.api_key_usage.record(name, moment)
         uses = uses[BATCH:]

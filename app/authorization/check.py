@@ -71,9 +71,9 @@ def check_roles(
     levels = _find_levels(
         work.db,
         {
-            (check.thing, check.account_id)
+            (check.ref, check.account_id)
             for check in wanted
-            if check.thing and check.account_id in active
+            if check.ref and check.account_id in active
         },
     )
     ladder = work.settings.privacy_levels
@@ -81,9 +81,8 @@ def check_roles(
         check.account_id in active
         and (
             (check.account_id, check.role) in roles
-            if check.thing is None
-            else get_rank_or_lowest(ladder, levels.get((check.thing, check.account_id)))
-            >= check.rank
+            if check.ref is None
+            else get_rank_or_lowest(ladder, levels.get((check.ref, check.account_id))) >= check.rank
         )
         for check in wanted
     )

@@ -61,7 +61,7 @@ def accounts_import(create_app: CreateApp, file: IO[bytes], *, dry_run: bool) ->
     """
     logs.configure_logging(sys.stderr, level=logging.WARNING)
     units = _open_application(create_app)
-    report, progress = ImportReport(), ImportProgress(file, units.clock.ticks)
+    report, progress = ImportReport(), ImportProgress(file, units.clock.get_monotonic_time)
     fault, code = "", 0
     try:
         for outcome, unreadable in _process_batches(units, file, dry_run=dry_run):
@@ -77,7 +77,7 @@ def accounts_import(create_app: CreateApp, file: IO[bytes], *, dry_run: bool) ->
     except KeyboardInterrupt:
         fault, code = "Interrupted. Run this again: what was taken stays.", EXIT_INTERRUPTED
     progress.end()
-    report.end(verb="would be taken" if dry_run else "taken")
+    report.print_totals(verb="would be taken" if dry_run else "taken")
     if fault:
         click.echo(fault, err=True)
     sys.exit(code or (EXIT_REFUSED if report.refused else 0))
@@ -110,12 +110,12 @@ def _process_batches(
 
 
 def _import_batch(units: UnitOfWorkFactory, lines: Numbered, seen: SeenNames) -> ImportResult:
-    with units.writing() as work:
+    with units.open_read_write() as work:
         return import_accounts(work, lines=lines, seen=seen)
 
 
 def _examine_batch(units: UnitOfWorkFactory, lines: Numbered, seen: SeenNames) -> ImportResult:
-    with units.reading() as work:
+    with units.open_read_only() as work:
         return preview_import(work, lines=lines, seen=seen)
 
 

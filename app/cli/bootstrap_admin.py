@@ -37,7 +37,7 @@ def bootstrap_admin(create_app: CreateApp, *, username: str, email: str) -> None
     ).extensions["doorward"]
     synchronize_clock(units)
     try:
-        with units.writing() as work:
+        with units.open_read_write() as work:
             link = invite_first_admin(work, username=username, email=email)
     except InvitationRejected as reason:
         click.echo(str(reason), err=True)

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from app.adapters import migrations
-from app.adapters import secret_key as sealing
+from app.adapters import migrations, secret_key
 from app.adapters.cache import CacheUnavailable
 from app.adapters.database import get_database_now, is_database_unavailable
 from app.adapters.mailer import DeliveryError, Mailer
@@ -56,9 +55,9 @@ def fault(found: str, advice: str) -> Finding:
 
 def check_database(units: UnitOfWorkFactory) -> Finding:
     """Does it answer, and has it the schema of this version?"""
-    kind = "SQLite" if units.settings.sqlite else "PostgreSQL"
+    kind = "SQLite" if units.settings.uses_sqlite else "PostgreSQL"
     if (
-        units.settings.sqlite
+        units.settings.uses_sqlite
         and not Path(units.settings.database_url.removeprefix("sqlite:///")).exists()
     ):
         return fault(
@@ -66,7 +65,7 @@ def check_database(units: UnitOfWorkFactory) -> Finding:
             "check DOORWARD_DATABASE_URL, or make it by `python -m app db upgrade`",
         )
     try:
-        with units.reading() as work:
+        with units.open_read_only() as work:
             found = migrations.find_current_revision(work.db.connection())
     except Exception as error:  # Whatever the library raises; only its being away is foreseen.
         if not is_database_unavailable(error):
@@ -86,10 +85,10 @@ def check_database(units: UnitOfWorkFactory) -> Finding:
 
 def check_clock(units: UnitOfWorkFactory) -> Finding:
     """Do this machine and the database agree what time it is?"""
-    if units.settings.sqlite:
+    if units.settings.uses_sqlite:
         return fine("SQLite has the time of this machine")
-    with units.reading() as work:
-        skew = units.clock.skew(get_database_now(work.db))
+    with units.open_read_only() as work:
+        skew = units.clock.get_skew(get_database_now(work.db))
     seconds = f"{skew.total_seconds():+.1f} s"
     if abs(skew) > MAX_CLOCK_SKEW:
         return fault(
@@ -101,7 +100,7 @@ def check_clock(units: UnitOfWorkFactory) -> Finding:
 
 def check_signing_keys(units: UnitOfWorkFactory) -> Finding:
     """Does a key sign, and does SECRET_KEY open all that are published?"""
-    with units.reading() as work:
+    with units.open_read_only() as work:
         rows = all_keys(work.db)
         published = [row for row in rows if state(row, rows, work.now) in PUBLISHED]
         return _evaluate_signing_keys(work, rows, published)
@@ -121,7 +120,7 @@ def _evaluate_signing_keys(
     if signing is None:
         return warning("none signs", "see `python -m app keys list`; the next request makes one")
     if any(
-        not row.sealed_private.startswith(sealing.compute_key_id(secret_key[0]))
+        not row.sealed_private.startswith(secret_key.compute_key_id(secret_key[0]))
         for row in published
     ):
         return warning(
@@ -133,7 +132,7 @@ def _evaluate_signing_keys(
 
 def _can_unseal(secret_key: Sequence[str], row: SigningKey) -> bool:
     try:
-        sealing.unseal(secret_key, sealing.KeyPurpose.SIGNING_KEYS, row.sealed_private, row.kid)
+        secret_key.unseal(secret_key, sealing.KeyPurpose.SIGNING_KEYS, row.sealed_private, row.kid)
     except (sealing.UnsealError, ValueError):
         return False
     return True

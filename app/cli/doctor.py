@@ -122,7 +122,7 @@ def run_checks(create_app: CreateApp, settings: Settings) -> Report:
 
 def _run_in_parallel(report: Report, rows: Sequence[dict[str, Check]]) -> None:
     """Run the rows beside each other, for as long as there is patience. Daemons: what still hangs ends with the command."""
-    ticks = Clock().ticks
+    ticks = Clock().get_monotonic_time
     end = ticks() + TIMEOUT_SECONDS
     threads = [
         threading.Thread(target=_run_in_order, args=(report, row), daemon=True) for row in rows

@@ -20,9 +20,9 @@ def secrets() -> None:
 def secrets_rewrap(create_app: CreateApp) -> None:
     """Encrypt everything anew under the first key of DOORWARD_SECRET_KEY, after a new one was put in front."""
     units = open_application(create_app)
-    with units.writing() as work:
+    with units.open_read_write() as work:
         signing_keys, lost_keys = rewrap_signing_keys(work.db, units.settings.secret_key, work.now)
-    with units.writing() as work:
+    with units.open_read_write() as work:
         mail, lost_mail = rewrap_outbox(work.db, units.settings.secret_key)
     click.echo(f"Encrypted anew: {signing_keys} signing keys, {mail} messages.")
     if lost_keys or lost_mail:

@@ -50,7 +50,7 @@ def keys_list(create_app: CreateApp) -> None:
 def keys_rotate(create_app: CreateApp) -> None:
     """Announce the next key of each kind now. It signs once every verifier has had time to hear of it."""
     units = open_application(create_app)
-    with units.writing() as work:
+    with units.open_read_write() as work:
         made = [
             key.kid
             for purpose in purposes(units.settings)

@@ -42,7 +42,7 @@ def load_settings_or_exit(read: Callable[[], Settings] = Settings.from_environme
 
 def prepare_database(settings: Settings) -> None:
     """SQLite's file and what stands beside it are for this user alone, in a folder that is made where it is missing."""
-    if settings.sqlite:
+    if settings.uses_sqlite:
         os.umask(0o077)
         Path(settings.database_url.removeprefix("sqlite:///")).parent.mkdir(
             parents=True, exist_ok=True, mode=0o700

@@ -118,7 +118,7 @@ def use(
     counters = [f"{api_key_key(key_id)}:n:{limit.seconds}" for limit in limits]
     numbers = [number for limit in limits for number in (limit.amount, limit.seconds * 1000)]
     try:
-        told = cache.run(
+        told = cache.run_script(
             USE, [api_key_key(key_id), *counters], [digest, repr(now.timestamp()), *numbers]
         )
     except CacheUnavailable:
@@ -145,7 +145,7 @@ def remember_key(cache: Cache, key_id: str, record: KeyRecord) -> None:
     if not cache.is_configured:
         return
     try:
-        cache.run(
+        cache.run_script(
             FILL_KEY, [api_key_key(key_id)], [_written(record), record.version, positive_life(), 1]
         )
     except CacheUnavailable:
@@ -168,7 +168,7 @@ def mark_key(
             lambda client: client.set(api_key_key(key_id), ENDED, px=life), bypass_breaker=patient
         )
         return
-    cache.run(
+    cache.run_script(
         FILL_KEY,
         [api_key_key(key_id)],
         [json.dumps([version]), version, life, 0],

@@ -205,7 +205,7 @@ def remember(
         return
     session = json.dumps([VALID, epoch, global_epoch, ends_at.timestamp()])
     try:
-        cache.run(
+        cache.run_script(
             FILL_SESSION, [session_key(account_id, session_id)], [session, epoch, positive_life()]
         )
     except CacheUnavailable:
@@ -234,7 +234,7 @@ def remember_account(
         return
     account = json.dumps([epoch, roles_version, ACTIVE, username, roles])
     try:
-        cache.run(
+        cache.run_script(
             FILL_ACCOUNT,
             [account_key(account_id)],
             [account, epoch, roles_version, positive_life(), 1],
@@ -270,7 +270,7 @@ def mark_account(
     """Nothing below this epoch counts any more. The record has no name and no roles, so it refuses and never lets in. Raises CacheAway."""
     life = int((settings.access_token_ttl + LEEWAY + POSITIVE).total_seconds() * 1000)
     floor = json.dumps([epoch, roles_version, status, None, []])
-    cache.run(
+    cache.run_script(
         FILL_ACCOUNT,
         [account_key(account_id)],
         [floor, epoch, roles_version, life, 0],

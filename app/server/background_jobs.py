@@ -101,14 +101,14 @@ def synchronize_clock(units: UnitOfWorkFactory) -> None:
     """Take the time of PostgreSQL for ours, so that all replicas agree when something expires."""
     if units.database.sqlite:
         return
-    with units.reading() as work:
+    with units.open_read_only() as work:
         now = get_database_now(work.db)
-        if abs(units.clock.skew(now)) > MAX_IGNORED_SKEW:
-            log.warning("clock is off", seconds=units.clock.skew(now).total_seconds())
+        if abs(units.clock.get_skew(now)) > MAX_IGNORED_SKEW:
+            log.warning("clock is off", seconds=units.clock.get_skew(now).total_seconds())
         units.clock.synchronize(now)
 
 
 def rotate_signing_keys(units: UnitOfWorkFactory) -> None:
     """Announce the next signing key when it is time. Every process asks; the database lets one of them make it."""
-    with units.writing() as work:
+    with units.open_read_write() as work:
         rotate_when_due(work)

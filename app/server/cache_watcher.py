@@ -40,8 +40,8 @@ class Watcher:
 
     def watch(self, units: UnitOfWorkFactory) -> None:
         """One round: keys and epoch into memory, revocations out to Redis."""
-        began = units.clock.ticks()
-        with units.reading() as work:
+        began = units.clock.get_monotonic_time()
+        with units.open_read_only() as work:
             read_again(work, ticks=began)
             if work.cache.is_configured:
                 try:
@@ -87,13 +87,15 @@ def _listen(work: UnitOfWork) -> int | None:
 
 def _sing(work: UnitOfWork) -> tuple[int, int]:
     """Sing anew, in one step with hearing what was there: of all processes the first on an older copy notices. What it was, and is."""
-    said = work.cache.run(SING, [CANARY], [int(work.now.timestamp() * 1000)], bypass_breaker=True)
+    said = work.cache.run_script(
+        SING, [CANARY], [int(work.now.timestamp() * 1000)], bypass_breaker=True
+    )
     held, sung = said.split()  # type: ignore[attr-defined] # the script returns two numbers in digits
     return int(held), int(sung)
 
 
 def _since(work: UnitOfWork, moment: datetime) -> Sequence[Revocation]:
-    with work.aside() as db:
+    with work.open_autocommit_session() as db:
         return db.scalars(
             select(Revocation).where(Revocation.at >= moment).order_by(Revocation.at)
         ).all()

@@ -43,7 +43,7 @@ def delete_expired_data(units: UnitOfWorkFactory) -> int:
     for room in CLEANUP_STEPS:
         deleted = BATCH
         while deleted == BATCH:
-            with units.writing() as work:
+            with units.open_read_write() as work:
                 deleted = room(work.db, work.now, BATCH)
             total += deleted
     return total + _erase(units)
@@ -53,7 +53,7 @@ def _erase(units: UnitOfWorkFactory) -> int:
     """Erase accounts whose time is over, a few in each transaction."""
     total, erased = 0, ERASED_AT_ONCE
     while erased == ERASED_AT_ONCE:
-        with units.writing() as work:
+        with units.open_read_write() as work:
             erased = erase_deleted_accounts(work)
         total += erased
     return total

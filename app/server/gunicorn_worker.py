@@ -122,7 +122,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         reading = self._reading[conn.sock]
-        reading.until, reading.request = time.monotonic() + MAX_BODY_SECONDS, req
+        reading.deadline, reading.request = time.monotonic() + MAX_BODY_SECONDS, req
         if (
             is_gateway_request(util.unquote_to_wsgi_str(req.path))
             and getattr(req.body.reader, "length", 1) > 0
@@ -136,7 +136,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
         super().murder_keepalived(force)
         now = time.monotonic()
         for connection, reading in list(self._reading.items()):
-            if now > reading.until and reading.has_unread_data:
+            if now > reading.deadline and reading.has_unread_data:
                 with suppress(OSError):
                     connection.shutdown(socket.SHUT_RD)
 

@@ -135,7 +135,7 @@ def serve(create_app: CreateApp, *, bind: str, workers: int, threads: int, migra
             default_public_url=f"http://{bind}".replace("//0.0.0.0", "//127.0.0.1")
         )
     )
-    if settings.sqlite and workers > 1:
+    if settings.uses_sqlite and workers > 1:
         click.echo(
             "DOORWARD_DATABASE_URL: SQLite serves one process; use PostgreSQL, or --workers 1.",
             err=True,

@@ -118,4 +118,4 @@ def _signed(
         "iat": issued,
         "jti": generate_id("jti"),
     }
-    return work.keys.sign(TYP, always | claims), expires - issued
+    return work.signing_keys.sign(TYP, always | claims), expires - issued

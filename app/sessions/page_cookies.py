@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.adapters import secret_key as sealing
+from app.adapters import secret_key
 from app.errors import Unauthenticated
 from app.sessions.models import by_id
 
@@ -72,8 +72,8 @@ def session_of_cookie(db: Db, secret_keys: Sequence[str], cookie: str) -> Sessio
 
 def _genuine(keys: Sequence[str], cookie: str, claimed: Claimed, session: Session) -> bool:
     """Did we make it? In constant time, under the key it names."""
-    key = sealing.find_key_by_id(keys, claimed.key_name)
-    return key is not None and sealing.compare_digests(
+    key = secret_key.find_key_by_id(keys, claimed.key_name)
+    return key is not None and secret_key.compare_digests(
         cookie, _signed(key, session.rt_salt, session.id, claimed.auth_time)
     )
 
@@ -83,9 +83,9 @@ def _seconds(moment: datetime) -> int:
 
 
 def _signed(key: str, salt: str, session_id: str, auth_time: int) -> str:
-    body = f"{VERSION}.{sealing.compute_key_id(key)}.{session_id}.{auth_time}"
+    body = f"{VERSION}.{secret_key.compute_key_id(key)}.{session_id}.{auth_time}"
     mac = hmac.new(
-        sealing.derive_key(key, sealing.KeyPurpose.PAGE_COOKIES, bytes.fromhex(salt)),
+        secret_key.derive_key(key, sealing.KeyPurpose.PAGE_COOKIES, bytes.fromhex(salt)),
         body.encode(),
         hashlib.sha256,
     ).digest()

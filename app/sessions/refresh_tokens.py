@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.adapters import secret_key as sealing
+from app.adapters import secret_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,16 +53,16 @@ def mint(keys: Sequence[str], session: Session) -> str:
 
 def genuine(keys: Sequence[str], token: str, claimed: Claimed, session: Session) -> bool:
     """Did we make it? In constant time, under the key it names."""
-    key = sealing.find_key_by_id(keys, claimed.key_name)
-    return key is not None and sealing.compare_digests(
+    key = secret_key.find_key_by_id(keys, claimed.key_name)
+    return key is not None and secret_key.compare_digests(
         token, _signed(key, session.rt_salt, session.id, claimed.counter)
     )
 
 
 def _signed(key: str, salt: str, session_id: str, counter: int) -> str:
-    body = f"{VERSION}.{sealing.compute_key_id(key)}.{session_id}.{counter}"
+    body = f"{VERSION}.{secret_key.compute_key_id(key)}.{session_id}.{counter}"
     mac = hmac.new(
-        sealing.derive_key(key, sealing.KeyPurpose.REFRESH, bytes.fromhex(salt)),
+        secret_key.derive_key(key, sealing.KeyPurpose.REFRESH, bytes.fromhex(salt)),
         body.encode(),
         hashlib.sha256,
     ).digest()

@@ -21,7 +21,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from environs import FileAwareEnv
 
-from app.settings import json_parsers as setting_maps
+from app.settings import json_parsers
 
 VERSION = "0.1.0"
 ENV_PREFIX = "DOORWARD_"
@@ -373,27 +373,27 @@ class Settings:
     roles: Mapping[str, tuple[str, ...]] = _setting(
         "Roles and what they may do: a JSON object of roles and lists of scopes. The role admin is always there, with the scopes of this "
         "service.",
-        setting_maps.parse_roles,
+        json_parsers.parse_roles,
         {},
         shown="{}",
     )
-    policies: Mapping[str, setting_maps.GatewayPolicy] = _setting(
+    policies: Mapping[str, json_parsers.GatewayPolicy] = _setting(
         "What a gateway can ask for beside a valid credential: a JSON object of policies, each with scopes (all), roles (one) and "
         "audience. The policy default is always there and asks for nothing more, unless it is given here.",
-        setting_maps.parse_policies,
+        json_parsers.parse_policies,
         {},
         shown="{}",
     )
-    clients: Mapping[str, setting_maps.ConfiguredClient] = _setting(
+    clients: Mapping[str, json_parsers.ConfiguredClient] = _setting(
         "Programs that may ask to be let in from another device: a JSON object of client ids, each with name and scopes (at most these). "
         "The client doorward is always there, without a limit, unless it is given here.",
-        setting_maps.parse_clients,
+        json_parsers.parse_clients,
         {},
         shown="{}",
     )
     privacy_levels: tuple[str, ...] = _setting(
         "The ladder of memberships, the lowest level first; everybody has the lowest.",
-        setting_maps.parse_levels,
+        json_parsers.parse_levels,
         ("public", "invitee", "member", "manager", "secret"),
         shown="public,invitee,member,manager,secret",
     )
@@ -499,7 +499,7 @@ class Settings:
         return self.env is Environment.PRODUCTION
 
     @property
-    def sqlite(self) -> bool:
+    def uses_sqlite(self) -> bool:
         return self.database_url.startswith("sqlite")
 
     @property
@@ -511,7 +511,7 @@ class Settings:
 
     def _faults(self) -> list[str]:
         faults = []
-        if self.sqlite and self.replicas > 1:
+        if self.uses_sqlite and self.replicas > 1:
             faults.append(
                 "DOORWARD_DATABASE_URL: SQLite serves one process; use PostgreSQL with DOORWARD_REPLICAS over 1"
             )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import String, Text, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.adapters import secret_key as sealing
+from app.adapters import secret_key
 from app.adapters.database import Base
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def rewrap(db: Session, secret_keys: Sequence[str], now: datetime) -> tuple[int,
         if state(row, keys, now) not in PUBLISHED:
             continue
         try:
-            sealed = sealing.reseal_if_outdated(
+            sealed = secret_key.reseal_if_outdated(
                 secret_keys, sealing.KeyPurpose.SIGNING_KEYS, row.sealed_private, row.kid
             )
         except sealing.UnsealError:

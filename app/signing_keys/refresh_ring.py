@@ -15,12 +15,12 @@ OLDEST = 5.0  # seconds
 
 def keep_fresh(work: UnitOfWork, *, ticks: float) -> None:
     """Read keys and epoch again when they are too old to be relied on. Call it before the unit's first query."""
-    if work.keys.get_age_seconds(ticks) >= OLDEST:
+    if work.signing_keys.get_age_seconds(ticks) >= OLDEST:
         read_again(work, ticks=ticks)
 
 
 def read_again(work: UnitOfWork, *, ticks: float) -> None:
     """Read keys and epoch from the database now."""
-    with work.aside() as db:
+    with work.open_autocommit_session() as db:
         epoch = global_epoch(db)
     ring.read_again(work, global_epoch=epoch, ticks=ticks)

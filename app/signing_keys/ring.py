@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.adapters import secret_key as sealing
+from app.adapters import secret_key
 from app.adapters.jwt import SigningKeyPair, from_pem
 from app.signing_keys.models import COMING, PUBLISHED, Purpose, SigningKey, all_keys, signer, state
 from app.signing_keys.rotate import make, purposes
@@ -22,13 +22,13 @@ def read_again(work: UnitOfWork, *, global_epoch: int, ticks: float) -> None:
     """Fill the ring from the database. Where none of the algorithm that is set signs or is announced, make one."""
     rows = _complete(work)
     held = {
-        row.kid: work.keys.known(row.kid) or _opened(work, row)
+        row.kid: work.signing_keys.find_key(row.kid) or _opened(work, row)
         for row in rows
         if state(row, rows, work.now) in PUBLISHED
     }
     signing = [row for purpose in Purpose if (row := signer(rows, work.now, purpose)) is not None]
     if any(row.signs is Purpose.ACCESS for row in signing):
-        work.keys.hold(
+        work.signing_keys.replace_keys(
             held, [held[row.kid] for row in signing], global_epoch=global_epoch, loaded_at=ticks
         )
 
@@ -40,7 +40,7 @@ def _complete(work: UnitOfWork) -> Sequence[SigningKey]:
         for _ in range(TRIES):
             if _is_coming(work, rows, purpose):
                 break
-            with work.aside() as db:
+            with work.open_autocommit_session() as db:
                 make(db, work.settings, rows, now=work.now, purpose=purpose)
             rows = _rows(work)
     return rows
@@ -56,12 +56,12 @@ def _is_coming(work: UnitOfWork, rows: Sequence[SigningKey], purpose: Purpose) -
 
 
 def _rows(work: UnitOfWork) -> Sequence[SigningKey]:
-    with work.aside() as db:
+    with work.open_autocommit_session() as db:
         return all_keys(db)
 
 
 def _opened(work: UnitOfWork, row: SigningKey) -> SigningKeyPair:
-    pem = sealing.unseal(
+    pem = secret_key.unseal(
         work.settings.secret_key, sealing.KeyPurpose.SIGNING_KEYS, row.sealed_private, row.kid
     )
     return SigningKeyPair(row.kid, row.signs, row.algorithm, row.public_jwk, from_pem(pem))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.adapters import secret_key as sealing
+from app.adapters import secret_key
 from app.adapters.database import insert_if_absent
 from app.adapters.jwt import generate_key_pair, to_pem
 from app.audit.record import Event, record_system_event
@@ -72,7 +72,7 @@ def make(
         "generation": 1 + max((key.generation for key in keys), default=0),
         "algorithm": str(settings.signing_algorithm),
         "public_jwk": {**public, "kid": kid, "use": "sig", "alg": str(settings.signing_algorithm)},
-        "sealed_private": sealing.seal(
+        "sealed_private": secret_key.seal(
             settings.secret_key, sealing.KeyPurpose.SIGNING_KEYS, to_pem(private), kid
         ),
         "created_at": now,

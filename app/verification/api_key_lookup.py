@@ -82,6 +82,6 @@ STATEMENT = (
 
 def find_api_key_state(work: UnitOfWork, key_id: str) -> ApiKeyState | None:
     """All of it in one indexed statement, on the small pool and outside the transaction."""
-    with work.aside() as db:
+    with work.open_autocommit_session() as db:
         row = db.connection().execute(STATEMENT, {"key_id": key_id}).one_or_none()
     return ApiKeyState(*tuple(row)) if row is not None else None

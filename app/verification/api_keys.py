@@ -60,7 +60,7 @@ def verify_api_key(work: UnitOfWork, key: str) -> Principal:
         raise TooManyRequests(
             RATE_LIMIT_POLICY, ExceededLimit(limit.amount, limit.seconds, seen.reset)
         )
-    work.key_uses.note(key_id, work.now)
+    work.api_key_usage.record(key_id, work.now)
     ends_at = (
         datetime.fromtimestamp(known.record.expires, UTC)
         if known.record.expires is not None

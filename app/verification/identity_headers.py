@@ -70,4 +70,4 @@ def _sign_identity(work: UnitOfWork, principal: Principal, *, policy: str, audie
         "policy": policy,
         **credential,
     }
-    return work.keys.sign(Purpose.IDENTITY, claims)
+    return work.signing_keys.sign(Purpose.IDENTITY, claims)

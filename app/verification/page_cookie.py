@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def verify_page_cookie(work: UnitOfWork, cookie: str) -> Principal:
     """Whose page cookie this is. Raises Unauthenticated when it is none, is over, or another one has taken its place."""
-    with work.aside() as db:
+    with work.open_autocommit_session() as db:
         session = session_of_cookie(db, work.settings.secret_key, cookie)
     if session is None:
         raise Unauthenticated

@@ -87,6 +87,6 @@ STATEMENT = (
 
 def find_session_state(work: UnitOfWork, session_id: str) -> SessionState | None:
     """All of it in one indexed statement, on the small pool and outside the transaction."""
-    with work.aside() as db:
+    with work.open_autocommit_session() as db:
         row = db.connection().execute(STATEMENT, {"session_id": session_id}).one_or_none()
     return SessionState(*tuple(row)) if row is not None else None

@@ -47,7 +47,7 @@ def verify_access_token(work: UnitOfWork, token: str) -> Principal:
 def decode_access_token(work: UnitOfWork, token: str) -> Claims:
     """What a token says that we issued and that is in force; whether it was revoked is not asked here. Raises Unauthenticated."""
     try:
-        claims = work.keys.verify(TYP, token)
+        claims = work.signing_keys.verify(TYP, token)
     except TokenRejected:
         raise Unauthenticated from None
     if (
@@ -79,7 +79,7 @@ def verify_claims(work: UnitOfWork, claims: Claims) -> Principal:
         session_id,
         now=work.now,
         epoch=epoch,
-        global_epoch=work.keys.global_epoch,
+        global_epoch=work.signing_keys.global_epoch,
     )
     if seen.verdict is Verdict.REVOKED:
         raise Unauthenticated
@@ -116,7 +116,7 @@ def verify_refresh_token(work: UnitOfWork, token: str) -> Principal:
 
     One that was used up long ago opens nothing here either: it may be a copy.
     """
-    with work.aside() as db:
+    with work.open_autocommit_session() as db:
         try:
             session, counter = session_of(db, work.settings.secret_key, token)
         except InvalidGrant:

@@ -43,7 +43,7 @@ def register_middleware(app: Flask, settings: Settings, clock: Clock) -> None:
 
     @app.before_request
     def arrive() -> Response | None:
-        g.began = clock.ticks()
+        g.began = clock.get_monotonic_time()
         assign_request_id(trusted=is_trusted(get_peer_ip_address(), settings.trusted_proxies))
         logs.clear()
         logs.bind(request_id=get_request_id())
@@ -113,6 +113,6 @@ def _log_request(response: Response, clock: Clock) -> None:
         method=request.method,
         route=request.url_rule.rule if request.url_rule else None,
         status=response.status_code,
-        milliseconds=round((clock.ticks() - g.began) * 1000, 1),
+        milliseconds=round((clock.get_monotonic_time() - g.began) * 1000, 1),
         source=str(get_client_ip_address()),
     )

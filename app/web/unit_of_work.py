@@ -60,7 +60,7 @@ def _run_in_unit_of_work(
 
 def _refresh_signing_keys(here: UnitOfWorkFactory, work: UnitOfWork) -> None:
     try:
-        keep_fresh(work, ticks=here.clock.ticks())
+        keep_fresh(work, ticks=here.clock.get_monotonic_time())
     except Exception as error:
         if is_database_unavailable(error):
             raise

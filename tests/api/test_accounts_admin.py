@@ -47,8 +47,8 @@ def boss(service):
 
 
 @pytest.fixture
-def small_boss(small_service):
-    return create_administrator(small_service)
+def small_boss(sqlite_service):
+    return create_administrator(sqlite_service)
 
 
 def ask(who, method, path, body=None, **kwargs):
@@ -97,8 +97,8 @@ def events(service, name):
 # -- who may ----------------------------------------------------------------------------------------------------------
 
 
-def test_only_an_administrators_session_gets_in(small_service, small_boss):
-    ann = small_service.actor("ann").signed_in()
+def test_only_an_administrators_session_gets_in(sqlite_service, small_boss):
+    ann = sqlite_service.actor("ann").sign_in()
     key = key_of(small_boss)
     for method, rule, body in WRITES + READS:
         path = rule.format(id=get_account_id(ann))
@@ -107,13 +107,13 @@ def test_only_an_administrators_session_gets_in(small_service, small_boss):
         assert ann.call(method, path, json=body, headers={"X-API-Key": key}).status_code == 403, (
             rule
         )
-    assert small_service.scalar("SELECT count(*) FROM accounts WHERE status = 'active'") == 2
+    assert sqlite_service.scalar("SELECT count(*) FROM accounts WHERE status = 'active'") == 2
     assert ann.whoami().status_code == 200
 
 
-def test_a_write_wants_the_password_of_five_minutes_ago_or_less(small_service, small_boss):
-    account_id = get_account_id(small_service.actor("ann").signed_up())
-    small_service.clock.push(minutes=6)
+def test_a_write_wants_the_password_of_five_minutes_ago_or_less(sqlite_service, small_boss):
+    account_id = get_account_id(sqlite_service.actor("ann").sign_up())
+    sqlite_service.clock.push(minutes=6)
     small_boss.tokens = small_boss.refresh().json
     for method, rule, body in WRITES:
         refused = ask(small_boss, method, rule.format(id=account_id), body)
@@ -134,7 +134,7 @@ def test_a_write_wants_the_password_of_five_minutes_ago_or_less(small_service, s
 
 
 def test_an_account_is_shown_with_its_roles_and_without_a_secret(service, boss):
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     shown = ask(boss, "GET", f"/v1/accounts/{get_account_id(ann)}").json
     assert set(shown) == FIELDS
     assert shown == {
@@ -156,7 +156,7 @@ def test_an_account_is_shown_with_its_roles_and_without_a_secret(service, boss):
 
 def test_a_search_looks_into_names_and_addresses_and_takes_no_wildcards(service, boss):
     for name in ("ann", "joanne", "bob_"):
-        service.actor(name).signed_up()
+        service.actor(name).sign_up()
         service.units.limiter.reset()
     patch(boss, get_account_id(service.actor("ann")), status="disabled")
 
@@ -269,11 +269,11 @@ def test_an_account_that_was_opened_for_somebody_is_his_alone(service, boss):
     assert get_account_id(boss) in str(created[0][2])
 
 
-def test_an_invitation_is_over_after_three_days_and_can_be_sent_again(small_service, small_boss):
+def test_an_invitation_is_over_after_three_days_and_can_be_sent_again(sqlite_service, small_boss):
     account_id = create(small_boss).json["id"]
-    carl = small_service.actor("carl")
+    carl = sqlite_service.actor("carl")
     old = carl.get_mailed_token()
-    small_service.clock.push(hours=73)
+    sqlite_service.clock.push(hours=73)
     assert carl.reset(OTHER, token=old).status_code == 400
     small_boss.login()
     assert ask(small_boss, "POST", f"/v1/accounts/{account_id}/send-reset").status_code == 202
@@ -281,16 +281,16 @@ def test_an_invitation_is_over_after_three_days_and_can_be_sent_again(small_serv
     assert carl.reset(OTHER, token=carl.get_mailed_token()).status_code == 204
 
 
-def test_a_stranger_who_asks_for_a_reset_does_not_shorten_an_invitation(small_service, small_boss):
+def test_a_stranger_who_asks_for_a_reset_does_not_shorten_an_invitation(sqlite_service, small_boss):
     assert create(small_boss).status_code == 201
     assert (
-        small_service.actor("stranger")
+        sqlite_service.actor("stranger")
         .post("/v1/password/forgot", {"username": "carl"})
         .status_code
         == 202
     )
-    small_service.clock.push(hours=71)
-    carl = small_service.actor("carl")
+    sqlite_service.clock.push(hours=71)
+    carl = sqlite_service.actor("carl")
     assert "72 hours" in carl.mail()["text"]
     assert carl.reset(OTHER, token=carl.get_mailed_token()).status_code == 204
 
@@ -314,7 +314,7 @@ def test_an_account_can_be_opened_with_roles_and_with_registration_closed(
 
 
 def test_names_and_addresses_that_somebody_has_are_refused_and_said_so(service, boss):
-    service.actor("ann").signed_up()
+    service.actor("ann").sign_up()
     service.actor("newcomer").register()
     taken = create(boss, "ann", email="other@example.org")
     assert (taken.status_code, taken.json["code"]) == (409, "username_taken")
@@ -325,7 +325,7 @@ def test_names_and_addresses_that_somebody_has_are_refused_and_said_so(service, 
     assert service.scalar("SELECT count(*) FROM accounts") == 2
 
 
-def test_an_account_is_opened_with_acceptable_fields_only(small_service, small_boss):
+def test_an_account_is_opened_with_acceptable_fields_only(sqlite_service, small_boss):
     unacceptable = [
         ({"username": "admin"}, "/username"),
         ({"username": "x"}, "/username"),
@@ -342,13 +342,13 @@ def test_an_account_is_opened_with_acceptable_fields_only(small_service, small_b
         refused = create(small_boss, **changes)
         assert refused.status_code == 422, changes
         assert pointer in refused.json["errors"]
-    assert small_service.scalar("SELECT count(*) FROM accounts") == 1
+    assert sqlite_service.scalar("SELECT count(*) FROM accounts") == 1
 
 
 def test_a_registration_cannot_take_the_address_of_an_account_that_was_opened(
-    small_service, small_boss
+    sqlite_service, small_boss
 ):
-    squatter = small_service.actor("squatter", email="carl@example.org")
+    squatter = sqlite_service.actor("squatter", email="carl@example.org")
     assert squatter.register().status_code == 202
     code = squatter.mail()["code"]
     assert create(small_boss).status_code == 201
@@ -359,10 +359,10 @@ def test_a_registration_cannot_take_the_address_of_an_account_that_was_opened(
 
 
 def test_a_disabled_account_is_shut_out_at_once_and_nothing_old_comes_back(service, boss):
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     key, account_id = key_of(ann), get_account_id(ann)
     ann.forgot()
-    link, old = ann.reset_token(), dict(ann.tokens)
+    link, old = ann.get_reset_token(), dict(ann.tokens)
     answer = patch(boss, account_id, status="disabled")
     assert (answer.status_code, answer.json["status"]) == (200, "disabled")
     assert ann.whoami().status_code == 401
@@ -390,9 +390,9 @@ def test_a_disabled_account_is_shut_out_at_once_and_nothing_old_comes_back(servi
     assert get_account_id(boss) in str(events(service, "account.disabled")[0][2])
 
 
-def test_what_is_so_already_changes_nothing(small_service, small_boss):
-    ann = small_service.actor("ann").signed_in()
-    before = small_service.scalar("SELECT epoch FROM accounts WHERE username = 'ann'")
+def test_what_is_so_already_changes_nothing(sqlite_service, small_boss):
+    ann = sqlite_service.actor("ann").sign_in()
+    before = sqlite_service.scalar("SELECT epoch FROM accounts WHERE username = 'ann'")
     assert (
         patch(
             small_boss, get_account_id(ann), status="active", must_change_password=False
@@ -401,11 +401,11 @@ def test_what_is_so_already_changes_nothing(small_service, small_boss):
     )
     assert patch(small_boss, get_account_id(ann)).status_code == 200
     assert ann.whoami().status_code == 200
-    assert small_service.scalar("SELECT epoch FROM accounts WHERE username = 'ann'") == before
+    assert sqlite_service.scalar("SELECT epoch FROM accounts WHERE username = 'ann'") == before
 
 
 def test_whoever_must_change_the_password_is_signed_out_and_chooses_another(service, boss):
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     assert (
         patch(boss, get_account_id(ann), must_change_password=True).json["must_change_password"]
         is True
@@ -422,16 +422,16 @@ def test_whoever_must_change_the_password_is_signed_out_and_chooses_another(serv
     )
 
 
-def test_asking_for_another_password_can_be_taken_back(small_service, small_boss):
-    ann = small_service.actor("ann").signed_up()
+def test_asking_for_another_password_can_be_taken_back(sqlite_service, small_boss):
+    ann = sqlite_service.actor("ann").sign_up()
     patch(small_boss, get_account_id(ann), must_change_password=True)
     assert ann.login().status_code == 403
     assert patch(small_boss, get_account_id(ann), must_change_password=False).status_code == 200
     assert ann.login().status_code == 200
 
 
-def test_nothing_else_of_an_account_can_be_changed_by_others(small_service, small_boss):
-    ann = small_service.actor("ann").signed_in()
+def test_nothing_else_of_an_account_can_be_changed_by_others(sqlite_service, small_boss):
+    ann = sqlite_service.actor("ann").sign_in()
     bodies = [
         {"status": "deleted"},
         {"status": None},
@@ -460,7 +460,7 @@ def test_ids_that_are_nobodys_are_not_found(small_boss):
 
 
 def test_ending_sessions_signs_out_everywhere_and_leaves_keys(service, boss):
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     other, key = ann.from_another_address(), key_of(ann)
     other.login()
     assert ask(boss, "POST", f"/v1/accounts/{get_account_id(ann)}/end-sessions").status_code == 204
@@ -472,10 +472,10 @@ def test_ending_sessions_signs_out_everywhere_and_leaves_keys(service, boss):
 
 
 def test_a_reset_is_sent_to_the_owner_and_told_to_nobody_else(service, boss):
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     answer = ask(boss, "POST", f"/v1/accounts/{get_account_id(ann)}/send-reset")
     assert answer.status_code == 202
-    token = ann.reset_token()
+    token = ann.get_reset_token()
     assert token not in answer.text
     assert ann.whoami().status_code == 200
     assert ann.reset(OTHER, token=token).status_code == 204
@@ -484,10 +484,10 @@ def test_a_reset_is_sent_to_the_owner_and_told_to_nobody_else(service, boss):
     assert len(events(service, "password.reset_sent")) == 1
 
 
-def test_administrators_get_their_reset_from_another_one(small_service, small_boss):
-    chief = create_administrator(small_service, "chief")
+def test_administrators_get_their_reset_from_another_one(sqlite_service, small_boss):
+    chief = create_administrator(sqlite_service, "chief")
     chief.forgot()
-    assert not [mail for mail in small_service.mailbox(chief.email) if "/reset/" in mail["text"]]
+    assert not [mail for mail in sqlite_service.mailbox(chief.email) if "/reset/" in mail["text"]]
     assert (
         ask(small_boss, "POST", f"/v1/accounts/{get_account_id(chief)}/send-reset").status_code
         == 202
@@ -496,8 +496,8 @@ def test_administrators_get_their_reset_from_another_one(small_service, small_bo
     assert chief.login().status_code == 200
 
 
-def test_no_reset_is_sent_to_somebody_whom_it_would_not_help(small_service, small_boss):
-    mine = f"/v1/accounts/{get_account_id(small_service.actor('ann').signed_up())}"
+def test_no_reset_is_sent_to_somebody_whom_it_would_not_help(sqlite_service, small_boss):
+    mine = f"/v1/accounts/{get_account_id(sqlite_service.actor('ann').sign_up())}"
     for method, body in (("PATCH", {"status": "disabled"}), ("DELETE", None)):
         assert ask(small_boss, method, mine, body).status_code < 300
         refused = ask(small_boss, "POST", f"{mine}/send-reset")
@@ -538,10 +538,10 @@ def test_a_login_to_an_account_without_a_password_costs_what_any_other_does(
     make_service, database_url
 ):
     """Statements one by one, and the hash by the processor's time, in turn."""
-    service = make_service(database_url, limit_login="1000/minute", **DEAR).held()
+    service = make_service(database_url, limit_login="1000/minute", **DEAR).freeze_clock()
     boss = create_administrator(service)
     create(boss)
-    service.actor("ann").signed_up()
+    service.actor("ann").sign_up()
     work = [
         work_of(service, "/v1/login", {"username": name, "password": WRONG})
         for name in ("ann", "nobody", "carl")

@@ -29,13 +29,13 @@ KEY = re.compile(r"dwk_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
 
 
 def give(service, actor: Actor, role: str) -> None:
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         assert add_role(work, NOBODY, account_id=actor.tokens["account"]["id"], role=role)
 
 
 def take(service, actor: Actor, role: str) -> None:
     """No request of this room takes a role away."""
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         account_id = actor.tokens["account"]["id"]
         work.db.delete(work.db.get_one(AccountRole, (account_id, role)))
         account = work.db.get_one(Account, account_id)
@@ -62,24 +62,24 @@ def use(service, key: str, **kwargs):
 
 @pytest.fixture
 def service(make_service, database_url):
-    return make_service(database_url, roles=ROLES).held()
+    return make_service(database_url, roles=ROLES).freeze_clock()
 
 
 @pytest.fixture
-def small_service(make_service):
-    return make_service(roles=ROLES).held()
+def sqlite_service(make_service):
+    return make_service(roles=ROLES).freeze_clock()
 
 
 def worker(service, name: str = "ann") -> Actor:
     """Somebody who may run jobs, signed in just now."""
-    actor = service.actor(name).signed_in()
+    actor = service.actor(name).sign_in()
     give(service, actor, "worker")
     assert actor.login().status_code == 200
     return actor
 
 
 def administrator(service, name: str = "boss") -> Actor:
-    actor = service.actor(name).signed_in()
+    actor = service.actor(name).sign_in()
     give(service, actor, "admin")
     assert actor.login().status_code == 200
     return actor
@@ -91,8 +91,8 @@ def ann(service):
 
 
 @pytest.fixture
-def bob(small_service):
-    return worker(small_service, "bob")
+def bob(sqlite_service):
+    return worker(sqlite_service, "bob")
 
 
 def status(actor: Actor, key_id: str) -> str:
@@ -171,13 +171,13 @@ def test_a_key_is_listed_without_its_secret(service, ann):
 @pytest.mark.parametrize(
     ("asked", "days"), [({}, 90), ({"expires_in": 365 * DAY}, 365), ({"expires_in": DAY}, 1)]
 )
-def test_a_key_ends_in_90_days_unless_told_otherwise(small_service, bob, asked, days):
+def test_a_key_ends_in_90_days_unless_told_otherwise(sqlite_service, bob, asked, days):
     bob.login()
     key = made(bob, **asked)
-    small_service.clock.push(days=days, seconds=-2)
-    assert use(small_service, key["key"]).status_code == 200
-    small_service.clock.push(seconds=3)
-    assert use(small_service, key["key"]).status_code == 401
+    sqlite_service.clock.push(days=days, seconds=-2)
+    assert use(sqlite_service, key["key"]).status_code == 200
+    sqlite_service.clock.push(seconds=3)
+    assert use(sqlite_service, key["key"]).status_code == 401
     bob.login()
     assert status(bob, key["id"]) == "expired"
     assert bob.get("/v1/api-keys", token=bob.access).json["items"] == []
@@ -215,25 +215,25 @@ def test_what_is_not_acceptable_is_named(bob):
     assert bob.get("/v1/api-keys", token=bob.access).json["items"] == []
 
 
-def test_only_an_administrators_key_may_be_without_an_end(small_service):
-    boss = administrator(small_service)
+def test_only_an_administrators_key_may_be_without_an_end(sqlite_service):
+    boss = administrator(sqlite_service)
     key = made(boss, scopes=["roles:read"], expires_in=None)
     assert key["expires_at"] is None
-    small_service.clock.push(days=4000)
-    answer = use(small_service, key["key"])
+    sqlite_service.clock.push(days=4000)
+    answer = use(sqlite_service, key["key"])
     assert answer.json["expires_at"] is None
     assert answer.json["scopes"] == ["roles:read"]
-    assert send_expiry_warnings(small_service.units) == 0
+    assert send_expiry_warnings(sqlite_service.units) == 0
     assert boss.login(scope="roles:read").status_code == 200  # a session that administers nothing
     assert make(boss, "endless", scopes=["roles:read"], expires_in=None).status_code == 422
 
 
-def test_a_key_reaches_no_further_than_the_session_that_makes_it(small_service):
-    ann = worker(small_service)
+def test_a_key_reaches_no_further_than_the_session_that_makes_it(sqlite_service):
+    ann = worker(sqlite_service)
     ann.login(scope="jobs:read")
     assert make(ann, scopes=["jobs:run"]).status_code == 422
     key = made(ann, scopes=["jobs:read"])
-    assert use(small_service, key["key"]).json["scopes"] == ["jobs:read"]
+    assert use(sqlite_service, key["key"]).json["scopes"] == ["jobs:read"]
 
 
 def test_a_name_belongs_to_one_living_key(service, ann):
@@ -249,7 +249,7 @@ def test_a_name_belongs_to_one_living_key(service, ann):
     assert status(ann, second["id"]) == "expired"
 
 
-def test_fifty_keys_are_enough(small_service, bob):
+def test_fifty_keys_are_enough(sqlite_service, bob):
     keys = [made(bob, f"key {number}", []) for number in range(50)]
     refused = make(bob, "one more", [])
     assert (refused.status_code, refused.json["code"]) == (409, "too_many_keys")
@@ -258,12 +258,12 @@ def test_fifty_keys_are_enough(small_service, bob):
     made(bob, "one more", [])
 
 
-def test_making_and_rotating_want_a_password_typed_just_now(small_service, bob):
+def test_making_and_rotating_want_a_password_typed_just_now(sqlite_service, bob):
     key = made(bob)
-    small_service.clock.push(minutes=4)
+    sqlite_service.clock.push(minutes=4)
     bob.refresh()
     tokens = bob.refresh(bob.tokens["refresh_token"]).json
-    small_service.clock.push(minutes=2)
+    sqlite_service.clock.push(minutes=2)
     bob.tokens = tokens
     for answer in (
         make(bob, "late"),
@@ -281,7 +281,7 @@ def test_making_and_rotating_want_a_password_typed_just_now(small_service, bob):
     assert bob.call("DELETE", f"/v1/api-keys/{key['id']}", token=bob.access).status_code == 204
 
 
-def test_a_key_may_not_manage_keys_or_sessions(small_service, bob):
+def test_a_key_may_not_manage_keys_or_sessions(sqlite_service, bob):
     key = made(bob)
     paths = [
         ("POST", "/v1/api-keys"), ("GET", "/v1/api-keys"), ("GET", f"/v1/api-keys/{key['id']}"),
@@ -298,7 +298,7 @@ def test_a_key_may_not_manage_keys_or_sessions(small_service, bob):
 # -- using ------------------------------------------------------------------------------------------------------------
 
 
-def test_one_credential_and_only_one(small_service, bob):
+def test_one_credential_and_only_one(sqlite_service, bob):
     key = made(bob)["key"]
     other = made(bob, "other")["key"]
     refused = [
@@ -315,7 +315,7 @@ def test_one_credential_and_only_one(small_service, bob):
         [("Authorization", f"Bearer {key},{key}")],
         [("Cookie", f"X-API-Key={key}")],
     ]
-    client = small_service.app.test_client(use_cookies=False)
+    client = sqlite_service.app.test_client(use_cookies=False)
     for headers in refused:
         answer = client.get("/v1/whoami", headers=headers)
         assert answer.status_code == 401, headers
@@ -378,7 +378,7 @@ def test_a_key_may_do_what_its_owner_may_at_that_moment(service, ann):
 def test_the_keys_of_who_is_disabled_or_deleted_open_nothing(service, ann, became):
     key = made(ann)["key"]
     assert use(service, key).status_code == 200
-    with service.units.writing() as work:  # administration has requests for it
+    with service.units.open_read_write() as work:  # administration has requests for it
         account = work.db.get_one(Account, ann.tokens["account"]["id"])
         account.status, account.epoch = became, account.epoch + 1
         revoke_account(work, account)
@@ -423,18 +423,18 @@ def test_the_limit_is_of_the_key_and_a_wrong_secret_does_not_use_it_up(make_serv
 def statements(service):
     """Every statement sent to the database from now on."""
     sent: list[str] = []
-    for engine in (service.units.database.engine, service.units.database.checks):
+    for engine in (service.units.database.engine, service.units.database.autocommit_engine):
         event.listen(engine, "before_cursor_execute", lambda *args: sent.append(args[2]))
     return sent
 
 
-def test_ten_thousand_random_keys_cost_no_read(small_service, bob):
+def test_ten_thousand_random_keys_cost_no_read(sqlite_service, bob):
     key = made(bob)["key"]
-    use(small_service, key)
-    sent = statements(small_service)
+    use(sqlite_service, key)
+    sent = statements(sqlite_service)
     random = [key[:-6] + f"{number:06}" for number in range(10_000)]
-    assert {use(small_service, wrong).status_code for wrong in random[:100]} == {401}
-    with small_service.units.reading() as work:
+    assert {use(sqlite_service, wrong).status_code for wrong in random[:100]} == {401}
+    with sqlite_service.units.open_read_only() as work:
         for wrong in random:
             with pytest.raises(Unauthenticated):
                 verify_api_key(work, wrong)
@@ -468,10 +468,10 @@ def test_a_key_can_get_fewer_scopes_and_never_more(service, ann):
     assert use(service, key["key"]).json["scopes"] == []
 
 
-def test_a_scope_of_everything_below_can_be_narrowed_to_one_thing(small_service):
-    boss = administrator(small_service)
+def test_a_scope_of_everything_below_can_be_narrowed_to_one_thing(sqlite_service):
+    boss = administrator(sqlite_service)
     key = made(boss, scopes=["memberships:write:*"])
-    assert use(small_service, key["key"]).json["scopes"] == ["memberships:write:*"]
+    assert use(sqlite_service, key["key"]).json["scopes"] == ["memberships:write:*"]
     answer = boss.call(
         "PATCH",
         f"/v1/api-keys/{key['id']}",
@@ -479,7 +479,7 @@ def test_a_scope_of_everything_below_can_be_narrowed_to_one_thing(small_service)
         token=boss.access,
     )
     assert answer.json["scopes"] == ["memberships:write:list"]
-    assert use(small_service, key["key"]).json["scopes"] == ["memberships:write:list"]
+    assert use(sqlite_service, key["key"]).json["scopes"] == ["memberships:write:list"]
     assert make(boss, "other", ["memberships:*"]).status_code == 422
 
 
@@ -546,11 +546,11 @@ def test_an_overlap_is_at_most_seven_days(bob):
     assert rotate(bob, key["id"], overlap_seconds=7 * DAY).status_code == 200
 
 
-def test_an_overlap_does_not_outlive_the_key(small_service, bob):
+def test_an_overlap_does_not_outlive_the_key(sqlite_service, bob):
     key = made(bob, expires_in=3600)
     new = rotate(bob, key["id"]).json
-    small_service.clock.push(seconds=3601)
-    assert [use(small_service, one["key"]).status_code for one in (key, new)] == [401, 401]
+    sqlite_service.clock.push(seconds=3601)
+    assert [use(sqlite_service, one["key"]).status_code for one in (key, new)] == [401, 401]
 
 
 # -- ending -----------------------------------------------------------------------------------------------------------
@@ -655,14 +655,14 @@ def test_reports_are_limited_by_their_source(make_service):
     assert answers == [204, 204, 429]
 
 
-def test_a_letter_is_in_the_owners_language(small_service, bob):
+def test_a_letter_is_in_the_owners_language(sqlite_service, bob):
     bob.call("PATCH", "/v1/me", json={"locale": "de"}, token=bob.access)
     key = made(bob, "Bau", expires_in=10 * DAY)
-    small_service.clock.push(days=8)
-    assert send_expiry_warnings(small_service.units) == 1
+    sqlite_service.clock.push(days=8)
+    assert send_expiry_warnings(sqlite_service.units) == 1
     assert "läuft bald ab" in bob.mail()["subject"]
     assert "„Bau“" in bob.mail()["text"]
-    report(small_service, key["key"])
+    report(sqlite_service, key["key"])
     assert "wurde beendet" in bob.mail()["subject"]
 
 
@@ -754,21 +754,21 @@ def test_the_owner_is_warned_14_3_and_1_days_before_the_end(service, ann):
 
 
 def test_whoever_makes_a_key_for_two_days_is_not_told_at_once_that_it_ends_in_three(
-    small_service, bob
+    sqlite_service, bob
 ):
     made(bob, "two days", expires_in=2 * DAY)
     made(bob, "an hour", expires_in=3600)
-    assert send_expiry_warnings(small_service.units) == 0
-    small_service.clock.push(days=1, seconds=1)
-    assert send_expiry_warnings(small_service.units) == 1
+    assert send_expiry_warnings(sqlite_service.units) == 0
+    sqlite_service.clock.push(days=1, seconds=1)
+    assert send_expiry_warnings(sqlite_service.units) == 1
     assert "two days" in letters(bob)[0]
 
 
-def test_after_a_long_silence_one_letter_is_enough(small_service, bob):
+def test_after_a_long_silence_one_letter_is_enough(sqlite_service, bob):
     made(bob, expires_in=30 * DAY)
-    small_service.clock.push(days=29, hours=1)
-    assert send_expiry_warnings(small_service.units) == 1
-    assert send_expiry_warnings(small_service.units) == 0
+    sqlite_service.clock.push(days=29, hours=1)
+    assert send_expiry_warnings(sqlite_service.units) == 1
+    assert send_expiry_warnings(sqlite_service.units) == 0
 
 
 def test_nobody_is_warned_of_what_is_over(service, ann):

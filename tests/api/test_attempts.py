@@ -25,12 +25,12 @@ NEW = "another sentence of some words"
 
 @pytest.fixture
 def service(make_service, database_url):
-    return make_service(database_url, **UNLIMITED).held()
+    return make_service(database_url, **UNLIMITED).freeze_clock()
 
 
 @pytest.fixture
-def small_service(make_service):
-    return make_service(**UNLIMITED).held()
+def sqlite_service(make_service):
+    return make_service(**UNLIMITED).freeze_clock()
 
 
 def told(answer):
@@ -67,7 +67,7 @@ def waits(answer) -> int:
 
 
 def test_from_the_fifth_failure_on_each_doubles_the_wait(service):
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     assert guess(ann, FREE).status_code == 401
     for delay in DELAYS:
         assert guess(ann).status_code == 401
@@ -82,8 +82,8 @@ def test_from_the_fifth_failure_on_each_doubles_the_wait(service):
 
 
 def test_a_name_that_nobody_has_is_answered_step_by_step_like_one_that_somebody_has(service):
-    service.actor().signed_up()
-    service.actor("cyd").signed_up()
+    service.actor().sign_up()
+    service.actor("cyd").sign_up()
     service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'cyd' RETURNING id")
     bob = service.actor("bob")
     bob.register()
@@ -111,10 +111,10 @@ def test_a_name_that_nobody_has_is_answered_step_by_step_like_one_that_somebody_
     assert answers["ann"][0] == 429
 
 
-def test_whoever_waits_is_told_in_the_words_of_the_standards_and_nothing_of_anybody(small_service):
-    ann = small_service.actor(address="203.0.113.77").signed_up()
+def test_whoever_waits_is_told_in_the_words_of_the_standards_and_nothing_of_anybody(sqlite_service):
+    ann = sqlite_service.actor(address="203.0.113.77").sign_up()
     guess(ann, 7)
-    small_service.clock.push(seconds=1)
+    sqlite_service.clock.push(seconds=1)
     guess(ann)
     answer = guess(ann)
     assert answer.content_type == "application/problem+json"
@@ -128,7 +128,7 @@ def test_whoever_waits_is_told_in_the_words_of_the_standards_and_nothing_of_anyb
 
 
 def test_the_right_password_waits_like_a_wrong_one_and_waiting_counts_nothing(service):
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     guess(ann, 5)
     before = counted(service, subject=True), counted(service, subject=False)
     rows = service.scalar("SELECT count(*) FROM audit")
@@ -142,7 +142,7 @@ def test_the_right_password_waits_like_a_wrong_one_and_waiting_counts_nothing(se
 
 
 def test_a_right_password_starts_the_count_anew(service):
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     for _ in range(3):
         assert guess(ann, FREE).status_code == 401
         assert ann.login().status_code == 200
@@ -150,7 +150,7 @@ def test_a_right_password_starts_the_count_anew(service):
 
 
 def test_the_count_is_one_for_the_name_the_address_and_a_change(service):
-    ann = service.actor().signed_in()
+    ann = service.actor().sign_in()
     guess(ann, 2)
     guess(ann, 1, username=ann.email)
     guess(ann, 1, username="ＡＮＮ@Example.ORG")
@@ -171,8 +171,8 @@ def test_the_count_is_one_for_the_name_the_address_and_a_change(service):
     assert counted(service, subject=True) == counted(service, subject=False) == 0
 
 
-def test_names_are_counted_in_the_form_in_which_they_are_compared(small_service):
-    eve = small_service.actor()
+def test_names_are_counted_in_the_form_in_which_they_are_compared(sqlite_service):
+    eve = sqlite_service.actor()
     spellings = [
         "nobody@example.org",
         "NOBODY@example.org",
@@ -185,35 +185,35 @@ def test_names_are_counted_in_the_form_in_which_they_are_compared(small_service)
 
 
 def test_from_another_source_nobody_waits(service):
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     guess(ann, 5)
     assert guess(ann).status_code == 429
     assert ann.from_another_address().login().status_code == 200
     assert guess(ann).status_code == 429, "who guessed still waits"
 
 
-def test_a_household_is_one_source(small_service):
-    ann = small_service.actor(address="2001:db8:1:1::1").signed_up()
+def test_a_household_is_one_source(sqlite_service):
+    ann = sqlite_service.actor(address="2001:db8:1:1::1").sign_up()
     guess(ann, 3)
     ann.address = "2001:0db8:0001:0001:ffff::2"
     guess(ann, 2)
     assert guess(ann).status_code == 429
     assert ann.from_another_address(address="2001:db8:1:2::1").login().status_code == 200
-    mapped = small_service.actor("mapped", address="::ffff:192.0.2.1").signed_up()
+    mapped = sqlite_service.actor("mapped", address="::ffff:192.0.2.1").sign_up()
     guess(mapped, 5)
     assert mapped.from_another_address(address="192.0.2.1").login().status_code == 429
 
 
 def test_counters_survive_a_restart(make_service, database_url):
-    first = make_service(database_url, **UNLIMITED).held()
-    ann = first.actor().signed_up()
+    first = make_service(database_url, **UNLIMITED).freeze_clock()
+    ann = first.actor().sign_up()
     guess(ann, 6)
     first.clock.push(seconds=1)
     guess(ann)
     nobody = first.actor("nobody-here")
     guess(nobody, 5)
     second = Service(build_settings(database_url, **UNLIMITED))
-    second.clock.hold(first.clock.now())
+    second.clock.freeze(first.clock.now())
     try:
         ann.service = nobody.service = second
         assert guess(ann).status_code == guess(nobody).status_code == 429
@@ -222,7 +222,7 @@ def test_counters_survive_a_restart(make_service, database_url):
 
 
 def test_a_source_is_forgotten_after_a_day_and_what_all_have_tried_is_not(service):
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     guess(ann, 5)
     guess(service.actor("nobody-here"), 5)
     service.clock.push(hours=23, minutes=59)
@@ -234,8 +234,8 @@ def test_a_source_is_forgotten_after_a_day_and_what_all_have_tried_is_not(servic
     assert service.scalar("SELECT count FROM failed_attempts") == 5
 
 
-def test_what_is_no_try_is_not_counted(small_service):
-    ann = small_service.actor().signed_in()
+def test_what_is_no_try_is_not_counted(sqlite_service):
+    ann = sqlite_service.actor().sign_in()
     for _ in range(6):
         assert ann.login(password="x" * 129).status_code == 422
         assert ann.login(device_token=7, password=WRONG).status_code == 422
@@ -245,14 +245,14 @@ def test_what_is_no_try_is_not_counted(small_service):
         assert ann.change(NEW, old_password=WRONG, token="junk").status_code == 401
         assert ann.forgot().status_code == 202
         assert ann.reset(NEW, token="junk").status_code == 400
-    assert small_service.scalar("SELECT count(*) FROM failed_attempts") == 0
+    assert sqlite_service.scalar("SELECT count(*) FROM failed_attempts") == 0
 
 
 # -- a hundred ----------------------------------------------------------------------------------------------------------
 
 
 def test_after_a_hundred_failures_in_a_row_no_password_is_right_until_a_reset(service):
-    ann = service.actor().signed_in()
+    ann = service.actor().sign_in()
     guesser = service.actor()
     for number in range(MOST):
         guesser.address = f"198.51.{number // 16}.{number % 16}"
@@ -274,17 +274,17 @@ def test_after_a_hundred_failures_in_a_row_no_password_is_right_until_a_reset(se
     assert ann.login().status_code == 200
 
 
-def test_the_hundredth_try_may_still_be_right(small_service):
-    ann = small_service.actor().signed_up()
+def test_the_hundredth_try_may_still_be_right(sqlite_service):
+    ann = sqlite_service.actor().sign_up()
     for number in range(MOST - 1):
-        guess(small_service.actor("ann", address=f"198.51.{number // 16}.{number % 16}"))
+        guess(sqlite_service.actor("ann", address=f"198.51.{number // 16}.{number % 16}"))
     assert ann.login().status_code == 200
     assert guess(ann, 3).status_code == 401
     assert ann.login().status_code == 200
 
 
 def test_a_hundred_and_twenty_guessers_stop_neither_session_nor_known_device_nor_reset(service):
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     ann.login(remember_device=True)
     device = ann.tokens["device_token"]
     for number in range(120):
@@ -305,7 +305,7 @@ def test_a_hundred_and_twenty_guessers_stop_neither_session_nor_known_device_nor
 
 
 def test_nobody_locks_an_owner_out_by_asking_for_links(service):
-    ann = service.actor().signed_in()
+    ann = service.actor().sign_in()
     for _ in range(30):
         assert service.actor().forgot(username="ann").status_code == 202
     assert ann.from_another_address().login().status_code == 200
@@ -331,12 +331,12 @@ class Full:
 
 @pytest.fixture
 def narrow(make_service, database_url):
-    return make_service(database_url, capacity=Capacity(threads=2), **UNLIMITED).held()
+    return make_service(database_url, capacity=Capacity(threads=2), **UNLIMITED).freeze_clock()
 
 
 @pytest.mark.parametrize("failures", [0, 4, 9])
 def test_whoever_finds_the_gate_full_has_not_tried(narrow, failures):
-    ann = narrow.actor().signed_in()
+    ann = narrow.actor().sign_in()
     for _ in range(failures):
         narrow.clock.push(seconds=900)
         assert guess(ann).status_code == 401
@@ -359,7 +359,7 @@ def test_whoever_finds_the_gate_full_has_not_tried(narrow, failures):
 
 
 def test_a_full_gate_after_the_right_password_counts_no_failure(narrow):
-    ann = narrow.actor().signed_in()
+    ann = narrow.actor().sign_in()
     hash_now, hasher = narrow.units.hasher.hash, narrow.units.hasher
 
     def full(password: str) -> str:
@@ -396,17 +396,17 @@ class Statements:
 
 
 def test_a_login_where_nothing_is_new_sends_seven_statements(service):
-    ann = service.actor().signed_in()
+    ann = service.actor().sign_in()
     with Statements(service) as sent:
         assert ann.login().status_code == 200
     assert len(sent) <= 7, sent
 
 
 def test_a_wrong_login_sends_the_same_statements_for_every_name(service):
-    ann = service.actor().signed_up()
-    service.actor("cyd").signed_up()
+    ann = service.actor().sign_up()
+    service.actor("cyd").sign_up()
     service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'cyd' RETURNING id")
-    guesser = service.actor("eve").signed_up()
+    guesser = service.actor("eve").sign_up()
     guesser.login(remember_device=True)
     theirs = guesser.tokens["device_token"]
     sent = {}
@@ -426,7 +426,7 @@ def test_a_wrong_login_sends_the_same_statements_for_every_name(service):
 
 
 def test_a_link_asked_for_sends_the_same_statements_whether_it_is_mailed_or_not(service):
-    service.actor().signed_up()
+    service.actor().sign_up()
     sent = {}
     for name in ("ann", "nobody-here", "nobody@example.org", "ann@example.org", "no name"):
         with Statements(service) as sent[name]:

@@ -270,7 +270,7 @@ def test_each_event_is_a_row_and_a_line_with_the_name_of_its_request(service, li
 
 def test_a_session_that_gave_way_is_remembered(make_service):
     service = make_service(limit_login="1000/minute")
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     for _ in range(51):
         ann.login()
     ended = [row for row in remembered(service) if row.event == "session.ended"]
@@ -278,20 +278,20 @@ def test_a_session_that_gave_way_is_remembered(make_service):
     assert "too_many_sessions" in str(ended[0].detail)
 
 
-def test_what_is_rolled_back_is_not_remembered(small_service, lines):
-    ann = small_service.actor().signed_in()
-    before = remembered(small_service)
+def test_what_is_rolled_back_is_not_remembered(sqlite_service, lines):
+    ann = sqlite_service.actor().sign_in()
+    before = remembered(sqlite_service)
     lines()
     assert ann.call("PATCH", "/v1/me", json={"name": ""}, token=ann.access).status_code == 422
     assert ann.call("DELETE", "/v1/sessions/ses_" + "0" * 22, token=ann.access).status_code == 404
     assert ann.whoami("x").status_code == 401
-    assert remembered(small_service) == before
+    assert remembered(sqlite_service) == before
     assert {line["event"] for line in lines()} == {"request"}
 
 
 def test_every_refusal_is_a_line(make_service, lines):
     service = make_service(limit_login="1/minute")
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     lines()
     answers = [
         ann.login(password="wrong"),
@@ -381,9 +381,9 @@ def test_no_secret_is_in_the_log_or_in_the_database(service, capfd):
     assert "Traceback" in captured.out
 
 
-def test_a_line_is_one_line_whatever_was_sent(small_service, lines):
+def test_a_line_is_one_line_whatever_was_sent(sqlite_service, lines):
     hostile = 'a\r\n{"event": "login.succeeded"}\u2028\x1b[2J'
-    ann = small_service.actor(agent="x\x85y\x1b[31m")
+    ann = sqlite_service.actor(agent="x\x85y\x1b[31m")
     ann.login(username=hostile, password=hostile)
     ann.get(
         "/v1/methods?x=%0d%0a{}",
@@ -398,11 +398,11 @@ def test_a_line_is_one_line_whatever_was_sent(small_service, lines):
         for value in line.values()
         if isinstance(value, str) and not value.isprintable()
     ]
-    assert "\n" not in str(remembered(small_service))
+    assert "\n" not in str(remembered(sqlite_service))
 
 
-def test_the_log_names_the_route_and_never_the_path(small_service, lines):
-    ann = small_service.actor()
+def test_the_log_names_the_route_and_never_the_path(sqlite_service, lines):
+    ann = sqlite_service.actor()
     ann.get("/confirm/a-mailed-token")
     ann.get("/v1/sessions/ses_something")
     ann.get("/nowhere/else?token=x")

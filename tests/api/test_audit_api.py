@@ -46,7 +46,7 @@ def moment(at):
 
 
 def test_what_administrators_do_is_in_the_trail_with_who_did_it(service, boss):
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     mine, hers = get_account_id(boss), get_account_id(ann)
     for method, path, body in (
         ("PATCH", "", {"must_change_password": True}),
@@ -89,7 +89,7 @@ def test_what_administrators_do_is_in_the_trail_with_who_did_it(service, boss):
 
 
 def test_an_event_says_when_to_whom_and_from_where(service, boss):
-    ann = service.actor("ann", agent="browser/7").signed_in()
+    ann = service.actor("ann", agent="browser/7").sign_in()
     item = audit(boss, event="login.succeeded", account_id=get_account_id(ann))["items"][0]
     assert set(item) == FIELDS
     assert item["session_id"] == ann.tokens["session_id"]
@@ -99,7 +99,7 @@ def test_an_event_says_when_to_whom_and_from_where(service, boss):
 
 
 def test_every_condition_that_is_given_must_hold(service, boss):
-    ann = service.actor("ann").signed_up()
+    ann = service.actor("ann").sign_up()
     before = service.clock.now()
     service.clock.push(minutes=2)
     ann.login()

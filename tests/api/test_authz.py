@@ -62,7 +62,7 @@ def asker(sqlite_template, tmp_path_factory):
     path = tmp_path_factory.mktemp("asker") / "doorward.db"
     shutil.copy(sqlite_template, path)
     service = Service(build_settings(f"sqlite:///{path}", **RIGHTS))
-    yield service.actor("ann").signed_in()
+    yield service.actor("ann").sign_in()
     service.close()
 
 
@@ -81,7 +81,7 @@ def small(make_service):
 
 
 def give(actor, *roles: str) -> None:
-    with actor.service.units.writing() as work:
+    with actor.service.units.open_read_write() as work:
         for role in roles:
             assert add_role(work, NOBODY, account_id=actor.tokens["account"]["id"], role=role)
     assert actor.login().status_code == 200
@@ -117,7 +117,7 @@ def assert_refused(answer, status: int, code: str) -> None:
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_whoever_is_signed_in_passes_and_is_named(service, question):
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     give(ann, "guest", "clerk")
     answer = ann.get(f"{question}/default", token=ann.access)
     assert (answer.status_code, answer.data) == (200, b"")
@@ -136,7 +136,7 @@ def test_whoever_is_signed_in_passes_and_is_named(service, question):
 
 
 def test_a_key_passes_and_is_named_and_has_no_roles(service):
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     give(ann, "clerk")
     key = key_of(ann, "orders:read")
     for sent in ({"X-API-Key": key}, {"Authorization": f"Bearer {key}"}):
@@ -154,7 +154,7 @@ def test_a_key_passes_and_is_named_and_has_no_roles(service):
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_a_policy_asks_for_all_of_its_scopes_and_for_one_of_its_roles(small, question):
-    ann, bob = (small.actor(name).signed_in() for name in ("ann", "bob"))
+    ann, bob = (small.actor(name).sign_in() for name in ("ann", "bob"))
     give(ann, "clerk")
     give(bob, "guest")
     asked = {
@@ -176,16 +176,16 @@ def test_a_policy_asks_for_all_of_its_scopes_and_for_one_of_its_roles(small, que
 
 def test_a_default_that_is_set_asks_for_what_it_says(make_service):
     service = make_service(policies={"default": GatewayPolicy(roles=("clerk",))})
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     for path in ("/authz/auth-request", "/authz/forward-auth/", "/authz/ext-authz/default/"):
         assert_refused(ann.get(path, token=ann.access), 403, "forbidden")
 
 
 def test_a_right_that_was_taken_away_or_given_counts_at_the_next_question(small):
-    ann = small.actor("ann").signed_in()
+    ann = small.actor("ann").sign_in()
     token = ann.access
     assert_refused(ann.get("/authz/forward-auth/desk", token=token), 403, "forbidden")
-    with small.units.writing() as work:
+    with small.units.open_read_write() as work:
         assert add_role(work, NOBODY, account_id=ann.tokens["account"]["id"], role="clerk")
     assert ann.get("/authz/forward-auth/desk", token=token).status_code == 200
 
@@ -195,7 +195,7 @@ def test_of_more_roles_than_a_token_can_name_each_counts(make_service):
     service = make_service(
         roles=dict.fromkeys(roles, ()), policies={"last": GatewayPolicy(roles=(roles[-1],))}
     )
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     give(ann, *roles)
     answer = ann.get("/authz/forward-auth/last", token=ann.access)
     assert answer.status_code == 200
@@ -391,7 +391,7 @@ def test_one_credential_and_only_one_counts(asker):
 
 def test_a_limit_is_429_and_says_when_to_come_back(make_service):
     service = make_service(limit_key="2/minute")
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     key = key_of(ann)
     assert [by_key(ann, f"{question}/default", key).status_code for question in QUESTIONS] == [
         200,
@@ -405,7 +405,7 @@ def test_a_limit_is_429_and_says_when_to_come_back(make_service):
 
 def test_a_fault_is_503_and_never_an_answer_about_the_credential(small):
     """Whatever breaks: here the table that the check asks, and then the keys."""
-    ann = small.actor("ann").signed_in()
+    ann = small.actor("ann").sign_in()
     with small.open_database() as db:
         db.connection().exec_driver_sql("ALTER TABLE issuer_state RENAME TO hidden")
     for question in QUESTIONS:
@@ -417,7 +417,7 @@ def test_a_fault_is_503_and_never_an_answer_about_the_credential(small):
 
 def test_what_breaks_after_the_check_is_503_too(small):
     """A name that cannot stand in a header: no registration makes one."""
-    ann = small.actor("ann").signed_in()
+    ann = small.actor("ann").sign_in()
     for name in ("ann\r\nX-Auth-Roles: admin", "\xe4nn", "日本"):
         with small.open_database() as db:
             db.connection().exec_driver_sql("UPDATE accounts SET username = ?", (name,))
@@ -461,7 +461,7 @@ def counted(service, server):
     def one_more(*_):
         counts["sql"] += 1
 
-    engines = (service.units.database.engine, service.units.database.checks)
+    engines = (service.units.database.engine, service.units.database.autocommit_engine)
     for engine in engines:
         event.listen(engine, "before_cursor_execute", one_more)
         event.listen(engine, "begin", one_more)
@@ -484,9 +484,9 @@ def test_warm_a_token_costs_one_round_trip_and_a_key_two_and_neither_sql(
 ):
     service = make_service(
         database_url, redis_url=redis_url, limit_key="1000/minute", **RIGHTS
-    ).held()
+    ).freeze_clock()
     Watcher().watch(service.units)
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     give(ann, "clerk")
     key = key_of(ann, "orders:read")
     with redis.Redis.from_url(redis_url) as server:

@@ -96,7 +96,7 @@ def test_the_link_works_through_the_interface_too(service, invite):
 
 
 def test_nobody_else_has_a_role(service, invite):
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     open_link(service.actor("boss"), invite())
     assert ann.tokens["account"]["roles"] == []
     assert ann.whoami().json["roles"] == []
@@ -146,7 +146,7 @@ def test_a_link_is_good_for_an_hour(service, invite):
 
 @on_both_databases
 def test_a_link_is_worth_nothing_once_there_is_an_administrator(service, invite):
-    ann, boss, token = service.actor("ann").signed_up(), service.actor("boss"), invite()
+    ann, boss, token = service.actor("ann").sign_up(), service.actor("boss"), invite()
     # No request makes somebody an administrator yet.
     service.scalar(
         "INSERT INTO account_roles SELECT id, 'admin', created_at FROM accounts WHERE username = 'ann' RETURNING role"
@@ -162,7 +162,7 @@ def test_a_link_is_worth_nothing_once_there_is_an_administrator(service, invite)
     [("ann", "new@example.org", "username"), ("new", "Ann@Example.org", "address")],
 )
 def test_what_belongs_to_an_account_is_refused(service, bootstrap, username, email, said):
-    service.actor("ann").signed_up()
+    service.actor("ann").sign_up()
     done = bootstrap(username, email)
     assert done.returncode == 1
     assert done.stdout == ""

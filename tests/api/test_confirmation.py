@@ -66,9 +66,9 @@ def pat(service):
 
 
 @pytest.fixture
-def small_pat(small_service):
+def small_pat(sqlite_service):
     """The same, for what does not depend on the database."""
-    return registered(small_service)
+    return registered(sqlite_service)
 
 
 # -- whose password counts ----------------------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ def test_a_squatter_who_confirms_nothing_bars_nobody_from_the_address(service):
     for number in range(3):
         service.actor(f"squatter{number}", email="ann@example.org").register()
         service.units.limiter.reset()
-    ann = service.actor("ann").signed_up()
+    ann = service.actor("ann").sign_up()
     assert ann.login().status_code == 200
 
 

@@ -24,12 +24,12 @@ UNLIMITED = {
 
 @pytest.fixture
 def service(make_service, database_url):
-    return make_service(database_url, **UNLIMITED).held()
+    return make_service(database_url, **UNLIMITED).freeze_clock()
 
 
 @pytest.fixture
-def small_service(make_service):
-    return make_service(**UNLIMITED).held()
+def sqlite_service(make_service):
+    return make_service(**UNLIMITED).freeze_clock()
 
 
 def remembered(actor, **changes) -> str:
@@ -64,7 +64,7 @@ def counted(service) -> int:
 
 
 def test_a_token_is_answered_only_where_it_was_asked_for(service):
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     assert ann.login().status_code == 200
     assert "device_token" not in ann.tokens
     token = remembered(ann)
@@ -78,15 +78,15 @@ def test_a_token_is_answered_only_where_it_was_asked_for(service):
 
 
 @pytest.mark.parametrize("remember", ["true", 1, "yes", None, [], {}])
-def test_whether_to_remember_is_said_by_true_or_false(small_service, remember):
-    ann = small_service.actor().signed_up()
+def test_whether_to_remember_is_said_by_true_or_false(sqlite_service, remember):
+    ann = sqlite_service.actor().sign_up()
     answer = ann.login(remember_device=remember)
     assert answer.status_code == 422
     assert set(answer.json["errors"]) == {"/remember_device"}
 
 
 def test_a_known_device_does_not_wait(service):
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     token = remembered(ann)
     waiting = made_to_wait(ann)
     assert waiting.login(device_token=token, password=WRONG).status_code == 401
@@ -96,9 +96,9 @@ def test_a_known_device_does_not_wait(service):
 
 
 def test_it_opens_nothing(service):
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     token = remembered(ann)
-    service.actor("bob").signed_up()
+    service.actor("bob").sign_up()
     for body in (
         {"password": WRONG},
         {"username": "bob", "password": WRONG},
@@ -112,7 +112,7 @@ def test_it_opens_nothing(service):
 
 
 def test_after_twenty_failures_in_a_row_it_is_a_stranger(service):
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     token = remembered(ann)
     device = ann.from_another_address()
     for _ in range(MOST_TRIES):
@@ -128,8 +128,8 @@ def test_after_twenty_failures_in_a_row_it_is_a_stranger(service):
     )
 
 
-def test_a_right_password_gives_it_its_tries_back(small_service):
-    ann = small_service.actor().signed_up()
+def test_a_right_password_gives_it_its_tries_back(sqlite_service):
+    ann = sqlite_service.actor().sign_up()
     token = remembered(ann)
     for _ in range(3):
         for _ in range(MOST_TRIES - 1):
@@ -138,7 +138,7 @@ def test_a_right_password_gives_it_its_tries_back(small_service):
 
 
 def test_its_failures_count_for_the_hundred_and_the_hundred_does_not_stop_it(service):
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     token = remembered(ann)
     for number in range(99):
         service.actor("ann", address=f"198.51.100.{number}").login(password=WRONG)
@@ -152,7 +152,7 @@ def test_its_failures_count_for_the_hundred_and_the_hundred_does_not_stop_it(ser
 
 
 def test_what_is_no_token_of_this_account_counts_as_none(service):
-    ann, bob = service.actor().signed_up(), service.actor("bob").signed_up()
+    ann, bob = service.actor().sign_up(), service.actor("bob").sign_up()
     token, theirs = remembered(ann), remembered(bob)
     waiting = made_to_wait(ann)
     swapped = token[:27] + theirs[27:]
@@ -186,7 +186,7 @@ def test_what_is_no_token_of_this_account_counts_as_none(service):
 
 
 def test_it_is_good_for_thirty_days_however_often_it_is_used(service):
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     token = remembered(ann)
     for _ in range(2):
         service.clock.push(days=14, hours=23)
@@ -203,7 +203,7 @@ def test_it_is_good_for_thirty_days_however_often_it_is_used(service):
 
 
 def test_deleted_it_counts_for_nothing(service):
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     kept, token = remembered(ann, device_name="kept"), remembered(ann, device_name="lost")
     (lost,) = [device for device in devices(ann) if device["name"] == "lost"]
     path = f"/v1/devices/{lost['id']}"
@@ -217,7 +217,7 @@ def test_deleted_it_counts_for_nothing(service):
 
 
 def test_a_reset_forgets_all_and_a_change_and_a_logout_none(service):
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     token = remembered(ann)
     assert ann.change(NEW).status_code == 200
     assert len(devices(ann)) == 1
@@ -234,7 +234,7 @@ def test_a_reset_forgets_all_and_a_change_and_a_logout_none(service):
 
 
 def test_the_list_tells_what_the_owner_would_know_it_by_and_no_secret(service):
-    ann = service.actor(agent="phone/1", address="198.51.100.7").signed_up()
+    ann = service.actor(agent="phone/1", address="198.51.100.7").sign_up()
     first = remembered(ann, device_name="my phone")
     ann.agent, ann.address = "laptop/1", "198.51.100.8"
     service.clock.push(hours=1)
@@ -261,7 +261,7 @@ def test_the_list_tells_what_the_owner_would_know_it_by_and_no_secret(service):
 
 
 def test_everybody_sees_and_forgets_his_own_alone(service):
-    ann, bob = service.actor().signed_up(), service.actor("bob").signed_up()
+    ann, bob = service.actor().sign_up(), service.actor("bob").sign_up()
     remembered(ann)
     token = remembered(bob)
     (theirs,) = devices(bob)
@@ -276,7 +276,7 @@ def test_everybody_sees_and_forgets_his_own_alone(service):
 
 
 def test_of_more_than_twenty_the_one_not_used_for_longest_is_forgotten(service):
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     tokens = []
     for number in range(MOST_DEVICES):
         service.clock.push(seconds=1)
@@ -294,7 +294,7 @@ def test_of_more_than_twenty_the_one_not_used_for_longest_is_forgotten(service):
 
 
 def test_only_a_digest_is_kept_and_nothing_is_logged(service, capfd):
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     token = remembered(ann)
     ann.login(device_token=token)
     ann.login(device_token=token, password=WRONG)
@@ -312,7 +312,7 @@ def test_only_a_digest_is_kept_and_nothing_is_logged(service, capfd):
 
 
 def test_remembering_and_forgetting_are_remembered(service):
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     remembered(ann)
     (device,) = devices(ann)
     ann.call("DELETE", f"/v1/devices/{device['id']}", token=ann.access)

@@ -87,8 +87,8 @@ def test_an_issuer_with_a_path_is_found_where_clients_look(make_service, issuer)
         assert ann.get(path).json["issuer"] == issuer
 
 
-def test_an_issuer_without_a_path_is_nowhere_else(small_service):
-    assert small_service.actor().get(PATHS[0] + "/tenant").status_code == 404
+def test_an_issuer_without_a_path_is_nowhere_else(sqlite_service):
+    assert sqlite_service.actor().get(PATHS[0] + "/tenant").status_code == 404
 
 
 def test_documentation_is_named_only_where_it_is_public(make_service):

@@ -30,7 +30,7 @@ def said(live, line: str, *headers: str, body: str = "") -> tuple[int, dict]:
     return int(head.split()[1]), json.loads(text) if text else {}
 
 
-def signed_up(live, name: str) -> None:
+def sign_up(live, name: str) -> None:
     email = f"{name}@example.org"
     handle = live.call(
         "POST",
@@ -68,7 +68,7 @@ def address_of(live, tokens: dict) -> str:
 
 def test_nothing_ambiguous_is_believed(live):
     for name in ("ann", "bob"):
-        signed_up(live, name)
+        sign_up(live, name)
     ann, bob = login(live, "ann")[1], login(live, "bob")[1]
     mine, other = (f"Authorization: Bearer {tokens['access_token']}" for tokens in (ann, bob))
     me = "GET /v1/whoami HTTP/1.1"

@@ -15,12 +15,12 @@ WRONG = "wrong horse battery staple"
 
 @pytest.fixture
 def service(make_service, database_url):
-    return make_service(database_url, roles=ROLES).held()
+    return make_service(database_url, roles=ROLES).freeze_clock()
 
 
 @pytest.fixture
 def ann(service):
-    return service.actor("ann").signed_in()
+    return service.actor("ann").sign_in()
 
 
 def elevate(actor, password=None, token=None, **more):
@@ -148,8 +148,8 @@ def test_a_password_that_must_be_changed_opens_nothing_but_another_one(service, 
         {"password": "x", "more": 1},
     ],
 )
-def test_what_can_be_no_password_is_not_counted(small_service, body):
-    ann = small_service.actor("ann").signed_in()
+def test_what_can_be_no_password_is_not_counted(sqlite_service, body):
+    ann = sqlite_service.actor("ann").sign_in()
     for _ in range(6):
         assert ann.post("/v1/elevate", body, token=ann.access).status_code == 422
     assert elevate(ann).status_code == 200
@@ -159,7 +159,7 @@ def test_it_is_remembered_and_a_narrow_session_stays_narrow(service):
     boss = sign_in_with_role(service, "boss", "admin", scope="roles:read")
     told = elevate(boss).json
     assert (told["scope"], told["roles"]) == ("roles:read", [])
-    assert assign_role(boss, service.actor("ann").signed_in(), "editor").status_code == 403
+    assert assign_role(boss, service.actor("ann").sign_in(), "editor").status_code == 403
     with service.open_database() as db:
         rows = (
             db.execute(text("SELECT session_id FROM audit WHERE event = 'session.elevated'"))

@@ -23,7 +23,7 @@ DEAR = {"argon2_memory_kib": 19456, "argon2_time_cost": 2}
 def statements(service):
     """The text of every statement of the service, in order, with begins and commits."""
     said: list[str] = []
-    engines = (service.units.database.engine, service.units.database.checks)
+    engines = (service.units.database.engine, service.units.database.autocommit_engine)
 
     def statement(_connection, _cursor, text, *_):
         said.append(text)
@@ -58,9 +58,9 @@ def work_of(service, path: str, body: dict) -> list[str]:
 @pytest.fixture
 def town(service):
     """Somebody with an account, somebody who has not confirmed, somebody disabled. No time goes by, after which keys would be read again."""
-    service.held()
-    service.actor("ann").signed_up()
-    service.actor("cyd").signed_up()
+    service.freeze_clock()
+    service.actor("ann").sign_up()
+    service.actor("cyd").sign_up()
     service.actor("bob").register()
     service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'cyd' RETURNING id")
     service.units.limiter.reset()
@@ -132,7 +132,7 @@ def test_to_ask_to_be_let_in_asks_the_database_the_same_whoever_is_named(town, a
 
 
 def test_a_code_that_cannot_be_claimed_asks_the_database_the_same_whatever_is_the_matter(town):
-    ann, dan = town.actor("ann"), town.actor("dan").signed_in()
+    ann, dan = town.actor("ann"), town.actor("dan").sign_in()
     ann.login()
     boxes = {what: start_device_login(town) for what in ("claimed", "denied", "expired")}
     for what in ("claimed", "denied"):
@@ -169,7 +169,7 @@ def test_every_login_that_fails_makes_one_hash(make_service):
     """Counted in time of the processor, in turn, so that other processes count for nothing."""
     service = make_service(limit_login="1000/minute", limit_register="1000/minute", **DEAR)
     for name in ("ann", "cyd", "dan"):
-        service.actor(name).signed_up()
+        service.actor(name).sign_up()
     service.actor("bob").register()
     service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'cyd' RETURNING id")
     names = (

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import inspect, text
 
-from app.adapters import secret_key as sealing
+from app.adapters import secret_key
 from app.server.cleanup import delete_expired_data
 from tests.actors import PASSWORD
 from tests.administrators import create_administrator, get_account_id
@@ -69,15 +69,19 @@ def waiting(service) -> list[str]:
         rows = db.execute(text("SELECT id, sealed FROM outbox WHERE sealed IS NOT NULL")).all()
     keys = service.settings.secret_key
     return [
-        json.loads(sealing.unseal(keys, sealing.KeyPurpose.OUTBOX, sealed, row_id))["to"]
+        json.loads(secret_key.unseal(keys, sealing.KeyPurpose.OUTBOX, sealed, row_id))["to"]
         for row_id, sealed in rows
     ]
 
 
 def test_a_deleted_account_has_ended_in_every_way(service, boss):
-    ann = service.actor("ann").signed_up()
+    ann = service.actor("ann").sign_up()
     key = furnish(service, boss, ann)
-    link, device, account_id = ann.reset_token(), ann.tokens["device_token"], get_account_id(ann)
+    link, device, account_id = (
+        ann.get_reset_token(),
+        ann.tokens["device_token"],
+        get_account_id(ann),
+    )
     assert delete(boss, account_id).status_code == 204
     assert ann.whoami().status_code == 401
     assert ann.refresh().status_code == 400
@@ -96,7 +100,7 @@ def test_a_deleted_account_has_ended_in_every_way(service, boss):
 
 
 def test_the_name_and_address_of_a_deleted_account_stay_its_own(service, boss):
-    ann = service.actor("ann").signed_up()
+    ann = service.actor("ann").sign_up()
     delete(boss, get_account_id(ann))
     assert service.actor("ann", email="new@example.org").register().status_code == 409
     other = service.actor("other", email=ann.email)
@@ -110,7 +114,7 @@ def test_the_name_and_address_of_a_deleted_account_stay_its_own(service, boss):
 
 
 def test_an_account_is_brought_back_without_what_had_ended(service, boss):
-    ann = service.actor("ann").signed_up()
+    ann = service.actor("ann").sign_up()
     key = furnish(service, boss, ann)
     account_id, old = get_account_id(ann), dict(ann.tokens)
     delete(boss, account_id)
@@ -135,8 +139,8 @@ def test_an_account_is_brought_back_without_what_had_ended(service, boss):
 def test_what_hangs_on_an_account_is_erased_with_it_and_the_trail_stays_without_a_name(
     service, boss
 ):
-    ann = service.actor("ann").signed_up()
-    bob = service.actor("bob").signed_in()
+    ann = service.actor("ann").sign_up()
+    bob = service.actor("bob").sign_in()
     furnish(service, boss, ann)
     account_id = get_account_id(ann)
     delete(boss, account_id)
@@ -167,12 +171,12 @@ def test_what_hangs_on_an_account_is_erased_with_it_and_the_trail_stays_without_
 def test_whoever_comes_under_the_name_later_is_somebody_else(make_service, database_url):
     service = make_service(database_url, erase_after=timedelta())
     boss = create_administrator(service)
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     old = get_account_id(ann)
     delete(boss, old)
     delete_expired_data(service.units)
     service.units.limiter.reset()
-    again = service.actor("ann").signed_in()
+    again = service.actor("ann").sign_in()
     assert get_account_id(again) != old
     assert ann.whoami(ann.access).status_code == 401
 
@@ -255,11 +259,11 @@ def test_one_can_delete_oneself_and_is_told_until_when_that_can_be_undone(servic
 
 
 def test_deleting_oneself_and_taking_everything_along_want_a_fresh_password_and_a_session(
-    small_service,
+    sqlite_service,
 ):
-    ann = small_service.actor("ann").signed_in()
+    ann = sqlite_service.actor("ann").sign_in()
     key = ask(ann, "POST", "/v1/api-keys", {"name": "job", "scopes": []}).json["key"]
-    small_service.clock.push(minutes=6)
+    sqlite_service.clock.push(minutes=6)
     ann.tokens = ann.refresh().json
     for method, path in (("DELETE", "/v1/me"), ("GET", "/v1/me/export")):
         assert ann.call(method, path).status_code == 401
@@ -272,7 +276,7 @@ def test_deleting_oneself_and_taking_everything_along_want_a_fresh_password_and_
 
 
 def test_an_export_has_everything_and_no_secret(service, boss):
-    ann = service.actor("ann").signed_up()
+    ann = service.actor("ann").sign_up()
     key = furnish(service, boss, ann)
     answer = ask(ann, "GET", "/v1/me/export")
     assert answer.status_code == 200
@@ -305,7 +309,7 @@ def test_an_export_has_everything_and_no_secret(service, boss):
         ann.access,
         ann.tokens["refresh_token"],
         ann.tokens["device_token"],
-        ann.reset_token(),
+        ann.get_reset_token(),
         PASSWORD,
     ]
     with service.open_database() as db:

@@ -19,7 +19,7 @@ NEW = "a sentence that nobody has said before"
 @contextmanager
 def commits_fail(service, table: str, *doing: str):
     """Whatever inserts into that table, or updates or deletes there, cannot be committed."""
-    postgres = not service.settings.sqlite
+    postgres = not service.settings.uses_sqlite
     engine = create_engine(service.settings.database_url)
     function = "CREATE FUNCTION hinder() RETURNS trigger AS $$ BEGIN INSERT INTO hindrance VALUES (1); RETURN NULL; END $$ LANGUAGE plpgsql"
     body = (
@@ -72,7 +72,7 @@ def failed(answer) -> bool:
 
 
 def test_a_refresh_that_could_not_be_committed_consumed_nothing(service):
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     with commits_fail(service, "sessions", "UPDATE"):
         assert failed(ann.refresh())
     assert service.scalar("SELECT rt_counter FROM sessions") == 0
@@ -84,7 +84,7 @@ def test_a_refresh_that_could_not_be_committed_consumed_nothing(service):
 
 
 def test_a_reuse_that_could_not_be_committed_is_found_again(service, said):
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     ann.refresh(ann.refresh().json["refresh_token"])
     said()
     with commits_fail(service, "sessions", "UPDATE"):
@@ -97,7 +97,7 @@ def test_a_reuse_that_could_not_be_committed_is_found_again(service, said):
 
 
 def test_a_login_that_could_not_be_committed_opened_nothing(service, said):
-    ann = service.actor("ann").signed_up()
+    ann = service.actor("ann").sign_up()
     mails = len(service.mailbox())
     said()
     with commits_fail(service, "sessions", "INSERT"):
@@ -143,7 +143,7 @@ def test_a_confirmation_that_could_not_be_committed_used_nothing_up(service, sai
 def test_nobody_is_told_that_a_session_ended_whose_end_could_not_be_committed(
     service, said, method, path
 ):
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     twin = service.actor("ann")
     twin.login()
     said()
@@ -158,7 +158,7 @@ def test_nobody_is_told_that_a_session_ended_whose_end_could_not_be_committed(
 
 @pytest.mark.parametrize("by", ["reset", "change"])
 def test_a_password_whose_change_could_not_be_committed_is_the_old_one_still(service, said, by):
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     assert ann.post("/v1/password/forgot", {"username": "ann"}).status_code == 202
     token = next(mail for mail in service.mailbox(ann.email) if "/reset/" in mail["text"])["links"][
         0

@@ -89,7 +89,7 @@ def test_while_twenty_logins_wait_no_connection_is_held_and_others_write(
 ):
     service = make_service(database_url, capacity=Capacity(workers=1, threads=48), **DEAR)
     service.actor("first").get("/.well-known/jwks.json")  # the keys are made by now
-    pools = (service.units.database.engine.pool, service.units.database.checks.pool)
+    pools = (service.units.database.engine.pool, service.units.database.autocommit_engine.pool)
     for _ in range(
         6
     ):  # on a busy machine some may have given up before the last have come: then it shows nothing
@@ -159,7 +159,7 @@ def test_a_full_gate_refuses_registrations_too_and_forgets_nobody(make_service):
 
 def test_the_gate_is_open_again_after_every_kind_of_failure(make_service):
     service = make_service(capacity=Capacity(workers=1, threads=2))
-    ann = service.actor("ann").signed_up()
+    ann = service.actor("ann").sign_up()
     with service.open_database() as db:
         db.execute(
             text("UPDATE accounts SET password_hash = :hash"), {"hash": CORRUPT["beyond ASCII"]}
@@ -168,15 +168,15 @@ def test_the_gate_is_open_again_after_every_kind_of_failure(make_service):
         assert ann.from_another_address().login().status_code == 401
         assert ann.from_another_address().login(password="x").status_code == 401
         assert service.actor("nobody-here").login().status_code == 401
-    assert service.actor("bob").signed_in().whoami().status_code == 200
+    assert service.actor("bob").sign_in().whoami().status_code == 200
 
 
 @pytest.mark.parametrize("stored", CORRUPT.values(), ids=CORRUPT)
 def test_a_stored_hash_that_is_broken_or_absurd_fits_nothing_and_costs_little(
-    small_service, stored
+    sqlite_service, stored
 ):
-    ann = small_service.actor("ann").signed_up()
-    with small_service.open_database() as db:
+    ann = sqlite_service.actor("ann").sign_up()
+    with sqlite_service.open_database() as db:
         db.execute(text("UPDATE accounts SET password_hash = :hash"), {"hash": stored})
     memory, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     answer = ann.login()
@@ -184,12 +184,12 @@ def test_a_stored_hash_that_is_broken_or_absurd_fits_nothing_and_costs_little(
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 200_000
     assert answer.status_code == 401
     assert answer.json["code"] == "invalid_credentials"
-    assert small_service.scalar("SELECT password_hash FROM accounts") == stored
+    assert sqlite_service.scalar("SELECT password_hash FROM accounts") == stored
 
 
 def test_a_hash_dearer_than_the_settings_of_now_still_fits_and_is_renewed(make_service):
     dear = make_service(argon2_memory_kib=65536, argon2_time_cost=3)
-    ann = dear.actor("ann").signed_up()
+    ann = dear.actor("ann").sign_up()
     cheap = make_service(dear.settings.database_url)
     ann.service = cheap
     assert ann.login().status_code == 200
@@ -198,8 +198,8 @@ def test_a_hash_dearer_than_the_settings_of_now_still_fits_and_is_renewed(make_s
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux knows the priority of a thread")
-def test_hashing_threads_give_way_to_all_others(small_service):
-    small_service.actor("ann").signed_up()
+def test_hashing_threads_give_way_to_all_others(sqlite_service):
+    sqlite_service.actor("ann").sign_up()
     hashing = [thread for thread in threading.enumerate() if thread.name.startswith("argon2")]
     assert hashing
     assert {os.getpriority(os.PRIO_PROCESS, thread.native_id) for thread in hashing} == {NICE}

@@ -94,13 +94,13 @@ QUERIES = ("limit", "sort", "cursor")
 
 @pytest.fixture
 def ann(make_service, database_url):
-    return make_service(database_url, **LIMITS).actor("ann").signed_in()
+    return make_service(database_url, **LIMITS).actor("ann").sign_in()
 
 
 @pytest.fixture
 def eve(make_service):
     """For what does not come as far as the database."""
-    return make_service(**LIMITS).actor("eve").signed_in()
+    return make_service(**LIMITS).actor("eve").sign_in()
 
 
 def bodies(texts):

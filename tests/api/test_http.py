@@ -269,9 +269,9 @@ def test_a_method_that_is_not_answered_is_405_and_says_which_are(nobody):
         assert set(re.split(r",\s*", answer.headers["Allow"])) == allowed
 
 
-def test_a_fault_of_ours_is_500_without_details(small_service, capfd):
-    ann = small_service.actor().signed_in()
-    small_service.scalar("UPDATE accounts SET metadata = '{planted' RETURNING id")
+def test_a_fault_of_ours_is_500_without_details(sqlite_service, capfd):
+    ann = sqlite_service.actor().sign_in()
+    sqlite_service.scalar("UPDATE accounts SET metadata = '{planted' RETURNING id")
     answer = ann.get("/v1/me", token=ann.access)
     assert is_problem(answer, 500, "internal_error")
     assert set(answer.json) == {"type", "title", "status", "code", "request_id"}
@@ -281,16 +281,16 @@ def test_a_fault_of_ours_is_500_without_details(small_service, capfd):
     assert answer.json["request_id"] in said
 
 
-def test_a_check_that_breaks_is_503_and_never_401(small_service):
-    ann = small_service.actor().signed_in()
-    small_service.scalar("UPDATE sessions SET absolute_until = 'planted' RETURNING id")
+def test_a_check_that_breaks_is_503_and_never_401(sqlite_service):
+    ann = sqlite_service.actor().sign_in()
+    sqlite_service.scalar("UPDATE sessions SET absolute_until = 'planted' RETURNING id")
     answer = ann.whoami()
     assert is_problem(answer, 503, "unavailable")
     assert "Retry-After" in answer.headers
 
 
 def test_signing_keys_that_cannot_be_opened_are_503_and_never_401(make_service, sqlite_url):
-    ann = make_service(sqlite_url).actor().signed_in()
+    ann = make_service(sqlite_url).actor().sign_in()
     ann.service = make_service(sqlite_url, secret_key=("another secret another secret 0123456789",))
     for answer in (
         ann.whoami(),
@@ -304,8 +304,8 @@ def test_signing_keys_that_cannot_be_opened_are_503_and_never_401(make_service, 
     assert ann.get("/readyz").json["checks"]["keys"] == "failed"
 
 
-def test_every_answer_carries_the_same_headers(small_service):
-    ann = small_service.actor().signed_in()
+def test_every_answer_carries_the_same_headers(sqlite_service):
+    ann = sqlite_service.actor().sign_in()
     answers = [
         ann.whoami(),
         ann.call("HEAD", "/v1/whoami", token=ann.access),
@@ -359,8 +359,8 @@ def test_every_401_names_the_scheme_that_is_wanted(nobody):
         assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="doorward"')
 
 
-def test_no_route_reads_a_cookie(small_service):
-    ann = small_service.actor().signed_in()
+def test_no_route_reads_a_cookie(sqlite_service):
+    ann = sqlite_service.actor().sign_in()
     for cookie in (
         f"refresh_token={ann.tokens['refresh_token']}",
         f"access_token={ann.access}",
@@ -443,7 +443,7 @@ def test_forwarded_hosts_are_never_used(nobody):
 
 def test_forwarded_addresses_count_from_our_gateways_alone(make_service):
     service = make_service(trusted_proxies=(ipaddress.ip_network("10.9.0.0/16"),))
-    behind = service.actor("ann", address="10.9.0.1").signed_up()
+    behind = service.actor("ann", address="10.9.0.1").sign_up()
     behind.call(
         "POST",
         LOGIN,
@@ -490,7 +490,7 @@ def test_a_link_local_gateway_address_with_an_interface_name_can_log_in(
     service = make_service(
         empty_postgres_url, trusted_proxies=(ipaddress.ip_network("10.9.0.0/16"),)
     )
-    ann = service.actor(address="10.9.0.1").signed_up()
+    ann = service.actor(address="10.9.0.1").sign_up()
     answer = ann.post(
         LOGIN,
         {"username": "ann", "password": ann.password},
@@ -540,7 +540,7 @@ PREFLIGHT = {
 
 @pytest.fixture
 def shared(make_service):
-    return make_service(cors_origins=(APP, "http://localhost:3000")).actor().signed_in()
+    return make_service(cors_origins=(APP, "http://localhost:3000")).actor().sign_in()
 
 
 def allowed_origin(answer):
@@ -619,8 +619,8 @@ def test_a_preflight_of_nothing_is_404(shared):
 # -- a database that is away ------------------------------------------------------------------------------------------
 
 
-def test_with_the_database_away_everything_is_503_and_alive(make_service, small_service):
-    ann = small_service.actor().signed_in()
+def test_with_the_database_away_everything_is_503_and_alive(make_service, sqlite_service):
+    ann = sqlite_service.actor().sign_in()
     away = make_service(f"postgresql+psycopg://nobody:nothing@127.0.0.1:{find_free_port()}/nowhere")
     ann.service = away
     session = f"/v1/sessions/{ann.tokens['session_id']}"
@@ -652,13 +652,13 @@ def test_with_the_database_away_everything_is_503_and_alive(make_service, small_
 
 
 def test_a_database_that_goes_away_and_comes_back_costs_nobody_a_session(
-    small_service, sqlite_url, tmp_path
+    sqlite_service, sqlite_url, tmp_path
 ):
-    ann = small_service.actor().signed_in()
-    database = small_service.units.database
+    ann = sqlite_service.actor().sign_in()
+    database = sqlite_service.units.database
     path = tmp_path / "doorward.db"
     database.engine.dispose()
-    database.checks.dispose()
+    database.autocommit_engine.dispose()
     path.rename(tmp_path / "aside.db")
     path.mkdir()
     for answer in (ann.whoami(), ann.refresh(), ann.login(), ann.logout()):

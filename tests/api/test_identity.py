@@ -36,7 +36,7 @@ def service(make_service, database_url):
 
 @pytest.fixture
 def ann(service):
-    return service.actor("ann").signed_in()
+    return service.actor("ann").sign_in()
 
 
 def identity(actor, policy: str = "orders", **kwargs) -> str:
@@ -121,9 +121,9 @@ def test_it_opens_nothing_here(service, ann):
     )
     assert ann.refresh(token).status_code == 400
     with pytest.raises(TokenRejected):
-        service.units.keys.verify(Purpose.ACCESS, token)
+        service.units.signing_keys.verify(Purpose.ACCESS, token)
     with pytest.raises(TokenRejected):
-        service.units.keys.verify(Purpose.IDENTITY, ann.access)
+        service.units.signing_keys.verify(Purpose.IDENTITY, ann.access)
 
 
 def test_the_keys_of_one_kind_cannot_sign_the_other(service, ann):
@@ -134,7 +134,7 @@ def test_the_keys_of_one_kind_cannot_sign_the_other(service, ann):
         {access_kid},
     )
     claims = jwt.decode(ann.access, options={"verify_signature": False})
-    private = service.units.keys.known(identity_kid).private
+    private = service.units.signing_keys.find_key(identity_kid).private
     for typ in ("at+jwt", "identity+jwt"):
         for named in (identity_kid, access_kid):
             forged = jwt.encode(
@@ -146,7 +146,7 @@ def test_the_keys_of_one_kind_cannot_sign_the_other(service, ann):
 
 def test_who_asks_for_no_identities_has_no_key_for_them(make_service, database_url):
     service = make_service(database_url)
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     assert identity(ann, "default") == ""
     assert published(service) == {}
     assert service.scalar("SELECT count(*) FROM signing_keys") == 1
@@ -154,7 +154,7 @@ def test_who_asks_for_no_identities_has_no_key_for_them(make_service, database_u
 
 def test_identities_are_signed_by_the_algorithm_that_is_set(make_service):
     service = make_service(policies=POLICIES, signing_algorithm=SigningAlgorithm.EDDSA)
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     assert jwt.get_unverified_header(identity(ann))["alg"] == "EdDSA"
     assert read(service, identity(ann))["preferred_username"] == "ann"
 
@@ -172,7 +172,7 @@ def test_a_key_from_before_there_were_kinds_signs_access_tokens(service, ann):
 
 def test_a_new_key_is_published_before_it_signs_and_the_old_one_after(service, ann):
     old, access = kid(identity(ann)), kid(ann.access)
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         new = rotate(work, Purpose.IDENTITY).kid
     service.clock.push(seconds=6)
     Watcher().watch(service.units)
@@ -191,15 +191,15 @@ def test_a_new_key_is_published_before_it_signs_and_the_old_one_after(service, a
 def test_keys_of_both_kinds_rotate_by_themselves(service, ann):
     identity(ann)
     service.clock.push(days=30)
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         assert {key.signs for key in rotate_when_due(work)} == set(Purpose)
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         assert rotate_when_due(work) == []
 
 
 def test_revoking_a_key_of_identities_ends_no_session(service, ann):
     token = identity(ann)
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         assert revoke_key(work, kid=kid(token))
         assert not revoke_key(work, kid=kid(token))
     Watcher().watch(service.units)
@@ -223,7 +223,7 @@ def test_revoking_a_key_of_identities_ends_no_session(service, ann):
 
 def test_revoking_a_key_of_access_tokens_leaves_identities_alone(service, ann):
     token = identity(ann)
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         assert revoke_key(work, kid=kid(ann.access))
     Watcher().watch(service.units)
     assert ann.get("/authz/forward-auth/orders", token=ann.access).status_code == 401
@@ -257,7 +257,7 @@ def test_a_process_without_the_key_says_so_and_guesses_nothing(service, ann):
     service.scalar(
         "UPDATE signing_keys SET sealed_private = 'x' || sealed_private WHERE purpose = 'identity+jwt' RETURNING kid"
     )
-    service.units.keys.hold({}, [], global_epoch=1, loaded_at=float("-inf"))
+    service.units.signing_keys.replace_keys({}, [], global_epoch=1, loaded_at=float("-inf"))
     answer = ann.get("/authz/forward-auth/orders", token=ann.access)
     assert (
         answer.status_code,

@@ -126,7 +126,7 @@ def hash_of(service, username: str) -> str:
 
 def plant(service, password_hash: str):
     """Somebody whose row holds a hash that no command would have taken."""
-    ann = service.actor("ann").signed_up()
+    ann = service.actor("ann").sign_up()
     with service.open_database() as db:
         db.execute(text("UPDATE accounts SET password_hash = :hash"), {"hash": password_hash})
     return ann
@@ -154,8 +154,8 @@ def test_everybody_signs_in_with_the_password_they_have_and_the_hash_is_renewed(
     )
 
 
-def test_every_field_is_taken_over_or_has_its_default(small_service, bring):
-    service = small_service
+def test_every_field_is_taken_over_or_has_its_default(sqlite_service, bring):
+    service = sqlite_service
     full = {
         "name": "Ann Other",
         "locale": "de-AT",
@@ -249,7 +249,7 @@ def test_what_cannot_be_taken_is_named_by_line_and_field_and_all_the_rest_is_tak
     make_service, empty_postgres_url, bring
 ):
     service = make_service(empty_postgres_url)
-    service.actor("present").signed_up()
+    service.actor("present").sign_up()
     service.actor("pending").register()
     before = service.scalar("SELECT count(*) FROM accounts")
     lines = [
@@ -279,12 +279,12 @@ def test_what_cannot_be_taken_is_named_by_line_and_field_and_all_the_rest_is_tak
     assert service.scalar("SELECT count(*) FROM accounts") == before + 3
 
 
-def test_a_stored_hash_that_is_too_dear_or_damaged_fits_nothing_and_costs_little(small_service):
-    plant(small_service, HASH)
+def test_a_stored_hash_that_is_too_dear_or_damaged_fits_nothing_and_costs_little(sqlite_service):
+    plant(sqlite_service, HASH)
     cases = {
         f"case{number}": stored for number, stored in enumerate([*DEAR.values(), *DAMAGED.values()])
     }
-    with small_service.open_database() as db:
+    with sqlite_service.open_database() as db:
         columns = "name, locale, timezone, metadata, status, epoch, roles_version, created_at"
         db.execute(
             text(
@@ -295,35 +295,37 @@ def test_a_stored_hash_that_is_too_dear_or_damaged_fits_nothing_and_costs_little
         )
     for name, stored in cases.items():
         began = time.process_time()
-        assert small_service.actor(name).login().status_code == 401
+        assert sqlite_service.actor(name).login().status_code == 401
         assert time.process_time() - began < 0.5, stored
-        assert hash_of(small_service, name) == stored
-    assert small_service.actor("ann").login().status_code == 200
+        assert hash_of(sqlite_service, name) == stored
+    assert sqlite_service.actor("ann").login().status_code == 200
 
 
-def test_bcrypt_refuses_a_password_that_it_would_cut(small_service):
-    ann = plant(small_service, "$2b$04$8qK6zVWTi.K3f7X5QlNANeEflcev8bXR9D95Sx84PZ1XQseFGRDoK")
+def test_bcrypt_refuses_a_password_that_it_would_cut(sqlite_service):
+    ann = plant(sqlite_service, "$2b$04$8qK6zVWTi.K3f7X5QlNANeEflcev8bXR9D95Sx84PZ1XQseFGRDoK")
     assert ann.login(password="x" * 73).status_code == 401
     assert ann.login(password="x" * 71 + "é").status_code == 401
     assert ann.login(password="x" * 72).status_code == 200
     assert ann.login(password="x" * 73).status_code == 401
 
 
-def test_accents_fit_however_they_are_typed_where_the_other_system_saw_them_composed(small_service):
-    ann = plant(small_service, "$2b$04$nqQg6pqAZUBdorVHq4QfgeNvCgKXVjrWPFWzcG9o7pmx895owsA6m")
+def test_accents_fit_however_they_are_typed_where_the_other_system_saw_them_composed(
+    sqlite_service,
+):
+    ann = plant(sqlite_service, "$2b$04$nqQg6pqAZUBdorVHq4QfgeNvCgKXVjrWPFWzcG9o7pmx895owsA6m")
     assert (
         ann.login(password=unicodedata.normalize("NFD", "Grüße aus Zürich, jeden Tag")).status_code
         == 200
     )
-    assert hash_of(small_service, "ann").startswith(RENEWED)
+    assert hash_of(sqlite_service, "ann").startswith(RENEWED)
 
 
-def test_a_file_that_cannot_be_read_is_2(small_service, tmp_path):
+def test_a_file_that_cannot_be_read_is_2(sqlite_service, tmp_path):
     done = run_cli(
         "accounts",
         "import",
         str(tmp_path),
-        DOORWARD_DATABASE_URL=small_service.settings.database_url,
+        DOORWARD_DATABASE_URL=sqlite_service.settings.database_url,
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert str(tmp_path) in done.stderr
@@ -338,15 +340,15 @@ def command(service, *words: str, **options) -> subprocess.Popen[bytes]:
 
 
 def test_an_interrupted_import_is_run_again_and_changes_nothing_of_what_is_there(
-    small_service, bring
+    sqlite_service, bring
 ):
     people = [line(f"person{number}") for number in range(700)]
     raw = b"".join(json.dumps(each).encode() + b"\n" for each in people)
-    first = command(small_service, "-m", "app", "accounts", "import", "-")
+    first = command(sqlite_service, "-m", "app", "accounts", "import", "-")
     first.stdin.write(raw)  # the first batch is full, the second waits for more
     first.stdin.flush()
     end = time.monotonic() + 60
-    while small_service.scalar("SELECT count(*) FROM accounts") == 0 and time.monotonic() < end:
+    while sqlite_service.scalar("SELECT count(*) FROM accounts") == 0 and time.monotonic() < end:
         time.sleep(0.05)
     time.sleep(0.5)  # what was committed is counted a moment later
     first.send_signal(signal.SIGINT)
@@ -354,21 +356,21 @@ def test_an_interrupted_import_is_run_again_and_changes_nothing_of_what_is_there
     assert (first.returncode, said) == (130, b"500 lines: 500 taken, 0 refused.\n"), complaint
     assert complaint == b"Interrupted. Run this again: what was taken stays.\n"
     before = [
-        small_service.scalar(f"SELECT {what} FROM accounts WHERE username = 'person7'")
+        sqlite_service.scalar(f"SELECT {what} FROM accounts WHERE username = 'person7'")
         for what in ("id", "created_at")
     ]
-    again = bring(small_service, people)
+    again = bring(sqlite_service, people)
     assert again.returncode == 1
     assert (
         "\n700 lines: 200 taken, 500 refused.\n     500  username belongs to an account already\n"
         in again.stdout
     )
     after = [
-        small_service.scalar(f"SELECT {what} FROM accounts WHERE username = 'person7'")
+        sqlite_service.scalar(f"SELECT {what} FROM accounts WHERE username = 'person7'")
         for what in ("id", "created_at")
     ]
     assert before == after
-    assert small_service.scalar("SELECT count(*) FROM accounts") == 700
+    assert sqlite_service.scalar("SELECT count(*) FROM accounts") == 700
 
 
 def test_of_two_imports_at_once_each_account_is_taken_by_one(
@@ -413,7 +415,7 @@ finally:
     sys.platform != "linux", reason="the peak of a process is read as Linux tells it"
 )
 def test_memory_does_not_grow_with_the_file_and_a_thousand_refusals_are_shown(
-    small_service, tmp_path
+    sqlite_service, tmp_path
 ):
     heavy, peaks = {"metadata": {"text": "x" * 4000}}, []
     for number in (500, 4200):  # 2 and 17 MB
@@ -423,7 +425,7 @@ def test_memory_does_not_grow_with_the_file_and_a_thousand_refusals_are_shown(
                 json.dumps(line(f"person{index}", **heavy)) + "\n" for index in range(number)
             )
             lines.write("{\n" * (number // 4))
-        done = command(small_service, "-c", MEASURED, "accounts", "import", "--dry-run", str(file))
+        done = command(sqlite_service, "-c", MEASURED, "accounts", "import", "--dry-run", str(file))
         said, complaint = done.communicate(timeout=60)
         assert done.returncode == 1, complaint
         assert (

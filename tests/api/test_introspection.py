@@ -33,7 +33,7 @@ def service(make_service, database_url):
 
 
 @pytest.fixture
-def small_service(make_service):
+def sqlite_service(make_service):
     return make_service(roles=ROLES)
 
 
@@ -43,8 +43,8 @@ def ann(service):
 
 
 @pytest.fixture
-def small_ann(small_service):
-    return create_key_owner(small_service)
+def small_ann(sqlite_service):
+    return create_key_owner(sqlite_service)
 
 
 def api_of(actor):
@@ -206,7 +206,7 @@ def test_a_key_may_be_shown_in_every_way_a_key_is_shown(small_ann):
         )
 
 
-def test_nobody_else_is_told_anything(small_service, small_ann):
+def test_nobody_else_is_told_anything(sqlite_service, small_ann):
     api, weak = api_of(small_ann), create_key(small_ann, "orders:read", name="weak")
     for token in (small_ann.access, "x"):
         for headers in (
@@ -221,7 +221,7 @@ def test_nobody_else_is_told_anything(small_service, small_ann):
         ):
             refused(
                 post_form(
-                    small_service.actor("other"),
+                    sqlite_service.actor("other"),
                     "/oauth/introspect",
                     {"token": token},
                     headers=headers,
@@ -241,7 +241,7 @@ def test_nobody_else_is_told_anything(small_service, small_ann):
 def test_a_caller_whose_owner_lost_the_right_is_told_nothing(service, ann):
     api = api_of(ann)
     assert told(ann, api, ann.access).json["active"] is True
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         account = work.db.get_one(Account, ann.tokens["account"]["id"])
         work.db.delete(work.db.get_one(AccountRole, (account.id, "robot")))
         account.roles_version += 1
@@ -281,7 +281,7 @@ def test_only_a_post_with_a_token_is_answered(small_ann):
 def test_a_warm_introspection_is_one_round_trip_beside_the_two_of_the_caller(
     make_service, database_url, redis_url
 ):
-    service = make_service(database_url, roles=ROLES, redis_url=redis_url).held()
+    service = make_service(database_url, roles=ROLES, redis_url=redis_url).freeze_clock()
     service.believing = True
     server = redis.Redis.from_url(redis_url)
     Watcher().watch(service.units)
@@ -309,8 +309,10 @@ def test_a_warm_introspection_is_one_round_trip_beside_the_two_of_the_caller(
 @pytest.mark.parametrize(
     "hint", [{}, {"token_type_hint": "refresh_token"}, {"token_type_hint": "no_such_hint"}]
 )
-def test_either_token_of_a_session_ends_it_whatever_the_hint(small_service, small_ann, which, hint):
-    revoked(small_service.actor("holder"), small_ann.tokens[which], client_id="doorward", **hint)
+def test_either_token_of_a_session_ends_it_whatever_the_hint(
+    sqlite_service, small_ann, which, hint
+):
+    revoked(sqlite_service.actor("holder"), small_ann.tokens[which], client_id="doorward", **hint)
     assert small_ann.whoami().status_code == 401
     assert small_ann.refresh().status_code == 400
 
@@ -339,7 +341,7 @@ def test_a_token_that_was_lent_does_not_end_the_key(small_ann):
     assert request_client_token(small_ann, key).status_code == 200
 
 
-def test_what_is_not_known_is_200_and_touches_nothing(small_service, small_ann):
+def test_what_is_not_known_is_200_and_touches_nothing(sqlite_service, small_ann):
     key = create_key(small_ann, "orders:read")
     altered = key["key"][:-1] + ("a" if key["key"][-1] != "a" else "b")
     header, words, _ = small_ann.access.split(".")

@@ -26,7 +26,9 @@ def make_believing(make_service, redis_url):
     """Services whose watchers have just made their rounds, as in a serving process."""
 
     def make(database_url: str | None = None, **changes):
-        service = make_service(database_url, redis_url=redis_url, roles=ROLES, **changes).held()
+        service = make_service(
+            database_url, redis_url=redis_url, roles=ROLES, **changes
+        ).freeze_clock()
         Watcher().watch(service.units)
         return service
 
@@ -59,7 +61,7 @@ def counted(service, server):
     def one_more(*_):
         counts["sql"] += 1
 
-    engines = (service.units.database.engine, service.units.database.checks)
+    engines = (service.units.database.engine, service.units.database.autocommit_engine)
     for engine in engines:
         event.listen(engine, "before_cursor_execute", one_more)
         event.listen(engine, "begin", one_more)
@@ -205,7 +207,7 @@ def test_a_reader_that_was_slow_cannot_undo_a_change(make_believing, server, cha
     ann = worker(service)
     key = made(ann)
     use(service, key["key"])
-    with service.units.reading() as work:
+    with service.units.open_read_only() as work:
         slow = find_api_key_state(work, key["id"])
     held = server.get(account_key(ann.tokens["account"]["id"]))
     change(ann, key)

@@ -29,10 +29,10 @@ def signing(actor) -> str:
 
 
 def test_a_new_key_is_published_for_two_cache_lives_before_it_signs(service):
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     old = signing(ann)
     token = ann.access
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         new = rotate(work).kid
     service.clock.push(seconds=6)
     Watcher().watch(service.units)
@@ -53,8 +53,8 @@ def test_a_new_key_is_published_for_two_cache_lives_before_it_signs(service):
 
 def test_a_token_of_the_old_key_lives_on_after_a_rotation(make_service, sqlite_url):
     service = make_service(sqlite_url, jwks_max_age=timedelta(seconds=10))
-    ann = service.actor("ann").signed_in()
-    with service.units.writing() as work:
+    ann = service.actor("ann").sign_in()
+    with service.units.open_read_write() as work:
         rotate(work)
     service.clock.push(seconds=21)
     Watcher().watch(service.units)
@@ -62,14 +62,14 @@ def test_a_token_of_the_old_key_lives_on_after_a_rotation(make_service, sqlite_u
 
 
 def test_keys_rotate_by_themselves_when_it_is_time(service):
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     old = signing(ann)
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         assert not rotate_when_due(work)
     service.clock.push(days=30)
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         assert rotate_when_due(work)
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         assert not rotate_when_due(work)  # one is announced already
     service.clock.push(seconds=601)
     Watcher().watch(service.units)
@@ -77,9 +77,9 @@ def test_keys_rotate_by_themselves_when_it_is_time(service):
 
 
 def test_a_revoked_key_ends_every_session_and_another_signs_at_once(service):
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     kid = signing(ann)
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         assert revoke_key(work, kid=kid)
     Watcher().watch(service.units)
     assert ann.whoami().status_code == 401
@@ -90,15 +90,15 @@ def test_a_revoked_key_ends_every_session_and_another_signs_at_once(service):
 
 
 def test_revoking_the_key_that_signs_brings_no_older_one_back(service):
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     first = signing(ann)
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         rotate(work)
     service.clock.push(hours=3)
     Watcher().watch(service.units)
     second = signing(ann)
     assert second != first
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         revoke_key(work, kid=second)
     Watcher().watch(service.units)
     assert signing(ann) not in {first, second}
@@ -106,8 +106,8 @@ def test_revoking_the_key_that_signs_brings_no_older_one_back(service):
 
 
 def test_what_happens_to_keys_is_remembered(service):
-    ann = service.actor("ann").signed_in()
-    with service.units.writing() as work:
+    ann = service.actor("ann").sign_in()
+    with service.units.open_read_write() as work:
         revoke_key(work, kid=signing(ann))
     with service.open_database() as db:
         events = db.scalars(
@@ -117,11 +117,11 @@ def test_what_happens_to_keys_is_remembered(service):
 
 
 def test_a_key_is_revoked_once(service):
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     kid = signing(ann)
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         assert revoke_key(work, kid=kid)
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         assert not revoke_key(work, kid=kid)
         assert not revoke_key(work, kid="nothing")
     assert service.scalar("SELECT global_epoch FROM issuer_state") == 2
@@ -141,7 +141,7 @@ def typed(database_url):
 
 def test_keys_are_listed_rotated_and_revoked_by_command(service, typed):
     assert "There is no key yet" in typed("keys", "list")
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     kid = signing(ann)
     assert f"{kid}  ES256  signing" in typed("keys", "list")
     assert "is announced and signs at+jwt from" in typed("keys", "rotate")
@@ -168,7 +168,7 @@ def test_a_process_that_is_started_for_it_does_the_same(sqlite_url, words, said)
 
 
 def test_a_key_that_was_lost_and_revoked_does_not_stand_in_the_way_of_the_others(service, typed):
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     kid = signing(ann)
     typed("keys", "revoke", kid, "--yes", secret=NEWER)
     newest = "the newest secret again of more than thirty-two bytes 0123456789"
@@ -176,7 +176,7 @@ def test_a_key_that_was_lost_and_revoked_does_not_stand_in_the_way_of_the_others
 
 
 def test_everything_sealed_moves_to_a_new_secret_key(service, typed, make_service, database_url):
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     said = typed("secrets", "rewrap", secret=f"{NEWER},{SECRET}")
     assert "1 signing keys" in said
     assert "0 signing keys, 0 messages" in typed("secrets", "rewrap", secret=f"{NEWER},{SECRET}")

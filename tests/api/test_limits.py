@@ -63,15 +63,15 @@ def limited(answer, name: str, quota: int, window: int) -> None:
 
 @pytest.mark.parametrize(("path", "body", "limit"), LIMITED)
 def test_a_source_gets_as_many_answers_as_its_quota_and_then_is_told_when_to_come_back(
-    small_service, path, body, limit
+    sqlite_service, path, body, limit
 ):
     name, quota, window = limit
-    eve = small_service.actor("eve")
+    eve = sqlite_service.actor("eve")
     for number in range(quota):
         assert eve.post(path, numbered(body, number)).status_code not in {429, 500, 503}
     for _ in range(3):
         limited(eve.post(path, body), name, quota, window)
-    assert small_service.actor("ann").post(path, body).status_code != 429, (
+    assert sqlite_service.actor("ann").post(path, body).status_code != 429, (
         "another source is not concerned"
     )
 
@@ -112,7 +112,7 @@ def test_of_several_windows_the_one_that_is_full_is_told(make_service, name, quo
 
 
 def test_a_right_password_is_limited_like_a_wrong_one(make_service):
-    ann = make_service(limit_login="2/minute").actor("ann").signed_up()
+    ann = make_service(limit_login="2/minute").actor("ann").sign_up()
     assert ann.login(password="a wrong password, long enough").status_code == 401
     assert ann.login().status_code == 200
     limited(ann.login(), "login", 2, 60)
@@ -124,7 +124,7 @@ def test_a_limit_for_one_thing_is_none_for_another(make_service):
     ann = (
         make_service(limit_register="1/hour", limit_login="1/hour", limit_refresh="1/hour")
         .actor("ann")
-        .signed_in()
+        .sign_in()
     )
     assert ann.refresh().status_code == 200
     assert [ann.register().status_code, ann.login().status_code, ann.refresh().status_code] == [

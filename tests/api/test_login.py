@@ -32,9 +32,9 @@ def without_names(answer):
 
 def test_every_reason_to_refuse_is_one_answer(service):
     ann, bob, cyd = (
-        service.actor("ann").signed_up(),
+        service.actor("ann").sign_up(),
         service.actor("bob"),
-        service.actor("cyd").signed_up(),
+        service.actor("cyd").sign_up(),
     )
     bob.register()
     service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'cyd' RETURNING id")
@@ -80,7 +80,7 @@ def test_every_reason_to_refuse_is_one_answer(service):
 
 
 def test_a_disabled_account_can_log_in_again_once_it_is_active(service):
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     service.scalar("UPDATE accounts SET status = 'disabled' RETURNING id")
     assert ann.login().status_code == 401
     service.scalar("UPDATE accounts SET status = 'active' RETURNING id")
@@ -100,8 +100,8 @@ def test_a_disabled_account_can_log_in_again_once_it_is_active(service):
         "ann＠example.org",
     ],
 )
-def test_a_name_or_an_address_opens_in_any_case(small_service, typed):
-    ann = small_service.actor().signed_up()
+def test_a_name_or_an_address_opens_in_any_case(sqlite_service, typed):
+    ann = sqlite_service.actor().sign_up()
     assert ann.login(username=typed).status_code == 200
     assert ann.tokens["account"]["username"] == "ann"
 
@@ -120,8 +120,8 @@ def test_a_name_or_an_address_opens_in_any_case(small_service, typed):
         "ann@sub.example.org",
     ],
 )
-def test_no_other_name_opens(small_service, typed):
-    ann = small_service.actor().signed_up()
+def test_no_other_name_opens(sqlite_service, typed):
+    ann = sqlite_service.actor().sign_up()
     assert ann.login(username=typed).status_code in {401, 422}
 
 
@@ -135,13 +135,13 @@ def test_no_other_name_opens(small_service, typed):
         "correct  horse battery staple",
     ],
 )
-def test_no_other_password_opens(small_service, typed):
-    ann = small_service.actor().signed_up()
+def test_no_other_password_opens(sqlite_service, typed):
+    ann = sqlite_service.actor().sign_up()
     assert ann.login(password=typed).status_code in {401, 422}
 
 
-def test_an_accent_opens_in_either_spelling_and_an_odd_space_is_a_space(small_service):
-    ann = small_service.actor(password="Pass\u00e9 composé de verbes").signed_up()
+def test_an_accent_opens_in_either_spelling_and_an_odd_space_is_a_space(sqlite_service):
+    ann = sqlite_service.actor(password="Pass\u00e9 composé de verbes").sign_up()
     assert ann.login(password="Passe\u0301 compose\u0301 de verbes").status_code == 200
     assert ann.login(password="Pass\u00e9\u00a0composé\u2003de verbes").status_code == 200
     assert ann.login(password="Passe composé de verbes").status_code == 401
@@ -149,12 +149,12 @@ def test_an_accent_opens_in_either_spelling_and_an_odd_space_is_a_space(small_se
 
 @pytest.mark.parametrize("typed", ["x" * 129, "x" * 1025, "é" * 513, "long\u0007enough to be one"])
 @pytest.mark.parametrize("username", ["ann", "nobody"])
-def test_what_can_be_no_password_is_said_to_be_so_before_any_hash(small_service, typed, username):
-    ann = small_service.actor().signed_up()
+def test_what_can_be_no_password_is_said_to_be_so_before_any_hash(sqlite_service, typed, username):
+    ann = sqlite_service.actor().sign_up()
     answer = ann.login(username=username, password=typed)
     assert answer.status_code == 422
     assert list(answer.json["errors"]) == ["/password"]
-    assert "login.failed" not in str(small_service.scalar("SELECT group_concat(event) FROM audit"))
+    assert "login.failed" not in str(sqlite_service.scalar("SELECT group_concat(event) FROM audit"))
 
 
 UNACCEPTABLE = [
@@ -188,7 +188,7 @@ UNACCEPTABLE = [
 
 def test_every_field_that_is_not_acceptable_is_named(make_service):
     service = make_service(limit_login="1000/minute")
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     for body, fields in UNACCEPTABLE:
         answer = ann.post("/v1/login", body)
         assert answer.status_code == 422, body
@@ -199,7 +199,7 @@ def test_every_field_that_is_not_acceptable_is_named(make_service):
 
 def test_a_login_answers_both_tokens_and_what_a_frontend_needs(make_service, database_url):
     service = make_service(database_url, resources={"api": "https://api.example.org"})
-    ann = service.actor().signed_in()
+    ann = service.actor().sign_in()
     assert set(ann.tokens) == {
         "access_token", "token_type", "expires_in", "refresh_token", "refresh_expires_in", "session_id", "scope", "account", "resources",
     }  # fmt: skip
@@ -226,14 +226,14 @@ def test_a_login_answers_both_tokens_and_what_a_frontend_needs(make_service, dat
 )
 def test_a_login_may_ask_for_a_shorter_session(make_service, longest, asked, given):
     service = make_service(session_max_ttl=timedelta(seconds=longest))
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     assert ann.login(**({"expires_in": asked} if asked else {})).status_code == 200
     assert given - 5 <= ann.tokens["refresh_expires_in"] <= given
     assert ann.tokens["expires_in"] <= min(given, 300)
 
 
 def test_a_session_asked_to_be_short_ends_then_however_often_it_is_refreshed(service):
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     ann.login(expires_in=120)
     service.clock.push(seconds=90)
     ann.tokens = ann.refresh().json
@@ -249,7 +249,7 @@ def test_a_session_asked_to_be_short_ends_then_however_often_it_is_refreshed(ser
 )
 def test_a_longer_session_is_given_only_where_a_setting_allows_it(make_service, longest, alive):
     service = make_service(session_max_ttl=longest)
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     ann.login(expires_in=60 * 86400)
     for _ in range(2):
         service.clock.push(days=13)
@@ -259,7 +259,7 @@ def test_a_longer_session_is_given_only_where_a_setting_allows_it(make_service, 
 
 
 def test_a_hash_of_other_parameters_is_renewed_at_the_next_login(make_service, database_url):
-    ann = make_service(database_url).actor().signed_up()
+    ann = make_service(database_url).actor().sign_up()
     service = make_service(database_url, argon2_time_cost=2, argon2_memory_kib=128)
     before = service.scalar("SELECT password_hash FROM accounts")
     assert "m=64,t=1,p=1" in before
@@ -275,7 +275,7 @@ def test_a_hash_of_other_parameters_is_renewed_at_the_next_login(make_service, d
 
 
 def test_all_of_many_logins_at_once_succeed_while_the_hash_is_renewed(make_service, database_url):
-    make_service(database_url).actor().signed_up()
+    make_service(database_url).actor().sign_up()
     service = make_service(database_url, argon2_time_cost=2, capacity=Capacity(threads=32))
     actors = [service.actor() for _ in range(8)]
     gate = threading.Barrier(len(actors))
@@ -300,15 +300,15 @@ def test_all_of_many_logins_at_once_succeed_while_the_hash_is_renewed(make_servi
         PASSWORD,
     ],
 )
-def test_a_stored_hash_that_cannot_be_used_opens_nothing(small_service, stored):
-    ann = small_service.actor().signed_up()
-    small_service.scalar("UPDATE accounts SET password_hash = :stored RETURNING id", stored=stored)
+def test_a_stored_hash_that_cannot_be_used_opens_nothing(sqlite_service, stored):
+    ann = sqlite_service.actor().sign_up()
+    sqlite_service.scalar("UPDATE accounts SET password_hash = :stored RETURNING id", stored=stored)
     assert ann.login().status_code == 401
     assert ann.login(password="").status_code == 422
 
 
 def test_the_owner_hears_of_a_login_from_a_new_network_or_agent_only(service):
-    ann = service.actor(address="198.51.100.1", agent="phone").signed_in()
+    ann = service.actor(address="198.51.100.1", agent="phone").sign_in()
 
     def notices():
         return [
@@ -340,15 +340,15 @@ def test_the_owner_hears_of_a_login_from_a_new_network_or_agent_only(service):
     assert len(notices()) == 5
 
 
-def test_a_failed_login_sends_no_mail(small_service):
-    ann = small_service.actor().signed_up()
-    before = len(small_service.mailbox(ann.email))
+def test_a_failed_login_sends_no_mail(sqlite_service):
+    ann = sqlite_service.actor().sign_up()
+    before = len(sqlite_service.mailbox(ann.email))
     ann.login(password="wrong")
-    assert len(small_service.mailbox(ann.email)) == before
+    assert len(sqlite_service.mailbox(ann.email)) == before
 
 
 def test_a_login_is_noted_on_the_account(service):
-    ann = service.actor().signed_in()
+    ann = service.actor().sign_in()
     first = ann.get("/v1/me", token=ann.access).json["account"]["last_login_at"]
     service.clock.push(hours=1)
     ann.login(password="wrong")
@@ -358,7 +358,7 @@ def test_a_login_is_noted_on_the_account(service):
 
 def test_logins_from_one_source_are_limited_before_anything_is_looked_at(make_service):
     service = make_service(limit_login="3/minute")
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     assert [ann.login(password="wrong").status_code for _ in range(3)] == [401] * 3
     answer = ann.call("POST", "/v1/login", data=b"no json", content_type="text/plain")
     assert answer.status_code == 429

@@ -29,7 +29,7 @@ def box(service) -> Device:
 
 @pytest.fixture
 def ann(service):
-    return service.actor("ann").signed_in()
+    return service.actor("ann").sign_in()
 
 
 def test_a_program_is_let_in_by_a_person_elsewhere(service, ann, box):
@@ -118,13 +118,13 @@ def test_the_device_code_is_redeemed_once(ann, box):
         str.swapcase,
     ],
 )
-def test_the_code_may_be_typed_as_people_type(small_service, spelt):
-    ann, box = small_service.actor().signed_in(), start_device_login(small_service)
+def test_the_code_may_be_typed_as_people_type(sqlite_service, spelt):
+    ann, box = sqlite_service.actor().sign_in(), start_device_login(sqlite_service)
     assert claim(ann, spelt(box.code)).status_code == 200
 
 
 def test_whoever_claims_first_has_it_to_himself(service, ann, box):
-    bob = service.actor("bob").signed_in()
+    bob = service.actor("bob").sign_in()
     assert claim(ann, box.code).status_code == 200
     assert claim(ann, box.code).status_code == 200, "asking again is no fault"
     unknown = claim(bob, "BBBB-BBBB")
@@ -138,8 +138,8 @@ def test_whoever_claims_first_has_it_to_himself(service, ann, box):
     assert decide(ann, box, "approve").status_code == 200
 
 
-def test_nothing_is_shown_or_decided_before_it_was_claimed(small_service):
-    ann, box = small_service.actor("ann").signed_in(), start_device_login(small_service)
+def test_nothing_is_shown_or_decided_before_it_was_claimed(sqlite_service):
+    ann, box = sqlite_service.actor("ann").sign_in(), start_device_login(sqlite_service)
     assert ann.get(f"/v1/login-sessions/{box.id}", token=ann.access).status_code == 404
     for verb in ("approve", "deny", "suspicious"):
         assert decide(ann, box, verb).status_code == 404
@@ -147,33 +147,33 @@ def test_nothing_is_shown_or_decided_before_it_was_claimed(small_service):
 
 
 @pytest.mark.parametrize("named", ["ann", "ANN", "ann@example.org", "Ann@Example.ORG"])
-def test_only_the_account_that_is_named_may_claim_it(small_service, named):
-    ann = small_service.actor("ann").signed_in()
-    bob, box = small_service.actor("bob").signed_in(), start_device_login(small_service)
+def test_only_the_account_that_is_named_may_claim_it(sqlite_service, named):
+    ann = sqlite_service.actor("ann").sign_in()
+    bob, box = sqlite_service.actor("bob").sign_in(), start_device_login(sqlite_service)
     box.ask(username=named)
     assert claim(bob, box.code).json["code"] == "unknown_user_code"
     assert claim(ann, box.code).status_code == 200
 
 
-def test_nobody_learns_who_exists_and_nobody_is_asked_until_he_gives_in(small_service):
-    small_service.actor("ann").signed_in()
-    box = start_device_login(small_service)
+def test_nobody_learns_who_exists_and_nobody_is_asked_until_he_gives_in(sqlite_service):
+    sqlite_service.actor("ann").sign_in()
+    box = start_device_login(sqlite_service)
     for spellings in (
         ("ann", "ANN", "\uff21nn", "ann"),
         ("nobody-here", "Nobody-Here", "\uff4eobody-here", "nobody-here"),
     ):
         assert [box.ask(username=name).status_code for name in spellings] == [201, 201, 201, 429]
     assert box.ask().status_code == 201
-    small_service.clock.push(minutes=1)
+    sqlite_service.clock.push(minutes=1)
     assert box.ask(username="ann").status_code == 429
 
 
-def test_whoever_waits_for_a_limit_holds_no_transaction(small_service):
-    box = start_device_login(small_service)
+def test_whoever_waits_for_a_limit_holds_no_transaction(sqlite_service):
+    box = start_device_login(sqlite_service)
     for _ in range(3):
         box.ask(username="ann")
     begun = []
-    event.listen(small_service.units.database.engine, "begin", begun.append)
+    event.listen(sqlite_service.units.database.engine, "begin", begun.append)
     assert box.ask(username="ann").status_code == 429
     assert begun == []
 
@@ -186,9 +186,9 @@ def test_five_wrong_codes_and_then_the_right_one_does_not_help_either(service, a
     elsewhere = ann.from_another_address()
     elsewhere.login()
     assert claim(elsewhere, box.code).status_code == 429, "the account, wherever it is"
-    bob = service.actor("bob", address=ann.address).signed_in()
+    bob = service.actor("bob", address=ann.address).sign_in()
     assert claim(bob, box.code).status_code == 429, "the source, whoever it is"
-    carol = service.actor("carol").signed_in()
+    carol = service.actor("carol").sign_in()
     assert claim(carol, box.code).status_code == 200
     service.clock.push(minutes=10)
     fresh = start_device_login(service)
@@ -196,29 +196,29 @@ def test_five_wrong_codes_and_then_the_right_one_does_not_help_either(service, a
     assert claim(ann, fresh.code).status_code == 200
 
 
-def test_the_ten_minutes_begin_with_the_first_wrong_code(small_service):
-    ann = small_service.actor().signed_in()
+def test_the_ten_minutes_begin_with_the_first_wrong_code(sqlite_service):
+    ann = sqlite_service.actor().sign_in()
     assert [claim(ann, "BBBB-BBBB").status_code for _ in range(4)] == [404] * 4
-    small_service.clock.push(minutes=9)
+    sqlite_service.clock.push(minutes=9)
     ann.login()
     assert [claim(ann, "BBBB-BBBB").status_code for _ in range(2)] == [404, 429]
-    small_service.clock.push(minutes=1)
-    assert claim(ann, start_device_login(small_service).code).status_code == 200
+    sqlite_service.clock.push(minutes=1)
+    assert claim(ann, start_device_login(sqlite_service).code).status_code == 200
 
 
-def test_right_codes_do_not_count(small_service):
-    ann = small_service.actor().signed_in()
+def test_right_codes_do_not_count(sqlite_service):
+    ann = sqlite_service.actor().sign_in()
     for _ in range(7):
-        complete_device_login(ann, start_device_login(small_service))
+        complete_device_login(ann, start_device_login(sqlite_service))
 
 
-def test_approving_wants_the_code_again_and_counts_wrong_ones(small_service):
-    ann, box = small_service.actor("ann").signed_in(), start_device_login(small_service)
+def test_approving_wants_the_code_again_and_counts_wrong_ones(sqlite_service):
+    ann, box = sqlite_service.actor("ann").sign_in(), start_device_login(sqlite_service)
     claim(ann, box.code)
     wrong = decide(ann, box, "approve", user_code="BBBB-BBBB")
     assert (wrong.status_code, wrong.json["code"]) == (404, "unknown_user_code")
     told = "SELECT count(*) FROM audit WHERE event = 'user_code.refused' AND session_id = :id"
-    assert small_service.scalar(told, id=box.id) == 1
+    assert sqlite_service.scalar(told, id=box.id) == 1
     assert [claim(ann, "BBBB-BBBB").status_code for _ in range(4)] == [404] * 4
     assert decide(ann, box, "approve").status_code == 429
     assert decide(ann, box, "deny").status_code == 200, "saying no is always possible"
@@ -244,8 +244,8 @@ def test_it_is_decided_once(ann, box, first):
 
 
 @pytest.mark.parametrize("claimed", [True, False])
-def test_whoever_asked_may_give_up(small_service, claimed):
-    ann, box = small_service.actor("ann").signed_in(), start_device_login(small_service)
+def test_whoever_asked_may_give_up(sqlite_service, claimed):
+    ann, box = sqlite_service.actor("ann").sign_in(), start_device_login(sqlite_service)
     if claimed:
         claim(ann, box.code)
     assert box.cancel().status_code == 204
@@ -257,8 +257,8 @@ def test_whoever_asked_may_give_up(small_service, claimed):
         assert get_device_login_state(ann, box) == "cancelled"
 
 
-def test_a_device_code_that_is_none_of_ours_cancels_nothing(small_service):
-    box = start_device_login(small_service)
+def test_a_device_code_that_is_none_of_ours_cancels_nothing(sqlite_service):
+    box = start_device_login(sqlite_service)
     good = box.asked["device_code"]
     forged = generate_token("dwl", box.id).token  # all of it but the secret is public
     for code in (
@@ -274,13 +274,13 @@ def test_a_device_code_that_is_none_of_ours_cancels_nothing(small_service):
 
 
 @pytest.mark.parametrize("step", ["pending", "claimed", "approved"])
-def test_after_ten_minutes_nothing_becomes_of_it(small_service, step):
-    ann, box = small_service.actor("ann").signed_in(), start_device_login(small_service)
+def test_after_ten_minutes_nothing_becomes_of_it(sqlite_service, step):
+    ann, box = sqlite_service.actor("ann").sign_in(), start_device_login(sqlite_service)
     if step != "pending":
         claim(ann, box.code)
     if step == "approved":
         decide(ann, box, "approve")
-    small_service.clock.push(seconds=600)
+    sqlite_service.clock.push(seconds=600)
     ann.login()
     assert box.told() == "expired_token"
     assert claim(ann, box.code).status_code == 404
@@ -292,7 +292,7 @@ def test_after_ten_minutes_nothing_becomes_of_it(small_service, step):
 
 
 def test_whoever_polls_too_soon_waits_longer_until_he_keeps_to_it(service, ann, box):
-    service.held()
+    service.freeze_clock()
     assert box.told() == "authorization_pending", "the first may come at any time"
     assert box.told() == "slow_down"  # ten from now on
     service.clock.push(seconds=5)
@@ -309,11 +309,11 @@ def test_whoever_polls_too_soon_waits_longer_until_he_keeps_to_it(service, ann, 
     assert box.told() == "tokens", "nobody is kept waiting for what is there"
 
 
-def test_nobody_waits_longer_than_a_minute_for_the_next_poll(small_service):
-    box = start_device_login(small_service)
+def test_nobody_waits_longer_than_a_minute_for_the_next_poll(sqlite_service):
+    box = start_device_login(sqlite_service)
     for _ in range(15):
         box.told()
-    small_service.clock.push(seconds=60)
+    sqlite_service.clock.push(seconds=60)
     assert box.told() == "authorization_pending"
 
 
@@ -393,26 +393,26 @@ def key_leaked(service, ann):
         key_leaked,
     ],
 )
-def test_the_account_is_looked_at_again_when_the_code_is_redeemed(small_service, what):
-    ann, box = small_service.actor("ann").signed_in(), start_device_login(small_service)
+def test_the_account_is_looked_at_again_when_the_code_is_redeemed(sqlite_service, what):
+    ann, box = sqlite_service.actor("ann").sign_in(), start_device_login(sqlite_service)
     claim(ann, box.code)
     decide(ann, box, "approve")
-    what(small_service, ann)
+    what(sqlite_service, ann)
     assert box.told() == "access_denied"
     assert box.told() == "expired_token"
-    assert small_service.scalar("SELECT count(*) FROM sessions WHERE id = :id", id=box.id) == 0
+    assert sqlite_service.scalar("SELECT count(*) FROM sessions WHERE id = :id", id=box.id) == 0
 
 
-def test_whoever_approves_may_sign_out_before_the_device_asks_again(small_service):
-    ann, box = small_service.actor("ann").signed_in(), start_device_login(small_service)
+def test_whoever_approves_may_sign_out_before_the_device_asks_again(sqlite_service):
+    ann, box = sqlite_service.actor("ann").sign_in(), start_device_login(sqlite_service)
     claim(ann, box.code)
     decide(ann, box, "approve")
     ann.logout()
     assert box.told() == "tokens"
 
 
-def test_no_password_was_typed_there(small_service):
-    ann, box = small_service.actor("ann").signed_in(), start_device_login(small_service)
+def test_no_password_was_typed_there(sqlite_service):
+    ann, box = sqlite_service.actor("ann").sign_in(), start_device_login(sqlite_service)
     tokens = complete_device_login(ann, box)
     claims = jwt.decode(tokens["access_token"], options={"verify_signature": False})
     assert "auth_time" not in claims
@@ -430,10 +430,10 @@ def test_no_password_was_typed_there(small_service):
     assert box.actor.post("/v1/api-keys", key, token=typed).status_code == 201
 
 
-def test_a_session_that_was_let_in_lets_nobody_else_in_without_the_password(small_service):
-    ann, box = small_service.actor("ann").signed_in(), start_device_login(small_service)
+def test_a_session_that_was_let_in_lets_nobody_else_in_without_the_password(sqlite_service):
+    ann, box = sqlite_service.actor("ann").sign_in(), start_device_login(sqlite_service)
     tokens = complete_device_login(ann, box)
-    other, there = start_device_login(small_service), ann.from_another_address()
+    other, there = start_device_login(sqlite_service), ann.from_another_address()
     there.tokens = tokens
     assert claim(there, other.code).status_code == 200
     assert decide(there, other, "approve").json["code"] == "reauthentication_required"
@@ -475,7 +475,7 @@ def test_the_session_lasts_as_long_as_was_asked_from_when_it_begins(service, ann
 )
 def test_it_lasts_no_longer_than_a_login_could(make_service, longest, asked, given):
     service = make_service(session_max_ttl=timedelta(seconds=longest))
-    ann, box = service.actor().signed_in(), start_device_login(service)
+    ann, box = service.actor().sign_in(), start_device_login(service)
     box.ask(**({"expires_in": asked} if asked else {}))
     complete_device_login(ann, box)
     assert lasts(ann, box) == given
@@ -485,7 +485,7 @@ def test_it_lasts_no_longer_than_a_login_could(make_service, longest, asked, giv
 def test_a_long_one_is_given_where_the_setting_allows_it_but_not_to_administrators(make_service):
     service = make_service(session_max_ttl=timedelta(days=90))
     for person, longest in (
-        (service.actor("ann").signed_in(), timedelta(days=60)),
+        (service.actor("ann").sign_in(), timedelta(days=60)),
         (create_administrator(service), timedelta(days=1)),
     ):
         box = start_device_login(service)
@@ -517,7 +517,7 @@ def take_back(person, box):
 
 
 def test_what_was_called_suspicious_by_mistake_is_taken_back_and_lets_nobody_in(service, ann, box):
-    boss, bob = create_administrator(service), service.actor("bob").signed_in()
+    boss, bob = create_administrator(service), service.actor("bob").sign_in()
     other = start_device_login(service)
     assert take_back(ann, box) == (404, "not_found"), "nobody has claimed it"
     for each in (box, other):
@@ -537,8 +537,8 @@ def test_what_was_called_suspicious_by_mistake_is_taken_back_and_lets_nobody_in(
     assert service.scalar(cleared, id=get_account_id(ann)) == 2
 
 
-def test_once_it_was_let_in_it_is_the_session_that_is_taken_back(small_service):
-    ann, box = small_service.actor().signed_in(), start_device_login(small_service)
+def test_once_it_was_let_in_it_is_the_session_that_is_taken_back(sqlite_service):
+    ann, box = sqlite_service.actor().sign_in(), start_device_login(sqlite_service)
     tokens = complete_device_login(ann, box)
     assert ann.post(f"/v1/sessions/{box.id}/suspicious", token=ann.access).status_code == 204
     assert get_device_login_state(ann, box) == "suspicious"
@@ -547,15 +547,15 @@ def test_once_it_was_let_in_it_is_the_session_that_is_taken_back(small_service):
     assert box.actor.whoami(tokens["access_token"]).status_code == 401
 
 
-def test_an_administrator_no_more_takes_nothing_back(small_service):
+def test_an_administrator_no_more_takes_nothing_back(sqlite_service):
     ann, box, boss = (
-        small_service.actor().signed_in(),
-        start_device_login(small_service),
-        create_administrator(small_service),
+        sqlite_service.actor().sign_in(),
+        start_device_login(sqlite_service),
+        create_administrator(sqlite_service),
     )
     claim(ann, box.code)
     decide(ann, box, "suspicious")
-    small_service.scalar(
+    sqlite_service.scalar(
         "DELETE FROM account_roles WHERE account_id = :id RETURNING role", id=get_account_id(boss)
     )
     assert take_back(boss, box) == (404, "not_found")
@@ -564,7 +564,7 @@ def test_an_administrator_no_more_takes_nothing_back(small_service):
 
 def test_after_a_day_it_is_forgotten(make_service):
     service = make_service(limit_device="1000/minute")
-    ann, box = service.actor().signed_in(), start_device_login(service)
+    ann, box = service.actor().sign_in(), start_device_login(service)
     claim(ann, box.code)
     decide(ann, box, "suspicious")
     service.clock.push(days=1)
@@ -629,18 +629,18 @@ def test_what_became_of_each_can_be_read_by_its_owner_and_by_administrators(serv
     assert get_device_login_state(ann, boxes["live"]) == "expired"
 
 
-def test_what_a_leaked_key_or_two_weeks_have_ended_is_shown_so(small_service):
+def test_what_a_leaked_key_or_two_weeks_have_ended_is_shown_so(sqlite_service):
     ann, revoked, idle = (
-        small_service.actor("ann").signed_in(),
-        start_device_login(small_service),
-        start_device_login(small_service),
+        sqlite_service.actor("ann").sign_in(),
+        start_device_login(sqlite_service),
+        start_device_login(sqlite_service),
     )
     complete_device_login(ann, revoked)
-    key_leaked(small_service, ann)
+    key_leaked(sqlite_service, ann)
     ann.login()
     assert get_device_login_state(ann, revoked) == "revoked"
     complete_device_login(ann, idle)
-    small_service.clock.push(days=15)
+    sqlite_service.clock.push(days=15)
     ann.login()
     assert get_device_login_state(ann, idle) == "expired"
 
@@ -648,7 +648,7 @@ def test_what_a_leaked_key_or_two_weeks_have_ended_is_shown_so(small_service):
 def test_records_are_forgotten_when_their_session_is(make_service, database_url):
     service = make_service(database_url)
     ann, claimed, unclaimed, redeemed = (
-        service.actor().signed_in(),
+        service.actor().sign_in(),
         start_device_login(service),
         start_device_login(service),
         start_device_login(service),
@@ -670,9 +670,9 @@ def test_records_are_forgotten_when_their_session_is(make_service, database_url)
     assert kept() == set()
 
 
-def test_only_digests_are_kept(small_service):
-    _, box = small_service.actor("ann").signed_in(), start_device_login(small_service)
-    with small_service.open_database() as db:
+def test_only_digests_are_kept(sqlite_service):
+    _, box = sqlite_service.actor("ann").sign_in(), start_device_login(sqlite_service)
+    with sqlite_service.open_database() as db:
         kept = str(db.execute(text("SELECT * FROM login_sessions")).all()) + str(
             db.execute(text("SELECT * FROM audit")).all()
         )
@@ -686,7 +686,7 @@ def test_a_code_outlives_a_new_secret_key(make_service, sqlite_url):
     box, named = start_device_login(old), start_device_login(old)
     named.ask(username="ann")
     new = make_service(sqlite_url, secret_key=("another key for tests 0123456789 another", SECRET))
-    ann = new.actor("ann").signed_in()
+    ann = new.actor("ann").sign_in()
     assert claim(ann, box.code).status_code == 200
     assert claim(ann, named.code).status_code == 200
 
@@ -724,10 +724,10 @@ def test_what_can_be_no_name_is_one_that_nobody_has(service, ann, name):
         {"client_name": None},
     ],
 )
-def test_what_would_be_shown_to_people_is_looked_at_first(small_service, body):
-    box = Device(small_service.actor("box"))
+def test_what_would_be_shown_to_people_is_looked_at_first(sqlite_service, body):
+    box = Device(sqlite_service.actor("box"))
     assert box.ask(**body).status_code == 422
-    assert small_service.scalar("SELECT count(*) FROM login_sessions") == 0
+    assert sqlite_service.scalar("SELECT count(*) FROM login_sessions") == 0
 
 
 def test_limits_of_asking_and_polling(make_service):
@@ -743,8 +743,8 @@ def test_limits_of_asking_and_polling(make_service):
     assert box.actor.call("POST", "/oauth/device_authorization").status_code == 429
 
 
-def test_a_login_page_hears_that_one_can_be_let_in_from_another_device(small_service):
-    items = small_service.actor().get("/v1/methods").json["items"]
+def test_a_login_page_hears_that_one_can_be_let_in_from_another_device(sqlite_service):
+    items = sqlite_service.actor().get("/v1/methods").json["items"]
     assert [(item["type"], item["login_url"]) for item in items] == [
         ("password", "http://127.0.0.1:8080/v1/login"),
         ("device_code", "http://127.0.0.1:8080/login/activate"),

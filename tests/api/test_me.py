@@ -13,7 +13,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 @pytest.fixture
 def ann(service):
-    return service.actor().signed_in()
+    return service.actor().sign_in()
 
 
 def test_whoami_names_the_principal(ann):
@@ -85,7 +85,7 @@ def test_a_name_is_trimmed(ann):
 
 
 def test_a_change_is_of_ones_own_account_alone(service, ann):
-    bob = service.actor("bob").signed_in()
+    bob = service.actor("bob").sign_in()
     before = bob.get("/v1/me", token=bob.access).json["account"]
     ann.call("PATCH", "/v1/me", json={"name": "Somebody"}, token=ann.access)
     assert bob.get("/v1/me", token=bob.access).json["account"] == before
@@ -134,8 +134,8 @@ UNACCEPTABLE = [
 ]
 
 
-def test_every_field_that_cannot_be_changed_is_named_and_nothing_is_stored(small_service):
-    ann = small_service.actor().signed_in()
+def test_every_field_that_cannot_be_changed_is_named_and_nothing_is_stored(sqlite_service):
+    ann = sqlite_service.actor().sign_in()
     before = ann.get("/v1/me", token=ann.access).json["account"]
     for changes, field in UNACCEPTABLE:
         answer = ann.call("PATCH", "/v1/me", json={"name": "Other", **changes}, token=ann.access)
@@ -185,9 +185,9 @@ def test_the_probes_and_the_version_say_what_they_say(service):
     assert nobody.get("/version").json == {"name": "doorward", "version": VERSION}
 
 
-def test_a_schema_that_is_not_the_one_needed_is_not_ready(small_service):
-    small_service.scalar("UPDATE alembic_version SET version_num = 'older' RETURNING version_num")
-    answer = small_service.actor().get("/readyz")
+def test_a_schema_that_is_not_the_one_needed_is_not_ready(sqlite_service):
+    sqlite_service.scalar("UPDATE alembic_version SET version_num = 'older' RETURNING version_num")
+    answer = sqlite_service.actor().get("/readyz")
     assert answer.status_code == 503
     assert answer.json["code"] == "not_ready"
     assert answer.json["checks"]["schema"] == "outdated"

@@ -39,12 +39,12 @@ def app(service):
 
 @pytest.fixture
 def ann(service):
-    return service.actor("ann").signed_in()
+    return service.actor("ann").sign_in()
 
 
 @pytest.fixture
 def bob(service):
-    return service.actor("bob").signed_in()
+    return service.actor("bob").sign_in()
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_only_a_change_moves_the_version_of_the_rights(service, app, ann):
     ["owner", "Member", "member ", "", "public,secret", "secret-secret", 3, None, ["member"]],
 )
 def test_a_level_that_there_is_not_is_an_error_and_grants_nothing(small_app, level):
-    app, ann = small_app, small_app.service.actor("ann").signed_in()
+    app, ann = small_app, small_app.service.actor("ann").sign_in()
     answer = grant_membership(app, ann, level)
     assert answer.status_code == 422
     assert list(answer.json["errors"]) == ["/level"]
@@ -132,7 +132,7 @@ def test_a_level_that_there_is_not_is_an_error_and_grants_nothing(small_app, lev
     ],
 )
 def test_names_that_could_be_read_in_two_ways_are_refused(small_app, thing):
-    app, ann = small_app, small_app.service.actor("ann").signed_in()
+    app, ann = small_app, small_app.service.actor("ann").sign_in()
     assert grant_membership(app, ann, "member", resource=thing).status_code == 422
     assert revoke_membership(app, ann, resource=thing).status_code == 422
     assert members(app, thing).status_code == 422
@@ -149,10 +149,10 @@ def test_names_that_could_be_read_in_two_ways_are_refused(small_app, thing):
         "l/" + "7" * 64,
     ],
 )
-def test_ids_may_have_dashes_and_the_names_of_roles_can_be_taken_apart(small_service, thing):
+def test_ids_may_have_dashes_and_the_names_of_roles_can_be_taken_apart(sqlite_service, thing):
     boss, ann = (
-        sign_in_with_role(small_service, "boss", "admin"),
-        small_service.actor("ann").signed_in(),
+        sign_in_with_role(sqlite_service, "boss", "admin"),
+        sqlite_service.actor("ann").sign_in(),
     )
     resource, _, resource_id = thing.partition("/")
     assert grant_membership(boss, ann, "member", resource=thing).status_code == 204
@@ -240,8 +240,8 @@ def test_managers_change_those_who_stand_no_higher_and_nobody_grants_above_himse
     service = make_service(sqlite_url, roles=ROLES)
     app, ann, bob = (
         sign_in_with_role(service, "app", "founder"),
-        service.actor("ann").signed_in(),
-        service.actor("bob").signed_in(),
+        service.actor("ann").sign_in(),
+        service.actor("bob").sign_in(),
     )
     for own, present, wanted, allowed in GRANTS:
         grant_membership(app, ann, own)
@@ -287,8 +287,8 @@ def test_another_ladder_and_another_managing_level(make_service, sqlite_url):
     )
     app, ann, bob = (
         sign_in_with_role(service, "app", "founder"),
-        service.actor("ann").signed_in(),
-        service.actor("bob").signed_in(),
+        service.actor("ann").sign_in(),
+        service.actor("bob").sign_in(),
     )
     assert grant_membership(app, ann, "member").status_code == 422
     assert grant_membership(app, ann, "friend").status_code == 204
@@ -302,8 +302,8 @@ def test_a_level_that_the_ladder_no_longer_names_grants_nothing(make_service, sq
     before = make_service(sqlite_url, roles=ROLES)
     app, ann, bob = (
         sign_in_with_role(before, "app", "founder"),
-        before.actor("ann").signed_in(),
-        before.actor("bob").signed_in(),
+        before.actor("ann").sign_in(),
+        before.actor("bob").sign_in(),
     )
     grant_membership(app, ann, "manager")
     after = make_service(
@@ -334,7 +334,7 @@ def test_a_level_that_the_ladder_no_longer_names_grants_nothing(make_service, sq
 
 
 def test_the_list_goes_on_where_it_ended(service, app):
-    people = [service.actor(f"guest{number}").signed_in() for number in range(5)]
+    people = [service.actor(f"guest{number}").sign_in() for number in range(5)]
     for one in people:
         grant_membership(app, one, "member")
     found, cursor = [], ""

@@ -30,7 +30,7 @@ def service(make_service, database_url):
 
 
 @pytest.fixture
-def small_service(make_service):
+def sqlite_service(make_service):
     return make_service(roles=ROLES)
 
 
@@ -40,8 +40,8 @@ def ann(service):
 
 
 @pytest.fixture
-def small_ann(small_service):
-    return create_key_owner(small_service)
+def small_ann(sqlite_service):
+    return create_key_owner(sqlite_service)
 
 
 def refused(answer, status: int, error: str) -> None:
@@ -216,7 +216,7 @@ def test_tokens_of_a_deleted_key_are_refused_also_after_redis_was_flushed(
 # -- who the client is ----------------------------------------------------------------------------------------------
 
 
-def test_id_and_secret_must_agree_and_every_failure_is_the_same(small_service, small_ann):
+def test_id_and_secret_must_agree_and_every_failure_is_the_same(sqlite_service, small_ann):
     key, other = (
         create_key(small_ann, "orders:read"),
         create_key(small_ann, "orders:read", name="other"),
@@ -239,7 +239,7 @@ def test_id_and_secret_must_agree_and_every_failure_is_the_same(small_service, s
     told = set()
     for name, secret in wrong:
         answer = post_form(
-            small_service.actor("robot"),
+            sqlite_service.actor("robot"),
             "/oauth/token",
             {"grant_type": "client_credentials"},
             headers=build_basic_auth(name, secret),
@@ -574,16 +574,16 @@ def test_an_address_under_oauth_that_does_not_exist_says_so_in_its_shape(small_a
     refused(small_ann.get("/oauth/token/"), 404, "invalid_request")
 
 
-def test_a_broken_database_is_no_answer_about_the_client(small_service, small_ann):
+def test_a_broken_database_is_no_answer_about_the_client(sqlite_service, small_ann):
     key = create_key(small_ann, "orders:read")
-    small_service.close()
-    Path(small_service.settings.database_url.removeprefix("sqlite:///")).write_bytes(
+    sqlite_service.close()
+    Path(sqlite_service.settings.database_url.removeprefix("sqlite:///")).write_bytes(
         b"no database at all" * 1000
     )
     refused(request_client_token(small_ann, key), 500, "server_error")
 
 
-def test_secrets_show_in_no_log_and_no_repr(small_service, small_ann, capfd):
+def test_secrets_show_in_no_log_and_no_repr(sqlite_service, small_ann, capfd):
     key = create_key(small_ann, "orders:read")
     answer = request_client_token(small_ann, key)
     request_client_token(small_ann, {**key, "key": key["key"][:-1]})

@@ -67,7 +67,7 @@ def schema(service):
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_every_answer_is_one_that_the_document_describes(service, schema, mode):
-    ann = service.actor().signed_in()
+    ann = service.actor().sign_in()
     asked: set[str] = set()
     misled: set[str] = set()
 

@@ -62,7 +62,7 @@ def posting(make_service, database_url, mail_server):
 @pytest.fixture
 def small_posting(make_service, mail_server):
     """The same on SQLite alone."""
-    return make_service(smtp_url=mail_server.url()).held()
+    return make_service(smtp_url=mail_server.url()).freeze_clock()
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,7 @@ def test_what_a_device_calls_itself_cannot_write_headers_or_markup(
     make_service, mail_server, letters
 ):
     service = make_service(smtp_url=None)
-    ann = service.actor("ann", agent="<b>agent</b> {{ 7*7 }}").signed_up()
+    ann = service.actor("ann", agent="<b>agent</b> {{ 7*7 }}").sign_up()
     posting = make_service(service.settings.database_url, smtp_url=mail_server.url())
     ann.service = posting
     for injected in ("phone\r\nBcc: eve@example.net", "phone\nX: y", "phone\u2028X: y"):

@@ -29,7 +29,7 @@ def test_as_shipped_a_password_is_kept_as_argon2id_at_the_recommended_cost(sqlit
     service = Service(Settings(secret_key=(SECRET,), database_url=sqlite_url))
     try:
         for name in ("ann", "bob"):
-            service.actor(name).signed_up()
+            service.actor(name).sign_up()
         hashes = [
             service.scalar("SELECT password_hash FROM accounts WHERE username = :name", name=name)
             for name in ("ann", "bob")
@@ -51,7 +51,7 @@ def test_a_login_that_renews_the_hash_never_undoes_a_change_of_the_password(
     make_service, database_url
 ):
     """The change comes after the old password was found right, and before its renewed hash is written."""
-    make_service(database_url).actor("ann").signed_up()
+    make_service(database_url).actor("ann").sign_up()
     changed_to = make_service(database_url).units.hasher.hash(NEW)
     service = make_service(
         database_url, argon2_memory_kib=65536, argon2_time_cost=4

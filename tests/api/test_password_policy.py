@@ -37,9 +37,9 @@ WAYS = {"link": by_link, "code": by_code, "registration": at_registration}
 
 
 @pytest.fixture(params=WAYS)
-def choose(request, small_service):
+def choose(request, sqlite_service):
     """Ann, where she is asked for a password, and how she gives one."""
-    ann = small_service.actor("ann")
+    ann = sqlite_service.actor("ann")
     if request.param != "registration":
         ann.register(password=None, name="Ann Lee")
     return lambda password, **kwargs: WAYS[request.param](ann, password, **kwargs)
@@ -110,16 +110,16 @@ def test_whoever_is_refused_finds_everything_as_it_was(service):
     assert by_code(ann, PASSWORD).status_code == 200
 
 
-def test_suggestions_go_with_the_faults_of_other_fields(small_service):
-    answer = small_service.actor("an").register(email="ann", password=COMMON)
+def test_suggestions_go_with_the_faults_of_other_fields(sqlite_service):
+    answer = sqlite_service.actor("an").register(email="ann", password=COMMON)
     assert answer.status_code == 422
     assert set(answer.json["errors"]) == {"/username", "/email", "/password"}
     assert answer.json["reasons"] == [RejectionReason.COMMON, RejectionReason.SEQUENCE]
     assert len(answer.json["suggestions"]) == 3
 
 
-def test_suggestions_are_nowhere_else(small_service):
-    ann = small_service.actor("ann")
+def test_suggestions_are_nowhere_else(sqlite_service):
+    ann = sqlite_service.actor("ann")
     answers = [
         ann.register(email="ann"),
         ann.register(password=7),
@@ -134,9 +134,9 @@ def test_suggestions_are_nowhere_else(small_service):
 
 
 def test_neither_a_refused_password_nor_a_suggestion_is_in_the_log_or_in_a_row(
-    small_service, capsys
+    sqlite_service, capsys
 ):
-    ann = small_service.actor("ann")
+    ann = sqlite_service.actor("ann")
     ann.register(password=None)
     capsys.readouterr()
     secrets = [
@@ -144,13 +144,13 @@ def test_neither_a_refused_password_nor_a_suggestion_is_in_the_log_or_in_a_row(
         *refused(by_link(ann, COMMON), RejectionReason.COMMON, RejectionReason.SEQUENCE),
     ]
     secrets += refused(
-        at_registration(small_service.actor("bob"), COMMON),
+        at_registration(sqlite_service.actor("bob"), COMMON),
         RejectionReason.COMMON,
         RejectionReason.SEQUENCE,
     )
     logged = "".join(capsys.readouterr())
     assert '"route": "/v1/register/confirm"' in logged
-    with small_service.open_database() as db:
+    with sqlite_service.open_database() as db:
         kept = "\n".join(db.connection().connection.driver_connection.iterdump())
     for secret in secrets:
         assert secret not in logged

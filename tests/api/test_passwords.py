@@ -24,12 +24,12 @@ LINK = "/reset/"
 
 @pytest.fixture
 def service(make_service, database_url):
-    return make_service(database_url, **UNLIMITED).held()
+    return make_service(database_url, **UNLIMITED).freeze_clock()
 
 
 @pytest.fixture
-def small_service(make_service):
-    return make_service(**UNLIMITED).held()
+def sqlite_service(make_service):
+    return make_service(**UNLIMITED).freeze_clock()
 
 
 def told(answer):
@@ -98,8 +98,8 @@ def is_dead(actor, token: str) -> bool:
 # -- forgetting ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_link_is_asked_for_by_name_or_address_in_any_case(small_service):
-    ann = small_service.actor().signed_up()
+def test_a_link_is_asked_for_by_name_or_address_in_any_case(sqlite_service):
+    ann = sqlite_service.actor().sign_up()
     for count, body in enumerate(
         [
             {"username": "ann"},
@@ -112,14 +112,12 @@ def test_a_link_is_asked_for_by_name_or_address_in_any_case(small_service):
     ):
         assert ann.forgot(**body).status_code == 202
         assert len(links(ann)) == count
-        later(small_service, minutes=1)
+        later(sqlite_service, minutes=1)
     assert ann.mail()["to"] == ann.email
 
 
 def test_every_asker_is_answered_alike(service):
-    ann, cyd, boss, eve = (
-        service.actor(name).signed_up() for name in ("ann", "cyd", "boss", "eve")
-    )
+    ann, cyd, boss, eve = (service.actor(name).sign_up() for name in ("ann", "cyd", "boss", "eve"))
     bob = service.actor("bob")
     bob.register()
     disable(cyd)
@@ -152,7 +150,7 @@ def test_every_asker_is_answered_alike(service):
 
 
 def test_what_is_asked_in_vain_leaves_the_same_rows(service):
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     tables = ("outbox", "confirmations", "audit", "failed_attempts", "devices", "sessions")
     grown = []
     for name in ("ann", "ann", "nobody-here", "nobody@example.org"):
@@ -183,7 +181,7 @@ def test_what_is_asked_in_vain_leaves_the_same_rows(service):
 
 @pytest.mark.parametrize("allowed", [False, True])
 def test_an_administrator_gets_a_link_only_where_a_setting_allows_it(make_service, allowed):
-    boss = make_service(admin_self_reset=allowed).actor("boss").signed_up()
+    boss = make_service(admin_self_reset=allowed).actor("boss").sign_up()
     make_admin(boss)
     assert boss.forgot().status_code == 202
     assert len(links(boss)) == allowed
@@ -193,7 +191,7 @@ def test_an_administrator_gets_a_link_only_where_a_setting_allows_it(make_servic
 
 def test_an_address_without_an_account_hears_of_it_only_where_a_setting_says_so(make_service):
     service = make_service(notify_unknown=True)
-    ann = service.actor("ann").signed_up()
+    ann = service.actor("ann").sign_up()
     disable(ann)
     for body in (
         {"email": "Nobody@Example.org"},
@@ -222,9 +220,9 @@ def test_an_address_without_an_account_hears_of_it_only_where_a_setting_says_so(
 def test_an_address_gets_one_link_a_minute_and_five_an_hour_and_what_is_held_back_ends_none(
     service,
 ):
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     ann.forgot()
-    first = ann.reset_token()
+    first = ann.get_reset_token()
     for body in ({"username": "ann"}, {"email": ann.email}, {"username": "ANN@example.org"}):
         assert service.actor().forgot(**body).status_code == 202
     assert len(links(ann)) == 1
@@ -233,7 +231,7 @@ def test_an_address_gets_one_link_a_minute_and_five_an_hour_and_what_is_held_bac
         _a_minute_passes(service)
         assert service.actor().forgot(username="ann").status_code == 202
     assert len(links(ann)) == 5
-    assert ann.get(f"/reset/{ann.reset_token()}").status_code == 200
+    assert ann.get(f"/reset/{ann.get_reset_token()}").status_code == 200
     assert is_dead(ann, first)
     assert ann.reset(NEW).status_code == 204
 
@@ -267,11 +265,11 @@ def test_one_source_asks_ten_times_an_hour(make_service):
         ({"username": "ann", "to": "eve@example.org"}, {"/to"}),
     ],
 )
-def test_who_is_meant_is_said_in_one_way(small_service, body, pointers):
-    answer = small_service.actor().post("/v1/password/forgot", body)
+def test_who_is_meant_is_said_in_one_way(sqlite_service, body, pointers):
+    answer = sqlite_service.actor().post("/v1/password/forgot", body)
     assert answer.status_code == 422
     assert set(answer.json["errors"]) == pointers
-    assert small_service.scalar("SELECT count(*) FROM outbox") == 0
+    assert sqlite_service.scalar("SELECT count(*) FROM outbox") == 0
 
 
 @pytest.mark.parametrize(
@@ -305,11 +303,11 @@ def test_no_header_changes_a_mailed_link(make_service, headers, trusted):
         notify_unknown=True,
         trusted_proxies=tuple(map(ipaddress.ip_network, trusted)),
     )
-    ann = service.actor().signed_in()
+    ann = service.actor().sign_in()
     for body in ({"username": "ann"}, {"email": "nobody@example.org"}):
         assert ann.post("/v1/password/forgot", body, headers=headers).status_code == 202
     assert links(ann)[0].startswith("https://auth.example.org/reset/dwp_")
-    path = f"/reset/{ann.reset_token()}"
+    path = f"/reset/{ann.get_reset_token()}"
     assert ann.get(path, headers=headers).status_code == 200
     assert (
         ann.post(
@@ -335,8 +333,8 @@ def test_no_header_changes_a_mailed_link(make_service, headers, trusted):
         "",
     ],
 )
-def test_a_foreign_host_gets_no_mail_sent(small_service, host):
-    ann = small_service.actor().signed_up()
+def test_a_foreign_host_gets_no_mail_sent(sqlite_service, host):
+    ann = sqlite_service.actor().sign_up()
     assert (
         ann.post("/v1/password/forgot", {"username": "ann"}, headers={"Host": host}).status_code
         == 400
@@ -345,7 +343,7 @@ def test_a_foreign_host_gets_no_mail_sent(small_service, host):
 
 
 def test_the_link_can_lead_to_a_page_of_ones_own(make_service):
-    ann = make_service(link_reset="https://app.example.org/new/{token}").actor().signed_up()
+    ann = make_service(link_reset="https://app.example.org/new/{token}").actor().sign_up()
     ann.forgot()
     assert ann.mail()["links"][0].startswith("https://app.example.org/new/dwp_")
 
@@ -354,12 +352,12 @@ def test_the_link_can_lead_to_a_page_of_ones_own(make_service):
 
 
 def test_a_reset_sets_the_password_signs_nobody_in_and_ends_every_session(service):
-    ann = service.actor().signed_in()
+    ann = service.actor().sign_in()
     other = ann.from_another_address()
     other.login()
-    bob = service.actor("bob").signed_in()
+    bob = service.actor("bob").sign_in()
     ann.forgot()
-    answer = ann.from_another_address().reset(NEW, token=ann.reset_token(), verify_password=NEW)
+    answer = ann.from_another_address().reset(NEW, token=ann.get_reset_token(), verify_password=NEW)
     assert answer.status_code == 204
     assert answer.data == b""
     assert "Set-Cookie" not in answer.headers
@@ -382,9 +380,9 @@ def test_a_reset_sets_the_password_signs_nobody_in_and_ends_every_session(servic
 
 
 def test_a_token_is_good_once(service):
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     ann.forgot()
-    token = ann.reset_token()
+    token = ann.get_reset_token()
     assert ann.reset(NEW, token=token).status_code == 204
     assert is_dead(ann, token)
     assert ann.login(password=NEW).status_code == 200
@@ -392,7 +390,7 @@ def test_a_token_is_good_once(service):
 
 @pytest.mark.parametrize(("seconds", "status"), [(1799, 204), (1801, 400)])
 def test_a_token_is_good_for_half_an_hour(service, seconds, status):
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     ann.forgot()
     service.clock.push(seconds=seconds)
     assert ann.reset(NEW).status_code == status
@@ -402,9 +400,9 @@ def test_a_token_is_good_for_half_an_hour(service, seconds, status):
 
 
 def test_a_newer_token_ends_the_older(service):
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     ann.forgot()
-    older = ann.reset_token()
+    older = ann.get_reset_token()
     later(service, minutes=1)
     ann.forgot(email=ann.email)
     assert is_dead(ann, older)
@@ -415,9 +413,9 @@ def test_a_newer_token_ends_the_older(service):
     "what", ["change", "logout everywhere", "epoch", "disabled", "must change"]
 )
 def test_a_token_ends_with_what_it_was_made_for(service, what):
-    ann = service.actor().signed_in()
+    ann = service.actor().sign_in()
     ann.forgot()
-    token = ann.reset_token()
+    token = ann.get_reset_token()
     if what == "change":
         assert ann.change(NEW).status_code == 200
     elif what == "logout everywhere":
@@ -436,7 +434,7 @@ def test_a_token_ends_with_what_it_was_made_for(service, what):
 
 
 def test_what_ends_one_session_or_none_leaves_the_token_good(service):
-    ann = service.actor().signed_in()
+    ann = service.actor().sign_in()
     ann.forgot()
     assert ann.logout().status_code == 204
     assert ann.login(password=WRONG).status_code == 401
@@ -445,15 +443,15 @@ def test_what_ends_one_session_or_none_leaves_the_token_good(service):
 
 
 def test_nothing_else_that_was_mailed_or_handed_out_is_a_token(service):
-    ann, bob = service.actor().signed_up(), service.actor("bob")
+    ann, bob = service.actor().sign_up(), service.actor("bob")
     bob.register()
     registration = bob.get_mailed_token()
     ann.login(remember_device=True)
     ann.forgot()
-    good = ann.reset_token()
+    good = ann.get_reset_token()
     head, row_id, secret = good.split("_")
-    service.actor("cyd").signed_up().forgot()
-    other = service.actor("cyd").reset_token()
+    service.actor("cyd").sign_up().forgot()
+    other = service.actor("cyd").get_reset_token()
     spelled = [
         registration,
         ann.tokens["device_token"],
@@ -496,30 +494,30 @@ def test_nothing_else_that_was_mailed_or_handed_out_is_a_token(service):
     ],
 )
 def test_a_password_that_is_not_acceptable_leaves_the_token_good(
-    small_service, body, code, pointer
+    sqlite_service, body, code, pointer
 ):
-    ann = small_service.actor().signed_in()
+    ann = sqlite_service.actor().sign_in()
     ann.forgot()
-    before = small_service.scalar("SELECT count(*) FROM audit")
+    before = sqlite_service.scalar("SELECT count(*) FROM audit")
     answer = ann.post(
-        "/v1/password/reset", {"token": ann.reset_token(), "new_password": NEW, **body}
+        "/v1/password/reset", {"token": ann.get_reset_token(), "new_password": NEW, **body}
     )
     assert answer.status_code == 422
     assert answer.json["code"] == code
     assert set(answer.json["errors"]) == {pointer}
-    assert small_service.scalar("SELECT count(*) FROM audit") == before
+    assert sqlite_service.scalar("SELECT count(*) FROM audit") == before
     assert ann.whoami().status_code == 200
     assert ann.reset(NEW, verify_password=NEW).status_code == 204
 
 
-def test_a_weak_password_is_told_only_to_whoever_holds_a_good_token(small_service):
-    ann = small_service.actor().signed_up()
+def test_a_weak_password_is_told_only_to_whoever_holds_a_good_token(sqlite_service):
+    ann = sqlite_service.actor().sign_up()
     assert ann.reset("short", token="junk").status_code == 400
     assert ann.reset(NEW, token="junk", verify_password="x").status_code == 400
 
 
 def test_a_reset_is_no_way_around_a_disabled_account(service):
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     ann.forgot()
     disable(ann)
     assert ann.reset(NEW).status_code == 400
@@ -564,7 +562,7 @@ def test_the_owner_hears_of_another_password_in_his_own_language(service):
 
 
 def test_whoever_must_choose_another_gets_a_token_for_that_and_nothing_else(service):
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     must_change(ann)
     mails = len(service.mailbox())
     assert ann.login(password=WRONG).status_code == 401
@@ -587,7 +585,7 @@ def test_whoever_must_choose_another_gets_a_token_for_that_and_nothing_else(serv
 
 
 def test_whoever_must_choose_another_may_also_do_it_by_mail_or_while_signed_in(service):
-    ann = service.actor().signed_in()
+    ann = service.actor().sign_in()
     must_change(ann)
     ann.forgot()
     assert ann.reset(NEW).status_code == 204
@@ -597,8 +595,8 @@ def test_whoever_must_choose_another_may_also_do_it_by_mail_or_while_signed_in(s
     assert ann.login().status_code == 200
 
 
-def test_a_forgotten_password_may_be_set_again_as_it_was(small_service):
-    ann = small_service.actor().signed_up()
+def test_a_forgotten_password_may_be_set_again_as_it_was(sqlite_service):
+    ann = sqlite_service.actor().sign_up()
     ann.forgot()
     assert ann.reset(PASSWORD).status_code == 204
     assert ann.login().status_code == 200
@@ -608,12 +606,12 @@ def test_a_forgotten_password_may_be_set_again_as_it_was(small_service):
 
 
 def test_a_change_answers_tokens_that_work_and_ends_all_others(service):
-    ann = service.actor().signed_in()
+    ann = service.actor().sign_in()
     others = [ann.from_another_address(agent=f"other/{number}") for number in range(2)]
     for other in others:
         other.login()
     ann.forgot()
-    token, old = ann.reset_token(), dict(ann.tokens)
+    token, old = ann.get_reset_token(), dict(ann.tokens)
     answer = ann.change(NEW, verify_password=NEW)
     assert answer.status_code == 200
     assert (answer.json["id"], answer.json["username"]) == (old["account"]["id"], "ann")
@@ -638,7 +636,7 @@ def test_a_change_answers_tokens_that_work_and_ends_all_others(service):
 
 
 def test_a_session_that_was_refreshed_often_goes_on_after_a_change(service):
-    ann = service.actor().signed_in()
+    ann = service.actor().sign_in()
     held = []
     for _ in range(3):
         service.clock.push(minutes=2)
@@ -654,7 +652,7 @@ def test_a_session_that_was_refreshed_often_goes_on_after_a_change(service):
 
 
 def test_a_wrong_old_password_is_no_sign_of_a_session_that_is_over(service):
-    ann = service.actor().signed_in()
+    ann = service.actor().sign_in()
     answer = ann.change(NEW, old_password=WRONG)
     assert answer.status_code == 403
     assert answer.json["code"] == "wrong_password"
@@ -680,8 +678,8 @@ def test_a_wrong_old_password_is_no_sign_of_a_session_that_is_over(service):
         ({"account_id": "acc_1"}, "validation_failed", "/account_id"),
     ],
 )
-def test_what_is_not_acceptable_changes_nothing_and_is_no_try(small_service, body, code, pointer):
-    ann = small_service.actor().signed_in()
+def test_what_is_not_acceptable_changes_nothing_and_is_no_try(sqlite_service, body, code, pointer):
+    ann = sqlite_service.actor().sign_in()
     answer = ann.post(
         "/v1/password/change",
         {"old_password": PASSWORD, "new_password": NEW, **body},
@@ -690,13 +688,13 @@ def test_what_is_not_acceptable_changes_nothing_and_is_no_try(small_service, bod
     assert answer.status_code == 422
     assert answer.json["code"] == code
     assert set(answer.json["errors"]) == {pointer}
-    assert small_service.scalar("SELECT count(*) FROM failed_attempts") == 0
+    assert sqlite_service.scalar("SELECT count(*) FROM failed_attempts") == 0
     assert ann.whoami().status_code == 200
     assert ann.login().status_code == 200
 
 
-def test_a_password_made_of_what_everybody_knows_is_refused_by_change_and_reset(small_service):
-    ann = small_service.actor("annabella", email="elizabeth@example.org").signed_in()
+def test_a_password_made_of_what_everybody_knows_is_refused_by_change_and_reset(sqlite_service):
+    ann = sqlite_service.actor("annabella", email="elizabeth@example.org").sign_in()
     ann.forgot()
     for password in ("annabellaannabella", "elizabeth elizabeth"):
         for answer in (ann.change(password), ann.reset(password)):
@@ -708,7 +706,7 @@ def test_a_password_made_of_what_everybody_knows_is_refused_by_change_and_reset(
 
 
 def test_only_a_session_that_lives_changes_a_password(service):
-    ann = service.actor().signed_in()
+    ann = service.actor().sign_in()
     body = {"old_password": PASSWORD, "new_password": NEW}
     assert ann.post("/v1/password/change", body).status_code == 401
     for token in ("junk", ann.tokens["refresh_token"], ann.access[:-3]):
@@ -724,7 +722,7 @@ def test_only_a_session_that_lives_changes_a_password(service):
 
 @pytest.mark.parametrize("what", ["session", "account", "epoch", "status"])
 def test_a_session_that_ends_while_the_password_is_hashed_changes_nothing(service, what):
-    ann = service.actor().signed_in()
+    ann = service.actor().sign_in()
     other = ann.from_another_address()
     other.login()
     hasher = service.units.hasher
@@ -753,7 +751,7 @@ def test_a_session_that_ends_while_the_password_is_hashed_changes_nothing(servic
 
 
 def test_a_hash_of_other_parameters_is_no_hindrance_to_a_change(make_service, database_url):
-    ann = make_service(database_url).actor().signed_in()
+    ann = make_service(database_url).actor().sign_in()
     ann.service = make_service(database_url, argon2_time_cost=2)
     assert ann.change(NEW).status_code == 200
     assert "t=2" in ann.service.scalar("SELECT password_hash FROM accounts")
@@ -766,7 +764,7 @@ def test_with_redis_a_change_and_a_reset_are_over_at_once_on_every_replica(
     one, two = (
         make_service(empty_postgres_url, redis_url=redis_url, **UNLIMITED) for _ in range(2)
     )
-    ann = one.actor().signed_in()
+    ann = one.actor().sign_in()
     there = two.actor(password=PASSWORD)
     other = one.actor()
     other.login()
@@ -798,10 +796,10 @@ def test_no_secret_is_kept_logged_or_mailed(service, capfd):
         "planted chosen passphrase",
         "planted changed passphrase",
     )
-    ann = service.actor(password=first).signed_in()
+    ann = service.actor(password=first).sign_in()
     secrets = {first, chosen, changed}
     ann.forgot()
-    token = ann.reset_token()
+    token = ann.get_reset_token()
     ann.get(f"/reset/{token}")
     ann.call("POST", f"/reset/{token}", data={"password": "short", "again": "short"})
     ann.call("POST", f"/reset/{token}x", data={"password": chosen, "again": chosen})

@@ -221,7 +221,7 @@ def test_each_process_repeats_to_the_cache_what_has_ended(three, letterbox, cach
 def test_each_process_hears_of_a_key_that_another_one_made(three, letterbox, service):
     sign_up(three, letterbox, "signer")
     before = log_in(three, "signer")
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         kid = rotate(work).kid
     for worker in list_children(three.process.pid):
         with alone(three, worker):
@@ -237,7 +237,7 @@ def test_each_process_hears_of_a_key_that_another_one_made(three, letterbox, ser
 def sign_up_worker(live, letterbox, service, name: str) -> Account:
     """Somebody who may run jobs."""
     sign_up(live, letterbox, name)
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         account = find_account_by_username(work.db, name)
         assert add_role(work, NOBODY, account_id=account.id, role="worker")
     return account
@@ -259,7 +259,7 @@ def lets_in(live, key) -> bool:
 
 def disable(service, account: Account) -> None:
     with (
-        service.units.writing() as work
+        service.units.open_read_write() as work
     ):  # beside the three, and without their cache: they hear of it by their watchers
         row = work.db.get_one(Account, account.id)
         row.status, row.epoch = "disabled", row.epoch + 1
@@ -267,7 +267,7 @@ def disable(service, account: Account) -> None:
 
 
 def demote(service, account: Account) -> None:
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         work.db.delete(work.db.get_one(AccountRole, (account.id, "worker")))
         row = work.db.get_one(Account, account.id)
         row.roles_version += 1
@@ -360,7 +360,7 @@ def test_each_process_refuses_within_a_second_whom_an_administrator_shuts_out(
     boss_name = f"boss{int(flushed)}"
     sign_up(three, letterbox, boss_name)
     account_id = service.scalar("SELECT id FROM accounts WHERE username = :name", name=boss_name)
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         add_role(work, NOBODY, account_id=account_id, role="admin")
     boss = {"Authorization": f"Bearer {log_in(three, boss_name)['access_token']}"}
     acts = (

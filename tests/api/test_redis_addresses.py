@@ -39,7 +39,7 @@ def make_valkey():
 def assert_used(service, server: redis.Redis) -> None:
     """Sessions are remembered there, what has ended is marked there, and limits are counted there."""
     Watcher().watch(service.units)
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     key = session_key(ann.tokens["account"]["id"], ann.tokens["session_id"])
     assert ann.whoami().status_code == 200
     assert server.get(key).startswith(b"[")
@@ -53,7 +53,7 @@ def assert_used(service, server: redis.Redis) -> None:
 def assert_left_alone(service, server: redis.Redis) -> None:
     """It cannot be used, and everything works all the same."""
     Watcher().watch(service.units)
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     assert ann.whoami().status_code == 200
     assert ann.logout().status_code == 204
     assert ann.whoami().status_code == 401

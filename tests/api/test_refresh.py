@@ -8,7 +8,7 @@ import hmac
 
 import pytest
 
-from app.adapters import secret_key as sealing
+from app.adapters import secret_key
 from tests.actors import SECRET
 
 OTHER = "another secret another secret 0123456789 other"
@@ -16,7 +16,7 @@ OTHER = "another secret another secret 0123456789 other"
 
 @pytest.fixture
 def ann(service):
-    return service.held().actor().signed_in()
+    return service.freeze_clock().actor().sign_in()
 
 
 def counter(token: str) -> int:
@@ -35,7 +35,7 @@ def forged(
         "SELECT rt_salt FROM sessions WHERE id = :id", id=words["session"]
     )
     mac = hmac.new(
-        sealing.derive_key(secret, sealing.KeyPurpose.REFRESH, bytes.fromhex(salt)),
+        secret_key.derive_key(secret, sealing.KeyPurpose.REFRESH, bytes.fromhex(salt)),
         body.encode(),
         hashlib.sha256,
     ).digest()
@@ -203,25 +203,25 @@ def test_thirty_days_end_a_session_however_often_it_is_refreshed(service, ann):
 
 def test_a_refresh_never_moves_the_time_of_the_password_check(service, ann):
     before = service.scalar("SELECT auth_time FROM sessions")
-    claimed = service.units.keys.verify("at+jwt", ann.access)["auth_time"]
+    claimed = service.units.signing_keys.verify("at+jwt", ann.access)["auth_time"]
     service.clock.push(hours=1)
     again = ann.refresh().json["access_token"]
     assert service.scalar("SELECT auth_time FROM sessions") == before
-    assert service.units.keys.verify("at+jwt", again)["auth_time"] == claimed
+    assert service.units.signing_keys.verify("at+jwt", again)["auth_time"] == claimed
 
 
 def test_a_token_whose_words_were_changed_is_refused_and_the_session_stays(service, ann):
     token = ann.tokens["refresh_token"]
     version, key, session, count, mac = token.split(".")
     salt = service.scalar("SELECT rt_salt FROM sessions")
-    bob = service.actor("bob").signed_in()
+    bob = service.actor("bob").sign_in()
     last = {"A": "B"}.get(mac[0], "A") + mac[1:]
     for bad in (
         f"{version}.{key}.{session}.{count}.{last}",
         f"{version}.{key}.{session}.{int(count) + 1}.{mac}",
         f"{version}.{key}.{bob.tokens['session_id']}.{count}.{mac}",
         f"{version}.{key}.ses_{'0' * 22}.{count}.{mac}",
-        f"{version}.{sealing.compute_key_id(OTHER)}.{session}.{count}.{mac}",
+        f"{version}.{secret_key.compute_key_id(OTHER)}.{session}.{count}.{mac}",
         f"{version}.{key}.{session}.0{count}.{mac}",
         f"{version}.{key}.{session}.-1.{mac}",
         f"{version}.{key}.{session}.٠.{mac}",
@@ -235,7 +235,7 @@ def test_a_token_whose_words_were_changed_is_refused_and_the_session_stays(servi
         token[:-1],
         token + "A",
         forged(service, token, secret=OTHER),  # knows the database, not the settings
-        forged(service, token, secret=OTHER, key=sealing.compute_key_id(OTHER)),
+        forged(service, token, secret=OTHER, key=secret_key.compute_key_id(OTHER)),
         forged(service, token, salt="00" * 32),  # knows the settings, not the database
         forged(service, token, session=bob.tokens["session_id"], salt=salt),
         "null",
@@ -268,25 +268,25 @@ def test_the_last_character_of_a_token_has_one_spelling(service, ann):
         {"refresh_token": "x" * 4097},
     ],
 )
-def test_what_is_no_token_at_all_is_named(small_service, body):
-    answer = small_service.actor().post("/v1/token/refresh", body)
+def test_what_is_no_token_at_all_is_named(sqlite_service, body):
+    answer = sqlite_service.actor().post("/v1/token/refresh", body)
     assert answer.status_code == 422
     assert list(answer.json["errors"]) == ["/refresh_token"]
 
 
 def test_a_new_head_of_the_secret_key_leaves_every_session_alive(make_service, database_url):
-    ann = make_service(database_url).actor().signed_in()
+    ann = make_service(database_url).actor().sign_in()
     ann.service = make_service(database_url, secret_key=(OTHER, SECRET))
     first = ann.refresh()
     assert first.status_code == 200
-    assert first.json["refresh_token"].split(".")[1] == sealing.compute_key_id(OTHER)
+    assert first.json["refresh_token"].split(".")[1] == secret_key.compute_key_id(OTHER)
     assert ann.refresh().json["refresh_token"] == first.json["refresh_token"]
     assert ann.refresh(first.json["refresh_token"]).status_code == 200
 
 
 def test_a_key_that_was_removed_refuses_its_tokens_and_ends_nothing(make_service, database_url):
     old = make_service(database_url)
-    ann = old.actor().signed_in()
+    ann = old.actor().sign_in()
     old.scalar("DELETE FROM signing_keys RETURNING kid")  # sealed under the old key too
     ann.service = make_service(database_url, secret_key=(OTHER,))
     assert refused(ann.refresh())
@@ -299,7 +299,7 @@ def test_a_key_that_was_removed_refuses_its_tokens_and_ends_nothing(make_service
 
 
 def test_a_restart_forgets_no_step(make_service, database_url):
-    ann = make_service(database_url).actor().signed_in()
+    ann = make_service(database_url).actor().sign_in()
     first = ann.refresh().json
     ann.service = make_service(database_url)
     assert ann.refresh().json["refresh_token"] == first["refresh_token"]
@@ -317,7 +317,7 @@ def test_nothing_of_a_token_is_stored(service, ann):
 
 def test_refreshes_from_one_source_are_limited(make_service):
     service = make_service(limit_refresh="2/minute")
-    ann = service.actor().signed_in()
+    ann = service.actor().sign_in()
     assert [ann.refresh("x").status_code for _ in range(3)] == [400, 400, 429]
     assert service.actor().refresh(ann.tokens["refresh_token"]).status_code == 200
 
@@ -333,7 +333,7 @@ def test_the_address_of_the_latest_refresh_is_shown(service, ann):
 @pytest.mark.parametrize("path", ["/v1/logout", "/v1/logout-all"])
 def test_a_refresh_token_that_was_used_up_long_ago_signs_nobody_out(service, path):
     """It may be a copy: whoever has it could else end every session of the account."""
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     spent = ann.tokens["refresh_token"]
     present = ann.refresh().json
     service.clock.push(seconds=31)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.actors import Actor
 from tests.api.test_failed_commits import commits_fail
-from tests.house.test_rules import routes
+from tests.conventions.test_rules import routes
 
 OURS = "https://auth.example.org"
 APP = "https://app.example.org"
@@ -83,7 +83,7 @@ def https(make_service, sqlite_url):
 @pytest.fixture
 def browser(https) -> Browser:
     """Somebody with an account, in a browser, signed in there."""
-    browser = Browser(https.actor().signed_up())
+    browser = Browser(https.actor().sign_up())
     assert browser.login().status_code == 200
     return browser
 
@@ -120,7 +120,7 @@ def parts(cookie: str) -> tuple[str, str, set[str]]:
 def test_a_login_that_asks_for_it_puts_the_refresh_token_where_no_script_reads_it(
     make_service, public_url, name, secure
 ):
-    browser = Browser(make_service(public_url=public_url, cors_origins=(APP,)).actor().signed_up())
+    browser = Browser(make_service(public_url=public_url, cors_origins=(APP,)).actor().sign_up())
     answer = browser.login()
     assert answer.status_code == 200
     assert "refresh_token" not in answer.json
@@ -143,7 +143,7 @@ def test_a_login_that_asks_for_it_puts_the_refresh_token_where_no_script_reads_i
 
 def test_the_cookie_is_traded_for_the_next_one_and_never_shown(service):
     browser = Browser(
-        service.actor().signed_up(), headers={**FROM_THE_APP, "Origin": service.settings.public_url}
+        service.actor().sign_up(), headers={**FROM_THE_APP, "Origin": service.settings.public_url}
     )
     assert browser.login().status_code == 200
     first = dict(browser.cookies)
@@ -161,7 +161,7 @@ def test_the_cookie_is_traded_for_the_next_one_and_never_shown(service):
 
 def test_a_cookie_that_comes_back_after_its_time_ends_the_session_and_is_cleared(service):
     browser = Browser(
-        service.actor().signed_up(), headers={**FROM_THE_APP, "Origin": service.settings.public_url}
+        service.actor().sign_up(), headers={**FROM_THE_APP, "Origin": service.settings.public_url}
     )
     browser.login()
     first = dict(browser.cookies)
@@ -187,7 +187,7 @@ def test_a_cookie_that_is_no_token_is_cleared(browser, junk):
 
 
 def test_who_never_asks_for_a_cookie_never_sees_one(service):
-    ann = service.actor().signed_in()
+    ann = service.actor().sign_in()
     assert "refresh_token" in ann.tokens
     in_the_app = {**FROM_THE_APP, "Origin": service.settings.public_url}
     for headers in ({}, in_the_app, {"Origin": "https://evil.example"}):
@@ -283,9 +283,7 @@ def test_the_port_of_the_scheme_is_no_part_of_an_origin(make_service):
     service = make_service(
         public_url="https://Auth.example.org:443/door", trusted_hosts=("auth.example.org",)
     )
-    browser = Browser(
-        service.actor().signed_up(), headers={"Origin": OURS, "X-Requested-With": "1"}
-    )
+    browser = Browser(service.actor().sign_up(), headers={"Origin": OURS, "X-Requested-With": "1"})
     assert browser.login().status_code == 200
 
 
@@ -416,7 +414,7 @@ def test_credentials_are_shared_with_the_exact_origins_at_these_routes_alone(bro
 
 def test_a_refresh_that_could_not_be_committed_leaves_the_cookie_as_it_was(service):
     browser = Browser(
-        service.actor().signed_up(), headers={**FROM_THE_APP, "Origin": service.settings.public_url}
+        service.actor().sign_up(), headers={**FROM_THE_APP, "Origin": service.settings.public_url}
     )
     browser.login()
     kept = dict(browser.cookies)

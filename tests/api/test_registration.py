@@ -89,7 +89,7 @@ def test_registering_answers_a_handle_and_mails_a_link_and_a_code(ann):
 
 
 def test_a_known_address_is_answered_like_an_unknown_one(service):
-    service.actor("ann").signed_up()
+    service.actor("ann").sign_up()
     known = service.actor("bob", email="ann@example.org").register()
     unknown = service.actor("eve", email="eve@example.org").register()
     assert known.status_code == 202
@@ -101,7 +101,7 @@ def test_a_known_address_is_answered_like_an_unknown_one(service):
 def test_a_username_is_taken_after_the_first_try_whether_the_address_was_known_or_not(
     service, password
 ):
-    service.actor("ann").signed_up()
+    service.actor("ann").sign_up()
     answers = []
     for username, email in (("bob", "ann@example.org"), ("eve", "eve@example.org")):
         first, second = (
@@ -116,8 +116,8 @@ def test_a_username_is_taken_after_the_first_try_whether_the_address_was_known_o
 
 
 def test_a_taken_username_is_told_before_the_address_is_looked_at(service):
-    service.actor("ann").signed_up()
-    service.actor("bob").signed_up()
+    service.actor("ann").sign_up()
+    service.actor("bob").sign_up()
     service.actor("pat").register()
     before = rows_of(service)
     refused = [
@@ -131,7 +131,7 @@ def test_a_taken_username_is_told_before_the_address_is_looked_at(service):
 
 
 def test_a_known_address_gets_the_news_that_there_is_an_account(service):
-    ann = service.actor("ann").signed_up()
+    ann = service.actor("ann").sign_up()
     eve = service.actor("eve", email="ANN@Example.ORG")
     eve.register(locale="de")
     mail = ann.mail()
@@ -143,7 +143,7 @@ def test_a_known_address_gets_the_news_that_there_is_an_account(service):
 
 
 def test_a_registration_for_a_known_address_opens_nothing_whatever_is_tried(service):
-    ann = service.actor("ann").signed_up()
+    ann = service.actor("ann").sign_up()
     confirmed_with = service.mailbox()[-1]["code"]
     eve = service.actor("eve", email=ann.email)
     eve.register()
@@ -179,7 +179,7 @@ def test_a_username_is_reserved_for_a_day(service):
 
 
 def test_an_account_keeps_its_username_for_good(service):
-    service.actor("ann").signed_up()
+    service.actor("ann").sign_up()
     service.clock.push(days=400)
     assert service.actor("ann", email="other@example.org").register().status_code == 409
 
@@ -221,7 +221,7 @@ def test_names_are_kept_in_lower_case_and_the_address_as_it_was_typed(service):
     ],
 )
 def test_logging_in_folds_what_registering_refuses(service, typed):
-    service.actor("kelvin").signed_up()
+    service.actor("kelvin").sign_up()
     assert service.actor(typed).login().status_code == 200
     if not typed.isascii():
         assert faults(
@@ -242,7 +242,7 @@ def test_logging_in_folds_what_registering_refuses(service, typed):
     ],
 )
 def test_logging_in_takes_no_other_text_for_the_name(service, typed):
-    service.actor("kelvin").signed_up()
+    service.actor("kelvin").sign_up()
     assert service.actor(typed).login().status_code == 401
 
 
@@ -263,9 +263,9 @@ def test_one_address_in_two_spellings_is_one_address(service):
 
 
 def test_dots_and_plus_signs_make_other_addresses(service):
-    service.actor("ann", email="ann@gmail.com").signed_up()
+    service.actor("ann", email="ann@gmail.com").sign_up()
     for username, email in (("bob", "a.nn@gmail.com"), ("eve", "ann+eve@gmail.com")):
-        service.actor(username, email=email).signed_up()
+        service.actor(username, email=email).sign_up()
     assert service.scalar("SELECT count(*) FROM accounts") == 3
 
 
@@ -291,8 +291,8 @@ HAN = "".join(chr(0x4E00 + 37 * number) for number in range(128))
         pytest.param(LETTERS[:15] + "\n", False, id="a line break"),
     ],
 )
-def test_a_password_has_15_to_128_characters_of_any_script(small_service, password, accepted):
-    ann = small_service.actor(password=password)
+def test_a_password_has_15_to_128_characters_of_any_script(sqlite_service, password, accepted):
+    ann = sqlite_service.actor(password=password)
     answer = ann.register()
     if not accepted:
         assert faults(answer) == {"/password"}
@@ -303,9 +303,9 @@ def test_a_password_has_15_to_128_characters_of_any_script(small_service, passwo
     assert ann.login(password=password[:-1]).status_code == 401, "nothing is cut off"
 
 
-def test_a_password_is_the_same_however_accents_and_spaces_are_typed(small_service):
-    ann = small_service.actor(password="caf\u00e9 \u00fcber alles, immer")
-    ann.signed_up()
+def test_a_password_is_the_same_however_accents_and_spaces_are_typed(sqlite_service):
+    ann = sqlite_service.actor(password="caf\u00e9 \u00fcber alles, immer")
+    ann.sign_up()
     assert (
         ann.login(password="cafe\u0301\u00a0u\u0308ber\u3000alles,\u2003immer").status_code == 200
     )
@@ -586,9 +586,9 @@ def test_links_follow_the_setting_for_ones_own_frontend(make_service):
     ],
 )
 def test_mail_is_written_in_the_language_asked_for_or_the_one_the_browser_prefers(
-    small_service, locale, accepts, subject
+    sqlite_service, locale, accepts, subject
 ):
-    ann = small_service.actor()
+    ann = sqlite_service.actor()
     body = {"username": "ann", "email": ann.email, "name": "Ann"} | (
         {"locale": locale} if locale else {}
     )
@@ -603,9 +603,9 @@ def test_mail_is_written_in_the_language_asked_for_or_the_one_the_browser_prefer
     assert f'lang="{"de" if subject.startswith("B") else "en"}"' in mail["html"]
 
 
-def test_the_news_of_an_account_is_written_in_the_language_of_its_owner(small_service):
-    ann = small_service.actor()
+def test_the_news_of_an_account_is_written_in_the_language_of_its_owner(sqlite_service):
+    ann = sqlite_service.actor()
     ann.register(locale="de-AT")
     ann.confirm()
-    small_service.actor("eve", email=ann.email).register(locale="en")
+    sqlite_service.actor("eve", email=ann.email).register(locale="en")
     assert ann.mail()["subject"] == "Sie haben bereits ein Konto bei 127.0.0.1:8080"

@@ -51,7 +51,7 @@ def untouched(sqlite_template, tmp_path_factory):
 
 def test_nothing_tells_whether_there_was_anyone_to_write_to(pat):
     service = pat.service
-    service.actor("ann").signed_up()
+    service.actor("ann").sign_up()
     service.actor("eve", email="ann@example.org").register()
     bodies = [
         {"registration": pat.registration},
@@ -116,7 +116,7 @@ def test_sending_again_does_not_reserve_the_username_for_longer(pat):
 
 
 def test_the_owner_of_an_account_is_told_that_there_is_one(service):
-    ann = service.actor("ann").signed_up()
+    ann = service.actor("ann").sign_up()
     later(service, minutes=2)
     resend(service.actor("eve"), email="ANN@example.org")
     assert ann.mail()["subject"].startswith("You already have an account")
@@ -124,7 +124,7 @@ def test_the_owner_of_an_account_is_told_that_there_is_one(service):
 
 
 def test_who_registered_a_known_address_gets_nothing_and_its_owner_the_news(service):
-    ann = service.actor("ann").signed_up()
+    ann = service.actor("ann").sign_up()
     eve = service.actor("eve", email=ann.email)
     eve.register()
     later(service, minutes=2)
@@ -184,7 +184,7 @@ def test_an_address_gets_one_mail_a_minute_however_it_is_written_and_whoever_ask
 
 
 def test_the_owner_of_an_account_gets_the_news_once_a_minute(service):
-    service.actor("ann").signed_up()
+    service.actor("ann").sign_up()
     for number in range(3):
         assert service.actor(f"eve{number}", email="ann@example.org").register().status_code == 202
         assert resend(service.actor(), email="ann@example.org").status_code == 202

@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def ann(service):
-    return service.actor().signed_in()
+    return service.actor().sign_in()
 
 
 def test_logging_out_by_access_token_ends_this_session_alone(service, ann):
@@ -56,8 +56,8 @@ def test_the_refresh_token_alone_logs_out(ann):
         {"refresh_token": "dwr1.aaaaaaaa.ses_" + "0" * 22 + ".0." + "A" * 43},
     ],
 )
-def test_neither_token_is_401(small_service, path, body):
-    ann = small_service.actor().signed_in()
+def test_neither_token_is_401(sqlite_service, path, body):
+    ann = sqlite_service.actor().sign_in()
     for token in (None, "x", ann.tokens["refresh_token"]):
         answer = ann.post(path, body, token=token)
         assert answer.status_code == 401
@@ -85,8 +85,8 @@ def test_a_session_logged_out_cannot_be_logged_out_again(ann):
 
 
 @pytest.mark.parametrize(("body", "status"), [(b"{", 400), (b'{"everything": true}', 422)])
-def test_a_logout_with_a_body_that_is_not_acceptable_ends_nothing(small_service, body, status):
-    ann = small_service.actor().signed_in()
+def test_a_logout_with_a_body_that_is_not_acceptable_ends_nothing(sqlite_service, body, status):
+    ann = sqlite_service.actor().sign_in()
     answer = ann.call(
         "POST", "/v1/logout", token=ann.access, data=body, content_type="application/json"
     )
@@ -97,7 +97,7 @@ def test_a_logout_with_a_body_that_is_not_acceptable_ends_nothing(small_service,
 def test_logging_out_everywhere_moves_the_epoch_and_kills_every_token(service, ann):
     first = ann.tokens
     ann.login()
-    bob = service.actor("bob").signed_in()
+    bob = service.actor("bob").sign_in()
     fresh = ann.refresh(first["refresh_token"]).json
     assert ann.post("/v1/logout-all", token=ann.access).status_code == 204
     assert service.scalar("SELECT epoch FROM accounts WHERE username = 'ann'") == 2
@@ -117,7 +117,7 @@ def test_logging_out_everywhere_moves_the_epoch_and_kills_every_token(service, a
 
 def test_what_one_service_ends_another_refuses_at_once(make_service, database_url):
     here, there = make_service(database_url), make_service(database_url)
-    ann = here.actor().signed_in()
+    ann = here.actor().sign_in()
     ann.service = there
     assert ann.whoami().status_code == 200
     ann.service = here

@@ -17,7 +17,7 @@ def service(make_service, database_url):
 
 
 @pytest.fixture
-def small_service(make_service):
+def sqlite_service(make_service):
     return make_service(roles=ROLES)
 
 
@@ -169,7 +169,7 @@ def test_many_rows_come_in_pages_and_late_ones_in_the_next_reading(service, foll
 def test_a_revoked_signing_key_moves_the_global_epoch(service, ann, follower):
     before = follower.ask().json["global_epoch"]
     kid = ann.get("/.well-known/jwks.json").json["keys"][0]["kid"]
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         assert revoke_key(work, kid=kid)
     told = follower.ask().json
     assert told["global_epoch"] == before + 1
@@ -196,8 +196,8 @@ def test_the_answer_may_be_kept_for_a_second_by_whoever_asked(service, follower)
     )
 
 
-def test_only_cursors_that_were_handed_out_are_taken(small_service):
-    follower = Follower(small_service, create_key_owner(small_service))
+def test_only_cursors_that_were_handed_out_are_taken(sqlite_service):
+    follower = Follower(sqlite_service, create_key_owner(sqlite_service))
     follower.read()
     body, _, mac = follower.cursor.partition(".")
     for since in (
@@ -219,12 +219,12 @@ def test_only_cursors_that_were_handed_out_are_taken(small_service):
     )
 
 
-def test_only_who_may_read_it_is_told(small_service):
-    ann = create_key_owner(small_service)
+def test_only_who_may_read_it_is_told(sqlite_service):
+    ann = create_key_owner(sqlite_service)
     weak = create_key(ann, "orders:read", name="weak")
     assert ann.get("/v1/revocations").status_code == 401
     assert ann.get("/v1/revocations", headers={"X-API-Key": weak["key"]}).status_code == 403
-    assert small_service.actor("bob").signed_in().whoami().status_code == 200
-    bob = small_service.actor("carl").signed_in()
+    assert sqlite_service.actor("bob").sign_in().whoami().status_code == 200
+    bob = sqlite_service.actor("carl").sign_in()
     assert bob.get("/v1/revocations", token=bob.access).status_code == 403
     assert ann.get("/v1/revocations", token=ann.access).status_code == 200

@@ -26,7 +26,7 @@ UNKNOWN = "acc_" + "0" * 22
 
 @pytest.fixture
 def service(make_service, database_url):
-    return make_service(database_url, roles=ROLES).held()
+    return make_service(database_url, roles=ROLES).freeze_clock()
 
 
 @pytest.fixture(params=["warm", "cold", "away", "none"])
@@ -69,7 +69,7 @@ def check(actor, *checks, token=None):
 
 def test_a_role_counts_from_the_next_check_on_and_is_gone_from_the_next_check_on(any_redis):
     service, forget = any_redis
-    boss, ann = sign_in_with_role(service, "boss", "admin"), service.actor("ann").signed_in()
+    boss, ann = sign_in_with_role(service, "boss", "admin"), service.actor("ann").sign_in()
     assert ann.whoami().json["roles"] == []
     assert assign_role(boss, ann, "editor").status_code == 204
     forget()
@@ -89,7 +89,7 @@ def test_a_role_that_was_taken_opens_no_door_with_the_token_that_names_it(any_re
         sign_in_with_role(service, "boss", "admin"),
         sign_in_with_role(service, "eve", "admin"),
     )
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     assert assign_role(eve, ann, "reader").status_code == 204
     assert remove_role(boss, eve, "admin").status_code == 204
     forget()
@@ -113,7 +113,7 @@ def test_a_key_may_do_what_its_owner_may_now(any_redis):
 
 
 def test_putting_and_deleting_twice_is_the_same_as_once(service):
-    boss, ann = sign_in_with_role(service, "boss", "admin"), service.actor("ann").signed_in()
+    boss, ann = sign_in_with_role(service, "boss", "admin"), service.actor("ann").sign_in()
     for _ in range(2):
         assert assign_role(boss, ann, "editor").status_code == 204
     assert service.scalar("SELECT roles_version FROM accounts WHERE username = 'ann'") == 1
@@ -124,7 +124,7 @@ def test_putting_and_deleting_twice_is_the_same_as_once(service):
 
 
 def test_each_change_is_remembered_with_who_made_it(service):
-    boss, ann = sign_in_with_role(service, "boss", "admin"), service.actor("ann").signed_in()
+    boss, ann = sign_in_with_role(service, "boss", "admin"), service.actor("ann").sign_in()
     assign_role(boss, ann, "editor")
     remove_role(boss, ann, "editor")
     with service.open_database() as db:
@@ -141,10 +141,10 @@ def test_each_change_is_remembered_with_who_made_it(service):
 
 
 @pytest.mark.parametrize("role", ["nobody-has-this", "Admin", "list-7-member", "%00", "a" * 3000])
-def test_a_role_that_does_not_exist_is_an_error(small_service, role):
+def test_a_role_that_does_not_exist_is_an_error(sqlite_service, role):
     boss, ann = (
-        sign_in_with_role(small_service, "boss", "admin"),
-        small_service.actor("ann").signed_in(),
+        sign_in_with_role(sqlite_service, "boss", "admin"),
+        sqlite_service.actor("ann").sign_in(),
     )
     for ask in (assign_role, remove_role):
         answer = ask(boss, ann, role)
@@ -198,7 +198,7 @@ def test_the_last_active_administrator_keeps_the_role(service):
     assert (
         remove_role(boss, eve, "admin").status_code == 204
     )  # who is disabled is none who could keep it
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     assign_role(boss, ann, "admin")
     assert remove_role(boss, boss, "admin").status_code == 204
     assert boss.whoami().json["roles"] == []
@@ -268,7 +268,7 @@ def test_a_session_that_was_opened_for_a_scope_never_gets_more(service):
 
 def test_an_administrators_session_that_was_opened_for_a_scope_administers_nothing(service):
     boss = sign_in_with_role(service, "boss", "admin", scope="roles:read")
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     assert boss.tokens["account"]["roles"] == []
     told = boss.whoami().json
     assert (told["roles"], told["scopes"]) == ([], ["roles:read"])
@@ -305,7 +305,7 @@ def test_roles_are_told_to_oneself_to_administrators_and_to_whoever_may_read_the
 
 
 def test_whoever_may_not_ask_cannot_tell_who_exists(service):
-    ann, bob = service.actor("ann").signed_in(), service.actor("bob").signed_in()
+    ann, bob = service.actor("ann").sign_in(), service.actor("bob").sign_in()
     answers = [
         ann.get(f"/v1/accounts/{one}/roles", token=ann.access)
         for one in (get_account_id(bob), UNKNOWN, "x")
@@ -331,8 +331,8 @@ def test_whoever_may_not_ask_cannot_tell_who_exists(service):
         "?resource=list&id=a,b",
     ],
 )
-def test_a_query_that_names_no_thing_is_an_error(small_service, query):
-    ann = small_service.actor("ann").signed_in()
+def test_a_query_that_names_no_thing_is_an_error(sqlite_service, query):
+    ann = sqlite_service.actor("ann").sign_in()
     answer = ann.get(f"/v1/accounts/{get_account_id(ann)}/roles{query}", token=ann.access)
     assert answer.status_code == 422
     assert all(pointer.startswith("/query/") for pointer in answer.json["errors"])
@@ -361,7 +361,7 @@ def test_a_hundred_questions_are_answered_in_order_by_three_statements(service):
     boss, ann, bob = (
         sign_in_with_role(service, "boss", "admin"),
         sign_in_with_role(service, "ann", "editor"),
-        service.actor("bob").signed_in(),
+        service.actor("bob").sign_in(),
     )
     grant_membership(boss, ann, "manager", resource="list/7")
     grant_membership(boss, bob, "invitee", resource="list/7")
@@ -401,7 +401,7 @@ def test_a_hundred_questions_are_answered_in_order_by_three_statements(service):
     with statements(service) as counts:
         answer = check(boss, *[question for question, _ in asked * 10])
     assert answer.json["decisions"] == [decision for _, decision in asked * 10]
-    assert counts[0] <= 3 + (service.settings.sqlite * 2)  # SQLite is told how to begin
+    assert counts[0] <= 3 + (service.settings.uses_sqlite * 2)  # SQLite is told how to begin
 
 
 @pytest.mark.parametrize(
@@ -419,16 +419,18 @@ def test_a_hundred_questions_are_answered_in_order_by_three_statements(service):
         {"role": "admin", "more": 1},
     ],
 )
-def test_a_question_that_cannot_be_asked_is_an_error_and_never_a_yes_or_no(small_service, question):
-    boss = sign_in_with_role(small_service, "boss", "admin")
+def test_a_question_that_cannot_be_asked_is_an_error_and_never_a_yes_or_no(
+    sqlite_service, question
+):
+    boss = sign_in_with_role(sqlite_service, "boss", "admin")
     fine = {"account_id": get_account_id(boss), "role": "admin"}
     answer = check(boss, fine, {"account_id": get_account_id(boss), **question})
     assert answer.status_code == 422
     assert all(pointer.startswith("/checks/1") for pointer in answer.json["errors"])
 
 
-def test_from_one_to_a_hundred_questions(small_service):
-    ann = small_service.actor("ann").signed_in()
+def test_from_one_to_a_hundred_questions(sqlite_service):
+    ann = sqlite_service.actor("ann").sign_in()
     mine = {"account_id": get_account_id(ann), "role": "admin"}
     assert check(ann).status_code == 422
     assert check(ann, *[mine] * 100).json["decisions"] == [False] * 100
@@ -437,8 +439,8 @@ def test_from_one_to_a_hundred_questions(small_service):
 
 def test_whoever_may_not_read_roles_asks_about_himself_alone(service):
     ann, bob, app = (
-        service.actor("ann").signed_in(),
-        service.actor("bob").signed_in(),
+        service.actor("ann").sign_in(),
+        service.actor("bob").sign_in(),
         sign_in_with_role(service, "app", "founder"),
     )
     mine, his = (

@@ -22,8 +22,8 @@ from app.opaque_tokens import generate_id
 from app.principal import ClientInfo
 from app.settings.json_parsers import GatewayPolicy
 from tests.actors import Actor, Service, build_settings
-from tests.house.test_rules import PUBLIC as PUBLIC_IN_THE_HOUSE
-from tests.house.test_rules import routes
+from tests.conventions.test_rules import PUBLIC as PUBLIC_IN_THE_HOUSE
+from tests.conventions.test_rules import routes
 
 PAGE = Path(__file__).parents[2] / "docs" / "who-may-what.md"
 PAGE_COLUMNS = ["page", "nobody", "signed in", "later", "another's"]
@@ -143,16 +143,16 @@ class Town:
 
     def account(self, name: str, *roles: str) -> Actor:
         """Somebody new, who has yet to sign in."""
-        actor = self.service.actor(f"{name}{next(self._numbers)}").signed_up()
+        actor = self.service.actor(f"{name}{next(self._numbers)}").sign_up()
         account_id = self.service.scalar(
             "SELECT id FROM accounts WHERE username = :name", name=actor.username
         )
-        with self.service.units.writing() as work:
+        with self.service.units.open_read_write() as work:
             for role in roles:
                 assert add_role(work, NOBODY, account_id=account_id, role=role)
         return actor
 
-    def signed_in(self, name: str, *roles: str, **login: str) -> Actor:
+    def sign_in(self, name: str, *roles: str, **login: str) -> Actor:
         actor = self.account(name, *roles)
         assert actor.login(**login).status_code == 200
         return actor
@@ -346,14 +346,12 @@ class Askers:
         self.town = town
         self.nobody = Asker("nobody", town.service.actor("nobody"))
         for_the_row = ["", *(route for route, ask in ASKS.items() if ask.ends_who_asks)]
-        later = {
-            row: [town.signed_in("ann"), town.signed_in("chief", "admin")] for row in for_the_row
-        }
+        later = {row: [town.sign_in("ann"), town.sign_in("chief", "admin")] for row in for_the_row}
         self.over = [Asker("an old token", later[""][0], bearer(later[""][0].access))]
         town.service.clock.push(minutes=6)
         town.boss.login()
         self._sessions = {row: self._signed_in(*later[row]) for row in for_the_row}
-        self.owners = town.signed_in("keeper", "admin", "clerk"), town.signed_in("simple")
+        self.owners = town.sign_in("keeper", "admin", "clerk"), town.sign_in("simple")
         self.over += self._over()
         self.keys = list(self._with_keys())
 
@@ -371,11 +369,11 @@ class Askers:
             assert answer.status_code == 200
             actor.tokens = answer.json
         actors = {
-            "account": self.town.signed_in("bob"),
+            "account": self.town.sign_in("bob"),
             "account_later": ann,
-            "admin": self.town.signed_in("head", "admin"),
+            "admin": self.town.sign_in("head", "admin"),
             "admin_later": chief,
-            "narrow": self.town.signed_in("clerk", "admin", "clerk", scope="orders:read"),
+            "narrow": self.town.sign_in("clerk", "admin", "clerk", scope="orders:read"),
         }
         return {
             column: Asker(column, actor, bearer(actor.access)) for column, actor in actors.items()
@@ -385,7 +383,7 @@ class Askers:
         """What opens nothing, each with the account that it was of."""
         keeper, disabled, gone, live = (
             self.owners[0],
-            *(self.town.signed_in("eve") for _ in range(3)),
+            *(self.town.sign_in("eve") for _ in range(3)),
         )
         of_disabled, deleted = self.town.key(disabled)["key"], self.town.key(keeper, *SCOPES)
         self.town.as_boss(
@@ -492,9 +490,9 @@ def told(answer: Any) -> tuple[object, ...]:
     return (answer.status_code, text, *(answer.headers.get(name) for name in headers))
 
 
-def test_every_route_has_a_row_and_every_row_a_route(small_service):
+def test_every_route_has_a_row_and_every_row_a_route(sqlite_service):
     on_the_page = [row.route for row in ROWS] + PUBLIC + list(PAGES)
-    assert sorted(on_the_page) == sorted(name for name, _, _ in routes(small_service))
+    assert sorted(on_the_page) == sorted(name for name, _, _ in routes(sqlite_service))
     assert {row.route for row in ROWS} >= set(ASKS)
     assert set(PUBLIC) == PUBLIC_IN_THE_HOUSE - {row.route for row in ROWS} - set(PAGES)
 
@@ -534,7 +532,7 @@ class Sheet:
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.route)
 def test_each_is_told_what_the_table_says(askers, row):
     ask = ASKS.get(row.route, Ask())
-    carol = askers.town.boss if row.others == "–" else askers.town.signed_in("carol")
+    carol = askers.town.boss if row.others == "–" else askers.town.sign_in("carol")
     sheet = Sheet(row, ask.thing(askers.town, carol), ask)
     assert (row.others == "–") is (sheet.theirs == {})
     sheet.strangers(askers.nobody, row.nobody)

@@ -14,7 +14,7 @@ SHOWN = {
 
 @pytest.fixture
 def ann(service):
-    return service.actor().signed_in()
+    return service.actor().sign_in()
 
 
 def another(ann: Actor, **changes) -> Actor:
@@ -114,7 +114,7 @@ def test_one_can_end_the_session_that_asks(ann):
 
 def test_ending_all_others_keeps_the_one_that_asks(service, ann):
     others = [another(ann) for _ in range(3)]
-    bob = service.actor("bob").signed_in()
+    bob = service.actor("bob").sign_in()
     assert ann.call("DELETE", "/v1/sessions", token=ann.access).status_code == 204
     assert [other.whoami().status_code for other in others] == [401] * 3
     assert [other.refresh().status_code for other in others] == [400] * 3
@@ -127,7 +127,7 @@ def test_ending_all_others_keeps_the_one_that_asks(service, ann):
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 def test_a_session_of_somebody_else_is_as_unknown_as_any(service, ann, method):
-    bob = service.actor("bob").signed_in()
+    bob = service.actor("bob").sign_in()
     foreign = ann.call(method, f"/v1/sessions/{bob.tokens['session_id']}", token=ann.access)
     assert foreign.status_code == 404
     for unknown in (
@@ -150,7 +150,7 @@ def test_a_session_of_somebody_else_is_as_unknown_as_any(service, ann, method):
 
 def test_at_most_fifty_sessions_live_and_the_oldest_gives_way(make_service, database_url):
     service = make_service(database_url, limit_login="1000/minute")
-    ann = service.actor().signed_in()
+    ann = service.actor().sign_in()
     first = ann.tokens
     for _ in range(49):
         service.clock.push(seconds=1)
@@ -170,7 +170,7 @@ def test_at_most_fifty_sessions_live_and_the_oldest_gives_way(make_service, data
 
 def test_sessions_that_have_run_out_make_room(make_service):
     service = make_service(limit_login="1000/minute")
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     for _ in range(49):
         ann.login(expires_in=60)
     service.clock.push(seconds=61)
@@ -221,7 +221,7 @@ def test_a_login_opens_a_new_session_each_time(ann):
     "agent", ["", "x" * 5000, "caf\xe9 \x07\x1b[31m", "<script>alert(1)</script>"]
 )
 def test_any_user_agent_can_log_in(service, agent):
-    ann = service.actor(agent=agent).signed_in()
+    ann = service.actor(agent=agent).sign_in()
     shown = sessions(ann)[0]["user_agent"]
     assert len(shown) <= 256
     assert shown.isprintable()
@@ -236,8 +236,8 @@ def test_any_user_agent_can_log_in(service, agent):
         ("DELETE", "/v1/sessions/x"),
     ],
 )
-def test_without_an_access_token_there_is_nothing_to_see(small_service, method, path):
-    ann = small_service.actor().signed_in()
+def test_without_an_access_token_there_is_nothing_to_see(sqlite_service, method, path):
+    ann = sqlite_service.actor().sign_in()
     assert ann.call(method, path).status_code == 401
     assert ann.call(method, path, token=ann.tokens["refresh_token"]).status_code == 401
     assert ann.call(method, path + f"?access_token={ann.access}").status_code == 401

@@ -99,15 +99,15 @@ class Doorward(RuleBasedStateMachine):
             for table in TABLES:
                 db.execute(text(f"DELETE FROM {table}"))
         self.people = {name: Person(self.service.actor(name)) for name in NAMES}
-        self.signed_up("ann", PASSWORDS[0])
+        self.sign_up("ann", PASSWORDS[0])
         self.log_in("ann", PASSWORDS[0], by_address=False)
 
     # -- what people do ---------------------------------------------------------------------------------------------
 
-    def signed_up(self, name: str, password: str) -> None:
+    def sign_up(self, name: str, password: str) -> None:
         person = self.people[name]
         person.actor.password = person.password = password
-        person.actor.signed_up()
+        person.actor.sign_up()
 
     @precondition(
         lambda self: any(
@@ -230,7 +230,7 @@ class Doorward(RuleBasedStateMachine):
         assert self.mailed(person) == before + bool(person.password)
         if person.password:
             person.resets = [(token, mailed, False) for token, mailed, _ in person.resets]
-            person.resets.append((person.actor.reset_token(), self.now, True))
+            person.resets.append((person.actor.get_reset_token(), self.now, True))
 
     @precondition(lambda self: any(person.resets for person in self.people.values()))
     @rule(data=st.data(), new=st.sampled_from(PASSWORDS))
@@ -349,7 +349,7 @@ def test_no_story_ends_otherwise_than_it_should(request, tmp_path, kind, example
     else:
         url = request.getfixturevalue("postgres_url")
         delete_all_rows(url)
-    service = Service(build_settings(url, **GENEROUS)).held()
+    service = Service(build_settings(url, **GENEROUS)).freeze_clock()
     machine = type("Story", (Doorward,), {"service": service})
     try:
         run_state_machine_as_test(machine, settings=told(examples, steps))

@@ -11,7 +11,7 @@ from tests.authorization import get_account_id, sign_in_with_role
 
 def two_places(service) -> tuple[Actor, Actor]:
     """Somebody at home, and signed in elsewhere."""
-    ann = service.actor().signed_in()
+    ann = service.actor().sign_in()
     elsewhere = ann.from_another_address(agent="elsewhere/1")
     assert elsewhere.login(device_name="a phone").status_code == 200
     return ann, elsewhere
@@ -24,9 +24,9 @@ def both(service) -> tuple[Actor, Actor]:
 
 
 @pytest.fixture
-def pair(small_service) -> tuple[Actor, Actor]:
+def pair(sqlite_service) -> tuple[Actor, Actor]:
     """For what does not depend on the database."""
-    return two_places(small_service)
+    return two_places(sqlite_service)
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_a_login_from_where_a_suspicious_session_came_is_one_from_somewhere_new(
 
 def test_nobody_says_it_of_what_is_not_his(pair):
     _, elsewhere = pair
-    bob = elsewhere.service.actor("bob").signed_in()
+    bob = elsewhere.service.actor("bob").sign_in()
     for session_id in (id_of(elsewhere), generate_id("ses"), "x", get_account_id(elsewhere)):
         for answer in (report(bob, session_id), take_back(bob, session_id)):
             assert code(answer) == (404, "not_found")
@@ -276,7 +276,7 @@ def test_what_was_marked_long_ago_takes_no_new_mark_along(pair):
     """Else whoever has an old suspicious session could free his address of what others say of it."""
     ann, elsewhere = pair
     service = ann.service
-    mallory = service.actor("mallory", address=elsewhere.address).signed_in()
+    mallory = service.actor("mallory", address=elsewhere.address).sign_in()
     report(mallory, id_of(mallory))
     service.clock.push(hours=25)
     for actor in (ann, mallory):

@@ -29,7 +29,7 @@ def service(make_service, database_url):
 
 @pytest.fixture
 def ann(service):
-    return service.actor("ann").signed_in()
+    return service.actor("ann").sign_in()
 
 
 @pytest.fixture
@@ -106,8 +106,8 @@ def test_only_a_session_updates_its_token(service, boss, ann):
         {"id": 7},
     ],
 )
-def test_what_names_no_thing_is_an_error(small_service, body):
-    ann = small_service.actor("ann").signed_in()
+def test_what_names_no_thing_is_an_error(sqlite_service, body):
+    ann = sqlite_service.actor("ann").sign_in()
     assert update(ann, **body).status_code == 422
 
 
@@ -185,7 +185,7 @@ def test_roles_of_more_than_two_kilobytes_are_left_out(make_service, sqlite_url)
     service = make_service(
         sqlite_url, roles=ROLES, privacy_levels=levels, managing_level=levels[-1]
     )
-    boss, ann = sign_in_with_role(service, "boss", "admin"), service.actor("ann").signed_in()
+    boss, ann = sign_in_with_role(service, "boss", "admin"), service.actor("ann").sign_in()
     thing = "r" * 32, "i" * 64
     grant_membership(boss, ann, levels[-1], resource="/".join(thing))
     told = update(ann, resource=thing[0], id=thing[1]).json
@@ -198,7 +198,7 @@ def test_roles_of_more_than_two_kilobytes_are_left_out(make_service, sqlite_url)
 
 
 def test_another_accounts_roles_are_not_in_it(boss, ann, service):
-    bob = service.actor("bob").signed_in()
+    bob = service.actor("bob").sign_in()
     grant_membership(boss, bob, "secret")
     assert update(ann, resource="list", id="7").json["roles"] == []
     assert get_account_id(ann) == claims(ann.access)["sub"]

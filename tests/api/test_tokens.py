@@ -103,8 +103,8 @@ WRONG_HEADERS = [
 
 
 @pytest.fixture
-def ann(small_service):
-    return small_service.actor().signed_in()
+def ann(sqlite_service):
+    return sqlite_service.actor().sign_in()
 
 
 def b64(raw: bytes) -> str:
@@ -122,7 +122,7 @@ def opened(token: str) -> tuple[dict, dict]:
 
 def sign(ann, header: dict, claims: bytes) -> str:
     """Whatever it is, signed by our own key."""
-    key = next(iter(ann.service.units.keys._held.keys.values()))
+    key = next(iter(ann.service.units.signing_keys._snapshot.keys.values()))
     words = {
         name: value
         for name, value in {"alg": "ES256", "typ": "at+jwt", "kid": key.kid, **header}.items()
@@ -193,7 +193,7 @@ def test_no_claim_may_be_other_than_it_should(ann):
 
 
 def test_a_token_is_of_one_account_and_one_session(ann):
-    bob = ann.service.actor("bob").signed_in()
+    bob = ann.service.actor("bob").sign_in()
     _, claims = opened(bob.access)
     assert refused(ann, signed(ann, sub=claims["sub"]))
     assert refused(ann, signed(ann, sid=claims["sid"]))
@@ -259,7 +259,7 @@ def test_a_token_without_a_signature_is_refused(ann):
 def test_the_public_key_is_no_secret_to_sign_with(ann):
     """The oldest trick: HS256 with the published key as the secret."""
     header, claims = opened(ann.access)
-    public = next(iter(ann.service.units.keys._held.keys.values())).private.public_key()
+    public = next(iter(ann.service.units.signing_keys._snapshot.keys.values())).private.public_key()
     jwk = json.dumps(ann.get(JWKS).json["keys"][0]).encode()
     for secret in (
         jwk,
@@ -478,7 +478,7 @@ def test_how_long_keys_may_be_kept_is_a_setting(make_service):
 
 
 def test_private_halves_are_sealed_at_rest(ann):
-    key = next(iter(ann.service.units.keys._held.keys.values()))
+    key = next(iter(ann.service.units.signing_keys._snapshot.keys.values()))
     with ann.service.open_database() as db:
         rows = str(db.connection().exec_driver_sql("SELECT * FROM signing_keys").all())
     pem = key.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -491,8 +491,8 @@ def test_private_halves_are_sealed_at_rest(ann):
 
 def test_two_services_on_one_database_share_one_key(make_service, database_url):
     here, there = make_service(database_url), make_service(database_url)
-    ann = here.actor().signed_in()
-    bob = there.actor("bob").signed_in()
+    ann = here.actor().sign_in()
+    bob = there.actor("bob").sign_in()
     assert here.actor().get(JWKS).json == there.actor().get(JWKS).json
     assert here.scalar("SELECT count(*) FROM signing_keys") == 1
     ann.service, bob.service = there, here
@@ -502,14 +502,14 @@ def test_two_services_on_one_database_share_one_key(make_service, database_url):
 
 def test_tokens_of_another_deployment_are_refused(make_service, sqlite_url, empty_postgres_url):
     ours, theirs = make_service(sqlite_url), make_service(empty_postgres_url)
-    ann, stranger = ours.actor().signed_in(), theirs.actor().signed_in()
+    ann, stranger = ours.actor().sign_in(), theirs.actor().sign_in()
     assert refused(ann, stranger.access)
     assert ann.refresh(stranger.tokens["refresh_token"]).status_code == 400
 
 
 def test_eddsa_is_a_setting(make_service, database_url):
     service = make_service(database_url, signing_algorithm=SigningAlgorithm.EDDSA)
-    ann = service.actor().signed_in()
+    ann = service.actor().sign_in()
     header, claims = opened(ann.access)
     assert header["alg"] == "EdDSA"
     (key,) = ann.get(JWKS).json["keys"]
@@ -541,7 +541,7 @@ def test_eddsa_is_a_setting(make_service, database_url):
 
 
 def test_a_change_of_algorithm_is_announced_before_it_is_used(make_service, database_url):
-    ann = make_service(database_url).actor().signed_in()
+    ann = make_service(database_url).actor().sign_in()
     old = ann.access
     ann.service = make_service(database_url, signing_algorithm=SigningAlgorithm.EDDSA)
     assert {key["alg"] for key in ann.get(JWKS).json["keys"]} == {"ES256", "EdDSA"}
@@ -556,16 +556,16 @@ def test_a_change_of_algorithm_is_announced_before_it_is_used(make_service, data
     assert ann.whoami().status_code == 200
 
 
-def test_a_token_never_outlives_its_session(small_service):
-    ann = small_service.actor().signed_up()
+def test_a_token_never_outlives_its_session(sqlite_service):
+    ann = sqlite_service.actor().sign_up()
     ann.login(expires_in=60)
     _, claims = opened(ann.access)
     assert claims["exp"] - claims["iat"] <= 60
-    small_service.clock.push(seconds=61)
+    sqlite_service.clock.push(seconds=61)
     assert refused(ann, ann.access)
 
 
 def test_the_life_of_a_token_is_a_setting(make_service):
-    ann = make_service(access_token_ttl=timedelta(seconds=45)).actor().signed_in()
+    ann = make_service(access_token_ttl=timedelta(seconds=45)).actor().sign_in()
     _, claims = opened(ann.access)
     assert claims["exp"] - claims["iat"] == ann.tokens["expires_in"] == 45

@@ -19,7 +19,7 @@ from app.server.cache_watcher import Watcher
 @pytest.fixture
 def service(make_service, database_url, redis_url):
     """With its watcher having just made its round, as in a serving process."""
-    service = make_service(database_url, redis_url=redis_url).held()
+    service = make_service(database_url, redis_url=redis_url).freeze_clock()
     Watcher().watch(service.units)
     service.believing = True
     return service
@@ -27,7 +27,7 @@ def service(make_service, database_url, redis_url):
 
 @pytest.fixture
 def ann(service):
-    return service.actor("ann").signed_in()
+    return service.actor("ann").sign_in()
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def counted(service, server):
     def one_more(*_):
         counts["sql"] += 1
 
-    engines = (service.units.database.engine, service.units.database.checks)
+    engines = (service.units.database.engine, service.units.database.autocommit_engine)
     for engine in engines:
         event.listen(engine, "before_cursor_execute", one_more)
         event.listen(engine, "begin", one_more)
@@ -142,7 +142,9 @@ def test_a_late_fill_cannot_undo_a_revocation(service, ann, server, keys):
     ann.whoami()
     fills = [server.get(key) for key in keys]
     ann.logout()
-    assert service.units.cache.run(FILL_SESSION, [keys[1]], [fills[1].decode(), 1, 60_000]) == 0
+    assert (
+        service.units.cache.run_script(FILL_SESSION, [keys[1]], [fills[1].decode(), 1, 60_000]) == 0
+    )
     assert server.get(keys[1]) == b"R"
 
 
@@ -215,7 +217,7 @@ def test_a_yes_is_not_believed_when_the_watcher_has_gone_quiet(
     """Redis can be read and not written, or the watcher is dead: what it says may be old."""
     service = make_service(database_url, redis_url=redis_url)
     service.believing = False
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     assert ann.whoami().status_code == 200
     with counted(service, server) as counts:
         assert ann.whoami().status_code == 200
@@ -224,7 +226,7 @@ def test_a_yes_is_not_believed_when_the_watcher_has_gone_quiet(
 
 def test_without_redis_everything_works(make_service, database_url):
     lonely = make_service(database_url, redis_url="redis://127.0.0.1:1/0").actor("bob")
-    lonely.signed_in()
+    lonely.sign_in()
     assert lonely.whoami().status_code == 200
     assert lonely.logout().status_code == 204
     assert lonely.whoami().status_code == 401
@@ -234,7 +236,7 @@ def test_roles_come_from_a_warm_check_and_a_grant_counts_at_once(service, ann, s
     """Whoever grants it."""
     assert ann.whoami().json["roles"] == []
     nobody = ClientInfo(address="", bucket="", user_agent="", request_id="", locale="en")
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         assert add_role(work, nobody, account_id=ann.tokens["account"]["id"], role="editor")
         assert add_role(work, nobody, account_id=ann.tokens["account"]["id"], role="author")
         assert not add_role(work, nobody, account_id=ann.tokens["account"]["id"], role="author")

@@ -62,11 +62,11 @@ class Town:
 
     def sign(self, **claims) -> str:
         """A token by our own key that no request could get."""
-        return self.beside.units.keys.sign("at+jwt", claims)
+        return self.beside.units.signing_keys.sign("at+jwt", claims)
 
     def new_signing_key(self) -> None:
         """Announce one and wait until the process signs with it."""
-        with self.beside.units.writing() as work:
+        with self.beside.units.open_read_write() as work:
             made = rotate(work)
         assert made is not None
         time.sleep(max(0.0, (made.signs_from - self.beside.clock.now()).total_seconds()))

@@ -64,7 +64,7 @@ class Person:
     def call_suspicious(self, user_code: str, session_id: str) -> None:
         self.post("claim", {"user_code": user_code})
         self.post(f"{session_id}/suspicious", {})
-        with self.town.beside.units.writing() as work:
+        with self.town.beside.units.open_read_write() as work:
             unflag_suspicious_source(work, session_id=session_id)  # whence all of these tests come
 
     def let_expire(self, _: str, session_id: str) -> None:

@@ -213,6 +213,6 @@ def test_a_revoked_signing_key_is_refused_even_where_it_is_still_cached(own_town
     )
     token = own_town.login()["access_token"]
     assert not verify(token).startswith("refused")
-    with own_town.beside.units.writing() as work:
+    with own_town.beside.units.open_read_write() as work:
         assert revoke_key(work, kid=header["kid"])
     assert refused_soon(verify, token) < SOON

@@ -57,7 +57,7 @@ def assert_unavailable(answer) -> None:
 def test_without_its_database_every_request_is_503_at_once_and_then_all_is_as_before(
     killable, away
 ):
-    ann = killable.actor("ann").signed_in()
+    ann = killable.actor("ann").sign_in()
     bob = killable.actor("bob")
     bob.register()
     confirmation = {"registration": bob.registration, "code": bob.mail()["code"]}
@@ -128,7 +128,7 @@ def test_a_database_that_takes_no_more_connections_is_503(make_service, server):
 
 
 def test_a_lock_that_somebody_keeps_is_503_and_not_an_endless_wait(killable, server):
-    ann = killable.actor("gina").signed_in()
+    ann = killable.actor("gina").sign_in()
     engine = create_engine(server.url())
     with engine.begin() as other:
         other.execute(text("SELECT * FROM accounts WHERE username = 'gina' FOR UPDATE"))
@@ -139,10 +139,10 @@ def test_a_lock_that_somebody_keeps_is_503_and_not_an_endless_wait(killable, ser
     assert ann.refresh().status_code == 200
 
 
-def test_an_sqlite_file_that_somebody_writes_to_without_end_is_503(small_service):
-    ann = small_service.actor("ann").signed_in()
+def test_an_sqlite_file_that_somebody_writes_to_without_end_is_503(sqlite_service):
+    ann = sqlite_service.actor("ann").sign_in()
     other = sqlite3.connect(
-        small_service.settings.database_url.removeprefix("sqlite:///"), isolation_level=None
+        sqlite_service.settings.database_url.removeprefix("sqlite:///"), isolation_level=None
     )
     other.execute("BEGIN IMMEDIATE")
     began = time.monotonic()
@@ -154,13 +154,13 @@ def test_an_sqlite_file_that_somebody_writes_to_without_end_is_503(small_service
     assert ann.refresh().status_code == 200
 
 
-def test_a_full_disk_is_503_and_nothing_is_half_stored(small_service):
-    ann = small_service.actor("ann").signed_in()
-    with small_service.open_database() as db:
+def test_a_full_disk_is_503_and_nothing_is_half_stored(sqlite_service):
+    ann = sqlite_service.actor("ann").sign_in()
+    with sqlite_service.open_database() as db:
         pages = db.execute(text("PRAGMA page_count")).scalar()
         before = db.execute(text("SELECT count(*) FROM sessions")).scalar()
     connection = (
-        small_service.units.database.engine.raw_connection()
+        sqlite_service.units.database.engine.raw_connection()
     )  # the only one there is, in use by turns
     connection.execute(f"PRAGMA max_page_count = {pages}")
     connection.close()
@@ -168,7 +168,7 @@ def test_a_full_disk_is_503_and_nothing_is_half_stored(small_service):
     full = [answer for answer in answers if answer.status_code == 503]
     assert full
     assert_unavailable(full[0])
-    assert small_service.scalar("SELECT count(*) FROM sessions") == before + sum(
+    assert sqlite_service.scalar("SELECT count(*) FROM sessions") == before + sum(
         answer.status_code == 200 for answer in answers
     )
     assert ann.whoami().status_code == 200

@@ -289,10 +289,10 @@ def hung(act) -> tuple[bool, float]:
 
 def test_every_call_that_waits_has_a_deadline(make_service, postgres):
     database = make_service(postgres.url()).units.database
-    sessions = [database.writing() for _ in range(3)]
+    sessions = [database.open_write_session() for _ in range(3)]
     for session in sessions:
         session.execute(text("SELECT 1"))
-    with database.aside() as idle:
+    with database.open_autocommit_session() as idle:
         idle.execute(text("SELECT 1"))
 
     def roll_back_then_ask():
@@ -300,7 +300,7 @@ def test_every_call_that_waits_has_a_deadline(make_service, postgres):
         sessions[2].execute(text("SELECT 1"))
 
     def ask_on_an_idle_connection():
-        with database.aside() as session:
+        with database.open_autocommit_session() as session:
             session.execute(text("SELECT 1"))
 
     acts = [
@@ -322,7 +322,7 @@ def test_every_call_that_waits_has_a_deadline(make_service, postgres):
 def test_a_connection_that_is_lost_costs_no_more_than_itself(make_service, postgres):
     """One backend alone is stuck: the others answer, so nobody else is turned away for long."""
     database = make_service(postgres.url()).units.database
-    with database.writing() as stuck, database.writing() as other:
+    with database.open_write_session() as stuck, database.open_write_session() as other:
         backend = stuck.execute(text("SELECT pg_backend_pid()")).scalar_one()
         with postgres.stopped(backend), ThreadPoolExecutor(1) as thread:
             waiting = thread.submit(hung, lambda: stuck.execute(text("SELECT 1")))
@@ -331,14 +331,17 @@ def test_a_connection_that_is_lost_costs_no_more_than_itself(make_service, postg
                 time.sleep(0.05)
             assert waiting.result()[0]
             until(
-                lambda: not hung(lambda: database.writing().execute(text("SELECT 1")))[0], within=5
+                lambda: (
+                    not hung(lambda: database.open_write_session().execute(text("SELECT 1")))[0]
+                ),
+                within=5,
             )
 
 
 def test_a_statement_that_takes_its_time_is_not_cut_off(make_service, postgres):
     """The server's own limit is shorter than the deadline, so that a server that is merely slow says so itself."""
     database = make_service(postgres.url()).units.database
-    with database.writing() as session:
+    with database.open_write_session() as session:
         assert session.execute(text("SELECT 1 FROM pg_sleep(1.5)")).scalar_one() == 1
         with pytest.raises(OperationalError) as cut_off:
             session.execute(text("SELECT pg_sleep(10)"))

@@ -170,7 +170,7 @@ def test_a_failover_in_the_middle_of_a_watchers_round_is_noticed(make_service, r
     watcher, others = Watcher(), Watcher()
     for each in (watcher, others):
         each.watch(service.units)
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     assert ann.whoami().status_code == 200
     server = redis.Redis.from_url(redis_url)
     key = session_key(ann.tokens["account"]["id"], ann.tokens["session_id"])
@@ -187,7 +187,7 @@ def test_a_failover_in_the_middle_of_a_watchers_round_is_noticed(make_service, r
                 server.restore(name, 0, value, replace=True)
             copy.clear()
 
-    event.listen(service.units.database.checks, "before_cursor_execute", fail_over)
+    event.listen(service.units.database.autocommit_engine, "before_cursor_execute", fail_over)
     watcher.watch(service.units)
     assert not copy
     for _ in range(2):

@@ -96,7 +96,7 @@ class Load:
 
 def test_no_valid_token_is_refused_while_keys_rotate(replicas, make_service, empty_postgres_url):
     service = make_service(empty_postgres_url, jwks_max_age=timedelta(seconds=MAX_AGE))
-    ann = service.actor("ann").signed_up()
+    ann = service.actor("ann").sign_up()
     loads = [Load(replicas, number, ann.password) for number in range(len(replicas))]
     for load in loads:
         load.thread.start()
@@ -104,7 +104,7 @@ def test_no_valid_token_is_refused_while_keys_rotate(replicas, make_service, emp
     while time.monotonic() < until or (
         sum(load.rounds for load in loads) <= ENOUGH and time.monotonic() < until + PATIENCE
     ):
-        with service.units.writing() as work:
+        with service.units.open_read_write() as work:
             rotate(work)
         time.sleep(0.5)
     for load in loads:

@@ -51,7 +51,7 @@ def smtp():
 
 def enqueue(service) -> None:
     for first in range(0, MAILS, 50):
-        with service.units.writing() as work:
+        with service.units.open_read_write() as work:
             for number in range(first, min(first + 50, MAILS)):
                 values = {
                     "username": "ann",

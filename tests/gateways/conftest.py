@@ -60,7 +60,7 @@ class Person:
         self.since = time.monotonic()
         return self.access
 
-    def signed_in(self) -> str:
+    def sign_in(self) -> str:
         """An access token that holds for the length of a test."""
         return self.access if self.tokens and time.monotonic() - self.since < 60 else self.login()
 
@@ -69,7 +69,7 @@ class Person:
         self.tokens = {}
 
     def make_key(self, *scopes: str) -> dict[str, Any]:
-        self.signed_in()
+        self.sign_in()
         body = {"name": secrets.token_hex(8), "scopes": list(scopes)}
         return _ok(self.live.call("POST", "/v1/api-keys", body, self.bearer), 201)
 
@@ -159,9 +159,9 @@ def behind(gateway_binaries, sqlite_template: Path, tmp_path_factory):
 def _sign_up(url: str) -> None:
     """Ann, who has no rights, and boss, who has."""
     service = Service(build_settings(url))
-    service.actor("ann").signed_up()
-    boss = service.actor("boss").signed_up()
-    with service.units.writing() as work:
+    service.actor("ann").sign_up()
+    boss = service.actor("boss").sign_up()
+    with service.units.open_read_write() as work:
         [account_id] = work.db.execute(
             text("SELECT id FROM accounts WHERE username = 'boss'")
         ).scalars()

@@ -41,7 +41,7 @@ def test_401_says_why_and_how(town):
 
 
 def test_a_refusal_says_nothing_about_the_applications_host(town):
-    for path, headers in (("/", []), ("/admin/", bearer(town.ann.signed_in()))):
+    for path, headers in (("/", []), ("/admin/", bearer(town.ann.sign_in()))):
         answer = town.call("GET", path, headers)
         assert answer.status in {401, 403}
         assert answer.one("Strict-Transport-Security") is None
@@ -50,7 +50,7 @@ def test_a_refusal_says_nothing_about_the_applications_host(town):
 
 
 def test_403_says_why_and_what_is_missing(town):
-    answer = town.call("GET", "/admin/", bearer(town.ann.signed_in()))
+    answer = town.call("GET", "/admin/", bearer(town.ann.sign_in()))
     assert answer.status == 403
     assert 'scope="stock:write"' in answer.one("WWW-Authenticate")
     assert answer.one("Content-Type") == "application/problem+json"
@@ -78,7 +78,7 @@ def test_no_strange_answer_is_a_yes(town, status):
     """Doorward answers nothing like these; something in its place might."""
     head = f"HTTP/1.1 {status} Strange\r\nLocation: http://{DOORWARD}/\r\nX-Auth-Subject: acc_mallory\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     with instead(town, head.encode()):
-        answer = town.call("GET", "/", bearer(town.ann.signed_in()))
+        answer = town.call("GET", "/", bearer(town.ann.sign_in()))
     assert answer.status == 503 or (answer.status == status and town.gateway.name != "nginx")
     assert not town.received
 
@@ -90,7 +90,7 @@ def test_no_strange_answer_is_a_yes(town, status):
 )
 def test_no_broken_answer_is_a_yes(town, bytes_):
     with instead(town, bytes_):
-        answer = town.call("GET", "/", bearer(town.ann.signed_in()))
+        answer = town.call("GET", "/", bearer(town.ann.sign_in()))
     if bytes_.startswith(b"HTTP/1.1 200 OK"):
         # The head says yes. The body, which Doorward's yes does not have, nobody waits for but Traefik, and that without a name for it.
         assert answer.status in {200, 500, 503}
@@ -102,7 +102,7 @@ def test_no_broken_answer_is_a_yes(town, bytes_):
 def test_a_policy_that_is_not_set_is_a_fault_and_no_refusal(town):
     head = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 60\r\nX-Auth-Error: unknown_policy\r\nContent-Type: application/problem+json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
     with instead(town, head):
-        answer = town.call("GET", "/", bearer(town.ann.signed_in()))
+        answer = town.call("GET", "/", bearer(town.ann.sign_in()))
     assert (answer.status, answer.one("Retry-After")) == (
         503,
         "5" if town.gateway.name == "envoy" else "60",
@@ -112,7 +112,7 @@ def test_a_policy_that_is_not_set_is_a_fault_and_no_refusal(town):
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 502, 503, 504])
 def test_answers_of_the_application_stay_as_they_are(town, status):
-    answer = town.call("GET", "/", [*bearer(town.ann.signed_in()), ("Wanted-Status", str(status))])
+    answer = town.call("GET", "/", [*bearer(town.ann.sign_in()), ("Wanted-Status", str(status))])
     assert (answer.status, answer.body, answer.one("Application")) == (
         status,
         b"from the application",
@@ -135,7 +135,7 @@ def settled(town, ask):
 
 
 def test_while_doorward_is_away_nobody_passes(all_of_them):
-    live, token = all_of_them[0].live, all_of_them[0].ann.signed_in()
+    live, token = all_of_them[0].live, all_of_them[0].ann.sign_in()
     live.stop()
     try:
         for town in all_of_them:
@@ -158,7 +158,7 @@ def test_while_doorward_is_away_nobody_passes(all_of_them):
 
 
 def test_a_doorward_that_does_not_answer_is_not_waited_for_forever(all_of_them):
-    live, token = all_of_them[0].live, all_of_them[0].ann.signed_in()
+    live, token = all_of_them[0].live, all_of_them[0].ann.sign_in()
 
     def ask(town):
         began = time.monotonic()
@@ -178,7 +178,7 @@ def test_a_doorward_that_does_not_answer_is_not_waited_for_forever(all_of_them):
 
 
 def test_an_application_that_does_not_answer_is_a_fault_of_its_own(town):
-    answer = town.call("GET", "/", [*bearer(town.ann.signed_in()), ("Wanted-Status", "0")])
+    answer = town.call("GET", "/", [*bearer(town.ann.sign_in()), ("Wanted-Status", "0")])
     assert answer.status == (503 if town.gateway.name == "envoy" else 502)
     assert b"Who asks" not in answer.body
 

@@ -22,7 +22,7 @@ def named(received) -> dict[str, str]:
 
 
 def test_whoever_is_signed_in_passes_and_is_named(town):
-    token = town.ann.signed_in()
+    token = town.ann.sign_in()
     answer = town.call("GET", "/orders?page=2", bearer(token))
     assert (answer.status, answer.body) == (200, b"from the application")
     [received] = town.received
@@ -46,7 +46,7 @@ def test_whoever_is_signed_in_passes_and_is_named(town):
 
 
 def test_the_credential_stays_at_the_gateway(town):
-    town.call("GET", "/", bearer(town.ann.signed_in()))
+    town.call("GET", "/", bearer(town.ann.sign_in()))
     assert not town.received[0].read_as("Authorization")
     town.call("GET", "/", [("X-API-Key", town.ann.make_key()["key"])])
     assert not town.received[1].read_as("X-API-Key")
@@ -99,9 +99,7 @@ def test_a_key_that_was_deleted_a_moment_ago_does_not_pass(town):
 
 @pytest.mark.parametrize("name", ["Authorization", "X-API-Key"])
 def test_of_two_credentials_none_counts(town, name):
-    good = (
-        f"Bearer {town.ann.signed_in()}" if name == "Authorization" else town.ann.make_key()["key"]
-    )
+    good = f"Bearer {town.ann.sign_in()}" if name == "Authorization" else town.ann.make_key()["key"]
     for doubled in (
         [(name, good), (name, good)],
         [(name, good), (name, "junk")],
@@ -118,11 +116,11 @@ def test_a_token_and_a_key_together_do_not_pass(town):
 
 
 def test_a_policy_asks_for_more(town):
-    refused = town.call("GET", "/admin/stock", bearer(town.ann.signed_in()))
+    refused = town.call("GET", "/admin/stock", bearer(town.ann.sign_in()))
     assert refused.status == 403
     assert 'error="insufficient_scope"' in refused.one("WWW-Authenticate")
     assert not town.received
-    assert town.call("GET", "/admin/stock", bearer(town.boss.signed_in())).status == 200
+    assert town.call("GET", "/admin/stock", bearer(town.boss.sign_in())).status == 200
     assert {"stock:read", "stock:write"} < set(named(town.received[0])["X-Auth-Scopes"].split())
 
 
@@ -153,7 +151,7 @@ def in_pieces(headers: list[tuple[str, str]], most: int = 60) -> list[list[tuple
 
 
 def test_no_spelling_of_an_identity_header_comes_from_the_client(town):
-    token = town.ann.signed_in()
+    token = town.ann.sign_in()
     for piece in in_pieces(spoofed("acc_mallory")):
         assert town.call("GET", "/", [*bearer(token), *piece]).status == 200
     for received in town.received:
@@ -174,7 +172,7 @@ def test_headers_that_only_sound_like_ours_do_not_come_from_the_client_where_the
     town.call(
         "GET",
         "/",
-        [*bearer(town.ann.signed_in()), ("X-Auth-Tenant", "mallory"), ("X_Auth_Tenant", "mallory")],
+        [*bearer(town.ann.sign_in()), ("X-Auth-Tenant", "mallory"), ("X_Auth_Tenant", "mallory")],
     )
     found = [name for name, value in town.received[0].headers if value == "mallory"]
     assert found == (["X-Auth-Tenant"] if town.gateway.name == "nginx" else [])
@@ -195,7 +193,7 @@ def test_the_client_cannot_have_headers_dropped_on_the_way(town, hop):
     answer = town.call(
         "GET",
         "/",
-        [*bearer(town.ann.signed_in()), ("Connection", hop), ("X-Auth-Subject", "acc_mallory")],
+        [*bearer(town.ann.sign_in()), ("Connection", hop), ("X-Auth-Subject", "acc_mallory")],
     )
     if answer.status in {400, 401}:
         assert not town.received
@@ -225,7 +223,7 @@ def test_where_a_request_comes_from_is_what_the_gateway_saw(town):
         (name, "203.0.113.9")
         for name in ("Forwarded", "X-Real-IP", "X-Original-URL", "X-Rewrite-URL", "X-Forwarded-For")
     ]
-    assert town.call("GET", "/", [*bearer(town.ann.signed_in()), *lies]).status == 200
+    assert town.call("GET", "/", [*bearer(town.ann.sign_in()), *lies]).status == 200
     [received] = town.received
     assert received.read_as("X-Forwarded-For") == ["127.0.0.1"]
     assert received.read_as("X-Forwarded-Proto") == ["http"]

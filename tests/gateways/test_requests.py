@@ -17,7 +17,7 @@ from tests.gateways.test_identity import bearer, named
 def test_every_method_is_checked_and_passed_on(town, method):
     assert town.call(method, "/thing", []).status == 401
     assert not town.received
-    assert town.call(method, "/thing", bearer(town.ann.signed_in())).status == 200
+    assert town.call(method, "/thing", bearer(town.ann.sign_in())).status == 200
     assert [received.method for received in town.received] == [method]
 
 
@@ -37,7 +37,7 @@ def test_a_strange_method_passes_no_gateway_unchecked(town, method):
 def test_a_body_goes_to_the_application_and_not_to_doorward(town, how):
     body = secrets.token_hex(100_000).encode()
     mark = ("X-Request-Id", f"mark-{town.tag}")
-    headers = [*bearer(town.ann.signed_in()), mark]
+    headers = [*bearer(town.ann.sign_in()), mark]
     if how == "whole":
         answer = town.call("POST", "/things", headers, body=body)
     else:
@@ -99,7 +99,7 @@ def test_doorward_is_asked_without_cookies_query_and_host_of_the_request(town):
 )
 def test_no_query_is_a_way_in(town, query):
     assert town.call("GET", f"/orders?{query}").status in {400, 401}
-    assert town.call("GET", f"/admin/?{query}", bearer(town.ann.signed_in())).status in {400, 403}
+    assert town.call("GET", f"/admin/?{query}", bearer(town.ann.sign_in())).status in {400, 403}
     assert not town.received
 
 
@@ -114,7 +114,7 @@ HIDDEN = [
 @pytest.mark.parametrize("path", HIDDEN)
 def test_no_spelling_of_a_path_gets_around_its_policy(town, path):
     """Either refused, or it comes to the application under a path that nobody can read as one for which more is asked."""
-    answer = town.call("GET", path, bearer(town.ann.signed_in()))
+    answer = town.call("GET", path, bearer(town.ann.sign_in()))
     if answer.status == 200:
         [received] = town.received
         assert received.path.startswith("/%252e%252e/"), received.path
@@ -147,7 +147,7 @@ def test_another_host_comes_nowhere(town):
         "application",
         "doorward",
     ):
-        answer = town.call("GET", "/v1/methods", bearer(town.ann.signed_in()), host=host)
+        answer = town.call("GET", "/v1/methods", bearer(town.ann.sign_in()), host=host)
         assert answer.status in {404, 421}, host
     assert not town.received
 
@@ -155,7 +155,7 @@ def test_another_host_comes_nowhere(town):
 def test_one_request_does_not_carry_another(town):
     """Two lengths, or a length and chunks, are read differently by different servers."""
     tail = f"GET /smuggled HTTP/1.1\r\nHost: {APPLICATION}\r\nTag: {town.tag}\r\n\r\n"
-    token = town.ann.signed_in()
+    token = town.ann.sign_in()
     for double in (
         "Content-Length: 0\r\nTransfer-Encoding: chunked",
         f"Content-Length: {len(tail)}\r\nContent-Length: 0",
@@ -170,7 +170,7 @@ def test_one_request_does_not_carry_another(town):
 
 
 def test_large_headers_are_refused_or_passed_whole_and_never_let_anybody_in(town):
-    token = town.ann.signed_in()
+    token = town.ann.sign_in()
     for size in (4_000, 7_500, 12_000, 60_000):
         large = [("Cookie", "c" * size), ("X-Large", "x" * min(size, 30_000))]
         town.call("GET", "/", large)
@@ -187,7 +187,7 @@ def test_many_headers_let_nobody_in(town):
 
 
 def test_a_long_address_is_passed_on_or_refused(town):
-    answer = town.call("GET", "/" + "a" * 6_000, bearer(town.ann.signed_in()))
+    answer = town.call("GET", "/" + "a" * 6_000, bearer(town.ann.sign_in()))
     assert (answer.status, len(town.received)) in {(200, 1), (414, 0)}
 
 
@@ -199,7 +199,7 @@ def test_websockets_are_checked_and_then_left_alone(town):
     )
     assert not town.received
     said = town.gateway.raw(
-        f"{head}Authorization: Bearer {town.ann.signed_in()}\r\n\r\n".encode(),
+        f"{head}Authorization: Bearer {town.ann.sign_in()}\r\n\r\n".encode(),
         b"\r\n\r\n",
         then=b"hello there",
     )
@@ -269,7 +269,7 @@ def test_a_body_too_large_for_doorward_stays_outside(town):
     ],
 )
 def test_what_is_for_the_gateway_is_not_for_the_world(town, path):
-    assert town.call("GET", path, bearer(town.ann.signed_in()), host=DOORWARD).status == 404
+    assert town.call("GET", path, bearer(town.ann.sign_in()), host=DOORWARD).status == 404
 
 
 def test_doorward_sees_the_client_and_not_what_it_says(town):
@@ -288,7 +288,7 @@ def test_doorward_sees_the_client_and_not_what_it_says(town):
         body=b'{"username": "ann", "password": "correct horse battery staple"}',
     )
     sessions = town.live.call(
-        "GET", "/v1/sessions", headers={"Authorization": f"Bearer {town.ann.signed_in()}"}
+        "GET", "/v1/sessions", headers={"Authorization": f"Bearer {town.ann.sign_in()}"}
     )[1]["items"]
     [mine] = [session for session in sessions if agent in str(session)]
     assert "203.0.113.9" not in str(mine)
@@ -306,7 +306,7 @@ def test_a_mailed_link_is_in_no_log(town, kind):
         host=DOORWARD,
         body=b"",
     )
-    town.call("GET", f"/{kind}/{token}", bearer(town.ann.signed_in()))
+    town.call("GET", f"/{kind}/{token}", bearer(town.ann.sign_in()))
     output = everything_logged(town)
     if town.gateway.name != "traefik":  # whose log has no paths
         assert f"/{kind}/" in output

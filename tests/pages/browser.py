@@ -95,7 +95,7 @@ def sign_in_browser(
     service: Service, name: str = "ann", *, password: str = PASSWORD, **headers: str
 ) -> Browser:
     """Somebody with an account, at a browser, signed in."""
-    browser = Browser(service, service.actor(name, password=password).signed_up(), **headers)
+    browser = Browser(service, service.actor(name, password=password).sign_up(), **headers)
     browser.sign_in()
     return browser
 

@@ -49,7 +49,7 @@ class Site:
         self._thread.start()
 
     def person(self, name: str) -> Actor:
-        return self.service.actor(name).signed_up()
+        return self.service.actor(name).sign_up()
 
     def machine(self, **changes: Any) -> dict[str, Any]:
         """Something without a browser that asks to be let in."""

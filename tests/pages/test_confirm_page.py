@@ -38,8 +38,8 @@ def pat(service):
 
 
 @pytest.fixture
-def small_pat(small_service):
-    return _registered(small_service)
+def small_pat(sqlite_service):
+    return _registered(sqlite_service)
 
 
 def _registered(service):
@@ -315,9 +315,9 @@ def test_the_token_is_in_no_line_of_the_log(small_pat, capsys):
         assert secret not in logged
 
 
-def test_a_name_is_shown_as_text(small_service):
+def test_a_name_is_shown_as_text(sqlite_service):
     """Usernames hold no markup, so nothing that was registered can be more than a word."""
-    ann = small_service.actor("a-b.c_d")
+    ann = sqlite_service.actor("a-b.c_d")
     ann.register(name="<b>Ann</b><script>alert(1)</script>", password=PASSWORD)
     answer = ann.get(link(ann))
     assert "a-b.c_d" in Page(answer).text

@@ -24,8 +24,8 @@ def ann(service) -> Browser:
 
 
 @pytest.fixture
-def small_ann(small_service) -> Browser:
-    return sign_in_browser(small_service)
+def small_ann(sqlite_service) -> Browser:
+    return sign_in_browser(sqlite_service)
 
 
 def state(browser: Browser, asked: dict) -> str:
@@ -65,8 +65,8 @@ def test_looking_changes_nothing(ann):
     assert state(ann, again) == "claimed"
 
 
-def test_the_sign_in_says_what_for_where_a_device_waits(small_service):
-    stranger = Browser(small_service, small_service.actor("x"))
+def test_the_sign_in_says_what_for_where_a_device_waits(sqlite_service):
+    stranger = Browser(sqlite_service, sqlite_service.actor("x"))
     words = "Sign in first, then look who asks to be let in."
     assert words in stranger.follow("/login/activate/BCDF-GHJK").text
     assert words not in stranger.follow("/login/sessions").text
@@ -268,12 +268,12 @@ def test_an_administrator_sees_and_decides_nothing_of_others_here(service):
     assert ann.follow(page).text.startswith("Let this device in?")
 
 
-def test_every_page_of_the_way_is_there_in_german(small_service):
-    ann = sign_in_browser(small_service, **GERMAN)
+def test_every_page_of_the_way_is_there_in_german(sqlite_service):
+    ann = sign_in_browser(sqlite_service, **GERMAN)
     page, asked = claim_device_login(ann)
     path = page.partition("?")[0]
     seen = {
-        "Anmelden": Browser(small_service, small_service.actor("x"), **GERMAN).get("/login"),
+        "Anmelden": Browser(sqlite_service, sqlite_service.actor("x"), **GERMAN).get("/login"),
         "Der Name oder das Passwort ist falsch": ann.post(
             "/login", {"username": "ann", "password": "x"}
         ),

@@ -52,8 +52,8 @@ def test_the_mailbox_shows_the_latest_mail_first(service):
         assert item["code"] in item["text"]
 
 
-def test_the_mailbox_is_a_page_for_people(small_service):
-    ann = small_service.actor()
+def test_the_mailbox_is_a_page_for_people(sqlite_service):
+    ann = sqlite_service.actor()
     empty = ann.get("/dev/mailbox", headers={"Accept": "text/html"})
     assert "There is no mail yet" in empty.text
     ann.register()
@@ -68,8 +68,8 @@ def test_the_mailbox_is_a_page_for_people(small_service):
         assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_the_link_in_the_mailbox_can_be_followed(small_service):
-    ann = small_service.actor()
+def test_the_link_in_the_mailbox_can_be_followed(sqlite_service):
+    ann = sqlite_service.actor()
     ann.register()
     page = ann.get("/dev/mailbox", headers={"Accept": "text/html"}).text
     (path,) = set(re.findall(r'href="http://127\.0\.0\.1:8080(/confirm/[^"]+)"', page))
@@ -91,9 +91,9 @@ def test_mail_sealed_under_a_key_that_is_gone_is_left_out_of_the_mailbox(
     assert [mail["to"] for mail in service.mailbox()] == ["bob@example.org"]
 
 
-def test_the_mailbox_takes_nothing_but_get(small_service):
+def test_the_mailbox_takes_nothing_but_get(sqlite_service):
     for method in ("POST", "DELETE", "PUT"):
-        assert small_service.actor().call(method, "/dev/mailbox").status_code == 405
+        assert sqlite_service.actor().call(method, "/dev/mailbox").status_code == 405
 
 
 @pytest.mark.parametrize("accepts", ["text/html", "application/json"])
@@ -116,8 +116,8 @@ def test_there_is_no_mailbox_in_production(production):
 # -- the description ----------------------------------------------------------------------------------------------------
 
 
-def test_the_description_is_public_while_developing(small_service):
-    ann = small_service.actor()
+def test_the_description_is_public_while_developing(sqlite_service):
+    ann = sqlite_service.actor()
     document = ann.get("/openapi.json")
     assert document.status_code == 200
     assert document.json["openapi"] == "3.1.0"
@@ -128,8 +128,8 @@ def test_the_description_is_public_while_developing(small_service):
     assert json.dumps(document.json).count("secret_key") == 0
 
 
-def test_the_docs_page_and_all_it_needs_come_from_here(small_service):
-    ann = small_service.actor()
+def test_the_docs_page_and_all_it_needs_come_from_here(sqlite_service):
+    ann = sqlite_service.actor()
     page = ann.get("/docs")
     assert page.status_code == 200
     addresses = re.findall(r'(?:src|href)="([^"]+)"', page.text)
@@ -155,11 +155,11 @@ def test_the_docs_page_and_all_it_needs_come_from_here(small_service):
         "",
     ],
 )
-def test_no_other_file_is_served(small_service, name):
-    answer = small_service.actor().get(f"/docs/assets/{name}")
+def test_no_other_file_is_served(sqlite_service, name):
+    answer = sqlite_service.actor().get(f"/docs/assets/{name}")
     assert answer.status_code == 404
     assert answer.content_type == "application/problem+json"
-    assert small_service.actor().get(f"/static/{name}").status_code == 404
+    assert sqlite_service.actor().get(f"/static/{name}").status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/docs/assets/swagger-ui-bundle.js"])

@@ -10,7 +10,7 @@ import pytest
 
 from tests.actors import Service, build_settings
 from tests.api.test_route_matrix import PAGES, ROWS
-from tests.house.test_rules import routes
+from tests.conventions.test_rules import routes
 from tests.pages.browser import SAME_ORIGIN_HEADERS, Browser, claim_device_login, sign_in_browser
 
 NAMES = (f"person{number}" for number in itertools.count())

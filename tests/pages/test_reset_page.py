@@ -22,12 +22,12 @@ def ann(service):
 
 
 @pytest.fixture
-def small_ann(small_service):
-    return _forgetful(small_service)
+def small_ann(sqlite_service):
+    return _forgetful(sqlite_service)
 
 
 def _forgetful(service):
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     ann.forgot()
     return ann
 
@@ -244,7 +244,7 @@ def test_the_page_is_limited_like_the_call_it_stands_for_and_looking_is_free(mak
 
 
 def test_from_the_sign_in_to_another_password_without_an_account_at_hand(service):
-    ann = service.actor("ann").signed_up()
+    ann = service.actor("ann").sign_up()
     stranger = Browser(service, ann)
     assert {"href": "/login/forgot"} in stranger.follow("/login").find_all("a")
     form = stranger.follow("/login/forgot")
@@ -263,8 +263,8 @@ def test_from_the_sign_in_to_another_password_without_an_account_at_hand(service
 
 
 def test_everybody_is_told_the_same_at_the_same_cost_whoever_is_named(service):
-    service.held()  # or keys would be read again after a few seconds, by whoever comes then
-    ann, gone, eve = (service.actor(name).signed_up() for name in ("ann", "gone", "eve"))
+    service.freeze_clock()  # or keys would be read again after a few seconds, by whoever comes then
+    ann, gone, eve = (service.actor(name).sign_up() for name in ("ann", "gone", "eve"))
     service.actor("pending").register()
     sign_in_with_role(service, "boss", "admin")
     service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'gone' RETURNING id")
@@ -308,7 +308,7 @@ def test_everybody_is_told_the_same_at_the_same_cost_whoever_is_named(service):
 
 def test_asking_is_limited_like_the_call_it_stands_for_and_only_our_form_asks(make_service):
     service = make_service(limit_forgot="2/minute")
-    ann = service.actor("ann").signed_up()
+    ann = service.actor("ann").sign_up()
     stranger = Browser(service, ann)
     for place in ({"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}, {}):
         assert (
@@ -322,8 +322,8 @@ def test_asking_is_limited_like_the_call_it_stands_for_and_only_our_form_asks(ma
     assert len([mail for mail in service.mailbox(ann.email) if "/reset/" in mail["text"]]) == 1
 
 
-def test_asking_is_there_in_german_and_from_wherever_the_password_is_wanted(small_service):
-    ann = sign_in_browser(small_service, **GERMAN)
+def test_asking_is_there_in_german_and_from_wherever_the_password_is_wanted(sqlite_service):
+    ann = sign_in_browser(sqlite_service, **GERMAN)
     for path in ("/login/again", "/login/sessions"):
         assert {"href": "/login/forgot"} in ann.follow(path).find_all("a")
     for answer, words in (

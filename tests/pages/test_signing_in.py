@@ -20,8 +20,8 @@ def ann(service) -> Browser:
 
 
 @pytest.fixture
-def small_ann(small_service) -> Browser:
-    return sign_in_browser(small_service.held())
+def small_ann(sqlite_service) -> Browser:
+    return sign_in_browser(sqlite_service.freeze_clock())
 
 
 def test_one_is_in_until_one_signs_out(ann):
@@ -44,7 +44,7 @@ def test_one_is_in_until_one_signs_out(ann):
 
 def test_the_cookie_is_for_this_host_alone_and_no_script(make_service):
     service = make_service(public_url="https://door.example.org", trusted_hosts=("localhost",))
-    person = service.actor().signed_up()
+    person = service.actor().sign_up()
     browser = Browser(service, person)
     form = {"username": "ann", "password": PASSWORD}
     answer = browser.post("/login", form, sent_from={"Origin": "https://door.example.org"})
@@ -80,7 +80,7 @@ def test_a_page_session_is_a_session_like_any_other_and_lasts_twelve_hours(ann):
 
 def test_signing_in_once_more_ends_the_session_that_the_browser_had(ann):
     """From a form that stood open, also as somebody else; a wrong password ends nothing."""
-    bob = ann.service.actor("bob").signed_up()
+    bob = ann.service.actor("bob").sign_up()
     for person in (ann.actor, bob):
         older = ann.cookie
         assert (
@@ -153,14 +153,14 @@ def test_one_is_sent_on_to_a_page_of_ours_and_nowhere_else(small_ann):
     assert small_ann.sign_in(next=AWAY[2]).headers["Location"] == "/login/sessions"
 
 
-def test_every_reason_to_refuse_is_one_page(small_service):
+def test_every_reason_to_refuse_is_one_page(sqlite_service):
     """Byte for byte, but for the name that was typed."""
-    ann = small_service.actor().signed_up()
-    gone = small_service.actor("gone").signed_up()
-    small_service.scalar(
+    ann = sqlite_service.actor().sign_up()
+    gone = sqlite_service.actor("gone").sign_up()
+    sqlite_service.scalar(
         "UPDATE accounts SET status = 'disabled' WHERE username = 'gone' RETURNING id"
     )
-    pending = small_service.actor("pending")
+    pending = sqlite_service.actor("pending")
     pending.register()
     tries = [
         ("ann", "not the password at all"), ("gone", gone.password), ("pending", pending.password), ("nobody", PASSWORD), ("", PASSWORD), ("ann", ""),
@@ -168,7 +168,7 @@ def test_every_reason_to_refuse_is_one_page(small_service):
     ]  # fmt: skip
     pages = set()
     for name, password in tries:
-        browser = Browser(small_service, small_service.actor("x"))
+        browser = Browser(sqlite_service, sqlite_service.actor("x"))
         answer = browser.post("/login", {"username": name, "password": password})
         assert answer.status_code == 401
         assert answer.headers["WWW-Authenticate"] == 'Bearer realm="doorward"'
@@ -184,7 +184,7 @@ def test_every_reason_to_refuse_is_one_page(small_service):
 
 def test_who_tries_too_often_is_told_how_long_to_wait(make_service):
     service = make_service(limit_login="2/minute")
-    browser = Browser(service, service.actor().signed_up())
+    browser = Browser(service, service.actor().sign_up())
     for _ in range(2):
         assert browser.post("/login", {"username": "ann", "password": "no"}).status_code == 401
     for language, words in (("en", "Try again in"), ("de", "Versuchen Sie es in")):
@@ -283,7 +283,9 @@ def test_an_older_cookie_has_nothing_of_a_password_that_is_typed_at_that_very_mo
                 == page
             )
 
-    event.listen(small_ann.service.units.database.checks, "before_cursor_execute", typing)
+    event.listen(
+        small_ann.service.units.database.autocommit_engine, "before_cursor_execute", typing
+    )
     answer = small_ann.post(f"{page.partition('?')[0]}/approve", {"user_code": asked["user_code"]})
     assert looks
     assert answer.headers["Location"].startswith("/login/again")

@@ -91,7 +91,7 @@ def test_whoever_signs_in_while_being_shut_out_is_shut_out(service):
     for number, body in enumerate(
         [{"status": "disabled"}, {"must_change_password": True}, None] * (ROUNDS // 2)
     ):
-        ann = service.actor(f"ann{number}").signed_up()
+        ann = service.actor(f"ann{number}").sign_up()
         people = [ann.from_another_address() for _ in range(3)]
         method = "DELETE" if body is None else "PATCH"
         path = f"/v1/accounts/{get_account_id(ann)}"
@@ -115,7 +115,7 @@ def test_whoever_signs_in_while_being_shut_out_is_shut_out(service):
 def test_a_refresh_that_meets_the_end_of_its_account_hands_out_nothing_that_lives(service):
     boss = create_administrator(service)
     for number in range(ROUNDS):
-        ann = service.actor(f"ann{number}").signed_in()
+        ann = service.actor(f"ann{number}").sign_in()
         refreshed, status = at_once(
             ann.refresh, lambda ann=ann: ask(boss, "DELETE", f"/v1/accounts/{get_account_id(ann)}")
         )
@@ -146,7 +146,7 @@ def test_of_many_who_open_the_same_account_one_does(service):
 def test_an_account_is_erased_or_brought_back_and_never_half_of_either(service):
     boss = create_administrator(service)
     for number in range(ROUNDS):
-        ann = service.actor(f"ann{number}").signed_in()
+        ann = service.actor(f"ann{number}").sign_in()
         account_id = get_account_id(ann)
         assert ask(boss, "DELETE", f"/v1/accounts/{account_id}") == 204
         restored, _ = at_once(

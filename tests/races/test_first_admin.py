@@ -53,7 +53,7 @@ def links(service):
     """Several good links at once. The command leaves only the newest; here each is hidden while the next is made."""
     tokens = []
     for number in range(LINKS):
-        with service.units.writing() as work:
+        with service.units.open_read_write() as work:
             link = invite_first_admin(
                 work, username=f"boss{number}", email=f"boss{number}@example.org"
             )
@@ -91,7 +91,7 @@ def test_of_many_links_followed_at_once_one_makes_the_administrator(service):
 
 def test_one_link_followed_many_times_at_once_works_once(service):
     for _ in range(ROUNDS):
-        with service.units.writing() as work:
+        with service.units.open_read_write() as work:
             token = invite_first_admin(work, username="boss", email="boss@example.org").rpartition(
                 "/"
             )[2]
@@ -106,7 +106,7 @@ def test_of_many_commands_at_once_one_link_is_left(service):
 
     def invite(number):
         gate.wait()
-        with service.units.writing() as work:
+        with service.units.open_read_write() as work:
             tokens.append(
                 invite_first_admin(
                     work, username=f"boss{number}", email=f"boss{number}@example.org"
@@ -124,12 +124,12 @@ def test_of_many_commands_at_once_one_link_is_left(service):
 
 
 def test_a_second_secret_for_the_same_invitation_ends_the_first(service):
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         older = invite_first_admin(work, username="boss", email="boss@example.org").rpartition("/")[
             2
         ]
     subject = service.scalar("SELECT id FROM pending_registrations")
-    with service.units.writing() as work:
+    with service.units.open_read_write() as work:
         newer = issue_token(
             work, ConfirmationPurpose.BOOTSTRAP, subject=subject, lifetime=LINK_LIFETIME
         )

@@ -47,7 +47,7 @@ def test_whoever_ends_the_other_sessions_waits_for_the_account_first(
     make_service, database, empty_postgres_url
 ):
     """A change of the password holds the account, then its own session, then the others."""
-    ann = make_service(empty_postgres_url).actor("ann").signed_in()
+    ann = make_service(empty_postgres_url).actor("ann").sign_in()
     for _ in range(2):
         ann.from_another_address().login()
     with ThreadPoolExecutor(1) as pool, held(database, "SELECT id FROM accounts") as free:

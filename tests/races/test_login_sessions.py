@@ -250,7 +250,7 @@ def disabled(live, tokens: dict) -> bytes:
 
 def administrator(live) -> dict:
     beside, name = Service(build_settings(live.env["DOORWARD_DATABASE_URL"])), person(live)
-    with beside.units.writing() as work:
+    with beside.units.open_read_write() as work:
         assert add_role(
             work, ANONYMOUS, account_id=login(live, name)[1]["account"]["id"], role="admin"
         )

@@ -25,7 +25,7 @@ def at_once(actors) -> Counter[int]:
 
 def test_the_right_password_is_right_from_twelve_sources_at_once(make_service, database_url):
     service = make_service(database_url, capacity=Capacity(threads=4 * SOURCES))
-    service.actor("ann").signed_up()
+    service.actor("ann").sign_up()
     for _ in range(2):
         assert at_once([service.actor("ann") for _ in range(SOURCES)]) == {200: SOURCES}
     assert (
@@ -38,7 +38,7 @@ def test_the_right_password_is_right_as_often_at_once_as_nobody_waits(make_servi
     service = make_service(
         database_url, capacity=Capacity(threads=4 * SOURCES), limit_login="1000/minute"
     )
-    ann = service.actor("ann").signed_up()
+    ann = service.actor("ann").sign_up()
     for _ in range(2):
         assert at_once([ann] * UNDELAYED) == {200: UNDELAYED}
 
@@ -50,7 +50,7 @@ def test_logins_at_once_with_a_logout_everywhere_work_wholly_or_not_at_all(
     service = make_service(
         database_url, capacity=Capacity(threads=4 * SOURCES), limit_login="1000/minute"
     )
-    ann = service.actor("ann").signed_in()
+    ann = service.actor("ann").sign_in()
     for _ in range(2):
         held, others = ann.tokens, [service.actor("ann") for _ in range(SOURCES - 1)]
         gate = threading.Barrier(SOURCES)

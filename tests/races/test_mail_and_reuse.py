@@ -38,7 +38,7 @@ def registration(name: str, email: str) -> dict[str, str]:
     return {"username": name, "email": email, "name": "Writer", "password": PASSWORD}
 
 
-def signed_up(live, name: str) -> None:
+def sign_up(live, name: str) -> None:
     email = f"{name}@example.org"
     handle = live.call("POST", "/v1/register", registration(name, email))[1]["registration"]
     assert (
@@ -147,7 +147,7 @@ def test_confirming_by_code_by_link_and_asking_again_at_once_is_no_fault(live, n
 
 
 def test_sixteen_uses_of_a_spent_token_at_once_end_the_session_once(live, name, ask):
-    signed_up(live, name)
+    sign_up(live, name)
     tokens = logged_in(live, name)
     spent = tokens["refresh_token"]
     latest = refreshed(live, refreshed(live, spent)[1]["refresh_token"])[1]
@@ -176,7 +176,7 @@ def test_sixteen_uses_of_a_spent_token_at_once_end_the_session_once(live, name, 
 
 
 def test_thief_and_owner_at_once_leave_nothing_that_works(live, name):
-    signed_up(live, name)
+    sign_up(live, name)
     tokens = logged_in(live, name)
     spent = tokens["refresh_token"]
     latest = refreshed(live, refreshed(live, spent)[1]["refresh_token"])[1]
@@ -195,7 +195,7 @@ def test_thief_and_owner_at_once_leave_nothing_that_works(live, name):
 
 
 def test_two_sessions_that_end_all_others_at_once_are_answered_and_no_third_is_left(live, name):
-    signed_up(live, name)
+    sign_up(live, name)
     first, second, *others = [logged_in(live, name) for _ in range(8)]
     delete = [
         f"DELETE /v1/sessions HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nAuthorization: Bearer {tokens['access_token']}\r\n\r\n".encode()

@@ -412,7 +412,7 @@ def test_a_try_that_is_given_back_meets_the_counters_in_the_order_of_the_next_tr
 ):
     """Else the two could wait for each other: the one holds what all sources have counted, the other what this one has."""
     service = make_service(empty_postgres_url)
-    ann = service.actor().signed_up()
+    ann = service.actor().sign_up()
     engine = create_engine(empty_postgres_url)
     of_all = "SELECT id FROM failed_attempts WHERE id LIKE 'acc%' AND id NOT LIKE '% %' FOR UPDATE"
     of_source = (

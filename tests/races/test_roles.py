@@ -48,7 +48,7 @@ def newcomer(live) -> tuple[str, str]:
     return name, told["account"]["id"]
 
 
-def signed_in(live, name: str) -> str:
+def sign_in(live, name: str) -> str:
     return live.call("POST", "/v1/login", {"username": name, "password": PASSWORD})[1][
         "access_token"
     ]
@@ -107,7 +107,7 @@ def test_of_administrators_who_remove_each_other_one_stays(live):
         for name, account_id in two:
             if account_id not in admins(live):
                 make_admin(live, account_id)
-            tokens[account_id] = signed_in(live, name)
+            tokens[account_id] = sign_in(live, name)
         (_, one), (_, other) = two
         crossed = [
             raw("DELETE", f"/v1/accounts/{other}/roles/admin", tokens[one]),
@@ -125,7 +125,7 @@ def test_of_administrators_who_remove_each_other_one_stays(live):
 def test_of_grants_at_once_each_is_whole_and_one_is_the_last(live):
     boss, target = newcomer(live), newcomer(live)
     make_admin(live, boss[1])
-    token = signed_in(live, boss[0])
+    token = sign_in(live, boss[0])
     path = f"/v1/memberships/list/{target[0]}/{target[1]}"
     levels = ["invitee", "member", "manager", "secret"] * 4
     answers = send_simultaneously(
@@ -147,9 +147,9 @@ def test_of_grants_at_once_each_is_whole_and_one_is_the_last(live):
 def test_two_managers_who_remove_each_other_do_not_wait_for_each_other(live):
     boss, ann, bob = newcomer(live), newcomer(live), newcomer(live)
     make_admin(live, boss[1])
-    token = signed_in(live, boss[0])
+    token = sign_in(live, boss[0])
     thing = f"/v1/memberships/list/{ann[0]}"
-    tokens = {one[1]: signed_in(live, one[0]) for one in (ann, bob)}
+    tokens = {one[1]: sign_in(live, one[0]) for one in (ann, bob)}
     for _ in range(ROUNDS):
         for one in (ann, bob):
             assert (
@@ -172,11 +172,11 @@ def test_two_managers_who_remove_each_other_do_not_wait_for_each_other(live):
 
 def test_a_manager_who_is_being_downgraded_grants_no_more(people):
     """The grant waits for the row of whoever grants, and then sees what became of him. Two connections, one after the other's lock."""
-    if people.settings.sqlite:
+    if people.settings.uses_sqlite:
         pytest.skip("a writer has the whole database, so nothing can come between")
-    boss, ann, bob = (people.actor(name).signed_in() for name in ("boss", "ann", "bob"))
+    boss, ann, bob = (people.actor(name).sign_in() for name in ("boss", "ann", "bob"))
     ids = [actor.tokens["account"]["id"] for actor in (boss, ann, bob)]
-    with people.units.writing() as work:
+    with people.units.open_read_write() as work:
         add_role(work, NOBODY, account_id=ids[0], role="admin")
     boss.login()
     path = f"/v1/memberships/list/7/{ids[1]}"
@@ -195,7 +195,7 @@ def test_a_manager_who_is_being_downgraded_grants_no_more(people):
     principal = Principal(
         ids[0], "boss", CredentialKind.SESSION, "", None, None, scopes=("memberships:write:list",)
     )
-    with people.units.writing() as work:
+    with people.units.open_read_write() as work:
         grant_membership(
             work,
             principal,

@@ -67,7 +67,7 @@ def test_a_request_by_a_clock_behind_the_making_of_the_first_key_is_answered(
     ahead.clock.push(seconds=3)
     assert ahead.actor().get("/.well-known/jwks.json").status_code == 200
     assert behind.actor().get("/.well-known/jwks.json").status_code == 200
-    ann = behind.actor("ann").signed_in()
+    ann = behind.actor("ann").sign_in()
     assert ann.whoami().status_code == 200
 
 

@@ -91,16 +91,16 @@ def test_a_key_is_recognised_by_how_it_begins():
 def test_the_latest_moment_is_kept_whatever_comes_after_it():
     latest, now = UsageBuffer(), AdjustableClock().now()
     for seconds in (1, 3, 2):
-        latest.note("name", now + timedelta(seconds=seconds))
-    assert latest.take() == {"name": now + timedelta(seconds=3)}
-    assert latest.take() == {}
+        latest.record("name", now + timedelta(seconds=seconds))
+    assert latest.drain() == {"name": now + timedelta(seconds=3)}
+    assert latest.drain() == {}
 
 
 def test_no_more_names_are_kept_than_fit():
     latest, now = UsageBuffer(), AdjustableClock().now()
     for number in range(MAX_ENTRIES + 10):
-        latest.note(str(number), now)
-    latest.note("0", now + timedelta(seconds=1))
-    taken = latest.take()
+        latest.record(str(number), now)
+    latest.record("0", now + timedelta(seconds=1))
+    taken = latest.drain()
     assert len(taken) == MAX_ENTRIES
     assert taken["0"] == now + timedelta(seconds=1)

@@ -126,7 +126,7 @@ def wait_for_attempts_in_flight(
     while waited < patience:
         time.sleep(POLL_SECONDS)
         waited += POLL_SECONDS
-        with work.aside() as db:
+        with work.open_autocommit_session() as db:
             if not db.scalar(columns):
                 break
     return waited

@@ -50,7 +50,9 @@ def limit_suspicious_source(work: UnitOfWork, client_info: ClientInfo) -> None:
         FailedAttempts.subject == _build_flag_subject(client_info.bucket),
         FailedAttempts.open_at > work.now,
     )
-    with work.aside() as db:  # so that nothing is held while the limit is asked for
+    with (
+        work.open_autocommit_session() as db
+    ):  # so that nothing is held while the limit is asked for
         held_back = db.scalar(select(marked))
     if not held_back:
         return

@@ -66,7 +66,7 @@ def _lease_next(units: UnitOfWorkFactory) -> Delivery | None:
     The lease is kept before anything is done with the message: one that no code can send or even read costs a try,
     and never stands in the way of the others.
     """
-    with units.writing() as work:
+    with units.open_read_write() as work:
         while (
             row := lease_due_delivery(work.db, work.now)
         ) is not None and row.attempts > MAX_ATTEMPTS:
@@ -76,7 +76,7 @@ def _lease_next(units: UnitOfWorkFactory) -> Delivery | None:
 
 def _build_message(units: UnitOfWorkFactory, leased: Delivery) -> EmailMessage | None:
     """The message as it goes over the wire; None when it can never be read again."""
-    with units.writing() as work:
+    with units.open_read_write() as work:
         try:
             mail = unseal_email(work, leased.id, leased.sealed or "")
         except UnsealError as error:
@@ -114,7 +114,7 @@ def lease_due_delivery(db: Session, now: datetime) -> Delivery | None:
 
 
 def _postpone(units: UnitOfWorkFactory, leased: Delivery, error: DeliveryError) -> None:
-    with units.writing() as work:
+    with units.open_read_write() as work:
         row = _lock_leased(work.db, leased)
         if row is None:
             return
@@ -136,7 +136,7 @@ def _postpone(units: UnitOfWorkFactory, leased: Delivery, error: DeliveryError) 
 
 
 def _mark_sent(units: UnitOfWorkFactory, leased: Delivery) -> None:
-    with units.writing() as work:
+    with units.open_read_write() as work:
         row = _lock_leased(work.db, leased)
         if row is not None:
             _finish(row, work, DeliveryState.SENT, fault=None)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from app.adapters import secret_key as sealing
+from app.adapters import secret_key
 from app.adapters.secret_key import KeyPurpose
 from app.notifications.outbox.models import Delivery, DeliveryState
 from app.opaque_tokens import generate_id
@@ -65,7 +65,7 @@ def _build_delivery(
     work: UnitOfWork, template: EmailTemplate, email: Email, state: DeliveryState
 ) -> Delivery:
     row_id = generate_id("msg")
-    sealed = sealing.seal(
+    sealed = secret_key.seal(
         work.settings.secret_key, KeyPurpose.OUTBOX, json.dumps(asdict(email)).encode(), row_id
     )
     return Delivery(
@@ -81,5 +81,5 @@ def _build_delivery(
 def unseal_email(work: UnitOfWork, row_id: str, sealed: str) -> Email:
     """The mail as it was asked for. Raises CannotUnseal."""
     return Email(
-        **json.loads(sealing.unseal(work.settings.secret_key, KeyPurpose.OUTBOX, sealed, row_id))
+        **json.loads(secret_key.unseal(work.settings.secret_key, KeyPurpose.OUTBOX, sealed, row_id))
     )

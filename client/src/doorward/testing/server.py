@@ -114,7 +114,7 @@ class Served:
             "email": email,
             "password_hash": self._units.hasher.hash(password),
         }
-        with closing(SeenNames()) as seen, self._units.writing() as work:
+        with closing(SeenNames()) as seen, self._units.open_read_write() as work:
             outcome = import_accounts(work, lines=[(1, line)], seen=seen)
             if outcome.refused:
                 raise Refused(
@@ -131,7 +131,7 @@ class Served:
             return
         self._used, self._clock.pushed = False, timedelta()
         self._units.limiter.reset()
-        with self._units.writing() as work:
+        with self._units.open_read_write() as work:
             work.db.execute(delete(FailedAttempts))
             work.db.execute(delete(Delivery))
 
@@ -140,7 +140,7 @@ class Served:
         self._server.server_close()
         self._thread.join(5)
         self._units.database.engine.dispose()
-        self._units.database.checks.dispose()
+        self._units.database.autocommit_engine.dispose()
 
 
 def _with_roles(work: UnitOfWork, username: str, roles: list[str]) -> str:

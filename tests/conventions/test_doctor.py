@@ -213,9 +213,9 @@ def test_a_clock_that_is_off_is_a_fault(doctor, empty_postgres_url):
     assert said["signing keys"][0] == "ok"
 
 
-def test_a_signing_key_that_does_not_open_is_a_fault(doctor, small_service):
-    small_service.actor("ann").signed_in()  # makes the first key
-    url = {"DOORWARD_DATABASE_URL": small_service.settings.database_url}
+def test_a_signing_key_that_does_not_open_is_a_fault(doctor, sqlite_service):
+    sqlite_service.actor("ann").sign_in()  # makes the first key
+    url = {"DOORWARD_DATABASE_URL": sqlite_service.settings.database_url}
     _, said = doctor(**url)
     assert said["signing keys"][0] == "ok"
     assert "1 published" in said["signing keys"][1]

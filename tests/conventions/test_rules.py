@@ -108,15 +108,17 @@ def calls(name: str):
                 yield file, ast.unparse(node.func.value)
 
 
-def test_every_route_is_public_by_name_or_wants_a_credential_first(small_service):
-    nobody = small_service.actor()
+def test_every_route_is_public_by_name_or_wants_a_credential_first(sqlite_service):
+    nobody = sqlite_service.actor()
     bodies = [
         {},
         {"data": b"{", "content_type": "application/json"},
         {"data": b"x", "content_type": "text/plain"},
         {"data": b'{"unknown": 1}', "content_type": "application/json"},
     ]
-    guarded = [(method, path) for name, method, path in routes(small_service) if name not in PUBLIC]
+    guarded = [
+        (method, path) for name, method, path in routes(sqlite_service) if name not in PUBLIC
+    ]
     assert len(guarded) > 8
     for method, path in guarded:
         for body in bodies:
@@ -125,8 +127,8 @@ def test_every_route_is_public_by_name_or_wants_a_credential_first(small_service
             assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
-def test_the_list_of_public_routes_names_only_routes_that_exist(small_service):
-    assert {name for name, _, _ in routes(small_service)} >= PUBLIC
+def test_the_list_of_public_routes_names_only_routes_that_exist(sqlite_service):
+    assert {name for name, _, _ in routes(sqlite_service)} >= PUBLIC
 
 
 def test_problem_codes_are_unique():
