@@ -11,7 +11,7 @@ from app.accounts.models import Account, AccountStatus
 from app.adapters.database import count_changed_rows
 from app.api_keys.models import ApiKey, build_live_clause
 from app.audit.record import Event, record_event
-from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
+from app.notifications.mail.enqueue import Email, EmailTemplate, enqueue_email
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

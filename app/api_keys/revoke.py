@@ -11,7 +11,7 @@ from app.api_keys.models import PREFIX, ApiKey, build_live_clause, lock_api_key
 from app.audit.record import Event, record_event
 from app.credential_status.revoke import revoke_api_key
 from app.errors import NotFound
-from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
+from app.notifications.mail.enqueue import Email, EmailTemplate, enqueue_email
 from app.opaque_tokens import compute_digest, parse_row_id
 
 if TYPE_CHECKING:

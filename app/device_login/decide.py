@@ -18,7 +18,7 @@ from app.device_login.errors import DeviceLoginClosed, UnknownUserCode
 from app.device_login.models import DeviceLogin, DeviceLoginState, find_device_login
 from app.device_login.show import DeviceLoginView, get_device_login
 from app.errors import NotFound, Unauthenticated
-from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
+from app.notifications.mail.enqueue import Email, EmailTemplate, enqueue_email
 from app.opaque_tokens import is_id
 from app.sessions.models import of_account
 from app.sessions.show import device_of

@@ -11,7 +11,7 @@ from app.audit.record import Event, record_event
 from app.authorization.roles.administrators import require_another_admin
 from app.errors import Unauthenticated
 from app.lifecycle.revoke_access import revoke_account_sessions, revoke_keys_and_devices
-from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
+from app.notifications.mail.enqueue import Email, EmailTemplate, enqueue_email
 
 if TYPE_CHECKING:
     from app.principal import ClientInfo, Principal

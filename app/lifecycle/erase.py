@@ -10,7 +10,7 @@ from app.accounts.models import Account, AccountStatus
 from app.audit.record import Event, record_event
 from app.authentication.throttling.password_attempts import clear_all_failures
 from app.confirmations.models import Confirmation
-from app.notifications.outbox.purge_recipient import delete_queued_emails
+from app.notifications.mail.purge import delete_queued_emails
 
 if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork

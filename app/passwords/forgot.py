@@ -12,7 +12,7 @@ from app.audit.record import Event, record_event
 from app.authorization.models import ADMIN, build_roles_column, parse_roles_column
 from app.confirmations.reset import issue_reset_token
 from app.errors import InvalidInput
-from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
+from app.notifications.mail.enqueue import Email, EmailTemplate, enqueue_email
 from app.opaque_tokens import generate_id
 from app.passwords.invite import send_invitation
 from app.rate_limits.per_recipient import count_email

@@ -14,7 +14,7 @@ from app.authentication.passwords.normalize import (
 from app.authentication.throttling.password_attempts import clear_all_failures
 from app.confirmations.issue import invalidate_all_tokens
 from app.errors import InvalidInput
-from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
+from app.notifications.mail.enqueue import Email, EmailTemplate, enqueue_email
 from app.passwords.errors import PasswordMismatch
 
 if TYPE_CHECKING:

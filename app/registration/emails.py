@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from app.adapters import secret_key
 from app.confirmations.issue import issue_token
 from app.confirmations.models import ConfirmationPurpose
-from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
+from app.notifications.mail.enqueue import Email, EmailTemplate, enqueue_email
 from app.rate_limits.per_recipient import count_email
 
 if TYPE_CHECKING:

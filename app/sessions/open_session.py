@@ -12,7 +12,7 @@ from sqlalchemy import exists, func, select
 from app.audit.record import Event, record_event
 from app.authorization.models import ADMIN, list_roles
 from app.credential_status.models import ONLY_ROW, IssuerState
-from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
+from app.notifications.mail.enqueue import Email, EmailTemplate, enqueue_email
 from app.opaque_tokens import generate_id
 from app.sessions.end import end_sessions
 from app.sessions.models import Session, Status

@@ -16,7 +16,7 @@ from app.adapters.database import count_changed_rows
 from app.audit.record import Event, record_event
 from app.authentication.throttling.suspicious_sources import flag_suspicious_source
 from app.credential_status.models import global_epoch
-from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
+from app.notifications.mail.enqueue import Email, EmailTemplate, enqueue_email
 from app.sessions import refresh_tokens
 from app.sessions.end import end_sessions
 from app.sessions.errors import InvalidGrant

@@ -16,7 +16,7 @@ from app.authentication.throttling.suspicious_sources import (
 from app.authorization.models import ADMIN
 from app.authorization.roles.administrators import is_still_admin
 from app.errors import NotFound
-from app.notifications.outbox.enqueue import Email, EmailTemplate, enqueue_email
+from app.notifications.mail.enqueue import Email, EmailTemplate, enqueue_email
 from app.opaque_tokens import is_id
 from app.sessions.end import end_sessions
 from app.sessions.errors import SessionNotSuspicious

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from app.notifications.outbox.enqueue import Email
+    from app.notifications.mail.enqueue import Email
     from app.settings import Settings
 
 LANGUAGES = ("en", "de")

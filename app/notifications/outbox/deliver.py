@@ -14,8 +14,8 @@ from sqlalchemy import and_, select, update
 from app.adapters import logs
 from app.adapters.mailer import DeliveryError, Mailer
 from app.adapters.secret_key import UnsealError
+from app.notifications.mail.enqueue import unseal_email
 from app.notifications.mail.render import build_mime_message, render_email
-from app.notifications.outbox.enqueue import unseal_email
 from app.notifications.outbox.models import Delivery, DeliveryState
 from app.opaque_tokens import generate_id
 
