@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.admin.require_admin import require_still_admin
-from app.admin.show_account import lock_account
+from app.admin.show_account import get_locked_account
 from app.audit.record import Event, record_event
 from app.lifecycle.revoke_access import revoke_account_sessions
 
@@ -21,7 +21,7 @@ def revoke_all_sessions(
 ) -> None:
     """End every session of an account, the one that asks too where it is one's own. API keys stay. Raises Forbidden or NotFound."""
     require_still_admin(work, principal)
-    account = lock_account(work, account_id)
+    account = get_locked_account(work, account_id)
     ended = revoke_account_sessions(work, account, reason=REASON)
     record_event(
         work,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from app.admin.errors import AccountNotActive
 from app.admin.require_admin import require_still_admin
-from app.admin.show_account import lock_account
+from app.admin.show_account import get_locked_account
 from app.audit.record import Event, record_event
 from app.passwords.forgot import send_reset_link
 
@@ -23,8 +23,8 @@ def send_reset(
     Whoever never had a password gets the invitation again. The older link ends. Raises Forbidden, NotFound or AccountNotActive.
     """
     require_still_admin(work, principal)
-    account = lock_account(work, account_id)
-    if not account.active:
+    account = get_locked_account(work, account_id)
+    if not account.is_active:
         raise AccountNotActive
     send_reset_link(work, account)
     record_event(

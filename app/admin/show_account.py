@@ -56,7 +56,7 @@ def get_account(work: UnitOfWork, *, account_id: str) -> AccountView:
     return build_account_view(account, list_roles(work.db, account))
 
 
-def lock_account(work: UnitOfWork, account_id: str) -> Account:
+def get_locked_account(work: UnitOfWork, account_id: str) -> Account:
     """The account, kept as it is until the transaction ends. Raises NotFound."""
     account = lock_account(work.db, account_id) if is_id("acc", account_id) else None
     if account is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from app.accounts.models import Account, AccountStatus
 from app.admin.errors import AccountNotActive
 from app.admin.require_admin import require_still_admin
-from app.admin.show_account import AccountView, build_account_view, lock_account
+from app.admin.show_account import AccountView, build_account_view, get_locked_account
 from app.audit.record import Event, record_event
 from app.authorization.models import list_roles
 from app.authorization.roles.administrators import require_another_admin
@@ -35,7 +35,7 @@ def update_account(
     require_still_admin(work, principal)
     if status == AccountStatus.DISABLED:
         require_another_admin(work.db, account_id)
-    account = lock_account(work, account_id)
+    account = get_locked_account(work, account_id)
     if status == AccountStatus.DISABLED and account.status == AccountStatus.DELETED:
         raise AccountNotActive
     if status is not None and status != account.status:

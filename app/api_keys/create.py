@@ -96,7 +96,7 @@ def lock_session_account(work: UnitOfWork, principal: Principal) -> Account:
     Raises Unauthenticated.
     """
     account = lock_account(work.db, principal.account_id)
-    if account is None or not account.active or account.epoch != principal.epoch:
+    if account is None or not account.is_active or account.epoch != principal.epoch:
         raise Unauthenticated
     return account
 

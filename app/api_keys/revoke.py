@@ -53,7 +53,7 @@ def report_leak(work: UnitOfWork, client_info: ClientInfo, *, key: str) -> None:
         key_id=found.id,
     )
     owner = find_account(work.db, found.account_id)
-    if owner is not None and owner.active:
+    if owner is not None and owner.is_active:
         values = {
             "username": owner.username,
             "name": found.name,

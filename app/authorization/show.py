@@ -71,7 +71,7 @@ def get_roles(
         raise NotFound
     return (
         list_roles(work.db, account) + list_resource_roles(work, account, thing)
-        if account.active
+        if account.is_active
         else ()
     )
 

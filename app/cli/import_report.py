@@ -27,8 +27,8 @@ class ImportReport:
         self._reasons: Counter[tuple[str, str]] = Counter()
 
     def add(self, outcome: ImportResult, unreadable: Sequence[RejectedLine]) -> None:
-        self.taken += outcome.taken
-        for refused in sorted([*outcome.refused, *unreadable], key=lambda each: each.line):
+        self.accepted += outcome.accepted
+        for refused in sorted([*outcome.rejected, *unreadable], key=lambda each: each.line):
             self.refused += 1
             self._reasons.update((fault.field, fault.reason) for fault in refused.faults)
             if self.refused <= MAX_LISTED_LINES:

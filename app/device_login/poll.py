@@ -117,7 +117,7 @@ def _is_approval_valid(work: UnitOfWork, account: Account, row: DeviceLogin) -> 
     """Disabled, another password, signed out everywhere, or approved by a session that was taken away: then not."""
     by = of_account(work.db, account.id, row.decided_session_id or "")
     return (
-        account.active
+        account.is_active
         and not account.must_change_password
         and account.epoch == row.approved_epoch
         and by is not None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from app.accounts.models import Account, AccountStatus
 from app.admin.require_admin import require_still_admin
-from app.admin.show_account import lock_account
+from app.admin.show_account import get_locked_account
 from app.audit.record import Event, record_event
 from app.authorization.roles.administrators import require_another_admin
 from app.errors import Unauthenticated
@@ -24,7 +24,7 @@ def delete_account(
     """Delete somebody's account. One that is deleted already stays as it is. Raises Forbidden, NotFound or LastAdmin."""
     require_still_admin(work, principal)
     require_another_admin(work.db, account_id)
-    account = lock_account(work, account_id)
+    account = get_locked_account(work, account_id)
     if account.status != AccountStatus.DELETED:
         _delete(work, principal, client_info, account)
 
@@ -32,8 +32,8 @@ def delete_account(
 def delete_own_account(work: UnitOfWork, principal: Principal, client_info: ClientInfo) -> None:
     """Delete one's own account; a mail says until when it can be brought back. Raises LastAdmin or Unauthenticated."""
     require_another_admin(work.db, principal.account_id)
-    account = lock_account(work, principal.account_id)
-    if not account.active:
+    account = get_locked_account(work, principal.account_id)
+    if not account.is_active:
         raise Unauthenticated  # an administrator was quicker
     _delete(work, principal, client_info, account)
     erased = f"{work.now + work.settings.erase_after:%Y-%m-%d %H:%M} UTC"

@@ -45,7 +45,7 @@ def request_password_reset(
         held = not count_email(work, EmailTemplate.PASSWORD_RESET, whom)
     entitled = (
         account is not None
-        and account.active
+        and account.is_active
         and (work.settings.admin_self_reset or ADMIN not in roles)
     )
     if account is not None and entitled and not held:

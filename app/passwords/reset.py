@@ -59,7 +59,7 @@ def reset_password(
         password_hash = work.hasher.hash(text)
     # Locked before the token is used up: of two links of one account at once, the second finds another epoch.
     present = lock_account(work.db, account.id)
-    if present is None or not present.active or present.epoch != meant.epoch:
+    if present is None or not present.is_active or present.epoch != meant.epoch:
         raise InvalidToken
     redeem_token(work, ConfirmationPurpose.RESET, token)
     present.password_hash, present.epoch, present.must_change_since = (
@@ -75,6 +75,6 @@ def reset_password(
 
 def _get_account(work: UnitOfWork, meant: TokenSubject) -> Account:
     account = find_account(work.db, meant.subject)
-    if account is None or not account.active or account.epoch != meant.epoch:
+    if account is None or not account.is_active or account.epoch != meant.epoch:
         raise InvalidToken
     return account

@@ -67,7 +67,7 @@ def _prove(
         apply_success(work, checked, changes=unchanged)
         or verify_again_and_apply_success(work, checked, password, changes=unchanged)
     ):
-        event = Event.PASSWORD_REFUSED if attempt.open else Event.PASSWORD_LOCKED
+        event = Event.PASSWORD_REFUSED if attempt.is_allowed else Event.PASSWORD_LOCKED
         record_event(
             work,
             event,

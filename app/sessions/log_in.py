@@ -124,7 +124,7 @@ def _prove_at_once(
         apply_success(work, checked, changes=now)
         or verify_again_and_apply_success(work, checked, password, changes=now)
     ):
-        event = Event.LOGIN_FAILED if attempt.open else Event.PASSWORD_LOCKED
+        event = Event.LOGIN_FAILED if attempt.is_allowed else Event.PASSWORD_LOCKED
         record_event(
             work, event, client_info=client_info, account_id=account.id if account else None
         )

@@ -40,7 +40,7 @@ def refresh(work: UnitOfWork, client_info: ClientInfo, *, refresh_token: str) ->
     """A fresh access token and the next refresh token. Raises InvalidGrant, and ends the session on reuse."""
     session, counter = session_of(work.db, work.settings.secret_key, refresh_token)
     account = lock_account(work.db, session.account_id)
-    if account is None or not account.active:
+    if account is None or not account.is_active:
         raise InvalidGrant
     # A change of the password that was quicker has taken the session along, out of reach of the tokens it had.
     salt, epoch = session.rt_salt, global_epoch(work.db)

@@ -48,7 +48,7 @@ def update_token(
     # The account goes first: a token whose version is older than its roles is asked about, one whose roles are older is not.
     account = account_by_id(work.db, principal.account_id)
     session = of_account(work.db, principal.account_id, principal.session_id)
-    if account is None or session is None or not account.active:
+    if account is None or session is None or not account.is_active:
         raise Unauthenticated
     if not session.lives(work.now, account_epoch=account.epoch, global_epoch=global_epoch(work.db)):
         raise Unauthenticated

@@ -41,7 +41,7 @@ def verify_password(
     so what was read before must be a condition of what is written after; see `settle`. Raises Busy, and then gives the attempt back.
     """
     try:
-        fits = _matches(work, account if attempt.open else None, password)
+        fits = _matches(work, account if attempt.is_allowed else None, password)
     except Busy:
         refund_attempt(work, attempt)
         with (
@@ -109,7 +109,7 @@ def _matches(work: UnitOfWork, account: Account | None, password: str) -> bool:
         text = normalize_password(password)
     except InvalidPassword:
         account, text = None, ""
-    usable = account is not None and account.active
+    usable = account is not None and account.is_active
     password_hash = (
         account.password_hash if account is not None and usable else work.hasher.decoy_hash
     )

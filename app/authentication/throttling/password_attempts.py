@@ -99,7 +99,7 @@ def refund_attempt(work: UnitOfWork, attempt: PasswordAttempt) -> None:
     """The try was not looked at after all: whoever made it waits for it no more than it counts, unless another one came after it."""
     counted = _lock_in_order(
         FailedAttempts.id.in_(
-            [attempt.counter, attempt.subject] if attempt.open else [attempt.counter]
+            [attempt.counter, attempt.subject] if attempt.is_allowed else [attempt.counter]
         ),
         attempt.subject,
     )

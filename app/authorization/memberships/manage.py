@@ -131,7 +131,7 @@ def _lock_changeable_member(
     target = found.get(account_id)
     if not by_right:
         own = found.get(principal.account_id)
-        if own is None or not own.account.active:
+        if own is None or not own.account.is_active:
             raise Unauthenticated
         if not leaves:
             most = require_managing_rank(work.settings, own.level)

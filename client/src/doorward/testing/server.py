@@ -116,11 +116,11 @@ class Served:
         }
         with closing(SeenNames()) as seen, self._units.open_read_write() as work:
             outcome = import_accounts(work, lines=[(1, line)], seen=seen)
-            if outcome.refused:
+            if outcome.rejected:
                 raise Refused(
                     "; ".join(
                         f"{fault.field} {fault.reason}{fault.detail}"
-                        for fault in outcome.refused[0].faults
+                        for fault in outcome.rejected[0].faults
                     )
                 )
             return _with_roles(work, username, roles)
