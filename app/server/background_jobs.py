@@ -11,7 +11,7 @@ from app.adapters import logs
 from app.adapters.database import get_database_now, is_database_unavailable
 from app.api_keys.expiry_warnings import send_expiry_warnings
 from app.api_keys.last_used import flush_last_used
-from app.notifications.outbox.deliver import deliver_due
+from app.notifications.deliver import deliver_due
 from app.server.cache_watcher import Watcher
 from app.server.cleanup import delete_expired_data
 from app.signing_keys.rotate import rotate_when_due

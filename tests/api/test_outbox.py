@@ -13,7 +13,8 @@ from email.utils import parsedate_to_datetime
 import pytest
 from sqlalchemy import text
 
-from app.notifications.outbox.deliver import RETRY_DELAYS, deliver_due
+from app.notifications.deliver import deliver_due
+from app.notifications.outbox.lease import RETRY_DELAYS
 from tests.actors import SECRET
 from tests.faults.mail_server import PASSWORD, USER, MailServer, authenticate, create_authority
 from tests.live import Worker

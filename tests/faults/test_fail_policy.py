@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from app.adapters import migrations
-from app.notifications.outbox.deliver import deliver_due
+from app.notifications.deliver import deliver_due
 from app.server.cache_watcher import Watcher
 from app.settings.json_parsers import GatewayPolicy
 from app.verification.identity_headers import IDENTITY_HEADERS

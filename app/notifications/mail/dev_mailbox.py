@@ -1,4 +1,4 @@
-"""Mail that has nowhere to go: shown on a page while developing."""
+"""The development mailbox: emails shown on a page when no SMTP server is set."""
 
 from __future__ import annotations
 
@@ -21,28 +21,25 @@ MAX_SHOWN_MESSAGES = 50
 
 @dataclass(frozen=True, slots=True)
 class MailboxMessage:
-    """One mail of the mailbox, with its code picked out for whoever scripts against it."""
+    """A rendered email, with the code it contains for scripts that read the mailbox."""
 
     rendered: RenderedEmail
     code: str | None
 
 
 def list_mailbox_messages(work: UnitOfWork) -> list[MailboxMessage]:
-    """The latest mail, newest first."""
+    """List the latest emails, newest first."""
     rows = work.db.scalars(
         select(Delivery)
         .where(Delivery.state == DeliveryState.MAILBOX)
         .order_by(Delivery.created_at.desc(), Delivery.id)
         .limit(MAX_SHOWN_MESSAGES)
     )
-    letters = []
+    messages = []
     for row in rows:
-        # Mail from before SECRET_KEY was changed cannot be read any more; the rest can.
+        # Emails sealed under a secret key that is gone cannot be read. The others can.
         with suppress(UnsealError):
-            mail = unseal_email(work, row.id, row.sealed or "")
-            letters.append(
-                MailboxMessage(
-                    render_email(work.settings, row.template, mail), mail.values.get("code")
-                )
-            )
-    return letters
+            email = unseal_email(work, row)
+            rendered = render_email(work.settings, row.template, email)
+            messages.append(MailboxMessage(rendered, email.values.get("code")))
+    return messages

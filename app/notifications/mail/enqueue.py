@@ -1,4 +1,4 @@
-"""Putting a mail into the outbox, sealed, in the transaction of whoever asks."""
+"""Queue emails in the outbox, sealed, in the transaction of the caller."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from app.adapters import secret_key
-from app.adapters.secret_key import KeyPurpose
-from app.notifications.outbox.models import Delivery, DeliveryState
-from app.opaque_tokens import generate_id
+from app.notifications.outbox.enqueue import enqueue_delivery, unseal_payload
+from app.notifications.outbox.models import Delivery, DeliveryKind, DeliveryState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +34,7 @@ class EmailTemplate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Email:
-    """What is sealed: everything a template needs, rendered when it is sent."""
+    """Recipient, language and template values of an email. It is rendered when it is sent."""
 
     to: str
     locale: str
@@ -46,13 +44,14 @@ class Email:
 def enqueue_email(
     work: UnitOfWork, template: EmailTemplate, email: Email, *, withheld: bool = False
 ) -> None:
-    """Send a mail once this transaction is committed.
+    """Queue an email, to be sent once the transaction is committed.
 
-    `withheld` writes the same row and sends nothing, where the answer must not tell whether there was anyone to write to.
+    With `withheld`, write the same row and send nothing. Use it where the response must not
+    reveal whether there was an account to write to.
     """
-    work.db.add(
-        _build_delivery(work, template, email, _choose_initial_state(work, withheld=withheld))
-    )
+    payload = json.dumps(asdict(email)).encode()
+    state = _choose_initial_state(work, withheld=withheld)
+    enqueue_delivery(work, DeliveryKind.EMAIL, template, payload, state=state)
 
 
 def _choose_initial_state(work: UnitOfWork, *, withheld: bool) -> DeliveryState:
@@ -61,25 +60,6 @@ def _choose_initial_state(work: UnitOfWork, *, withheld: bool) -> DeliveryState:
     return DeliveryState.QUEUED if work.settings.smtp_url else DeliveryState.MAILBOX
 
 
-def _build_delivery(
-    work: UnitOfWork, template: EmailTemplate, email: Email, state: DeliveryState
-) -> Delivery:
-    row_id = generate_id("msg")
-    sealed = secret_key.seal(
-        work.settings.secret_key, KeyPurpose.OUTBOX, json.dumps(asdict(email)).encode(), row_id
-    )
-    return Delivery(
-        id=row_id,
-        template=template,
-        sealed=None if state is DeliveryState.WITHHELD else sealed,
-        state=state,
-        created_at=work.now,
-        due_at=work.now,
-    )
-
-
-def unseal_email(work: UnitOfWork, row_id: str, sealed: str) -> Email:
-    """The mail as it was asked for. Raises CannotUnseal."""
-    return Email(
-        **json.loads(secret_key.unseal(work.settings.secret_key, KeyPurpose.OUTBOX, sealed, row_id))
-    )
+def unseal_email(work: UnitOfWork, delivery: Delivery) -> Email:
+    """Return the email of a delivery. Raises UnsealError."""
+    return Email(**json.loads(unseal_payload(work, delivery)))

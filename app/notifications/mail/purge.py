@@ -1,4 +1,4 @@
-"""Taking mail back that nobody should get any more."""
+"""Delete queued emails to people whose account is erased."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sqlalchemy import delete, select
 
 from app.adapters.secret_key import UnsealError
 from app.notifications.mail.enqueue import EmailTemplate, unseal_email
-from app.notifications.outbox.models import Delivery
+from app.notifications.outbox.models import Delivery, DeliveryKind
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -17,21 +17,26 @@ if TYPE_CHECKING:
 
 
 def delete_queued_emails(work: UnitOfWork, email_addresses: Collection[str]) -> None:
-    """Mail to these addresses that still waits is never sent, but for the news that an account was deleted.
+    """Delete unsent emails to these email addresses, except the notice that an account was deleted.
 
-    To whom a mail goes is sealed with it, so each that waits is opened; what was sent or given up holds nothing any more.
+    The recipient is part of the sealed payload, so every unsent email is opened. Emails that were
+    sent or abandoned no longer contain anything.
     """
-    waiting = select(Delivery).where(
-        Delivery.sealed.is_not(None), Delivery.template != EmailTemplate.ACCOUNT_DELETED
+    unsent = select(Delivery).where(
+        Delivery.kind == DeliveryKind.EMAIL,
+        Delivery.sealed.is_not(None),
+        Delivery.template != EmailTemplate.ACCOUNT_DELETED,
     )
-    ids = [row.id for row in work.db.scalars(waiting) if _recipient(work, row) in email_addresses]
+    ids = [
+        row.id for row in work.db.scalars(unsent) if _find_recipient(work, row) in email_addresses
+    ]
     work.db.execute(
         delete(Delivery).where(Delivery.id.in_(ids)).execution_options(synchronize_session=False)
     )
 
 
-def _recipient(work: UnitOfWork, row: Delivery) -> str | None:
+def _find_recipient(work: UnitOfWork, delivery: Delivery) -> str | None:
     try:
-        return unseal_email(work, row.id, row.sealed or "").to
+        return unseal_email(work, delivery).to
     except UnsealError:
         return None

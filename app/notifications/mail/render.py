@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.utils import format_datetime, parseaddr
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from app.notifications.mail.enqueue import Email
     from app.settings import Settings
 
@@ -61,21 +56,3 @@ def render_email(settings: Settings, template: str, email: Email) -> RenderedEma
     )
     html = _templates.get_template(f"{folder}/{template}.html").render(values, subject=subject)
     return RenderedEmail(email.to, subject, text.strip() + "\n", html)
-
-
-def build_mime_message(
-    settings: Settings, rendered: RenderedEmail, *, row_id: str, at: datetime
-) -> EmailMessage:
-    """What goes over the wire. The Message-ID comes from the row: a mail that is sent twice can be told to be one."""
-    sender_name, sender = parseaddr(settings.mail_from)
-    user, _, domain = sender.rpartition("@")
-    mime = EmailMessage()
-    mime["From"] = Address(sender_name, user, domain)
-    mime["To"] = rendered.to
-    mime["Subject"] = rendered.subject
-    mime["Date"] = format_datetime(at)
-    mime["Message-ID"] = f"<{row_id}@{domain}>"
-    mime["Auto-Submitted"] = "auto-generated"
-    mime.set_content(rendered.text)
-    mime.add_alternative(rendered.html, subtype="html")
-    return mime

@@ -1,4 +1,4 @@
-"""Mail as rows, so that it leaves with the transaction that asked for it or not at all."""
+"""The outbox: deliveries stored as rows, so that they leave with the transaction that queued them or not at all."""
 
 from __future__ import annotations
 
@@ -9,19 +9,27 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Index, String, Text, and_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.adapters import secret_key
+from app.adapters import secret_key as sealing
 from app.adapters.database import Base, delete_batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+RETENTION = timedelta(days=7)
+
+
+class DeliveryKind(StrEnum):
+    """How a delivery leaves. Each kind has a sender in `app.notifications.deliver.SENDERS`."""
+
+    EMAIL = "email"
 
 
 class DeliveryState(StrEnum):
     QUEUED = "queued"
     SENT = "sent"
     DEAD = "dead"
-    WITHHELD = "withheld"  # never to be sent: a row like any other, so that asking costs the same
-    MAILBOX = "mailbox"  # shown on the mailbox page of development
+    WITHHELD = "withheld"  # never sent; the row exists so that both answers cost the same
+    MAILBOX = "mailbox"  # shown on the development mailbox page
 
 
 class Delivery(Base):
@@ -29,8 +37,10 @@ class Delivery(Base):
     __table_args__ = (Index("ix_outbox_state_due_at", "state", "due_at"),)
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    # The server default lets processes of the previous version insert rows during an upgrade.
+    kind: Mapped[str] = mapped_column(String(16), server_default=DeliveryKind.EMAIL.value)
     template: Mapped[str] = mapped_column(String(32))
-    sealed: Mapped[str | None] = mapped_column(Text)  # erased once it was sent or given up
+    sealed: Mapped[str | None] = mapped_column(Text)  # erased once the delivery is sent or dead
     state: Mapped[str] = mapped_column(String(16))
     attempts: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime]
@@ -41,24 +51,25 @@ class Delivery(Base):
 
 
 def delete_old_deliveries(db: Session, now: datetime, limit: int) -> int:
-    """What was sent, given up or shown a week ago; never what still waits."""
-    over = and_(
-        Delivery.state != DeliveryState.QUEUED, Delivery.created_at < now - timedelta(days=7)
-    )
-    return delete_batch(db, Delivery, over, limit)
+    """Delete deliveries older than a week, except those that are still queued. Return how many."""
+    is_old = and_(Delivery.state != DeliveryState.QUEUED, Delivery.created_at < now - RETENTION)
+    return delete_batch(db, Delivery, is_old, limit)
 
 
 def rewrap_deliveries(db: Session, keys: Sequence[str]) -> tuple[int, int]:
-    """Seal what still waits under the newest key. Returns how many messages were sealed anew, and how many cannot be opened."""
-    anew = lost = 0
+    """Seal every stored payload under the newest secret key.
+
+    Return how many were sealed again, and how many cannot be opened with any of the keys.
+    """
+    rewrapped = lost = 0
     for row in db.scalars(select(Delivery).where(Delivery.sealed.is_not(None)).with_for_update()):
         try:
-            sealed = secret_key.reseal_if_outdated(
+            sealed = sealing.reseal_if_outdated(
                 keys, sealing.KeyPurpose.OUTBOX, row.sealed or "", row.id
             )
         except sealing.UnsealError:
             lost += 1
             continue
         if sealed is not None:
-            row.sealed, anew = sealed, anew + 1
-    return anew, lost
+            row.sealed, rewrapped = sealed, rewrapped + 1
+    return rewrapped, lost
