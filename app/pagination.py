@@ -6,7 +6,7 @@ import base64
 import binascii
 from typing import TYPE_CHECKING
 
-from app.adapters.secret_key import KeyPurpose, compare_digests, compute_keyed_digest, derive_key
+from app.adapters.encryption import KeyPurpose, compare_digests, compute_keyed_digest, derive_key
 from app.errors import InvalidInput
 
 if TYPE_CHECKING:

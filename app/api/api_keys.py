@@ -64,7 +64,7 @@ class CreateApiKeySchema(StrictSchema):
     """A key to be made."""
 
     name = Label(
-        most=64,
+        max_length=64,
         required=True,
         metadata={
             "description": "for its owner to tell it from others; no two living keys share one"
@@ -88,7 +88,7 @@ class CreateApiKeySchema(StrictSchema):
 class ChangeApiKeySchema(StrictSchema):
     """What to change; the rest stays."""
 
-    name = Label(most=64)
+    name = Label(max_length=64)
     scopes = ScopesField(description="fewer than it has; what is taken away never comes back")
 
 

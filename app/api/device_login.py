@@ -49,7 +49,7 @@ class StartDeviceLoginSchema(StrictSchema):
     """Who asks, and for what. All of it is shown to whoever decides, as something that was told."""
 
     client_name = Label(
-        most=64,
+        max_length=64,
         required=True,
         metadata={"description": "how a person would call the program", "example": "backup"},
     )
@@ -59,12 +59,12 @@ class StartDeviceLoginSchema(StrictSchema):
         metadata={"description": "one of `DOORWARD_CLIENTS`; without it, `doorward`"},
     )
     hostname = Label(
-        most=64,
+        max_length=64,
         load_default=None,
         metadata={"description": "of the machine that asks", "example": "attic"},
     )
     login_message = Label(
-        most=200,
+        max_length=200,
         load_default=None,
         metadata={"description": "why; shown on both devices", "example": "nightly backup"},
     )

@@ -26,7 +26,7 @@ blp = Blueprint(
     description="What a client needs to know of this issuer.",
 )
 
-BY_SECRET = ["client_secret_basic", "client_secret_post"]
+SECRET_AUTH_METHODS = ["client_secret_basic", "client_secret_post"]
 
 
 class MetadataSchema(StrictSchema):
@@ -53,7 +53,7 @@ class MetadataSchema(StrictSchema):
 def get_metadata(work: UnitOfWork) -> Response:
     """The metadata of this issuer (RFC 8414)."""
     return build_cacheable_response(
-        dump_json(_metadata(work.settings)),
+        dump_json(_build_metadata(work.settings)),
         max_age=int(work.settings.jwks_max_age.total_seconds()),
         public=True,
     )
@@ -65,7 +65,7 @@ def get_metadata(work: UnitOfWork) -> Response:
 def get_configuration(work: UnitOfWork) -> Response:
     """The same document, where older clients look for it."""
     return build_cacheable_response(
-        dump_json(_metadata(work.settings)),
+        dump_json(_build_metadata(work.settings)),
         max_age=int(work.settings.jwks_max_age.total_seconds()),
         public=True,
     )
@@ -77,7 +77,7 @@ def get_configuration(work: UnitOfWork) -> Response:
 @blp.response(200, MetadataSchema)
 def get_metadata_of_path(work: UnitOfWork, issuer_path: str) -> Response:
     """The same document, where a client looks for it if the issuer has a path (RFC 8414 section 3.1)."""
-    return _of_path(work, issuer_path)
+    return _build_response_of_path(work, issuer_path)
 
 
 @blp.route("/openid-configuration/<path:issuer_path>", methods=["GET"])
@@ -86,20 +86,20 @@ def get_metadata_of_path(work: UnitOfWork, issuer_path: str) -> Response:
 @blp.response(200, MetadataSchema)
 def get_configuration_of_path(work: UnitOfWork, issuer_path: str) -> Response:
     """The same document, where a client looks for it if the issuer has a path (RFC 8414 section 5)."""
-    return _of_path(work, issuer_path)
+    return _build_response_of_path(work, issuer_path)
 
 
-def _of_path(work: UnitOfWork, issuer_path: str) -> Response:
+def _build_response_of_path(work: UnitOfWork, issuer_path: str) -> Response:
     if issuer_path != urlsplit(work.settings.issuer).path.strip("/"):
         raise NotFound
     return build_cacheable_response(
-        dump_json(_metadata(work.settings)),
+        dump_json(_build_metadata(work.settings)),
         max_age=int(work.settings.jwks_max_age.total_seconds()),
         public=True,
     )
 
 
-def _metadata(settings: Settings) -> dict[str, object]:
+def _build_metadata(settings: Settings) -> dict[str, object]:
     """All of it from the settings, nothing from the request."""
     at = settings.public_url
     found: dict[str, object] = {
@@ -111,9 +111,9 @@ def _metadata(settings: Settings) -> dict[str, object]:
         "jwks_uri": f"{at}/.well-known/jwks.json",
         "grant_types_supported": list(GRANTS),
         "response_types_supported": [],
-        "token_endpoint_auth_methods_supported": [*BY_SECRET, "none"],
-        "introspection_endpoint_auth_methods_supported": BY_SECRET,
-        "revocation_endpoint_auth_methods_supported": [*BY_SECRET, "none"],
+        "token_endpoint_auth_methods_supported": [*SECRET_AUTH_METHODS, "none"],
+        "introspection_endpoint_auth_methods_supported": SECRET_AUTH_METHODS,
+        "revocation_endpoint_auth_methods_supported": [*SECRET_AUTH_METHODS, "none"],
         "scopes_supported": sorted(
             {scope for scopes in settings.roles.values() for scope in scopes} | set(OWN_SCOPES)
         ),

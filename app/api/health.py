@@ -11,7 +11,7 @@ from app.adapters import logs, migrations
 from app.adapters.database import get_database_now, is_database_unavailable
 from app.errors import Problem
 from app.settings import VERSION
-from app.signing_keys.refresh_ring import keep_fresh
+from app.signing_keys.refresh_ring import reload_stale_signing_keys
 from app.web.openapi.annotations import document_problems
 from app.web.openapi.blueprint import Blueprint
 from app.web.schemas import StrictSchema
@@ -100,7 +100,7 @@ def check_readiness(units: UnitOfWorkFactory) -> dict[str, str]:
                 else "skewed"
             )
             if checks["schema"] == "ok":
-                keep_fresh(work, ticks=units.clock.get_monotonic_time())
+                reload_stale_signing_keys(work, ticks=units.clock.get_monotonic_time())
                 checks["keys"] = "ok"
     except Exception as error:
         # The probe is where every fault must become a word: an orchestrator acts on it, and the log has the rest.

@@ -15,7 +15,7 @@ from app.accounts.summary import Profile
 from app.api.registration import LOCALE
 from app.api.schemas import ProfileSchema, SessionSchema, build_name_field
 from app.principal import Principal
-from app.sessions.show import Me, get_me
+from app.sessions.show import CurrentAccount, get_current_account
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import credential, require, session
 from app.web.client_info import get_client_info
@@ -98,9 +98,9 @@ class PrincipalSchema(StrictSchema):
 @reading
 @require(session)
 @blp.response(200, MeSchema)
-def get_my_account(work: UnitOfWork, principal: Principal) -> Me:
+def get_my_account(work: UnitOfWork, principal: Principal) -> CurrentAccount:
     """Account, session, roles, scopes and resources."""
-    return get_me(work, principal)
+    return get_current_account(work, principal)
 
 
 @blp.route("/me", methods=["PATCH"])

@@ -6,7 +6,7 @@ from flask import Response
 from marshmallow import fields, post_dump
 
 from app.authorization.scopes import READ_REVOCATIONS
-from app.credential_status.feed import feed
+from app.credential_status.feed import list_revocations
 from app.principal import Principal
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import require, scoped
@@ -23,10 +23,10 @@ blp = Blueprint(
     url_prefix="/v1",
     description="What has ended, for verifiers that check tokens themselves.",
 )
-SECONDS = 1
+MAX_AGE_SECONDS = 1
 
 
-class SinceSchema(StrictSchema):
+class RevocationsQuerySchema(StrictSchema):
     """Where to go on."""
 
     since = Text(
@@ -62,7 +62,7 @@ class RevocationSchema(StrictSchema):
     at = Timestamp(required=True)
 
     @post_dump
-    def of_somebody(self, data: dict[str, object], **_: object) -> dict[str, object]:
+    def drop_empty_account_id(self, data: dict[str, object], **_: object) -> dict[str, object]:
         return {name: value for name, value in data.items() if value or name != "account_id"}
 
 
@@ -85,10 +85,10 @@ DUMP = RevocationsSchema().dump
 @blp.route("/revocations", methods=["GET"])
 @reading
 @require(scoped(READ_REVOCATIONS))
-@blp.query(SinceSchema)
+@blp.query(RevocationsQuerySchema)
 @blp.response(200, RevocationsSchema)
 def get_revocations(work: UnitOfWork, _principal: Principal, query: Body) -> Response:
     """What has ended since a cursor, at most 1000 at a time; to be asked about once a second."""
     return build_cacheable_response(
-        dump_json(DUMP(feed(work, **query))), max_age=SECONDS, public=False
+        dump_json(DUMP(list_revocations(work, **query))), max_age=MAX_AGE_SECONDS, public=False
     )

@@ -97,7 +97,7 @@ class SessionsSchema(StrictSchema):
 
 def build_name_field(*, required: bool = False) -> Label:
     """How a person is called."""
-    return Label(most=128, required=required)
+    return Label(max_length=128, required=required)
 
 
 def build_new_password_field(*, required: bool = False) -> fields.String:

@@ -10,13 +10,13 @@ from app.errors import Busy, NotFound
 from app.principal import Principal
 from app.rate_limits.errors import TooManyRequests
 from app.sessions.elevate import elevate
-from app.sessions.end import end_one, end_others, log_out, log_out_everywhere
 from app.sessions.errors import InvalidCredentials, InvalidGrant, PasswordChangeRequired
 from app.sessions.log_in import log_in
-from app.sessions.refresh import refresh
-from app.sessions.show import SessionView, get_session, list_sessions
+from app.sessions.refresh import refresh_session
+from app.sessions.revoke import log_out, log_out_everywhere, revoke_other_sessions, revoke_session
+from app.sessions.show import SessionDetails, get_session, list_sessions
 from app.sessions.tokens import SessionTokens
-from app.sessions.update import Updated, update_token
+from app.sessions.update import IssuedAccessToken, update_token
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import (
     require,
@@ -53,7 +53,7 @@ blp = Blueprint(
 )
 
 # Longer than ours are: a token of another kind is no fault of form, it is one that does not count.
-LONGEST_TOKEN = 4096
+MAX_TOKEN_LENGTH = 4096
 
 
 class LoginSchema(StrictSchema):
@@ -61,7 +61,7 @@ class LoginSchema(StrictSchema):
 
     username = Text(max_length=256, required=True)
     password = SecretText(required=True)
-    device_name = Label(most=64, load_default=None)
+    device_name = Label(max_length=64, load_default=None)
     expires_in = StrictInteger(
         minimum=60,
         maximum=365 * 86400,
@@ -90,7 +90,7 @@ class LoginSchema(StrictSchema):
     )
 
     @validates("password")
-    def a_password(self, value: str, **_: object) -> None:
+    def validate_password(self, value: str, **_: object) -> None:
         validate_password_text(value)
 
 
@@ -98,7 +98,7 @@ class RefreshSchema(StrictSchema):
     """The latest refresh token."""
 
     refresh_token = SecretText(
-        max_length=LONGEST_TOKEN,
+        max_length=MAX_TOKEN_LENGTH,
         load_default=None,
         metadata={"description": "needed unless it comes in the cookie"},
     )
@@ -107,7 +107,7 @@ class RefreshSchema(StrictSchema):
 class LogoutSchema(StrictSchema):
     """Needed only when the access token has expired."""
 
-    refresh_token = SecretText(max_length=LONGEST_TOKEN, load_default=None)
+    refresh_token = SecretText(max_length=MAX_TOKEN_LENGTH, load_default=None)
 
 
 @blp.route("/login", methods=["POST"])
@@ -141,11 +141,11 @@ class ElevateSchema(StrictSchema):
     password = SecretText(required=True)
 
     @validates("password")
-    def a_password(self, value: str, **_: object) -> None:
+    def validate_password(self, value: str, **_: object) -> None:
         validate_password_text(value)
 
 
-class UpdatedSchema(StrictSchema):
+class AccessTokenSchema(StrictSchema):
     """Another access token of the session, and what it says."""
 
     access_token = fields.String(required=True)
@@ -172,15 +172,15 @@ def post_refresh(work: UnitOfWork, body: Body) -> SessionTokens:
 
     A refresh token that comes in the cookie is answered in the cookie.
     """
-    return refresh(work, get_client_info(), **body)
+    return refresh_session(work, get_client_info(), **body)
 
 
 @blp.route("/token/update", methods=["POST"])
 @reading
 @require(session)
 @blp.arguments(UpdateSchema, required=False)
-@blp.response(200, UpdatedSchema)
-def post_update(work: UnitOfWork, principal: Principal, body: Body) -> Updated:
+@blp.response(200, AccessTokenSchema)
+def post_update(work: UnitOfWork, principal: Principal, body: Body) -> IssuedAccessToken:
     """Another access token with the rights of now and, where a thing is named, the roles at that.
 
     It ends when the one that was sent ends: refresh for a longer one.
@@ -193,8 +193,8 @@ def post_update(work: UnitOfWork, principal: Principal, body: Body) -> Updated:
 @require(session)
 @document_problems(WrongPassword, PasswordChangeRequired, TooManyRequests, Busy)
 @blp.arguments(ElevateSchema)
-@blp.response(200, UpdatedSchema)
-def post_elevate(work: UnitOfWork, principal: Principal, body: Body) -> Updated:
+@blp.response(200, AccessTokenSchema)
+def post_elevate(work: UnitOfWork, principal: Principal, body: Body) -> IssuedAccessToken:
     """Type the password once more. For five minutes the access token in the answer opens what asks for a fresh one (RFC 9470)."""
     return elevate(work, principal, get_client_info(), **body)
 
@@ -235,9 +235,9 @@ def get_sessions(work: UnitOfWork, principal: Principal) -> dict[str, object]:
 @writing
 @require(session)
 @blp.response(204)
-def delete_sessions(work: UnitOfWork, principal: Principal) -> None:
+def delete_other_sessions(work: UnitOfWork, principal: Principal) -> None:
     """End every session of the account but this one."""
-    end_others(work, principal, get_client_info())
+    revoke_other_sessions(work, principal, get_client_info())
 
 
 @blp.route("/sessions/<session_id>", methods=["GET"])
@@ -245,7 +245,7 @@ def delete_sessions(work: UnitOfWork, principal: Principal) -> None:
 @require(session)
 @document_problems(NotFound)
 @blp.response(200, SessionSchema)
-def get_one_session(work: UnitOfWork, principal: Principal, session_id: str) -> SessionView:
+def get_one_session(work: UnitOfWork, principal: Principal, session_id: str) -> SessionDetails:
     """One session of one's own, also when it is over."""
     return get_session(work, principal, session_id=session_id)
 
@@ -257,4 +257,4 @@ def get_one_session(work: UnitOfWork, principal: Principal, session_id: str) -> 
 @blp.response(204)
 def delete_session(work: UnitOfWork, principal: Principal, session_id: str) -> None:
     """End one session of one's own; its tokens stop at once."""
-    end_one(work, principal, get_client_info(), session_id=session_id)
+    revoke_session(work, principal, get_client_info(), session_id=session_id)

@@ -6,8 +6,8 @@ from app.device_login.unflag import clear_suspicious_flag
 from app.errors import NotFound
 from app.principal import Principal
 from app.sessions.errors import SessionNotSuspicious
-from app.sessions.fresh import ReauthenticationRequired
-from app.sessions.suspicious import call_suspicious
+from app.sessions.recent_authentication import ReauthenticationRequired
+from app.sessions.suspicious import report_suspicious_session
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import fresh_session, require, session
 from app.web.client_info import get_client_info
@@ -34,7 +34,7 @@ def post_suspicious_session(work: UnitOfWork, principal: Principal, session_id: 
     From where it came, a login from another device may be asked for only once in ten minutes, for a day. An administrator may say it
     of anybody's session, with a password typed in the last five minutes.
     """
-    call_suspicious(work, principal, get_client_info(), session_id=session_id)
+    report_suspicious_session(work, principal, get_client_info(), session_id=session_id)
 
 
 @blp.route("/<session_id>/suspicious", methods=["DELETE"])
@@ -42,7 +42,7 @@ def post_suspicious_session(work: UnitOfWork, principal: Principal, session_id: 
 @require(fresh_session)
 @document_problems(NotFound, SessionNotSuspicious)
 @blp.response(204)
-def delete_suspicious(work: UnitOfWork, principal: Principal, session_id: str) -> None:
+def delete_suspicious_session(work: UnitOfWork, principal: Principal, session_id: str) -> None:
     """Take it back. The session stays over and none of its tokens counts again; its source is held back no more.
 
     So is that of a login from another device that was called suspicious before it was let in; it stays denied.

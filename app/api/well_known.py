@@ -7,7 +7,7 @@ import hashlib
 from flask import Response, json, request
 from marshmallow import Schema, fields
 
-from app.signing_keys.models import Purpose
+from app.signing_keys.models import SigningKeyPurpose
 from app.unit_of_work import UnitOfWork
 from app.web.openapi.blueprint import Blueprint
 from app.web.unit_of_work import reading
@@ -31,7 +31,7 @@ class JwksSchema(Schema):
 @blp.response(200, JwksSchema)
 def get_jwks(work: UnitOfWork) -> Response:
     """The public halves of the keys that sign access tokens, to be kept for max-age."""
-    return _jwks(work, Purpose.ACCESS)
+    return _build_response(work, SigningKeyPurpose.ACCESS)
 
 
 @blp.route("/identity-jwks.json", methods=["GET"])
@@ -39,10 +39,10 @@ def get_jwks(work: UnitOfWork) -> Response:
 @blp.response(200, JwksSchema)
 def get_identity_jwks(work: UnitOfWork) -> Response:
     """The public halves of the keys that sign what X-Auth-Identity holds, to be kept for max-age; not those of access tokens."""
-    return _jwks(work, Purpose.IDENTITY)
+    return _build_response(work, SigningKeyPurpose.IDENTITY)
 
 
-def _jwks(work: UnitOfWork, purpose: Purpose) -> Response:
+def _build_response(work: UnitOfWork, purpose: SigningKeyPurpose) -> Response:
     text = json.dumps({"keys": work.signing_keys.list_public_jwks(purpose)}, sort_keys=True)
     response = Response(text, content_type="application/json")
     response.cache_control.public = True

@@ -10,7 +10,7 @@ from app.api_keys.models import ApiKey, list_live_names, lock_api_key
 from app.api_keys.show import ApiKeyView, build_api_key_view
 from app.audit.record import Event, record_event
 from app.authorization.scopes import has_scope
-from app.credential_status.revoke import revoke_api_key
+from app.credential_status.revocations import record_api_key_revocation
 from app.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
@@ -78,5 +78,7 @@ def _remove_scopes(work: UnitOfWork, key: ApiKey, scopes: Sequence[str] | None) 
     if scope == key.scope:
         return []
     key.scope, key.version = scope, key.version + 1
-    revoke_api_key(work, account_id=key.account_id, key_id=key.id, version=key.version, ended=False)
+    record_api_key_revocation(
+        work, account_id=key.account_id, key_id=key.id, version=key.version, is_revoked=False
+    )
     return ["scopes"]

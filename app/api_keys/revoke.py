@@ -9,7 +9,7 @@ from sqlalchemy import and_, or_, select
 from app.accounts.models import find_account
 from app.api_keys.models import PREFIX, ApiKey, build_live_clause, lock_api_key
 from app.audit.record import Event, record_event
-from app.credential_status.revoke import revoke_api_key
+from app.credential_status.revocations import record_api_key_revocation
 from app.errors import NotFound
 from app.notifications.mail.enqueue import Email, EmailTemplate, enqueue_email
 from app.opaque_tokens import compute_digest, parse_row_id
@@ -66,7 +66,9 @@ def report_leak(work: UnitOfWork, client_info: ClientInfo, *, key: str) -> None:
 def revoke_locked_api_key(work: UnitOfWork, key: ApiKey, *, reason: str) -> None:
     """The key, locked and living, is over from this transaction's end on."""
     key.ended_at, key.reason, key.version = work.now, reason, key.version + 1
-    revoke_api_key(work, account_id=key.account_id, key_id=key.id, version=key.version, ended=True)
+    record_api_key_revocation(
+        work, account_id=key.account_id, key_id=key.id, version=key.version, is_revoked=True
+    )
 
 
 def _find_key_by_secret(work: UnitOfWork, key: str) -> ApiKey | None:

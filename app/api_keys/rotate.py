@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from app.api_keys.create import lock_session_account
 from app.api_keys.models import PREFIX, lock_api_key
 from app.audit.record import Event, record_event
-from app.credential_status.revoke import revoke_api_key
+from app.credential_status.revocations import record_api_key_revocation
 from app.errors import NotFound
 from app.opaque_tokens import generate_token
 
@@ -51,7 +51,9 @@ def rotate_api_key(
     old_until = work.now + timedelta(seconds=overlap_seconds)
     key.old_digest, key.old_until = (key.digest, old_until) if overlap_seconds else (None, None)
     key.digest, key.version = minted.digest, key.version + 1
-    revoke_api_key(work, account_id=key.account_id, key_id=key.id, version=key.version, ended=False)
+    record_api_key_revocation(
+        work, account_id=key.account_id, key_id=key.id, version=key.version, is_revoked=False
+    )
     record_event(
         work,
         Event.API_KEY_ROTATED,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.credential_status.revoke import revoke_account
+from app.credential_status.revocations import record_account_revocation
 
 if TYPE_CHECKING:
     from app.accounts.models import Account
@@ -17,4 +17,4 @@ def invalidate_rights(work: UnitOfWork, account: Account) -> None:
     The epoch stays, so no session ends by this; what Redis remembers of the account's older rights does.
     """
     account.roles_version += 1
-    revoke_account(work, account)
+    record_account_revocation(work, account)

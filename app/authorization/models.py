@@ -9,7 +9,7 @@ from sqlalchemy import ForeignKey, Index, String, and_, exists, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.adapters.database import Base
-from app.credential_status.models import ONLY_ROW, IssuerState
+from app.credential_status.models import ISSUER_STATE_ID, IssuerState
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, ScalarSelect
@@ -103,4 +103,4 @@ def can_create_first_admin(db: Session) -> bool:
 
 def lock_admin_changes(db: Session) -> None:
     """Until this transaction ends, no other one that asks for the same changes who is an administrator. Before any account is locked."""
-    db.execute(select(IssuerState.id).where(IssuerState.id == ONLY_ROW).with_for_update())
+    db.execute(select(IssuerState.id).where(IssuerState.id == ISSUER_STATE_ID).with_for_update())

@@ -14,7 +14,13 @@ from app.adapters.database import get_database_now, is_database_unavailable
 from app.adapters.mailer import DeliveryError, Mailer
 from app.api.health import MAX_CLOCK_SKEW
 from app.settings import LOOPBACK_HOSTS
-from app.signing_keys.models import PUBLISHED, SigningKey, all_keys, signer, state
+from app.signing_keys.models import (
+    PUBLISHED_STATES,
+    SigningKey,
+    find_signer,
+    get_key_state,
+    list_signing_keys,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -101,15 +107,15 @@ def check_clock(units: UnitOfWorkFactory) -> Finding:
 def check_signing_keys(units: UnitOfWorkFactory) -> Finding:
     """Does a key sign, and does SECRET_KEY open all that are published?"""
     with units.open_read_only() as work:
-        rows = all_keys(work.db)
-        published = [row for row in rows if state(row, rows, work.now) in PUBLISHED]
+        rows = list_signing_keys(work.db)
+        published = [row for row in rows if get_key_state(row, rows, work.now) in PUBLISHED_STATES]
         return _evaluate_signing_keys(work, rows, published)
 
 
 def _evaluate_signing_keys(
     work: UnitOfWork, rows: Sequence[SigningKey], published: Sequence[SigningKey]
 ) -> Finding:
-    secret_key, signing = work.settings.secret_key, signer(rows, work.now)
+    secret_key, signing = work.settings.secret_key, find_signer(rows, work.now)
     if closed := [row.kid for row in published if not _can_unseal(secret_key, row)]:
         return fault(
             f"DOORWARD_SECRET_KEY does not open {', '.join(closed)}",
@@ -120,7 +126,7 @@ def _evaluate_signing_keys(
     if signing is None:
         return warning("none signs", "see `python -m app keys list`; the next request makes one")
     if any(
-        not row.sealed_private.startswith(secret_key.compute_key_id(secret_key[0]))
+        not row.sealed_private.startswith(encryption.compute_key_id(secret_key[0]))
         for row in published
     ):
         return warning(
@@ -132,8 +138,10 @@ def _evaluate_signing_keys(
 
 def _can_unseal(secret_key: Sequence[str], row: SigningKey) -> bool:
     try:
-        secret_key.unseal(secret_key, sealing.KeyPurpose.SIGNING_KEYS, row.sealed_private, row.kid)
-    except (sealing.UnsealError, ValueError):
+        encryption.unseal(
+            secret_key, encryption.KeyPurpose.SIGNING_KEYS, row.sealed_private, row.kid
+        )
+    except (encryption.UnsealError, ValueError):
         return False
     return True
 

@@ -7,7 +7,7 @@ import click
 from app.cli.signing_keys import open_application
 from app.cli.start import CreateApp
 from app.notifications.outbox.models import rewrap_deliveries as rewrap_outbox
-from app.signing_keys.models import rewrap as rewrap_signing_keys
+from app.signing_keys.models import reseal_signing_keys as rewrap_signing_keys
 
 
 @click.group()

@@ -10,9 +10,13 @@ from app.adapters import logs
 from app.adapters.password_hasher import Capacity
 from app.cli.start import EXIT_REFUSED, CreateApp, load_settings_or_exit
 from app.server.background_jobs import synchronize_clock
-from app.signing_keys.models import SigningKey, State, all_keys, state
-from app.signing_keys.revoke import revoke_key
-from app.signing_keys.rotate import announcement, purposes, rotate
+from app.signing_keys.models import SigningKey, SigningKeyState, get_key_state, list_signing_keys
+from app.signing_keys.revoke import revoke_signing_key
+from app.signing_keys.rotate import (
+    get_announcement_period,
+    list_required_purposes,
+    rotate_signing_key,
+)
 from app.unit_of_work import UnitOfWorkFactory
 
 
@@ -35,11 +39,11 @@ def keys() -> None:
 @click.pass_obj
 def keys_list(create_app: CreateApp) -> None:
     """Show every key and what it does now."""
-    with open_application(create_app).reading() as work:
-        rows = all_keys(work.db)
+    with open_application(create_app).open_read_only() as work:
+        rows = list_signing_keys(work.db)
         for row in rows:
             click.echo(
-                f"{row.kid}  {row.algorithm}  {state(row, rows, work.now):<9}  signs {row.signs} from {format_start(row)}"
+                f"{row.kid}  {row.algorithm}  {get_key_state(row, rows, work.now):<9}  signs {row.effective_purpose} from {format_start(row)}"
             )
     if not rows:
         click.echo("There is no key yet; the first request makes one.")
@@ -53,20 +57,22 @@ def keys_rotate(create_app: CreateApp) -> None:
     with units.open_read_write() as work:
         made = [
             key.kid
-            for purpose in purposes(units.settings)
-            if (key := rotate(work, purpose)) is not None
+            for purpose in list_required_purposes(units.settings)
+            if (key := rotate_signing_key(work, purpose)) is not None
         ]
-        rows = all_keys(work.db)
-        announced = [row for row in rows if state(row, rows, work.now) is State.ANNOUNCED]
-    wait = int(announcement(units.settings).total_seconds())
+        rows = list_signing_keys(work.db)
+        announced = [
+            row for row in rows if get_key_state(row, rows, work.now) is SigningKeyState.ANNOUNCED
+        ]
+    wait = int(get_announcement_period(units.settings).total_seconds())
     for key in announced:
         if key.kid in made:
             click.echo(
-                f"{key.kid} is announced and signs {key.signs} from {format_start(key)}, in {wait} seconds."
+                f"{key.kid} is announced and signs {key.effective_purpose} from {format_start(key)}, in {wait} seconds."
             )
         else:
             click.echo(
-                f"{key.kid} is announced already and signs {key.signs} from {format_start(key)}."
+                f"{key.kid} is announced already and signs {key.effective_purpose} from {format_start(key)}."
             )
     if made:
         click.echo("The present key stays published for its last tokens.")
@@ -80,8 +86,8 @@ def keys_rotate(create_app: CreateApp) -> None:
 @click.pass_obj
 def keys_revoke(create_app: CreateApp, kid: str) -> None:
     """Take a key out of use at once, because somebody else may have it. Everybody has to sign in again, if it signs access tokens."""
-    with open_application(create_app).writing() as work:
-        done = revoke_key(work, kid=kid)
+    with open_application(create_app).open_read_write() as work:
+        done = revoke_signing_key(work, kid=kid)
     if not done:
         click.echo(
             f"There is no key {kid} that could be revoked; see `python -m app keys list`.", err=True

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from app.adapters.cache import CacheUnavailable, Script
 from app.credential_status.session_cache import (
     LEEWAY,
-    POSITIVE,
-    READ,
-    account_key,
-    positive_life,
-    read_account,
-    read_record,
+    MAX_ENTRY_AGE,
+    READ_NUMBER,
+    build_account_cache_key,
+    choose_entry_ttl,
+    parse_account_entry,
+    parse_entry,
 )
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
     from app.adapters.cache import Cache
     from app.adapters.rate_limiter import RateLimitWindow
-    from app.credential_status.session_cache import SeenAccount
+    from app.credential_status.session_cache import AccountEntry
     from app.settings import Settings
 
-ENDED = "R"
+REVOKED_ENTRY = "R"
 
 # KEYS: the key, then a counter for each limit. ARGV: the digest shown, the moment, then limit and window in ms for each.
 # Returns the record, then 0 or which limit is reached, and in how many ms it opens.
-USE = Script("""
+RECORD_USE = Script("""
 local raw = redis.call('GET', KEYS[1])
 if not raw or raw == 'R' then return {raw or '', 0, 0} end
 local fine, record = pcall(cjson.decode, raw)
@@ -51,8 +51,8 @@ return {raw, 0, 0}
 """)
 
 # KEYS: the key. ARGV: record, its version, life in ms, 1 to replace an equal one.
-FILL_KEY = Script(
-    READ
+FILL_API_KEY = Script(
+    READ_NUMBER
     + """
 local held = redis.call('GET', KEYS[1])
 if held == 'R' then return 0 end
@@ -65,7 +65,7 @@ return 1
 
 
 @dataclass(frozen=True, slots=True)
-class KeyRecord:
+class ApiKeyEntry:
     """What decides about one use of a key, all of it compared at each."""
 
     version: int
@@ -76,16 +76,19 @@ class KeyRecord:
     scopes: tuple[str, ...]
     expires: float | None
 
-    def lives(self, seconds: float) -> bool:
+    def is_live(self, seconds: float) -> bool:
         """At that moment, in seconds since the epoch."""
         return self.expires is None or seconds < self.expires
 
-    def fits(self, shown: str, seconds: float) -> bool:
+    def accepts_digest(self, shown: str, seconds: float) -> bool:
         """Is it the digest of the secret, or of the one before it while that still counts? In constant time."""
         # Not any(): whether the first or the second fits takes the same time.
-        return sum(hmac.compare_digest(shown, digest) for digest in self.counts(seconds)) > 0
+        return (
+            sum(hmac.compare_digest(shown, digest) for digest in self.list_valid_digests(seconds))
+            > 0
+        )
 
-    def counts(self, seconds: float) -> tuple[str, ...]:
+    def list_valid_digests(self, seconds: float) -> tuple[str, ...]:
         """The digests of the secrets that count at that moment."""
         if self.old_digest is None or self.old_until is None or seconds >= self.old_until:
             return (self.digest,)
@@ -93,90 +96,100 @@ class KeyRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class ApiKeyUse:
     """What is remembered: nothing, that the key has ended, or its record; and the limit that was reached, counted from 1."""
 
-    record: KeyRecord | None = None
-    ended: bool = False
-    exceeded: int = 0
-    reset: int = 0  # seconds
+    entry: ApiKeyEntry | None = None
+    is_revoked: bool = False
+    exceeded_limit: int = 0
+    reset_after: int = 0  # seconds
 
 
-UNKNOWN = Use()
+UNKNOWN_API_KEY = ApiKeyUse()
 
 
-def api_key_key(key_id: str) -> str:
+def build_api_key_cache_key(key_id: str) -> str:
     return f"dw1:{{{key_id}}}"
 
 
-def use(
+def record_api_key_use(
     cache: Cache, key_id: str, *, digest: str, now: datetime, limits: Sequence[RateLimitWindow]
-) -> Use:
+) -> ApiKeyUse:
     """What is remembered of the key, and one use counted where the secret fits. Anything but a whole record is for the database."""
     if not cache.is_configured or not cache.is_trusted:
-        return UNKNOWN
-    counters = [f"{api_key_key(key_id)}:n:{limit.seconds}" for limit in limits]
+        return UNKNOWN_API_KEY
+    counters = [f"{build_api_key_cache_key(key_id)}:n:{limit.seconds}" for limit in limits]
     numbers = [number for limit in limits for number in (limit.amount, limit.seconds * 1000)]
     try:
         told = cache.run_script(
-            USE, [api_key_key(key_id), *counters], [digest, repr(now.timestamp()), *numbers]
+            RECORD_USE,
+            [build_api_key_cache_key(key_id), *counters],
+            [digest, repr(now.timestamp()), *numbers],
         )
     except CacheUnavailable:
-        return UNKNOWN
+        return UNKNOWN_API_KEY
     match told:
         case [bytes(raw), int(exceeded), int(reset)]:
-            return Use(_key(raw), raw == ENDED.encode(), exceeded, max(1, -(-reset // 1000)))
-    return UNKNOWN
+            return ApiKeyUse(
+                _parse_entry(raw),
+                raw == REVOKED_ENTRY.encode(),
+                exceeded,
+                max(1, -(-reset // 1000)),
+            )
+    return UNKNOWN_API_KEY
 
 
-def owner(cache: Cache, account_id: str) -> SeenAccount | None:
+def find_cached_account(cache: Cache, account_id: str) -> AccountEntry | None:
     """What is remembered of a key's owner, None where that has to be asked of the database."""
     if not cache.is_configured or not cache.is_trusted:
         return None
     try:
-        (raw,) = cache.get_many(account_key(account_id))
+        (raw,) = cache.get_many(build_account_cache_key(account_id))
     except CacheUnavailable:
         return None
-    return read_account(raw)
+    return parse_account_entry(raw)
 
 
-def remember_key(cache: Cache, key_id: str, record: KeyRecord) -> None:
+def cache_api_key(cache: Cache, key_id: str, record: ApiKeyEntry) -> None:
     """Keep what the database has just said of a live key. A fault is of no consequence."""
     if not cache.is_configured:
         return
     try:
         cache.run_script(
-            FILL_KEY, [api_key_key(key_id)], [_written(record), record.version, positive_life(), 1]
+            FILL_API_KEY,
+            [build_api_key_cache_key(key_id)],
+            [_serialize_entry(record), record.version, choose_entry_ttl(), 1],
         )
     except CacheUnavailable:
         return
 
 
-def mark_key(
+def mark_api_key_changed(
     cache: Cache,
     settings: Settings,
     *,
     key_id: str,
     version: int,
-    ended: bool,
+    is_revoked: bool,
     patient: bool = False,
 ) -> None:
     """The key has ended, or is another than before: whatever is remembered of an older version counts no more. Raises CacheAway."""
-    life = int((settings.access_token_ttl + LEEWAY + POSITIVE).total_seconds() * 1000)
-    if ended:
+    life = int((settings.access_token_ttl + LEEWAY + MAX_ENTRY_AGE).total_seconds() * 1000)
+    if is_revoked:
         cache.call(
-            lambda client: client.set(api_key_key(key_id), ENDED, px=life), bypass_breaker=patient
+            lambda client: client.set(build_api_key_cache_key(key_id), REVOKED_ENTRY, px=life),
+            bypass_breaker=patient,
         )
         return
     cache.run_script(
-        FILL_KEY,
-        [api_key_key(key_id)],
+        FILL_API_KEY,
+        [build_api_key_cache_key(key_id)],
         [json.dumps([version]), version, life, 0],
         bypass_breaker=patient,
     )
 
 
-def _written(record: KeyRecord) -> str:
+def _serialize_entry(record: ApiKeyEntry) -> str:
     return json.dumps(
         [
             record.version,
@@ -190,8 +203,8 @@ def _written(record: KeyRecord) -> str:
     )
 
 
-def _key(raw: bytes) -> KeyRecord | None:
-    match read_record(raw or None):
+def _parse_entry(raw: bytes) -> ApiKeyEntry | None:
+    match parse_entry(raw or None):
         case [
             int(version),
             str(account_id),
@@ -201,7 +214,7 @@ def _key(raw: bytes) -> KeyRecord | None:
             [*scopes],
             int() | float() | None as expires,
         ]:
-            return KeyRecord(
+            return ApiKeyEntry(
                 version, account_id, digest, old_digest, old_until, tuple(map(str, scopes)), expires
             )
     return None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, or_, select
 
 from app import pagination as cursors
-from app.credential_status.models import KEPT, Revocation, global_epoch
+from app.credential_status.models import REVOCATION_RETENTION, Revocation, get_global_epoch
 from app.errors import InvalidInput
 from app.pagination import InvalidCursor
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 # The longest transaction, and as far as two clocks may be apart.
 OVERLAP = timedelta(seconds=20)
-MOST = 1000
-LISTING = "revocations"
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MAX_PAGE_SIZE = 1000
+CURSOR_LISTING = "revocations"
+UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class RevocationItem:
     """One revocation."""
 
     kind: str
@@ -46,17 +46,17 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
+class RevocationPage:
     """A page. With `more`, the next is there at once; without, what comes later will be."""
 
-    items: Sequence[Ended]
+    items: Sequence[RevocationItem]
     next: str
     more: bool
     global_epoch: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Position:
     """From where the reading after this one begins, and after which row this one goes on."""
 
     resume: datetime
@@ -64,61 +64,69 @@ class _Place:
     number: int
 
 
-def feed(work: UnitOfWork, *, since: str | None) -> Feed:
+def list_revocations(work: UnitOfWork, *, since: str | None) -> RevocationPage:
     """The revocations since a cursor, without one all that are kept. Raises InvalidInput."""
     resume = work.now - OVERLAP
-    place = _read(work, since) if since is not None else None
-    rows = _rows(work.db, place or _Place(resume, work.now - KEPT, 0))
-    page, more = rows[:MOST], len(rows) > MOST
+    place = _parse_cursor(work, since) if since is not None else None
+    rows = _list_rows(work.db, place or _Position(resume, work.now - REVOCATION_RETENTION, 0))
+    page, more = rows[:MAX_PAGE_SIZE], len(rows) > MAX_PAGE_SIZE
     if more:
         # Rows that commit while the pages are read are found by the next reading, which begins before this one began.
-        following = _Place(
+        following = _Position(
             place.resume if place and place.number else resume, page[-1].at, page[-1].id
         )
     elif page or place is None or place.number:
         begun = place.resume if place and place.number else resume
-        following = _Place(begun, begun, 0)
+        following = _Position(begun, begun, 0)
     else:
         following = (
             place  # nothing new: the same cursor, so that the same answer need not be sent twice
         )
-    return Feed(
-        [_ended(row) for row in page], _written(work, following), more, global_epoch(work.db)
+    return RevocationPage(
+        [_build_item(row) for row in page],
+        _build_cursor(work, following),
+        more,
+        get_global_epoch(work.db),
     )
 
 
-def _rows(db: Session, place: _Place) -> Sequence[Revocation]:
+def _list_rows(db: Session, place: _Position) -> Sequence[Revocation]:
     beyond = or_(
         Revocation.at > place.after,
         and_(Revocation.at == place.after, Revocation.id > place.number),
     )
     return db.scalars(
-        select(Revocation).where(beyond).order_by(Revocation.at, Revocation.id).limit(MOST + 1)
+        select(Revocation)
+        .where(beyond)
+        .order_by(Revocation.at, Revocation.id)
+        .limit(MAX_PAGE_SIZE + 1)
     ).all()
 
 
-def _ended(row: Revocation) -> Ended:
-    return Ended(
+def _build_item(row: Revocation) -> RevocationItem:
+    return RevocationItem(
         row.kind, row.ref, row.account_id, row.epoch, row.roles_version, row.status, row.at
     )
 
 
-def _written(work: UnitOfWork, place: _Place) -> str:
+def _build_cursor(work: UnitOfWork, place: _Position) -> str:
     numbers = (
-        (place.resume - EPOCH) // MICROSECOND,
-        (place.after - EPOCH) // MICROSECOND,
+        (place.resume - UNIX_EPOCH) // MICROSECOND,
+        (place.after - UNIX_EPOCH) // MICROSECOND,
         place.number,
     )
-    return cursors.encode_cursor(work.settings.secret_key, LISTING, " ".join(map(str, numbers)))
+    return cursors.encode_cursor(
+        work.settings.secret_key, CURSOR_LISTING, " ".join(map(str, numbers))
+    )
 
 
-def _read(work: UnitOfWork, cursor: str) -> _Place:
+def _parse_cursor(work: UnitOfWork, cursor: str) -> _Position:
     try:
         resume, after, number = map(
-            int, cursors.decode_cursor(work.settings.secret_key, LISTING, cursor).split()
+            int, cursors.decode_cursor(work.settings.secret_key, CURSOR_LISTING, cursor).split()
         )
     except InvalidCursor:
         raise InvalidInput(
             errors={"/query/since": ["is not one that was handed out here; begin anew without it"]}
         ) from None
-    return _Place(EPOCH + resume * MICROSECOND, EPOCH + after * MICROSECOND, number)
+    return _Position(UNIX_EPOCH + resume * MICROSECOND, UNIX_EPOCH + after * MICROSECOND, number)

@@ -10,10 +10,13 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.adapters.database import Base, BigId, delete_batch
 
-ONLY_ROW = 1
-ENDED, CHANGED = "ended", "changed"  # what became of an API key, in the column status
+ISSUER_STATE_ID = 1
+API_KEY_REVOKED, API_KEY_CHANGED = (
+    "ended",
+    "changed",
+)  # what became of an API key, in the column status
 # A revocation matters until the last token it concerns has expired, at most 15 minutes; an hour more is to spare.
-KEPT = timedelta(minutes=75)
+REVOCATION_RETENTION = timedelta(minutes=75)
 
 
 class IssuerState(Base):
@@ -25,7 +28,7 @@ class IssuerState(Base):
     global_epoch: Mapped[int]
 
 
-class Kind(StrEnum):
+class RevocationKind(StrEnum):
     SESSION = "session"
     ACCOUNT = "account"
     API_KEY = "key"
@@ -49,9 +52,11 @@ class Revocation(Base):
     at: Mapped[datetime]
 
 
-def global_epoch(db: Session) -> int:
-    return db.scalars(select(IssuerState.global_epoch).where(IssuerState.id == ONLY_ROW)).one()
+def get_global_epoch(db: Session) -> int:
+    return db.scalars(
+        select(IssuerState.global_epoch).where(IssuerState.id == ISSUER_STATE_ID)
+    ).one()
 
 
-def sweep(db: Session, now: datetime, most: int) -> int:
-    return delete_batch(db, Revocation, Revocation.at < now - KEPT, most)
+def delete_old_revocations(db: Session, now: datetime, limit: int) -> int:
+    return delete_batch(db, Revocation, Revocation.at < now - REVOCATION_RETENTION, limit)

@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from app.adapters.cache import Cache
     from app.settings import Settings
 
-POSITIVE = timedelta(seconds=60)
-SPREAD = 0.2  # of the life is taken off at random, so that records do not end together
+MAX_ENTRY_AGE = timedelta(seconds=60)
+TTL_JITTER = 0.2  # of the life is taken off at random, so that records do not end together
 LEEWAY = timedelta(seconds=30)
-REVOKED = "R"
-VALID = "V"
-ACTIVE = "active"
-CANARY = "dw1:canary"
+REVOKED_ENTRY = "R"
+VALID_ENTRY = "V"
+ACTIVE_ACCOUNT = "active"
+CANARY_KEY = "dw1:canary"
 
 log = logs.get_logger("view")
 
 # A record that cannot be read (another version's, a damaged one) counts as none.
-READ = """
+READ_NUMBER = """
 local function number(raw, place)
   if not raw then return nil end
   local fine, record = pcall(cjson.decode, raw)
@@ -42,7 +42,7 @@ end
 
 # KEYS: the session. ARGV: record, its account epoch, life in ms.
 FILL_SESSION = Script(
-    READ
+    READ_NUMBER
     + """
 local held = redis.call('GET', KEYS[1])
 if held == 'R' then return 0 end
@@ -54,7 +54,7 @@ return 1
 
 # KEYS: the account. ARGV: record, epoch, roles version, life in ms, 1 to replace an equal one.
 FILL_ACCOUNT = Script(
-    READ
+    READ_NUMBER
     + """
 local held = redis.call('GET', KEYS[1])
 local held_epoch, held_version = number(held, 1), number(held, 2)
@@ -69,7 +69,7 @@ return 1
 )
 
 # KEYS: the canary. ARGV: a moment in ms. It only ever grows; a smaller one is a sign of an older copy. Returns what it was, and is.
-SING = Script("""
+ADVANCE_CANARY = Script("""
 local held = tonumber(redis.call('GET', KEYS[1]) or '0')
 local sung = math.max(held, tonumber(ARGV[1]))
 redis.call('SET', KEYS[1], string.format('%.0f', sung))
@@ -84,7 +84,7 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class CachedSession:
     """What the view says of a session, and the account's name and roles where it says valid."""
 
     verdict: Verdict
@@ -93,59 +93,66 @@ class Seen:
     roles_version: int = 0
 
 
-UNKNOWN = Seen(Verdict.UNKNOWN)
-GONE = Seen(Verdict.REVOKED)
+UNKNOWN_SESSION = CachedSession(Verdict.UNKNOWN)
+REVOKED_SESSION = CachedSession(Verdict.REVOKED)
 
 
-def account_key(account_id: str) -> str:
+def build_account_cache_key(account_id: str) -> str:
     return f"dw1:{{{account_id}}}:a"
 
 
-def session_key(account_id: str, session_id: str) -> str:
+def build_session_cache_key(account_id: str, session_id: str) -> str:
     return f"dw1:{{{account_id}}}:s:{session_id}"
 
 
-def look(
+def get_cached_session(
     cache: Cache, account_id: str, session_id: str, *, now: datetime, epoch: int, global_epoch: int
-) -> Seen:
+) -> CachedSession:
     """What is remembered, in one round trip. `epoch` is the credential's account epoch."""
     if not cache.is_configured or not cache.is_trusted:
-        return UNKNOWN
+        return UNKNOWN_SESSION
     try:
         account, session = cache.get_many(
-            account_key(account_id), session_key(account_id, session_id)
+            build_account_cache_key(account_id), build_session_cache_key(account_id, session_id)
         )
     except CacheUnavailable:
-        return UNKNOWN
-    return judge(account, session, now=now, epoch=epoch, global_epoch=global_epoch)
+        return UNKNOWN_SESSION
+    return evaluate_entries(account, session, now=now, epoch=epoch, global_epoch=global_epoch)
 
 
-def judge(
+def evaluate_entries(
     account: bytes | None, session: bytes | None, *, now: datetime, epoch: int, global_epoch: int
-) -> Seen:
+) -> CachedSession:
     """What two records mean. Anything but a whole, present and agreeing pair is for the database to say."""
-    if session == REVOKED.encode():
-        return GONE
-    floor = read_account(account)
+    if session == REVOKED_ENTRY.encode():
+        return REVOKED_SESSION
+    floor = parse_account_entry(account)
     if floor is None:
-        return UNKNOWN
+        return UNKNOWN_SESSION
     if epoch < floor.epoch:
-        return GONE  # epochs only grow, so this credential is over whatever else is true
-    held = _session(session)
-    if held is None or floor.username is None or floor.status != ACTIVE or epoch != floor.epoch:
-        return UNKNOWN
+        return REVOKED_SESSION  # epochs only grow, so this credential is over whatever else is true
+    held = _parse_session_entry(session)
+    if (
+        held is None
+        or floor.username is None
+        or floor.status != ACTIVE_ACCOUNT
+        or epoch != floor.epoch
+    ):
+        return UNKNOWN_SESSION
     agreed = (
         held.account_epoch == floor.epoch
         and held.global_epoch == global_epoch
         and now.timestamp() < held.ends
     )
     return (
-        Seen(Verdict.VALID, floor.username, floor.roles, floor.roles_version) if agreed else UNKNOWN
+        CachedSession(Verdict.VALID, floor.username, floor.roles, floor.roles_version)
+        if agreed
+        else UNKNOWN_SESSION
     )
 
 
 @dataclass(frozen=True, slots=True)
-class SeenAccount:
+class AccountEntry:
     """The record of an account. Without a name it is a floor only: it refuses and never lets in."""
 
     epoch: int
@@ -156,31 +163,31 @@ class SeenAccount:
 
 
 @dataclass(frozen=True, slots=True)
-class _Session:
+class _SessionEntry:
     account_epoch: int
     global_epoch: int
     ends: float
 
 
-def read_account(raw: bytes | None) -> SeenAccount | None:
-    match read_record(raw):
+def parse_account_entry(raw: bytes | None) -> AccountEntry | None:
+    match parse_entry(raw):
         case [int(epoch), int(roles_version), str(status), str() | None as username, [*roles]] if (
             all(isinstance(role, str) for role in roles)
         ):
-            return SeenAccount(epoch, roles_version, status, username, tuple(map(str, roles)))
+            return AccountEntry(epoch, roles_version, status, username, tuple(map(str, roles)))
     return None
 
 
-def _session(raw: bytes | None) -> _Session | None:
-    match read_record(raw):
+def _parse_session_entry(raw: bytes | None) -> _SessionEntry | None:
+    match parse_entry(raw):
         case [str(kind), int(account_epoch), int(global_epoch), float() | int() as ends] if (
-            kind == VALID
+            kind == VALID_ENTRY
         ):
-            return _Session(account_epoch, global_epoch, ends)
+            return _SessionEntry(account_epoch, global_epoch, ends)
     return None
 
 
-def read_record(raw: bytes | None) -> object:
+def parse_entry(raw: bytes | None) -> object:
     """What a record holds, None when it cannot be read: another version's, or a damaged one."""
     try:
         return json.loads(raw) if raw is not None else None
@@ -188,7 +195,7 @@ def read_record(raw: bytes | None) -> object:
         return None
 
 
-def remember(
+def cache_session(
     cache: Cache,
     *,
     account_id: str,
@@ -203,14 +210,16 @@ def remember(
     """Keep what the database has just said of a live session of an active account. A fault is of no consequence."""
     if not cache.is_configured:
         return
-    session = json.dumps([VALID, epoch, global_epoch, ends_at.timestamp()])
+    session = json.dumps([VALID_ENTRY, epoch, global_epoch, ends_at.timestamp()])
     try:
         cache.run_script(
-            FILL_SESSION, [session_key(account_id, session_id)], [session, epoch, positive_life()]
+            FILL_SESSION,
+            [build_session_cache_key(account_id, session_id)],
+            [session, epoch, choose_entry_ttl()],
         )
     except CacheUnavailable:
         return
-    remember_account(
+    cache_account(
         cache,
         account_id=account_id,
         username=username,
@@ -220,7 +229,7 @@ def remember(
     )
 
 
-def remember_account(
+def cache_account(
     cache: Cache,
     *,
     account_id: str,
@@ -232,32 +241,34 @@ def remember_account(
     """Keep what the database has just said of an active account. A fault is of no consequence."""
     if not cache.is_configured:
         return
-    account = json.dumps([epoch, roles_version, ACTIVE, username, roles])
+    account = json.dumps([epoch, roles_version, ACTIVE_ACCOUNT, username, roles])
     try:
         cache.run_script(
             FILL_ACCOUNT,
-            [account_key(account_id)],
-            [account, epoch, roles_version, positive_life(), 1],
+            [build_account_cache_key(account_id)],
+            [account, epoch, roles_version, choose_entry_ttl(), 1],
         )
     except CacheUnavailable:
         return
 
 
-def positive_life() -> int:
+def choose_entry_ttl() -> int:
     """How long a yes is remembered, in milliseconds."""
-    return int(POSITIVE.total_seconds() * 1000 * (1 - SPREAD * secrets.randbelow(1000) / 1000))
+    return int(
+        MAX_ENTRY_AGE.total_seconds() * 1000 * (1 - TTL_JITTER * secrets.randbelow(1000) / 1000)
+    )
 
 
-def mark_session(
+def mark_session_revoked(
     cache: Cache, settings: Settings, *, account_id: str, session_id: str, patient: bool = False
 ) -> None:
     """The session is over. Raises CacheAway."""
-    life = int((settings.access_token_ttl + LEEWAY + POSITIVE).total_seconds() * 1000)
-    key = session_key(account_id, session_id)
-    cache.call(lambda client: client.set(key, REVOKED, px=life), bypass_breaker=patient)
+    life = int((settings.access_token_ttl + LEEWAY + MAX_ENTRY_AGE).total_seconds() * 1000)
+    key = build_session_cache_key(account_id, session_id)
+    cache.call(lambda client: client.set(key, REVOKED_ENTRY, px=life), bypass_breaker=patient)
 
 
-def mark_account(
+def mark_account_changed(
     cache: Cache,
     settings: Settings,
     *,
@@ -268,11 +279,11 @@ def mark_account(
     patient: bool = False,
 ) -> None:
     """Nothing below this epoch counts any more. The record has no name and no roles, so it refuses and never lets in. Raises CacheAway."""
-    life = int((settings.access_token_ttl + LEEWAY + POSITIVE).total_seconds() * 1000)
+    life = int((settings.access_token_ttl + LEEWAY + MAX_ENTRY_AGE).total_seconds() * 1000)
     floor = json.dumps([epoch, roles_version, status, None, []])
     cache.run_script(
         FILL_ACCOUNT,
-        [account_key(account_id)],
+        [build_account_cache_key(account_id)],
         [floor, epoch, roles_version, life, 0],
         bypass_breaker=patient,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import or_, select, update
 
 from app.accounts.models import Account, find_account
-from app.adapters.secret_key import compute_name_digest
+from app.adapters.encryption import compute_name_digest
 from app.audit.record import Event, record_event
 from app.authentication.throttling.code_attempts import count_code_attempt, refund_code_attempt
 from app.device_login.codes import compute_user_code_digests
@@ -15,7 +15,7 @@ from app.device_login.errors import UnknownUserCode
 from app.device_login.models import DeviceLogin, DeviceLoginState
 from app.device_login.show import DeviceLoginView, get_device_login
 from app.errors import Unauthenticated
-from app.sessions.show import device_of
+from app.sessions.show import get_device_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +78,7 @@ def _claim_pending(
             claimed_at=work.now,
             claimed_session_id=principal.session_id,
             claimed_address=client_info.address,
-            claimed_device=device_of(work, principal),
+            claimed_device=get_device_label(work, principal),
         )
         .returning(DeviceLogin.id)
         .execution_options(synchronize_session=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from app.adapters.secret_key import compute_code_digests
+from app.adapters.encryption import compute_code_digests
 from app.authentication.passwords.word_lists import passphrase_words
 from app.device_login.models import DEVICE_CODE_PREFIX, DeviceLogin, find_device_login
 from app.opaque_tokens import has_digest, normalize_code, parse_row_id

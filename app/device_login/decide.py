@@ -20,8 +20,8 @@ from app.device_login.show import DeviceLoginView, get_device_login
 from app.errors import NotFound, Unauthenticated
 from app.notifications.mail.enqueue import Email, EmailTemplate, enqueue_email
 from app.opaque_tokens import is_id
-from app.sessions.models import of_account
-from app.sessions.show import device_of
+from app.sessions.models import find_account_session
+from app.sessions.show import get_device_label
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -132,7 +132,7 @@ def _decide(
         "decided_at": work.now,
         "decided_session_id": principal.session_id,
         "decided_address": client_info.address,
-        "decided_device": device_of(work, principal),
+        "decided_device": get_device_label(work, principal),
     }
     mine = (
         DeviceLogin.account_id == principal.account_id,
@@ -159,7 +159,7 @@ def _require_undecided(work: UnitOfWork, row: DeviceLogin) -> None:
 
 def _compute_granted_scope(work: UnitOfWork, principal: Principal, row: DeviceLogin) -> str | None:
     """Never more than was asked for, than the client may have, nor than the session that approves; None is whatever its owner may."""
-    session = of_account(work.db, principal.account_id, principal.session_id)
+    session = find_account_session(work.db, principal.account_id, principal.session_id)
     if session is None:
         raise Unauthenticated
     limit = principal.scopes if session.scope is not None or row.scope is not None else None

@@ -10,16 +10,16 @@ from sqlalchemy import select, update
 from app.accounts.models import Account, lock_account
 from app.adapters.database import count_changed_rows
 from app.audit.record import Event, record_event
-from app.credential_status.models import global_epoch
+from app.credential_status.models import get_global_epoch
 from app.device_login.codes import find_by_device_code
 from app.device_login.errors import AccessDenied, AuthorizationPending, ExpiredToken, SlowDown
 from app.device_login.models import DeviceLogin, DeviceLoginState
 from app.device_login.start import POLL_INTERVAL_SECONDS
 from app.rate_limits.per_source import count_request
-from app.sessions.clients import DEFAULT
 from app.sessions.errors import InvalidGrant
-from app.sessions.models import Status, of_account
+from app.sessions.models import SessionStatus, find_account_session
 from app.sessions.open_session import DeviceApproval, open_session
+from app.sessions.public_clients import DEFAULT_CLIENT_ID
 from app.sessions.tokens import SessionTokens, issue_tokens
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def redeem_device_code(
     row = find_by_device_code(work.db, device_code)
     if (
         row is None
-        or row.client_id != (client_id or DEFAULT)
+        or row.client_id != (client_id or DEFAULT_CLIENT_ID)
         or row.state == DeviceLoginState.REDEEMED
     ):
         raise InvalidGrant("The device code is not known, or was used. Ask for another one.")
@@ -115,14 +115,14 @@ def _open_approved_session(
 
 def _is_approval_valid(work: UnitOfWork, account: Account, row: DeviceLogin) -> bool:
     """Disabled, another password, signed out everywhere, or approved by a session that was taken away: then not."""
-    by = of_account(work.db, account.id, row.decided_session_id or "")
+    by = find_account_session(work.db, account.id, row.decided_session_id or "")
     return (
         account.is_active
         and not account.must_change_password
         and account.epoch == row.approved_epoch
         and by is not None
-        and by.status in {Status.LIVE, Status.LOGGED_OUT}
-        and by.global_epoch == global_epoch(work.db)
+        and by.status in {SessionStatus.LIVE, SessionStatus.LOGGED_OUT}
+        and by.global_epoch == get_global_epoch(work.db)
     )
 
 

@@ -12,11 +12,11 @@ from sqlalchemy import and_, case, literal, or_, select, tuple_
 from app import pagination as cursors
 from app.accounts.models import Account
 from app.authorization.models import ADMIN
-from app.credential_status.models import ONLY_ROW, IssuerState
+from app.credential_status.models import ISSUER_STATE_ID, IssuerState
 from app.device_login.models import OPEN_STATES, DeviceLogin, DeviceLoginState
 from app.errors import Forbidden, NotFound
 from app.opaque_tokens import is_id
-from app.sessions.models import Session, Status
+from app.sessions.models import Session, SessionStatus
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select
@@ -30,9 +30,9 @@ EXPIRED_STATE = "expired"
 VISIBLE_STATES = (
     *(state for state in DeviceLoginState if state is not DeviceLoginState.REDEEMED),
     EXPIRED_STATE,
-    Status.LIVE,
-    Status.LOGGED_OUT,
-    Status.REVOKED,
+    SessionStatus.LIVE,
+    SessionStatus.LOGGED_OUT,
+    SessionStatus.REVOKED,
 )
 
 
@@ -145,7 +145,7 @@ def _select_device_logins(work: UnitOfWork) -> Select[DeviceLogin, str, Session]
         .select_from(DeviceLogin)
         .outerjoin(Session, Session.id == DeviceLogin.id)
         .outerjoin(Account, Account.id == DeviceLogin.account_id)
-        .join(IssuerState, IssuerState.id == ONLY_ROW)
+        .join(IssuerState, IssuerState.id == ISSUER_STATE_ID)
     )
 
 
@@ -158,13 +158,13 @@ def _build_state_expression(work: UnitOfWork) -> ColumnElement[str]:
     return case(
         (and_(open_still, DeviceLogin.expires_at <= work.now), literal(EXPIRED_STATE)),
         (DeviceLogin.state != DeviceLoginState.REDEEMED, DeviceLogin.state),
-        (Session.status != Status.LIVE, Session.status),
+        (Session.status != SessionStatus.LIVE, Session.status),
         (
             or_(Session.idle_until <= work.now, Session.absolute_until <= work.now),
             literal(EXPIRED_STATE),
         ),
-        (other_epoch, literal(Status.REVOKED.value)),
-        (Session.status == Status.LIVE, literal(Status.LIVE.value)),
+        (other_epoch, literal(SessionStatus.REVOKED.value)),
+        (Session.status == SessionStatus.LIVE, literal(SessionStatus.LIVE.value)),
         else_=literal(EXPIRED_STATE),
     )
 

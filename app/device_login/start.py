@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from app.accounts.find import parse_identifier
 from app.adapters.database import insert_if_absent
-from app.adapters.secret_key import compute_name_digest
+from app.adapters.encryption import compute_name_digest
 from app.audit.record import Event, record_event
 from app.authentication.throttling.suspicious_sources import limit_suspicious_source
 from app.authorization.scopes import intersect_limits
@@ -18,7 +18,7 @@ from app.errors import Busy, InvalidInput
 from app.opaque_tokens import NewToken, generate_code, generate_id, generate_token
 from app.rate_limits.errors import TooManyRequests
 from app.rate_limits.per_source import count_request
-from app.sessions.clients import DEFAULT, public_client
+from app.sessions.public_clients import DEFAULT_CLIENT_ID, find_public_client
 
 if TYPE_CHECKING:
     from app.principal import ClientInfo
@@ -98,7 +98,7 @@ def start_device_login(
     """Ask to be let in. Whether there is an account of the name is not told. Raises InvalidInput, TooManyRequests or Busy."""
     count_request(work, client_info, "device")
     limit_suspicious_source(work, client_info)
-    client = public_client(work.settings, requested.client_id)
+    client = find_public_client(work.settings, requested.client_id)
     if client is None:
         raise InvalidInput(errors={"/client_id": ["is no client of this service"]})
     _limit_prompts(work, requested.username)
@@ -112,7 +112,7 @@ def start_device_login(
         Event.DEVICE_LOGIN_REQUESTED,
         client_info=client_info,
         session_id=row_id,
-        client_id=requested.client_id or DEFAULT,
+        client_id=requested.client_id or DEFAULT_CLIENT_ID,
     )
     uri = f"{work.settings.public_url}/login/activate"
     return DeviceAuthorization(
@@ -160,7 +160,7 @@ def _insert_with_unused_code(
             state=DeviceLoginState.PENDING,
             device_digest=device.digest,
             user_code_digest=compute_user_code_digests(work.settings, code)[0],
-            client_id=requested.client_id or DEFAULT,
+            client_id=requested.client_id or DEFAULT_CLIENT_ID,
             client_name=_choose_client_name(requested, client),
             hostname=requested.hostname,
             login_message=requested.login_message,
@@ -185,5 +185,5 @@ def _insert_with_unused_code(
 
 def _choose_client_name(requested: DeviceLoginRequest, client: ConfiguredClient) -> str:
     """A client that the operator has named is called so, whatever it says."""
-    known = (requested.client_id or DEFAULT) != DEFAULT
+    known = (requested.client_id or DEFAULT_CLIENT_ID) != DEFAULT_CLIENT_ID
     return client.name if known or requested.client_name is None else requested.client_name

@@ -30,7 +30,7 @@ def clear_suspicious_flag(
     """
     row = _find_visible_device_login(work, principal, session_id)
     if row is None:
-        suspicious.clear(work, principal, client_info, session_id=session_id)
+        suspicious.clear_suspicious_session(work, principal, client_info, session_id=session_id)
         return
     cleared = count_changed_rows(
         work.db,

@@ -23,7 +23,7 @@ from app.authorization.models import Membership, list_roles
 from app.confirmations.models import Confirmation
 from app.device_login.show import DeviceLoginView, list_claimed_device_logins
 from app.errors import Unauthenticated
-from app.sessions.show import SessionView, all_sessions
+from app.sessions.show import SessionDetails, list_all_sessions
 
 if TYPE_CHECKING:
     from app.principal import Principal
@@ -72,7 +72,7 @@ class AccountExport:
     must_change_password: bool
     roles: Sequence[str]
     memberships: Sequence[MembershipView]
-    sessions: Sequence[SessionView]
+    sessions: Sequence[SessionDetails]
     login_sessions: Sequence[DeviceLoginView]
     devices: Sequence[TrustedDeviceView]
     api_keys: Sequence[ApiKeyView]
@@ -95,7 +95,7 @@ def export_account(work: UnitOfWork, principal: Principal) -> AccountExport:
         must_change_password=account.must_change_password,
         roles=list_roles(work.db, account),
         memberships=_list_memberships(work, account),
-        sessions=all_sessions(work, principal),
+        sessions=list_all_sessions(work, principal),
         login_sessions=list_claimed_device_logins(work, account.id),
         devices=list_trusted_devices(work, principal),
         api_keys=_list_keys(work, account),

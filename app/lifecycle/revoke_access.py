@@ -10,8 +10,8 @@ from app.api_keys.models import ApiKey, build_live_clause
 from app.api_keys.revoke import revoke_locked_api_key
 from app.authentication.trusted_devices.manage import forget_all_trusted_devices
 from app.confirmations.issue import invalidate_all_tokens
-from app.sessions.end import end_by_epoch
-from app.sessions.models import Status as SessionStatus
+from app.sessions.models import SessionStatus as SessionStatus
+from app.sessions.revoke import revoke_past_epoch_sessions
 
 if TYPE_CHECKING:
     from app.accounts.models import Account
@@ -23,7 +23,7 @@ def revoke_account_sessions(work: UnitOfWork, account: Account, *, reason: str) 
     account.epoch += 1
     invalidate_all_tokens(work, subject=account.id)
     work.db.flush()
-    return end_by_epoch(work, account, status=SessionStatus.REVOKED, reason=reason)
+    return revoke_past_epoch_sessions(work, account, status=SessionStatus.REVOKED, reason=reason)
 
 
 def revoke_keys_and_devices(work: UnitOfWork, account: Account, *, reason: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from app.adapters.encryption import UnsealError
 from app.adapters.mailer import DeliveryError
-from app.adapters.secret_key import UnsealError
 from app.notifications.mail.send import open_email_sender
 from app.notifications.outbox.lease import lease_next, lock_leased, mark_dead, mark_sent, postpone
 from app.notifications.outbox.models import Delivery, DeliveryKind

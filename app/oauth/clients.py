@@ -10,7 +10,7 @@ from app.errors import Unauthenticated
 from app.oauth.errors import InvalidClient
 from app.opaque_tokens import parse_row_id
 from app.rate_limits.errors import TooManyRequests
-from app.sessions.clients import DEFAULT, public_client
+from app.sessions.public_clients import DEFAULT_CLIENT_ID, find_public_client
 from app.verification.api_keys import verify_api_key
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ class ClientCredentials:
     @property
     def name(self) -> str:
         """By which name a public client is known."""
-        return self.id or DEFAULT
+        return self.id or DEFAULT_CLIENT_ID
 
 
 def is_public_client(settings: Settings, client: ClientCredentials) -> bool:
     """Is it one that has no secret, and that we know?"""
-    return client.secret is None and public_client(settings, client.id) is not None
+    return client.secret is None and find_public_client(settings, client.id) is not None
 
 
 def authenticate_client(

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from app.errors import Unauthenticated
-from app.sessions.refresh_tokens import looks_like_a_refresh_token
+from app.sessions.refresh_tokens import has_refresh_token_prefix
 from app.verification.api_keys import has_api_key_prefix, verify_api_key
 from app.verification.session_tokens import decode_access_token, verify_claims, verify_refresh_token
 
@@ -39,7 +39,7 @@ def introspect_token(work: UnitOfWork, *, token: str) -> IntrospectionResult | N
     try:
         if has_api_key_prefix(token):
             return _build_result(work, "api_key", verify_api_key(work, token))
-        if looks_like_a_refresh_token(token):
+        if has_refresh_token_prefix(token):
             return _build_result(work, "refresh_token", verify_refresh_token(work, token))
         claims = decode_access_token(work, token)
         return _build_result(

@@ -10,8 +10,8 @@ from app.oauth.clients import ClientCredentials, authenticate_client, is_public_
 from app.oauth.errors import UnsupportedTokenType
 from app.principal import CredentialKind
 from app.rate_limits.per_source import count_request
-from app.sessions.end import log_out
-from app.sessions.refresh_tokens import looks_like_a_refresh_token
+from app.sessions.refresh_tokens import has_refresh_token_prefix
+from app.sessions.revoke import log_out
 from app.verification.api_keys import has_api_key_prefix, verify_api_key
 from app.verification.session_tokens import verify_access_token, verify_refresh_token
 
@@ -50,7 +50,7 @@ def _principal(work: UnitOfWork, token: str) -> Principal:
         return verify_api_key(work, token)
     return (
         verify_refresh_token(work, token)
-        if looks_like_a_refresh_token(token)
+        if has_refresh_token_prefix(token)
         else verify_access_token(work, token)
     )
 

@@ -12,9 +12,9 @@ from app.device_login.poll import redeem_device_code
 from app.oauth.clients import ClientCredentials, authenticate_client, is_public_client
 from app.oauth.errors import InvalidClient, InvalidRequest, InvalidScope, UnsupportedGrantType
 from app.rate_limits.per_source import count_request
-from app.sessions.access_tokens import mint_for_key
+from app.sessions.access_tokens import sign_key_token
 from app.sessions.errors import InvalidGrant
-from app.sessions.refresh import refresh, session_of
+from app.sessions.refresh import get_session_by_refresh_token, refresh_session
 from app.settings.json_parsers import is_scope
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def grant_client_credentials(
     account = find_account(work.db, principal.account_id)
     if account is None:
         raise InvalidClient
-    token, expires_in = mint_for_key(
+    token, expires_in = sign_key_token(
         work, account, principal, scopes=scopes, secret=request.client.secret or ""
     )
     return TokenResponse(token, expires_in, " ".join(scopes))
@@ -97,10 +97,12 @@ def grant_refresh_token(
     _require_public_client(work, request.client)
     if request.refresh_token is None:
         raise InvalidRequest("refresh_token is missing.")
-    session, _ = session_of(work.db, work.settings.secret_key, request.refresh_token)
+    session, _ = get_session_by_refresh_token(
+        work.db, work.settings.secret_key, request.refresh_token
+    )
     if session.client != request.client.name:
         raise InvalidGrant("The session is of another client.")
-    tokens = refresh(work, client_info, refresh_token=request.refresh_token)
+    tokens = refresh_session(work, client_info, refresh_token=request.refresh_token)
     # Raising takes the step of the counter back: the refresh token that was sent is still the present one.
     if not all(has_scope(scope, tokens.scope.split()) for scope in request.scopes or ()):
         raise InvalidScope("The session has not all of these scopes.")

@@ -14,7 +14,7 @@ from app.device_login.show import get_device_login
 from app.errors import NotFound, Problem
 from app.pages.render import protect_page, redirect_to, redisplay_form, render_page
 from app.principal import Principal
-from app.sessions.fresh import is_fresh
+from app.sessions.recent_authentication import has_recent_authentication
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import require
 from app.web.auth.page_session import (
@@ -65,7 +65,7 @@ def show_request(
         username=principal.username,
         asked=asked,
         code="" if problem else format_user_code(request.values.get("user_code", "")),
-        fresh=is_fresh(principal, work.now),
+        fresh=has_recent_authentication(principal, work.now),
         here=get_current_page(),
         problem=problem,
     )

@@ -10,9 +10,9 @@ from app.pages.render import protect_page, redirect_to, redisplay_form, render_p
 from app.passwords.reset import reset_password
 from app.principal import Principal
 from app.sessions.elevate import elevate
-from app.sessions.end import log_out
 from app.sessions.errors import InvalidCredentials, PasswordChangeRequired
 from app.sessions.log_in import log_in
+from app.sessions.revoke import log_out
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import require
 from app.web.auth.page_session import (

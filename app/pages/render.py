@@ -11,7 +11,7 @@ from flask import Response, render_template
 
 from app.errors import InvalidInput, Problem, Unauthenticated
 from app.pages.words import describe_browser, format_duration
-from app.sessions.fresh import ReauthenticationRequired
+from app.sessions.recent_authentication import ReauthenticationRequired
 from app.web.auth.credentials import CHALLENGE
 from app.web.auth.page_session import get_current_page, reject_foreign_forms
 from app.web.client_info import get_preferred_language

@@ -10,9 +10,9 @@ from app.errors import Problem
 from app.pages.render import protect_page, redirect_to, redisplay_form, render_page
 from app.passwords.change import change_password
 from app.principal import Principal
-from app.sessions.end import end_one, end_others, log_out_everywhere
+from app.sessions.revoke import log_out_everywhere, revoke_other_sessions, revoke_session
 from app.sessions.show import get_session, list_sessions
-from app.sessions.suspicious import call_suspicious
+from app.sessions.suspicious import report_suspicious_session
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import require
 from app.web.auth.page_session import (
@@ -57,7 +57,7 @@ def get_sessions() -> Response:
 @require(require_page_principal)
 def post_end(work: UnitOfWork, principal: Principal, session_id: str) -> Response:
     """End one session; its tokens stop at once."""
-    end_one(work, principal, get_client_info(), session_id=session_id)
+    revoke_session(work, principal, get_client_info(), session_id=session_id)
     return redirect_to(HOME_PAGE)
 
 
@@ -70,7 +70,7 @@ def post_suspicious(work: UnitOfWork, principal: Principal, session_id: str) -> 
     get_session(
         work, principal, session_id=session_id
     )  # nobody else's here, also not by an administrator
-    call_suspicious(work, principal, get_client_info(), session_id=session_id)
+    report_suspicious_session(work, principal, get_client_info(), session_id=session_id)
     return render_page("session_reported", username=principal.username)
 
 
@@ -80,7 +80,7 @@ def post_suspicious(work: UnitOfWork, principal: Principal, session_id: str) -> 
 @require(require_page_principal)
 def post_end_others(work: UnitOfWork, principal: Principal) -> Response:
     """End every session but this one."""
-    end_others(work, principal, get_client_info())
+    revoke_other_sessions(work, principal, get_client_info())
     return redirect_to(HOME_PAGE)
 
 

@@ -23,9 +23,9 @@ from app.passwords.replace import (
     list_account_names,
     require_matching_passwords,
 )
-from app.sessions.end import end_by_epoch
-from app.sessions.models import Status
-from app.sessions.move import move_along
+from app.sessions.models import SessionStatus
+from app.sessions.move import move_session_to_new_epoch
+from app.sessions.revoke import revoke_past_epoch_sessions
 from app.sessions.tokens import SessionTokens, issue_tokens
 
 if TYPE_CHECKING:
@@ -73,8 +73,10 @@ def change_password(
         or verify_again_and_apply_success(work, checked, old_password, changes=changes)
     ):
         raise _refused(work, client_info, principal)
-    session = move_along(work, checked.account, session_id=principal.session_id)
-    end_by_epoch(work, checked.account, status=Status.REVOKED, reason="password_changed")
+    session = move_session_to_new_epoch(work, checked.account, session_id=principal.session_id)
+    revoke_past_epoch_sessions(
+        work, checked.account, status=SessionStatus.REVOKED, reason="password_changed"
+    )
     finish_password_change(work, checked.account)
     record_event(
         work,

@@ -18,8 +18,8 @@ from app.passwords.replace import (
     list_account_names,
     require_matching_passwords,
 )
-from app.sessions.end import end_by_epoch
-from app.sessions.models import Status
+from app.sessions.models import SessionStatus
+from app.sessions.revoke import revoke_past_epoch_sessions
 
 if TYPE_CHECKING:
     from app.principal import ClientInfo
@@ -67,7 +67,7 @@ def reset_password(
         present.epoch + 1,
         None,
     )
-    end_by_epoch(work, present, status=Status.REVOKED, reason="password_reset")
+    revoke_past_epoch_sessions(work, present, status=SessionStatus.REVOKED, reason="password_reset")
     forget_all_trusted_devices(work, present)
     finish_password_change(work, present)
     record_event(work, Event.PASSWORD_RESET, client_info=client_info, account_id=present.id)

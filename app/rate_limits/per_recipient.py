@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.adapters.secret_key import compute_name_digest
+from app.adapters.encryption import compute_name_digest
 
 if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork

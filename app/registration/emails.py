@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from app.adapters import secret_key
+from app.adapters import encryption
 from app.confirmations.issue import issue_token
 from app.confirmations.models import ConfirmationPurpose
 from app.notifications.mail.enqueue import Email, EmailTemplate, enqueue_email
@@ -24,15 +24,15 @@ REGISTRATION_LIFETIME = timedelta(hours=24)
 
 def compute_code_digest(work: UnitOfWork, registration: str, canonical_code: str) -> str:
     """What is kept of a new code: too short to be safe under a bare hash, so it is keyed (ASVS 6.5.2)."""
-    return secret_key.compute_code_digests(work.settings.secret_key, registration, canonical_code)[
+    return encryption.compute_code_digests(work.settings.secret_key, registration, canonical_code)[
         0
     ]
 
 
 def is_correct_code(work: UnitOfWork, pending: PendingRegistration, canonical_code: str) -> bool:
     return any(
-        secret_key.compare_digests(digest, pending.code_digest)
-        for digest in secret_key.compute_code_digests(
+        encryption.compare_digests(digest, pending.code_digest)
+        for digest in encryption.compute_code_digests(
             work.settings.secret_key, pending.id, canonical_code
         )
     )

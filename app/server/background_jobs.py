@@ -12,9 +12,9 @@ from app.adapters.database import get_database_now, is_database_unavailable
 from app.api_keys.expiry_warnings import send_expiry_warnings
 from app.api_keys.last_used import flush_last_used
 from app.notifications.deliver import deliver_due
-from app.server.cache_watcher import Watcher
+from app.server.cache_watcher import CacheWatcher
 from app.server.cleanup import delete_expired_data
-from app.signing_keys.rotate import rotate_when_due
+from app.signing_keys.rotate import rotate_due_signing_keys
 from app.unit_of_work import UnitOfWorkFactory
 
 log = logs.get_logger("background")
@@ -47,7 +47,7 @@ class BackgroundJobs:
                 )
             )
         if watch:
-            watcher = Watcher()
+            watcher = CacheWatcher()
             self._threads.append(
                 self._thread("watcher", lambda: watcher.watch(units), WATCH_SECONDS)
             )
@@ -111,4 +111,4 @@ def synchronize_clock(units: UnitOfWorkFactory) -> None:
 def rotate_signing_keys(units: UnitOfWorkFactory) -> None:
     """Announce the next signing key when it is time. Every process asks; the database lets one of them make it."""
     with units.open_read_write() as work:
-        rotate_when_due(work)
+        rotate_due_signing_keys(work)

@@ -14,23 +14,23 @@ from sqlalchemy import select
 from app.adapters import logs
 from app.adapters.cache import CacheUnavailable
 from app.credential_status.models import Revocation
-from app.credential_status.publish import publish
-from app.credential_status.session_cache import CANARY, POSITIVE, SING
-from app.signing_keys.refresh_ring import read_again
+from app.credential_status.publish import publish_revocation
+from app.credential_status.session_cache import ADVANCE_CANARY, CANARY_KEY, MAX_ENTRY_AGE
+from app.signing_keys.refresh_ring import reload_signing_keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from app.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
-LONGEST_TRANSACTION = timedelta(seconds=15)
+MAX_TRANSACTION = timedelta(seconds=15)
 # Whatever Redis may still hold as valid was filled within the positive life; twice that is to spare.
-WHOLE_WINDOW = 2 * POSITIVE
+MAX_WINDOW = 2 * MAX_ENTRY_AGE
 
 log = logs.get_logger("watcher")
 
 
-class Watcher:
+class CacheWatcher:
     """Remembers what it has published and which canary it heard last."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Watcher:
         """One round: keys and epoch into memory, revocations out to Redis."""
         began = units.clock.get_monotonic_time()
         with units.open_read_only() as work:
-            read_again(work, ticks=began)
+            reload_signing_keys(work, ticks=began)
             if work.cache.is_configured:
                 try:
                     self._publish(work, began)
@@ -50,21 +50,21 @@ class Watcher:
                     log.warning("not published", fault=type(away.__cause__).__name__)
 
     def _publish(self, work: UnitOfWork, began: float) -> None:
-        heard = _listen(work)
+        heard = _read_canary(work)
         if heard is None or heard < self._heard:
             self._tell_again()
-        for row in _since(work, work.now - self._window(work.now)):
+        for row in _list_revocations_since(work, work.now - self._window(work.now)):
             if row.id not in self._published:
-                publish(work.cache, work.settings, row, patient=True)
+                publish_revocation(work.cache, work.settings, row, patient=True)
                 self._published[row.id] = row.at
-        held, self._heard = _sing(work)
+        held, self._heard = _advance_canary(work)
         if held < (heard or 0):
             self._tell_again()  # in the next round: a failover in this one, and what was told may have gone to either copy
             return
         self._reached = work.now
         work.cache.confirm_written(began)
         self._published = {
-            number: at for number, at in self._published.items() if at > work.now - 2 * WHOLE_WINDOW
+            number: at for number, at in self._published.items() if at > work.now - 2 * MAX_WINDOW
         }
 
     def _tell_again(self) -> None:
@@ -75,26 +75,26 @@ class Watcher:
 
     def _window(self, now: datetime) -> timedelta:
         """How far back to look: to the last round that reached Redis, and as long before it as a transaction may last."""
-        unheard = now - self._reached if self._reached else WHOLE_WINDOW
-        return min(unheard, WHOLE_WINDOW) + LONGEST_TRANSACTION
+        unheard = now - self._reached if self._reached else MAX_WINDOW
+        return min(unheard, MAX_WINDOW) + MAX_TRANSACTION
 
 
-def _listen(work: UnitOfWork) -> int | None:
+def _read_canary(work: UnitOfWork) -> int | None:
     """The canary, None when it is gone."""
-    held = work.cache.call(lambda client: client.get(CANARY), bypass_breaker=True)
+    held = work.cache.call(lambda client: client.get(CANARY_KEY), bypass_breaker=True)
     return int(held) if held is not None else None
 
 
-def _sing(work: UnitOfWork) -> tuple[int, int]:
+def _advance_canary(work: UnitOfWork) -> tuple[int, int]:
     """Sing anew, in one step with hearing what was there: of all processes the first on an older copy notices. What it was, and is."""
     said = work.cache.run_script(
-        SING, [CANARY], [int(work.now.timestamp() * 1000)], bypass_breaker=True
+        ADVANCE_CANARY, [CANARY_KEY], [int(work.now.timestamp() * 1000)], bypass_breaker=True
     )
     held, sung = said.split()  # type: ignore[attr-defined] # the script returns two numbers in digits
     return int(held), int(sung)
 
 
-def _since(work: UnitOfWork, moment: datetime) -> Sequence[Revocation]:
+def _list_revocations_since(work: UnitOfWork, moment: datetime) -> Sequence[Revocation]:
     with work.open_autocommit_session() as db:
         return db.scalars(
             select(Revocation).where(Revocation.at >= moment).order_by(Revocation.at)

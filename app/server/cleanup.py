@@ -10,13 +10,13 @@ from app.api_keys.models import sweep as sweep_api_keys
 from app.authentication.throttling.models import delete_expired as sweep_attempts
 from app.authentication.trusted_devices.models import delete_expired as sweep_devices
 from app.confirmations.models import delete_expired as sweep_confirmations
-from app.credential_status.models import sweep as sweep_revocations
+from app.credential_status.models import delete_old_revocations as sweep_revocations
 from app.device_login.models import delete_expired_device_logins as sweep_login_sessions
 from app.lifecycle.erase import BATCH_SIZE as ERASED_AT_ONCE
 from app.lifecycle.erase import erase_deleted_accounts
 from app.notifications.outbox.models import delete_old_deliveries as sweep_outbox
 from app.registration.models import delete_expired as sweep_registrations
-from app.sessions.models import sweep as sweep_sessions
+from app.sessions.models import delete_old_sessions as sweep_sessions
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session

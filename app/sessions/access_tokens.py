@@ -17,38 +17,40 @@ if TYPE_CHECKING:
     from app.sessions.models import Session
     from app.unit_of_work import UnitOfWork
 
-TYP = "at+jwt"
+ACCESS_TOKEN_TYP = "at+jwt"
 # A token travels in a header, and gateways cut or refuse long ones.
-MOST_ROLES = 20
-MARK_LENGTH = 16
-MOST_ROLE_BYTES = 2048
-KEY_MARK = "key"  # the claim by which a token says which secret of its key it was traded for
-NARROWED = "narrowed"  # the claim of a session that was opened for certain scopes
+MAX_ROLES = 20
+FINGERPRINT_LENGTH = 16
+MAX_ROLES_BYTES = 2048
+FINGERPRINT_CLAIM = (
+    "key"  # the claim by which a token says which secret of its key it was traded for
+)
+NARROWED_CLAIM = "narrowed"  # the claim of a session that was opened for certain scopes
 
 
-def scopes_of_session(work: UnitOfWork, session: Session, roles: Sequence[str]) -> tuple[str, ...]:
+def get_session_scopes(work: UnitOfWork, session: Session, roles: Sequence[str]) -> tuple[str, ...]:
     """What the session may do: what it was opened for, as far as its owner may do that now."""
     held = list_scopes(work.settings, roles)
     return held if session.scope is None else narrow_scopes(session.scope.split(), held)
 
 
-def shown_roles(session: Session, roles: Sequence[str]) -> tuple[str, ...]:
+def get_session_roles(session: Session, roles: Sequence[str]) -> tuple[str, ...]:
     """The roles that the session has of its owner's. One that was opened for certain scopes administers nothing beyond them."""
-    return tuple(roles) if session.scope is None else without_admin(roles)
+    return tuple(roles) if session.scope is None else exclude_admin(roles)
 
 
-def without_admin(roles: Iterable[str]) -> tuple[str, ...]:
+def exclude_admin(roles: Iterable[str]) -> tuple[str, ...]:
     return tuple(role for role in roles if role != ADMIN)
 
 
-def mint_access_token(
+def sign_access_token(
     work: UnitOfWork,
     account: Account,
     session: Session,
     *,
     roles: tuple[str, ...],
-    of_resource: tuple[str, ...] = (),
-    ends_at: datetime | None = None,
+    resource_roles: tuple[str, ...] = (),
+    max_expires_at: datetime | None = None,
 ) -> tuple[str, int]:
     """A token and its life in seconds; it never outlives its session, nor `ends_at`. It names the roles `of_resource` too."""
     claims = {
@@ -56,9 +58,9 @@ def mint_access_token(
         "sid": session.id,
         "ep": account.epoch,
         "rv": account.roles_version,
-        "scope": " ".join(scopes_of_session(work, session, roles)),
-        **_roles(shown_roles(session, roles) + of_resource),
-        **({NARROWED: True} if session.scope is not None else {}),
+        "scope": " ".join(get_session_scopes(work, session, roles)),
+        **_build_role_claims(get_session_roles(session, roles) + resource_roles),
+        **({NARROWED_CLAIM: True} if session.scope is not None else {}),
         **(
             {"auth_time": int(session.auth_time.timestamp())}
             if session.auth_time is not None
@@ -67,11 +69,15 @@ def mint_access_token(
         "amr": session.amr.split(),
         "preferred_username": account.username,
     }
-    latest = session.absolute_until if ends_at is None else min(session.absolute_until, ends_at)
-    return _signed(work, account.id, claims, ends_at=latest)
+    latest = (
+        session.absolute_until
+        if max_expires_at is None
+        else min(session.absolute_until, max_expires_at)
+    )
+    return _sign(work, account.id, claims, ends_at=latest)
 
 
-def mint_for_key(
+def sign_key_token(
     work: UnitOfWork, account: Account, principal: Principal, *, scopes: Sequence[str], secret: str
 ) -> tuple[str, int]:
     """A token that an API key was traded for (RFC 6749 section 4.4), and its life in seconds. It ends with the key, and with its secret."""
@@ -82,28 +88,28 @@ def mint_for_key(
         "rv": account.roles_version,
         "scope": " ".join(scopes),
         "roles": [],
-        KEY_MARK: mark_of(compute_digest(secret)),
+        FINGERPRINT_CLAIM: build_secret_fingerprint(compute_digest(secret)),
         "preferred_username": account.username,
     }
-    return _signed(work, account.id, claims, ends_at=principal.expires_at)
+    return _sign(work, account.id, claims, ends_at=principal.expires_at)
 
 
-def mark_of(digest_of_secret: str) -> str:
+def build_secret_fingerprint(secret_digest: str) -> str:
     """A part of a digest: enough to tell two secrets of one key apart, and nothing that a secret could be found by."""
-    return digest_of_secret[:MARK_LENGTH]
+    return secret_digest[:FINGERPRINT_LENGTH]
 
 
-def _roles(roles: tuple[str, ...]) -> dict[str, object]:
+def _build_role_claims(roles: tuple[str, ...]) -> dict[str, object]:
     """As many as fit; where some are left out the token says so, and a check asks for them."""
     kept: list[str] = []
-    for role in roles[:MOST_ROLES]:
-        if len(",".join([*kept, role])) > MOST_ROLE_BYTES:
+    for role in roles[:MAX_ROLES]:
+        if len(",".join([*kept, role])) > MAX_ROLES_BYTES:
             break
         kept.append(role)
     return {"roles": kept} if len(kept) == len(roles) else {"roles": kept, "roles_truncated": True}
 
 
-def _signed(
+def _sign(
     work: UnitOfWork, account_id: str, claims: dict[str, object], *, ends_at: datetime | None
 ) -> tuple[str, int]:
     issued = int(work.now.timestamp())
@@ -118,4 +124,4 @@ def _signed(
         "iat": issued,
         "jti": generate_id("jti"),
     }
-    return work.signing_keys.sign(TYP, always | claims), expires - issued
+    return work.signing_keys.sign(ACCESS_TOKEN_TYP, always | claims), expires - issued

@@ -16,11 +16,11 @@ from app.authentication.passwords.verify import (
     verify_password,
 )
 from app.authentication.throttling.password_attempts import count_attempt
-from app.credential_status.models import global_epoch
+from app.credential_status.models import get_global_epoch
 from app.errors import Unauthenticated
 from app.sessions.log_in import require_password_change
-from app.sessions.models import Session, Status, of_account
-from app.sessions.update import Updated, updated
+from app.sessions.models import Session, SessionStatus, find_account_session
+from app.sessions.update import IssuedAccessToken, issue_access_token
 
 if TYPE_CHECKING:
     from app.accounts.models import Account
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def elevate(
     work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, password: str
-) -> Updated:
+) -> IssuedAccessToken:
     """The session's password was typed just now: it goes on with the token returned, and older tokens of it stay as old as they are.
 
     Raises WrongPassword, PasswordChangeRequired, TooManyRequests, Unauthenticated or Busy.
@@ -40,7 +40,7 @@ def elevate(
         raise require_password_change(work, client_info, account)
     if not _update_auth_time(work, account, principal.session_id):
         raise Unauthenticated
-    session = of_account(work.db, account.id, principal.session_id)
+    session = find_account_session(work.db, account.id, principal.session_id)
     if session is None:
         raise Unauthenticated
     record_event(
@@ -50,7 +50,7 @@ def elevate(
         account_id=account.id,
         session_id=session.id,
     )
-    return updated(work, account, session, thing=None, ends_at=None)
+    return issue_access_token(work, account, session, thing=None, max_expires_at=None)
 
 
 def _prove(
@@ -88,9 +88,9 @@ def _update_auth_time(work: UnitOfWork, account: Account, session_id: str) -> bo
             .where(
                 Session.id == session_id,
                 Session.account_id == account.id,
-                Session.status == Status.LIVE,
+                Session.status == SessionStatus.LIVE,
                 Session.account_epoch == account.epoch,
-                Session.global_epoch == global_epoch(work.db),
+                Session.global_epoch == get_global_epoch(work.db),
                 Session.idle_until > work.now,
                 Session.absolute_until > work.now,
             )

@@ -11,10 +11,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.orm import Session as Db
 
 from app.adapters.database import Base, delete_batch
-from app.sessions.clients import DEFAULT
+from app.sessions.public_clients import DEFAULT_CLIENT_ID
 
 
-class Status(StrEnum):
+class SessionStatus(StrEnum):
     LIVE = "live"
     LOGGED_OUT = "logged_out"
     REVOKED = "revoked"
@@ -51,7 +51,7 @@ class Session(Base):
     refreshed_at: Mapped[datetime]
     idle_until: Mapped[datetime]
     absolute_until: Mapped[datetime]
-    status: Mapped[str] = mapped_column(String(16), default=Status.LIVE)
+    status: Mapped[str] = mapped_column(String(16), default=SessionStatus.LIVE)
     ended_at: Mapped[datetime | None]
     reason: Mapped[str | None] = mapped_column(String(32))
     device_name: Mapped[str | None] = mapped_column(String(64))
@@ -61,25 +61,25 @@ class Session(Base):
     bucket: Mapped[str] = mapped_column(String(64))
 
     @property
-    def ends_at(self) -> datetime:
+    def expires_at(self) -> datetime:
         """When it ends if it is not refreshed again."""
         return min(self.idle_until, self.absolute_until)
 
     @property
-    def client(self) -> str:
+    def effective_client_id(self) -> str:
         """The client that it is of (RFC 6749 section 2.2)."""
-        return self.client_id or DEFAULT
+        return self.client_id or DEFAULT_CLIENT_ID
 
     @property
-    def device(self) -> str:
+    def device_label(self) -> str:
         """What the owner would call it."""
         return self.device_name or self.user_agent or "unknown"
 
-    def lives(self, now: datetime, *, account_epoch: int, global_epoch: int) -> bool:
-        return lives(self, now, account_epoch=account_epoch, global_epoch=global_epoch)
+    def is_live(self, now: datetime, *, account_epoch: int, global_epoch: int) -> bool:
+        return is_live(self, now, account_epoch=account_epoch, global_epoch=global_epoch)
 
 
-class Life(Protocol):
+class LivenessColumns(Protocol):
     """What decides whether a session lives: its row, or the columns of it that the check reads."""
 
     @property
@@ -89,33 +89,35 @@ class Life(Protocol):
     @property
     def global_epoch(self) -> int: ...
     @property
-    def ends_at(self) -> datetime: ...
+    def expires_at(self) -> datetime: ...
 
 
-def lives(session: Session | Life, now: datetime, *, account_epoch: int, global_epoch: int) -> bool:
+def is_live(
+    session: Session | LivenessColumns, now: datetime, *, account_epoch: int, global_epoch: int
+) -> bool:
     """Is it over in none of the ways a session can be over? An epoch that went back (a restored backup) ends it too."""
     return (
-        session.status == Status.LIVE
+        session.status == SessionStatus.LIVE
         and session.account_epoch == account_epoch
         and session.global_epoch == global_epoch
         and now < session.ends_at
     )
 
 
-def by_id(db: Db, session_id: str) -> Session | None:
+def find_session(db: Db, session_id: str) -> Session | None:
     return db.get(Session, session_id)
 
 
-def of_account(db: Db, account_id: str, session_id: str) -> Session | None:
+def find_account_session(db: Db, account_id: str, session_id: str) -> Session | None:
     """The session, if it belongs to that account."""
     return db.scalar(
         select(Session).where(Session.id == session_id, Session.account_id == account_id)
     )
 
 
-def sweep(db: Db, now: datetime, most: int) -> int:
+def delete_old_sessions(db: Db, now: datetime, limit: int) -> int:
     """A session is remembered for 30 days after its end."""
     kept_from = now - timedelta(days=30)
     return delete_batch(
-        db, Session, or_(Session.absolute_until < kept_from, Session.ended_at < kept_from), most
+        db, Session, or_(Session.absolute_until < kept_from, Session.ended_at < kept_from), limit
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from app.credential_status.models import global_epoch
+from app.credential_status.models import get_global_epoch
 from app.errors import Unauthenticated
 from app.sessions.models import Session
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 
-def move_along(work: UnitOfWork, account: Account, *, session_id: str) -> Session:
+def move_session_to_new_epoch(work: UnitOfWork, account: Account, *, session_id: str) -> Session:
     """The session, in the account's new epoch. Every token it had is over, the refresh token too: it gets another salt.
 
     The owner has just shown the password. The account must be locked. Raises Unauthenticated when the session ended meanwhile.
@@ -28,7 +28,7 @@ def move_along(work: UnitOfWork, account: Account, *, session_id: str) -> Sessio
         .execution_options(populate_existing=True)
     )
     if session is None or not session.lives(
-        work.now, account_epoch=account.epoch - 1, global_epoch=global_epoch(work.db)
+        work.now, account_epoch=account.epoch - 1, global_epoch=get_global_epoch(work.db)
     ):
         raise Unauthenticated
     if session.auth_time is None:

@@ -11,11 +11,11 @@ from sqlalchemy import exists, func, select
 
 from app.audit.record import Event, record_event
 from app.authorization.models import ADMIN, list_roles
-from app.credential_status.models import ONLY_ROW, IssuerState
+from app.credential_status.models import ISSUER_STATE_ID, IssuerState
 from app.notifications.mail.enqueue import Email, EmailTemplate, enqueue_email
 from app.opaque_tokens import generate_id
-from app.sessions.end import end_sessions
-from app.sessions.models import Session, Status
+from app.sessions.models import Session, SessionStatus
+from app.sessions.revoke import revoke_sessions
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -108,9 +108,11 @@ def _load_login_context(
         Session.account_id == account.id,
         Session.bucket == client_info.bucket,
         Session.user_agent == client_info.user_agent,
-        Session.status != Status.SUSPICIOUS,  # a thief who was here before is somebody new
+        Session.status != SessionStatus.SUSPICIOUS,  # a thief who was here before is somebody new
     )
-    epoch = select(IssuerState.global_epoch).where(IssuerState.id == ONLY_ROW).scalar_subquery()
+    epoch = (
+        select(IssuerState.global_epoch).where(IssuerState.id == ISSUER_STATE_ID).scalar_subquery()
+    )
     row = work.db.execute(select(epoch, live, seen)).one()
     return row[0], row[1], row[2]
 
@@ -118,7 +120,7 @@ def _load_login_context(
 def _live(work: UnitOfWork, account: Account) -> tuple[ColumnElement[bool], ...]:
     return (
         Session.account_id == account.id,
-        Session.status == Status.LIVE,
+        Session.status == SessionStatus.LIVE,
         Session.account_epoch == account.epoch,
         Session.idle_until > work.now,
         Session.absolute_until > work.now,
@@ -132,8 +134,8 @@ def _end_oldest(work: UnitOfWork, client_info: ClientInfo, account: Account, *, 
         .order_by(Session.created_at.desc(), Session.id)
         .offset(keep)
     )
-    for session_id in end_sessions(
-        work, account, oldest, status=Status.REVOKED, reason="too_many_sessions"
+    for session_id in revoke_sessions(
+        work, account, oldest, status=SessionStatus.REVOKED, reason="too_many_sessions"
     ):
         record_event(
             work,

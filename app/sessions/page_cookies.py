@@ -13,9 +13,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.adapters import secret_key
+from app.adapters import encryption
 from app.errors import Unauthenticated
-from app.sessions.models import by_id
+from app.sessions.models import find_session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ SHAPE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class PageCookieClaims:
     """What a cookie says of itself, before the mac was checked."""
 
     key_name: str
@@ -41,51 +41,53 @@ class Claimed:
     auth_time: int  # seconds since 1970
 
 
-def read(cookie: str) -> Claimed | None:
+def parse_page_cookie(cookie: str) -> PageCookieClaims | None:
     """What the cookie claims, None when it is none of ours: junk needs no read."""
     parts = SHAPE.fullmatch(cookie)
-    return Claimed(parts[1], parts[2], int(parts[3])) if parts else None
+    return PageCookieClaims(parts[1], parts[2], int(parts[3])) if parts else None
 
 
-def page_cookie(work: UnitOfWork, *, session_id: str) -> str:
+def build_page_cookie(work: UnitOfWork, *, session_id: str) -> str:
     """The cookie of a session in which the password has just been typed. Raises Unauthenticated where none ever was."""
-    session = by_id(work.db, session_id)
+    session = find_session(work.db, session_id)
     if session is None or session.auth_time is None:
         raise Unauthenticated
-    return _signed(
-        work.settings.secret_key[0], session.rt_salt, session.id, _seconds(session.auth_time)
+    return _sign(
+        work.settings.secret_key[0], session.rt_salt, session.id, _to_seconds(session.auth_time)
     )
 
 
-def session_of_cookie(db: Db, secret_keys: Sequence[str], cookie: str) -> Session | None:
+def find_session_by_page_cookie(db: Db, secret_keys: Sequence[str], cookie: str) -> Session | None:
     """The session that a genuine cookie is of, live or not. None also where the password was typed again since."""
-    claimed = read(cookie)
-    session = by_id(db, claimed.session_id) if claimed else None
-    if claimed is None or session is None or not _genuine(secret_keys, cookie, claimed, session):
+    claimed = parse_page_cookie(cookie)
+    session = find_session(db, claimed.session_id) if claimed else None
+    if claimed is None or session is None or not _is_genuine(secret_keys, cookie, claimed, session):
         return None
     return (
         session
-        if session.auth_time is not None and _seconds(session.auth_time) == claimed.auth_time
+        if session.auth_time is not None and _to_seconds(session.auth_time) == claimed.auth_time
         else None
     )
 
 
-def _genuine(keys: Sequence[str], cookie: str, claimed: Claimed, session: Session) -> bool:
+def _is_genuine(
+    keys: Sequence[str], cookie: str, claimed: PageCookieClaims, session: Session
+) -> bool:
     """Did we make it? In constant time, under the key it names."""
-    key = secret_key.find_key_by_id(keys, claimed.key_name)
-    return key is not None and secret_key.compare_digests(
-        cookie, _signed(key, session.rt_salt, session.id, claimed.auth_time)
+    key = encryption.find_key_by_id(keys, claimed.key_name)
+    return key is not None and encryption.compare_digests(
+        cookie, _sign(key, session.rt_salt, session.id, claimed.auth_time)
     )
 
 
-def _seconds(moment: datetime) -> int:
+def _to_seconds(moment: datetime) -> int:
     return int(moment.timestamp())
 
 
-def _signed(key: str, salt: str, session_id: str, auth_time: int) -> str:
-    body = f"{VERSION}.{secret_key.compute_key_id(key)}.{session_id}.{auth_time}"
+def _sign(key: str, salt: str, session_id: str, auth_time: int) -> str:
+    body = f"{VERSION}.{encryption.compute_key_id(key)}.{session_id}.{auth_time}"
     mac = hmac.new(
-        secret_key.derive_key(key, sealing.KeyPurpose.PAGE_COOKIES, bytes.fromhex(salt)),
+        encryption.derive_key(key, encryption.KeyPurpose.PAGE_COOKIES, bytes.fromhex(salt)),
         body.encode(),
         hashlib.sha256,
     ).digest()

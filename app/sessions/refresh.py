@@ -15,13 +15,13 @@ from app.accounts.models import Account, lock_account
 from app.adapters.database import count_changed_rows
 from app.audit.record import Event, record_event
 from app.authentication.throttling.suspicious_sources import flag_suspicious_source
-from app.credential_status.models import global_epoch
+from app.credential_status.models import get_global_epoch
 from app.notifications.mail.enqueue import Email, EmailTemplate, enqueue_email
 from app.sessions import refresh_tokens
-from app.sessions.end import end_sessions
 from app.sessions.errors import InvalidGrant
-from app.sessions.models import Session, Status, by_id
+from app.sessions.models import Session, SessionStatus, find_session
 from app.sessions.open_session import get_idle_timeout
+from app.sessions.revoke import revoke_sessions
 from app.sessions.tokens import SessionTokens, issue_tokens
 
 if TYPE_CHECKING:
@@ -33,17 +33,21 @@ if TYPE_CHECKING:
     from app.principal import ClientInfo
     from app.unit_of_work import UnitOfWork
 
-GRACE = timedelta(seconds=30)
+GRACE_PERIOD = timedelta(seconds=30)
 
 
-def refresh(work: UnitOfWork, client_info: ClientInfo, *, refresh_token: str) -> SessionTokens:
+def refresh_session(
+    work: UnitOfWork, client_info: ClientInfo, *, refresh_token: str
+) -> SessionTokens:
     """A fresh access token and the next refresh token. Raises InvalidGrant, and ends the session on reuse."""
-    session, counter = session_of(work.db, work.settings.secret_key, refresh_token)
+    session, counter = get_session_by_refresh_token(
+        work.db, work.settings.secret_key, refresh_token
+    )
     account = lock_account(work.db, session.account_id)
     if account is None or not account.is_active:
         raise InvalidGrant
     # A change of the password that was quicker has taken the session along, out of reach of the tokens it had.
-    salt, epoch = session.rt_salt, global_epoch(work.db)
+    salt, epoch = session.rt_salt, get_global_epoch(work.db)
     if _rotate(work, client_info, account, session, counter=counter, epoch=epoch):
         return issue_tokens(work, account, session)
     # Somebody was quicker, or the session is over: under the account's lock the row now says which.
@@ -52,27 +56,29 @@ def refresh(work: UnitOfWork, client_info: ClientInfo, *, refresh_token: str) ->
         work.now, account_epoch=account.epoch, global_epoch=epoch
     ):
         raise InvalidGrant
-    if unspent(session, counter, work.now):
+    if is_counter_accepted(session, counter, work.now):
         return issue_tokens(work, account, session)
-    _distrust(work, client_info, account, session, counter=counter)
+    _revoke_reused(work, client_info, account, session, counter=counter)
     raise InvalidGrant
 
 
-def unspent(session: Session, counter: int, now: datetime) -> bool:
+def is_counter_accepted(session: Session, counter: int, now: datetime) -> bool:
     """Is it the token of now, or the one before it, whose answer a client may have lost a moment ago?"""
     return counter == session.rt_counter or (
-        counter == session.rt_counter - 1 and now - session.refreshed_at <= GRACE
+        counter == session.rt_counter - 1 and now - session.refreshed_at <= GRACE_PERIOD
     )
 
 
-def session_of(db: Db, secret_keys: Sequence[str], refresh_token: str) -> tuple[Session, int]:
+def get_session_by_refresh_token(
+    db: Db, secret_keys: Sequence[str], refresh_token: str
+) -> tuple[Session, int]:
     """The session that a genuine refresh token is of, live or not, and the token's counter. Raises InvalidGrant."""
-    claimed = refresh_tokens.read(refresh_token)
-    session = by_id(db, claimed.session_id) if claimed else None
+    claimed = refresh_tokens.parse_refresh_token(refresh_token)
+    session = find_session(db, claimed.session_id) if claimed else None
     if (
         claimed is None
         or session is None
-        or not refresh_tokens.genuine(secret_keys, refresh_token, claimed, session)
+        or not refresh_tokens.is_genuine(secret_keys, refresh_token, claimed, session)
     ):
         raise InvalidGrant
     return session, claimed.counter
@@ -95,7 +101,7 @@ def _rotate(
             Session.id == session.id,
             Session.rt_counter == counter,
             Session.rt_salt == session.rt_salt,
-            Session.status == Status.LIVE,
+            Session.status == SessionStatus.LIVE,
             Session.account_epoch == account.epoch,
             Session.global_epoch == epoch,
             Session.idle_until > work.now,
@@ -114,17 +120,17 @@ def _rotate(
     return rotated == 1
 
 
-def _distrust(
+def _revoke_reused(
     work: UnitOfWork, client_info: ClientInfo, account: Account, session: Session, *, counter: int
 ) -> None:
     """A token came back that was used up long ago, or one the database never gave out: end the session, and tell the owner."""
     ahead = counter > session.rt_counter
     event = Event.REFRESH_AHEAD if ahead else Event.REFRESH_REUSED
-    end_sessions(
+    revoke_sessions(
         work,
         account,
         [session.id],
-        status=Status.SUSPICIOUS,
+        status=SessionStatus.SUSPICIOUS,
         reason="refresh_ahead" if ahead else "refresh_reuse",
     )
     # Of thief and owner, nobody knows which of them came second.

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.adapters import secret_key
+from app.adapters import encryption
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ SHAPE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class RefreshTokenClaims:
     """What a refresh token says of itself, before the mac was checked."""
 
     key_name: str
@@ -35,34 +35,36 @@ class Claimed:
     counter: int
 
 
-def read(token: str) -> Claimed | None:
+def parse_refresh_token(token: str) -> RefreshTokenClaims | None:
     """What the token claims, None when it is none of ours: junk needs no read."""
     parts = SHAPE.fullmatch(token)
-    return Claimed(parts[1], parts[2], int(parts[3])) if parts else None
+    return RefreshTokenClaims(parts[1], parts[2], int(parts[3])) if parts else None
 
 
-def looks_like_a_refresh_token(text: str) -> bool:
+def has_refresh_token_prefix(text: str) -> bool:
     """Is it meant as one? Whether it is any good is not asked here."""
     return text.startswith(f"{VERSION}.")
 
 
-def mint(keys: Sequence[str], session: Session) -> str:
+def build_refresh_token(keys: Sequence[str], session: Session) -> str:
     """The token of the session's present counter; the same each time."""
-    return _signed(keys[0], session.rt_salt, session.id, session.rt_counter)
+    return _sign(keys[0], session.rt_salt, session.id, session.rt_counter)
 
 
-def genuine(keys: Sequence[str], token: str, claimed: Claimed, session: Session) -> bool:
+def is_genuine(
+    keys: Sequence[str], token: str, claimed: RefreshTokenClaims, session: Session
+) -> bool:
     """Did we make it? In constant time, under the key it names."""
-    key = secret_key.find_key_by_id(keys, claimed.key_name)
-    return key is not None and secret_key.compare_digests(
-        token, _signed(key, session.rt_salt, session.id, claimed.counter)
+    key = encryption.find_key_by_id(keys, claimed.key_name)
+    return key is not None and encryption.compare_digests(
+        token, _sign(key, session.rt_salt, session.id, claimed.counter)
     )
 
 
-def _signed(key: str, salt: str, session_id: str, counter: int) -> str:
-    body = f"{VERSION}.{secret_key.compute_key_id(key)}.{session_id}.{counter}"
+def _sign(key: str, salt: str, session_id: str, counter: int) -> str:
+    body = f"{VERSION}.{encryption.compute_key_id(key)}.{session_id}.{counter}"
     mac = hmac.new(
-        secret_key.derive_key(key, sealing.KeyPurpose.REFRESH, bytes.fromhex(salt)),
+        encryption.derive_key(key, encryption.KeyPurpose.REFRESH, bytes.fromhex(salt)),
         body.encode(),
         hashlib.sha256,
     ).digest()

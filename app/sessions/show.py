@@ -11,10 +11,10 @@ from sqlalchemy import select
 
 from app.accounts.models import find_account as account_by_id
 from app.accounts.summary import Profile, build_profile
-from app.credential_status.models import global_epoch
+from app.credential_status.models import get_global_epoch
 from app.errors import NotFound, Unauthenticated
 from app.opaque_tokens import is_id
-from app.sessions.models import Session, Status, of_account
+from app.sessions.models import Session, SessionStatus, find_account_session
 
 if TYPE_CHECKING:
     from app.principal import Principal
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class SessionView:
+class SessionDetails:
     """A session without its secrets."""
 
     id: str
@@ -42,24 +42,24 @@ class SessionView:
 
 
 @dataclass(frozen=True, slots=True)
-class Me:
+class CurrentAccount:
     """Everything a frontend shows of whoever is signed in."""
 
     account: Profile
-    session: SessionView
+    session: SessionDetails
     roles: tuple[str, ...]
     scopes: tuple[str, ...]
     resources: Mapping[str, str]
 
 
-def list_sessions(work: UnitOfWork, principal: Principal) -> list[SessionView]:
+def list_sessions(work: UnitOfWork, principal: Principal) -> list[SessionDetails]:
     """The live sessions of the account, newest first; there are at most fifty."""
-    account_epoch, issuer_epoch = _epochs(work, principal)
+    account_epoch, issuer_epoch = _get_epochs(work, principal)
     rows = work.db.scalars(
         select(Session)
         .where(
             Session.account_id == principal.account_id,
-            Session.status == Status.LIVE,
+            Session.status == SessionStatus.LIVE,
             Session.account_epoch == account_epoch,
             Session.global_epoch == issuer_epoch,
             Session.idle_until > work.now,
@@ -67,66 +67,72 @@ def list_sessions(work: UnitOfWork, principal: Principal) -> list[SessionView]:
         )
         .order_by(Session.created_at.desc(), Session.id)
     )
-    return [_view(row, principal, Status.LIVE) for row in rows]
+    return [_build_details(row, principal, SessionStatus.LIVE) for row in rows]
 
 
-def all_sessions(work: UnitOfWork, principal: Principal) -> list[SessionView]:
+def list_all_sessions(work: UnitOfWork, principal: Principal) -> list[SessionDetails]:
     """Every session of the account that is remembered, also those that are over, newest first."""
-    epochs = _epochs(work, principal)
+    epochs = _get_epochs(work, principal)
     rows = work.db.scalars(
         select(Session)
         .where(Session.account_id == principal.account_id)
         .order_by(Session.created_at.desc(), Session.id)
     )
-    return [_view(row, principal, _status(work, row, epochs)) for row in rows]
+    return [_build_details(row, principal, _get_status(work, row, epochs)) for row in rows]
 
 
-def get_session(work: UnitOfWork, principal: Principal, *, session_id: str) -> SessionView:
+def get_session(work: UnitOfWork, principal: Principal, *, session_id: str) -> SessionDetails:
     """One session of one's own, also when it is over. Raises NotFound."""
     row = (
-        of_account(work.db, principal.account_id, session_id) if is_id("ses", session_id) else None
+        find_account_session(work.db, principal.account_id, session_id)
+        if is_id("ses", session_id)
+        else None
     )
     if row is None:
         raise NotFound
-    return _view(row, principal, _status(work, row, _epochs(work, principal)))
+    return _build_details(row, principal, _get_status(work, row, _get_epochs(work, principal)))
 
 
-def get_me(work: UnitOfWork, principal: Principal) -> Me:
+def get_current_account(work: UnitOfWork, principal: Principal) -> CurrentAccount:
     """The account and the session that ask."""
     account = account_by_id(work.db, principal.account_id)
     if account is None:
         raise Unauthenticated
     session = get_session(work, principal, session_id=principal.session_id)
-    return Me(
+    return CurrentAccount(
         build_profile(account), session, principal.roles, principal.scopes, work.settings.resources
     )
 
 
-def device_of(work: UnitOfWork, principal: Principal) -> str:
+def get_device_label(work: UnitOfWork, principal: Principal) -> str:
     """What the owner would call the device that asks."""
-    row = of_account(work.db, principal.account_id, principal.session_id)
+    row = find_account_session(work.db, principal.account_id, principal.session_id)
     return row.device if row is not None else "unknown"
 
 
-def _epochs(work: UnitOfWork, principal: Principal) -> tuple[int, int]:
+def _get_epochs(work: UnitOfWork, principal: Principal) -> tuple[int, int]:
     """The account's and the issuer's, as they are now. Raises Unauthenticated."""
     account = account_by_id(work.db, principal.account_id)
     if account is None:
         raise Unauthenticated
-    return account.epoch, global_epoch(work.db)
+    return account.epoch, get_global_epoch(work.db)
 
 
-def _status(work: UnitOfWork, row: Session, epochs: tuple[int, int]) -> str:
+def _get_status(work: UnitOfWork, row: Session, epochs: tuple[int, int]) -> str:
     """What its owner is told: a session also ends by time, and with the epoch it was opened in."""
-    if row.status != Status.LIVE:
+    if row.status != SessionStatus.LIVE:
         return row.status
     if row.ends_at <= work.now:
         return "expired"
-    return Status.LIVE if (row.account_epoch, row.global_epoch) == epochs else Status.REVOKED
+    return (
+        SessionStatus.LIVE
+        if (row.account_epoch, row.global_epoch) == epochs
+        else SessionStatus.REVOKED
+    )
 
 
-def _view(row: Session, principal: Principal, status: str) -> SessionView:
-    return SessionView(
+def _build_details(row: Session, principal: Principal, status: str) -> SessionDetails:
+    return SessionDetails(
         id=row.id,
         current=row.id == principal.session_id,
         status=status,

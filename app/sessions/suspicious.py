@@ -18,10 +18,10 @@ from app.authorization.roles.administrators import is_still_admin
 from app.errors import NotFound
 from app.notifications.mail.enqueue import Email, EmailTemplate, enqueue_email
 from app.opaque_tokens import is_id
-from app.sessions.end import end_sessions
 from app.sessions.errors import SessionNotSuspicious
-from app.sessions.fresh import need_fresh
-from app.sessions.models import Session, Status, by_id, of_account
+from app.sessions.models import Session, SessionStatus, find_account_session, find_session
+from app.sessions.recent_authentication import require_recent_authentication
+from app.sessions.revoke import revoke_sessions
 
 if TYPE_CHECKING:
     from app.accounts.models import Account
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 REPORTED, CLEARED = "reported", "cleared"
 
 
-def call_suspicious(
+def report_suspicious_session(
     work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, session_id: str
 ) -> None:
     """All tokens of the session stop at once, its owner has it in writing, and from where it came less is let in for a day.
@@ -40,9 +40,9 @@ def call_suspicious(
     minutes. One that is over may be found out late; one that is suspicious stays so, and of one that was cleared the owner has a mail
     already. Raises NotFound or ReauthenticationRequired.
     """
-    account, session = _held(work, principal, session_id)
+    account, session = _get_locked(work, principal, session_id)
     told_before = session.reason == CLEARED
-    if not _turned(work, account, session):
+    if not _mark_suspicious(work, account, session):
         return
     flag_suspicious_source(work, session_id=session.id, bucket=session.bucket)
     actor = principal.account_id
@@ -56,22 +56,22 @@ def call_suspicious(
         reason=REPORTED,
     )
     if not told_before:
-        _tell_owner(work, account, session, by_owner=actor == account.id)
+        _notify_owner(work, account, session, by_owner=actor == account.id)
 
 
-def clear(
+def clear_suspicious_session(
     work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, session_id: str
 ) -> None:
     """It was its owner after all: the session is over like any other, its source free. Its tokens never count again.
 
     Whoever calls this has just shown who he is. Raises NotFound or SessionNotSuspicious.
     """
-    account, session = _held(work, principal, session_id)
+    account, session = _get_locked(work, principal, session_id)
     cleared = count_changed_rows(
         work.db,
         update(Session)
-        .where(Session.id == session.id, Session.status == Status.SUSPICIOUS)
-        .values(status=Status.REVOKED, reason=CLEARED)
+        .where(Session.id == session.id, Session.status == SessionStatus.SUSPICIOUS)
+        .values(status=SessionStatus.REVOKED, reason=CLEARED)
         .execution_options(synchronize_session=False),
     )
     if not cleared:
@@ -88,12 +88,14 @@ def clear(
     )
 
 
-def _held(work: UnitOfWork, principal: Principal, session_id: str) -> tuple[Account, Session]:
+def _get_locked(work: UnitOfWork, principal: Principal, session_id: str) -> tuple[Account, Session]:
     """The session and its account, locked. Raises NotFound or ReauthenticationRequired."""
     own = (
-        of_account(work.db, principal.account_id, session_id) if is_id("ses", session_id) else None
+        find_account_session(work.db, principal.account_id, session_id)
+        if is_id("ses", session_id)
+        else None
     )
-    session = own or _of_somebody(work, principal, session_id)
+    session = own or _get_as_admin(work, principal, session_id)
     account = lock_account(work.db, session.account_id)
     if account is None:
         raise NotFound
@@ -101,36 +103,38 @@ def _held(work: UnitOfWork, principal: Principal, session_id: str) -> tuple[Acco
     return account, session
 
 
-def _of_somebody(work: UnitOfWork, principal: Principal, session_id: str) -> Session:
+def _get_as_admin(work: UnitOfWork, principal: Principal, session_id: str) -> Session:
     """One that only an administrator gets to. Raises NotFound to everybody else, whether it exists or not."""
     if ADMIN not in principal.roles:
         raise NotFound
-    need_fresh(principal, work.now)
+    require_recent_authentication(principal, work.now)
     if not is_still_admin(work.db, principal.account_id):
         raise NotFound
-    session = by_id(work.db, session_id) if is_id("ses", session_id) else None
+    session = find_session(work.db, session_id) if is_id("ses", session_id) else None
     if session is None:
         raise NotFound
     return session
 
 
-def _turned(work: UnitOfWork, account: Account, session: Session) -> bool:
+def _mark_suspicious(work: UnitOfWork, account: Account, session: Session) -> bool:
     """Is it suspicious by this call? Where it lived, it ends."""
-    if end_sessions(work, account, [session.id], status=Status.SUSPICIOUS, reason=REPORTED):
+    if revoke_sessions(
+        work, account, [session.id], status=SessionStatus.SUSPICIOUS, reason=REPORTED
+    ):
         return True
-    over = Session.status.not_in([Status.LIVE, Status.SUSPICIOUS])
+    over = Session.status.not_in([SessionStatus.LIVE, SessionStatus.SUSPICIOUS])
     return bool(
         count_changed_rows(
             work.db,
             update(Session)
             .where(Session.id == session.id, over)
-            .values(status=Status.SUSPICIOUS, reason=REPORTED)
+            .values(status=SessionStatus.SUSPICIOUS, reason=REPORTED)
             .execution_options(synchronize_session=False),
         )
     )
 
 
-def _tell_owner(work: UnitOfWork, account: Account, session: Session, *, by_owner: bool) -> None:
+def _notify_owner(work: UnitOfWork, account: Account, session: Session, *, by_owner: bool) -> None:
     values = {
         "username": account.username,
         "device": session.device,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from app.accounts.summary import AccountSummary, summarize_account
 from app.authorization.models import list_roles
 from app.sessions import refresh_tokens
-from app.sessions.access_tokens import mint_access_token, scopes_of_session, shown_roles
-from app.sessions.clients import DEFAULT
+from app.sessions.access_tokens import get_session_roles, get_session_scopes, sign_access_token
+from app.sessions.public_clients import DEFAULT_CLIENT_ID
 
 if TYPE_CHECKING:
     from app.accounts.models import Account
@@ -30,7 +30,7 @@ class SessionTokens:
     account: AccountSummary
     resources: Mapping[str, str]
     scope: str = ""
-    client_id: str = DEFAULT
+    client_id: str = DEFAULT_CLIENT_ID
     device_token: str | None = field(default=None, repr=False)
     token_type: str = "Bearer"  # noqa: S105 - the scheme, RFC 6750
 
@@ -38,15 +38,15 @@ class SessionTokens:
 def issue_tokens(work: UnitOfWork, account: Account, session: Session) -> SessionTokens:
     """A fresh access token and the present refresh token of a live session."""
     roles = list_roles(work.db, account)
-    access_token, expires_in = mint_access_token(work, account, session, roles=roles)
+    access_token, expires_in = sign_access_token(work, account, session, roles=roles)
     return SessionTokens(
         access_token=access_token,
         expires_in=expires_in,
-        refresh_token=refresh_tokens.mint(work.settings.secret_key, session),
+        refresh_token=refresh_tokens.build_refresh_token(work.settings.secret_key, session),
         refresh_expires_in=int((session.ends_at - work.now).total_seconds()),
         session_id=session.id,
-        account=summarize_account(account, shown_roles(session, roles)),
+        account=summarize_account(account, get_session_roles(session, roles)),
         resources=work.settings.resources,
-        scope=" ".join(scopes_of_session(work, session, roles)),
+        scope=" ".join(get_session_scopes(work, session, roles)),
         client_id=session.client,
     )

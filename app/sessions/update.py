@@ -9,10 +9,10 @@ from app.accounts.models import find_account as account_by_id
 from app.authorization.memberships.resource_ref import parse_optional_resource
 from app.authorization.models import list_roles
 from app.authorization.show import list_resource_roles
-from app.credential_status.models import global_epoch
+from app.credential_status.models import get_global_epoch
 from app.errors import Unauthenticated
-from app.sessions.access_tokens import mint_access_token, scopes_of_session, shown_roles
-from app.sessions.models import of_account
+from app.sessions.access_tokens import get_session_roles, get_session_scopes, sign_access_token
+from app.sessions.models import find_account_session
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Updated:
+class IssuedAccessToken:
     """An access token, and what it says. The secret never shows in a repr."""
 
     access_token: str = field(repr=False)
@@ -38,7 +38,7 @@ class Updated:
 
 def update_token(
     work: UnitOfWork, principal: Principal, *, resource: str | None, resource_id: str | None
-) -> Updated:
+) -> IssuedAccessToken:
     """A token with the rights of now; where a thing is named, with the roles at that too.
 
     It ends when the one that was shown ends: an access token that could be renewed by itself would be a refresh token whose
@@ -47,28 +47,34 @@ def update_token(
     thing = parse_optional_resource(resource, resource_id, pointer="")
     # The account goes first: a token whose version is older than its roles is asked about, one whose roles are older is not.
     account = account_by_id(work.db, principal.account_id)
-    session = of_account(work.db, principal.account_id, principal.session_id)
+    session = find_account_session(work.db, principal.account_id, principal.session_id)
     if account is None or session is None or not account.is_active:
         raise Unauthenticated
-    if not session.lives(work.now, account_epoch=account.epoch, global_epoch=global_epoch(work.db)):
+    if not session.lives(
+        work.now, account_epoch=account.epoch, global_epoch=get_global_epoch(work.db)
+    ):
         raise Unauthenticated
     if principal.expires_at is None or principal.expires_at <= work.now:
         raise Unauthenticated("The access token has just expired. Refresh it.")
-    return updated(work, account, session, thing=thing, ends_at=principal.expires_at)
+    return issue_access_token(
+        work, account, session, thing=thing, max_expires_at=principal.expires_at
+    )
 
 
-def updated(
+def issue_access_token(
     work: UnitOfWork,
     account: Account,
     session: Session,
     *,
     thing: ResourceRef | None,
-    ends_at: datetime | None,
-) -> Updated:
+    max_expires_at: datetime | None,
+) -> IssuedAccessToken:
     """A token of a session that lives. `ends_at` is when it has to end at the latest, beside when the session does."""
     roles, there = list_roles(work.db, account), list_resource_roles(work, account, thing)
-    access_token, expires_in = mint_access_token(
-        work, account, session, roles=roles, of_resource=there, ends_at=ends_at
+    access_token, expires_in = sign_access_token(
+        work, account, session, roles=roles, resource_roles=there, max_expires_at=max_expires_at
     )
-    scope = " ".join(scopes_of_session(work, session, roles))
-    return Updated(access_token, expires_in, session.id, scope, shown_roles(session, roles) + there)
+    scope = " ".join(get_session_scopes(work, session, roles))
+    return IssuedAccessToken(
+        access_token, expires_in, session.id, scope, get_session_roles(session, roles) + there
+    )

@@ -13,24 +13,24 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import String, Text, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.adapters import secret_key
+from app.adapters import encryption
 from app.adapters.database import Base
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # After it signed its last token a key is still published for the longest life of one, and an hour for clocks and caches.
-KEPT = timedelta(minutes=75)
+RETENTION = timedelta(minutes=75)
 
 
-class Purpose(StrEnum):
+class SigningKeyPurpose(StrEnum):
     """The kind of token that a key signs, by the `typ` in its header."""
 
     ACCESS = "at+jwt"
     IDENTITY = "identity+jwt"
 
 
-class State(StrEnum):
+class SigningKeyState(StrEnum):
     ANNOUNCED = "announced"  # published, so that every verifier has heard of it before it signs
     SIGNING = "signing"
     RETIRING = "retiring"  # published while tokens of it may live
@@ -38,8 +38,10 @@ class State(StrEnum):
     REVOKED = "revoked"
 
 
-PUBLISHED = frozenset({State.ANNOUNCED, State.SIGNING, State.RETIRING})
-COMING = frozenset({State.ANNOUNCED, State.SIGNING})
+PUBLISHED_STATES = frozenset(
+    {SigningKeyState.ANNOUNCED, SigningKeyState.SIGNING, SigningKeyState.RETIRING}
+)
+CURRENT_STATES = frozenset({SigningKeyState.ANNOUNCED, SigningKeyState.SIGNING})
 
 
 class SigningKey(Base):
@@ -60,76 +62,88 @@ class SigningKey(Base):
     )  # none is what all keys were for before there were kinds: access tokens
 
     @property
-    def signs(self) -> Purpose:
-        return Purpose(self.purpose or Purpose.ACCESS)
+    def effective_purpose(self) -> SigningKeyPurpose:
+        return SigningKeyPurpose(self.purpose or SigningKeyPurpose.ACCESS)
 
 
-def all_keys(db: Session) -> Sequence[SigningKey]:
+def list_signing_keys(db: Session) -> Sequence[SigningKey]:
     """Every key there is, the oldest first."""
     return db.scalars(select(SigningKey).order_by(SigningKey.generation)).all()
 
 
-def state(key: SigningKey, keys: Sequence[SigningKey], now: datetime) -> State:
+def get_key_state(key: SigningKey, keys: Sequence[SigningKey], now: datetime) -> SigningKeyState:
     """What the key may do now. It signs from its own moment until that of the next one, unless that was revoked before it."""
     if key.revoked_at is not None:
-        return State.REVOKED
+        return SigningKeyState.REVOKED
     if now < key.signs_from:
-        return State.ANNOUNCED
+        return SigningKeyState.ANNOUNCED
     until = min(
-        (other.signs_from for other in keys if _follows(other, key) and _signed(other)),
+        (
+            other.signs_from
+            for other in keys
+            if _is_successor(other, key) and _has_replaced_predecessor(other)
+        ),
         default=None,
     )
     if until is None or now < until:
-        return State.SIGNING
-    return State.RETIRING if now < until + KEPT else State.RETIRED
+        return SigningKeyState.SIGNING
+    return SigningKeyState.RETIRING if now < until + RETENTION else SigningKeyState.RETIRED
 
 
-def signer(
-    keys: Sequence[SigningKey], now: datetime, purpose: Purpose = Purpose.ACCESS
+def find_signer(
+    keys: Sequence[SigningKey], now: datetime, purpose: SigningKeyPurpose = SigningKeyPurpose.ACCESS
 ) -> SigningKey | None:
     """The key that signs for that purpose now, None where none does and none is announced.
 
     The first key was announced to nobody before: it signs also for a request, or by a clock, that is behind its making.
     """
     signing = [
-        key for key in keys if key.signs is purpose and state(key, keys, now) is State.SIGNING
+        key
+        for key in keys
+        if key.effective_purpose is purpose
+        and get_key_state(key, keys, now) is SigningKeyState.SIGNING
     ]
     announced = [
-        key for key in keys if key.signs is purpose and state(key, keys, now) is State.ANNOUNCED
+        key
+        for key in keys
+        if key.effective_purpose is purpose
+        and get_key_state(key, keys, now) is SigningKeyState.ANNOUNCED
     ]
     return (
-        max(signing, key=_generation) if signing else min(announced, key=_generation, default=None)
+        max(signing, key=_get_generation)
+        if signing
+        else min(announced, key=_get_generation, default=None)
     )
 
 
-def _follows(other: SigningKey, key: SigningKey) -> bool:
-    return other.signs is key.signs and other.generation > key.generation
+def _is_successor(other: SigningKey, key: SigningKey) -> bool:
+    return other.effective_purpose is key.effective_purpose and other.generation > key.generation
 
 
-def _signed(key: SigningKey) -> bool:
+def _has_replaced_predecessor(key: SigningKey) -> bool:
     """Does or will it come to sign? A key that was revoked after it had begun took the older one's place for good."""
     return key.revoked_at is None or key.revoked_at > key.signs_from
 
 
-def _generation(key: SigningKey) -> int:
+def _get_generation(key: SigningKey) -> int:
     return key.generation
 
 
-def rewrap(db: Session, secret_keys: Sequence[str], now: datetime) -> tuple[int, int]:
+def reseal_signing_keys(db: Session, secret_keys: Sequence[str], now: datetime) -> tuple[int, int]:
     """Seal the private halves under the newest of SECRET_KEY. Returns how many were sealed anew, and how many cannot be opened.
 
     A key that is retired or revoked signs nothing any more and stays as it is.
     """
     anew = lost = 0
-    keys = all_keys(db)
+    keys = list_signing_keys(db)
     for row in keys:
-        if state(row, keys, now) not in PUBLISHED:
+        if get_key_state(row, keys, now) not in PUBLISHED_STATES:
             continue
         try:
-            sealed = secret_key.reseal_if_outdated(
-                secret_keys, sealing.KeyPurpose.SIGNING_KEYS, row.sealed_private, row.kid
+            sealed = encryption.reseal_if_outdated(
+                secret_keys, encryption.KeyPurpose.SIGNING_KEYS, row.sealed_private, row.kid
             )
-        except sealing.UnsealError:
+        except encryption.UnsealError:
             lost += 1
             continue
         if sealed is not None:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.credential_status.models import global_epoch
+from app.credential_status.models import get_global_epoch
 from app.signing_keys import ring
 
 if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
-OLDEST = 5.0  # seconds
+MAX_AGE_SECONDS = 5.0  # seconds
 
 
-def keep_fresh(work: UnitOfWork, *, ticks: float) -> None:
+def reload_stale_signing_keys(work: UnitOfWork, *, ticks: float) -> None:
     """Read keys and epoch again when they are too old to be relied on. Call it before the unit's first query."""
-    if work.signing_keys.get_age_seconds(ticks) >= OLDEST:
-        read_again(work, ticks=ticks)
+    if work.signing_keys.get_age_seconds(ticks) >= MAX_AGE_SECONDS:
+        reload_signing_keys(work, ticks=ticks)
 
 
-def read_again(work: UnitOfWork, *, ticks: float) -> None:
+def reload_signing_keys(work: UnitOfWork, *, ticks: float) -> None:
     """Read keys and epoch from the database now."""
     with work.open_autocommit_session() as db:
-        epoch = global_epoch(db)
-    ring.read_again(work, global_epoch=epoch, ticks=ticks)
+        epoch = get_global_epoch(db)
+    ring.load_signing_keys(work, global_epoch=epoch, ticks=ticks)

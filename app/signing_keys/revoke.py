@@ -8,15 +8,21 @@ from sqlalchemy import update
 
 from app.adapters.database import count_changed_rows
 from app.audit.record import Event, record_event
-from app.credential_status.models import ONLY_ROW, IssuerState, Kind, Revocation, global_epoch
-from app.signing_keys.models import Purpose, SigningKey, all_keys, signer
-from app.signing_keys.rotate import make
+from app.credential_status.models import (
+    ISSUER_STATE_ID,
+    IssuerState,
+    Revocation,
+    RevocationKind,
+    get_global_epoch,
+)
+from app.signing_keys.models import SigningKey, SigningKeyPurpose, find_signer, list_signing_keys
+from app.signing_keys.rotate import create_signing_key
 
 if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 
-def revoke_key(work: UnitOfWork, *, kid: str) -> bool:
+def revoke_signing_key(work: UnitOfWork, *, kid: str) -> bool:
     """Take the key out of use. False: no such key, or done before.
 
     Every process acts on it within five seconds. Where no key of its kind is left to sign, a new one signs at once. With a key of
@@ -33,32 +39,32 @@ def revoke_key(work: UnitOfWork, *, kid: str) -> bool:
     ):
         return False
     work.db.expire_all()
-    keys = all_keys(work.db)
-    purpose = next(key.signs for key in keys if key.kid == kid)
-    if signer(keys, work.now, purpose) is None:
-        make(work.db, work.settings, keys, now=work.now, purpose=purpose)
-    if purpose is Purpose.ACCESS:
-        _end_everything(work, kid)
+    keys = list_signing_keys(work.db)
+    purpose = next(key.effective_purpose for key in keys if key.kid == kid)
+    if find_signer(keys, work.now, purpose) is None:
+        create_signing_key(work.db, work.settings, keys, now=work.now, purpose=purpose)
+    if purpose is SigningKeyPurpose.ACCESS:
+        _advance_global_epoch(work, kid)
     record_event(
         work,
         Event.SIGNING_KEY_REVOKED,
         kid=kid,
         purpose=str(purpose),
-        global_epoch=global_epoch(work.db),
+        global_epoch=get_global_epoch(work.db),
     )
     return True
 
 
-def _end_everything(work: UnitOfWork, kid: str) -> None:
+def _advance_global_epoch(work: UnitOfWork, kid: str) -> None:
     work.db.execute(
         update(IssuerState)
-        .where(IssuerState.id == ONLY_ROW)
+        .where(IssuerState.id == ISSUER_STATE_ID)
         .values(global_epoch=IssuerState.global_epoch + 1)
     )
-    epoch = global_epoch(work.db)
+    epoch = get_global_epoch(work.db)
     work.db.add(
         Revocation(
-            kind=Kind.GLOBAL,
+            kind=RevocationKind.GLOBAL,
             ref=kid[:32],
             account_id="",
             epoch=epoch,

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.adapters import secret_key
+from app.adapters import encryption
 from app.adapters.jwt import SigningKeyPair, from_pem
-from app.signing_keys.models import COMING, PUBLISHED, Purpose, SigningKey, all_keys, signer, state
-from app.signing_keys.rotate import make, purposes
+from app.signing_keys.models import (
+    CURRENT_STATES,
+    PUBLISHED_STATES,
+    SigningKey,
+    SigningKeyPurpose,
+    find_signer,
+    get_key_state,
+    list_signing_keys,
+)
+from app.signing_keys.rotate import create_signing_key, list_required_purposes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,53 +23,59 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 # A key of another kind that another process makes at the same moment takes the generation away, and has to be made way for.
-TRIES = 3
+MAX_ATTEMPTS = 3
 
 
-def read_again(work: UnitOfWork, *, global_epoch: int, ticks: float) -> None:
+def load_signing_keys(work: UnitOfWork, *, global_epoch: int, ticks: float) -> None:
     """Fill the ring from the database. Where none of the algorithm that is set signs or is announced, make one."""
-    rows = _complete(work)
+    rows = _create_missing(work)
     held = {
-        row.kid: work.signing_keys.find_key(row.kid) or _opened(work, row)
+        row.kid: work.signing_keys.find_key(row.kid) or _unseal(work, row)
         for row in rows
-        if state(row, rows, work.now) in PUBLISHED
+        if get_key_state(row, rows, work.now) in PUBLISHED_STATES
     }
-    signing = [row for purpose in Purpose if (row := signer(rows, work.now, purpose)) is not None]
-    if any(row.signs is Purpose.ACCESS for row in signing):
+    signing = [
+        row
+        for purpose in SigningKeyPurpose
+        if (row := find_signer(rows, work.now, purpose)) is not None
+    ]
+    if any(row.effective_purpose is SigningKeyPurpose.ACCESS for row in signing):
         work.signing_keys.replace_keys(
             held, [held[row.kid] for row in signing], global_epoch=global_epoch, loaded_at=ticks
         )
 
 
-def _complete(work: UnitOfWork) -> Sequence[SigningKey]:
+def _create_missing(work: UnitOfWork) -> Sequence[SigningKey]:
     """All keys, after those that are missing were made."""
-    rows = _rows(work)
-    for purpose in purposes(work.settings):
-        for _ in range(TRIES):
-            if _is_coming(work, rows, purpose):
+    rows = _list_rows(work)
+    for purpose in list_required_purposes(work.settings):
+        for _ in range(MAX_ATTEMPTS):
+            if _has_current(work, rows, purpose):
                 break
             with work.open_autocommit_session() as db:
-                make(db, work.settings, rows, now=work.now, purpose=purpose)
-            rows = _rows(work)
+                create_signing_key(db, work.settings, rows, now=work.now, purpose=purpose)
+            rows = _list_rows(work)
     return rows
 
 
-def _is_coming(work: UnitOfWork, rows: Sequence[SigningKey], purpose: Purpose) -> bool:
+def _has_current(work: UnitOfWork, rows: Sequence[SigningKey], purpose: SigningKeyPurpose) -> bool:
     wanted = [
         row
         for row in rows
-        if row.signs is purpose and row.algorithm == work.settings.signing_algorithm
+        if row.effective_purpose is purpose and row.algorithm == work.settings.signing_algorithm
     ]
-    return any(state(row, rows, work.now) in COMING for row in wanted)
+    return any(get_key_state(row, rows, work.now) in CURRENT_STATES for row in wanted)
 
 
-def _rows(work: UnitOfWork) -> Sequence[SigningKey]:
+def _list_rows(work: UnitOfWork) -> Sequence[SigningKey]:
     with work.open_autocommit_session() as db:
-        return all_keys(db)
+        return list_signing_keys(db)
 
 
-def _opened(work: UnitOfWork, row: SigningKey) -> SigningKeyPair:
-    pem = secret_key.unseal(
-        work.settings.secret_key, sealing.KeyPurpose.SIGNING_KEYS, row.sealed_private, row.kid
+def _unseal(work: UnitOfWork, row: SigningKey) -> SigningKeyPair:
+    pem = encryption.unseal(
+        work.settings.secret_key, encryption.KeyPurpose.SIGNING_KEYS, row.sealed_private, row.kid
     )
-    return SigningKeyPair(row.kid, row.signs, row.algorithm, row.public_jwk, from_pem(pem))
+    return SigningKeyPair(
+        row.kid, row.effective_purpose, row.algorithm, row.public_jwk, from_pem(pem)
+    )

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.adapters import secret_key
+from app.adapters import encryption
 from app.adapters.database import insert_if_absent
 from app.adapters.jwt import generate_key_pair, to_pem
 from app.audit.record import Event, record_system_event
 from app.opaque_tokens import generate_id
-from app.signing_keys.models import Purpose, SigningKey, State, all_keys, signer, state
+from app.signing_keys.models import (
+    SigningKey,
+    SigningKeyPurpose,
+    SigningKeyState,
+    find_signer,
+    get_key_state,
+    list_signing_keys,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,45 +28,60 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 
-def purposes(settings: Settings) -> tuple[Purpose, ...]:
+def list_required_purposes(settings: Settings) -> tuple[SigningKeyPurpose, ...]:
     """What keys are wanted for. Who asks for no identities has no key for them, that could be lost."""
     return (
-        tuple(Purpose)
+        tuple(SigningKeyPurpose)
         if any(policy.audience for policy in settings.policies.values())
-        else (Purpose.ACCESS,)
+        else (SigningKeyPurpose.ACCESS,)
     )
 
 
-def announcement(settings: Settings) -> timedelta:
+def get_announcement_period(settings: Settings) -> timedelta:
     """How long a key is published before it signs: two lives of a verifier's cache."""
     return 2 * settings.jwks_max_age
 
 
-def rotate(work: UnitOfWork, purpose: Purpose = Purpose.ACCESS) -> SigningKey | None:
+def rotate_signing_key(
+    work: UnitOfWork, purpose: SigningKeyPurpose = SigningKeyPurpose.ACCESS
+) -> SigningKey | None:
     """Make the next key and announce it. Returns it, None where one is announced already or another process was quicker."""
-    keys = all_keys(work.db)
-    if any(key.signs is purpose and state(key, keys, work.now) is State.ANNOUNCED for key in keys):
+    keys = list_signing_keys(work.db)
+    if any(
+        key.effective_purpose is purpose
+        and get_key_state(key, keys, work.now) is SigningKeyState.ANNOUNCED
+        for key in keys
+    ):
         return None
-    return make(work.db, work.settings, keys, now=work.now, purpose=purpose)
+    return create_signing_key(work.db, work.settings, keys, now=work.now, purpose=purpose)
 
 
-def rotate_when_due(work: UnitOfWork) -> list[SigningKey]:
+def rotate_due_signing_keys(work: UnitOfWork) -> list[SigningKey]:
     """Rotate in time for the next key to sign when the present one has signed for KEY_ROTATION. Returns what was made."""
-    made = [rotate(work, purpose) for purpose in purposes(work.settings) if _is_due(work, purpose)]
+    made = [
+        rotate_signing_key(work, purpose)
+        for purpose in list_required_purposes(work.settings)
+        if _is_due(work, purpose)
+    ]
     return [key for key in made if key is not None]
 
 
-def _is_due(work: UnitOfWork, purpose: Purpose) -> bool:
-    signing = signer(all_keys(work.db), work.now, purpose)
+def _is_due(work: UnitOfWork, purpose: SigningKeyPurpose) -> bool:
+    signing = find_signer(list_signing_keys(work.db), work.now, purpose)
     return (
         signing is not None
         and work.now
-        >= signing.signs_from + work.settings.key_rotation - announcement(work.settings)
+        >= signing.signs_from + work.settings.key_rotation - get_announcement_period(work.settings)
     )
 
 
-def make(
-    db: Session, settings: Settings, keys: Sequence[SigningKey], *, now: datetime, purpose: Purpose
+def create_signing_key(
+    db: Session,
+    settings: Settings,
+    keys: Sequence[SigningKey],
+    *,
+    now: datetime,
+    purpose: SigningKeyPurpose,
 ) -> SigningKey | None:
     """Make one key of the algorithm that is set. Of many processes at once, one gets it in; the others get None.
 
@@ -72,11 +94,13 @@ def make(
         "generation": 1 + max((key.generation for key in keys), default=0),
         "algorithm": str(settings.signing_algorithm),
         "public_jwk": {**public, "kid": kid, "use": "sig", "alg": str(settings.signing_algorithm)},
-        "sealed_private": secret_key.seal(
-            settings.secret_key, sealing.KeyPurpose.SIGNING_KEYS, to_pem(private), kid
+        "sealed_private": encryption.seal(
+            settings.secret_key, encryption.KeyPurpose.SIGNING_KEYS, to_pem(private), kid
         ),
         "created_at": now,
-        "signs_from": now + announcement(settings) if signer(keys, now, purpose) else now,
+        "signs_from": now + get_announcement_period(settings)
+        if find_signer(keys, now, purpose)
+        else now,
         "revoked_at": None,
         "purpose": str(purpose),
     }

@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, select
 from app.accounts.models import Account, AccountStatus
 from app.api_keys.models import ApiKey
 from app.authorization.models import build_roles_column, parse_roles_column
-from app.credential_status.api_key_cache import KeyRecord
+from app.credential_status.api_key_cache import ApiKeyEntry
 
 if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
@@ -45,8 +45,8 @@ class ApiKeyState:
         return self.ended_at is None and self.account_status == AccountStatus.ACTIVE
 
     @property
-    def record(self) -> KeyRecord:
-        return KeyRecord(
+    def record(self) -> ApiKeyEntry:
+        return ApiKeyEntry(
             version=self.version,
             account_id=self.account_id,
             digest=self.digest,

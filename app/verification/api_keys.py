@@ -13,13 +13,19 @@ from typing import TYPE_CHECKING
 from app.adapters.rate_limiter import ExceededLimit, parse_windows
 from app.api_keys.models import PREFIX
 from app.authorization.scopes import list_scopes, narrow_scopes
-from app.credential_status.api_key_cache import KeyRecord, Use, owner, remember_key, use
-from app.credential_status.session_cache import ACTIVE, remember_account
+from app.credential_status.api_key_cache import (
+    ApiKeyEntry,
+    ApiKeyUse,
+    cache_api_key,
+    find_cached_account,
+    record_api_key_use,
+)
+from app.credential_status.session_cache import ACTIVE_ACCOUNT, cache_account
 from app.errors import Unauthenticated
 from app.opaque_tokens import compute_digest, parse_row_id
 from app.principal import CredentialKind, Principal
 from app.rate_limits.errors import TooManyRequests
-from app.sessions.access_tokens import mark_of
+from app.sessions.access_tokens import build_secret_fingerprint
 from app.verification.api_key_lookup import find_api_key_state
 
 if TYPE_CHECKING:
@@ -35,7 +41,7 @@ RATE_LIMIT_POLICY = "key"
 class _CheckedKey:
     """A key that counts, and its owner of now."""
 
-    record: KeyRecord
+    record: ApiKeyEntry
     username: str
     roles: tuple[str, ...]
 
@@ -51,12 +57,12 @@ def verify_api_key(work: UnitOfWork, key: str) -> Principal:
     if key_id is None:
         raise Unauthenticated  # junk costs no read
     shown, limits = compute_digest(key), parse_windows(work.settings.limit_key)
-    seen = use(work.cache, key_id, digest=shown, now=work.now, limits=limits)
+    seen = record_api_key_use(work.cache, key_id, digest=shown, now=work.now, limits=limits)
     known = _require_key(work, key_id, seen, secret_digest=shown)
     if seen.record is None:
         seen, known = _count_use(work, key_id, known, secret_digest=shown)
-    if seen.exceeded:
-        limit = limits[seen.exceeded - 1]
+    if seen.exceeded_limit:
+        limit = limits[seen.exceeded_limit - 1]
         raise TooManyRequests(
             RATE_LIMIT_POLICY, ExceededLimit(limit.amount, limit.seconds, seen.reset)
         )
@@ -82,8 +88,13 @@ def verify_api_key_token(
 
     `mark` says which secret that was: one that was rotated away, because it had leaked, takes its tokens with it.
     """
-    known = _require_key(work, key_id, use(work.cache, key_id, digest="", now=work.now, limits=()))
-    of_secrets = {mark_of(digest) for digest in known.record.counts(work.now.timestamp())}
+    known = _require_key(
+        work, key_id, record_api_key_use(work.cache, key_id, digest="", now=work.now, limits=())
+    )
+    of_secrets = {
+        build_secret_fingerprint(digest)
+        for digest in known.record.list_valid_digests(work.now.timestamp())
+    }
     if known.record.account_id != account_id or mark not in of_secrets:
         raise Unauthenticated
     return _build_principal(
@@ -95,7 +106,7 @@ def verify_api_key_token(
 
 
 def _require_key(
-    work: UnitOfWork, key_id: str, seen: Use, *, secret_digest: str | None = None
+    work: UnitOfWork, key_id: str, seen: ApiKeyUse, *, secret_digest: str | None = None
 ) -> _CheckedKey:
     """What is remembered, or else what the database says, if the key counts. Raises Unauthenticated.
 
@@ -105,29 +116,29 @@ def _require_key(
         raise Unauthenticated
     if seen.record is not None:
         _require_valid(work, seen.record, secret_digest)
-        holder = owner(work.cache, seen.record.account_id)
-        if holder is not None and holder.username is not None and holder.status == ACTIVE:
+        holder = find_cached_account(work.cache, seen.record.account_id)
+        if holder is not None and holder.username is not None and holder.status == ACTIVE_ACCOUNT:
             return _CheckedKey(seen.record, holder.username, holder.roles)
     found = find_api_key_state(work, key_id)
-    if found is None or not found.counts:
+    if found is None or not found.list_valid_digests:
         raise Unauthenticated
     _store_in_cache(work, key_id, found)
     _require_valid(work, found.record, secret_digest)
     return _CheckedKey(found.record, found.username, found.roles)
 
 
-def _require_valid(work: UnitOfWork, record: KeyRecord, secret_digest: str | None) -> None:
+def _require_valid(work: UnitOfWork, record: ApiKeyEntry, secret_digest: str | None) -> None:
     """Is it in force, and is the secret one of its own? A token that the key was traded for shows none. Raises Unauthenticated."""
     seconds = work.now.timestamp()
     if not record.lives(seconds) or not (
-        secret_digest is None or record.fits(secret_digest, seconds)
+        secret_digest is None or record.accepts_digest(secret_digest, seconds)
     ):
         raise Unauthenticated
 
 
 def _store_in_cache(work: UnitOfWork, key_id: str, found: ApiKeyState) -> None:
-    remember_key(work.cache, key_id, found.record)
-    remember_account(
+    cache_api_key(work.cache, key_id, found.record)
+    cache_account(
         work.cache,
         account_id=found.account_id,
         username=found.username,
@@ -139,13 +150,13 @@ def _store_in_cache(work: UnitOfWork, key_id: str, found: ApiKeyState) -> None:
 
 def _count_use(
     work: UnitOfWork, key_id: str, known: _CheckedKey, *, secret_digest: str
-) -> tuple[Use, _CheckedKey]:
+) -> tuple[ApiKeyUse, _CheckedKey]:
     """Count a use that the first look could not. Raises Unauthenticated or TooManyRequests.
 
     Where the record was told meanwhile that the key has ended or changed, that is what counts. Without Redis each process
     counts its share.
     """
-    again = use(
+    again = record_api_key_use(
         work.cache,
         key_id,
         digest=secret_digest,

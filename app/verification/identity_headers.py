@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from app.opaque_tokens import generate_id
-from app.signing_keys.models import Purpose
+from app.signing_keys.models import SigningKeyPurpose
 from app.verification.policies import get_policy
 
 if TYPE_CHECKING:
@@ -70,4 +70,4 @@ def _sign_identity(work: UnitOfWork, principal: Principal, *, policy: str, audie
         "policy": policy,
         **credential,
     }
-    return work.signing_keys.sign(Purpose.IDENTITY, claims)
+    return work.signing_keys.sign(SigningKeyPurpose.IDENTITY, claims)

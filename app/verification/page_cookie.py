@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.errors import Unauthenticated
-from app.sessions.page_cookies import session_of_cookie
+from app.sessions.page_cookies import find_session_by_page_cookie
 from app.verification.session_tokens import verify_session
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def verify_page_cookie(work: UnitOfWork, cookie: str) -> Principal:
     """Whose page cookie this is. Raises Unauthenticated when it is none, is over, or another one has taken its place."""
     with work.open_autocommit_session() as db:
-        session = session_of_cookie(db, work.settings.secret_key, cookie)
+        session = find_session_by_page_cookie(db, work.settings.secret_key, cookie)
     if session is None:
         raise Unauthenticated
     return verify_session(work, session)

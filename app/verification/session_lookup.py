@@ -10,8 +10,8 @@ from sqlalchemy import bindparam, select
 
 from app.accounts.models import Account, AccountStatus
 from app.authorization.models import build_roles_column, parse_roles_column
-from app.credential_status.models import ONLY_ROW, IssuerState
-from app.sessions.models import Session, lives
+from app.credential_status.models import ISSUER_STATE_ID, IssuerState
+from app.sessions.models import Session, is_live
 
 if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
@@ -50,7 +50,7 @@ class SessionState:
         return (
             self.account_status == AccountStatus.ACTIVE
             and epoch == self.current_account_epoch
-            and lives(
+            and is_live(
                 self,
                 now,
                 account_epoch=self.current_account_epoch,
@@ -80,7 +80,7 @@ STATEMENT = (
     select(*COLUMNS)
     .select_from(Session)
     .join(Account, Account.id == Session.account_id)
-    .join(IssuerState, IssuerState.id == ONLY_ROW)
+    .join(IssuerState, IssuerState.id == ISSUER_STATE_ID)
     .where(Session.id == bindparam("session_id"))
 )
 

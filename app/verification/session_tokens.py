@@ -11,20 +11,25 @@ from typing import TYPE_CHECKING
 
 from app.adapters.jwt import Claims, TokenRejected
 from app.authorization.scopes import list_scopes, narrow_scopes
-from app.credential_status.session_cache import Seen, Verdict, look, remember
+from app.credential_status.session_cache import (
+    CachedSession,
+    Verdict,
+    cache_session,
+    get_cached_session,
+)
 from app.errors import Unauthenticated
 from app.opaque_tokens import is_id
 from app.principal import CredentialKind, Principal
 from app.sessions.access_tokens import (
-    KEY_MARK,
-    NARROWED,
-    TYP,
-    scopes_of_session,
-    shown_roles,
-    without_admin,
+    ACCESS_TOKEN_TYP,
+    FINGERPRINT_CLAIM,
+    NARROWED_CLAIM,
+    exclude_admin,
+    get_session_roles,
+    get_session_scopes,
 )
 from app.sessions.errors import InvalidGrant
-from app.sessions.refresh import session_of, unspent
+from app.sessions.refresh import get_session_by_refresh_token, is_counter_accepted
 from app.verification.api_keys import verify_api_key_token
 from app.verification.session_lookup import SessionState, find_session_state
 
@@ -47,7 +52,7 @@ def verify_access_token(work: UnitOfWork, token: str) -> Principal:
 def decode_access_token(work: UnitOfWork, token: str) -> Claims:
     """What a token says that we issued and that is in force; whether it was revoked is not asked here. Raises Unauthenticated."""
     try:
-        claims = work.signing_keys.verify(TYP, token)
+        claims = work.signing_keys.verify(ACCESS_TOKEN_TYP, token)
     except TokenRejected:
         raise Unauthenticated from None
     if (
@@ -70,10 +75,10 @@ def verify_claims(work: UnitOfWork, claims: Claims) -> Principal:
             key_id=session_id,
             account_id=account_id,
             scopes=scopes,
-            mark=claims.get(KEY_MARK),
+            mark=claims.get(FINGERPRINT_CLAIM),
             expires_at=expires_at,
         )
-    seen = look(
+    seen = get_cached_session(
         work.cache,
         account_id,
         session_id,
@@ -87,7 +92,7 @@ def verify_claims(work: UnitOfWork, claims: Claims) -> Principal:
         found = _require_live_session(work, session_id, epoch=epoch)
         if found.account_id != account_id:
             raise Unauthenticated
-        seen = Seen(Verdict.VALID, found.username, found.roles, found.roles_version)
+        seen = CachedSession(Verdict.VALID, found.username, found.roles, found.roles_version)
     return Principal(
         account_id=account_id,
         username=seen.username,
@@ -104,11 +109,11 @@ def verify_claims(work: UnitOfWork, claims: Claims) -> Principal:
     )
 
 
-def _choose_roles(claims: Claims, seen: Seen) -> tuple[str, ...]:
+def _choose_roles(claims: Claims, seen: CachedSession) -> tuple[str, ...]:
     """The roles of now: those in the token, if nothing has changed since, for it may name those of one resource too."""
     if claims["rv"] == seen.roles_version and "roles_truncated" not in claims:
         return tuple(claims["roles"])
-    return without_admin(seen.roles) if NARROWED in claims else seen.roles
+    return exclude_admin(seen.roles) if NARROWED_CLAIM in claims else seen.roles
 
 
 def verify_refresh_token(work: UnitOfWork, token: str) -> Principal:
@@ -118,10 +123,10 @@ def verify_refresh_token(work: UnitOfWork, token: str) -> Principal:
     """
     with work.open_autocommit_session() as db:
         try:
-            session, counter = session_of(db, work.settings.secret_key, token)
+            session, counter = get_session_by_refresh_token(db, work.settings.secret_key, token)
         except InvalidGrant:
             raise Unauthenticated from None
-    if not unspent(session, counter, work.now):
+    if not is_counter_accepted(session, counter, work.now):
         raise Unauthenticated
     return verify_session(work, session)
 
@@ -136,8 +141,8 @@ def verify_session(work: UnitOfWork, session: Session) -> Principal:
         session_id=session.id,
         expires_at=session.ends_at,
         auth_time=session.auth_time,  # of the row that the credential was compared with: what is typed meanwhile is its successor's
-        scopes=scopes_of_session(work, session, found.roles),
-        roles=shown_roles(session, found.roles),
+        scopes=get_session_scopes(work, session, found.roles),
+        roles=get_session_roles(session, found.roles),
         client_id=session.client,
         epoch=found.current_account_epoch,
     )
@@ -184,7 +189,7 @@ def _require_live_session(work: UnitOfWork, session_id: str, *, epoch: int) -> S
     found = find_session_state(work, session_id)
     if found is None or not found.is_live(work.now, epoch=epoch):
         raise Unauthenticated
-    remember(
+    cache_session(
         work.cache,
         account_id=found.account_id,
         session_id=session_id,

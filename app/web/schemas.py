@@ -83,7 +83,7 @@ class SecretText(Text):
         self, *, max_length: int = 1024, metadata: Mapping[str, Any] | None = None, **kwargs: Any
     ) -> None:
         super().__init__(
-            most=max_length,
+            max_length=max_length,
             load_only=True,
             metadata={"format": "password", **(metadata or {})},
             **kwargs,
@@ -94,7 +94,7 @@ class ScopeList(Text):
     """Scopes, separated by single spaces (RFC 6749 section 3.3)."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(most=1024, least=0, **kwargs)
+        super().__init__(max_length=1024, min_length=0, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         text = super()._deserialize(value, attr, data, **kwargs)

@@ -12,7 +12,7 @@ from flask import current_app
 from app.adapters import logs
 from app.adapters.database import is_database_unavailable
 from app.errors import Unavailable
-from app.signing_keys.refresh_ring import keep_fresh
+from app.signing_keys.refresh_ring import reload_stale_signing_keys
 from app.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.web.openapi.annotations import document_problems
 
@@ -60,7 +60,7 @@ def _run_in_unit_of_work(
 
 def _refresh_signing_keys(here: UnitOfWorkFactory, work: UnitOfWork) -> None:
     try:
-        keep_fresh(work, ticks=here.clock.get_monotonic_time())
+        reload_stale_signing_keys(work, ticks=here.clock.get_monotonic_time())
     except Exception as error:
         if is_database_unavailable(error):
             raise

@@ -14,7 +14,7 @@ from app.api_keys.expiry_warnings import send_expiry_warnings
 from app.api_keys.last_used import flush_last_used
 from app.authorization.models import AccountRole
 from app.authorization.roles.add_role import add_role
-from app.credential_status.revoke import revoke_account
+from app.credential_status.revocations import record_account_revocation
 from app.errors import Unauthenticated
 from app.opaque_tokens import TOKEN_PATTERN, generate_id, generate_token
 from app.principal import ClientInfo
@@ -40,7 +40,7 @@ def take(service, actor: Actor, role: str) -> None:
         work.db.delete(work.db.get_one(AccountRole, (account_id, role)))
         account = work.db.get_one(Account, account_id)
         account.roles_version += 1
-        revoke_account(work, account)
+        record_account_revocation(work, account)
 
 
 def make(actor: Actor, name: str = "ci", scopes=("jobs:run",), **changes):
@@ -381,7 +381,7 @@ def test_the_keys_of_who_is_disabled_or_deleted_open_nothing(service, ann, becam
     with service.units.open_read_write() as work:  # administration has requests for it
         account = work.db.get_one(Account, ann.tokens["account"]["id"])
         account.status, account.epoch = became, account.epoch + 1
-        revoke_account(work, account)
+        record_account_revocation(work, account)
     assert use(service, key).status_code == 401
 
 

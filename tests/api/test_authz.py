@@ -15,7 +15,7 @@ from sqlalchemy import event
 from app.adapters import logs
 from app.authorization.roles.add_role import add_role
 from app.principal import ClientInfo
-from app.server.cache_watcher import Watcher
+from app.server.cache_watcher import CacheWatcher
 from app.settings.json_parsers import GatewayPolicy
 from app.verification.identity_headers import IDENTITY_HEADERS
 from app.web.gateway_requests import normalize_path
@@ -455,7 +455,7 @@ def test_the_log_names_the_route_and_nothing_of_the_request(asker, lines):
 @contextmanager
 def counted(service, server):
     """How many statements and which Redis commands happen inside, just after the watcher's round."""
-    Watcher().watch(service.units)
+    CacheWatcher().watch(service.units)
     counts = {"sql": 0}
 
     def one_more(*_):
@@ -485,7 +485,7 @@ def test_warm_a_token_costs_one_round_trip_and_a_key_two_and_neither_sql(
     service = make_service(
         database_url, redis_url=redis_url, limit_key="1000/minute", **RIGHTS
     ).freeze_clock()
-    Watcher().watch(service.units)
+    CacheWatcher().watch(service.units)
     ann = service.actor("ann").sign_in()
     give(ann, "clerk")
     key = key_of(ann, "orders:read")

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import inspect, text
 
-from app.adapters import secret_key
+from app.adapters import encryption
 from app.server.cleanup import delete_expired_data
 from tests.actors import PASSWORD
 from tests.administrators import create_administrator, get_account_id
@@ -69,7 +69,7 @@ def waiting(service) -> list[str]:
         rows = db.execute(text("SELECT id, sealed FROM outbox WHERE sealed IS NOT NULL")).all()
     keys = service.settings.secret_key
     return [
-        json.loads(secret_key.unseal(keys, sealing.KeyPurpose.OUTBOX, sealed, row_id))["to"]
+        json.loads(encryption.unseal(keys, encryption.KeyPurpose.OUTBOX, sealed, row_id))["to"]
         for row_id, sealed in rows
     ]
 

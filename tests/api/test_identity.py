@@ -13,12 +13,12 @@ from sqlalchemy import text
 from app.adapters.jwt import TokenRejected
 from app.cli import cli
 from app.factory import create_app
-from app.server.cache_watcher import Watcher
+from app.server.cache_watcher import CacheWatcher
 from app.settings import SigningAlgorithm
 from app.settings.json_parsers import GatewayPolicy
-from app.signing_keys.models import Purpose
-from app.signing_keys.revoke import revoke_key
-from app.signing_keys.rotate import rotate, rotate_when_due
+from app.signing_keys.models import SigningKeyPurpose
+from app.signing_keys.revoke import revoke_signing_key
+from app.signing_keys.rotate import rotate_due_signing_keys, rotate_signing_key
 from tests.actors import SECRET
 
 AUDIENCE = "https://orders.example"
@@ -121,9 +121,9 @@ def test_it_opens_nothing_here(service, ann):
     )
     assert ann.refresh(token).status_code == 400
     with pytest.raises(TokenRejected):
-        service.units.signing_keys.verify(Purpose.ACCESS, token)
+        service.units.signing_keys.verify(SigningKeyPurpose.ACCESS, token)
     with pytest.raises(TokenRejected):
-        service.units.signing_keys.verify(Purpose.IDENTITY, ann.access)
+        service.units.signing_keys.verify(SigningKeyPurpose.IDENTITY, ann.access)
 
 
 def test_the_keys_of_one_kind_cannot_sign_the_other(service, ann):
@@ -162,7 +162,7 @@ def test_identities_are_signed_by_the_algorithm_that_is_set(make_service):
 def test_a_key_from_before_there_were_kinds_signs_access_tokens(service, ann):
     service.scalar("UPDATE signing_keys SET purpose = NULL WHERE purpose = 'at+jwt' RETURNING kid")
     service.clock.push(seconds=6)
-    Watcher().watch(service.units)
+    CacheWatcher().watch(service.units)
     assert ann.whoami().status_code == 200
     before = kid(ann.access)
     assert ann.login().status_code == 200
@@ -173,18 +173,18 @@ def test_a_key_from_before_there_were_kinds_signs_access_tokens(service, ann):
 def test_a_new_key_is_published_before_it_signs_and_the_old_one_after(service, ann):
     old, access = kid(identity(ann)), kid(ann.access)
     with service.units.open_read_write() as work:
-        new = rotate(work, Purpose.IDENTITY).kid
+        new = rotate_signing_key(work, SigningKeyPurpose.IDENTITY).kid
     service.clock.push(seconds=6)
-    Watcher().watch(service.units)
+    CacheWatcher().watch(service.units)
     assert set(published(service)) == {old, new}
     assert kid(identity(ann)) == old
     service.clock.push(seconds=600)
-    Watcher().watch(service.units)
+    CacheWatcher().watch(service.units)
     ann.login()
     assert (kid(identity(ann)), kid(ann.access)) == (new, access)
     assert set(published(service)) == {old, new}
     service.clock.push(hours=2)
-    Watcher().watch(service.units)
+    CacheWatcher().watch(service.units)
     assert (set(published(service)), set(published(service, "jwks"))) == ({new}, {access})
 
 
@@ -192,17 +192,19 @@ def test_keys_of_both_kinds_rotate_by_themselves(service, ann):
     identity(ann)
     service.clock.push(days=30)
     with service.units.open_read_write() as work:
-        assert {key.signs for key in rotate_when_due(work)} == set(Purpose)
+        assert {key.effective_purpose for key in rotate_due_signing_keys(work)} == set(
+            SigningKeyPurpose
+        )
     with service.units.open_read_write() as work:
-        assert rotate_when_due(work) == []
+        assert rotate_due_signing_keys(work) == []
 
 
 def test_revoking_a_key_of_identities_ends_no_session(service, ann):
     token = identity(ann)
     with service.units.open_read_write() as work:
-        assert revoke_key(work, kid=kid(token))
-        assert not revoke_key(work, kid=kid(token))
-    Watcher().watch(service.units)
+        assert revoke_signing_key(work, kid=kid(token))
+        assert not revoke_signing_key(work, kid=kid(token))
+    CacheWatcher().watch(service.units)
     assert kid(token) not in published(service)
     assert ann.whoami().status_code == 200
     again = identity(ann)
@@ -224,8 +226,8 @@ def test_revoking_a_key_of_identities_ends_no_session(service, ann):
 def test_revoking_a_key_of_access_tokens_leaves_identities_alone(service, ann):
     token = identity(ann)
     with service.units.open_read_write() as work:
-        assert revoke_key(work, kid=kid(ann.access))
-    Watcher().watch(service.units)
+        assert revoke_signing_key(work, kid=kid(ann.access))
+    CacheWatcher().watch(service.units)
     assert ann.get("/authz/forward-auth/orders", token=ann.access).status_code == 401
     ann.login()
     assert kid(identity(ann)) == kid(token)

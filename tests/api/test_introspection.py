@@ -10,9 +10,9 @@ import redis
 
 from app.accounts.models import Account
 from app.authorization.models import AccountRole
-from app.credential_status.revoke import revoke_account
+from app.credential_status.revocations import record_account_revocation
 from app.opaque_tokens import generate_id, generate_token
-from app.server.cache_watcher import Watcher
+from app.server.cache_watcher import CacheWatcher
 from tests.api.test_oauth_token import refused
 from tests.api.test_view import counted
 from tests.oauth_clients import (
@@ -245,7 +245,7 @@ def test_a_caller_whose_owner_lost_the_right_is_told_nothing(service, ann):
         account = work.db.get_one(Account, ann.tokens["account"]["id"])
         work.db.delete(work.db.get_one(AccountRole, (account.id, "robot")))
         account.roles_version += 1
-        revoke_account(work, account)
+        record_account_revocation(work, account)
     answer = post_form(
         ann, "/oauth/introspect", {"token": ann.access}, headers={"X-API-Key": api["key"]}
     )
@@ -284,7 +284,7 @@ def test_a_warm_introspection_is_one_round_trip_beside_the_two_of_the_caller(
     service = make_service(database_url, roles=ROLES, redis_url=redis_url).freeze_clock()
     service.believing = True
     server = redis.Redis.from_url(redis_url)
-    Watcher().watch(service.units)
+    CacheWatcher().watch(service.units)
     ann = create_key_owner(service)
     api = api_of(ann)
     told(ann, api, ann.access)

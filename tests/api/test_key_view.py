@@ -10,10 +10,10 @@ import pytest
 import redis
 from sqlalchemy import event, text
 
-from app.credential_status.api_key_cache import api_key_key, remember_key
-from app.credential_status.session_cache import account_key
+from app.credential_status.api_key_cache import build_api_key_cache_key, cache_api_key
+from app.credential_status.session_cache import build_account_cache_key
 from app.opaque_tokens import compute_digest, generate_id, generate_token
-from app.server.cache_watcher import Watcher
+from app.server.cache_watcher import CacheWatcher
 from app.verification.api_key_lookup import find_api_key_state
 from tests.api.test_api_keys import give, made, report, rotate, status, take, use, worker
 
@@ -29,7 +29,7 @@ def make_believing(make_service, redis_url):
         service = make_service(
             database_url, redis_url=redis_url, roles=ROLES, **changes
         ).freeze_clock()
-        Watcher().watch(service.units)
+        CacheWatcher().watch(service.units)
         return service
 
     return make
@@ -55,7 +55,7 @@ def server(redis_url):
 @contextmanager
 def counted(service, server):
     """How many statements and round trips to Redis happen inside, just after the watcher's round."""
-    Watcher().watch(service.units)
+    CacheWatcher().watch(service.units)
     counts = {"sql": 0}
 
     def one_more(*_):
@@ -86,7 +86,7 @@ def test_a_warm_check_is_two_round_trips_and_no_sql_with_its_limit_counted(servi
         for _ in range(5):
             assert use(service, key["key"]).status_code == 200
     assert (counts["sql"], counts["trips"]) == (0, 10)
-    assert server.get(f"{api_key_key(key['id'])}:n:60") == b"6"
+    assert server.get(f"{build_api_key_cache_key(key['id'])}:n:60") == b"6"
 
 
 def test_a_wrong_secret_is_refused_in_one_round_trip_and_not_counted(service, ann, server):
@@ -96,7 +96,7 @@ def test_a_wrong_secret_is_refused_in_one_round_trip_and_not_counted(service, an
     with counted(service, server) as counts:
         assert {use(service, wrong).status_code for _ in range(5)} == {401}
     assert (counts["sql"], counts["trips"]) == (0, 5)
-    assert server.get(f"{api_key_key(key['id'])}:n:60") == b"1"
+    assert server.get(f"{build_api_key_cache_key(key['id'])}:n:60") == b"1"
 
 
 def test_junk_is_refused_without_asking_anybody(service, ann, server):
@@ -122,11 +122,13 @@ def test_the_secret_is_compared_also_with_what_is_remembered(service, ann, serve
     """A record of another secret opens nothing, and the id alone does not either."""
     key = made(ann)
     use(service, key["key"])
-    remembered = json.loads(server.get(api_key_key(key["id"])))
+    remembered = json.loads(server.get(build_api_key_cache_key(key["id"])))
     assert key["key"] not in str(remembered)
     assert remembered[2] == compute_digest(key["key"])
     server.set(
-        api_key_key(key["id"]), json.dumps([*remembered[:2], "0" * 64, *remembered[3:]]), px=60_000
+        build_api_key_cache_key(key["id"]),
+        json.dumps([*remembered[:2], "0" * 64, *remembered[3:]]),
+        px=60_000,
     )
     assert use(service, key["key"]).status_code == 401
 
@@ -135,7 +137,7 @@ def test_a_record_that_makes_no_sense_is_asked_of_the_database(make_believing, s
     service = make_believing()
     ann = worker(service)
     key = made(ann)
-    names = api_key_key(key["id"]), account_key(ann.tokens["account"]["id"])
+    names = build_api_key_cache_key(key["id"]), build_account_cache_key(ann.tokens["account"]["id"])
     for damaged, junk in product(
         names,
         (
@@ -209,24 +211,27 @@ def test_a_reader_that_was_slow_cannot_undo_a_change(make_believing, server, cha
     use(service, key["key"])
     with service.units.open_read_only() as work:
         slow = find_api_key_state(work, key["id"])
-    held = server.get(account_key(ann.tokens["account"]["id"]))
+    held = server.get(build_account_cache_key(ann.tokens["account"]["id"]))
     change(ann, key)
-    remember_key(service.units.cache, key["id"], slow.record)
+    cache_api_key(service.units.cache, key["id"], slow.record)
     assert powerless(service, key)
-    remember_key(service.units.cache, key["id"], slow.record)
+    cache_api_key(service.units.cache, key["id"], slow.record)
     assert powerless(service, key)
-    assert server.get(account_key(ann.tokens["account"]["id"])) != held or change is not demote
+    assert (
+        server.get(build_account_cache_key(ann.tokens["account"]["id"])) != held
+        or change is not demote
+    )
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_the_watcher_repeats_what_was_never_published(make_believing, server, change):
     """A process that died between commit and publish, and a flush that left an older copy."""
-    service, watcher = make_believing(), Watcher()
+    service, watcher = make_believing(), CacheWatcher()
     watcher.watch(service.units)
     ann = worker(service)
     key = made(ann)
     use(service, key["key"])
-    names = api_key_key(key["id"]), account_key(ann.tokens["account"]["id"])
+    names = build_api_key_cache_key(key["id"]), build_account_cache_key(ann.tokens["account"]["id"])
     old = {name: server.get(name) for name in names}
     change(ann, key)
     for lost in (server.ping, server.flushall):
@@ -234,7 +239,7 @@ def test_the_watcher_repeats_what_was_never_published(make_believing, server, ch
         for name, value in old.items():
             server.set(name, value, px=60_000)
         assert not powerless(service, key)  # this is what the watcher is for
-        (watcher if lost == server.flushall else Watcher()).watch(service.units)
+        (watcher if lost == server.flushall else CacheWatcher()).watch(service.units)
         assert powerless(service, key)
 
 
@@ -253,9 +258,9 @@ def test_an_old_secret_that_counts_no_more_is_not_counted_either(service, ann, s
     rotate(ann, key["id"], overlap_seconds=60)
     use(service, key["key"])
     service.clock.push(seconds=61)
-    Watcher().watch(service.units)
+    CacheWatcher().watch(service.units)
     assert use(service, key["key"]).status_code == 401
-    assert server.get(f"{api_key_key(key['id'])}:n:60") == b"1"
+    assert server.get(f"{build_api_key_cache_key(key['id'])}:n:60") == b"1"
 
 
 def test_a_key_that_expired_is_not_good_because_redis_remembers_it(service, ann, server):
@@ -298,7 +303,7 @@ def test_each_part_of_a_limit_counts(make_believing, server):
     key = made(worker(service))
     assert [use(service, key["key"]).status_code for _ in range(3)] == [200, 200, 429]
     assert use(service, key["key"]).headers["RateLimit-Policy"] == '"key";q=2;w=3600'
-    assert server.pttl(f"{api_key_key(key['id'])}:n:3600") > 3_500_000
+    assert server.pttl(f"{build_api_key_cache_key(key['id'])}:n:3600") > 3_500_000
 
 
 def test_without_redis_each_process_counts_its_share(make_service):
@@ -316,12 +321,12 @@ def test_without_the_database_only_what_is_remembered_is_let_in_and_the_rest_is_
     ann = worker(service)
     key = made(ann)["key"]
     use(service, key)
-    Watcher().watch(service.units)
+    CacheWatcher().watch(service.units)
     with service.open_database() as db:
         db.execute(text("ALTER TABLE api_keys RENAME TO away"))
     assert use(service, key).status_code == 200
     assert use(service, generate_token("dwk", generate_id("key")).token).status_code == 503
-    server.delete(account_key(ann.tokens["account"]["id"]))
+    server.delete(build_account_cache_key(ann.tokens["account"]["id"]))
     assert use(service, key).status_code == 503
     server.flushall()
     refused = use(service, key)
@@ -351,7 +356,7 @@ def test_an_end_stays_marked_longer_than_anybody_reads(service, ann, server):
     key = made(ann)
     use(service, key["key"])
     delete(ann, key)
-    name = api_key_key(key["id"])
+    name = build_api_key_cache_key(key["id"])
     assert server.get(name) == b"R"
     assert server.pttl(name) > 300_000
     with counted(service, server) as counts:

@@ -8,9 +8,9 @@ import jwt
 import pytest
 from sqlalchemy import text
 
-from app.server.cache_watcher import Watcher
-from app.signing_keys.revoke import revoke_key
-from app.signing_keys.rotate import rotate, rotate_when_due
+from app.server.cache_watcher import CacheWatcher
+from app.signing_keys.revoke import revoke_signing_key
+from app.signing_keys.rotate import rotate_due_signing_keys, rotate_signing_key
 from tests.actors import SECRET
 from tests.cli_runner import run_cli
 from tests.live import run_subprocess
@@ -33,21 +33,21 @@ def test_a_new_key_is_published_for_two_cache_lives_before_it_signs(service):
     old = signing(ann)
     token = ann.access
     with service.units.open_read_write() as work:
-        new = rotate(work).kid
+        new = rotate_signing_key(work).kid
     service.clock.push(seconds=6)
-    Watcher().watch(service.units)
+    CacheWatcher().watch(service.units)
     assert set(published(service)) == {old, new}
     service.clock.push(seconds=2 * 300 - 20)
-    Watcher().watch(service.units)
+    CacheWatcher().watch(service.units)
     assert signing(ann) == old
     service.clock.push(seconds=20)
-    Watcher().watch(service.units)
+    CacheWatcher().watch(service.units)
     assert signing(ann) == new
     assert ann.whoami().status_code == 200
     assert set(published(service)) == {old, new}
     del token
     service.clock.push(hours=2)
-    Watcher().watch(service.units)
+    CacheWatcher().watch(service.units)
     assert published(service) == [new]
 
 
@@ -55,9 +55,9 @@ def test_a_token_of_the_old_key_lives_on_after_a_rotation(make_service, sqlite_u
     service = make_service(sqlite_url, jwks_max_age=timedelta(seconds=10))
     ann = service.actor("ann").sign_in()
     with service.units.open_read_write() as work:
-        rotate(work)
+        rotate_signing_key(work)
     service.clock.push(seconds=21)
-    Watcher().watch(service.units)
+    CacheWatcher().watch(service.units)
     assert ann.whoami().status_code == 200
 
 
@@ -65,14 +65,14 @@ def test_keys_rotate_by_themselves_when_it_is_time(service):
     ann = service.actor("ann").sign_in()
     old = signing(ann)
     with service.units.open_read_write() as work:
-        assert not rotate_when_due(work)
+        assert not rotate_due_signing_keys(work)
     service.clock.push(days=30)
     with service.units.open_read_write() as work:
-        assert rotate_when_due(work)
+        assert rotate_due_signing_keys(work)
     with service.units.open_read_write() as work:
-        assert not rotate_when_due(work)  # one is announced already
+        assert not rotate_due_signing_keys(work)  # one is announced already
     service.clock.push(seconds=601)
-    Watcher().watch(service.units)
+    CacheWatcher().watch(service.units)
     assert signing(ann) != old
 
 
@@ -80,8 +80,8 @@ def test_a_revoked_key_ends_every_session_and_another_signs_at_once(service):
     ann = service.actor("ann").sign_in()
     kid = signing(ann)
     with service.units.open_read_write() as work:
-        assert revoke_key(work, kid=kid)
-    Watcher().watch(service.units)
+        assert revoke_signing_key(work, kid=kid)
+    CacheWatcher().watch(service.units)
     assert ann.whoami().status_code == 401
     assert ann.refresh().status_code == 400
     assert kid not in published(service)
@@ -93,14 +93,14 @@ def test_revoking_the_key_that_signs_brings_no_older_one_back(service):
     ann = service.actor("ann").sign_in()
     first = signing(ann)
     with service.units.open_read_write() as work:
-        rotate(work)
+        rotate_signing_key(work)
     service.clock.push(hours=3)
-    Watcher().watch(service.units)
+    CacheWatcher().watch(service.units)
     second = signing(ann)
     assert second != first
     with service.units.open_read_write() as work:
-        revoke_key(work, kid=second)
-    Watcher().watch(service.units)
+        revoke_signing_key(work, kid=second)
+    CacheWatcher().watch(service.units)
     assert signing(ann) not in {first, second}
     assert first not in published(service)
 
@@ -108,7 +108,7 @@ def test_revoking_the_key_that_signs_brings_no_older_one_back(service):
 def test_what_happens_to_keys_is_remembered(service):
     ann = service.actor("ann").sign_in()
     with service.units.open_read_write() as work:
-        revoke_key(work, kid=signing(ann))
+        revoke_signing_key(work, kid=signing(ann))
     with service.open_database() as db:
         events = db.scalars(
             text("SELECT event FROM audit WHERE event LIKE 'signing_key%' ORDER BY id")
@@ -120,10 +120,10 @@ def test_a_key_is_revoked_once(service):
     ann = service.actor("ann").sign_in()
     kid = signing(ann)
     with service.units.open_read_write() as work:
-        assert revoke_key(work, kid=kid)
+        assert revoke_signing_key(work, kid=kid)
     with service.units.open_read_write() as work:
-        assert not revoke_key(work, kid=kid)
-        assert not revoke_key(work, kid="nothing")
+        assert not revoke_signing_key(work, kid=kid)
+        assert not revoke_signing_key(work, kid="nothing")
     assert service.scalar("SELECT global_epoch FROM issuer_state") == 2
 
 
@@ -150,7 +150,7 @@ def test_keys_are_listed_rotated_and_revoked_by_command(service, typed):
     assert "is revoked" in typed("keys", "revoke", kid, "--yes")
     assert "revoked" in typed("keys", "list")
     typed("keys", "revoke", kid, "--yes", code=1)
-    Watcher().watch(service.units)
+    CacheWatcher().watch(service.units)
     assert ann.whoami().status_code == 401
 
 

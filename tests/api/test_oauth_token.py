@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from app.principal import CredentialKind
-from app.server.cache_watcher import Watcher
+from app.server.cache_watcher import CacheWatcher
 from tests.oauth_clients import (
     ROLES,
     build_basic_auth,
@@ -196,7 +196,7 @@ def test_tokens_of_a_deleted_key_are_refused_also_after_redis_was_flushed(
 ):
     service = make_service(database_url, roles=ROLES, redis_url=redis_url)
     server = redis.Redis.from_url(redis_url)
-    watcher = Watcher()
+    watcher = CacheWatcher()
     watcher.watch(service.units)
     ann, robot = create_key_owner(service), service.actor("robot")
     key = create_key(ann, "orders:read")

@@ -23,11 +23,15 @@ from aiosmtpd.controller import Controller
 from app.accounts.models import Account, find_account_by_username
 from app.authorization.models import AccountRole
 from app.authorization.roles.add_role import add_role
-from app.credential_status.api_key_cache import api_key_key
-from app.credential_status.revoke import revoke_account
-from app.credential_status.session_cache import CANARY, account_key, session_key
+from app.credential_status.api_key_cache import build_api_key_cache_key
+from app.credential_status.revocations import record_account_revocation
+from app.credential_status.session_cache import (
+    CANARY_KEY,
+    build_account_cache_key,
+    build_session_cache_key,
+)
 from app.principal import ClientInfo
-from app.signing_keys.rotate import rotate
+from app.signing_keys.rotate import rotate_signing_key
 from tests.actors import PASSWORD, Service, build_settings
 from tests.conftest import LIMITS, delete_all_rows
 from tests.live import HIGH_LIMIT, LiveServer, run_command
@@ -201,7 +205,10 @@ def test_each_process_repeats_to_the_cache_what_has_ended(three, letterbox, cach
             tokens = log_in(three, "watched")
             assert whoami(three, tokens) == 200
             account = tokens["account"]["id"]
-            keys = account_key(account), session_key(account, tokens["session_id"])
+            keys = (
+                build_account_cache_key(account),
+                build_session_cache_key(account, tokens["session_id"]),
+            )
             valid = {key: cache.get(key) for key in keys}
             assert (
                 three.call(
@@ -211,7 +218,7 @@ def test_each_process_repeats_to_the_cache_what_has_ended(three, letterbox, cach
                 )[0]
                 == 204
             )
-            cache.delete(CANARY)
+            cache.delete(CANARY_KEY)
             for key, value in valid.items():
                 cache.set(key, value, px=60_000)  # as an older copy of the cache would say
             until(lambda key=keys[1]: cache.get(key) == b"R")
@@ -222,7 +229,7 @@ def test_each_process_hears_of_a_key_that_another_one_made(three, letterbox, ser
     sign_up(three, letterbox, "signer")
     before = log_in(three, "signer")
     with service.units.open_read_write() as work:
-        kid = rotate(work).kid
+        kid = rotate_signing_key(work).kid
     for worker in list_children(three.process.pid):
         with alone(three, worker):
             until(lambda: kid in published(three))
@@ -263,7 +270,7 @@ def disable(service, account: Account) -> None:
     ):  # beside the three, and without their cache: they hear of it by their watchers
         row = work.db.get_one(Account, account.id)
         row.status, row.epoch = "disabled", row.epoch + 1
-        revoke_account(work, row)
+        record_account_revocation(work, row)
 
 
 def demote(service, account: Account) -> None:
@@ -271,7 +278,7 @@ def demote(service, account: Account) -> None:
         work.db.delete(work.db.get_one(AccountRole, (account.id, "worker")))
         row = work.db.get_one(Account, account.id)
         row.roles_version += 1
-        revoke_account(work, row)
+        record_account_revocation(work, row)
 
 
 @contextmanager
@@ -327,8 +334,8 @@ def test_a_key_that_lost_its_power_has_none_in_any_process_a_second_later(
         "disabled": lambda: disable(service, owners["leaver"]),
         "demoted": lambda: demote(service, owners["junior"]),
     }
-    records = [api_key_key(key["id"]) for key in keys.values()] + [
-        account_key(account.id) for account in owners.values()
+    records = [build_api_key_cache_key(key["id"]) for key in keys.values()] + [
+        build_account_cache_key(account.id) for account in owners.values()
     ]
     with asked_on(three, keys) as ledger:
         old = {name: cache.get(name) for name in records}
@@ -344,7 +351,7 @@ def test_a_key_that_lost_its_power_has_none_in_any_process_a_second_later(
     assert {name for name, _ in late} == set(keys)
     assert [name for name, let_in in late if let_in] == []
 
-    cache.delete(CANARY)
+    cache.delete(CANARY_KEY)
     for name, value in old.items():
         cache.set(name, value or b"", px=60_000)  # as an older copy of the cache would say
     time.sleep(1.0)

@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 import pytest
 import redis
 
-from app.credential_status.session_cache import session_key
-from app.server.cache_watcher import Watcher
+from app.credential_status.session_cache import build_session_cache_key
+from app.server.cache_watcher import CacheWatcher
 from tests.cli_runner import run_cli
 from tests.faults.mail_server import create_authority
 from tests.live import run_command
@@ -38,9 +38,9 @@ def make_valkey():
 
 def assert_used(service, server: redis.Redis) -> None:
     """Sessions are remembered there, what has ended is marked there, and limits are counted there."""
-    Watcher().watch(service.units)
+    CacheWatcher().watch(service.units)
     ann = service.actor("ann").sign_in()
-    key = session_key(ann.tokens["account"]["id"], ann.tokens["session_id"])
+    key = build_session_cache_key(ann.tokens["account"]["id"], ann.tokens["session_id"])
     assert ann.whoami().status_code == 200
     assert server.get(key).startswith(b"[")
     assert ann.whoami().status_code == 200
@@ -52,7 +52,7 @@ def assert_used(service, server: redis.Redis) -> None:
 
 def assert_left_alone(service, server: redis.Redis) -> None:
     """It cannot be used, and everything works all the same."""
-    Watcher().watch(service.units)
+    CacheWatcher().watch(service.units)
     ann = service.actor("ann").sign_in()
     assert ann.whoami().status_code == 200
     assert ann.logout().status_code == 204

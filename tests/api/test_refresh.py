@@ -8,7 +8,7 @@ import hmac
 
 import pytest
 
-from app.adapters import secret_key
+from app.adapters import encryption
 from tests.actors import SECRET
 
 OTHER = "another secret another secret 0123456789 other"
@@ -35,7 +35,7 @@ def forged(
         "SELECT rt_salt FROM sessions WHERE id = :id", id=words["session"]
     )
     mac = hmac.new(
-        secret_key.derive_key(secret, sealing.KeyPurpose.REFRESH, bytes.fromhex(salt)),
+        encryption.derive_key(secret, encryption.KeyPurpose.REFRESH, bytes.fromhex(salt)),
         body.encode(),
         hashlib.sha256,
     ).digest()
@@ -221,7 +221,7 @@ def test_a_token_whose_words_were_changed_is_refused_and_the_session_stays(servi
         f"{version}.{key}.{session}.{int(count) + 1}.{mac}",
         f"{version}.{key}.{bob.tokens['session_id']}.{count}.{mac}",
         f"{version}.{key}.ses_{'0' * 22}.{count}.{mac}",
-        f"{version}.{secret_key.compute_key_id(OTHER)}.{session}.{count}.{mac}",
+        f"{version}.{encryption.compute_key_id(OTHER)}.{session}.{count}.{mac}",
         f"{version}.{key}.{session}.0{count}.{mac}",
         f"{version}.{key}.{session}.-1.{mac}",
         f"{version}.{key}.{session}.٠.{mac}",
@@ -235,7 +235,7 @@ def test_a_token_whose_words_were_changed_is_refused_and_the_session_stays(servi
         token[:-1],
         token + "A",
         forged(service, token, secret=OTHER),  # knows the database, not the settings
-        forged(service, token, secret=OTHER, key=secret_key.compute_key_id(OTHER)),
+        forged(service, token, secret=OTHER, key=encryption.compute_key_id(OTHER)),
         forged(service, token, salt="00" * 32),  # knows the settings, not the database
         forged(service, token, session=bob.tokens["session_id"], salt=salt),
         "null",
@@ -279,7 +279,7 @@ def test_a_new_head_of_the_secret_key_leaves_every_session_alive(make_service, d
     ann.service = make_service(database_url, secret_key=(OTHER, SECRET))
     first = ann.refresh()
     assert first.status_code == 200
-    assert first.json["refresh_token"].split(".")[1] == secret_key.compute_key_id(OTHER)
+    assert first.json["refresh_token"].split(".")[1] == encryption.compute_key_id(OTHER)
     assert ann.refresh().json["refresh_token"] == first.json["refresh_token"]
     assert ann.refresh(first.json["refresh_token"]).status_code == 200
 

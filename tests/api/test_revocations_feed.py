@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from app.credential_status.models import Revocation
-from app.signing_keys.revoke import revoke_key
+from app.signing_keys.revoke import revoke_signing_key
 from tests.oauth_clients import ROLES, create_key, create_key_owner
 
 
@@ -170,7 +170,7 @@ def test_a_revoked_signing_key_moves_the_global_epoch(service, ann, follower):
     before = follower.ask().json["global_epoch"]
     kid = ann.get("/.well-known/jwks.json").json["keys"][0]["kid"]
     with service.units.open_read_write() as work:
-        assert revoke_key(work, kid=kid)
+        assert revoke_signing_key(work, kid=kid)
     told = follower.ask().json
     assert told["global_epoch"] == before + 1
     (item,) = [item for item in told["items"] if item["kind"] == "global"]

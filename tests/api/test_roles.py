@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import event, text
 
-from app.server.cache_watcher import Watcher
+from app.server.cache_watcher import CacheWatcher
 from app.settings import SettingsError
 from tests.actors import build_settings
 from tests.authorization import (
@@ -42,7 +42,7 @@ def any_redis(request, make_service, sqlite_url):
         redis_url="redis://127.0.0.1:1/0" if request.param == "away" else url,
     )
     if request.param != "away":
-        Watcher().watch(service.units)
+        CacheWatcher().watch(service.units)
     forget = (
         (lambda: service.units.cache.call(lambda client: client.flushdb()))
         if request.param == "cold"

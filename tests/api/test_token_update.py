@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from app.server.cache_watcher import Watcher
+from app.server.cache_watcher import CacheWatcher
 from tests.authorization import (
     ROLES,
     assign_role,
@@ -121,7 +121,7 @@ def test_the_roles_of_a_thing_hold_until_anything_changes(request, make_service,
     )
     service = make_service(sqlite_url, roles=ROLES, redis_url=url)
     if redis in {"warm", "cold"}:
-        Watcher().watch(service.units)
+        CacheWatcher().watch(service.units)
 
     def roles():
         if redis == "cold":
@@ -159,7 +159,7 @@ def test_a_token_names_twenty_roles_and_the_others_are_asked_for(
         sqlite_url, roles=MANY, redis_url=request.getfixturevalue("redis_url") if used else None
     )
     if used:
-        Watcher().watch(service.units)
+        CacheWatcher().watch(service.units)
     boss, ann = (
         sign_in_with_role(service, "boss", "admin"),
         sign_in_with_role(service, "ann", *MANY),

@@ -11,16 +11,21 @@ import redis
 from sqlalchemy import event
 
 from app.authorization.roles.add_role import add_role
-from app.credential_status.session_cache import CANARY, FILL_SESSION, account_key, session_key
+from app.credential_status.session_cache import (
+    CANARY_KEY,
+    FILL_SESSION,
+    build_account_cache_key,
+    build_session_cache_key,
+)
 from app.principal import ClientInfo
-from app.server.cache_watcher import Watcher
+from app.server.cache_watcher import CacheWatcher
 
 
 @pytest.fixture
 def service(make_service, database_url, redis_url):
     """With its watcher having just made its round, as in a serving process."""
     service = make_service(database_url, redis_url=redis_url).freeze_clock()
-    Watcher().watch(service.units)
+    CacheWatcher().watch(service.units)
     service.believing = True
     return service
 
@@ -40,14 +45,16 @@ def server(redis_url):
 @pytest.fixture
 def keys(ann):
     account_id = ann.tokens["account"]["id"]
-    return account_key(account_id), session_key(account_id, ann.tokens["session_id"])
+    return build_account_cache_key(account_id), build_session_cache_key(
+        account_id, ann.tokens["session_id"]
+    )
 
 
 @contextmanager
 def counted(service, server):
     """How many statements and Redis commands happen inside, just after the watcher's round."""
     if service.believing:
-        Watcher().watch(service.units)
+        CacheWatcher().watch(service.units)
     counts = {"sql": 0, "redis": 0}
 
     def one_more(*_):
@@ -156,12 +163,12 @@ def test_the_watcher_repeats_what_was_never_published(service, ann, server, keys
     for key, value in valid.items():
         server.set(key, value, px=60_000)
     assert ann.whoami().status_code == 200  # this is what the watcher is for
-    Watcher().watch(service.units)
+    CacheWatcher().watch(service.units)
     assert ann.whoami().status_code == 401
 
 
 def test_the_watcher_tells_everything_again_after_a_flush(service, ann, server, keys):
-    watcher = Watcher()
+    watcher = CacheWatcher()
     ann.whoami()
     valid = {key: server.get(key) for key in keys}
     ann.logout()
@@ -172,20 +179,20 @@ def test_the_watcher_tells_everything_again_after_a_flush(service, ann, server, 
         server.set(key, value, px=60_000)
     watcher.watch(service.units)
     assert server.get(keys[1]) == b"R"
-    assert server.get(CANARY)
+    assert server.get(CANARY_KEY)
 
 
 def test_the_watcher_notices_an_older_copy(service, ann, server, keys):
-    watcher = Watcher()
+    watcher = CacheWatcher()
     watcher.watch(service.units)
-    old_canary = server.get(CANARY)
+    old_canary = server.get(CANARY_KEY)
     ann.whoami()
     valid = {key: server.get(key) for key in keys}
     service.clock.push(seconds=20)
     ann.logout()
     watcher.watch(service.units)
     service.clock.push(seconds=40)
-    server.set(CANARY, old_canary)
+    server.set(CANARY_KEY, old_canary)
     for key, value in valid.items():
         server.set(key, value, px=60_000)
     watcher.watch(service.units)

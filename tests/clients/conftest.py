@@ -13,7 +13,7 @@ from typing import Any
 import jwt
 import pytest
 
-from app.signing_keys.rotate import rotate
+from app.signing_keys.rotate import rotate_signing_key
 from tests.actors import PASSWORD, Actor, Service, build_settings
 from tests.clients import npm
 from tests.conftest import LIMITS
@@ -67,7 +67,7 @@ class Town:
     def new_signing_key(self) -> None:
         """Announce one and wait until the process signs with it."""
         with self.beside.units.open_read_write() as work:
-            made = rotate(work)
+            made = rotate_signing_key(work)
         assert made is not None
         time.sleep(max(0.0, (made.signs_from - self.beside.clock.now()).total_seconds()))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.signing_keys.revoke import revoke_key
+from app.signing_keys.revoke import revoke_signing_key
 from tests.clients import npm
 from tests.oauth_clients import create_key, request_client_token
 
@@ -214,5 +214,5 @@ def test_a_revoked_signing_key_is_refused_even_where_it_is_still_cached(own_town
     token = own_town.login()["access_token"]
     assert not verify(token).startswith("refused")
     with own_town.beside.units.open_read_write() as work:
-        assert revoke_key(work, kid=header["kid"])
+        assert revoke_signing_key(work, kid=header["kid"])
     assert refused_soon(verify, token) < SOON

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from app.cli import cli
-from app.credential_status.session_cache import Seen, Verdict
+from app.credential_status.session_cache import CachedSession, Verdict
 from app.factory import create_app
 from app.verification import session_tokens as verify
 
 
 def accept_every_session(*_args, **_kwargs):
-    return Seen(Verdict.VALID, "somebody")
+    return CachedSession(Verdict.VALID, "somebody")
 
 
 if __name__ == "__main__":

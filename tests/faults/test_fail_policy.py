@@ -16,7 +16,7 @@ import redis
 
 from app.adapters import migrations
 from app.notifications.deliver import deliver_due
-from app.server.cache_watcher import Watcher
+from app.server.cache_watcher import CacheWatcher
 from app.settings.json_parsers import GatewayPolicy
 from app.verification.identity_headers import IDENTITY_HEADERS
 from tests.actors import Actor
@@ -101,7 +101,7 @@ class World:
 
     def remembered(self, *actors: Actor) -> None:
         """Redis remembers the sessions of these, and is believed for two seconds."""
-        Watcher().watch(self.service.units)
+        CacheWatcher().watch(self.service.units)
         for actor in actors:
             assert actor.whoami().status_code == 200
 
@@ -376,7 +376,7 @@ def test_whoever_logs_out_without_redis_or_smtp_is_out_once_it_is_in_the_databas
         assert world.here.post("/v1/logout-all", token=world.here.access).status_code == 204
         assert world.here.whoami().status_code == 401
     assert world.live_sessions() == 0
-    Watcher().watch(world.service.units)
+    CacheWatcher().watch(world.service.units)
     assert [
         actor.whoami().status_code for actor in (world.here, world.there, world.cold, other)
     ] == [401] * 4
@@ -390,7 +390,7 @@ def test_nobody_is_told_that_a_session_has_ended_while_the_database_is_down(worl
     with world.without(column):
         assert_unavailable(*ways_out(world.here))
     assert world.live_sessions() == before
-    Watcher().watch(world.service.units)
+    CacheWatcher().watch(world.service.units)
     assert world.here.whoami().status_code == 200
     assert world.there.whoami().status_code == 200
     assert world.here.refresh().status_code == 200

@@ -11,8 +11,8 @@ import pytest
 import redis
 from sqlalchemy import event
 
-from app.credential_status.session_cache import CANARY, session_key
-from app.server.cache_watcher import Watcher
+from app.credential_status.session_cache import CANARY_KEY, build_session_cache_key
+from app.server.cache_watcher import CacheWatcher
 from tests.conftest import delete_all_rows
 from tests.faults.cluster import LOGINS, LONG, USERS, Cluster
 from tests.live import ROOT, LiveServer
@@ -167,14 +167,14 @@ def test_an_old_snapshot_revives_nobody(town, ledger, tmp_path):
 def test_a_failover_in_the_middle_of_a_watchers_round_is_noticed(make_service, redis_url):
     """The canary was heard, then comes an older copy without the revocation: a new canary sung to that must not hide it."""
     service = make_service(redis_url=redis_url)
-    watcher, others = Watcher(), Watcher()
+    watcher, others = CacheWatcher(), CacheWatcher()
     for each in (watcher, others):
         each.watch(service.units)
     ann = service.actor("ann").sign_in()
     assert ann.whoami().status_code == 200
     server = redis.Redis.from_url(redis_url)
-    key = session_key(ann.tokens["account"]["id"], ann.tokens["session_id"])
-    copy = {name: server.dump(name) for name in (key, CANARY)}
+    key = build_session_cache_key(ann.tokens["account"]["id"], ann.tokens["session_id"])
+    copy = {name: server.dump(name) for name in (key, CANARY_KEY)}
     service.clock.push(seconds=1)
     assert ann.logout().status_code == 204
     for each in (watcher, others):

@@ -9,7 +9,7 @@ from datetime import timedelta
 import jwt
 import pytest
 
-from app.signing_keys.rotate import rotate
+from app.signing_keys.rotate import rotate_signing_key
 from tests.conftest import LIMITS, delete_all_rows
 from tests.faults.cluster import LONG
 from tests.live import HIGH_LIMIT, LiveServer, StartingServer
@@ -105,7 +105,7 @@ def test_no_valid_token_is_refused_while_keys_rotate(replicas, make_service, emp
         sum(load.rounds for load in loads) <= ENOUGH and time.monotonic() < until + PATIENCE
     ):
         with service.units.open_read_write() as work:
-            rotate(work)
+            rotate_signing_key(work)
         time.sleep(0.5)
     for load in loads:
         load.stop.set()

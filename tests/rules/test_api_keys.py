@@ -11,13 +11,13 @@ from app.api_keys.create import CreatedApiKey
 from app.api_keys.expiry_warnings import find_due_warning, get_initial_warned_days
 from app.api_keys.models import ApiKey
 from app.api_keys.rotate import RotatedApiKey
-from app.credential_status.api_key_cache import KeyRecord
+from app.credential_status.api_key_cache import ApiKeyEntry
 from tests.actors import AdjustableClock
 
 NOW = 1_000_000.0
 
 
-def record(**changes) -> KeyRecord:
+def record(**changes) -> ApiKeyEntry:
     whole = {
         "version": 1,
         "account_id": "acc",
@@ -27,7 +27,7 @@ def record(**changes) -> KeyRecord:
         "scopes": (),
         "expires": None,
     }
-    return KeyRecord(**{**whole, **changes})
+    return ApiKeyEntry(**{**whole, **changes})
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def record(**changes) -> KeyRecord:
     ],
 )
 def test_a_secret_counts_or_the_one_before_it_for_a_while(changes, shown, fits):
-    assert record(**changes).fits(shown, NOW) is fits
+    assert record(**changes).accepts_digest(shown, NOW) is fits
 
 
 @pytest.mark.parametrize(

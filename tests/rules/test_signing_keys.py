@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from app.signing_keys.models import KEPT, SigningKey, State, signer, state
+from app.signing_keys.models import (
+    RETENTION,
+    SigningKey,
+    SigningKeyState,
+    find_signer,
+    get_key_state,
+)
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -24,33 +30,33 @@ def test_a_key_is_announced_signs_retires_and_is_retired():
     keys = [first, second]
 
     def states(minutes: float):
-        return state(first, keys, START + timedelta(minutes=minutes)), state(
+        return get_key_state(first, keys, START + timedelta(minutes=minutes)), get_key_state(
             second, keys, START + timedelta(minutes=minutes)
         )
 
-    kept = KEPT.total_seconds() / 60
-    assert states(0) == (State.SIGNING, State.ANNOUNCED)
-    assert states(99.9) == (State.SIGNING, State.ANNOUNCED)
-    assert states(100) == (State.RETIRING, State.SIGNING)
-    assert states(100 + kept - 0.1) == (State.RETIRING, State.SIGNING)
-    assert states(100 + kept) == (State.RETIRED, State.SIGNING)
+    kept = RETENTION.total_seconds() / 60
+    assert states(0) == (SigningKeyState.SIGNING, SigningKeyState.ANNOUNCED)
+    assert states(99.9) == (SigningKeyState.SIGNING, SigningKeyState.ANNOUNCED)
+    assert states(100) == (SigningKeyState.RETIRING, SigningKeyState.SIGNING)
+    assert states(100 + kept - 0.1) == (SigningKeyState.RETIRING, SigningKeyState.SIGNING)
+    assert states(100 + kept) == (SigningKeyState.RETIRED, SigningKeyState.SIGNING)
 
 
 def test_one_key_signs_at_any_moment():
     keys = [key(1, 0), key(2, 10), key(3, 20)]
     for minute in range(30):
         now = START + timedelta(minutes=minute)
-        assert [one.kid for one in keys if state(one, keys, now) is State.SIGNING] == [
-            signer(keys, now).kid
-        ]
+        assert [
+            one.kid for one in keys if get_key_state(one, keys, now) is SigningKeyState.SIGNING
+        ] == [find_signer(keys, now).kid]
 
 
 def test_a_key_that_was_revoked_before_it_signed_leaves_the_older_one_signing():
     keys = [key(1, 0), key(2, 10, revoked=5)]
-    assert signer(keys, START + timedelta(minutes=50)).kid == "key1"
-    assert state(keys[1], keys, START + timedelta(minutes=50)) is State.REVOKED
+    assert find_signer(keys, START + timedelta(minutes=50)).kid == "key1"
+    assert get_key_state(keys[1], keys, START + timedelta(minutes=50)) is SigningKeyState.REVOKED
 
 
 def test_a_revoked_key_signs_nothing():
     keys = [key(1, 0, revoked=1)]
-    assert signer(keys, START + timedelta(minutes=2)) is None
+    assert find_signer(keys, START + timedelta(minutes=2)) is None

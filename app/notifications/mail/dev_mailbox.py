@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from app.adapters.secret_key import UnsealError
+from app.adapters.encryption import UnsealError
 from app.notifications.mail.enqueue import unseal_email
 from app.notifications.mail.render import RenderedEmail, render_email
 from app.notifications.outbox.models import Delivery, DeliveryState

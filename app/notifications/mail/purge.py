@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 
-from app.adapters.secret_key import UnsealError
+from app.adapters.encryption import UnsealError
 from app.notifications.mail.enqueue import EmailTemplate, unseal_email
 from app.notifications.outbox.models import Delivery, DeliveryKind
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.adapters import secret_key as sealing
-from app.adapters.secret_key import KeyPurpose
+from app.adapters import encryption
+from app.adapters.encryption import KeyPurpose
 from app.notifications.outbox.models import Delivery, DeliveryKind, DeliveryState
 from app.opaque_tokens import generate_id
 
@@ -27,7 +27,7 @@ def enqueue_delivery(
     then dropped.
     """
     row_id = generate_id("msg")
-    sealed = sealing.seal(work.settings.secret_key, KeyPurpose.OUTBOX, payload, row_id)
+    sealed = encryption.seal(work.settings.secret_key, KeyPurpose.OUTBOX, payload, row_id)
     work.db.add(
         Delivery(
             id=row_id,
@@ -44,4 +44,4 @@ def enqueue_delivery(
 def unseal_payload(work: UnitOfWork, delivery: Delivery) -> bytes:
     """Return the payload of a delivery. Raises UnsealError."""
     sealed = delivery.sealed or ""
-    return sealing.unseal(work.settings.secret_key, KeyPurpose.OUTBOX, sealed, delivery.id)
+    return encryption.unseal(work.settings.secret_key, KeyPurpose.OUTBOX, sealed, delivery.id)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Index, String, Text, and_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.adapters import secret_key as sealing
+from app.adapters import encryption
 from app.adapters.database import Base, delete_batch
 
 if TYPE_CHECKING:
@@ -64,10 +64,10 @@ def rewrap_deliveries(db: Session, keys: Sequence[str]) -> tuple[int, int]:
     rewrapped = lost = 0
     for row in db.scalars(select(Delivery).where(Delivery.sealed.is_not(None)).with_for_update()):
         try:
-            sealed = sealing.reseal_if_outdated(
-                keys, sealing.KeyPurpose.OUTBOX, row.sealed or "", row.id
+            sealed = encryption.reseal_if_outdated(
+                keys, encryption.KeyPurpose.OUTBOX, row.sealed or "", row.id
             )
-        except sealing.UnsealError:
+        except encryption.UnsealError:
             lost += 1
             continue
         if sealed is not None:

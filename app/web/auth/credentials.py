@@ -18,7 +18,10 @@ from app.errors import Forbidden, Problem, Unauthenticated, Unavailable
 from app.principal import CredentialKind, Principal
 from app.rate_limits.errors import TooManyRequests
 from app.rate_limits.per_source import count_request
-from app.sessions.fresh import ReauthenticationRequired, need_fresh
+from app.sessions.recent_authentication import (
+    ReauthenticationRequired,
+    require_recent_authentication,
+)
 from app.unit_of_work import UnitOfWork
 from app.verification.api_keys import has_api_key_prefix, verify_api_key
 from app.verification.session_tokens import verify_access_token, verify_refresh_token
@@ -71,7 +74,7 @@ def session(work: UnitOfWork) -> Principal:
 def fresh_session(work: UnitOfWork) -> Principal:
     """A live session whose owner has typed the password in the last five minutes."""
     principal = session(work)
-    need_fresh(principal, work.now)
+    require_recent_authentication(principal, work.now)
     return principal
 
 

@@ -11,9 +11,9 @@ from flask import request
 
 from app.errors import Problem, Unauthenticated
 from app.opaque_tokens import CODE_ALPHABET, CODE_LENGTH, normalize_code
-from app.sessions.end import log_out
-from app.sessions.fresh import need_fresh
-from app.sessions.page_cookies import page_cookie
+from app.sessions.page_cookies import build_page_cookie
+from app.sessions.recent_authentication import require_recent_authentication
+from app.sessions.revoke import log_out
 from app.verification.page_cookie import verify_page_cookie
 from app.web.client_info import get_client_info
 from app.web.cookies import (
@@ -74,7 +74,7 @@ def require_page_principal(work: UnitOfWork) -> Principal:
 def require_recent_page_principal(work: UnitOfWork) -> Principal:
     """Whoever has typed the password here in the last five minutes. Raises Unauthenticated or ReauthenticationRequired."""
     principal = require_page_principal(work)
-    need_fresh(principal, work.now)
+    require_recent_authentication(principal, work.now)
     return principal
 
 
@@ -98,7 +98,7 @@ def set_page_cookie(work: UnitOfWork, response: Response, *, session_id: str) ->
         response,
         work.settings,
         COOKIE_NAME,
-        page_cookie(work, session_id=session_id),
+        build_page_cookie(work, session_id=session_id),
         max_age=None,
         samesite="Lax",
     )

@@ -9,10 +9,10 @@ from sqlalchemy import select, update
 from app.accounts.models import Account, find_account, lock_account
 from app.adapters.database import count_changed_rows
 from app.audit.record import Event, record_event
-from app.credential_status.revoke import revoke_account, revoke_sessions
+from app.credential_status.revocations import record_account_revocation, record_session_revocations
 from app.errors import NotFound, Unauthenticated
 from app.opaque_tokens import is_id
-from app.sessions.models import Session, Status, of_account
+from app.sessions.models import Session, SessionStatus, find_account_session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 def log_out(work: UnitOfWork, principal: Principal, client_info: ClientInfo) -> None:
     """End the session that asks; its tokens stop at once."""
-    account = _account(work, principal)
-    end_sessions(work, account, [principal.session_id], status=Status.LOGGED_OUT, reason="logout")
+    account = _get_account(work, principal)
+    revoke_sessions(
+        work, account, [principal.session_id], status=SessionStatus.LOGGED_OUT, reason="logout"
+    )
     record_event(
         work,
         Event.SESSION_ENDED,
@@ -43,7 +45,9 @@ def log_out_everywhere(work: UnitOfWork, principal: Principal, client_info: Clie
     if account is None:
         raise Unauthenticated
     account.epoch += 1
-    ended = end_by_epoch(work, account, status=Status.LOGGED_OUT, reason="logout_all")
+    ended = revoke_past_epoch_sessions(
+        work, account, status=SessionStatus.LOGGED_OUT, reason="logout_all"
+    )
     record_event(
         work,
         Event.SESSIONS_ENDED,
@@ -55,17 +59,21 @@ def log_out_everywhere(work: UnitOfWork, principal: Principal, client_info: Clie
     )
 
 
-def end_one(
+def revoke_session(
     work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, session_id: str
 ) -> None:
     """End one session of one's own. Raises NotFound, also for a session of somebody else."""
     session = (
-        of_account(work.db, principal.account_id, session_id) if is_id("ses", session_id) else None
+        find_account_session(work.db, principal.account_id, session_id)
+        if is_id("ses", session_id)
+        else None
     )
     if session is None:
         raise NotFound
-    account = _account(work, principal)
-    if end_sessions(work, account, [session.id], status=Status.REVOKED, reason="ended_by_owner"):
+    account = _get_account(work, principal)
+    if revoke_sessions(
+        work, account, [session.id], status=SessionStatus.REVOKED, reason="ended_by_owner"
+    ):
         record_event(
             work,
             Event.SESSION_ENDED,
@@ -76,7 +84,7 @@ def end_one(
         )
 
 
-def end_others(work: UnitOfWork, principal: Principal, client_info: ClientInfo) -> None:
+def revoke_other_sessions(work: UnitOfWork, principal: Principal, client_info: ClientInfo) -> None:
     """End every session of the account but the one that asks."""
     # Held before its sessions, as by a change of the password, which takes them in another order.
     account = lock_account(work.db, principal.account_id)
@@ -84,10 +92,12 @@ def end_others(work: UnitOfWork, principal: Principal, client_info: ClientInfo) 
         raise Unauthenticated
     others = select(Session.id).where(
         Session.account_id == account.id,
-        Session.status == Status.LIVE,
+        Session.status == SessionStatus.LIVE,
         Session.id != principal.session_id,
     )
-    ended = end_sessions(work, account, others, status=Status.REVOKED, reason="ended_by_owner")
+    ended = revoke_sessions(
+        work, account, others, status=SessionStatus.REVOKED, reason="ended_by_owner"
+    )
     record_event(
         work,
         Event.SESSIONS_ENDED,
@@ -99,29 +109,31 @@ def end_others(work: UnitOfWork, principal: Principal, client_info: ClientInfo) 
     )
 
 
-def end_by_epoch(work: UnitOfWork, account: Account, *, status: Status, reason: str) -> int:
+def revoke_past_epoch_sessions(
+    work: UnitOfWork, account: Account, *, status: SessionStatus, reason: str
+) -> int:
     """End what is still of an older epoch of the account, and every token with it. Returns how many sessions that were."""
     ended = count_changed_rows(
         work.db,
         update(Session)
         .where(
             Session.account_id == account.id,
-            Session.status == Status.LIVE,
+            Session.status == SessionStatus.LIVE,
             Session.account_epoch != account.epoch,
         )
         .values(status=status, ended_at=work.now, reason=reason)
         .execution_options(synchronize_session=False),
     )
-    revoke_account(work, account)
+    record_account_revocation(work, account)
     return ended
 
 
-def end_sessions(
+def revoke_sessions(
     work: UnitOfWork,
     account: Account,
     session_ids: Sequence[str] | Select[str],
     *,
-    status: Status,
+    status: SessionStatus,
     reason: str,
 ) -> Sequence[str]:
     """End those of these sessions that live, each with its revocation row. Returns which those were."""
@@ -130,17 +142,17 @@ def end_sessions(
         .where(
             Session.id.in_(session_ids),
             Session.account_id == account.id,
-            Session.status == Status.LIVE,
+            Session.status == SessionStatus.LIVE,
         )
         .values(status=status, ended_at=work.now, reason=reason)
         .returning(Session.id)
         .execution_options(synchronize_session=False)
     ).all()
-    revoke_sessions(work, account, ended)
+    record_session_revocations(work, account, ended)
     return ended
 
 
-def _account(work: UnitOfWork, principal: Principal) -> Account:
+def _get_account(work: UnitOfWork, principal: Principal) -> Account:
     account = find_account(work.db, principal.account_id)
     if account is None:
         raise Unauthenticated

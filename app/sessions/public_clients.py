@@ -9,11 +9,11 @@ from app.settings.json_parsers import ConfiguredClient
 if TYPE_CHECKING:
     from app.settings import Settings
 
-DEFAULT = "doorward"  # the client_id of whoever names none
-UNNAMED = ConfiguredClient(DEFAULT)
+DEFAULT_CLIENT_ID = "doorward"  # the client_id of whoever names none
+DEFAULT_CLIENT = ConfiguredClient(DEFAULT_CLIENT_ID)
 
 
-def public_client(settings: Settings, client_id: str | None) -> ConfiguredClient | None:
+def find_public_client(settings: Settings, client_id: str | None) -> ConfiguredClient | None:
     """The client of that id, by the setting CLIENTS; None where there is none."""
-    wanted = client_id or DEFAULT
-    return settings.clients.get(wanted, UNNAMED if wanted == DEFAULT else None)
+    wanted = client_id or DEFAULT_CLIENT_ID
+    return settings.clients.get(wanted, DEFAULT_CLIENT if wanted == DEFAULT_CLIENT_ID else None)

@@ -6,8 +6,13 @@ from typing import TYPE_CHECKING
 
 from app.adapters import logs
 from app.adapters.cache import CacheUnavailable
-from app.credential_status.models import CHANGED, ENDED, Kind, Revocation
-from app.credential_status.publish import publish
+from app.credential_status.models import (
+    API_KEY_CHANGED,
+    API_KEY_REVOKED,
+    Revocation,
+    RevocationKind,
+)
+from app.credential_status.publish import publish_revocation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,33 +23,41 @@ if TYPE_CHECKING:
 log = logs.get_logger("revocation")
 
 
-def revoke_sessions(work: UnitOfWork, account: Account, session_ids: Iterable[str]) -> None:
+def record_session_revocations(
+    work: UnitOfWork, account: Account, session_ids: Iterable[str]
+) -> None:
     """These sessions of the account are over. Ending sessions one by one moves no epoch."""
-    _revoke(work, [_row(work, account, Kind.SESSION, session_id) for session_id in session_ids])
+    _record(
+        work,
+        [
+            _build_row(work, account, RevocationKind.SESSION, session_id)
+            for session_id in session_ids
+        ],
+    )
 
 
-def revoke_account(work: UnitOfWork, account: Account) -> None:
+def record_account_revocation(work: UnitOfWork, account: Account) -> None:
     """Everything the account was handed before its present epoch is over."""
-    _revoke(work, [_row(work, account, Kind.ACCOUNT, account.id)])
+    _record(work, [_build_row(work, account, RevocationKind.ACCOUNT, account.id)])
 
 
-def revoke_api_key(
-    work: UnitOfWork, *, account_id: str, key_id: str, version: int, ended: bool
+def record_api_key_revocation(
+    work: UnitOfWork, *, account_id: str, key_id: str, version: int, is_revoked: bool
 ) -> None:
     """The key has ended, or what it may do is another than before."""
     row = Revocation(
-        kind=Kind.API_KEY,
+        kind=RevocationKind.API_KEY,
         ref=key_id,
         account_id=account_id,
         epoch=version,
         roles_version=0,
-        status=ENDED if ended else CHANGED,
+        status=API_KEY_REVOKED if is_revoked else API_KEY_CHANGED,
         at=work.now,
     )
-    _revoke(work, [row])
+    _record(work, [row])
 
 
-def _row(work: UnitOfWork, account: Account, kind: Kind, ref: str) -> Revocation:
+def _build_row(work: UnitOfWork, account: Account, kind: RevocationKind, ref: str) -> Revocation:
     return Revocation(
         kind=kind,
         ref=ref,
@@ -56,17 +69,17 @@ def _row(work: UnitOfWork, account: Account, kind: Kind, ref: str) -> Revocation
     )
 
 
-def _revoke(work: UnitOfWork, rows: Sequence[Revocation]) -> None:
+def _record(work: UnitOfWork, rows: Sequence[Revocation]) -> None:
     """The row decides, in this transaction. Redis hears of it after the commit: a mark before a rollback would lock out a good session."""
     work.db.add_all(rows)
     if rows and work.cache.is_configured:
-        work.after_commit.append(lambda: _tell(work, rows))
+        work.after_commit.append(lambda: _publish(work, rows))
 
 
-def _tell(work: UnitOfWork, rows: Sequence[Revocation]) -> None:
+def _publish(work: UnitOfWork, rows: Sequence[Revocation]) -> None:
     """Try each once, until one fails: that took a tenth of a second, and the watcher of every process repeats them all."""
     try:
         for row in rows:
-            publish(work.cache, work.settings, row)
+            publish_revocation(work.cache, work.settings, row)
     except CacheUnavailable:
         log.warning("revocations not published yet", count=len(rows))

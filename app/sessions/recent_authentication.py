@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from app.principal import Principal
 
-FRESH = timedelta(minutes=5)
+MAX_AUTHENTICATION_AGE = timedelta(minutes=5)
 
 
 class ReauthenticationRequired(Unauthenticated):
@@ -22,7 +22,7 @@ class ReauthenticationRequired(Unauthenticated):
     title = "Show once more who you are"
 
     def __init__(self) -> None:
-        seconds = int(FRESH.total_seconds())
+        seconds = int(MAX_AUTHENTICATION_AGE.total_seconds())
         error = f'error="insufficient_user_authentication", error_description="too long ago", max_age="{seconds}"'
         super().__init__(
             f"Send the password to /v1/elevate and use the access token from there; it counts for {seconds // 60} minutes.",
@@ -30,12 +30,12 @@ class ReauthenticationRequired(Unauthenticated):
         )
 
 
-def is_fresh(principal: Principal, now: datetime) -> bool:
+def has_recent_authentication(principal: Principal, now: datetime) -> bool:
     """Was the password typed in the last five minutes?"""
-    return principal.auth_time is not None and now - principal.auth_time <= FRESH
+    return principal.auth_time is not None and now - principal.auth_time <= MAX_AUTHENTICATION_AGE
 
 
-def need_fresh(principal: Principal, now: datetime) -> None:
+def require_recent_authentication(principal: Principal, now: datetime) -> None:
     """Raises ReauthenticationRequired for whoever has not typed the password in the last five minutes."""
-    if not is_fresh(principal, now):
+    if not has_recent_authentication(principal, now):
         raise ReauthenticationRequired
