@@ -40,7 +40,7 @@ BATCH = 500  # lines, each batch a transaction of its own
 EXIT_UNREADABLE = 2
 EXIT_INTERRUPTED = 130
 
-Batch = list["tuple[int, Body] | Refused"]
+Batch = list["tuple[int, Body] | RejectedLine"]
 
 
 @click.group()

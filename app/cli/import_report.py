@@ -27,7 +27,7 @@ class ImportReport:
         self._reasons: Counter[tuple[str, str]] = Counter()
 
     def add(self, outcome: ImportResult, unreadable: Sequence[RejectedLine]) -> None:
-        self.accepted += outcome.accepted
+        self.taken += outcome.accepted
         for refused in sorted([*outcome.rejected, *unreadable], key=lambda each: each.line):
             self.refused += 1
             self._reasons.update((fault.field, fault.reason) for fault in refused.faults)

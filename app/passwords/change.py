@@ -10,9 +10,9 @@ from app.authentication.errors import WrongPassword
 from app.authentication.passwords.validate import validate_new_password
 from app.authentication.passwords.verify import (
     apply_success,
+    check_password,
     hash_new_password,
     verify_again_and_apply_success,
-    verify_password,
 )
 from app.authentication.throttling.password_attempts import count_attempt
 from app.errors import Unauthenticated
@@ -60,7 +60,7 @@ def change_password(
     if is_same_password(old_password, text):
         raise build_unchanged_password_error(client_info.locale)
     attempt = count_attempt(work, subject=account.id, bucket=client_info.bucket)
-    checked = verify_password(work, attempt, account, old_password)
+    checked = check_password(work, attempt, account, old_password)
     if checked is None:
         raise _refused(work, client_info, principal)
     changes = {

@@ -12,8 +12,8 @@ from app.audit.record import Event, record_event
 from app.authentication.errors import WrongPassword
 from app.authentication.passwords.verify import (
     apply_success,
+    check_password,
     verify_again_and_apply_success,
-    verify_password,
 )
 from app.authentication.throttling.password_attempts import count_attempt
 from app.credential_status.models import get_global_epoch
@@ -61,7 +61,7 @@ def _prove(
     if account is None:
         raise Unauthenticated
     attempt = count_attempt(work, subject=account.id, bucket=client_info.bucket)
-    checked = verify_password(work, attempt, account, password)
+    checked = check_password(work, attempt, account, password)
     unchanged = {"status": account.status}
     if checked is None or not (
         apply_success(work, checked, changes=unchanged)

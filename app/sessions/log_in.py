@@ -10,8 +10,8 @@ from app.accounts.find import lock_account_by_identifier, parse_identifier
 from app.audit.record import Event, record_event
 from app.authentication.passwords.verify import (
     apply_success,
+    check_password,
     verify_again_and_apply_success,
-    verify_password,
 )
 from app.authentication.throttling.password_attempts import wait_for_attempts_in_flight
 from app.authentication.trusted_devices.manage import trust_device
@@ -118,7 +118,7 @@ def _prove_at_once(
     attempt = count_password_attempt(
         work, client_info, account, canonical=name.canonical, device_token=device_token
     )
-    checked = verify_password(work, attempt, account, password)
+    checked = check_password(work, attempt, account, password)
     now = {"last_login_at": work.now}
     if checked is None or not (
         apply_success(work, checked, changes=now)

@@ -32,7 +32,7 @@ class VerifiedPassword:
     attempt: PasswordAttempt
 
 
-def verify_password(
+def check_password(
     work: UnitOfWork, attempt: PasswordAttempt, account: Account | None, password: str
 ) -> VerifiedPassword | None:
     """Is it the password of that account? Costs the same for an account that does not exist, is not active or has no tries left.
