@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from app.adapters import migrations, secret_key
+from app.adapters import encryption, migrations
 from app.adapters.cache import CacheUnavailable
 from app.adapters.database import get_database_now, is_database_unavailable
 from app.adapters.mailer import DeliveryError, Mailer
