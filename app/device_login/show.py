@@ -215,7 +215,7 @@ def _find_end(row: DeviceLogin, state: str, opened: Session | None) -> datetime 
         return row.decided_at
     if opened is None:
         return row.expires_at if state == EXPIRED_STATE else None
-    return opened.ended_at or (opened.ends_at if state == EXPIRED_STATE else None)
+    return opened.ended_at or (opened.expires_at if state == EXPIRED_STATE else None)
 
 
 def _build_cursor_conditions(

@@ -100,7 +100,7 @@ def grant_refresh_token(
     session, _ = get_session_by_refresh_token(
         work.db, work.settings.secret_key, request.refresh_token
     )
-    if session.client != request.client.name:
+    if session.effective_client_id != request.client.name:
         raise InvalidGrant("The session is of another client.")
     tokens = refresh_session(work, client_info, refresh_token=request.refresh_token)
     # Raising takes the step of the counter back: the refresh token that was sent is still the present one.

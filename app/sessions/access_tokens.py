@@ -54,7 +54,7 @@ def sign_access_token(
 ) -> tuple[str, int]:
     """A token and its life in seconds; it never outlives its session, nor `ends_at`. It names the roles `of_resource` too."""
     claims = {
-        "client_id": session.client,
+        "client_id": session.effective_client_id,
         "sid": session.id,
         "ep": account.epoch,
         "rv": account.roles_version,

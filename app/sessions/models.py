@@ -100,7 +100,7 @@ def is_live(
         session.status == SessionStatus.LIVE
         and session.account_epoch == account_epoch
         and session.global_epoch == global_epoch
-        and now < session.ends_at
+        and now < session.expires_at
     )
 
 

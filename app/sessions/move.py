@@ -27,7 +27,7 @@ def move_session_to_new_epoch(work: UnitOfWork, account: Account, *, session_id:
         .with_for_update()
         .execution_options(populate_existing=True)
     )
-    if session is None or not session.lives(
+    if session is None or not session.is_live(
         work.now, account_epoch=account.epoch - 1, global_epoch=get_global_epoch(work.db)
     ):
         raise Unauthenticated

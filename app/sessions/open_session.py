@@ -152,7 +152,7 @@ def _notify_owner(work: UnitOfWork, account: Account, session: Session) -> None:
         "username": account.username,
         "at": f"{work.now:%Y-%m-%d %H:%M} UTC",
         "address": session.address,
-        "device": session.device,
+        "device": session.device_label,
     }
     enqueue_email(work, EmailTemplate.NEW_LOGIN, Email(account.email, account.locale, values))
 

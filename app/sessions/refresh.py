@@ -52,7 +52,7 @@ def refresh_session(
         return issue_tokens(work, account, session)
     # Somebody was quicker, or the session is over: under the account's lock the row now says which.
     work.db.refresh(session)
-    if session.rt_salt != salt or not session.lives(
+    if session.rt_salt != salt or not session.is_live(
         work.now, account_epoch=account.epoch, global_epoch=epoch
     ):
         raise InvalidGrant
@@ -138,7 +138,7 @@ def _revoke_reused(
     record_event(work, event, client_info=client_info, account_id=account.id, session_id=session.id)
     values = {
         "username": account.username,
-        "device": session.device,
+        "device": session.device_label,
         "begun": f"{session.created_at:%Y-%m-%d %H:%M} UTC",
         "address": client_info.address,
     }

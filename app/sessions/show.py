@@ -107,7 +107,7 @@ def get_current_account(work: UnitOfWork, principal: Principal) -> CurrentAccoun
 def get_device_label(work: UnitOfWork, principal: Principal) -> str:
     """What the owner would call the device that asks."""
     row = find_account_session(work.db, principal.account_id, principal.session_id)
-    return row.device if row is not None else "unknown"
+    return row.device_label if row is not None else "unknown"
 
 
 def _get_epochs(work: UnitOfWork, principal: Principal) -> tuple[int, int]:
@@ -122,7 +122,7 @@ def _get_status(work: UnitOfWork, row: Session, epochs: tuple[int, int]) -> str:
     """What its owner is told: a session also ends by time, and with the epoch it was opened in."""
     if row.status != SessionStatus.LIVE:
         return row.status
-    if row.ends_at <= work.now:
+    if row.expires_at <= work.now:
         return "expired"
     return (
         SessionStatus.LIVE
@@ -137,14 +137,14 @@ def _build_details(row: Session, principal: Principal, status: str) -> SessionDe
         current=row.id == principal.session_id,
         status=status,
         device_name=row.device_name,
-        client_id=row.client,
+        client_id=row.effective_client_id,
         approved_by=row.approved_by,
         user_agent=row.user_agent,
         address=row.address,
         last_address=row.last_address,
         created_at=row.created_at,
         last_used_at=row.refreshed_at,
-        expires_at=row.ends_at,
+        expires_at=row.expires_at,
         ended_at=row.ended_at,
         reason=row.reason,
     )

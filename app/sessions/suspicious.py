@@ -137,7 +137,7 @@ def _mark_suspicious(work: UnitOfWork, account: Account, session: Session) -> bo
 def _notify_owner(work: UnitOfWork, account: Account, session: Session, *, by_owner: bool) -> None:
     values = {
         "username": account.username,
-        "device": session.device,
+        "device": session.device_label,
         "begun": f"{session.created_at:%Y-%m-%d %H:%M} UTC",
         "address": session.address,
         "by": "owner" if by_owner else "administrator",

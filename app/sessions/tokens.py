@@ -43,10 +43,10 @@ def issue_tokens(work: UnitOfWork, account: Account, session: Session) -> Sessio
         access_token=access_token,
         expires_in=expires_in,
         refresh_token=refresh_tokens.build_refresh_token(work.settings.secret_key, session),
-        refresh_expires_in=int((session.ends_at - work.now).total_seconds()),
+        refresh_expires_in=int((session.expires_at - work.now).total_seconds()),
         session_id=session.id,
         account=summarize_account(account, get_session_roles(session, roles)),
         resources=work.settings.resources,
         scope=" ".join(get_session_scopes(work, session, roles)),
-        client_id=session.client,
+        client_id=session.effective_client_id,
     )

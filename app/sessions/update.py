@@ -50,7 +50,7 @@ def update_token(
     session = find_account_session(work.db, principal.account_id, principal.session_id)
     if account is None or session is None or not account.is_active:
         raise Unauthenticated
-    if not session.lives(
+    if not session.is_live(
         work.now, account_epoch=account.epoch, global_epoch=get_global_epoch(work.db)
     ):
         raise Unauthenticated

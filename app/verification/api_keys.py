@@ -59,12 +59,12 @@ def verify_api_key(work: UnitOfWork, key: str) -> Principal:
     shown, limits = compute_digest(key), parse_windows(work.settings.limit_key)
     seen = record_api_key_use(work.cache, key_id, digest=shown, now=work.now, limits=limits)
     known = _require_key(work, key_id, seen, secret_digest=shown)
-    if seen.record is None:
+    if seen.entry is None:
         seen, known = _count_use(work, key_id, known, secret_digest=shown)
     if seen.exceeded_limit:
         limit = limits[seen.exceeded_limit - 1]
         raise TooManyRequests(
-            RATE_LIMIT_POLICY, ExceededLimit(limit.amount, limit.seconds, seen.reset)
+            RATE_LIMIT_POLICY, ExceededLimit(limit.amount, limit.seconds, seen.reset_after)
         )
     work.api_key_usage.record(key_id, work.now)
     ends_at = (
@@ -112,15 +112,15 @@ def _require_key(
 
     A wrong secret is refused by whichever record was there, before anything else is asked.
     """
-    if seen.ended:
+    if seen.is_revoked:
         raise Unauthenticated
-    if seen.record is not None:
-        _require_valid(work, seen.record, secret_digest)
-        holder = find_cached_account(work.cache, seen.record.account_id)
+    if seen.entry is not None:
+        _require_valid(work, seen.entry, secret_digest)
+        holder = find_cached_account(work.cache, seen.entry.account_id)
         if holder is not None and holder.username is not None and holder.status == ACTIVE_ACCOUNT:
-            return _CheckedKey(seen.record, holder.username, holder.roles)
+            return _CheckedKey(seen.entry, holder.username, holder.roles)
     found = find_api_key_state(work, key_id)
-    if found is None or not found.list_valid_digests:
+    if found is None or not found.is_usable:
         raise Unauthenticated
     _store_in_cache(work, key_id, found)
     _require_valid(work, found.record, secret_digest)
@@ -130,7 +130,7 @@ def _require_key(
 def _require_valid(work: UnitOfWork, record: ApiKeyEntry, secret_digest: str | None) -> None:
     """Is it in force, and is the secret one of its own? A token that the key was traded for shows none. Raises Unauthenticated."""
     seconds = work.now.timestamp()
-    if not record.lives(seconds) or not (
+    if not record.is_live(seconds) or not (
         secret_digest is None or record.accepts_digest(secret_digest, seconds)
     ):
         raise Unauthenticated
@@ -163,15 +163,15 @@ def _count_use(
         now=work.now,
         limits=parse_windows(work.settings.limit_key),
     )
-    if again.ended:
+    if again.is_revoked:
         raise Unauthenticated
-    if again.record is None:
+    if again.entry is None:
         exceeded = work.limiter.hit_locally(work.settings.limit_key, RATE_LIMIT_POLICY, key_id)
         if exceeded is not None:
             raise TooManyRequests(RATE_LIMIT_POLICY, exceeded)
         return again, known
-    _require_valid(work, again.record, secret_digest)
-    return again, _CheckedKey(again.record, known.username, known.roles)
+    _require_valid(work, again.entry, secret_digest)
+    return again, _CheckedKey(again.entry, known.username, known.roles)
 
 
 def _limit_scopes(work: UnitOfWork, known: _CheckedKey) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ class SessionState:
     joined_roles: str | None
 
     @property
-    def ends_at(self) -> datetime:
+    def expires_at(self) -> datetime:
         return min(self.idle_until, self.absolute_until)
 
     @property

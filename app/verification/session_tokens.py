@@ -139,11 +139,11 @@ def verify_session(work: UnitOfWork, session: Session) -> Principal:
         username=found.username,
         kind=CredentialKind.SESSION,
         session_id=session.id,
-        expires_at=session.ends_at,
+        expires_at=session.expires_at,
         auth_time=session.auth_time,  # of the row that the credential was compared with: what is typed meanwhile is its successor's
         scopes=get_session_scopes(work, session, found.roles),
         roles=get_session_roles(session, found.roles),
-        client_id=session.client,
+        client_id=session.effective_client_id,
         epoch=found.current_account_epoch,
     )
 
@@ -198,6 +198,6 @@ def _require_live_session(work: UnitOfWork, session_id: str, *, epoch: int) -> S
         epoch=found.current_account_epoch,
         roles_version=found.roles_version,
         global_epoch=found.current_global_epoch,
-        ends_at=found.ends_at,
+        ends_at=found.expires_at,
     )
     return found

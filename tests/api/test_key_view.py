@@ -213,9 +213,9 @@ def test_a_reader_that_was_slow_cannot_undo_a_change(make_believing, server, cha
         slow = find_api_key_state(work, key["id"])
     held = server.get(build_account_cache_key(ann.tokens["account"]["id"]))
     change(ann, key)
-    cache_api_key(service.units.cache, key["id"], slow.record)
+    cache_api_key(service.units.cache, key["id"], slow.entry)
     assert powerless(service, key)
-    cache_api_key(service.units.cache, key["id"], slow.record)
+    cache_api_key(service.units.cache, key["id"], slow.entry)
     assert powerless(service, key)
     assert (
         server.get(build_account_cache_key(ann.tokens["account"]["id"])) != held

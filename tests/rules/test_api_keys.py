@@ -51,7 +51,7 @@ def test_a_secret_counts_or_the_one_before_it_for_a_while(changes, shown, fits):
     ("expires", "lives"), [(None, True), (NOW + 0.001, True), (NOW, False), (NOW - 1, False)]
 )
 def test_a_key_lives_until_its_end(expires, lives):
-    assert record(expires=expires).lives(NOW) is lives
+    assert record(expires=expires).is_live(NOW) is lives
 
 
 @pytest.mark.parametrize(
