@@ -49,5 +49,5 @@ def install_watchdog(watchdog: SocketWatchdog, engine: Engine) -> None:
             watchdog.record_answer()
             raise
         watchdog.record_answer()
-        connection.deadline, connection.line = watchdog, watchdog.line(connection.fileno())
+        connection.deadline, connection.line = watchdog, watchdog.watch(connection.fileno())
         return connection

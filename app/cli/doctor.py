@@ -156,7 +156,7 @@ def mask_secrets(finding: Finding, settings: Settings) -> Finding:
     found = finding.found
     for secret in sorted(_collect_secrets(settings), key=len, reverse=True):
         found = found.replace(secret, MASK)
-    return replace(finding, tokens=found)
+    return replace(finding, found=found)
 
 
 def _collect_secrets(settings: Settings) -> set[str]:
