@@ -9,7 +9,7 @@ JOBS ?= $(shell echo $$(($$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 2)
 TESTED = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run admin install test faults check types screenshots bench recording lock clean
+.PHONY: help run admin install test faults check types screenshots bench recording messages lock clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -63,6 +63,15 @@ bench: install ## Print figures as ratios of one run
 
 recording: install ## Draw docs/images/cli.svg anew: the command line in a terminal, against a service that is thrown away
 	PYTHONPATH=client/src $(BIN)/python -m tests.client.recording
+
+# LANGUAGE=fr starts a catalog for another language.
+messages: install ## Extract the texts of pages and emails, then update and compile the catalogs in app/locales
+	@mkdir -p var
+	$(BIN)/pybabel --quiet extract --mapping-file pyproject.toml --sort-by-file --add-location file --width 100 \
+		--keywords "translate:2 translate_plural:2,3 mark_message" --output-file var/messages.pot app
+	$(BIN)/pybabel --quiet update --input-file var/messages.pot --output-dir app/locales --ignore-obsolete --no-fuzzy-matching --width 100 \
+		--ignore-pot-creation-date $(if $(LANGUAGE),--init-missing --locale $(LANGUAGE))
+	$(BIN)/pybabel --quiet compile --directory app/locales
 
 lock: ## Compile requirements/*.txt anew (needs uv)
 	for set in run dev; do uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

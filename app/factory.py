@@ -34,9 +34,11 @@ from app.api import (
     suspicion,
     well_known,
 )
-from app.pages import activate, confirm, docs, login, mailbox, reset
+from app.i18n import install_translations
+from app.pages import confirm, docs, login, mailbox, reset
+from app.pages import device_login as device_login_page
 from app.pages import sessions as sessions_page
-from app.pages.render import render_problem
+from app.pages.render import render_problem_page
 from app.settings import VERSION, DocsMode
 from app.unit_of_work import UnitOfWorkFactory
 from app.web import gateway_requests as questions
@@ -71,7 +73,7 @@ API_BLUEPRINTS = (
     revocations.blp,
     health.blp,
 )
-PAGE_BLUEPRINTS = (confirm.blp, reset.blp, login.blp, activate.blp, sessions_page.blp)
+PAGE_BLUEPRINTS = (confirm.blp, reset.blp, login.blp, device_login_page.blp, sessions_page.blp)
 # Threads of a serving process beside those of gunicorn, each with a connection of its own: clock, sweep, rotation, uses of keys,
 # warnings of keys, mail, watcher.
 BACKGROUND_THREADS = 7
@@ -83,6 +85,7 @@ def create_app(
     """The service as a WSGI application. `capacity` says how it will be served."""
     app = Flask("app.pages", static_folder="static", static_url_path="/static")
     app.url_map.merge_slashes = False
+    install_translations(app.jinja_env)
     app.json.sort_keys = False  # type: ignore[attr-defined] # Flask's default provider has it
     clock, capacity = clock or Clock(), capacity or Capacity()
     cache = Cache(settings.redis_url, clock)
@@ -100,7 +103,7 @@ def create_app(
         limiter=RateLimiter(clock, cache, shares=settings.replicas * capacity.workers),
         api_key_usage=UsageBuffer(),
     )
-    problems.register_error_handlers(app, render_page=render_problem)
+    problems.register_error_handlers(app, render_page=render_problem_page)
     edge.register_middleware(app, settings, clock)
     _register_blueprints(app, settings)
     app.wsgi_app = questions.normalize_gateway_requests(app.wsgi_app, settings)  # type: ignore[assignment, method-assign] # Flask's way to put something around it

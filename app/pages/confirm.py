@@ -1,4 +1,7 @@
-"""The page behind the mailed link. Opening it changes nothing: mail scanners do that; only the form acts."""
+"""The page that confirms an email address and creates the account.
+
+Opening the link changes nothing, because mail scanners open links too; only the form does.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,12 @@ blp = Blueprint("confirm", __name__)
 
 @reading
 def show_form(work: UnitOfWork, token: str, problem: InvalidInput | None = None) -> Response:
-    """A form that asks for a password."""
+    """Show the form that asks for a password."""
     username = get_username_for_confirmation(work, token=token)
-    status = problem.status if problem else 200
     return render_page(
         "confirm",
-        status=status,
         username=username,
-        least=work.settings.password_min_length,
+        min_length=work.settings.password_min_length,
         problem=problem,
     )
 
@@ -42,7 +43,7 @@ def get_confirm(token: str) -> Response:
 @writing
 @rate_limit("confirm")
 def post_confirm(work: UnitOfWork, token: str) -> Response:
-    """Open the account."""
+    """Create the account."""
     account = confirm_by_link(
         work, get_client_info(), token=token, password=request.form.get("password", "")
     )

@@ -1,4 +1,4 @@
-"""Signing in and out on our own pages, and typing the password once more."""
+"""Pages to sign in, sign out and confirm the password."""
 
 from __future__ import annotations
 
@@ -32,16 +32,14 @@ blp = Blueprint("login_page", __name__, url_prefix="/login")
 
 
 def get_next_page() -> str:
-    """Where to go on to once that is done."""
+    """Return the page to continue to afterwards."""
     return restrict_to_own_pages(request.values.get("next", ""))
 
 
 def show_login_form(problem: Problem | None = None) -> Response:
-    """A form that asks for name and password."""
-    status = problem.status if problem else 200
+    """Show the sign-in form."""
     return render_page(
         "login",
-        status=status,
         next=get_next_page(),
         username=request.form.get("username", ""),
         problem=problem,
@@ -53,10 +51,9 @@ def show_login_form(problem: Problem | None = None) -> Response:
 def show_reauthentication_form(
     _work: UnitOfWork, principal: Principal, problem: Problem | None = None
 ) -> Response:
-    """A form that asks for the password alone."""
+    """Show the form that asks for the password again."""
     return render_page(
-        "again",
-        status=problem.status if problem else 200,
+        "reauthenticate",
         next=get_next_page(),
         username=principal.username,
         problem=problem,
@@ -65,23 +62,19 @@ def show_reauthentication_form(
 
 @reading
 def show_new_password_form(work: UnitOfWork, problem: Problem) -> Response:
-    """A form that asks for another password twice. What lets it be set is in the form, never in an address."""
-    token = (
-        problem.members["reset_token"]
-        if isinstance(problem, PasswordChangeRequired)
-        else request.form.get("reset_token", "")
-    )
-    status = 200 if isinstance(problem, PasswordChangeRequired) else problem.status
-    name = request.form.get("username", "")
-    least = work.settings.password_min_length
+    """Show the form of a user whose password has to be changed before signing in.
+
+    The reset token is in the form and never in a URL.
+    """
+    form = request.form
+    is_first = isinstance(problem, PasswordChangeRequired)
     return render_page(
-        "new_password",
-        status=status,
+        "must_change_password",
+        problem=None if is_first else problem,
         next=get_next_page(),
-        username=name,
-        token=token,
-        least=least,
-        problem=problem,
+        username=form.get("username", ""),
+        token=problem.members["reset_token"] if is_first else form.get("reset_token", ""),
+        min_length=work.settings.password_min_length,
     )
 
 
@@ -89,7 +82,7 @@ def show_new_password_form(work: UnitOfWork, problem: Problem) -> Response:
 @protect_page
 @reading
 def get_login(work: UnitOfWork) -> Response:
-    """Ask for name and password; whoever is signed in goes on."""
+    """Ask for username and password. Users who are signed in continue."""
     return redirect_to(get_next_page()) if find_page_principal(work) else show_login_form()
 
 
@@ -100,7 +93,7 @@ def get_login(work: UnitOfWork) -> Response:
 @writing
 @rate_limit("login")
 def post_login(work: UnitOfWork) -> Response:
-    """Sign in, for twelve hours at most."""
+    """Sign in for at most 12 hours."""
     name, password = request.form.get("username", ""), request.form.get("password", "")
     tokens = log_in(
         work,
@@ -118,7 +111,7 @@ def post_login(work: UnitOfWork) -> Response:
 @writing
 @rate_limit("confirm")
 def post_new_password(work: UnitOfWork) -> Response:
-    """Set the password that has to be another one. It signs nobody in."""
+    """Set the new password. The user then signs in with it."""
     new, again = request.form.get("password", ""), request.form.get("again", "")
     reset_password(
         work,
@@ -133,7 +126,7 @@ def post_new_password(work: UnitOfWork) -> Response:
 @blp.route("/again", methods=["GET"])
 @protect_page
 def get_again() -> Response:
-    """Ask for the password once more."""
+    """Ask for the password again."""
     return show_reauthentication_form()
 
 
@@ -144,7 +137,7 @@ def get_again() -> Response:
 @writing
 @require(require_page_principal)
 def post_again(work: UnitOfWork, principal: Principal) -> Response:
-    """The password was typed just now. Another cookie takes the place of the one there was."""
+    """Verify the password and replace the cookie."""
     elevate(work, principal, get_client_info(), password=request.form.get("password", ""))
     return set_page_cookie(work, redirect_to(get_next_page()), session_id=principal.session_id)
 
@@ -154,6 +147,6 @@ def post_again(work: UnitOfWork, principal: Principal) -> Response:
 @writing
 @require(require_page_principal)
 def post_out(work: UnitOfWork, principal: Principal) -> Response:
-    """End this session."""
+    """Log out."""
     log_out(work, principal, get_client_info())
     return clear_page_cookie(work, render_page("signed_out"))

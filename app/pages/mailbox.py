@@ -1,4 +1,4 @@
-"""The mailbox of development: mail that would have been sent, to be read or scripted against."""
+"""The development mailbox: emails that would have been sent, for reading and for scripts."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ blp = Blueprint("mailbox", __name__)
 @blp.route("/dev/mailbox", methods=["GET"])
 @reading
 def get_mailbox(work: UnitOfWork) -> Response:
-    """The latest mail, newest first; as JSON for whoever accepts that."""
-    letters = list_mailbox_messages(work)
+    """Show the latest emails, newest first, as HTML or JSON."""
+    messages = list_mailbox_messages(work)
     if request.accept_mimetypes.best_match(["text/html", "application/json"]) == "text/html":
-        return render_developer_page("mailbox", letters=letters)
+        return render_developer_page("mailbox", messages=messages)
     return jsonify(
         items=[
             {
-                "to": letter.rendered.to,
-                "subject": letter.rendered.subject,
-                "text": letter.rendered.text,
-                "html": letter.rendered.html,
-                "links": letter.rendered.links,
-                "code": letter.code,
+                "to": message.rendered.to,
+                "subject": message.rendered.subject,
+                "text": message.rendered.text,
+                "html": message.rendered.html,
+                "links": message.rendered.links,
+                "code": message.code,
             }
-            for letter in letters
+            for message in messages
         ]
     )

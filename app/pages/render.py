@@ -1,4 +1,4 @@
-"""Pages: server-rendered, without scripts, under a policy that allows none."""
+"""Render pages on the server, without scripts and under a policy that allows none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 from flask import Response, render_template
 
 from app.errors import InvalidInput, Problem, Unauthenticated
-from app.pages.words import describe_browser, format_duration
+from app.i18n import DEFAULT_LANGUAGE
+from app.pages.formatting import describe_browser, format_duration
 from app.sessions.recent_authentication import ReauthenticationRequired
 from app.web.auth.credentials import CHALLENGE
 from app.web.auth.page_session import get_current_page, reject_foreign_forms
@@ -20,64 +21,79 @@ from app.web.request_id import get_request_id
 P = ParamSpec("P")
 PageHandler = Callable[P, Response]
 
-CSP = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+CSP = (
+    "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
 
 
-def render_page(template: str, *, status: int = 200, **values: Any) -> Response:
-    """The page in the reader's language."""
-    return render_developer_page(f"{get_preferred_language()}/{template}", status=status, **values)
+def render_page(template: str, *, problem: Problem | None = None, **values: Any) -> Response:
+    """Render a page in the preferred language of the reader.
+
+    With a problem, the page shows it and the response has its status.
+    """
+    status = problem.status if problem else 200
+    return _render(template, get_preferred_language(), status, problem=problem, **values)
 
 
-def render_developer_page(template: str, *, status: int = 200, **values: Any) -> Response:
-    """A page that there is in one language only."""
-    response = Response(
-        render_template(
-            f"{template}.html", span=format_duration, browser=describe_browser, **values
-        ),
-        status,
-        content_type="text/html; charset=utf-8",
+def render_developer_page(template: str, **values: Any) -> Response:
+    """Render a page that exists in English only."""
+    return _render(template, DEFAULT_LANGUAGE, 200, **values)
+
+
+def _render(template: str, language: str, status: int, **values: Any) -> Response:
+    html = render_template(
+        f"{template}.html",
+        lang=language,
+        page_name=template,
+        format_duration=format_duration,
+        describe_browser=describe_browser,
+        **values,
     )
+    response = Response(html, status, content_type="text/html; charset=utf-8")
     response.headers["Content-Security-Policy"] = CSP
     if status == Unauthenticated.status:
-        # RFC 9110 section 11.6.1: no 401 without a challenge. A browser knows no Bearer and asks nobody.
+        # RFC 9110 section 11.6.1 requires a challenge on every 401. Browsers ignore Bearer.
         response.headers["WWW-Authenticate"] = CHALLENGE
     return response
 
 
-def render_problem(problem: Problem) -> Response:
-    """What went wrong, in words, and what to do next."""
-    response = render_page(
-        "problem", status=problem.status, problem=problem, request_id=get_request_id()
-    )
+def render_problem_page(problem: Problem) -> Response:
+    """Render the page that explains a problem and what to do next."""
+    response = render_page("problem", problem=problem, request_id=get_request_id())
     response.headers.extend(problem.headers)
     return response
 
 
 def redirect_to(path: str, **query: str) -> Response:
-    """Look there next, with GET: whoever loads the page again sends no form a second time (RFC 9110 section 15.4.4)."""
+    """Redirect with 303, so that reloading the page does not send the form again (RFC 9110 15.4.4)."""
     response = Response(status=303)
     response.headers["Location"] = f"{path}?{urlencode(query)}" if query else path
     return response
 
 
 def show_problems(handler: PageHandler[P]) -> PageHandler[P]:
-    """Show problems as pages."""
+    """Decorate a handler to render problems as pages."""
 
     @functools.wraps(handler)
-    def shown_to_people(*args: P.args, **kwargs: P.kwargs) -> Response:
+    def render_or_explain(*args: P.args, **kwargs: P.kwargs) -> Response:
         try:
             return handler(*args, **kwargs)
         except Problem as problem:
-            return render_problem(problem)
+            return render_problem_page(problem)
 
-    return shown_to_people
+    return render_or_explain
 
 
 def protect_page(handler: PageHandler[P]) -> PageHandler[P]:
-    """A page of somebody who signs in here: its forms count only from here, and who has to sign in first is sent there and back."""
+    """Decorate the handler of a page for signed-in users.
+
+    Forms from other sites are rejected. Users who have to sign in or confirm their password are
+    sent to that page and back.
+    """
 
     @show_problems
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> Response:
+    def handle(*args: P.args, **kwargs: P.kwargs) -> Response:
         reject_foreign_forms()
         try:
             return handler(*args, **kwargs)
@@ -87,29 +103,29 @@ def protect_page(handler: PageHandler[P]) -> PageHandler[P]:
             return redirect_to("/login", next=get_current_page())
 
     @functools.wraps(handler)
-    def shown_to_person(*args: P.args, **kwargs: P.kwargs) -> Response:
-        response = guarded(*args, **kwargs)
-        # With no-referrer a browser sends Origin: null with our own forms, and they could not be told from others'.
+    def handle_with_referrer_policy(*args: P.args, **kwargs: P.kwargs) -> Response:
+        response = handle(*args, **kwargs)
+        # With no-referrer, browsers send Origin: null with our own forms, as foreign forms do.
         response.headers["Referrer-Policy"] = "same-origin"
         return response
 
-    return shown_to_person
+    return handle_with_referrer_policy
 
 
 def redisplay_form(
-    form: Callable[..., Response], *others: type[Problem]
+    form: Callable[..., Response], *problems: type[Problem]
 ) -> Callable[[PageHandler[P]], PageHandler[P]]:
-    """Where a field is not acceptable, or one of the other problems is met, show the form again, with the reason."""
-    met: tuple[type[Problem], ...] = (InvalidInput, *others)
+    """Decorate a handler to show the form again, with the reason, for invalid input and `problems`."""
+    expected: tuple[type[Problem], ...] = (InvalidInput, *problems)
 
     def decorate(handler: PageHandler[P]) -> PageHandler[P]:
         @functools.wraps(handler)
-        def asked_again(*args: P.args, **kwargs: P.kwargs) -> Response:
+        def handle_or_redisplay(*args: P.args, **kwargs: P.kwargs) -> Response:
             try:
                 return handler(*args, **kwargs)
-            except met as problem:
+            except expected as problem:
                 return form(*args, **kwargs, problem=problem)
 
-        return asked_again
+        return handle_or_redisplay
 
     return decorate

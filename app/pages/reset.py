@@ -1,4 +1,7 @@
-"""Another password for whoever forgot it: asking for a mailed link, and the page behind it. Opening it changes nothing; only forms act."""
+"""Pages to reset a forgotten password: request a link by email, and set a password with it.
+
+Opening a link changes nothing; only the form does.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,12 @@ blp = Blueprint("reset", __name__)
 
 @reading
 def show_form(work: UnitOfWork, token: str, problem: InvalidInput | None = None) -> Response:
-    """A form that asks for a password twice."""
+    """Show the form that asks for a new password."""
     username = get_username_for_reset(work, token=token)
-    status = problem.status if problem else 200
     return render_page(
         "reset",
-        status=status,
         username=username,
-        least=work.settings.password_min_length,
+        min_length=work.settings.password_min_length,
         problem=problem,
     )
 
@@ -33,7 +34,7 @@ def show_form(work: UnitOfWork, token: str, problem: InvalidInput | None = None)
 @blp.route("/login/forgot", methods=["GET"])
 @protect_page
 def get_forgot() -> Response:
-    """Ask whose password it was."""
+    """Ask for the username or email address."""
     return render_page("forgot")
 
 
@@ -42,7 +43,7 @@ def get_forgot() -> Response:
 @writing
 @rate_limit("forgot")
 def post_forgot(work: UnitOfWork) -> Response:
-    """Mail a link, if there is anyone to mail it to. Everybody is told the same."""
+    """Email a link if an account matches. The response is the same in either case."""
     request_password_reset(work, get_client_info(), username=request.form.get("username", ""))
     return render_page("forgot_sent")
 
@@ -50,7 +51,7 @@ def post_forgot(work: UnitOfWork) -> Response:
 @blp.route("/reset/<token>", methods=["GET"])
 @show_problems
 def get_reset(token: str) -> Response:
-    """Ask for a password."""
+    """Ask for a new password."""
     return show_form(token)
 
 

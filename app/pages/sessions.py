@@ -1,4 +1,4 @@
-"""One's own sessions and remembered devices, and the password."""
+"""The page of a user's sessions and trusted devices, with the form to change the password."""
 
 from __future__ import annotations
 
@@ -32,14 +32,13 @@ blp = Blueprint("sessions_page", __name__)
 def show_overview(
     work: UnitOfWork, principal: Principal, problem: Problem | None = None
 ) -> Response:
-    """Everything that is signed in, and a form for another password."""
+    """Show the sessions, the trusted devices and the password form."""
     return render_page(
         "sessions",
-        status=problem.status if problem else 200,
         username=principal.username,
         sessions=list_sessions(work, principal),
         devices=list_trusted_devices(work, principal),
-        least=work.settings.password_min_length,
+        min_length=work.settings.password_min_length,
         problem=problem,
     )
 
@@ -47,7 +46,7 @@ def show_overview(
 @blp.route("/login/sessions", methods=["GET"])
 @protect_page
 def get_sessions() -> Response:
-    """Show them."""
+    """Show the overview."""
     return show_overview()
 
 
@@ -56,7 +55,7 @@ def get_sessions() -> Response:
 @writing
 @require(require_page_principal)
 def post_end(work: UnitOfWork, principal: Principal, session_id: str) -> Response:
-    """End one session; its tokens stop at once."""
+    """Revoke one session."""
     revoke_session(work, principal, get_client_info(), session_id=session_id)
     return redirect_to(HOME_PAGE)
 
@@ -66,10 +65,9 @@ def post_end(work: UnitOfWork, principal: Principal, session_id: str) -> Respons
 @writing
 @require(require_page_principal)
 def post_suspicious(work: UnitOfWork, principal: Principal, session_id: str) -> Response:
-    """End one session of one's own that somebody else has opened, and note from where it came."""
-    get_session(
-        work, principal, session_id=session_id
-    )  # nobody else's here, also not by an administrator
+    """Revoke one of the user's own sessions and report it as opened by someone else."""
+    # Raises NotFound for the sessions of others, also if the user is an administrator.
+    get_session(work, principal, session_id=session_id)
     report_suspicious_session(work, principal, get_client_info(), session_id=session_id)
     return render_page("session_reported", username=principal.username)
 
@@ -78,8 +76,8 @@ def post_suspicious(work: UnitOfWork, principal: Principal, session_id: str) -> 
 @protect_page
 @writing
 @require(require_page_principal)
-def post_end_others(work: UnitOfWork, principal: Principal) -> Response:
-    """End every session but this one."""
+def post_revoke_other_sessions(work: UnitOfWork, principal: Principal) -> Response:
+    """Revoke every other session."""
     revoke_other_sessions(work, principal, get_client_info())
     return redirect_to(HOME_PAGE)
 
@@ -89,7 +87,7 @@ def post_end_others(work: UnitOfWork, principal: Principal) -> Response:
 @writing
 @require(require_page_principal)
 def post_end_all(work: UnitOfWork, principal: Principal) -> Response:
-    """End every session, this one too."""
+    """Revoke every session, including this one."""
     log_out_everywhere(work, principal, get_client_info())
     return clear_page_cookie(work, render_page("signed_out"))
 
@@ -99,7 +97,7 @@ def post_end_all(work: UnitOfWork, principal: Principal) -> Response:
 @writing
 @require(require_page_principal)
 def post_forget(work: UnitOfWork, principal: Principal, device_id: str) -> Response:
-    """Forget a device."""
+    """Remove a trusted device."""
     forget_trusted_device(work, principal, get_client_info(), device_id=device_id)
     return redirect_to(HOME_PAGE)
 
@@ -110,7 +108,7 @@ def post_forget(work: UnitOfWork, principal: Principal, device_id: str) -> Respo
 @writing
 @require(require_page_principal)
 def post_password(work: UnitOfWork, principal: Principal) -> Response:
-    """Change the password. Every other session ends; this one goes on with another cookie."""
+    """Change the password, revoke every other session and replace the cookie."""
     old, new, again = (request.form.get(name, "") for name in ("old", "new", "again"))
     change_password(
         work,
@@ -129,7 +127,7 @@ def post_password(work: UnitOfWork, principal: Principal) -> Response:
 
 @blp.route("/.well-known/change-password", methods=["GET"])
 def get_change_password() -> Response:
-    """Where a password manager sends people to change the password (W3C, A Well-Known URL for Changing Passwords)."""
+    """Redirect password managers to the form (W3C, A Well-Known URL for Changing Passwords)."""
     response = redirect_to(f"{HOME_PAGE}#password")
     response.status_code = 302
     return response

@@ -17,8 +17,8 @@ from app.settings.model import (
 )
 
 __all__ = [
-    "LOOPBACK_HOSTS",
     "ENV_PREFIX",
+    "LOOPBACK_HOSTS",
     "VERSION",
     "DocsMode",
     "Environment",

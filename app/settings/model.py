@@ -164,7 +164,7 @@ def _secret_keys(text: str) -> tuple[str, ...]:
     keys = _items(text)
     if not keys or any(
         len(key.encode()) < MIN_SECRET_KEY_BYTES or len(set(key)) < 8 for key in keys
-    ):  # noqa: PLR2004
+    ):
         raise ValueError(
             f"must be {MIN_SECRET_KEY_BYTES} random bytes or more, e.g. from: openssl rand -base64 48"
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from flask import g, request
 
-from app.notifications.mail.render import LANGUAGES
+from app.i18n import choose_language
 from app.principal import ClientInfo
 from app.web.request_id import get_request_id
 from app.web.unit_of_work import get_unit_of_work_factory
@@ -49,11 +49,11 @@ def get_client_ip_address() -> IPAddress:
 
 
 def get_preferred_language() -> str:
-    """The language the reader likes best of those there are. Werkzeug's best_match would rather take a plain de than a preferred en-GB."""
-    wanted = (
-        tag.partition("-")[0].lower() for tag, quality in request.accept_languages if quality > 0
-    )
-    return next((tag for tag in wanted if tag in LANGUAGES), LANGUAGES[0])
+    """Return the supported language that the reader prefers.
+
+    Werkzeug's `best_match` would choose `de` over a preferred `en-GB`.
+    """
+    return choose_language(tag for tag, quality in request.accept_languages if quality > 0)
 
 
 def get_peer_ip_address() -> IPAddress:

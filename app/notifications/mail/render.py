@@ -1,4 +1,8 @@
-"""Mail as text and HTML, in the language of whoever reads it. The subject is the first line of the text template."""
+"""Render emails as text and HTML in the language of the recipient.
+
+Each email is one template with a subject and a body. The body is made of building blocks, such as
+`paragraph`, that exist once for plain text and once for HTML.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +11,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from app.i18n import install_translations, match_language
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from app.notifications.mail.enqueue import Email
     from app.settings import Settings
 
-LANGUAGES = ("en", "de")
-
-_templates = Environment(
-    loader=PackageLoader("app.notifications.mail", "templates"),
-    autoescape=select_autoescape(["html"]),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+BUILDING_BLOCKS = ("paragraph", "action_link", "code_block", "details", "bullets")
 
 
 @dataclass(frozen=True, slots=True)
 class RenderedEmail:
-    """A mail as it will be read."""
+    """An email as its recipient reads it."""
 
     to: str
     subject: str
@@ -38,21 +39,41 @@ class RenderedEmail:
         return re.findall(r"https?://[^\s<>\"]+", self.text)
 
 
-def match_language(locale: str) -> str:
-    """The nearest language there are templates for: de-AT is de, anything unknown is en."""
-    wanted = locale.partition("-")[0].lower()
-    return wanted if wanted in LANGUAGES else LANGUAGES[0]
-
-
 def render_email(settings: Settings, template: str, email: Email) -> RenderedEmail:
-    folder = match_language(email.locale)
     values = {
+        "lang": match_language(email.locale),
         "service": urlsplit(settings.public_url).netloc,
         "public_url": settings.public_url,
         **email.values,
     }
-    subject, _, text = (
-        _templates.get_template(f"{folder}/{template}.txt").render(values).partition("\n")
+    subject = _render_block(_text, template, "subject", values)
+    text = re.sub(r"\n{3,}", "\n\n", _render_block(_text, template, "body", values)).strip()
+    body = Markup(_render_block(_html, template, "body", values))  # noqa: S704 # already escaped
+    html = _html.get_template("layout.jinja").render(values, subject=subject, body=body)
+    return RenderedEmail(email.to, subject, text + "\n", html)
+
+
+def _render_block(
+    environment: Environment, template: str, block: str, values: Mapping[str, str]
+) -> str:
+    found = environment.get_template(f"{template}.jinja")
+    return "".join(found.blocks[block](found.new_context(dict(values))))
+
+
+def _build_environment(part: str, *, autoescape: bool) -> Environment:
+    """Build the environment of one part, with the building blocks of that part as globals."""
+    environment = Environment(
+        loader=PackageLoader("app.notifications.mail", "templates"),
+        autoescape=autoescape,  # noqa: S701 # off for plain text only
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    html = _templates.get_template(f"{folder}/{template}.html").render(values, subject=subject)
-    return RenderedEmail(email.to, subject, text.strip() + "\n", html)
+    install_translations(environment)
+    blocks = environment.get_template(f"{part}.jinja").module
+    environment.globals.update({name: getattr(blocks, name) for name in BUILDING_BLOCKS})
+    return environment
+
+
+_text = _build_environment("text", autoescape=False)
+_html = _build_environment("html", autoescape=True)
