@@ -22,6 +22,8 @@ def get_mailbox(work: UnitOfWork) -> Response:
     return jsonify(
         items=[
             {
+                "template": message.template,
+                "language": message.language,
                 "to": message.rendered.to,
                 "subject": message.rendered.subject,
                 "text": message.rendered.text,

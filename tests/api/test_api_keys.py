@@ -609,8 +609,8 @@ def test_a_leaked_key_ends_at_once_and_its_owner_hears_of_it(service, ann):
     assert use(service, key["key"]).status_code == 401
     assert status(ann, key["id"]) == "leaked"
     mail = ann.mail()
-    assert "ended" in mail["subject"]
-    assert '"deploy" (' + key["key"][:12] + "…)" in mail["text"]
+    assert mail["template"] == "api_key_leaked"
+    assert "“deploy” (" + key["key"][:12] + "…)" in mail["text"]
     assert key["key"] not in mail["text"] + mail["html"]
     letters = len(service.mailbox(ann.email))
     assert report(service, key["key"]).status_code == 204
@@ -660,10 +660,10 @@ def test_a_letter_is_in_the_owners_language(sqlite_service, bob):
     key = made(bob, "Bau", expires_in=10 * DAY)
     sqlite_service.clock.push(days=8)
     assert send_expiry_warnings(sqlite_service.units) == 1
-    assert "läuft bald ab" in bob.mail()["subject"]
+    assert (bob.mail()["template"], bob.mail()["language"]) == ("api_key_expiring", "de")
     assert "„Bau“" in bob.mail()["text"]
     report(sqlite_service, key["key"])
-    assert "wurde beendet" in bob.mail()["subject"]
+    assert (bob.mail()["template"], bob.mail()["language"]) == ("api_key_leaked", "de")
 
 
 # -- chores -----------------------------------------------------------------------------------------------------------
@@ -737,7 +737,7 @@ def letters(actor: Actor) -> list[str]:
     return [
         mail["text"]
         for mail in actor.service.mailbox(actor.email)
-        if "ends soon" in mail["subject"]
+        if mail["template"] == "api_key_expiring"
     ]
 
 

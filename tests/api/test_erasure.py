@@ -252,7 +252,7 @@ def test_one_can_delete_oneself_and_is_told_until_when_that_can_be_undone(servic
     assert ann.login().status_code == 401
     mail = ann.mail()
     erased = f"{service.clock.now() + timedelta(days=30):%Y-%m-%d}"
-    assert "gelöscht" in mail["subject"]
+    assert (mail["template"], mail["language"]) == ("account_deleted", "de")
     assert erased in mail["text"]
     assert restore(boss, get_account_id(ann)).status_code == 200
     assert ann.login().status_code == 200

@@ -205,7 +205,9 @@ def test_of_sixteen_who_send_one_reset_token_one_sets_the_password(live, name):
     assert login(live, name)[0] == 401
     assert not works(live, held["access_token"])
     changes = [
-        mail for mail in live.mailbox(f"{name}@example.org") if "was changed" in mail["subject"]
+        mail
+        for mail in live.mailbox(f"{name}@example.org")
+        if mail["template"] == "password_changed"
     ]
     assert len(changes) == 1
 

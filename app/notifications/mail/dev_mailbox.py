@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from app.adapters.encryption import UnsealError
+from app.i18n import match_language
 from app.notifications.mail.enqueue import unseal_email
 from app.notifications.mail.render import RenderedEmail, render_email
 from app.notifications.outbox.models import Delivery, DeliveryState
@@ -21,8 +22,10 @@ MAX_SHOWN_MESSAGES = 50
 
 @dataclass(frozen=True, slots=True)
 class MailboxMessage:
-    """A rendered email, with the code it contains for scripts that read the mailbox."""
+    """A rendered email, with what scripts that read the mailbox need to know about it."""
 
+    template: str
+    language: str
     rendered: RenderedEmail
     code: str | None
 
@@ -41,5 +44,9 @@ def list_mailbox_messages(work: UnitOfWork) -> list[MailboxMessage]:
         with suppress(UnsealError):
             email = unseal_email(work, row)
             rendered = render_email(work.settings, row.template, email)
-            messages.append(MailboxMessage(rendered, email.values.get("code")))
+            messages.append(
+                MailboxMessage(
+                    row.template, match_language(email.locale), rendered, email.values.get("code")
+                )
+            )
     return messages
