@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.authorization.roles.add_role import add_role
+from app.authorization.roles.assign import add_role
 from app.principal import ClientInfo
 from tests.actors import Actor, Service
 

@@ -6,7 +6,7 @@ import base64
 from typing import Any
 from urllib.parse import urlencode
 
-from app.authorization.roles.add_role import add_role
+from app.authorization.roles.assign import add_role
 from app.principal import ClientInfo
 from tests.actors import Actor, Service
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from app.accounts import names
-from app.accounts.models import Account
+from app.accounts.models import Account, lock_account
+from app.errors import NotFound
+from app.opaque_tokens import is_id
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -53,3 +55,11 @@ def lock_account_by_identifier(db: Session, identifier: Identifier) -> Account |
         .with_for_update()
         .execution_options(populate_existing=True)
     )
+
+
+def get_locked_account(db: Session, account_id: str) -> Account:
+    """Return the account, locked until the transaction ends. Raises NotFound."""
+    account = lock_account(db, account_id) if is_id("acc", account_id) else None
+    if account is None:
+        raise NotFound
+    return account

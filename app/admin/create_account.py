@@ -1,4 +1,4 @@
-"""Opening an account for somebody else. Its owner alone ever chooses the password, by the link that is mailed."""
+"""Creation of accounts by administrators."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from app.accounts import names
 from app.accounts.models import NO_PASSWORD, Account, AccountStatus, find_account_by_username
 from app.adapters.database import insert_if_absent
 from app.admin.errors import EmailTaken
-from app.admin.require_admin import require_still_admin
 from app.admin.show_account import AccountView, get_account
 from app.audit.record import Event, record_event
-from app.authorization.roles.add_role import add_role
+from app.authorization.roles.administrators import require_still_admin
+from app.authorization.roles.assign import add_role
 from app.authorization.scopes import is_known_role
 from app.errors import FieldErrors, InvalidInput
 from app.opaque_tokens import generate_id
@@ -40,9 +40,9 @@ def create_account(
     locale: str | None = None,
     roles: Sequence[str] = (),
 ) -> AccountView:
-    """Open an account that nothing opens yet, and mail its owner a link to choose the password by.
+    """Create an account without a password and email its owner a link to choose one.
 
-    The administrator vouches for the address. Raises Forbidden, InvalidInput, UsernameTaken or EmailTaken.
+    The email address counts as confirmed. Raises Forbidden, InvalidInput, UsernameTaken or EmailTaken.
     """
     require_still_admin(work, principal)
     canonical, address, address_canonical = _parse_input(
@@ -50,7 +50,7 @@ def create_account(
     )
     _require_not_reserved(work, canonical)
     account_id = generate_id("acc")
-    made = insert_if_absent(
+    is_created = insert_if_absent(
         work.db,
         Account,
         id=account_id,
@@ -67,7 +67,7 @@ def create_account(
         roles_version=0,
         created_at=work.now,
     )
-    if not made:
+    if not is_created:
         raise (
             UsernameTaken
             if find_account_by_username(work.db, canonical) is not None
@@ -89,9 +89,12 @@ def create_account(
 def _parse_input(
     settings: Settings, *, username: str, email: str, roles: Sequence[str]
 ) -> tuple[str, str, str]:
-    """Username, address and its canonical form. Raises InvalidInput with every fault."""
+    """Return the username, the email address and its canonical form.
+
+    Raises InvalidInput, which lists every invalid field.
+    """
     faults: FieldErrors = {
-        f"/roles/{place}": ["is no role of the setting ROLES"]
+        f"/roles/{place}": ["must be admin or a role of DOORWARD_ROLES"]
         for place, role in enumerate(roles)
         if not is_known_role(settings, role)
     }
@@ -110,7 +113,7 @@ def _parse_input(
 
 
 def _require_not_reserved(work: UnitOfWork, username: str) -> None:
-    """Somebody who is registering keeps the name for a day. Raises UsernameTaken."""
+    """Reject a username that a pending registration reserves. Raises UsernameTaken."""
     pending = select(PendingRegistration.id).where(
         PendingRegistration.username == username, PendingRegistration.expires_at > work.now
     )

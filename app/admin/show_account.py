@@ -1,4 +1,4 @@
-"""Accounts as an administrator sees them: everything but what opens them."""
+"""Accounts as administrators see them: every field except the credentials."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from app.accounts.models import Account, find_account, lock_account
+from app.accounts.models import Account, find_account
 from app.authorization.models import list_roles
 from app.errors import NotFound
 from app.opaque_tokens import is_id
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AccountView:
-    """An account without its secrets."""
+    """An account without its credentials."""
 
     id: str
     username: str
@@ -49,16 +49,8 @@ def build_account_view(account: Account, roles: tuple[str, ...]) -> AccountView:
 
 
 def get_account(work: UnitOfWork, *, account_id: str) -> AccountView:
-    """One account, also a deleted one until it is erased. Raises NotFound."""
+    """Return the account, including a deleted one that is not yet erased. Raises NotFound."""
     account = find_account(work.db, account_id) if is_id("acc", account_id) else None
     if account is None:
         raise NotFound
     return build_account_view(account, list_roles(work.db, account))
-
-
-def get_locked_account(work: UnitOfWork, account_id: str) -> Account:
-    """The account, kept as it is until the transaction ends. Raises NotFound."""
-    account = lock_account(work.db, account_id) if is_id("acc", account_id) else None
-    if account is None:
-        raise NotFound
-    return account

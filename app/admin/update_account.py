@@ -1,21 +1,24 @@
-"""Disabling, enabling and restoring accounts, and asking for another password."""
+"""Changes that administrators make to other accounts: status, forced password change, logout."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app.accounts.find import get_locked_account
 from app.accounts.models import Account, AccountStatus
 from app.admin.errors import AccountNotActive
-from app.admin.require_admin import require_still_admin
-from app.admin.show_account import AccountView, build_account_view, get_locked_account
+from app.admin.show_account import AccountView, build_account_view
 from app.audit.record import Event, record_event
 from app.authorization.models import list_roles
-from app.authorization.roles.administrators import require_another_admin
+from app.authorization.roles.administrators import require_another_admin, require_still_admin
 from app.lifecycle.revoke_access import revoke_account_sessions
+from app.passwords.forgot import send_reset_link
 
 if TYPE_CHECKING:
     from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
+
+REVOKED_BY_ADMIN = "ended_by_admin"
 
 
 def update_account(
@@ -27,15 +30,15 @@ def update_account(
     status: str | None = None,
     must_change_password: bool | None = None,
 ) -> AccountView:
-    """Change what is given and leave the rest; what is so already changes nothing and ends nothing.
+    """Change the given properties; a value that is already set has no effect.
 
-    A deleted account can only be made active: to disable it would undo what its owner may have asked for.
+    A deleted account cannot be disabled, because that would cancel its deletion.
     Raises Forbidden, NotFound, LastAdmin or AccountNotActive.
     """
     require_still_admin(work, principal)
     if status == AccountStatus.DISABLED:
         require_another_admin(work.db, account_id)
-    account = get_locked_account(work, account_id)
+    account = get_locked_account(work.db, account_id)
     if status == AccountStatus.DISABLED and account.status == AccountStatus.DELETED:
         raise AccountNotActive
     if status is not None and status != account.status:
@@ -47,6 +50,46 @@ def update_account(
     return build_account_view(account, list_roles(work.db, account))
 
 
+def revoke_all_sessions(
+    work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, account_id: str
+) -> None:
+    """Revoke every session of an account, but no API key. Raises Forbidden or NotFound."""
+    require_still_admin(work, principal)
+    account = get_locked_account(work.db, account_id)
+    count = revoke_account_sessions(work, account, reason=REVOKED_BY_ADMIN)
+    record_event(
+        work,
+        Event.SESSIONS_ENDED,
+        client_info=client_info,
+        account_id=account.id,
+        actor=principal.account_id,
+        reason=REVOKED_BY_ADMIN,
+        count=count,
+    )
+
+
+def send_reset(
+    work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, account_id: str
+) -> None:
+    """Email the owner a link to choose a new password, and invalidate earlier links.
+
+    An account without a password gets its invitation again. This also works for administrators,
+    who cannot request a reset themselves. Raises Forbidden, NotFound or AccountNotActive.
+    """
+    require_still_admin(work, principal)
+    account = get_locked_account(work.db, account_id)
+    if not account.is_active:
+        raise AccountNotActive
+    send_reset_link(work, account)
+    record_event(
+        work,
+        Event.PASSWORD_RESET_SENT,
+        client_info=client_info,
+        account_id=account.id,
+        actor=principal.account_id,
+    )
+
+
 def _change_status(
     work: UnitOfWork,
     principal: Principal,
@@ -54,7 +97,7 @@ def _change_status(
     account: Account,
     status: AccountStatus,
 ) -> None:
-    """Either way the epoch moves, so that what was handed out before never counts again."""
+    """Change the status and revoke all sessions, so that restoring an account revives none."""
     before, account.status, account.deleted_at = account.status, status, None
     revoke_account_sessions(work, account, reason=f"account_{status}")
     if before == AccountStatus.DELETED:
@@ -74,16 +117,18 @@ def _set_must_change_password(
     *,
     required: bool,
 ) -> None:
-    """Whoever asks for another password distrusts the present one, and so the sessions it has opened: they end."""
+    """Require a new password, or lift the requirement.
+
+    A password that must be changed is not trusted, so the sessions that it opened are revoked.
+    """
     account.must_change_since = work.now if required else None
     if required:
         revoke_account_sessions(work, account, reason="must_change_password")
-    said = "yes" if required else "no"
     record_event(
         work,
         Event.ACCOUNT_MUST_CHANGE,
         client_info=client_info,
         account_id=account.id,
         actor=principal.account_id,
-        required=said,
+        required="yes" if required else "no",
     )

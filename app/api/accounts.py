@@ -8,10 +8,8 @@ from app.accounts.models import AccountStatus
 from app.admin.create_account import create_account
 from app.admin.errors import AccountNotActive, EmailTaken
 from app.admin.list_accounts import AccountPage, list_accounts
-from app.admin.revoke_sessions import revoke_all_sessions
-from app.admin.send_reset import send_reset
 from app.admin.show_account import AccountView, get_account
-from app.admin.update_account import update_account
+from app.admin.update_account import revoke_all_sessions, send_reset, update_account
 from app.api.registration import LOCALE, AcceptedSchema
 from app.api.schemas import build_name_field
 from app.authorization.errors import LastAdmin

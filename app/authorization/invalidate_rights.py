@@ -1,4 +1,4 @@
-"""What an account may do has changed."""
+"""Invalidation of the cached rights of an account."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def invalidate_rights(work: UnitOfWork, account: Account) -> None:
-    """From the next check on, what was remembered of the account's rights counts no more. The account must be locked.
+    """Make every cached copy of the account's rights stale. The account must be locked.
 
-    The epoch stays, so no session ends by this; what Redis remembers of the account's older rights does.
+    Sessions stay valid because the epoch does not change.
     """
     account.roles_version += 1
     record_account_revocation(work, account)

@@ -1,15 +1,14 @@
-"""Global roles: what an account may do everywhere; and memberships: what it may do at one thing. One row for each."""
+"""Tables of global roles, and of memberships in the resources of applications."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ForeignKey, Index, String, and_, exists, func, select
+from sqlalchemy import ForeignKey, Index, String, and_, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.adapters.database import Base
-from app.credential_status.models import ISSUER_STATE_ID, IssuerState
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, ScalarSelect
@@ -34,7 +33,7 @@ class AccountRole(Base):
 
 
 class Membership(Base):
-    """The level that an account has been let in to, at one thing of an application."""
+    """The level of an account at one resource of an application."""
 
     __tablename__ = "memberships"
     __table_args__ = (Index("ix_memberships_account_id", "account_id"),)
@@ -49,7 +48,7 @@ class Membership(Base):
 
 
 def list_roles(db: Session, account: Account) -> tuple[str, ...]:
-    """The roles of an account, in order. One whose roles never changed has none, and nothing is asked."""
+    """Return the roles of the account, sorted. Runs no query if they never changed."""
     if not account.roles_version:
         return ()
     return tuple(
@@ -78,29 +77,12 @@ def matches_resource(ref: ResourceRef) -> ColumnElement[bool]:
 
 
 def find_level(db: Session, account: Account, ref: ResourceRef) -> str | None:
-    """The level that the account was let in to there. One whose roles never changed has none, and nothing is asked."""
+    """Return the level of the account at the resource, or None.
+
+    Runs no query if the roles and memberships of the account never changed.
+    """
     if not account.roles_version:
         return None
     return db.scalar(
         select(Membership.level).where(matches_resource(ref), Membership.account_id == account.id)
     )
-
-
-def has_any_admin(db: Session) -> bool:
-    """Does any account have the role admin, active or not?"""
-    return bool(db.scalar(select(exists().where(AccountRole.role == ADMIN))))
-
-
-def can_create_first_admin(db: Session) -> bool:
-    """Is there no administrator? No other first one can come before this transaction ends.
-
-    There is no row yet that two at once could meet at, so they meet at the issuer's: on PostgreSQL the second waits here and
-    then sees what the first has committed; on SQLite a writer holds the whole database.
-    """
-    lock_admin_changes(db)
-    return not has_any_admin(db)
-
-
-def lock_admin_changes(db: Session) -> None:
-    """Until this transaction ends, no other one that asks for the same changes who is an administrator. Before any account is locked."""
-    db.execute(select(IssuerState.id).where(IssuerState.id == ISSUER_STATE_ID).with_for_update())

@@ -1,14 +1,16 @@
-"""Deleting an account, by an administrator or by its owner: all of it ends at once, and until it is erased it can be brought back."""
+"""Deletion of accounts, by administrators or by their owners.
+
+A deleted account loses all access at once. Administrators can restore it until it is erased.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app.accounts.find import get_locked_account
 from app.accounts.models import Account, AccountStatus
-from app.admin.require_admin import require_still_admin
-from app.admin.show_account import get_locked_account
 from app.audit.record import Event, record_event
-from app.authorization.roles.administrators import require_another_admin
+from app.authorization.roles.administrators import require_another_admin, require_still_admin
 from app.errors import Unauthenticated
 from app.lifecycle.revoke_access import revoke_account_sessions, revoke_keys_and_devices
 from app.notifications.mail.enqueue import Email, EmailTemplate, enqueue_email
@@ -21,20 +23,26 @@ if TYPE_CHECKING:
 def delete_account(
     work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, account_id: str
 ) -> None:
-    """Delete somebody's account. One that is deleted already stays as it is. Raises Forbidden, NotFound or LastAdmin."""
+    """Delete an account as an administrator; no effect if it is deleted already.
+
+    Raises Forbidden, NotFound or LastAdmin.
+    """
     require_still_admin(work, principal)
     require_another_admin(work.db, account_id)
-    account = get_locked_account(work, account_id)
+    account = get_locked_account(work.db, account_id)
     if account.status != AccountStatus.DELETED:
         _delete(work, principal, client_info, account)
 
 
 def delete_own_account(work: UnitOfWork, principal: Principal, client_info: ClientInfo) -> None:
-    """Delete one's own account; a mail says until when it can be brought back. Raises LastAdmin or Unauthenticated."""
+    """Delete the principal's account and email its owner the date of erasure.
+
+    Raises LastAdmin or Unauthenticated.
+    """
     require_another_admin(work.db, principal.account_id)
-    account = get_locked_account(work, principal.account_id)
+    account = get_locked_account(work.db, principal.account_id)
     if not account.is_active:
-        raise Unauthenticated  # an administrator was quicker
+        raise Unauthenticated  # disabled or deleted in the meantime
     _delete(work, principal, client_info, account)
     erased = f"{work.now + work.settings.erase_after:%Y-%m-%d %H:%M} UTC"
     enqueue_email(
@@ -47,7 +55,10 @@ def delete_own_account(work: UnitOfWork, principal: Principal, client_info: Clie
 def _delete(
     work: UnitOfWork, principal: Principal, client_info: ClientInfo, account: Account
 ) -> None:
-    """Its name and address stay taken, its roles and memberships stay with it."""
+    """Mark the account deleted and revoke its access.
+
+    It keeps its username, email address, roles and memberships, so that it can be restored.
+    """
     account.status, account.deleted_at = AccountStatus.DELETED, work.now
     revoke_keys_and_devices(work, account, reason="account_deleted")
     revoke_account_sessions(work, account, reason="account_deleted")

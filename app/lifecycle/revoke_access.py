@@ -1,4 +1,4 @@
-"""Ending what hangs on an account: what comes back when it is asked for anew, and what does not."""
+"""Revocation of everything that grants access to an account."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.api_keys.models import ApiKey, build_live_clause
 from app.api_keys.revoke import revoke_locked_api_key
 from app.authentication.trusted_devices.manage import forget_all_trusted_devices
 from app.confirmations.issue import invalidate_all_tokens
-from app.sessions.models import SessionStatus as SessionStatus
+from app.sessions.models import SessionStatus
 from app.sessions.revoke import revoke_past_epoch_sessions
 
 if TYPE_CHECKING:
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 def revoke_account_sessions(work: UnitOfWork, account: Account, *, reason: str) -> int:
-    """Every session of the account is over, and so is every token and mailed link it was given. The account must be locked."""
+    """Revoke all sessions, tokens and emailed links of the account. Returns the number of sessions.
+
+    The account must be locked.
+    """
     account.epoch += 1
     invalidate_all_tokens(work, subject=account.id)
     work.db.flush()
@@ -27,13 +30,13 @@ def revoke_account_sessions(work: UnitOfWork, account: Account, *, reason: str) 
 
 
 def revoke_keys_and_devices(work: UnitOfWork, account: Account, *, reason: str) -> None:
-    """What does not come back with the account: its API keys and remembered devices. The account must be locked."""
+    """Revoke all API keys and trusted devices of the account, which must be locked."""
     forget_all_trusted_devices(work, account)
-    # In the order in which their uses are written down.
-    mine = (
+    # The order of the job that saves last uses, so that the two cannot deadlock.
+    live_keys = (
         select(ApiKey)
         .where(ApiKey.account_id == account.id, build_live_clause(work.now))
         .order_by(ApiKey.id)
     )
-    for key in work.db.scalars(mine.with_for_update()).all():
+    for key in work.db.scalars(live_keys.with_for_update()).all():
         revoke_locked_api_key(work, key, reason=reason)

@@ -11,8 +11,8 @@ from app.accounts.summary import AccountSummary
 from app.adapters.database import insert_if_absent
 from app.audit.record import Event, record_event
 from app.authentication.passwords.validate import validate_new_password
-from app.authorization.models import can_create_first_admin, has_any_admin
-from app.authorization.roles.add_role import add_role
+from app.authorization.roles.administrators import can_create_first_admin, has_any_admin
+from app.authorization.roles.assign import add_role
 from app.confirmations.errors import InvalidToken
 from app.confirmations.issue import invalidate_tokens
 from app.confirmations.models import ConfirmationPurpose

@@ -11,7 +11,8 @@ from app.accounts import names
 from app.accounts.models import find_account_by_email, find_account_by_username
 from app.adapters.database import insert_if_absent
 from app.audit.record import Event, record_event
-from app.authorization.models import ADMIN, can_create_first_admin
+from app.authorization.models import ADMIN
+from app.authorization.roles.administrators import can_create_first_admin
 from app.confirmations.issue import invalidate_tokens, issue_token
 from app.confirmations.models import ConfirmationPurpose
 from app.opaque_tokens import generate_id

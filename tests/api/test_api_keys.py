@@ -13,7 +13,7 @@ from app.accounts.models import Account
 from app.api_keys.expiry_warnings import send_expiry_warnings
 from app.api_keys.last_used import flush_last_used
 from app.authorization.models import AccountRole
-from app.authorization.roles.add_role import add_role
+from app.authorization.roles.assign import add_role
 from app.credential_status.revocations import record_account_revocation
 from app.errors import Unauthenticated
 from app.opaque_tokens import TOKEN_PATTERN, generate_id, generate_token

@@ -13,7 +13,7 @@ import redis
 from sqlalchemy import event
 
 from app.adapters import logs
-from app.authorization.roles.add_role import add_role
+from app.authorization.roles.assign import add_role
 from app.principal import ClientInfo
 from app.server.cache_watcher import CacheWatcher
 from app.settings.json_parsers import GatewayPolicy

@@ -22,7 +22,7 @@ from aiosmtpd.controller import Controller
 
 from app.accounts.models import Account, find_account_by_username
 from app.authorization.models import AccountRole
-from app.authorization.roles.add_role import add_role
+from app.authorization.roles.assign import add_role
 from app.credential_status.api_key_cache import build_api_key_cache_key
 from app.credential_status.revocations import record_account_revocation
 from app.credential_status.session_cache import (

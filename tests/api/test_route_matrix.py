@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from app.authorization.roles.add_role import add_role
+from app.authorization.roles.assign import add_role
 from app.authorization.scopes import OWN_SCOPES
 from app.opaque_tokens import generate_id
 from app.principal import ClientInfo

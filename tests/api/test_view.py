@@ -10,7 +10,7 @@ import pytest
 import redis
 from sqlalchemy import event
 
-from app.authorization.roles.add_role import add_role
+from app.authorization.roles.assign import add_role
 from app.credential_status.session_cache import (
     CANARY_KEY,
     FILL_SESSION,

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from app.authorization.roles.add_role import add_role
+from app.authorization.roles.assign import add_role
 from app.principal import ClientInfo
 from tests.actors import PASSWORD, Service, build_settings
 from tests.conftest import LIMITS

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 from sqlalchemy import create_engine, text
 
-from app.authorization.roles.add_role import add_role
+from app.authorization.roles.assign import add_role
 from tests.actors import PASSWORD, Service, build_settings
 from tests.device_logins import GRANT
 from tests.live import build_raw_post, send_simultaneously

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from app.authorization.memberships.manage import grant_membership
-from app.authorization.roles.add_role import add_role
+from app.authorization.roles.assign import add_role
 from app.principal import ClientInfo, CredentialKind, Principal
 from tests.actors import PASSWORD
 from tests.live import build_raw_post, send_simultaneously

@@ -1,4 +1,4 @@
-"""Administrators give and take roles."""
+"""Granting and revoking global roles."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete
 
 from app.accounts.models import Account, AccountStatus, lock_account
-from app.adapters.database import count_changed_rows
+from app.adapters.database import count_changed_rows, insert_if_absent
 from app.audit.record import Event, record_event
 from app.authorization.invalidate_rights import invalidate_rights
 from app.authorization.models import ADMIN, AccountRole
-from app.authorization.roles.add_role import add_role
-from app.authorization.roles.administrators import is_still_admin, require_another_admin
+from app.authorization.roles.administrators import require_another_admin, require_still_admin
 from app.authorization.scopes import is_known_role
-from app.errors import Forbidden, InvalidInput, NotFound
+from app.errors import InvalidInput, NotFound
 from app.opaque_tokens import is_id
 from app.settings.json_parsers import NAME_PATTERN
 
@@ -26,10 +25,13 @@ if TYPE_CHECKING:
 def grant_role(
     work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, account_id: str, role: str
 ) -> None:
-    """The account has the role from the next check on, also when it had it before. Raises InvalidInput or NotFound."""
+    """Grant a role as an administrator; no effect if the account has it already.
+
+    Raises InvalidInput, Forbidden or NotFound.
+    """
     if not is_known_role(work.settings, role):
         raise _build_unknown_role_error()
-    _require_still_admin(work, principal)
+    require_still_admin(work, principal)
     _lock_existing_account(work, account_id)
     add_role(work, client_info, account_id=account_id, role=role, actor=principal.account_id)
 
@@ -37,18 +39,19 @@ def grant_role(
 def revoke_role(
     work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, account_id: str, role: str
 ) -> None:
-    """The account has the role no more from the next check on, also when it had it not before.
+    """Revoke a role as an administrator; no effect if the account does not have it.
 
-    One that ROLES has ceased to name can still be taken. Raises InvalidInput, NotFound or LastAdmin.
+    A role that was removed from the setting ROLES can still be revoked. Raises InvalidInput,
+    Forbidden, NotFound or LastAdmin.
     """
     if not NAME_PATTERN.fullmatch(role):
         raise _build_unknown_role_error()
-    _require_still_admin(work, principal)
+    require_still_admin(work, principal)
     if role == ADMIN:
         require_another_admin(work.db, account_id)
     account = _lock_existing_account(work, account_id)
-    mine = delete(AccountRole).where(AccountRole.account_id == account.id, AccountRole.role == role)
-    if count_changed_rows(work.db, mine):
+    row = delete(AccountRole).where(AccountRole.account_id == account.id, AccountRole.role == role)
+    if count_changed_rows(work.db, row):
         invalidate_rights(work, account)
         record_event(
             work,
@@ -62,10 +65,24 @@ def revoke_role(
         raise _build_unknown_role_error()
 
 
-def _require_still_admin(work: UnitOfWork, principal: Principal) -> None:
-    """Whoever asks is an administrator still, and stays one until this is done. Before any account is locked."""
-    if not is_still_admin(work.db, principal.account_id):
-        raise Forbidden("Only an administrator may do this.")
+def add_role(
+    work: UnitOfWork, client_info: ClientInfo, *, account_id: str, role: str, **actor: str
+) -> bool:
+    """Add a role to an account, effective from its next request.
+
+    Pass `actor` unless the service itself acts. Returns False if the account has the role or does
+    not exist.
+    """
+    account = lock_account(work.db, account_id)
+    if account is None or not insert_if_absent(
+        work.db, AccountRole, account_id=account_id, role=role, granted_at=work.now
+    ):
+        return False
+    invalidate_rights(work, account)
+    record_event(
+        work, Event.ROLE_GRANTED, client_info=client_info, account_id=account_id, role=role, **actor
+    )
+    return True
 
 
 def _lock_existing_account(work: UnitOfWork, account_id: str) -> Account:
@@ -76,6 +93,4 @@ def _lock_existing_account(work: UnitOfWork, account_id: str) -> Account:
 
 
 def _build_unknown_role_error() -> InvalidInput:
-    return InvalidInput(
-        errors={"/path/role": ["is neither admin nor one of those that DOORWARD_ROLES names"]}
-    )
+    return InvalidInput(errors={"/path/role": ["must be admin or a role of DOORWARD_ROLES"]})
