@@ -31,10 +31,6 @@ class Problem(Exception):
         self.members = dict(members or {})
 
 
-class Refusal(Problem):
-    """A Problem that must be remembered: what was written until now is committed before it is answered."""
-
-
 class Unauthenticated(Problem):
     """Who asks is not known: no credential, or one that does not count (RFC 6750 section 3)."""
 

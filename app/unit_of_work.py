@@ -1,4 +1,4 @@
-"""All that one request may touch: one `now`, one transaction, and the few things shared by every request."""
+"""The unit of work: one `now`, one transaction and the shared services of a request or background job."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Event
-from typing import TYPE_CHECKING
-
-from app.errors import Refusal
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -21,12 +19,15 @@ if TYPE_CHECKING:
     from app.adapters.password_hasher import PasswordHasher
     from app.adapters.rate_limiter import RateLimiter
     from app.adapters.usage_buffer import UsageBuffer
+    from app.errors import Problem
     from app.settings import Settings
+
+P = TypeVar("P", bound="Problem")
 
 
 @dataclass(slots=True)
 class UnitOfWork:
-    """One story, kept whole or not at all. A field more needs a written decision."""
+    """One transaction, committed as a whole or not at all. A new field needs a decision record."""
 
     now: datetime
     settings: Settings
@@ -38,53 +39,58 @@ class UnitOfWork:
     _begin: Callable[[], Session]
     _open_autocommit_session: Callable[[], Session]
     _db: Session | None = None
+    _kept: Problem | None = None
     after_commit: list[Callable[[], None]] = field(default_factory=list)
 
     @property
     def db(self) -> Session:
-        """The unit's transaction. It begins with the first query: a check that Redis answers never has one."""
+        """The transaction. It begins with the first query, so a request that Redis answers has none."""
         if self._db is None:
             self._db = self._begin()
         return self._db
 
-    @contextmanager
-    def commit_and_release(self) -> Iterator[None]:
-        """Hold nothing while waiting: what was done so far is committed and the connection given back.
+    def commit_and_release(self) -> None:
+        """Commit, return the connection to the pool, then run the `after_commit` callbacks.
 
-        The next query begins anew, so whatever was read before must be a condition of what is written after.
+        Call this before waiting for a hash, Redis or another server. The next query begins a new transaction, so
+        everything read before must be a condition of what is written after.
         """
-        self.commit()
-        yield
+        if self._db is not None and (self._db.in_transaction() or self._db.new):
+            self._db.commit()
+        callbacks, self.after_commit = self.after_commit, []
+        for callback in callbacks:
+            callback()
 
-    @contextmanager
-    def rollback_and_release(self) -> Iterator[None]:
-        """Hold nothing while waiting, and take back what was done since the last commit: the story begins anew after it."""
+    def rollback_and_release(self) -> None:
+        """Undo everything since the last commit and return the connection to the pool."""
         if self._db is not None:
             self._db.rollback()
         self.after_commit = []
-        yield
+
+    def keep(self, problem: P) -> P:
+        """Mark a problem that must not undo the writes before it: `raise work.keep(InvalidToken())`.
+
+        The unit of work commits when exactly this problem leaves it, and rolls back on every other exception.
+        """
+        self._kept = problem
+        return problem
+
+    def is_kept(self, problem: BaseException) -> bool:
+        return problem is self._kept
 
     def open_autocommit_session(self) -> AbstractContextManager[Session]:
-        """A look at the database beside the transaction, on the small pool of the check; each statement stands alone."""
+        """Open a session outside the transaction, from the small pool; each statement commits by itself."""
         return self._open_autocommit_session()
 
-    def commit(self) -> None:
-        """Commit, then do what was waiting for that."""
-        if self._db is not None and (self._db.in_transaction() or self._db.new):
-            self._db.commit()
-        waiting, self.after_commit = self.after_commit, []
-        for act in waiting:
-            act()
-
     def close(self) -> None:
-        """Roll back what was not kept, and give the connection back."""
+        """Roll back what was not committed and return the connection to the pool."""
         if self._db is not None:
             self._db.close()
 
 
 @dataclass(frozen=True, slots=True)
 class UnitOfWorkFactory:
-    """Opens units of work. One for each process."""
+    """Opens units of work; one for each process."""
 
     settings: Settings
     clock: Clock
@@ -94,22 +100,21 @@ class UnitOfWorkFactory:
     hasher: PasswordHasher
     limiter: RateLimiter
     api_key_usage: UsageBuffer
-    # Set when this process has been asked to end: it says so where it is asked, answers what it has and begins nothing of its own.
+    # Set while the process shuts down: /readyz fails, and background jobs start nothing new.
     draining: Event = field(default_factory=Event)
 
     def open_read_only(self) -> AbstractContextManager[UnitOfWork]:
-        """A unit that cannot write."""
+        """Open a unit of work that cannot write."""
         return self._open(self.database.open_read_session)
 
     def open_read_write(self) -> AbstractContextManager[UnitOfWork]:
-        """A unit that commits on success and on a Refusal, and rolls back on everything else."""
+        """Open a unit of work that commits on success and on a problem marked by `keep`, else rolls back."""
         return self._open(self.database.open_write_session)
 
     @contextmanager
     def _open(self, begin: Callable[[], Session]) -> Iterator[UnitOfWork]:
-        now, aside = self.clock.now(), self.database.open_autocommit_session
         work = UnitOfWork(
-            now,
+            self.clock.now(),
             self.settings,
             self.cache,
             self.signing_keys,
@@ -117,14 +122,15 @@ class UnitOfWorkFactory:
             self.limiter,
             self.api_key_usage,
             begin,
-            aside,
+            self.database.open_autocommit_session,
         )
         try:
             yield work
-        except Refusal:
-            work.commit()
+        except BaseException as error:
+            if work.is_kept(error):
+                work.commit_and_release()
             raise
         else:
-            work.commit()
+            work.commit_and_release()
         finally:
             work.close()

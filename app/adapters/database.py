@@ -44,8 +44,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
 from sqlalchemy.pool import NullPool
 
-from app.adapters.postgres_watchdog import SocketWatchdog
-from app.adapters.watched import install_watchdog
+from app.adapters.postgres_watchdog import SocketWatchdog, install_watchdog
 
 if TYPE_CHECKING:
     from flask import Flask

@@ -1,4 +1,8 @@
-"""Ends waiting for a server that answers nothing: one that is frozen runs no timer of its own, and its sockets stay open."""
+"""Abort waits for a PostgreSQL server that does not respond.
+
+A frozen server runs none of its own timeouts and leaves its sockets open, so without this watchdog a statement would
+wait forever.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +10,35 @@ import os
 import socket
 import threading
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from types import TracebackType
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
+
+import psycopg
+from sqlalchemy import event
 
 from app.adapters import logs
 
-# A healthy server ends every statement within two seconds by itself, so half a second more means that it is gone.
-# A request has three: a wait that is cut off, and nothing after it that waits again.
+if TYPE_CHECKING:
+    from sqlalchemy import Dialect, Engine
+
+# A healthy server ends every statement within two seconds (statement_timeout), so half a second more means that it
+# is gone. A request may take three seconds: one aborted wait, and nothing after it that waits again.
 MAX_WAIT_SECONDS = 2.5
-# Whoever seems overdue is looked at twice: after a pause of this very process the answers lie there, not yet read.
+# An overdue wait is checked twice: after a pause of this process itself, the answer may have arrived but not been read.
 RECHECK_SECONDS = 0.1
-# How long nobody calls a server that was silent, and how long one who calls may be at it.
-RETRY_INTERVAL_SECONDS, MAX_CONNECT_SECONDS = 1.0, 3.0
+RETRY_INTERVAL_SECONDS = 1.0  # between connection attempts to a server that does not respond
+MAX_CONNECT_SECONDS = 3.0  # for one connection attempt
 
 log = logs.get_logger("database")
 
 
 class WatchedSocket:
-    """The socket of one connection; `with line:` is a wait on it.
+    """The socket of one connection; `with watched_socket:` marks a wait on it.
 
-    It is a duplicate: the library may close its own at any moment, and by then the number could be another socket's.
+    It duplicates the file descriptor: the driver may close its own at any moment, and the number would then belong to
+    another socket.
     """
 
     def __init__(self, fileno: int) -> None:
@@ -47,12 +59,12 @@ class WatchedSocket:
         self.waiting_since, self.last_answer_at = None, time.monotonic()
 
     def get_wait_seconds(self, now: float) -> float:
-        """For how many seconds it has been waited on."""
+        """Return the duration of the current wait, 0 when there is none."""
         since = self.waiting_since
         return now - since if since is not None else 0.0
 
     def shut_down(self) -> None:
-        """Whoever waits on it is told at once that the connection is lost."""
+        """Shut the connection down, so that a thread waiting on it fails at once."""
         with self._lock, suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
@@ -62,7 +74,7 @@ class WatchedSocket:
 
 
 class SocketWatchdog:
-    """The lines to one server. A thread, begun with the first of them, cuts those on which it has fallen silent."""
+    """Watches the connections to one server. Its thread starts with the first connection."""
 
     def __init__(self) -> None:
         self._sockets: WeakSet[WatchedSocket] = WeakSet()
@@ -72,22 +84,22 @@ class SocketWatchdog:
         self._retry_at = 0.0
 
     def watch(self, fileno: int) -> WatchedSocket:
-        """Watch over this socket until it is closed."""
-        line = WatchedSocket(fileno)
+        """Watch this socket until it is passed to `unwatch`."""
+        watched = WatchedSocket(fileno)
         with self._lock:
-            self._sockets.add(line)
+            self._sockets.add(watched)
             if not self._watching:
                 self._watching = True
-                threading.Thread(target=self._run, name="doorward-deadline", daemon=True).start()
-        return line
+                threading.Thread(target=self._run, name="doorward-watchdog", daemon=True).start()
+        return watched
 
-    def unwatch(self, line: WatchedSocket) -> None:
-        line.close()
+    def unwatch(self, watched: WatchedSocket) -> None:
+        watched.close()
         with self._lock:
-            self._sockets.discard(line)
+            self._sockets.discard(watched)
 
     def can_connect(self) -> bool:
-        """May a new connection be tried? While the server is silent one caller at a time tries, the others need not wait for it."""
+        """Return whether to attempt a connection. While the server is silent, one caller at a time may try."""
         with self._lock:
             now = time.monotonic()
             if self._silent and now < self._retry_at:
@@ -96,56 +108,93 @@ class SocketWatchdog:
             return True
 
     def record_silence(self) -> None:
-        """It did not answer in time: nobody is to wait for it as long again."""
+        """Record that the server did not answer in time, so that new connections fail at once."""
         with self._lock:
-            news, self._silent, self._retry_at = (
-                not self._silent,
-                True,
-                time.monotonic() + RETRY_INTERVAL_SECONDS,
-            )
-        if news:
-            log.warning("database is silent")
+            changed, self._silent = not self._silent, True
+            self._retry_at = time.monotonic() + RETRY_INTERVAL_SECONDS
+        if changed:
+            log.warning("database does not respond")
 
     def record_answer(self) -> None:
-        """It answered a call, if only to refuse it."""
+        """Record that the server answered a connection attempt, even if it refused it."""
         with self._lock:
-            news, self._silent = self._silent, False
-        if news:
-            log.warning("database speaks again")
+            changed, self._silent = self._silent, False
+        if changed:
+            log.warning("database responds again")
 
     def _run(self) -> None:
         while (waited := self._get_longest_wait()) is not None:
             if waited < MAX_WAIT_SECONDS - RECHECK_SECONDS:
-                time.sleep(
-                    MAX_WAIT_SECONDS - RECHECK_SECONDS - waited
-                )  # whoever begins to wait meanwhile is due later
+                # A wait that begins meanwhile is due later than this one.
+                time.sleep(MAX_WAIT_SECONDS - RECHECK_SECONDS - waited)
                 continue
             time.sleep(RECHECK_SECONDS)
             self._shut_down_silent()
 
     def _get_longest_wait(self) -> float | None:
-        """The longest wait there is, None when no line is left to watch."""
+        """Return the longest current wait in seconds, None when no socket is left to watch."""
         with self._lock:
             now = time.monotonic()
-            waits = [
-                line.get_wait_seconds(now) for line in self._sockets
-            ]  # counted once: a line may be collected between two looks
+            # Read once: the garbage collector may remove a socket between two iterations.
+            waits = [watched.get_wait_seconds(now) for watched in self._sockets]
             self._watching = bool(waits)
             return max(waits) if waits else None
 
     def _shut_down_silent(self) -> None:
-        """Cut what is overdue, and every line that said nothing since then: the next user of each would wait as long."""
+        """Shut down overdue sockets and all that have been idle since: their next user would wait as long."""
         with self._lock:
             now = time.monotonic()
             overdue = [
-                line.waiting_since or now
-                for line in self._sockets
-                if line.get_wait_seconds(now) >= MAX_WAIT_SECONDS
+                watched.waiting_since or now
+                for watched in self._sockets
+                if watched.get_wait_seconds(now) >= MAX_WAIT_SECONDS
             ]
             silent = [
-                line for line in self._sockets if overdue and line.last_answer_at < max(overdue)
+                watched
+                for watched in self._sockets
+                if overdue and watched.last_answer_at < max(overdue)
             ]
         if silent:
             self.record_silence()
-        for line in silent:
-            line.shut_down()
+        for watched in silent:
+            watched.shut_down()
+
+
+class _WatchedConnection(psycopg.Connection[Any]):
+    """A connection whose waits the watchdog limits."""
+
+    watchdog: SocketWatchdog
+    watched: WatchedSocket | None = None
+
+    def wait(self, *args: Any, **kwargs: Any) -> Any:
+        """Wait for the server. Psycopg calls this for every statement, commit and rollback."""
+        with self.watched or nullcontext():
+            return super().wait(*args, **kwargs)
+
+    def close(self) -> None:
+        super().close()
+        if self.watched is not None:
+            self.watchdog.unwatch(self.watched)
+
+
+def install_watchdog(watchdog: SocketWatchdog, engine: Engine) -> None:
+    """Have the watchdog watch every connection that the engine opens."""
+
+    @event.listens_for(engine, "do_connect")
+    def connect(
+        _dialect: Dialect, _record: object, arguments: list[Any], options: dict[str, Any]
+    ) -> _WatchedConnection:
+        if not watchdog.can_connect():
+            raise psycopg.OperationalError("the server did not respond a moment ago")
+        try:
+            connection = _WatchedConnection.connect(*arguments, **options)
+        except psycopg.errors.ConnectionTimeout:
+            watchdog.record_silence()
+            raise
+        except psycopg.Error:
+            watchdog.record_answer()
+            raise
+        watchdog.record_answer()
+        connection.watchdog = watchdog
+        connection.watched = watchdog.watch(connection.fileno())
+        return connection

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from app.errors import Refusal
+from app.errors import Problem
 
 
-class WrongPassword(Refusal):
+class WrongPassword(Problem):
     """The present password was wrong, by somebody who is signed in: not 401, which would make a client throw its session away."""
 
     code = "wrong_password"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from app.errors import Refusal
+from app.errors import Problem
 
 
-class InvalidToken(Refusal):
+class InvalidToken(Problem):
     """Unknown, used, expired, replaced by a newer one, or of another purpose: one answer for all."""
 
     code = "invalid_token"

@@ -48,7 +48,7 @@ def claim_device_login(
     mine = claimed or _find_claimed_earlier(work, account, digests)
     if mine is None:
         record_event(work, Event.USER_CODE_REFUSED, client_info=client_info, account_id=account.id)
-        raise UnknownUserCode
+        raise work.keep(UnknownUserCode())
     refund_code_attempt(work, guess)
     return get_device_login(work, principal, device_login_id=mine)
 

@@ -59,7 +59,7 @@ def approve_device_login(
             account_id=principal.account_id,
             session_id=row.id,
         )
-        raise UnknownUserCode
+        raise work.keep(UnknownUserCode())
     refund_code_attempt(work, guess)
     record_event(
         work,

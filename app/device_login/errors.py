@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from app.errors import Problem, Refusal
+from app.errors import Problem
 
 
-class UnknownUserCode(Refusal):
+class UnknownUserCode(Problem):
     """Unknown, over, claimed by somebody else or meant for somebody else: one answer, and it is counted."""
 
     code = "unknown_user_code"
@@ -29,7 +29,7 @@ class DeviceLoginClosed(Problem):
         super().__init__("Nothing was changed. Ask for another login on the other device.")
 
 
-class AuthorizationPending(Refusal):
+class AuthorizationPending(Problem):
     """Nobody has approved it yet; what was counted of the poll is kept."""
 
     code = "authorization_pending"
@@ -37,7 +37,7 @@ class AuthorizationPending(Refusal):
     status = 400
 
 
-class SlowDown(Refusal):
+class SlowDown(Problem):
     """The poll came before its time."""
 
     code = "slow_down"
@@ -48,7 +48,7 @@ class SlowDown(Refusal):
         super().__init__(f"Wait {interval} seconds from one request to the next.")
 
 
-class AccessDenied(Refusal):
+class AccessDenied(Problem):
     """The owner of the account said no, or may not be let in any more."""
 
     code = "access_denied"

@@ -54,7 +54,7 @@ def redeem_device_code(
     if row.state == DeviceLoginState.APPROVED:
         return _open_approved_session(work, client_info, row)
     _enforce_poll_interval(work, row)
-    raise AuthorizationPending
+    raise work.keep(AuthorizationPending())
 
 
 def _enforce_poll_interval(work: UnitOfWork, row: DeviceLogin) -> None:
@@ -77,7 +77,7 @@ def _enforce_poll_interval(work: UnitOfWork, row: DeviceLogin) -> None:
         .execution_options(synchronize_session=False)
     )
     if soon:
-        raise SlowDown(interval)
+        raise work.keep(SlowDown(interval))
 
 
 def _open_approved_session(
@@ -87,7 +87,7 @@ def _open_approved_session(
     account = lock_account(work.db, row.account_id or "")
     if account is None or not _is_approval_valid(work, account, row):
         _expire_approval(work, client_info, row)
-        raise AccessDenied
+        raise work.keep(AccessDenied())
     if not _update_approved(work, row, state=DeviceLoginState.REDEEMED, redeemed_at=work.now):
         raise InvalidGrant("The device code was used. Ask for another one.")
     name = f"{row.client_name} on {row.hostname}" if row.hostname else row.client_name

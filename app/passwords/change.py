@@ -62,7 +62,7 @@ def change_password(
     attempt = count_attempt(work, subject=account.id, bucket=client_info.bucket)
     checked = check_password(work, attempt, account, old_password)
     if checked is None:
-        raise _refused(work, client_info, principal)
+        raise work.keep(_refused(work, client_info, principal))
     changes = {
         "password_hash": hash_new_password(work, checked, text),
         "epoch": Account.epoch + 1,
@@ -72,7 +72,7 @@ def change_password(
         apply_success(work, checked, changes=changes)
         or verify_again_and_apply_success(work, checked, old_password, changes=changes)
     ):
-        raise _refused(work, client_info, principal)
+        raise work.keep(_refused(work, client_info, principal))
     session = move_session_to_new_epoch(work, checked.account, session_id=principal.session_id)
     revoke_past_epoch_sessions(
         work, checked.account, status=SessionStatus.REVOKED, reason="password_changed"

@@ -41,8 +41,8 @@ def request_password_reset(
     name = parse_identifier(wanted)
     account, roles = _find_account_with_roles(work, name)
     whom = account.email_canonical if account is not None else name.canonical
-    with work.commit_and_release():
-        held = not count_email(work, EmailTemplate.PASSWORD_RESET, whom)
+    work.commit_and_release()
+    held = not count_email(work, EmailTemplate.PASSWORD_RESET, whom)
     entitled = (
         account is not None
         and account.is_active

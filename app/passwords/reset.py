@@ -55,8 +55,8 @@ def reset_password(
     )
     if account.must_change_password and is_current_password(work, account, text):
         raise build_unchanged_password_error(client_info.locale)
-    with work.commit_and_release():
-        password_hash = work.hasher.hash(text)
+    work.commit_and_release()
+    password_hash = work.hasher.hash(text)
     # Locked before the token is used up: of two links of one account at once, the second finds another epoch.
     present = lock_account(work.db, account.id)
     if present is None or not present.is_active or present.epoch != meant.epoch:

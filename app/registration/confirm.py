@@ -77,10 +77,10 @@ def confirm_by_link(
     """
     pending = _get_pending_registration(work, token)
     text = _validate_password(work, client_info, pending, password)
-    with work.commit_and_release():
-        password_hash = work.hasher.hash(text)
+    work.commit_and_release()
+    password_hash = work.hasher.hash(text)
     purpose = parse_token_purpose(token, LINK_PURPOSES)
-    # Asked before anything is written, for a refusal is committed: of two links at once, the second finds an administrator.
+    # Of two links used at once, the second finds an administrator.
     if purpose is ConfirmationPurpose.BOOTSTRAP and not can_create_first_admin(work.db):
         raise InvalidToken
     _lock_pending_registration(work, pending.id)
@@ -104,7 +104,7 @@ def confirm_by_code(
     pending = _count_code_attempt(work, registration)
     if pending is None or not is_correct_code(work, pending, normalize_code(code)):
         record_event(work, Event.CONFIRMATION_REFUSED, client_info=client_info)
-        raise InvalidToken
+        raise work.keep(InvalidToken())
     password_hash = pending.password_hash
     if password_hash is None:
         text = _validate_password(work, client_info, pending, password)
@@ -114,8 +114,8 @@ def confirm_by_code(
             .where(PendingRegistration.id == pending.id)
             .values(tries=PendingRegistration.tries - 1)
         )
-        with work.commit_and_release():
-            password_hash = work.hasher.hash(text)
+        work.commit_and_release()
+        password_hash = work.hasher.hash(text)
     elif password is not None:
         raise InvalidInput(
             errors={"/password": ["was chosen at registration already; leave it out"]}
@@ -192,7 +192,7 @@ def _open_account(
         roles_version=0,
         created_at=work.now,
     ):
-        raise InvalidToken
+        raise work.keep(InvalidToken())
     invalidate_tokens(work, ConfirmationPurpose.REGISTRATION, subject=pending_id)
     record_event(work, Event.ACCOUNT_CONFIRMED, client_info=client_info, account_id=account_id)
     if pending.role is not None:

@@ -69,8 +69,8 @@ def register(
         password=password,
         locale=locale,
     )
-    with work.commit_and_release():
-        password_hash = work.hasher.hash(wanted.password) if wanted.password is not None else None
+    work.commit_and_release()
+    password_hash = work.hasher.hash(wanted.password) if wanted.password is not None else None
     code = generate_code()
     pending_id = _reserve_username(work, wanted, password_hash, code)
     account = _find_account_with_email(work, wanted)

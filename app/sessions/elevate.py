@@ -37,7 +37,7 @@ def elevate(
     """
     account = _prove(work, principal, client_info, password)
     if account.must_change_password:
-        raise require_password_change(work, client_info, account)
+        raise work.keep(require_password_change(work, client_info, account))
     if not _update_auth_time(work, account, principal.session_id):
         raise Unauthenticated
     session = find_account_session(work.db, account.id, principal.session_id)
@@ -75,7 +75,7 @@ def _prove(
             account_id=account.id,
             session_id=principal.session_id,
         )
-        raise WrongPassword
+        raise work.keep(WrongPassword())
     return checked.account
 
 

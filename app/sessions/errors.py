@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from app.errors import Problem, Refusal
+from app.errors import Problem
 
 
-class InvalidCredentials(Refusal):
+class InvalidCredentials(Problem):
     """Unknown, wrong password, unconfirmed or disabled: one answer at one cost (ASVS 6.3.8)."""
 
     code = "invalid_credentials"
@@ -13,7 +13,7 @@ class InvalidCredentials(Refusal):
     status = 401
 
 
-class PasswordChangeRequired(Refusal):
+class PasswordChangeRequired(Problem):
     """Right, and no longer good for anything but choosing another one. `reset_token` is for POST /v1/password/reset."""
 
     code = "password_change_required"
@@ -27,7 +27,7 @@ class PasswordChangeRequired(Refusal):
         )
 
 
-class InvalidGrant(Refusal):
+class InvalidGrant(Problem):
     """The refresh token is unknown, used, or its session is over (RFC 6749 section 5.2)."""
 
     code = "invalid_grant"

@@ -55,7 +55,7 @@ def log_in(
         work, client_info, username=username, password=password, device_token=device_token
     )
     if account.must_change_password:
-        raise require_password_change(work, client_info, account)
+        raise work.keep(require_password_change(work, client_info, account))
     life = timedelta(seconds=expires_in) if expires_in is not None else None
     granted = limit_scope(work, account, scope)
     session = open_session(
@@ -99,10 +99,10 @@ def _prove(
         except AttemptsInFlight as undecided:
             if waited >= MAX_WAIT_SECONDS:
                 raise
-            with work.rollback_and_release():
-                waited += wait_for_attempts_in_flight(
-                    work, undecided, patience=MAX_WAIT_SECONDS - waited
-                )
+            work.rollback_and_release()
+            waited += wait_for_attempts_in_flight(
+                work, undecided, patience=MAX_WAIT_SECONDS - waited
+            )
 
 
 def _prove_at_once(
@@ -128,7 +128,7 @@ def _prove_at_once(
         record_event(
             work, event, client_info=client_info, account_id=account.id if account else None
         )
-        raise InvalidCredentials
+        raise work.keep(InvalidCredentials())
     return checked.account
 
 

@@ -59,7 +59,7 @@ def refresh_session(
     if is_counter_accepted(session, counter, work.now):
         return issue_tokens(work, account, session)
     _revoke_reused(work, client_info, account, session, counter=counter)
-    raise InvalidGrant
+    raise work.keep(InvalidGrant())
 
 
 def is_counter_accepted(session: Session, counter: int, now: datetime) -> bool:

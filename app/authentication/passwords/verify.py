@@ -42,12 +42,10 @@ def check_password(
     """
     try:
         fits = _matches(work, account if attempt.is_allowed else None, password)
-    except Busy:
+    except Busy as busy:
+        # No hash was computed, so the attempt must not count.
         refund_attempt(work, attempt)
-        with (
-            work.commit_and_release()
-        ):  # no hash was taken, so none may be counted, whatever is answered
-            raise
+        raise work.keep(busy) from None
     if account is None or not fits:
         record_failure(work, attempt)
         return None
@@ -91,12 +89,11 @@ def verify_again_and_apply_success(
 def hash_new_password(work: UnitOfWork, verified: VerifiedPassword, text: str) -> str:
     """The hash of a new password, for somebody whose old one was right: a full gate must not count that as a failure. Raises Busy."""
     try:
-        with work.commit_and_release():
-            return work.hasher.hash(text)
-    except Busy:
+        work.commit_and_release()
+        return work.hasher.hash(text)
+    except Busy as busy:
         refund_attempt(work, verified.attempt)
-        with work.commit_and_release():
-            raise
+        raise work.keep(busy) from None
 
 
 def is_current_password(work: UnitOfWork, account: Account, text: str) -> bool:
@@ -113,13 +110,13 @@ def _matches(work: UnitOfWork, account: Account | None, password: str) -> bool:
     password_hash = (
         account.password_hash if account is not None and usable else work.hasher.decoy_hash
     )
-    with work.commit_and_release():
-        fits = work.hasher.verify(password_hash, text)
-        renewed = (
-            work.hasher.hash(text)
-            if fits and usable and work.hasher.is_outdated(password_hash)
-            else None
-        )
+    work.commit_and_release()
+    fits = work.hasher.verify(password_hash, text)
+    renewed = (
+        work.hasher.hash(text)
+        if fits and usable and work.hasher.is_outdated(password_hash)
+        else None
+    )
     if renewed is not None and account is not None:
         # A password changed meanwhile stays changed. Whoever writes on the condition of the hash finds the new one on the account.
         work.db.execute(

@@ -110,8 +110,9 @@ def replace_page_session(work: UnitOfWork, response: Response, *, session_id: st
     before = find_page_principal(work)
     set_page_cookie(work, response, session_id=session_id)
     if before is not None:
-        with work.commit_and_release():  # whoever holds two accounts at once may wait for somebody who holds them the other way round
-            log_out(work, before, get_client_info())
+        # The new account's lock is released first: holding two accounts at once could deadlock.
+        work.commit_and_release()
+        log_out(work, before, get_client_info())
     return response
 
 
