@@ -97,7 +97,7 @@ def events(service, name):
 # -- who may ----------------------------------------------------------------------------------------------------------
 
 
-def test_only_an_administrators_session_gets_in(sqlite_service, small_boss):
+def test_only_an_administrator_session_is_accepted(sqlite_service, small_boss):
     ann = sqlite_service.actor("ann").sign_in()
     key = key_of(small_boss)
     for method, rule, body in WRITES + READS:
@@ -111,7 +111,7 @@ def test_only_an_administrators_session_gets_in(sqlite_service, small_boss):
     assert ann.whoami().status_code == 200
 
 
-def test_a_write_wants_the_password_of_five_minutes_ago_or_less(sqlite_service, small_boss):
+def test_writes_require_recent_authentication(sqlite_service, small_boss):
     account_id = get_account_id(sqlite_service.actor("ann").sign_up())
     sqlite_service.clock.push(minutes=6)
     small_boss.tokens = small_boss.refresh().json
@@ -133,7 +133,7 @@ def test_a_write_wants_the_password_of_five_minutes_ago_or_less(sqlite_service, 
 # -- finding ----------------------------------------------------------------------------------------------------------
 
 
-def test_an_account_is_shown_with_its_roles_and_without_a_secret(service, boss):
+def test_account_is_shown_with_roles_and_without_secrets(service, boss):
     ann = service.actor("ann").sign_in()
     shown = ask(boss, "GET", f"/v1/accounts/{get_account_id(ann)}").json
     assert set(shown) == FIELDS
@@ -154,7 +154,7 @@ def test_an_account_is_shown_with_its_roles_and_without_a_secret(service, boss):
         assert ask(boss, "GET", f"/v1/accounts/{unknown}").status_code == 404
 
 
-def test_a_search_looks_into_names_and_addresses_and_takes_no_wildcards(service, boss):
+def test_search_matches_names_and_emails_and_ignores_wildcards(service, boss):
     for name in ("ann", "joanne", "bob_"):
         service.actor(name).sign_up()
         service.units.limiter.reset()
@@ -176,7 +176,7 @@ def test_a_search_looks_into_names_and_addresses_and_takes_no_wildcards(service,
     assert found("role=nothing") == []
 
 
-def test_a_query_that_makes_no_sense_is_refused(small_boss):
+def test_invalid_query_is_rejected(small_boss):
     for query in [
         "q=",
         "q=%00",
@@ -192,7 +192,7 @@ def test_a_query_that_makes_no_sense_is_refused(small_boss):
         assert ask(small_boss, "GET", f"/v1/accounts?{query}").status_code == 422, query
 
 
-def test_pages_are_whole_also_while_others_come(service, boss):
+def test_pages_stay_complete_while_accounts_are_added(service, boss):
     for number in range(4):
         assert create(boss, f"user{number}").status_code == 201
     seen, cursor = [], ""
@@ -207,7 +207,7 @@ def test_pages_are_whole_also_while_others_come(service, boss):
     assert seen == ["boss", "user0", "user1", "user2", "user3", "late"]
 
 
-def test_a_cursor_that_was_made_up_or_is_of_another_list_is_refused(small_boss):
+def test_forged_cursor_or_cursor_of_another_list_is_rejected(small_boss):
     for number in range(2):
         create(small_boss, f"user{number}")
     good = ask(small_boss, "GET", "/v1/accounts?limit=1").json["next"]
@@ -223,7 +223,7 @@ def test_a_cursor_that_was_made_up_or_is_of_another_list_is_refused(small_boss):
         assert ask(small_boss, "GET", f"/v1/accounts?limit=1&cursor={cursor}").status_code == 422
 
 
-def test_a_page_is_one_statement_whatever_stands_on_it(service, boss):
+def test_page_takes_one_statement(service, boss):
     for number in range(5):
         create(boss, f"user{number}")
     statements = []
@@ -240,7 +240,7 @@ def test_a_page_is_one_statement_whatever_stands_on_it(service, boss):
 # -- opening ----------------------------------------------------------------------------------------------------------
 
 
-def test_an_account_that_was_opened_for_somebody_is_his_alone(service, boss):
+def test_created_account_belongs_to_its_user_alone(service, boss):
     answer = create(boss, "carl", locale="de", email="Carl@Example.org")
     assert answer.status_code == 201
     assert answer.json == {
@@ -269,7 +269,7 @@ def test_an_account_that_was_opened_for_somebody_is_his_alone(service, boss):
     assert get_account_id(boss) in str(created[0][2])
 
 
-def test_an_invitation_is_over_after_three_days_and_can_be_sent_again(sqlite_service, small_boss):
+def test_invitation_expires_after_three_days_and_can_be_resent(sqlite_service, small_boss):
     account_id = create(small_boss).json["id"]
     carl = sqlite_service.actor("carl")
     old = carl.get_mailed_token()
@@ -281,7 +281,7 @@ def test_an_invitation_is_over_after_three_days_and_can_be_sent_again(sqlite_ser
     assert carl.reset(OTHER, token=carl.get_mailed_token()).status_code == 204
 
 
-def test_a_stranger_who_asks_for_a_reset_does_not_shorten_an_invitation(sqlite_service, small_boss):
+def test_reset_requested_by_a_stranger_keeps_the_invitation_valid(sqlite_service, small_boss):
     assert create(small_boss).status_code == 201
     assert (
         sqlite_service.actor("stranger")
@@ -295,9 +295,7 @@ def test_a_stranger_who_asks_for_a_reset_does_not_shorten_an_invitation(sqlite_s
     assert carl.reset(OTHER, token=carl.get_mailed_token()).status_code == 204
 
 
-def test_an_account_can_be_opened_with_roles_and_with_registration_closed(
-    make_service, database_url
-):
+def test_account_can_be_created_with_roles_while_registration_is_closed(make_service, database_url):
     service = make_service(database_url, roles={"editor": ("texts:write",)})
     boss = create_administrator(service)
     closed = make_service(database_url, roles={"editor": ("texts:write",)}, registration="closed")
@@ -313,7 +311,7 @@ def test_an_account_can_be_opened_with_roles_and_with_registration_closed(
     del boss
 
 
-def test_names_and_addresses_that_somebody_has_are_refused_and_said_so(service, boss):
+def test_taken_names_and_emails_are_rejected_by_field(service, boss):
     service.actor("ann").sign_up()
     service.actor("newcomer").register()
     taken = create(boss, "ann", email="other@example.org")
@@ -325,7 +323,7 @@ def test_names_and_addresses_that_somebody_has_are_refused_and_said_so(service, 
     assert service.scalar("SELECT count(*) FROM accounts") == 2
 
 
-def test_an_account_is_opened_with_acceptable_fields_only(sqlite_service, small_boss):
+def test_account_is_created_only_with_valid_fields(sqlite_service, small_boss):
     unacceptable = [
         ({"username": "admin"}, "/username"),
         ({"username": "x"}, "/username"),
@@ -345,9 +343,7 @@ def test_an_account_is_opened_with_acceptable_fields_only(sqlite_service, small_
     assert sqlite_service.scalar("SELECT count(*) FROM accounts") == 1
 
 
-def test_a_registration_cannot_take_the_address_of_an_account_that_was_opened(
-    sqlite_service, small_boss
-):
+def test_registration_cannot_take_the_email_of_a_created_account(sqlite_service, small_boss):
     squatter = sqlite_service.actor("squatter", email="carl@example.org")
     assert squatter.register().status_code == 202
     code = squatter.mail()["code"]
@@ -358,7 +354,7 @@ def test_a_registration_cannot_take_the_address_of_an_account_that_was_opened(
 # -- disabling and asking for another password ------------------------------------------------------------------------
 
 
-def test_a_disabled_account_is_shut_out_at_once_and_nothing_old_comes_back(service, boss):
+def test_disabled_account_loses_access_at_once_and_for_good(service, boss):
     ann = service.actor("ann").sign_in()
     key, account_id = key_of(ann), get_account_id(ann)
     ann.forgot()
@@ -390,7 +386,7 @@ def test_a_disabled_account_is_shut_out_at_once_and_nothing_old_comes_back(servi
     assert get_account_id(boss) in str(events(service, "account.disabled")[0][2])
 
 
-def test_what_is_so_already_changes_nothing(sqlite_service, small_boss):
+def test_update_without_a_change_has_no_effect(sqlite_service, small_boss):
     ann = sqlite_service.actor("ann").sign_in()
     before = sqlite_service.scalar("SELECT epoch FROM accounts WHERE username = 'ann'")
     assert (
@@ -404,7 +400,7 @@ def test_what_is_so_already_changes_nothing(sqlite_service, small_boss):
     assert sqlite_service.scalar("SELECT epoch FROM accounts WHERE username = 'ann'") == before
 
 
-def test_whoever_must_change_the_password_is_signed_out_and_chooses_another(service, boss):
+def test_forced_password_change_signs_out_and_requires_a_new_password(service, boss):
     ann = service.actor("ann").sign_in()
     assert (
         patch(boss, get_account_id(ann), must_change_password=True).json["must_change_password"]
@@ -422,7 +418,7 @@ def test_whoever_must_change_the_password_is_signed_out_and_chooses_another(serv
     )
 
 
-def test_asking_for_another_password_can_be_taken_back(sqlite_service, small_boss):
+def test_forced_password_change_can_be_withdrawn(sqlite_service, small_boss):
     ann = sqlite_service.actor("ann").sign_up()
     patch(small_boss, get_account_id(ann), must_change_password=True)
     assert ann.login().status_code == 403
@@ -430,7 +426,7 @@ def test_asking_for_another_password_can_be_taken_back(sqlite_service, small_bos
     assert ann.login().status_code == 200
 
 
-def test_nothing_else_of_an_account_can_be_changed_by_others(sqlite_service, small_boss):
+def test_administrators_cannot_change_other_fields(sqlite_service, small_boss):
     ann = sqlite_service.actor("ann").sign_in()
     bodies = [
         {"status": "deleted"},
@@ -450,7 +446,7 @@ def test_nothing_else_of_an_account_can_be_changed_by_others(sqlite_service, sma
     assert ann.whoami().status_code == 200
 
 
-def test_ids_that_are_nobodys_are_not_found(small_boss):
+def test_unknown_account_ids_are_not_found(small_boss):
     for method, path, body in WRITES[1:]:
         for account_id in (NOBODYS, "x"):
             assert ask(small_boss, method, path.format(id=account_id), body).status_code == 404
@@ -459,7 +455,7 @@ def test_ids_that_are_nobodys_are_not_found(small_boss):
 # -- helping ----------------------------------------------------------------------------------------------------------
 
 
-def test_ending_sessions_signs_out_everywhere_and_leaves_keys(service, boss):
+def test_revoking_sessions_signs_out_everywhere_and_keeps_api_keys(service, boss):
     ann = service.actor("ann").sign_in()
     other, key = ann.from_another_address(), key_of(ann)
     other.login()
@@ -471,7 +467,7 @@ def test_ending_sessions_signs_out_everywhere_and_leaves_keys(service, boss):
     assert boss.whoami().status_code == 401
 
 
-def test_a_reset_is_sent_to_the_owner_and_told_to_nobody_else(service, boss):
+def test_reset_is_emailed_to_the_owner_and_shown_to_no_one_else(service, boss):
     ann = service.actor("ann").sign_in()
     answer = ask(boss, "POST", f"/v1/accounts/{get_account_id(ann)}/send-reset")
     assert answer.status_code == 202
@@ -484,7 +480,7 @@ def test_a_reset_is_sent_to_the_owner_and_told_to_nobody_else(service, boss):
     assert len(events(service, "password.reset_sent")) == 1
 
 
-def test_administrators_get_their_reset_from_another_one(sqlite_service, small_boss):
+def test_administrators_get_a_reset_from_another_administrator(sqlite_service, small_boss):
     chief = create_administrator(sqlite_service, "chief")
     chief.forgot()
     assert not [mail for mail in sqlite_service.mailbox(chief.email) if "/reset/" in mail["text"]]
@@ -496,7 +492,7 @@ def test_administrators_get_their_reset_from_another_one(sqlite_service, small_b
     assert chief.login().status_code == 200
 
 
-def test_no_reset_is_sent_to_somebody_whom_it_would_not_help(sqlite_service, small_boss):
+def test_no_reset_is_sent_when_it_would_not_help(sqlite_service, small_boss):
     mine = f"/v1/accounts/{get_account_id(sqlite_service.actor('ann').sign_up())}"
     for method, body in (("PATCH", {"status": "disabled"}), ("DELETE", None)):
         assert ask(small_boss, method, mine, body).status_code < 300
@@ -507,7 +503,7 @@ def test_no_reset_is_sent_to_somebody_whom_it_would_not_help(sqlite_service, sma
 # -- the last administrator -------------------------------------------------------------------------------------------
 
 
-def test_the_last_administrator_stays(service, boss):
+def test_last_administrator_cannot_be_removed(service, boss):
     mine = f"/v1/accounts/{get_account_id(boss)}"
     for answer in (
         ask(boss, "PATCH", mine, {"status": "disabled"}),
@@ -519,7 +515,7 @@ def test_the_last_administrator_stays(service, boss):
     assert boss.whoami().status_code == 200
 
 
-def test_one_who_is_disabled_or_never_came_is_no_other_administrator(service, boss):
+def test_disabled_or_invited_administrators_do_not_count(service, boss):
     chief = create_administrator(service, "chief")
     assert patch(boss, get_account_id(chief), status="disabled").status_code == 200
     assert create(boss, "invited", roles=["admin"]).status_code == 201
@@ -534,9 +530,7 @@ def test_one_who_is_disabled_or_never_came_is_no_other_administrator(service, bo
 # -- cost -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_login_to_an_account_without_a_password_costs_what_any_other_does(
-    make_service, database_url
-):
+def test_login_to_an_account_without_a_password_costs_the_same(make_service, database_url):
     """Statements one by one, and the hash by the processor's time, in turn."""
     service = make_service(database_url, limit_login="1000/minute", **DEAR).freeze_clock()
     boss = create_administrator(service)

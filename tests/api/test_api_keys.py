@@ -171,7 +171,7 @@ def test_a_key_is_listed_without_its_secret(service, ann):
 @pytest.mark.parametrize(
     ("asked", "days"), [({}, 90), ({"expires_in": 365 * DAY}, 365), ({"expires_in": DAY}, 1)]
 )
-def test_a_key_ends_in_90_days_unless_told_otherwise(sqlite_service, bob, asked, days):
+def test_key_expires_after_90_days_by_default(sqlite_service, bob, asked, days):
     bob.login()
     key = made(bob, **asked)
     sqlite_service.clock.push(days=days, seconds=-2)
@@ -207,7 +207,7 @@ REFUSED = [
 ]
 
 
-def test_what_is_not_acceptable_is_named(bob):
+def test_invalid_fields_are_named(bob):
     for body, field in REFUSED:
         answer = bob.post("/v1/api-keys", body, token=bob.access)
         assert answer.status_code == 422, body
@@ -215,7 +215,7 @@ def test_what_is_not_acceptable_is_named(bob):
     assert bob.get("/v1/api-keys", token=bob.access).json["items"] == []
 
 
-def test_only_an_administrators_key_may_be_without_an_end(sqlite_service):
+def test_only_administrators_can_create_keys_that_never_expire(sqlite_service):
     boss = administrator(sqlite_service)
     key = made(boss, scopes=["roles:read"], expires_in=None)
     assert key["expires_at"] is None
@@ -228,7 +228,7 @@ def test_only_an_administrators_key_may_be_without_an_end(sqlite_service):
     assert make(boss, "endless", scopes=["roles:read"], expires_in=None).status_code == 422
 
 
-def test_a_key_reaches_no_further_than_the_session_that_makes_it(sqlite_service):
+def test_key_cannot_exceed_the_scopes_of_the_session_creating_it(sqlite_service):
     ann = worker(sqlite_service)
     ann.login(scope="jobs:read")
     assert make(ann, scopes=["jobs:run"]).status_code == 422
@@ -236,7 +236,7 @@ def test_a_key_reaches_no_further_than_the_session_that_makes_it(sqlite_service)
     assert use(sqlite_service, key["key"]).json["scopes"] == ["jobs:read"]
 
 
-def test_a_name_belongs_to_one_living_key(service, ann):
+def test_name_is_unique_among_live_keys(service, ann):
     first = made(ann)
     assert make(ann).status_code == 409
     assert make(ann).json["code"] == "key_name_taken"
@@ -249,7 +249,7 @@ def test_a_name_belongs_to_one_living_key(service, ann):
     assert status(ann, second["id"]) == "expired"
 
 
-def test_fifty_keys_are_enough(sqlite_service, bob):
+def test_more_than_fifty_keys_are_refused(sqlite_service, bob):
     keys = [made(bob, f"key {number}", []) for number in range(50)]
     refused = make(bob, "one more", [])
     assert (refused.status_code, refused.json["code"]) == (409, "too_many_keys")
@@ -258,7 +258,7 @@ def test_fifty_keys_are_enough(sqlite_service, bob):
     made(bob, "one more", [])
 
 
-def test_making_and_rotating_want_a_password_typed_just_now(sqlite_service, bob):
+def test_creating_and_rotating_require_recent_authentication(sqlite_service, bob):
     key = made(bob)
     sqlite_service.clock.push(minutes=4)
     bob.refresh()
@@ -281,7 +281,7 @@ def test_making_and_rotating_want_a_password_typed_just_now(sqlite_service, bob)
     assert bob.call("DELETE", f"/v1/api-keys/{key['id']}", token=bob.access).status_code == 204
 
 
-def test_a_key_may_not_manage_keys_or_sessions(sqlite_service, bob):
+def test_key_cannot_manage_keys_or_sessions(sqlite_service, bob):
     key = made(bob)
     paths = [
         ("POST", "/v1/api-keys"), ("GET", "/v1/api-keys"), ("GET", f"/v1/api-keys/{key['id']}"),
@@ -298,7 +298,7 @@ def test_a_key_may_not_manage_keys_or_sessions(sqlite_service, bob):
 # -- using ------------------------------------------------------------------------------------------------------------
 
 
-def test_one_credential_and_only_one(sqlite_service, bob):
+def test_exactly_one_credential_is_accepted(sqlite_service, bob):
     key = made(bob)["key"]
     other = made(bob, "other")["key"]
     refused = [
@@ -353,7 +353,7 @@ def altered(key: str):
     )
 
 
-def test_what_is_not_quite_the_key_is_refused(service, ann):
+def test_altered_key_is_refused(service, ann):
     key = made(ann)["key"]
     assert TOKEN_PATTERN.fullmatch(key)
     use(service, key)
@@ -363,7 +363,7 @@ def test_what_is_not_quite_the_key_is_refused(service, ann):
     assert use(service, key).status_code == 200
 
 
-def test_a_key_may_do_what_its_owner_may_at_that_moment(service, ann):
+def test_key_follows_the_current_rights_of_its_owner(service, ann):
     key = made(ann, scopes=["jobs:run", "jobs:read"])["key"]
     assert use(service, key).json["scopes"] == ["jobs:read", "jobs:run"]
     take(service, ann, "worker")
@@ -375,7 +375,7 @@ def test_a_key_may_do_what_its_owner_may_at_that_moment(service, ann):
 
 
 @pytest.mark.parametrize("became", ["disabled", "deleted"])
-def test_the_keys_of_who_is_disabled_or_deleted_open_nothing(service, ann, became):
+def test_keys_of_disabled_or_deleted_accounts_are_refused(service, ann, became):
     key = made(ann)["key"]
     assert use(service, key).status_code == 200
     with service.units.open_read_write() as work:  # administration has requests for it
@@ -385,7 +385,7 @@ def test_the_keys_of_who_is_disabled_or_deleted_open_nothing(service, ann, becam
     assert use(service, key).status_code == 401
 
 
-def test_keys_survive_logging_out_and_another_password_and_the_mail_names_them(service, ann):
+def test_keys_survive_logout_and_password_change_and_the_email_lists_them(service, ann):
     key = made(ann, "deploy & <b>")["key"]
     ended = made(ann, "gone")
     ann.call("DELETE", f"/v1/api-keys/{ended['id']}", token=ann.access)
@@ -404,7 +404,7 @@ def test_keys_survive_logging_out_and_another_password_and_the_mail_names_them(s
     assert use(service, key).status_code == 200
 
 
-def test_the_limit_is_of_the_key_and_a_wrong_secret_does_not_use_it_up(make_service):
+def test_rate_limit_is_per_key_and_ignores_wrong_secrets(make_service):
     service = make_service(roles=ROLES, limit_key="3/minute")
     ann = worker(service)
     key = made(ann)["key"]
@@ -428,7 +428,7 @@ def statements(service):
     return sent
 
 
-def test_ten_thousand_random_keys_cost_no_read(sqlite_service, bob):
+def test_random_keys_cost_no_database_read(sqlite_service, bob):
     key = made(bob)["key"]
     use(sqlite_service, key)
     sent = statements(sqlite_service)
@@ -441,7 +441,7 @@ def test_ten_thousand_random_keys_cost_no_read(sqlite_service, bob):
     assert not sent
 
 
-def test_a_well_formed_key_that_nobody_has_costs_one_indexed_look(service, ann):
+def test_unknown_well_formed_key_costs_one_indexed_lookup(service, ann):
     made(ann)
     use(service, generate_token("dwk", generate_id("key")).token)
     sent = statements(service)
@@ -453,7 +453,7 @@ def test_a_well_formed_key_that_nobody_has_costs_one_indexed_look(service, ann):
 # -- narrowing --------------------------------------------------------------------------------------------------------
 
 
-def test_a_key_can_get_fewer_scopes_and_never_more(service, ann):
+def test_key_can_lose_scopes_but_never_gain_any(service, ann):
     key = made(ann, scopes=["jobs:run", "jobs:read"])
     path = f"/v1/api-keys/{key['id']}"
     assert ann.call("PATCH", path, json={"scopes": ["jobs:read"]}, token=ann.access).json[
@@ -468,7 +468,7 @@ def test_a_key_can_get_fewer_scopes_and_never_more(service, ann):
     assert use(service, key["key"]).json["scopes"] == []
 
 
-def test_a_scope_of_everything_below_can_be_narrowed_to_one_thing(sqlite_service):
+def test_wildcard_scope_can_be_narrowed_to_one_resource(sqlite_service):
     boss = administrator(sqlite_service)
     key = made(boss, scopes=["memberships:write:*"])
     assert use(sqlite_service, key["key"]).json["scopes"] == ["memberships:write:*"]
@@ -506,7 +506,7 @@ def rotate(actor: Actor, key_id: str, **body):
     return actor.post(f"/v1/api-keys/{key_id}/rotate", body, token=actor.access)
 
 
-def test_a_rotated_key_stays_the_same_key_and_both_secrets_count_for_a_while(service, ann):
+def test_rotation_keeps_the_key_and_both_secrets_work_for_a_while(service, ann):
     key = made(ann)
     answer = rotate(ann, key["id"], overlap_seconds=60)
     assert answer.status_code == 200
@@ -521,7 +521,7 @@ def test_a_rotated_key_stays_the_same_key_and_both_secrets_count_for_a_while(ser
     assert use(service, new).status_code == 200
 
 
-def test_without_an_overlap_the_old_secret_ends_at_once(service, ann):
+def test_rotation_without_overlap_ends_the_old_secret_at_once(service, ann):
     key = made(ann)
     use(service, key["key"])
     new = rotate(ann, key["id"], overlap_seconds=0).json["key"]
@@ -529,7 +529,7 @@ def test_without_an_overlap_the_old_secret_ends_at_once(service, ann):
     assert use(service, new).status_code == 200
 
 
-def test_of_two_rotations_the_first_secret_ends_with_the_second(service, ann):
+def test_second_rotation_ends_the_first_secret(service, ann):
     key = made(ann)
     second = rotate(ann, key["id"]).json
     third = rotate(ann, key["id"]).json
@@ -546,7 +546,7 @@ def test_an_overlap_is_at_most_seven_days(bob):
     assert rotate(bob, key["id"], overlap_seconds=7 * DAY).status_code == 200
 
 
-def test_an_overlap_does_not_outlive_the_key(sqlite_service, bob):
+def test_overlap_does_not_outlive_the_key(sqlite_service, bob):
     key = made(bob, expires_in=3600)
     new = rotate(bob, key["id"]).json
     sqlite_service.clock.push(seconds=3601)
@@ -575,7 +575,7 @@ def test_a_deleted_key_is_refused_at_the_next_use(service, ann):
     assert ann.get(path, token=ann.access).status_code == 404
 
 
-def test_a_key_of_somebody_else_is_as_good_as_none(service, ann):
+def test_key_of_another_account_is_not_found(service, ann):
     key = made(ann)
     bob = worker(service, "bob")
     for key_id in (key["id"], generate_id("key"), "x", "key_", generate_id("ses")):
@@ -601,7 +601,7 @@ def report(service, key):
     return service.actor("finder").post("/v1/api-keys/report-leak", {"key": key})
 
 
-def test_a_leaked_key_ends_at_once_and_its_owner_hears_of_it(service, ann):
+def test_leaked_key_is_revoked_at_once_and_its_owner_is_emailed(service, ann):
     key = made(ann, "deploy")
     use(service, key["key"])
     answer = report(service, key["key"])
@@ -617,7 +617,7 @@ def test_a_leaked_key_ends_at_once_and_its_owner_hears_of_it(service, ann):
     assert len(service.mailbox(ann.email)) == letters
 
 
-def test_the_secret_before_a_rotation_ends_the_key_too_while_it_counts(service, ann):
+def test_leak_report_accepts_the_previous_secret_during_the_overlap(service, ann):
     first, second = made(ann, "first"), made(ann, "second")
     news = [rotate(ann, key["id"], overlap_seconds=60).json["key"] for key in (first, second)]
     report(service, first["key"])
@@ -627,7 +627,7 @@ def test_the_secret_before_a_rotation_ends_the_key_too_while_it_counts(service, 
     assert use(service, news[1]).status_code == 200
 
 
-def test_whoever_reports_junk_learns_nothing_and_it_costs_no_read(service, ann):
+def test_junk_leak_report_reveals_nothing_and_costs_no_read(service, ann):
     key = made(ann)["key"]
     bob = worker(service, "bob")
     gone = made(bob)
@@ -646,7 +646,7 @@ def test_whoever_reports_junk_learns_nothing_and_it_costs_no_read(service, ann):
     assert sent == []
 
 
-def test_reports_are_limited_by_their_source(make_service):
+def test_leak_reports_are_rate_limited_by_source(make_service):
     service = make_service(limit_confirm="2/minute")
     finder = service.actor("finder")
     answers = [
@@ -655,7 +655,7 @@ def test_reports_are_limited_by_their_source(make_service):
     assert answers == [204, 204, 429]
 
 
-def test_a_letter_is_in_the_owners_language(sqlite_service, bob):
+def test_email_is_in_the_owners_language(sqlite_service, bob):
     bob.call("PATCH", "/v1/me", json={"locale": "de"}, token=bob.access)
     key = made(bob, "Bau", expires_in=10 * DAY)
     sqlite_service.clock.push(days=8)
@@ -673,7 +673,7 @@ def last_used(actor: Actor, key_id: str):
     return actor.get(f"/v1/api-keys/{key_id}", token=actor.access).json["last_used_at"]
 
 
-def test_the_last_use_is_written_down_once_a_minute_at_most(service, ann):
+def test_last_use_is_stored_at_most_once_a_minute(service, ann):
     key = made(ann)
     wrong = generate_token("dwk", key["id"]).token
     use(service, wrong)
@@ -697,7 +697,7 @@ def test_the_last_use_is_written_down_once_a_minute_at_most(service, ann):
     assert sent == []
 
 
-def test_uses_that_could_not_be_written_are_kept(make_service, tmp_path):
+def test_uses_that_could_not_be_stored_are_kept(make_service, tmp_path):
     service = make_service(roles=ROLES)
     ann = worker(service)
     key = made(ann)
@@ -712,7 +712,7 @@ def test_uses_that_could_not_be_written_are_kept(make_service, tmp_path):
     assert last_used(ann, key["id"]) is not None
 
 
-def test_a_process_that_ends_writes_down_what_it_has_seen(make_live, sqlite_url):
+def test_stopping_process_stores_the_uses_it_has_seen(make_live, sqlite_url):
     live = make_live(database_url=sqlite_url)
     body = {"username": "ann", "email": "ann@example.org", "name": "Ann", "password": PASSWORD}
     handle = live.call("POST", "/v1/register", body)[1]["registration"]
@@ -741,7 +741,7 @@ def letters(actor: Actor) -> list[str]:
     ]
 
 
-def test_the_owner_is_warned_14_3_and_1_days_before_the_end(service, ann):
+def test_owner_is_warned_14_3_and_1_days_before_expiry(service, ann):
     made(ann, "deploy", expires_in=30 * DAY)
     told = []
     for _ in range(31):
@@ -753,9 +753,7 @@ def test_the_owner_is_warned_14_3_and_1_days_before_the_end(service, ann):
     assert '"deploy"' in letters(ann)[0]
 
 
-def test_whoever_makes_a_key_for_two_days_is_not_told_at_once_that_it_ends_in_three(
-    sqlite_service, bob
-):
+def test_key_created_for_two_days_triggers_no_three_day_warning(sqlite_service, bob):
     made(bob, "two days", expires_in=2 * DAY)
     made(bob, "an hour", expires_in=3600)
     assert send_expiry_warnings(sqlite_service.units) == 0
@@ -764,14 +762,14 @@ def test_whoever_makes_a_key_for_two_days_is_not_told_at_once_that_it_ends_in_th
     assert "two days" in letters(bob)[0]
 
 
-def test_after_a_long_silence_one_letter_is_enough(sqlite_service, bob):
+def test_one_warning_is_sent_after_a_long_outage(sqlite_service, bob):
     made(bob, expires_in=30 * DAY)
     sqlite_service.clock.push(days=29, hours=1)
     assert send_expiry_warnings(sqlite_service.units) == 1
     assert send_expiry_warnings(sqlite_service.units) == 0
 
 
-def test_nobody_is_warned_of_what_is_over(service, ann):
+def test_no_warning_is_sent_for_dead_keys(service, ann):
     key = made(ann, expires_in=20 * DAY)
     ann.call("DELETE", f"/v1/api-keys/{key['id']}", token=ann.access)
     bob = worker(service, "bob")

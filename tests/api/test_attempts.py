@@ -66,7 +66,7 @@ def waits(answer) -> int:
 # -- the delay ----------------------------------------------------------------------------------------------------------
 
 
-def test_from_the_fifth_failure_on_each_doubles_the_wait(service):
+def test_wait_doubles_with_each_failure_from_the_fifth(service):
     ann = service.actor().sign_up()
     assert guess(ann, FREE).status_code == 401
     for delay in DELAYS:
@@ -81,7 +81,7 @@ def test_from_the_fifth_failure_on_each_doubles_the_wait(service):
     assert ann.login().status_code == 200
 
 
-def test_a_name_that_nobody_has_is_answered_step_by_step_like_one_that_somebody_has(service):
+def test_unknown_name_is_answered_like_a_known_one(service):
     service.actor().sign_up()
     service.actor("cyd").sign_up()
     service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'cyd' RETURNING id")
@@ -111,7 +111,7 @@ def test_a_name_that_nobody_has_is_answered_step_by_step_like_one_that_somebody_
     assert answers["ann"][0] == 429
 
 
-def test_whoever_waits_is_told_in_the_words_of_the_standards_and_nothing_of_anybody(sqlite_service):
+def test_throttled_answer_uses_standard_headers_and_reveals_nothing(sqlite_service):
     ann = sqlite_service.actor(address="203.0.113.77").sign_up()
     guess(ann, 7)
     sqlite_service.clock.push(seconds=1)
@@ -127,7 +127,7 @@ def test_whoever_waits_is_told_in_the_words_of_the_standards_and_nothing_of_anyb
     assert not re.search("ann|203|acc_", answer.text.replace(answer.json["request_id"], ""))
 
 
-def test_the_right_password_waits_like_a_wrong_one_and_waiting_counts_nothing(service):
+def test_right_password_waits_too_and_waiting_is_not_counted(service):
     ann = service.actor().sign_up()
     guess(ann, 5)
     before = counted(service, subject=True), counted(service, subject=False)
@@ -141,7 +141,7 @@ def test_the_right_password_waits_like_a_wrong_one_and_waiting_counts_nothing(se
     assert ann.login().status_code == 200
 
 
-def test_a_right_password_starts_the_count_anew(service):
+def test_right_password_resets_the_count(service):
     ann = service.actor().sign_up()
     for _ in range(3):
         assert guess(ann, FREE).status_code == 401
@@ -149,7 +149,7 @@ def test_a_right_password_starts_the_count_anew(service):
         assert counted(service, subject=True) == counted(service, subject=False) == 0
 
 
-def test_the_count_is_one_for_the_name_the_address_and_a_change(service):
+def test_login_by_name_or_email_and_password_change_share_the_count(service):
     ann = service.actor().sign_in()
     guess(ann, 2)
     guess(ann, 1, username=ann.email)
@@ -171,7 +171,7 @@ def test_the_count_is_one_for_the_name_the_address_and_a_change(service):
     assert counted(service, subject=True) == counted(service, subject=False) == 0
 
 
-def test_names_are_counted_in_the_form_in_which_they_are_compared(sqlite_service):
+def test_names_are_counted_in_canonical_form(sqlite_service):
     eve = sqlite_service.actor()
     spellings = [
         "nobody@example.org",
@@ -184,7 +184,7 @@ def test_names_are_counted_in_the_form_in_which_they_are_compared(sqlite_service
     assert guess(eve, 1, username="NObody@example.org").status_code == 429
 
 
-def test_from_another_source_nobody_waits(service):
+def test_another_source_is_not_throttled(service):
     ann = service.actor().sign_up()
     guess(ann, 5)
     assert guess(ann).status_code == 429
@@ -192,7 +192,7 @@ def test_from_another_source_nobody_waits(service):
     assert guess(ann).status_code == 429, "who guessed still waits"
 
 
-def test_a_household_is_one_source(sqlite_service):
+def test_ipv6_prefix_64_is_one_source(sqlite_service):
     ann = sqlite_service.actor(address="2001:db8:1:1::1").sign_up()
     guess(ann, 3)
     ann.address = "2001:0db8:0001:0001:ffff::2"
@@ -221,7 +221,7 @@ def test_counters_survive_a_restart(make_service, database_url):
         second.close()
 
 
-def test_a_source_is_forgotten_after_a_day_and_what_all_have_tried_is_not(service):
+def test_source_counter_expires_after_a_day_and_account_counter_does_not(service):
     ann = service.actor().sign_up()
     guess(ann, 5)
     guess(service.actor("nobody-here"), 5)
@@ -234,7 +234,7 @@ def test_a_source_is_forgotten_after_a_day_and_what_all_have_tried_is_not(servic
     assert service.scalar("SELECT count FROM failed_attempts") == 5
 
 
-def test_what_is_no_try_is_not_counted(sqlite_service):
+def test_invalid_requests_are_not_counted(sqlite_service):
     ann = sqlite_service.actor().sign_in()
     for _ in range(6):
         assert ann.login(password="x" * 129).status_code == 422
@@ -251,7 +251,7 @@ def test_what_is_no_try_is_not_counted(sqlite_service):
 # -- a hundred ----------------------------------------------------------------------------------------------------------
 
 
-def test_after_a_hundred_failures_in_a_row_no_password_is_right_until_a_reset(service):
+def test_hundred_failures_lock_the_password_until_a_reset(service):
     ann = service.actor().sign_in()
     guesser = service.actor()
     for number in range(MOST):
@@ -274,7 +274,7 @@ def test_after_a_hundred_failures_in_a_row_no_password_is_right_until_a_reset(se
     assert ann.login().status_code == 200
 
 
-def test_the_hundredth_try_may_still_be_right(sqlite_service):
+def test_hundredth_attempt_can_still_succeed(sqlite_service):
     ann = sqlite_service.actor().sign_up()
     for number in range(MOST - 1):
         guess(sqlite_service.actor("ann", address=f"198.51.{number // 16}.{number % 16}"))
@@ -283,7 +283,7 @@ def test_the_hundredth_try_may_still_be_right(sqlite_service):
     assert ann.login().status_code == 200
 
 
-def test_a_hundred_and_twenty_guessers_stop_neither_session_nor_known_device_nor_reset(service):
+def test_guessing_affects_neither_sessions_nor_trusted_devices_nor_resets(service):
     ann = service.actor().sign_up()
     ann.login(remember_device=True)
     device = ann.tokens["device_token"]
@@ -304,7 +304,7 @@ def test_a_hundred_and_twenty_guessers_stop_neither_session_nor_known_device_nor
     assert ann.login().status_code == 200
 
 
-def test_nobody_locks_an_owner_out_by_asking_for_links(service):
+def test_requesting_links_does_not_lock_out_the_owner(service):
     ann = service.actor().sign_in()
     for _ in range(30):
         assert service.actor().forgot(username="ann").status_code == 202
@@ -335,7 +335,7 @@ def narrow(make_service, database_url):
 
 
 @pytest.mark.parametrize("failures", [0, 4, 9])
-def test_whoever_finds_the_gate_full_has_not_tried(narrow, failures):
+def test_attempt_refused_by_the_full_hash_queue_is_not_counted(narrow, failures):
     ann = narrow.actor().sign_in()
     for _ in range(failures):
         narrow.clock.push(seconds=900)
@@ -358,7 +358,7 @@ def test_whoever_finds_the_gate_full_has_not_tried(narrow, failures):
     assert ann.login().status_code == 200, "nor does he wait"
 
 
-def test_a_full_gate_after_the_right_password_counts_no_failure(narrow):
+def test_full_hash_queue_after_the_right_password_counts_no_failure(narrow):
     ann = narrow.actor().sign_in()
     hash_now, hasher = narrow.units.hasher.hash, narrow.units.hasher
 
@@ -395,14 +395,14 @@ class Statements:
         event.remove(self._engine, "before_cursor_execute", self._note)
 
 
-def test_a_login_where_nothing_is_new_sends_seven_statements(service):
+def test_ordinary_login_takes_seven_statements(service):
     ann = service.actor().sign_in()
     with Statements(service) as sent:
         assert ann.login().status_code == 200
     assert len(sent) <= 7, sent
 
 
-def test_a_wrong_login_sends_the_same_statements_for_every_name(service):
+def test_failed_login_sends_the_same_statements_for_every_name(service):
     ann = service.actor().sign_up()
     service.actor("cyd").sign_up()
     service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'cyd' RETURNING id")
@@ -425,7 +425,7 @@ def test_a_wrong_login_sends_the_same_statements_for_every_name(service):
         assert len({str(found) for found in lengths.values()}) == 1, (token, lengths)
 
 
-def test_a_link_asked_for_sends_the_same_statements_whether_it_is_mailed_or_not(service):
+def test_link_request_sends_the_same_statements_with_or_without_an_email(service):
     service.actor().sign_up()
     sent = {}
     for name in ("ann", "nobody-here", "nobody@example.org", "ann@example.org", "no name"):

@@ -229,7 +229,7 @@ def about_administration(service, ann):
         yield event, boss.call(method, hers, json=body, token=boss.access), None, True
 
 
-def test_each_event_is_a_row_and_a_line_with_the_name_of_its_request(service, lines):
+def test_each_event_is_a_row_and_a_log_line_with_the_request_id(service, lines):
     ann = service.actor(agent="audited/1", address="198.51.100.9")
     lines()
 
@@ -268,7 +268,7 @@ def test_each_event_is_a_row_and_a_line_with_the_name_of_its_request(service, li
     assert seen == set(Event) - OF_NO_REQUEST
 
 
-def test_a_session_that_gave_way_is_remembered(make_service):
+def test_session_revoked_by_the_limit_is_audited(make_service):
     service = make_service(limit_login="1000/minute")
     ann = service.actor().sign_up()
     for _ in range(51):
@@ -278,7 +278,7 @@ def test_a_session_that_gave_way_is_remembered(make_service):
     assert "too_many_sessions" in str(ended[0].detail)
 
 
-def test_what_is_rolled_back_is_not_remembered(sqlite_service, lines):
+def test_rolled_back_events_are_not_audited(sqlite_service, lines):
     ann = sqlite_service.actor().sign_in()
     before = remembered(sqlite_service)
     lines()
@@ -289,7 +289,7 @@ def test_what_is_rolled_back_is_not_remembered(sqlite_service, lines):
     assert {line["event"] for line in lines()} == {"request"}
 
 
-def test_every_refusal_is_a_line(make_service, lines):
+def test_every_refusal_is_logged(make_service, lines):
     service = make_service(limit_login="1/minute")
     ann = service.actor().sign_up()
     lines()
@@ -308,7 +308,7 @@ def test_every_refusal_is_a_line(make_service, lines):
         assert line["milliseconds"] >= 0
 
 
-def test_no_secret_is_in_the_log_or_in_the_database(service, capfd):
+def test_secrets_are_neither_logged_nor_stored(service, capfd):
     first, wrong, chosen = (
         "planted first passphrase",
         "planted wrong passphrase",
@@ -381,7 +381,7 @@ def test_no_secret_is_in_the_log_or_in_the_database(service, capfd):
     assert "Traceback" in captured.out
 
 
-def test_a_line_is_one_line_whatever_was_sent(sqlite_service, lines):
+def test_log_entry_is_one_line_for_any_input(sqlite_service, lines):
     hostile = 'a\r\n{"event": "login.succeeded"}\u2028\x1b[2J'
     ann = sqlite_service.actor(agent="x\x85y\x1b[31m")
     ann.login(username=hostile, password=hostile)
@@ -401,7 +401,7 @@ def test_a_line_is_one_line_whatever_was_sent(sqlite_service, lines):
     assert "\n" not in str(remembered(sqlite_service))
 
 
-def test_the_log_names_the_route_and_never_the_path(sqlite_service, lines):
+def test_log_names_the_route_and_never_the_path(sqlite_service, lines):
     ann = sqlite_service.actor()
     ann.get("/confirm/a-mailed-token")
     ann.get("/v1/sessions/ses_something")

@@ -45,7 +45,7 @@ def moment(at):
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def test_what_administrators_do_is_in_the_trail_with_who_did_it(service, boss):
+def test_administrator_actions_are_audited_with_their_actor(service, boss):
     ann = service.actor("ann").sign_in()
     mine, hers = get_account_id(boss), get_account_id(ann)
     for method, path, body in (
@@ -88,7 +88,7 @@ def test_what_administrators_do_is_in_the_trail_with_who_did_it(service, boss):
     assert not re.search(r"\bcarl\b", everything, re.IGNORECASE)
 
 
-def test_an_event_says_when_to_whom_and_from_where(service, boss):
+def test_event_has_time_account_and_ip_address(service, boss):
     ann = service.actor("ann", agent="browser/7").sign_in()
     item = audit(boss, event="login.succeeded", account_id=get_account_id(ann))["items"][0]
     assert set(item) == FIELDS
@@ -98,7 +98,7 @@ def test_an_event_says_when_to_whom_and_from_where(service, boss):
     assert item["at"].endswith("Z")
 
 
-def test_every_condition_that_is_given_must_hold(service, boss):
+def test_all_given_filters_apply(service, boss):
     ann = service.actor("ann").sign_up()
     before = service.clock.now()
     service.clock.push(minutes=2)
@@ -131,7 +131,7 @@ def test_every_condition_that_is_given_must_hold(service, boss):
     assert names(audit(boss, account_id="acc_" + "0" * 22)) == []
 
 
-def test_pages_follow_each_other_also_where_many_things_happened_at_once(service, boss):
+def test_pages_are_complete_when_many_events_share_a_time(service, boss):
     at = datetime(2026, 1, 1, tzinfo=UTC)
     with service.open_database() as db:
         db.add_all(
@@ -150,7 +150,7 @@ def test_pages_follow_each_other_also_where_many_things_happened_at_once(service
     assert seen == [6, 5, 4, 3, 2, 1, 0]
 
 
-def test_a_query_that_makes_no_sense_is_refused(make_service):
+def test_invalid_query_is_rejected(make_service):
     boss = create_administrator(make_service())
     for query in (
         {"event": "nothing.known"},
@@ -168,7 +168,7 @@ def test_a_query_that_makes_no_sense_is_refused(make_service):
         assert answer.status_code == 422, query
 
 
-def test_postgresql_reads_a_page_by_an_index_whatever_is_asked(make_service, empty_postgres_url):
+def test_postgresql_uses_an_index_for_every_filter(make_service, empty_postgres_url):
     """The plans of the very statements that are sent, over a trail that is long enough for a choice."""
     service = make_service(empty_postgres_url)
     boss = create_administrator(service)

@@ -116,7 +116,7 @@ def assert_refused(answer, status: int, code: str) -> None:
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_whoever_is_signed_in_passes_and_is_named(service, question):
+def test_live_session_passes_with_identity_headers(service, question):
     ann = service.actor("ann").sign_in()
     give(ann, "guest", "clerk")
     answer = ann.get(f"{question}/default", token=ann.access)
@@ -135,7 +135,7 @@ def test_whoever_is_signed_in_passes_and_is_named(service, question):
     assert_refused(ann.get(f"{question}/default", token=ann.access), 401, "unauthenticated")
 
 
-def test_a_key_passes_and_is_named_and_has_no_roles(service):
+def test_api_key_passes_with_identity_headers_and_without_roles(service):
     ann = service.actor("ann").sign_in()
     give(ann, "clerk")
     key = key_of(ann, "orders:read")
@@ -153,7 +153,7 @@ def test_a_key_passes_and_is_named_and_has_no_roles(service):
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_a_policy_asks_for_all_of_its_scopes_and_for_one_of_its_roles(small, question):
+def test_policy_requires_all_scopes_and_any_role(small, question):
     ann, bob = (small.actor(name).sign_in() for name in ("ann", "bob"))
     give(ann, "clerk")
     give(bob, "guest")
@@ -174,14 +174,14 @@ def test_a_policy_asks_for_all_of_its_scopes_and_for_one_of_its_roles(small, que
     assert_refused(asked["desk"][1], 403, "forbidden")
 
 
-def test_a_default_that_is_set_asks_for_what_it_says(make_service):
+def test_configured_default_policy_is_enforced(make_service):
     service = make_service(policies={"default": GatewayPolicy(roles=("clerk",))})
     ann = service.actor("ann").sign_in()
     for path in ("/authz/auth-request", "/authz/forward-auth/", "/authz/ext-authz/default/"):
         assert_refused(ann.get(path, token=ann.access), 403, "forbidden")
 
 
-def test_a_right_that_was_taken_away_or_given_counts_at_the_next_question(small):
+def test_changed_rights_apply_at_the_next_check(small):
     ann = small.actor("ann").sign_in()
     token = ann.access
     assert_refused(ann.get("/authz/forward-auth/desk", token=token), 403, "forbidden")
@@ -190,7 +190,7 @@ def test_a_right_that_was_taken_away_or_given_counts_at_the_next_question(small)
     assert ann.get("/authz/forward-auth/desk", token=token).status_code == 200
 
 
-def test_of_more_roles_than_a_token_can_name_each_counts(make_service):
+def test_roles_beyond_those_in_the_token_count_too(make_service):
     roles = [f"role-{number:02}-{'x' * 20}" for number in range(30)]
     service = make_service(
         roles=dict.fromkeys(roles, ()), policies={"last": GatewayPolicy(roles=(roles[-1],))}
@@ -217,7 +217,7 @@ def test_of_more_roles_than_a_token_can_name_each_counts(make_service):
         "a" * 33,
     ],
 )
-def test_an_unknown_policy_is_a_fault_and_a_line_in_the_log(asker, question, policy, lines):
+def test_unknown_policy_is_a_logged_fault(asker, question, policy, lines):
     for token in (asker.access, None):
         assert_refused(asker.get(f"{question}/{policy}", token=token), 503, "unknown_policy")
     assert lines.getvalue().count('"event": "unknown policy"') == 2
@@ -247,7 +247,7 @@ def test_an_unknown_policy_is_a_fault_and_a_line_in_the_log(asker, question, pol
         ("/authz/else/orders", None),
     ],
 )
-def test_the_policy_is_what_stands_behind_the_question_and_nothing_else(path, meant):
+def test_policy_comes_from_the_path_alone(path, meant):
     assert normalize_path(path) == (meant or "/authz/auth-request/-")
 
 
@@ -260,7 +260,7 @@ def test_the_policy_is_what_stands_behind_the_question_and_nothing_else(path, me
         "/authz/ext-authz/default/a//b/%2e%2e/%2f%ff?x",
     ],
 )
-def test_the_method_and_the_path_of_the_request_are_not_ours(asker, method, path):
+def test_method_and_path_of_the_original_request_are_ignored(asker, method, path):
     preflight = {"Origin": "https://app.example", "Access-Control-Request-Method": "PUT"}
     assert_refused(asker.call(method, path, headers=preflight), 401, "unauthenticated")
     answer = asker.call(method, path, token=asker.access, headers=preflight)
@@ -268,7 +268,7 @@ def test_the_method_and_the_path_of_the_request_are_not_ours(asker, method, path
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_a_head_is_answered_as_a_get_without_its_body(asker, question):
+def test_head_is_answered_like_get_without_a_body(asker, question):
     answer = asker.call("HEAD", f"{question}/default", token=asker.access)
     assert (answer.status_code, answer.data, named(answer)["X-Auth-Username"]) == (200, b"", "ann")
     refused = asker.call("HEAD", f"{question}/default")
@@ -294,7 +294,7 @@ def test_a_head_is_answered_as_a_get_without_its_body(asker, question):
         "a" * 3000,
     ],
 )
-def test_nothing_in_the_query_counts(asker, question, query):
+def test_query_is_ignored(asker, question, query):
     asked = f"{question}/orders?{query.format(token=asker.access)}"
     assert_refused(asker.get(asked, token=asker.access), 403, "insufficient_scope")
     assert_refused(asker.get(asked), 401, "unauthenticated")
@@ -303,7 +303,7 @@ def test_nothing_in_the_query_counts(asker, question, query):
 @pytest.mark.parametrize(
     "host", ["evil.example", "", "a b", "[::1", "127.0.0.1:x", "authz,evil.example", "\xff"]
 )
-def test_any_host_is_answered(asker, host):
+def test_any_host_header_is_accepted(asker, host):
     for question in QUESTIONS:
         answer = asker.get(f"{question}/default", token=asker.access, headers={"Host": host})
         assert (answer.status_code, "evil.example" in str(answer.headers)) == (200, False)
@@ -331,7 +331,7 @@ def test_any_host_is_answered(asker, host):
         },
     ],
 )
-def test_no_body_and_no_header_about_one_is_looked_at(asker, sent):
+def test_body_and_body_headers_are_ignored(asker, sent):
     headers = {"Authorization": f"Bearer {asker.access}", **sent.get("headers", {})}
     for question in QUESTIONS:
         assert (
@@ -341,7 +341,7 @@ def test_no_body_and_no_header_about_one_is_looked_at(asker, sent):
         assert asker.call("POST", f"{question}/default", **sent).status_code == 401
 
 
-def test_identity_headers_that_a_caller_sends_never_come_back(asker):
+def test_identity_headers_from_the_caller_are_never_returned(asker):
     for question in QUESTIONS:
         passed = asker.get(f"{question}/default", token=asker.access, headers=SPOOFED)
         refused = [
@@ -361,7 +361,7 @@ def test_identity_headers_that_a_caller_sends_never_come_back(asker):
         assert_refused(refused[1], 503, "unknown_policy")
 
 
-def test_one_credential_and_only_one_counts(asker):
+def test_exactly_one_credential_is_accepted(asker):
     key = key_of(asker)
     token = f"Bearer {asker.access}"
     bad = [
@@ -389,7 +389,7 @@ def test_one_credential_and_only_one_counts(asker):
             )
 
 
-def test_a_limit_is_429_and_says_when_to_come_back(make_service):
+def test_rate_limit_is_429_with_retry_after(make_service):
     service = make_service(limit_key="2/minute")
     ann = service.actor("ann").sign_in()
     key = key_of(ann)
@@ -403,7 +403,7 @@ def test_a_limit_is_429_and_says_when_to_come_back(make_service):
     assert {"RateLimit", "RateLimit-Policy"} <= set(limited.headers.keys())
 
 
-def test_a_fault_is_503_and_never_an_answer_about_the_credential(small):
+def test_fault_is_503_and_never_401_or_403(small):
     """Whatever breaks: here the table that the check asks, and then the keys."""
     ann = small.actor("ann").sign_in()
     with small.open_database() as db:
@@ -415,7 +415,7 @@ def test_a_fault_is_503_and_never_an_answer_about_the_credential(small):
     assert ann.get("/authz/forward-auth/default", token=ann.access).status_code == 200
 
 
-def test_what_breaks_after_the_check_is_503_too(small):
+def test_fault_after_the_check_is_503(small):
     """A name that cannot stand in a header: no registration makes one."""
     ann = small.actor("ann").sign_in()
     for name in ("ann\r\nX-Auth-Roles: admin", "\xe4nn", "日本"):
@@ -425,7 +425,7 @@ def test_what_breaks_after_the_check_is_503_too(small):
             assert_refused(ann.get(f"{question}/default", token=ann.access), 503, "unavailable")
 
 
-def test_the_log_names_the_route_and_nothing_of_the_request(asker, lines):
+def test_log_names_the_route_and_nothing_of_the_original_request(asker, lines):
     forwarded = {
         "X-Forwarded-Uri": "/reset/hunter2?token=hunter2",
         "X-Original-URL": "https://a.example/hunter2",
@@ -479,7 +479,7 @@ def counted(service, server):
     counts["names"] = {name: number for name, number in calls.items() if number}
 
 
-def test_warm_a_token_costs_one_round_trip_and_a_key_two_and_neither_sql(
+def test_warm_token_costs_one_round_trip_and_key_two_and_no_sql(
     make_service, database_url, redis_url
 ):
     service = make_service(
@@ -542,7 +542,7 @@ def said(connection: socket.socket, raw: bytes) -> tuple[int, dict[str, str]]:
     return int(first.split()[1]), headers
 
 
-def test_on_the_wire_there_are_five_answers_and_no_request_hides_in_a_body(live):
+def test_only_five_answers_exist_and_bodies_cannot_smuggle_requests(live):
     handle = live.call(
         "POST",
         "/v1/register",

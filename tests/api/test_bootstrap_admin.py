@@ -69,7 +69,7 @@ def roles(service):
 
 
 @on_both_databases
-def test_the_link_opens_a_page_that_makes_the_administrator(service, invite):
+def test_link_opens_a_page_that_creates_the_administrator(service, invite):
     boss, token = service.actor("boss"), invite()
     page = boss.get(f"/confirm/{token}")
     assert page.status_code == 200
@@ -87,7 +87,7 @@ def test_the_link_opens_a_page_that_makes_the_administrator(service, invite):
     assert boss.refresh().json["account"]["roles"] == ["admin"]
 
 
-def test_the_link_works_through_the_interface_too(service, invite):
+def test_link_works_through_the_api_too(service, invite):
     boss, token = service.actor("boss"), invite()
     answer = open_link(boss, token)
     assert answer.status_code == 200
@@ -95,14 +95,14 @@ def test_the_link_works_through_the_interface_too(service, invite):
     assert open_link(boss, token).status_code == 400
 
 
-def test_nobody_else_has_a_role(service, invite):
+def test_no_other_account_gets_a_role(service, invite):
     ann = service.actor("ann").sign_in()
     open_link(service.actor("boss"), invite())
     assert ann.tokens["account"]["roles"] == []
     assert ann.whoami().json["roles"] == []
 
 
-def test_a_weak_password_leaves_the_link_good(service, invite):
+def test_weak_password_keeps_the_link_valid(service, invite):
     boss, token = service.actor("boss"), invite()
     assert (
         boss.post("/v1/register/confirm", {"token": token, "password": "short"}).status_code == 422
@@ -111,7 +111,7 @@ def test_a_weak_password_leaves_the_link_good(service, invite):
 
 
 @on_both_databases
-def test_there_is_no_second_first_administrator(service, bootstrap, invite):
+def test_second_bootstrap_is_refused(service, bootstrap, invite):
     open_link(service.actor("boss"), invite())
     done = bootstrap("other", "other@example.org")
     assert done.returncode == 1
@@ -120,7 +120,7 @@ def test_there_is_no_second_first_administrator(service, bootstrap, invite):
 
 
 @on_both_databases
-def test_a_newer_link_ends_the_older_one(service, invite):
+def test_newer_link_invalidates_the_older_one(service, invite):
     boss, older, newer = service.actor("boss"), invite(), invite("chief", "chief@example.org")
     assert boss.get(f"/confirm/{older}").status_code == 400
     assert open_link(boss, older).status_code == 400
@@ -134,7 +134,7 @@ def test_the_same_command_again_makes_a_new_link(service, invite):
     assert open_link(boss, newer).status_code == 200
 
 
-def test_a_link_is_good_for_an_hour(service, invite):
+def test_link_expires_after_an_hour(service, invite):
     boss, token = service.actor("boss"), invite()
     service.clock.push(minutes=59)
     assert boss.get(f"/confirm/{token}").status_code == 200
@@ -145,7 +145,7 @@ def test_a_link_is_good_for_an_hour(service, invite):
 
 
 @on_both_databases
-def test_a_link_is_worth_nothing_once_there_is_an_administrator(service, invite):
+def test_link_is_invalid_once_an_administrator_exists(service, invite):
     ann, boss, token = service.actor("ann").sign_up(), service.actor("boss"), invite()
     # No request makes somebody an administrator yet.
     service.scalar(
@@ -161,7 +161,7 @@ def test_a_link_is_worth_nothing_once_there_is_an_administrator(service, invite)
     ("username", "email", "said"),
     [("ann", "new@example.org", "username"), ("new", "Ann@Example.org", "address")],
 )
-def test_what_belongs_to_an_account_is_refused(service, bootstrap, username, email, said):
+def test_taken_name_or_email_is_refused(service, bootstrap, username, email, said):
     service.actor("ann").sign_up()
     done = bootstrap(username, email)
     assert done.returncode == 1
@@ -173,13 +173,13 @@ def test_what_belongs_to_an_account_is_refused(service, bootstrap, username, ema
     ("username", "email", "said"),
     [("no", "new@example.org", "The username"), ("boss", "nowhere", "The address")],
 )
-def test_what_cannot_be_a_name_is_refused(bootstrap, username, email, said):
+def test_invalid_name_is_refused(bootstrap, username, email, said):
     done = bootstrap(username, email)
     assert done.returncode == 1
     assert said in done.stderr
 
 
-def test_the_operator_may_be_called_admin_and_a_stranger_may_not(service, invite):
+def test_only_the_operator_can_take_the_name_admin(service, invite):
     assert service.actor("admin").register().status_code == 422
     admin = service.actor("admin")
     assert (
@@ -189,7 +189,7 @@ def test_the_operator_may_be_called_admin_and_a_stranger_may_not(service, invite
 
 
 @on_both_databases
-def test_the_operator_goes_before_a_registration_of_the_same_name(service, invite):
+def test_operator_takes_precedence_over_a_registration_of_the_name(service, invite):
     squatter, boss = service.actor("boss", email="squatter@example.org"), service.actor("boss")
     squatter.register()
     token = invite()
@@ -204,7 +204,7 @@ def test_the_operator_goes_before_a_registration_of_the_same_name(service, invit
     assert open_link(boss, token).status_code == 200
 
 
-def test_nobody_gets_another_link_or_code_mailed_for_it(service, invite):
+def test_bootstrap_sends_no_email(service, invite):
     boss, token = service.actor("boss"), invite()
     assert boss.post("/v1/register/resend", {"email": boss.email}).status_code == 202
     registration = service.scalar("SELECT id FROM pending_registrations")
@@ -221,7 +221,7 @@ def test_nobody_gets_another_link_or_code_mailed_for_it(service, invite):
     assert open_link(boss, token).status_code == 200
 
 
-def test_a_link_of_another_purpose_is_none_for_this_one(service, invite):
+def test_link_of_another_purpose_is_refused(service, invite):
     ann = service.actor("ann")
     ann.register()
     invite()
@@ -233,7 +233,7 @@ def test_a_link_of_another_purpose_is_none_for_this_one(service, invite):
     assert roles(service) == []
 
 
-def test_the_secret_is_in_the_link_and_nowhere_else(service):
+def test_secret_appears_in_the_link_alone(service):
     words = ("bootstrap-admin", "--username", "boss", "--email", "boss@example.org")
     done = run_command(*words, env={"DOORWARD_DATABASE_URL": service.settings.database_url})
     assert done.returncode == 0, done.stderr
@@ -245,7 +245,7 @@ def test_the_secret_is_in_the_link_and_nowhere_else(service):
     assert not any(token in row or token.rpartition("_")[2] in row for row in kept)
 
 
-def test_invitation_and_grant_are_remembered(service, invite):
+def test_invitation_and_grant_are_audited(service, invite):
     open_link(service.actor("boss"), invite())
     with service.open_database() as db:
         events = db.execute(
@@ -263,7 +263,7 @@ def test_invitation_and_grant_are_remembered(service, invite):
     assert events[2].source
 
 
-def test_the_link_is_made_of_the_setting(bootstrap):
+def test_link_uses_the_public_url_setting(bootstrap):
     done = bootstrap(DOORWARD_LINK_CONFIRM="https://app.example.org/welcome/{token}")
     assert done.stdout.startswith("https://app.example.org/welcome/dwb_")
 
@@ -275,7 +275,7 @@ def test_a_database_without_the_schema_is_named(tmp_path):
     assert "db upgrade" in done.stderr
 
 
-def test_an_administrators_session_is_short(service, invite):
+def test_administrator_session_is_short(service, invite):
     boss = service.actor("boss")
     open_link(boss, invite())
     assert boss.login(password=PASSWORD).json["refresh_expires_in"] == 3600

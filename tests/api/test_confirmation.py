@@ -74,7 +74,7 @@ def small_pat(sqlite_service):
 # -- whose password counts ----------------------------------------------------------------------------------------------
 
 
-def test_the_link_asks_for_a_password_and_the_first_one_is_dead(pat):
+def test_link_requires_a_new_password_and_drops_the_registered_one(pat):
     answer = by_link(pat, pat.get_mailed_token())
     assert answer.status_code == 200
     assert answer.json == {
@@ -89,7 +89,7 @@ def test_the_link_asks_for_a_password_and_the_first_one_is_dead(pat):
     assert pat.login(password=CHOSEN).status_code == 200
 
 
-def test_the_link_without_a_password_opens_nothing_and_stays_good(pat):
+def test_link_without_a_password_does_nothing_and_stays_valid(pat):
     answer = by_link(pat, pat.get_mailed_token(), password=None)
     assert answer.status_code == 422
     assert set(answer.json["errors"]) == {"/password"}
@@ -98,7 +98,7 @@ def test_the_link_without_a_password_opens_nothing_and_stays_good(pat):
 
 
 @pytest.mark.parametrize("password", ["short", "a" * 129, "a line\nbreak in the password", ""])
-def test_a_password_that_is_not_acceptable_does_not_use_the_link_up(small_pat, password):
+def test_rejected_password_keeps_the_link_valid(small_pat, password):
     answer = by_link(small_pat, small_pat.get_mailed_token(), password=password)
     assert answer.status_code == 422
     assert set(answer.json["errors"]) == {"/password"}
@@ -106,7 +106,7 @@ def test_a_password_that_is_not_acceptable_does_not_use_the_link_up(small_pat, p
     assert by_link(small_pat, small_pat.get_mailed_token()).status_code == 200
 
 
-def test_handle_and_code_keep_the_password_given_at_registration(pat):
+def test_code_keeps_the_password_given_at_registration(pat):
     answer = by_code(pat, pat.mail()["code"])
     assert answer.status_code == 200
     assert set(answer.json) == {"account"}
@@ -114,7 +114,7 @@ def test_handle_and_code_keep_the_password_given_at_registration(pat):
     assert pat.login().status_code == 200
 
 
-def test_a_code_replaces_no_password(pat):
+def test_code_cannot_replace_the_password(pat):
     code = pat.mail()["code"]
     answer = by_code(pat, code, password=CHOSEN)
     assert answer.status_code == 422
@@ -124,7 +124,7 @@ def test_a_code_replaces_no_password(pat):
     assert pat.login().status_code == 200
 
 
-def test_where_no_password_was_given_the_code_asks_for_one(service):
+def test_code_requires_a_password_when_none_was_registered(service):
     ann = service.actor(password=CHOSEN)
     ann.register(password=None)
     code = ann.mail()["code"]
@@ -137,7 +137,7 @@ def test_where_no_password_was_given_the_code_asks_for_one(service):
     assert ann.login().status_code == 200
 
 
-def test_a_wrong_code_is_refused_before_its_password_is_looked_at(service):
+def test_wrong_code_is_refused_before_the_password_is_validated(service):
     """A 422 would tell that the code was right."""
     ann = service.actor()
     ann.register(password=None)
@@ -145,7 +145,7 @@ def test_a_wrong_code_is_refused_before_its_password_is_looked_at(service):
     refused(by_code(ann, WRONG_CODE, password="short"))
 
 
-def test_confirming_signs_nobody_in(pat):
+def test_confirming_does_not_sign_in(pat):
     answer = by_code(pat, pat.mail()["code"])
     assert "token" not in answer.text
     assert "Set-Cookie" not in answer.headers
@@ -155,7 +155,7 @@ def test_confirming_signs_nobody_in(pat):
 # -- one use ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_link_is_good_once_and_ends_the_code(pat):
+def test_link_works_once_and_invalidates_the_code(pat):
     token, code = pat.get_mailed_token(), pat.mail()["code"]
     assert by_link(pat, token).status_code == 200
     refused(by_link(pat, token))
@@ -164,7 +164,7 @@ def test_a_link_is_good_once_and_ends_the_code(pat):
     assert pat.login(password=CHOSEN).status_code == 200
 
 
-def test_a_code_is_good_once_and_ends_the_link(pat):
+def test_code_works_once_and_invalidates_the_link(pat):
     token, code = pat.get_mailed_token(), pat.mail()["code"]
     assert by_code(pat, code).status_code == 200
     refused(by_code(pat, code))
@@ -173,7 +173,7 @@ def test_a_code_is_good_once_and_ends_the_link(pat):
     assert pat.login().status_code == 200
 
 
-def test_of_two_who_register_one_address_the_first_to_confirm_has_it(service):
+def test_first_to_confirm_an_email_address_gets_it(service):
     squatter = service.actor("squatter", email="ann@example.org", password=FIRST)
     squatter.register()
     squatted, squatters_code = squatter.get_mailed_token(), squatter.mail()["code"]
@@ -190,7 +190,7 @@ def test_of_two_who_register_one_address_the_first_to_confirm_has_it(service):
     assert ann.login(password=CHOSEN).status_code == 200
 
 
-def test_the_owner_of_an_address_who_follows_a_squatters_link_shuts_the_squatter_out(service):
+def test_owner_following_a_squatters_link_locks_the_squatter_out(service):
     squatter = service.actor("squatter", email="ann@example.org", password=FIRST)
     squatter.register()
     assert by_link(service.actor("ann"), squatter.get_mailed_token()).status_code == 200
@@ -198,7 +198,7 @@ def test_the_owner_of_an_address_who_follows_a_squatters_link_shuts_the_squatter
     assert service.actor("ann@example.org", password=CHOSEN).login().status_code == 200
 
 
-def test_a_squatter_who_confirms_nothing_bars_nobody_from_the_address(service):
+def test_unconfirmed_squatter_does_not_block_the_email_address(service):
     for number in range(3):
         service.actor(f"squatter{number}", email="ann@example.org").register()
         service.units.limiter.reset()
@@ -209,14 +209,14 @@ def test_a_squatter_who_confirms_nothing_bars_nobody_from_the_address(service):
 # -- how long -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_link_lives_for_a_day(pat):
+def test_link_is_valid_for_a_day(pat):
     token = pat.get_mailed_token()
     pat.service.clock.push(hours=23, minutes=59)
     assert pat.get(f"/confirm/{token}").status_code == 200
     assert by_link(pat, token).status_code == 200
 
 
-def test_a_link_older_than_a_day_is_dead(pat):
+def test_link_expires_after_a_day(pat):
     token = pat.get_mailed_token()
     pat.service.clock.push(hours=24, seconds=1)
     assert pat.get(f"/confirm/{token}").status_code == 400
@@ -224,18 +224,18 @@ def test_a_link_older_than_a_day_is_dead(pat):
     assert accounts(pat.service) == 0
 
 
-def test_a_code_lives_for_half_an_hour(pat):
+def test_code_is_valid_for_30_minutes(pat):
     pat.service.clock.push(minutes=29, seconds=50)
     assert by_code(pat, pat.mail()["code"]).status_code == 200
 
 
-def test_a_code_older_than_half_an_hour_is_dead_and_the_link_is_not(pat):
+def test_code_expires_after_30_minutes_and_the_link_does_not(pat):
     pat.service.clock.push(minutes=30, seconds=1)
     refused(by_code(pat, pat.mail()["code"]))
     assert by_link(pat, pat.get_mailed_token()).status_code == 200
 
 
-def test_a_link_whose_name_was_taken_after_its_day_is_dead(pat):
+def test_link_is_invalid_after_its_name_was_taken(pat):
     token = pat.get_mailed_token()
     pat.service.clock.push(hours=24, seconds=1)
     pat.service.units.limiter.reset()
@@ -259,7 +259,7 @@ def test_after_five_wrong_codes_the_right_one_fails_and_the_link_still_works(pat
     assert by_link(pat, pat.get_mailed_token()).status_code == 200
 
 
-def test_the_fifth_try_may_still_be_the_right_one(pat):
+def test_fifth_attempt_can_still_succeed(pat):
     for _ in range(4):
         refused(by_code(pat, WRONG_CODE))
     assert by_code(pat, pat.mail()["code"]).status_code == 200
@@ -273,7 +273,7 @@ def test_a_code_may_be_typed_in_any_case_with_or_without_its_dash(small_pat, spe
     assert by_code(small_pat, spelled(small_pat.mail()["code"])).status_code == 200
 
 
-def test_the_code_of_one_registration_opens_no_other(service):
+def test_code_confirms_only_its_own_registration(service):
     ann, eve = service.actor("ann"), service.actor("eve")
     ann.register()
     eve.register()
@@ -285,7 +285,7 @@ def test_the_code_of_one_registration_opens_no_other(service):
 @pytest.mark.parametrize(
     "registration", ["junk", "reg_" + "0" * 22, "cnf_" + "0" * 22, "reg_%", "' OR 1=1 --", "\u00e4"]
 )
-def test_a_handle_that_is_none_is_refused_like_a_wrong_code(small_pat, registration):
+def test_unknown_handle_is_refused_like_a_wrong_code(small_pat, registration):
     code = small_pat.mail()["code"]
     refused(small_pat.post("/v1/register/confirm", {"registration": registration, "code": code}))
     assert by_code(small_pat, code).status_code == 200
@@ -310,7 +310,7 @@ def _broken(token: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("fault", list(_broken(generate_token("dwc", generate_id("cnf")).token)))
-def test_a_token_that_is_not_the_mailed_one_is_refused_and_uses_nothing_up(small_pat, fault):
+def test_wrong_token_is_refused_and_consumes_nothing(small_pat, fault):
     token = small_pat.get_mailed_token()
     assert _broken(token)[fault] != token
     refused(by_link(small_pat, _broken(token)[fault]))
@@ -331,7 +331,7 @@ def test_a_token_of_another_purpose_confirms_nothing(pat):
     assert by_link(pat, token).status_code == 200
 
 
-def test_a_code_made_under_an_older_key_still_fits(make_service, database_url):
+def test_code_issued_under_an_older_secret_key_still_works(make_service, database_url):
     older, newer = "an older key of the service 0123456789", "a newer key of the service 0123456789"
     pat = make_service(database_url, secret_key=(older,)).actor("pat", password=FIRST)
     pat.register()
@@ -373,7 +373,7 @@ def test_a_confirmation_is_either_token_and_password_or_handle_and_code(untouche
     assert set(answer.json["errors"]) == pointers
 
 
-def test_what_was_registered_is_what_the_account_has(service):
+def test_account_has_the_registered_values(service):
     ann = service.actor(password=PASSWORD)
     ann.register(name="Ann \u00c5ngstr\u00f6m", locale="de-AT")
     assert ann.confirm().json["account"]["name"] == "Ann \u00c5ngstr\u00f6m"

@@ -63,7 +63,7 @@ def counted(service) -> int:
 # -- what it is good for ------------------------------------------------------------------------------------------------
 
 
-def test_a_token_is_answered_only_where_it_was_asked_for(service):
+def test_device_token_is_returned_only_on_request(service):
     ann = service.actor().sign_up()
     assert ann.login().status_code == 200
     assert "device_token" not in ann.tokens
@@ -78,14 +78,14 @@ def test_a_token_is_answered_only_where_it_was_asked_for(service):
 
 
 @pytest.mark.parametrize("remember", ["true", 1, "yes", None, [], {}])
-def test_whether_to_remember_is_said_by_true_or_false(sqlite_service, remember):
+def test_remember_device_takes_only_a_boolean(sqlite_service, remember):
     ann = sqlite_service.actor().sign_up()
     answer = ann.login(remember_device=remember)
     assert answer.status_code == 422
     assert set(answer.json["errors"]) == {"/remember_device"}
 
 
-def test_a_known_device_does_not_wait(service):
+def test_trusted_device_is_not_throttled(service):
     ann = service.actor().sign_up()
     token = remembered(ann)
     waiting = made_to_wait(ann)
@@ -95,7 +95,7 @@ def test_a_known_device_does_not_wait(service):
     assert waiting.login().status_code == 429, "without it that source still waits"
 
 
-def test_it_opens_nothing(service):
+def test_device_token_alone_grants_nothing(service):
     ann = service.actor().sign_up()
     token = remembered(ann)
     service.actor("bob").sign_up()
@@ -111,7 +111,7 @@ def test_it_opens_nothing(service):
     assert ann.reset(NEW, token=token).status_code == 400
 
 
-def test_after_twenty_failures_in_a_row_it_is_a_stranger(service):
+def test_twenty_failures_in_a_row_end_the_trust(service):
     ann = service.actor().sign_up()
     token = remembered(ann)
     device = ann.from_another_address()
@@ -128,7 +128,7 @@ def test_after_twenty_failures_in_a_row_it_is_a_stranger(service):
     )
 
 
-def test_a_right_password_gives_it_its_tries_back(sqlite_service):
+def test_right_password_restores_the_attempts_of_the_device(sqlite_service):
     ann = sqlite_service.actor().sign_up()
     token = remembered(ann)
     for _ in range(3):
@@ -137,7 +137,7 @@ def test_a_right_password_gives_it_its_tries_back(sqlite_service):
         assert ann.login(device_token=token).status_code == 200
 
 
-def test_its_failures_count_for_the_hundred_and_the_hundred_does_not_stop_it(service):
+def test_device_failures_count_for_the_account_but_lockout_spares_it(service):
     ann = service.actor().sign_up()
     token = remembered(ann)
     for number in range(99):
@@ -151,7 +151,7 @@ def test_its_failures_count_for_the_hundred_and_the_hundred_does_not_stop_it(ser
 # -- what counts as none ------------------------------------------------------------------------------------------------
 
 
-def test_what_is_no_token_of_this_account_counts_as_none(service):
+def test_foreign_device_token_is_ignored(service):
     ann, bob = service.actor().sign_up(), service.actor("bob").sign_up()
     token, theirs = remembered(ann), remembered(bob)
     waiting = made_to_wait(ann)
@@ -185,7 +185,7 @@ def test_what_is_no_token_of_this_account_counts_as_none(service):
     assert waiting.login(device_token=token).status_code == 200
 
 
-def test_it_is_good_for_thirty_days_however_often_it_is_used(service):
+def test_device_token_expires_after_30_days_even_when_used(service):
     ann = service.actor().sign_up()
     token = remembered(ann)
     for _ in range(2):
@@ -202,7 +202,7 @@ def test_it_is_good_for_thirty_days_however_often_it_is_used(service):
     assert service.scalar("SELECT count(*) FROM devices") == 0
 
 
-def test_deleted_it_counts_for_nothing(service):
+def test_deleted_device_is_no_longer_trusted(service):
     ann = service.actor().sign_up()
     kept, token = remembered(ann, device_name="kept"), remembered(ann, device_name="lost")
     (lost,) = [device for device in devices(ann) if device["name"] == "lost"]
@@ -216,7 +216,7 @@ def test_deleted_it_counts_for_nothing(service):
     assert ann.whoami().status_code == 200, "the session that it was remembered with goes on"
 
 
-def test_a_reset_forgets_all_and_a_change_and_a_logout_none(service):
+def test_reset_forgets_all_devices_and_change_and_logout_none(service):
     ann = service.actor().sign_up()
     token = remembered(ann)
     assert ann.change(NEW).status_code == 200
@@ -233,7 +233,7 @@ def test_a_reset_forgets_all_and_a_change_and_a_logout_none(service):
 # -- the list -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_list_tells_what_the_owner_would_know_it_by_and_no_secret(service):
+def test_list_describes_devices_without_secrets(service):
     ann = service.actor(agent="phone/1", address="198.51.100.7").sign_up()
     first = remembered(ann, device_name="my phone")
     ann.agent, ann.address = "laptop/1", "198.51.100.8"
@@ -260,7 +260,7 @@ def test_the_list_tells_what_the_owner_would_know_it_by_and_no_secret(service):
     )
 
 
-def test_everybody_sees_and_forgets_his_own_alone(service):
+def test_users_see_and_forget_only_their_own_devices(service):
     ann, bob = service.actor().sign_up(), service.actor("bob").sign_up()
     remembered(ann)
     token = remembered(bob)
@@ -275,7 +275,7 @@ def test_everybody_sees_and_forgets_his_own_alone(service):
         assert ann.call(method, path, token=token).status_code == 401
 
 
-def test_of_more_than_twenty_the_one_not_used_for_longest_is_forgotten(service):
+def test_twenty_first_device_replaces_the_least_recently_used(service):
     ann = service.actor().sign_up()
     tokens = []
     for number in range(MOST_DEVICES):
@@ -293,7 +293,7 @@ def test_of_more_than_twenty_the_one_not_used_for_longest_is_forgotten(service):
     assert service.scalar("SELECT count(*) FROM devices") == MOST_DEVICES
 
 
-def test_only_a_digest_is_kept_and_nothing_is_logged(service, capfd):
+def test_only_a_digest_is_stored_and_nothing_is_logged(service, capfd):
     ann = service.actor().sign_up()
     token = remembered(ann)
     ann.login(device_token=token)
@@ -311,7 +311,7 @@ def test_only_a_digest_is_kept_and_nothing_is_logged(service, capfd):
         assert secret not in captured.out + captured.err
 
 
-def test_remembering_and_forgetting_are_remembered(service):
+def test_remembering_and_forgetting_are_audited(service):
     ann = service.actor().sign_up()
     remembered(ann)
     (device,) = devices(ann)

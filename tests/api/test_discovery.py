@@ -10,7 +10,7 @@ from tests.oauth_clients import ROLES
 PATHS = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
 
 
-def test_both_addresses_hold_the_same_document(make_service):
+def test_both_paths_return_the_same_document(make_service):
     service = make_service(
         roles=ROLES, public_url="https://id.example.com", issuer="https://issuer.example.com"
     )
@@ -56,7 +56,7 @@ def test_both_addresses_hold_the_same_document(make_service):
     }
 
 
-def test_it_says_nothing_of_the_request(make_service):
+def test_document_does_not_depend_on_the_request(make_service):
     service = make_service(trusted_hosts=("127.0.0.1", "other.example"))
     ann = service.actor()
     spoofed = {
@@ -68,7 +68,7 @@ def test_it_says_nothing_of_the_request(make_service):
     assert ann.get(PATHS[0], headers=spoofed).get_data() == ann.get(PATHS[0]).get_data()
 
 
-def test_it_may_be_kept_and_asked_about(make_service):
+def test_document_is_cacheable_and_revalidates(make_service):
     ann = make_service().actor()
     answer = ann.get(PATHS[0])
     assert set(answer.headers["Cache-Control"].split(", ")) == {"public", "max-age=300"}
@@ -76,7 +76,7 @@ def test_it_may_be_kept_and_asked_about(make_service):
 
 
 @pytest.mark.parametrize("issuer", ["https://example.com/auth", "https://example.com/a/b"])
-def test_an_issuer_with_a_path_is_found_where_clients_look(make_service, issuer):
+def test_issuer_with_a_path_is_found_where_clients_look(make_service, issuer):
     """RFC 8414 section 3.1: the well-known part stands before the path."""
     ann = make_service(issuer=issuer).actor()
     place = issuer.removeprefix("https://example.com")
@@ -87,9 +87,9 @@ def test_an_issuer_with_a_path_is_found_where_clients_look(make_service, issuer)
         assert ann.get(path).json["issuer"] == issuer
 
 
-def test_an_issuer_without_a_path_is_nowhere_else(sqlite_service):
+def test_issuer_without_a_path_is_found_nowhere_else(sqlite_service):
     assert sqlite_service.actor().get(PATHS[0] + "/tenant").status_code == 404
 
 
-def test_documentation_is_named_only_where_it_is_public(make_service):
+def test_documentation_is_linked_only_when_public(make_service):
     assert "service_documentation" not in make_service(docs=DocsMode.OFF).actor().get(PATHS[0]).json

@@ -66,7 +66,7 @@ def address_of(live, tokens: dict) -> str:
     return live.call("GET", f"/v1/sessions/{tokens['session_id']}", headers=headers)[1]["address"]
 
 
-def test_nothing_ambiguous_is_believed(live):
+def test_duplicate_headers_are_refused(live):
     for name in ("ann", "bob"):
         sign_up(live, name)
     ann, bob = login(live, "ann")[1], login(live, "bob")[1]

@@ -44,7 +44,7 @@ def fresh(actor, token=None) -> bool:
     return answer.status_code != 401
 
 
-def test_the_password_opens_for_five_minutes_what_asks_for_a_fresh_one(service, ann):
+def test_password_satisfies_recent_authentication_for_five_minutes(service, ann):
     service.clock.push(seconds=301)
     ann.refresh()
     ann.tokens = ann.refresh().json
@@ -65,7 +65,7 @@ def test_the_password_opens_for_five_minutes_what_asks_for_a_fresh_one(service, 
     assert not fresh(ann)
 
 
-def test_other_sessions_stay_as_they_are(service, ann):
+def test_other_sessions_are_not_elevated(service, ann):
     other = ann.from_another_address()
     other.login()
     service.clock.push(seconds=301)
@@ -76,7 +76,7 @@ def test_other_sessions_stay_as_they_are(service, ann):
     assert not fresh(other)
 
 
-def test_a_wrong_password_is_refused_and_the_session_goes_on(service, ann):
+def test_wrong_password_is_refused_and_the_session_stays_live(service, ann):
     before = claims(ann.access)["auth_time"]
     service.clock.push(seconds=10)
     answer = elevate(ann, WRONG)
@@ -85,14 +85,14 @@ def test_a_wrong_password_is_refused_and_the_session_goes_on(service, ann):
     assert claims(ann.refresh().json["access_token"])["auth_time"] == before
 
 
-def test_a_guess_here_counts_like_one_at_login(ann):
+def test_failures_count_like_failures_at_login(ann):
     for _ in range(5):
         assert elevate(ann, WRONG).status_code == 403
     for answer in (elevate(ann), ann.login(), ann.change("another sentence of some words")):
         assert (answer.status_code, answer.json["violated-policies"]) == (429, ["password"])
 
 
-def test_guesses_at_login_count_here_and_a_right_one_forgets_them(service, ann):
+def test_login_failures_count_here_and_a_right_password_clears_them(service, ann):
     for _ in range(5):
         ann.login(password=WRONG)
     assert elevate(ann).status_code == 429
@@ -103,7 +103,7 @@ def test_guesses_at_login_count_here_and_a_right_one_forgets_them(service, ann):
     assert elevate(ann).status_code == 200
 
 
-def test_after_a_hundred_failures_no_password_is_right(service, ann):
+def test_hundred_failures_lock_the_password(service, ann):
     elevate(ann, WRONG)
     service.scalar("UPDATE failed_attempts SET count = 100 WHERE id NOT LIKE '% %' RETURNING id")
     assert elevate(ann).status_code == 403
@@ -111,12 +111,12 @@ def test_after_a_hundred_failures_no_password_is_right(service, ann):
         assert "password.locked" in db.execute(text("SELECT event FROM audit")).scalars().all()
 
 
-def test_a_key_has_no_password(service):
+def test_api_key_cannot_elevate(service):
     boss = sign_in_with_role(service, "boss", "admin")
     assert elevate(boss, token=create_key(boss, "roles:read")).status_code == 403
 
 
-def test_a_session_that_ended_is_not_elevated(service, ann):
+def test_revoked_session_cannot_elevate(service, ann):
     old = ann.access
     ann.logout()
     assert elevate(ann, token=old).status_code == 401
@@ -125,7 +125,7 @@ def test_a_session_that_ended_is_not_elevated(service, ann):
     assert elevate(ann).status_code == 401
 
 
-def test_a_password_that_must_be_changed_opens_nothing_but_another_one(service, ann):
+def test_forced_password_change_blocks_elevation(service, ann):
     service.scalar(
         "UPDATE accounts SET must_change_since = created_at WHERE username = 'ann' RETURNING id"
     )
@@ -148,14 +148,14 @@ def test_a_password_that_must_be_changed_opens_nothing_but_another_one(service, 
         {"password": "x", "more": 1},
     ],
 )
-def test_what_can_be_no_password_is_not_counted(sqlite_service, body):
+def test_impossible_password_is_not_counted(sqlite_service, body):
     ann = sqlite_service.actor("ann").sign_in()
     for _ in range(6):
         assert ann.post("/v1/elevate", body, token=ann.access).status_code == 422
     assert elevate(ann).status_code == 200
 
 
-def test_it_is_remembered_and_a_narrow_session_stays_narrow(service):
+def test_elevation_is_audited_and_keeps_the_scope(service):
     boss = sign_in_with_role(service, "boss", "admin", scope="roles:read")
     told = elevate(boss).json
     assert (told["scope"], told["roles"]) == ("roles:read", [])

@@ -68,7 +68,7 @@ def town(service):
 
 
 @pytest.mark.parametrize("at", ["", "@example.org"], ids=["by name", "by address"])
-def test_every_login_that_fails_asks_the_database_the_same(town, at):
+def test_every_failed_login_sends_the_same_statements(town, at):
     work = {
         name: work_of(town, "/v1/login", {"username": name + at, "password": WRONG})
         for name in ("nobody", "ann", "bob", "cyd")
@@ -84,9 +84,7 @@ def test_every_login_that_fails_asks_the_database_the_same(town, at):
 
 
 @pytest.mark.parametrize("password", [PASSWORD, None], ids=["with a password", "without"])
-def test_a_registration_asks_the_database_the_same_whether_the_address_is_known_or_not(
-    town, password
-):
+def test_registration_sends_the_same_statements_for_any_email(town, password):
     work = []
     for number, email in enumerate(
         ("new@example.org", "ann@example.org", "bob@example.org", "cyd@example.org")
@@ -102,7 +100,7 @@ def test_a_registration_asks_the_database_the_same_whether_the_address_is_known_
     assert all(said == work[0] for said in work)
 
 
-def test_sending_again_asks_the_database_the_same_whoever_is_named(town):
+def test_resend_sends_the_same_statements_for_any_account(town):
     work = [
         work_of(town, "/v1/register/resend", {"email": f"{name}@example.org"})
         for name in ("nobody", "ann", "bob", "cyd")
@@ -111,7 +109,7 @@ def test_sending_again_asks_the_database_the_same_whoever_is_named(town):
 
 
 @pytest.mark.parametrize("field", ["username", "email"])
-def test_forgetting_asks_the_database_the_same_whoever_is_named(town, field):
+def test_forgot_password_sends_the_same_statements_for_any_account(town, field):
     at = "@example.org" if field == "email" else ""
     work = {
         name: work_of(town, "/v1/password/forgot", {field: name + at})
@@ -122,7 +120,7 @@ def test_forgetting_asks_the_database_the_same_whoever_is_named(town, field):
 
 
 @pytest.mark.parametrize("at", ["", "@example.org"], ids=["by name", "by address"])
-def test_to_ask_to_be_let_in_asks_the_database_the_same_whoever_is_named(town, at):
+def test_device_login_start_sends_the_same_statements_for_any_account(town, at):
     names = ("nobody", "ann", "bob", "cyd")
     work = [
         work_of(town, "/v1/login-sessions", {"client_name": "box", "username": name + at})
@@ -131,7 +129,7 @@ def test_to_ask_to_be_let_in_asks_the_database_the_same_whoever_is_named(town, a
     assert all(said == work[0] for said in work)
 
 
-def test_a_code_that_cannot_be_claimed_asks_the_database_the_same_whatever_is_the_matter(town):
+def test_unclaimable_code_sends_the_same_statements_for_any_reason(town):
     ann, dan = town.actor("ann"), town.actor("dan").sign_in()
     ann.login()
     boxes = {what: start_device_login(town) for what in ("claimed", "denied", "expired")}
@@ -154,7 +152,7 @@ def test_a_code_that_cannot_be_claimed_asks_the_database_the_same_whatever_is_th
         assert said == work["unknown"], what
 
 
-def test_a_handle_that_is_none_asks_the_database_the_same_as_one_that_is(town):
+def test_unknown_handle_sends_the_same_statements_as_a_known_one(town):
     known = town.scalar("SELECT id FROM pending_registrations WHERE username = 'bob'")
     for path, more in (
         ("/v1/register/resend", {}),
@@ -165,7 +163,7 @@ def test_a_handle_that_is_none_asks_the_database_the_same_as_one_that_is(town):
         )
 
 
-def test_every_login_that_fails_makes_one_hash(make_service):
+def test_every_failed_login_computes_one_hash(make_service):
     """Counted in time of the processor, in turn, so that other processes count for nothing."""
     service = make_service(limit_login="1000/minute", limit_register="1000/minute", **DEAR)
     for name in ("ann", "cyd", "dan"):

@@ -74,7 +74,7 @@ def waiting(service) -> list[str]:
     ]
 
 
-def test_a_deleted_account_has_ended_in_every_way(service, boss):
+def test_deleted_account_loses_all_access(service, boss):
     ann = service.actor("ann").sign_up()
     key = furnish(service, boss, ann)
     link, device, account_id = (
@@ -99,7 +99,7 @@ def test_a_deleted_account_has_ended_in_every_way(service, boss):
     assert service.scalar("SELECT count(*) FROM audit WHERE event = 'account.deleted'") == 1
 
 
-def test_the_name_and_address_of_a_deleted_account_stay_its_own(service, boss):
+def test_name_and_email_of_a_deleted_account_stay_reserved(service, boss):
     ann = service.actor("ann").sign_up()
     delete(boss, get_account_id(ann))
     assert service.actor("ann", email="new@example.org").register().status_code == 409
@@ -113,7 +113,7 @@ def test_the_name_and_address_of_a_deleted_account_stay_its_own(service, boss):
     assert taken.json["code"] == "email_taken"
 
 
-def test_an_account_is_brought_back_without_what_had_ended(service, boss):
+def test_restored_account_gets_no_revoked_access_back(service, boss):
     ann = service.actor("ann").sign_up()
     key = furnish(service, boss, ann)
     account_id, old = get_account_id(ann), dict(ann.tokens)
@@ -136,9 +136,7 @@ def test_an_account_is_brought_back_without_what_had_ended(service, boss):
     assert service.scalar("SELECT count(*) FROM audit WHERE event = 'account.restored'") == 1
 
 
-def test_what_hangs_on_an_account_is_erased_with_it_and_the_trail_stays_without_a_name(
-    service, boss
-):
+def test_erasure_removes_all_data_and_keeps_an_anonymous_audit_log(service, boss):
     ann = service.actor("ann").sign_up()
     bob = service.actor("bob").sign_in()
     furnish(service, boss, ann)
@@ -168,7 +166,7 @@ def test_what_hangs_on_an_account_is_erased_with_it_and_the_trail_stays_without_
     assert "'ann'" not in trail
 
 
-def test_whoever_comes_under_the_name_later_is_somebody_else(make_service, database_url):
+def test_later_account_of_the_same_name_is_separate(make_service, database_url):
     service = make_service(database_url, erase_after=timedelta())
     boss = create_administrator(service)
     ann = service.actor("ann").sign_in()
@@ -181,9 +179,7 @@ def test_whoever_comes_under_the_name_later_is_somebody_else(make_service, datab
     assert ann.whoami(ann.access).status_code == 401
 
 
-def test_mail_that_waits_for_an_account_is_erased_with_it_but_not_the_news_of_that(
-    make_service, database_url
-):
+def test_queued_email_is_erased_except_the_deletion_notice(make_service, database_url):
     service = make_service(database_url, erase_after=timedelta(), smtp_url="smtp://127.0.0.1:1")
     with (
         service.open_database() as db
@@ -242,7 +238,7 @@ def test_many_accounts_are_erased_in_batches(make_service, database_url):
 # -- by oneself -------------------------------------------------------------------------------------------------------
 
 
-def test_one_can_delete_oneself_and_is_told_until_when_that_can_be_undone(service, boss):
+def test_user_can_delete_the_account_and_learns_the_deadline(service, boss):
     ann = service.actor("ann")
     assert ann.register(locale="de").status_code == 202
     ann.confirm()
@@ -258,7 +254,7 @@ def test_one_can_delete_oneself_and_is_told_until_when_that_can_be_undone(servic
     assert ann.login().status_code == 200
 
 
-def test_deleting_oneself_and_taking_everything_along_want_a_fresh_password_and_a_session(
+def test_deletion_and_export_require_a_session_and_recent_authentication(
     sqlite_service,
 ):
     ann = sqlite_service.actor("ann").sign_in()
@@ -275,7 +271,7 @@ def test_deleting_oneself_and_taking_everything_along_want_a_fresh_password_and_
     assert ask(ann, "DELETE", "/v1/me").status_code == 204
 
 
-def test_an_export_has_everything_and_no_secret(service, boss):
+def test_export_is_complete_and_contains_no_secret(service, boss):
     ann = service.actor("ann").sign_up()
     key = furnish(service, boss, ann)
     answer = ask(ann, "GET", "/v1/me/export")

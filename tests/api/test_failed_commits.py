@@ -71,7 +71,7 @@ def failed(answer) -> bool:
     return True
 
 
-def test_a_refresh_that_could_not_be_committed_consumed_nothing(service):
+def test_failed_commit_of_a_refresh_consumes_nothing(service):
     ann = service.actor("ann").sign_in()
     with commits_fail(service, "sessions", "UPDATE"):
         assert failed(ann.refresh())
@@ -83,7 +83,7 @@ def test_a_refresh_that_could_not_be_committed_consumed_nothing(service):
     assert service.scalar("SELECT status FROM sessions") == "live"
 
 
-def test_a_reuse_that_could_not_be_committed_is_found_again(service, said):
+def test_failed_commit_of_a_reuse_is_detected_again(service, said):
     ann = service.actor("ann").sign_in()
     ann.refresh(ann.refresh().json["refresh_token"])
     said()
@@ -96,7 +96,7 @@ def test_a_reuse_that_could_not_be_committed_is_found_again(service, said):
     assert ann.whoami().status_code == 401
 
 
-def test_a_login_that_could_not_be_committed_opened_nothing(service, said):
+def test_failed_commit_of_a_login_opens_no_session(service, said):
     ann = service.actor("ann").sign_up()
     mails = len(service.mailbox())
     said()
@@ -108,7 +108,7 @@ def test_a_login_that_could_not_be_committed_opened_nothing(service, said):
     assert ann.login().status_code == 200
 
 
-def test_a_registration_that_could_not_be_committed_took_no_name_and_sent_no_mail(service):
+def test_failed_commit_of_a_registration_takes_no_name_and_sends_no_email(service):
     ann = service.actor("ann")
     with commits_fail(service, "pending_registrations", "INSERT"):
         assert failed(ann.register())
@@ -119,7 +119,7 @@ def test_a_registration_that_could_not_be_committed_took_no_name_and_sent_no_mai
 
 
 @pytest.mark.parametrize("by", ["link", "code"])
-def test_a_confirmation_that_could_not_be_committed_used_nothing_up(service, said, by):
+def test_failed_commit_of_a_confirmation_consumes_nothing(service, said, by):
     ann = service.actor("ann")
     ann.register()
     body = (
@@ -140,9 +140,7 @@ def test_a_confirmation_that_could_not_be_committed_used_nothing_up(service, sai
     ("method", "path"),
     [("POST", "/v1/logout"), ("POST", "/v1/logout-all"), ("DELETE", "/v1/sessions")],
 )
-def test_nobody_is_told_that_a_session_ended_whose_end_could_not_be_committed(
-    service, said, method, path
-):
+def test_failed_commit_of_a_logout_publishes_no_revocation(service, said, method, path):
     ann = service.actor("ann").sign_in()
     twin = service.actor("ann")
     twin.login()
@@ -157,7 +155,7 @@ def test_nobody_is_told_that_a_session_ended_whose_end_could_not_be_committed(
 
 
 @pytest.mark.parametrize("by", ["reset", "change"])
-def test_a_password_whose_change_could_not_be_committed_is_the_old_one_still(service, said, by):
+def test_failed_commit_of_a_password_change_keeps_the_old_password(service, said, by):
     ann = service.actor("ann").sign_in()
     assert ann.post("/v1/password/forgot", {"username": "ann"}).status_code == 202
     token = next(mail for mail in service.mailbox(ann.email) if "/reset/" in mail["text"])["links"][

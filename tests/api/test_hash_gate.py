@@ -84,9 +84,7 @@ def write(service) -> float:
     return time.perf_counter() - began
 
 
-def test_while_twenty_logins_wait_no_connection_is_held_and_others_write(
-    make_service, database_url
-):
+def test_waiting_logins_hold_no_connection_and_others_can_write(make_service, database_url):
     service = make_service(database_url, capacity=Capacity(workers=1, threads=48), **DEAR)
     service.actor("first").get("/.well-known/jwks.json")  # the keys are made by now
     pools = (service.units.database.engine.pool, service.units.database.autocommit_engine.pool)
@@ -120,7 +118,7 @@ def test_while_twenty_logins_wait_no_connection_is_held_and_others_write(
     assert all(seconds < 15 for answer, seconds in answers if answer.status_code == 503), answers
 
 
-def test_who_waits_longer_than_a_second_is_told_to_come_again(make_service):
+def test_waiting_longer_than_a_second_is_answered_503(make_service):
     service = make_service(
         capacity=Capacity(workers=64, threads=48), **LESS_DEAR
     )  # one hash at a time
@@ -145,7 +143,7 @@ def test_more_than_half_of_the_threads_are_refused_at_once(make_service):
         assert answer.headers["Retry-After"] == "1"
 
 
-def test_a_full_gate_refuses_registrations_too_and_forgets_nobody(make_service):
+def test_full_hash_queue_refuses_registrations_and_keeps_pending_ones(make_service):
     service = make_service(capacity=Capacity(workers=1, threads=2), **LESS_DEAR)
     crowd = Crowd(service, 1)
     assert crowd.all_have_come(service, 0)
@@ -157,7 +155,7 @@ def test_a_full_gate_refuses_registrations_too_and_forgets_nobody(make_service):
     assert ann.register().status_code == 202
 
 
-def test_the_gate_is_open_again_after_every_kind_of_failure(make_service):
+def test_hash_queue_recovers_after_every_kind_of_failure(make_service):
     service = make_service(capacity=Capacity(workers=1, threads=2))
     ann = service.actor("ann").sign_up()
     with service.open_database() as db:
@@ -172,9 +170,7 @@ def test_the_gate_is_open_again_after_every_kind_of_failure(make_service):
 
 
 @pytest.mark.parametrize("stored", CORRUPT.values(), ids=CORRUPT)
-def test_a_stored_hash_that_is_broken_or_absurd_fits_nothing_and_costs_little(
-    sqlite_service, stored
-):
+def test_broken_or_extreme_stored_hash_never_matches_and_costs_little(sqlite_service, stored):
     ann = sqlite_service.actor("ann").sign_up()
     with sqlite_service.open_database() as db:
         db.execute(text("UPDATE accounts SET password_hash = :hash"), {"hash": stored})
@@ -187,7 +183,7 @@ def test_a_stored_hash_that_is_broken_or_absurd_fits_nothing_and_costs_little(
     assert sqlite_service.scalar("SELECT password_hash FROM accounts") == stored
 
 
-def test_a_hash_dearer_than_the_settings_of_now_still_fits_and_is_renewed(make_service):
+def test_more_expensive_stored_hash_still_matches_and_is_renewed(make_service):
     dear = make_service(argon2_memory_kib=65536, argon2_time_cost=3)
     ann = dear.actor("ann").sign_up()
     cheap = make_service(dear.settings.database_url)
@@ -198,7 +194,7 @@ def test_a_hash_dearer_than_the_settings_of_now_still_fits_and_is_renewed(make_s
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux knows the priority of a thread")
-def test_hashing_threads_give_way_to_all_others(sqlite_service):
+def test_hashing_threads_run_at_lower_priority(sqlite_service):
     sqlite_service.actor("ann").sign_up()
     hashing = [thread for thread in threading.enumerate() if thread.name.startswith("argon2")]
     assert hashing
@@ -206,14 +202,14 @@ def test_hashing_threads_give_way_to_all_others(sqlite_service):
     assert os.getpriority(os.PRIO_PROCESS, threading.main_thread().native_id) < NICE
 
 
-def test_the_cores_are_shared_among_the_serving_processes():
+def test_cores_are_shared_among_serving_processes():
     alone = Capacity(workers=1, threads=8)
     assert 1 <= alone.max_hashes <= (os.cpu_count() or 1)
     assert Capacity(workers=alone.max_hashes * 2, threads=8).max_hashes == 1
     assert [Capacity(threads=threads).max_admitted for threads in (1, 2, 8, 48)] == [1, 1, 4, 24]
 
 
-def test_no_more_hash_at_once_than_there_are_cores(make_service):
+def test_concurrent_hashes_never_exceed_the_cores(make_service):
     service = make_service(capacity=Capacity(workers=1, threads=48), argon2_memory_kib=1024)
     with ThreadPoolExecutor(WAITING) as pool:
         answers = Counter(

@@ -88,14 +88,14 @@ NO_JSON = [
 ]
 
 
-def test_what_is_not_json_as_we_read_it_is_400(nobody):
+def test_invalid_json_is_400(nobody):
     for raw in NO_JSON:
         answer = nobody.call("POST", LOGIN, data=raw, **JSON)
         assert is_problem(answer, 400, "invalid_json")
         assert answer.json["detail"]
 
 
-def test_no_depth_of_nesting_is_a_fault(nobody):
+def test_deeply_nested_json_causes_no_fault(nobody):
     for levels in range(300, 1001, 50):
         raw = b'{"a":' + b"[" * levels + b"]" * levels + b"}"
         assert is_problem(nobody.call("POST", LOGIN, data=raw, **JSON), 400, "invalid_json"), levels
@@ -111,7 +111,7 @@ def test_no_depth_of_nesting_is_a_fault(nobody):
         (rb'{"username":"a","password":"x","a\ud800b":1}', ""),
     ],
 )
-def test_what_no_text_holds_is_422_and_names_where(nobody, body, pointer):
+def test_unstorable_characters_are_422_with_a_pointer(nobody, body, pointer):
     answer = nobody.call("POST", LOGIN, data=body, **JSON)
     assert is_problem(answer, 422, "validation_failed")
     assert list(answer.json["errors"]) == [pointer]
@@ -143,7 +143,7 @@ NOT_CALLED_JSON = [
 ]
 
 
-def test_what_is_not_called_json_is_415(nobody):
+def test_wrong_content_type_is_415(nobody):
     for content_type in NOT_CALLED_JSON:
         headers = {} if content_type is None else {"Content-Type": content_type}
         answer = nobody.call(
@@ -161,7 +161,7 @@ def test_what_is_not_called_json_is_415(nobody):
         'application/json; charset="utf-8"',
     ],
 )
-def test_json_may_be_called_so_in_any_case(nobody, content_type):
+def test_content_type_is_case_insensitive(nobody, content_type):
     answer = nobody.call(
         "POST",
         LOGIN,
@@ -171,7 +171,7 @@ def test_json_may_be_called_so_in_any_case(nobody, content_type):
     assert is_problem(answer, 401, "invalid_credentials")
 
 
-def test_no_body_at_all_is_read_as_an_empty_object(nobody):
+def test_missing_body_is_read_as_an_empty_object(nobody):
     answer = nobody.call("POST", LOGIN)
     assert is_problem(answer, 422, "validation_failed")
     assert set(answer.json["errors"]) == {"/username", "/password"}
@@ -179,7 +179,7 @@ def test_no_body_at_all_is_read_as_an_empty_object(nobody):
 
 
 @pytest.mark.parametrize("encoding", ["chunked", "identity", "gzip, chunked"])
-def test_a_body_without_a_length_known_beforehand_is_411(nobody, encoding):
+def test_body_without_content_length_is_411(nobody, encoding):
     answer = nobody.call("POST", LOGIN, data=b"{}", headers={"Transfer-Encoding": encoding})
     assert is_problem(answer, 411, "length_required")
 
@@ -188,12 +188,12 @@ def test_a_body_without_a_length_known_beforehand_is_411(nobody, encoding):
     ("method", "path"),
     [("POST", LOGIN), ("GET", "/v1/methods"), ("POST", "/nowhere"), ("PATCH", "/v1/me")],
 )
-def test_more_than_sixteen_kibibytes_is_413_wherever_it_goes(nobody, method, path):
+def test_body_over_16_kib_is_413_on_every_route(nobody, method, path):
     answer = nobody.call(method, path, data=b"x" * (16 * 1024 + 1))
     assert is_problem(answer, 413, "body_too_large")
 
 
-def test_sixteen_kibibytes_are_taken(nobody):
+def test_body_of_16_kib_is_accepted(nobody):
     body = b'{"username":"a","password":"b"}'.ljust(16 * 1024)
     assert nobody.call("POST", LOGIN, data=body, **JSON).status_code == 401
     assert nobody.call("POST", LOGIN, data=body + b" ", **JSON).status_code == 413
@@ -211,7 +211,7 @@ LENGTHS = [
 ]
 
 
-def test_a_length_that_is_none_or_not_that_of_the_body_is_refused(nobody):
+def test_invalid_or_wrong_content_length_is_refused(nobody):
     for length, status in LENGTHS:
         client = nobody.service.app.test_client()
         answer = client.post(
@@ -224,14 +224,14 @@ def test_a_length_that_is_none_or_not_that_of_the_body_is_refused(nobody):
         assert answer.content_type == "application/problem+json"
 
 
-def test_a_get_ignores_its_body_but_not_its_size(nobody):
+def test_get_ignores_its_body_but_not_its_size(nobody):
     assert nobody.call("GET", "/v1/methods", data=b"{", **JSON).status_code == 200
 
 
 # -- failures -------------------------------------------------------------------------------------------------------
 
 
-def test_unknown_addresses_are_404_before_anything_else(nobody):
+def test_unknown_paths_are_404_before_anything_else(nobody):
     for path in (
         "/nowhere",
         "/v1",
@@ -262,14 +262,14 @@ NOT_ANSWERED = [
 ]
 
 
-def test_a_method_that_is_not_answered_is_405_and_says_which_are(nobody):
+def test_unsupported_method_is_405_with_allow(nobody):
     for method, path, allowed in NOT_ANSWERED:
         answer = nobody.call(method, path)
         assert is_problem(answer, 405, "method_not_allowed")
         assert set(re.split(r",\s*", answer.headers["Allow"])) == allowed
 
 
-def test_a_fault_of_ours_is_500_without_details(sqlite_service, capfd):
+def test_internal_error_is_500_without_details(sqlite_service, capfd):
     ann = sqlite_service.actor().sign_in()
     sqlite_service.scalar("UPDATE accounts SET metadata = '{planted' RETURNING id")
     answer = ann.get("/v1/me", token=ann.access)
@@ -281,7 +281,7 @@ def test_a_fault_of_ours_is_500_without_details(sqlite_service, capfd):
     assert answer.json["request_id"] in said
 
 
-def test_a_check_that_breaks_is_503_and_never_401(sqlite_service):
+def test_failing_credential_check_is_503_and_never_401(sqlite_service):
     ann = sqlite_service.actor().sign_in()
     sqlite_service.scalar("UPDATE sessions SET absolute_until = 'planted' RETURNING id")
     answer = ann.whoami()
@@ -289,7 +289,7 @@ def test_a_check_that_breaks_is_503_and_never_401(sqlite_service):
     assert "Retry-After" in answer.headers
 
 
-def test_signing_keys_that_cannot_be_opened_are_503_and_never_401(make_service, sqlite_url):
+def test_unreadable_signing_keys_are_503_and_never_401(make_service, sqlite_url):
     ann = make_service(sqlite_url).actor().sign_in()
     ann.service = make_service(sqlite_url, secret_key=("another secret another secret 0123456789",))
     for answer in (
@@ -304,7 +304,7 @@ def test_signing_keys_that_cannot_be_opened_are_503_and_never_401(make_service, 
     assert ann.get("/readyz").json["checks"]["keys"] == "failed"
 
 
-def test_every_answer_carries_the_same_headers(sqlite_service):
+def test_every_response_carries_the_security_headers(sqlite_service):
     ann = sqlite_service.actor().sign_in()
     answers = [
         ann.whoami(),
@@ -348,7 +348,7 @@ def test_every_answer_carries_the_same_headers(sqlite_service):
         assert carries_the_headers_of_every_answer(ann.get(path), cached=True)
 
 
-def test_every_401_names_the_scheme_that_is_wanted(nobody):
+def test_every_401_has_a_challenge(nobody):
     for answer in (
         nobody.get("/v1/me"),
         nobody.get("/v1/me", token="x"),
@@ -388,7 +388,7 @@ FOREIGN_HOSTS = [
 ]
 
 
-def test_a_host_that_is_not_ours_is_400(nobody):
+def test_untrusted_host_is_400(nobody):
     for host in FOREIGN_HOSTS:
         for method, path in (
             ("GET", "/v1/methods"),
@@ -406,7 +406,7 @@ def test_a_host_that_is_not_ours_is_400(nobody):
 @pytest.mark.parametrize(
     "host", ["login.example.org", "LOGIN.example.org:443", "other.example.org"]
 )
-def test_production_answers_to_its_own_names_alone(make_service, host):
+def test_production_accepts_only_its_own_host_names(make_service, host):
     service = make_service(
         env=Environment.PRODUCTION, public_url="https://login.example.org", trusted_hosts=("login.example.org", "other.example.org"),
         smtp_url="smtp://127.0.0.1:1", argon2_memory_kib=19456, argon2_time_cost=2,
@@ -441,7 +441,7 @@ def test_forwarded_hosts_are_never_used(nobody):
     assert mail["links"][0].startswith("http://127.0.0.1:8080/confirm/")
 
 
-def test_forwarded_addresses_count_from_our_gateways_alone(make_service):
+def test_forwarded_for_is_trusted_only_from_trusted_proxies(make_service):
     service = make_service(trusted_proxies=(ipaddress.ip_network("10.9.0.0/16"),))
     behind = service.actor("ann", address="10.9.0.1").sign_up()
     behind.call(
@@ -464,7 +464,7 @@ def test_forwarded_addresses_count_from_our_gateways_alone(make_service):
     assert shown == ["10.9.0.1", "203.0.113.5", "198.51.100.7"]
 
 
-def test_limits_count_by_the_address_that_counts(make_service):
+def test_rate_limits_use_the_trusted_client_ip_address(make_service):
     service = make_service(
         trusted_proxies=(ipaddress.ip_network("10.9.0.0/16"),), limit_login="1/minute"
     )
@@ -511,7 +511,7 @@ def test_a_link_local_gateway_address_with_an_interface_name_can_log_in(
         ("12345678'", False),
     ],
 )
-def test_the_name_of_a_request_is_taken_from_gateways_alone(make_service, given, kept):
+def test_request_id_is_accepted_only_from_trusted_proxies(make_service, given, kept):
     service = make_service(trusted_proxies=(ipaddress.ip_network("10.9.0.0/16"),))
     behind, stranger = service.actor(address="10.9.0.1"), service.actor(address="203.0.113.5")
     assert (
@@ -524,7 +524,7 @@ def test_the_name_of_a_request_is_taken_from_gateways_alone(make_service, given,
     )
 
 
-def test_every_request_has_a_name_of_its_own(nobody):
+def test_every_request_has_its_own_id(nobody):
     names = {nobody.get("/livez").headers["X-Request-Id"] for _ in range(20)}
     assert len(names) == 20
 
@@ -547,7 +547,7 @@ def allowed_origin(answer):
     return answer.headers.get("Access-Control-Allow-Origin")
 
 
-def test_without_origins_set_no_answer_speaks_of_sharing(nobody):
+def test_no_cors_headers_without_configured_origins(nobody):
     for answer in (
         nobody.get("/v1/methods", headers={"Origin": APP}),
         nobody.call("OPTIONS", "/v1/sessions", headers={"Origin": APP, **PREFLIGHT}),
@@ -557,7 +557,7 @@ def test_without_origins_set_no_answer_speaks_of_sharing(nobody):
 
 
 @pytest.mark.parametrize("origin", [APP, "http://localhost:3000"])
-def test_an_origin_that_is_set_may_read_answers_and_failures(shared, origin):
+def test_configured_origin_can_read_responses_and_errors(shared, origin):
     answers = [
         shared.whoami(),
         shared.get("/v1/methods", headers={"Origin": origin}),
@@ -581,7 +581,7 @@ FOREIGN_ORIGINS = (
 )  # fmt: skip
 
 
-def test_no_other_origin_may(shared):
+def test_other_origins_get_no_cors_headers(shared):
     for origin in FOREIGN_ORIGINS:
         for answer in (
             shared.get("/v1/methods", headers={"Origin": origin}),
@@ -599,7 +599,7 @@ def test_no_other_origin_may(shared):
         (LOGIN, {"POST", "OPTIONS"}),
     ],
 )
-def test_a_preflight_names_every_method_of_the_address(shared, path, methods):
+def test_preflight_lists_every_method_of_the_path(shared, path, methods):
     answer = shared.call("OPTIONS", path, headers={"Origin": APP, **PREFLIGHT})
     assert answer.status_code == 204
     assert allowed_origin(answer) == APP
@@ -610,7 +610,7 @@ def test_a_preflight_names_every_method_of_the_address(shared, path, methods):
     assert int(answer.headers["Access-Control-Max-Age"]) > 0
 
 
-def test_a_preflight_of_nothing_is_404(shared):
+def test_preflight_of_an_unknown_path_is_404(shared):
     assert (
         shared.call("OPTIONS", "/nowhere", headers={"Origin": APP, **PREFLIGHT}).status_code == 404
     )
@@ -619,7 +619,7 @@ def test_a_preflight_of_nothing_is_404(shared):
 # -- a database that is away ------------------------------------------------------------------------------------------
 
 
-def test_with_the_database_away_everything_is_503_and_alive(make_service, sqlite_service):
+def test_database_outage_is_503_and_the_process_stays_alive(make_service, sqlite_service):
     ann = sqlite_service.actor().sign_in()
     away = make_service(f"postgresql+psycopg://nobody:nothing@127.0.0.1:{find_free_port()}/nowhere")
     ann.service = away
@@ -651,9 +651,7 @@ def test_with_the_database_away_everything_is_503_and_alive(make_service, sqlite
     assert ready.json["checks"]["database"] == "failed"
 
 
-def test_a_database_that_goes_away_and_comes_back_costs_nobody_a_session(
-    sqlite_service, sqlite_url, tmp_path
-):
+def test_database_outage_ends_no_session(sqlite_service, sqlite_url, tmp_path):
     ann = sqlite_service.actor().sign_in()
     database = sqlite_service.units.database
     path = tmp_path / "doorward.db"

@@ -74,7 +74,7 @@ def kid(token: str) -> str:
     return jwt.get_unverified_header(token)["kid"]
 
 
-def test_an_upstream_can_check_who_asks_by_the_public_keys(service, ann):
+def test_upstream_verifies_the_identity_token_with_the_published_keys(service, ann):
     token = identity(ann)
     header, claims = jwt.get_unverified_header(token), read(service, token)
     assert header == {"alg": "ES256", "kid": header["kid"], "typ": "identity+jwt"}
@@ -92,7 +92,7 @@ def test_an_upstream_can_check_who_asks_by_the_public_keys(service, ann):
     }
 
 
-def test_the_identity_of_a_key_names_the_key_and_no_session(service, ann):
+def test_identity_of_an_api_key_names_the_key_and_no_session(service, ann):
     made = ann.post("/v1/api-keys", {"name": "a key", "scopes": []}, token=ann.access).json
     claims = read(service, identity(ann, headers={"X-API-Key": made["key"]}))
     assert (claims["sub"], claims["key_id"], "sid" in claims) == (
@@ -102,7 +102,7 @@ def test_the_identity_of_a_key_names_the_key_and_no_session(service, ann):
     )
 
 
-def test_it_is_for_the_upstream_of_its_policy_alone(service, ann):
+def test_identity_token_is_for_the_audience_of_its_policy_alone(service, ann):
     with pytest.raises(jwt.InvalidAudienceError):
         read(service, identity(ann), audience="https://bills.example")
     assert (
@@ -111,7 +111,7 @@ def test_it_is_for_the_upstream_of_its_policy_alone(service, ann):
     assert identity(ann, "default") == ""
 
 
-def test_it_opens_nothing_here(service, ann):
+def test_identity_token_is_not_accepted_as_a_credential(service, ann):
     token = identity(ann)
     assert ann.whoami(token).status_code == 401
     assert ann.get("/authz/forward-auth/default", token=token).status_code == 401
@@ -126,7 +126,7 @@ def test_it_opens_nothing_here(service, ann):
         service.units.signing_keys.verify(SigningKeyPurpose.IDENTITY, ann.access)
 
 
-def test_the_keys_of_one_kind_cannot_sign_the_other(service, ann):
+def test_keys_of_one_purpose_cannot_sign_the_other(service, ann):
     """Whoever has a key of identities alone, and writes an access token with it that is right in everything else."""
     identity_kid, access_kid = kid(identity(ann)), kid(ann.access)
     assert (set(published(service)), set(published(service, "jwks"))) == (
@@ -144,7 +144,7 @@ def test_the_keys_of_one_kind_cannot_sign_the_other(service, ann):
             assert ann.get("/authz/auth-request/orders", token=forged).status_code == 401
 
 
-def test_who_asks_for_no_identities_has_no_key_for_them(make_service, database_url):
+def test_no_identity_key_exists_without_an_identity_policy(make_service, database_url):
     service = make_service(database_url)
     ann = service.actor("ann").sign_in()
     assert identity(ann, "default") == ""
@@ -152,14 +152,14 @@ def test_who_asks_for_no_identities_has_no_key_for_them(make_service, database_u
     assert service.scalar("SELECT count(*) FROM signing_keys") == 1
 
 
-def test_identities_are_signed_by_the_algorithm_that_is_set(make_service):
+def test_identity_tokens_use_the_configured_algorithm(make_service):
     service = make_service(policies=POLICIES, signing_algorithm=SigningAlgorithm.EDDSA)
     ann = service.actor("ann").sign_in()
     assert jwt.get_unverified_header(identity(ann))["alg"] == "EdDSA"
     assert read(service, identity(ann))["preferred_username"] == "ann"
 
 
-def test_a_key_from_before_there_were_kinds_signs_access_tokens(service, ann):
+def test_key_without_a_purpose_signs_access_tokens(service, ann):
     service.scalar("UPDATE signing_keys SET purpose = NULL WHERE purpose = 'at+jwt' RETURNING kid")
     service.clock.push(seconds=6)
     CacheWatcher().watch(service.units)
@@ -170,7 +170,7 @@ def test_a_key_from_before_there_were_kinds_signs_access_tokens(service, ann):
     assert service.scalar("SELECT count(*) FROM signing_keys") == 2
 
 
-def test_a_new_key_is_published_before_it_signs_and_the_old_one_after(service, ann):
+def test_new_key_is_published_before_it_signs_and_the_old_one_after(service, ann):
     old, access = kid(identity(ann)), kid(ann.access)
     with service.units.open_read_write() as work:
         new = rotate_signing_key(work, SigningKeyPurpose.IDENTITY).kid
@@ -188,7 +188,7 @@ def test_a_new_key_is_published_before_it_signs_and_the_old_one_after(service, a
     assert (set(published(service)), set(published(service, "jwks"))) == ({new}, {access})
 
 
-def test_keys_of_both_kinds_rotate_by_themselves(service, ann):
+def test_keys_of_both_purposes_rotate_automatically(service, ann):
     identity(ann)
     service.clock.push(days=30)
     with service.units.open_read_write() as work:
@@ -199,7 +199,7 @@ def test_keys_of_both_kinds_rotate_by_themselves(service, ann):
         assert rotate_due_signing_keys(work) == []
 
 
-def test_revoking_a_key_of_identities_ends_no_session(service, ann):
+def test_revoking_an_identity_key_ends_no_session(service, ann):
     token = identity(ann)
     with service.units.open_read_write() as work:
         assert revoke_signing_key(work, kid=kid(token))
@@ -223,7 +223,7 @@ def test_revoking_a_key_of_identities_ends_no_session(service, ann):
     ]
 
 
-def test_revoking_a_key_of_access_tokens_leaves_identities_alone(service, ann):
+def test_revoking_an_access_token_key_keeps_identity_tokens_valid(service, ann):
     token = identity(ann)
     with service.units.open_read_write() as work:
         assert revoke_signing_key(work, kid=kid(ann.access))
@@ -233,7 +233,7 @@ def test_revoking_a_key_of_access_tokens_leaves_identities_alone(service, ann):
     assert kid(identity(ann)) == kid(token)
 
 
-def test_processes_that_start_at_once_agree_on_one_key_of_each_kind(make_service, database_url):
+def test_processes_starting_at_once_agree_on_one_key_per_purpose(make_service, database_url):
     services = [make_service(database_url, policies=POLICIES) for _ in range(4)]
     seen: list[tuple[frozenset, frozenset]] = []
     barrier = threading.Barrier(len(services))
@@ -253,7 +253,7 @@ def test_processes_that_start_at_once_agree_on_one_key_of_each_kind(make_service
     assert services[0].scalar("SELECT count(*) FROM signing_keys") == 2
 
 
-def test_a_process_without_the_key_says_so_and_guesses_nothing(service, ann):
+def test_process_without_an_identity_key_answers_503(service, ann):
     """The keys cannot be opened by whoever comes later: neither a yes nor a 401."""
     identity(ann)
     service.scalar(
@@ -268,7 +268,7 @@ def test_a_process_without_the_key_says_so_and_guesses_nothing(service, ann):
     ) == (503, "unavailable", "")
 
 
-def test_the_commands_know_both_kinds(service, ann, database_url):
+def test_commands_handle_both_purposes(service, ann, database_url):
     def typed(*words: str, secret: str = SECRET) -> str:
         policies = json.dumps({"orders": {"audience": AUDIENCE}})
         env = {

@@ -132,7 +132,7 @@ def plant(service, password_hash: str):
     return ann
 
 
-def test_everybody_signs_in_with_the_password_they_have_and_the_hash_is_renewed(service, bring):
+def test_imported_users_sign_in_and_their_hash_is_renewed(service, bring):
     done = bring(service, [line(name, password_hash=known) for name, known in KNOWN.items()])
     assert (done.returncode, done.stdout) == (
         0,
@@ -154,7 +154,7 @@ def test_everybody_signs_in_with_the_password_they_have_and_the_hash_is_renewed(
     )
 
 
-def test_every_field_is_taken_over_or_has_its_default(sqlite_service, bring):
+def test_every_field_is_imported_or_gets_its_default(sqlite_service, bring):
     service = sqlite_service
     full = {
         "name": "Ann Other",
@@ -245,7 +245,7 @@ BROKEN = [
 ]
 
 
-def test_what_cannot_be_taken_is_named_by_line_and_field_and_all_the_rest_is_taken(
+def test_invalid_lines_are_reported_by_line_and_field_and_the_rest_imported(
     make_service, empty_postgres_url, bring
 ):
     service = make_service(empty_postgres_url)
@@ -279,7 +279,7 @@ def test_what_cannot_be_taken_is_named_by_line_and_field_and_all_the_rest_is_tak
     assert service.scalar("SELECT count(*) FROM accounts") == before + 3
 
 
-def test_a_stored_hash_that_is_too_dear_or_damaged_fits_nothing_and_costs_little(sqlite_service):
+def test_damaged_or_extreme_hash_never_matches_and_costs_little(sqlite_service):
     plant(sqlite_service, HASH)
     cases = {
         f"case{number}": stored for number, stored in enumerate([*DEAR.values(), *DAMAGED.values()])
@@ -301,7 +301,7 @@ def test_a_stored_hash_that_is_too_dear_or_damaged_fits_nothing_and_costs_little
     assert sqlite_service.actor("ann").login().status_code == 200
 
 
-def test_bcrypt_refuses_a_password_that_it_would_cut(sqlite_service):
+def test_bcrypt_refuses_a_password_it_would_truncate(sqlite_service):
     ann = plant(sqlite_service, "$2b$04$8qK6zVWTi.K3f7X5QlNANeEflcev8bXR9D95Sx84PZ1XQseFGRDoK")
     assert ann.login(password="x" * 73).status_code == 401
     assert ann.login(password="x" * 71 + "é").status_code == 401
@@ -309,7 +309,7 @@ def test_bcrypt_refuses_a_password_that_it_would_cut(sqlite_service):
     assert ann.login(password="x" * 73).status_code == 401
 
 
-def test_accents_fit_however_they_are_typed_where_the_other_system_saw_them_composed(
+def test_composed_and_decomposed_accents_both_match_an_imported_hash(
     sqlite_service,
 ):
     ann = plant(sqlite_service, "$2b$04$nqQg6pqAZUBdorVHq4QfgeNvCgKXVjrWPFWzcG9o7pmx895owsA6m")
@@ -320,7 +320,7 @@ def test_accents_fit_however_they_are_typed_where_the_other_system_saw_them_comp
     assert hash_of(sqlite_service, "ann").startswith(RENEWED)
 
 
-def test_a_file_that_cannot_be_read_is_2(sqlite_service, tmp_path):
+def test_unreadable_file_exits_with_2(sqlite_service, tmp_path):
     done = run_cli(
         "accounts",
         "import",
@@ -339,9 +339,7 @@ def command(service, *words: str, **options) -> subprocess.Popen[bytes]:
     )
 
 
-def test_an_interrupted_import_is_run_again_and_changes_nothing_of_what_is_there(
-    sqlite_service, bring
-):
+def test_interrupted_import_can_be_repeated_without_changing_accounts(sqlite_service, bring):
     people = [line(f"person{number}") for number in range(700)]
     raw = b"".join(json.dumps(each).encode() + b"\n" for each in people)
     first = command(sqlite_service, "-m", "app", "accounts", "import", "-")
@@ -373,9 +371,7 @@ def test_an_interrupted_import_is_run_again_and_changes_nothing_of_what_is_there
     assert sqlite_service.scalar("SELECT count(*) FROM accounts") == 700
 
 
-def test_of_two_imports_at_once_each_account_is_taken_by_one(
-    make_service, empty_postgres_url, tmp_path
-):
+def test_two_imports_at_once_import_each_account_once(make_service, empty_postgres_url, tmp_path):
     service = make_service(empty_postgres_url)
     file = tmp_path / "accounts.jsonl"
     file.write_text("".join(json.dumps(line(f"person{number}")) + "\n" for number in range(1500)))
@@ -414,9 +410,7 @@ finally:
 @pytest.mark.skipif(
     sys.platform != "linux", reason="the peak of a process is read as Linux tells it"
 )
-def test_memory_does_not_grow_with_the_file_and_a_thousand_refusals_are_shown(
-    sqlite_service, tmp_path
-):
+def test_memory_stays_flat_and_a_thousand_rejections_are_shown(sqlite_service, tmp_path):
     heavy, peaks = {"metadata": {"text": "x" * 4000}}, []
     for number in (500, 4200):  # 2 and 17 MB
         file = tmp_path / f"{number}.jsonl"

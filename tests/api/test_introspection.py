@@ -71,7 +71,7 @@ def revoked(actor, token: str, headers=None, **fields):
     assert answer.get_data() == b""
 
 
-def test_an_access_token_is_told_with_all_that_is_known(service, ann):
+def test_access_token_is_described_in_full(service, ann):
     api, me = api_of(ann), ann.whoami().json
     found = told(ann, api, ann.access).json
     now = int(service.clock.now().timestamp())
@@ -92,7 +92,7 @@ def test_an_access_token_is_told_with_all_that_is_known(service, ann):
     }
 
 
-def test_refresh_tokens_keys_and_their_tokens_are_told_as_what_they_are(service, ann):
+def test_refresh_tokens_keys_and_key_tokens_are_described_by_type(service, ann):
     api, key = api_of(ann), create_key(ann, "orders:read")
     refresh = told(ann, api, ann.tokens["refresh_token"], token_type_hint="access_token").json
     assert (refresh["token_type"], refresh["sid"]) == ("refresh_token", ann.tokens["session_id"])
@@ -114,7 +114,7 @@ def test_refresh_tokens_keys_and_their_tokens_are_told_as_what_they_are(service,
     assert "auth_time" not in traded
 
 
-def test_whatever_does_not_count_is_one_answer_byte_for_byte(service, ann):
+def test_every_inactive_token_gets_the_same_bytes(service, ann):
     api, ended = api_of(ann), ann.from_another_address()
     ended.login()
     expired = ann.access
@@ -154,7 +154,7 @@ def test_whatever_does_not_count_is_one_answer_byte_for_byte(service, ann):
     )
 
 
-def test_tokens_of_another_issuer_or_audience_are_not_active(make_service, sqlite_url):
+def test_tokens_of_another_issuer_or_audience_are_inactive(make_service, sqlite_url):
     """Two services on one database, with the same keys, that are not the same issuer."""
     here = make_service(sqlite_url, roles=ROLES)
     ann = create_key_owner(here)
@@ -167,7 +167,7 @@ def test_tokens_of_another_issuer_or_audience_are_not_active(make_service, sqlit
         assert told(bob, api, bob.access).json["active"] is True
 
 
-def test_rights_that_were_taken_away_are_not_told(ann):
+def test_withdrawn_rights_are_not_reported(ann):
     api, key = api_of(ann), create_key(ann, "orders:read", "orders:write")
     token = request_client_token(ann, key).json["access_token"]
     assert told(ann, api, token).json["scope"] == "orders:read orders:write"
@@ -180,7 +180,7 @@ def test_rights_that_were_taken_away_are_not_told(ann):
 # -- who may ask ----------------------------------------------------------------------------------------------------
 
 
-def test_a_key_may_be_shown_in_every_way_a_key_is_shown(small_ann):
+def test_caller_can_present_its_key_in_every_supported_way(small_ann):
     api, body = api_of(small_ann), {"token": small_ann.access}
     key = api["key"]
     for headers, fields in [
@@ -206,7 +206,7 @@ def test_a_key_may_be_shown_in_every_way_a_key_is_shown(small_ann):
         )
 
 
-def test_nobody_else_is_told_anything(sqlite_service, small_ann):
+def test_other_callers_learn_nothing(sqlite_service, small_ann):
     api, weak = api_of(small_ann), create_key(small_ann, "orders:read", name="weak")
     for token in (small_ann.access, "x"):
         for headers in (
@@ -238,7 +238,7 @@ def test_nobody_else_is_told_anything(sqlite_service, small_ann):
         )
 
 
-def test_a_caller_whose_owner_lost_the_right_is_told_nothing(service, ann):
+def test_caller_whose_owner_lost_the_right_learns_nothing(service, ann):
     api = api_of(ann)
     assert told(ann, api, ann.access).json["active"] is True
     with service.units.open_read_write() as work:
@@ -252,7 +252,7 @@ def test_a_caller_whose_owner_lost_the_right_is_told_nothing(service, ann):
     refused(answer, 403, "insufficient_scope")
 
 
-def test_only_a_post_with_a_token_is_answered(small_ann):
+def test_only_a_post_with_a_token_is_accepted(small_ann):
     api = api_of(small_ann)
     header = build_basic_auth(api["id"], api["key"])
     refused(post_form(small_ann, "/oauth/introspect", {}, headers=header), 400, "invalid_request")
@@ -278,7 +278,7 @@ def test_only_a_post_with_a_token_is_answered(small_ann):
     )
 
 
-def test_a_warm_introspection_is_one_round_trip_beside_the_two_of_the_caller(
+def test_warm_introspection_adds_one_round_trip_to_the_two_of_the_caller(
     make_service, database_url, redis_url
 ):
     service = make_service(database_url, roles=ROLES, redis_url=redis_url).freeze_clock()
@@ -309,15 +309,13 @@ def test_a_warm_introspection_is_one_round_trip_beside_the_two_of_the_caller(
 @pytest.mark.parametrize(
     "hint", [{}, {"token_type_hint": "refresh_token"}, {"token_type_hint": "no_such_hint"}]
 )
-def test_either_token_of_a_session_ends_it_whatever_the_hint(
-    sqlite_service, small_ann, which, hint
-):
+def test_either_token_revokes_the_session_with_any_hint(sqlite_service, small_ann, which, hint):
     revoked(sqlite_service.actor("holder"), small_ann.tokens[which], client_id="doorward", **hint)
     assert small_ann.whoami().status_code == 401
     assert small_ann.refresh().status_code == 400
 
 
-def test_a_session_ends_on_both_databases_and_others_go_on(service, ann):
+def test_revocation_ends_one_session_and_no_other(service, ann):
     other = ann.from_another_address()
     other.login()
     revoked(ann, ann.access)
@@ -325,7 +323,7 @@ def test_a_session_ends_on_both_databases_and_others_go_on(service, ann):
     assert other.whoami().status_code == 200
 
 
-def test_a_key_ends_by_itself_and_every_token_of_it(service, ann):
+def test_revoking_a_key_ends_its_tokens(service, ann):
     key = create_key(ann, "orders:read")
     token = request_client_token(ann, key).json["access_token"]
     revoked(ann, key["key"], headers=build_basic_auth(key["id"], key["key"]))
@@ -333,7 +331,7 @@ def test_a_key_ends_by_itself_and_every_token_of_it(service, ann):
     refused(request_client_token(ann, key), 401, "invalid_client")
 
 
-def test_a_token_that_was_lent_does_not_end_the_key(small_ann):
+def test_token_issued_for_a_key_cannot_revoke_the_key(small_ann):
     key = create_key(small_ann, "orders:read")
     token = request_client_token(small_ann, key).json["access_token"]
     refused(post_form(small_ann, "/oauth/revoke", {"token": token}), 400, "unsupported_token_type")
@@ -341,7 +339,7 @@ def test_a_token_that_was_lent_does_not_end_the_key(small_ann):
     assert request_client_token(small_ann, key).status_code == 200
 
 
-def test_what_is_not_known_is_200_and_touches_nothing(sqlite_service, small_ann):
+def test_revoking_an_unknown_token_is_200_and_changes_nothing(sqlite_service, small_ann):
     key = create_key(small_ann, "orders:read")
     altered = key["key"][:-1] + ("a" if key["key"][-1] != "a" else "b")
     header, words, _ = small_ann.access.split(".")
@@ -359,7 +357,7 @@ def test_what_is_not_known_is_200_and_touches_nothing(sqlite_service, small_ann)
     assert request_client_token(small_ann, key).status_code == 200
 
 
-def test_credentials_that_are_shown_have_to_count(small_ann):
+def test_presented_credentials_must_be_valid(small_ann):
     key = create_key(small_ann, "orders:read")
     for headers in (
         build_basic_auth(key["id"], "x"),

@@ -79,7 +79,7 @@ def counted(service, server):
     counts["asked"] = {name for name, number in calls.items() if number} - {"cmdstat_info"}
 
 
-def test_a_warm_check_is_two_round_trips_and_no_sql_with_its_limit_counted(service, ann, server):
+def test_warm_check_with_its_rate_limit_is_two_round_trips_and_no_sql(service, ann, server):
     key = made(ann)
     assert use(service, key["key"]).status_code == 200
     with counted(service, server) as counts:
@@ -89,7 +89,7 @@ def test_a_warm_check_is_two_round_trips_and_no_sql_with_its_limit_counted(servi
     assert server.get(f"{build_api_key_cache_key(key['id'])}:n:60") == b"6"
 
 
-def test_a_wrong_secret_is_refused_in_one_round_trip_and_not_counted(service, ann, server):
+def test_wrong_secret_is_refused_in_one_round_trip_and_not_counted(service, ann, server):
     key = made(ann)
     use(service, key["key"])
     wrong = generate_token("dwk", key["id"]).token
@@ -99,7 +99,7 @@ def test_a_wrong_secret_is_refused_in_one_round_trip_and_not_counted(service, an
     assert server.get(f"{build_api_key_cache_key(key['id'])}:n:60") == b"1"
 
 
-def test_junk_is_refused_without_asking_anybody(service, ann, server):
+def test_junk_is_refused_without_any_round_trip(service, ann, server):
     key = made(ann)["key"]
     use(service, key)
     with counted(service, server) as counts:
@@ -109,7 +109,7 @@ def test_junk_is_refused_without_asking_anybody(service, ann, server):
     assert counts["asked"] == set()
 
 
-def test_a_key_that_nobody_has_leaves_nothing_behind(service, server):
+def test_unknown_key_leaves_no_cache_entry(service, server):
     held = set(server.scan_iter())
     with counted(service, server) as counts:
         for _ in range(20):
@@ -118,7 +118,7 @@ def test_a_key_that_nobody_has_leaves_nothing_behind(service, server):
     assert {key for key in server.scan_iter() if not key.startswith(b"dw1:canary")} <= held
 
 
-def test_the_secret_is_compared_also_with_what_is_remembered(service, ann, server):
+def test_secret_is_compared_on_a_cache_hit_too(service, ann, server):
     """A record of another secret opens nothing, and the id alone does not either."""
     key = made(ann)
     use(service, key["key"])
@@ -133,7 +133,7 @@ def test_the_secret_is_compared_also_with_what_is_remembered(service, ann, serve
     assert use(service, key["key"]).status_code == 401
 
 
-def test_a_record_that_makes_no_sense_is_asked_of_the_database(make_believing, server):
+def test_unreadable_cache_entry_falls_back_to_the_database(make_believing, server):
     service = make_believing()
     ann = worker(service)
     key = made(ann)
@@ -193,7 +193,7 @@ def powerless(service, key) -> bool:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_every_change_counts_at_the_next_use_whatever_was_remembered(service, ann, server, change):
+def test_every_change_applies_at_the_next_use_despite_the_cache(service, ann, server, change):
     key = made(ann)
     assert use(service, key["key"]).json["scopes"] == ["jobs:run"]
     change(ann, key)
@@ -203,7 +203,7 @@ def test_every_change_counts_at_the_next_use_whatever_was_remembered(service, an
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_reader_that_was_slow_cannot_undo_a_change(make_believing, server, change):
+def test_slow_reader_cannot_undo_a_change(make_believing, server, change):
     """It read before the change, and remembers what it read after it."""
     service = make_believing()
     ann = worker(service)
@@ -224,7 +224,7 @@ def test_a_reader_that_was_slow_cannot_undo_a_change(make_believing, server, cha
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_the_watcher_repeats_what_was_never_published(make_believing, server, change):
+def test_watcher_repeats_unpublished_changes(make_believing, server, change):
     """A process that died between commit and publish, and a flush that left an older copy."""
     service, watcher = make_believing(), CacheWatcher()
     watcher.watch(service.units)
@@ -243,7 +243,7 @@ def test_the_watcher_repeats_what_was_never_published(make_believing, server, ch
         assert powerless(service, key)
 
 
-def test_a_new_secret_counts_where_the_old_one_was_remembered(service, ann, server):
+def test_new_secret_works_where_the_old_one_was_cached(service, ann, server):
     key = made(ann)
     use(service, key["key"])
     new = rotate(ann, key["id"], overlap_seconds=60).json["key"]
@@ -253,7 +253,7 @@ def test_a_new_secret_counts_where_the_old_one_was_remembered(service, ann, serv
     assert (counts["sql"], counts["trips"]) == (0, 4)
 
 
-def test_an_old_secret_that_counts_no_more_is_not_counted_either(service, ann, server):
+def test_expired_secret_does_not_use_up_the_rate_limit(service, ann, server):
     key = made(ann)
     rotate(ann, key["id"], overlap_seconds=60)
     use(service, key["key"])
@@ -263,7 +263,7 @@ def test_an_old_secret_that_counts_no_more_is_not_counted_either(service, ann, s
     assert server.get(f"{build_api_key_cache_key(key['id'])}:n:60") == b"1"
 
 
-def test_a_key_that_expired_is_not_good_because_redis_remembers_it(service, ann, server):
+def test_expired_key_is_refused_despite_the_cache(service, ann, server):
     key = made(ann, expires_in=60)
     assert use(service, key["key"]).status_code == 200
     service.clock.push(seconds=61)
@@ -272,7 +272,7 @@ def test_a_key_that_expired_is_not_good_because_redis_remembers_it(service, ann,
     assert use(service, key["key"]).status_code == 401
 
 
-def test_rights_that_are_given_and_taken_count_in_a_warm_check(service, ann, server):
+def test_changed_rights_apply_in_a_warm_check(service, ann, server):
     key = made(ann)
     use(service, key["key"])
     take(service, ann, "worker")
@@ -284,7 +284,7 @@ def test_rights_that_are_given_and_taken_count_in_a_warm_check(service, ann, ser
     assert use(service, key["key"]).json["scopes"] == ["jobs:run"]
 
 
-def test_the_limit_is_one_for_all_processes(make_believing, sqlite_url):
+def test_rate_limit_is_shared_by_all_processes(make_believing, sqlite_url):
     one, other = (
         make_believing(sqlite_url, limit_key="4/minute;100/hour"),
         make_believing(sqlite_url, limit_key="4/minute;100/hour"),
@@ -298,7 +298,7 @@ def test_the_limit_is_one_for_all_processes(make_believing, sqlite_url):
     assert 1 <= int(refused.headers["Retry-After"]) <= 60
 
 
-def test_each_part_of_a_limit_counts(make_believing, server):
+def test_every_window_of_a_rate_limit_applies(make_believing, server):
     service = make_believing(limit_key="100/minute;2/hour")
     key = made(worker(service))
     assert [use(service, key["key"]).status_code for _ in range(3)] == [200, 200, 429]
@@ -306,7 +306,7 @@ def test_each_part_of_a_limit_counts(make_believing, server):
     assert server.pttl(f"{build_api_key_cache_key(key['id'])}:n:3600") > 3_500_000
 
 
-def test_without_redis_each_process_counts_its_share(make_service):
+def test_without_redis_each_process_enforces_its_share(make_service):
     service = make_service(redis_url="redis://127.0.0.1:1/0", roles=ROLES, limit_key="3/minute")
     ann = worker(service)
     key = made(ann)["key"]
@@ -314,9 +314,7 @@ def test_without_redis_each_process_counts_its_share(make_service):
     assert use(service, generate_token("dwk", generate_id("key")).token).status_code == 401
 
 
-def test_without_the_database_only_what_is_remembered_is_let_in_and_the_rest_is_no_401(
-    make_believing, server
-):
+def test_without_the_database_cached_keys_pass_and_others_get_503(make_believing, server):
     service = make_believing()
     ann = worker(service)
     key = made(ann)["key"]
@@ -334,7 +332,7 @@ def test_without_the_database_only_what_is_remembered_is_let_in_and_the_rest_is_
     assert "Retry-After" in refused.headers
 
 
-def test_a_cache_that_takes_nothing_more_is_done_without(make_believing, server):
+def test_full_cache_is_bypassed(make_believing, server):
     service = make_believing(limit_key="3/minute")
     ann = worker(service)
     key = made(ann)
@@ -352,7 +350,7 @@ def test_a_cache_that_takes_nothing_more_is_done_without(make_believing, server)
         )
 
 
-def test_an_end_stays_marked_longer_than_anybody_reads(service, ann, server):
+def test_revocation_marker_outlives_every_reader(service, ann, server):
     key = made(ann)
     use(service, key["key"])
     delete(ann, key)

@@ -28,7 +28,7 @@ def signing(actor) -> str:
     return jwt.get_unverified_header(actor.access)["kid"]
 
 
-def test_a_new_key_is_published_for_two_cache_lives_before_it_signs(service):
+def test_new_key_is_published_for_two_cache_lifetimes_before_it_signs(service):
     ann = service.actor("ann").sign_in()
     old = signing(ann)
     token = ann.access
@@ -51,7 +51,7 @@ def test_a_new_key_is_published_for_two_cache_lives_before_it_signs(service):
     assert published(service) == [new]
 
 
-def test_a_token_of_the_old_key_lives_on_after_a_rotation(make_service, sqlite_url):
+def test_token_of_the_old_key_stays_valid_after_a_rotation(make_service, sqlite_url):
     service = make_service(sqlite_url, jwks_max_age=timedelta(seconds=10))
     ann = service.actor("ann").sign_in()
     with service.units.open_read_write() as work:
@@ -61,7 +61,7 @@ def test_a_token_of_the_old_key_lives_on_after_a_rotation(make_service, sqlite_u
     assert ann.whoami().status_code == 200
 
 
-def test_keys_rotate_by_themselves_when_it_is_time(service):
+def test_keys_rotate_automatically_when_due(service):
     ann = service.actor("ann").sign_in()
     old = signing(ann)
     with service.units.open_read_write() as work:
@@ -76,7 +76,7 @@ def test_keys_rotate_by_themselves_when_it_is_time(service):
     assert signing(ann) != old
 
 
-def test_a_revoked_key_ends_every_session_and_another_signs_at_once(service):
+def test_revoking_a_key_ends_every_session_and_another_key_signs_at_once(service):
     ann = service.actor("ann").sign_in()
     kid = signing(ann)
     with service.units.open_read_write() as work:
@@ -89,7 +89,7 @@ def test_a_revoked_key_ends_every_session_and_another_signs_at_once(service):
     assert ann.whoami().status_code == 200
 
 
-def test_revoking_the_key_that_signs_brings_no_older_one_back(service):
+def test_revoking_the_signing_key_does_not_revive_an_older_one(service):
     ann = service.actor("ann").sign_in()
     first = signing(ann)
     with service.units.open_read_write() as work:
@@ -105,7 +105,7 @@ def test_revoking_the_key_that_signs_brings_no_older_one_back(service):
     assert first not in published(service)
 
 
-def test_what_happens_to_keys_is_remembered(service):
+def test_key_changes_are_audited(service):
     ann = service.actor("ann").sign_in()
     with service.units.open_read_write() as work:
         revoke_signing_key(work, kid=signing(ann))
@@ -116,7 +116,7 @@ def test_what_happens_to_keys_is_remembered(service):
     assert events == ["signing_key.created", "signing_key.created", "signing_key.revoked"]
 
 
-def test_a_key_is_revoked_once(service):
+def test_revoking_a_key_twice_counts_once(service):
     ann = service.actor("ann").sign_in()
     kid = signing(ann)
     with service.units.open_read_write() as work:
@@ -161,13 +161,13 @@ def test_keys_are_listed_rotated_and_revoked_by_command(service, typed):
         (("secrets", "rewrap"), "Encrypted anew: 0 signing keys, 0 messages.\n"),
     ],
 )
-def test_a_process_that_is_started_for_it_does_the_same(sqlite_url, words, said):
+def test_commands_work_in_their_own_process(sqlite_url, words, said):
     done = run_subprocess(*words, env={"DOORWARD_DATABASE_URL": sqlite_url})
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(said)
 
 
-def test_a_key_that_was_lost_and_revoked_does_not_stand_in_the_way_of_the_others(service, typed):
+def test_unreadable_revoked_key_does_not_block_the_others(service, typed):
     ann = service.actor("ann").sign_in()
     kid = signing(ann)
     typed("keys", "revoke", kid, "--yes", secret=NEWER)
@@ -175,7 +175,9 @@ def test_a_key_that_was_lost_and_revoked_does_not_stand_in_the_way_of_the_others
     assert "1 signing keys" in typed("secrets", "rewrap", secret=f"{newest},{NEWER}")
 
 
-def test_everything_sealed_moves_to_a_new_secret_key(service, typed, make_service, database_url):
+def test_rewrap_moves_everything_encrypted_to_the_new_secret_key(
+    service, typed, make_service, database_url
+):
     ann = service.actor("ann").sign_in()
     said = typed("secrets", "rewrap", secret=f"{NEWER},{SECRET}")
     assert "1 signing keys" in said

@@ -62,9 +62,7 @@ def limited(answer, name: str, quota: int, window: int) -> None:
 
 
 @pytest.mark.parametrize(("path", "body", "limit"), LIMITED)
-def test_a_source_gets_as_many_answers_as_its_quota_and_then_is_told_when_to_come_back(
-    sqlite_service, path, body, limit
-):
+def test_source_over_its_quota_gets_429_with_retry_after(sqlite_service, path, body, limit):
     name, quota, window = limit
     eve = sqlite_service.actor("eve")
     for number in range(quota):
@@ -86,9 +84,7 @@ def test_a_source_gets_as_many_answers_as_its_quota_and_then_is_told_when_to_com
         "/v1/token/refresh",
     ],
 )
-def test_a_body_that_is_not_acceptable_counts_as_well_and_is_not_looked_at_later(
-    make_service, path
-):
+def test_invalid_body_counts_and_the_limit_is_checked_first(make_service, path):
     once = dict.fromkeys(
         ["limit_register", "limit_resend", "limit_confirm", "limit_login", "limit_refresh"],
         "1/hour",
@@ -99,7 +95,7 @@ def test_a_body_that_is_not_acceptable_counts_as_well_and_is_not_looked_at_later
 
 
 @pytest.mark.parametrize(("name", "quota"), [("login", 300), ("login", 1)])
-def test_of_several_windows_the_one_that_is_full_is_told(make_service, name, quota):
+def test_exhausted_window_is_the_one_reported(make_service, name, quota):
     eve = make_service(limit_login=f"2/minute;{quota}/hour").actor("eve")
     answers = [
         eve.post("/v1/login", {"username": "nobody-here", "password": PASSWORD}) for _ in range(3)
@@ -111,7 +107,7 @@ def test_of_several_windows_the_one_that_is_full_is_told(make_service, name, quo
     limited(answers[1 if quota == 1 else 2], name, *expected)
 
 
-def test_a_right_password_is_limited_like_a_wrong_one(make_service):
+def test_right_password_is_rate_limited_like_a_wrong_one(make_service):
     ann = make_service(limit_login="2/minute").actor("ann").sign_up()
     assert ann.login(password="a wrong password, long enough").status_code == 401
     assert ann.login().status_code == 200
@@ -120,7 +116,7 @@ def test_a_right_password_is_limited_like_a_wrong_one(make_service):
     assert ann.refresh().status_code == 200
 
 
-def test_a_limit_for_one_thing_is_none_for_another(make_service):
+def test_each_limit_counts_separately(make_service):
     ann = (
         make_service(limit_register="1/hour", limit_login="1/hour", limit_refresh="1/hour")
         .actor("ann")
@@ -136,7 +132,7 @@ def test_a_limit_for_one_thing_is_none_for_another(make_service):
     assert ann.logout().status_code == 204
 
 
-def test_the_limit_opens_again_when_the_answer_said_it_would(make_service):
+def test_limit_resets_when_retry_after_said(make_service):
     eve = make_service(limit_refresh="2/second").actor("eve")
     answers = [eve.refresh("junk") for _ in range(4)]
     assert 429 in {answer.status_code for answer in answers}
@@ -168,7 +164,7 @@ SAME, OTHER = True, False
         ("fe80::1%eth0", "fe80::2%eth1", SAME),
     ],
 )
-def test_a_source_is_an_address_of_ipv4_or_a_64_of_ipv6(make_service, first, second, one_source):
+def test_source_is_an_ipv4_address_or_an_ipv6_prefix_64(make_service, first, second, one_source):
     service = make_service(
         limit_refresh="1/hour", trusted_proxies=(ipaddress.ip_network("10.0.0.0/8"),)
     )
@@ -198,7 +194,7 @@ def test_a_source_is_an_address_of_ipv4_or_a_64_of_ipv6(make_service, first, sec
     ],
 )
 @pytest.mark.parametrize("trusted", [(), ("10.9.9.9/32",)], ids=["no gateway", "another gateway"])
-def test_nobody_gets_a_new_quota_by_claiming_another_address(make_service, name, trusted):
+def test_forged_forwarded_for_gives_no_new_quota(make_service, name, trusted):
     service = make_service(
         limit_refresh="1/hour", trusted_proxies=tuple(map(ipaddress.ip_network, trusted))
     )
@@ -214,7 +210,7 @@ def test_nobody_gets_a_new_quota_by_claiming_another_address(make_service, name,
     assert statuses == [400, 429, 429]
 
 
-def test_a_client_behind_a_gateway_gets_no_new_quota_by_what_it_writes_left_of_it(make_service):
+def test_entries_left_of_the_gateway_give_no_new_quota(make_service):
     service = make_service(
         limit_refresh="1/hour", trusted_proxies=(ipaddress.ip_network("10.0.0.0/8"),)
     )
@@ -233,7 +229,7 @@ def test_a_client_behind_a_gateway_gets_no_new_quota_by_what_it_writes_left_of_i
         assert answer.status_code == status, forwarded
 
 
-def test_an_answer_to_a_refused_caller_names_no_address(make_service):
+def test_rate_limited_answer_contains_no_ip_address(make_service):
     eve = make_service(limit_refresh="1/hour").actor("eve", address="203.0.113.77")
     eve.refresh("junk")
     answer = eve.refresh("junk")
@@ -252,7 +248,7 @@ def test_an_answer_to_a_refused_caller_names_no_address(make_service):
         ("/v1/login", {"username": "nobody-{number}", "password": PASSWORD}, 20),
     ],
 )
-def test_of_many_at_once_no_more_get_through_than_the_quota(service, path, body, quota):
+def test_concurrent_requests_never_exceed_the_quota(service, path, body, quota):
     eve = service.actor("eve")
     eve.get("/readyz")
     with ThreadPoolExecutor(8) as threads:
@@ -265,7 +261,7 @@ def test_of_many_at_once_no_more_get_through_than_the_quota(service, path, body,
     assert 500 not in statuses
 
 
-def test_each_of_several_copies_gives_its_share(make_service, empty_postgres_url):
+def test_each_replica_enforces_its_share(make_service, empty_postgres_url):
     eve = make_service(empty_postgres_url, replicas=3).actor("eve")
     statuses = [eve.refresh("junk").status_code for _ in range(21)]
     assert statuses == [400] * 20 + [429]
@@ -274,7 +270,7 @@ def test_each_of_several_copies_gives_its_share(make_service, empty_postgres_url
 # -- mail ---------------------------------------------------------------------------------------------------------------
 
 
-def test_an_address_gets_five_mails_an_hour_and_the_answer_stays_the_same(make_service):
+def test_recipient_gets_five_emails_an_hour_with_an_unchanged_answer(make_service):
     service = make_service(limit_register="1000/hour")
     sent = []
     for number in range(8):
@@ -299,7 +295,7 @@ def a_minute_passes(service) -> None:
 # -- pages --------------------------------------------------------------------------------------------------------------
 
 
-def test_the_page_of_a_mailed_link_is_limited_like_the_call_it_stands_for(make_service):
+def test_page_of_an_emailed_link_shares_the_limit_of_its_api_call(make_service):
     ann = make_service(limit_confirm="2/minute").actor()
     ann.register()
     token = ann.get_mailed_token()

@@ -30,7 +30,7 @@ def without_names(answer):
     )
 
 
-def test_every_reason_to_refuse_is_one_answer(service):
+def test_every_refusal_has_the_same_answer(service):
     ann, bob, cyd = (
         service.actor("ann").sign_up(),
         service.actor("bob"),
@@ -100,7 +100,7 @@ def test_a_disabled_account_can_log_in_again_once_it_is_active(service):
         "ann＠example.org",
     ],
 )
-def test_a_name_or_an_address_opens_in_any_case(sqlite_service, typed):
+def test_login_by_name_or_email_ignores_case(sqlite_service, typed):
     ann = sqlite_service.actor().sign_up()
     assert ann.login(username=typed).status_code == 200
     assert ann.tokens["account"]["username"] == "ann"
@@ -120,7 +120,7 @@ def test_a_name_or_an_address_opens_in_any_case(sqlite_service, typed):
         "ann@sub.example.org",
     ],
 )
-def test_no_other_name_opens(sqlite_service, typed):
+def test_other_names_are_refused(sqlite_service, typed):
     ann = sqlite_service.actor().sign_up()
     assert ann.login(username=typed).status_code in {401, 422}
 
@@ -135,12 +135,12 @@ def test_no_other_name_opens(sqlite_service, typed):
         "correct  horse battery staple",
     ],
 )
-def test_no_other_password_opens(sqlite_service, typed):
+def test_other_passwords_are_refused(sqlite_service, typed):
     ann = sqlite_service.actor().sign_up()
     assert ann.login(password=typed).status_code in {401, 422}
 
 
-def test_an_accent_opens_in_either_spelling_and_an_odd_space_is_a_space(sqlite_service):
+def test_password_is_normalized_for_accents_and_spaces(sqlite_service):
     ann = sqlite_service.actor(password="Pass\u00e9 composé de verbes").sign_up()
     assert ann.login(password="Passe\u0301 compose\u0301 de verbes").status_code == 200
     assert ann.login(password="Pass\u00e9\u00a0composé\u2003de verbes").status_code == 200
@@ -149,7 +149,7 @@ def test_an_accent_opens_in_either_spelling_and_an_odd_space_is_a_space(sqlite_s
 
 @pytest.mark.parametrize("typed", ["x" * 129, "x" * 1025, "é" * 513, "long\u0007enough to be one"])
 @pytest.mark.parametrize("username", ["ann", "nobody"])
-def test_what_can_be_no_password_is_said_to_be_so_before_any_hash(sqlite_service, typed, username):
+def test_impossible_password_is_rejected_before_hashing(sqlite_service, typed, username):
     ann = sqlite_service.actor().sign_up()
     answer = ann.login(username=username, password=typed)
     assert answer.status_code == 422
@@ -186,7 +186,7 @@ UNACCEPTABLE = [
 ]
 
 
-def test_every_field_that_is_not_acceptable_is_named(make_service):
+def test_every_invalid_field_is_named(make_service):
     service = make_service(limit_login="1000/minute")
     ann = service.actor().sign_up()
     for body, fields in UNACCEPTABLE:
@@ -197,7 +197,7 @@ def test_every_field_that_is_not_acceptable_is_named(make_service):
     assert service.scalar("SELECT count(*) FROM sessions") == 0
 
 
-def test_a_login_answers_both_tokens_and_what_a_frontend_needs(make_service, database_url):
+def test_login_returns_both_tokens_and_the_session_details(make_service, database_url):
     service = make_service(database_url, resources={"api": "https://api.example.org"})
     ann = service.actor().sign_in()
     assert set(ann.tokens) == {
@@ -224,7 +224,7 @@ def test_a_login_answers_both_tokens_and_what_a_frontend_needs(make_service, dat
         (30 * 86400, None, 14 * 86400),
     ],
 )
-def test_a_login_may_ask_for_a_shorter_session(make_service, longest, asked, given):
+def test_login_can_request_a_shorter_session(make_service, longest, asked, given):
     service = make_service(session_max_ttl=timedelta(seconds=longest))
     ann = service.actor().sign_up()
     assert ann.login(**({"expires_in": asked} if asked else {})).status_code == 200
@@ -232,7 +232,7 @@ def test_a_login_may_ask_for_a_shorter_session(make_service, longest, asked, giv
     assert ann.tokens["expires_in"] <= min(given, 300)
 
 
-def test_a_session_asked_to_be_short_ends_then_however_often_it_is_refreshed(service):
+def test_short_session_expires_even_when_refreshed(service):
     ann = service.actor().sign_up()
     ann.login(expires_in=120)
     service.clock.push(seconds=90)
@@ -247,7 +247,7 @@ def test_a_session_asked_to_be_short_ends_then_however_often_it_is_refreshed(ser
 @pytest.mark.parametrize(
     ("longest", "alive"), [(timedelta(days=30), False), (timedelta(days=90), True)]
 )
-def test_a_longer_session_is_given_only_where_a_setting_allows_it(make_service, longest, alive):
+def test_longer_session_requires_the_setting(make_service, longest, alive):
     service = make_service(session_max_ttl=longest)
     ann = service.actor().sign_up()
     ann.login(expires_in=60 * 86400)
@@ -258,7 +258,7 @@ def test_a_longer_session_is_given_only_where_a_setting_allows_it(make_service, 
     assert (ann.refresh().status_code == 200) is alive
 
 
-def test_a_hash_of_other_parameters_is_renewed_at_the_next_login(make_service, database_url):
+def test_outdated_hash_is_renewed_at_the_next_login(make_service, database_url):
     ann = make_service(database_url).actor().sign_up()
     service = make_service(database_url, argon2_time_cost=2, argon2_memory_kib=128)
     before = service.scalar("SELECT password_hash FROM accounts")
@@ -274,7 +274,7 @@ def test_a_hash_of_other_parameters_is_renewed_at_the_next_login(make_service, d
     assert service.scalar("SELECT password_hash FROM accounts") == renewed
 
 
-def test_all_of_many_logins_at_once_succeed_while_the_hash_is_renewed(make_service, database_url):
+def test_concurrent_logins_succeed_while_the_hash_is_renewed(make_service, database_url):
     make_service(database_url).actor().sign_up()
     service = make_service(database_url, argon2_time_cost=2, capacity=Capacity(threads=32))
     actors = [service.actor() for _ in range(8)]
@@ -300,14 +300,14 @@ def test_all_of_many_logins_at_once_succeed_while_the_hash_is_renewed(make_servi
         PASSWORD,
     ],
 )
-def test_a_stored_hash_that_cannot_be_used_opens_nothing(sqlite_service, stored):
+def test_unusable_stored_hash_never_matches(sqlite_service, stored):
     ann = sqlite_service.actor().sign_up()
     sqlite_service.scalar("UPDATE accounts SET password_hash = :stored RETURNING id", stored=stored)
     assert ann.login().status_code == 401
     assert ann.login(password="").status_code == 422
 
 
-def test_the_owner_hears_of_a_login_from_a_new_network_or_agent_only(service):
+def test_owner_is_emailed_only_for_a_new_network_or_agent(service):
     ann = service.actor(address="198.51.100.1", agent="phone").sign_in()
 
     def notices():
@@ -340,14 +340,14 @@ def test_the_owner_hears_of_a_login_from_a_new_network_or_agent_only(service):
     assert len(notices()) == 5
 
 
-def test_a_failed_login_sends_no_mail(sqlite_service):
+def test_failed_login_sends_no_email(sqlite_service):
     ann = sqlite_service.actor().sign_up()
     before = len(sqlite_service.mailbox(ann.email))
     ann.login(password="wrong")
     assert len(sqlite_service.mailbox(ann.email)) == before
 
 
-def test_a_login_is_noted_on_the_account(service):
+def test_login_updates_the_last_login_time(service):
     ann = service.actor().sign_in()
     first = ann.get("/v1/me", token=ann.access).json["account"]["last_login_at"]
     service.clock.push(hours=1)
@@ -356,7 +356,7 @@ def test_a_login_is_noted_on_the_account(service):
     assert ann.get("/v1/me", token=ann.access).json["account"]["last_login_at"] > first
 
 
-def test_logins_from_one_source_are_limited_before_anything_is_looked_at(make_service):
+def test_login_rate_limit_comes_before_any_check(make_service):
     service = make_service(limit_login="3/minute")
     ann = service.actor().sign_up()
     assert [ann.login(password="wrong").status_code for _ in range(3)] == [401] * 3

@@ -42,7 +42,7 @@ def clerk(town, **login):
         ("free", "", None, ""),
     ],
 )
-def test_it_may_what_was_asked_for_the_client_may_and_the_approver_may(
+def test_scope_is_the_intersection_of_request_client_and_approver(
     town, client, asked, mine, granted
 ):
     ann = clerk(town, **({"scope": mine} if mine else {}))
@@ -53,14 +53,14 @@ def test_it_may_what_was_asked_for_the_client_may_and_the_approver_may(
     assert box.actor.whoami(tokens["access_token"]).json["scopes"] == granted.split()
 
 
-def test_what_the_approver_did_not_have_is_not_granted_for_later_either(town):
+def test_scope_the_approver_lacked_is_not_granted_later(town):
     ann, box = clerk(town), start_device_login(town, client_id="free")
     box.ask(scope="orders:read stocks:write")
     assert claim(ann, box.code).json["scope"] == "orders:read stocks:write"
     assert decide(ann, box, "approve").json["granted_scope"] == "orders:read"
 
 
-def test_rights_that_are_taken_away_are_gone_from_the_session_too(town):
+def test_withdrawn_rights_leave_the_session_too(town):
     ann, box = clerk(town), start_device_login(town, client_id="free")
     boss = create_administrator(town)
     tokens = complete_device_login(ann, box)
@@ -68,7 +68,7 @@ def test_rights_that_are_taken_away_are_gone_from_the_session_too(town):
     assert box.actor.whoami(tokens["access_token"]).json["scopes"] == []
 
 
-def test_an_administrator_lets_in_no_other_administrator_unless_that_was_asked_for(town):
+def test_admin_scope_must_be_requested_explicitly(town):
     boss = create_administrator(town)
     narrow, whole = start_device_login(town), start_device_login(town)
     narrow.ask(scope="roles:read")
@@ -86,7 +86,7 @@ def roles_of(box: Device, tokens) -> list[str]:
     return box.actor.whoami(tokens["access_token"]).json["roles"]
 
 
-def test_programs_have_the_name_that_the_operator_gave_them(town):
+def test_clients_show_the_configured_name(town):
     ann, box = clerk(town), start_device_login(town, client_id="job")
     seen = claim(ann, box.code).json
     assert (seen["client_id"], seen["client_name"]) == ("job", "Job")
@@ -104,7 +104,7 @@ def test_programs_have_the_name_that_the_operator_gave_them(town):
     )
 
 
-def test_an_unknown_client_gets_no_code(town):
+def test_unknown_client_gets_no_code(town):
     box = Device(town.actor("box"), {"client_id": "stranger"})
     assert box.ask().json["errors"] == {"/client_id": ["is no client of this service"]}
     answer = box.actor.call("POST", "/oauth/device_authorization", data={"client_id": "stranger"})
@@ -115,7 +115,7 @@ def test_an_unknown_client_gets_no_code(town):
     assert with_secret.json["error"] == "invalid_client"
 
 
-def test_codes_and_refresh_tokens_are_good_for_their_client_alone(town):
+def test_codes_and_refresh_tokens_are_bound_to_their_client(town):
     ann, box = clerk(town), start_device_login(town, client_id="job")
     claim(ann, box.code)
     decide(ann, box, "approve")

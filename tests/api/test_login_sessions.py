@@ -32,7 +32,7 @@ def ann(service):
     return service.actor("ann").sign_in()
 
 
-def test_a_program_is_let_in_by_a_person_elsewhere(service, ann, box):
+def test_user_approves_a_device_from_another_device(service, ann, box):
     box.ask(hostname="attic", login_message="nightly backup")
     assert box.told() == "authorization_pending"
     seen = claim(ann, box.code).json
@@ -74,7 +74,7 @@ def test_a_program_is_let_in_by_a_person_elsewhere(service, ann, box):
     assert box.actor.refresh(tokens["refresh_token"]).status_code == 200
 
 
-def test_oauth_clients_ask_with_a_form(service, ann):
+def test_oauth_clients_start_with_a_form(service, ann):
     box = Device(service.actor("box"))
     box.asked = box.actor.call(
         "POST", "/oauth/device_authorization", data={"scope": "orders:read"}
@@ -104,7 +104,7 @@ def test_oauth_clients_ask_with_a_form(service, ann):
     assert (unreadable.status_code, unreadable.json["error"]) == (400, "invalid_scope")
 
 
-def test_the_device_code_is_redeemed_once(ann, box):
+def test_device_code_is_redeemed_once(ann, box):
     complete_device_login(ann, box)
     assert box.told() == "invalid_grant"
 
@@ -118,12 +118,12 @@ def test_the_device_code_is_redeemed_once(ann, box):
         str.swapcase,
     ],
 )
-def test_the_code_may_be_typed_as_people_type(sqlite_service, spelt):
+def test_user_code_ignores_case_and_separators(sqlite_service, spelt):
     ann, box = sqlite_service.actor().sign_in(), start_device_login(sqlite_service)
     assert claim(ann, spelt(box.code)).status_code == 200
 
 
-def test_whoever_claims_first_has_it_to_himself(service, ann, box):
+def test_first_claim_excludes_others(service, ann, box):
     bob = service.actor("bob").sign_in()
     assert claim(ann, box.code).status_code == 200
     assert claim(ann, box.code).status_code == 200, "asking again is no fault"
@@ -138,7 +138,7 @@ def test_whoever_claims_first_has_it_to_himself(service, ann, box):
     assert decide(ann, box, "approve").status_code == 200
 
 
-def test_nothing_is_shown_or_decided_before_it_was_claimed(sqlite_service):
+def test_request_is_invisible_before_it_is_claimed(sqlite_service):
     ann, box = sqlite_service.actor("ann").sign_in(), start_device_login(sqlite_service)
     assert ann.get(f"/v1/login-sessions/{box.id}", token=ann.access).status_code == 404
     for verb in ("approve", "deny", "suspicious"):
@@ -147,7 +147,7 @@ def test_nothing_is_shown_or_decided_before_it_was_claimed(sqlite_service):
 
 
 @pytest.mark.parametrize("named", ["ann", "ANN", "ann@example.org", "Ann@Example.ORG"])
-def test_only_the_account_that_is_named_may_claim_it(sqlite_service, named):
+def test_only_the_named_account_can_claim(sqlite_service, named):
     ann = sqlite_service.actor("ann").sign_in()
     bob, box = sqlite_service.actor("bob").sign_in(), start_device_login(sqlite_service)
     box.ask(username=named)
@@ -155,7 +155,7 @@ def test_only_the_account_that_is_named_may_claim_it(sqlite_service, named):
     assert claim(ann, box.code).status_code == 200
 
 
-def test_nobody_learns_who_exists_and_nobody_is_asked_until_he_gives_in(sqlite_service):
+def test_named_requests_reveal_no_account_and_are_limited_per_account(sqlite_service):
     sqlite_service.actor("ann").sign_in()
     box = start_device_login(sqlite_service)
     for spellings in (
@@ -168,7 +168,7 @@ def test_nobody_learns_who_exists_and_nobody_is_asked_until_he_gives_in(sqlite_s
     assert box.ask(username="ann").status_code == 429
 
 
-def test_whoever_waits_for_a_limit_holds_no_transaction(sqlite_service):
+def test_rate_limited_request_holds_no_transaction(sqlite_service):
     box = start_device_login(sqlite_service)
     for _ in range(3):
         box.ask(username="ann")
@@ -178,7 +178,7 @@ def test_whoever_waits_for_a_limit_holds_no_transaction(sqlite_service):
     assert begun == []
 
 
-def test_five_wrong_codes_and_then_the_right_one_does_not_help_either(service, ann, box):
+def test_after_five_wrong_codes_the_right_one_is_refused(service, ann, box):
     assert [claim(ann, "BBBB-BBBB").status_code for _ in range(5)] == [404] * 5
     refused = claim(ann, box.code)
     assert (refused.status_code, refused.json["violated-policies"]) == (429, ["user_code"])
@@ -196,7 +196,7 @@ def test_five_wrong_codes_and_then_the_right_one_does_not_help_either(service, a
     assert claim(ann, fresh.code).status_code == 200
 
 
-def test_the_ten_minutes_begin_with_the_first_wrong_code(sqlite_service):
+def test_wrong_code_window_starts_with_the_first_wrong_code(sqlite_service):
     ann = sqlite_service.actor().sign_in()
     assert [claim(ann, "BBBB-BBBB").status_code for _ in range(4)] == [404] * 4
     sqlite_service.clock.push(minutes=9)
@@ -212,7 +212,7 @@ def test_right_codes_do_not_count(sqlite_service):
         complete_device_login(ann, start_device_login(sqlite_service))
 
 
-def test_approving_wants_the_code_again_and_counts_wrong_ones(sqlite_service):
+def test_approval_requires_the_code_and_counts_wrong_ones(sqlite_service):
     ann, box = sqlite_service.actor("ann").sign_in(), start_device_login(sqlite_service)
     claim(ann, box.code)
     wrong = decide(ann, box, "approve", user_code="BBBB-BBBB")
@@ -232,7 +232,7 @@ OUTCOMES = {
 
 
 @pytest.mark.parametrize("first", OUTCOMES)
-def test_it_is_decided_once(ann, box, first):
+def test_request_is_decided_once(ann, box, first):
     claim(ann, box.code)
     assert decide(ann, box, first).status_code == 200
     for verb in ("approve", "deny", "suspicious"):
@@ -244,7 +244,7 @@ def test_it_is_decided_once(ann, box, first):
 
 
 @pytest.mark.parametrize("claimed", [True, False])
-def test_whoever_asked_may_give_up(sqlite_service, claimed):
+def test_device_can_cancel_its_request(sqlite_service, claimed):
     ann, box = sqlite_service.actor("ann").sign_in(), start_device_login(sqlite_service)
     if claimed:
         claim(ann, box.code)
@@ -257,7 +257,7 @@ def test_whoever_asked_may_give_up(sqlite_service, claimed):
         assert get_device_login_state(ann, box) == "cancelled"
 
 
-def test_a_device_code_that_is_none_of_ours_cancels_nothing(sqlite_service):
+def test_unknown_device_code_cancels_nothing(sqlite_service):
     box = start_device_login(sqlite_service)
     good = box.asked["device_code"]
     forged = generate_token("dwl", box.id).token  # all of it but the secret is public
@@ -274,7 +274,7 @@ def test_a_device_code_that_is_none_of_ours_cancels_nothing(sqlite_service):
 
 
 @pytest.mark.parametrize("step", ["pending", "claimed", "approved"])
-def test_after_ten_minutes_nothing_becomes_of_it(sqlite_service, step):
+def test_request_expires_after_ten_minutes(sqlite_service, step):
     ann, box = sqlite_service.actor("ann").sign_in(), start_device_login(sqlite_service)
     if step != "pending":
         claim(ann, box.code)
@@ -291,7 +291,7 @@ def test_after_ten_minutes_nothing_becomes_of_it(sqlite_service, step):
     assert box.cancel().status_code == 409
 
 
-def test_whoever_polls_too_soon_waits_longer_until_he_keeps_to_it(service, ann, box):
+def test_early_poll_increases_the_interval_until_it_is_kept(service, ann, box):
     service.freeze_clock()
     assert box.told() == "authorization_pending", "the first may come at any time"
     assert box.told() == "slow_down"  # ten from now on
@@ -309,7 +309,7 @@ def test_whoever_polls_too_soon_waits_longer_until_he_keeps_to_it(service, ann, 
     assert box.told() == "tokens", "nobody is kept waiting for what is there"
 
 
-def test_nobody_waits_longer_than_a_minute_for_the_next_poll(sqlite_service):
+def test_poll_interval_never_exceeds_a_minute(sqlite_service):
     box = start_device_login(sqlite_service)
     for _ in range(15):
         box.told()
@@ -393,7 +393,7 @@ def key_leaked(service, ann):
         key_leaked,
     ],
 )
-def test_the_account_is_looked_at_again_when_the_code_is_redeemed(sqlite_service, what):
+def test_account_is_checked_again_when_the_code_is_redeemed(sqlite_service, what):
     ann, box = sqlite_service.actor("ann").sign_in(), start_device_login(sqlite_service)
     claim(ann, box.code)
     decide(ann, box, "approve")
@@ -403,7 +403,7 @@ def test_the_account_is_looked_at_again_when_the_code_is_redeemed(sqlite_service
     assert sqlite_service.scalar("SELECT count(*) FROM sessions WHERE id = :id", id=box.id) == 0
 
 
-def test_whoever_approves_may_sign_out_before_the_device_asks_again(sqlite_service):
+def test_approver_may_log_out_before_the_device_polls(sqlite_service):
     ann, box = sqlite_service.actor("ann").sign_in(), start_device_login(sqlite_service)
     claim(ann, box.code)
     decide(ann, box, "approve")
@@ -411,7 +411,7 @@ def test_whoever_approves_may_sign_out_before_the_device_asks_again(sqlite_servi
     assert box.told() == "tokens"
 
 
-def test_no_password_was_typed_there(sqlite_service):
+def test_device_session_has_no_recent_authentication(sqlite_service):
     ann, box = sqlite_service.actor("ann").sign_in(), start_device_login(sqlite_service)
     tokens = complete_device_login(ann, box)
     claims = jwt.decode(tokens["access_token"], options={"verify_signature": False})
@@ -430,7 +430,7 @@ def test_no_password_was_typed_there(sqlite_service):
     assert box.actor.post("/v1/api-keys", key, token=typed).status_code == 201
 
 
-def test_a_session_that_was_let_in_lets_nobody_else_in_without_the_password(sqlite_service):
+def test_device_session_needs_the_password_to_approve_others(sqlite_service):
     ann, box = sqlite_service.actor("ann").sign_in(), start_device_login(sqlite_service)
     tokens = complete_device_login(ann, box)
     other, there = start_device_login(sqlite_service), ann.from_another_address()
@@ -451,7 +451,7 @@ def lasts(person, box) -> float:
     ).total_seconds()
 
 
-def test_the_session_lasts_as_long_as_was_asked_from_when_it_begins(service, ann, box):
+def test_requested_lifetime_starts_with_the_session(service, ann, box):
     box.ask(expires_in=120)
     assert claim(ann, box.code).json["expires_in"] == 120
     assert decide(ann, box, "approve").json["expires_in"] == 120
@@ -473,7 +473,7 @@ def test_the_session_lasts_as_long_as_was_asked_from_when_it_begins(service, ann
     ("longest", "asked", "given"),
     [(3600, 86400, 3600), (30 * 86400, 365 * 86400, 14 * 86400), (30 * 86400, None, 14 * 86400)],
 )
-def test_it_lasts_no_longer_than_a_login_could(make_service, longest, asked, given):
+def test_device_session_lasts_no_longer_than_a_login(make_service, longest, asked, given):
     service = make_service(session_max_ttl=timedelta(seconds=longest))
     ann, box = service.actor().sign_in(), start_device_login(service)
     box.ask(**({"expires_in": asked} if asked else {}))
@@ -482,7 +482,7 @@ def test_it_lasts_no_longer_than_a_login_could(make_service, longest, asked, giv
     assert ann.get(f"/v1/login-sessions/{box.id}", token=ann.access).json["expires_in"] == asked
 
 
-def test_a_long_one_is_given_where_the_setting_allows_it_but_not_to_administrators(make_service):
+def test_longer_lifetime_requires_the_setting_and_excludes_administrators(make_service):
     service = make_service(session_max_ttl=timedelta(days=90))
     for person, longest in (
         (service.actor("ann").sign_in(), timedelta(days=60)),
@@ -499,7 +499,7 @@ def test_a_long_one_is_given_where_the_setting_allows_it_but_not_to_administrato
 # -- this was not me --------------------------------------------------------------------------------------------------
 
 
-def test_what_is_called_suspicious_is_refused_told_and_slowed_down(service, ann, box):
+def test_suspicious_request_is_denied_emailed_and_rate_limited(service, ann, box):
     claim(ann, box.code)
     assert decide(ann, box, "suspicious").json["state"] == "suspicious"
     assert box.told() == "access_denied"
@@ -516,7 +516,7 @@ def take_back(person, box):
     return answer.status_code, answer.json["code"] if answer.status_code != 204 else None
 
 
-def test_what_was_called_suspicious_by_mistake_is_taken_back_and_lets_nobody_in(service, ann, box):
+def test_unflagging_a_request_signs_no_device_in(service, ann, box):
     boss, bob = create_administrator(service), service.actor("bob").sign_in()
     other = start_device_login(service)
     assert take_back(ann, box) == (404, "not_found"), "nobody has claimed it"
@@ -537,7 +537,7 @@ def test_what_was_called_suspicious_by_mistake_is_taken_back_and_lets_nobody_in(
     assert service.scalar(cleared, id=get_account_id(ann)) == 2
 
 
-def test_once_it_was_let_in_it_is_the_session_that_is_taken_back(sqlite_service):
+def test_unflagging_a_redeemed_request_unflags_its_session(sqlite_service):
     ann, box = sqlite_service.actor().sign_in(), start_device_login(sqlite_service)
     tokens = complete_device_login(ann, box)
     assert ann.post(f"/v1/sessions/{box.id}/suspicious", token=ann.access).status_code == 204
@@ -547,7 +547,7 @@ def test_once_it_was_let_in_it_is_the_session_that_is_taken_back(sqlite_service)
     assert box.actor.whoami(tokens["access_token"]).status_code == 401
 
 
-def test_an_administrator_no_more_takes_nothing_back(sqlite_service):
+def test_former_administrator_cannot_unflag(sqlite_service):
     ann, box, boss = (
         sqlite_service.actor().sign_in(),
         start_device_login(sqlite_service),
@@ -562,7 +562,7 @@ def test_an_administrator_no_more_takes_nothing_back(sqlite_service):
     assert get_device_login_state(ann, box) == "suspicious"
 
 
-def test_after_a_day_it_is_forgotten(make_service):
+def test_suspicious_flag_expires_after_a_day(make_service):
     service = make_service(limit_device="1000/minute")
     ann, box = service.actor().sign_in(), start_device_login(service)
     claim(ann, box.code)
@@ -574,7 +574,7 @@ def test_after_a_day_it_is_forgotten(make_service):
 # -- afterwards -------------------------------------------------------------------------------------------------------
 
 
-def test_what_became_of_each_can_be_read_by_its_owner_and_by_administrators(service, ann):
+def test_owner_and_administrators_can_read_the_outcome(service, ann):
     boss = create_administrator(service)
     boxes = {}
     for name in (
@@ -629,7 +629,7 @@ def test_what_became_of_each_can_be_read_by_its_owner_and_by_administrators(serv
     assert get_device_login_state(ann, boxes["live"]) == "expired"
 
 
-def test_what_a_leaked_key_or_two_weeks_have_ended_is_shown_so(sqlite_service):
+def test_sessions_ended_by_key_leak_or_expiry_are_shown_as_such(sqlite_service):
     ann, revoked, idle = (
         sqlite_service.actor("ann").sign_in(),
         start_device_login(sqlite_service),
@@ -645,7 +645,7 @@ def test_what_a_leaked_key_or_two_weeks_have_ended_is_shown_so(sqlite_service):
     assert get_device_login_state(ann, idle) == "expired"
 
 
-def test_records_are_forgotten_when_their_session_is(make_service, database_url):
+def test_request_is_deleted_with_its_session(make_service, database_url):
     service = make_service(database_url)
     ann, claimed, unclaimed, redeemed = (
         service.actor().sign_in(),
@@ -670,7 +670,7 @@ def test_records_are_forgotten_when_their_session_is(make_service, database_url)
     assert kept() == set()
 
 
-def test_only_digests_are_kept(sqlite_service):
+def test_only_digests_are_stored(sqlite_service):
     _, box = sqlite_service.actor("ann").sign_in(), start_device_login(sqlite_service)
     with sqlite_service.open_database() as db:
         kept = str(db.execute(text("SELECT * FROM login_sessions")).all()) + str(
@@ -681,7 +681,7 @@ def test_only_digests_are_kept(sqlite_service):
     assert box.code.replace("-", "") not in kept
 
 
-def test_a_code_outlives_a_new_secret_key(make_service, sqlite_url):
+def test_code_survives_a_new_secret_key(make_service, sqlite_url):
     old = make_service(sqlite_url)
     box, named = start_device_login(old), start_device_login(old)
     named.ask(username="ann")
@@ -694,7 +694,7 @@ def test_a_code_outlives_a_new_secret_key(make_service, sqlite_url):
 @pytest.mark.parametrize(
     "name", ["a" * 256, "@" * 256, "\ufdfa" * 256, "\U0001f600" * 256, "two\nlines"]
 )
-def test_what_can_be_no_name_is_one_that_nobody_has(service, ann, name):
+def test_impossible_username_is_treated_like_an_unknown_one(service, ann, name):
     box = start_device_login(service)
     assert box.ask(username=name).status_code == 201
     assert claim(ann, box.code).json["code"] == "unknown_user_code"
@@ -724,13 +724,13 @@ def test_what_can_be_no_name_is_one_that_nobody_has(service, ann, name):
         {"client_name": None},
     ],
 )
-def test_what_would_be_shown_to_people_is_looked_at_first(sqlite_service, body):
+def test_texts_shown_to_users_are_validated(sqlite_service, body):
     box = Device(sqlite_service.actor("box"))
     assert box.ask(**body).status_code == 422
     assert sqlite_service.scalar("SELECT count(*) FROM login_sessions") == 0
 
 
-def test_limits_of_asking_and_polling(make_service):
+def test_start_and_poll_are_rate_limited(make_service):
     service = make_service(limit_device="2/minute", limit_poll="3/minute")
     box = start_device_login(service)
     assert [box.ask().status_code for _ in range(2)] == [201, 429]
@@ -743,7 +743,7 @@ def test_limits_of_asking_and_polling(make_service):
     assert box.actor.call("POST", "/oauth/device_authorization").status_code == 429
 
 
-def test_a_login_page_hears_that_one_can_be_let_in_from_another_device(sqlite_service):
+def test_methods_endpoint_lists_device_login(sqlite_service):
     items = sqlite_service.actor().get("/v1/methods").json["items"]
     assert [(item["type"], item["login_url"]) for item in items] == [
         ("password", "http://127.0.0.1:8080/v1/login"),

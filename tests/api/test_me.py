@@ -34,7 +34,7 @@ def test_whoami_names_the_principal(ann):
     assert TIME.fullmatch(who["expires_at"])
 
 
-def test_me_shows_the_account_and_the_session_that_ask(ann):
+def test_me_shows_the_account_and_the_current_session(ann):
     me = ann.get("/v1/me", token=ann.access).json
     assert set(me) == {"account", "session", "roles", "scopes", "resources"}
     assert set(me["account"]) == {
@@ -61,7 +61,7 @@ def test_me_shows_the_account_and_the_session_that_ask(ann):
     assert "password" not in str(me)
 
 
-def test_what_is_given_changes_and_the_rest_stays(ann):
+def test_given_fields_change_and_the_rest_stays(ann):
     changes = {
         "name": "Ann B. Ångström 李",
         "locale": "de-AT",
@@ -84,7 +84,7 @@ def test_a_name_is_trimmed(ann):
     )
 
 
-def test_a_change_is_of_ones_own_account_alone(service, ann):
+def test_change_affects_only_the_own_account(service, ann):
     bob = service.actor("bob").sign_in()
     before = bob.get("/v1/me", token=bob.access).json["account"]
     ann.call("PATCH", "/v1/me", json={"name": "Somebody"}, token=ann.access)
@@ -134,7 +134,7 @@ UNACCEPTABLE = [
 ]
 
 
-def test_every_field_that_cannot_be_changed_is_named_and_nothing_is_stored(sqlite_service):
+def test_unchangeable_fields_are_named_and_nothing_is_stored(sqlite_service):
     ann = sqlite_service.actor().sign_in()
     before = ann.get("/v1/me", token=ann.access).json["account"]
     for changes, field in UNACCEPTABLE:
@@ -145,7 +145,7 @@ def test_every_field_that_cannot_be_changed_is_named_and_nothing_is_stored(sqlit
     assert ann.get("/v1/me", token=ann.access).json["account"] == before
 
 
-def test_the_methods_tell_a_login_page_what_it_needs(make_service):
+def test_methods_tell_a_login_page_what_it_needs(make_service):
     service = make_service(
         registration=RegistrationMode.CLOSED,
         password_min_length=20,
@@ -175,7 +175,7 @@ def test_the_methods_tell_a_login_page_what_it_needs(make_service):
     }
 
 
-def test_the_probes_and_the_version_say_what_they_say(service):
+def test_probes_and_version_return_their_documents(service):
     nobody = service.actor()
     assert nobody.get("/livez").json == {"status": "alive"}
     assert nobody.get("/readyz").json == {
@@ -185,7 +185,7 @@ def test_the_probes_and_the_version_say_what_they_say(service):
     assert nobody.get("/version").json == {"name": "doorward", "version": VERSION}
 
 
-def test_a_schema_that_is_not_the_one_needed_is_not_ready(sqlite_service):
+def test_outdated_schema_is_not_ready(sqlite_service):
     sqlite_service.scalar("UPDATE alembic_version SET version_num = 'older' RETURNING version_num")
     answer = sqlite_service.actor().get("/readyz")
     assert answer.status_code == 503

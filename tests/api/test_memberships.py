@@ -70,9 +70,7 @@ def levels(app) -> dict[str, str]:
         ("secret", ["list-7-invitee", "list-7-member", "list-7-manager", "list-7-secret"]),
     ],
 )
-def test_whoever_has_a_level_has_all_below_it_and_the_lowest_is_everybodys(
-    service, app, ann, level, roles
-):
+def test_level_includes_all_below_and_everyone_has_the_lowest(service, app, ann, level, roles):
     key = create_key(app, "memberships:write:list")
     assert grant_membership(app, ann, level, token=key).status_code == 204
     assert list_roles(ann, ann) == roles
@@ -81,7 +79,7 @@ def test_whoever_has_a_level_has_all_below_it_and_the_lowest_is_everybodys(
     assert list_roles(ann, ann, "") == []
 
 
-def test_a_level_takes_the_place_of_another_one(app, ann):
+def test_new_level_replaces_the_previous_one(app, ann):
     for level in ("member", "secret", "invitee"):
         assert grant_membership(app, ann, level).status_code == 204
         assert levels(app) == {"ann": level}
@@ -91,7 +89,7 @@ def test_a_level_takes_the_place_of_another_one(app, ann):
     assert revoke_membership(app, ann).status_code == 204
 
 
-def test_only_a_change_moves_the_version_of_the_rights(service, app, ann):
+def test_only_a_change_increments_the_rights_version(service, app, ann):
     for act, version in (
         (grant_membership, 1),
         (grant_membership, 1),
@@ -108,7 +106,7 @@ def test_only_a_change_moves_the_version_of_the_rights(service, app, ann):
     "level",
     ["owner", "Member", "member ", "", "public,secret", "secret-secret", 3, None, ["member"]],
 )
-def test_a_level_that_there_is_not_is_an_error_and_grants_nothing(small_app, level):
+def test_unknown_level_is_an_error_and_grants_nothing(small_app, level):
     app, ann = small_app, small_app.service.actor("ann").sign_in()
     answer = grant_membership(app, ann, level)
     assert answer.status_code == 422
@@ -131,7 +129,7 @@ def test_a_level_that_there_is_not_is_an_error_and_grants_nothing(small_app, lev
         "list/" + "7" * 65,
     ],
 )
-def test_names_that_could_be_read_in_two_ways_are_refused(small_app, thing):
+def test_ambiguous_names_are_refused(small_app, thing):
     app, ann = small_app, small_app.service.actor("ann").sign_in()
     assert grant_membership(app, ann, "member", resource=thing).status_code == 422
     assert revoke_membership(app, ann, resource=thing).status_code == 422
@@ -149,7 +147,7 @@ def test_names_that_could_be_read_in_two_ways_are_refused(small_app, thing):
         "l/" + "7" * 64,
     ],
 )
-def test_ids_may_have_dashes_and_the_names_of_roles_can_be_taken_apart(sqlite_service, thing):
+def test_ids_may_contain_dashes_and_role_names_can_be_parsed(sqlite_service, thing):
     boss, ann = (
         sign_in_with_role(sqlite_service, "boss", "admin"),
         sqlite_service.actor("ann").sign_in(),
@@ -174,7 +172,7 @@ def test_an_account_that_does_not_exist_is_not_found(app, unknown):
 # -- who may ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_key_founds_things_of_its_resource_and_no_other(app, ann):
+def test_key_creates_resources_of_its_own_type_only(app, ann):
     key = create_key(app, "memberships:write:list")
     assert grant_membership(app, ann, "secret", token=key).status_code == 204
     answer = grant_membership(app, ann, "member", resource="shop/7", token=key)
@@ -188,7 +186,7 @@ def test_a_key_founds_things_of_its_resource_and_no_other(app, ann):
     assert members(app, token=create_key(app)).status_code == 403
 
 
-def test_a_key_is_no_member_and_leaves_nothing(app, ann):
+def test_key_is_not_a_member_and_cannot_leave(app, ann):
     """It has no memberships of its owner's: a key without the scope can neither let in nor out, not even its owner."""
     grant_membership(app, app, "secret")
     key = create_key(app)
@@ -201,7 +199,7 @@ def test_a_key_is_no_member_and_leaves_nothing(app, ann):
     assert levels(app) == {"app": "secret"}
 
 
-def test_a_key_founds_nothing_once_its_owner_may_not(service, app, ann):
+def test_key_creates_no_resource_after_its_owner_lost_the_right(service, app, ann):
     key, boss = (
         create_key(app, "memberships:write:list"),
         sign_in_with_role(service, "boss", "admin"),
@@ -211,7 +209,7 @@ def test_a_key_founds_nothing_once_its_owner_may_not(service, app, ann):
     assert grant_membership(app, ann, "member").status_code == 403
 
 
-def test_administrators_may_everything(service, ann):
+def test_administrators_can_manage_every_membership(service, ann):
     boss = sign_in_with_role(service, "boss", "admin")
     assert grant_membership(boss, ann, "secret", resource="any/1").status_code == 204
     assert members(boss, "any/1").json["items"][0]["level"] == "secret"
@@ -234,9 +232,7 @@ GRANTS = [
 ]
 
 
-def test_managers_change_those_who_stand_no_higher_and_nobody_grants_above_himself(
-    make_service, sqlite_url
-):
+def test_managers_change_only_members_up_to_their_own_level(make_service, sqlite_url):
     service = make_service(sqlite_url, roles=ROLES)
     app, ann, bob = (
         sign_in_with_role(service, "app", "founder"),
@@ -253,14 +249,14 @@ def test_managers_change_those_who_stand_no_higher_and_nobody_grants_above_himse
         assert levels(app).get("bob") == (wanted if allowed else present), (own, present, wanted)
 
 
-def test_a_manager_here_is_none_there(app, ann, bob):
+def test_manager_of_one_resource_cannot_manage_another(app, ann, bob):
     grant_membership(app, ann, "secret", resource="list/7")
     for thing in ("list/8", "lists/7", "list/07"):
         assert grant_membership(ann, bob, "invitee", resource=thing).status_code == 403
         assert members(ann, thing).status_code == 403
 
 
-def test_nobody_lets_himself_in_or_up_and_everybody_may_leave(app, ann):
+def test_members_cannot_add_or_promote_themselves_but_can_leave(app, ann):
     assert grant_membership(ann, ann, "invitee").status_code == 403
     assert revoke_membership(ann, ann).status_code == 204  # out already
     for level in ("invitee", "member", "manager"):
@@ -271,14 +267,14 @@ def test_nobody_lets_himself_in_or_up_and_everybody_may_leave(app, ann):
         assert grant_membership(ann, ann, level).status_code == 403
 
 
-def test_who_may_not_let_in_cannot_tell_who_exists(ann, bob):
+def test_caller_without_permission_cannot_probe_accounts(ann, bob):
     answers = [grant_membership(ann, one, "member") for one in (bob, UNKNOWN, "x")]
     assert {(answer.status_code, answer.json["detail"]) for answer in answers} == {
         (403, "Only an administrator, or whoever has the level manager here, may do this.")
     }
 
 
-def test_another_ladder_and_another_managing_level(make_service, sqlite_url):
+def test_levels_and_managing_level_are_configurable(make_service, sqlite_url):
     service = make_service(
         sqlite_url,
         roles=ROLES,
@@ -298,7 +294,7 @@ def test_another_ladder_and_another_managing_level(make_service, sqlite_url):
     assert list_roles(bob, bob) == ["list-7-friend", "list-7-owner"]
 
 
-def test_a_level_that_the_ladder_no_longer_names_grants_nothing(make_service, sqlite_url):
+def test_level_removed_from_the_setting_grants_nothing(make_service, sqlite_url):
     before = make_service(sqlite_url, roles=ROLES)
     app, ann, bob = (
         sign_in_with_role(before, "app", "founder"),
@@ -333,7 +329,7 @@ def test_a_level_that_the_ladder_no_longer_names_grants_nothing(make_service, sq
 # -- the list -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_list_goes_on_where_it_ended(service, app):
+def test_list_continues_at_its_cursor(service, app):
     people = [service.actor(f"guest{number}").sign_in() for number in range(5)]
     for one in people:
         grant_membership(app, one, "member")
@@ -349,7 +345,7 @@ def test_the_list_goes_on_where_it_ended(service, app):
     assert set(found[0]) == {"account_id", "username", "level", "granted_at"}
 
 
-def test_a_cursor_is_of_one_list_and_cannot_be_made_up(service, app, ann, bob):
+def test_forged_cursor_or_cursor_of_another_list_is_rejected(service, app, ann, bob):
     for thing in ("list/7", "list/8"):
         grant_membership(app, ann, "member", resource=thing)
         grant_membership(app, bob, "member", resource=thing)
@@ -374,11 +370,11 @@ def test_a_cursor_is_of_one_list_and_cannot_be_made_up(service, app, ann, bob):
         "?page=2",
     ],
 )
-def test_what_a_list_cannot_be_asked_is_an_error(small_app, query):
+def test_invalid_list_query_is_an_error(small_app, query):
     assert members(small_app, query=query).status_code == 422
 
 
-def test_members_from_the_managing_level_on_see_the_list(service, app, ann, bob):
+def test_members_at_the_managing_level_see_the_list(service, app, ann, bob):
     reader = sign_in_with_role(service, "reader", "founder", scope="roles:read")
     grant_membership(app, bob, "invitee")
     for level, status in (("invitee", 403), ("member", 403), ("manager", 200), ("secret", 200)):
@@ -388,14 +384,14 @@ def test_members_from_the_managing_level_on_see_the_list(service, app, ann, bob)
     assert grant_membership(reader, bob, "member").status_code == 403
 
 
-def test_the_membership_of_an_account_that_was_deleted_is_not_listed(service, app, ann, bob):
+def test_membership_of_a_deleted_account_is_not_listed(service, app, ann, bob):
     grant_membership(app, ann, "member")
     grant_membership(app, bob, "member")
     service.scalar("UPDATE accounts SET status = 'deleted' WHERE username = 'bob' RETURNING id")
     assert levels(app) == {"ann": "member"}
 
 
-def test_each_change_is_remembered_with_the_key_that_made_it(service, app, ann):
+def test_each_change_is_audited_with_its_api_key(service, app, ann):
     key = create_key(app, "memberships:write:list")
     grant_membership(app, ann, "member", token=key)
     revoke_membership(ann, ann)
@@ -413,7 +409,7 @@ def test_each_change_is_remembered_with_the_key_that_made_it(service, app, ann):
     assert get_account_id(ann) in str(rows[1].detail)
 
 
-def test_the_rules_of_the_ladder():
+def test_level_comparison_rules():
     assert build_role_names(LADDER, "list", "7", "member") == ("list-7-invitee", "list-7-member")
     assert build_role_names(LADDER, "list", "7", "public") == ()
     with pytest.raises(UnknownLevel):

@@ -68,7 +68,7 @@ def claims(token: str) -> dict:
 # -- client credentials ---------------------------------------------------------------------------------------------
 
 
-def test_a_key_is_traded_for_a_token_that_speaks_for_it(service, ann):
+def test_key_is_exchanged_for_an_access_token(service, ann):
     key = create_key(ann, "orders:read", "orders:write")
     robot = service.actor("robot")
     answer = request_client_token(robot, key)
@@ -91,7 +91,7 @@ def test_a_key_is_traded_for_a_token_that_speaks_for_it(service, ann):
     )
 
 
-def test_the_client_may_stand_in_the_form(ann, service):
+def test_client_credentials_may_be_in_the_form(ann, service):
     key = create_key(ann, "orders:read")
     fields = {
         "grant_type": "client_credentials",
@@ -111,7 +111,7 @@ def test_the_client_may_stand_in_the_form(ann, service):
         ("", "orders:read orders:write"),
     ],
 )
-def test_a_token_may_do_what_was_asked_for_as_far_as_the_key_may(small_ann, asked, given):
+def test_token_scope_is_the_request_limited_by_the_key(small_ann, asked, given):
     key = create_key(small_ann, "orders:read", "orders:write")
     assert request_client_token(small_ann, key, scope=asked).json["scope"] == given
 
@@ -119,7 +119,7 @@ def test_a_token_may_do_what_was_asked_for_as_far_as_the_key_may(small_ann, aske
 @pytest.mark.parametrize(
     "asked", ["admin:all", "orders:read  orders:write", " orders:read", "orders:*", "a\\b", "ä"]
 )
-def test_scopes_that_cannot_be_given_are_refused(small_ann, asked):
+def test_scopes_that_cannot_be_granted_are_refused(small_ann, asked):
     refused(
         request_client_token(small_ann, create_key(small_ann, "orders:read"), scope=asked),
         400,
@@ -133,7 +133,7 @@ def test_a_key_without_scopes_gets_a_token_without_scopes(small_ann):
     assert answer.json["scope"] == ""
 
 
-def test_what_the_key_may_no_more_its_tokens_may_no_more(service, ann):
+def test_scopes_removed_from_a_key_leave_its_tokens(service, ann):
     key = create_key(ann, "orders:read", "orders:write", "revocations:read")
     robot = service.actor("robot")
     token = request_client_token(robot, key).json["access_token"]
@@ -147,7 +147,7 @@ def test_what_the_key_may_no_more_its_tokens_may_no_more(service, ann):
     assert request_client_token(robot, key).json["scope"] == "orders:read"
 
 
-def test_a_token_lives_no_longer_than_its_key(service, ann):
+def test_token_expires_with_its_key_at_the_latest(service, ann):
     key = create_key(ann, "orders:read")
     service.clock.push(days=90, seconds=-100)
     answer = request_client_token(service.actor("robot"), key)
@@ -155,7 +155,7 @@ def test_a_token_lives_no_longer_than_its_key(service, ann):
 
 
 @pytest.mark.parametrize("how", ["deleted", "expired", "owner_disabled", "leaked"])
-def test_a_key_that_has_ended_gets_no_token_and_its_tokens_are_refused(service, ann, how):
+def test_dead_key_gets_no_token_and_its_tokens_are_refused(service, ann, how):
     key = create_key(ann, "orders:read", expires_in=86400)
     robot = service.actor("robot")
     service.clock.push(seconds=86400 - 60)
@@ -176,7 +176,7 @@ def test_a_key_that_has_ended_gets_no_token_and_its_tokens_are_refused(service, 
     assert robot.whoami(token).status_code == 401
 
 
-def test_a_token_ends_with_the_secret_that_it_was_traded_for(service, ann):
+def test_token_ends_with_the_secret_it_was_issued_for(service, ann):
     key = create_key(ann, "orders:read")
     robot = service.actor("robot")
     first = request_client_token(robot, key).json["access_token"]
@@ -191,7 +191,7 @@ def test_a_token_ends_with_the_secret_that_it_was_traded_for(service, ann):
     assert robot.whoami(request_client_token(robot, third).json["access_token"]).status_code == 200
 
 
-def test_tokens_of_a_deleted_key_are_refused_also_after_redis_was_flushed(
+def test_tokens_of_a_deleted_key_are_refused_after_a_redis_flush(
     make_service, database_url, redis_url
 ):
     service = make_service(database_url, roles=ROLES, redis_url=redis_url)
@@ -249,7 +249,7 @@ def test_id_and_secret_must_agree_and_every_failure_is_the_same(sqlite_service, 
     assert len(told) == 1
 
 
-def test_both_halves_are_percent_encoded_before_they_are_joined(small_ann):
+def test_basic_credentials_are_percent_decoded(small_ann):
     """RFC 6749 section 2.3.1: what stands for itself may be encoded as well."""
     key = create_key(small_ann, "orders:read")
     every = {name: "".join(f"%{byte:02X}" for byte in key[name].encode()) for name in ("id", "key")}
@@ -294,7 +294,7 @@ def test_both_halves_are_percent_encoded_before_they_are_joined(small_ann):
         "Basic Zm9vOmJhcg==, Basic Zm9vOmJhcg==",
     ],
 )
-def test_an_authorization_header_that_is_not_one_pair_is_refused(small_ann, header):
+def test_malformed_basic_header_is_refused(small_ann, header):
     refused(
         post_form(
             small_ann,
@@ -307,7 +307,7 @@ def test_an_authorization_header_that_is_not_one_pair_is_refused(small_ann, head
     )
 
 
-def test_a_client_authenticates_in_one_way_only(small_ann):
+def test_client_must_use_one_authentication_method(small_ann):
     key = create_key(small_ann, "orders:read")
     header, grant = build_basic_auth(key["id"], key["key"]), {"grant_type": "client_credentials"}
     twice = {**grant, "client_id": key["id"], "client_secret": key["key"]}
@@ -332,7 +332,7 @@ def test_a_client_authenticates_in_one_way_only(small_ann):
     )
 
 
-def test_the_credentials_of_our_own_routes_are_none_here(small_ann):
+def test_bearer_and_api_key_headers_are_not_client_authentication(small_ann):
     key, grant = create_key(small_ann, "orders:read"), {"grant_type": "client_credentials"}
     for headers in (
         {"X-API-Key": key["key"]},
@@ -342,7 +342,7 @@ def test_the_credentials_of_our_own_routes_are_none_here(small_ann):
         refused(post_form(small_ann, "/oauth/token", grant, headers=headers), 401, "invalid_client")
 
 
-def test_failures_are_counted_against_the_source_and_never_against_the_key(make_service):
+def test_failures_count_for_the_source_and_never_for_the_key(make_service):
     service = make_service(roles=ROLES, limit_login="3/minute", limit_key="5/minute")
     ann, stranger, robot = (
         create_key_owner(service),
@@ -381,7 +381,7 @@ def refreshed(actor, **fields):
     )
 
 
-def test_a_refresh_token_is_traded_as_at_the_other_address(ann):
+def test_refresh_token_grant_works_like_token_refresh(ann):
     answer = refreshed(ann, client_id="doorward")
     assert answer.status_code == 200
     assert set(answer.json) == {
@@ -400,7 +400,7 @@ def test_a_refresh_token_is_traded_as_at_the_other_address(ann):
     assert again.json["refresh_token"] == answer.json["refresh_token"]
 
 
-def test_a_copied_refresh_token_ends_its_session_here_too(service, ann):
+def test_reused_refresh_token_revokes_the_session_here_too(service, ann):
     first = ann.tokens["refresh_token"]
     assert refreshed(ann).status_code == 200
     service.clock.push(seconds=31)
@@ -409,7 +409,7 @@ def test_a_copied_refresh_token_ends_its_session_here_too(service, ann):
     assert ann.whoami().status_code == 401
 
 
-def test_a_scope_may_not_exceed_the_session_and_a_refusal_uses_nothing_up(service, ann):
+def test_scope_cannot_exceed_the_session_and_refusal_consumes_nothing(service, ann):
     assert refreshed(ann, scope="orders:read").json["scope"] == " ".join(sorted(ROLES["robot"]))
     ann.login()
     refused(refreshed(ann, scope="orders:read admin:all"), 400, "invalid_scope")
@@ -420,7 +420,7 @@ def test_a_scope_may_not_exceed_the_session_and_a_refusal_uses_nothing_up(servic
 @pytest.mark.parametrize(
     "token", ["", "x", "dwr1.", "dwr1.aaaaaaaa.ses_0000000000000000000000.0." + "A" * 43]
 )
-def test_anything_else_is_no_grant(small_ann, token):
+def test_other_grant_types_are_refused(small_ann, token):
     fields = {"grant_type": "refresh_token", "refresh_token": token}
     refused(
         post_form(small_ann, "/oauth/token", fields),
@@ -429,7 +429,7 @@ def test_anything_else_is_no_grant(small_ann, token):
     )
 
 
-def test_a_session_is_of_the_public_client_alone(small_ann):
+def test_session_is_bound_to_its_public_client(small_ann):
     key = create_key(small_ann, "orders:read")
     for fields in (
         {"client_id": "other"},
@@ -453,7 +453,7 @@ def test_a_session_is_of_the_public_client_alone(small_ann):
     )
 
 
-def test_refreshes_share_the_limit_of_the_other_address(make_service):
+def test_refresh_grant_shares_the_refresh_limit(make_service):
     service = make_service(roles=ROLES, limit_refresh="2/minute")
     ann = create_key_owner(service)
     assert refreshed(ann).status_code == 200
@@ -496,7 +496,7 @@ def test_refreshes_share_the_limit_of_the_other_address(make_service):
         (b"grant_type=client_credentials\xff", "invalid_request"),
     ],
 )
-def test_a_form_that_is_not_plain_is_refused(small_ann, body, error):
+def test_malformed_form_is_refused(small_ann, body, error):
     key = create_key(small_ann, "orders:read")
     refused(
         post_form(small_ann, "/oauth/token", body, headers=build_basic_auth(key["id"], key["key"])),
@@ -505,7 +505,7 @@ def test_a_form_that_is_not_plain_is_refused(small_ann, body, error):
     )
 
 
-def test_nothing_is_taken_from_the_address(small_ann):
+def test_query_parameters_are_ignored(small_ann):
     key = create_key(small_ann, "orders:read")
     header, grant = build_basic_auth(key["id"], key["key"]), {"grant_type": "client_credentials"}
     for query in (
@@ -521,7 +521,7 @@ def test_nothing_is_taken_from_the_address(small_ann):
         )
 
 
-def test_parameters_that_are_not_known_are_ignored(small_ann):
+def test_unknown_parameters_are_ignored(small_ann):
     key = create_key(small_ann, "orders:read")
     assert (
         request_client_token(
@@ -532,7 +532,7 @@ def test_parameters_that_are_not_known_are_ignored(small_ann):
 
 
 @pytest.mark.parametrize("path", ["/oauth/token", "/oauth/introspect", "/oauth/revoke"])
-def test_every_error_under_oauth_has_its_shape(small_ann, path):
+def test_every_oauth_error_has_the_oauth_shape(small_ann, path):
     for method in ("GET", "PUT", "DELETE"):
         answer = small_ann.call(method, path)
         refused(answer, 405, "invalid_request")
@@ -569,12 +569,12 @@ def test_every_error_under_oauth_has_its_shape(small_ann, path):
     )
 
 
-def test_an_address_under_oauth_that_does_not_exist_says_so_in_its_shape(small_ann):
+def test_unknown_oauth_path_has_the_oauth_error_shape(small_ann):
     refused(small_ann.call("POST", "/oauth/nothing"), 404, "invalid_request")
     refused(small_ann.get("/oauth/token/"), 404, "invalid_request")
 
 
-def test_a_broken_database_is_no_answer_about_the_client(sqlite_service, small_ann):
+def test_database_fault_is_503_and_not_invalid_client(sqlite_service, small_ann):
     key = create_key(small_ann, "orders:read")
     sqlite_service.close()
     Path(sqlite_service.settings.database_url.removeprefix("sqlite:///")).write_bytes(
@@ -583,7 +583,7 @@ def test_a_broken_database_is_no_answer_about_the_client(sqlite_service, small_a
     refused(request_client_token(small_ann, key), 500, "server_error")
 
 
-def test_secrets_show_in_no_log_and_no_repr(sqlite_service, small_ann, capfd):
+def test_secrets_appear_in_no_log_and_no_repr(sqlite_service, small_ann, capfd):
     key = create_key(small_ann, "orders:read")
     answer = request_client_token(small_ann, key)
     request_client_token(small_ann, {**key, "key": key["key"][:-1]})

@@ -66,7 +66,7 @@ def schema(service):
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-def test_every_answer_is_one_that_the_document_describes(service, schema, mode):
+def test_every_response_is_documented(service, schema, mode):
     ann = service.actor().sign_in()
     asked: set[str] = set()
     misled: set[str] = set()
@@ -112,7 +112,7 @@ def test_every_answer_is_one_that_the_document_describes(service, schema, mode):
     assert mode is GenerationMode.POSITIVE or "PATCH /v1/me" in misled
 
 
-def test_every_success_is_as_the_document_describes(service, schema):
+def test_every_success_matches_its_schema(service, schema):
     ann = service.actor()
 
     def ask(
@@ -188,7 +188,7 @@ def test_every_success_is_as_the_document_describes(service, schema):
     ask("POST", "/v1/logout-all", 204, token=again["access_token"])
 
 
-def test_administration_answers_as_the_document_describes(service, schema):
+def test_administration_responses_match_their_schemas(service, schema):
     boss = sign_in_with_role(service, "boss", "admin")
     for number in range(2):
         boss.post(
@@ -234,7 +234,7 @@ def test_administration_answers_as_the_document_describes(service, schema):
     ask("DELETE", "/v1/me", 409)
 
 
-def test_failures_are_as_the_document_describes(make_service):
+def test_failures_match_their_schemas(make_service):
     """The members that some problems have beside the common ones."""
     service = make_service(limit_login="1/minute")
     ann = service.actor()
@@ -249,7 +249,7 @@ def test_failures_are_as_the_document_describes(make_service):
     schema["/readyz"]["GET"].validate_response(unready)
 
 
-def test_the_document_names_every_route_of_the_api_and_who_may_ask(service, schema):
+def test_document_lists_every_route_with_its_security(service, schema):
     document = schema.raw_schema
     assert document["openapi"].startswith("3.1")
     described = {
@@ -291,7 +291,7 @@ EMPTY = {
 EMPTY |= {"GET /authz/ext-authz/{policy} 200"}
 
 
-def test_every_answer_is_described_and_every_operation_has_a_name(schema):
+def test_every_response_has_a_description_and_every_operation_an_id(schema):
     """What generators of clients read: without a schema an answer has no type, without a code an error has no meaning."""
     names = []
     for path, item in schema.raw_schema["paths"].items():
@@ -307,7 +307,7 @@ def test_every_answer_is_described_and_every_operation_has_a_name(schema):
     assert len(set(names)) == len(names)
 
 
-def test_what_a_poll_may_be_told_is_in_the_document(schema):
+def test_poll_errors_are_documented(schema):
     said = schema.raw_schema["paths"]["/oauth/token"]["post"]["responses"]["400"]["description"]
     for code in (
         "authorization_pending",

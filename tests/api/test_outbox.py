@@ -86,7 +86,7 @@ def everything(service) -> str:
 # -- what is sent ---------------------------------------------------------------------------------------------------
 
 
-def test_a_mail_has_text_and_html_and_the_headers_of_an_automatic_one(posting, letters):
+def test_email_has_text_html_and_auto_submitted_headers(posting, letters):
     posting.actor("ann").register(locale="de-AT")
     before = posting.clock.now()
     assert deliver_due(posting.units) == 1
@@ -104,7 +104,7 @@ def test_a_mail_has_text_and_html_and_the_headers_of_an_automatic_one(posting, l
     assert "Bestätigen" in mail["Subject"]
 
 
-def test_the_mailed_link_and_code_are_good(posting, letters):
+def test_emailed_link_and_code_work(posting, letters):
     ann = posting.actor("ann")
     ann.register()
     deliver_due(posting.units)
@@ -118,7 +118,7 @@ def test_the_mailed_link_and_code_are_good(posting, letters):
     )
 
 
-def test_a_mail_is_kept_with_its_registration_or_not_at_all(posting):
+def test_email_is_queued_in_the_transaction_of_its_registration(posting):
     ann = posting.actor("ann")
     ann.register()
     assert posting.scalar("SELECT count(*) FROM outbox") == 1
@@ -140,7 +140,7 @@ def test_a_mail_is_kept_with_its_registration_or_not_at_all(posting):
         "\n",
     ],
 )
-def test_what_is_registered_cannot_write_headers(small_posting, letters, field, injected):
+def test_registered_values_cannot_inject_headers(small_posting, letters, field, injected):
     ann = small_posting.actor("ann")
     value = {"name": "Ann", "email": "ann@example.org", "username": "ann", "locale": "en"}[field]
     assert ann.register(**{field: value + injected}).status_code == 422
@@ -148,9 +148,7 @@ def test_what_is_registered_cannot_write_headers(small_posting, letters, field, 
     assert letters.envelopes == []
 
 
-def test_what_a_device_calls_itself_cannot_write_headers_or_markup(
-    make_service, mail_server, letters
-):
+def test_device_names_cannot_inject_headers_or_markup(make_service, mail_server, letters):
     service = make_service(smtp_url=None)
     ann = service.actor("ann", agent="<b>agent</b> {{ 7*7 }}").sign_up()
     posting = make_service(service.settings.database_url, smtp_url=mail_server.url())
@@ -170,7 +168,7 @@ def test_what_a_device_calls_itself_cannot_write_headers_or_markup(
 # -- at rest --------------------------------------------------------------------------------------------------------
 
 
-def test_a_waiting_mail_is_sealed_and_a_sent_one_is_gone(posting, letters):
+def test_waiting_email_is_encrypted_and_a_sent_one_is_erased(posting, letters):
     ann = posting.actor("ann")
     ann.register()
     waiting = everything(posting)
@@ -201,7 +199,7 @@ def test_a_waiting_mail_is_sealed_and_a_sent_one_is_gone(posting, letters):
     assert sent["ended_at"] is not None
 
 
-def test_a_sealed_mail_fits_no_other_row(small_posting, letters):
+def test_encrypted_email_cannot_move_to_another_row(small_posting, letters):
     small_posting.actor("ann").register()
     small_posting.actor("bob").register()
     with small_posting.open_database() as db:
@@ -218,7 +216,7 @@ def test_a_sealed_mail_fits_no_other_row(small_posting, letters):
     assert small_posting.scalar("SELECT state FROM outbox WHERE id = :id", id=ids[1]) == "dead"
 
 
-def test_a_mail_sealed_under_a_key_that_is_gone_is_given_up_and_the_next_is_sent(
+def test_email_under_a_lost_secret_key_is_dead_lettered_and_the_next_sent(
     make_service, mail_server, letters
 ):
     new = make_service(smtp_url=mail_server.url())
@@ -232,7 +230,7 @@ def test_a_mail_sealed_under_a_key_that_is_gone_is_given_up_and_the_next_is_sent
     assert new.scalar("SELECT count(*) FROM outbox WHERE state = 'dead' AND sealed IS NULL") == 1
 
 
-def test_a_mail_sealed_under_an_older_key_is_sent(make_service, mail_server, letters):
+def test_email_encrypted_under_an_older_secret_key_is_sent(make_service, mail_server, letters):
     old = make_service(smtp_url=mail_server.url())
     old.actor("ann").register()
     new = make_service(
@@ -246,7 +244,7 @@ def test_a_mail_sealed_under_an_older_key_is_sent(make_service, mail_server, let
 
 
 @pytest.mark.parametrize("where", ["rcpt", "data"])
-def test_a_mail_refused_for_now_is_sent_once_later(posting, letters, where):
+def test_temporary_rejection_is_retried_once_later(posting, letters, where):
     posting.actor("ann").register()
     getattr(letters, where).append("451 not now")
     assert deliver_due(posting.units) == 0
@@ -262,7 +260,7 @@ def test_a_mail_refused_for_now_is_sent_once_later(posting, letters, where):
     assert (row(posting)["state"], row(posting)["attempts"]) == ("sent", 2)
 
 
-def test_each_try_waits_longer_and_the_last_gives_up(small_posting, letters):
+def test_retries_back_off_and_the_last_dead_letters(small_posting, letters):
     small_posting.actor("ann").register()
     letters.data = ["451 not now"] * 20
     waits = []
@@ -283,7 +281,7 @@ def test_each_try_waits_longer_and_the_last_gives_up(small_posting, letters):
 
 
 @pytest.mark.parametrize("where", ["rcpt", "data"])
-def test_a_mail_refused_for_good_is_given_up_and_its_body_erased(posting, letters, where):
+def test_permanent_rejection_dead_letters_and_erases_the_body(posting, letters, where):
     posting.actor("ann").register()
     posting.actor("bob").register()
     getattr(letters, where).append("550 no such thing")
@@ -297,9 +295,7 @@ def test_a_mail_refused_for_good_is_given_up_and_its_body_erased(posting, letter
     assert deliver_due(posting.units) == 0
 
 
-def test_while_the_server_is_away_mail_waits_and_leaves_when_it_is_back(
-    posting, mail_server, letters
-):
+def test_email_waits_for_an_unavailable_server(posting, mail_server, letters):
     mail_server.stop()
     for name in ("ann", "bob", "eve"):
         posting.actor(name).register()
@@ -315,7 +311,7 @@ def test_while_the_server_is_away_mail_waits_and_leaves_when_it_is_back(
     ]
 
 
-def test_a_mail_that_no_code_can_write_stands_in_nobodys_way(posting, letters):
+def test_unrenderable_email_does_not_block_others(posting, letters):
     posting.actor("ann").register()
     with posting.open_database() as db:
         db.execute(text("UPDATE outbox SET template = 'of_a_later_version'"))
@@ -335,7 +331,7 @@ def test_a_mail_that_no_code_can_write_stands_in_nobodys_way(posting, letters):
     )
 
 
-def test_a_process_that_is_to_end_takes_no_further_mail(small_posting, letters):
+def test_stopping_process_takes_no_further_email(small_posting, letters):
     for number in range(5):
         small_posting.actor(f"name{number}").register()
     assert deliver_due(small_posting.units, is_stopping=lambda: len(letters.envelopes) >= 2) == 2
@@ -345,7 +341,7 @@ def test_a_process_that_is_to_end_takes_no_further_mail(small_posting, letters):
     )
 
 
-def test_nothing_is_held_while_the_mail_server_is_silent(posting, letters):
+def test_silent_mail_server_holds_no_connection(posting, letters):
     posting.actor("ann").register()
     letters.silent.set()
     sending = threading.Thread(target=deliver_due, args=(posting.units,))
@@ -364,7 +360,9 @@ def test_nothing_is_held_while_the_mail_server_is_silent(posting, letters):
 # -- many at once, and sudden ends ----------------------------------------------------------------------------------
 
 
-def test_two_threads_deliver_a_hundred_mails_once_each(make_service, posting, mail_server, letters):
+def test_two_threads_deliver_a_hundred_emails_once_each(
+    make_service, posting, mail_server, letters
+):
     for number in range(MANY):
         assert posting.actor(f"name{number}").register().status_code == 202
     other = make_service(posting.settings.database_url, smtp_url=mail_server.url())
@@ -384,7 +382,7 @@ def test_two_threads_deliver_a_hundred_mails_once_each(make_service, posting, ma
     )
 
 
-def test_two_workers_deliver_a_hundred_mails_once_each(
+def test_two_workers_deliver_a_hundred_emails_once_each(
     make_service, empty_postgres_url, mail_server, letters, tmp_path
 ):
     service = make_service(empty_postgres_url, smtp_url=mail_server.url())
@@ -413,7 +411,7 @@ def worker_env(service, smtp_url: str, **more: str) -> dict[str, str]:
     }
 
 
-def test_a_mail_whose_worker_was_killed_is_sent_again_under_the_same_message_id(
+def test_email_of_a_killed_worker_is_resent_with_the_same_message_id(
     posting, mail_server, letters, tmp_path
 ):
     posting.actor("ann").register()
@@ -437,7 +435,7 @@ def test_a_mail_whose_worker_was_killed_is_sent_again_under_the_same_message_id(
     assert row(posting)["attempts"] == 2
 
 
-def test_a_mail_that_is_sent_twice_is_the_same_to_the_letter(small_posting, mail_server, letters):
+def test_email_sent_twice_is_identical(small_posting, mail_server, letters):
     """The server took it, and the process died before it could write that down."""
     small_posting.actor("ann").register()
     path = small_posting.settings.database_url.removeprefix("sqlite:///")
@@ -465,7 +463,7 @@ def sent_over(service, server: MailServer) -> list[bool]:
     return [encrypted for *_, encrypted in server.letters.envelopes]
 
 
-def test_starttls_is_demanded_and_the_password_goes_over_it(
+def test_required_starttls_protects_the_password(
     make_service, make_mail_server, trust, monkeypatch
 ):
     monkeypatch.setenv("SSL_CERT_FILE", str(trust.ca_file))
@@ -484,9 +482,7 @@ def test_starttls_is_used_when_it_is_offered(make_service, make_mail_server, tru
 
 
 @pytest.mark.parametrize("scheme", ["smtp", "smtp+starttls"])
-def test_a_server_whose_certificate_nobody_vouches_for_gets_no_mail(
-    make_service, make_mail_server, trust, scheme
-):
+def test_untrusted_certificate_gets_no_email(make_service, make_mail_server, trust, scheme):
     server = make_mail_server(tls_context=trust.server)
     service = make_service(smtp_url=server.url(scheme))
     service.actor("ann").register()
@@ -495,7 +491,9 @@ def test_a_server_whose_certificate_nobody_vouches_for_gets_no_mail(
     assert "SSL" in row(service)["fault"]
 
 
-def test_a_server_of_another_name_gets_no_mail(make_service, make_mail_server, trust, monkeypatch):
+def test_certificate_of_another_host_gets_no_email(
+    make_service, make_mail_server, trust, monkeypatch
+):
     monkeypatch.setenv("SSL_CERT_FILE", str(trust.ca_file))
     server = make_mail_server(tls_context=trust.server)
     service = make_service(smtp_url=server.url("smtp+starttls").replace("127.0.0.1", "localhost"))
@@ -506,7 +504,7 @@ def test_a_server_of_another_name_gets_no_mail(make_service, make_mail_server, t
 @pytest.mark.parametrize(
     ("scheme", "login"), [("smtp+starttls", ""), ("smtp", LOGIN), ("smtp", "post@")]
 )
-def test_without_tls_neither_a_password_nor_mail_that_demands_it_is_sent(
+def test_neither_password_nor_email_is_sent_without_required_tls(
     make_service, make_mail_server, scheme, login
 ):
     asked = []
@@ -524,7 +522,7 @@ def test_without_tls_neither_a_password_nor_mail_that_demands_it_is_sent(
     assert "TLS" in row(service)["fault"] or "NotSupported" in row(service)["fault"]
 
 
-def test_a_wrong_password_leaves_the_mail_waiting_and_in_no_log(
+def test_wrong_smtp_password_keeps_the_email_waiting_and_unlogged(
     make_service, make_mail_server, trust, monkeypatch, capsys
 ):
     monkeypatch.setenv("SSL_CERT_FILE", str(trust.ca_file))
@@ -541,7 +539,7 @@ def test_a_wrong_password_leaves_the_mail_waiting_and_in_no_log(
 @pytest.mark.filterwarnings(
     "ignore:Requiring AUTH while not requiring TLS"
 )  # aiosmtpd knows of STARTTLS only
-def test_the_worker_sends_over_smtps_and_ends_when_asked(
+def test_worker_sends_over_smtps_and_stops_on_request(
     make_service, make_mail_server, trust, tmp_path
 ):
     server = make_mail_server(implicit_tls=trust.server, auth_require_tls=False, **AUTHENTICATED)
@@ -567,7 +565,7 @@ def test_the_worker_sends_over_smtps_and_ends_when_asked(
 # -- who sends ------------------------------------------------------------------------------------------------------
 
 
-def test_a_serving_process_delivers_from_inside(make_live, mail_server, letters):
+def test_serving_process_delivers_email(make_live, mail_server, letters):
     live = make_live("--threads", "4", DOORWARD_SMTP_URL=mail_server.url())
     body = {
         "username": "ann",
@@ -581,9 +579,7 @@ def test_a_serving_process_delivers_from_inside(make_live, mail_server, letters)
     assert live.stop(signal.SIGTERM) == 0
 
 
-def test_with_an_external_outbox_a_serving_process_delivers_nothing(
-    make_live, mail_server, letters
-):
+def test_serving_process_delivers_nothing_with_an_external_outbox(make_live, mail_server, letters):
     live = make_live(
         "--threads", "4", DOORWARD_SMTP_URL=mail_server.url(), DOORWARD_OUTBOX="external"
     )

@@ -24,7 +24,7 @@ def parts(stored: str) -> tuple[str, str, dict[str, int], bytes, bytes]:
     )
 
 
-def test_as_shipped_a_password_is_kept_as_argon2id_at_the_recommended_cost(sqlite_url):
+def test_default_hash_is_argon2id_at_the_recommended_cost(sqlite_url):
     """OWASP Password Storage; RFC 9106 section 3.1 for salt and tag."""
     service = Service(Settings(secret_key=(SECRET,), database_url=sqlite_url))
     try:
@@ -47,9 +47,7 @@ def test_as_shipped_a_password_is_kept_as_argon2id_at_the_recommended_cost(sqlit
     assert len(salts) == 2
 
 
-def test_a_login_that_renews_the_hash_never_undoes_a_change_of_the_password(
-    make_service, database_url
-):
+def test_hash_renewal_never_undoes_a_password_change(make_service, database_url):
     """The change comes after the old password was found right, and before its renewed hash is written."""
     make_service(database_url).actor("ann").sign_up()
     changed_to = make_service(database_url).units.hasher.hash(NEW)

@@ -72,9 +72,7 @@ def refused(answer, *reasons: RejectionReason, locale: str = "en") -> list[str]:
         ("doorward@127.0.0.1", [RejectionReason.PERSONAL]),
     ],
 )
-def test_the_reasons_are_told_to_people_and_to_programs_in_either_language(
-    choose, password, reasons
-):
+def test_reasons_have_codes_and_texts_in_each_language(choose, password, reasons):
     refused(choose(password), *reasons)
     refused(choose(password, headers=GERMAN), *reasons, locale="de")
     refused(choose(password, headers={"Accept-Language": "fr"}), *reasons)
@@ -86,7 +84,7 @@ def test_every_suggestion_is_a_password(choose):
     assert choose(suggestion).status_code in {200, 202}
 
 
-def test_an_account_opens_with_a_suggestion(service):
+def test_suggested_password_can_be_registered(service):
     ann = service.actor("ann")
     ann.register(password=None)
     suggestions = refused(by_link(ann, "short"), RejectionReason.TOO_SHORT)
@@ -95,7 +93,7 @@ def test_an_account_opens_with_a_suggestion(service):
     assert ann.login(password=suggestions[1]).status_code == 401
 
 
-def test_whoever_is_refused_finds_everything_as_it_was(service):
+def test_rejected_password_changes_nothing(service):
     ann = service.actor("ann")
     refused(at_registration(ann, COMMON), RejectionReason.COMMON, RejectionReason.SEQUENCE)
     for table in ("pending_registrations", "outbox", "confirmations", "accounts"):
@@ -110,7 +108,7 @@ def test_whoever_is_refused_finds_everything_as_it_was(service):
     assert by_code(ann, PASSWORD).status_code == 200
 
 
-def test_suggestions_go_with_the_faults_of_other_fields(sqlite_service):
+def test_suggestions_accompany_errors_of_other_fields(sqlite_service):
     answer = sqlite_service.actor("an").register(email="ann", password=COMMON)
     assert answer.status_code == 422
     assert set(answer.json["errors"]) == {"/username", "/email", "/password"}
@@ -118,7 +116,7 @@ def test_suggestions_go_with_the_faults_of_other_fields(sqlite_service):
     assert len(answer.json["suggestions"]) == 3
 
 
-def test_suggestions_are_nowhere_else(sqlite_service):
+def test_suggestions_appear_nowhere_else(sqlite_service):
     ann = sqlite_service.actor("ann")
     answers = [
         ann.register(email="ann"),
@@ -133,9 +131,7 @@ def test_suggestions_are_nowhere_else(sqlite_service):
         assert not {"suggestions", "reasons"} & set(answer.json)
 
 
-def test_neither_a_refused_password_nor_a_suggestion_is_in_the_log_or_in_a_row(
-    sqlite_service, capsys
-):
+def test_rejected_passwords_and_suggestions_are_neither_logged_nor_stored(sqlite_service, capsys):
     ann = sqlite_service.actor("ann")
     ann.register(password=None)
     capsys.readouterr()
@@ -157,13 +153,13 @@ def test_neither_a_refused_password_nor_a_suggestion_is_in_the_log_or_in_a_row(
         assert secret not in kept
 
 
-def test_the_name_in_the_address_of_the_service_is_no_password(make_service):
+def test_service_host_name_is_not_accepted_as_a_password(make_service):
     acme = make_service(public_url="https://login.acme-tools.example", trusted_hosts=("localhost",))
     refused(acme.actor("ann").register(password="AcmeTools 7391 82"), RejectionReason.PERSONAL)
     assert make_service().actor("ann").register(password="AcmeTools 7391 82").status_code == 202
 
 
-def test_the_setting_holds_for_suggestions_too(make_service):
+def test_minimum_length_setting_applies_to_suggestions(make_service):
     demanding = make_service(password_min_length=64)
     answer = demanding.actor("ann").register(password=PASSWORD)
     assert answer.json["reasons"] == [RejectionReason.TOO_SHORT]

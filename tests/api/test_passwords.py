@@ -98,7 +98,7 @@ def is_dead(actor, token: str) -> bool:
 # -- forgetting ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_link_is_asked_for_by_name_or_address_in_any_case(sqlite_service):
+def test_reset_is_requested_by_name_or_email_in_any_case(sqlite_service):
     ann = sqlite_service.actor().sign_up()
     for count, body in enumerate(
         [
@@ -116,7 +116,7 @@ def test_a_link_is_asked_for_by_name_or_address_in_any_case(sqlite_service):
     assert ann.mail()["to"] == ann.email
 
 
-def test_every_asker_is_answered_alike(service):
+def test_every_reset_request_gets_the_same_answer(service):
     ann, cyd, boss, eve = (service.actor(name).sign_up() for name in ("ann", "cyd", "boss", "eve"))
     bob = service.actor("bob")
     bob.register()
@@ -149,7 +149,7 @@ def test_every_asker_is_answered_alike(service):
     assert service.mailbox("nobody@example.org") == []
 
 
-def test_what_is_asked_in_vain_leaves_the_same_rows(service):
+def test_unsuccessful_reset_request_leaves_the_same_rows(service):
     ann = service.actor().sign_up()
     tables = ("outbox", "confirmations", "audit", "failed_attempts", "devices", "sessions")
     grown = []
@@ -180,7 +180,7 @@ def test_what_is_asked_in_vain_leaves_the_same_rows(service):
 
 
 @pytest.mark.parametrize("allowed", [False, True])
-def test_an_administrator_gets_a_link_only_where_a_setting_allows_it(make_service, allowed):
+def test_administrator_reset_requires_the_setting(make_service, allowed):
     boss = make_service(admin_self_reset=allowed).actor("boss").sign_up()
     make_admin(boss)
     assert boss.forgot().status_code == 202
@@ -189,7 +189,7 @@ def test_an_administrator_gets_a_link_only_where_a_setting_allows_it(make_servic
         assert boss.reset(NEW).status_code == 204
 
 
-def test_an_address_without_an_account_hears_of_it_only_where_a_setting_says_so(make_service):
+def test_unknown_email_is_notified_only_with_the_setting(make_service):
     service = make_service(notify_unknown=True)
     ann = service.actor("ann").sign_up()
     disable(ann)
@@ -218,7 +218,7 @@ def test_an_address_without_an_account_hears_of_it_only_where_a_setting_says_so(
     assert (latest["template"], latest["language"]) == ("reset_unknown", "de")
 
 
-def test_an_address_gets_one_link_a_minute_and_five_an_hour_and_what_is_held_back_ends_none(
+def test_recipient_gets_one_link_a_minute_and_five_an_hour(
     service,
 ):
     ann = service.actor().sign_up()
@@ -244,7 +244,7 @@ def _a_minute_passes(service) -> None:
             event.expiry -= 61
 
 
-def test_one_source_asks_ten_times_an_hour(make_service):
+def test_source_can_request_ten_resets_an_hour(make_service):
     eve = make_service().actor("eve")
     assert [eve.forgot(username=f"name{number}").status_code for number in range(11)] == [
         202
@@ -266,7 +266,7 @@ def test_one_source_asks_ten_times_an_hour(make_service):
         ({"username": "ann", "to": "eve@example.org"}, {"/to"}),
     ],
 )
-def test_who_is_meant_is_said_in_one_way(sqlite_service, body, pointers):
+def test_account_is_named_in_exactly_one_way(sqlite_service, body, pointers):
     answer = sqlite_service.actor().post("/v1/password/forgot", body)
     assert answer.status_code == 422
     assert set(answer.json["errors"]) == pointers
@@ -298,7 +298,7 @@ def test_who_is_meant_is_said_in_one_way(sqlite_service, body, pointers):
 @pytest.mark.parametrize(
     "trusted", [(), ("10.0.0.0/8",)], ids=["from anyone", "from a gateway of ours"]
 )
-def test_no_header_changes_a_mailed_link(make_service, headers, trusted):
+def test_request_headers_never_change_an_emailed_link(make_service, headers, trusted):
     service = make_service(
         public_url="https://auth.example.org",
         notify_unknown=True,
@@ -334,7 +334,7 @@ def test_no_header_changes_a_mailed_link(make_service, headers, trusted):
         "",
     ],
 )
-def test_a_foreign_host_gets_no_mail_sent(sqlite_service, host):
+def test_untrusted_host_sends_no_email(sqlite_service, host):
     ann = sqlite_service.actor().sign_up()
     assert (
         ann.post("/v1/password/forgot", {"username": "ann"}, headers={"Host": host}).status_code
@@ -343,7 +343,7 @@ def test_a_foreign_host_gets_no_mail_sent(sqlite_service, host):
     assert links(ann) == []
 
 
-def test_the_link_can_lead_to_a_page_of_ones_own(make_service):
+def test_link_can_point_to_a_custom_page(make_service):
     ann = make_service(link_reset="https://app.example.org/new/{token}").actor().sign_up()
     ann.forgot()
     assert ann.mail()["links"][0].startswith("https://app.example.org/new/dwp_")
@@ -352,7 +352,7 @@ def test_the_link_can_lead_to_a_page_of_ones_own(make_service):
 # -- resetting ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_reset_sets_the_password_signs_nobody_in_and_ends_every_session(service):
+def test_reset_sets_the_password_revokes_all_sessions_and_does_not_sign_in(service):
     ann = service.actor().sign_in()
     other = ann.from_another_address()
     other.login()
@@ -380,7 +380,7 @@ def test_a_reset_sets_the_password_signs_nobody_in_and_ends_every_session(servic
     assert events(service) == ["password.reset_requested", "password.reset"]
 
 
-def test_a_token_is_good_once(service):
+def test_reset_token_works_once(service):
     ann = service.actor().sign_up()
     ann.forgot()
     token = ann.get_reset_token()
@@ -390,7 +390,7 @@ def test_a_token_is_good_once(service):
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(1799, 204), (1801, 400)])
-def test_a_token_is_good_for_half_an_hour(service, seconds, status):
+def test_reset_token_expires_after_30_minutes(service, seconds, status):
     ann = service.actor().sign_up()
     ann.forgot()
     service.clock.push(seconds=seconds)
@@ -400,7 +400,7 @@ def test_a_token_is_good_for_half_an_hour(service, seconds, status):
     assert service.scalar("SELECT count(*) FROM confirmations") == 0
 
 
-def test_a_newer_token_ends_the_older(service):
+def test_newer_reset_token_invalidates_the_older_one(service):
     ann = service.actor().sign_up()
     ann.forgot()
     older = ann.get_reset_token()
@@ -413,7 +413,7 @@ def test_a_newer_token_ends_the_older(service):
 @pytest.mark.parametrize(
     "what", ["change", "logout everywhere", "epoch", "disabled", "must change"]
 )
-def test_a_token_ends_with_what_it_was_made_for(service, what):
+def test_reset_token_is_invalidated_by_account_changes(service, what):
     ann = service.actor().sign_in()
     ann.forgot()
     token = ann.get_reset_token()
@@ -434,7 +434,7 @@ def test_a_token_ends_with_what_it_was_made_for(service, what):
     assert "password.reset" not in events(service)
 
 
-def test_what_ends_one_session_or_none_leaves_the_token_good(service):
+def test_logout_keeps_the_reset_token_valid(service):
     ann = service.actor().sign_in()
     ann.forgot()
     assert ann.logout().status_code == 204
@@ -443,7 +443,7 @@ def test_what_ends_one_session_or_none_leaves_the_token_good(service):
     assert ann.reset(NEW).status_code == 204
 
 
-def test_nothing_else_that_was_mailed_or_handed_out_is_a_token(service):
+def test_tokens_of_other_purposes_are_refused(service):
     ann, bob = service.actor().sign_up(), service.actor("bob")
     bob.register()
     registration = bob.get_mailed_token()
@@ -494,9 +494,7 @@ def test_nothing_else_that_was_mailed_or_handed_out_is_a_token(service):
         ({"more": 1}, "validation_failed", "/more"),
     ],
 )
-def test_a_password_that_is_not_acceptable_leaves_the_token_good(
-    sqlite_service, body, code, pointer
-):
+def test_rejected_password_keeps_the_reset_token_valid(sqlite_service, body, code, pointer):
     ann = sqlite_service.actor().sign_in()
     ann.forgot()
     before = sqlite_service.scalar("SELECT count(*) FROM audit")
@@ -511,13 +509,13 @@ def test_a_password_that_is_not_acceptable_leaves_the_token_good(
     assert ann.reset(NEW, verify_password=NEW).status_code == 204
 
 
-def test_a_weak_password_is_told_only_to_whoever_holds_a_good_token(sqlite_service):
+def test_password_policy_errors_require_a_valid_token(sqlite_service):
     ann = sqlite_service.actor().sign_up()
     assert ann.reset("short", token="junk").status_code == 400
     assert ann.reset(NEW, token="junk", verify_password="x").status_code == 400
 
 
-def test_a_reset_is_no_way_around_a_disabled_account(service):
+def test_reset_does_not_bypass_a_disabled_account(service):
     ann = service.actor().sign_up()
     ann.forgot()
     disable(ann)
@@ -527,7 +525,7 @@ def test_a_reset_is_no_way_around_a_disabled_account(service):
     assert ann.login().status_code == 200
 
 
-def test_the_owner_hears_of_another_password_in_his_own_language(service):
+def test_password_change_email_is_in_the_owners_language(service):
     ann, uwe = service.actor(), service.actor("uwe")
     ann.register()
     ann.confirm()
@@ -559,7 +557,7 @@ def test_the_owner_hears_of_another_password_in_his_own_language(service):
 # -- having to choose another -------------------------------------------------------------------------------------------
 
 
-def test_whoever_must_choose_another_gets_a_token_for_that_and_nothing_else(service):
+def test_forced_change_at_login_yields_only_a_reset_token(service):
     ann = service.actor().sign_up()
     must_change(ann)
     mails = len(service.mailbox())
@@ -582,7 +580,7 @@ def test_whoever_must_choose_another_gets_a_token_for_that_and_nothing_else(serv
     assert is_dead(ann, token)
 
 
-def test_whoever_must_choose_another_may_also_do_it_by_mail_or_while_signed_in(service):
+def test_forced_change_works_by_email_or_in_a_session_too(service):
     ann = service.actor().sign_in()
     must_change(ann)
     ann.forgot()
@@ -593,7 +591,7 @@ def test_whoever_must_choose_another_may_also_do_it_by_mail_or_while_signed_in(s
     assert ann.login().status_code == 200
 
 
-def test_a_forgotten_password_may_be_set_again_as_it_was(sqlite_service):
+def test_reset_may_set_the_same_password_again(sqlite_service):
     ann = sqlite_service.actor().sign_up()
     ann.forgot()
     assert ann.reset(PASSWORD).status_code == 204
@@ -603,7 +601,7 @@ def test_a_forgotten_password_may_be_set_again_as_it_was(sqlite_service):
 # -- changing -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_change_answers_tokens_that_work_and_ends_all_others(service):
+def test_change_returns_working_tokens_and_ends_all_others(service):
     ann = service.actor().sign_in()
     others = [ann.from_another_address(agent=f"other/{number}") for number in range(2)]
     for other in others:
@@ -633,7 +631,7 @@ def test_a_change_answers_tokens_that_work_and_ends_all_others(service):
     assert service.scalar("SELECT count(*) FROM sessions WHERE reason = 'password_changed'") == 2
 
 
-def test_a_session_that_was_refreshed_often_goes_on_after_a_change(service):
+def test_session_with_many_refreshes_survives_a_change(service):
     ann = service.actor().sign_in()
     held = []
     for _ in range(3):
@@ -649,7 +647,7 @@ def test_a_session_that_was_refreshed_often_goes_on_after_a_change(service):
     assert ann.whoami().status_code == 200
 
 
-def test_a_wrong_old_password_is_no_sign_of_a_session_that_is_over(service):
+def test_wrong_current_password_is_403_and_not_401(service):
     ann = service.actor().sign_in()
     answer = ann.change(NEW, old_password=WRONG)
     assert answer.status_code == 403
@@ -676,7 +674,7 @@ def test_a_wrong_old_password_is_no_sign_of_a_session_that_is_over(service):
         ({"account_id": "acc_1"}, "validation_failed", "/account_id"),
     ],
 )
-def test_what_is_not_acceptable_changes_nothing_and_is_no_try(sqlite_service, body, code, pointer):
+def test_invalid_change_changes_nothing_and_is_not_counted(sqlite_service, body, code, pointer):
     ann = sqlite_service.actor().sign_in()
     answer = ann.post(
         "/v1/password/change",
@@ -691,7 +689,7 @@ def test_what_is_not_acceptable_changes_nothing_and_is_no_try(sqlite_service, bo
     assert ann.login().status_code == 200
 
 
-def test_a_password_made_of_what_everybody_knows_is_refused_by_change_and_reset(sqlite_service):
+def test_password_made_of_account_data_is_rejected_by_change_and_reset(sqlite_service):
     ann = sqlite_service.actor("annabella", email="elizabeth@example.org").sign_in()
     ann.forgot()
     for password in ("annabellaannabella", "elizabeth elizabeth"):
@@ -703,7 +701,7 @@ def test_a_password_made_of_what_everybody_knows_is_refused_by_change_and_reset(
     assert ann.change(answer.json["suggestions"][0]).status_code == 200
 
 
-def test_only_a_session_that_lives_changes_a_password(service):
+def test_password_change_requires_a_live_session(service):
     ann = service.actor().sign_in()
     body = {"old_password": PASSWORD, "new_password": NEW}
     assert ann.post("/v1/password/change", body).status_code == 401
@@ -719,7 +717,7 @@ def test_only_a_session_that_lives_changes_a_password(service):
 
 
 @pytest.mark.parametrize("what", ["session", "account", "epoch", "status"])
-def test_a_session_that_ends_while_the_password_is_hashed_changes_nothing(service, what):
+def test_session_revoked_during_hashing_changes_nothing(service, what):
     ann = service.actor().sign_in()
     other = ann.from_another_address()
     other.login()
@@ -748,7 +746,7 @@ def test_a_session_that_ends_while_the_password_is_hashed_changes_nothing(servic
         assert other.whoami().status_code == 200
 
 
-def test_a_hash_of_other_parameters_is_no_hindrance_to_a_change(make_service, database_url):
+def test_outdated_hash_does_not_block_a_change(make_service, database_url):
     ann = make_service(database_url).actor().sign_in()
     ann.service = make_service(database_url, argon2_time_cost=2)
     assert ann.change(NEW).status_code == 200
@@ -756,7 +754,7 @@ def test_a_hash_of_other_parameters_is_no_hindrance_to_a_change(make_service, da
     assert ann.login().status_code == 200
 
 
-def test_with_redis_a_change_and_a_reset_are_over_at_once_on_every_replica(
+def test_change_and_reset_apply_at_once_on_every_replica_with_redis(
     make_service, empty_postgres_url, redis_url
 ):
     one, two = (
@@ -788,7 +786,7 @@ def test_with_redis_a_change_and_a_reset_are_over_at_once_on_every_replica(
 # -- what is kept -------------------------------------------------------------------------------------------------------
 
 
-def test_no_secret_is_kept_logged_or_mailed(service, capfd):
+def test_secrets_are_neither_stored_nor_logged_nor_emailed(service, capfd):
     first, chosen, changed = (
         "planted first passphrase",
         "planted chosen passphrase",

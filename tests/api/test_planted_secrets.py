@@ -881,7 +881,7 @@ def told(request, make_live):
     return story, letters, {**kept, "Redis": memory}
 
 
-def test_no_planted_secret_is_found_anywhere_but_where_it_belongs(told):
+def test_planted_secrets_appear_only_where_they_belong(told):
     story, letters, kept = told
     said = story.live.log.read_text()
     assert len(story.planted) > 40
@@ -932,7 +932,7 @@ def test_no_planted_secret_is_found_anywhere_but_where_it_belongs(told):
     assert all(letters[person] for person in ("ann", "bob", "cyd"))
 
 
-def test_a_secret_that_is_there_would_be_found():
+def test_search_finds_a_secret_that_is_present():
     """The search itself: each spelling, wherever it stands in a longer text."""
     planted = [Secret("password", '0123456789abcdef p\u00e4ss/"phrase"? <&+%>', typed=True)]
     for written in (

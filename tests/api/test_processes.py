@@ -191,14 +191,14 @@ def published(live) -> set[str]:
     return {key["kid"] for key in live.call("GET", "/.well-known/jwks.json")[1]["keys"]}
 
 
-def test_each_process_delivers_mail(three, letterbox):
+def test_each_process_delivers_email(three, letterbox):
     for number, worker in enumerate(list_children(three.process.pid)):
         with alone(three, worker):
             register(three, f"mail{number}")
             until(lambda address=f"mail{number}@example.org": address in letterbox.mails)
 
 
-def test_each_process_repeats_to_the_cache_what_has_ended(three, letterbox, cache):
+def test_each_process_repeats_revocations_to_the_cache(three, letterbox, cache):
     sign_up(three, letterbox, "watched")
     for worker in list_children(three.process.pid):
         with alone(three, worker):
@@ -225,7 +225,7 @@ def test_each_process_repeats_to_the_cache_what_has_ended(three, letterbox, cach
             assert whoami(three, tokens) == 401
 
 
-def test_each_process_hears_of_a_key_that_another_one_made(three, letterbox, service):
+def test_each_process_learns_of_a_key_created_by_another(three, letterbox, service):
     sign_up(three, letterbox, "signer")
     before = log_in(three, "signer")
     with service.units.open_read_write() as work:
@@ -304,9 +304,7 @@ def asked_on(live, keys):
             asker.result()
 
 
-def test_a_key_that_lost_its_power_has_none_in_any_process_a_second_later(
-    three, letterbox, service, cache
-):
+def test_revoked_key_is_refused_by_every_process_within_a_second(three, letterbox, service, cache):
     owners = {
         name: sign_up_worker(three, letterbox, service, name)
         for name in ("keeper", "leaver", "junior")
@@ -361,7 +359,7 @@ def test_a_key_that_lost_its_power_has_none_in_any_process_a_second_later(
 
 
 @pytest.mark.parametrize("flushed", [False, True], ids=["", "flushed"])
-def test_each_process_refuses_within_a_second_whom_an_administrator_shuts_out(
+def test_disabled_account_is_refused_by_every_process_within_a_second(
     three, letterbox, service, cache, flushed
 ):
     boss_name = f"boss{int(flushed)}"
@@ -410,7 +408,7 @@ def test_each_process_refuses_within_a_second_whom_an_administrator_shuts_out(
     )  # a busy machine may take longer to ask them all, which shows nothing then
 
 
-def test_a_process_that_died_is_replaced_by_one_that_does_its_part(three, letterbox):
+def test_crashed_process_is_replaced_by_a_working_one(three, letterbox):
     known = set(list_children(three.process.pid))
     victim = min(known)
     os.kill(victim, signal.SIGKILL)
@@ -422,7 +420,7 @@ def test_a_process_that_died_is_replaced_by_one_that_does_its_part(three, letter
         until(lambda: "successor@example.org" in letterbox.mails)
 
 
-def test_what_would_not_act_as_one_is_refused_at_the_start():
+def test_conflicting_process_settings_are_refused_at_start():
     cases = [
         (("serve", "--workers", "2"), PRODUCTION),
         (("serve",), {**PRODUCTION, "DOORWARD_REPLICAS": "2"}),

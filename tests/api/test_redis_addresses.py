@@ -100,13 +100,13 @@ def _serve(
                 near.sendall(say(server.recv(65536)))
 
 
-def test_a_unix_socket(make_service, make_valkey):
+def test_redis_over_a_unix_socket(make_service, make_valkey):
     path = make_valkey("--unixsocket", "redis.sock").folder / "redis.sock"
     with redis.Redis(unix_socket_path=str(path), db=3) as client:
         assert_used(make_service(redis_url=f"unix://{path}?db=3"), client)
 
 
-def test_tls_with_an_authority_of_its_own(make_service, make_valkey, tmp_path):
+def test_redis_tls_with_a_private_ca(make_service, make_valkey, tmp_path):
     server, trusted = make_valkey(), create_authority(tmp_path)
     with (
         in_front_of(server, tls=trusted.server) as port,
@@ -118,7 +118,7 @@ def test_tls_with_an_authority_of_its_own(make_service, make_valkey, tmp_path):
         )
 
 
-def test_tls_whose_certificate_nobody_vouches_for_is_not_used(make_service, make_valkey, tmp_path):
+def test_redis_tls_with_an_untrusted_certificate_is_not_used(make_service, make_valkey, tmp_path):
     server, unknown = make_valkey(), create_authority(tmp_path)
     with (
         in_front_of(server, tls=unknown.server) as port,
@@ -127,7 +127,7 @@ def test_tls_whose_certificate_nobody_vouches_for_is_not_used(make_service, make
         assert_left_alone(make_service(redis_url=f"rediss://127.0.0.1:{port}/0"), client)
 
 
-def test_tls_with_an_authority_that_the_machine_trusts(make_valkey, sqlite_url, tmp_path):
+def test_redis_tls_with_a_system_ca(make_valkey, sqlite_url, tmp_path):
     server, trusted = make_valkey(), create_authority(tmp_path)
     env = {"DOORWARD_DATABASE_URL": sqlite_url, "SSL_CERT_FILE": str(trusted.ca_file)}
     with in_front_of(server, tls=trusted.server) as port:
@@ -137,13 +137,13 @@ def test_tls_with_an_authority_that_the_machine_trusts(make_valkey, sqlite_url, 
     assert "ok     redis" in done.stdout
 
 
-def test_a_password_with_any_character(make_service, make_valkey):
+def test_redis_password_with_any_character(make_service, make_valkey):
     server = make_valkey("--requirepass", PASSWORD)
     with redis.Redis.from_url(server.url, password=PASSWORD) as client:
         assert_used(make_service(redis_url=server.url.replace("//", f"//:{QUOTED}@")), client)
 
 
-def test_a_user_and_a_password(make_service, make_valkey):
+def test_redis_user_and_password(make_service, make_valkey):
     server = make_valkey()
     with redis.Redis.from_url(server.url) as client:
         client.acl_setuser(
@@ -158,13 +158,13 @@ def test_a_user_and_a_password(make_service, make_valkey):
         )
 
 
-def test_a_wrong_password_is_a_redis_that_is_away(make_service, make_valkey):
+def test_wrong_redis_password_counts_as_unavailable(make_service, make_valkey):
     server = make_valkey("--requirepass", PASSWORD)
     with redis.Redis.from_url(server.url, password=PASSWORD) as client:
         assert_left_alone(make_service(redis_url=server.url.replace("//", "//:wrong@")), client)
 
 
-def test_an_older_redis_is_used_and_only_the_doctor_says_so(make_service, make_valkey, sqlite_url):
+def test_older_redis_works_and_doctor_warns(make_service, make_valkey, sqlite_url):
     server = make_valkey()
     with redis.Redis.from_url(server.url) as client:
         version = client.info()["redis_version"]

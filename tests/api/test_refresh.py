@@ -50,7 +50,7 @@ def refused(answer) -> bool:
     return answer.status_code == 400 and answer.json["code"] == "invalid_grant"
 
 
-def test_each_refresh_hands_out_the_next_token_of_the_same_session(service, ann):
+def test_each_refresh_returns_the_next_token_of_the_session(service, ann):
     first = ann.tokens
     again = ann.refresh().json
     assert again["session_id"] == first["session_id"]
@@ -64,9 +64,7 @@ def test_each_refresh_hands_out_the_next_token_of_the_same_session(service, ann)
 
 
 @pytest.mark.parametrize("later", [0, 1, 29])
-def test_within_the_grace_the_same_token_gets_the_same_successor_and_a_fresh_access_token(
-    service, ann, later
-):
+def test_repeat_within_the_grace_period_returns_the_same_refresh_token(service, ann, later):
     first = ann.refresh().json
     service.clock.push(seconds=later)
     again = ann.refresh()
@@ -78,7 +76,7 @@ def test_within_the_grace_the_same_token_gets_the_same_successor_and_a_fresh_acc
     assert status_of(service, ann) == "live"
 
 
-def test_the_grace_is_not_prolonged_by_using_it(service, ann):
+def test_grace_period_is_not_extended_by_use(service, ann):
     ann.refresh()
     service.clock.push(seconds=20)
     assert ann.refresh().status_code == 200
@@ -87,7 +85,7 @@ def test_the_grace_is_not_prolonged_by_using_it(service, ann):
     assert status_of(service, ann) == "suspicious"
 
 
-def test_a_token_used_again_after_the_grace_ends_the_session_and_tells_the_owner(service, ann):
+def test_reuse_after_the_grace_period_revokes_the_session_and_emails(service, ann):
     successor = ann.refresh().json
     service.clock.push(seconds=31)
     assert refused(ann.refresh())
@@ -112,13 +110,13 @@ def test_a_token_used_again_after_the_grace_ends_the_session_and_tells_the_owner
     assert ann.address in ann.mail()["text"]
 
 
-def test_a_token_two_steps_back_ends_the_session_even_within_the_grace(service, ann):
+def test_token_two_steps_back_revokes_the_session_in_the_grace_period(service, ann):
     ann.refresh(ann.refresh().json["refresh_token"])
     assert refused(ann.refresh())
     assert status_of(service, ann) == "suspicious"
 
 
-def test_reuse_ends_only_the_session_it_concerns(service, ann):
+def test_reuse_revokes_only_its_session(service, ann):
     first = ann.tokens
     ann.login()
     ann.refresh(first["refresh_token"])
@@ -127,7 +125,7 @@ def test_reuse_ends_only_the_session_it_concerns(service, ann):
     assert ann.refresh().status_code == 200
 
 
-def test_a_stolen_token_is_of_use_to_nobody_once_both_have_used_it(service, ann):
+def test_stolen_token_is_useless_once_both_parties_used_it(service, ann):
     thief = service.actor("thief", address="203.0.113.9")
     stolen = ann.tokens["refresh_token"]
     loot = thief.refresh(stolen).json
@@ -138,7 +136,7 @@ def test_a_stolen_token_is_of_use_to_nobody_once_both_have_used_it(service, ann)
     assert thief.whoami(loot["access_token"]).status_code == 401
 
 
-def test_telling_of_reuse_is_done_once(service, ann):
+def test_reuse_is_reported_once(service, ann):
     ann.refresh()
     service.clock.push(seconds=31)
     for _ in range(3):
@@ -147,7 +145,7 @@ def test_telling_of_reuse_is_done_once(service, ann):
     assert service.scalar("SELECT count(*) FROM revocations") == 1
 
 
-def test_a_token_ahead_of_the_database_ends_the_session(service, ann):
+def test_token_ahead_of_the_database_revokes_the_session(service, ann):
     """A backup was restored: the database has forgotten a step that a client has taken."""
     ahead = ann.refresh().json["refresh_token"]
     ahead = ann.refresh(ahead).json["refresh_token"]
@@ -163,7 +161,7 @@ def test_a_token_ahead_of_the_database_ends_the_session(service, ann):
 
 @pytest.mark.parametrize("column", ["accounts.epoch", "issuer_state.global_epoch"])
 @pytest.mark.parametrize("step", [1, -1])
-def test_a_session_of_another_epoch_is_over(service, ann, column, step):
+def test_session_of_another_epoch_is_dead(service, ann, column, step):
     table, name = column.split(".")
     service.scalar(f"UPDATE {table} SET {name} = {name} + :step RETURNING id", step=step)
     assert ann.whoami().status_code == 401
@@ -172,14 +170,14 @@ def test_a_session_of_another_epoch_is_over(service, ann, column, step):
     assert ann.refresh().status_code == 200
 
 
-def test_a_disabled_account_refreshes_nothing_and_loses_nothing(service, ann):
+def test_disabled_account_cannot_refresh_and_loses_no_token(service, ann):
     service.scalar("UPDATE accounts SET status = 'disabled' RETURNING id")
     assert refused(ann.refresh())
     assert ann.whoami().status_code == 401
     assert status_of(service, ann) == "live"
 
 
-def test_two_weeks_without_a_refresh_end_a_session(service, ann):
+def test_session_expires_after_14_days_without_a_refresh(service, ann):
     service.clock.push(days=14, seconds=-5)
     ann.tokens = ann.refresh().json
     service.clock.push(days=14, seconds=1)
@@ -187,7 +185,7 @@ def test_two_weeks_without_a_refresh_end_a_session(service, ann):
     assert service.scalar("SELECT count(*) FROM outbox WHERE template = 'suspicious_session'") == 0
 
 
-def test_thirty_days_end_a_session_however_often_it_is_refreshed(service, ann):
+def test_session_expires_after_30_days_despite_refreshes(service, ann):
     for _ in range(2):
         service.clock.push(days=13)
         ann.tokens = ann.refresh().json
@@ -201,7 +199,7 @@ def test_thirty_days_end_a_session_however_often_it_is_refreshed(service, ann):
     assert ann.whoami().status_code == 401
 
 
-def test_a_refresh_never_moves_the_time_of_the_password_check(service, ann):
+def test_refresh_never_changes_auth_time(service, ann):
     before = service.scalar("SELECT auth_time FROM sessions")
     claimed = service.units.signing_keys.verify("at+jwt", ann.access)["auth_time"]
     service.clock.push(hours=1)
@@ -210,7 +208,7 @@ def test_a_refresh_never_moves_the_time_of_the_password_check(service, ann):
     assert service.units.signing_keys.verify("at+jwt", again)["auth_time"] == claimed
 
 
-def test_a_token_whose_words_were_changed_is_refused_and_the_session_stays(service, ann):
+def test_altered_token_is_refused_and_the_session_stays_live(service, ann):
     token = ann.tokens["refresh_token"]
     version, key, session, count, mac = token.split(".")
     salt = service.scalar("SELECT rt_salt FROM sessions")
@@ -247,7 +245,7 @@ def test_a_token_whose_words_were_changed_is_refused_and_the_session_stays(servi
     assert bob.refresh().status_code == 200
 
 
-def test_the_last_character_of_a_token_has_one_spelling(service, ann):
+def test_last_character_of_a_token_has_one_encoding(service, ann):
     """43 characters of base64 hold two bits more than a mac has: four spellings of one mac."""
     token = ann.tokens["refresh_token"]
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -268,13 +266,13 @@ def test_the_last_character_of_a_token_has_one_spelling(service, ann):
         {"refresh_token": "x" * 4097},
     ],
 )
-def test_what_is_no_token_at_all_is_named(sqlite_service, body):
+def test_missing_token_is_named(sqlite_service, body):
     answer = sqlite_service.actor().post("/v1/token/refresh", body)
     assert answer.status_code == 422
     assert list(answer.json["errors"]) == ["/refresh_token"]
 
 
-def test_a_new_head_of_the_secret_key_leaves_every_session_alive(make_service, database_url):
+def test_new_secret_key_keeps_every_session_live(make_service, database_url):
     ann = make_service(database_url).actor().sign_in()
     ann.service = make_service(database_url, secret_key=(OTHER, SECRET))
     first = ann.refresh()
@@ -284,7 +282,7 @@ def test_a_new_head_of_the_secret_key_leaves_every_session_alive(make_service, d
     assert ann.refresh(first.json["refresh_token"]).status_code == 200
 
 
-def test_a_key_that_was_removed_refuses_its_tokens_and_ends_nothing(make_service, database_url):
+def test_removed_secret_key_refuses_its_tokens_and_revokes_nothing(make_service, database_url):
     old = make_service(database_url)
     ann = old.actor().sign_in()
     old.scalar("DELETE FROM signing_keys RETURNING kid")  # sealed under the old key too
@@ -298,7 +296,7 @@ def test_a_key_that_was_removed_refuses_its_tokens_and_ends_nothing(make_service
     assert ann.refresh().status_code == 200
 
 
-def test_a_restart_forgets_no_step(make_service, database_url):
+def test_restart_forgets_no_refresh(make_service, database_url):
     ann = make_service(database_url).actor().sign_in()
     first = ann.refresh().json
     ann.service = make_service(database_url)
@@ -308,21 +306,21 @@ def test_a_restart_forgets_no_step(make_service, database_url):
     assert refused(ann.refresh(first["refresh_token"]))
 
 
-def test_nothing_of_a_token_is_stored(service, ann):
+def test_no_part_of_a_token_is_stored(service, ann):
     mac = ann.tokens["refresh_token"].rpartition(".")[2]
     with service.open_database() as db:
         rows = db.connection().exec_driver_sql("SELECT * FROM sessions").all()
     assert mac not in str(rows)
 
 
-def test_refreshes_from_one_source_are_limited(make_service):
+def test_refreshes_are_rate_limited_by_source(make_service):
     service = make_service(limit_refresh="2/minute")
     ann = service.actor().sign_in()
     assert [ann.refresh("x").status_code for _ in range(3)] == [400, 400, 429]
     assert service.actor().refresh(ann.tokens["refresh_token"]).status_code == 200
 
 
-def test_the_address_of_the_latest_refresh_is_shown(service, ann):
+def test_ip_address_of_the_latest_refresh_is_shown(service, ann):
     ann.address = "198.51.100.77"
     ann.tokens = ann.refresh().json
     session = ann.get(f"/v1/sessions/{ann.tokens['session_id']}", token=ann.access).json
@@ -331,7 +329,7 @@ def test_the_address_of_the_latest_refresh_is_shown(service, ann):
 
 
 @pytest.mark.parametrize("path", ["/v1/logout", "/v1/logout-all"])
-def test_a_refresh_token_that_was_used_up_long_ago_signs_nobody_out(service, path):
+def test_long_expired_refresh_token_cannot_log_out(service, path):
     """It may be a copy: whoever has it could else end every session of the account."""
     ann = service.actor("ann").sign_in()
     spent = ann.tokens["refresh_token"]

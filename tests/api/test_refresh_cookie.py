@@ -117,7 +117,7 @@ def parts(cookie: str) -> tuple[str, str, set[str]]:
     ("public_url", "name", "secure"),
     [(OURS, NAME, {"Secure"}), ("http://127.0.0.1:8080", "doorward-refresh", set())],
 )
-def test_a_login_that_asks_for_it_puts_the_refresh_token_where_no_script_reads_it(
+def test_login_can_set_the_refresh_token_as_an_http_only_cookie(
     make_service, public_url, name, secure
 ):
     browser = Browser(make_service(public_url=public_url, cors_origins=(APP,)).actor().sign_up())
@@ -141,7 +141,7 @@ def test_a_login_that_asks_for_it_puts_the_refresh_token_where_no_script_reads_i
     assert browser.lives()
 
 
-def test_the_cookie_is_traded_for_the_next_one_and_never_shown(service):
+def test_refresh_replaces_the_cookie_and_hides_the_token(service):
     browser = Browser(
         service.actor().sign_up(), headers={**FROM_THE_APP, "Origin": service.settings.public_url}
     )
@@ -159,7 +159,7 @@ def test_the_cookie_is_traded_for_the_next_one_and_never_shown(service):
     assert browser.cookies == second
 
 
-def test_a_cookie_that_comes_back_after_its_time_ends_the_session_and_is_cleared(service):
+def test_reused_cookie_revokes_the_session_and_is_cleared(service):
     browser = Browser(
         service.actor().sign_up(), headers={**FROM_THE_APP, "Origin": service.settings.public_url}
     )
@@ -180,13 +180,13 @@ def test_a_cookie_that_comes_back_after_its_time_ends_the_session_and_is_cleared
 @pytest.mark.parametrize(
     "junk", ["x", "dwr1.aaaaaaaa.ses_0000000000000000000000.0." + "A" * 43, "a" * 4000]
 )
-def test_a_cookie_that_is_no_token_is_cleared(browser, junk):
+def test_invalid_cookie_is_cleared(browser, junk):
     browser.cookies = {NAME: junk}
     assert code(browser.refresh()) == (400, "invalid_grant")
     assert browser.cookies == {}
 
 
-def test_who_never_asks_for_a_cookie_never_sees_one(service):
+def test_no_cookie_without_a_request_for_one(service):
     ann = service.actor().sign_in()
     assert "refresh_token" in ann.tokens
     in_the_app = {**FROM_THE_APP, "Origin": service.settings.public_url}
@@ -246,7 +246,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("headers", ALLOWED)
-def test_the_frontend_and_pages_of_this_service_may(browser, headers):
+def test_configured_origins_and_own_pages_can_use_the_cookie(browser, headers):
     browser.headers = headers
     assert browser.login().status_code == 200
     assert browser.refresh().status_code == 200
@@ -255,7 +255,7 @@ def test_the_frontend_and_pages_of_this_service_may(browser, headers):
     assert not browser.lives()
 
 
-def test_nobody_else_may_and_nothing_is_changed(browser):
+def test_other_origins_are_refused_without_effect(browser):
     service, kept = browser.actor.service, dict(browser.cookies)
     before, mails = counters(service), len(service.mailbox())
     for headers in REFUSED:
@@ -279,7 +279,7 @@ def test_nobody_else_may_and_nothing_is_changed(browser):
     assert browser.lives()
 
 
-def test_the_port_of_the_scheme_is_no_part_of_an_origin(make_service):
+def test_default_port_is_not_part_of_an_origin(make_service):
     service = make_service(
         public_url="https://Auth.example.org:443/door", trusted_hosts=("auth.example.org",)
     )
@@ -290,7 +290,7 @@ def test_the_port_of_the_scheme_is_no_part_of_an_origin(make_service):
 # -- two credentials at once ------------------------------------------------------------------------------------------
 
 
-def test_a_cookie_beside_another_credential_is_refused(browser):
+def test_cookie_with_another_credential_is_refused(browser):
     before, token = counters(browser.actor.service), browser.cookies[NAME]
     for answer in (
         browser.post(REFRESH, {"refresh_token": token}),
@@ -308,7 +308,7 @@ def test_a_cookie_beside_another_credential_is_refused(browser):
     assert counters(browser.actor.service) == before
 
 
-def test_no_other_name_is_the_cookie(browser):
+def test_other_cookie_names_are_ignored(browser):
     """With TLS one without the prefix may have been planted by a sibling."""
     token = browser.cookies.pop(NAME)
     for name in (
@@ -325,7 +325,7 @@ def test_no_other_name_is_the_cookie(browser):
 # -- signing out ------------------------------------------------------------------------------------------------------
 
 
-def test_signing_out_by_the_access_token_clears_the_cookie(browser):
+def test_logout_by_access_token_clears_the_cookie(browser):
     browser.headers = {}  # whoever has the access token needs no cookie, so nothing is asked of the cookie
     answer = browser.post(LOGOUT, token=browser.access)
     assert answer.status_code == 204
@@ -333,7 +333,7 @@ def test_signing_out_by_the_access_token_clears_the_cookie(browser):
     assert not browser.lives()
 
 
-def test_when_the_access_token_has_expired_the_cookie_signs_out(browser):
+def test_cookie_logs_out_when_the_access_token_expired(browser):
     browser.actor.service.clock.push(minutes=10)
     answer = browser.post(LOGOUT, token=browser.access)
     assert answer.status_code == 204
@@ -350,7 +350,7 @@ def test_the_access_token_decides_which_session_ends(browser):
     assert elsewhere.whoami().status_code == 401
 
 
-def test_signing_out_twice_clears_what_is_left(browser):
+def test_second_logout_clears_the_cookie(browser):
     kept = dict(browser.cookies)
     assert browser.post(LOGOUT).status_code == 204
     browser.cookies = kept
@@ -389,7 +389,7 @@ def test_no_other_route_reads_the_cookie(browser):
     assert browser.refresh().status_code == 200
 
 
-def test_credentials_are_shared_with_the_exact_origins_at_these_routes_alone(browser):
+def test_cors_credentials_are_allowed_only_on_cookie_routes(browser):
     actor = browser.actor
     asks = {
         "Access-Control-Request-Method": "POST",
@@ -412,7 +412,7 @@ def test_credentials_are_shared_with_the_exact_origins_at_these_routes_alone(bro
     )
 
 
-def test_a_refresh_that_could_not_be_committed_leaves_the_cookie_as_it_was(service):
+def test_failed_commit_of_a_refresh_keeps_the_cookie(service):
     browser = Browser(
         service.actor().sign_up(), headers={**FROM_THE_APP, "Origin": service.settings.public_url}
     )
@@ -426,7 +426,7 @@ def test_a_refresh_that_could_not_be_committed_leaves_the_cookie_as_it_was(servi
     assert browser.refresh().status_code == 200
 
 
-def test_the_description_names_the_cookie_and_the_header(https):
+def test_openapi_document_describes_the_cookie_and_the_header(https):
     document = https.actor().get("/openapi.json").json
     for path, names in {
         LOGIN: {"X-Requested-With"},

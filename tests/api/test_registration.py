@@ -69,7 +69,7 @@ def untouched(sqlite_template, tmp_path_factory):
 # -- what is told -------------------------------------------------------------------------------------------------------
 
 
-def test_registering_answers_a_handle_and_mails_a_link_and_a_code(ann):
+def test_registration_returns_a_handle_and_emails_a_link_and_a_code(ann):
     answer = ann.register()
     assert answer.status_code == 202
     assert answer.json == {
@@ -88,7 +88,7 @@ def test_registering_answers_a_handle_and_mails_a_link_and_a_code(ann):
         assert PASSWORD not in body
 
 
-def test_a_known_address_is_answered_like_an_unknown_one(service):
+def test_known_email_is_answered_like_an_unknown_one(service):
     service.actor("ann").sign_up()
     known = service.actor("bob", email="ann@example.org").register()
     unknown = service.actor("eve", email="eve@example.org").register()
@@ -98,9 +98,7 @@ def test_a_known_address_is_answered_like_an_unknown_one(service):
 
 
 @pytest.mark.parametrize("password", [PASSWORD, None], ids=["with a password", "without"])
-def test_a_username_is_taken_after_the_first_try_whether_the_address_was_known_or_not(
-    service, password
-):
+def test_username_is_reserved_for_known_and_unknown_emails_alike(service, password):
     service.actor("ann").sign_up()
     answers = []
     for username, email in (("bob", "ann@example.org"), ("eve", "eve@example.org")):
@@ -115,7 +113,7 @@ def test_a_username_is_taken_after_the_first_try_whether_the_address_was_known_o
     assert told(answers[0]) == told(answers[1])
 
 
-def test_a_taken_username_is_told_before_the_address_is_looked_at(service):
+def test_taken_username_is_reported_before_the_email_is_checked(service):
     service.actor("ann").sign_up()
     service.actor("bob").sign_up()
     service.actor("pat").register()
@@ -130,7 +128,7 @@ def test_a_taken_username_is_told_before_the_address_is_looked_at(service):
     assert rows_of(service) == before
 
 
-def test_a_known_address_gets_the_news_that_there_is_an_account(service):
+def test_known_email_is_told_about_the_existing_account(service):
     ann = service.actor("ann").sign_up()
     eve = service.actor("eve", email="ANN@Example.ORG")
     eve.register(locale="de")
@@ -142,7 +140,7 @@ def test_a_known_address_gets_the_news_that_there_is_an_account(service):
     assert service.mailbox("ANN@example.org") == []
 
 
-def test_a_registration_for_a_known_address_opens_nothing_whatever_is_tried(service):
+def test_registration_for_a_known_email_can_never_be_confirmed(service):
     ann = service.actor("ann").sign_up()
     confirmed_with = service.mailbox()[-1]["code"]
     eve = service.actor("eve", email=ann.email)
@@ -158,7 +156,7 @@ def test_a_registration_for_a_known_address_opens_nothing_whatever_is_tried(serv
     assert ann.login().status_code == 200
 
 
-def test_before_the_address_is_confirmed_there_is_no_account(ann):
+def test_no_account_exists_before_confirmation(ann):
     ann.register()
     assert ann.service.scalar("SELECT count(*) FROM accounts") == 0
     stranger = ann.service.actor("nobody-at-all")
@@ -168,7 +166,7 @@ def test_before_the_address_is_confirmed_there_is_no_account(ann):
         assert told(refused) == told(unknown)
 
 
-def test_a_username_is_reserved_for_a_day(service):
+def test_username_is_reserved_for_a_day(service):
     service.actor("ann").register()
     service.clock.push(hours=23, minutes=59)
     again = service.actor("ann", email="other@example.org")
@@ -185,7 +183,7 @@ def test_an_account_keeps_its_username_for_good(service):
 
 
 @pytest.mark.parametrize("setting", ["closed", "invite"])
-def test_registration_that_is_not_open_is_refused(make_service, setting):
+def test_closed_registration_is_refused(make_service, setting):
     service = make_service(registration=setting)
     for username, email in (("ann", "ann@example.org"), ("bob", "bob@example.org")):
         refused = service.actor(username, email=email).register()
@@ -198,7 +196,7 @@ def test_registration_that_is_not_open_is_refused(make_service, setting):
 # -- names and addresses ------------------------------------------------------------------------------------------------
 
 
-def test_names_are_kept_in_lower_case_and_the_address_as_it_was_typed(service):
+def test_username_is_lowercased_and_email_kept_as_typed(service):
     ann = service.actor("Ann.Lee", email="Ann.Lee@Example.ORG")
     ann.register()
     ann.email = "Ann.Lee@example.org"
@@ -220,7 +218,7 @@ def test_names_are_kept_in_lower_case_and_the_address_as_it_was_typed(service):
         "kelvin\uff20example.org",
     ],
 )
-def test_logging_in_folds_what_registering_refuses(service, typed):
+def test_login_folds_characters_that_registration_refuses(service, typed):
     service.actor("kelvin").sign_up()
     assert service.actor(typed).login().status_code == 200
     if not typed.isascii():
@@ -241,12 +239,12 @@ def test_logging_in_folds_what_registering_refuses(service, typed):
         "kelv\u0130n",
     ],
 )
-def test_logging_in_takes_no_other_text_for_the_name(service, typed):
+def test_login_accepts_no_lookalike_names(service, typed):
     service.actor("kelvin").sign_up()
     assert service.actor(typed).login().status_code == 401
 
 
-def test_one_address_in_two_spellings_is_one_address(service):
+def test_email_spellings_with_one_canonical_form_are_one_email(service):
     service.actor("ann", email="ann@b\u00fccher.example").register()
     (mail,) = service.mailbox()
     assert mail["to"] == "ann@xn--bcher-kva.example"
@@ -262,7 +260,7 @@ def test_one_address_in_two_spellings_is_one_address(service):
     assert service.actor("ann@B\u00fccher.example").login().status_code == 200
 
 
-def test_dots_and_plus_signs_make_other_addresses(service):
+def test_dots_and_plus_signs_make_different_emails(service):
     service.actor("ann", email="ann@gmail.com").sign_up()
     for username, email in (("bob", "a.nn@gmail.com"), ("eve", "ann+eve@gmail.com")):
         service.actor(username, email=email).sign_up()
@@ -291,7 +289,7 @@ HAN = "".join(chr(0x4E00 + 37 * number) for number in range(128))
         pytest.param(LETTERS[:15] + "\n", False, id="a line break"),
     ],
 )
-def test_a_password_has_15_to_128_characters_of_any_script(sqlite_service, password, accepted):
+def test_password_has_15_to_128_characters_of_any_script(sqlite_service, password, accepted):
     ann = sqlite_service.actor(password=password)
     answer = ann.register()
     if not accepted:
@@ -303,7 +301,7 @@ def test_a_password_has_15_to_128_characters_of_any_script(sqlite_service, passw
     assert ann.login(password=password[:-1]).status_code == 401, "nothing is cut off"
 
 
-def test_a_password_is_the_same_however_accents_and_spaces_are_typed(sqlite_service):
+def test_password_is_normalized_for_accents_and_spaces(sqlite_service):
     ann = sqlite_service.actor(password="caf\u00e9 \u00fcber alles, immer")
     ann.sign_up()
     assert (
@@ -318,7 +316,7 @@ def test_a_password_is_the_same_however_accents_and_spaces_are_typed(sqlite_serv
         assert ann.login(password=other).status_code == 401, other
 
 
-def test_the_least_length_of_a_password_is_a_setting(make_service):
+def test_minimum_password_length_is_a_setting(make_service):
     service = make_service(password_min_length=8)
     assert faults(service.actor().register(password="1234567")) == {"/password"}
     assert service.actor().register(password="kiwi&tea").status_code == 202
@@ -398,14 +396,14 @@ def test_the_least_length_of_a_password_is_a_setting(make_service):
         ),
     ],
 )
-def test_what_is_not_acceptable_is_named_and_nothing_is_stored(untouched, changes, pointers):
+def test_invalid_fields_are_named_and_nothing_is_stored(untouched, changes, pointers):
     assert faults(untouched.actor().register(**changes)) == pointers
     assert set(rows_of(untouched).values()) == {0}
     assert untouched.mailbox() == []
 
 
 @pytest.mark.parametrize("field", ["username", "email", "name", "password", "locale"])
-def test_half_a_surrogate_pair_is_no_text(service, field):
+def test_lone_surrogate_is_rejected(service, field):
     body = {
         "username": "ann",
         "email": "ann@example.org",
@@ -439,9 +437,7 @@ def test_half_a_surrogate_pair_is_no_text(service, field):
         (b'{"username": "' + b"a" * 20_000 + b'"}', "application/json", 413),
     ],
 )
-def test_a_body_that_is_no_object_of_json_is_refused_and_nothing_is_stored(
-    untouched, raw, kind, status
-):
+def test_body_that_is_not_a_json_object_is_rejected(untouched, raw, kind, status):
     answer = untouched.actor().call("POST", "/v1/register", data=raw, content_type=kind)
     assert answer.status_code == status, answer.text
     assert answer.content_type == "application/problem+json"
@@ -451,7 +447,7 @@ def test_a_body_that_is_no_object_of_json_is_refused_and_nothing_is_stored(
 # -- what is kept -------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_that_is_mailed_or_typed_as_a_secret_can_be_read_in_the_database(service):
+def test_emailed_and_typed_secrets_are_unreadable_in_the_database(service):
     ann = service.actor(password="a password that is typed once")
     ann.register()
     mail = ann.mail()
@@ -472,7 +468,7 @@ def test_nothing_that_is_mailed_or_typed_as_a_secret_can_be_read_in_the_database
     assert "$argon2id$" in kept
 
 
-def test_a_mailed_code_is_kept_under_a_key_that_is_not_in_the_database(service):
+def test_emailed_code_is_stored_as_a_keyed_digest(service):
     """34 bits under a bare hash would be found in minutes."""
     ann = service.actor()
     ann.register()
@@ -515,7 +511,7 @@ def test_a_mailed_code_is_kept_under_a_key_that_is_not_in_the_database(service):
 @pytest.mark.parametrize(
     "trusted", [(), ("10.0.0.0/8",)], ids=["from anyone", "from a gateway of ours"]
 )
-def test_no_header_changes_a_mailed_link(make_service, headers, trusted):
+def test_request_headers_never_change_an_emailed_link(make_service, headers, trusted):
     service = make_service(
         public_url="https://auth.example.org",
         trusted_proxies=tuple(map(ipaddress.ip_network, trusted)),
@@ -545,7 +541,7 @@ def test_no_header_changes_a_mailed_link(make_service, headers, trusted):
         "127.0.0.1:80:80",
     ],
 )
-def test_a_host_that_is_not_ours_is_refused_and_nothing_is_mailed(untouched, host):
+def test_untrusted_host_is_refused_and_sends_no_email(untouched, host):
     ann = untouched.actor()
     answer = ann.post(
         "/v1/register",
@@ -558,7 +554,7 @@ def test_a_host_that_is_not_ours_is_refused_and_nothing_is_mailed(untouched, hos
     assert set(rows_of(untouched).values()) == {0}
 
 
-def test_links_follow_the_setting_for_ones_own_frontend(make_service):
+def test_links_use_the_frontend_setting(make_service):
     service = make_service(link_confirm="https://app.example.org/welcome?t={token}#here")
     ann = service.actor()
     ann.register()
@@ -585,9 +581,7 @@ def test_links_follow_the_setting_for_ones_own_frontend(make_service):
         (None, None, "en"),
     ],
 )
-def test_mail_is_written_in_the_language_asked_for_or_the_one_the_browser_prefers(
-    sqlite_service, locale, accepts, language
-):
+def test_email_uses_the_requested_or_preferred_language(sqlite_service, locale, accepts, language):
     ann = sqlite_service.actor()
     body = {"username": "ann", "email": ann.email, "name": "Ann"} | (
         {"locale": locale} if locale else {}
@@ -603,7 +597,7 @@ def test_mail_is_written_in_the_language_asked_for_or_the_one_the_browser_prefer
     assert f'lang="{language}"' in mail["html"]
 
 
-def test_the_news_of_an_account_is_written_in_the_language_of_its_owner(sqlite_service):
+def test_existing_account_email_is_in_the_owners_language(sqlite_service):
     ann = sqlite_service.actor()
     ann.register(locale="de-AT")
     ann.confirm()

@@ -49,7 +49,7 @@ def untouched(sqlite_template, tmp_path_factory):
     service.close()
 
 
-def test_nothing_tells_whether_there_was_anyone_to_write_to(pat):
+def test_answer_does_not_reveal_whether_an_email_was_sent(pat):
     service = pat.service
     service.actor("ann").sign_up()
     service.actor("eve", email="ann@example.org").register()
@@ -68,7 +68,7 @@ def test_nothing_tells_whether_there_was_anyone_to_write_to(pat):
 
 
 @pytest.mark.parametrize("way", ["registration", "email"])
-def test_the_newer_link_and_code_end_the_older_ones(pat, way):
+def test_newer_link_and_code_invalidate_the_older_ones(pat, way):
     token, code = pat.get_mailed_token(), pat.mail()["code"]
     later(pat.service, minutes=2)
     resend(pat, **{way: getattr(pat, way)})
@@ -83,13 +83,13 @@ def test_the_newer_link_and_code_end_the_older_ones(pat, way):
     assert pat.login().status_code == 200
 
 
-def test_the_newer_link_works_as_well(pat):
+def test_newer_link_works(pat):
     later(pat.service, minutes=2)
     resend(pat, email=pat.email.upper())
     assert by_link(pat, pat.get_mailed_token()).status_code == 200
 
 
-def test_a_newer_code_lives_for_half_an_hour_and_may_be_tried_five_times(pat):
+def test_newer_code_is_valid_for_30_minutes_and_five_attempts(pat):
     for _ in range(5):
         assert pat.confirm(code="BBBB-BBBB").status_code == 400
     later(pat.service, hours=2)
@@ -100,14 +100,14 @@ def test_a_newer_code_lives_for_half_an_hour_and_may_be_tried_five_times(pat):
     assert pat.confirm().status_code == 200
 
 
-def test_a_confirmation_is_not_sent_again_after_its_day(pat):
+def test_confirmation_is_not_resent_after_a_day(pat):
     later(pat.service, hours=24, seconds=1)
     for body in ({"registration": pat.registration}, {"email": pat.email}):
         assert resend(pat, **body).status_code == 202
     assert len(pat.service.mailbox()) == 1
 
 
-def test_sending_again_does_not_reserve_the_username_for_longer(pat):
+def test_resend_does_not_extend_the_username_reservation(pat):
     later(pat.service, hours=23)
     resend(pat, registration=pat.registration)
     later(pat.service, hours=1, seconds=1)
@@ -115,7 +115,7 @@ def test_sending_again_does_not_reserve_the_username_for_longer(pat):
     assert pat.service.actor("pat", email="other@example.org").register().status_code == 202
 
 
-def test_the_owner_of_an_account_is_told_that_there_is_one(service):
+def test_account_owner_is_told_about_the_existing_account(service):
     ann = service.actor("ann").sign_up()
     later(service, minutes=2)
     resend(service.actor("eve"), email="ANN@example.org")
@@ -123,7 +123,7 @@ def test_the_owner_of_an_account_is_told_that_there_is_one(service):
     assert len(service.mailbox()) == 2
 
 
-def test_who_registered_a_known_address_gets_nothing_and_its_owner_the_news(service):
+def test_registration_of_a_known_email_notifies_only_its_owner(service):
     ann = service.actor("ann").sign_up()
     eve = service.actor("eve", email=ann.email)
     eve.register()
@@ -134,7 +134,7 @@ def test_who_registered_a_known_address_gets_nothing_and_its_owner_the_news(serv
     assert [mail["code"] for mail in mails[:2]] == [None, None]
 
 
-def test_nobody_is_written_to_where_nobody_registered(service):
+def test_no_email_without_a_registration(service):
     for body in ({"email": "nobody@example.org"}, {"registration": "reg_" + "0" * 22}):
         assert resend(service.actor(), **body).status_code == 202
     assert service.mailbox() == []
@@ -143,7 +143,7 @@ def test_nobody_is_written_to_where_nobody_registered(service):
 # -- an address gets few mails ------------------------------------------------------------------------------------------
 
 
-def test_within_a_minute_no_second_mail_is_sent_and_the_first_stays_good(pat):
+def test_second_email_within_a_minute_is_suppressed_and_the_first_valid(pat):
     for body in ({"registration": pat.registration}, {"email": pat.email}):
         assert resend(pat, **body).status_code == 202
     assert len(pat.service.mailbox()) == 1
@@ -151,13 +151,13 @@ def test_within_a_minute_no_second_mail_is_sent_and_the_first_stays_good(pat):
     assert pat.confirm().status_code == 200
 
 
-def test_a_stranger_who_asks_again_and_again_cannot_take_the_link_from_its_owner(pat):
+def test_repeated_requests_by_a_stranger_keep_the_link_valid(pat):
     for _ in range(5):
         resend(pat.service.actor("eve"), email=pat.email)
     assert by_link(pat, pat.get_mailed_token()).status_code == 200
 
 
-def test_asking_again_within_a_minute_gives_no_more_tries(pat):
+def test_resend_within_a_minute_gives_no_more_attempts(pat):
     code = pat.mail()["code"]
     for number in range(5):
         guesser = pat.service.actor("eve")
@@ -172,7 +172,7 @@ def test_asking_again_within_a_minute_gives_no_more_tries(pat):
     assert pat.confirm(code=code).status_code == 400
 
 
-def test_an_address_gets_one_mail_a_minute_however_it_is_written_and_whoever_asks(service):
+def test_recipient_gets_one_email_a_minute_in_any_spelling(service):
     answers = [
         service.actor(f"name{number}", email=email).register()
         for number, email in enumerate(["ann@example.org", "ANN@Example.org"])
@@ -183,7 +183,7 @@ def test_an_address_gets_one_mail_a_minute_however_it_is_written_and_whoever_ask
     assert len(service.mailbox("bob@example.org")) == 1, "another address is another address"
 
 
-def test_the_owner_of_an_account_gets_the_news_once_a_minute(service):
+def test_existing_account_email_is_sent_once_a_minute(service):
     service.actor("ann").sign_up()
     for number in range(3):
         assert service.actor(f"eve{number}", email="ann@example.org").register().status_code == 202
@@ -192,7 +192,7 @@ def test_the_owner_of_an_account_gets_the_news_once_a_minute(service):
     assert templates == ["already_registered", "confirm_new"]
 
 
-def test_what_is_held_back_leaves_the_same_rows_as_what_is_sent(service):
+def test_suppressed_email_leaves_the_same_rows_as_a_sent_one(service):
     def rows() -> dict[str, int]:
         return {
             table: service.scalar(f"SELECT count(*) FROM {table}")
@@ -231,7 +231,7 @@ def test_what_is_held_back_leaves_the_same_rows_as_what_is_sent(service):
         ({"registration": "reg_1", "to": "eve@example.org"}, {"/to"}),
     ],
 )
-def test_a_request_to_send_again_names_either_the_handle_or_the_address(untouched, body, pointers):
+def test_resend_takes_either_a_handle_or_an_email(untouched, body, pointers):
     answer = resend(untouched.actor(), **body)
     assert answer.status_code == 422
     assert set(answer.json["errors"]) == pointers

@@ -10,7 +10,7 @@ def ann(service):
     return service.actor().sign_in()
 
 
-def test_logging_out_by_access_token_ends_this_session_alone(service, ann):
+def test_logout_by_access_token_ends_only_this_session(service, ann):
     first = ann.tokens
     ann.login()
     assert ann.post("/v1/logout", token=first["access_token"]).status_code == 204
@@ -21,14 +21,14 @@ def test_logging_out_by_access_token_ends_this_session_alone(service, ann):
     assert service.scalar("SELECT count(*) FROM revocations WHERE kind = 'session'") == 1
 
 
-def test_a_logout_has_no_body_and_needs_none(ann):
+def test_logout_needs_and_returns_no_body(ann):
     answer = ann.call("POST", "/v1/logout", token=ann.access)
     assert (answer.status_code, answer.data) == (204, b"")
     assert "Content-Type" not in answer.headers
 
 
 @pytest.mark.parametrize("path", ["/v1/logout", "/v1/logout-all"])
-def test_the_refresh_token_logs_out_where_the_access_token_has_expired(service, ann, path):
+def test_refresh_token_logs_out_when_the_access_token_expired(service, ann, path):
     service.clock.push(minutes=6)
     assert ann.whoami().status_code == 401
     assert ann.post(path, token=ann.access).status_code == 401
@@ -40,7 +40,7 @@ def test_the_refresh_token_logs_out_where_the_access_token_has_expired(service, 
     assert service.scalar("SELECT status FROM sessions") == "logged_out"
 
 
-def test_the_refresh_token_alone_logs_out(ann):
+def test_refresh_token_alone_logs_out(ann):
     assert ann.post("/v1/logout", {"refresh_token": ann.tokens["refresh_token"]}).status_code == 204
     assert ann.whoami().status_code == 401
 
@@ -56,7 +56,7 @@ def test_the_refresh_token_alone_logs_out(ann):
         {"refresh_token": "dwr1.aaaaaaaa.ses_" + "0" * 22 + ".0." + "A" * 43},
     ],
 )
-def test_neither_token_is_401(sqlite_service, path, body):
+def test_logout_without_a_token_is_401(sqlite_service, path, body):
     ann = sqlite_service.actor().sign_in()
     for token in (None, "x", ann.tokens["refresh_token"]):
         answer = ann.post(path, body, token=token)
@@ -78,14 +78,14 @@ def test_the_access_token_decides_which_session_ends(service, ann):
     assert ann.whoami(first["access_token"]).status_code == 200
 
 
-def test_a_session_logged_out_cannot_be_logged_out_again(ann):
+def test_logged_out_session_cannot_log_out_again(ann):
     assert ann.logout().status_code == 204
     assert ann.logout().status_code == 401
     assert ann.post("/v1/logout", {"refresh_token": ann.tokens["refresh_token"]}).status_code == 401
 
 
 @pytest.mark.parametrize(("body", "status"), [(b"{", 400), (b'{"everything": true}', 422)])
-def test_a_logout_with_a_body_that_is_not_acceptable_ends_nothing(sqlite_service, body, status):
+def test_logout_with_an_invalid_body_ends_nothing(sqlite_service, body, status):
     ann = sqlite_service.actor().sign_in()
     answer = ann.call(
         "POST", "/v1/logout", token=ann.access, data=body, content_type="application/json"
@@ -94,7 +94,7 @@ def test_a_logout_with_a_body_that_is_not_acceptable_ends_nothing(sqlite_service
     assert ann.whoami().status_code == 200
 
 
-def test_logging_out_everywhere_moves_the_epoch_and_kills_every_token(service, ann):
+def test_logout_everywhere_increments_the_epoch_and_ends_every_token(service, ann):
     first = ann.tokens
     ann.login()
     bob = service.actor("bob").sign_in()
@@ -115,7 +115,7 @@ def test_logging_out_everywhere_moves_the_epoch_and_kills_every_token(service, a
     assert ann.refresh().status_code == 200
 
 
-def test_what_one_service_ends_another_refuses_at_once(make_service, database_url):
+def test_session_ended_by_one_replica_is_refused_by_another_at_once(make_service, database_url):
     here, there = make_service(database_url), make_service(database_url)
     ann = here.actor().sign_in()
     ann.service = there
@@ -134,7 +134,7 @@ def test_a_disabled_account_is_refused_at_once(service, ann):
     assert ann.get("/v1/me", token=ann.access).status_code == 401
 
 
-def test_a_deleted_account_takes_its_sessions_with_it(service, ann):
+def test_deleting_an_account_ends_its_sessions(service, ann):
     service.scalar("DELETE FROM accounts RETURNING id")
     assert ann.whoami().status_code == 401
     assert ann.refresh().status_code == 400

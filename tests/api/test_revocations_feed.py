@@ -77,7 +77,7 @@ def refs(items) -> list[str]:
     return [item["ref"] for item in items]
 
 
-def test_each_kind_of_end_shows_with_what_a_verifier_compares(service, ann, follower):
+def test_each_kind_of_revocation_has_the_values_a_verifier_compares(service, ann, follower):
     follower.read()
     other, key = ann.from_another_address(), create_key(ann, "orders:read", "orders:write")
     other.login()
@@ -102,7 +102,7 @@ def test_each_kind_of_end_shows_with_what_a_verifier_compares(service, ann, foll
     assert (account["kind"], account["epoch"], account["status"]) == ("account", 2, "active")
 
 
-def test_without_a_cursor_all_that_is_kept_is_told(service, follower):
+def test_without_a_cursor_all_retained_revocations_are_returned(service, follower):
     follower.read()
     ended(service, "ses_old", ago=74 * 60)
     ended(service, "ses_older", ago=76 * 60)
@@ -112,7 +112,7 @@ def test_without_a_cursor_all_that_is_kept_is_told(service, follower):
     assert "ses_older" not in found
 
 
-def test_a_row_that_commits_late_is_not_missed(service, follower):
+def test_late_commit_is_not_missed(service, follower):
     """Numbered and begun earlier than one that was read already."""
     ended(service, "ses_first", number=1000)
     assert "ses_first" in refs(follower.read())
@@ -120,7 +120,7 @@ def test_a_row_that_commits_late_is_not_missed(service, follower):
     assert "ses_late" in refs(follower.read())
 
 
-def test_a_cursor_is_stable_while_nothing_happens_and_rows_stop_coming(service, follower):
+def test_cursor_is_stable_while_nothing_happens(service, follower):
     ended(service, "ses_a")
     assert "ses_a" in refs(follower.read())
     assert "ses_a" in refs(follower.read())
@@ -135,7 +135,7 @@ def test_a_cursor_is_stable_while_nothing_happens_and_rows_stop_coming(service, 
     assert refs(follower.read()) == ["ses_b"]
 
 
-def test_many_rows_come_in_pages_and_late_ones_in_the_next_reading(service, follower):
+def test_many_rows_are_paged_and_late_rows_come_with_the_next_read(service, follower):
     follower.read()
     service.clock.push(seconds=30)
     follower.read()
@@ -166,7 +166,7 @@ def test_many_rows_come_in_pages_and_late_ones_in_the_next_reading(service, foll
     assert "ses_meanwhile" in refs(follower.read())
 
 
-def test_a_revoked_signing_key_moves_the_global_epoch(service, ann, follower):
+def test_revoked_signing_key_increments_the_global_epoch(service, ann, follower):
     before = follower.ask().json["global_epoch"]
     kid = ann.get("/.well-known/jwks.json").json["keys"][0]["kid"]
     with service.units.open_read_write() as work:
@@ -178,7 +178,7 @@ def test_a_revoked_signing_key_moves_the_global_epoch(service, ann, follower):
     assert "account_id" not in item
 
 
-def test_the_answer_may_be_kept_for_a_second_by_whoever_asked(service, follower):
+def test_response_is_privately_cacheable_for_a_second(service, follower):
     service.clock.push(seconds=21)
     follower.read()
     follower.read()
@@ -196,7 +196,7 @@ def test_the_answer_may_be_kept_for_a_second_by_whoever_asked(service, follower)
     )
 
 
-def test_only_cursors_that_were_handed_out_are_taken(sqlite_service):
+def test_only_issued_cursors_are_accepted(sqlite_service):
     follower = Follower(sqlite_service, create_key_owner(sqlite_service))
     follower.read()
     body, _, mac = follower.cursor.partition(".")
@@ -219,7 +219,7 @@ def test_only_cursors_that_were_handed_out_are_taken(sqlite_service):
     )
 
 
-def test_only_who_may_read_it_is_told(sqlite_service):
+def test_feed_requires_its_scope(sqlite_service):
     ann = create_key_owner(sqlite_service)
     weak = create_key(ann, "orders:read", name="weak")
     assert ann.get("/v1/revocations").status_code == 401

@@ -67,7 +67,7 @@ def check(actor, *checks, token=None):
     return actor.post("/v1/roles/check", {"checks": list(checks)}, token=token or actor.access)
 
 
-def test_a_role_counts_from_the_next_check_on_and_is_gone_from_the_next_check_on(any_redis):
+def test_role_changes_apply_at_the_next_check(any_redis):
     service, forget = any_redis
     boss, ann = sign_in_with_role(service, "boss", "admin"), service.actor("ann").sign_in()
     assert ann.whoami().json["roles"] == []
@@ -83,7 +83,7 @@ def test_a_role_counts_from_the_next_check_on_and_is_gone_from_the_next_check_on
     assert (told["roles"], told["scopes"]) == ([], [])
 
 
-def test_a_role_that_was_taken_opens_no_door_with_the_token_that_names_it(any_redis):
+def test_removed_role_is_refused_even_if_the_token_names_it(any_redis):
     service, forget = any_redis
     boss, eve = (
         sign_in_with_role(service, "boss", "admin"),
@@ -98,7 +98,7 @@ def test_a_role_that_was_taken_opens_no_door_with_the_token_that_names_it(any_re
     assert ann.whoami().json["roles"] == ["reader"]
 
 
-def test_a_key_may_do_what_its_owner_may_now(any_redis):
+def test_key_follows_the_current_roles_of_its_owner(any_redis):
     service, forget = any_redis
     boss, ann = (
         sign_in_with_role(service, "boss", "admin"),
@@ -112,7 +112,7 @@ def test_a_key_may_do_what_its_owner_may_now(any_redis):
     assert ann.whoami(key).json["scopes"] == ["articles:read"]
 
 
-def test_putting_and_deleting_twice_is_the_same_as_once(service):
+def test_put_and_delete_are_idempotent(service):
     boss, ann = sign_in_with_role(service, "boss", "admin"), service.actor("ann").sign_in()
     for _ in range(2):
         assert assign_role(boss, ann, "editor").status_code == 204
@@ -123,7 +123,7 @@ def test_putting_and_deleting_twice_is_the_same_as_once(service):
     assert list_roles(boss, ann, "") == []
 
 
-def test_each_change_is_remembered_with_who_made_it(service):
+def test_each_change_is_audited_with_its_actor(service):
     boss, ann = sign_in_with_role(service, "boss", "admin"), service.actor("ann").sign_in()
     assign_role(boss, ann, "editor")
     remove_role(boss, ann, "editor")
@@ -141,7 +141,7 @@ def test_each_change_is_remembered_with_who_made_it(service):
 
 
 @pytest.mark.parametrize("role", ["nobody-has-this", "Admin", "list-7-member", "%00", "a" * 3000])
-def test_a_role_that_does_not_exist_is_an_error(sqlite_service, role):
+def test_unknown_role_is_an_error(sqlite_service, role):
     boss, ann = (
         sign_in_with_role(sqlite_service, "boss", "admin"),
         sqlite_service.actor("ann").sign_in(),
@@ -153,7 +153,7 @@ def test_a_role_that_does_not_exist_is_an_error(sqlite_service, role):
 
 
 @pytest.mark.parametrize("unknown", [UNKNOWN, "x", "ses_" + "0" * 22, "%00"])
-def test_an_account_that_does_not_exist_is_not_found(service, unknown):
+def test_unknown_account_is_not_found(service, unknown):
     boss = sign_in_with_role(service, "boss", "admin")
     for method in ("PUT", "DELETE"):
         assert (
@@ -163,7 +163,7 @@ def test_an_account_that_does_not_exist_is_not_found(service, unknown):
     assert boss.get(f"/v1/accounts/{unknown}/roles", token=boss.access).status_code == 404
 
 
-def test_only_an_administrator_with_a_fresh_password_gives_and_takes(service):
+def test_role_changes_require_an_admin_with_recent_authentication(service):
     boss, ann = (
         sign_in_with_role(service, "boss", "admin"),
         sign_in_with_role(service, "ann", "editor"),
@@ -204,9 +204,7 @@ def test_the_last_active_administrator_keeps_the_role(service):
     assert boss.whoami().json["roles"] == []
 
 
-def test_a_role_that_the_setting_no_longer_names_allows_nothing_and_can_be_taken(
-    make_service, sqlite_url
-):
+def test_role_removed_from_the_setting_grants_nothing_and_can_be_removed(make_service, sqlite_url):
     before = make_service(sqlite_url, roles=ROLES)
     ann = sign_in_with_role(before, "ann", "editor")
     key = create_key(ann, "articles:write")
@@ -230,7 +228,7 @@ def test_a_role_that_the_setting_no_longer_names_allows_nothing_and_can_be_taken
         ("list-7-owner", False),
     ],
 )
-def test_no_role_can_be_called_like_a_membership(role, refused):
+def test_role_names_cannot_look_like_memberships(role, refused):
     """A manager of that thing would let others in to the role."""
     if not refused:
         assert build_settings("sqlite://", roles={role: ()}).roles
@@ -243,7 +241,7 @@ def test_no_role_can_be_called_like_a_membership(role, refused):
 # -- sessions that were opened for less ---------------------------------------------------------------------------------
 
 
-def test_a_session_that_was_opened_for_a_scope_never_gets_more(service):
+def test_scoped_session_never_gains_scopes(service):
     boss, ann = (
         sign_in_with_role(service, "boss", "admin"),
         sign_in_with_role(service, "ann", "editor", scope="articles:read other:thing"),
@@ -266,7 +264,7 @@ def test_a_session_that_was_opened_for_a_scope_never_gets_more(service):
     ]
 
 
-def test_an_administrators_session_that_was_opened_for_a_scope_administers_nothing(service):
+def test_scoped_admin_session_cannot_administer(service):
     boss = sign_in_with_role(service, "boss", "admin", scope="roles:read")
     ann = service.actor("ann").sign_in()
     assert boss.tokens["account"]["roles"] == []
@@ -286,7 +284,7 @@ def test_an_administrators_session_that_was_opened_for_a_scope_administers_nothi
 # -- asking -------------------------------------------------------------------------------------------------------------
 
 
-def test_roles_are_told_to_oneself_to_administrators_and_to_whoever_may_read_them(service):
+def test_roles_are_readable_by_self_admins_and_scope_holders(service):
     boss, ann, bob = (
         sign_in_with_role(service, "boss", "admin"),
         sign_in_with_role(service, "ann", "founder"),
@@ -304,7 +302,7 @@ def test_roles_are_told_to_oneself_to_administrators_and_to_whoever_may_read_the
     assert 'scope="roles:read"' in refused.headers["WWW-Authenticate"]
 
 
-def test_whoever_may_not_ask_cannot_tell_who_exists(service):
+def test_caller_without_permission_cannot_probe_accounts(service):
     ann, bob = service.actor("ann").sign_in(), service.actor("bob").sign_in()
     answers = [
         ann.get(f"/v1/accounts/{one}/roles", token=ann.access)
@@ -331,14 +329,14 @@ def test_whoever_may_not_ask_cannot_tell_who_exists(service):
         "?resource=list&id=a,b",
     ],
 )
-def test_a_query_that_names_no_thing_is_an_error(sqlite_service, query):
+def test_query_without_a_resource_is_an_error(sqlite_service, query):
     ann = sqlite_service.actor("ann").sign_in()
     answer = ann.get(f"/v1/accounts/{get_account_id(ann)}/roles{query}", token=ann.access)
     assert answer.status_code == 422
     assert all(pointer.startswith("/query/") for pointer in answer.json["errors"])
 
 
-def test_a_disabled_account_may_do_nothing_and_a_deleted_one_is_not_there(service):
+def test_disabled_account_has_no_rights_and_a_deleted_one_is_not_found(service):
     boss, bob = (
         sign_in_with_role(service, "boss", "admin"),
         sign_in_with_role(service, "bob", "editor"),
@@ -357,7 +355,7 @@ def test_a_disabled_account_may_do_nothing_and_a_deleted_one_is_not_there(servic
     assert grant_membership(boss, bob, "member").status_code == 404
 
 
-def test_a_hundred_questions_are_answered_in_order_by_three_statements(service):
+def test_hundred_checks_are_answered_in_order_by_three_statements(service):
     boss, ann, bob = (
         sign_in_with_role(service, "boss", "admin"),
         sign_in_with_role(service, "ann", "editor"),
@@ -419,9 +417,7 @@ def test_a_hundred_questions_are_answered_in_order_by_three_statements(service):
         {"role": "admin", "more": 1},
     ],
 )
-def test_a_question_that_cannot_be_asked_is_an_error_and_never_a_yes_or_no(
-    sqlite_service, question
-):
+def test_invalid_check_is_an_error_and_never_a_decision(sqlite_service, question):
     boss = sign_in_with_role(sqlite_service, "boss", "admin")
     fine = {"account_id": get_account_id(boss), "role": "admin"}
     answer = check(boss, fine, {"account_id": get_account_id(boss), **question})
@@ -429,7 +425,7 @@ def test_a_question_that_cannot_be_asked_is_an_error_and_never_a_yes_or_no(
     assert all(pointer.startswith("/checks/1") for pointer in answer.json["errors"])
 
 
-def test_from_one_to_a_hundred_questions(sqlite_service):
+def test_batch_takes_1_to_100_checks(sqlite_service):
     ann = sqlite_service.actor("ann").sign_in()
     mine = {"account_id": get_account_id(ann), "role": "admin"}
     assert check(ann).status_code == 422
@@ -437,7 +433,7 @@ def test_from_one_to_a_hundred_questions(sqlite_service):
     assert check(ann, *[mine] * 101).status_code == 422
 
 
-def test_whoever_may_not_read_roles_asks_about_himself_alone(service):
+def test_callers_without_the_scope_can_check_only_themselves(service):
     ann, bob, app = (
         service.actor("ann").sign_in(),
         service.actor("bob").sign_in(),

@@ -530,7 +530,7 @@ class Sheet:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.route)
-def test_each_is_told_what_the_table_says(askers, row):
+def test_each_caller_gets_the_answer_in_the_table(askers, row):
     ask = ASKS.get(row.route, Ask())
     carol = askers.town.boss if row.others == "–" else askers.town.sign_in("carol")
     sheet = Sheet(row, ask.thing(askers.town, carol), ask)
@@ -560,7 +560,7 @@ def test_each_is_told_what_the_table_says(askers, row):
 
 
 @pytest.mark.parametrize("route", PUBLIC)
-def test_everybody_is_told_the_same(askers, route):
+def test_public_routes_answer_every_caller_alike(askers, route):
     first = told(askers.nobody.ask(route, {}))
     assert first[0] in {200, 202, 302, 400, 404, 422}
     assert {

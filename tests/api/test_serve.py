@@ -47,7 +47,7 @@ def sqlite_env(tmp_path) -> dict[str, str]:
     return {"DOORWARD_DATABASE_URL": f"sqlite:///{tmp_path}/new/doorward.db"}
 
 
-def test_whoever_starts_it_is_told_where_to_go(live):
+def test_start_prints_the_url(live):
     said = live.log.read_text()
     for page in ("/docs", "/dev/mailbox", "/login"):
         assert f"{live.url}{page}\n" in said
@@ -87,7 +87,7 @@ def ready_within(live: LiveServer) -> float:
 # -- beginning and end ----------------------------------------------------------------------------------------------
 
 
-def test_a_serving_process_says_that_it_is_ready(live):
+def test_serving_process_reports_readiness(live):
     status, answer = live.call("GET", "/readyz")
     assert (status, answer) == (
         200,
@@ -99,7 +99,7 @@ def test_a_serving_process_says_that_it_is_ready(live):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_with_zero_and_without_a_traceback_when_asked(make_live, number):
+def test_stops_with_exit_code_0_and_without_a_traceback(make_live, number):
     live = make_live("--threads", "4")
     assert live.call("GET", "/livez")[0] == 200
     began = time.monotonic()
@@ -108,7 +108,7 @@ def test_it_ends_with_zero_and_without_a_traceback_when_asked(make_live, number)
     assert "Traceback" not in live.log.read_text()
 
 
-def test_a_request_under_way_is_answered_before_the_end(make_live):
+def test_request_in_progress_is_answered_before_the_stop(make_live):
     live = make_live("--threads", "4")
     with socket.create_connection(("127.0.0.1", live.port), 20) as connection:
         connection.sendall(
@@ -122,7 +122,7 @@ def test_a_request_under_way_is_answered_before_the_end(make_live):
     assert live.stop() == 0
 
 
-def test_the_folder_and_file_of_sqlite_are_made_for_this_user_alone(sqlite_env):
+def test_sqlite_folder_and_file_are_private(sqlite_env):
     done = run_cli("db", "upgrade", **sqlite_env)
     assert (done.returncode, done.stdout) == (
         0,
@@ -136,21 +136,21 @@ def test_the_folder_and_file_of_sqlite_are_made_for_this_user_alone(sqlite_env):
 # -- refusing to begin ----------------------------------------------------------------------------------------------
 
 
-def test_sqlite_is_not_served_by_two_processes(sqlite_env):
+def test_sqlite_is_refused_with_two_processes(sqlite_env):
     done = run_command("serve", "--workers", "2", "--migrate", env=sqlite_env)
     assert done.returncode == 2
     assert "SQLite serves one process" in done.stderr
     assert "PostgreSQL" in done.stderr
 
 
-def test_an_outdated_schema_is_refused_with_the_words_to_type(sqlite_env):
+def test_outdated_schema_is_refused_with_the_command_to_run(sqlite_env):
     done = run_command("serve", env=sqlite_env)
     assert done.returncode == 3
     assert "python -m app db upgrade" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_database_that_does_not_answer_is_a_line_and_no_traceback():
+def test_unreachable_database_is_one_line_and_no_traceback():
     done = run_command(
         "serve",
         "--migrate",
@@ -162,7 +162,7 @@ def test_a_database_that_does_not_answer_is_a_line_and_no_traceback():
     assert "hunter2" not in done.stdout + done.stderr
 
 
-def test_production_names_all_faults_at_once_and_no_value():
+def test_production_reports_all_invalid_settings_without_values():
     done = run_command(
         "serve",
         env={
@@ -196,7 +196,7 @@ def test_production_names_all_faults_at_once_and_no_value():
     assert "Traceback" not in done.stderr
 
 
-def test_production_serves_when_nothing_is_missing_and_shows_no_mail_and_no_docs(tmp_path):
+def test_production_serves_without_the_dev_mailbox_and_docs(tmp_path):
     env = {**PRODUCTION, "DOORWARD_DATABASE_URL": f"sqlite:///{tmp_path}/doorward.db"}
     live = SubprocessServer(tmp_path / "live.log", "--threads", "4", env=env)
     try:
@@ -255,7 +255,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("raw", "status", "code"), BROKEN.values(), ids=BROKEN)
-def test_what_cannot_be_parsed_is_answered_with_a_problem_document(live, raw, status, code):
+def test_unparsable_request_gets_a_problem_document(live, raw, status, code):
     answered, headers, body = exchanged(live, raw)
     problem = json.loads(body)
     assert (answered, problem["status"], problem["code"]) == (status, status, code)
@@ -282,12 +282,12 @@ def test_what_cannot_be_parsed_is_answered_with_a_problem_document(live, raw, st
         "Path-Info: /livez",
     ],
 )
-def test_no_header_chooses_the_route(live, header):
+def test_request_headers_cannot_choose_the_route(live, header):
     raw = f"GET /v1/whoami HTTP/1.1\r\nHost: 127.0.0.1\r\n{header}\r\nConnection: close\r\n\r\n"
     assert exchanged(live, raw.encode())[0] == 401
 
 
-def test_no_header_says_that_a_request_came_over_tls(live):
+def test_request_headers_cannot_claim_tls(live):
     raw = b"GET /v1/whoami HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off\r\nConnection: close\r\n\r\n"
     assert exchanged(live, raw)[0] == 401
 
@@ -295,7 +295,7 @@ def test_no_header_says_that_a_request_came_over_tls(live):
 # -- slow and stubborn clients --------------------------------------------------------------------------------------
 
 
-def test_a_client_that_does_not_hang_up_holds_up_nobody(live):
+def test_idle_connections_do_not_block_others(live):
     asked = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
     stubborn = [socket.create_connection(("127.0.0.1", live.port), 20) for _ in range(12)]
     try:
@@ -309,7 +309,7 @@ def test_a_client_that_does_not_hang_up_holds_up_nobody(live):
             connection.close()
 
 
-def test_a_body_that_is_refused_for_its_size_does_not_take_its_answer_along(live):
+def test_client_sending_an_oversized_body_still_reads_the_answer(live):
     head = b"POST /v1/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n"
     for _ in range(5):
         status, _, body = exchanged(live, head + b"Connection: close\r\n\r\n" + b" " * 60000)
@@ -345,7 +345,7 @@ class Dribble(threading.Thread):
             return
 
 
-def test_dribbled_headers_and_bodies_are_cut_off_after_ten_seconds_and_hold_up_nobody(live):
+def test_slow_headers_and_bodies_are_cut_off_after_ten_seconds(live):
     post = b"POST /v1/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
     headers = [
         Dribble(live, b"GET /livez HTTP/1.1\r\n", b"X-Slow: " + b"a" * 100) for _ in range(2)
@@ -368,7 +368,7 @@ def test_dribbled_headers_and_bodies_are_cut_off_after_ten_seconds_and_hold_up_n
     assert live.call("GET", "/readyz")[0] == 200
 
 
-def test_nothing_secret_stands_in_what_a_server_said(live):
+def test_server_output_contains_no_secret(live):
     live.call("POST", "/v1/login", {"username": "ann", "password": "a password that nobody has"})
     said = live.log.read_text()
     assert "a password that nobody has" not in said

@@ -39,7 +39,7 @@ def without_name(answer):
     )
 
 
-def test_sessions_are_listed_newest_first_with_device_address_and_times(service, ann):
+def test_sessions_are_listed_newest_first_with_device_and_ip_address(service, ann):
     service.clock.push(minutes=1)
     phone = service.actor("ann", address="198.51.100.4", agent="Phone/2")
     phone.login(device_name="  my phone ")
@@ -57,7 +57,7 @@ def test_sessions_are_listed_newest_first_with_device_address_and_times(service,
     assert [item["current"] for item in sessions(phone)] == [True, False]
 
 
-def test_nothing_that_opens_a_session_is_shown(ann):
+def test_list_contains_no_secret(ann):
     shown = ann.get("/v1/sessions", token=ann.access).text
     assert ann.tokens["refresh_token"].rpartition(".")[2] not in shown
     assert "salt" not in shown
@@ -65,7 +65,7 @@ def test_nothing_that_opens_a_session_is_shown(ann):
     assert "epoch" not in shown
 
 
-def test_one_session_is_shown_also_when_it_is_over(ann):
+def test_ended_session_is_shown(ann):
     twin = another(ann)
     session_id = twin.tokens["session_id"]
     assert ann.get(f"/v1/sessions/{session_id}", token=ann.access).json["status"] == "live"
@@ -77,7 +77,7 @@ def test_one_session_is_shown_also_when_it_is_over(ann):
     assert [item["id"] for item in sessions(ann)] == [ann.tokens["session_id"]]
 
 
-def test_a_session_ended_by_its_owner_stops_at_once(service, ann):
+def test_session_revoked_by_its_owner_ends_at_once(service, ann):
     twin = another(ann)
     assert (
         ann.call(
@@ -96,7 +96,7 @@ def test_a_session_ended_by_its_owner_stops_at_once(service, ann):
     )
 
 
-def test_ending_a_session_twice_is_one_ending(service, ann):
+def test_revoking_a_session_twice_counts_once(service, ann):
     twin = another(ann)
     path = f"/v1/sessions/{twin.tokens['session_id']}"
     assert [ann.call("DELETE", path, token=ann.access).status_code for _ in range(2)] == [204, 204]
@@ -104,7 +104,7 @@ def test_ending_a_session_twice_is_one_ending(service, ann):
     assert service.scalar("SELECT count(*) FROM audit WHERE event = 'session.ended'") == 1
 
 
-def test_one_can_end_the_session_that_asks(ann):
+def test_current_session_can_be_revoked(ann):
     assert (
         ann.call("DELETE", f"/v1/sessions/{ann.tokens['session_id']}", token=ann.access).status_code
         == 204
@@ -112,7 +112,7 @@ def test_one_can_end_the_session_that_asks(ann):
     assert ann.whoami().status_code == 401
 
 
-def test_ending_all_others_keeps_the_one_that_asks(service, ann):
+def test_revoking_all_others_keeps_the_current_session(service, ann):
     others = [another(ann) for _ in range(3)]
     bob = service.actor("bob").sign_in()
     assert ann.call("DELETE", "/v1/sessions", token=ann.access).status_code == 204
@@ -126,7 +126,7 @@ def test_ending_all_others_keeps_the_one_that_asks(service, ann):
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-def test_a_session_of_somebody_else_is_as_unknown_as_any(service, ann, method):
+def test_session_of_another_account_is_not_found(service, ann, method):
     bob = service.actor("bob").sign_in()
     foreign = ann.call(method, f"/v1/sessions/{bob.tokens['session_id']}", token=ann.access)
     assert foreign.status_code == 404
@@ -148,7 +148,7 @@ def test_a_session_of_somebody_else_is_as_unknown_as_any(service, ann, method):
     assert bob.whoami().status_code == 200
 
 
-def test_at_most_fifty_sessions_live_and_the_oldest_gives_way(make_service, database_url):
+def test_fifty_first_session_replaces_the_oldest(make_service, database_url):
     service = make_service(database_url, limit_login="1000/minute")
     ann = service.actor().sign_in()
     first = ann.tokens
@@ -168,7 +168,7 @@ def test_at_most_fifty_sessions_live_and_the_oldest_gives_way(make_service, data
     assert service.scalar("SELECT count(*) FROM audit WHERE event = 'session.ended'") == 1
 
 
-def test_sessions_that_have_run_out_make_room(make_service):
+def test_expired_sessions_do_not_count(make_service):
     service = make_service(limit_login="1000/minute")
     ann = service.actor().sign_up()
     for _ in range(49):
@@ -182,7 +182,7 @@ def test_sessions_that_have_run_out_make_room(make_service):
     assert ann.whoami(kept["access_token"]).status_code == 200
 
 
-def test_a_session_that_has_run_out_is_shown_as_expired(service, ann):
+def test_expired_session_is_shown_as_expired(service, ann):
     short = service.actor("ann")
     short.login(expires_in=60)
     service.clock.push(seconds=61)
@@ -236,7 +236,7 @@ def test_any_user_agent_can_log_in(service, agent):
         ("DELETE", "/v1/sessions/x"),
     ],
 )
-def test_without_an_access_token_there_is_nothing_to_see(sqlite_service, method, path):
+def test_list_requires_an_access_token(sqlite_service, method, path):
     ann = sqlite_service.actor().sign_in()
     assert ann.call(method, path).status_code == 401
     assert ann.call(method, path, token=ann.tokens["refresh_token"]).status_code == 401

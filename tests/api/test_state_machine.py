@@ -342,7 +342,7 @@ def told(examples: int, steps: int):
 
 
 @pytest.mark.parametrize(("kind", "examples", "steps"), [("sqlite", 10, 18), ("postgresql", 3, 12)])
-def test_no_story_ends_otherwise_than_it_should(request, tmp_path, kind, examples, steps):
+def test_random_sequences_match_the_model(request, tmp_path, kind, examples, steps):
     if kind == "sqlite":
         shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "told.db")
         url = f"sqlite:///{tmp_path}/told.db"

@@ -80,7 +80,7 @@ def code(answer) -> tuple[int, str]:
 # -- saying so --------------------------------------------------------------------------------------------------------
 
 
-def test_all_its_tokens_stop_at_once_and_the_others_go_on(both):
+def test_suspicious_session_ends_at_once_and_others_stay_live(both):
     ann, elsewhere = both
     assert report(ann, id_of(elsewhere)).status_code == 204
     assert elsewhere.whoami().status_code == 401
@@ -92,7 +92,7 @@ def test_all_its_tokens_stop_at_once_and_the_others_go_on(both):
     ]
 
 
-def test_the_owner_has_it_in_writing_once(both):
+def test_owner_is_emailed_once(both):
     ann, elsewhere = both
     for _ in range(2):
         assert report(ann, id_of(elsewhere)).status_code == 204
@@ -103,21 +103,21 @@ def test_the_owner_has_it_in_writing_once(both):
     assert events(ann.service, "session.suspicious") == [(get_account_id(ann), get_account_id(ann))]
 
 
-def test_in_the_language_of_the_owner(pair):
+def test_email_is_in_the_owners_language(pair):
     ann, elsewhere = pair
     ann.call("PATCH", "/v1/me", json={"locale": "de-AT"}, token=ann.access)
     report(ann, id_of(elsewhere))
     assert (ann.mail()["template"], ann.mail()["language"]) == ("reported_session", "de")
 
 
-def test_also_of_the_session_that_asks(pair):
+def test_current_session_can_be_marked(pair):
     ann, elsewhere = pair
     assert report(ann, id_of(ann)).status_code == 204
     assert ann.whoami().status_code == 401
     assert shown(elsewhere, id_of(ann)) == ("suspicious", "reported")
 
 
-def test_also_of_one_that_is_over(both):
+def test_ended_session_can_be_marked(both):
     ann, elsewhere = both
     elsewhere.logout()
     ended = ann.get(f"/v1/sessions/{id_of(elsewhere)}", token=ann.access).json["ended_at"]
@@ -129,7 +129,7 @@ def test_also_of_one_that_is_over(both):
     assert ann.whoami().status_code == 200
 
 
-def test_a_login_from_where_a_suspicious_session_came_is_one_from_somewhere_new(pair):
+def test_login_from_the_suspicious_source_counts_as_new(pair):
     ann, elsewhere = pair
     told = len(mails(ann, "new_login"))
     first = id_of(elsewhere)
@@ -141,7 +141,7 @@ def test_a_login_from_where_a_suspicious_session_came_is_one_from_somewhere_new(
     assert len(mails(ann, "new_login")) == told + 1
 
 
-def test_nobody_says_it_of_what_is_not_his(pair):
+def test_sessions_of_others_cannot_be_marked(pair):
     _, elsewhere = pair
     bob = elsewhere.service.actor("bob").sign_in()
     for session_id in (id_of(elsewhere), generate_id("ses"), "x", get_account_id(elsewhere)):
@@ -153,7 +153,7 @@ def test_nobody_says_it_of_what_is_not_his(pair):
 # -- by an administrator ----------------------------------------------------------------------------------------------
 
 
-def test_an_administrator_says_it_of_anybodys_with_a_fresh_password(both):
+def test_administrator_can_mark_any_session_with_recent_authentication(both):
     ann, elsewhere = both
     boss = sign_in_with_role(ann.service, "boss", "admin")
     assert report(boss, id_of(elsewhere)).status_code == 204
@@ -167,7 +167,7 @@ def test_an_administrator_says_it_of_anybodys_with_a_fresh_password(both):
     assert code(report(boss, generate_id("ses"))) == (404, "not_found")
 
 
-def test_with_an_old_password_only_of_his_own(pair, boss):
+def test_without_recent_authentication_only_own_sessions_can_be_marked(pair, boss):
     ann, elsewhere = pair
     other = boss.from_another_address()
     other.login()
@@ -184,7 +184,7 @@ def test_with_an_old_password_only_of_his_own(pair, boss):
     )
 
 
-def test_whoever_is_no_administrator_any_more_gets_no_further(pair, boss):
+def test_former_administrator_is_refused(pair, boss):
     ann, elsewhere = pair
     ann.service.scalar(
         "DELETE FROM account_roles WHERE account_id = :id RETURNING role", id=get_account_id(boss)
@@ -196,7 +196,7 @@ def test_whoever_is_no_administrator_any_more_gets_no_further(pair, boss):
 # -- where it came from -----------------------------------------------------------------------------------------------
 
 
-def test_its_source_may_ask_to_be_let_in_once_in_ten_minutes_for_a_day(pair):
+def test_source_can_start_one_device_login_in_ten_minutes_for_a_day(pair):
     ann, elsewhere = pair
     assert [ask(elsewhere).status_code for _ in range(3)] == [201] * 3
     report(ann, id_of(elsewhere))
@@ -213,7 +213,7 @@ def test_its_source_may_ask_to_be_let_in_once_in_ten_minutes_for_a_day(pair):
     assert [ask(elsewhere).status_code for _ in range(3)] == [201] * 3
 
 
-def test_whoever_sends_a_used_refresh_token_is_held_back_too(both):
+def test_source_of_a_reused_refresh_token_is_limited_too(both):
     ann, elsewhere = both
     thief = ann.from_another_address()
     used = elsewhere.tokens["refresh_token"]
@@ -230,7 +230,7 @@ def test_whoever_sends_a_used_refresh_token_is_held_back_too(both):
 # -- taking it back ---------------------------------------------------------------------------------------------------
 
 
-def test_taking_it_back_frees_the_source_and_revives_nothing(both):
+def test_unmarking_frees_the_source_and_revives_nothing(both):
     ann, elsewhere = both
     report(ann, id_of(elsewhere))
     assert [ask(elsewhere).status_code for _ in range(2)] == [201, 429]
@@ -245,7 +245,7 @@ def test_taking_it_back_frees_the_source_and_revives_nothing(both):
     assert shown(ann, id_of(elsewhere)) == ("suspicious", "reported")
 
 
-def test_whoever_changes_his_mind_again_and_again_fills_no_mailbox(pair):
+def test_repeated_marking_does_not_repeat_the_email(pair):
     ann, elsewhere = pair
     for _ in range(3):
         assert report(ann, id_of(elsewhere)).status_code == 204
@@ -253,13 +253,13 @@ def test_whoever_changes_his_mind_again_and_again_fills_no_mailbox(pair):
     assert len(mails(ann, "reported_session")) == 1
 
 
-def test_what_is_not_suspicious_cannot_be_taken_back(pair):
+def test_session_that_is_not_marked_cannot_be_unmarked(pair):
     ann, elsewhere = pair
     assert code(take_back(ann, id_of(elsewhere))) == (409, "session_not_suspicious")
     assert elsewhere.whoami().status_code == 200
 
 
-def test_a_mark_of_another_session_stays(pair):
+def test_mark_of_another_session_stays(pair):
     ann, elsewhere = pair
     first = id_of(elsewhere)
     elsewhere.login()
@@ -272,7 +272,7 @@ def test_a_mark_of_another_session_stays(pair):
     assert ask(elsewhere).status_code == 201
 
 
-def test_what_was_marked_long_ago_takes_no_new_mark_along(pair):
+def test_unmarking_an_old_session_keeps_newer_marks(pair):
     """Else whoever has an old suspicious session could free his address of what others say of it."""
     ann, elsewhere = pair
     service = ann.service
@@ -288,7 +288,7 @@ def test_what_was_marked_long_ago_takes_no_new_mark_along(pair):
     assert ask(mallory).status_code == 429
 
 
-def test_taking_back_what_was_found_out_late_frees_the_source_too(both):
+def test_unmarking_a_late_mark_frees_the_source_too(both):
     ann, elsewhere = both
     session_id = id_of(elsewhere)
     elsewhere.post("/v1/logout", token=elsewhere.access)
@@ -300,7 +300,7 @@ def test_taking_back_what_was_found_out_late_frees_the_source_too(both):
     assert ask(elsewhere).status_code == 201
 
 
-def test_taking_it_back_wants_a_fresh_password(pair, boss):
+def test_unmarking_requires_recent_authentication(pair, boss):
     ann, elsewhere = pair
     report(ann, id_of(elsewhere))
     ann.service.clock.push(minutes=6)

@@ -48,7 +48,7 @@ def claims(token: str) -> dict:
     return json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
 
 
-def test_a_new_token_says_the_rights_of_now(boss, ann):
+def test_updated_token_has_the_current_rights(boss, ann):
     assign_role(boss, ann, "editor")
     grant_membership(boss, ann, "member")
     before = ann.access
@@ -67,12 +67,12 @@ def test_a_new_token_says_the_rights_of_now(boss, ann):
     assert update(ann, resource="list", id="8").json["roles"] == ["editor"]
 
 
-def test_no_body_and_an_empty_one_are_alike(ann):
+def test_missing_and_empty_bodies_are_equivalent(ann):
     assert ann.call("POST", "/v1/token/update", token=ann.access).status_code == 200
     assert update(ann).status_code == 200
 
 
-def test_a_token_that_was_updated_ends_when_the_first_one_would_have(service, ann):
+def test_updated_token_keeps_the_original_expiry(service, ann):
     """Else an access token could be renewed by itself for as long as its session lives, and nobody would notice a copy."""
     ends = claims(ann.access)["exp"]
     for _ in range(3):
@@ -85,7 +85,7 @@ def test_a_token_that_was_updated_ends_when_the_first_one_would_have(service, an
     assert ann.refresh().json["expires_in"] == 300
 
 
-def test_only_a_session_updates_its_token(service, boss, ann):
+def test_only_a_session_can_update_its_token(service, boss, ann):
     assert ann.post("/v1/token/update", token=create_key(boss)).status_code == 403
     old = ann.access
     ann.logout()
@@ -106,13 +106,13 @@ def test_only_a_session_updates_its_token(service, boss, ann):
         {"id": 7},
     ],
 )
-def test_what_names_no_thing_is_an_error(sqlite_service, body):
+def test_incomplete_resource_is_an_error(sqlite_service, body):
     ann = sqlite_service.actor("ann").sign_in()
     assert update(ann, **body).status_code == 422
 
 
 @pytest.mark.parametrize("redis", ["warm", "cold", "away", "none"])
-def test_the_roles_of_a_thing_hold_until_anything_changes(request, make_service, sqlite_url, redis):
+def test_resource_roles_stay_until_rights_change(request, make_service, sqlite_url, redis):
     """Any change of rights makes the token's list old; then the roles of now are asked, and a thing's roles come with the next update."""
     url = (
         {"away": "redis://127.0.0.1:1/0", "none": None}.get(redis)
@@ -152,7 +152,7 @@ def test_the_roles_of_a_thing_hold_until_anything_changes(request, make_service,
 
 
 @pytest.mark.parametrize("used", [True, False])
-def test_a_token_names_twenty_roles_and_the_others_are_asked_for(
+def test_token_holds_twenty_roles_and_the_rest_need_a_role_check(
     request, make_service, sqlite_url, used
 ):
     service = make_service(
@@ -180,7 +180,7 @@ def test_a_token_names_twenty_roles_and_the_others_are_asked_for(
     assert ann.whoami().json["roles"] == sorted(MANY)[:24]
 
 
-def test_roles_of_more_than_two_kilobytes_are_left_out(make_service, sqlite_url):
+def test_roles_over_two_kilobytes_are_left_out(make_service, sqlite_url):
     levels = tuple(f"l{number:031}" for number in range(19))
     service = make_service(
         sqlite_url, roles=ROLES, privacy_levels=levels, managing_level=levels[-1]
@@ -197,7 +197,7 @@ def test_roles_of_more_than_two_kilobytes_are_left_out(make_service, sqlite_url)
     assert ann.whoami().json["roles"] == []
 
 
-def test_another_accounts_roles_are_not_in_it(boss, ann, service):
+def test_token_excludes_roles_of_other_accounts(boss, ann, service):
     bob = service.actor("bob").sign_in()
     grant_membership(boss, bob, "secret")
     assert update(ann, resource="list", id="7").json["roles"] == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def test_an_account_is_registered_confirmed_signed_in_and_signed_out(ann):
+def test_account_registers_confirms_signs_in_and_logs_out(ann):
     assert ann.register().json == {
         "status": "pending",
         "registration": ann.registration,

@@ -79,7 +79,7 @@ def counted(service, server):
     counts["names"] = {name: number for name, number in calls.items() if number}
 
 
-def test_a_warm_check_is_one_round_trip_and_no_sql(service, ann, server):
+def test_warm_check_is_one_round_trip_and_no_sql(service, ann, server):
     assert ann.whoami().status_code == 200
     with counted(service, server) as counts:
         for _ in range(5):
@@ -88,7 +88,7 @@ def test_a_warm_check_is_one_round_trip_and_no_sql(service, ann, server):
     assert counts["names"] == {"cmdstat_mget": 5}
 
 
-def test_silence_is_asked_of_the_database_and_remembered(service, ann, server, keys):
+def test_cache_miss_asks_the_database_and_fills_the_cache(service, ann, server, keys):
     ann.whoami()
     server.flushdb()
     with counted(service, server) as counts:
@@ -98,7 +98,7 @@ def test_silence_is_asked_of_the_database_and_remembered(service, ann, server, k
     assert all(0 < server.pttl(key) <= 60_000 for key in keys)
 
 
-def test_a_token_that_was_altered_is_refused_also_when_its_session_was_just_seen(ann):
+def test_altered_token_of_a_cached_session_is_refused(ann):
     """What is remembered is the session and never the token, so a known jti opens nothing."""
     header, claims, signature = ann.access.split(".")
     words = json.loads(base64.urlsafe_b64decode(claims + "=="))
@@ -118,7 +118,7 @@ def test_a_token_that_was_altered_is_refused_also_when_its_session_was_just_seen
     assert ann.whoami().json["roles"] == []
 
 
-def test_a_logout_is_marked_and_refused_without_the_database(service, ann, server, keys):
+def test_logout_is_marked_and_refused_without_the_database(service, ann, server, keys):
     ann.whoami()
     assert ann.logout().status_code == 204
     assert server.get(keys[1]) == b"R"
@@ -127,7 +127,7 @@ def test_a_logout_is_marked_and_refused_without_the_database(service, ann, serve
     assert counts["sql"] == 0
 
 
-def test_a_logout_everywhere_is_a_floor_for_the_epoch(ann, server, keys):
+def test_logout_everywhere_sets_a_minimum_epoch(ann, server, keys):
     ann.whoami()
     other = ann.service.actor("ann")
     other.login()
@@ -138,7 +138,7 @@ def test_a_logout_everywhere_is_a_floor_for_the_epoch(ann, server, keys):
     assert other.whoami().status_code == 200
 
 
-def test_a_flush_after_a_logout_lets_nobody_in(ann, server):
+def test_redis_flush_after_a_logout_revives_no_session(ann, server):
     ann.whoami()
     ann.logout()
     server.flushdb()
@@ -155,7 +155,7 @@ def test_a_late_fill_cannot_undo_a_revocation(service, ann, server, keys):
     assert server.get(keys[1]) == b"R"
 
 
-def test_the_watcher_repeats_what_was_never_published(service, ann, server, keys):
+def test_watcher_repeats_unpublished_revocations(service, ann, server, keys):
     """A process that died between commit and publish, with a record that still says valid."""
     ann.whoami()
     valid = {key: server.get(key) for key in keys}
@@ -167,7 +167,7 @@ def test_the_watcher_repeats_what_was_never_published(service, ann, server, keys
     assert ann.whoami().status_code == 401
 
 
-def test_the_watcher_tells_everything_again_after_a_flush(service, ann, server, keys):
+def test_watcher_republishes_everything_after_a_flush(service, ann, server, keys):
     watcher = CacheWatcher()
     ann.whoami()
     valid = {key: server.get(key) for key in keys}
@@ -182,7 +182,7 @@ def test_the_watcher_tells_everything_again_after_a_flush(service, ann, server, 
     assert server.get(CANARY_KEY)
 
 
-def test_the_watcher_notices_an_older_copy(service, ann, server, keys):
+def test_watcher_detects_a_restored_backup(service, ann, server, keys):
     watcher = CacheWatcher()
     watcher.watch(service.units)
     old_canary = server.get(CANARY_KEY)
@@ -202,7 +202,7 @@ def test_the_watcher_notices_an_older_copy(service, ann, server, keys):
 @pytest.mark.parametrize(
     "junk", [b"", b"x", b"[]", b"[1]", b'["V"]', b"\xff", b"null", b"{}", b"5"]
 )
-def test_a_record_that_makes_no_sense_is_asked_of_the_database(ann, server, keys, junk):
+def test_unreadable_cache_entry_falls_back_to_the_database(ann, server, keys, junk):
     ann.whoami()
     for key in keys:
         server.set(key, junk)
@@ -211,14 +211,14 @@ def test_a_record_that_makes_no_sense_is_asked_of_the_database(ann, server, keys
     assert ann.whoami().status_code == 401
 
 
-def test_a_session_that_expired_is_not_valid_because_redis_remembers_it(service, ann):
+def test_expired_session_is_refused_despite_the_cache(service, ann):
     ann.login(expires_in=60)
     assert ann.whoami().status_code == 200
     service.clock.push(seconds=61)
     assert ann.whoami().status_code == 401
 
 
-def test_a_yes_is_not_believed_when_the_watcher_has_gone_quiet(
+def test_cached_status_is_not_trusted_when_the_watcher_is_silent(
     make_service, database_url, redis_url, server
 ):
     """Redis can be read and not written, or the watcher is dead: what it says may be old."""
@@ -239,7 +239,7 @@ def test_without_redis_everything_works(make_service, database_url):
     assert lonely.whoami().status_code == 401
 
 
-def test_roles_come_from_a_warm_check_and_a_grant_counts_at_once(service, ann, server):
+def test_warm_check_includes_roles_and_a_grant_applies_at_once(service, ann, server):
     """Whoever grants it."""
     assert ann.whoami().json["roles"] == []
     nobody = ClientInfo(address="", bucket="", user_agent="", request_id="", locale="en")
@@ -256,7 +256,7 @@ def test_roles_come_from_a_warm_check_and_a_grant_counts_at_once(service, ann, s
     assert ann.get("/v1/me", token=ann.access).json["roles"] == ["author", "editor"]
 
 
-def test_a_record_without_roles_is_asked_of_the_database(service, ann, server, keys):
+def test_cache_entry_without_roles_falls_back_to_the_database(service, ann, server, keys):
     ann.whoami()
     server.set(keys[0], json.dumps(json.loads(server.get(keys[0]))[:4]))
     with counted(service, server) as counts:

@@ -125,7 +125,7 @@ def waited_for(job: DeviceAuthorizationPollingJob) -> BearerToken:
     raise AssertionError("no token")
 
 
-def test_requests_oauth2client_waits_until_somebody_has_approved(town, person):
+def test_requests_oauth2client_waits_for_the_approval(town, person):
     patient, hasty = of(town, "job"), of(town, "doorward")
     asked, asked_in_haste = (
         patient.authorize_device(scope="orders:read orders:write"),
@@ -160,7 +160,7 @@ def whoami(town: Town, token: BearerToken) -> tuple[int, dict]:
     ("act", "error"),
     [("deny", AccessDenied), ("call suspicious", AccessDenied), ("let expire", ExpiredToken)],
 )
-def test_requests_oauth2client_is_told_when_nothing_comes_of_it(town, person, act, error):
+def test_requests_oauth2client_learns_of_denial_and_expiry(town, person, act, error):
     client = of(town, "doorward")
     asked = client.authorize_device()
     assert polling(client, asked, interval=HURRY)() is None

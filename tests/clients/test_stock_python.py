@@ -70,7 +70,7 @@ def test_authlib(town):
             ).json() == {"active": False}
 
 
-def test_the_public_keys_by_pyjwt_before_and_after_a_rotation(own_town):
+def test_pyjwt_reads_the_jwks_before_and_after_a_rotation(own_town):
     found = requests.get(f"{own_town.url}/.well-known/oauth-authorization-server", timeout=5).json()
     keys = jwt.PyJWKClient(found["jwks_uri"], cooldown_duration=0)
     names = set()

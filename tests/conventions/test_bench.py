@@ -44,14 +44,14 @@ def run(*command: str) -> str:
     return done.stdout
 
 
-def test_the_short_form_prints_every_figure_with_its_meaning():
+def test_short_run_prints_every_figure_with_its_meaning():
     printed = run("bench", "--short")
     for figure in FIGURES:
         assert re.search(rf"^{figure}.*\n  \S", printed, re.MULTILINE), printed
     assert printed.count("status equal body equal headers equal") == 10, printed
 
 
-def test_the_breakdown_names_the_parts_of_a_check():
+def test_breakdown_names_the_parts_of_a_check():
     printed = run("bench.breakdown", "--times", "20")
     shares = {
         line.split()[-1]: int(line.split()[-4])
@@ -76,16 +76,16 @@ def answer(seconds: float = 0.02, **body: object) -> Answer:
         (answer(request_id="req_10"), False),
     ],
 )
-def test_answers_are_compared_but_for_what_is_random(other, alike):
+def test_responses_are_compared_except_for_random_values(other, alike):
     assert compared("login", [answer()], [other]).alike is alike
 
 
-def test_differences_are_told_in_milliseconds_and_percent():
+def test_differences_are_in_milliseconds_and_percent():
     found = compared("login", [answer(0.03), answer(0.03)], [answer(0.02), answer(0.02)])
     assert (round(found.difference, 6), round(found.percent, 6), found.told) == (10, 50, 1)
 
 
-def test_a_request_is_spelled_as_http():
+def test_request_is_written_as_http():
     assert request("GET", "/x", X_Forwarded_For="10.0.0.1") == (
         b"GET /x HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n"
     )

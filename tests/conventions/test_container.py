@@ -63,24 +63,24 @@ def exec_form(said: str) -> list[str]:
 # -- what the files say -------------------------------------------------------------------------------------------------
 
 
-def test_the_image_runs_as_a_number_that_is_not_root():
+def test_image_runs_as_a_numeric_non_root_user():
     assert re.fullmatch(r"[1-9]\d+:[1-9]\d+", final("USER"))
 
 
-def test_the_image_has_two_stages_of_one_named_version():
+def test_image_has_two_stages_of_one_base_version():
     assert len(stages()) == 2
     version = next(said for name, said in instructions() if name == "ARG").partition("=")[2]
     assert re.fullmatch(r"3\.\d+-slim-\w+", version)
     assert all(stage[0][1].startswith("python:${PYTHON}") for stage in stages())
 
 
-def test_the_image_probes_itself_and_starts_without_a_shell():
+def test_image_has_a_health_check_and_starts_without_a_shell():
     assert "/readyz" in exec_form(final("HEALTHCHECK"))[-1]
     assert exec_form(final("CMD"))[:4] == ["python", "-m", "app", "serve"]
     assert final("EXPOSE") == exec_form(final("CMD"))[5].rpartition(":")[2]
 
 
-def test_all_that_is_copied_exists_and_is_let_through():
+def test_copied_paths_exist_and_are_not_ignored():
     allowed = {
         line[1:]
         for line in (ROOT / ".dockerignore").read_text().splitlines()
@@ -93,7 +93,7 @@ def test_all_that_is_copied_exists_and_is_let_through():
         assert source in allowed, source
 
 
-def test_all_that_the_last_stage_takes_was_made_by_the_first():
+def test_last_stage_copies_only_what_the_first_built():
     made = {"/srv/venv"} | {
         f"/srv/doorward/{said.split()[-1]}" for name, said in stages()[0] if name == "COPY"
     }
@@ -103,12 +103,12 @@ def test_all_that_the_last_stage_takes_was_made_by_the_first():
             assert said.split()[1] in made
 
 
-def test_no_secret_stands_in_the_image():
+def test_image_contains_no_secret():
     assert not re.search(r"SECRET|PASSWORD|TOKEN", TEXT)
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_composed_service_may_do_little(name):
+def test_compose_services_have_few_privileges(name):
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -119,7 +119,7 @@ def test_a_composed_service_may_do_little(name):
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_composed_service_is_probed_and_has_a_version(name):
+def test_compose_services_have_a_health_check_and_a_version(name):
     service = SERVICES[name]
     assert name in OURS or service["healthcheck"]["test"]
     assert name in OURS or re.search(r":v?\d+\.\d+", service["image"])
@@ -127,18 +127,18 @@ def test_a_composed_service_is_probed_and_has_a_version(name):
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_composed_service_listens_on_this_machine_alone(name):
+def test_compose_services_listen_on_loopback_only(name):
     assert all(str(port).startswith("127.0.0.1:") for port in SERVICES[name].get("ports", []))
 
 
-def test_every_setting_that_is_composed_is_one():
+def test_every_setting_in_compose_exists():
     known = {f"{ENV_PREFIX}{field.name.upper()}" for field in dataclasses.fields(Settings)}
     for service in OURS.values():
         for name in service.get("environment", {}):
             assert not name.startswith(ENV_PREFIX) or name.removesuffix("_FILE") in known, name
 
 
-def test_secrets_are_composed_as_files():
+def test_compose_secrets_are_files():
     secret = {
         f"{ENV_PREFIX}{field.name.upper()}"
         for field in dataclasses.fields(Settings)
@@ -152,7 +152,7 @@ def test_secrets_are_composed_as_files():
             assert not name.endswith("_FILE") or value.startswith("/run/doorward/"), name
 
 
-def test_everything_that_is_waited_for_is_composed():
+def test_compose_dependencies_exist():
     for service in SERVICES.values():
         for name, wait in service.get("depends_on", {}).items():
             probed = SERVICES[name].get("healthcheck", {}).get("test")
@@ -161,7 +161,7 @@ def test_everything_that_is_waited_for_is_composed():
             )
 
 
-def test_the_composed_secrets_are_made_once_and_fit(tmp_path):
+def test_compose_secrets_are_created_once_and_are_valid(tmp_path):
     command = SERVICES["secrets"]["command"]
     script = command[-1].replace("/run/doorward", str(tmp_path))
     made = []
@@ -326,7 +326,7 @@ def data(image):
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_the_image_is_built_and_serves_from_a_read_only_root(image, data):
+def test_image_steps_build_and_serve_from_a_read_only_root(image, data):
     """One test for all of it: in parallel runs each process that needs the image has to build it."""
     compiled_without_installer(image)
     refuses_what_is_unsafe(image)

@@ -92,7 +92,7 @@ def smtp_url():
     controller.stop()
 
 
-def test_everything_is_well(doctor, empty_postgres_url, redis_url, smtp_url):
+def test_healthy_deployment_has_no_findings(doctor, empty_postgres_url, redis_url, smtp_url):
     done, said = doctor(
         DOORWARD_DATABASE_URL=empty_postgres_url,
         DOORWARD_REDIS_URL=redis_url,
@@ -105,13 +105,13 @@ def test_everything_is_well(doctor, empty_postgres_url, redis_url, smtp_url):
     assert "noeviction" in said["redis"][1]
 
 
-def test_a_newcomers_settings_are_well(doctor):
+def test_default_settings_have_no_findings(doctor):
     done, said = doctor()
     assert done.returncode == 0
     assert {level for level, _ in said.values()} == {"ok"}
 
 
-def test_whatever_is_down_it_ends_and_says_so_and_tells_no_secret(doctor):
+def test_unavailable_services_are_reported_without_secrets(doctor):
     planted = ["plantedpg1", "plantedredis2", "plantedsmtp3", "planted/smtp", "planted%2Fsmtp"]
     began = time.monotonic()
     with answering(silence) as postgres, answering(silence) as redis, answering(silence) as smtp:
@@ -140,7 +140,7 @@ def test_whatever_is_down_it_ends_and_says_so_and_tells_no_secret(doctor):
     assert not [secret for secret in [*planted, SECRET] if secret in done.stdout + done.stderr]
 
 
-def test_what_refuses_a_password_is_told_without_it(doctor, postgres_url):
+def test_refused_password_is_reported_without_the_password(doctor, postgres_url):
     server = Valkey(*WITHOUT_PERSISTENCE, "--requirepass", "rightpassword")
     try:
         done, said = doctor(DOORWARD_REDIS_URL=server.url.replace("//", "//:plantedredis2@"))
@@ -173,7 +173,7 @@ def test_settings_are_named_and_never_shown(doctor):
     assert "planted" not in done.stdout + done.stderr
 
 
-def test_a_schema_that_is_not_this_versions_is_a_fault(doctor, sqlite_url, tmp_path):
+def test_outdated_schema_is_an_error(doctor, sqlite_url, tmp_path):
     engine = create_engine(sqlite_url)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
@@ -189,7 +189,7 @@ def test_a_schema_that_is_not_this_versions_is_a_fault(doctor, sqlite_url, tmp_p
     assert not missing.exists()
 
 
-def test_a_clock_that_is_off_is_a_fault(doctor, empty_postgres_url):
+def test_clock_offset_is_an_error(doctor, empty_postgres_url):
     """PostgreSQL's clock cannot be set by a test; a function that is found before it can be made."""
     database = empty_postgres_url.rpartition("/")[2]
     engine = create_engine(empty_postgres_url, isolation_level="AUTOCOMMIT")
@@ -213,7 +213,7 @@ def test_a_clock_that_is_off_is_a_fault(doctor, empty_postgres_url):
     assert said["signing keys"][0] == "ok"
 
 
-def test_a_signing_key_that_does_not_open_is_a_fault(doctor, sqlite_service):
+def test_unreadable_signing_key_is_an_error(doctor, sqlite_service):
     sqlite_service.actor("ann").sign_in()  # makes the first key
     url = {"DOORWARD_DATABASE_URL": sqlite_service.settings.database_url}
     _, said = doctor(**url)
@@ -239,7 +239,7 @@ def test_a_signing_key_that_does_not_open_is_a_fault(doctor, sqlite_service):
         (["--user", *"default on nopass ~* &* +@all -info".split()], "warn", "INFO is forbidden"),
     ],
 )
-def test_a_redis_that_does_not_suit_is_told(doctor, options, level, words):
+def test_unsuitable_redis_configuration_is_reported(doctor, options, level, words):
     server = Valkey(*WITHOUT_PERSISTENCE, *options)
     try:
         done, said = doctor(DOORWARD_REDIS_URL=server.url)
@@ -250,7 +250,7 @@ def test_a_redis_that_does_not_suit_is_told(doctor, options, level, words):
     assert done.returncode == (1 if level == "FAULT" else 0)
 
 
-def test_a_redis_that_is_too_old_is_a_fault(doctor):
+def test_too_old_redis_is_an_error(doctor):
     with answering(old_redis) as port:
         done, said = doctor(DOORWARD_REDIS_URL=f"redis://127.0.0.1:{port}/0")
     assert done.returncode == 1
@@ -260,7 +260,7 @@ def test_a_redis_that_is_too_old_is_a_fault(doctor):
     )
 
 
-def test_an_smtp_server_that_does_not_let_us_in_is_a_fault(doctor, smtp_url):
+def test_smtp_login_failure_is_an_error(doctor, smtp_url):
     done, said = doctor(DOORWARD_SMTP_URL=smtp_url.replace("smtp://", "smtp://mail:plantedsmtp3@"))
     assert done.returncode == 1
     assert said["smtp"][0] == "FAULT"
@@ -269,7 +269,7 @@ def test_an_smtp_server_that_does_not_let_us_in_is_a_fault(doctor, smtp_url):
     assert "plantedsmtp3" not in done.stdout + done.stderr
 
 
-def test_production_is_warned_of_what_is_seldom_meant(doctor, smtp_url):
+def test_unusual_production_settings_are_warnings(doctor, smtp_url):
     done, said = doctor(
         **PRODUCTION, DOORWARD_SMTP_URL=smtp_url, DOORWARD_ISSUER="https://id.example.org"
     )
@@ -282,7 +282,7 @@ def test_production_is_warned_of_what_is_seldom_meant(doctor, smtp_url):
     assert "https://id.example.org" in said["public url"][1]
 
 
-def test_addresses_that_cannot_work_are_faults(doctor):
+def test_invalid_urls_are_errors(doctor):
     done, said = doctor(
         DOORWARD_PUBLIC_URL="https://auth.example.org",
         DOORWARD_TRUSTED_HOSTS="other.example.org",

@@ -13,7 +13,7 @@ PROGRAMS = (ROOT / "docs" / "programs.md").read_text()
 BLOCK = re.compile(r"<!-- A test runs this block .*? -->\n```sh\n(.*?)```", re.DOTALL)
 
 
-def test_the_session_of_the_readme_works_word_for_word(make_live):
+def test_readme_session_works_verbatim(make_live):
     first, then = BLOCK.findall(README), BLOCK.findall(PROGRAMS)
     assert (len(first), len(then)) == (1, 4)
     script = "echo\n".join([*first, *then])
@@ -42,7 +42,7 @@ def test_the_session_of_the_readme_works_word_for_word(make_live):
     )
 
 
-def test_every_link_within_the_repository_leads_somewhere():
+def test_every_internal_link_resolves():
     for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
         for target, place in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", document.read_text()):
             if "://" not in target:
@@ -60,12 +60,12 @@ def headings(page: Path) -> set[str]:
     }
 
 
-def test_every_room_is_named_for_those_who_take_part():
+def test_contributing_names_every_package():
     rooms = {path.name for path in (ROOT / "app").iterdir() if (path / "__init__.py").exists()}
     assert rooms <= set(re.findall(r"\b(\w+)/", (ROOT / "CONTRIBUTING.md").read_text()))
 
 
-def test_every_page_of_the_docs_can_be_found_from_the_readme():
+def test_every_document_is_reachable_from_the_readme():
     seen, ahead = set(), [ROOT / "README.md"]
     while ahead:
         page = ahead.pop()
@@ -78,7 +78,7 @@ def test_every_page_of_the_docs_can_be_found_from_the_readme():
     assert set((ROOT / "docs").rglob("*.md")) <= seen
 
 
-def test_make_help_names_what_the_readme_uses():
+def test_make_help_lists_the_targets_of_the_readme():
     said = subprocess.run(
         ["make", "help"], cwd=ROOT, capture_output=True, text=True, timeout=20, check=True
     ).stdout

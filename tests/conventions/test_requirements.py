@@ -27,7 +27,7 @@ def entries(lock: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
-def test_every_package_is_locked_to_a_version_and_its_hashes(lock):
+def test_every_package_is_pinned_with_hashes(lock):
     locked = entries(lock)
     assert len(locked) > 20
     for name, block in locked.items():
@@ -37,7 +37,7 @@ def test_every_package_is_locked_to_a_version_and_its_hashes(lock):
 
 
 @pytest.mark.parametrize("name", FLOORS)
-def test_no_package_is_older_than_its_last_known_hole(name):
+def test_no_package_predates_its_last_security_fix(name):
     for lock in LOCKS:
         if name in entries(lock):
             assert Version(re.search(r"==([^\s;]+)", entries(lock)[name])[1]) >= Version(
@@ -46,7 +46,7 @@ def test_no_package_is_older_than_its_last_known_hole(name):
     assert Version(version(name)) >= Version(FLOORS[name])
 
 
-def test_a_wheel_asks_for_all_that_the_service_needs():
+def test_wheel_declares_every_dependency():
     wanted = {
         line
         for line in (ROOT / "requirements" / "run.in").read_text().splitlines()
@@ -57,7 +57,7 @@ def test_a_wheel_asks_for_all_that_the_service_needs():
     } == wanted
 
 
-def test_only_what_was_locked_is_installed():
+def test_only_pinned_packages_are_installed():
     text = (ROOT / "Makefile").read_text()
     installs = [line for line in text.splitlines() if "pip install" in line]
     assert installs

@@ -108,7 +108,7 @@ def calls(name: str):
                 yield file, ast.unparse(node.func.value)
 
 
-def test_every_route_is_public_by_name_or_wants_a_credential_first(sqlite_service):
+def test_every_route_is_listed_as_public_or_requires_a_credential(sqlite_service):
     nobody = sqlite_service.actor()
     bodies = [
         {},
@@ -127,7 +127,7 @@ def test_every_route_is_public_by_name_or_wants_a_credential_first(sqlite_servic
             assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
-def test_the_list_of_public_routes_names_only_routes_that_exist(sqlite_service):
+def test_list_of_public_routes_contains_only_existing_routes(sqlite_service):
     assert {name for name, _, _ in routes(sqlite_service)} >= PUBLIC
 
 
@@ -146,7 +146,7 @@ def test_every_problem_is_documented_and_nothing_else():
     assert documented == raised
 
 
-def test_only_accounts_verifies_a_password():
+def test_only_authentication_verifies_a_password():
     found = {file for file, before in calls("verify") if before.endswith("hasher")}
     assert found == {"authentication/passwords/verify.py"}
 
@@ -177,11 +177,11 @@ def test_only_the_unit_of_work_commits():
         ),
     ],
 )
-def test_what_belongs_in_one_file_is_nowhere_else(words, allowed):
+def test_restricted_calls_appear_only_in_their_files(words, allowed):
     assert {file for file, source in SOURCES.items() if re.search(words, source)} <= allowed
 
 
-def test_rooms_name_their_types():
+def test_signatures_avoid_any():
     """No Any in a signature but where a library's own Any comes in."""
     loose = set()
     for file, source in SOURCES.items():
@@ -200,7 +200,7 @@ def test_rooms_name_their_types():
     assert loose == set()
 
 
-def test_no_file_is_longer_than_one_idea():
+def test_no_file_is_too_long():
     long = {
         file: len(source.splitlines())
         for file, source in SOURCES.items()

@@ -47,14 +47,14 @@ def typed(url: str, *words: str):
     )
 
 
-def test_migrations_make_what_the_models_describe(connection):
+def test_migrations_match_the_models(connection):
     context = MigrationContext.configure(
         connection, opts={"compare_type": True, "compare_server_default": True}
     )
     assert compare_metadata(context, Base.metadata) == []
 
 
-def test_constraints_are_named_as_the_models_name_them(connection):
+def test_constraint_names_match_the_models(connection):
     found = inspect(connection)
     for name, table in Base.metadata.tables.items():
         assert found.get_pk_constraint(name)["name"] == table.primary_key.name
@@ -72,7 +72,7 @@ def test_constraints_are_named_as_the_models_name_them(connection):
         }
 
 
-def test_an_upgrade_can_be_typed_twice(blank_url):
+def test_upgrade_can_be_repeated(blank_url):
     first, second, check = (
         typed(blank_url, "db", "upgrade"),
         typed(blank_url, "db", "upgrade"),
@@ -89,7 +89,7 @@ def test_an_upgrade_can_be_typed_twice(blank_url):
     )
 
 
-def test_a_check_of_an_empty_database_says_what_to_type(blank_url):
+def test_check_of_an_empty_database_names_the_command(blank_url):
     done = typed(blank_url, "db", "check")
     assert done.exit_code == 3
     assert (
@@ -99,7 +99,7 @@ def test_a_check_of_an_empty_database_says_what_to_type(blank_url):
 
 
 @pytest.mark.parametrize("word", ["upgrade", "check"])
-def test_a_database_that_is_not_there_is_a_line(word):
+def test_missing_database_is_reported_in_one_line(word):
     done = typed("postgresql://door:hunter2@127.0.0.1:1/door", "db", word)
     assert done.exit_code in {1, 3}
     assert "does not answer" in done.output
@@ -126,7 +126,7 @@ def test_four_processes_can_upgrade_at_once(postgres_url, tmp_path):
         engine.dispose()
 
 
-def test_a_migration_that_fails_half_way_leaves_nothing(blank_url):
+def test_failed_migration_is_rolled_back(blank_url):
     engine = create_engine(blank_url)
     with engine.begin() as connection:
         connection.execute(

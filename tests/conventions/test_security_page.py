@@ -47,7 +47,7 @@ def named_in(file: str) -> set[str]:
 ROWS = rows()
 
 
-def test_the_page_has_its_tables_and_each_row_a_name_of_its_own():
+def test_page_has_its_tables_and_each_row_a_unique_name():
     names = [row[0] for row in ROWS]
     assert len(names) > 50
     assert len(names) == len(set(names))
@@ -55,7 +55,7 @@ def test_the_page_has_its_tables_and_each_row_a_name_of_its_own():
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0].strip("`"))
-def test_each_row_names_its_source_files_that_enforce_it_and_tests_that_attack_it(row):
+def test_each_row_names_its_source_its_files_and_its_tests(row):
     assert len(row) == len(COLUMNS)
     _, holds, source, files, attacks = row
     assert holds

@@ -55,7 +55,7 @@ def typed(*words: str, **values: str):
 # -- reading --------------------------------------------------------------------------------------------------------
 
 
-def test_a_secret_key_is_all_that_must_be_set(environment):
+def test_secret_key_is_the_only_required_setting(environment):
     settings = environment(SECRET_KEY=SECRET)
     assert settings.database_url == f"sqlite:////{str(ROOT / 'var/doorward.db').lstrip('/')}"
     assert settings.audience == settings.issuer == settings.public_url == "http://127.0.0.1:8080"
@@ -64,7 +64,7 @@ def test_a_secret_key_is_all_that_must_be_set(environment):
 
 
 @pytest.mark.parametrize("name", ["SECRET_KEY", "DATABASE_URL", "SMTP_URL", "RESOURCES"])
-def test_a_setting_can_stand_in_a_file(environment, tmp_path, name):
+def test_setting_can_be_read_from_a_file(environment, tmp_path, name):
     value = {
         "SECRET_KEY": SECRET,
         "DATABASE_URL": "postgresql://a:b@c/d",
@@ -79,7 +79,7 @@ def test_a_setting_can_stand_in_a_file(environment, tmp_path, name):
     )
 
 
-def test_a_setting_in_two_places_is_a_fault(environment, tmp_path):
+def test_setting_given_twice_is_an_error(environment, tmp_path):
     path = tmp_path / "value"
     path.write_text(SECRET)
     assert faults(environment, SECRET_KEY_FILE=str(path)) == [
@@ -87,7 +87,7 @@ def test_a_setting_in_two_places_is_a_fault(environment, tmp_path):
     ]
 
 
-def test_a_file_that_cannot_be_read_is_a_fault_that_names_it_by_its_setting(environment, tmp_path):
+def test_unreadable_file_is_an_error_naming_its_setting(environment, tmp_path):
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
     for path in (tmp_path, tmp_path / "missing", tmp_path / "bytes"):
         [fault] = faults(environment, SMTP_URL_FILE=str(path))
@@ -95,13 +95,13 @@ def test_a_file_that_cannot_be_read_is_a_fault_that_names_it_by_its_setting(envi
         assert str(path) not in fault
 
 
-def test_an_empty_setting_is_none(environment):
+def test_empty_setting_counts_as_unset(environment):
     assert environment(SECRET_KEY=SECRET, SMTP_URL="", MAIL_FROM=" ", ENV="") == environment(
         SECRET_KEY=SECRET
     )
 
 
-def test_old_secret_keys_stand_behind_the_newest(environment):
+def test_older_secret_keys_follow_the_newest(environment):
     assert environment(SECRET_KEY=f"{SECRET}, {SECRET[::-1]}").secret_key == (SECRET, SECRET[::-1])
 
 
@@ -118,13 +118,13 @@ def test_old_secret_keys_stand_behind_the_newest(environment):
         "SMTP_PORT",
     ],
 )
-def test_a_name_that_means_nothing_is_a_fault(environment, name):
+def test_unknown_setting_is_an_error(environment, name):
     assert faults(environment, **{name: "hunter2"}) == [
         f"DOORWARD_{name}: is not a setting of this version"
     ]
 
 
-def test_what_kubernetes_and_the_client_set_is_left_alone(environment):
+def test_variables_of_kubernetes_and_the_client_are_ignored(environment):
     kubernetes = {
         "SERVICE_HOST": "10.0.0.1",
         "SERVICE_PORT": "8080",
@@ -203,18 +203,18 @@ WRONG = {
     [(name, value) for name, values in WRONG.items() for value in values],
     ids=lambda text: text[:30],
 )
-def test_a_wrong_value_is_a_fault(environment, name, value):
+def test_invalid_value_is_an_error(environment, name, value):
     [fault] = faults(environment, **{name: value})
     assert fault.startswith(f"DOORWARD_{name}: ")
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_fault_does_not_show_the_value(environment, name):
+def test_error_does_not_show_the_value(environment, name):
     [fault] = faults(environment, **{name: "hunter2*/ <>"})
     assert "hunter2" not in fault
 
 
-def test_all_faults_are_told_at_once(environment):
+def test_all_errors_are_reported_at_once(environment):
     found = faults(environment, SECRET_KEY="short", SMTP_URL="x", REPLICAS="x", TYPO="x")
     assert {fault.partition(":")[0].removeprefix("DOORWARD_") for fault in found} == {
         "SECRET_KEY",
@@ -227,7 +227,7 @@ def test_all_faults_are_told_at_once(environment):
 # -- production -----------------------------------------------------------------------------------------------------
 
 
-def test_production_takes_what_is_safe(environment):
+def test_production_accepts_safe_settings(environment):
     settings = environment(SECRET_KEY=SECRET, **PRODUCTION)
     assert settings.is_production
     assert settings.docs == "off"
@@ -254,7 +254,7 @@ def test_production_takes_what_is_safe(environment):
     ],
     ids="+".join,
 )
-def test_production_refuses_what_is_not_safe(environment, changes, named):
+def test_production_refuses_unsafe_settings(environment, changes, named):
     found = faults(environment, **{**PRODUCTION, **changes})
     assert [fault.partition(":")[0].removeprefix("DOORWARD_") for fault in found] == named
 
@@ -266,7 +266,7 @@ def test_production_refuses_debug_mode(environment):
 
 
 @pytest.mark.parametrize(("memory", "passes"), [(12288, 3), (19456, 2), (47104, 1), (65536, 4)])
-def test_production_takes_hashes_at_the_floor(environment, memory, passes):
+def test_production_accepts_hashes_at_the_minimum_cost(environment, memory, passes):
     assert environment(
         SECRET_KEY=SECRET, **PRODUCTION, ARGON2_MEMORY_KIB=str(memory), ARGON2_TIME_COST=str(passes)
     )
@@ -275,7 +275,7 @@ def test_production_takes_hashes_at_the_floor(environment, memory, passes):
 # -- what is shown --------------------------------------------------------------------------------------------------
 
 
-def test_the_reference_names_every_setting_with_its_default_and_meaning():
+def test_reference_lists_every_setting_with_default_and_meaning():
     printed = typed("config", "reference").output
     assert printed == render_reference() + "\n"
     for name in NAMES:
@@ -287,11 +287,11 @@ def test_the_reference_names_every_setting_with_its_default_and_meaning():
         assert variable.startswith("DOORWARD_")
 
 
-def test_the_example_is_the_reference():
+def test_example_env_matches_the_reference():
     assert (ROOT / "config" / "example.env").read_text() == render_reference()
 
 
-def test_the_example_is_a_right_environment_once_it_has_a_secret(environment):
+def test_example_env_is_valid_once_it_has_a_secret(environment):
     values = dict(
         line.split("=", 1)
         for line in render_reference().splitlines()
@@ -336,7 +336,7 @@ def test_shown_settings_hide_what_is_secret(name, value, masked):
     ]
 
 
-def test_shown_settings_can_be_typed_again_where_they_hide_nothing(environment):
+def test_shown_settings_can_be_used_as_input(environment):
     values = {
         "TRUSTED_PROXIES": "10.0.0.0/8,fd00::/8",
         "RESOURCES": '{"a": "https://b.c"}',
@@ -348,14 +348,14 @@ def test_shown_settings_can_be_typed_again_where_they_hide_nothing(environment):
     assert environment(bare={**lines, "DOORWARD_SECRET_KEY": SECRET}) == settings
 
 
-def test_wrong_settings_are_shown_as_their_faults():
+def test_invalid_settings_are_shown_with_their_errors():
     done = typed("config", "show", SMTP_URL="hunter2")
     assert done.exit_code == 2
     assert "DOORWARD_SMTP_URL" in done.output
     assert "hunter2" not in done.output
 
 
-def test_settings_do_not_spell_out_a_secret(environment):
+def test_settings_repr_hides_secrets(environment):
     settings = environment(
         SECRET_KEY=SECRET, DATABASE_URL="postgresql://a:hunter2@b/c", SMTP_URL="smtp://a:hunter2@b"
     )

@@ -54,9 +54,7 @@ def assert_unavailable(answer) -> None:
     assert int(answer.headers["Retry-After"]) >= 1
 
 
-def test_without_its_database_every_request_is_503_at_once_and_then_all_is_as_before(
-    killable, away
-):
+def test_database_outage_is_503_and_recovers(killable, away):
     ann = killable.actor("ann").sign_in()
     bob = killable.actor("bob")
     bob.register()
@@ -90,9 +88,7 @@ def test_without_its_database_every_request_is_503_at_once_and_then_all_is_as_be
     assert ann.logout().status_code == 204
 
 
-def test_a_service_that_starts_while_its_database_is_away_works_once_it_is_there(
-    make_service, server, away
-):
+def test_service_started_without_its_database_recovers(make_service, server, away):
     away.now()
     service = make_service(server.url())
     assert_unavailable(service.actor("carl").login())
@@ -102,7 +98,7 @@ def test_a_service_that_starts_while_its_database_is_away_works_once_it_is_there
     assert service.actor("carl").login().status_code == 401
 
 
-def test_no_fault_tells_where_the_database_is(killable, server, away, capsys):
+def test_errors_never_reveal_the_database_location(killable, server, away, capsys):
     away.now()
     answer = killable.actor("dora").login()
     assert_unavailable(answer)
@@ -111,7 +107,7 @@ def test_no_fault_tells_where_the_database_is(killable, server, away, capsys):
     assert "correct horse" not in capsys.readouterr().out
 
 
-def test_a_database_that_takes_no_more_connections_is_503(make_service, server):
+def test_exhausted_database_connections_are_503(make_service, server):
     engine = create_engine(server.url(), isolation_level="AUTOCOMMIT")
     with engine.connect() as admin:
         admin.execute(text("CREATE ROLE narrow LOGIN CONNECTION LIMIT 1"))
@@ -127,7 +123,7 @@ def test_a_database_that_takes_no_more_connections_is_503(make_service, server):
     assert service.actor("fred").login().status_code == 401
 
 
-def test_a_lock_that_somebody_keeps_is_503_and_not_an_endless_wait(killable, server):
+def test_held_lock_is_503_and_not_an_endless_wait(killable, server):
     ann = killable.actor("gina").sign_in()
     engine = create_engine(server.url())
     with engine.begin() as other:
@@ -139,7 +135,7 @@ def test_a_lock_that_somebody_keeps_is_503_and_not_an_endless_wait(killable, ser
     assert ann.refresh().status_code == 200
 
 
-def test_an_sqlite_file_that_somebody_writes_to_without_end_is_503(sqlite_service):
+def test_sqlite_file_locked_by_a_writer_is_503(sqlite_service):
     ann = sqlite_service.actor("ann").sign_in()
     other = sqlite3.connect(
         sqlite_service.settings.database_url.removeprefix("sqlite:///"), isolation_level=None
@@ -154,7 +150,7 @@ def test_an_sqlite_file_that_somebody_writes_to_without_end_is_503(sqlite_servic
     assert ann.refresh().status_code == 200
 
 
-def test_a_full_disk_is_503_and_nothing_is_half_stored(sqlite_service):
+def test_full_disk_is_503_and_stores_nothing_partially(sqlite_service):
     ann = sqlite_service.actor("ann").sign_in()
     with sqlite_service.open_database() as db:
         pages = db.execute(text("PRAGMA page_count")).scalar()

@@ -73,7 +73,7 @@ def assert_red(answer) -> None:
     assert headers["Connection"] == "close"
 
 
-def test_a_login_in_flight_gets_its_answer_while_readyz_is_red(make_live):
+def test_login_in_progress_finishes_while_readyz_fails(make_live):
     live = make_live(**EXPENSIVE)
     handle = live.call("POST", "/v1/register", body("ann"))[1]["registration"]
     code = live.mailbox("ann@example.org")[0]["code"]
@@ -97,7 +97,7 @@ def test_a_login_in_flight_gets_its_answer_while_readyz_is_red(make_live):
         assert gone.result()[0] == 0
 
 
-def test_red_is_shown_for_a_while_and_then_connections_are_refused(make_live):
+def test_readyz_fails_first_and_then_connections_are_refused(make_live):
     live = make_live("--threads", "4")
     idle, silent = (
         connected(live),
@@ -120,7 +120,7 @@ def test_red_is_shown_for_a_while_and_then_connections_are_refused(make_live):
         assert seconds < 18
 
 
-def test_a_second_signal_ends_it_at_once(make_live):
+def test_second_signal_stops_at_once(make_live):
     live = make_live("--workers", "1")
     live.process.send_signal(signal.SIGTERM)
     time.sleep(AT_ONCE)
@@ -129,7 +129,7 @@ def test_a_second_signal_ends_it_at_once(make_live):
     assert seconds < 8
 
 
-def test_an_interrupt_waits_for_nobody(make_live):
+def test_interrupt_stops_without_draining(make_live):
     """Ctrl-C, which a terminal sends to all processes: with an idle connection, and with a request whose body never comes."""
     live = make_live()
     idle, slow = connected(live), socket.create_connection(("127.0.0.1", live.port))
@@ -175,7 +175,7 @@ def make_smtp():
         controller.stop()
 
 
-def test_mail_that_is_being_sent_is_finished_and_no_other_is_begun(make_live, make_smtp):
+def test_email_in_progress_is_finished_and_no_other_started(make_live, make_smtp):
     handler, url = make_smtp(1.0)
     live = make_live(DOORWARD_SMTP_URL=url)
     for name in ("ann", "bob", "cat"):

@@ -160,7 +160,7 @@ def ways_out(actor: Actor):
 
 
 @pytest.mark.parametrize("column", WORKING)
-def test_a_check_is_answered_without_redis_and_without_smtp(world, column):
+def test_check_works_without_redis_and_smtp(world, column):
     world.remembered(world.here, world.there)
     assert world.there.logout().status_code == 204
     with world.without(column):
@@ -169,7 +169,7 @@ def test_a_check_is_answered_without_redis_and_without_smtp(world, column):
         assert [answer.status_code for answer in checks(world.there)] == [401] * 3
 
 
-def test_without_the_database_a_check_is_answered_while_redis_remembers_the_session(world):
+def test_check_works_without_the_database_for_cached_sessions(world):
     world.remembered(world.here, world.there)
     assert world.there.logout().status_code == 204
     with world.without(DATABASE):
@@ -185,7 +185,7 @@ def test_without_the_database_a_check_is_answered_while_redis_remembers_the_sess
     ]
 
 
-def test_without_database_and_redis_no_check_is_answered(world):
+def test_check_is_503_without_database_and_redis(world):
     world.remembered(world.here, world.there)
     assert world.there.logout().status_code == 204
     with world.without(BOTH):
@@ -230,7 +230,7 @@ class Gateway:
 
 
 @pytest.mark.parametrize("column", WORKING)
-def test_a_gateway_is_answered_without_redis_and_without_smtp(world, column):
+def test_gateway_check_works_without_redis_and_smtp(world, column):
     here, there, cold = (Gateway(actor) for actor in (world.here, world.there, world.cold))
     forget(world.valkey)
     world.remembered(world.here, world.there)
@@ -241,7 +241,7 @@ def test_a_gateway_is_answered_without_redis_and_without_smtp(world, column):
         assert [gateway.by_key() for gateway in (here, cold)] == [200, 200]
 
 
-def test_without_the_database_a_gateway_is_answered_while_redis_remembers(world):
+def test_gateway_check_works_without_the_database_for_cached_sessions(world):
     here, there, cold = (Gateway(actor) for actor in (world.here, world.there, world.cold))
     forget(world.valkey)
     world.remembered(world.here, world.there)
@@ -256,7 +256,7 @@ def test_without_the_database_a_gateway_is_answered_while_redis_remembers(world)
     assert [gateway.by_token() for gateway in (here, there, cold)] == [{200}, {401}, {200}]
 
 
-def test_without_database_and_redis_a_gateway_is_told_so(world):
+def test_gateway_check_is_503_without_database_and_redis(world):
     here, there = (Gateway(actor) for actor in (world.here, world.there))
     world.remembered(world.here, world.there)
     assert here.by_key() == 200
@@ -268,7 +268,7 @@ def test_without_database_and_redis_a_gateway_is_told_so(world):
 
 
 @pytest.mark.parametrize("column", WORKING)
-def test_login_refresh_and_confirmation_work_without_redis_and_without_smtp(world, column):
+def test_login_refresh_and_confirmation_work_without_redis_and_smtp(world, column):
     world.remembered(world.here)
     with world.without(column):
         assert world.here.refresh().status_code == 200
@@ -282,9 +282,7 @@ def test_login_refresh_and_confirmation_work_without_redis_and_without_smtp(worl
 
 
 @pytest.mark.parametrize("column", FAILING)
-def test_login_refresh_and_confirmation_are_503_without_the_database_and_consume_nothing(
-    world, column
-):
+def test_login_refresh_and_confirmation_are_503_without_the_database(world, column):
     world.remembered(world.here)
     before = world.live_sessions()
     wrong = {**world.bobs, "code": "AAAA-AAAA"}
@@ -308,7 +306,7 @@ def test_login_refresh_and_confirmation_are_503_without_the_database_and_consume
     assert world.bob.login().status_code == 200
 
 
-def test_without_redis_each_process_counts_its_share_of_a_limit(
+def test_each_process_enforces_its_share_of_a_limit_without_redis(
     make_service, postgres, valkey, mail
 ):
     world = World(make_service, postgres, valkey, mail)
@@ -322,7 +320,7 @@ def test_without_redis_each_process_counts_its_share_of_a_limit(
 
 
 @pytest.mark.parametrize("column", WORKING)
-def test_registration_and_resend_are_accepted_and_the_mail_leaves_when_it_can(world, column):
+def test_registration_and_resend_queue_email_during_an_outage(world, column):
     carl = world.service.actor("carl")
     with world.without(column):
         assert carl.register().status_code == 202
@@ -337,7 +335,7 @@ def test_registration_and_resend_are_accepted_and_the_mail_leaves_when_it_can(wo
 
 
 @pytest.mark.parametrize("column", FAILING)
-def test_registration_and_resend_are_503_without_the_database_and_store_nothing(world, column):
+def test_registration_and_resend_are_503_without_the_database(world, column):
     before = [
         world.service.scalar(f"SELECT count(*) FROM {table}")
         for table in ("pending_registrations", "outbox", "confirmations")
@@ -361,7 +359,7 @@ def test_registration_and_resend_are_503_without_the_database_and_store_nothing(
 
 
 @pytest.mark.parametrize("column", WORKING)
-def test_whoever_logs_out_without_redis_or_smtp_is_out_once_it_is_in_the_database(world, column):
+def test_logout_without_redis_or_smtp_takes_effect_from_the_database(world, column):
     world.remembered(world.here, world.there, world.cold)
     other = world.another_session()
     with world.without(column):
@@ -384,7 +382,7 @@ def test_whoever_logs_out_without_redis_or_smtp_is_out_once_it_is_in_the_databas
 
 @pytest.mark.parametrize("column", FAILING)
 @pytest.mark.parametrize("warm", [True, False], ids=["remembered", "not remembered"])
-def test_nobody_is_told_that_a_session_has_ended_while_the_database_is_down(world, column, warm):
+def test_logout_is_503_without_the_database(world, column, warm):
     world.remembered(*[world.here, world.there] if warm else [])
     before = world.live_sessions()
     with world.without(column):
@@ -399,7 +397,7 @@ def test_nobody_is_told_that_a_session_has_ended_while_the_database_is_down(worl
 
 
 @pytest.mark.parametrize("column", COLUMNS)
-def test_livez_is_200_whatever_is_down(world, column):
+def test_livez_is_200_during_every_outage(world, column):
     with world.without(column):
         assert world.ann.get("/livez").status_code == 200
 
@@ -414,7 +412,7 @@ def test_readyz_depends_on_the_database_alone(world, column):
     assert world.ann.get("/readyz").status_code == 200
 
 
-def test_a_serving_process_lets_in_from_memory_for_at_most_five_seconds(postgres, valkey, tmp_path):
+def test_cached_status_is_used_for_at_most_five_seconds(postgres, valkey, tmp_path):
     delete_all_rows(postgres.url())
     forget(valkey)
     cheap = {"DOORWARD_ARGON2_MEMORY_KIB": "64", "DOORWARD_ARGON2_TIME_COST": "1"}
@@ -473,7 +471,7 @@ def test_a_serving_process_lets_in_from_memory_for_at_most_five_seconds(postgres
         live.stop()
 
 
-def test_the_table_has_no_row_and_no_column_that_is_not_tested_here():
+def test_every_cell_of_the_documented_table_is_tested():
     page = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
     lines = page.partition("## What works when something is down")[2].strip().splitlines()
     heading, _, *rows = [
@@ -496,7 +494,7 @@ def test_the_table_has_no_row_and_no_column_that_is_not_tested_here():
 
 
 @pytest.mark.parametrize("column", COLUMNS)
-def test_letting_in_from_another_device(world, column):
+def test_device_login_during_outages(world, column):
     """Without the database nobody is let in, and what was approved before is there after."""
     approved, fresh = start_device_login(world.service), Device(world.service.actor("box"))
     claim(world.here, approved.code)

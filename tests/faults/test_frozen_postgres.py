@@ -163,7 +163,7 @@ def assert_turned_away(answers: list[Answer]) -> None:
     assert max(answer.seconds for answer in answers) < IN_TIME
 
 
-def test_every_request_ends_in_503_in_time_and_everything_goes_on_after(live, postgres):
+def test_frozen_database_is_503_in_time_and_recovers(live, postgres):
     held = sessions(live, 12)
     reading, refreshing, leaving = held[:4], held[4:8], held[8:]
     everything = [
@@ -233,7 +233,7 @@ class Traffic:
         return whoami(self.live, tokens).status
 
 
-def test_what_is_in_the_middle_of_something_loses_nothing(live, postgres):
+def test_work_in_progress_loses_nothing(live, postgres):
     """Freezes that hit requests anywhere, also between a statement and its commit."""
     traffic = Traffic(live)
     with ThreadPoolExecutor(6) as threads:
@@ -256,7 +256,7 @@ def test_what_is_in_the_middle_of_something_loses_nothing(live, postgres):
     assert set(traffic.after_logout) <= {401, 503}
 
 
-def test_a_server_that_was_killed_is_used_again_when_it_is_back(live, postgres):
+def test_killed_server_is_used_again_after_its_restart(live, postgres):
     held = sessions(live, 6)
     at_once([(whoami, live, tokens) for tokens in held])
     postgres.kill()
@@ -287,7 +287,7 @@ def hung(act) -> tuple[bool, float]:
     return False, time.monotonic() - began
 
 
-def test_every_call_that_waits_has_a_deadline(make_service, postgres):
+def test_every_blocking_call_has_a_deadline(make_service, postgres):
     database = make_service(postgres.url()).units.database
     sessions = [database.open_write_session() for _ in range(3)]
     for session in sessions:
@@ -319,7 +319,7 @@ def test_every_call_that_waits_has_a_deadline(make_service, postgres):
     until(lambda: not hung(ask_on_an_idle_connection)[0])
 
 
-def test_a_connection_that_is_lost_costs_no_more_than_itself(make_service, postgres):
+def test_lost_connection_affects_only_its_own_request(make_service, postgres):
     """One backend alone is stuck: the others answer, so nobody else is turned away for long."""
     database = make_service(postgres.url()).units.database
     with database.open_write_session() as stuck, database.open_write_session() as other:
@@ -338,7 +338,7 @@ def test_a_connection_that_is_lost_costs_no_more_than_itself(make_service, postg
             )
 
 
-def test_a_statement_that_takes_its_time_is_not_cut_off(make_service, postgres):
+def test_slow_statement_is_not_cut_off(make_service, postgres):
     """The server's own limit is shorter than the deadline, so that a server that is merely slow says so itself."""
     database = make_service(postgres.url()).units.database
     with database.open_write_session() as session:

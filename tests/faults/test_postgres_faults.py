@@ -82,9 +82,7 @@ def await_well(town: Cluster) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_whatever_happens_to_postgresql_nothing_acknowledged_is_lost_and_nobody_valid_refused(
-    town, postgres, ledger, fault
-):
+def test_postgresql_faults_lose_no_acknowledged_write(town, postgres, ledger, fault):
     for session in ledger.sessions:
         ledger.ask(session, town.replicas[0])  # so that Redis remembers them all
     ledger.start()

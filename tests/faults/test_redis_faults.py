@@ -96,9 +96,7 @@ def wrong_password(town: Cluster) -> None:
 @pytest.mark.parametrize(
     "fault", [flushed, killed, restarted_empty, paused, read_only, out_of_memory, wrong_password]
 )
-def test_whatever_happens_to_redis_nobody_revoked_is_let_in_and_nobody_valid_refused(
-    town, ledger, fault
-):
+def test_redis_faults_revive_no_revoked_session_and_refuse_no_live_one(town, ledger, fault):
     unwritable = fault in {read_only, out_of_memory}
     ledger.start()
     ledger.run(CALM)
@@ -127,7 +125,7 @@ def test_whatever_happens_to_redis_nobody_revoked_is_let_in_and_nobody_valid_ref
     assert last.wrongly_accepted == 0, last
 
 
-def test_a_flush_after_many_revocations_revives_none(town, ledger):
+def test_flush_after_many_revocations_revives_none(town, ledger):
     for first in range(0, len(ledger.sessions), LOGINS):
         ledger.revoke_all_but_one(ledger.sessions[first : first + LOGINS])
     ended = sum(session.ended_at is not None for session in ledger.sessions)
@@ -140,7 +138,7 @@ def test_a_flush_after_many_revocations_revives_none(town, ledger):
     assert seen.statuses[401] == 3 * ended
 
 
-def test_an_old_snapshot_revives_nobody(town, ledger, tmp_path):
+def test_old_snapshot_revives_no_session(town, ledger, tmp_path):
     """Redis comes back with the memory of a moment before the revocations."""
     for session in ledger.sessions:
         assert ledger.ask(session, ledger.replicas[0]) == 200
@@ -164,7 +162,7 @@ def test_an_old_snapshot_revives_nobody(town, ledger, tmp_path):
     assert ledger.judge(bound=0.0, since=back_at + 2.0).wrongly_accepted == 0
 
 
-def test_a_failover_in_the_middle_of_a_watchers_round_is_noticed(make_service, redis_url):
+def test_failover_during_a_watcher_run_is_detected(make_service, redis_url):
     """The canary was heard, then comes an older copy without the revocation: a new canary sung to that must not hide it."""
     service = make_service(redis_url=redis_url)
     watcher, others = CacheWatcher(), CacheWatcher()
@@ -199,7 +197,7 @@ def test_a_failover_in_the_middle_of_a_watchers_round_is_noticed(make_service, r
     server.close()
 
 
-def test_a_process_killed_between_commit_and_publish_is_repaired_by_the_others(town, ledger):
+def test_process_killed_before_publishing_is_repaired_by_others(town, ledger):
     """It acknowledges logouts and cannot tell Redis of them; then it is gone, while the others have those sessions warm."""
     alone = LiveServer(
         town.folder / f"alone-{find_free_port()}.log",
@@ -245,7 +243,7 @@ class Broken(LiveServer):
         )
 
 
-def test_the_ledger_notices_a_check_that_is_broken(town, ledger):
+def test_ledger_detects_a_broken_check(town, ledger):
     """A ledger that cannot fail is no ledger."""
     broken = Broken(town.folder / f"broken-{find_free_port()}.log", env=town.env)
     try:

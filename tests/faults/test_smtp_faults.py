@@ -74,7 +74,7 @@ def end_leases_of_the_dead(service) -> None:
         )
 
 
-def test_no_mail_is_lost_and_none_is_sent_under_two_names(
+def test_no_email_is_lost_or_sent_under_two_message_ids(
     make_service, empty_postgres_url, smtp, tmp_path
 ):
     handler, url = smtp

@@ -27,7 +27,7 @@ def problem(town, answer) -> dict:
     return json.loads(answer.body)
 
 
-def test_401_says_why_and_how(town):
+def test_401_has_a_reason_and_a_challenge(town):
     answer = town.call("GET", "/")
     assert answer.one("Content-Type") == "application/problem+json"
     document = json.loads(answer.body)
@@ -40,7 +40,7 @@ def test_401_says_why_and_how(town):
     assert answer.one("Retry-After") is None
 
 
-def test_a_refusal_says_nothing_about_the_applications_host(town):
+def test_refusal_reveals_nothing_about_the_upstream(town):
     for path, headers in (("/", []), ("/admin/", bearer(town.ann.sign_in()))):
         answer = town.call("GET", path, headers)
         assert answer.status in {401, 403}
@@ -49,7 +49,7 @@ def test_a_refusal_says_nothing_about_the_applications_host(town):
     assert town.call("GET", "/v1/methods", host=DOORWARD).one("Strict-Transport-Security")
 
 
-def test_403_says_why_and_what_is_missing(town):
+def test_403_has_a_reason_and_names_the_missing_scope(town):
     answer = town.call("GET", "/admin/", bearer(town.ann.sign_in()))
     assert answer.status == 403
     assert 'scope="stock:write"' in answer.one("WWW-Authenticate")
@@ -57,7 +57,7 @@ def test_403_says_why_and_what_is_missing(town):
     assert json.loads(answer.body)["code"] == "insufficient_scope"
 
 
-def test_a_key_over_its_limit_is_told_when_to_come_back(town):
+def test_rate_limited_key_gets_retry_after(town):
     key = [("X-API-Key", town.ann.make_key()["key"])]
     statuses = [town.call("GET", "/", key).status for _ in range(LIMIT_KEY)]
     assert statuses == [200] * LIMIT_KEY
@@ -74,7 +74,7 @@ def test_a_key_over_its_limit_is_told_when_to_come_back(town):
 @pytest.mark.parametrize(
     "status", [301, 302, 307, 400, 404, 408, 411, 414, 431, 500, 501, 502, 504]
 )
-def test_no_strange_answer_is_a_yes(town, status):
+def test_unexpected_check_answer_never_passes(town, status):
     """Doorward answers nothing like these; something in its place might."""
     head = f"HTTP/1.1 {status} Strange\r\nLocation: http://{DOORWARD}/\r\nX-Auth-Subject: acc_mallory\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     with instead(town, head.encode()):
@@ -88,7 +88,7 @@ def test_no_strange_answer_is_a_yes(town, status):
     [b"", b"HTTP/1.1 200", b"junk\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"],
     ids=["nothing", "half", "junk", "short"],
 )
-def test_no_broken_answer_is_a_yes(town, bytes_):
+def test_broken_check_answer_never_passes(town, bytes_):
     with instead(town, bytes_):
         answer = town.call("GET", "/", bearer(town.ann.sign_in()))
     if bytes_.startswith(b"HTTP/1.1 200 OK"):
@@ -99,7 +99,7 @@ def test_no_broken_answer_is_a_yes(town, bytes_):
     assert bool(town.received) == (answer.status == 200)
 
 
-def test_a_policy_that_is_not_set_is_a_fault_and_no_refusal(town):
+def test_unknown_policy_is_a_fault_and_not_a_refusal(town):
     head = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 60\r\nX-Auth-Error: unknown_policy\r\nContent-Type: application/problem+json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
     with instead(town, head):
         answer = town.call("GET", "/", bearer(town.ann.sign_in()))
@@ -111,7 +111,7 @@ def test_a_policy_that_is_not_set_is_a_fault_and_no_refusal(town):
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 502, 503, 504])
-def test_answers_of_the_application_stay_as_they_are(town, status):
+def test_upstream_responses_pass_unchanged(town, status):
     answer = town.call("GET", "/", [*bearer(town.ann.sign_in()), ("Wanted-Status", str(status))])
     assert (answer.status, answer.body, answer.one("Application")) == (
         status,
@@ -134,7 +134,7 @@ def settled(town, ask):
     return answer
 
 
-def test_while_doorward_is_away_nobody_passes(all_of_them):
+def test_nothing_passes_while_doorward_is_down(all_of_them):
     live, token = all_of_them[0].live, all_of_them[0].ann.sign_in()
     live.stop()
     try:
@@ -157,7 +157,7 @@ def test_while_doorward_is_away_nobody_passes(all_of_them):
         assert town.call("GET", "/", bearer(token)).status == 200, town.gateway.name
 
 
-def test_a_doorward_that_does_not_answer_is_not_waited_for_forever(all_of_them):
+def test_silent_doorward_times_out(all_of_them):
     live, token = all_of_them[0].live, all_of_them[0].ann.sign_in()
 
     def ask(town):
@@ -177,7 +177,7 @@ def test_a_doorward_that_does_not_answer_is_not_waited_for_forever(all_of_them):
         assert town.call("GET", "/", bearer(token)).status == 200, town.gateway.name
 
 
-def test_an_application_that_does_not_answer_is_a_fault_of_its_own(town):
+def test_silent_upstream_is_its_own_fault(town):
     answer = town.call("GET", "/", [*bearer(town.ann.sign_in()), ("Wanted-Status", "0")])
     assert answer.status == (503 if town.gateway.name == "envoy" else 502)
     assert b"Who asks" not in answer.body

@@ -142,7 +142,7 @@ def sees_and_decides_nothing(site, page, name, request, asked):
     expect(page.get_by_role("alert")).to_contain_text("This code is not known")
 
 
-def test_one_machine_is_let_in_another_is_denied_and_nobody_else_sees_either(site, open_page):
+def test_device_is_approved_another_denied_and_neither_is_public(site, open_page):
     ann = site.person("ann")
     site.person("bob")
     asked = site.machine()
@@ -217,7 +217,7 @@ def test_one_machine_is_let_in_another_is_denied_and_nobody_else_sees_either(sit
     assert path_of(page) == "/login"
 
 
-def test_with_the_keyboard_alone_in_german_and_with_the_password_once_more(site, open_page):
+def test_keyboard_only_in_german_with_reauthentication(site, open_page):
     site.person("ann")
     page = open_page(locale="de-AT")
     asked = site.machine()
@@ -282,7 +282,7 @@ def test_with_the_keyboard_alone_in_german_and_with_the_password_once_more(site,
     expect(page.get_by_role("heading", level=1)).to_have_text("Sie sind abgemeldet")
 
 
-def test_from_a_forgotten_password_by_the_mailed_link_to_another_one_that_opens(site, open_page):
+def test_forgotten_password_is_reset_by_the_emailed_link(site, open_page):
     ann = site.person("ann")
     ann.login()
     page = open_page()
@@ -333,9 +333,7 @@ def evil_port():
     server.server_close()
 
 
-def test_a_form_on_another_site_or_at_another_port_of_this_one_does_nothing(
-    site, open_page, evil_port
-):
+def test_form_on_another_origin_has_no_effect(site, open_page, evil_port):
     ann = site.person("ann")
     page = open_page(java_script_enabled=True)
     page.goto(f"{site.url}/login")
@@ -387,7 +385,7 @@ def test_a_form_on_another_site_or_at_another_port_of_this_one_does_nothing(
     assert ann.login().status_code == 200
 
 
-def test_no_page_has_a_fault_that_axe_can_find_in_either_scheme_at_either_width(site, open_page):
+def test_axe_finds_no_violation_on_any_page(site, open_page):
     try:
         axe = (npm.folder() / "node_modules" / "axe-core" / "axe.min.js").read_text()
     except npm.NoRegistry as missing:

@@ -56,7 +56,7 @@ def submit(actor, path: str, password: str = CHOSEN, **kwargs):
     return actor.call("POST", path, data={"password": password}, **kwargs)
 
 
-def test_an_account_is_opened_by_link_and_form_alone(pat):
+def test_account_is_confirmed_by_link_and_form(pat):
     page = Page(pat.get(link(pat)))
     (form,) = page.find_all("form")
     assert form["method"].lower() == "post"
@@ -80,7 +80,7 @@ def test_an_account_is_opened_by_link_and_form_alone(pat):
     assert pat.login(password=CHOSEN).status_code == 200
 
 
-def test_only_the_form_uses_the_link_up(pat):
+def test_only_the_form_consumes_the_link(pat):
     for method in ("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE") * 2:
         answer = pat.call(method, link(pat))
         assert answer.status_code == (200 if method in {"GET", "HEAD", "OPTIONS"} else 405)
@@ -89,7 +89,7 @@ def test_only_the_form_uses_the_link_up(pat):
     assert submit(pat, link(pat)).status_code == 200
 
 
-def test_nothing_in_the_query_acts(small_pat):
+def test_query_has_no_effect(small_pat):
     assert (
         small_pat.get(
             f"{link(small_pat)}?password={CHOSEN.replace(' ', '+')}&_method=POST"
@@ -103,7 +103,7 @@ def test_nothing_in_the_query_acts(small_pat):
     assert small_pat.service.scalar("SELECT count(*) FROM accounts") == 0
 
 
-def test_a_used_link_says_so_in_words(pat):
+def test_used_link_shows_a_message(pat):
     path = link(pat)
     submit(pat, path)
     for answer in (pat.get(path), submit(pat, path), submit(pat, path, "short")):
@@ -119,7 +119,7 @@ def test_a_used_link_says_so_in_words(pat):
     "token",
     ["junk", "dwc_1", "%00", "%ff", "..%2f..", "<script>alert(1)</script>", "{{7*7}}", "a" * 3000],
 )
-def test_a_link_that_never_was_is_answered_like_a_used_one(small_pat, token):
+def test_unknown_link_is_answered_like_a_used_one(small_pat, token):
     used = link(small_pat)
     submit(small_pat, used)
     expected = small_pat.get(used)
@@ -141,9 +141,7 @@ def test_a_link_that_never_was_is_answered_like_a_used_one(small_pat, token):
         ("a" * 15 + "\0", "control"),
     ],
 )
-def test_a_password_that_is_not_acceptable_brings_the_form_back_with_the_reason(
-    small_pat, password, words
-):
+def test_rejected_password_shows_the_form_with_the_reason(small_pat, password, words):
     answer = submit(small_pat, link(small_pat), password)
     assert answer.status_code == 422
     page = Page(answer)
@@ -169,9 +167,7 @@ def test_a_password_that_is_not_acceptable_brings_the_form_back_with_the_reason(
         ),
     ],
 )
-def test_the_form_tells_why_a_password_is_refused_and_suggests_others(
-    small_pat, language, reason, others
-):
+def test_form_shows_reasons_and_suggestions(small_pat, language, reason, others):
     path, headers = link(small_pat), {"Accept-Language": language}
     answer = submit(small_pat, path, "password20242024", headers=headers)
     assert answer.status_code == 422
@@ -197,7 +193,7 @@ def test_the_form_tells_why_a_password_is_refused_and_suggests_others(
         (b"PASSWORD=the+password+chosen+on+the+page", "application/x-www-form-urlencoded"),
     ],
 )
-def test_a_form_without_a_password_opens_nothing(small_pat, data, kind):
+def test_form_without_a_password_does_nothing(small_pat, data, kind):
     answer = small_pat.call("POST", link(small_pat), data=data, content_type=kind)
     assert answer.status_code == 422
     assert len(Page(answer).find_all("form")) == 1
@@ -223,16 +219,14 @@ def test_a_password_of_any_script_can_be_sent_by_form(small_pat):
         ("", "en", "Confirm your address", "Open the account"),
     ],
 )
-def test_the_page_speaks_the_language_that_the_browser_prefers(
-    small_pat, accepts, lang, heading, button
-):
+def test_page_uses_the_preferred_language(small_pat, accepts, lang, heading, button):
     page = Page(small_pat.get(link(small_pat), headers={"Accept-Language": accepts}))
     assert page.find_all("html") == [{"lang": lang}]
     assert heading in page.text
     assert button in page.text
 
 
-def test_every_page_of_the_way_is_there_in_german(small_pat):
+def test_every_page_exists_in_german(small_pat):
     german = {"Accept-Language": "de-AT"}
     path = link(small_pat)
     answers = [
@@ -257,7 +251,7 @@ def test_every_page_of_the_way_is_there_in_german(small_pat):
         )
 
 
-def test_no_page_can_run_a_script_be_framed_be_kept_or_tell_where_it_came_from(small_pat):
+def test_pages_have_strict_security_headers(small_pat):
     path = link(small_pat)
     answers = [
         small_pat.get(path),
@@ -293,7 +287,7 @@ def test_no_page_can_run_a_script_be_framed_be_kept_or_tell_where_it_came_from(s
         assert small_pat.get(style["href"]).status_code == 200, "the style sheet is our own"
 
 
-def test_a_page_names_no_other_address(small_pat):
+def test_page_loads_nothing_from_other_hosts(small_pat):
     """A token in the path must reach nobody else: no picture, script or link leads away."""
     for answer in (small_pat.get(link(small_pat)), submit(small_pat, link(small_pat))):
         for _, attributes in Page(answer).tags:
@@ -301,7 +295,7 @@ def test_a_page_names_no_other_address(small_pat):
                 assert attributes[name].startswith("/static/") or attributes[name] == "/login"
 
 
-def test_the_token_is_in_no_line_of_the_log(small_pat, capsys):
+def test_token_is_not_logged(small_pat, capsys):
     path = link(small_pat)
     token = path.rpartition("/")[2]
     capsys.readouterr()
@@ -315,7 +309,7 @@ def test_the_token_is_in_no_line_of_the_log(small_pat, capsys):
         assert secret not in logged
 
 
-def test_a_name_is_shown_as_text(sqlite_service):
+def test_name_is_escaped(sqlite_service):
     """Usernames hold no markup, so nothing that was registered can be more than a word."""
     ann = sqlite_service.actor("a-b.c_d")
     ann.register(name="<b>Ann</b><script>alert(1)</script>", password=PASSWORD)

@@ -78,9 +78,7 @@ def with_the_code(page, site: Site):
     return page
 
 
-def test_the_frontend_signs_in_survives_a_reload_and_signs_out_and_nobody_else_uses_its_cookie(
-    context, site, ports
-):
+def test_frontend_signs_in_survives_a_reload_and_signs_out(context, site, ports):
     ann = site.person("ann")
     frontend = with_the_code(opened(context, f"http://127.0.0.1:{ports[0]}/"), site)
     assert frontend.evaluate("refresh()") is False

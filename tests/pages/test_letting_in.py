@@ -42,7 +42,7 @@ def polled(browser: Browser, asked: dict) -> dict:
     return browser.service.actor("machine").call("POST", "/oauth/token", data=form).json
 
 
-def test_looking_changes_nothing(ann):
+def test_get_requests_change_nothing(ann):
     asked = start_device_login(ann.service)
     for method in ("get", "head", "options"):
         for path in (
@@ -65,14 +65,14 @@ def test_looking_changes_nothing(ann):
     assert state(ann, again) == "claimed"
 
 
-def test_the_sign_in_says_what_for_where_a_device_waits(sqlite_service):
+def test_sign_in_page_mentions_the_waiting_device(sqlite_service):
     stranger = Browser(sqlite_service, sqlite_service.actor("x"))
     words = "Sign in first, then look who asks to be let in."
     assert words in stranger.follow("/login/activate/BCDF-GHJK").text
     assert words not in stranger.follow("/login/sessions").text
 
 
-def test_who_asks_from_where_for_what_and_when_is_shown(ann):
+def test_request_details_are_shown(ann):
     message, phrase = "Tuesday's <b>backup</b>", start_device_login(ann.service)["check_phrase"]
     page, asked = claim_device_login(ann, scope="orders:read orders:write", login_message=message)
     answer = ann.get(page)
@@ -111,7 +111,7 @@ def test_who_asks_from_where_for_what_and_when_is_shown(ann):
     assert "Know who you are, and nothing more." in nothing.text
 
 
-def test_how_long_the_session_is_to_last_is_shown_where_that_was_asked(small_ann):
+def test_requested_lifetime_is_shown(small_ann):
     page, _ = claim_device_login(small_ann, expires_in=7 * 86_400)
     assert "7 days at most. You can end it earlier." in small_ann.follow(page).text
     assert (
@@ -122,7 +122,7 @@ def test_how_long_the_session_is_to_last_is_shown_where_that_was_asked(small_ann
     assert "Stays signed in" not in small_ann.follow(claim_device_login(small_ann)[0]).text
 
 
-def test_what_a_program_says_of_itself_has_no_say_in_the_order_of_other_words(small_ann):
+def test_client_text_cannot_reorder_the_page(small_ann):
     """Text that is written from right to left stays in its place (Unicode Standard Annex 9, HTML's bdi)."""
     told = {"client_name": "שלום (1)", "hostname": "עולם 7", "login_message": "גיבוי!"}
     page = small_ann.follow(claim_device_login(small_ann, **told)[0])
@@ -130,7 +130,7 @@ def test_what_a_program_says_of_itself_has_no_say_in_the_order_of_other_words(sm
     assert len(small_ann.follow("/login/sessions").find_all("bdi")) == 1
 
 
-def test_a_client_that_the_operator_has_named_is_called_so(make_service):
+def test_configured_client_name_is_shown(make_service):
     service = make_service(clients={"job": ConfiguredClient("Nightly job")})
     ann = sign_in_browser(service)
     page, _ = claim_device_login(ann, client_id="job", client_name="Your bank")
@@ -147,7 +147,7 @@ def test_a_client_that_the_operator_has_named_is_called_so(make_service):
         ("suspicious", "Denied, and noted as not yours", "access_denied"),
     ],
 )
-def test_each_answer_says_what_was_done_and_is_given_once(ann, answer, title, told):
+def test_each_decision_is_confirmed_and_made_once(ann, answer, title, told):
     page, asked = claim_device_login(ann)
     path, code = page.partition("?")[0], {"user_code": asked["user_code"]}
     assert ann.post(f"{path}/{answer}", code).headers["Location"] == path
@@ -177,7 +177,7 @@ def test_each_answer_says_what_was_done_and_is_given_once(ann, answer, title, to
         (None, "The session is over"),
     ],
 )
-def test_of_a_device_that_was_let_in_no_page_says_that_it_was_not(small_ann, end, title):
+def test_redeemed_request_is_never_shown_as_denied(small_ann, end, title):
     page, asked = claim_device_login(small_ann)
     path = page.partition("?")[0]
     small_ann.post(f"{path}/approve", {"user_code": asked["user_code"]})
@@ -193,7 +193,7 @@ def test_of_a_device_that_was_let_in_no_page_says_that_it_was_not(small_ann, end
         assert untrue not in after.text
 
 
-def test_a_wrong_code_approves_nothing_and_five_of_them_wait(ann):
+def test_wrong_code_approves_nothing_and_five_are_throttled(ann):
     page, asked = claim_device_login(ann)
     path = page.partition("?")[0]
     assert "The code that the other device shows" in ann.follow(path).text, (
@@ -217,7 +217,7 @@ def test_a_wrong_code_approves_nothing_and_five_of_them_wait(ann):
 
 
 @pytest.mark.parametrize("typed", ["{code}", "{lower}", "{bare}", " {spaced} ", "{dotted}"])
-def test_the_code_is_understood_however_it_is_typed(small_ann, typed):
+def test_code_ignores_case_and_separators(small_ann, typed):
     asked = start_device_login(small_ann.service)
     code = asked["user_code"]
     ways = {
@@ -242,7 +242,7 @@ def test_the_code_is_understood_however_it_is_typed(small_ann, typed):
         "ÄÖÜ",
     ],
 )
-def test_a_link_fills_in_a_code_and_nothing_else(small_ann, hostile):
+def test_link_only_prefills_the_code(small_ann, hostile):
     answer = small_ann.get(f"/login/activate/{hostile}")
     assert answer.status_code in {200, 404}
     if answer.status_code == 200:
@@ -252,7 +252,7 @@ def test_a_link_fills_in_a_code_and_nothing_else(small_ann, hostile):
     assert seen.fields["user_code"] is None
 
 
-def test_an_administrator_sees_and_decides_nothing_of_others_here(service):
+def test_administrator_cannot_see_or_decide_requests_of_others(service):
     ann = sign_in_browser(service)
     page, asked = claim_device_login(ann)
     boss = Browser(service, sign_in_with_role(service, "boss", "admin"))
@@ -268,7 +268,7 @@ def test_an_administrator_sees_and_decides_nothing_of_others_here(service):
     assert ann.follow(page).text.startswith("Let this device in?")
 
 
-def test_every_page_of_the_way_is_there_in_german(sqlite_service):
+def test_every_page_exists_in_german(sqlite_service):
     ann = sign_in_browser(sqlite_service, **GERMAN)
     page, asked = claim_device_login(ann)
     path = page.partition("?")[0]
@@ -308,7 +308,7 @@ def test_every_page_of_the_way_is_there_in_german(sqlite_service):
         assert not {"password", "account", "session", "code?", "sign"} & shown, words
 
 
-def test_no_page_can_run_a_script_be_framed_or_be_kept(small_ann):
+def test_pages_have_strict_security_headers(small_ann):
     page, _ = claim_device_login(small_ann)
     for path in (
         "/login",
@@ -347,7 +347,7 @@ def test_no_page_can_run_a_script_be_framed_or_be_kept(small_ann):
                 assert attributes[name].startswith(("/static/", "/login")), "nothing leads away"
 
 
-def test_whatever_goes_wrong_where_people_look_is_told_in_words(small_ann):
+def test_errors_on_pages_are_shown_as_text(small_ann):
     """Also what is settled before a page is asked: no such address, another method, a form that is too large, another host."""
     answers = {
         "There is nothing here": small_ann.get("/login/no-such-page"),

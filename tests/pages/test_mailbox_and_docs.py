@@ -36,7 +36,7 @@ def production(make_service):
 # -- the mailbox --------------------------------------------------------------------------------------------------------
 
 
-def test_the_mailbox_shows_the_latest_mail_first(service):
+def test_mailbox_shows_the_latest_email_first(service):
     for name in ("ann", "bob", "eve"):
         service.actor(name).register()
     answer = service.actor().get("/dev/mailbox", headers={"Accept": "application/json"})
@@ -52,7 +52,7 @@ def test_the_mailbox_shows_the_latest_mail_first(service):
         assert item["code"] in item["text"]
 
 
-def test_the_mailbox_is_a_page_for_people(sqlite_service):
+def test_mailbox_has_an_html_page(sqlite_service):
     ann = sqlite_service.actor()
     empty = ann.get("/dev/mailbox", headers={"Accept": "text/html"})
     assert "There is no mail yet" in empty.text
@@ -68,7 +68,7 @@ def test_the_mailbox_is_a_page_for_people(sqlite_service):
         assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_the_link_in_the_mailbox_can_be_followed(sqlite_service):
+def test_link_in_the_mailbox_works(sqlite_service):
     ann = sqlite_service.actor()
     ann.register()
     page = ann.get("/dev/mailbox", headers={"Accept": "text/html"}).text
@@ -76,9 +76,7 @@ def test_the_link_in_the_mailbox_can_be_followed(sqlite_service):
     assert ann.call("POST", path, data={"password": PASSWORD}).status_code == 200
 
 
-def test_mail_sealed_under_a_key_that_is_gone_is_left_out_of_the_mailbox(
-    make_service, database_url
-):
+def test_email_under_a_lost_secret_key_is_left_out_of_the_mailbox(make_service, database_url):
     make_service(database_url, secret_key=("a key that will be lost 0123456789 lost",)).actor(
         "ann"
     ).register()
@@ -91,13 +89,13 @@ def test_mail_sealed_under_a_key_that_is_gone_is_left_out_of_the_mailbox(
     assert [mail["to"] for mail in service.mailbox()] == ["bob@example.org"]
 
 
-def test_the_mailbox_takes_nothing_but_get(sqlite_service):
+def test_mailbox_accepts_only_get(sqlite_service):
     for method in ("POST", "DELETE", "PUT"):
         assert sqlite_service.actor().call(method, "/dev/mailbox").status_code == 405
 
 
 @pytest.mark.parametrize("accepts", ["text/html", "application/json"])
-def test_there_is_no_mailbox_where_mail_is_sent(make_service, accepts):
+def test_no_mailbox_when_email_is_sent(make_service, accepts):
     service = make_service(smtp_url=f"smtp://127.0.0.1:{find_free_port()}")
     service.actor("ann").register()
     answer = service.actor().get("/dev/mailbox", headers={"Accept": accepts})
@@ -105,7 +103,7 @@ def test_there_is_no_mailbox_where_mail_is_sent(make_service, accepts):
     assert answer.content_type == "application/problem+json"
 
 
-def test_there_is_no_mailbox_in_production(production):
+def test_no_mailbox_in_production(production):
     service = production()
     ann = service.actor()
     body = {"username": "ann", "email": ann.email, "name": "Ann"}
@@ -116,7 +114,7 @@ def test_there_is_no_mailbox_in_production(production):
 # -- the description ----------------------------------------------------------------------------------------------------
 
 
-def test_the_description_is_public_while_developing(sqlite_service):
+def test_openapi_document_is_public_in_development(sqlite_service):
     ann = sqlite_service.actor()
     document = ann.get("/openapi.json")
     assert document.status_code == 200
@@ -128,7 +126,7 @@ def test_the_description_is_public_while_developing(sqlite_service):
     assert json.dumps(document.json).count("secret_key") == 0
 
 
-def test_the_docs_page_and_all_it_needs_come_from_here(sqlite_service):
+def test_docs_page_loads_everything_from_the_service(sqlite_service):
     ann = sqlite_service.actor()
     page = ann.get("/docs")
     assert page.status_code == 200
@@ -163,17 +161,17 @@ def test_no_other_file_is_served(sqlite_service, name):
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/docs/assets/swagger-ui-bundle.js"])
-def test_docs_are_off_in_production_unless_they_are_asked_for(production, path):
+def test_docs_are_off_in_production_by_default(production, path):
     assert production().actor().get(path, headers=HOST).status_code == 404
     assert production(docs=DocsMode.PUBLIC).actor().get(path, headers=HOST).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
-def test_docs_can_be_off_while_developing(make_service, path):
+def test_docs_can_be_off_in_development(make_service, path):
     assert make_service(docs=DocsMode.OFF).actor().get(path).status_code == 404
 
 
-def test_production_answers_to_its_own_name_alone(production):
+def test_production_accepts_only_its_own_host_name(production):
     ann = production().actor()
     assert ann.get("/v1/methods", headers=HOST).status_code == 200
     for host in ("localhost", "127.0.0.1", "evil.example"):

@@ -96,7 +96,7 @@ def told(browser: Browser, route: str, names: dict[str, str], **kwargs) -> str:
 
 
 @pytest.mark.parametrize("route", PAGES)
-def test_each_sees_what_the_table_says(service, home, theirs, bearers, route):
+def test_each_caller_gets_the_page_in_the_table(service, home, theirs, bearers, route):
     nobody, signed_in, later, another = PAGES[route]
     ann = home()
     stranger = Browser(service, service.actor("stranger"))
@@ -121,7 +121,7 @@ def test_each_sees_what_the_table_says(service, home, theirs, bearers, route):
     assert told(patient, route, own) == later
 
 
-def test_the_page_cookie_opens_nothing_but_pages(service, home):
+def test_page_cookie_is_accepted_only_by_pages(service, home):
     ann = home()
     cookie, stranger = ann.cookie, service.actor("stranger")
     sent = [
@@ -150,7 +150,7 @@ def test_the_page_cookie_opens_nothing_but_pages(service, home):
     assert ann.get("/login/sessions").status_code == 200, "and it was not ended by that"
 
 
-def test_a_cookie_that_is_not_ours_to_the_letter_is_nobody(service, home):
+def test_altered_page_cookie_is_refused(service, home):
     ann, bob = home(), home()
     good, other = ann.cookie, bob.cookie
     version, key, session, auth_time, mac = good.split(".")
@@ -181,7 +181,7 @@ def test_a_cookie_that_is_not_ours_to_the_letter_is_nobody(service, home):
         )
 
 
-def test_a_cookie_that_somebody_plants_beside_ours_does_not_lock_one_out(service, home):
+def test_planted_second_cookie_does_not_lock_the_user_out(service, home):
     """Without TLS any page of the same host can, at another port too, and with a path that puts it first."""
     ann = home()
     over = ann.cookie

@@ -57,7 +57,7 @@ def untouched(actor) -> bool:
     )
 
 
-def test_a_password_is_set_by_link_and_form_alone(ann):
+def test_password_is_set_by_link_and_form(ann):
     path = link(ann)
     page = Page(ann.get(path))
     (form,) = page.find_all("form")
@@ -83,7 +83,7 @@ def test_a_password_is_set_by_link_and_form_alone(ann):
     assert ann.login(password=CHOSEN).status_code == 200
 
 
-def test_only_the_form_acts(ann):
+def test_only_the_form_has_an_effect(ann):
     path = link(ann)
     for method in ("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE") * 2:
         answer = ann.call(method, path)
@@ -96,7 +96,7 @@ def test_only_the_form_acts(ann):
     assert submit(ann, path).status_code == 200
 
 
-def test_a_link_that_is_over_says_so_in_words(ann):
+def test_expired_link_shows_a_message(ann):
     path = link(ann)
     submit(ann, path)
     for headers, words in ((None, "not valid any more"), (GERMAN, "nicht mehr gültig")):
@@ -115,7 +115,7 @@ def test_a_link_that_is_over_says_so_in_words(ann):
 @pytest.mark.parametrize(
     "token", ["junk", "dwp_1", "%00", "%ff", "<script>alert(1)</script>", "{{7*7}}", "a" * 3000]
 )
-def test_a_link_that_never_was_is_answered_like_a_used_one(small_ann, token):
+def test_unknown_link_is_answered_like_a_used_one(small_ann, token):
     used = link(small_ann)
     submit(small_ann, used)
     expected = small_ann.get(used)
@@ -139,7 +139,7 @@ def test_a_link_that_never_was_is_answered_like_a_used_one(small_ann, token):
         ("passwordpassword", "passwordpassword", "Some that would do", "Möglich wäre zum Beispiel"),
     ],
 )
-def test_what_is_not_acceptable_brings_the_form_back_with_the_reason(
+def test_rejected_password_shows_the_form_with_the_reason(
     small_ann, password, again, english, german
 ):
     path = link(small_ann)
@@ -163,7 +163,7 @@ def test_what_is_not_acceptable_brings_the_form_back_with_the_reason(
     assert submit(small_ann, path).status_code == 200
 
 
-def test_every_page_of_the_way_is_there_in_german(small_ann):
+def test_every_page_exists_in_german(small_ann):
     path = link(small_ann)
     answers = [small_ann.get(path, headers=GERMAN), submit(small_ann, path, headers=GERMAN)]
     for answer, words in zip(
@@ -175,7 +175,7 @@ def test_every_page_of_the_way_is_there_in_german(small_ann):
         assert not {"password", "account", "must"} & set(page.text.lower().split())
 
 
-def test_no_page_can_run_a_script_be_framed_be_kept_or_tell_where_it_came_from(small_ann):
+def test_pages_have_strict_security_headers(small_ann):
     path = link(small_ann)
     answers = [
         small_ann.get(path),
@@ -214,7 +214,7 @@ def test_no_page_can_run_a_script_be_framed_be_kept_or_tell_where_it_came_from(s
                 assert ours, "a token in the path must reach nobody else"
 
 
-def test_the_token_is_in_no_line_of_the_log(small_ann, capsys):
+def test_token_is_not_logged(small_ann, capsys):
     path = link(small_ann)
     token = path.rpartition("/")[2]
     capsys.readouterr()
@@ -227,7 +227,7 @@ def test_the_token_is_in_no_line_of_the_log(small_ann, capsys):
         assert secret not in logged
 
 
-def test_the_page_is_limited_like_the_call_it_stands_for_and_looking_is_free(make_service):
+def test_form_shares_the_limit_of_its_api_call_and_get_is_free(make_service):
     ann = _forgetful(make_service(limit_confirm="3/minute"))
     path = link(ann)
     assert ann.reset(CHOSEN, token="junk").status_code == 400
@@ -243,7 +243,7 @@ def test_the_page_is_limited_like_the_call_it_stands_for_and_looking_is_free(mak
 # -- asking for the link ----------------------------------------------------------------------------------------------
 
 
-def test_from_the_sign_in_to_another_password_without_an_account_at_hand(service):
+def test_forgot_password_flow_starts_at_the_sign_in_page(service):
     ann = service.actor("ann").sign_up()
     stranger = Browser(service, ann)
     assert {"href": "/login/forgot"} in stranger.follow("/login").find_all("a")
@@ -262,7 +262,7 @@ def test_from_the_sign_in_to_another_password_without_an_account_at_hand(service
     assert ann.login(password=CHOSEN).status_code == 200
 
 
-def test_everybody_is_told_the_same_at_the_same_cost_whoever_is_named(service):
+def test_forgot_password_page_answers_alike_at_the_same_cost(service):
     service.freeze_clock()  # or keys would be read again after a few seconds, by whoever comes then
     ann, gone, eve = (service.actor(name).sign_up() for name in ("ann", "gone", "eve"))
     service.actor("pending").register()
@@ -306,7 +306,7 @@ def test_everybody_is_told_the_same_at_the_same_cost_whoever_is_named(service):
     ]
 
 
-def test_asking_is_limited_like_the_call_it_stands_for_and_only_our_form_asks(make_service):
+def test_forgot_form_shares_the_api_limit_and_requires_our_origin(make_service):
     service = make_service(limit_forgot="2/minute")
     ann = service.actor("ann").sign_up()
     stranger = Browser(service, ann)
@@ -322,7 +322,7 @@ def test_asking_is_limited_like_the_call_it_stands_for_and_only_our_form_asks(ma
     assert len([mail for mail in service.mailbox(ann.email) if "/reset/" in mail["text"]]) == 1
 
 
-def test_asking_is_there_in_german_and_from_wherever_the_password_is_wanted(sqlite_service):
+def test_forgot_page_exists_in_german_and_is_linked(sqlite_service):
     ann = sign_in_browser(sqlite_service, **GERMAN)
     for path in ("/login/again", "/login/sessions"):
         assert {"href": "/login/forgot"} in ann.follow(path).find_all("a")

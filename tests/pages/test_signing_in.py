@@ -24,7 +24,7 @@ def small_ann(sqlite_service) -> Browser:
     return sign_in_browser(sqlite_service.freeze_clock())
 
 
-def test_one_is_in_until_one_signs_out(ann):
+def test_user_stays_signed_in_until_signing_out(ann):
     page = ann.follow("/login/sessions")
     assert "Signed in as ann" in page.text
     assert ann.get("/login").headers["Location"] == "/login/sessions", (
@@ -42,7 +42,7 @@ def test_one_is_in_until_one_signs_out(ann):
     assert ann.post("/login/out").headers["Location"].startswith("/login")
 
 
-def test_the_cookie_is_for_this_host_alone_and_no_script(make_service):
+def test_cookie_is_host_only_and_http_only(make_service):
     service = make_service(public_url="https://door.example.org", trusted_hosts=("localhost",))
     person = service.actor().sign_up()
     browser = Browser(service, person)
@@ -66,7 +66,7 @@ def test_the_cookie_is_for_this_host_alone_and_no_script(make_service):
     )
 
 
-def test_a_page_session_is_a_session_like_any_other_and_lasts_twelve_hours(ann):
+def test_page_session_lasts_twelve_hours(ann):
     ann.actor.login()
     sessions = ann.actor.get("/v1/sessions", token=ann.actor.access).json["items"]
     assert [one["device_name"] for one in sessions] == [None, None]
@@ -78,7 +78,7 @@ def test_a_page_session_is_a_session_like_any_other_and_lasts_twelve_hours(ann):
     assert ann.get("/login/sessions").status_code == 303
 
 
-def test_signing_in_once_more_ends_the_session_that_the_browser_had(ann):
+def test_second_sign_in_revokes_the_previous_browser_session(ann):
     """From a form that stood open, also as somebody else; a wrong password ends nothing."""
     bob = ann.service.actor("bob").sign_up()
     for person in (ann.actor, bob):
@@ -100,7 +100,7 @@ def test_signing_in_once_more_ends_the_session_that_the_browser_had(ann):
 @pytest.mark.parametrize(
     "how", ["ended", "logged out everywhere", "disabled", "another password", "suspicious"]
 )
-def test_whatever_ends_a_session_ends_its_cookie(small_ann, how):
+def test_cookie_ends_with_its_session(small_ann, how):
     actor, cookie = small_ann.actor, small_ann.cookie
     actor.login()
     session_id = cookie.split(".")[2]
@@ -137,7 +137,7 @@ AWAY = [
 ]  # fmt: skip
 
 
-def test_one_is_sent_on_to_a_page_of_ours_and_nowhere_else(small_ann):
+def test_redirect_after_sign_in_stays_on_the_service(small_ann):
     for asked, sent in [
         *((page, page) for page in PAGES),
         *((away, "/login/sessions") for away in AWAY),
@@ -153,7 +153,7 @@ def test_one_is_sent_on_to_a_page_of_ours_and_nowhere_else(small_ann):
     assert small_ann.sign_in(next=AWAY[2]).headers["Location"] == "/login/sessions"
 
 
-def test_every_reason_to_refuse_is_one_page(sqlite_service):
+def test_every_refusal_shows_the_same_page(sqlite_service):
     """Byte for byte, but for the name that was typed."""
     ann = sqlite_service.actor().sign_up()
     gone = sqlite_service.actor("gone").sign_up()
@@ -182,7 +182,7 @@ def test_every_reason_to_refuse_is_one_page(sqlite_service):
     assert ann.login().status_code == 200
 
 
-def test_who_tries_too_often_is_told_how_long_to_wait(make_service):
+def test_throttled_sign_in_shows_the_wait(make_service):
     service = make_service(limit_login="2/minute")
     browser = Browser(service, service.actor().sign_up())
     for _ in range(2):
@@ -199,7 +199,7 @@ def test_who_tries_too_often_is_told_how_long_to_wait(make_service):
     )
 
 
-def test_guesses_at_the_password_are_counted_as_everywhere(small_ann):
+def test_failures_are_counted_as_in_the_api(small_ann):
     for _ in range(5):
         assert small_ann.post("/login/again", {"password": "not the password"}).status_code == 403
     answer = small_ann.post("/login/password", {"old": PASSWORD, "new": NEW, "again": NEW})
@@ -207,7 +207,7 @@ def test_guesses_at_the_password_are_counted_as_everywhere(small_ann):
     assert "Nothing was looked at" in Page(answer.text).text
 
 
-def test_a_password_that_must_change_is_changed_on_the_way_in(ann):
+def test_forced_password_change_happens_during_sign_in(ann):
     ann.post("/login/out")
     ann.service.scalar("UPDATE accounts SET must_change_since = created_at RETURNING id")
     form = {"username": "ann", "password": PASSWORD, "next": "/login/activate/BCDF-GHJK"}
@@ -245,7 +245,7 @@ def test_a_password_that_must_change_is_changed_on_the_way_in(ann):
     assert ann.sign_in(next=form["next"]).headers["Location"] == form["next"]
 
 
-def test_the_password_typed_again_gives_another_cookie_and_ends_the_older_one(ann):
+def test_reauthentication_replaces_the_cookie(ann):
     older = ann.cookie
     ann.service.clock.push(minutes=6)
     page, asked = claim_device_login(ann)
@@ -269,7 +269,7 @@ def test_the_password_typed_again_gives_another_cookie_and_ends_the_older_one(an
     assert ann.get("/login/sessions").status_code == 303
 
 
-def test_an_older_cookie_has_nothing_of_a_password_that_is_typed_at_that_very_moment(small_ann):
+def test_older_cookie_gains_nothing_from_a_concurrent_reauthentication(small_ann):
     """Between the look at the cookie and the look at what its session may do."""
     small_ann.service.clock.push(minutes=6)
     page, asked = claim_device_login(small_ann)
@@ -291,7 +291,7 @@ def test_an_older_cookie_has_nothing_of_a_password_that_is_typed_at_that_very_mo
     assert answer.headers["Location"].startswith("/login/again")
 
 
-def test_the_password_is_changed_and_only_this_session_goes_on(ann):
+def test_password_change_keeps_only_the_current_session(ann):
     other = ann.actor.from_another_address()
     other.login()
     older = ann.cookie
@@ -326,7 +326,7 @@ def test_the_password_is_changed_and_only_this_session_goes_on(ann):
     assert ann.actor.login(password=NEW).status_code == 200
 
 
-def test_sessions_and_devices_are_ended_one_by_one_and_all_at_once(ann):
+def test_sessions_and_devices_are_revoked_one_by_one_and_all_at_once(ann):
     phone, desk, stolen = (ann.actor.from_another_address() for _ in range(3))
     phone.login(device_name="Phone", remember_device=True)
     desk.login(device_name="Desk")
@@ -362,7 +362,7 @@ def test_sessions_and_devices_are_ended_one_by_one_and_all_at_once(ann):
     assert ann.get("/login/sessions").status_code == 303
 
 
-def test_a_password_manager_is_led_to_where_the_password_is_changed(small_ann):
+def test_well_known_change_password_redirects(small_ann):
     answer = small_ann.get("/.well-known/change-password")
     assert (answer.status_code, answer.headers["Location"]) == (302, "/login/sessions#password")
     form = next(
@@ -373,7 +373,7 @@ def test_a_password_manager_is_led_to_where_the_password_is_changed(small_ann):
     assert form["action"] == "/login/password"
 
 
-def test_no_password_and_no_cookie_is_in_any_line_of_the_log(small_ann, capsys):
+def test_passwords_and_cookies_are_not_logged(small_ann, capsys):
     capsys.readouterr()
     cookie = small_ann.cookie
     small_ann.post("/login", {"username": "ann", "password": NEW})

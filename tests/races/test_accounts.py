@@ -38,7 +38,7 @@ def statuses(answers) -> Counter[int]:
     return Counter(status for status, _ in answers)
 
 
-def test_of_sixteen_who_want_one_name_one_gets_it(live, name):
+def test_sixteen_registrations_of_one_name_yield_one_account(live, name):
     wanted = [
         build_raw_post("/v1/register", registration(name, f"{name}.{number}@example.org"))
         for number in range(RACERS)
@@ -49,7 +49,7 @@ def test_of_sixteen_who_want_one_name_one_gets_it(live, name):
     assert sum(len(live.mailbox(f"{name}.{number}@example.org")) for number in range(RACERS)) == 1
 
 
-def test_of_sixteen_who_follow_one_link_one_opens_the_account(live, name):
+def test_sixteen_uses_of_one_link_open_one_account(live, name):
     _, _, token = pending(live, name)
     passwords = [f"chosen by racer number {number:02}" for number in range(RACERS)]
     answers = send_simultaneously(
@@ -72,7 +72,7 @@ def test_of_sixteen_who_follow_one_link_one_opens_the_account(live, name):
     )
 
 
-def test_of_sixteen_who_send_one_code_one_opens_the_account(live, name):
+def test_sixteen_uses_of_one_code_open_one_account(live, name):
     handle, code, _ = pending(live, name)
     answers = send_simultaneously(
         live.port,
@@ -89,7 +89,7 @@ def test_link_and_code_at_once_open_one_account(live, name):
     assert statuses(answers) == {200: 1, 400: RACERS - 1}
 
 
-def test_sixteen_wrong_codes_at_once_are_five_tries(live, name):
+def test_sixteen_wrong_codes_at_once_are_five_attempts(live, name):
     handle, code, _ = pending(live, name)
     wrong = "BBBB-BBBB" if code != "BBBB-BBBB" else "CCCC-CCCC"
     answers = send_simultaneously(
@@ -102,7 +102,7 @@ def test_sixteen_wrong_codes_at_once_are_five_tries(live, name):
     )
 
 
-def test_two_registrations_of_one_address_confirmed_at_once_open_one_account(service):
+def test_two_confirmations_of_one_email_open_one_account(service):
     actors = []
     for username in ("first", "second"):
         actors.append(service.actor(username, email="shared@example.org"))

@@ -51,7 +51,7 @@ def disable(who, whom) -> int:
     return ask(who, "PATCH", f"/v1/accounts/{get_account_id(whom)}", {"status": "disabled"})
 
 
-def test_of_two_administrators_who_end_each_other_one_is_left(service):
+def test_two_administrators_removing_each_other_leave_one(service):
     """By whatever way: disabling, deleting, taking the role, or leaving oneself."""
     ways = (
         disable,
@@ -86,7 +86,7 @@ def test_of_two_administrators_who_end_each_other_one_is_left(service):
         assert {401, 403, 409} & set(answers), answers
 
 
-def test_whoever_signs_in_while_being_shut_out_is_shut_out(service):
+def test_login_during_a_disable_gains_no_access(service):
     boss = create_administrator(service)
     for number, body in enumerate(
         [{"status": "disabled"}, {"must_change_password": True}, None] * (ROUNDS // 2)
@@ -112,7 +112,7 @@ def test_whoever_signs_in_while_being_shut_out_is_shut_out(service):
         )
 
 
-def test_a_refresh_that_meets_the_end_of_its_account_hands_out_nothing_that_lives(service):
+def test_refresh_during_a_deletion_yields_no_live_token(service):
     boss = create_administrator(service)
     for number in range(ROUNDS):
         ann = service.actor(f"ann{number}").sign_in()
@@ -126,7 +126,7 @@ def test_a_refresh_that_meets_the_end_of_its_account_hands_out_nothing_that_live
         assert ann.refresh().status_code == 400
 
 
-def test_of_many_who_open_the_same_account_one_does(service):
+def test_concurrent_creations_of_one_account_yield_one(service):
     boss = create_administrator(service)
     bodies = [
         {"username": "carl", "email": f"carl{number}@example.org", "name": "Carl"}
@@ -143,7 +143,7 @@ def test_of_many_who_open_the_same_account_one_does(service):
     assert codes == ["", "", *["email_taken"] * 3, *["username_taken"] * 3]
 
 
-def test_an_account_is_erased_or_brought_back_and_never_half_of_either(service):
+def test_account_is_either_erased_or_restored_and_never_half(service):
     boss = create_administrator(service)
     for number in range(ROUNDS):
         ann = service.actor(f"ann{number}").sign_in()

@@ -69,7 +69,7 @@ def raw(method: str, path: str, headers, body=None) -> bytes:
     )
 
 
-def test_many_at_once_do_not_pass_the_quota(live, owner):
+def test_concurrent_creations_never_exceed_the_quota(live, owner):
     for number in range(MOST_KEYS - 5):
         new(live, owner, f"key {number}")
     answers = send_simultaneously(
@@ -84,7 +84,7 @@ def test_many_at_once_do_not_pass_the_quota(live, owner):
     assert len(listed(live, owner)) == MOST_KEYS
 
 
-def test_of_many_keys_of_one_name_one_comes_into_being(live, owner):
+def test_concurrent_keys_of_one_name_yield_one(live, owner):
     answers = send_simultaneously(
         live.port, [build_raw_post("/v1/api-keys", {"name": "same", "scopes": []}, owner)] * RACERS
     )
@@ -92,7 +92,7 @@ def test_of_many_keys_of_one_name_one_comes_into_being(live, owner):
     assert [key["name"] for key in listed(live, owner)] == ["same"]
 
 
-def test_two_keys_do_not_get_one_name(live, owner):
+def test_concurrent_renames_never_share_a_name(live, owner):
     keys = [new(live, owner, f"key {number}") for number in range(RACERS)]
     answers = send_simultaneously(
         live.port,
@@ -101,7 +101,7 @@ def test_two_keys_do_not_get_one_name(live, owner):
     assert Counter(status for status, _ in answers) == {200: 1, 409: RACERS - 1}
 
 
-def test_a_key_that_was_deleted_stays_so_whatever_rotated_it_meanwhile(live, owner):
+def test_deleted_key_stays_deleted_despite_a_concurrent_rotation(live, owner):
     for attempt in range(ROUNDS):
         key = new(live, owner, f"key {attempt}")
         path = f"/v1/api-keys/{key['id']}"
@@ -115,7 +115,7 @@ def test_a_key_that_was_deleted_stays_so_whatever_rotated_it_meanwhile(live, own
         assert {use(live, secret)[0] for secret in secrets} == {401}
 
 
-def test_of_rotations_at_once_the_last_two_secrets_count(live, owner):
+def test_concurrent_rotations_leave_the_last_two_secrets(live, owner):
     key = new(live, owner, "key")
     answers = send_simultaneously(
         live.port, [build_raw_post(f"/v1/api-keys/{key['id']}/rotate", {}, owner)] * 8
@@ -126,7 +126,7 @@ def test_of_rotations_at_once_the_last_two_secrets_count(live, owner):
     assert Counter(use(live, secret)[0] for secret in secrets) == {200: 2, 401: 7}
 
 
-def test_one_of_many_deletions_ends_the_key(live, owner):
+def test_concurrent_deletions_revoke_once(live, owner):
     key = new(live, owner, "key")
     answers = send_simultaneously(
         live.port, [raw("DELETE", f"/v1/api-keys/{key['id']}", owner)] * RACERS
@@ -134,7 +134,7 @@ def test_one_of_many_deletions_ends_the_key(live, owner):
     assert Counter(status for status, _ in answers) == {204: 1, 404: RACERS - 1}
 
 
-def test_a_right_that_was_taken_from_a_key_is_in_no_later_use(live, owner):
+def test_removed_scope_is_never_used_later(live, owner):
     key = new(live, owner, "key", EVERYTHING)
     seen: list[tuple[int, int]] = []
     taken = [0]  # how many rights are gone for certain
@@ -160,7 +160,7 @@ def test_a_right_that_was_taken_from_a_key_is_in_no_later_use(live, owner):
     assert all(held <= len(EVERYTHING) - gone for gone, held in seen)
 
 
-def test_narrowings_at_once_give_no_right_back(live, owner):
+def test_concurrent_narrowing_restores_no_scope(live, owner):
     key = new(live, owner, "key", EVERYTHING)
     bodies = [{"scopes": [scope for scope in EVERYTHING if scope != gone]} for gone in EVERYTHING]
     answers = send_simultaneously(
@@ -171,9 +171,7 @@ def test_narrowings_at_once_give_no_right_back(live, owner):
     assert len(use(live, key["key"])[1]["scopes"]) == 3
 
 
-def test_a_report_and_a_rotation_at_once_leave_no_secret_that_works_unless_the_report_came_too_late(
-    live, owner
-):
+def test_leak_report_and_rotation_at_once_leave_no_reported_secret(live, owner):
     for attempt in range(ROUNDS):
         key = new(live, owner, f"key {attempt}")
         report = build_raw_post("/v1/api-keys/report-leak", {"key": key["key"]})

@@ -81,7 +81,7 @@ def start_over(service):
             db.execute(text(f"DELETE FROM {table}"))
 
 
-def test_of_many_links_followed_at_once_one_makes_the_administrator(service):
+def test_concurrent_links_create_one_administrator(service):
     for _ in range(ROUNDS):
         answers = follow_at_once(service, links(service))
         assert sorted(answers) == [200] + [400] * (LINKS - 1)
@@ -89,7 +89,7 @@ def test_of_many_links_followed_at_once_one_makes_the_administrator(service):
         start_over(service)
 
 
-def test_one_link_followed_many_times_at_once_works_once(service):
+def test_one_link_used_many_times_at_once_works_once(service):
     for _ in range(ROUNDS):
         with service.units.open_read_write() as work:
             token = invite_first_admin(work, username="boss", email="boss@example.org").rpartition(
@@ -101,7 +101,7 @@ def test_one_link_followed_many_times_at_once_works_once(service):
         start_over(service)
 
 
-def test_of_many_commands_at_once_one_link_is_left(service):
+def test_concurrent_commands_leave_one_link(service):
     tokens, gate = [], threading.Barrier(LINKS)
 
     def invite(number):
@@ -123,7 +123,7 @@ def test_of_many_commands_at_once_one_link_is_left(service):
     assert [reader.get(f"/confirm/{token}").status_code for token in tokens].count(200) == 1
 
 
-def test_a_second_secret_for_the_same_invitation_ends_the_first(service):
+def test_second_link_for_an_invitation_invalidates_the_first(service):
     with service.units.open_read_write() as work:
         older = invite_first_admin(work, username="boss", email="boss@example.org").rpartition("/")[
             2

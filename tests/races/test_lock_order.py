@@ -43,7 +43,7 @@ def held(database, sql: str, **values: str):
         yield free
 
 
-def test_whoever_ends_the_other_sessions_waits_for_the_account_first(
+def test_revoking_other_sessions_locks_the_account_first(
     make_service, database, empty_postgres_url
 ):
     """A change of the password holds the account, then its own session, then the others."""
@@ -57,7 +57,7 @@ def test_whoever_ends_the_other_sessions_waits_for_the_account_first(
     assert answer.result().status_code == 204
 
 
-def test_keys_are_ended_in_the_order_in_which_their_uses_are_written_down(
+def test_keys_are_revoked_in_the_order_their_uses_are_stored(
     make_service, database, empty_postgres_url
 ):
     ann = create_key_owner(make_service(empty_postgres_url, roles=ROLES))
@@ -72,7 +72,7 @@ def test_keys_are_ended_in_the_order_in_which_their_uses_are_written_down(
 
 
 @pytest.mark.parametrize("act", ["make", "rotate"])
-def test_no_secret_of_a_key_is_handed_out_once_the_password_was_changed(
+def test_no_key_secret_is_issued_after_a_password_change(
     make_service, database, empty_postgres_url, act
 ):
     """Keys outlive another password, so whoever asks for one with a session that has just ended must not get it."""

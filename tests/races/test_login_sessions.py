@@ -150,7 +150,7 @@ def word(answer: tuple[int, dict]) -> str:
     return "tokens" if answer[0] == 200 else answer[1]["error"]
 
 
-def test_of_all_decisions_at_once_one_counts_and_the_device_is_told_that_one(live, ann):
+def test_concurrent_decisions_yield_one_and_the_device_learns_it(live, ann):
     winners: Counter[str] = Counter()
     for _ in range(ROUNDS // AT_A_TIME):
         boxes = [claimed(live, ann) for _ in range(AT_A_TIME)]
@@ -181,7 +181,7 @@ def decided(answers: dict[str, tuple[int, dict]]) -> str:
     return won[0]
 
 
-def test_of_many_polls_at_once_one_has_the_tokens(live, database, ann):
+def test_concurrent_polls_yield_one_pair_of_tokens(live, database, ann):
     for _ in range(TURNS):
         box = approved(live, ann)
         answers = send_simultaneously(live.port, [polling(box)] * POLLS)
@@ -202,7 +202,7 @@ def test_of_many_polls_at_once_one_has_the_tokens(live, database, ann):
                 )
 
 
-def test_of_two_who_claim_one_code_one_has_it(live, ann):
+def test_two_claims_of_one_code_yield_one(live, ann):
     bob = login(live, person(live))[1]
     boxes = [asked(live) for _ in range(LOOKED_AT)]
     answers = send_simultaneously(
@@ -220,7 +220,7 @@ def test_of_two_who_claim_one_code_one_has_it(live, ann):
         )
 
 
-def test_who_claims_his_own_code_twice_at_once_has_it_both_times(live, ann):
+def test_repeated_claim_by_the_same_account_succeeds(live, ann):
     box = asked(live)
     assert statuses(send_simultaneously(live.port, [claiming(ann, box["user_code"])] * 8)) == {
         200: 8
@@ -259,7 +259,7 @@ def administrator(live) -> dict:
 
 
 @pytest.mark.parametrize("end", [another_password, out_everywhere, disabled])
-def test_nothing_that_was_approved_outlives_the_end_of_all_sessions(live, ann, end):
+def test_approval_does_not_outlive_logout_everywhere(live, ann, end):
     """However approvals, polls and that end fall, nothing is let in by an approval of before; also where the approving session stays."""
     ready, early = (
         [claimed(live, ann) for _ in range(SOME)],
@@ -300,7 +300,7 @@ def five_looked_at(answers: Counter[int]) -> bool:
 
 
 @pytest.mark.parametrize("source", ["one source", "many sources"])
-def test_of_fifty_wrong_codes_in_one_instant_by_one_account_five_are_looked_at(live, ann, source):
+def test_fifty_wrong_codes_at_once_by_one_account_are_five_attempts(live, ann, source):
     here = elsewhere()
     right = asked(live)["user_code"]
     guesses = [
@@ -311,7 +311,7 @@ def test_of_fifty_wrong_codes_in_one_instant_by_one_account_five_are_looked_at(l
     assert send(live, ann, "claim", {"user_code": right})[0] == 429
 
 
-def test_of_fifty_wrong_codes_in_one_instant_by_many_accounts_of_one_source_five_are_looked_at(
+def test_fifty_wrong_codes_at_once_from_one_source_are_five_attempts(
     live,
 ):
     here, people = elsewhere(), [login(live, person(live))[1] for _ in range(5)]
@@ -326,7 +326,7 @@ def test_of_fifty_wrong_codes_in_one_instant_by_many_accounts_of_one_source_five
 # -- locks ---------------------------------------------------------------------------------------------------------------
 
 
-def test_whatever_one_account_does_at_once_nothing_waits_for_itself(live, name):
+def test_concurrent_actions_of_one_account_never_deadlock(live, name):
     """A deadlock would be a 503 of PostgreSQL; on SQLite that says only that the machine is slow."""
     password, longest = PASSWORD, 499 if "postgresql" in live.env["DOORWARD_DATABASE_URL"] else 503
     for turn in range(2 * TURNS):

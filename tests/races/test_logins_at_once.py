@@ -23,7 +23,7 @@ def at_once(actors) -> Counter[int]:
         return Counter(pool.map(log_in, actors))
 
 
-def test_the_right_password_is_right_from_twelve_sources_at_once(make_service, database_url):
+def test_right_password_succeeds_from_twelve_sources_at_once(make_service, database_url):
     service = make_service(database_url, capacity=Capacity(threads=4 * SOURCES))
     service.actor("ann").sign_up()
     for _ in range(2):
@@ -34,7 +34,7 @@ def test_the_right_password_is_right_from_twelve_sources_at_once(make_service, d
     assert service.scalar("SELECT count(*) FROM failed_attempts") == 0
 
 
-def test_the_right_password_is_right_as_often_at_once_as_nobody_waits(make_service, database_url):
+def test_right_password_succeeds_at_once_below_the_throttle(make_service, database_url):
     service = make_service(
         database_url, capacity=Capacity(threads=4 * SOURCES), limit_login="1000/minute"
     )
@@ -43,9 +43,7 @@ def test_the_right_password_is_right_as_often_at_once_as_nobody_waits(make_servi
         assert at_once([ann] * UNDELAYED) == {200: UNDELAYED}
 
 
-def test_logins_at_once_with_a_logout_everywhere_work_wholly_or_not_at_all(
-    make_service, database_url
-):
+def test_logins_during_logout_everywhere_work_wholly_or_not_at_all(make_service, database_url):
     """Whoever's password was being checked when everything ended is asked again, and is not told that the password is wrong."""
     service = make_service(
         database_url, capacity=Capacity(threads=4 * SOURCES), limit_login="1000/minute"

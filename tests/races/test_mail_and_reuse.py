@@ -70,7 +70,7 @@ def works(live, tokens: dict) -> bool:
     )
 
 
-def test_an_address_that_sixteen_register_at_once_gets_one_mail(live, name):
+def test_sixteen_registrations_of_one_email_send_one_email(live, name):
     email = f"{name}@example.org"
     answers = send_simultaneously(
         live.port,
@@ -83,7 +83,7 @@ def test_an_address_that_sixteen_register_at_once_gets_one_mail(live, name):
     assert len(live.mailbox(email)) == 1
 
 
-def test_sixteen_who_ask_for_the_mail_again_at_once_cause_none_within_the_minute(live, name):
+def test_sixteen_resends_within_a_minute_send_no_email(live, name):
     email = f"{name}@example.org"
     handle = live.call("POST", "/v1/register", registration(name, email))[1]["registration"]
     again = [
@@ -99,7 +99,7 @@ def test_sixteen_who_ask_for_the_mail_again_at_once_cause_none_within_the_minute
     )
 
 
-def test_one_name_and_one_address_in_sixteen_spellings_are_one_account(live, name):
+def test_sixteen_spellings_of_one_identity_yield_one_account(live, name):
     spelled = [
         "".join(pair)
         for pair in itertools.islice(itertools.product("wW", "rR", "iI", "tT"), RACERS)
@@ -130,7 +130,7 @@ def test_one_name_and_one_address_in_sixteen_spellings_are_one_account(live, nam
     } == {200}
 
 
-def test_confirming_by_code_by_link_and_asking_again_at_once_is_no_fault(live, name):
+def test_confirming_and_resending_at_once_causes_no_fault(live, name):
     """All of them lock the registration and its tokens; in another order each they would wait for each other."""
     email = f"{name}@example.org"
     handle = live.call("POST", "/v1/register", registration(name, email))[1]["registration"]
@@ -146,7 +146,7 @@ def test_confirming_by_code_by_link_and_asking_again_at_once_is_no_fault(live, n
     assert (found[200], found[202]) == (1, 6)
 
 
-def test_sixteen_uses_of_a_spent_token_at_once_end_the_session_once(live, name, ask):
+def test_sixteen_reuses_at_once_revoke_the_session_once(live, name, ask):
     sign_up(live, name)
     tokens = logged_in(live, name)
     spent = tokens["refresh_token"]
@@ -173,7 +173,7 @@ def test_sixteen_uses_of_a_spent_token_at_once_end_the_session_once(live, name, 
     assert sorted(templates.values()) == [1, 1, 1], "the code, the login, and the theft once"
 
 
-def test_thief_and_owner_at_once_leave_nothing_that_works(live, name):
+def test_concurrent_use_by_thief_and_owner_leaves_no_live_token(live, name):
     sign_up(live, name)
     tokens = logged_in(live, name)
     spent = tokens["refresh_token"]
@@ -192,7 +192,7 @@ def test_thief_and_owner_at_once_leave_nothing_that_works(live, name):
     }
 
 
-def test_two_sessions_that_end_all_others_at_once_are_answered_and_no_third_is_left(live, name):
+def test_two_sessions_revoking_all_others_leave_no_third(live, name):
     sign_up(live, name)
     first, second, *others = [logged_in(live, name) for _ in range(8)]
     delete = [

@@ -121,22 +121,18 @@ def looked_at(live, guesses: list[bytes], refused: int) -> int:
 # -- counting -----------------------------------------------------------------------------------------------------------
 
 
-def test_of_fifty_wrong_logins_in_one_instant_from_one_source_five_are_looked_at(
-    live, database, name
-):
+def test_fifty_wrong_logins_at_once_from_one_source_are_five_attempts(live, database, name):
     guesses = [logging_in(name, WRONG, elsewhere())] * GUESSES
     number = looked_at(live, guesses, 401)
     assert counted(database, name, "") == counted(database, name, " %") == [number]
     assert login(live, name)[0] == 200
 
 
-def test_of_fifty_wrong_logins_in_one_instant_for_nobody_five_are_looked_at(live):
+def test_fifty_wrong_logins_at_once_for_an_unknown_name_are_five(live):
     looked_at(live, [logging_in(f"nobody{next(NUMBERS)}", WRONG)] * GUESSES, 401)
 
 
-def test_fifty_wrong_logins_in_one_instant_from_fifty_sources_are_counted_each(
-    live, database, name
-):
+def test_fifty_wrong_logins_at_once_from_fifty_sources_all_count(live, database, name):
     answers = statuses(
         send_simultaneously(live.port, [logging_in(name, WRONG) for _ in range(GUESSES)])
     )
@@ -148,13 +144,13 @@ def test_fifty_wrong_logins_in_one_instant_from_fifty_sources_are_counted_each(
     assert login(live, name)[0] == 200
 
 
-def test_of_many_guesses_in_one_instant_by_one_session_five_are_looked_at(live, name):
+def test_concurrent_guesses_by_one_session_are_five_attempts(live, name):
     tokens = login(live, name)[1]
     looked_at(live, [changing(tokens, WRONG, sentence(1))] * 24, 403)
     assert works(live, tokens["access_token"])
 
 
-def test_no_more_than_a_hundred_are_looked_at_whatever_comes_at_once(live, database, name):
+def test_never_more_than_a_hundred_attempts_are_checked(live, database, name):
     asked = 0
     for _ in range(6):
         answers = statuses(
@@ -171,14 +167,14 @@ def test_no_more_than_a_hundred_are_looked_at_whatever_comes_at_once(live, datab
     assert login(live, name, sentence(1))[0] == 200
 
 
-def test_all_of_twenty_right_logins_at_once_succeed(live, name):
+def test_twenty_right_logins_at_once_succeed(live, name):
     for _ in range(ROUNDS):
         answers = send_simultaneously(live.port, [logging_in(name, PASSWORD) for _ in range(20)])
         assert statuses(answers) == {200: 20}
     assert all(works(live, answer["access_token"]) for _, answer in answers)
 
 
-def test_right_and_wrong_logins_at_once_are_answered_each_by_its_own(live, name):
+def test_right_and_wrong_logins_at_once_get_their_own_answers(live, name):
     for _ in range(ROUNDS):
         right, wrong = (
             [logging_in(name, PASSWORD) for _ in range(8)],
@@ -192,7 +188,7 @@ def test_right_and_wrong_logins_at_once_are_answered_each_by_its_own(live, name)
 # -- one winner ---------------------------------------------------------------------------------------------------------
 
 
-def test_of_sixteen_who_send_one_reset_token_one_sets_the_password(live, name):
+def test_sixteen_uses_of_one_reset_token_set_the_password_once(live, name):
     held = login(live, name)[1]
     token = mailed(live, name)
     answers = send_simultaneously(
@@ -212,7 +208,7 @@ def test_of_sixteen_who_send_one_reset_token_one_sets_the_password(live, name):
     assert len(changes) == 1
 
 
-def test_of_two_tokens_of_one_account_only_one_wins(live, database, name):
+def test_two_reset_tokens_of_one_account_set_one_password(live, database, name):
     for number in range(ROUNDS):
         tokens = _two_tokens(live, database, name, PASSWORD if not number else sentence(99))
         answers = send_simultaneously(
@@ -255,7 +251,7 @@ def _two_tokens(live, database, name: str, password: str) -> list[str]:
     return tokens
 
 
-def test_of_many_changes_at_once_by_many_sessions_one_wins(live, name):
+def test_concurrent_changes_by_many_sessions_yield_one(live, name):
     password = PASSWORD
     for turn in range(ROUNDS):
         held = [login(live, name, password)[1] for _ in range(8)]
@@ -279,7 +275,7 @@ def test_of_many_changes_at_once_by_many_sessions_one_wins(live, name):
         password = wanted[winner]
 
 
-def test_of_many_changes_at_once_by_one_session_one_wins(live, name):
+def test_concurrent_changes_by_one_session_yield_one(live, name):
     password = PASSWORD
     for turn in range(ROUNDS):
         tokens = login(live, name, password)[1]
@@ -296,7 +292,7 @@ def test_of_many_changes_at_once_by_one_session_one_wins(live, name):
         assert login(live, name, password)[0] == 200
 
 
-def test_a_change_and_a_reset_at_once_leave_one_password_that_opens(live, database, name):
+def test_change_and_reset_at_once_leave_one_working_password(live, database, name):
     password = PASSWORD
     for turn in range(ROUNDS):
         tokens, token = (
@@ -322,7 +318,7 @@ def test_a_change_and_a_reset_at_once_leave_one_password_that_opens(live, databa
 # -- nothing outlives another password ----------------------------------------------------------------------------------
 
 
-def test_what_was_refreshed_while_the_password_changed_is_over(live, name):
+def test_tokens_refreshed_during_a_password_change_are_dead(live, name):
     """The session goes on with what the change answered, and with nothing else."""
     password = PASSWORD
     for turn in range(TIGHT_ROUNDS):
@@ -386,7 +382,7 @@ def test_no_session_opened_with_the_old_password_outlives_a_reset(live, database
         assert login(live, name, password)[0] == 200
 
 
-def test_links_asked_for_at_once_leave_one_that_works(live, name):
+def test_concurrent_reset_requests_leave_one_working_link(live, name):
     asking = [
         build_raw_post(
             "/v1/password/forgot",
@@ -402,16 +398,14 @@ def test_links_asked_for_at_once_leave_one_that_works(live, name):
     assert statuses(send_simultaneously(live.port, [resetting(token, sentence(1))])) == {204: 1}
 
 
-def test_many_programs_of_one_machine_that_log_in_at_one_moment_all_get_in(live, name):
+def test_concurrent_logins_from_one_machine_all_succeed(live, name):
     here = elsewhere()
     for _ in range(ROUNDS):
         answers = send_simultaneously(live.port, [logging_in(name, PASSWORD, here)] * 20)
         assert statuses(answers) == {200: 20}
 
 
-def test_a_try_that_is_given_back_meets_the_counters_in_the_order_of_the_next_try(
-    make_service, empty_postgres_url
-):
+def test_released_attempt_locks_counters_in_the_same_order(make_service, empty_postgres_url):
     """Else the two could wait for each other: the one holds what all sources have counted, the other what this one has."""
     service = make_service(empty_postgres_url)
     ann = service.actor().sign_up()

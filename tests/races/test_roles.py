@@ -100,7 +100,7 @@ def _without_admins(live):
 
 
 @pytest.mark.usefixtures("_without_admins")
-def test_of_administrators_who_remove_each_other_one_stays(live):
+def test_administrators_removing_each_other_leave_one(live):
     two = [newcomer(live) for _ in range(2)]
     tokens = {}
     for _ in range(ROUNDS):
@@ -122,7 +122,7 @@ def test_of_administrators_who_remove_each_other_one_stays(live):
 
 
 @pytest.mark.usefixtures("_without_admins")
-def test_of_grants_at_once_each_is_whole_and_one_is_the_last(live):
+def test_concurrent_grants_are_atomic_and_the_last_wins(live):
     boss, target = newcomer(live), newcomer(live)
     make_admin(live, boss[1])
     token = sign_in(live, boss[0])
@@ -144,7 +144,7 @@ def test_of_grants_at_once_each_is_whole_and_one_is_the_last(live):
 
 
 @pytest.mark.usefixtures("_without_admins")
-def test_two_managers_who_remove_each_other_do_not_wait_for_each_other(live):
+def test_managers_removing_each_other_do_not_deadlock(live):
     boss, ann, bob = newcomer(live), newcomer(live), newcomer(live)
     make_admin(live, boss[1])
     token = sign_in(live, boss[0])
@@ -170,7 +170,7 @@ def test_two_managers_who_remove_each_other_do_not_wait_for_each_other(live):
         assert sorted(status for status, _ in answers) == [204, 403], answers
 
 
-def test_a_manager_who_is_being_downgraded_grants_no_more(people):
+def test_downgraded_manager_grants_nothing_more(people):
     """The grant waits for the row of whoever grants, and then sees what became of him. Two connections, one after the other's lock."""
     if people.settings.uses_sqlite:
         pytest.skip("a writer has the whole database, so nothing can come between")

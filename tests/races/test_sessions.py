@@ -59,7 +59,7 @@ def counter(refresh_token: str) -> int:
     return int(refresh_token.split(".")[3])
 
 
-def test_twenty_refreshes_of_one_token_are_one_step(live, name):
+def test_twenty_refreshes_of_one_token_advance_once(live, name):
     tokens = login(live, name)
     token = tokens["refresh_token"]
     for _ in range(2):
@@ -75,7 +75,7 @@ def test_twenty_refreshes_of_one_token_are_one_step(live, name):
         token = successor
 
 
-def test_after_a_logout_has_answered_nothing_works_that_was_refreshed_meanwhile(live, name):
+def test_tokens_refreshed_during_a_logout_are_dead(live, name):
     for _ in range(ROUNDS):
         tokens = login(live, name)
         logout = build_raw_post("/v1/logout", {}, bearer(tokens["access_token"]))
@@ -88,9 +88,7 @@ def test_after_a_logout_has_answered_nothing_works_that_was_refreshed_meanwhile(
         assert {refreshed(live, answer["refresh_token"])[0] for answer in [tokens, *got]} == {400}
 
 
-def test_after_logout_everywhere_no_session_of_before_works_whatever_was_refreshed_meanwhile(
-    live, name
-):
+def test_tokens_refreshed_during_logout_everywhere_are_dead(live, name):
     held = [login(live, name) for _ in range(6)]
     leave = build_raw_post("/v1/logout-all", {}, bearer(held[0]["access_token"]))
     refreshes = [

@@ -18,9 +18,7 @@ LOGINS = 50
 QUOTA = 20
 
 
-def test_two_processes_on_an_empty_database_make_one_schema_and_one_signing_key(
-    postgres_url, tmp_path
-):
+def test_two_processes_on_an_empty_database_create_one_schema_and_key(postgres_url, tmp_path):
     with create_database(postgres_url, "start") as url:
         env = {**CHEAP, "DOORWARD_DATABASE_URL": url}
         servers = [
@@ -43,7 +41,7 @@ def test_two_processes_on_an_empty_database_make_one_schema_and_one_signing_key(
         assert codes == [0, 0]
 
 
-def test_eight_replicas_that_are_all_asked_at_once_make_one_signing_key(make_service, database_url):
+def test_eight_replicas_asked_at_once_create_one_signing_key(make_service, database_url):
     services = [make_service(database_url) for _ in range(8)]
     gate = threading.Barrier(16)
 
@@ -60,9 +58,7 @@ def test_eight_replicas_that_are_all_asked_at_once_make_one_signing_key(make_ser
     assert services[0].scalar("SELECT count(*) FROM signing_keys") == 1
 
 
-def test_a_request_by_a_clock_behind_the_making_of_the_first_key_is_answered(
-    make_service, database_url
-):
+def test_request_with_a_clock_behind_the_first_key_is_answered(make_service, database_url):
     ahead, behind = make_service(database_url), make_service(database_url)
     ahead.clock.push(seconds=3)
     assert ahead.actor().get("/.well-known/jwks.json").status_code == 200
@@ -71,7 +67,7 @@ def test_a_request_by_a_clock_behind_the_making_of_the_first_key_is_answered(
     assert ann.whoami().status_code == 200
 
 
-def test_fifty_logins_at_once_in_one_process_count_to_the_limit_exactly(make_service):
+def test_fifty_logins_at_once_in_one_process_reach_the_limit_exactly(make_service):
     service = make_service(capacity=Capacity(threads=2 * LOGINS), limit_login=f"{QUOTA}/minute")
     ann = service.actor("ann")
     gate = threading.Barrier(LOGINS)
@@ -85,9 +81,7 @@ def test_fifty_logins_at_once_in_one_process_count_to_the_limit_exactly(make_ser
     assert answers == {401: QUOTA, 429: LOGINS - QUOTA}
 
 
-def test_fifty_logins_at_once_spread_over_two_processes_never_pass_the_limit(
-    make_live, empty_postgres_url
-):
+def test_fifty_logins_over_two_processes_never_exceed_the_limit(make_live, empty_postgres_url):
     live = make_live(
         "--workers",
         "2",

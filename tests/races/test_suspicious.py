@@ -27,7 +27,7 @@ def report(tokens: dict, session_id: str) -> bytes:
     )
 
 
-def test_once_it_has_answered_nothing_works_that_was_refreshed_meanwhile(live, name):
+def test_tokens_refreshed_during_marking_are_dead(live, name):
     mine = login(live, name)
     for _ in range(ROUNDS):
         theirs = login(live, name)
@@ -44,7 +44,7 @@ def test_once_it_has_answered_nothing_works_that_was_refreshed_meanwhile(live, n
     assert works(live, mine["access_token"])
 
 
-def test_it_is_suspicious_whether_it_signed_out_before_or_after(live, name):
+def test_session_is_marked_before_or_after_its_logout(live, name):
     mine = login(live, name)
     for _ in range(ROUNDS):
         theirs = login(live, name)
@@ -58,7 +58,7 @@ def test_it_is_suspicious_whether_it_signed_out_before_or_after(live, name):
         assert shown(live, mine, theirs["session_id"]) == ("suspicious", "reported")
 
 
-def test_of_many_who_say_it_at_once_one_is_heard_and_the_owner_gets_one_mail(live, name):
+def test_concurrent_marking_counts_once_and_sends_one_email(live, name):
     mine, theirs = login(live, name), login(live, name)
     answers = send_simultaneously(live.port, [report(mine, theirs["session_id"])] * 12)
     assert Counter(status for status, _ in answers) == {204: 12}

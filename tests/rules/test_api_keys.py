@@ -43,14 +43,14 @@ def record(**changes) -> ApiKeyEntry:
         ({"old_until": NOW + 1}, "", False),
     ],
 )
-def test_a_secret_counts_or_the_one_before_it_for_a_while(changes, shown, fits):
+def test_current_and_previous_secret_match_during_the_overlap(changes, shown, fits):
     assert record(**changes).accepts_digest(shown, NOW) is fits
 
 
 @pytest.mark.parametrize(
     ("expires", "lives"), [(None, True), (NOW + 0.001, True), (NOW, False), (NOW - 1, False)]
 )
-def test_a_key_lives_until_its_end(expires, lives):
+def test_key_is_live_until_it_expires(expires, lives):
     assert record(expires=expires).is_live(NOW) is lives
 
 
@@ -67,12 +67,12 @@ def test_a_key_lives_until_its_end(expires, lives):
         (timedelta(), 1),
     ],
 )
-def test_the_letter_that_is_due_is_that_of_the_nearest_day(left, days):
+def test_due_warning_is_the_one_of_the_nearest_day(left, days):
     assert find_due_warning(left) == days
     assert get_initial_warned_days(left) == days
 
 
-def test_a_key_without_an_end_needs_no_letter():
+def test_key_without_expiry_needs_no_warning():
     assert get_initial_warned_days(None) is None
 
 
@@ -84,11 +84,11 @@ def test_a_secret_is_in_no_repr():
     )
 
 
-def test_a_key_is_recognised_by_how_it_begins():
+def test_key_is_recognized_by_its_prefix():
     assert ApiKey(id="key_0123456789abcdefghijkl").prefix == "dwk_01234567…"
 
 
-def test_the_latest_moment_is_kept_whatever_comes_after_it():
+def test_buffer_keeps_the_latest_time():
     latest, now = UsageBuffer(), AdjustableClock().now()
     for seconds in (1, 3, 2):
         latest.record("name", now + timedelta(seconds=seconds))
@@ -96,7 +96,7 @@ def test_the_latest_moment_is_kept_whatever_comes_after_it():
     assert latest.drain() == {}
 
 
-def test_no_more_names_are_kept_than_fit():
+def test_buffer_is_bounded():
     latest, now = UsageBuffer(), AdjustableClock().now()
     for number in range(MAX_ENTRIES + 10):
         latest.record(str(number), now)

@@ -28,7 +28,7 @@ GOOD = {
 }
 
 
-def test_good_claims_pass():
+def test_valid_claims_pass():
     assert is_well_formed(GOOD)
     assert is_within_validity(GOOD, NOW)
     assert has_expected_issuer(GOOD, build_settings("sqlite://"))
@@ -36,7 +36,7 @@ def test_good_claims_pass():
 
 @pytest.mark.parametrize("name", GOOD)
 @pytest.mark.parametrize("value", [..., None, [], {}, True, 1.5, "1", -1, 10**30])
-def test_a_claim_that_is_missing_or_of_another_type_is_refused(name, value):
+def test_missing_or_mistyped_claim_is_refused(name, value):
     claims = {**GOOD, name: value}
     if value is ...:
         del claims[name]
@@ -61,7 +61,7 @@ def test_a_claim_that_is_missing_or_of_another_type_is_refused(name, value):
         ("nbf", 0.5),
     ],
 )
-def test_ids_and_dates_have_one_shape(name, value):
+def test_ids_and_times_have_one_format(name, value):
     assert not is_well_formed({**GOOD, name: value})
 
 
@@ -78,11 +78,11 @@ def test_ids_and_dates_have_one_shape(name, value):
         ({"nbf": SECONDS + 31}, False),
     ],
 )
-def test_clocks_may_be_thirty_seconds_apart(change, in_force):
+def test_clocks_may_differ_by_30_seconds(change, in_force):
     assert is_within_validity({**GOOD, **change}, NOW) is in_force
 
 
-def test_a_token_ends_when_its_time_has_passed():
+def test_token_expires():
     assert is_within_validity(GOOD, NOW + timedelta(seconds=329))
     assert not is_within_validity(GOOD, NOW + timedelta(seconds=330))
 
@@ -98,5 +98,5 @@ def test_a_token_ends_when_its_time_has_passed():
         {"aud": "*"},
     ],
 )
-def test_issuer_and_audience_are_compared_letter_by_letter(change):
+def test_issuer_and_audience_are_compared_exactly(change):
     assert not has_expected_issuer({**GOOD, **change}, build_settings("sqlite://"))

@@ -76,12 +76,12 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("raw", "value"), TAKEN)
-def test_what_is_json_to_everyone_is_taken(raw, value):
+def test_unambiguous_json_is_accepted(raw, value):
     assert parse_json(raw) == value
 
 
 @pytest.mark.parametrize("raw", REFUSED, ids=lambda raw: repr(raw[:24]))
-def test_what_is_not_json_to_everyone_is_refused_with_words(raw):
+def test_ambiguous_json_is_rejected_with_a_reason(raw):
     with pytest.raises(InvalidBody) as refused:
         parse_json(raw)
     assert refused.value.detail
@@ -93,18 +93,18 @@ def test_what_is_not_json_to_everyone_is_refused_with_words(raw):
 @pytest.mark.parametrize(
     "levels", [MAX_DEPTH + 1, 100, 300, 499, 500, 900, 990, 1000, 3000, 100_000]
 )
-def test_no_depth_of_nesting_is_more_than_a_refusal(opening, middle, closing, levels):
+def test_any_depth_of_nesting_is_rejected_cleanly(opening, middle, closing, levels):
     with pytest.raises(InvalidBody):
         parse_json(f'{{"a":{opening * levels}{middle}{closing * levels}}}'.encode())
 
 
-def test_every_depth_around_what_the_interpreter_recurses_is_a_refusal():
+def test_depths_around_the_recursion_limit_are_rejected_cleanly():
     for levels in range(200, 1100):
         with pytest.raises(InvalidBody):
             parse_json(b'{"a":' + b"[" * levels + b"]" * levels + b"}")
 
 
-def test_the_deepest_nesting_that_is_taken_is_sixteen():
+def test_sixteen_levels_of_nesting_are_the_maximum():
     assert parse_json(b'{"a":' + b"[" * 15 + b"]" * 15 + b"}")
     with pytest.raises(InvalidBody):
         parse_json(b'{"a":' + b"[" * 16 + b"]" * 16 + b"}")
@@ -122,11 +122,11 @@ def test_the_deepest_nesting_that_is_taken_is_sixteen():
         ([[], [[]], 1], 3),
     ],
 )
-def test_depth_counts_containers_within_each_other(value, levels):
+def test_depth_counts_nested_containers(value, levels):
     assert measure_depth(value) == levels
 
 
-def test_every_text_is_found_with_its_pointer():
+def test_every_string_is_found_with_its_pointer():
     found = set(iterate_texts(json.loads('{"a": ["x", {"b/c": "y", "d~": "z"}], "": "w"}'), ""))
     assert {
         ("/a/0", "x"),
@@ -141,5 +141,5 @@ def test_every_text_is_found_with_its_pointer():
     ("name", "pointer"),
     [("a", "a"), ("a/b", "a~1b"), ("a~b", "a~0b"), ("~1", "~01"), ("\0", "?"), ("\ud800", "?")],
 )
-def test_names_in_pointers_can_be_sent_back(name, pointer):
+def test_pointer_escapes_member_names(name, pointer):
     assert escape_pointer(name) == pointer

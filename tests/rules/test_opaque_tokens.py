@@ -20,7 +20,7 @@ from app.opaque_tokens import (
 )
 
 
-def test_a_token_names_its_row_and_is_kept_as_a_digest():
+def test_token_names_its_row_and_is_stored_as_a_digest():
     row_id = generate_id("cnf")
     minted = generate_token("dwc", row_id)
     assert parse_row_id("dwc", "cnf", minted.token) == row_id
@@ -28,7 +28,7 @@ def test_a_token_names_its_row_and_is_kept_as_a_digest():
     assert has_digest(minted.token, minted.digest)
 
 
-def test_a_token_holds_256_bits_that_are_never_the_same():
+def test_token_has_256_random_bits():
     row_id = generate_id("cnf")
     secrets = {generate_token("dwc", row_id).token.split("_")[2][:-6] for _ in range(500)}
     assert len(secrets) == 500
@@ -36,7 +36,7 @@ def test_a_token_holds_256_bits_that_are_never_the_same():
     assert {letter for secret in secrets for letter in secret} > set("09AZaz")
 
 
-def test_ids_hold_128_bits_that_are_never_the_same():
+def test_ids_have_128_random_bits():
     ids = {generate_id("acc") for _ in range(500)}
     assert len(ids) == 500
     assert all(re.fullmatch("acc_[0-9A-Za-z]{22}", text) for text in ids)  # 62 ** 22 > 2 ** 128
@@ -65,28 +65,28 @@ def _altered(token: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("fault", list(_altered(generate_token("dwc", generate_id("cnf")).token)))
-def test_a_token_that_is_not_whole_is_of_no_row(fault):
+def test_incomplete_token_matches_no_row(fault):
     altered = _altered(generate_token("dwc", generate_id("cnf")).token)[fault]
     assert parse_row_id("dwc", "cnf", altered) is None
 
 
-def test_a_token_of_one_kind_is_none_of_another():
+def test_token_of_one_kind_is_refused_as_another():
     assert parse_row_id("dwr", "cnf", generate_token("dwc", generate_id("cnf")).token) is None
 
 
-def test_another_secret_of_the_same_row_does_not_match():
+def test_wrong_secret_for_the_row_does_not_match():
     row_id = generate_id("cnf")
     assert not has_digest(generate_token("dwc", row_id).token, generate_token("dwc", row_id).digest)
 
 
-def test_a_new_secret_does_not_show_itself():
+def test_new_secret_is_hidden_in_its_repr():
     minted = generate_token("dwc", generate_id("cnf"))
     assert minted.token not in repr(minted)
     assert minted.token not in f"{minted}"
     assert minted.digest not in repr(minted)
 
 
-def test_a_code_can_be_typed_and_has_no_vowels():
+def test_code_is_typable_and_has_no_vowels():
     codes = [generate_code() for _ in range(500)]
     assert all(
         re.fullmatch(f"[{CODE_ALPHABET}]{{4}}-[{CODE_ALPHABET}]{{4}}", code) for code in codes
@@ -108,7 +108,7 @@ def test_a_code_can_be_typed_and_has_no_vowels():
         "bcdf\tghjk\n",
     ],
 )
-def test_a_code_is_read_as_it_was_meant(typed):
+def test_code_is_parsed_leniently(typed):
     assert normalize_code(typed) == "BCDFGHJK"
 
 
@@ -124,12 +124,12 @@ def test_a_code_is_read_as_it_was_meant(typed):
         "acc_" + "-" * 22,
     ],
 )
-def test_what_is_no_id_is_seen_without_a_read(text):
+def test_invalid_id_is_detected_without_a_database_read(text):
     assert not is_id("acc", text)
     assert is_id("acc", "acc_" + "0" * 22)
 
 
-def test_a_digest_tells_nothing_of_the_token():
+def test_digest_reveals_nothing_of_the_token():
     token = generate_token("dwc", generate_id("cnf")).token
     assert re.fullmatch("[0-9a-f]{64}", compute_digest(token))
     assert compute_digest(token) != compute_digest(token[:-1])

@@ -87,7 +87,7 @@ def reasons(password: str, **options) -> set[str]:
         pytest.param("the property expert was here", id="words with neighbours in them"),
     ],
 )
-def test_any_text_that_is_long_enough_is_a_password(password):
+def test_any_long_enough_text_is_accepted(password):
     assert reasons(password) == set()
 
 
@@ -123,7 +123,7 @@ def test_any_text_that_is_long_enough_is_a_password(password):
         ),
     ],
 )
-def test_what_is_too_short_too_long_or_no_text_is_no_password(password, reason):
+def test_too_short_too_long_or_invalid_text_is_rejected(password, reason):
     assert reasons(password) == {reason}
 
 
@@ -183,11 +183,11 @@ def test_what_is_too_short_too_long_or_no_text_is_no_password(password, reason):
         ("i am Ann Miller 73", RejectionReason.PERSONAL),
     ],
 )
-def test_what_is_guessed_first_is_no_password(password, reason):
+def test_guessable_passwords_are_rejected(password, reason):
     assert reason in reasons(password, mail_from="Acme Login <no-reply@acme-tools.example>")
 
 
-def test_names_of_others_are_words_like_all():
+def test_names_of_other_users_are_allowed():
     assert reasons("ann.miller.73918", about=("bob",)) == set()
     assert reasons("ann.miller.73918", about=("",)) == set()
     assert reasons("bo by bo at noon", about=("bo", "al@example.org", "Jo Al")) == set(), (
@@ -195,7 +195,7 @@ def test_names_of_others_are_words_like_all():
     )
 
 
-def test_a_floor_of_eight_asks_for_less():
+def test_minimum_length_of_eight_relaxes_the_rules():
     assert reasons("kiwi&tea", least=8) == set()
     assert reasons("12345678", least=8) == {RejectionReason.COMMON, RejectionReason.SEQUENCE}
     assert reasons("baseball", least=8) == {RejectionReason.COMMON}
@@ -203,7 +203,7 @@ def test_a_floor_of_eight_asks_for_less():
     assert reasons("kiwitea", least=8) == {RejectionReason.TOO_SHORT}
 
 
-def test_nothing_that_a_generator_makes_is_refused_for_its_kinds_of_characters():
+def test_generated_passwords_are_never_rejected_for_character_classes():
     """Refused is what holds a run or a name by chance, and that is rare."""
     random = Random(7)
     for letters in (
@@ -227,7 +227,7 @@ def test_nothing_that_a_generator_makes_is_refused_for_its_kinds_of_characters()
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=160), st.lists(st.text(max_size=40), max_size=4), st.integers(8, 64))
-def test_whatever_is_typed_is_taken_as_it_is_or_refused_with_reasons(typed, about, least):
+def test_any_input_is_accepted_unchanged_or_rejected_with_reasons(typed, about, least):
     problem = refused(typed, about=about, least=least)
     if problem is None:
         assert len(normalize_password(typed)) >= least
@@ -237,7 +237,7 @@ def test_whatever_is_typed_is_taken_as_it_is_or_refused_with_reasons(typed, abou
 
 
 @pytest.mark.parametrize("least", [8, 15, 40, 64])
-def test_suggestions_are_long_acceptable_and_new_each_time(least):
+def test_suggestions_are_long_valid_and_always_new(least):
     about = (*ABOUT, "word able ment tion ness ing ate")
     found = [
         one
@@ -252,14 +252,14 @@ def test_suggestions_are_long_acceptable_and_new_each_time(least):
         assert reasons(suggestion, least=least, about=about) == set()
 
 
-def test_five_words_are_more_than_sixty_bits():
+def test_five_words_have_more_than_60_bits():
     assert len(set(passphrase_words())) == 7776 > 2 ** (60 / 5)
     assert all(
         word == fold_case(word) and re.fullmatch("[a-z-]+", word) for word in passphrase_words()
     )
 
 
-def test_the_list_of_common_passwords_is_large_and_in_the_spelling_it_is_asked_in():
+def test_list_of_common_passwords_is_large_and_normalized():
     lines = list(common_passwords())
     assert len(lines) == len(set(lines)) == len(common_passwords())
     assert lines == sorted(lines, key=str.encode)
@@ -272,7 +272,7 @@ def test_the_list_of_common_passwords_is_large_and_in_the_spelling_it_is_asked_i
         assert line[:-1] + "\0" not in common_passwords()
 
 
-def test_what_is_not_in_the_list_is_not_found():
+def test_unlisted_password_is_not_found():
     found = SortedLines(b"bb\ncc\nee\n")
     assert [
         word
@@ -304,13 +304,13 @@ def test_what_is_not_in_the_list_is_not_found():
         pytest.param("a\u200bb", "a\u200bb", id="zero width stays"),
     ],
 )
-def test_a_password_is_an_opaque_string(typed, kept):
+def test_password_is_an_opaque_string(typed, kept):
     """RFC 8265 section 4.2.1."""
     assert normalize_password(typed) == kept
 
 
 @pytest.mark.parametrize("locale", [*LANGUAGES, "de-AT", "fr"])
-def test_every_reason_has_words_and_none_quotes_the_password(locale):
+def test_every_reason_has_a_text_without_the_password(locale):
     assert set(TEXTS) == set(RejectionReason)
     for reason in RejectionReason:
         words = describe_reason(reason, locale, min_length=17)
@@ -322,14 +322,14 @@ def test_every_reason_has_words_and_none_quotes_the_password(locale):
         assert "hunter2" not in str(refused(password, locale=locale).errors)
 
 
-def test_what_can_be_no_password_is_told_in_words():
+def test_impossible_password_has_a_reason_text():
     for password in ("", "hunter2" * 20, "hunter2\0"):
         with pytest.raises(InvalidPassword, match=r"^must") as refusal:
             normalize_password(password)
         assert "hunter2" not in str(refusal.value)
 
 
-def test_names_are_found_in_whatever_something_is_called():
+def test_context_words_are_extracted_from_names():
     assert extract_names(["Ann-Katrin M\u00fcller", "ann.b.lee@mail.example", "007", "al"]) == {
         "ann", "katrin", "m\u00fcller", "annkatrinm\u00fcller", "lee", "annblee", "007"
     }  # fmt: skip

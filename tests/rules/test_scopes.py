@@ -18,7 +18,7 @@ def held(scope: str, limit: list[str] | None) -> bool:
 
 
 @given(LIMITS, LIMITS, SCOPES)
-def test_what_two_limits_have_in_common_is_held_by_both(some, others, scope):
+def test_intersection_is_held_by_both_limits(some, others, scope):
     both = intersect_limits(some, others)
     assert held(scope, None if both is None else both.split()) == (
         held(scope, some) and held(scope, others)
@@ -26,12 +26,12 @@ def test_what_two_limits_have_in_common_is_held_by_both(some, others, scope):
 
 
 @given(LIMITS, LIMITS)
-def test_it_does_not_matter_which_comes_first(some, others):
+def test_intersection_is_commutative(some, others):
     assert intersect_limits(some, others) == intersect_limits(others, some)
 
 
 @given(st.lists(SCOPES), st.lists(SCOPES), SCOPES)
-def test_to_narrow_gives_nothing_that_was_not_asked_for_or_is_not_held(asked, has, scope):
+def test_narrowing_grants_nothing_beyond_request_and_rights(asked, has, scope):
     given_now = narrow_scopes(asked, has)
     assert set(given_now) <= set(asked)
     assert not has_scope(scope, given_now) or (has_scope(scope, asked) and has_scope(scope, has))
@@ -51,5 +51,5 @@ def test_to_narrow_gives_nothing_that_was_not_asked_for_or_is_not_held(asked, ha
         (["a", "b", "a"], ["b", "a"], "a b"),
     ],
 )
-def test_two_limits(some, others, both):
+def test_intersection_of_two_limits(some, others, both):
     assert intersect_limits(some, others) == both

@@ -25,7 +25,7 @@ def key(generation: int, minutes: float, revoked: float | None = None) -> Signin
     )
 
 
-def test_a_key_is_announced_signs_retires_and_is_retired():
+def test_key_is_announced_signs_and_retires():
     first, second = key(1, 0), key(2, 100)
     keys = [first, second]
 
@@ -42,7 +42,7 @@ def test_a_key_is_announced_signs_retires_and_is_retired():
     assert states(100 + kept) == (SigningKeyState.RETIRED, SigningKeyState.SIGNING)
 
 
-def test_one_key_signs_at_any_moment():
+def test_exactly_one_key_signs_at_any_time():
     keys = [key(1, 0), key(2, 10), key(3, 20)]
     for minute in range(30):
         now = START + timedelta(minutes=minute)
@@ -51,7 +51,7 @@ def test_one_key_signs_at_any_moment():
         ] == [find_signer(keys, now).kid]
 
 
-def test_a_key_that_was_revoked_before_it_signed_leaves_the_older_one_signing():
+def test_key_revoked_before_signing_leaves_the_older_one_signing():
     keys = [key(1, 0), key(2, 10, revoked=5)]
     assert find_signer(keys, START + timedelta(minutes=50)).kid == "key1"
     assert get_key_state(keys[1], keys, START + timedelta(minutes=50)) is SigningKeyState.REVOKED

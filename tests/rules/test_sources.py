@@ -51,11 +51,11 @@ FORWARDED = [
 
 
 @pytest.mark.parametrize(("peer", "forwarded", "client"), FORWARDED)
-def test_the_first_address_from_the_right_that_is_no_gateway_is_the_client(peer, forwarded, client):
+def test_rightmost_untrusted_ip_address_is_the_client(peer, forwarded, client):
     assert str(resolve_client_ip_address(_parse_ip_address(peer), forwarded, GATEWAYS)) == client
 
 
-def test_without_gateways_nothing_forwarded_counts():
+def test_forwarded_for_is_ignored_without_trusted_proxies():
     assert (
         str(resolve_client_ip_address(_parse_ip_address("10.1.0.1"), "198.51.100.1", []))
         == "10.1.0.1"
@@ -73,7 +73,7 @@ def test_without_gateways_nothing_forwarded_counts():
         ("2001:0DB8::1%eth0", "2001:db8::/64"),
     ],
 )
-def test_limits_count_by_ipv4_address_or_ipv6_network(address, counted):
+def test_rate_limits_count_by_ipv4_address_or_ipv6_network(address, counted):
     assert get_rate_limit_bucket(_parse_ip_address(address)) == counted
 
 
@@ -93,7 +93,7 @@ def test_limits_count_by_ipv4_address_or_ipv6_network(address, counted):
         "1.2.3.4\n",
     ],
 )
-def test_what_is_no_address_is_none(text):
+def test_invalid_ip_address_is_none(text):
     assert _parse_ip_address(text) is None
 
 
@@ -107,7 +107,7 @@ def test_what_is_no_address_is_none(text):
         ("::1", False),
     ],
 )
-def test_a_gateway_is_one_within_the_networks_of_its_own_family(address, trusted):
+def test_trusted_proxies_are_matched_within_their_ip_version(address, trusted):
     assert is_trusted(_parse_ip_address(address), GATEWAYS) is trusted
 
 
@@ -120,7 +120,7 @@ def test_a_gateway_is_one_within_the_networks_of_its_own_family(address, trusted
         ("x" * 1000, "x" * MAX_USER_AGENT_LENGTH),
     ],
 )
-def test_a_header_is_kept_without_what_cannot_be_seen(header, kept):
+def test_unprintable_characters_are_stripped_from_a_header(header, kept):
     assert strip_unprintable(header) == kept
 
 
@@ -138,5 +138,5 @@ def test_a_header_is_kept_without_what_cannot_be_seen(header, kept):
         ("", ""),
     ],
 )
-def test_a_host_is_its_name_without_port_and_case(header, name):
+def test_host_is_compared_without_port_and_case(header, name):
     assert _parse_hostname(header) == name

@@ -23,7 +23,7 @@ CHROME = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/145.0.0.0"
         (31_536_000, "365 days", "365 Tage"),
     ],
 )
-def test_a_length_is_told_in_two_units_at_most(seconds, english, german):
+def test_duration_uses_at_most_two_units(seconds, english, german):
     assert (format_duration(seconds, "en"), format_duration(seconds, "de")) == (english, german)
 
 
@@ -47,8 +47,6 @@ def test_a_length_is_told_in_two_units_at_most(seconds, english, german):
         ("", ""),
     ],
 )  # fmt: skip
-def test_the_common_browsers_are_called_by_their_names_and_others_as_they_call_themselves(
-    user_agent, words
-):
+def test_common_browsers_are_named_and_others_shown_verbatim(user_agent, words):
     assert describe_browser(user_agent, "en") == words
     assert describe_browser(user_agent, "de") == words.replace(" on ", " auf ")
