@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from doorward import Doorward, InstanceAuthSessions
-from doorward.cli.exits import MEANINGS
+from doorward.cli.exit_codes import MEANINGS
 from tests.actors import PASSWORD
 from tests.client.conftest import settle
 from tests.client.stand_in import HTML, TOKENS, Says

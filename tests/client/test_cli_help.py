@@ -17,10 +17,10 @@ from click.testing import CliRunner
 
 from doorward import DoorwardError, Secret, errors
 from doorward.cli import VARIABLES, cli
-from doorward.cli.edge import Edge
-from doorward.cli.exits import MEANINGS, code_of
-from doorward.cli.length import length_of
-from doorward.cli.written import columns, pairs, written
+from doorward.cli.durations import parse_duration
+from doorward.cli.exit_codes import MEANINGS, get_exit_code
+from doorward.cli.formats import format_columns, format_data, format_pairs
+from doorward.cli.groups import RootGroup
 from tests.client.conftest import environment
 from tests.client.terminal import COMMAND
 from tests.client.typed import doorward
@@ -164,7 +164,7 @@ def in_vienna(monkeypatch):
     ],
 )
 def test_lengths_and_dates(in_vienna, text, expected):
-    assert length_of(text, NOW) == expected
+    assert parse_duration(text, NOW) == expected
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_lengths_and_dates(in_vienna, text, expected):
 )
 def test_what_is_no_length(in_vienna, text):
     with pytest.raises(ValueError, match=r"^(say a length like|it is over already)"):
-        length_of(text, NOW)
+        parse_duration(text, NOW)
 
 
 # -- forms ----------------------------------------------------------------------------------------------------------
@@ -200,10 +200,10 @@ ODD = {
 
 def test_json_and_yaml_keep_every_value():
     found = {name: value for name, value in ODD.items() if name != "half"}
-    assert yaml.safe_load(written(found, "yaml", str)) == found
-    assert yaml.safe_load(written(found, "json", str).replace("\\ud83d\\udddd", "🗝")) == found
+    assert yaml.safe_load(format_data(found, "yaml", str)) == found
+    assert yaml.safe_load(format_data(found, "json", str).replace("\\ud83d\\udddd", "🗝")) == found
     for form in ("json", "yaml"):
-        text = written({**ODD, "at": NOW, "key": Secret("dwk_x")}, form, str)
+        text = format_data({**ODD, "at": NOW, "key": Secret("dwk_x")}, form, str)
         assert text.isascii()
         assert all(line.isprintable() for line in text.splitlines())
         assert "2026-11-22T11:00:00Z" in text
@@ -216,12 +216,14 @@ def test_tables_are_cut_where_they_may_be():
         ("1", "漢字" * 20, "", NOW.astimezone(UTC)),
     ]
     for width in (200, 80, 60):
-        table = columns(("ID", "NAME", "SCOPES", "END"), rows, width, flexible=("NAME", "SCOPES"))
+        table = format_columns(
+            ("ID", "NAME", "SCOPES", "END"), rows, width, flexible=("NAME", "SCOPES")
+        )
         assert (
             max(len(line) + len(re.findall("[漢字]", line)) for line in table.splitlines()) <= width
         )
         assert "ses_1234567890123456789012" in table
-    below = columns(
+    below = format_columns(
         ("ID", "NAME", "END"),
         [("ses_1234567890123456789012", "a name " * 9, None), ("1", "", None)],
         30,
@@ -232,8 +234,8 @@ def test_tables_are_cut_where_they_may_be():
         r"^ID +ses_1234567890123456789012\nNAME +a name .*\n[\s\S]*\n\nID +1\nNAME +-\nEND +-$",
         below,
     )
-    assert "…" not in columns(("A",), [("x" * 100,)], 120, flexible=())
-    told = pairs({"A name": "word " * 40, "Nothing": ""}, 60)
+    assert "…" not in format_columns(("A",), [("x" * 100,)], 120, flexible=())
+    told = format_pairs({"A name": "word " * 40, "Nothing": ""}, 60)
     assert max(map(len, told.splitlines())) <= 60
     assert told.endswith("Nothing  -")
 
@@ -244,7 +246,7 @@ def test_tables_are_cut_where_they_may_be():
 @pytest.fixture
 def breaking():
     """A command that fails in a way that nobody foresaw, with a secret in its hands."""
-    group = Edge("doorward", params=[cli.params[-1]])
+    group = RootGroup("doorward", params=[cli.params[-1]])
 
     @group.command("breaks")
     def breaks():
@@ -284,8 +286,8 @@ def test_every_error_has_an_exit_code_that_is_listed():
             yield one
             yield from below(one)
 
-    assert all(code_of(kind()) in MEANINGS for kind in [DoorwardError, *below(DoorwardError)])
-    assert [code_of(errors.LogoutError(status=status)) for status in (0, 429, 503, 409)] == [
+    assert all(get_exit_code(kind()) in MEANINGS for kind in [DoorwardError, *below(DoorwardError)])
+    assert [get_exit_code(errors.LogoutError(status=status)) for status in (0, 429, 503, 409)] == [
         5,
         6,
         5,

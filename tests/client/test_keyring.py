@@ -76,7 +76,7 @@ def test_a_session_of_unknown_end_is_found_and_a_token_that_has_ended_is_not(
     sessions.insert(URL, "ann", kept("ann", minutes=1, refresh_token=Secret("rt")))
     sessions.insert(URL, "bob", kept("bob", minutes=1))
     sessions.save()
-    now = here.get_now
+    now = environment.get_now
     monkeypatch.setattr(here, "now", lambda: now() + timedelta(minutes=2))
     found = InstanceAuthSessions.load()
     assert found.find(URL, "ann").refresh_token == Secret("rt")

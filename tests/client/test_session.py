@@ -98,7 +98,7 @@ def test_forty_threads_refresh_once_also_where_nothing_is_kept(stand_in, monkeyp
     )
     client = Doorward(there.url)
     client.login.with_password("ann", PASSWORD)
-    now = here.get_now
+    now = environment.get_now
     monkeypatch.setattr(here, "now", lambda: now() + timedelta(seconds=270))
     assert used_by_forty_threads(client) == {"at2"}
     assert there.paths().count("/v1/token/refresh") == 1
@@ -325,7 +325,7 @@ def test_a_refresh_ahead_of_time_may_fail(stand_in, monkeypatch, fault):
     assert client.token == "at", "which was asked about, and got no answer"
     assert "/v1/whoami" in there.paths()
     client.session.revalidate_after = None
-    now = here.get_now
+    now = environment.get_now
     monkeypatch.setattr(here, "now", lambda: now() + timedelta(seconds=270))
     assert client.token == "at", "which still counts"
     tries = there.paths().count("/v1/token/refresh")
@@ -392,7 +392,7 @@ def test_time_passes_while_the_machine_sleeps(stand_in, monkeypatch):
     )
     client = Doorward(there.url)
     client.login.with_password("ann", PASSWORD)
-    now = here.get_now
+    now = environment.get_now
     monkeypatch.setattr(here, "now", lambda: now() + timedelta(hours=1))
     assert client.token == "at"
     assert there.paths() == ["/v1/login", "/v1/whoami"]
@@ -410,7 +410,7 @@ def test_time_passes_while_the_clock_is_set_back(stand_in, monkeypatch):
     )
     client = Doorward(there.url)
     client.login.with_password("ann", PASSWORD)
-    now = here.get_now
+    now = environment.get_now
     monkeypatch.setattr(here, "now", lambda: now() - timedelta(hours=1))
     time.sleep(0.85)
     assert client.token == "at2"

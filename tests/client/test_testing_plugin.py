@@ -189,7 +189,7 @@ def test_the_next_test_begins_anew(doorward_service):
 def test_mail_is_read_by_whom_it_is_to(doorward_service):
     ann, bob = doorward_service.account(), doorward_service.account()
     for name in (ann.username, bob.username):
-        doorward_service.client().transport.ask(
+        doorward_service.client().transport.request(
             "POST", "/v1/password/forgot", json={"username": name}
         )
     mail = doorward_service.mail(ann)

@@ -1,4 +1,4 @@
-"""Sign in at a Doorward service, and call what stands behind it with a token that is always live.
+"""A client for the Doorward authentication service.
 
 from doorward import Doorward
 
@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+from doorward._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from doorward.auth.httpx2_auth import DoorwardAuth as DoorwardAuth
@@ -49,54 +51,55 @@ if TYPE_CHECKING:
     from doorward.models import ApiKey as ApiKey
     from doorward.models import Me as Me
     from doorward.models import NewApiKey as NewApiKey
-    from doorward.models import RoleCheck as Check
+    from doorward.models import RoleCheck as RoleCheck
     from doorward.models import SessionInfo as SessionInfo
     from doorward.models import Version as Version
     from doorward.models import Whoami as Whoami
     from doorward.origin import Origin as Origin
-    from doorward.origin import parse_origin as origin_of
+    from doorward.origin import parse_origin as parse_origin
     from doorward.secret import Secret as Secret
     from doorward.sessions.session import Session as Session
     from doorward.store.entries import AuthSession as AuthSession
     from doorward.store.entries import UserAuthSessions as UserAuthSessions
+    from doorward.store.location import get_store_path as get_store_path
     from doorward.store.store import InstanceAuthSessions as InstanceAuthSessions
-    from doorward.store.store import get_store_path as store_path
     from doorward.transport.transport import Timeouts as Timeouts
     from doorward.version_policy import VersionPolicy as VersionPolicy
 
-__version__ = "0.1.0"
-
-# Where each public name is, imported when it is first asked for: a command that needs one of them does not wait for all.
-_HOMES = {
-    "answers": "Account ApiKey Check Me NewApiKey SessionInfo Version Whoami",
-    "auth": "DoorwardAuth",
+# The module of each public name. It is imported on first use, so that a command or script loads
+# only what it needs.
+_NAMES = {
+    "auth.httpx2_auth": "DoorwardAuth",
+    "auth.requests_auth": "RequestsAuth",
     "client": "Doorward",
-    "errors": "Conflict ConnectionFailed DoorwardError InvalidCredentials InvalidInput InvalidToken LoginDenied LoginError LoginExpired "
-    "LoginPending LoginTimeout LogoutError NotFound NotLoggedInError PasswordChangeRequired PermissionDenied RateLimited "
-    "ReauthenticationRequired RedirectRefused ServiceUnavailable StoreError StoreWarning TLSError UnexpectedAnswer VersionMismatch "
-    "VersionWarning WrongPassword",
-    "kept": "AuthSession UserAuthSessions",
+    "device_login.prompt": "Prompt",
+    "errors": "Conflict ConnectionFailed DoorwardError InvalidCredentials InvalidInput InvalidToken "
+    "LoginDenied LoginError LoginExpired LoginPending LoginTimeout LogoutError NotFound "
+    "NotLoggedInError PasswordChangeRequired PermissionDenied RateLimited "
+    "ReauthenticationRequired RedirectRefused ServiceUnavailable StoreError StoreWarning "
+    "TLSError UnexpectedAnswer VersionMismatch VersionWarning WrongPassword",
     "login": "Login",
-    "origin": "Origin origin_of",
-    "prompt": "Prompt",
-    "requests_auth": "RequestsAuth",
+    "models": "Account ApiKey Me NewApiKey RoleCheck SessionInfo Version Whoami",
+    "origin": "Origin parse_origin",
     "secret": "Secret",
-    "session": "Session",
-    "store": "InstanceAuthSessions store_path",
-    "transport": "Timeouts",
-    "versions": "VersionPolicy",
+    "sessions.session": "Session",
+    "store.entries": "AuthSession UserAuthSessions",
+    "store.location": "get_store_path",
+    "store.store": "InstanceAuthSessions",
+    "transport.transport": "Timeouts",
+    "version_policy": "VersionPolicy",
 }
-_MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
-__all__ = sorted(_MODULES)  # noqa: PLE0605 - the same names as above, held to them by a test
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
+__all__ = sorted(_MODULES)  # noqa: PLE0605 - a test compares them with the imports above
 
 
 def __getattr__(name: str) -> object:
     module = _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module 'doorward' has no attribute {name!r}")
-    found: object = getattr(import_module(f"doorward.{module}"), name)
-    globals()[name] = found
-    return found
+    value: object = getattr(import_module(f"doorward.{module}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

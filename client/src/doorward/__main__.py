@@ -1,5 +1,5 @@
-"""`python -m doorward`: the same as `doorward`."""
+"""Runs the command line as `python -m doorward`."""
 
-from doorward.cli import main
+from doorward.cli.main import main
 
 main()

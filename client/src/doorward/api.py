@@ -1,141 +1,145 @@
-"""What can be asked of the service with the token of the session."""
+"""The calls of the service's API, with the token of the current session."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
-from doorward import responses as parse
+from doorward import responses
+from doorward.connection import ServiceConnection
 from doorward.errors import InvalidToken, ReauthenticationRequired, UnexpectedAnswer
 from doorward.models import ApiKey, Me, NewApiKey, RoleCheck, SessionInfo, Whoami
 from doorward.secret import Secret
 
-if TYPE_CHECKING:
-    from doorward.sessions.session import Session
-    from doorward.transport.transport import Transport
-
-SERVICE_DEFAULT = timedelta(seconds=-1)
+SERVICE_DEFAULT = timedelta(seconds=-1)  # marks a lifetime that the service chooses
 
 
-class ServiceApi:
-    """The calls of a client. Each raises NotLoggedInError, InvalidToken, PermissionDenied, RateLimited or ServiceUnavailable."""
+class ServiceApi(ServiceConnection):
+    """The calls of the API.
 
-    if TYPE_CHECKING:
-
-        @property
-        def session(self) -> Session: ...
-        @property
-        def transport(self) -> Transport: ...
+    Each raises NotLoggedInError, InvalidToken, PermissionDenied, RateLimited or ServiceUnavailable.
+    """
 
     @property
     def keys(self) -> ApiKeys:
-        """One's own API keys."""
+        """The API keys of the account."""
         return ApiKeys(self)
 
     def whoami(self) -> Whoami:
-        """Who the token or key stands for."""
-        return parse.parse_whoami(self.call("GET", "/v1/whoami"))
+        """Return the principal of the token or key."""
+        return responses.parse_whoami(self.call("GET", "/v1/whoami"))
 
     def get_me(self) -> Me:
-        """The account, the session that asks, and what it may do."""
-        return parse.parse_me(self.call("GET", "/v1/me"))
+        """Return the account, the current session, and its permissions."""
+        return responses.parse_me(self.call("GET", "/v1/me"))
 
     def list_sessions(self) -> list[SessionInfo]:
-        """The live sessions of the account, newest first."""
-        return [
-            parse.parse_session_info(found)
-            for found in parse.list_items(self.call("GET", "/v1/sessions"))
-        ]
+        """List the active sessions of the account, newest first."""
+        document = self.call("GET", "/v1/sessions")
+        return [responses.parse_session_info(item) for item in responses.list_items(document)]
 
     def revoke_session(self, session_id: str) -> None:
-        """End one session of one's own; its tokens stop at once. Raises NotFound."""
+        """Revoke a session of the account, with immediate effect. Raises NotFound."""
         self.call("DELETE", f"/v1/sessions/{_quote_path_segment(session_id)}")
 
     def revoke_other_sessions(self) -> None:
-        """End every session of the account but this one."""
+        """Revoke all sessions of the account except the current one."""
         self.call("DELETE", "/v1/sessions")
 
     def list_roles(
-        self, account_id: str | None = None, *, resource: str | None = None, id: str | None = None
+        self,
+        account_id: str | None = None,
+        *,
+        resource: str | None = None,
+        id: str | None = None,  # noqa: A002 - the name in the API
     ) -> tuple[str, ...]:
-        """What the account may do now; oneself, if none is named. With resource and id, also the levels at that thing. Raises NotFound."""
+        """List the roles of an account, by default your own.
+
+        With `resource` and `id`, the levels on that resource are included. Raises NotFound.
+        """
         account = account_id or self.whoami().account_id
         query = {"resource": resource, "id": id}
-        found = self.call(
+        document = self.call(
             "GET",
             f"/v1/accounts/{_quote_path_segment(account)}/roles",
             query={name: value for name, value in query.items() if value},
         )
-        return parse.to_texts(found.get("roles"))
+        return responses.to_texts(document.get("roles"))
 
     def check_roles(self, checks: RoleCheck | Sequence[RoleCheck]) -> tuple[bool, ...]:
-        """Answer up to 100 questions about rights, in their order. Raises InvalidInput for a role or level that does not exist."""
-        asked = [checks] if isinstance(checks, RoleCheck) else checks
-        found = self.call(
-            "POST", "/v1/roles/check", json={"checks": [one.asked() for one in asked]}
-        )
-        decisions = found.get("decisions")
-        if not isinstance(decisions, list) or len(decisions) != len(asked):
-            raise UnexpectedAnswer("The service did not answer each question: ask again.")
+        """Answer up to 100 permission checks, in their order.
+
+        Raises InvalidInput for a role or level that does not exist.
+        """
+        requested = [checks] if isinstance(checks, RoleCheck) else checks
+        body = {"checks": [check.to_json() for check in requested]}
+        decisions = self.call("POST", "/v1/roles/check", json=body).get("decisions")
+        if not isinstance(decisions, list) or len(decisions) != len(requested):
+            raise UnexpectedAnswer("The service did not answer every check. Try again.")
         return tuple(value is True for value in decisions)
 
     def change_password(self, old_password: str | Secret, new_password: str | Secret) -> None:
-        """Change the password. Every other session of the account ends, this one goes on. Raises WrongPassword or InvalidInput."""
+        """Change the password and revoke all other sessions.
+
+        Raises WrongPassword or InvalidInput.
+        """
         body = {
             "old_password": Secret.wrap(old_password),
             "new_password": Secret.wrap(new_password),
         }
-        old_password = new_password = ""  # so that no traceback has them
-        self.session.replace(
-            parse.parse_tokens(self.call("POST", "/v1/password/change", json=body))
-        )
+        old_password = new_password = ""  # a traceback must not show them
+        document = self.call("POST", "/v1/password/change", json=body)
+        self.session.replace_tokens(responses.parse_tokens(document))
 
     def elevate(self, password: str | Secret) -> None:
-        """Show the password once more; for five minutes the session may do what asks for that. Raises WrongPassword."""
+        """Re-authenticate the session with the password, for five minutes.
+
+        Raises WrongPassword.
+        """
         body = {"password": Secret.wrap(password)}
         password = ""
-        self.session.replace(parse.parse_tokens(self.call("POST", "/v1/elevate", json=body)))
+        document = self.call("POST", "/v1/elevate", json=body)
+        self.session.replace_tokens(responses.parse_tokens(document))
 
-    def call(self, method: str, path: str, **parts: Any) -> Mapping[str, Any]:
-        """One request of this service with the token. `path` begins with /; `json`, `query`: what to send.
+    def call(self, method: str, path: str, **options: Any) -> Mapping[str, Any]:
+        """Send a request to the API with the token, and return the JSON object of the response.
 
-        A token that is refused is replaced, and GET is sent again with the next one. Raises what the service answered.
+        `path` starts with /. `json` and `query` are what to send. If the token is rejected, it is
+        refreshed, and a GET is sent again. Raises the error of the service.
         """
         session = self.session
-        token = session.live()
+        token = session.get_secret_token()
         try:
-            return self.transport.ask(method, path, token=token, **parts)
+            return self.transport.request(method, path, token=token, **options)
         except ReauthenticationRequired:
             raise
         except InvalidToken as error:
-            if not session.renewable:
+            if not session.can_refresh:
                 raise
             code, status, request_id = error.code, error.status, error.request_id
         session.refresh(rejected=token)
         if method != "GET":
             raise InvalidToken(
-                "The token did not count any more; there is another one now: try again.",
+                "The token was rejected and has been refreshed. Try again.",
                 code=code,
                 status=status,
                 request_id=request_id,
             )
-        return self.transport.ask(method, path, token=session.live(), **parts)
+        return self.transport.request(method, path, token=session.get_secret_token(), **options)
 
 
 class ApiKeys:
-    """One's own API keys."""
+    """The API keys of the account."""
 
     def __init__(self, client: ServiceApi) -> None:
         self._client = client
 
     def list(self) -> tuple[ApiKey, ...]:
-        """The living ones, newest first."""
-        return tuple(
-            parse.parse_api_key(found)
-            for found in parse.list_items(self._client.call("GET", "/v1/api-keys"))
-        )
+        """List the active keys, newest first."""
+        document = self._client.call("GET", "/v1/api-keys")
+        return tuple(responses.parse_api_key(item) for item in responses.list_items(document))
 
     def create(
         self,
@@ -144,36 +148,37 @@ class ApiKeys:
         *,
         expires_in: timedelta | float | None = SERVICE_DEFAULT,
     ) -> NewApiKey:
-        """Make a key; its secret is told only now. It lasts 90 days unless told otherwise; None: without end, for administrators.
+        """Create a key. Its secret is returned only now.
 
-        Raises ReauthenticationRequired when the password was typed more than five minutes ago, Conflict for a name that is taken.
+        `expires_in` is 90 days by default; None means no expiry and is for administrators. Raises
+        ReauthenticationRequired without recent authentication, and Conflict if the name is taken.
         """
         body: dict[str, object] = {"name": name, "scopes": [*scopes]}
         if expires_in is not SERVICE_DEFAULT:
             body["expires_in"] = None if expires_in is None else _to_seconds(expires_in)
-        return parse.parse_new_api_key(self._client.call("POST", "/v1/api-keys", json=body))
+        return responses.parse_new_api_key(self._client.call("POST", "/v1/api-keys", json=body))
 
     def rotate(self, key_id: str, *, overlap: timedelta | float | None = None) -> NewApiKey:
-        """Another secret for the key. The present one goes on for `overlap`, a day unless told otherwise.
+        """Issue a new secret for the key. The current one stays valid for `overlap`, by default a day.
 
         Raises ReauthenticationRequired or NotFound.
         """
         body: Mapping[str, object] = (
             {} if overlap is None else {"overlap_seconds": _to_seconds(overlap)}
         )
-        return parse.parse_new_api_key(
-            self._client.call(
-                "POST", f"/v1/api-keys/{_quote_path_segment(key_id)}/rotate", json=body
-            )
-        )
+        path = f"/v1/api-keys/{_quote_path_segment(key_id)}/rotate"
+        return responses.parse_new_api_key(self._client.call("POST", path, json=body))
 
     def delete(self, key_id: str) -> None:
-        """End a key; it is refused from the next use on. Raises NotFound."""
+        """Delete the key, with immediate effect. Raises NotFound."""
         self._client.call("DELETE", f"/v1/api-keys/{_quote_path_segment(key_id)}")
 
 
 def _quote_path_segment(text: str) -> str:
-    """Of a path, so that no name leads elsewhere: servers take %2F for a slash, and no id holds one."""
+    """Quote a path segment so that it cannot lead to another path.
+
+    Servers decode %2F to a slash, and no id contains one, so slashes are replaced.
+    """
     name = text.replace("/", "~")
     return quote(name if name not in {"", ".", ".."} else f"~{name}", safe="", errors="replace")
 

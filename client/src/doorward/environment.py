@@ -1,4 +1,4 @@
-"""The clock and the environment of whoever runs this; both are read when they are needed and never kept."""
+"""The only reader of the system clock and of environment variables."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 
 def get_now() -> datetime:
-    """The wall clock, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 def get_variable(name: str) -> str:
-    """A variable of the environment as it is now, empty where it is not set."""
+    """Return the environment variable, or an empty string if it is not set."""
     return os.environ.get(name, "")

@@ -1,4 +1,4 @@
-"""All that can go wrong, as one tree below DoorwardError. No text, repr or traceback of these holds a secret."""
+"""The exceptions of this library. No text, repr or traceback of theirs holds a secret."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TypedDict, Unpack
 from doorward.secret import Secret
 
 
-class Answer(TypedDict, total=False):
-    """What the service said of a failure."""
+class ErrorDetails(TypedDict, total=False):
+    """The parts of an error response."""
 
     code: str
     title: str
@@ -21,52 +21,53 @@ class Answer(TypedDict, total=False):
 
 
 class DoorwardError(Exception):
-    """Anything this library raises. The text is one sentence or two that say what to do.
+    """Base class of all errors. The text says what is wrong, then what to do.
 
-    `code`, `title`, `detail` and `request_id` are those of the service's answer, `status` its HTTP status; empty where there was none.
+    `code`, `title`, `detail` and `request_id` come from the response of the service, `status` is
+    its HTTP status. They are empty if there was no response.
     """
 
-    def __init__(self, text: str = "", **answer: Unpack[Answer]) -> None:
-        super().__init__(text or answer.get("title") or "Something went wrong.")
-        self.code = answer.get("code", "")
-        self.title = answer.get("title", "")
-        self.detail = answer.get("detail", "")
-        self.status = answer.get("status", 0)
-        self.request_id = answer.get("request_id", "")
-        self.clock_skew = answer.get("clock_skew")
+    def __init__(self, text: str = "", **details: Unpack[ErrorDetails]) -> None:
+        super().__init__(text or details.get("title") or "Something went wrong.")
+        self.code = details.get("code", "")
+        self.title = details.get("title", "")
+        self.detail = details.get("detail", "")
+        self.status = details.get("status", 0)
+        self.request_id = details.get("request_id", "")
+        self.clock_skew = details.get("clock_skew")
 
 
 class LoginError(DoorwardError):
-    """A login did not come about."""
+    """A login failed."""
 
 
 class InvalidCredentials(LoginError):
-    """The name or the password is wrong, or the account cannot sign in: the service has one answer for all."""
+    """The username or password is wrong, or the account cannot log in."""
 
 
 class LoginPending(LoginError):
-    """Nobody has decided about the login yet; ask again later, or wait."""
+    """The device login is not approved or denied yet. Poll again later."""
 
 
 class LoginTimeout(LoginError):
-    """Nobody decided within the time that was given."""
+    """The device login was not approved within the timeout."""
 
 
 class LoginDenied(LoginError):
-    """Whoever was asked said no."""
+    """The device login was denied."""
 
 
 class LoginExpired(LoginError):
-    """The code of the login is too old, was cancelled, or has been used: ask for a new one."""
+    """The device login expired, was canceled, or has been used already. Start a new one."""
 
 
 class PasswordChangeRequired(LoginError):
-    """The password is right and must be changed first. `reset_token` is for the new one, and is shown nowhere."""
+    """The password is correct but must be changed. `reset_token` permits setting a new one."""
 
     def __init__(
-        self, text: str = "", *, reset_token: Secret | None = None, **answer: Unpack[Answer]
+        self, text: str = "", *, reset_token: Secret | None = None, **details: Unpack[ErrorDetails]
     ) -> None:
-        super().__init__(text, **answer)
+        super().__init__(text, **details)
         self.reset_token = reset_token
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -74,31 +75,34 @@ class PasswordChangeRequired(LoginError):
 
 
 class NotLoggedInError(DoorwardError):
-    """There is no session, or it is over: log in first."""
+    """There is no session, or it has ended. Log in first."""
 
 
 class InvalidToken(DoorwardError):
-    """The service does not take the token or API key, or not any more."""
+    """The service rejects the token or API key."""
 
 
 class ReauthenticationRequired(InvalidToken):
-    """The credential is good and the password was typed too long ago for this: call `elevate(password)` first."""
+    """The call needs recent authentication. Call `elevate(password)` first."""
 
 
 class LogoutError(DoorwardError):
-    """The service could not be told; the session may still be live there."""
+    """The service could not be told to end the session, which may still be active."""
 
 
 class PermissionDenied(DoorwardError):
-    """Who asks is known, and may not."""
+    """The account is not permitted to do this."""
 
 
 class WrongPassword(PermissionDenied):
-    """The present password that was given is wrong. The session goes on."""
+    """The current password is wrong. The session continues."""
 
 
 class InvalidInput(DoorwardError):
-    """Something that was given is not acceptable. `errors` says what, by field; `reasons` and `suggestions` are about a new password."""
+    """A value is not acceptable.
+
+    `errors` holds the reasons by field. `reasons` and `suggestions` are about a new password.
+    """
 
     def __init__(
         self,
@@ -107,69 +111,71 @@ class InvalidInput(DoorwardError):
         errors: Mapping[str, Sequence[str]] | None = None,
         reasons: Sequence[str] = (),
         suggestions: Sequence[str] = (),
-        **answer: Unpack[Answer],
+        **details: Unpack[ErrorDetails],
     ) -> None:
-        super().__init__(text, **answer)
+        super().__init__(text, **details)
         self.errors = {field: tuple(texts) for field, texts in (errors or {}).items()}
         self.reasons = tuple(reasons)
         self.suggestions = tuple(suggestions)
 
 
 class NotFound(DoorwardError):
-    """There is no such thing, or it is somebody else's."""
+    """The resource does not exist, or belongs to another account."""
 
 
 class Conflict(DoorwardError):
-    """It cannot be done as things stand, e.g. a name is taken."""
+    """The request conflicts with the current state, for example because a name is taken."""
 
 
-class _Later(DoorwardError):
+class _RetryableError(DoorwardError):
     def __init__(
-        self, text: str = "", *, retry_after: float | None = None, **answer: Unpack[Answer]
+        self, text: str = "", *, retry_after: float | None = None, **details: Unpack[ErrorDetails]
     ) -> None:
-        super().__init__(text, **answer)
+        super().__init__(text, **details)
         self.retry_after = retry_after
 
 
-class RateLimited(_Later):
-    """Too many requests. `retry_after` says in how many seconds to try again, None where the service did not say."""
+class RateLimited(_RetryableError):
+    """Too many requests. `retry_after` is in seconds, or None if the service did not say."""
 
 
-class ServiceUnavailable(_Later):
-    """The service, or something in front of it, cannot answer now. `retry_after` in seconds, where it was told."""
+class ServiceUnavailable(_RetryableError):
+    """The service, or a proxy before it, cannot answer now. `retry_after` is in seconds or None."""
 
 
 class ConnectionFailed(ServiceUnavailable):
-    """No connection, or it broke or took too long."""
+    """The connection could not be opened, broke, or timed out."""
 
 
 class TLSError(ConnectionFailed):
-    """The connection is not safe: the certificate is wrong, or the other side does not speak TLS."""
+    """The certificate is not valid, or the server does not speak TLS."""
 
 
 class UnexpectedAnswer(DoorwardError):
-    """What answered is no Doorward service: a web page, something unreadable, or far too much."""
+    """The response is not from a Doorward service, for example a web page, or is too large."""
 
 
 class RedirectRefused(UnexpectedAnswer):
-    """The address leads elsewhere. Nothing was sent there; `location` is where it is."""
+    """The service answered with a redirect, which is not followed. `location` is its target."""
 
-    def __init__(self, text: str = "", *, location: str = "", **answer: Unpack[Answer]) -> None:
-        super().__init__(text, **answer)
+    def __init__(
+        self, text: str = "", *, location: str = "", **details: Unpack[ErrorDetails]
+    ) -> None:
+        super().__init__(text, **details)
         self.location = location
 
 
 class VersionMismatch(DoorwardError):
-    """The service is of a version that the program does not want."""
+    """The version of the service does not match the version policy."""
 
 
 class StoreError(DoorwardError):
-    """The file of sessions, a token file or the keyring cannot be used safely."""
+    """The session store, a token file or the keyring cannot be used safely."""
 
 
 class StoreWarning(UserWarning):
-    """Something about the store was mended or set aside."""
+    """The session store was repaired, or moved aside."""
 
 
 class VersionWarning(UserWarning):
-    """The service is of a version that the program was not made for."""
+    """The version of the service does not match the version policy."""

@@ -1,4 +1,4 @@
-"""A lock that a forked process finds open, whatever the threads of its parent were doing."""
+"""A re-entrant lock that a forked child process always finds unlocked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NoReturn
 
 
 class ForkSafeLock:
-    """One thread at a time, and the same one as often as it likes."""
+    """A re-entrant thread lock that is released in the child after a fork."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -29,11 +29,12 @@ class ForkSafeLock:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            "a session is not pickled: save() it, and take it up in the other process by login.from_store()"
+            "a session cannot be pickled; save it with to_store() and load it in the other process"
+            " with login.from_store()"
         )
 
     def reset(self) -> None:
-        """Whoever holds it is not there any more."""
+        """Replace the lock. The thread that held it does not exist in the child process."""
         self._lock = threading.RLock()
 
 
@@ -41,8 +42,8 @@ _LOCKS: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()
 
 
 def _reset_all() -> None:
-    for one in [*_LOCKS]:
-        one.open()
+    for lock in [*_LOCKS]:
+        lock.reset()
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,4 +1,4 @@
-"""The ways to log in, as `client.login`."""
+"""The login methods, as `client.login`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from doorward import environment as here
+from doorward import environment
+from doorward.connection import ServiceConnection
 from doorward.device_login.polling import DevicePoller
 from doorward.device_login.program import get_hostname, get_program_name, print_prompt
 from doorward.device_login.prompt import DEFAULT_LIFETIME_SECONDS, Prompt, parse_prompt
@@ -29,23 +30,22 @@ from doorward.secret import Secret
 from doorward.sessions.credential import Credential
 from doorward.sessions.session import Session
 from doorward.sessions.storage import StoreEntry, prepare_token_file, read_token_file
-from doorward.store.store import InstanceAuthSessions, resolve_location
-
-if TYPE_CHECKING:
-    from doorward.client import Doorward
+from doorward.store.location import resolve_location
+from doorward.store.store import InstanceAuthSessions
 
 Seconds = float | timedelta
 PasswordSource = str | Secret | Callable[[], str | Secret]
+CLEARED = ""  # replaces a secret argument, so that tracebacks do not show it
 
 
 class Login:
-    """Each method opens a session, which the client uses from then on, and returns it."""
+    """The login methods. Each opens a session, makes it the client's session, and returns it."""
 
     args: Mapping[str, Mapping[str, str]] = ARGUMENTS
     args_required: Mapping[str, tuple[str, ...]] = REQUIRED_ARGUMENTS
     args_secure: Mapping[str, tuple[str, ...]] = SECRET_ARGUMENTS
 
-    def __init__(self, client: Doorward) -> None:
+    def __init__(self, client: ServiceConnection) -> None:
         self._client = client
 
     def __repr__(self) -> str:
@@ -61,58 +61,59 @@ class Login:
         device_name: str | None = None,
         keep: bool = False,
     ) -> Session:
-        """Log in by username or address and password, which may be a function that gives it.
+        """Log in with a username or email address and a password.
 
-        With a function, or with `keep`, the client logs in again by itself when the session is over; otherwise the password is forgotten
-        at once. `expires_in` is the wanted length of the session in seconds. Raises InvalidCredentials, PasswordChangeRequired,
+        With `keep`, or a function that returns the password, the client logs in again by itself
+        when the session ends. Otherwise the password is forgotten at once. `expires_in` is the
+        requested session lifetime in seconds. Raises InvalidCredentials, PasswordChangeRequired,
         RateLimited, InvalidInput or ServiceUnavailable.
         """
-        asked = password if callable(password) else Secret.wrap(password)
-        password = CLEARED  # so that no traceback has it
+        source = password if callable(password) else Secret.wrap(password)
+        password = CLEARED
         body = {
             "username": username,
             "scope": scope,
             "expires_in": _to_whole_seconds(expires_in),
             "device_name": device_name,
         }
-        log_in = self._build_password_login(
-            {name: value for name, value in body.items() if value is not None}, asked
-        )
-        again = log_in if keep or callable(asked) else None
+        log_in = self._build_password_login(_drop_none(body), source)
+        log_in_again = log_in if keep or callable(source) else None
         return self._open_session(
-            "with_password", Credential.from_tokens(log_in()), log_in_again=again
+            "with_password", Credential.from_tokens(log_in()), log_in_again=log_in_again
         )
 
     def with_session_id(
         self,
         device_code: str | Secret,
-        wait: bool = False,  # noqa: FBT001, FBT002 - with_session_id(code, True) is said elsewhere too
+        wait: bool = False,  # noqa: FBT001, FBT002 - also called as with_session_id(code, True)
         timeout: Seconds | None = None,
         *,
         client_id: str | None = None,
     ) -> Session:
-        """Pick up a login that was asked for before (`request_on_another_device`), by its secret `device_code`.
+        """Complete a device login that `request_on_another_device` started, by its `device_code`.
 
-        Without `wait` the service is asked once. Raises LoginPending when nobody has decided yet, LoginTimeout after `timeout` seconds
-        (ten minutes, unless told otherwise), LoginDenied, LoginExpired, and InvalidInput for a public id (`ses_…`): it opens nothing.
+        Without `wait`, the service is polled once. Raises LoginPending if it is not decided yet,
+        LoginTimeout after `timeout` seconds (default: ten minutes), LoginDenied, LoginExpired, or
+        InvalidInput for a public session id (`ses_…`).
         """
         secret = Secret.wrap(device_code)
         device_code = CLEARED
         _require_header_safe(secret, "device_code")
         if secret.reveal().startswith("ses_"):
-            reason = "is a public session id, which opens nothing: give the device_code"
+            reason = "is a public session id, not a device code"
             raise InvalidInput(
-                f"What was given {reason} of the login instead.", errors={"device_code": [reason]}
+                f"The device_code {reason}. Pass the device_code of the login instead.",
+                errors={"device_code": [reason]},
             )
-        waiting = DevicePoller(self._client.get_checked_transport(), secret, client_id=client_id)
-        found = (
-            waiting.poll_until_decided(
+        poller = DevicePoller(self._client.get_checked_transport(), secret, client_id=client_id)
+        tokens = (
+            poller.poll_until_decided(
                 _to_seconds(timeout, DEFAULT_LIFETIME_SECONDS), initial_delay=0.0
             )
             if wait
-            else waiting.once()
+            else poller.poll_once()
         )
-        return self._open_session("with_session_id", Credential.from_tokens(found))
+        return self._open_session("with_session_id", Credential.from_tokens(tokens))
 
     def request_on_another_device(
         self,
@@ -125,7 +126,10 @@ class Login:
         expires_in: Seconds | None = None,
         client_id: str | None = None,
     ) -> Prompt:
-        """Ask to be let in and do not wait: show the prompt, keep its `device_code`, and pick the login up with `with_session_id`."""
+        """Start a device login without waiting.
+
+        Show the prompt, keep its `device_code`, and complete the login with `with_session_id`.
+        """
         body = {
             "client_name": client_name or get_program_name(),
             "hostname": hostname or get_hostname(),
@@ -135,10 +139,8 @@ class Login:
             "expires_in": _to_whole_seconds(expires_in),
             "client_id": client_id,
         }
-        asked = {name: value for name, value in body.items() if value is not None}
-        return parse_prompt(
-            self._client.get_checked_transport().ask("POST", "/v1/login-sessions", json=asked)
-        )
+        transport = self._client.get_checked_transport()
+        return parse_prompt(transport.request("POST", "/v1/login-sessions", json=_drop_none(body)))
 
     def on_another_device(
         self,
@@ -153,11 +155,12 @@ class Login:
         expires_in: Seconds | None = None,
         client_id: str | None = None,
     ) -> Session:
-        """Show a code, wait until somebody approves it on another device, and be logged in.
+        """Log in with a code that the user approves on another device.
 
-        `on_prompt` is called with the Prompt to show; without it, it is written to standard error. Waits at most `timeout` seconds, and
-        never longer than the code lasts. `expires_in` is the wanted length of the session in seconds. On a timeout or Ctrl-C the request
-        is cancelled. Raises LoginTimeout, LoginDenied, LoginExpired, InvalidInput, RateLimited or ServiceUnavailable.
+        `on_prompt` is called with the Prompt to show; by default it is written to standard error.
+        Waits until the code expires, or at most `timeout` seconds. A timeout or Ctrl-C cancels the
+        login. `expires_in` is the requested session lifetime in seconds. Raises LoginTimeout,
+        LoginDenied, LoginExpired, InvalidInput, RateLimited or ServiceUnavailable.
         """
         prompt = self.request_on_another_device(
             client_name=client_name,
@@ -168,7 +171,7 @@ class Login:
             expires_in=expires_in,
             client_id=client_id,
         )
-        waiting = DevicePoller(
+        poller = DevicePoller(
             self._client.get_checked_transport(),
             prompt.device_code,
             client_id=client_id,
@@ -176,7 +179,7 @@ class Login:
         )
         try:
             (on_prompt or print_prompt)(prompt)
-            found = waiting.poll_until_decided(
+            tokens = poller.poll_until_decided(
                 min(
                     _to_seconds(timeout, DEFAULT_LIFETIME_SECONDS),
                     prompt.seconds_left + prompt.interval,
@@ -184,25 +187,30 @@ class Login:
             )
         except (LoginDenied, LoginExpired):
             raise
-        except BaseException:  # Ctrl-C above all: nobody waits any more
+        except BaseException:  # includes KeyboardInterrupt: cancel what is not waited for
             with suppress(DoorwardError):
-                waiting.cancel()
+                poller.cancel()
             raise
-        return self._open_session("on_another_device", Credential.from_tokens(found))
+        return self._open_session("on_another_device", Credential.from_tokens(tokens))
 
     def with_api_key(self, key: str | Secret) -> Session:
-        """Use an API key. It is not checked until it is used; `validate()` does. It has no session: logging out only forgets it."""
+        """Use an API key. It is not checked now; `validate()` checks it.
+
+        A key has no session, so logging out only forgets it.
+        """
         secret = Secret.wrap(key)
         key = CLEARED
         _require_header_safe(secret, "key")
         return self._open_session("with_api_key", Credential.from_token(secret))
 
     def with_token(self, token: str | Secret | None = None) -> Session:
-        """Use an access token that comes from elsewhere; DOORWARD_TOKEN, if none is given. It cannot be refreshed."""
-        secret = Secret.wrap(token if token is not None else here.get_variable("DOORWARD_TOKEN"))
+        """Use an access token, by default DOORWARD_TOKEN. It cannot be refreshed."""
+        secret = Secret.wrap(
+            token if token is not None else environment.get_variable("DOORWARD_TOKEN")
+        )
         if token is None and not secret:
             raise InvalidInput(
-                "No token is named: give one, or set DOORWARD_TOKEN.",
+                "No token is set. Pass token, or set DOORWARD_TOKEN.",
                 errors={"token": ["is missing"]},
             )
         token = CLEARED
@@ -210,48 +218,42 @@ class Login:
         return self._open_session("with_token", Credential.from_token(secret))
 
     def from_token_file(self, path: str | os.PathLike[str]) -> Session:
-        """Use what `to_token_file` wrote; the file is kept up to date. Its first line says which service the token is for.
+        """Use the session in a token file, and keep the file up to date.
 
-        Raises StoreError when there is no such file, or it is for another service than this client's: it is not sent there.
+        Raises StoreError if there is no file, or if it is for another service than this client.
         """
-        where = Path(path)
-        found = read_token_file(where, allow_http=self._client.allow_http)
+        file_path = Path(path)
+        found = read_token_file(file_path, allow_http=self._client.allow_http)
         if found is None:
             raise StoreError(
-                f"There is no token file {where}: log in and write one with to_token_file()."
+                f"The token file {file_path} does not exist."
+                " Log in and create it with session.to_token_file()."
             )
-        origin, held = found
-        self._client.require_origin(origin, f"The token in {where}")
-        return self._open_session("from_token_file", held, home=prepare_token_file(where, origin))
+        origin, credential = found
+        self._client.require_origin(origin, f"The token in {file_path}")
+        storage = prepare_token_file(file_path, origin)
+        return self._open_session("from_token_file", credential, storage=storage)
 
     def from_store(self, url: str | None = None, user: str | None = None) -> Session:
-        """Use a session that `save()` has kept: of the user (DOORWARD_USER), else the one that lasts longest. Raises NotLoggedInError."""
-        sessions, user = (
-            InstanceAuthSessions.load(),
-            user or here.get_variable("DOORWARD_USER") or None,
+        """Use a session in the store.
+
+        The default user is DOORWARD_USER, else the user whose session expires last. Raises
+        NotLoggedInError.
+        """
+        sessions = InstanceAuthSessions.load()
+        user = user or environment.get_variable("DOORWARD_USER") or None
+        client_url = str(self._client.origin) if self._client.has_url else None
+        origin = parse_origin(
+            url or client_url or _require_only_url(sessions), allow_http=self._client.allow_http
         )
-        named = (
-            url
-            or (str(self._client.origin) if self._client.named else None)
-            or _require_only_url(sessions)
-        )
-        origin = parse_origin(named, allow_http=self._client.allow_http)
-        name, found = sessions.whose(str(origin), user), sessions.find(str(origin), user)
+        name, found = sessions.find_user(str(origin), user), sessions.find(str(origin), user)
         if name is None or found is None:
             raise NotLoggedInError(
-                f"Nobody{f' called {user}' if user else ''} is logged in at {origin}: log in first."
+                f"You are not logged in to {origin}{f' as {user}' if user else ''}. Log in first."
             )
         self._client.require_origin(origin, "The session in the store")
-        home = StoreEntry(resolve_location(sessions.place), origin, name)
-        return self._open_session("from_store", Credential.from_stored(found), home=home)
-
-    def to_token_file(self, path: str | os.PathLike[str]) -> None:
-        """`Session.to_token_file` of the present session."""
-        self._client.session.to_token_file(path)
-
-    def to_store(self) -> None:
-        """`Session.save` of the present session."""
-        self._client.session.save()
+        storage = StoreEntry(resolve_location(sessions.location), origin, name)
+        return self._open_session("from_store", Credential.from_stored(found), storage=storage)
 
     def _build_password_login(
         self, body: Mapping[str, Any], password: Secret | Callable[[], str | Secret]
@@ -260,32 +262,28 @@ class Login:
 
         def log_in() -> Tokens:
             secret = Secret.wrap(password()) if callable(password) else password
-            return parse_tokens(
-                transport.ask("POST", "/v1/login", json={**body, "password": secret})
-            )
+            request_body = {**body, "password": secret}
+            return parse_tokens(transport.request("POST", "/v1/login", json=request_body))
 
         return log_in
 
-    def _open_session(self, login_method: str, credential: Credential, **parts: Any) -> Session:
+    def _open_session(self, login_method: str, credential: Credential, **options: Any) -> Session:
         session = Session(
             self._client.get_checked_transport(),
             credential,
             login_method=login_method,
             revalidate_after=self._client.revalidate_after,
-            **parts,
+            **options,
         )
         return self._client.use_session(session)
 
 
-CLEARED = ""
-
-
 def _require_header_safe(secret: Secret, field: str) -> None:
-    """Could it stand in a header? Raises InvalidInput."""
+    """Raise InvalidInput if the secret cannot be sent in a header."""
     if not secret.is_header_safe:
-        reason = "is empty or holds characters that none has"
+        reason = "is empty or contains invalid characters"
         raise InvalidInput(
-            f"The {field} {reason}: give it as it was handed out.", errors={field: [reason]}
+            f"The {field} {reason}. Pass it exactly as issued.", errors={field: [reason]}
         )
 
 
@@ -294,18 +292,22 @@ def _require_only_url(sessions: InstanceAuthSessions) -> str:
     if len(urls) == 1:
         return urls[0]
     if not urls:
-        raise NotLoggedInError("Nobody is logged in anywhere: log in first.")
+        raise NotLoggedInError("You are not logged in. Log in first.")
     raise InvalidInput(
-        f"There are sessions at {', '.join(urls)}: name one, or set DOORWARD_URL.",
-        errors={"url": ["is not named"]},
+        f"There are sessions at {', '.join(urls)}. Pass url, or set DOORWARD_URL.",
+        errors={"url": ["is missing"]},
     )
 
 
-def _to_seconds(found: Seconds | None, usual: float) -> float:
-    if found is None:
-        return usual
-    return found.total_seconds() if isinstance(found, timedelta) else float(found)
+def _drop_none(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if value is not None}
 
 
-def _to_whole_seconds(found: Seconds | None) -> int | None:
-    return None if found is None else round(_to_seconds(found, 0))
+def _to_seconds(length: Seconds | None, default: float) -> float:
+    if length is None:
+        return default
+    return length.total_seconds() if isinstance(length, timedelta) else float(length)
+
+
+def _to_whole_seconds(length: Seconds | None) -> int | None:
+    return None if length is None else round(_to_seconds(length, 0))

@@ -1,4 +1,4 @@
-"""What each way of logging in wants to know, for whoever asks a person for it."""
+"""The arguments of each login method, for programs that ask a person for them."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from collections.abc import Mapping
 
 ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "with_password": {
-        "username": "username or address",
+        "username": "username or email address",
         "password": "password",
-        "scope": "scopes to have, separated by spaces; without it, all that one's roles allow",
-        "expires_in": "wanted length of the session in seconds",
-        "device_name": "what to call this login in the list of sessions",
-        "keep": "log in again by itself when the session is over",
+        "scope": "scopes, separated by spaces; default: all that your roles allow",
+        "expires_in": "session lifetime in seconds",
+        "device_name": "name of this login in the list of sessions",
+        "keep": "log in again automatically when the session ends",
     },
     "with_session_id": {
-        "device_code": "secret code of a login that was asked for before",
-        "wait": "wait until somebody has decided",
-        "timeout": "how many seconds to wait at most",
+        "device_code": "device code of a device login that was started before",
+        "wait": "wait until the login is approved or denied",
+        "timeout": "maximum wait in seconds",
     },
     "on_another_device": {
-        "client_name": "what the program is called, for whoever approves",
-        "login_message": "what it is for, for whoever approves",
-        "scope": "scopes to have, separated by spaces",
-        "username": "who may approve; without it, anybody who has the code",
-        "expires_in": "wanted length of the session in seconds",
-        "timeout": "how many seconds to wait at most",
+        "client_name": "program name shown to the approver",
+        "login_message": "purpose shown to the approver",
+        "scope": "scopes, separated by spaces",
+        "username": "only user who may approve; default: anyone who has the code",
+        "expires_in": "session lifetime in seconds",
+        "timeout": "maximum wait in seconds",
     },
     "with_api_key": {"key": "API key"},
     "with_token": {"token": "access token"},
-    "from_token_file": {"path": "token file"},
-    "from_store": {"url": "address of the service", "user": "whose session"},
+    "from_token_file": {"path": "path of the token file"},
+    "from_store": {"url": "URL of the service", "user": "username"},
 }
 REQUIRED_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "with_password": ("username", "password"),

@@ -1,20 +1,21 @@
-"""What the service answers, as values."""
+"""The values that calls of the API return."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from doorward.secret import Secret
 
-Found = Mapping[str, Any]
-
 
 @dataclass(frozen=True, slots=True)
 class Whoami:
-    """Who a credential stands for. `kind` is "session" or "api_key"; `expires_at` is None for a key that does not expire."""
+    """The principal of a credential.
+
+    `kind` is "session" or "api_key". `expires_at` is None for a key that does not expire.
+    """
 
     account_id: str
     username: str
@@ -28,7 +29,7 @@ class Whoami:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account as its owner sees it."""
+    """An account as its user sees it."""
 
     id: str
     username: str
@@ -36,14 +37,18 @@ class Account:
     name: str
     locale: str
     timezone: str
-    metadata: Found
+    metadata: Mapping[str, Any]
     created_at: datetime | None
     last_login_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """One login: from which device, when, and until when. `status` is live, expired, logged_out, revoked or suspicious."""
+    """A session of the account.
+
+    `status` is live, expired, logged_out, revoked or suspicious. `address` and `last_address` are
+    IP addresses.
+    """
 
     id: str
     current: bool
@@ -61,7 +66,7 @@ class SessionInfo:
 
 @dataclass(frozen=True, slots=True)
 class Me:
-    """The account, the session that asks, and what it may do."""
+    """The account, the current session, and its permissions."""
 
     account: Account
     session: SessionInfo
@@ -72,7 +77,7 @@ class Me:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key without its secret."""
+    """An API key without its secret."""
 
     id: str
     name: str
@@ -86,7 +91,10 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class NewApiKey:
-    """A key with its secret, which is told only this once. `old_until` says until when the secret before it counts."""
+    """An API key with its secret, which the service returns only once.
+
+    After a rotation, `old_until` is the time until which the previous secret stays valid.
+    """
 
     id: str
     key: Secret
@@ -99,7 +107,7 @@ class NewApiKey:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What runs there."""
+    """The name and version of the service."""
 
     name: str
     version: str
@@ -107,7 +115,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class RoleCheck:
-    """A question about rights: has the account this role; or that level, or a higher one, at the thing?"""
+    """A permission check: whether the account has a role, or at least a level on a resource."""
 
     account_id: str
     role: str = ""
@@ -116,20 +124,20 @@ class RoleCheck:
     level: str = ""
 
     def to_json(self) -> dict[str, str]:
-        """As it is sent: only what was said."""
-        parts = {
+        """Return the fields that are set."""
+        fields = {
             "account_id": self.account_id,
             "role": self.role,
             "resource": self.resource,
             "id": self.id,
             "level": self.level,
         }
-        return {name: value for name, value in parts.items() if value}
+        return {name: value for name, value in fields.items() if value}
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What a login or a refresh hands out. Lives are seconds from the answer on; 0 where it is not known."""
+    """The tokens from a login or a refresh. Lifetimes are in seconds, 0 if unknown."""
 
     access: Secret
     expires_in: float
@@ -138,4 +146,4 @@ class Tokens:
     session_id: str = ""
     username: str = ""
     scope: str = ""
-    device_token: Secret | None = field(default=None)
+    device_token: Secret | None = None

@@ -1,6 +1,7 @@
-"""From the JSON of an answer to its value. What is missing or of another kind is empty: newer services may say less or more.
+"""Parses JSON responses into values.
 
-Not so what the answer is about: an answer without that is none.
+A missing optional field, or one of another type, becomes empty, because other versions of the
+service may send more or less. A response without its essential field raises UnexpectedAnswer.
 """
 
 from __future__ import annotations
@@ -14,163 +15,167 @@ from doorward.models import Account, ApiKey, Me, NewApiKey, SessionInfo, Tokens,
 from doorward.secret import Secret
 
 JsonMapping = Mapping[str, Any]
-MAX_SECONDS = 10**9  # seconds; what claims more could be added to no date
+MAX_SECONDS = 10**9  # a longer lifetime could not be added to a date
 
 
-def parse_tokens(found: JsonMapping) -> Tokens:
-    """Raises UnexpectedAnswer."""
-    access, life, refresh = (
-        to_secret(found.get("access_token")),
-        _to_seconds(found.get("expires_in")),
-        to_secret(found.get("refresh_token")),
+def parse_tokens(document: JsonMapping) -> Tokens:
+    """Parse the response to a login or refresh. Raises UnexpectedAnswer."""
+    access, lifetime, refresh = (
+        to_secret(document.get("access_token")),
+        _to_seconds(document.get("expires_in")),
+        to_secret(document.get("refresh_token")),
     )
     if (
         access is None
         or not access.is_header_safe
-        or life <= 0
+        or lifetime <= 0
         or (refresh and not refresh.is_header_safe)
     ):
-        raise UnexpectedAnswer(
-            "The answer to the login holds no token: check the address of the service."
-        )
-    account = found.get("account")
+        raise UnexpectedAnswer("The login response contains no token. Check the URL.")
+    account = document.get("account")
     return Tokens(
         access,
-        life,
+        lifetime,
         refresh,
-        _to_seconds(found.get("refresh_expires_in")),
-        to_text(found.get("session_id")),
+        _to_seconds(document.get("refresh_expires_in")),
+        to_text(document.get("session_id")),
         to_text(account.get("username")) if isinstance(account, dict) else "",
-        to_text(found.get("scope")),
-        to_secret(found.get("device_token")),
+        to_text(document.get("scope")),
+        to_secret(document.get("device_token")),
     )
 
 
-def parse_whoami(found: JsonMapping) -> Whoami:
-    """Raises UnexpectedAnswer for one about nobody: it is no yes."""
+def parse_whoami(document: JsonMapping) -> Whoami:
+    """Parse a principal. Raises UnexpectedAnswer if it has no account."""
     return Whoami(
-        _require_text(found, "account_id"),
-        to_text(found.get("username")),
-        to_text(found.get("kind")),
-        to_texts(found.get("scopes")),
-        to_texts(found.get("roles")),
-        to_text(found.get("session_id")),
-        to_text(found.get("key_id")),
-        parse_time(found.get("expires_at")),
+        _require_text(document, "account_id"),
+        to_text(document.get("username")),
+        to_text(document.get("kind")),
+        to_texts(document.get("scopes")),
+        to_texts(document.get("roles")),
+        to_text(document.get("session_id")),
+        to_text(document.get("key_id")),
+        parse_time(document.get("expires_at")),
     )
 
 
-def parse_account(found: JsonMapping) -> Account:
-    """Raises UnexpectedAnswer."""
+def parse_account(document: JsonMapping) -> Account:
+    """Parse an account. Raises UnexpectedAnswer if it has no id."""
     return Account(
-        _require_text(found, "id"),
-        to_text(found.get("username")),
-        to_text(found.get("email")),
-        to_text(found.get("name")),
-        to_text(found.get("locale")),
-        to_text(found.get("timezone")),
-        get_object(found, "metadata"),
-        parse_time(found.get("created_at")),
-        parse_time(found.get("last_login_at")),
+        _require_text(document, "id"),
+        to_text(document.get("username")),
+        to_text(document.get("email")),
+        to_text(document.get("name")),
+        to_text(document.get("locale")),
+        to_text(document.get("timezone")),
+        get_object(document, "metadata"),
+        parse_time(document.get("created_at")),
+        parse_time(document.get("last_login_at")),
     )
 
 
-def parse_session_info(found: JsonMapping) -> SessionInfo:
+def parse_session_info(document: JsonMapping) -> SessionInfo:
+    """Parse a session of the account."""
     return SessionInfo(
-        to_text(found.get("id")),
-        found.get("current") is True,
-        to_text(found.get("status")),
-        to_text(found.get("device_name")),
-        to_text(found.get("user_agent")),
-        to_text(found.get("address")),
-        to_text(found.get("last_address")),
-        parse_time(found.get("created_at")),
-        parse_time(found.get("last_used_at")),
-        parse_time(found.get("expires_at")),
-        parse_time(found.get("ended_at")),
-        to_text(found.get("reason")),
+        to_text(document.get("id")),
+        document.get("current") is True,
+        to_text(document.get("status")),
+        to_text(document.get("device_name")),
+        to_text(document.get("user_agent")),
+        to_text(document.get("address")),
+        to_text(document.get("last_address")),
+        parse_time(document.get("created_at")),
+        parse_time(document.get("last_used_at")),
+        parse_time(document.get("expires_at")),
+        parse_time(document.get("ended_at")),
+        to_text(document.get("reason")),
     )
 
 
-def parse_me(found: JsonMapping) -> Me:
+def parse_me(document: JsonMapping) -> Me:
+    """Parse the response of GET /v1/me. Raises UnexpectedAnswer."""
     return Me(
-        parse_account(get_object(found, "account")),
-        parse_session_info(get_object(found, "session")),
-        to_texts(found.get("roles")),
-        to_texts(found.get("scopes")),
-        {name: to_text(value) for name, value in get_object(found, "resources").items()},
+        parse_account(get_object(document, "account")),
+        parse_session_info(get_object(document, "session")),
+        to_texts(document.get("roles")),
+        to_texts(document.get("scopes")),
+        {name: to_text(value) for name, value in get_object(document, "resources").items()},
     )
 
 
-def parse_api_key(found: JsonMapping) -> ApiKey:
+def parse_api_key(document: JsonMapping) -> ApiKey:
+    """Parse an API key without its secret."""
     times = ("created_at", "last_used_at", "expires_at")
     return ApiKey(
-        to_text(found.get("id")),
-        to_text(found.get("name")),
-        to_text(found.get("prefix")),
-        to_texts(found.get("scopes")),
-        to_text(found.get("status")),
-        **{name: parse_time(found.get(name)) for name in times},
+        to_text(document.get("id")),
+        to_text(document.get("name")),
+        to_text(document.get("prefix")),
+        to_texts(document.get("scopes")),
+        to_text(document.get("status")),
+        **{name: parse_time(document.get(name)) for name in times},
     )
 
 
-def parse_new_api_key(found: JsonMapping) -> NewApiKey:
-    """Raises UnexpectedAnswer for one without the key."""
+def parse_new_api_key(document: JsonMapping) -> NewApiKey:
+    """Parse an API key with its secret. Raises UnexpectedAnswer if the secret is missing."""
     times = ("created_at", "expires_at", "old_until")
     return NewApiKey(
-        to_text(found.get("id")),
-        Secret(_require_text(found, "key")),
-        to_text(found.get("name")),
-        to_texts(found.get("scopes")),
-        **{name: parse_time(found.get(name)) for name in times},
+        to_text(document.get("id")),
+        Secret(_require_text(document, "key")),
+        to_text(document.get("name")),
+        to_texts(document.get("scopes")),
+        **{name: parse_time(document.get(name)) for name in times},
     )
 
 
-def get_object(found: JsonMapping, name: str) -> JsonMapping:
-    """An object within the answer."""
-    value = found.get(name)
+def get_object(document: JsonMapping, name: str) -> JsonMapping:
+    """Return the nested object, empty if it is missing."""
+    value = document.get(name)
     return value if isinstance(value, dict) else {}
 
 
-def list_items(found: JsonMapping) -> Sequence[JsonMapping]:
-    """The objects of a list."""
-    values = found.get("items")
-    return (
-        [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
-    )
+def list_items(document: JsonMapping) -> Sequence[JsonMapping]:
+    """Return the objects in the `items` of a list response."""
+    values = document.get("items")
+    if not isinstance(values, list):
+        return []
+    return [value for value in values if isinstance(value, dict)]
 
 
 def to_text(value: object) -> str:
-    """The text, empty where there is none."""
+    """Return the string, empty for any other value."""
     return value if isinstance(value, str) else ""
 
 
 def to_texts(value: object) -> tuple[str, ...]:
-    """The texts of a list."""
-    return tuple(one for one in value if isinstance(one, str)) if isinstance(value, list) else ()
+    """Return the strings of a list, empty for any other value."""
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
 
 
 def parse_time(value: object) -> datetime | None:
-    """A time of RFC 3339, None where there is none, or only one at the end of time, which no other zone might have."""
+    """Parse an RFC 3339 time. Returns None if it is missing or invalid.
+
+    Times in the first and last year are invalid too, because another time zone cannot show them.
+    """
     try:
-        found = datetime.fromisoformat(to_text(value))
+        time = datetime.fromisoformat(to_text(value))
     except ValueError:
         return None
-    return found if found.tzinfo and MINYEAR < found.year < MAXYEAR else None
+    return time if time.tzinfo and MINYEAR < time.year < MAXYEAR else None
 
 
 def to_secret(value: object) -> Secret | None:
-    """A text that is one, None where there is none."""
+    """Return a non-empty string as a Secret, None for any other value."""
     return Secret(value) if isinstance(value, str) and value else None
 
 
-def _require_text(found: JsonMapping, name: str) -> str:
-    value = to_text(found.get(name))
+def _require_text(document: JsonMapping, name: str) -> str:
+    value = to_text(document.get(name))
     if not value:
-        raise UnexpectedAnswer(f"The answer has no {name}: check the address of the service.")
+        raise UnexpectedAnswer(f"The response has no {name}. Check the URL of the service.")
     return value
 
 
 def _to_seconds(value: object) -> float:
-    """A length; 0 for what is no number above it, as NaN is none."""
+    """Return a positive number of seconds, 0 for any other value (NaN included)."""
     return float(min(value, MAX_SECONDS)) if isinstance(value, int | float) and value > 0 else 0.0

@@ -1,4 +1,4 @@
-"""A text that must not be seen: it shows as *** wherever it is printed, logged or part of a traceback."""
+"""A string wrapper that hides tokens, keys and passwords."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 
 @final
 class Secret:
-    """Hides a token, key or password from repr, str, formatting, logs and tracebacks; `reveal()` is the one way to the text."""
+    """A secret that shows as *** in repr, str, formatting, logs and tracebacks.
+
+    `reveal()` is the only way to read the text.
+    """
 
     __slots__ = ("_text",)
 
@@ -21,16 +24,16 @@ class Secret:
 
     @staticmethod
     def wrap(text: str | Secret) -> Secret:
-        """The same secret, wrapped once."""
+        """Return the text as a Secret; a Secret is returned unchanged."""
         return text if isinstance(text, Secret) else Secret(text)
 
     def reveal(self) -> str:
-        """The text itself. Pass it on where it is needed, and do not keep it in a variable."""
+        """Return the text. Do not keep it in a variable, because tracebacks may show variables."""
         return self._text
 
     @property
     def is_header_safe(self) -> bool:
-        """Could it stand in a header of a request? No token or key holds anything else, and no error may be about its text."""
+        """Whether the text can be sent in an HTTP header, as every token and key can."""
         return isinstance(self._text, str) and bool(HEADER_SAFE.fullmatch(self._text))
 
     def __repr__(self) -> str:
@@ -52,5 +55,5 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            "a secret is not pickled: hand it over by name, e.g. in the store or a token file"
+            "a Secret cannot be pickled; pass it through the session store or a token file instead"
         )

@@ -1,4 +1,4 @@
-"""Is the service of a version that the program was made for?"""
+"""Checks the version of the service against the versions that a program supports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Key = tuple[tuple[int, ...], bool]
 
 @dataclass(frozen=True, slots=True)
 class VersionPolicy:
-    """Which versions of the service will do; `error`: raise VersionMismatch, instead of a VersionWarning."""
+    """The supported versions. With `error`, a mismatch raises VersionMismatch instead of warning."""
 
     min: str | None = None
     max: str | None = None
@@ -22,13 +22,13 @@ class VersionPolicy:
     error: bool = False
 
     def check(self, version: str) -> None:
-        """Warn or raise. Raises InvalidInput for bounds that are no versions."""
-        fault = self._find_mismatch(version)
-        if not fault:
+        """Warn or raise if the version is not supported. Raises InvalidInput for invalid bounds."""
+        mismatch = self._find_mismatch(version)
+        if not mismatch:
             return
         if self.error:
-            raise VersionMismatch(fault)
-        warnings.warn(fault, VersionWarning, stacklevel=3)
+            raise VersionMismatch(mismatch)
+        warnings.warn(mismatch, VersionWarning, stacklevel=3)
 
     def _find_mismatch(self, version: str) -> str:
         bounds = {
@@ -38,13 +38,17 @@ class VersionPolicy:
         }
         found = _parse_version(version)
         if found is None:
-            return f"The service does not say which version it is ({version[:32]!r}): check the address."
+            return f"The service reports no valid version ({version[:32]!r}). Check the URL."
+        actual = f"The service has version {version}"
         if "equal" in bounds and found != bounds["equal"]:
-            return f"The service is of version {version}, and {self.equal} is needed: ask its operator, or change the program."
+            return f"{actual}, but this program needs {self.equal}. Contact the operator."
         if "min" in bounds and found < bounds["min"]:
-            return f"The service is of version {version}, and at least {self.min} is needed: ask its operator to update."
+            return (
+                f"{actual}, but this program needs at least {self.min}."
+                " Ask the operator to upgrade the service."
+            )
         if "max" in bounds and found > bounds["max"]:
-            return f"The service is of version {version}, and at most {self.max} is known to work: update the program."
+            return f"{actual}, but this program supports at most {self.max}. Upgrade the program."
         return ""
 
 
@@ -52,13 +56,17 @@ def _parse_bound(text: str) -> Key:
     key = _parse_version(text)
     if key is None:
         raise InvalidInput(
-            f"{text!r} is no version like 1.2.0.", errors={"version": ["must look like 1.2.0"]}
+            f"{text!r} is not a version. Use a version like 1.2.0.",
+            errors={"version": ["must look like 1.2.0"]},
         )
     return key
 
 
 def _parse_version(text: str) -> Key | None:
-    """Numbers without zeros at the end, and whether it is the release itself: what comes before a release is less (1.0rc1 < 1.0)."""
+    """Return the numbers without trailing zeros, and whether it is a final release.
+
+    Pre-releases sort before their release (1.0rc1 < 1.0).
+    """
     parts = VERSION_PATTERN.fullmatch(text.strip())
     if parts is None:
         return None

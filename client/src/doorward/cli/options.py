@@ -1,4 +1,4 @@
-"""Options that many commands have."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ from typing import Any
 
 import click
 
-from doorward.cli.edge import debug
-from doorward.cli.written import FORMS
+from doorward.cli.formats import FORMS
+from doorward.cli.groups import enable_debug
 
 Command = Callable[..., Any]
 
-URL = "Address of the service; else DOORWARD_URL, else the one where you are logged in."
-USER = "Whose session; else DOORWARD_USER, else the one that lasts longest."
+URL_HELP = "URL of the service. Default: DOORWARD_URL, or the only service you are logged in to."
+USER_HELP = "Username. Default: DOORWARD_USER, or the user whose session expires last."
 
-debugging = click.option(
+debug_option = click.option(
     "--debug",
     is_flag=True,
     is_eager=True,
     expose_value=False,
-    callback=debug,
-    help="Where something fails, show the lines of the program that led there.",
+    callback=enable_debug,
+    help="If an error occurs, show where, without values.",
 )
-printing = click.option(
+output_option = click.option(
     "-o",
     "--output",
     "form",
     type=click.Choice(FORMS),
     default="table",
     show_default=True,
-    help="How to print it; json and yaml for programs.",
+    help="Output format.",
 )
 
 
-def at_service(command: Command) -> Command:
-    """For a command that asks a service by the kept session."""
+def with_service_options(command: Command) -> Command:
+    """Add the options of commands that call a service with the stored session."""
     for option in (
-        debugging,
-        click.option("--user", "-u", metavar="NAME", help=USER),
-        click.option("--url", metavar="URL", help=URL),
+        debug_option,
+        click.option("--user", "-u", metavar="NAME", help=USER_HELP),
+        click.option("--url", metavar="URL", help=URL_HELP),
     ):
         command = option(command)
     return command

@@ -1,4 +1,4 @@
-"""Standard error as a person sees it: what is a terminal, how wide, and one line that is written over."""
+"""Prints to the terminal, and reports what the terminal can do."""
 
 from __future__ import annotations
 
@@ -13,108 +13,115 @@ from typing import Self, TextIO
 
 import click
 
-from doorward import environment as here
-from doorward.transport.problems import replace_control_characters
+from doorward import environment
+from doorward.printable import replace_control_characters
 
-WIDTH, HEIGHT = 80, 24  # where nobody looks
-STYLE = re.compile(r"\x1b\[[01]m")  # of strong()
+DEFAULT_WIDTH, DEFAULT_HEIGHT = 80, 24  # without a terminal
+MIN_TABLE_WIDTH = 40
+STYLE = re.compile(r"\x1b\[[01]m")  # of format_bold
 STYLES = re.compile(rf"({STYLE.pattern})")
 
 
-def say(text: str = "") -> None:
-    """A sentence for a person, on standard error: on one line, but in a terminal. Standard output is for data alone.
+def print_message(text: str = "") -> None:
+    """Print a message for people to standard error, wrapped to the width of the terminal.
 
-    Names in it may come from strangers: but for our own styles, nothing of it moves the cursor.
+    Control characters are replaced, because names in the message may come from other users.
     """
     text = "".join(
         part if STYLE.fullmatch(part) else replace_control_characters(part)
         for part in STYLES.split(text)
     )
-    if shown() and len(text) >= size()[0]:
-        import textwrap  # few sentences are so long
+    if is_stderr_terminal() and len(text) >= get_size()[0]:
+        import textwrap  # imported late, because it is rarely needed
 
-        text = textwrap.fill(text, size()[0] - 1, break_long_words=False, break_on_hyphens=False)
-    click.echo(_encodable(text, sys.stderr), err=True)
+        text = textwrap.fill(
+            text, get_size()[0] - 1, break_long_words=False, break_on_hyphens=False
+        )
+    click.echo(_replace_unencodable(text, sys.stderr), err=True)
 
 
-def give(text: str) -> None:
-    """Data, on standard output. Raises ClickException where it cannot be written, and BrokenPipeError where nobody reads any more."""
+def print_data(text: str) -> None:
+    """Print data to standard output.
+
+    Raises ClickException if it cannot be written, and BrokenPipeError if the reader has gone.
+    """
     try:
-        click.echo(_encodable(text, sys.stdout))
+        click.echo(_replace_unencodable(text, sys.stdout))
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise click.ClickException(
-            f"Standard output cannot be written to: {error.strerror}."
-        ) from None
+        raise click.ClickException(f"Cannot write to standard output: {error.strerror}.") from None
 
 
-def begin_line() -> None:
-    """Go on at the begin of a line, where ^C stands by now."""
-    if drawn():
+def clear_line() -> None:
+    """Continue at the start of a line, where the terminal may have printed ^C."""
+    if can_redraw():
         click.echo("\r\x1b[K", nl=False, err=True)
-    elif shown():
-        say()
+    elif is_stderr_terminal():
+        print_message()
 
 
-def asks() -> bool:
-    """Is there somebody who can be asked?"""
+def can_prompt() -> bool:
+    """Return whether standard input is a terminal, so that the user can be asked."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 
-def shown() -> bool:
-    """Does a person see standard error?"""
+def is_stderr_terminal() -> bool:
+    """Return whether standard error is a terminal."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 
-def drawn() -> bool:
-    """May lines be written over?"""
-    return shown() and here.get_variable("TERM") not in {"", "dumb"}
+def can_redraw() -> bool:
+    """Return whether lines on standard error can be overwritten."""
+    return is_stderr_terminal() and environment.get_variable("TERM") not in {"", "dumb"}
 
 
-def strong(text: str) -> str:
-    """So that it is found at once, unless NO_COLOR (https://no-color.org) is set."""
-    return click.style(text, bold=True) if coloured() else text
+def format_bold(text: str) -> str:
+    """Return the text in bold, unless styles are disabled."""
+    return click.style(text, bold=True) if has_styles() else text
 
 
-def coloured() -> bool:
-    """Are styles wanted?"""
-    return drawn() and not here.get_variable("NO_COLOR")
+def has_styles() -> bool:
+    """Return whether to use styles. NO_COLOR disables them (https://no-color.org)."""
+    return can_redraw() and not environment.get_variable("NO_COLOR")
 
 
-def size() -> tuple[int, int]:
-    """Columns and lines of the terminal; 80 and 24 where there is none."""
+def get_size() -> tuple[int, int]:
+    """Return the columns and lines of the terminal, 80 and 24 without a terminal."""
     for stream in (sys.stderr, sys.stdout, sys.stdin):
-        with suppress(
-            OSError, ValueError, AttributeError
-        ):  # it is closed, none at all, or no terminal
+        with suppress(OSError, ValueError, AttributeError):  # closed, missing, or not a terminal
             columns, lines = os.get_terminal_size(stream.fileno())
-            return columns or WIDTH, lines or HEIGHT
-    return WIDTH, HEIGHT
+            return columns or DEFAULT_WIDTH, lines or DEFAULT_HEIGHT
+    return DEFAULT_WIDTH, DEFAULT_HEIGHT
 
 
-def width() -> int:
-    """How wide a table may be."""
-    return max(size()[0], 40) if sys.stdout is not None and sys.stdout.isatty() else WIDTH
+def get_table_width() -> int:
+    """Return the maximum width of a table."""
+    if sys.stdout is not None and sys.stdout.isatty():
+        return max(get_size()[0], MIN_TABLE_WIDTH)
+    return DEFAULT_WIDTH
 
 
-def can_show(text: str) -> bool:
-    """Has standard error these characters?"""
-    return _encodable(text, sys.stderr) == text
+def can_encode(text: str) -> bool:
+    """Return whether the encoding of standard error has all characters of the text."""
+    return _replace_unencodable(text, sys.stderr) == text
 
 
-class LiveLine:
-    """A line on standard error that, from `start` on, is written anew each second, and is gone at the end."""
+class StatusLine:
+    """A line on standard error that is updated every second, and removed at the end."""
 
     def __init__(self) -> None:
-        self._over = threading.Event()
+        self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def start(self, text: Callable[[], str]) -> None:
-        """Show it. It is not begun with `with`, since Ctrl-C may come as soon as it is seen."""
+        """Show the line.
+
+        Separate from `__enter__`, so that a Ctrl-C is handled as soon as the line is visible.
+        """
         self._thread = threading.Thread(target=self._run, args=(text,), daemon=True)
         self._thread.start()
 
@@ -127,22 +134,22 @@ class LiveLine:
         self.stop()
 
     def stop(self) -> None:
-        """Take it away."""
-        if self._thread is None or self._over.is_set():
+        """Remove the line."""
+        if self._thread is None or self._stopped.is_set():
             return
-        self._over.set()
+        self._stopped.set()
         if self._thread.is_alive():
             self._thread.join()
-        begin_line()
+        clear_line()
 
     def _run(self, text: Callable[[], str]) -> None:
-        while not self._over.is_set():
-            sys.stderr.write(f"\r{text()[: size()[0] - 1]}\x1b[K")
+        while not self._stopped.is_set():
+            sys.stderr.write(f"\r{text()[: get_size()[0] - 1]}\x1b[K")
             sys.stderr.flush()
-            self._over.wait(1.0)
+            self._stopped.wait(1.0)
 
 
-def _encodable(text: str, stream: TextIO | None) -> str:
-    """What the stream has no characters for is ?; where it is closed, nobody reads."""
+def _replace_unencodable(text: str, stream: TextIO | None) -> str:
+    """Replace characters that the stream cannot encode by a question mark."""
     name = getattr(stream, "encoding", None) or "ascii"
     return text.encode(name, "replace").decode(name)

@@ -1,4 +1,4 @@
-"""Waiting for a decision on another device, as RFC 8628 section 3.5 wants it: never quicker than asked, never longer than allowed."""
+"""Polls for the decision on a device login (RFC 8628 section 3.5)."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ from doorward.secret import Secret
 from doorward.transport.transport import Transport
 
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
-SLOW_DOWN_SECONDS = 5.0  # seconds more after each slow_down
+SLOW_DOWN_SECONDS = 5.0  # added to the interval after each slow_down
 MAX_BACKOFF_SECONDS = 60.0
-MIN_READ_TIMEOUT_SECONDS = 3.0  # seconds; it may hold the tokens, which nobody can ask for again
+MAX_BACKOFF_DOUBLINGS = 5
+# The last response may hold the tokens, which are issued only once, so it always gets this long.
+MIN_READ_TIMEOUT_SECONDS = 3.0
+CANCEL_TIMEOUT_SECONDS = 3.0
 
 
 class DevicePoller:
-    """Polls with one device code."""
+    """Polls the token endpoint with one device code."""
 
     def __init__(
         self,
@@ -52,51 +55,56 @@ class DevicePoller:
         self._failures = 0
 
     def poll_once(self, *, read_timeout: float | None = None) -> Tokens:
-        """Ask one time, waiting `read` seconds. Raises LoginPending, LoginDenied, LoginExpired or what else went wrong."""
-        over: NotLoggedInError | None = None
+        """Poll once. Raises LoginPending, LoginDenied, LoginExpired or another DoorwardError."""
+        ended: NotLoggedInError | None = None
         try:
-            return parse_tokens(
-                self._transport.ask("POST", "/oauth/token", form=self._form, read=read_timeout)
+            response = self._transport.request(
+                "POST", "/oauth/token", form=self._form, read_timeout=read_timeout
             )
+            return parse_tokens(response)
         except NotLoggedInError as error:
-            over = error
+            ended = error
         raise LoginExpired(
-            "The login is unknown, too old, of another client_id or was picked up already: ask for a new one.",
-            code=over.code,
-            status=over.status,
-            detail=over.detail,
+            "The device login is unknown, expired, completed already, or was started with another"
+            " client_id. Start a new one.",
+            code=ended.code,
+            status=ended.status,
+            detail=ended.detail,
         )
 
     def poll_until_decided(self, seconds: float, *, initial_delay: float | None = None) -> Tokens:
-        """Ask until somebody has decided, whatever the network does meanwhile; the first time after `first` seconds.
+        """Poll until the login is decided, through temporary failures of network and service.
 
         Raises LoginTimeout, LoginDenied or LoginExpired.
         """
-        end = time.monotonic() + seconds
-        last: DoorwardError | None = None
-        pause = self._interval if initial_delay is None else initial_delay
-        while (left := end - time.monotonic()) > 0:
-            if pause >= left:
+        deadline = time.monotonic() + seconds
+        last_error: DoorwardError | None = None
+        delay = self._interval if initial_delay is None else initial_delay
+        while (left := deadline - time.monotonic()) > 0:
+            if delay >= left:
                 time.sleep(left)
                 break
-            time.sleep(pause)
+            time.sleep(delay)
             try:
-                return self.poll_once(read_timeout=max(left - pause, MIN_READ_TIMEOUT_SECONDS))
+                return self.poll_once(read_timeout=max(left - delay, MIN_READ_TIMEOUT_SECONDS))
             except LoginPending as error:
-                pause, last = self._get_pending_delay(error), None
+                delay, last_error = self._get_pending_delay(error), None
             except (ServiceUnavailable, RateLimited, UnexpectedAnswer) as error:
                 if isinstance(error, TLSError | RedirectRefused):
                     raise
-                pause, last = self._get_backoff_delay(error), error
-        why = f" The last answer was: {last}" if last else ""
+                delay, last_error = self._get_backoff_delay(error), error
+        reason = f" The last error was: {last_error}" if last_error else ""
         raise LoginTimeout(
-            f"Nobody approved the login within {seconds:.0f} s: ask for a new one.{why}"
+            f"The login was not approved within {seconds:.0f} s. Start a new one.{reason}"
         )
 
     def cancel(self) -> None:
-        """Tell the service that nobody waits any more."""
-        self._transport.ask(
-            "POST", "/v1/login-sessions/cancel", json={"device_code": self._device_code}, read=3.0
+        """Cancel the device login at the service."""
+        self._transport.request(
+            "POST",
+            "/v1/login-sessions/cancel",
+            json={"device_code": self._device_code},
+            read_timeout=CANCEL_TIMEOUT_SECONDS,
         )
 
     def _get_pending_delay(self, error: LoginPending) -> float:
@@ -106,12 +114,12 @@ class DevicePoller:
         return self._interval
 
     def _get_backoff_delay(self, error: DoorwardError) -> float:
-        """Less and less often while nothing sensible comes, and at once as before when it does."""
-        self._failures = min(self._failures + 1, 6)
-        told = getattr(error, "retry_after", None) or 0.0
-        usual = (
+        """Return an exponential backoff, which the next valid response resets."""
+        self._failures = min(self._failures + 1, MAX_BACKOFF_DOUBLINGS + 1)
+        retry_after = getattr(error, "retry_after", None) or 0.0
+        backoff = (
             self._interval
             if isinstance(error, RateLimited)
             else self._interval * 2 ** (self._failures - 1)
         )
-        return max(min(usual, MAX_BACKOFF_SECONDS), told)
+        return max(min(backoff, MAX_BACKOFF_SECONDS), retry_after)

@@ -1,4 +1,4 @@
-"""Who asks to be let in, as the person who approves is told, and where the prompt goes that nobody else shows."""
+"""The name of this program and machine, shown to the approver, and the default prompt output."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from doorward.device_login.prompt import Prompt
 
+MAX_NAME_LENGTH = 64
+
 
 def get_program_name() -> str:
-    """What a person would call what runs: the file, or the package where it is run by `python -m`."""
+    """Return the name of the script, or of the package for `python -m`."""
     path = Path(sys.argv[0] if sys.argv else "")
     name = path.parent.name if path.name == "__main__.py" else path.name
-    return name[:64] if name and name != "-c" else "Python"
+    return name[:MAX_NAME_LENGTH] if name and name != "-c" else "Python"
 
 
 def get_hostname() -> str:
-    import socket  # only here
+    """Return the name of this machine."""
+    import socket  # imported late, because it is rarely needed
 
-    return socket.gethostname()[:64]
+    return socket.gethostname()[:MAX_NAME_LENGTH]
 
 
 def print_prompt(prompt: Prompt) -> None:
+    """Write the prompt to standard error."""
     sys.stderr.write(f"{prompt}\n")
     sys.stderr.flush()

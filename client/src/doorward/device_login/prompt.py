@@ -1,4 +1,4 @@
-"""What a person must see to let a program in from another device (RFC 8628 section 3.2)."""
+"""The prompt of a device login (RFC 8628 section 3.2)."""
 
 from __future__ import annotations
 
@@ -10,24 +10,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from doorward.errors import UnexpectedAnswer
+from doorward.printable import to_printable
 from doorward.responses import to_secret, to_text
 from doorward.secret import Secret
-from doorward.transport.problems import to_printable
 
-DEFAULT_INTERVAL_SECONDS, MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = (
-    5.0,
-    0.2,
-    60.0,
-)  # seconds between two polls
-DEFAULT_LIFETIME_SECONDS = 600.0  # seconds, where the service does not say
+DEFAULT_INTERVAL_SECONDS, MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 5.0, 0.2, 60.0
+DEFAULT_LIFETIME_SECONDS, MIN_LIFETIME_SECONDS, MAX_LIFETIME_SECONDS = 600.0, 1.0, 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A login that waits for somebody. `str()` is a text to show.
+    """A device login that waits for approval. `str()` is a text to show to the user.
 
-    `device_code` is the secret that the login is picked up with (`with_session_id`); everything else may be shown to anybody.
-    Times are seconds.
+    `device_code` is the secret with which `with_session_id` completes the login. Everything else
+    may be shown. Times are in seconds.
     """
 
     user_code: str
@@ -44,17 +40,20 @@ class Prompt:
     def __str__(self) -> str:
         lines = [f"Open {self.verification_uri} on any device and enter the code {self.user_code}"]
         if self.check_phrase:
-            lines.append(f"Approve only if it shows the same words there: {self.check_phrase}")
+            lines.append(f"Approve only if the page shows these words: {self.check_phrase}")
         return "\n".join(lines)
 
     @property
     def seconds_left(self) -> float:
-        """Until the code is too old."""
+        """The seconds until the code expires."""
         return max(0.0, self.expires_in - (time.monotonic() - self.requested_at))
 
     def render_qr(self) -> str:
-        """The address with the code as a QR code of half blocks, for a terminal. The code must still be compared and confirmed there."""
-        import segno  # only where a picture is wanted
+        """Return a QR code of the URL with the code, for a terminal.
+
+        The user still has to compare and confirm the code on the page.
+        """
+        import segno  # imported late, because it is rarely needed
 
         output = io.StringIO()
         segno.make(self.verification_uri_complete or self.verification_uri, error="l").terminal(
@@ -63,33 +62,36 @@ class Prompt:
         return output.getvalue()
 
 
-def parse_prompt(found: Mapping[str, Any]) -> Prompt:
-    """Raises UnexpectedAnswer when the answer is none that a person can be shown."""
-    code, uri, device = (
-        to_printable(found.get("user_code")),
-        to_printable(found.get("verification_uri")),
-        to_secret(found.get("device_code")),
+def parse_prompt(document: Mapping[str, Any]) -> Prompt:
+    """Parse the response to a device authorization request. Raises UnexpectedAnswer."""
+    code, uri, device_code = (
+        to_printable(document.get("user_code")),
+        to_printable(document.get("verification_uri")),
+        to_secret(document.get("device_code")),
     )
-    complete = to_printable(found.get("verification_uri_complete"))
+    complete = to_printable(document.get("verification_uri_complete"))
     if (
         not code
-        or device is None
+        or device_code is None
         or not all(urlsplit(one).scheme in {"http", "https"} for one in (uri, complete or uri))
     ):
-        raise UnexpectedAnswer(
-            "The service offered no login from another device: check the address."
-        )
+        raise UnexpectedAnswer("The service returned no valid device login. Check the URL.")
     return Prompt(
         code,
         uri,
         complete,
-        device,
-        to_text(found.get("session_id")),
-        to_printable(found.get("check_phrase")),
-        to_printable(found.get("login_message")),
-        _clamp_seconds(found.get("expires_in"), DEFAULT_LIFETIME_SECONDS, 1.0, 3600.0),
+        device_code,
+        to_text(document.get("session_id")),
+        to_printable(document.get("check_phrase")),
+        to_printable(document.get("login_message")),
         _clamp_seconds(
-            found.get("interval"),
+            document.get("expires_in"),
+            DEFAULT_LIFETIME_SECONDS,
+            MIN_LIFETIME_SECONDS,
+            MAX_LIFETIME_SECONDS,
+        ),
+        _clamp_seconds(
+            document.get("interval"),
             DEFAULT_INTERVAL_SECONDS,
             MIN_INTERVAL_SECONDS,
             MAX_INTERVAL_SECONDS,
@@ -97,6 +99,6 @@ def parse_prompt(found: Mapping[str, Any]) -> Prompt:
     )
 
 
-def _clamp_seconds(found: object, usual: float, least: float, most: float) -> float:
-    # In this order NaN becomes the least, and no number is too large for a float.
-    return float(min(max(least, found), most)) if isinstance(found, int | float) else usual
+def _clamp_seconds(value: object, default: float, minimum: float, maximum: float) -> float:
+    # In this order NaN becomes the minimum, and no integer is too large for a float.
+    return float(min(max(minimum, value), maximum)) if isinstance(value, int | float) else default

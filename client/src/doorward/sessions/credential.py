@@ -1,4 +1,8 @@
-"""A token in the hand: how long it lasts yet, by two clocks, since one of them may be set and the other stops while the machine sleeps."""
+"""A token or API key with its expiry.
+
+The expiry is tracked by two clocks: the wall clock may be set, and the monotonic clock may stop
+while the machine sleeps.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +12,25 @@ import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from doorward import environment as here
+from doorward import environment
 from doorward.models import Tokens
 from doorward.secret import Secret
 from doorward.store.entries import AuthSession
 
-REFRESH_AHEAD = timedelta(
-    seconds=60
-)  # refreshed that long before the end, or in the last fifth of a shorter life
+# Tokens are refreshed this long before their expiry, or in the last fifth of a shorter lifetime.
+REFRESH_AHEAD = timedelta(seconds=60)
 REFRESH_FRACTION = 0.2
 API_KEY_PREFIX = "dwk_"
-MAX_TIMESTAMP = 253402300799  # the last second of the year 9999, and of datetime
+MAX_TIMESTAMP = 253402300799  # the last second of the year 9999, the maximum of datetime
+JWT_PARTS = 3  # RFC 7515 section 7.1
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """One access token or key, with what belongs to it. `expires_at` is None where the end is not known, or there is none."""
+    """An access token or API key, with the refresh token and details of its session.
+
+    `expires_at` is None if the expiry is unknown or there is none.
+    """
 
     token: Secret
     expires_at: datetime | None = None
@@ -33,78 +40,87 @@ class Credential:
     session_id: str = ""
     username: str = ""
     scope: str = ""
-    monotonic_deadline: float | None = field(default=None, repr=False)  # by time.monotonic()
-    expiry_confirmed: bool = True  # the end comes from an answer to us; otherwise from the token itself, by a clock that may be another
+    monotonic_deadline: float | None = field(default=None, repr=False)
+    # False if the expiry comes from the token itself, by a clock that may differ from ours.
+    expiry_confirmed: bool = True
 
     @classmethod
     def from_tokens(cls, tokens: Tokens) -> Credential:
-        """Tokens that came just now."""
-        now, life = here.get_now(), timedelta(seconds=tokens.expires_in)
-        refresh_life = timedelta(seconds=tokens.refresh_expires_in)
+        """Build a credential from tokens that were issued just now."""
+        now, lifetime = environment.get_now(), timedelta(seconds=tokens.expires_in)
+        refresh_lifetime = timedelta(seconds=tokens.refresh_expires_in)
         return cls(
             tokens.access,
-            now + life,
-            life,
+            now + lifetime,
+            lifetime,
             tokens.refresh,
-            now + refresh_life if tokens.refresh and refresh_life else None,
+            now + refresh_lifetime if tokens.refresh and refresh_lifetime else None,
             tokens.session_id,
             tokens.username,
             tokens.scope,
-            time.monotonic() + life.total_seconds(),
+            time.monotonic() + lifetime.total_seconds(),
         )
 
     @classmethod
     def from_stored(cls, stored: AuthSession) -> Credential:
-        """A session of the store."""
-        left = (stored.expires - here.get_now()).total_seconds()
-        ends_at = time.monotonic() + left
-        own = (
+        """Build a credential from a session in the store."""
+        seconds_left = (stored.expires - environment.get_now()).total_seconds()
+        return cls(
+            stored.token,
+            stored.expires,
+            _get_lifetime(stored.token),
             stored.refresh_token,
             stored.refresh_expires,
             stored.session_id,
             stored.username,
             stored.scope,
+            time.monotonic() + seconds_left,
         )
-        return cls(stored.token, stored.expires, _get_lifetime(stored.token), *own, ends_at)
 
     @classmethod
     def from_token(cls, token: Secret, refresh_token: Secret | None = None) -> Credential:
-        """A bare token or key. A JWT says when it ends; that is only a hint when to ask for another."""
-        ends, life = _get_expiry(token), _get_lifetime(token)
-        monotonic = time.monotonic() + (ends - here.get_now()).total_seconds() if ends else None
+        """Build a credential from a bare token or key.
+
+        The expiry in a JWT is only a hint when to refresh.
+        """
+        expiry = _get_expiry(token)
+        seconds_left = (expiry - environment.get_now()).total_seconds() if expiry else None
         return cls(
             token,
-            ends,
-            life,
+            expiry,
+            _get_lifetime(token),
             refresh_token,
             session_id=_get_session_id(token),
-            ends_at=monotonic,
-            told=False,
+            monotonic_deadline=None if seconds_left is None else time.monotonic() + seconds_left,
+            expiry_confirmed=False,
         )
 
     def to_stored(self) -> AuthSession:
-        """As the store keeps it."""
-        expires = self.expires_at or here.get_now()
-        own = (
+        """Return the session as it is kept in the store."""
+        return AuthSession(
+            self.token,
+            self.expires_at or environment.get_now(),
             self.refresh_token,
             self.refresh_expires_at,
             self.session_id,
             self.username,
             self.scope,
         )
-        return AuthSession(self.token, expires, *own)
 
     def get_remaining_seconds(self) -> float:
-        """Seconds until the end by the clock that is further ahead; without end where none is known."""
-        left = [float("inf")]
+        """Return the seconds until the expiry by the faster clock, infinity if it is unknown."""
+        remaining = [float("inf")]
         if self.expires_at is not None:
-            left.append((self.expires_at - here.get_now()).total_seconds())
+            remaining.append((self.expires_at - environment.get_now()).total_seconds())
         if self.monotonic_deadline is not None:
-            left.append(self.monotonic_deadline - time.monotonic())
-        return min(left)
+            remaining.append(self.monotonic_deadline - time.monotonic())
+        return min(remaining)
 
     def is_refresh_due(self) -> bool:
-        """Is it time for another? Of one that cannot be replaced and only claims to be over, the service may judge."""
+        """Return whether the token should be refreshed now.
+
+        A bare token that cannot be refreshed is left to the judgment of the service.
+        """
         if not self.expiry_confirmed and self.refresh_token is None:
             return False
         ahead = REFRESH_AHEAD.total_seconds()
@@ -113,7 +129,7 @@ class Credential:
         return self.get_remaining_seconds() <= ahead
 
     def with_tokens(self, tokens: Tokens) -> Credential:
-        """The next one of the same session."""
+        """Return the credential of the same session with newly issued tokens."""
         new = Credential.from_tokens(tokens)
         return replace(
             new,
@@ -127,7 +143,7 @@ class Credential:
     def with_details(
         self, username: str, session_id: str, expires_at: datetime | None = None
     ) -> Credential:
-        """With what else is known of it."""
+        """Return the credential with its missing details filled in."""
         return replace(
             self,
             username=self.username or username,
@@ -137,22 +153,22 @@ class Credential:
 
     @property
     def is_api_key(self) -> bool:
-        """Is it an API key, which may stand in a token file and in DOORWARD_TOKEN too?"""
+        """Whether the token is an API key. Token files and DOORWARD_TOKEN may hold one."""
         return self.token.reveal().startswith(API_KEY_PREFIX)
 
     def has_same_secrets(self, other: Credential) -> bool:
-        """Do both hold the same token, with the same way to another?"""
+        """Return whether both have the same token and refresh token."""
         return (self.token, self.refresh_token) == (other.token, other.refresh_token)
 
     def to_redacted(self) -> Credential:
-        """What may be remembered of it afterwards."""
+        """Return the credential without its secrets."""
         return replace(self, token=Secret(""), refresh_token=None)
 
 
 def _parse_claims(token: Secret) -> dict[str, object]:
-    """What a JWT says of itself, unchecked: checking is for those it is sent to."""
+    """Return the claims of a JWT without verifying it, empty for any other token."""
     parts = token.reveal().split(".")
-    if len(parts) != 3:  # noqa: PLR2004 - RFC 7515 section 7.1
+    if len(parts) != JWT_PARTS:
         return {}
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
@@ -162,26 +178,24 @@ def _parse_claims(token: Secret) -> dict[str, object]:
 
 
 def _get_session_id(token: Secret) -> str:
-    """Empty where it does not say, and for a token that is of a key."""
-    found = _parse_claims(token).get("sid")
-    return found if isinstance(found, str) and found.startswith("ses_") else ""
+    """Return the session id in the token, empty if there is none, as for tokens of API keys."""
+    claim = _parse_claims(token).get("sid")
+    return claim if isinstance(claim, str) and claim.startswith("ses_") else ""
 
 
 def _get_expiry(token: Secret) -> datetime | None:
-    ends = _get_timestamp(token, "exp")
-    return datetime.fromtimestamp(ends, UTC) if ends is not None else None
+    expiry = _get_timestamp(token, "exp")
+    return datetime.fromtimestamp(expiry, UTC) if expiry is not None else None
 
 
 def _get_lifetime(token: Secret) -> timedelta | None:
-    begins, ends = _get_timestamp(token, "iat"), _get_timestamp(token, "exp")
-    return (
-        timedelta(seconds=ends - begins)
-        if begins is not None and ends is not None and begins < ends
-        else None
-    )
+    issued, expiry = _get_timestamp(token, "iat"), _get_timestamp(token, "exp")
+    if issued is None or expiry is None or issued >= expiry:
+        return None
+    return timedelta(seconds=expiry - issued)
 
 
 def _get_timestamp(token: Secret, claim: str) -> float | None:
-    """A time as RFC 7519 section 2 writes it, None for what is none."""
-    found = _parse_claims(token).get(claim)
-    return float(found) if isinstance(found, int | float) and 0 <= found <= MAX_TIMESTAMP else None
+    """Return a NumericDate (RFC 7519 section 2), None if it is missing or invalid."""
+    value = _parse_claims(token).get(claim)
+    return float(value) if isinstance(value, int | float) and 0 <= value <= MAX_TIMESTAMP else None

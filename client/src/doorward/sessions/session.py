@@ -1,4 +1,4 @@
-"""One login and its token, which is live whenever it is asked for."""
+"""A session with a token that is refreshed automatically."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from doorward import environment as here
-from doorward import responses as parse
+from doorward import environment, responses
 from doorward.errors import DoorwardError, InvalidToken, LogoutError, NotLoggedInError, StoreError
 from doorward.models import Tokens, Whoami
 from doorward.secret import Secret
 from doorward.sessions.credential import Credential
 from doorward.sessions.refreshing_credential import INCONCLUSIVE_ERRORS, RefreshingCredential
 from doorward.sessions.storage import SessionStorage, StoreEntry, prepare_token_file
-from doorward.store.store import resolve_location
+from doorward.store.location import resolve_location
 from doorward.transport.transport import Transport
 
 DEFAULT_REVALIDATE_AFTER = timedelta(minutes=5)
@@ -27,10 +26,10 @@ API_KEY_METHOD = "with_api_key"
 
 
 class Session:
-    """What a login gives. `token` is live each time; with `with`, the session is logged out at the end.
+    """A logged-in session. As a context manager, it logs out at the end.
 
-    One object may be used by many threads; processes share a session by the store (`save()`) or a token file. `way` is the method of
-    `login` that it came by.
+    Threads may share one Session. Processes share a session through the store or a token file.
+    `login_method` is the name of the method of `client.login` that opened it.
     """
 
     def __init__(
@@ -51,8 +50,12 @@ class Session:
         self._last_used = self._read_clocks()
 
     def __repr__(self) -> str:
-        held, origin = self._credential.held, self._credential.transport.origin
-        return f"<Session {held.session_id or self.login_method} of {held.username or '?'} at {origin}, {'live' if self.is_active else 'over'}>"
+        current, origin = self._credential.current, self._credential.transport.origin
+        name, state = (
+            current.session_id or self.login_method,
+            "active" if self.is_active else "ended",
+        )
+        return f"<Session {name} of {current.username or '?'} at {origin}, {state}>"
 
     def __enter__(self) -> Self:
         return self
@@ -66,143 +69,158 @@ class Session:
         if kind is None:
             self.logout()
             return
-        with suppress(DoorwardError):  # what went wrong in the block matters more
+        with suppress(DoorwardError):  # the error of the block matters more
             self.logout()
 
-    # -- the token --------------------------------------------------------------------------------------------------
+    # -- token ----------------------------------------------------------------------------------
 
     @property
     def token(self) -> str:
-        """A token that the service takes now: refreshed ahead of its end, asked about when it has not been used for a while.
+        """A valid access token or key.
 
-        Raises NotLoggedInError when the session is over, or what the service answered.
+        It is refreshed before it expires, and validated if it has not been used for
+        `revalidate_after`. Raises NotLoggedInError if the session has ended, or the error of the
+        service.
         """
         return self.get_secret_token().reveal()
 
     def get_secret_token(self) -> Secret:
-        """The same, wrapped."""
-        before = self._credential.held
+        """Return `token` as a Secret."""
+        before = self._credential.current
         self._credential.refresh_if_due()
         if (
-            self._credential.held is before
+            self._credential.current is before
             and self.revalidate_after is not None
             and self._get_idle_seconds() > self.revalidate_after.total_seconds()
         ):
             with suppress(*INCONCLUSIVE_ERRORS):
                 self.validate()
         self._last_used = self._read_clocks()
-        return self._credential.held.token
+        return self._credential.current.token
 
     def validate(self) -> Whoami:
-        """Ask the service who this is. Raises InvalidToken or NotLoggedInError when it does not know any more."""
+        """Ask the service for the principal. Raises InvalidToken or NotLoggedInError."""
         self._credential.refresh_if_due()
-        token = self._credential.held.token
+        token = self._credential.current.token
         try:
-            return self._whoami()
+            return self._request_whoami()
         except InvalidToken:
             if not self.can_refresh:
                 raise
         self.refresh(rejected=token)
-        return self._whoami()
+        return self._request_whoami()
 
     def refresh(self, *, rejected: Secret | str | None = None) -> None:
-        """Another token, whatever the age of this one; none if somebody has replaced `instead_of` already."""
+        """Refresh the token now, or only if `rejected` is still the current token."""
         self._credential.refresh_if_due(
-            Secret.wrap(rejected) if rejected is not None else self._credential.held.token
+            Secret.wrap(rejected) if rejected is not None else self._credential.current.token
         )
 
     def replace_tokens(self, tokens: Tokens) -> None:
-        """Go on with tokens of the same session that came with another answer, e.g. to a new password."""
-        self._credential.replace(tokens)
+        """Use tokens of this session from another response, such as to a password change."""
+        self._credential.replace_tokens(tokens)
 
     @property
     def can_refresh(self) -> bool:
-        """Could another token be had when this one is refused?"""
-        return self._credential.renewable
+        """Whether a new token can be requested if the current one is rejected."""
+        return self._credential.can_refresh
 
     @property
     def is_active(self) -> bool:
-        """Is it not known to be over? Asks nobody."""
-        return not self._credential.over
+        """Whether the session is not known to have ended. Sends no request."""
+        return not self._credential.ended_reason
 
     @property
     def expires_at(self) -> datetime | None:
-        """When the present token ends, None where it does not or where that is not known. The session goes on."""
-        return self._credential.held.expires_at
+        """The expiry of the current token, None if there is none or it is unknown."""
+        return self._credential.current.expires_at
 
     @property
     def session_id(self) -> str:
-        """The public id of the session; it opens nothing. Empty for a key."""
-        return self._credential.held.session_id
+        """The public id of the session, which is not a secret. Empty for an API key."""
+        return self._credential.current.session_id
 
     @property
     def scope(self) -> str:
-        """What the token may do, separated by spaces, as far as the login said."""
-        return self._credential.held.scope
+        """The scopes of the token, separated by spaces, if the login response had them."""
+        return self._credential.current.scope
 
     @property
     def username(self) -> str:
-        """Whose session it is; the service is asked where the login did not say."""
-        if not self._credential.held.username:
+        """The username. Asks the service if the login response did not have it."""
+        if not self._credential.current.username:
             self.validate()
-        return self._credential.held.username
+        return self._credential.current.username
 
-    # -- its end ----------------------------------------------------------------------------------------------------
+    # -- logout ---------------------------------------------------------------------------------
 
     def logout(self) -> None:
-        """End the session: its tokens stop at once, and it is forgotten here. A key is only forgotten. Raises LogoutError."""
-        self._credential.end(None if self._is_api_key else "/v1/logout")
+        """Log out and forget the session. An API key is only forgotten. Raises LogoutError."""
+        self._credential.log_out(None if self._is_api_key else "/v1/logout")
 
     def logout_all(self) -> None:
-        """End every session of the account. Raises LogoutError, and NotLoggedInError when this one was over: it could end no other."""
+        """Log out of every session of the account.
+
+        Raises LogoutError, or NotLoggedInError if this session had ended before.
+        """
         if self._is_api_key:
             raise LogoutError(
-                "An API key is no session: log in to end sessions, or delete the key."
+                "An API key has no session. Log in to end sessions, or delete the key."
             )
-        if not self._credential.end("/v1/logout-all"):
+        if not self._credential.log_out("/v1/logout-all"):
             raise NotLoggedInError(
-                "This session was over before, and could not end the others: log in again to do that."
+                "This session had ended before, so the other sessions are still active."
+                " Log in again to end them."
             )
 
-    # -- where it is kept -------------------------------------------------------------------------------------------
+    # -- storage --------------------------------------------------------------------------------
 
     def to_store(self, path: str | os.PathLike[str] | None = None) -> None:
-        """Keep the session in the store (DOORWARD_STORE), where `from_store` finds it. Raises StoreError."""
+        """Move the session to the store, where `from_store` finds it.
+
+        The default path is DOORWARD_STORE. Raises StoreError.
+        """
         if self._is_api_key:
             raise StoreError(
-                "The store is for sessions: give the key each time, or write it to a token file."
+                "The store does not hold API keys. Pass the key each time, or use a token file."
             )
-        self._credential.move_to(
-            StoreEntry(resolve_location(path), self._credential.transport.origin, self.username)
-        )
+        origin = self._credential.transport.origin
+        self._credential.move_to(StoreEntry(resolve_location(path), origin, self.username))
 
     def to_token_file(self, path: str | os.PathLike[str]) -> None:
-        """Keep the token in a file: the address of the service, the token and the refresh token, a line each.
+        """Move the session to a token file, where `from_token_file` finds it.
 
-        Only its owner can read it. The file is the session's home from now on: whoever reads it with `from_token_file` keeps it
-        up to date, and the store has it no more. Raises StoreError.
+        The file holds the URL of the service, the token and the refresh token, one per line. Only
+        its owner can read it. Sessions that use it keep it up to date. Raises StoreError.
         """
-        self._credential.move_to(prepare_token_file(Path(path), self._credential.transport.origin))
+        origin = self._credential.transport.origin
+        self._credential.move_to(prepare_token_file(Path(path), origin))
 
     @property
     def _is_api_key(self) -> bool:
-        return self.login_method == API_KEY_METHOD or self._credential.held.is_api_key
+        return self.login_method == API_KEY_METHOD or self._credential.current.is_api_key
 
-    def _whoami(self) -> Whoami:
-        found = parse.parse_whoami(
-            self._credential.transport.ask("GET", "/v1/whoami", token=self._credential.held.token)
+    def _request_whoami(self) -> Whoami:
+        response = self._credential.transport.request(
+            "GET", "/v1/whoami", token=self._credential.current.token
         )
+        whoami = responses.parse_whoami(response)
         self._credential.update(
-            lambda held: held.known(found.username, found.session_id, found.expires_at)
+            lambda current: current.with_details(
+                whoami.username, whoami.session_id, whoami.expires_at
+            )
         )
         self._last_used = self._read_clocks()
-        return found
+        return whoami
 
     def _get_idle_seconds(self) -> float:
-        """Seconds since the token was last used or asked about, by the clock that went further: one of them stops in sleep."""
+        """Return the seconds since the last use, by the clock that advanced more.
+
+        The monotonic clock may stop while the machine sleeps.
+        """
         monotonic, wall = self._read_clocks()
         return max(monotonic - self._last_used[0], wall - self._last_used[1])
 
     @staticmethod
     def _read_clocks() -> tuple[float, float]:
-        return time.monotonic(), here.get_now().timestamp()
+        return time.monotonic(), environment.get_now().timestamp()

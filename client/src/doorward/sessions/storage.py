@@ -1,4 +1,7 @@
-"""Where a session is kept beside this process: in the store, or in a token file. One home each, since a refresh token is used by one."""
+"""Stores a session outside this process: as an entry of the session store, or in a token file.
+
+A session has one storage, because each refresh token can be used only once.
+"""
 
 from __future__ import annotations
 
@@ -14,41 +17,42 @@ from doorward.origin import Origin, parse_origin
 from doorward.secret import Secret
 from doorward.sessions.credential import Credential
 from doorward.store import private_files
-from doorward.store.store import InstanceAuthSessions, StoreLocation
+from doorward.store.location import StoreLocation
+from doorward.store.store import InstanceAuthSessions
 
-MAX_LINES = 3
+MIN_LINES, MAX_LINES = 2, 3  # of a token file
 
 
 class SessionStorage(Protocol):
     """A place where other processes find the same session."""
 
     def hold_lock(self) -> contextlib.AbstractContextManager[None]:
-        """One process at a time refreshes."""
+        """Hold the lock under which one process at a time refreshes the session."""
 
     def read(self) -> Credential | None:
-        """What is kept there now."""
+        """Return the stored credential."""
 
     def write(self, credential: Credential) -> None:
-        """Keep this one from now on."""
+        """Replace the stored credential."""
 
     def remove(self, credential: Credential) -> None:
-        """Forget it, unless another session is there by now."""
+        """Remove the credential, unless another session has been stored since."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreEntry:
-    """In the file of all sessions."""
+    """The entry of one service and user in the session store."""
 
     location: StoreLocation
     origin: Origin
     user: str
 
     def hold_lock(self) -> contextlib.AbstractContextManager[None]:
-        return self.location.held(f"{self.origin} {self.user}")
+        return self.location.hold_lock(f"{self.origin} {self.user}")
 
     def read(self) -> Credential | None:
-        found = InstanceAuthSessions.load(self.location).find(str(self.origin), self.user)
-        return Credential.from_stored(found) if found else None
+        stored = InstanceAuthSessions.load(self.location).find(str(self.origin), self.user)
+        return Credential.from_stored(stored) if stored else None
 
     def write(self, credential: Credential) -> None:
         sessions = InstanceAuthSessions.load(self.location)
@@ -57,15 +61,15 @@ class StoreEntry:
 
     def remove(self, credential: Credential) -> None:
         sessions = InstanceAuthSessions.load(self.location)
-        found = sessions.find(str(self.origin), self.user)
-        if found is not None and found.session_id == credential.session_id:
+        stored = sessions.find(str(self.origin), self.user)
+        if stored is not None and stored.session_id == credential.session_id:
             sessions.remove(str(self.origin), self.user)
             sessions.save()
 
 
 @dataclass(frozen=True, slots=True)
 class TokenFile:
-    """In a file of its own: the base URL, the token, and for a session its refresh token, a line each."""
+    """A file with the service URL, the token, and the refresh token if any, one per line."""
 
     path: Path
     origin: Origin
@@ -76,9 +80,8 @@ class TokenFile:
             yield
 
     def read(self) -> Credential | None:
-        found = read_token_file(
-            self.path, allow_http=self.origin.scheme == "http"
-        )  # which was permitted when the session began
+        # Plain HTTP was permitted when the session began.
+        found = read_token_file(self.path, allow_http=self.origin.scheme == "http")
         return found[1] if found and found[0] == self.origin else None
 
     def write(self, credential: Credential) -> None:
@@ -91,32 +94,36 @@ class TokenFile:
         private_files.write(self.path, Secret("\n".join([*lines, ""])))
 
     def remove(self, credential: Credential) -> None:
-        found = self.read()
-        if found is not None and found.token == credential.token:
+        stored = self.read()
+        if stored is not None and stored.token == credential.token:
             self.path.unlink(missing_ok=True)
 
 
 def prepare_token_file(path: Path, origin: Origin) -> TokenFile:
-    """The home at that path; its folder is made if need be. Raises StoreError."""
-    where = private_files.resolve_path(path.expanduser())
-    if not where.parent.exists():
-        private_files.prepare_folder(where.parent, dedicated=True)
-    private_files.require_safe_folder(where.parent)
-    return TokenFile(where, origin)
+    """Return the token file at the path, creating its folder if needed. Raises StoreError."""
+    resolved = private_files.resolve_path(path.expanduser())
+    if not resolved.parent.exists():
+        private_files.prepare_folder(resolved.parent, dedicated=True)
+    private_files.require_safe_folder(resolved.parent)
+    return TokenFile(resolved, origin)
 
 
 def read_token_file(path: Path, *, allow_http: bool = False) -> tuple[Origin, Credential] | None:
-    """Whose token the file holds, and the token; None where there is no file. Raises StoreError or InvalidInput."""
+    """Return the service and the credential in the file, None if there is no file.
+
+    Raises StoreError or InvalidInput.
+    """
     content = private_files.read(private_files.resolve_path(path.expanduser()))
     if content is None:
         return None
     count = len(content.reveal().split())
-    if not 2 <= count <= MAX_LINES or not all(
+    if not MIN_LINES <= count <= MAX_LINES or not all(
         Secret(line).is_header_safe for line in content.reveal().split()
     ):
         raise StoreError(
-            f"{path} is no token file: its first line is the address of a service, its second the token."
+            f"{path} is not a token file."
+            " The first line must be the URL of a service, the second line the token."
         )
     origin = parse_origin(content.reveal().split()[0], allow_http=allow_http)
-    refresh = Secret(content.reveal().split()[2]) if count == MAX_LINES else None
-    return origin, Credential.from_token(Secret(content.reveal().split()[1]), refresh)
+    refresh_token = Secret(content.reveal().split()[2]) if count == MAX_LINES else None
+    return origin, Credential.from_token(Secret(content.reveal().split()[1]), refresh_token)

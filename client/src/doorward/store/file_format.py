@@ -1,4 +1,10 @@
-"""The text of a store: the shape of cryosparc-tools, with a few members more, which that leaves alone."""
+"""The JSON format of the session store.
+
+It is the format of cryosparc-tools with additional members, which cryosparc-tools ignores:
+
+{"https://auth.example.com": {"ann": {
+    "token": {"access_token": "…", "token_type": "bearer"}, "expires": "…", "refresh_token": "…"}}}
+"""
 
 from __future__ import annotations
 
@@ -16,25 +22,29 @@ Instances = dict[str, UserAuthSessions]
 
 
 class MalformedStore(ValueError):
-    """Not the shape of a store. Says where, and never what."""
+    """The content is not a session store. The message names the place, never the value."""
 
 
 def normalize_url(url: str) -> str:
-    """The service in its one spelling. Plain http is a question of sending, and nothing is sent from here."""
+    """Return the normalized URL. Plain HTTP is accepted, because nothing is sent from here."""
     return str(parse_origin(url, allow_http=True))
 
 
 def serialize_sessions(instances: Mapping[str, UserAuthSessions]) -> Secret:
-    """The text, without what has expired."""
-    kept = {
-        url: {user: _serialize_entry(one) for user, one in users.list_unexpired().items()}
+    """Return the content of the file, without expired sessions."""
+    entries = {
+        url: {user: _serialize_entry(entry) for user, entry in users.list_unexpired().items()}
         for url, users in instances.items()
     }
-    return Secret(json.dumps({url: users for url, users in kept.items() if users}, indent=2) + "\n")
+    content = {url: users for url, users in entries.items() if users}
+    return Secret(json.dumps(content, indent=2) + "\n")
 
 
 def parse_sessions(content: Secret | None) -> tuple[Instances, str]:
-    """The sessions, and what is wrong with the content. Nothing is raised: the frames below hold it."""
+    """Return the sessions and an empty string, or no sessions and the reason if it is malformed.
+
+    Nothing is raised, because the frames below hold the content.
+    """
     try:
         return _parse_instances(content) if content is not None else {}, ""
     except MalformedStore as error:
@@ -47,21 +57,12 @@ def _serialize_entry(session: AuthSession) -> dict[str, object]:
         if session.in_keyring
         else {"access_token": session.token.reveal(), "token_type": "bearer"}
     )
-    # Of one in the keyring it is said that there is one, since nobody else may know when it ends.
-    refresh = (
-        None
-        if session.refresh_token is None
-        else ""
-        if session.in_keyring
-        else session.refresh_token.reveal()
-    )
+    refresh_expires = session.refresh_expires
     entry: dict[str, object] = {
         "token": token,
         "expires": _format_time(session.expires),
-        "refresh_token": refresh,
-        "refresh_expires": _format_time(session.refresh_expires)
-        if session.refresh_expires
-        else None,
+        "refresh_token": _serialize_refresh_token(session),
+        "refresh_expires": _format_time(refresh_expires) if refresh_expires else None,
         "session_id": session.session_id,
         "username": session.username,
         "scope": session.scope,
@@ -74,8 +75,15 @@ def _serialize_entry(session: AuthSession) -> dict[str, object]:
     }
 
 
-def _format_time(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def _serialize_refresh_token(session: AuthSession) -> str | None:
+    if session.refresh_token is None:
+        return None
+    # An empty string records that the keyring has a refresh token, on which the expiry depends.
+    return "" if session.in_keyring else session.refresh_token.reveal()
+
+
+def _format_time(time: datetime) -> str:
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _parse_instances(content: Secret) -> Instances:
@@ -84,13 +92,13 @@ def _parse_instances(content: Secret) -> Instances:
     except (ValueError, RecursionError):
         raise MalformedStore("not JSON") from None
     instances: Instances = {}
-    for url, users in _require_object(found, "the whole").items():
-        mine = instances.setdefault(_parse_url(url), UserAuthSessions()).sessions
+    for url, users in _require_object(found, "the file").items():
+        sessions = instances.setdefault(_parse_url(url), UserAuthSessions()).sessions
         for user, entry in _require_object(users, "a service").items():
             session = _parse_session(_require_object(entry, "a session"), user)
-            # Two spellings of one service may stand in a file that others have written.
-            if user not in mine or mine[user].expires < session.expires:
-                mine[user] = session
+            # Files of other programs may contain one service under two spellings of its URL.
+            if user not in sessions or sessions[user].expires < session.expires:
+                sessions[user] = session
     return instances
 
 
@@ -98,7 +106,7 @@ def _parse_url(url: str) -> str:
     try:
         return normalize_url(url)
     except InvalidInput:
-        raise MalformedStore("an address is none") from None
+        raise MalformedStore("invalid URL") from None
 
 
 def _parse_session(entry: Mapping[str, Any], user: str) -> AuthSession:
@@ -107,13 +115,13 @@ def _parse_session(entry: Mapping[str, Any], user: str) -> AuthSession:
         "access_token", "" if in_keyring else None
     )
     refresh = _require_text(entry.get("refresh_token") or "", "a refresh token")
-    refreshed = bool(refresh) or (in_keyring and "refresh_token" in entry)
+    has_refresh_token = bool(refresh) or (in_keyring and "refresh_token" in entry)
     if not in_keyring and not Secret(_require_text(token, "a token")).is_header_safe:
-        raise MalformedStore("a token is none")
+        raise MalformedStore("invalid token")
     return AuthSession(
         Secret(_require_text(token, "a token")),
         _parse_time(entry.get("expires")),
-        Secret(refresh) if refreshed else None,
+        Secret(refresh) if has_refresh_token else None,
         _parse_time(entry["refresh_expires"]) if entry.get("refresh_expires") else None,
         _require_text(entry.get("session_id", ""), "a session id"),
         _require_text(entry.get("username", user), "a username"),
@@ -124,21 +132,21 @@ def _parse_session(entry: Mapping[str, Any], user: str) -> AuthSession:
 
 def _parse_time(text: object) -> datetime:
     try:
-        moment = datetime.fromisoformat(_require_text(text, "a time"))
-        if moment.tzinfo is not None:
-            return moment.astimezone(UTC)
+        time = datetime.fromisoformat(_require_text(text, "a time"))
+        if time.tzinfo is not None:
+            return time.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise MalformedStore("a time is none") from None
-    raise MalformedStore("a time has no zone")
+        raise MalformedStore("invalid time") from None
+    raise MalformedStore("time without time zone")
 
 
-def _require_text(found: object, what: str) -> str:
+def _require_text(found: object, name: str) -> str:
     if not isinstance(found, str):
-        raise MalformedStore(f"{what} is no text")
+        raise MalformedStore(f"{name} is not a string")
     return found
 
 
-def _require_object(found: object, what: str) -> dict[str, Any]:
+def _require_object(found: object, name: str) -> dict[str, Any]:
     if not isinstance(found, dict):
-        raise MalformedStore(f"{what} is no object")
+        raise MalformedStore(f"{name} is not an object")
     return found

@@ -1,4 +1,4 @@
-"""The secrets of kept sessions in the keyring of the system, for whoever asks for it (`pip install doorward[keyring]`)."""
+"""Keeps the secrets of stored sessions in the system keyring (`doorward[keyring]`)."""
 
 from __future__ import annotations
 
@@ -11,22 +11,19 @@ from doorward.secret import Secret
 from doorward.store.entries import AuthSession
 
 SERVICE_NAME = "doorward"
-UNSAFE_BACKENDS = (
-    "fail",
-    "null",
-    "Plaintext",
-)  # none at all, one that forgets, one that writes a readable file
+# Backends that do not work, forget everything, or write a readable file.
+UNSAFE_BACKENDS = ("fail", "null", "Plaintext")
 
 
 def save_secrets(url: str, user: str, session: AuthSession) -> AuthSession:
-    """The session without its secrets, which are in the keyring now. Raises StoreError."""
-    ring, failed = require_keyring(), ""
+    """Move the secrets to the keyring and return the session without them. Raises StoreError."""
+    keyring, failure = require_keyring(), ""
     try:
-        ring.set_password(SERVICE_NAME, _get_entry_name(url, user), _serialize(session).reveal())
+        keyring.set_password(SERVICE_NAME, _get_entry_name(url, user), _serialize(session).reveal())
     except Exception as error:
-        failed = type(error).__name__
-    if failed:
-        raise _build_error(failed)
+        failure = type(error).__name__
+    if failure:
+        raise _build_error(failure)
     return replace(
         session,
         token=Secret(""),
@@ -36,47 +33,49 @@ def save_secrets(url: str, user: str, session: AuthSession) -> AuthSession:
 
 
 def load_secrets(url: str, user: str, session: AuthSession) -> AuthSession | None:
-    """The session with its secrets, None when the keyring has them no more. Raises StoreError."""
-    ring, found, failed = require_keyring(), None, ""
+    """Return the session with its secrets, None if the keyring has none. Raises StoreError."""
+    keyring, found, failure = require_keyring(), None, ""
     try:
-        text = ring.get_password(SERVICE_NAME, _get_entry_name(url, user))
+        text = keyring.get_password(SERVICE_NAME, _get_entry_name(url, user))
         found = None if text is None else Secret(text)
         del text
     except Exception as error:
-        failed = type(error).__name__
-    if failed:
-        raise _build_error(failed)
+        failure = type(error).__name__
+    if failure:
+        raise _build_error(failure)
     return None if found is None else _with_secrets(session, found)
 
 
 def delete_secrets(url: str, user: str) -> None:
-    """Forget the secrets. What is gone already is no fault."""
-    ring = require_keyring()
+    """Delete the secrets from the keyring, if they are there. Raises StoreError."""
+    keyring = require_keyring()
     try:
-        ring.delete_password(SERVICE_NAME, _get_entry_name(url, user))
-    except ring.errors.PasswordDeleteError:
+        keyring.delete_password(SERVICE_NAME, _get_entry_name(url, user))
+    except keyring.errors.PasswordDeleteError:
         return
     except Exception as error:
-        failed = type(error).__name__
+        failure = type(error).__name__
     else:
         return
-    raise _build_error(failed)
+    raise _build_error(failure)
 
 
 def require_keyring() -> ModuleType:
-    """What keeps them here. Raises StoreError where nothing does that is safe."""
+    """Return the keyring library. Raises StoreError if there is no safe backend."""
     try:
         import keyring
         import keyring.errors
     except ImportError:
         raise StoreError(
-            "The keyring needs a package more: pip install doorward[keyring], or name a file in DOORWARD_STORE."
+            "The keyring package is missing. Run: pip install 'doorward[keyring]',"
+            " or set DOORWARD_STORE to a file."
         ) from None
     backend = keyring.get_keyring()
     kind = f"{type(backend).__module__}.{type(backend).__qualname__}"
     if any(word in kind for word in UNSAFE_BACKENDS):
         raise StoreError(
-            f"There is no keyring that is safe here ({kind}): start one, or name a file in DOORWARD_STORE."
+            f"There is no safe keyring on this system ({kind})."
+            " Start one, or set DOORWARD_STORE to a file."
         )
     return keyring
 
@@ -110,6 +109,4 @@ def _with_secrets(session: AuthSession, found: Secret) -> AuthSession | None:
 
 
 def _build_error(kind: str) -> StoreError:
-    return StoreError(
-        f"The keyring did not do what was asked ({kind}): unlock it, or name a file in DOORWARD_STORE."
-    )
+    return StoreError(f"The keyring failed ({kind}). Unlock it, or set DOORWARD_STORE to a file.")

@@ -1,4 +1,8 @@
-"""Files that only their owner may read: refused or mended where others can, written whole or not at all."""
+"""Files that only their owner can read, replaced atomically.
+
+A file that others can read is repaired with a warning. One that others can write or own is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -19,103 +23,120 @@ FILE_MODE, FOLDER_MODE = 0o600, 0o700
 OTHERS_MASK = 0o077
 OTHERS_WRITE_MASK = 0o022
 MAX_FILE_BYTES = 16 * 1024 * 1024
-LOCK_TIMEOUT_SECONDS = 60.0  # seconds; a refresh takes one request
+LOCK_TIMEOUT_SECONDS = 60.0  # a refresh, which holds the lock, needs one request
 IS_POSIX = os.name == "posix"
+READ_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+)
+CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
 
 
 def resolve_path(path: Path) -> Path:
-    """Where the path leads after its links, so that one file has one lock. Raises StoreError for a link of somebody else."""
+    """Resolve symbolic links, so that each file has one lock.
+
+    Raises StoreError if the link belongs to another user.
+    """
     try:
-        found = path.lstat()
+        info = path.lstat()
     except FileNotFoundError:
         return Path(os.path.realpath(path))
     except OSError as error:
         raise _build_error(path, error) from None
-    if stat.S_ISLNK(found.st_mode):
-        _require_owner(path, found)
+    if stat.S_ISLNK(info.st_mode):
+        _require_owner(path, info)
     return Path(os.path.realpath(path))
 
 
 def prepare_folder(folder: Path, *, dedicated: bool) -> None:
-    """Make the folder, for its owner alone. One that others may write to is refused; one that is all ours is closed to readers too."""
+    """Create the folder for its owner alone, or check it.
+
+    A `dedicated` folder, which holds only our files, is closed to other users with a StoreWarning.
+    Raises StoreError if others can write to any other folder.
+    """
     try:
         _make_folder(folder)
-        found = folder.stat()
+        info = folder.stat()
     except OSError as error:
         raise _build_error(folder, error) from None
     if not IS_POSIX:
         return
-    _require_owner(folder, found)
-    mode = stat.S_IMODE(found.st_mode)
+    _require_owner(folder, info)
+    mode = stat.S_IMODE(info.st_mode)
     if dedicated and mode & OTHERS_MASK:
         folder.chmod(FOLDER_MODE)
         warnings.warn(
-            f"others could look into {folder}: it is closed to them now", StoreWarning, stacklevel=3
+            f"other users could read the folder {folder}; its permissions are now 700",
+            StoreWarning,
+            stacklevel=3,
         )
     elif mode & OTHERS_WRITE_MASK:
         raise StoreError(
-            f"Others may write to {folder} and could put files of theirs there: take a folder of your own, or chmod 700 it."
+            f"Other users can write to {folder}. Use a folder of your own, or run: chmod 700 {folder}"
         )
 
 
 def _make_folder(folder: Path) -> None:
-    """With what is missing above it, each for its owner alone whatever the umask is (XDG Base Directory Specification)."""
+    """Create the folder and its missing parents with mode 700, whatever the umask.
+
+    The mode follows the XDG Base Directory Specification.
+    """
     if folder.exists():
         return
     _make_folder(folder.parent)
-    with suppress(FileExistsError):  # somebody was quicker
+    with suppress(FileExistsError):  # another process created it
         folder.mkdir(mode=FOLDER_MODE)
 
 
 def require_safe_folder(folder: Path) -> None:
-    """Refuse a folder in which anybody could put another file in the place of ours (not so with the sticky bit, as /tmp has it)."""
+    """Raise StoreError if any user could replace a file in the folder.
+
+    The sticky bit, as on /tmp, prevents that.
+    """
     mode = folder.stat().st_mode
     if IS_POSIX and mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        raise StoreError(
-            f"Everybody may write to {folder} and could put a file of theirs there: take another folder."
-        )
+        raise StoreError(f"Every user can write to {folder}. Use another folder.")
 
 
 def read(path: Path) -> Secret | None:
-    """The content, None where there is no file. Mends one that others can read, with a warning; raises StoreError for somebody else's."""
+    """Return the content of the file, None if there is no file.
+
+    A file that others can read is repaired with a StoreWarning. Raises StoreError for a file of
+    another user.
+    """
     try:
-        descriptor = os.open(
-            path,
-            os.O_RDONLY
-            | getattr(os, "O_NOFOLLOW", 0)
-            | getattr(os, "O_NONBLOCK", 0)
-            | getattr(os, "O_CLOEXEC", 0),
-        )
+        descriptor = os.open(path, READ_FLAGS)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise _build_error(path, error) from None
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
+    info = os.fstat(descriptor)
+    if not stat.S_ISREG(info.st_mode):
         os.close(descriptor)
-        raise StoreError(f"{path} is no file: remove it, or name another one.")
+        raise StoreError(f"{path} is not a regular file. Remove it, or use another path.")
     with os.fdopen(descriptor, "rb") as file:
         if IS_POSIX:
-            _require_owner(path, found)
-            if stat.S_IMODE(found.st_mode) & OTHERS_MASK:
+            _require_owner(path, info)
+            if stat.S_IMODE(info.st_mode) & OTHERS_MASK:
                 os.fchmod(file.fileno(), FILE_MODE)
                 warnings.warn(
-                    f"others could read {path}: it is closed to them now; if they may have, log out all sessions",
+                    f"other users could read {path}; its permissions are now 600. If they may have"
+                    " read it, log out of all sessions",
                     StoreWarning,
                     stacklevel=4,
                 )
-        if found.st_size > MAX_FILE_BYTES:
-            raise StoreError(f"{path} is far too large for what it should hold: name another file.")
+        if info.st_size > MAX_FILE_BYTES:
+            raise StoreError(f"{path} is too large. Use another path.")
         return Secret(file.read(MAX_FILE_BYTES).decode(errors="replace"))
 
 
 def write(path: Path, content: Secret) -> None:
-    """Replace the file as a whole. It is closed to others from the first byte, whatever was there before. Raises StoreError."""
+    """Replace the file atomically, with mode 600 from the first byte. Raises StoreError."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        descriptor = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), FILE_MODE
-        )
+        descriptor = os.open(temporary, CREATE_FLAGS, FILE_MODE)
         with os.fdopen(descriptor, "wb") as file:
             if IS_POSIX:
                 os.fchmod(file.fileno(), FILE_MODE)
@@ -131,22 +152,26 @@ def write(path: Path, content: Secret) -> None:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what writers that were killed left beside the file. Only while the lock is held: nobody else is writing then."""
-    for left in path.parent.glob(f".{path.name}.*.tmp"):
+    """Remove temporary files of writers that were killed.
+
+    Call it only while you hold the lock, when no other process is writing.
+    """
+    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
         with suppress(OSError):
-            left.unlink()
+            leftover.unlink()
 
 
 @contextmanager
 def hold_lock(path: Path) -> Iterator[None]:
-    """Hold the lock across processes, at most a minute waiting for it. Raises StoreError."""
+    """Hold a lock between processes. Raises StoreError after waiting for a minute."""
     _restrict_mode(path)
     lock = FileLock(path, timeout=LOCK_TIMEOUT_SECONDS, mode=FILE_MODE)
     try:
         lock.acquire(poll_interval=0.01)
     except Timeout:
         raise StoreError(
-            f"Another process has held {path} for {LOCK_TIMEOUT_SECONDS:.0f} s: end it, or try again."
+            f"Another process has locked {path} for {LOCK_TIMEOUT_SECONDS:.0f} s."
+            " Stop it, or try again."
         ) from None
     except OSError as error:
         raise _build_error(path, error) from None
@@ -157,15 +182,15 @@ def hold_lock(path: Path) -> Iterator[None]:
 
 
 def _restrict_mode(path: Path) -> None:
-    """What stands there already may have been made by something less careful."""
-    with suppress(OSError):  # it is not there, or somebody else's, which opening it will say
-        found = path.lstat()
-        if IS_POSIX and stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) & OTHERS_MASK:
+    """Close an existing lock file to other users. Another program may have created it."""
+    with suppress(OSError):  # a file that is missing or not ours is reported when it is opened
+        info = path.lstat()
+        if IS_POSIX and stat.S_ISREG(info.st_mode) and stat.S_IMODE(info.st_mode) & OTHERS_MASK:
             path.chmod(FILE_MODE)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name last, where folders can be synced."""
+    """Make the renaming durable, on systems that can sync folders."""
     if not IS_POSIX:
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -176,14 +201,14 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _require_owner(path: Path, found: os.stat_result) -> None:
-    if IS_POSIX and found.st_uid != os.geteuid():
+def _require_owner(path: Path, info: os.stat_result) -> None:
+    if IS_POSIX and info.st_uid != os.geteuid():
         raise StoreError(
-            f"{path} belongs to another user: name a file of your own (DOORWARD_STORE), or run as its owner."
+            f"{path} belongs to another user."
+            " Set DOORWARD_STORE to a file of your own, or run as that user."
         )
 
 
 def _build_error(path: Path, error: OSError) -> StoreError:
-    return StoreError(
-        f"{path} cannot be used ({error.strerror or type(error).__name__}): mend that, or name another file."
-    )
+    reason = error.strerror or type(error).__name__
+    return StoreError(f"Cannot use {path} ({reason}). Fix this, or use another path.")

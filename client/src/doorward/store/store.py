@@ -1,63 +1,35 @@
-"""Sessions of one person at many services, in one file: instance → user → session, the shape that cryosparc-tools has.
-
-{"https://auth.example.com": {"ann": {"token": {"access_token": "…", "token_type": "bearer"}, "expires": "…", "refresh_token": "…", …}}}
-"""
+"""The session store: one file with the sessions of all services and users."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from doorward import environment as here
+from doorward import environment
 from doorward.errors import StoreError, StoreWarning
 from doorward.secret import Secret
 from doorward.store import keyring_secrets, private_files
 from doorward.store.entries import AuthSession, UserAuthSessions
-from doorward.store.file_format import Instances, normalize_url, parse_sessions, serialize_sessions
+from doorward.store.file_format import (
+    Instances,
+    normalize_url,
+    parse_sessions,
+    serialize_sessions,
+)
+from doorward.store.location import StoreLocation, resolve_location
 
-FILE_NAME = "sessions.json"
-KEYRING = "keyring"
 Change = Callable[[Instances], None]
 
 
-@dataclass(frozen=True, slots=True)
-class StoreLocation:
-    """A file, and whether the secrets are in the keyring instead of in it."""
-
-    path: Path
-    uses_keyring: bool = False
-
-    @property
-    def has_own_folder(self) -> bool:
-        """Is nothing in the folder but the store?"""
-        try:
-            return all(
-                one.name.removeprefix(".").startswith(self.path.name)
-                for one in self.path.parent.iterdir()
-            )
-        except OSError:
-            return True
-
-    @contextmanager
-    def hold_lock(self, name: str = "") -> Iterator[None]:
-        """Locked for other processes; with a name, only what has that name."""
-        private_files.prepare_folder(self.path.parent, dedicated=self.has_own_folder)
-        with private_files.hold_lock(
-            self.path.with_name(f"{self.path.name}.{f'{_shorten(name)}.' if name else ''}lock")
-        ):
-            yield
-
-
 class InstanceAuthSessions:
-    """All sessions of a store. What is inserted or removed counts for this object at once, and for the file with `save()`.
+    """All sessions in a store, by service URL and username.
 
-    `save()` repeats the changes on what the file holds by then, under its lock: many processes may save and none loses anything.
+    `insert` and `remove` change this object at once, and the file with `save()`, which applies the
+    changes to the current content of the file under a lock. So processes that save at the same
+    time do not lose changes.
     """
 
     def __init__(
@@ -73,60 +45,60 @@ class InstanceAuthSessions:
         self._changes: list[Change] = []
 
     def __repr__(self) -> str:
-        return f"<InstanceAuthSessions of {', '.join(self.instances) or 'nothing'}>"
+        return f"<InstanceAuthSessions of {', '.join(self.instances) or 'no service'}>"
 
     @classmethod
     def load(
         cls, path: str | os.PathLike[str] | StoreLocation | None = None
     ) -> InstanceAuthSessions:
-        """What the file holds; nothing where there is none. Without a path: DOORWARD_STORE, else the user's folder of settings.
+        """Load the store from the path, DOORWARD_STORE, or the user's config folder.
 
-        A file that cannot be understood is set aside under another name, with a StoreWarning. Raises StoreError.
+        A missing file is an empty store. A malformed file is renamed, with a StoreWarning. Raises
+        StoreError.
         """
-        place = resolve_location(path)
-        found, fault = parse_sessions(private_files.read(place.path))
+        location = resolve_location(path)
+        instances, fault = parse_sessions(private_files.read(location.path))
         if not fault:
-            return cls(found, place=place)
-        with place.held():  # looked at once more, since somebody may just have mended it
-            return cls(_read_or_quarantine(place.path), place=place)
+            return cls(instances, location=location)
+        with location.hold_lock():  # read again, because another process may have repaired it
+            return cls(_read_or_quarantine(location.path), location=location)
 
     def save(self, path: str | os.PathLike[str] | StoreLocation | None = None) -> None:
-        """Write the changes down; to another file than that of `load`, everything. Raises StoreError, and then the file is as it was."""
-        place = resolve_location(path or self.location)
+        """Write the changes to the file. Raises StoreError, and then the file is unchanged.
+
+        A path other than that of `load` receives all sessions.
+        """
+        location = resolve_location(path or self.location)
         changes = (
             self._changes
-            if place == self.location
-            else [_build_insertion(*one) for one in _list_entries(self.instances)]
+            if location == self.location
+            else [_build_insertion(*entry) for entry in _list_entries(self.instances)]
         )
-        with place.held():
-            merged = _read_or_quarantine(place.path)
-            before = {(url, user) for url, user, one in _list_entries(merged) if one.in_keyring}
+        with location.hold_lock():
+            merged = _read_or_quarantine(location.path)
+            in_keyring = _list_keyring_entries(merged)
             for change in changes:
                 change(merged)
-            if place.uses_keyring:
+            if location.uses_keyring:
                 _move_secrets_to_keyring(merged)
-            private_files.remove_leftovers(place.path)
-            private_files.write(place.path, serialize_sessions(merged))
-            for url, user in before - {
-                (url, user)
-                for url, user, one in _list_entries(merged)
-                if one.in_keyring and not one.is_expired()
-            }:
+            private_files.remove_leftovers(location.path)
+            private_files.write(location.path, serialize_sessions(merged))
+            for url, user in in_keyring - _list_keyring_entries(merged, only_unexpired=True):
                 keyring_secrets.delete_secrets(url, user)
-        self.instances, self.location, self._changes = merged, place, []
+        self.instances, self.location, self._changes = merged, location, []
 
     def find(self, url: str, user: str | None = None) -> AuthSession | None:
-        """The session of the user there, or the one that lasts longest; never one that has expired."""
+        """Find the session of the user, or the one that expires last. Skips expired sessions."""
         key, name = normalize_url(url), self.find_user(url, user)
         if name is None:
             return None
-        found = self.instances[key].sessions[name]
-        return keyring_secrets.load_secrets(key, name, found) if found.in_keyring else found
+        session = self.instances[key].sessions[name]
+        return keyring_secrets.load_secrets(key, name, session) if session.in_keyring else session
 
     def find_user(self, url: str, user: str | None = None) -> str | None:
-        """The user whose session `find` finds."""
+        """Return the username of the session that `find` returns."""
         users = self.instances.get(normalize_url(url))
-        return users.whose(user) if users else None
+        return users.find_user(user) if users else None
 
     def insert(
         self,
@@ -137,7 +109,10 @@ class InstanceAuthSessions:
         *,
         refresh_token: Secret | None = None,
     ) -> AuthSession:
-        """Keep a session for the user, instead of the one before. `expires` is needed with a bare token, and knows its time zone."""
+        """Add or replace the session of the user.
+
+        A bare token needs `expires` with a time zone. Raises StoreError.
+        """
         session = (
             token
             if isinstance(token, AuthSession)
@@ -145,66 +120,41 @@ class InstanceAuthSessions:
         )
         if not session.token.is_header_safe and not session.in_keyring:
             raise StoreError(
-                "A token without characters, or with some that no request can carry, is not kept: give it as it was handed out."
+                "The token is empty or contains invalid characters. Pass it exactly as issued."
             )
         self._apply(_build_insertion(normalize_url(url), user, session))
         return session
 
     def remove(self, url: str, user: str | None = None) -> list[AuthSession]:
-        """Forget the user's session there, or all there are. One that another process has put there since is left alone."""
+        """Remove the session of the user, or all sessions at the service.
+
+        A session that another process has saved since `load` stays in the file.
+        """
         users = self.instances.get(normalize_url(url), UserAuthSessions()).sessions
-        gone = {name: one for name, one in users.items() if user is None or name == user}
-        for name, one in gone.items():
-            self._apply(_build_removal(normalize_url(url), name, one))
-        return list(gone.values())
+        removed = {name: one for name, one in users.items() if user is None or name == user}
+        for name, session in removed.items():
+            self._apply(_build_removal(normalize_url(url), name, session))
+        return list(removed.values())
 
     def _apply(self, change: Change) -> None:
         change(self.instances)
         self._changes.append(change)
 
 
-def get_store_path() -> Path:
-    """Where sessions are kept: DOORWARD_STORE as it is now, else the user's folder of settings."""
-    return resolve_location(None).path
-
-
-def resolve_location(location: str | os.PathLike[str] | StoreLocation | None) -> StoreLocation:
-    """The place that is meant; `keyring`, or `keyring:` before a path, puts the secrets into the keyring of the system."""
-    if isinstance(location, StoreLocation):
-        return location
-    text = os.fspath(location) if location is not None else here.get_variable("DOORWARD_STORE")
-    keyring = text == KEYRING or text.startswith(f"{KEYRING}:")
-    text = text.removeprefix(KEYRING).removeprefix(":") if keyring else text
-    try:
-        found = Path(text or _get_default_path()).expanduser()
-        found = found / FILE_NAME if found.is_dir() else found
-    except (OSError, RuntimeError):  # it may not be looked at, or nobody knows a home
-        raise StoreError(
-            f"{text or 'The folder of settings'} cannot be found: name a file of your own in DOORWARD_STORE."
-        ) from None
-    return StoreLocation(private_files.resolve_path(found), keyring)
-
-
-def _get_default_path() -> str:
-    from platformdirs import user_config_dir  # only where nothing is named
-
-    return f"{user_config_dir('doorward', appauthor=False)}/{FILE_NAME}"
-
-
-def _read_or_quarantine(where: Path) -> Instances:
-    """Under the lock."""
-    found, fault = parse_sessions(private_files.read(where))
+def _read_or_quarantine(path: Path) -> Instances:
+    """Read the file, or rename it if it is malformed. The caller holds the lock."""
+    instances, fault = parse_sessions(private_files.read(path))
     if not fault:
-        return found
-    aside = where.with_name(f"{where.name}.broken-{here.get_now():%Y%m%dT%H%M%S%f}")
+        return instances
+    target = path.with_name(f"{path.name}.broken-{environment.get_now():%Y%m%dT%H%M%S%f}")
     try:
-        where.rename(aside)
+        path.rename(target)
     except OSError:
         raise StoreError(
-            f"{where} is broken ({fault}) and cannot be moved: move it yourself."
+            f"{path} is malformed ({fault}) and cannot be renamed. Move it yourself."
         ) from None
     warnings.warn(
-        f"{where} is broken ({fault}); it is kept as {aside.name}, log in again",
+        f"{path} is malformed ({fault}) and was renamed to {target.name}; log in again",
         StoreWarning,
         stacklevel=4,
     )
@@ -213,14 +163,26 @@ def _read_or_quarantine(where: Path) -> Instances:
 
 def _list_entries(instances: Instances) -> list[tuple[str, str, AuthSession]]:
     return [
-        (url, user, one) for url, users in instances.items() for user, one in users.sessions.items()
+        (url, user, session)
+        for url, users in instances.items()
+        for user, session in users.sessions.items()
     ]
 
 
+def _list_keyring_entries(
+    instances: Instances, *, only_unexpired: bool = False
+) -> set[tuple[str, str]]:
+    return {
+        (url, user)
+        for url, user, session in _list_entries(instances)
+        if session.in_keyring and not (only_unexpired and session.is_expired())
+    }
+
+
 def _move_secrets_to_keyring(instances: Instances) -> None:
-    for url, user, one in _list_entries(instances):
-        if not one.in_keyring and not one.is_expired():
-            instances[url].sessions[user] = keyring_secrets.save_secrets(url, user, one)
+    for url, user, session in _list_entries(instances):
+        if not session.in_keyring and not session.is_expired():
+            instances[url].sessions[user] = keyring_secrets.save_secrets(url, user, session)
 
 
 def _build_insertion(url: str, user: str, session: AuthSession) -> Change:
@@ -245,11 +207,5 @@ def _build_session(
     token: Secret, expires: datetime | None, refresh_token: Secret | None, user: str
 ) -> AuthSession:
     if expires is None or expires.tzinfo is None:
-        raise StoreError(
-            "A token is kept with the time it ends: give `expires` with its time zone."
-        )
+        raise StoreError("A token needs its expiry. Pass `expires` with a time zone.")
     return AuthSession(token, expires.astimezone(UTC), refresh_token, username=user)
-
-
-def _shorten(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,10 +1,10 @@
-"""A pytest plug-in: a Doorward service for one's own tests. It comes with `pip install 'doorward[testing]'`.
+"""A pytest plug-in that runs a Doorward service for your tests (`doorward[testing]`).
 
 def test_orders_are_for_editors(doorward_service):
     ann = doorward_service.account(roles=["editor"])
     token = doorward_service.token(ann)
 
-Nothing is started before a test asks for one of the fixtures.
+Nothing is started before a test uses one of the fixtures.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 if TYPE_CHECKING:
-    from doorward.testing.process import NotForTests as NotForTests
+    from doorward.testing.process import DoorwardTestError as DoorwardTestError
     from doorward.testing.process import ServerProcess
     from doorward.testing.service import DoorwardTestService as DoorwardTestService
     from doorward.testing.service import Mail as Mail
@@ -24,28 +24,31 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-__all__ = ["DoorwardTestService", "Mail", "NotForTests", "TestAccount"]
+__all__ = ["DoorwardTestError", "DoorwardTestService", "Mail", "TestAccount"]
 
-_HOMES = {
+# Imported on first use, so that tests that do not use the plug-in are not slowed down.
+_MODULES = {
+    "DoorwardTestError": "process",
     "DoorwardTestService": "service",
     "Mail": "service",
-    "NotForTests": "process",
     "TestAccount": "service",
 }
 _RUNNING: pytest.StashKey[list[DoorwardTestService]] = pytest.StashKey()
 
 
 def __getattr__(name: str) -> object:
-    """Whoever has the plug-in without using it does not wait for what it needs."""
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'doorward.testing' has no attribute {name!r}")
-    found: object = getattr(import_module(f"doorward.testing.{_HOMES[name]}"), name)
-    return found
+    value: object = getattr(import_module(f"doorward.testing.{_MODULES[name]}"), name)
+    return value
 
 
 @pytest.fixture(scope="session")
 def doorward_settings() -> Mapping[str, object]:
-    """Settings of the service, to be overridden: without DOORWARD_, in small letters, e.g. {"roles": {"editor": ["orders:write"]}}."""
+    """Override to set settings of the service, in lower case and without DOORWARD_.
+
+    For example {"roles": {"editor": ["orders:write"]}}.
+    """
     return {}
 
 
@@ -53,7 +56,7 @@ def doorward_settings() -> Mapping[str, object]:
 def _doorward_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     from doorward.testing.process import ServerProcess
 
-    process = _or_fail(lambda: ServerProcess(tmp_path_factory.mktemp("doorward")))
+    process = _start_or_fail(lambda: ServerProcess(tmp_path_factory.mktemp("doorward")))
     yield process
     process.close()
 
@@ -65,8 +68,8 @@ def doorward_service(
     doorward_settings: Mapping[str, object],
     pytestconfig: pytest.Config,
 ) -> Iterator[DoorwardTestService]:
-    """A Doorward service for all tests. Between two of them its clock is set back and its mailbox emptied; accounts stay."""
-    service = _opened(_doorward_process, tmp_path_factory, doorward_settings)
+    """A Doorward service for all tests. After each test, everything but the accounts is reset."""
+    service = _open_service(_doorward_process, tmp_path_factory, doorward_settings)
     running = pytestconfig.stash.setdefault(_RUNNING, [])
     running.append(service)
     yield service
@@ -80,33 +83,35 @@ def fresh_doorward_service(
     tmp_path_factory: pytest.TempPathFactory,
     doorward_settings: Mapping[str, object],
 ) -> Iterator[DoorwardTestService]:
-    """A Doorward service for one test, without anybody in it."""
-    service = _opened(_doorward_process, tmp_path_factory, doorward_settings)
+    """A Doorward service without accounts, for one test."""
+    service = _open_service(_doorward_process, tmp_path_factory, doorward_settings)
     yield service
     service.close()
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """The next test begins at the present time."""
+    """Reset the running services after each test."""
     for service in item.config.stash.get(_RUNNING, []):
-        service.calm()
+        service.reset()
 
 
-def _opened(
+def _open_service(
     process: ServerProcess, folders: pytest.TempPathFactory, settings: Mapping[str, object]
 ) -> DoorwardTestService:
     from doorward.testing.service import DoorwardTestService
 
-    return _or_fail(lambda: DoorwardTestService(process, folders.mktemp("doorward"), settings))
+    return _start_or_fail(
+        lambda: DoorwardTestService(process, folders.mktemp("doorward"), settings)
+    )
 
 
-def _or_fail(start: Callable[[], _T]) -> _T:
-    """What cannot be is said once, without our own lines."""
-    from doorward.testing.process import NotForTests
+def _start_or_fail(start: Callable[[], _T]) -> _T:
+    """Start, or fail the test with the message of DoorwardTestError and no traceback."""
+    from doorward.testing.process import DoorwardTestError
 
     try:
         return start()
-    except NotForTests as error:
+    except DoorwardTestError as error:
         reason = str(error)
     pytest.fail(reason, pytrace=False)

@@ -1,6 +1,7 @@
-"""The service of somebody's tests, in a process of its own: the one file of the client that knows the service.
+"""The process of the test service, and the only module of the client that imports the service.
 
-Reads one JSON object a line from standard input and answers each with one; ends when there are no more.
+It reads one command per line from standard input, as a JSON object, answers each with one line on
+standard output, and ends at the end of the input.
 """
 
 from __future__ import annotations
@@ -41,49 +42,49 @@ from app.settings import Settings, SettingsError
 if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
-HOST = "127.0.0.1"  # and nothing else, whatever is asked for
-HERE = ClientInfo(HOST, HOST, "doorward.testing", "", "en")
-GENEROUS = "100000/minute"
-THREADS = 32  # as if: there is one for each request, and as many may hash at once as a test likes
-POLL_SECONDS = 0.05  # until it is seen that it is to end
-CHEAP = {"argon2_memory_kib": "64", "argon2_time_cost": "1"}
+HOST = "127.0.0.1"  # never another interface
+CLIENT_INFO = ClientInfo(HOST, HOST, "doorward.testing", "", "en")
+HIGH_LIMIT = "100000/minute"
+THREADS = 32  # limits concurrent password hashes; there is really one thread for each request
+POLL_SECONDS = 0.05  # between checks for a shutdown
+CHEAP_HASHING = {"argon2_memory_kib": "64", "argon2_time_cost": "1"}
 
 
-class Refused(Exception):
-    """What was asked for cannot be; the message says why."""
+class CommandRejected(Exception):
+    """The command cannot be executed. The message says why."""
 
 
-class PushedClock(Clock):
-    """The time of this machine, and as much more as it was pushed."""
+class AdjustableClock(Clock):
+    """The clock of this machine plus an offset."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.pushed = timedelta()
+        self.offset = timedelta()
 
     def now(self) -> datetime:
-        return super().now() + self.pushed
+        return super().now() + self.offset
 
 
 class Handler(WSGIRequestHandler):
-    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - werkzeug's name
-        """The service has a log of its own."""
+    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - the name in werkzeug
+        """Log nothing, because the service has its own log."""
 
 
-class Served:
-    """One service on a free port, on a database of its own."""
+class ServiceInstance:
+    """A service on a free port, with its own database."""
 
     def __init__(self, folder: Path, template: Path, texts: Mapping[str, str]) -> None:
         database = folder / "doorward.db"
         shutil.copy(template, database)
         with socket.create_server((HOST, 0)) as listening:
             self.url = f"http://{HOST}:{listening.getsockname()[1]}"
-            settings = _settings(
+            settings = _build_settings(
                 {"public_url": self.url, **texts, "database_url": f"sqlite:///{database}"}
             )
-            self._clock, self._used = PushedClock(), False
+            self._clock, self._used = AdjustableClock(), False
             app = create_app(settings, clock=self._clock, capacity=Capacity(threads=THREADS))
             self._units: UnitOfWorkFactory = app.extensions["doorward"]
-            app.before_request(self._is_used)
+            app.before_request(self._mark_used)
             port = listening.getsockname()[1]
             self._server = make_server(
                 HOST, port, app, threaded=True, request_handler=Handler, fd=listening.fileno()
@@ -93,21 +94,22 @@ class Served:
         )
         self._thread.start()
 
-    def _is_used(self) -> None:
+    def _mark_used(self) -> None:
         self._used = True
 
-    def now(self) -> str:
+    def get_time(self) -> str:
         return self._clock.now().isoformat()
 
-    def push(self, seconds: float) -> None:
+    def push_clock(self, seconds: float) -> None:
         self._used = True
-        self._clock.pushed += timedelta(seconds=seconds)
+        self._clock.offset += timedelta(seconds=seconds)
 
-    def account(self, username: str, email: str, password: str, roles: list[str]) -> str:
-        """Open an account that is ready to sign in, by the way that accounts of other systems come. Returns its id."""
+    def create_account(self, username: str, email: str, password: str, roles: list[str]) -> str:
+        """Create an account that can log in at once, through the import. Returns its id."""
         if unknown := [role for role in roles if not is_known_role(self._units.settings, role)]:
-            raise Refused(
-                f"There is no role {unknown[0]}: name it and its scopes in the fixture doorward_settings, under roles."
+            raise CommandRejected(
+                f"There is no role {unknown[0]}."
+                " Add it to roles in the fixture doorward_settings, with its scopes."
             )
         line = {
             "username": username,
@@ -117,19 +119,19 @@ class Served:
         with closing(SeenNames()) as seen, self._units.open_read_write() as work:
             outcome = import_accounts(work, lines=[(1, line)], seen=seen)
             if outcome.rejected:
-                raise Refused(
+                raise CommandRejected(
                     "; ".join(
                         f"{fault.field} {fault.reason}{fault.detail}"
                         for fault in outcome.rejected[0].faults
                     )
                 )
-            return _with_roles(work, username, roles)
+            return _grant_roles(work, username, roles)
 
-    def calm(self) -> None:
-        """Between two tests: the clock as it is, the mailbox empty, nobody made to wait for what the test before has tried."""
+    def reset(self) -> None:
+        """Reset the clock, the mailbox, the rate limits and throttling, if the service was used."""
         if not self._used:
             return
-        self._used, self._clock.pushed = False, timedelta()
+        self._used, self._clock.offset = False, timedelta()
         self._units.limiter.reset()
         with self._units.open_read_write() as work:
             work.db.execute(delete(FailedAttempts))
@@ -143,24 +145,24 @@ class Served:
         self._units.database.autocommit_engine.dispose()
 
 
-def _with_roles(work: UnitOfWork, username: str, roles: list[str]) -> str:
+def _grant_roles(work: UnitOfWork, username: str, roles: list[str]) -> str:
     account = find_account_by_username(work.db, username.lower())
     if account is None:
-        raise Refused("The account is not there.")
+        raise CommandRejected(f"There is no account {username}.")
     for role in roles:
-        add_role(work, HERE, account_id=account.id, role=role)
+        add_role(work, CLIENT_INFO, account_id=account.id, role=role)
     return account.id
 
 
-def _settings(texts: Mapping[str, str]) -> Settings:
-    """Settings from texts as they would stand in the environment, which is not looked at. Raises Refused."""
+def _build_settings(texts: Mapping[str, str]) -> Settings:
+    """Build settings from texts, without reading the environment. Raises CommandRejected."""
     fields = {field.name: field for field in dataclasses.fields(Settings)}
-    generous = {name: GENEROUS for name in fields if name.startswith("limit_")}
+    high_limits = {name: HIGH_LIMIT for name in fields if name.startswith("limit_")}
     values, faults = {}, []
     for name, text in {
         "secret_key": secrets.token_urlsafe(48),
-        **generous,
-        **CHEAP,
+        **high_limits,
+        **CHEAP_HASHING,
         **texts,
     }.items():
         if name not in fields:
@@ -175,53 +177,54 @@ def _settings(texts: Mapping[str, str]) -> Settings:
             return Settings(**values)
         except SettingsError as error:
             faults = error.faults
-    raise Refused(f"These settings are not right: {'; '.join(faults)}.")
+    raise CommandRejected(f"Invalid settings: {'; '.join(faults)}.")
 
 
-class Host:
-    """Every service of this process, by number."""
+class ServiceHost:
+    """The services of this process, by number."""
 
     def __init__(self, folder: Path) -> None:
         self._template = folder / "template.db"
         self._numbers = itertools.count(1)
-        self._served: dict[int, Served] = {}
+        self._instances: dict[int, ServiceInstance] = {}
         migrations.upgrade(f"sqlite:///{self._template}")
 
-    def answer(self, asked: dict[str, Any]) -> object:
-        do, number = asked.pop("do"), asked.pop("number", None)
-        act: Callable[..., object] = (
-            getattr(self, do) if number is None else getattr(self._served[number], do)
-        )
-        if do == "close":
-            del self._served[number]
-        return act(**asked)
+    def execute(self, arguments: dict[str, Any]) -> object:
+        """Run a command of this host, or of the service with the given number."""
+        command, number = arguments.pop("command"), arguments.pop("number", None)
+        target: object = self if number is None else self._instances[number]
+        method: Callable[..., object] = getattr(target, command)
+        if command == "close":
+            del self._instances[number]
+        return method(**arguments)
 
     def open(self, folder: str, settings: dict[str, str]) -> dict[str, object]:
+        """Start a service and return its number and URL."""
         number = next(self._numbers)
-        self._served[number] = served = Served(Path(folder), self._template, settings)
-        return {"number": number, "url": served.url}
+        instance = ServiceInstance(Path(folder), self._template, settings)
+        self._instances[number] = instance
+        return {"number": number, "url": instance.url}
 
 
-def main(commands: IO[str], answers: IO[str], folder: Path) -> None:
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C is for the tests; what ends this is that nobody asks any more
-    logs.configure_logging(sys.stderr)
-    host = Host(folder)
-    print(json.dumps({"ready": True}), file=answers, flush=True)
+def run(commands: IO[str], replies: IO[str], folder: Path) -> None:
+    """Execute commands until the end of the input."""
+    # Ctrl-C is for the tests. This process ends when its input does.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logs.configure(sys.stderr)
+    host = ServiceHost(folder)
+    print(json.dumps({"ready": True}), file=replies, flush=True)
     for line in commands:
         try:
-            answer = {"answer": host.answer(json.loads(line))}
-        except Refused as reason:
-            answer = {"refused": str(reason)}
-        except Exception as error:  # A fault in one test must not take the service away from all that come after it.
+            reply = {"result": host.execute(json.loads(line))}
+        except CommandRejected as error:
+            reply = {"error": str(error)}
+        except Exception as error:  # one failed command must not end the service for all tests
             traceback.print_exc()
-            answer = {
-                "refused": f"{type(error).__name__}: {error}. More stands in {folder / 'doorward.log'}."
-            }
-        print(json.dumps(answer), file=answers, flush=True)
+            log = folder / "doorward.log"
+            reply = {"error": f"{type(error).__name__}: {error}. See the log: {log}"}
+        print(json.dumps(reply), file=replies, flush=True)
 
 
 if __name__ == "__main__":
-    answers, sys.stdout = sys.stdout, sys.stderr  # nothing but answers may come between answers
-    main(sys.stdin, answers, Path(sys.argv[1]))
+    replies, sys.stdout = sys.stdout, sys.stderr  # other output must not mix with the replies
+    run(sys.stdin, replies, Path(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""What tests hold of the service: its address, people in it, their mail, and its clock."""
+"""The test service as tests use it: its URL, accounts, tokens, mail and clock."""
 
 from __future__ import annotations
 
@@ -11,27 +11,26 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
-from doorward import environment as here
-from doorward import responses as parse
+from doorward import environment, responses
 from doorward.client import Doorward
 from doorward.device_login.prompt import Prompt
 from doorward.errors import InvalidInput, NotLoggedInError
 from doorward.origin import parse_origin
 from doorward.secret import Secret
 from doorward.sessions.credential import Credential
-from doorward.testing.process import NotForTests, ServerProcess
+from doorward.testing.process import DoorwardTestError, ServerProcess
 from doorward.transport.transport import Transport
 
-PASSWORD = "correct horse battery staple"  # noqa: S105 - of accounts that live as long as a test
-# What makes it the service of tests; another database, another cache or real mail would not be.
-OURS = frozenset({"database_url", "redis_url", "smtp_url"})
+DEFAULT_PASSWORD = "correct horse battery staple"  # noqa: S105 - of accounts that exist only in tests
+# With another database, cache or mail server, it would not be an isolated test service.
+RESERVED_SETTINGS = frozenset({"database_url", "redis_url", "smtp_url"})
 
 
 @dataclass(frozen=True, slots=True)
 class TestAccount:
-    """Somebody who can sign in at the service of the tests."""
+    """An account at the test service."""
 
-    __test__: ClassVar[bool] = False  # pytest collects what is called Test
+    __test__: ClassVar[bool] = False  # pytest collects classes called Test…
 
     id: str
     username: str
@@ -42,7 +41,7 @@ class TestAccount:
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail that the service would have sent. `code` is the one to type, where there is one."""
+    """An email that the service would have sent. `code` is the code to enter, if it has one."""
 
     to: str
     subject: str
@@ -53,15 +52,18 @@ class Mail:
 
 
 class DoorwardTestService:
-    """A Doorward service of one's own, on 127.0.0.1. Everything but opening accounts and pushing the clock goes through HTTP."""
+    """A Doorward service for tests, on 127.0.0.1.
+
+    Everything but creating accounts and moving the clock goes through HTTP.
+    """
 
     def __init__(
         self, process: ServerProcess, folder: Path, settings: Mapping[str, object]
     ) -> None:
         self._process = process
-        found = process.ask("open", folder=str(folder), settings=as_texts(settings))
-        self.url: str = found["url"]
-        self._number: int = found["number"]
+        opened = process.call("open", folder=str(folder), settings=serialize_settings(settings))
+        self.url: str = opened["url"]
+        self._number: int = opened["number"]
         self._transport = Transport(parse_origin(self.url))
         self._clients: list[Doorward] = []
 
@@ -70,24 +72,26 @@ class DoorwardTestService:
 
     @property
     def now(self) -> datetime:
-        """The time that the service has, in UTC: that of this machine, and as much more as the clock was pushed."""
-        return datetime.fromisoformat(self._ask("now"))
+        """The time of the service in UTC: the time of this machine plus what was pushed."""
+        return datetime.fromisoformat(self._call("get_time"))
 
     def push_clock(self, **time: float) -> None:
-        """Let time pass for the service, e.g. `push_clock(minutes=10)`: tokens expire, sessions end, codes are too old.
+        """Move the clock of the service forward, e.g. `push_clock(minutes=10)`.
 
-        The clients that `client` gave notice: their next token is a fresh one. The fixture sets the clock back at the end of each
-        test. Only the service's clock moves: whoever checks tokens without asking it has a clock of his own. Raises ValueError for a
-        time that is not ahead.
+        Tokens, sessions and codes expire. Clients from `client` notice, and refresh their token.
+        The fixture resets the clock after each test. Other code that verifies tokens by itself
+        keeps its own clock. Raises ValueError for a time that is not positive.
         """
-        ahead = timedelta(**time)
-        if ahead <= timedelta():
-            raise ValueError("a clock is pushed forward: name a time, e.g. push_clock(minutes=10)")
-        self._ask("push", seconds=ahead.total_seconds())
+        step = timedelta(**time)
+        if step <= timedelta():
+            raise ValueError("the time must be positive, e.g. push_clock(minutes=10)")
+        self._call("push_clock", seconds=step.total_seconds())
         for client in self._clients:
             with suppress(NotLoggedInError):
-                # No call for this: outside of tests a client's clock and the service's move together.
-                client.session._credential.update(lambda held: _sooner(held, ahead))  # noqa: SLF001
+                # There is no public call for this: only in tests do the two clocks differ.
+                client.session._credential.update(  # noqa: SLF001
+                    lambda credential: _shift_expiry(credential, step)
+                )
 
     def account(
         self,
@@ -95,21 +99,22 @@ class DoorwardTestService:
         *,
         email: str | None = None,
         roles: Iterable[str] | str = (),
-        password: str = PASSWORD,
+        password: str = DEFAULT_PASSWORD,
     ) -> TestAccount:
-        """Somebody new who can sign in at once, and has had no mail. Without a name it is one that nobody has.
+        """Create an account that can log in at once. The default username is random.
 
-        Roles are `admin` and those of the settings. Raises NotForTests for what cannot be, such as a name that is taken.
+        Roles are `admin` and those of the settings. Raises DoorwardTestError, for example if the
+        username is taken.
         """
         username = username or f"test-{secrets.token_hex(6)}"
-        email, has = email or f"{username}@example.org", _names(roles)
-        account_id: str = self._ask(
-            "account", username=username, email=email, password=password, roles=has
+        email, role_names = email or f"{username}@example.org", _split_names(roles)
+        account_id: str = self._call(
+            "create_account", username=username, email=email, password=password, roles=role_names
         )
-        return TestAccount(account_id, username.lower(), email, has, password)
+        return TestAccount(account_id, username.lower(), email, role_names, password)
 
     def client(self, account: TestAccount | None = None, *, scope: str | None = None) -> Doorward:
-        """A client of the service, logged in as the account; without one, as nobody. It is closed at the end of the test."""
+        """Return a client, logged in if an account is given. It is closed after the test."""
         client = Doorward(self.url)
         self._clients.append(client)
         if account is not None:
@@ -117,7 +122,10 @@ class DoorwardTestService:
         return client
 
     def token(self, account: TestAccount, scope: str | None = None) -> str:
-        """An access token of a new session of the account. `scope` names what it may do, separated by spaces; else all that roles allow."""
+        """Return an access token of a new session.
+
+        `scope` are scopes separated by spaces; by default, all that the roles allow.
+        """
         return self.client(account, scope=scope).token
 
     def api_key(
@@ -127,104 +135,109 @@ class DoorwardTestService:
         *,
         expires_in: timedelta | float | None = None,
     ) -> str:
-        """An API key of the account. The scopes are among those that its roles allow; it lasts 90 days unless told otherwise."""
+        """Create an API key with scopes that the account's roles allow. Default: 90 days."""
         keys, name = self.client(account).keys, f"test-{secrets.token_hex(6)}"
-        has = _names(scopes)
-        made = (
-            keys.create(name, has)
-            if expires_in is None
-            else keys.create(name, has, expires_in=expires_in)
-        )
-        return made.key.reveal()
+        options: dict[str, Any] = {} if expires_in is None else {"expires_in": expires_in}
+        return keys.create(name, _split_names(scopes), **options).key.reveal()
 
     def mail(self, to: TestAccount | str | None = None) -> list[Mail]:
-        """The mail of this test, newest first, at most 50; all of it, or that to an account or address."""
-        address = to.email if isinstance(to, TestAccount) else to
-        found = [
-            _mail(item) for item in parse.list_items(self._transport.ask("GET", "/dev/mailbox"))
-        ]
-        return [mail for mail in found if address is None or mail.to.lower() == address.lower()]
+        """Return the newest 50 emails of this test, or those to an account or email address."""
+        recipient = to.email if isinstance(to, TestAccount) else to
+        mailbox = self._transport.request("GET", "/dev/mailbox")
+        mails = [_parse_mail(item) for item in responses.list_items(mailbox)]
+        if recipient is None:
+            return mails
+        return [mail for mail in mails if mail.to.lower() == recipient.lower()]
 
     def approve(self, prompt: Prompt | str, account: TestAccount) -> None:
-        """Let a program in as the account: what a person does on another device with the prompt, or with its code alone.
-
-        Raises NotFound for a code that is unknown, too old or somebody else's.
-        """
+        """Approve a device login as the account, by its prompt or its code. Raises NotFound."""
         self._decide(prompt, account, "approve")
 
     def deny(self, prompt: Prompt | str, account: TestAccount) -> None:
-        """Refuse a program as the account. Raises NotFound."""
+        """Deny a device login as the account, by its prompt or its code. Raises NotFound."""
         self._decide(prompt, account, "deny")
 
-    def _decide(self, prompt: Prompt | str, account: TestAccount, word: str) -> None:
-        typed = {"user_code": prompt.user_code if isinstance(prompt, Prompt) else prompt}
+    def _decide(self, prompt: Prompt | str, account: TestAccount, decision: str) -> None:
+        code = {"user_code": prompt.user_code if isinstance(prompt, Prompt) else prompt}
         token = Secret(self.token(account))
-        claimed = self._transport.ask("POST", "/v1/login-sessions/claim", token=token, json=typed)
-        body = typed if word == "approve" else {}
-        self._transport.ask(
-            "POST", f"/v1/login-sessions/{claimed['id']}/{word}", token=token, json=body
+        path = "/v1/login-sessions"
+        claimed = self._transport.request("POST", f"{path}/claim", token=token, json=code)
+        body = code if decision == "approve" else {}
+        self._transport.request(
+            "POST", f"{path}/{claimed['id']}/{decision}", token=token, json=body
         )
 
-    def calm(self) -> None:
-        """Set the clock back, empty the mailbox, forget wrong passwords and codes, close the clients; done after each test by itself."""
+    def reset(self) -> None:
+        """Reset the clock, mailbox, rate limits and throttling, and close the clients.
+
+        The fixtures do this after each test.
+        """
         while self._clients:
             self._clients.pop().close()
-        self._ask("calm")
+        self._call("reset")
 
     def close(self) -> None:
-        """Stop serving."""
-        self.calm()
-        self._ask("close")
+        """Stop the service."""
+        self.reset()
+        self._call("close")
         self._transport.close()
 
-    def _ask(self, do: str, **parts: Any) -> Any:
-        return self._process.ask(do, number=self._number, **parts)
+    def _call(self, command: str, **arguments: Any) -> Any:
+        return self._process.call(command, number=self._number, **arguments)
 
 
-def _names(given: Iterable[str] | str) -> tuple[str, ...]:
-    """Roles or scopes; in one text they stand apart, as in a token's scope. Else a text would be taken for a list of letters."""
-    return tuple(given.split() if isinstance(given, str) else given)
+def _split_names(names: Iterable[str] | str) -> tuple[str, ...]:
+    """Return roles or scopes as a tuple. A string is split at spaces."""
+    return tuple(names.split() if isinstance(names, str) else names)
 
 
-def _sooner(held: Credential, by: timedelta) -> Credential:
-    """The same token where that much more time has passed."""
+def _shift_expiry(credential: Credential, step: timedelta) -> Credential:
+    deadline = credential.monotonic_deadline
     return replace(
-        held,
-        expires_at=held.expires_at and held.expires_at - by,
-        ends_at=held.ends_at and held.ends_at - by.total_seconds(),
+        credential,
+        expires_at=credential.expires_at and credential.expires_at - step,
+        monotonic_deadline=deadline and deadline - step.total_seconds(),
     )
 
 
-def as_texts(settings: Mapping[str, object]) -> dict[str, str]:
-    """Settings as they would stand in the environment. Raises NotForTests for what would make it another service than one for tests."""
-    if here.get_variable("DOORWARD_ENV").strip() == "production":
-        raise NotForTests(
-            "DOORWARD_ENV is production: the service of the tests does not run there."
+def serialize_settings(settings: Mapping[str, object]) -> dict[str, str]:
+    """Return the settings as environment variables would hold them.
+
+    Raises DoorwardTestError for settings that do not fit a test service.
+    """
+    if environment.get_variable("DOORWARD_ENV").strip() == "production":
+        raise DoorwardTestError(
+            "The test service does not run with DOORWARD_ENV=production. Unset DOORWARD_ENV."
         )
-    texts = {name.lower(): _text(value) for name, value in settings.items() if value is not None}
-    if chosen := sorted(OURS & texts.keys()):
-        raise NotForTests(
-            f"{', '.join(chosen)}: the service of the tests chooses this itself; leave it out of doorward_settings."
+    texts = {
+        name.lower(): _serialize_value(value)
+        for name, value in settings.items()
+        if value is not None
+    }
+    if reserved := sorted(RESERVED_SETTINGS & texts.keys()):
+        raise DoorwardTestError(
+            f"The test service sets {', '.join(reserved)} itself. Remove it from doorward_settings."
         )
     if texts.get("env", "development") != "development":
-        raise NotForTests(
-            "env: the service of the tests runs in development and nowhere else; leave it out of doorward_settings."
+        raise DoorwardTestError(
+            "The test service needs env=development. Remove env from doorward_settings."
         )
-    if "public_url" in texts and not _loopback(texts["public_url"]):
-        raise NotForTests(
-            "public_url: the service of the tests answers on this machine alone; name an address of 127.0.0.1, or none."
+    if "public_url" in texts and not _is_loopback(texts["public_url"]):
+        raise DoorwardTestError(
+            "The public_url of the test service must be on 127.0.0.1."
+            " Change it, or remove it from doorward_settings."
         )
     return texts
 
 
-def _loopback(url: str) -> bool:
+def _is_loopback(url: str) -> bool:
     try:
         return parse_origin(url, allow_http=True).is_loopback
     except InvalidInput:
         return False
 
 
-def _text(value: object) -> str:
+def _serialize_value(value: object) -> str:
     if isinstance(value, bool | Mapping):
         return json.dumps(value)
     if isinstance(value, timedelta):
@@ -234,7 +247,7 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _mail(item: Mapping[str, Any]) -> Mail:
+def _parse_mail(item: Mapping[str, Any]) -> Mail:
     return Mail(
         item["to"], item["subject"], item["text"], item["html"], tuple(item["links"]), item["code"]
     )

@@ -1,4 +1,4 @@
-"""How connections are made, which certificates and proxies count there, and what is said when none comes about."""
+"""Opens HTTP clients with the right certificates and proxy, and describes failed connections."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from doorward import environment as here
+from doorward import environment
 from doorward.errors import ConnectionFailed, InvalidInput, TLSError
-from doorward.transport.problems import to_printable
+from doorward.printable import to_printable
 
 if TYPE_CHECKING:
     import httpx2
@@ -21,91 +21,100 @@ CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 def open_http_client(origin: Origin, verify: Verify, timeout: httpx2.Timeout) -> httpx2.Client:
-    """A client for the origin. Raises InvalidInput for certificates or a proxy that cannot be used."""
+    """Open a client for the origin. Raises InvalidInput for unusable certificates or proxies."""
     import httpx2
 
-    made: httpx2.Client | None = None
-    # None are read where nothing will be checked with them.
-    trusted = (
+    client: httpx2.Client | None = None
+    # Plain HTTP verifies nothing, so no certificates are loaded.
+    context = (
         _load_ssl_context(verify)
         if origin.scheme == "https"
         else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     )
-    with suppress(
-        ImportError, ValueError, httpx2.InvalidURL
-    ):  # its text has the address of the proxy, which may hold a password
-        made = httpx2.Client(
-            verify=trusted,
+    # The suppressed error is not chained: its text has the proxy URL, which may hold a password.
+    with suppress(ImportError, ValueError, httpx2.InvalidURL):
+        client = httpx2.Client(
+            verify=context,
             timeout=timeout,
             follow_redirects=False,
-            # What goes to this machine in clear text must not take a way through a proxy.
+            # Plain HTTP to this machine must not pass through a proxy.
             trust_env=not origin.is_loopback,
         )
-    if made is None:
-        reason = "must be http:// or https:// (for SOCKS: pip install socksio)"
+    if client is None:
+        reason = "must be an http:// or https:// URL (for SOCKS, run: pip install socksio)"
         raise InvalidInput(
-            f"The proxy that HTTPS_PROXY or ALL_PROXY names {reason}.", errors={"proxy": [reason]}
+            f"The proxy in HTTPS_PROXY or ALL_PROXY {reason}.", errors={"proxy": [reason]}
         )
-    return made
+    return client
 
 
 def describe_failure(origin: Origin, error: Exception) -> ConnectionFailed:
-    """In our words: theirs may hold anything, and their frames hold the request."""
+    """Build our own error for a failed request.
+
+    The original error is not chained, because its frames hold the request with its secrets.
+    """
     import httpx2
 
+    if (tls_error := _describe_tls_failure(origin, error)) is not None:
+        return tls_error
+    if isinstance(error, httpx2.ProxyError):
+        reason = to_printable(str(error))
+        return ConnectionFailed(
+            f"The proxy in HTTPS_PROXY cannot connect to {origin} ({reason})."
+            " Change it, or add the host to NO_PROXY."
+        )
+    if isinstance(error, httpx2.ConnectTimeout | httpx2.ConnectError):
+        proxy = ", the network and the proxy in HTTPS_PROXY"
+        causes = proxy if _uses_proxy(origin) else " and the network"
+        return ConnectionFailed(f"Cannot connect to {origin}. Check the URL{causes}.")
+    if isinstance(error, httpx2.TimeoutException):
+        return ConnectionFailed(f"{origin} did not respond in time. Try again later.")
+    return ConnectionFailed(f"The connection to {origin} was interrupted. Try again.")
+
+
+def _describe_tls_failure(origin: Origin, error: Exception) -> TLSError | None:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            own = "if it is of an authority of your own, name its certificates in SSL_CERT_FILE"
+            reason = to_printable(cause.verify_message)
             return TLSError(
-                f"The certificate of {origin} is not good ({to_printable(cause.verify_message)}), so nothing was sent: {own}."
+                f"The certificate of {origin} is not valid ({reason}). Nothing was sent."
+                " For a private certificate authority, set SSL_CERT_FILE to its certificates."
             )
         if isinstance(cause, ssl.SSLError):
             return TLSError(
-                f"{origin} does not speak TLS as it should: check the address and what is in between."
+                f"The TLS handshake with {origin} failed. Check the URL and any proxy in between."
             )
         cause = cause.__cause__ or cause.__context__
-    if isinstance(error, httpx2.ProxyError):
-        said = to_printable(str(error))
-        return ConnectionFailed(
-            f"The proxy that HTTPS_PROXY names does not lead to {origin} ({said}): change it, or name the host in NO_PROXY."
-        )
-    if isinstance(error, httpx2.ConnectTimeout | httpx2.ConnectError):
-        between = (
-            ", the network, and the proxy that HTTPS_PROXY names"
-            if _uses_proxy(origin)
-            else " and the network"
-        )
-        return ConnectionFailed(f"{origin} cannot be reached: check the address{between}.")
-    if isinstance(error, httpx2.TimeoutException):
-        return ConnectionFailed(f"{origin} did not answer in time: try again later.")
-    return ConnectionFailed(f"The connection to {origin} broke: try again.")
+    return None
 
 
 def _load_ssl_context(verify: Verify) -> ssl.SSLContext:
-    """What a certificate is checked with. The environment counts for this machine too, where proxies do not."""
+    """Load the certificates to verify with: the given ones, else the environment or the system."""
     if isinstance(verify, ssl.SSLContext):
         return verify
     import httpx2
 
-    with suppress(OSError):  # of TLS too
+    with suppress(OSError):  # includes ssl.SSLError
         return (
             httpx2.create_ssl_context(verify)
             if isinstance(verify, bool)
             else ssl.create_default_context(cafile=os.fspath(verify))
         )
-    reason = "is no file of certificates in PEM that can be read"
+    reason = "is not a readable PEM file of certificates"
     if not isinstance(verify, bool):
         raise InvalidInput(f"verify: {os.fspath(verify)} {reason}.", errors={"verify": [reason]})
     name = next(
-        (name for name in CERTIFICATE_VARIABLES if here.get_variable(name)),
+        (name for name in CERTIFICATE_VARIABLES if environment.get_variable(name)),
         CERTIFICATE_VARIABLES[0],
     )
-    raise InvalidInput(f"{name}: {here.get_variable(name)} {reason}.", errors={name: [reason]})
+    value = environment.get_variable(name)
+    raise InvalidInput(f"{name}: {value} {reason}.", errors={name: [reason]})
 
 
 def _uses_proxy(origin: Origin) -> bool:
-    from urllib.request import getproxies, proxy_bypass  # as the library does
+    """Return whether requests go through a proxy, by the rules that httpx2 follows."""
+    from urllib.request import getproxies, proxy_bypass
 
     return (
         not origin.is_loopback

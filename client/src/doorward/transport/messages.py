@@ -1,4 +1,4 @@
-"""What is sent and what comes back, so that no variable that a traceback shows has a secret in it."""
+"""Requests and responses, built so that no variable in a traceback shows a secret."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from doorward import __version__
+from doorward._version import __version__
 from doorward.errors import DoorwardError, InvalidInput, RedirectRefused, UnexpectedAnswer
 from doorward.origin import Origin
+from doorward.printable import to_printable
 from doorward.secret import Secret
-from doorward.transport.problems import build_error, to_printable
+from doorward.transport.problems import build_error
 
 JSON_TYPES = frozenset({"application/json", "application/problem+json"})
 Body = Mapping[str, Any]
@@ -22,7 +23,7 @@ Body = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. Secrets in it are wrapped until they are on their way."""
+    """A request. Its secrets stay wrapped until it is sent."""
 
     method: str
     path: str
@@ -30,25 +31,25 @@ class Request:
     json: Body | None = None
     form: Body | None = None
     query: Mapping[str, str] | None = None
-    read_timeout: float | None = None  # seconds to wait for the answer, instead of the usual
+    read_timeout: float | None = None  # seconds; default: the read timeout of the transport
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """What the answer must not give back to anybody."""
+        """The secrets that are sent, to be masked in texts from the response."""
         sent = [*(self.json or {}).values(), *(self.form or {}).values(), self.token]
         return tuple(value for value in sent if isinstance(value, Secret))
 
 
 class JsonObject(dict[str, Any]):
-    """A JSON object that was answered. It may hold secrets, so it is not shown."""
+    """A JSON object from a response. Its repr is hidden, because it may hold secrets."""
 
     def __repr__(self) -> str:
-        return "<answer>"
+        return "<response>"
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer as it came."""
+    """The status, headers and body of a response."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -56,10 +57,11 @@ class Response:
 
 
 def build_headers(request: Request) -> dict[str, str]:
-    # Not packed: a small answer that unpacks to a huge one, or for ever to nothing, could not be measured.
+    """Return the headers of the request."""
     headers = {
         "User-Agent": f"doorward/{__version__}",
         "Accept": "application/json",
+        # A compressed response could exceed the size limit while it is unpacked.
         "Accept-Encoding": "identity",
     }
     if request.json is not None:
@@ -72,19 +74,18 @@ def build_headers(request: Request) -> dict[str, str]:
 
 
 def encode_body(request: Request) -> tuple[bytes | None, InvalidInput | None]:
-    """The body, or what is wrong with it. Nothing is raised: the frames below hold it."""
+    """Return the body, or the error if a value cannot be encoded.
+
+    The error is returned instead of raised, because the frames of this call hold secrets.
+    """
     with suppress(TypeError, ValueError, RecursionError):
         return _encode(request), None
-    wrong = [
-        name
-        for name, value in {**(request.json or {}), **(request.form or {})}.items()
-        if not _is_encodable(value)
-    ]
-    reason = "is of a kind that no request can carry"
-    fields = {name: [reason] for name in wrong}
+    fields = {**(request.json or {}), **(request.form or {})}
+    invalid = [name for name, value in fields.items() if not _is_encodable(value)]
+    reason = "cannot be encoded"
     return None, InvalidInput(
-        f"{' and '.join(wrong)} {reason}: give text, a number, a list or an object of these.",
-        errors=fields,
+        f"{' and '.join(invalid)} {reason}. Pass text, a number, a list, or an object of these.",
+        errors={name: [reason] for name in invalid},
     )
 
 
@@ -101,7 +102,7 @@ def _encode(request: Request) -> bytes | None:
         return json.dumps({name: _reveal(value) for name, value in request.json.items()}).encode()
     if request.form is not None:
         return urlencode({name: _reveal(value) for name, value in request.form.items()}).encode()
-    # Some servers want a length with every POST, and this is how httpx2 says that there is none of a body.
+    # Some servers require Content-Length with every POST. httpx2 sends it for an empty body only.
     return b"" if request.method in {"POST", "PUT"} else None
 
 
@@ -110,13 +111,14 @@ def _reveal(value: object) -> object:
         return value
     text: object = value.reveal()
     if not isinstance(text, str):
-        raise TypeError  # bytes, or nothing at all, as of a variable that is not set
+        raise TypeError  # the caller wrapped bytes, or None from an unset variable
     return text
 
 
 def parse_json(response: Response) -> JsonObject | None:
-    """The JSON object, None where it is none."""
-    if response.headers.get("Content-Type", "").partition(";")[0].strip().lower() not in JSON_TYPES:
+    """Return the JSON object of the response, None if it is anything else."""
+    content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if content_type not in JSON_TYPES:
         return None
     try:
         document = json.loads(response.content)
@@ -126,6 +128,7 @@ def parse_json(response: Response) -> JsonObject | None:
 
 
 def build_not_json_error(origin: Origin, status: int, headers: Mapping[str, str]) -> DoorwardError:
+    """Build the error for a response without a JSON object."""
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
         return build_error(status, headers, {}, clock_skew=None)
     kind = (
@@ -133,35 +136,38 @@ def build_not_json_error(origin: Origin, status: int, headers: Mapping[str, str]
         if status == HTTPStatus.NOT_MODIFIED
         else to_printable(headers.get("Content-Type", "")).partition(";")[0].strip().lower()
     )
-    found = {
+    content = {
         "": "nothing",
         "text/html": "a web page",
-        **dict.fromkeys(JSON_TYPES, "something broken"),
+        **dict.fromkeys(JSON_TYPES, "invalid JSON"),
     }.get(kind, kind)
     return UnexpectedAnswer(
-        f"{origin} answered {found} instead of JSON ({status}): check the address, and whether a proxy or login page is in between.",
+        f"{origin} returned {content} instead of a JSON object ({status})."
+        " Check the URL, and whether a proxy or a network login page answered instead.",
         status=status,
     )
 
 
 def build_redirect_error(origin: Origin, location: str, request: Request) -> RedirectRefused:
-    """Names where to without the query, which may hold anything, and without the path that was asked for: the rest is what to use."""
+    """Build the error for a redirect.
+
+    It names the URL to use: the target without the query, which may hold secrets, and without the
+    path of the request.
+    """
     try:
         parts = urlsplit(urljoin(f"{origin}/", location))
-        where = (
-            f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}{parts.path}"
-            if parts.netloc
-            else ""
-        )
+        host = parts.netloc.rpartition("@")[2].lower()
+        target = f"{parts.scheme}://{host}{parts.path}" if parts.netloc else ""
     except ValueError:
-        where = ""
-    told = to_printable(where.removesuffix(request.path), request.secrets) or "somewhere else"
-    if told == str(origin):
+        target = ""
+    target = to_printable(target.removesuffix(request.path), request.secrets) or "another URL"
+    if target == str(origin):
         return RedirectRefused(
-            f"{origin} leads back to itself: check the address, and what is in between.",
-            location=told,
+            f"{origin} redirects to itself. Check the URL and any proxy in between.",
+            location=target,
         )
     return RedirectRefused(
-        f"{origin} leads to {told}: if that is right, use that address; nothing was sent there.",
-        location=told,
+        f"{origin} redirects to {target}. Nothing was sent there."
+        " If it is the right service, use that URL.",
+        location=target,
     )

@@ -1,85 +1,75 @@
-"""From what a service answered to the error that is raised: by the code of a problem document or of OAuth, else by the status."""
+"""Builds the error for an error response, by its problem or OAuth code, else by its status."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from math import ceil
 from typing import Any
 
-from doorward import environment as here
-from doorward import errors
-from doorward.errors import Answer, DoorwardError
-from doorward.secret import MASK, Secret
+from doorward import environment, errors
+from doorward.errors import DoorwardError, ErrorDetails
+from doorward.printable import to_printable
+from doorward.secret import Secret
 
-MAX_TEXT_LENGTH = 300
-MIN_SUBSTRING_LENGTH = 8
 CLOCK_SKEW_TOLERANCE = timedelta(seconds=60)
+MAX_SECONDS_SHOWN = 120  # longer delays are shown in minutes
 NO_SUCH_ADDRESS = "no_such_address"
+REJECTED_TOKEN = "The service rejects this token or key. Log in again."  # noqa: S105 - a text
+DEVICE_LOGIN_EXPIRED = "The device login has expired. Start a new one."
 
 ERRORS_BY_CODE: Mapping[str, tuple[type[DoorwardError], str]] = {
     "invalid_credentials": (
         errors.InvalidCredentials,
-        "The name or the password is wrong: check both, or ask for another password.",
+        "The username or password is wrong. Check both, or reset the password.",
     ),
-    "unauthenticated": (
-        errors.InvalidToken,
-        "The service does not take this token or key any more: log in again.",
-    ),
+    "unauthenticated": (errors.InvalidToken, REJECTED_TOKEN),
     "reauthentication_required": (
         errors.ReauthenticationRequired,
-        "This needs the password once more: call elevate() first.",
+        "Re-authentication is required. Call elevate() with the password first.",
     ),
-    "invalid_grant": (errors.NotLoggedInError, "The session is over: log in again."),
-    "wrong_password": (errors.WrongPassword, "The present password is wrong: try again."),
+    "invalid_grant": (errors.NotLoggedInError, "The session has ended. Log in again."),
+    "wrong_password": (errors.WrongPassword, "The current password is wrong. Try again."),
     "authorization_pending": (
         errors.LoginPending,
-        "Nobody has approved the login yet: open the address and enter the code.",
+        "The login is not approved yet. Open the URL and enter the code.",
     ),
-    "slow_down": (errors.LoginPending, "Nobody has approved the login yet: ask less often."),
+    "slow_down": (errors.LoginPending, "The login is not approved yet. Poll less often."),
     "access_denied": (
         errors.LoginDenied,
-        "The login was denied: ask whoever decided, or log in another way.",
+        "The login was denied. Ask the approver, or log in another way.",
     ),
-    "expired_token": (errors.LoginExpired, "The code of the login is too old: ask for a new one."),
+    "expired_token": (errors.LoginExpired, DEVICE_LOGIN_EXPIRED),
     "login_session_over": (
         errors.LoginExpired,
-        "The login has been decided already, or is too old: ask for a new one.",
+        "The device login was decided already, or has expired. Start a new one.",
     ),
     "invalid_client": (
         errors.InvalidInput,
-        "The service does not know this client_id: leave it out, or ask the operator for one.",
+        "The service does not know this client_id. Omit it, or ask the operator for one.",
     ),
-    "invalid_scope": (errors.InvalidInput, "These scopes cannot be given: ask for fewer."),
+    "invalid_scope": (errors.InvalidInput, "These scopes are not permitted. Request fewer."),
     NO_SUCH_ADDRESS: (
         errors.UnexpectedAnswer,
-        "There is no Doorward service at this address: check it.",
+        "There is no Doorward service at this URL. Check it.",
     ),
     "password_mismatch": (
         errors.InvalidInput,
-        "The two new passwords are not the same: type them again.",
+        "The new passwords do not match. Enter them again.",
     ),
 }
 ERRORS_BY_STATUS: Mapping[int, tuple[type[DoorwardError], str]] = {
-    401: (
-        errors.InvalidToken,
-        "The service does not take this token or key any more: log in again.",
-    ),
-    403: (errors.PermissionDenied, "This is not allowed"),
+    401: (errors.InvalidToken, REJECTED_TOKEN),
+    403: (errors.PermissionDenied, "Permission denied"),
     404: (
         errors.NotFound,
-        "There is no such thing, or it is somebody else's: check what was named.",
+        "Not found, or it belongs to another account. Check the name or id.",
     ),
-    409: (errors.Conflict, "This cannot be done as things stand"),
-    422: (errors.InvalidInput, "Not acceptable"),
+    409: (errors.Conflict, "The request conflicts with the current state"),
+    422: (errors.InvalidInput, "Invalid input"),
 }
-MAX_SECONDS_SHOWN = 120  # seconds from which on people are told minutes
-SERVER_ERROR = 500
-TOO_MANY_REQUESTS = 429
-NOT_FOUND = 404
 
 
 def build_error(
@@ -90,108 +80,90 @@ def build_error(
     clock_skew: timedelta | None,
     secrets: Iterable[Secret] = (),
 ) -> DoorwardError:
-    """The error for an answer that is none of success. What it says is cut, made printable, and holds none of the secrets."""
-    said = _read_answer(status, headers, document, clock_skew, tuple(secrets))
-    if status == TOO_MANY_REQUESTS:
+    """Build the error for an error response.
+
+    Texts from the response are shortened, made printable, and cleared of the given secrets.
+    """
+    details = _read_details(status, headers, document, clock_skew, tuple(secrets))
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
         seconds = parse_retry_after(headers)
         return errors.RateLimited(
-            f"Too many requests: try again {_format_delay(seconds)}.", retry_after=seconds, **said
+            f"Too many requests. Try again {_format_delay(seconds)}.",
+            retry_after=seconds,
+            **details,
         )
-    if status >= SERVER_ERROR:
-        return build_unavailable_error(status, headers, said)
-    if said["code"] == "password_change_required":
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _build_unavailable_error(status, headers, details)
+    if details["code"] == "password_change_required":
         token = document.get("reset_token")
-        text = "The password must be changed before it opens a session again: choose another one."
         return errors.PasswordChangeRequired(
-            text, reset_token=Secret(token) if isinstance(token, str) else None, **said
+            "The password must be changed before you can log in. Choose a new one.",
+            reset_token=Secret(token) if isinstance(token, str) else None,
+            **details,
         )
-    code = said["code"] or (
-        NO_SUCH_ADDRESS if status == NOT_FOUND else ""
-    )  # the service gives its 404 a code, others do not
-    kind, text = (
-        ERRORS_BY_CODE.get(code)
-        or ERRORS_BY_STATUS.get(status)
-        or (errors.UnexpectedAnswer, "The service could not do this")
-    )
+    kind, text = _choose_error(status, details["code"])
     if issubclass(kind, errors.InvalidInput):
-        return _build_invalid_input(kind, text, document, said, tuple(secrets))
-    return kind(_format_sentence(text, said) + _describe_clock_skew(kind, clock_skew), **said)
-
-
-def build_unavailable_error(
-    status: int, headers: Mapping[str, str], said: Answer
-) -> errors.ServiceUnavailable:
-    """A fault on the other side, whatever form it has."""
-    seconds = parse_retry_after(headers)
-    return errors.ServiceUnavailable(
-        f"The service cannot answer now ({status}): try again {_format_delay(seconds)}.",
-        retry_after=seconds,
-        **said,
-    )
+        return _build_invalid_input(kind, text, document, details, tuple(secrets))
+    return kind(_format_sentence(text, details) + _describe_clock_skew(kind, clock_skew), **details)
 
 
 def parse_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds until the service wants to be asked again (RFC 9110 section 10.2.3), None where it does not say."""
+    """Return the seconds in Retry-After (RFC 9110 section 10.2.3), None if there is no header."""
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
-    moment = parse_http_date(text)
-    return max(0.0, (moment - here.get_now()).total_seconds()) if moment else None
+    time = parse_http_date(text)
+    return max(0.0, (time - environment.get_now()).total_seconds()) if time else None
 
 
 def parse_http_date(date: str) -> datetime | None:
-    """The time that a header names (RFC 9110 section 5.6.7), None for what is none."""
+    """Parse a date from a header (RFC 9110 section 5.6.7). Returns None if it is invalid."""
     try:
-        moment = parsedate_to_datetime(date)
+        time = parsedate_to_datetime(date)
     except (ValueError, TypeError, OverflowError):
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def to_printable(text: object, secrets: Iterable[Secret] = ()) -> str:
-    """A text of a stranger on one line: no control characters that a terminal would obey, no secret that it gives back, not too long."""
-    if not isinstance(text, str):
-        return ""
-    for secret in secrets:
-        text = _mask_secret(text, secret)
-    cut = text if len(text) <= MAX_TEXT_LENGTH else text[:MAX_TEXT_LENGTH] + "…"
-    return replace_control_characters(cut).strip()
-
-
-def replace_control_characters(text: str) -> str:
-    """On one line and without control characters that a terminal would obey; as long as it is."""
-    return "".join(
-        " " if unicodedata.category(character).startswith(("C", "Z")) else character
-        for character in text
+def _choose_error(status: int, code: str) -> tuple[type[DoorwardError], str]:
+    # Every 404 of the service has a code, so a 404 without one comes from another server.
+    if not code and status == HTTPStatus.NOT_FOUND:
+        code = NO_SUCH_ADDRESS
+    return (
+        ERRORS_BY_CODE.get(code)
+        or ERRORS_BY_STATUS.get(status)
+        or (errors.UnexpectedAnswer, "The request failed")
     )
 
 
-def _mask_secret(text: str, secret: Secret) -> str:
-    """A short one, as a bad password is, may be a part of any word: it is taken out where it stands alone."""
-    if len(secret.reveal()) >= MIN_SUBSTRING_LENGTH:
-        return text.replace(secret.reveal(), MASK)
-    return re.sub(rf"(?<!\w){re.escape(secret.reveal())}(?!\w)", MASK, text) if secret else text
+def _build_unavailable_error(
+    status: int, headers: Mapping[str, str], details: ErrorDetails
+) -> errors.ServiceUnavailable:
+    seconds = parse_retry_after(headers)
+    return errors.ServiceUnavailable(
+        f"The service is not available ({status}). Try again {_format_delay(seconds)}.",
+        retry_after=seconds,
+        **details,
+    )
 
 
-def _read_answer(
+def _read_details(
     status: int,
     headers: Mapping[str, str],
     document: Mapping[str, Any],
-    skew: timedelta | None,
+    clock_skew: timedelta | None,
     secrets: tuple[Secret, ...],
-) -> Answer:
+) -> ErrorDetails:
     code = to_printable(document.get("code") or document.get("error"))
+    detail = document.get("detail") or document.get("error_description")
+    request_id = document.get("request_id") or headers.get("X-Request-Id")
     return {
         "code": code if code in ERRORS_BY_CODE else to_printable(code, secrets),
         "title": to_printable(document.get("title"), secrets),
-        "detail": to_printable(
-            document.get("detail") or document.get("error_description"), secrets
-        ),
+        "detail": to_printable(detail, secrets),
         "status": status,
-        "request_id": to_printable(
-            document.get("request_id") or headers.get("X-Request-Id"), secrets
-        ),
-        "clock_skew": skew,
+        "request_id": to_printable(request_id, secrets),
+        "clock_skew": clock_skew,
     }
 
 
@@ -199,7 +171,7 @@ def _build_invalid_input(
     kind: type[errors.InvalidInput],
     text: str,
     document: Mapping[str, Any],
-    said: Answer,
+    details: ErrorDetails,
     secrets: tuple[Secret, ...],
 ) -> errors.InvalidInput:
     found = document.get("errors")
@@ -208,13 +180,13 @@ def _build_invalid_input(
         for pointer, texts in (found.items() if isinstance(found, dict) else ())
         if isinstance(texts, list)
     }
-    told = "; ".join(f"{field} {', '.join(texts)}" for field, texts in fields.items())
+    reasons = "; ".join(f"{field} {', '.join(texts)}" for field, texts in fields.items())
     return kind(
-        f"{text}: {told}." if told else _format_sentence(text, said),
+        f"{text.removesuffix('.')}: {reasons}." if reasons else _format_sentence(text, details),
         errors=fields,
         reasons=_list_texts(document.get("reasons"), secrets),
         suggestions=_list_texts(document.get("suggestions"), secrets),
-        **said,
+        **details,
     )
 
 
@@ -222,30 +194,31 @@ def _list_texts(found: object, secrets: tuple[Secret, ...]) -> list[str]:
     return [to_printable(one, secrets) for one in found] if isinstance(found, list) else []
 
 
-def _format_sentence(text: str, said: Answer) -> str:
+def _format_sentence(text: str, details: ErrorDetails) -> str:
     if text.endswith("."):
         return text
-    more = said["detail"] or said["title"]
+    more = details["detail"] or details["title"]
     return f"{text}: {more}" if more else f"{text}."
 
 
 def _format_delay(seconds: float | None) -> str:
     if seconds is None:
         return "shortly"
-    return (
-        f"in {max(1, round(seconds))} s"
-        if seconds <= MAX_SECONDS_SHOWN
-        else f"in {ceil(seconds / 60)} min"
-    )
+    if seconds <= MAX_SECONDS_SHOWN:
+        return f"in {max(1, round(seconds))} s"
+    return f"in {ceil(seconds / 60)} min"
 
 
-def _describe_clock_skew(kind: type[DoorwardError], skew: timedelta | None) -> str:
+def _describe_clock_skew(kind: type[DoorwardError], clock_skew: timedelta | None) -> str:
     if (
-        skew is None
-        or abs(skew) <= CLOCK_SKEW_TOLERANCE
+        clock_skew is None
+        or abs(clock_skew) <= CLOCK_SKEW_TOLERANCE
         or not issubclass(kind, errors.InvalidToken | errors.NotLoggedInError)
     ):
         return ""
-    seconds = skew.total_seconds()
-    way = "ahead of" if seconds > 0 else "behind"
-    return f" The clock of this machine is {abs(seconds):.0f} s {way} the service's: set it."
+    seconds = clock_skew.total_seconds()
+    direction = "ahead of" if seconds > 0 else "behind"
+    return (
+        f" The clock of this machine is {abs(seconds):.0f} s {direction} the clock of the service."
+        " Correct it."
+    )

@@ -1,4 +1,4 @@
-"""One connection to one service: every request goes to its origin and nowhere else, ends in time, and fails in clear words."""
+"""The HTTP transport: sends requests to one origin, with timeouts, size limits and retries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from doorward import environment as here
+from doorward import environment
 from doorward.errors import (
     ConnectionFailed,
     DoorwardError,
@@ -46,15 +46,16 @@ if TYPE_CHECKING:
 
 MAX_RESPONSE_BYTES = 4 * 1024 * 1024
 MAX_ATTEMPTS = 3
+MAX_RETRY_DELAY_SECONDS = 10.0  # a longer Retry-After is reported to the caller instead
 DOT_SEGMENTS = frozenset({".", ".."})
-MAX_RETRY_DELAY_SECONDS = (
-    10.0  # seconds; whoever is told to wait longer is told so, and not kept waiting
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds. `read` is for the next bytes of an answer, `total` for the whole of it once it has begun."""
+    """Timeouts in seconds.
+
+    `read` limits the wait for the next bytes of a response, `total` the time to read all of it.
+    """
 
     connect: float = 5.0
     read: float = 30.0
@@ -63,7 +64,7 @@ class Timeouts:
 
 @dataclass(slots=True)
 class PooledClient:
-    """Connections of one process, and how many requests are on their way by them."""
+    """The HTTP client of one process, with the number of requests that use it now."""
 
     client: httpx2.Client
     pid: int
@@ -72,7 +73,7 @@ class PooledClient:
 
 
 class Transport:
-    """Sends requests to one origin. Connections are made when they are needed, anew after a fork."""
+    """Sends requests to one origin. Connections are opened on demand, and again after a fork."""
 
     def __init__(
         self, origin: Origin, *, verify: Verify = True, timeouts: Timeouts | None = None
@@ -85,153 +86,161 @@ class Transport:
         self._pooled: PooledClient | None = None
         if verify is False:
             warnings.warn(
-                "verify=False: whoever is in between can read every token",
+                "verify=False disables certificate checks; anyone on the network can read tokens",
                 UserWarning,
                 stacklevel=3,
             )
 
     def request(
-        self, method: str, path: str, *, max_attempts: int | None = None, **parts: Any
+        self, method: str, path: str, *, max_attempts: int | None = None, **options: Any
     ) -> JsonObject:
-        """What the service answered, parsed. Only GET is tried again by itself; `tries` is for calls that are as safe.
+        """Send a request and return the JSON object of the response.
 
-        Raises the DoorwardError for whatever went wrong.
+        `options` are fields of Request. GET is retried after temporary failures; other methods
+        only with `max_attempts`, for calls that are safe to repeat. Raises DoorwardError.
         """
         if not path.startswith("/") or not DOT_SEGMENTS.isdisjoint(
             path.partition("?")[0].split("/")
         ):
-            reason = "must begin with / and hold no /../, or it could lead elsewhere"
-            raise InvalidInput(f"A path of the API {reason}.", errors={"path": [reason]})
-        asked = Request(method, path, **options)
-        left = (MAX_ATTEMPTS if method == "GET" else 1) if max_attempts is None else max_attempts
-        pause = 0.2
+            reason = "must start with / and must not contain /../"
+            raise InvalidInput(f"The API path {reason}.", errors={"path": [reason]})
+        request = Request(method, path, **options)
+        attempts = (
+            (MAX_ATTEMPTS if method == "GET" else 1) if max_attempts is None else max_attempts
+        )
+        delay = 0.2
         while True:
-            left -= 1
+            attempts -= 1
             try:
-                return self._request_once(asked)
+                return self._request_once(request)
             except (ServiceUnavailable, RateLimited) as error:
-                wait = max(pause, error.retry_after or 0.0)
-                if left <= 0 or wait > MAX_RETRY_DELAY_SECONDS or isinstance(error, TLSError):
+                wait = max(delay, error.retry_after or 0.0)
+                if attempts <= 0 or wait > MAX_RETRY_DELAY_SECONDS or isinstance(error, TLSError):
                     raise
-            time.sleep(wait * random.uniform(1.0, 1.25))  # noqa: S311 - so that many do not come back together
-            pause *= 3
+            # The jitter keeps many clients from retrying at the same moment.
+            time.sleep(wait * random.uniform(1.0, 1.25))  # noqa: S311 - not cryptographic
+            delay *= 3
 
     def close(self) -> None:
-        """Give the connections back; those that somebody uses at this moment, when they are done."""
+        """Close the connections. Requests in progress finish first."""
         with self._lock:
-            lent, self._pooled = self._pooled, None
-            if lent is not None and not lent.active_requests:
-                lent.close()
+            pooled, self._pooled = self._pooled, None
+            if pooled is not None and not pooled.active_requests:
+                pooled.close()
 
-    def _request_once(self, asked: Request) -> JsonObject:
-        received, fault = self._send(asked)
+    def _request_once(self, request: Request) -> JsonObject:
+        response, error = self._send(request)
         document = None
-        if received is not None:
-            self._measure_clock_skew(received.headers.get("Date", ""))
-            document, fault = self._interpret(asked, received)
+        if response is not None:
+            self._measure_clock_skew(response.headers.get("Date", ""))
+            document, error = self._interpret(request, response)
         if document is None:
-            # Raised here and not where it was found: the frames below hold request and answer as they are sent.
-            raise fault or ConnectionFailed("There was no answer.")
+            # Raised here, because the frames below hold the request and response with secrets.
+            raise error or ConnectionFailed("There was no response. Try again.")
         return document
 
-    def _send(self, asked: Request) -> tuple[Response | None, DoorwardError | None]:
-        import httpx2  # it costs more than all of ours together
+    def _send(self, request: Request) -> tuple[Response | None, DoorwardError | None]:
+        import httpx2  # imported late, because it takes longer than the rest of this library
 
-        content, fault = encode_body(asked)
-        if fault is not None:
-            return None, fault
+        content, invalid = encode_body(request)
+        if invalid is not None:
+            return None, invalid
         try:
             with (
                 self._borrow_client() as client,
                 client.stream(
-                    asked.method,
-                    f"{self.origin}{asked.path}",
-                    params=asked.query,
-                    headers=build_headers(asked),
+                    request.method,
+                    f"{self.origin}{request.path}",
+                    params=request.query,
+                    headers=build_headers(request),
                     content=content,
-                    timeout=self._build_timeout(httpx2, asked.read),
-                ) as response,
+                    timeout=self._build_timeout(httpx2, request.read_timeout),
+                ) as stream,
             ):
-                return Response(
-                    response.status_code, response.headers, self._read_body(response)
-                ), None
+                return Response(stream.status_code, stream.headers, self._read_body(stream)), None
         except DoorwardError as error:
             return None, error.with_traceback(None)
         except (httpx2.InvalidURL, UnicodeError):
-            reason = "is too long, or holds what no address can"
-            return None, InvalidInput(f"The path or its query {reason}.", errors={"path": [reason]})
+            reason = "is too long, or contains invalid characters"
+            return None, InvalidInput(
+                f"The API path or its query {reason}.", errors={"path": [reason]}
+            )
         except (httpx2.HTTPError, ssl.SSLError, OSError) as error:
             return None, describe_failure(self.origin, error)
 
-    def _read_body(self, response: httpx2.Response) -> bytes:
-        end = time.monotonic() + self._timeouts.total
+    def _read_body(self, stream: httpx2.Response) -> bytes:
+        deadline = time.monotonic() + self._timeouts.total
         content = bytearray()
-        for chunk in response.iter_raw():
+        for chunk in stream.iter_raw():
             content += chunk
             if len(content) > MAX_RESPONSE_BYTES:
                 raise UnexpectedAnswer(
-                    f"{self.origin} answered far too much: is it the address of a Doorward service?"
+                    f"The response of {self.origin} is too large."
+                    " Check that it is the URL of a Doorward service."
                 )
-            if time.monotonic() > end:
+            if time.monotonic() > deadline:
                 raise ConnectionFailed(
-                    f"{self.origin} did not finish its answer in {self._timeouts.total:.0f} s: try again later."
+                    f"The response of {self.origin} took longer than {self._timeouts.total:.0f} s."
+                    " Try again later."
                 )
         return bytes(content)
 
     @contextmanager
     def _borrow_client(self) -> Iterator[httpx2.Client]:
-        """Not closed while they are used: whoever waits for an answer would not notice, and wait until the timeout."""
+        """Lend the client for one request.
+
+        It is closed only after its last request: a request on a closed client would wait for its
+        timeout.
+        """
         with self._lock:
-            # A connection that was made before a fork would be used by two processes.
+            # Two processes must not share a connection that was opened before a fork.
             if self._pooled is None or self._pooled.pid != os.getpid():
                 self._pooled = self._open_pooled_client()
-            lent = self._pooled
-            lent.active_requests += 1
+            pooled = self._pooled
+            pooled.active_requests += 1
         try:
-            yield lent.client
+            yield pooled.client
         finally:
             with self._lock:
-                lent.active_requests -= 1
-                if lent is not self._pooled and not lent.active_requests:
-                    lent.close()
+                pooled.active_requests -= 1
+                if pooled is not self._pooled and not pooled.active_requests:
+                    pooled.close()
 
     def _open_pooled_client(self) -> PooledClient:
         import httpx2
 
-        client, pid = (
-            open_http_client(self.origin, self._verify, self._build_timeout(httpx2, None)),
-            os.getpid(),
-        )
+        timeout, pid = self._build_timeout(httpx2, None), os.getpid()
+        client = open_http_client(self.origin, self._verify, timeout)
         return PooledClient(client, pid, weakref.finalize(self, _close_client, client, pid))
 
-    def _build_timeout(self, library: Any, read: float | None) -> httpx2.Timeout:
+    def _build_timeout(self, library: Any, read_timeout: float | None) -> httpx2.Timeout:
         limits = self._timeouts
         timeout: httpx2.Timeout = library.Timeout(
-            read or limits.read, connect=limits.connect, pool=limits.read
+            read_timeout or limits.read, connect=limits.connect, pool=limits.read
         )
         return timeout
 
     def _measure_clock_skew(self, date: str) -> None:
-        there = parse_http_date(date)
-        if there is not None:
-            self.clock_skew = here.get_now() - there
+        service_time = parse_http_date(date)
+        if service_time is not None:
+            self.clock_skew = environment.get_now() - service_time
 
     def _interpret(
-        self, asked: Request, received: Response
+        self, request: Request, response: Response
     ) -> tuple[JsonObject | None, DoorwardError | None]:
-        status, headers = received.status, received.headers
-        if status == HTTPStatus.NO_CONTENT or (status == HTTPStatus.OK and not received.content):
+        status, headers = response.status, response.headers
+        if status == HTTPStatus.NO_CONTENT or (status == HTTPStatus.OK and not response.content):
             return JsonObject(), None
-        elsewhere = HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST
-        if elsewhere and "Location" in headers:
-            return None, build_redirect_error(self.origin, headers["Location"], asked)
-        document = parse_json(received)
-        if document is None or elsewhere:
+        is_redirect = HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST
+        if is_redirect and "Location" in headers:
+            return None, build_redirect_error(self.origin, headers["Location"], request)
+        document = parse_json(response)
+        if document is None or is_redirect:
             return None, build_not_json_error(self.origin, status, headers)
         if status < HTTPStatus.MULTIPLE_CHOICES:
             return document, None
         return None, build_error(
-            status, headers, document, clock_skew=self.clock_skew, secrets=asked.secrets
+            status, headers, document, clock_skew=self.clock_skew, secrets=request.secrets
         )
 
 

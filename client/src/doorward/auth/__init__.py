@@ -1,0 +1,1 @@
+"""Adds the token of a session to requests to other APIs, for httpx2 and for requests."""

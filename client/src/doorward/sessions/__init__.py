@@ -1,0 +1,1 @@
+"""A session: its credential, refreshing it, and where it is stored."""

@@ -1,0 +1,1 @@
+"""Sends requests to one service over HTTP and turns failures into errors."""
