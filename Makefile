@@ -53,7 +53,7 @@ check: install ## What CI runs: format, lint, types, import contracts, house rul
 
 types: install
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	PYTHONPATH=client/src $(BIN)/lint-imports
 
 screenshots: install ## Draw docs/images/pages anew (needs Chromium)
 	$(BIN)/python -m tests.pages.screenshots

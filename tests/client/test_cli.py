@@ -28,7 +28,7 @@ NEW = "another battery staple horse"
 def kept(ann, monkeypatch) -> Doorward:
     """ann is logged in, and the session is in the store."""
     client = ann.logged_in(device_name="attic")
-    client.save()
+    client.session.to_store()
     monkeypatch.setenv("DOORWARD_URL", ann.live.url)
     return client
 
@@ -484,7 +484,7 @@ def test_status_says_what_is_there_and_the_exit_code_too(ann, kept, live, store)
         ann.name,
         str(store),
     )
-    assert (found["service"], found["version"]) == ("doorward", kept.version().version)
+    assert (found["service"], found["version"]) == ("doorward", kept.get_version().version)
     assert abs(found["clock_skew_seconds"]) < 5
     table = doorward("status")
     assert re.search(rf"^Logged in +{ann.name}$", table.out, re.MULTILINE)
@@ -656,7 +656,7 @@ def test_where_the_session_cannot_be_kept_it_is_ended_again(stand_in, store):
 def test_two_people_are_told_apart(ann, kept, live):
     bob = settle(live)
     client = bob.logged_in()
-    client.save()
+    client.session.to_store()
     assert doorward("whoami", "-o", "json", "--user", ann.name).json["username"] == ann.name
     assert doorward("whoami", "-o", "json", DOORWARD_USER=bob.name).json["username"] == bob.name
     login = ("login", "--user", ann.name, "--password-stdin", "--url")

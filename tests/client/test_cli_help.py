@@ -16,7 +16,7 @@ import yaml
 from click.testing import CliRunner
 
 from doorward import DoorwardError, Secret, errors
-from doorward.cli import VARIABLES, cli
+from doorward.cli.main import VARIABLES, cli
 from doorward.cli.durations import parse_duration
 from doorward.cli.exit_codes import MEANINGS, get_exit_code
 from doorward.cli.formats import format_columns, format_data, format_pairs

@@ -64,7 +64,7 @@ def test_somebody_is_asked_for_name_and_password_and_nothing_is_echoed(terminal,
 
 def test_the_password_is_asked_once_more_where_the_service_wants_it(terminal, ann, live):
     client = ann.logged_in()
-    client.save()
+    client.session.to_store()
     with sqlite3.connect(live.database, timeout=10) as db:
         db.execute("UPDATE sessions SET auth_time = NULL WHERE id = ?", [client.session.session_id])
     client.session.refresh()
@@ -77,7 +77,7 @@ def test_the_password_is_asked_once_more_where_the_service_wants_it(terminal, an
 
 
 def test_a_new_password_is_asked_for_twice(terminal, ann):
-    ann.logged_in().save()
+    ann.logged_in().session.to_store()
     there = terminal("password", "change")
     for question, answer in [
         ("Present password:$", PASSWORD),
@@ -247,7 +247,7 @@ def test_in_a_pipe_one_line_says_that_it_waits(ann, live, store):
 
 
 def test_a_pipe_that_closes_is_no_traceback(ann, live):
-    ann.logged_in().save()
+    ann.logged_in().session.to_store()
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
@@ -266,7 +266,7 @@ def test_a_pipe_that_closes_is_no_traceback(ann, live):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is full")
 def test_a_key_that_cannot_be_printed_is_said_to_be_lost(ann, live):
     client = ann.logged_in()
-    client.save()
+    client.session.to_store()
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [*COMMAND, "keys", "create", "nightly", "--url", live.url],
@@ -286,7 +286,7 @@ def test_a_key_that_cannot_be_printed_is_said_to_be_lost(ann, live):
 
 def test_help_is_quick_and_needs_no_library_for_http():
     script = (
-        "import sys, time\nfrom doorward.cli import cli\ncli.main(['--help'], standalone_mode=False)\n"
+        "import sys, time\nfrom doorward.cli.main import cli\ncli.main(['--help'], standalone_mode=False)\n"
         "print(sorted(set(sys.modules) & {'httpx2', 'ssl', 'keyring', 'segno', 'platformdirs'}), time.process_time())"
     )
     done = subprocess.run(

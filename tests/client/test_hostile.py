@@ -70,7 +70,7 @@ def test_no_number_of_a_login_is_too_much(stand_in, store, field, number):
     except UnexpectedAnswer:
         assert field == "expires_in"
         return
-    client.save()
+    client.session.to_store()
     assert client.expires_at is not None
 
 
@@ -148,7 +148,7 @@ def test_a_question_without_an_answer_is_no_yes(stand_in, decisions):
     client = Doorward(stand_in(Says({"decisions": decisions})).url)
     client.login.with_api_key("dwk_key")
     with pytest.raises(UnexpectedAnswer, match="each question"):
-        client.check([Check("acc_1", role="admin"), Check("acc_2", role="admin")])
+        client.check_roles([RoleCheck("acc_1", role="admin"), RoleCheck("acc_2", role="admin")])
 
 
 @pytest.mark.parametrize(

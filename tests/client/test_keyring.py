@@ -52,7 +52,7 @@ def ring(store, monkeypatch):
 
 def test_secrets_are_in_the_keyring_and_not_in_the_file(ann, store, ring):
     client = ann.logged_in()
-    client.save()
+    client.session.to_store()
     token, text = client.token, store.read_text()
     assert token not in text
     assert "dwr1." not in text

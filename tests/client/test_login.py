@@ -152,9 +152,9 @@ def test_a_key_opens_what_it_may(ann):
     robot.login.with_api_key(made.key)
     assert (robot.validate().kind, robot.token) == ("api_key", made.key.reveal())
     with pytest.raises(PermissionDenied):
-        robot.sessions()
+        robot.list_sessions()
     with pytest.raises(StoreError, match="for sessions"):
-        robot.save()
+        robot.session.to_store()
     with pytest.raises(InvalidInput, match="without an end"):
         client.keys.create("endless", expires_in=None)
     turned = client.keys.rotate(made.id, overlap=0)
@@ -171,9 +171,9 @@ def test_a_key_opens_what_it_may(ann):
 
 def test_sessions_are_listed_and_ended(ann):
     client, other = ann.logged_in(device_name="desk"), ann.logged_in(device_name="attic")
-    assert [one.device_name for one in client.sessions()] == ["attic", "desk"]
+    assert [one.device_name for one in client.list_sessions()] == ["attic", "desk"]
     client.revoke_session(other.session.session_id)
-    assert [one.device_name for one in client.sessions()] == ["desk"]
+    assert [one.device_name for one in client.list_sessions()] == ["desk"]
     with pytest.raises(NotFound):
         client.revoke_session("../me")
 
@@ -195,17 +195,20 @@ def test_a_changed_password_keeps_this_session(ann):
 
 
 def test_rights_can_be_asked_for(ann):
-    from doorward import Check
+    from doorward import RoleCheck
 
     client = ann.logged_in()
     account = client.whoami().account_id
     assert client.roles() == ()
-    assert client.roles(account, resource="list", id="7") == ()
-    assert client.check(
-        [Check(account, role="admin"), Check(account, resource="list", id="7", level="public")]
+    assert client.list_roles(account, resource="list", id="7") == ()
+    assert client.check_roles(
+        [
+            RoleCheck(account, role="admin"),
+            RoleCheck(account, resource="list", id="7", level="public"),
+        ]
     ) == (False, True)
     with pytest.raises(InvalidInput):
-        client.check(Check(account, resource="list", id="7", level="emperor"))
+        client.check_roles(RoleCheck(account, resource="list", id="7", level="emperor"))
 
 
 def test_arguments_are_described_for_whoever_asks_a_person():
@@ -220,7 +223,7 @@ def test_arguments_are_described_for_whoever_asks_a_person():
 
 def test_versions_are_compared(live, ann):
     client = Doorward(live.url)
-    version = client.version().version
+    version = client.get_version().version
     client.check_version(min="0.1", max=version, equal=version, error=True)
     with pytest.warns(VersionWarning, match=r"at least 99 is needed"):
         client.check_version(min="99")
@@ -245,7 +248,7 @@ def test_a_token_file_is_for_its_owner_alone_and_is_kept_up_to_date(ann, tmp_pat
     path.write_text("older\n")
     path.chmod(0o666)
     client = ann.logged_in()
-    client.login.to_token_file(path)
+    client.session.to_token_file(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     lines = path.read_text().splitlines()
     assert lines[:2] == [ann.live.url, client.token]
@@ -264,10 +267,10 @@ def test_a_token_file_is_not_written_where_everybody_may_write(ann, tmp_path):
     open_to_all.chmod(0o777)
     client = ann.logged_in()
     with pytest.raises(StoreError, match="Everybody may write"):
-        client.to_token_file(open_to_all / "token")
+        client.session.to_token_file(open_to_all / "token")
     assert list(open_to_all.iterdir()) == []
     open_to_all.chmod(0o1777)
-    client.to_token_file(open_to_all / "token")
+    client.session.to_token_file(open_to_all / "token")
 
 
 def test_a_token_file_of_a_trusted_network_is_kept_up_to_date(stand_in, tmp_path, monkeypatch):
@@ -287,7 +290,7 @@ def test_a_token_file_of_a_trusted_network_is_kept_up_to_date(stand_in, tmp_path
     )
     client = Doorward(url, allow_http=True)
     client.login.with_password("ann", PASSWORD)
-    client.to_token_file(tmp_path / "token")
+    client.session.to_token_file(tmp_path / "token")
     client.session.refresh()
     assert (tmp_path / "token").read_text().splitlines()[:2] == [url, "at2"]
 
@@ -301,7 +304,7 @@ def test_a_token_file_of_a_key_has_two_lines(ann, tmp_path):
     again.login.from_token_file(tmp_path / "key")
     assert again.whoami().kind == "api_key"
     with pytest.raises(StoreError, match="for sessions"):
-        again.save()
+        again.session.to_store()
     with pytest.raises(LogoutError, match="is no session"):
         again.logout_all()
     again.logout()
@@ -377,7 +380,7 @@ def test_a_login_is_approved_on_another_device(ann):
 def test_a_login_from_another_device_is_found_when_its_first_token_has_ended(ann, store):
     client = ann.client()
     session = client.login.on_another_device(on_prompt=approves(ann, []), timeout=30)
-    client.save()
+    client.session.to_store()
     kept = json.loads(store.read_text())
     kept[ann.live.url][ann.name]["expires"] = "2026-01-01T00:00:00Z"
     del kept[ann.live.url][ann.name][

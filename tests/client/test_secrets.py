@@ -232,7 +232,7 @@ def test_nothing_shows_a_secret_when_printed(stand_in, tmp_path):
             client,
             client.login,
             session,
-            session._credential.held,
+            session._credential.current,
             kept,
             sessions,
             sessions.instances,

@@ -52,7 +52,7 @@ def nearly_over(store) -> None:
 
 
 def test_the_token_is_refreshed_ahead_of_its_end(ann, store):
-    ann.logged_in().save()
+    ann.logged_in().session.to_store()
     nearly_over(store)
     client = Doorward()
     session = client.login.from_store()
@@ -83,7 +83,7 @@ def used_by_forty_threads(client) -> set[str]:
 
 
 def test_forty_threads_refresh_once(ann, store):
-    ann.logged_in().save()
+    ann.logged_in().session.to_store()
     nearly_over(store)
     client = Doorward()
     session = client.login.from_store()
@@ -118,7 +118,7 @@ client.whoami()
 
 def test_ten_processes_refresh_once(ann, store):
     client = ann.logged_in()
-    client.save()
+    client.session.to_store()
     nearly_over(store)
     before = refreshes(ann.live, client.session.session_id)
     processes = [
@@ -152,7 +152,7 @@ def test_who_shares_a_token_file_refreshes_once(stand_in, tmp_path):
     )
     client = Doorward(there.url)
     client.login.with_password("ann", PASSWORD)
-    client.to_token_file(tmp_path / "token")
+    client.session.to_token_file(tmp_path / "token")
     sessions = [
         client.session,
         *(Doorward().login.from_token_file(tmp_path / "token") for _ in range(5)),
@@ -190,7 +190,7 @@ def test_who_is_killed_while_it_refreshes_holds_up_nobody(stand_in, store):
     )
     client = Doorward(there.url)
     client.login.with_password("ann", PASSWORD)
-    client.save()
+    client.session.to_store()
     process = subprocess.Popen([sys.executable, "-c", REFRESHES], env=environment())
     assert asked.wait(20)
     process.kill()
@@ -204,7 +204,7 @@ def test_who_is_killed_while_it_refreshes_holds_up_nobody(stand_in, store):
 
 def test_processes_that_were_refreshed_by_another_go_on(ann, store):
     first, second = ann.logged_in(), Doorward()
-    first.save()
+    first.session.to_store()
     second.login.from_store()
     for one in (first, second, first, second):
         one.session.refresh()
@@ -218,8 +218,8 @@ def test_processes_that_were_refreshed_by_another_go_on(ann, store):
 def test_a_later_login_in_the_store_is_not_written_over(ann, store):
     """Not by the next token of an earlier one, whatever it came with."""
     first, second = ann.logged_in(), ann.logged_in()
-    first.save()
-    second.save()
+    first.session.to_store()
+    second.session.to_store()
     first.elevate(PASSWORD)
     first.session.refresh()
     assert InstanceAuthSessions.load().find(ann.live.url).session_id == second.session.session_id
@@ -230,7 +230,7 @@ def test_a_token_that_could_not_be_written_down_is_not_given_up_for_the_one_befo
     ann, store, monkeypatch
 ):
     client = ann.logged_in()
-    client.save()
+    client.session.to_store()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", full_disk)
         with pytest.raises(StoreError, match="No space left"):
@@ -252,7 +252,7 @@ def test_tokens_that_came_with_another_answer_are_held_also_where_they_cannot_be
     }
     client = Doorward(stand_in(WHO, routes=answers).url)
     client.login.with_password("ann", PASSWORD)
-    client.save()
+    client.session.to_store()
     for lock in store.parent.glob("*.lock"):
         lock.unlink()
         lock.mkdir()
@@ -263,7 +263,7 @@ def test_tokens_that_came_with_another_answer_are_held_also_where_they_cannot_be
 
 def test_a_session_alone_does_not_log_in_again(ann, store):
     client, other = ann.logged_in(), ann.logged_in()
-    client.save()
+    client.session.to_store()
     other.logout_all()
     for _ in range(2):
         with pytest.raises(NotLoggedInError, match="over: log in again"):

@@ -27,7 +27,7 @@ from doorward import (
     StoreError,
     StoreWarning,
     UserAuthSessions,
-    store_path,
+    get_store_path,
 )
 from tests.client.conftest import environment
 from tests.client.stand_in import Says
@@ -79,7 +79,7 @@ def test_only_its_owner_can_read_anything_there(store, monkeypatch):
     finally:
         os.umask(old)
     assert mode(store.parent) == 0o700, "what is made on the way is not left open either"
-    store = store_path()
+    store = get_store_path()
     assert mode(store.parent) == 0o700
     assert {mode(path) for path in store.parent.iterdir()} == {0o600}
     assert len(list(store.parent.iterdir())) == 2, "the file and its lock"
@@ -89,7 +89,7 @@ def test_without_a_name_it_is_in_the_folder_of_settings(monkeypatch, tmp_path):
     monkeypatch.delenv("DOORWARD_STORE")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
     saved("ann")
-    assert store_path() == tmp_path / "settings" / "doorward" / "sessions.json"
+    assert get_store_path() == tmp_path / "settings" / "doorward" / "sessions.json"
     assert mode(tmp_path / "settings" / "doorward") == 0o700
 
 
@@ -97,7 +97,7 @@ def test_without_a_name_it_is_in_the_folder_of_settings(monkeypatch, tmp_path):
 def test_a_place_that_cannot_be_is_named(monkeypatch, name):
     monkeypatch.setenv("DOORWARD_STORE", name)
     with pytest.raises(StoreError, match="name a file of your own"):
-        store_path()
+        get_store_path()
 
 
 def test_what_has_expired_is_never_found_and_not_kept(store):
@@ -281,7 +281,7 @@ def test_a_removal_does_not_take_a_newer_login_along(store):
 def test_it_may_be_saved_elsewhere_as_a_whole(store, tmp_path):
     copy = tmp_path / "copy" / "sessions.json"
     saved("ann", "bob").save(copy)
-    assert InstanceAuthSessions.load(copy).instances[URL].whose("bob") == "bob"
+    assert InstanceAuthSessions.load(copy).instances[URL].find_user("bob") == "bob"
 
 
 # -- processes --------------------------------------------------------------------------------------------------------
@@ -346,7 +346,7 @@ def test_the_store_is_whole_whenever_a_writer_is_killed(store):
 
 def test_from_store_uses_the_session_of_the_service_and_user(ann, store, monkeypatch):
     client = ann.logged_in()
-    client.save()
+    client.session.to_store()
     again = Doorward(ann.live.url)
     assert again.login.from_store().username == ann.name
     assert again.whoami().session_id == client.session.session_id
@@ -373,7 +373,7 @@ def test_from_store_uses_the_session_of_the_service_and_user(ann, store, monkeyp
 
 
 def test_the_session_of_one_service_is_not_used_at_another(ann, store):
-    ann.logged_in().save()
+    ann.logged_in().session.to_store()
     with pytest.raises(NotLoggedInError):
         Doorward("http://127.0.0.1:1").login.from_store()
     with pytest.raises(StoreError, match="is not sent there"):
@@ -388,8 +388,8 @@ def test_a_token_file_is_not_used_at_another_service(ann, tmp_path):
 
 def test_a_session_has_one_home(ann, store, tmp_path):
     client = ann.logged_in()
-    client.save()
-    client.to_token_file(tmp_path / "token")
+    client.session.to_store()
+    client.session.to_token_file(tmp_path / "token")
     assert json.loads(store.read_text()) == {}
     client.session.refresh()
     assert (tmp_path / "token").read_text().splitlines()[1] == client.token
@@ -399,7 +399,7 @@ def test_no_other_service_ever_sees_a_token(ann, store, stand_in, tmp_path, monk
     other = stand_in(Says({}))
     client = ann.logged_in()
     token = client.token
-    client.save()
+    client.session.to_store()
     monkeypatch.setenv("DOORWARD_URL", other.url)
     there = Doorward()
     for act in (
@@ -409,7 +409,7 @@ def test_no_other_service_ever_sees_a_token(ann, store, stand_in, tmp_path, monk
     ):
         with suppress(DoorwardError):
             act()
-    client.to_token_file(tmp_path / "token")
+    client.session.to_token_file(tmp_path / "token")
     with pytest.raises(StoreError, match="is not sent there"):
         there.login.from_token_file(tmp_path / "token")
     lines = (tmp_path / "token").read_text().splitlines()

@@ -21,7 +21,7 @@ import pytest
 from app.settings import VERSION
 from doorward import InvalidCredentials, InvalidToken, LoginDenied, NotFound, RateLimited
 from doorward.testing import (
-    NotForTests,
+    DoorwardTestError,
     _doorward_process,
     doorward_service,
     fresh_doorward_service,
@@ -130,19 +130,19 @@ def test_an_account_is_ready_to_sign_in(doorward_service):
     ],
 )
 def test_an_account_that_cannot_be_says_why(doorward_service, asked, words):
-    with pytest.raises(NotForTests, match=words):
+    with pytest.raises(DoorwardTestError, match=words):
         doorward_service.account(**asked)
 
 
 def test_what_nobody_foresaw_spoils_no_other_test(doorward_service):
-    with pytest.raises(NotForTests, match=r"AttributeError: .*doorward\.log"):
+    with pytest.raises(DoorwardTestError, match=r"AttributeError: .*doorward\.log"):
         doorward_service.account(password=1234)
     doorward_service.account()
 
 
 def test_a_name_is_given_once(doorward_service):
     ann = doorward_service.account()
-    with pytest.raises(NotForTests, match="username belongs to an account already"):
+    with pytest.raises(DoorwardTestError, match="username belongs to an account already"):
         doorward_service.account(ann.username)
 
 
@@ -162,7 +162,7 @@ def test_tokens_and_sessions_end_when_the_clock_is_pushed(doorward_service):
     assert (client.session.scope, client.session.session_id) == before
     doorward_service.push_clock(days=31)
     assert client.session.session_id not in {
-        one.id for one in doorward_service.client(ann).sessions() if one.status == "live"
+        one.id for one in doorward_service.client(ann).list_sessions() if one.status == "live"
     }
     with pytest.raises(ValueError, match="forward"):
         doorward_service.push_clock(minutes=-1)
@@ -178,7 +178,7 @@ def test_the_next_test_begins_anew(doorward_service):
         doorward_service.token(ann)
     doorward_service.client(doorward_service.account())
     assert doorward_service.mail()
-    doorward_service.calm()
+    doorward_service.reset()
     assert doorward_service.mail() == []
     assert doorward_service.client(ann).clock_skew < timedelta(minutes=1)
     assert doorward_service.client(ann).whoami().expires_at - doorward_service.now < timedelta(
@@ -279,13 +279,13 @@ def test_a_fresh_service_knows_nobody(doorward_service, fresh_doorward_service):
     ],
 )
 def test_what_would_not_be_for_tests_is_refused(process, tmp_path, settings, words):
-    with pytest.raises(NotForTests, match=words):
+    with pytest.raises(DoorwardTestError, match=words):
         DoorwardTestService(process, tmp_path, settings)
 
 
 def test_where_production_is_no_test_service_starts(process, tmp_path, monkeypatch):
     monkeypatch.setenv("DOORWARD_ENV", "production")
-    with pytest.raises(NotForTests, match="DOORWARD_ENV is production"):
+    with pytest.raises(DoorwardTestError, match="DOORWARD_ENV is production"):
         DoorwardTestService(process, tmp_path, {})
 
 

@@ -22,7 +22,7 @@ from doorward import (
     Timeouts,
     TLSError,
     UnexpectedAnswer,
-    origin_of,
+    parse_origin,
 )
 from tests.client.stand_in import BAD_GATEWAY, HANGS_UP, HTML, TOKENS, Says
 from tests.client.test_secrets import told
@@ -48,8 +48,8 @@ VERSION = Says({"name": "doorward", "version": "0.1.0"})
     ],
 )
 def test_an_address_has_one_spelling(written, meant):
-    assert str(origin_of(written)) == meant
-    assert str(origin_of(meant)) == meant
+    assert str(parse_origin(written)) == meant
+    assert str(parse_origin(meant)) == meant
 
 
 @pytest.mark.parametrize(
@@ -94,12 +94,12 @@ def test_an_address_has_one_spelling(written, meant):
 )
 def test_an_address_that_is_none_or_not_safe_is_refused(written):
     with pytest.raises(InvalidInput) as refused:
-        origin_of(written)
+        parse_origin(written)
     assert "secret" not in str(refused.value)
 
 
 def test_plain_http_is_permitted_by_name_only():
-    assert str(origin_of("http://auth.internal", allow_http=True)) == "http://auth.internal"
+    assert str(parse_origin("http://auth.internal", allow_http=True)) == "http://auth.internal"
     with pytest.raises(InvalidInput, match="allow_http"):
         Doorward("http://auth.internal")
 
@@ -118,7 +118,7 @@ def test_plain_http_is_permitted_by_name_only():
     ],
 )
 def test_an_origin_covers_its_own_addresses(url, covered):
-    assert origin_of("https://api.example.com").covers(url) is covered
+    assert parse_origin("https://api.example.com").covers(url) is covered
 
 
 def test_the_address_is_read_from_the_environment_when_it_is_needed(stand_in, monkeypatch):
@@ -127,7 +127,7 @@ def test_the_address_is_read_from_the_environment_when_it_is_needed(stand_in, mo
         client.version()
     there = stand_in(VERSION)
     monkeypatch.setenv("DOORWARD_URL", there.url + "/")
-    assert client.version().version == "0.1.0"
+    assert client.get_version().version == "0.1.0"
     assert client.url == there.url
     assert there.headers_of("User-Agent") == ["doorward/0.1.0"]
 
@@ -140,7 +140,7 @@ def test_a_path_before_the_api_is_kept(stand_in):
 
 def test_reading_is_tried_again(stand_in):
     there = stand_in(HANGS_UP, Says({"code": "unavailable"}, 503), VERSION)
-    assert Doorward(there.url).version().version == "0.1.0"
+    assert Doorward(there.url).get_version().version == "0.1.0"
     assert len(there.seen) == 3
 
 
@@ -270,7 +270,7 @@ def test_an_authority_of_one_s_own_can_be_named(stand_in, certificate, monkeypat
     if verify is None:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     options = {"verify": verify(certificate)} if verify else {}
-    assert Doorward(there.url, **options).version().version == "0.1.0"
+    assert Doorward(there.url, **options).get_version().version == "0.1.0"
 
 
 @pytest.mark.parametrize("content", [None, b"no certificate"])

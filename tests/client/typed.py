@@ -8,7 +8,7 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from doorward.cli import cli
+from doorward.cli.main import cli
 
 
 @dataclass(frozen=True)

@@ -73,8 +73,8 @@ _NAMES = {
     "auth.requests_auth": "RequestsAuth",
     "client": "Doorward",
     "device_login.prompt": "Prompt",
-    "errors": "Conflict ConnectionFailed DoorwardError InvalidCredentials InvalidInput InvalidToken "
-    "LoginDenied LoginError LoginExpired LoginPending LoginTimeout LogoutError NotFound "
+    "errors": "Conflict ConnectionFailed DoorwardError InvalidCredentials InvalidInput "
+    "InvalidToken LoginDenied LoginError LoginExpired LoginPending LoginTimeout LogoutError NotFound "
     "NotLoggedInError PasswordChangeRequired PermissionDenied RateLimited "
     "ReauthenticationRequired RedirectRefused ServiceUnavailable StoreError StoreWarning "
     "TLSError UnexpectedAnswer VersionMismatch VersionWarning WrongPassword",

@@ -159,7 +159,7 @@ class ApiKeys:
         return responses.parse_new_api_key(self._client.call("POST", "/v1/api-keys", json=body))
 
     def rotate(self, key_id: str, *, overlap: timedelta | float | None = None) -> NewApiKey:
-        """Issue a new secret for the key. The current one stays valid for `overlap`, by default a day.
+        """Issue a new secret. The current one stays valid for `overlap`, by default a day.
 
         Raises ReauthenticationRequired or NotFound.
         """

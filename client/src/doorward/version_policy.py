@@ -14,7 +14,10 @@ Key = tuple[tuple[int, ...], bool]
 
 @dataclass(frozen=True, slots=True)
 class VersionPolicy:
-    """The supported versions. With `error`, a mismatch raises VersionMismatch instead of warning."""
+    """The supported versions of the service.
+
+    A mismatch issues a VersionWarning, or raises VersionMismatch with `error`.
+    """
 
     min: str | None = None
     max: str | None = None

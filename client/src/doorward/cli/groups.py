@@ -22,7 +22,8 @@ from doorward.errors import DoorwardError, StoreWarning, VersionWarning
 DEBUG_META_KEY = "doorward.debug"
 MAX_SHORT_HELP = 200  # characters, so that the sentence is wrapped and not cut
 PASSWORD_ARGUMENT = (
-    "Do not pass a password as an argument, because other users can see it. Enter it when asked,"  # noqa: S105 - a text
+    "Do not pass a password as an argument, because other users can see it."  # noqa: S105 - a text
+    " Enter it when asked,"
     " or pipe it in ({option}). Change the password if you typed it here."
 )
 MIN_CLICK_WIDTH = 50  # columns, the minimum of click
@@ -147,7 +148,7 @@ class CommandGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def enable_debug(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - called by click
+def enable_debug(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001
     """Handle the --debug option."""
     if value:
         ctx.find_root().meta[DEBUG_META_KEY] = True

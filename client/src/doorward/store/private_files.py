@@ -74,7 +74,8 @@ def prepare_folder(folder: Path, *, dedicated: bool) -> None:
         )
     elif mode & OTHERS_WRITE_MASK:
         raise StoreError(
-            f"Other users can write to {folder}. Use a folder of your own, or run: chmod 700 {folder}"
+            f"Other users can write to {folder}."
+            f" Use a folder of your own, or run: chmod 700 {folder}"
         )
 
 

@@ -66,7 +66,7 @@ class AdjustableClock(Clock):
 
 
 class Handler(WSGIRequestHandler):
-    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - the name in werkzeug
+    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - werkzeug
         """Log nothing, because the service has its own log."""
 
 
@@ -210,7 +210,7 @@ def run(commands: IO[str], replies: IO[str], folder: Path) -> None:
     """Execute commands until the end of the input."""
     # Ctrl-C is for the tests. This process ends when its input does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logs.configure(sys.stderr)
+    logs.configure_logging(sys.stderr)
     host = ServiceHost(folder)
     print(json.dumps({"ready": True}), file=replies, flush=True)
     for line in commands:

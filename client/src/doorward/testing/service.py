@@ -21,7 +21,7 @@ from doorward.sessions.credential import Credential
 from doorward.testing.process import DoorwardTestError, ServerProcess
 from doorward.transport.transport import Transport
 
-DEFAULT_PASSWORD = "correct horse battery staple"  # noqa: S105 - of accounts that exist only in tests
+DEFAULT_PASSWORD = "correct horse battery staple"  # noqa: S105 - only in tests
 # With another database, cache or mail server, it would not be an isolated test service.
 RESERVED_SETTINGS = frozenset({"database_url", "redis_url", "smtp_url"})
 
