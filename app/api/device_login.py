@@ -1,4 +1,4 @@
-"""Being let in from another device: asking there, deciding here."""
+"""Device login: start it on one device, claim and decide it on another."""
 
 from __future__ import annotations
 
@@ -38,40 +38,43 @@ from app.web.schemas import (
 from app.web.unit_of_work import reading, writing
 
 blp = Blueprint(
-    "login sessions",
+    "device login",
     __name__,
     url_prefix="/v1/login-sessions",
-    description="Logins that are asked for on one device and approved on another.",
+    description="Sign in on one device by approving the request on another (RFC 8628).",
 )
 
 
 class StartDeviceLoginSchema(StrictSchema):
-    """Who asks, and for what. All of it is shown to whoever decides, as something that was told."""
+    """A device login request. All values are shown to the user as unverified."""
 
     client_name = Label(
         max_length=64,
         required=True,
-        metadata={"description": "how a person would call the program", "example": "backup"},
+        metadata={"description": "name of the program, as users know it", "example": "backup"},
     )
     client_id = Text(
         max_length=32,
         load_default=None,
-        metadata={"description": "one of `DOORWARD_CLIENTS`; without it, `doorward`"},
+        metadata={"description": "one of `DOORWARD_CLIENTS`; defaults to `doorward`"},
     )
     hostname = Label(
         max_length=64,
         load_default=None,
-        metadata={"description": "of the machine that asks", "example": "attic"},
+        metadata={"description": "name of the requesting device", "example": "attic"},
     )
     login_message = Label(
         max_length=200,
         load_default=None,
-        metadata={"description": "why; shown on both devices", "example": "nightly backup"},
+        metadata={
+            "description": "reason for the request, shown on both devices",
+            "example": "nightly backup",
+        },
     )
     scope = ScopeList(
         load_default=None,
         metadata={
-            "description": "scopes to have, separated by spaces; without it, all that may be had"
+            "description": "requested scopes, separated by spaces; defaults to all available scopes"
         },
     )
     expires_in = StrictInteger(
@@ -79,30 +82,32 @@ class StartDeviceLoginSchema(StrictSchema):
         maximum=365 * 86400,
         load_default=None,
         metadata={
-            "description": "wanted length of the session in seconds, with the rules of `/v1/login`"
+            "description": "requested session length in seconds; same limits as for `/v1/login`"
         },
     )
     username = Text(
         max_length=256,
         load_default=None,
-        metadata={"description": "name or address of the only account that may approve it"},
+        metadata={
+            "description": "username or email address of the only account that may approve the request"
+        },
     )
 
 
 class StartedDeviceLoginSchema(StrictSchema):
-    """What to show on the device that asks, and the secret that it keeps."""
+    """The codes of a started device login, and how to poll."""
 
     session_id = fields.String(
-        required=True, metadata={"description": "of the session to be; it opens nothing"}
+        required=True, metadata={"description": "ID of the future session; not secret"}
     )
     device_code = fields.String(
         required=True,
-        metadata={"description": "the secret by which the device polls at /oauth/token"},
+        metadata={"description": "secret with which the device polls `/oauth/token`"},
     )
     user_code = fields.String(
         required=True,
         metadata={
-            "description": "what a person types; case, dashes and spaces do not count",
+            "description": "code for the user to enter; case, dashes and spaces are ignored",
             "example": "WDJB-MJHT",
         },
     )
@@ -111,25 +116,29 @@ class StartedDeviceLoginSchema(StrictSchema):
     )
     verification_uri_complete = fields.String(
         required=True,
-        metadata={"description": "the same with the code filled in; it approves nothing"},
+        metadata={
+            "description": "the same URI with the code filled in; opening it approves nothing"
+        },
     )
-    expires_in = fields.Integer(required=True, metadata={"description": "seconds", "example": 600})
+    expires_in = fields.Integer(
+        required=True, metadata={"description": "lifetime of the codes in seconds", "example": 600}
+    )
     interval = fields.Integer(
-        required=True, metadata={"description": "seconds from one poll to the next", "example": 5}
+        required=True, metadata={"description": "seconds between polls", "example": 5}
     )
     login_message = fields.String(required=True, allow_none=True)
     check_phrase = fields.String(
         required=True,
         allow_none=True,
         metadata={
-            "description": "words that both devices show",
+            "description": "words to show on both devices",
             "example": "safeness hangout flyer",
         },
     )
 
 
 class ActingSessionSchema(StrictSchema):
-    """The session by which somebody claimed or decided, and from where."""
+    """The session that claimed or decided a request, and its IP address."""
 
     session_id = fields.String(required=True)
     address = fields.String(required=True)
@@ -137,10 +146,11 @@ class ActingSessionSchema(StrictSchema):
 
 
 class DeviceLoginSchema(StrictSchema):
-    """Who asks, from where, for what, when; and what became of it."""
+    """A device login request and its current state."""
 
     id = fields.String(
-        required=True, metadata={"description": "that of the session, once there is one"}
+        required=True,
+        metadata={"description": "ID of the request, and of the session that it becomes"},
     )
     state = fields.String(
         required=True, metadata={"enum": list(VISIBLE_STATES), "example": "claimed"}
@@ -149,43 +159,44 @@ class DeviceLoginSchema(StrictSchema):
     client_name = fields.String(
         required=True,
         metadata={
-            "description": "of a client of `DOORWARD_CLIENTS` the operator's name for it, else as told"
+            "description": "name configured in `DOORWARD_CLIENTS`, or else as reported by the device"
         },
     )
-    hostname = fields.String(required=True, allow_none=True, metadata={"description": "as told"})
+    hostname = fields.String(
+        required=True, allow_none=True, metadata={"description": "as reported by the device"}
+    )
     login_message = fields.String(
-        required=True, allow_none=True, metadata={"description": "as told"}
+        required=True, allow_none=True, metadata={"description": "as reported by the device"}
     )
     check_phrase = fields.String(required=True, allow_none=True)
     scope = fields.String(
         required=True,
         allow_none=True,
-        metadata={"description": "asked for; null: whatever may be had"},
+        metadata={"description": "requested scopes; null requests everything"},
     )
     granted_scope = fields.String(
         required=True,
         allow_none=True,
-        metadata={"description": "approved; null: whatever its owner may"},
+        metadata={"description": "approved scopes; null grants everything the account may do"},
     )
     expires_in = fields.Integer(
         required=True,
         allow_none=True,
-        metadata={
-            "description": "length asked for the session in seconds, from redemption on; null: as long as any"
-        },
+        metadata={"description": "requested session length in seconds; null is the default length"},
     )
     address = fields.String(
-        required=True, metadata={"description": "from where it was asked, as seen here"}
+        required=True, metadata={"description": "IP address of the requesting device"}
     )
     user_agent = fields.String(
-        required=True, metadata={"description": "of the program that asked, as sent"}
+        required=True, metadata={"description": "user agent of the requesting device"}
     )
     account_id = fields.String(
-        required=True, allow_none=True, metadata={"description": "who claimed it"}
+        required=True, allow_none=True, metadata={"description": "account that claimed the request"}
     )
     created_at = Timestamp(required=True)
     expires_at = Timestamp(
-        required=True, metadata={"description": "until when it can be approved and redeemed"}
+        required=True,
+        metadata={"description": "when approval and redemption are no longer possible"},
     )
     claimed_at = Timestamp(required=True, allow_none=True)
     claimed_with = fields.Nested(ActingSessionSchema, required=True, allow_none=True)
@@ -196,39 +207,41 @@ class DeviceLoginSchema(StrictSchema):
 
 
 class DeviceLoginsSchema(StrictSchema):
-    """Logins from other devices, the latest first."""
+    """Device login requests, newest first."""
 
     items = fields.List(fields.Nested(DeviceLoginSchema), required=True)
     next = fields.String(required=True, allow_none=True)
 
 
 class DeviceLoginQuerySchema(PageSchema):
-    """Which are wanted."""
+    """Filters of the list."""
 
     state = fields.String(load_default=None, validate=validate.OneOf(list(VISIBLE_STATES)))
     account_id = Text(
-        max_length=32, load_default=None, metadata={"description": "whose; for administrators"}
+        max_length=32,
+        load_default=None,
+        metadata={"description": "account to list; administrators only"},
     )
 
 
 class UserCodeSchema(StrictSchema):
-    """The code that the other device shows."""
+    """The code shown on the other device."""
 
     user_code = Text(
         max_length=32,
         required=True,
-        metadata={"description": "case, dashes and spaces do not count", "example": "WDJB-MJHT"},
+        metadata={"description": "case, dashes and spaces are ignored", "example": "WDJB-MJHT"},
     )
 
 
 class DeviceCodeSchema(StrictSchema):
-    """The secret of whoever asked."""
+    """The secret of the requesting device."""
 
     device_code = SecretText(max_length=4096, required=True)
 
 
 class EmptySchema(StrictSchema):
-    """Nothing more has to be said."""
+    """An empty object."""
 
 
 @blp.route("", methods=["POST"])
@@ -237,10 +250,11 @@ class EmptySchema(StrictSchema):
 @blp.arguments(StartDeviceLoginSchema)
 @blp.response(201, StartedDeviceLoginSchema)
 def post_login_session(work: UnitOfWork, body: Body) -> DeviceAuthorization:
-    """Ask to be let in. A person types the user code at the address that is answered; meanwhile, poll at /oauth/token.
+    """Start a device login. The user enters the code at `verification_uri`; poll `/oauth/token`.
 
-    Show `user_code`, `verification_uri` and `check_phrase`, and keep `device_code` to yourself: who has it gets the tokens. At most three
-    requests in 15 minutes may name one account by `username`; whether there is such an account is not told.
+    Show `user_code`, `verification_uri` and `check_phrase`. Keep `device_code` secret: it is
+    exchanged for the tokens. At most three requests in 15 minutes may name the same `username`.
+    The response does not reveal whether the account exists.
     """
     return start_device_login_with_phrase(work, get_client_info(), **body)
 
@@ -251,7 +265,7 @@ def post_login_session(work: UnitOfWork, body: Body) -> DeviceAuthorization:
 @blp.arguments(DeviceCodeSchema)
 @blp.response(204)
 def post_cancel(work: UnitOfWork, body: Body) -> None:
-    """Give up asking. From then on a poll is told `expired_token`, and whoever types the code that it is not known."""
+    """Cancel a device login. Polls then fail with `expired_token`, and the user code is unknown."""
     cancel_device_login(work, get_client_info(), **body)
 
 
@@ -262,10 +276,11 @@ def post_cancel(work: UnitOfWork, body: Body) -> None:
 @blp.arguments(UserCodeSchema)
 @blp.response(200, DeviceLoginSchema)
 def post_claim(work: UnitOfWork, principal: Principal, body: Body) -> DeviceLoginView:
-    """Say which login is meant by its code, and see who asks. From now on no other account sees or decides it.
+    """Claim a device login by its code and show the request.
 
-    A code that is unknown, over, claimed by somebody else or meant for somebody else is one answer, 404 `unknown_user_code`. After five of
-    them in ten minutes, by the account or from its source, it is 429, also for a right one.
+    From then on, only this account can see and decide it. Codes that are unknown, expired or
+    reserved for another account all return 404 `unknown_user_code`. After five such responses in
+    ten minutes, for the account or its network, every code returns 429.
     """
     return claim_device_login(work, principal, get_client_info(), **body)
 
@@ -276,7 +291,10 @@ def post_claim(work: UnitOfWork, principal: Principal, body: Body) -> DeviceLogi
 @blp.query(DeviceLoginQuerySchema)
 @blp.response(200, DeviceLoginsSchema)
 def get_login_sessions(work: UnitOfWork, principal: Principal, query: Body) -> DeviceLoginPage:
-    """What one has claimed, the latest first, also what was denied. An administrator may ask for another account's."""
+    """List the device logins that you claimed, newest first.
+
+    Administrators can list those of another account.
+    """
     return list_device_logins(work, principal, **query)
 
 
@@ -288,7 +306,7 @@ def get_login_sessions(work: UnitOfWork, principal: Principal, query: Body) -> D
 def get_one_login_session(
     work: UnitOfWork, principal: Principal, login_session_id: str
 ) -> DeviceLoginView:
-    """One that one has claimed. An administrator sees everybody's."""
+    """Get a device login that you claimed. Administrators can get any."""
     return get_device_login(work, principal, device_login_id=login_session_id)
 
 
@@ -301,10 +319,10 @@ def get_one_login_session(
 def post_approve(
     work: UnitOfWork, principal: Principal, body: Body, login_session_id: str
 ) -> DeviceLoginView:
-    """Let the other device in. The code is sent once more, so that an id alone approves nothing.
+    """Approve a device login. Requires the code again, so that the ID alone is not enough.
 
-    It wants a password typed in the last five minutes: on 401 `reauthentication_required`, `POST /v1/elevate` first. The session that comes
-    of it never has more rights than the one that approves.
+    Requires authentication in the last five minutes: on 401 `reauthentication_required`, call
+    `POST /v1/elevate` first. The new session never has more permissions than the approving one.
     """
     return approve_device_login(
         work, principal, get_client_info(), device_login_id=login_session_id, **body
@@ -320,7 +338,7 @@ def post_approve(
 def post_deny(
     work: UnitOfWork, principal: Principal, _body: Body, login_session_id: str
 ) -> DeviceLoginView:
-    """Refuse. The program is told `access_denied` at its next poll."""
+    """Deny a device login. The next poll fails with `access_denied`."""
     return deny_device_login(work, principal, get_client_info(), device_login_id=login_session_id)
 
 
@@ -333,9 +351,10 @@ def post_deny(
 def post_suspicious(
     work: UnitOfWork, principal: Principal, _body: Body, login_session_id: str
 ) -> DeviceLoginView:
-    """Refuse what somebody else has asked for: for a day its source may ask only now and then.
+    """Deny a device login that someone else started, and limit its network for a day.
 
-    The program is told `access_denied`, the owner gets a mail with what to do. One that was approved is 409 `login_session_over`: end its
-    session instead, by `POST /v1/sessions/{id}/suspicious`. `DELETE` there takes this back too.
+    The next poll fails with `access_denied`, and the user gets an email with what to do. A device
+    login that was approved returns 409 `login_session_over`: revoke its session instead, with
+    `POST /v1/sessions/{id}/suspicious`. `DELETE` on that path withdraws this report as well.
     """
     return report_device_login(work, principal, get_client_info(), device_login_id=login_session_id)

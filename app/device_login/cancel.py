@@ -1,4 +1,4 @@
-"""Giving up: whoever asked does not want to be let in any more."""
+"""Cancel a device login request on the device that made it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 
 
 def cancel_device_login(work: UnitOfWork, client_info: ClientInfo, *, device_code: str) -> None:
-    """End a request that nobody has decided yet. Raises UnknownDeviceCode, LoginSessionOver or TooManyRequests."""
+    """Cancel an undecided request.
+
+    Raises UnknownDeviceCode, DeviceLoginClosed or TooManyRequests.
+    """
     count_request(work, client_info, "poll")
     row = find_by_device_code(work.db, device_code)
     if row is None:
         raise UnknownDeviceCode
-    cancelled = count_changed_rows(
+    canceled = count_changed_rows(
         work.db,
         update(DeviceLogin)
         .where(
@@ -35,7 +38,7 @@ def cancel_device_login(work: UnitOfWork, client_info: ClientInfo, *, device_cod
         .values(state=DeviceLoginState.CANCELLED, user_code_digest=None, decided_at=work.now)
         .execution_options(synchronize_session=False),
     )
-    if not cancelled:
+    if not canceled:
         raise DeviceLoginClosed
     record_event(
         work,

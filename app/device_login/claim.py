@@ -1,4 +1,7 @@
-"""Typing the code that the other device shows: whoever does it first has the login to himself, and sees it only then."""
+"""Claim a device login request by the code that the other device shows.
+
+The first account to enter the code is the only one that can see and decide the request.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +30,14 @@ if TYPE_CHECKING:
 def claim_device_login(
     work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, user_code: str
 ) -> DeviceLoginView:
-    """Who asks to be let in with this code. From now on only this account sees it and decides; asking again is no fault.
+    """Claim the request with this code and return it. Claiming it again has no effect.
 
-    Raises UnknownUserCode, and after five of these TooManyRequests.
+    Raises UnknownUserCode, and TooManyRequests after five wrong codes.
     """
     account = find_account(work.db, principal.account_id)
     if account is None:
         raise Unauthenticated
-    guess = count_code_attempt(work, account_id=account.id, bucket=client_info.bucket)
+    attempt = count_code_attempt(work, account_id=account.id, bucket=client_info.bucket)
     digests = compute_user_code_digests(work.settings, user_code)
     claimed = _claim_pending(work, principal, client_info, account, digests)
     if claimed is not None:
@@ -45,12 +48,12 @@ def claim_device_login(
             account_id=account.id,
             session_id=claimed,
         )
-    mine = claimed or _find_claimed_earlier(work, account, digests)
-    if mine is None:
+    claimed_id = claimed or _find_claimed_earlier(work, account, digests)
+    if claimed_id is None:
         record_event(work, Event.USER_CODE_REFUSED, client_info=client_info, account_id=account.id)
         raise work.keep(UnknownUserCode())
-    refund_code_attempt(work, guess)
-    return get_device_login(work, principal, device_login_id=mine)
+    refund_code_attempt(work, attempt)
+    return get_device_login(work, principal, device_login_id=claimed_id)
 
 
 def _claim_pending(
@@ -60,7 +63,10 @@ def _claim_pending(
     account: Account,
     digests: Sequence[str],
 ) -> str | None:
-    """One statement decides who is first, and whether the account is the one that was named."""
+    """Claim a pending request in one statement, so that only the first account succeeds.
+
+    A request that names an account can be claimed by that account only.
+    """
     return work.db.scalar(
         update(DeviceLogin)
         .where(
@@ -86,7 +92,7 @@ def _claim_pending(
 
 
 def _digest_identifiers(work: UnitOfWork, account: Account) -> list[str]:
-    """What is kept of a request that names this account."""
+    """Compute the digests that a request naming this account may have, one per secret key."""
     return [
         compute_name_digest([key], name)
         for key in work.settings.secret_key

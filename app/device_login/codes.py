@@ -1,4 +1,4 @@
-"""The two codes of a login from another device, and the words that let people see that two screens belong together."""
+"""The codes of a device login request, and the phrase that both screens show."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 USER_CODE_CONTEXT = "user code"
-PHRASE_WORD_COUNT = 3  # 38 bits: nobody can make a second request that happens to have the same
+PHRASE_WORD_COUNT = 3  # 38 bits, so that an attacker cannot produce a request with the same phrase
 
 
-def compute_user_code_digests(settings: Settings, typed: str) -> list[str]:
-    """What may be kept of a user code, the newest key first. Case, dashes, spaces and dots do not count."""
-    return compute_code_digests(settings.secret_key, USER_CODE_CONTEXT, normalize_code(typed))
+def compute_user_code_digests(settings: Settings, user_code: str) -> list[str]:
+    """Compute the digest of a user code under every secret key, newest key first.
+
+    Case, dashes, spaces and dots are ignored.
+    """
+    return compute_code_digests(settings.secret_key, USER_CODE_CONTEXT, normalize_code(user_code))
 
 
 def generate_check_phrase() -> str:
@@ -29,7 +32,7 @@ def generate_check_phrase() -> str:
 
 
 def find_by_device_code(db: Db, device_code: str) -> DeviceLogin | None:
-    """The record that a device code is of. Junk needs no read."""
+    """Find the request with this device code. A malformed code costs no query."""
     row_id = parse_row_id(DEVICE_CODE_PREFIX, "ses", device_code)
     row = find_device_login(db, row_id) if row_id else None
     return row if row is not None and has_digest(device_code, row.device_digest) else None

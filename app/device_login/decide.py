@@ -1,4 +1,4 @@
-"""Approving and denying: only by the account that claimed it, and once."""
+"""Approve, deny or report a device login request: once, by the account that claimed it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import update
 
-from app.accounts.models import find_account as account_by_id
+from app.accounts.models import find_account
 from app.audit.record import Event, record_event
 from app.authentication.throttling.code_attempts import count_code_attempt, refund_code_attempt
-from app.authentication.throttling.suspicious_sources import (
-    flag_suspicious_source as suspect_source,
-)
+from app.authentication.throttling.suspicious_sources import flag_suspicious_source
 from app.authorization.scopes import intersect_limits
 from app.device_login.codes import compute_user_code_digests
 from app.device_login.errors import DeviceLoginClosed, UnknownUserCode
@@ -38,80 +36,59 @@ def approve_device_login(
     device_login_id: str,
     user_code: str,
 ) -> DeviceLoginView:
-    """Let the other device in, with what it asked for as far as the session that approves may do it.
+    """Approve a request. Its scope is limited to that of the approving session.
 
-    The code is compared once more: a link that somebody sent cannot approve. Whoever calls this has just shown who he is.
-    Raises NotFound, LoginSessionOver, UnknownUserCode or TooManyRequests.
+    The user code is verified again, so that a link from an attacker cannot approve. The caller
+    requires recent authentication. Raises NotFound, DeviceLoginClosed, UnknownUserCode or
+    TooManyRequests.
     """
     row = _require_claimed(work, principal, device_login_id)
-    guess = count_code_attempt(work, account_id=principal.account_id, bucket=client_info.bucket)
-    fits = DeviceLogin.user_code_digest.in_(compute_user_code_digests(work.settings, user_code))
+    attempt = count_code_attempt(work, account_id=principal.account_id, bucket=client_info.bucket)
+    has_code = DeviceLogin.user_code_digest.in_(compute_user_code_digests(work.settings, user_code))
     values = {
         "approved_epoch": principal.epoch,
         "granted_scope": _compute_granted_scope(work, principal, row),
     }
-    if not _decide(work, principal, client_info, row, DeviceLoginState.APPROVED, fits, **values):
+    if not _decide(
+        work, principal, client_info, row, DeviceLoginState.APPROVED, has_code, **values
+    ):
         _require_undecided(work, row)
-        record_event(
-            work,
-            Event.USER_CODE_REFUSED,
-            client_info=client_info,
-            account_id=principal.account_id,
-            session_id=row.id,
-        )
+        _record(work, Event.USER_CODE_REFUSED, principal, client_info, row)
         raise work.keep(UnknownUserCode())
-    refund_code_attempt(work, guess)
-    record_event(
-        work,
-        Event.DEVICE_LOGIN_APPROVED,
-        client_info=client_info,
-        account_id=principal.account_id,
-        session_id=row.id,
-    )
+    refund_code_attempt(work, attempt)
+    _record(work, Event.DEVICE_LOGIN_APPROVED, principal, client_info, row)
     return get_device_login(work, principal, device_login_id=row.id)
 
 
 def deny_device_login(
     work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, device_login_id: str
 ) -> DeviceLoginView:
-    """Refuse. Raises NotFound or LoginSessionOver."""
+    """Deny a request. Raises NotFound or DeviceLoginClosed."""
     row = _require_claimed(work, principal, device_login_id)
     if not _decide(work, principal, client_info, row, DeviceLoginState.DENIED):
         raise DeviceLoginClosed
-    record_event(
-        work,
-        Event.DEVICE_LOGIN_DENIED,
-        client_info=client_info,
-        account_id=principal.account_id,
-        session_id=row.id,
-    )
+    _record(work, Event.DEVICE_LOGIN_DENIED, principal, client_info, row)
     return get_device_login(work, principal, device_login_id=row.id)
 
 
 def report_device_login(
     work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, device_login_id: str
 ) -> DeviceLoginView:
-    """Refuse what somebody else has asked for: its source may ask only now and then, and the owner has it in writing.
+    """Deny a request that someone else made, limit its source and email the user.
 
-    Raises NotFound or LoginSessionOver.
+    Raises NotFound or DeviceLoginClosed.
     """
     row = _require_claimed(work, principal, device_login_id)
     if not _decide(work, principal, client_info, row, DeviceLoginState.SUSPICIOUS):
         raise DeviceLoginClosed
-    suspect_source(work, session_id=row.id, bucket=row.bucket)
+    flag_suspicious_source(work, session_id=row.id, bucket=row.bucket)
     _email_owner(work, principal, row)
-    record_event(
-        work,
-        Event.DEVICE_LOGIN_SUSPICIOUS,
-        client_info=client_info,
-        account_id=principal.account_id,
-        session_id=row.id,
-    )
+    _record(work, Event.DEVICE_LOGIN_SUSPICIOUS, principal, client_info, row)
     return get_device_login(work, principal, device_login_id=row.id)
 
 
 def _require_claimed(work: UnitOfWork, principal: Principal, device_login_id: str) -> DeviceLogin:
-    """One that this account has claimed, whatever became of it. Raises NotFound."""
+    """Return a request that this account claimed, in any state. Raises NotFound."""
     row = find_device_login(work.db, device_login_id) if is_id("ses", device_login_id) else None
     if row is None or row.account_id != principal.account_id:
         raise NotFound
@@ -124,41 +101,44 @@ def _decide(
     client_info: ClientInfo,
     row: DeviceLogin,
     state: DeviceLoginState,
-    *also: ColumnElement[bool],
+    *conditions: ColumnElement[bool],
     **values: object,
 ) -> bool:
-    """One statement decides which of many decisions counts."""
-    by = {
+    """Decide a request in one statement, so that only the first decision succeeds."""
+    decision = {
         "decided_at": work.now,
         "decided_session_id": principal.session_id,
         "decided_address": client_info.address,
         "decided_device": get_device_label(work, principal),
     }
-    mine = (
+    is_undecided = (
         DeviceLogin.account_id == principal.account_id,
         DeviceLogin.state == DeviceLoginState.CLAIMED,
         DeviceLogin.expires_at > work.now,
     )
-    taken = (
+    statement = (
         update(DeviceLogin)
-        .where(DeviceLogin.id == row.id, *mine, *also)
-        .values(state=state, user_code_digest=None, **by, **values)
+        .where(DeviceLogin.id == row.id, *is_undecided, *conditions)
+        .values(state=state, user_code_digest=None, **decision, **values)
         .returning(DeviceLogin.id)
         .execution_options(synchronize_session=False)
     )
-    decided = work.db.scalar(taken) is not None
+    has_decided = work.db.scalar(statement) is not None
     work.db.refresh(row)
-    return decided
+    return has_decided
 
 
 def _require_undecided(work: UnitOfWork, row: DeviceLogin) -> None:
-    """Was it the code, or had somebody been quicker? Raises LoginSessionOver."""
+    """Raise DeviceLoginClosed unless the request can still be decided."""
     if row.state != DeviceLoginState.CLAIMED or not row.is_open(work.now):
         raise DeviceLoginClosed
 
 
 def _compute_granted_scope(work: UnitOfWork, principal: Principal, row: DeviceLogin) -> str | None:
-    """Never more than was asked for, than the client may have, nor than the session that approves; None is whatever its owner may."""
+    """Limit the requested scope to that of the approving session.
+
+    None grants everything that the account may do. Raises Unauthenticated.
+    """
     session = find_account_session(work.db, principal.account_id, principal.session_id)
     if session is None:
         raise Unauthenticated
@@ -166,8 +146,20 @@ def _compute_granted_scope(work: UnitOfWork, principal: Principal, row: DeviceLo
     return intersect_limits(row.scope.split() if row.scope is not None else None, limit)
 
 
+def _record(
+    work: UnitOfWork, event: Event, principal: Principal, client_info: ClientInfo, row: DeviceLogin
+) -> None:
+    record_event(
+        work,
+        event,
+        client_info=client_info,
+        account_id=principal.account_id,
+        session_id=row.id,
+    )
+
+
 def _email_owner(work: UnitOfWork, principal: Principal, row: DeviceLogin) -> None:
-    account = account_by_id(work.db, principal.account_id)
+    account = find_account(work.db, principal.account_id)
     if account is None:
         raise Unauthenticated
     values = {

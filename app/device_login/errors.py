@@ -1,4 +1,4 @@
-"""How being let in from another device can fail. The last five are what a poll is told (RFC 8628 section 3.5)."""
+"""Problems of device logins. All after DeviceLoginClosed answer polls (RFC 8628 section 3.5)."""
 
 from __future__ import annotations
 
@@ -6,70 +6,70 @@ from app.errors import Problem
 
 
 class UnknownUserCode(Problem):
-    """Unknown, over, claimed by somebody else or meant for somebody else: one answer, and it is counted."""
+    """The code is unknown, expired or reserved for another account. All cases look the same."""
 
     code = "unknown_user_code"
-    title = "This code is not known, or not any more"
+    title = "Unknown or expired code"
     status = 404
 
     def __init__(self) -> None:
         super().__init__(
-            "Compare it with the one on the other device. A code is good for ten minutes, and for one account."
+            "Compare it with the code on the other device. Codes expire after ten minutes."
         )
 
 
 class DeviceLoginClosed(Problem):
-    """It was decided already, or its ten minutes are over."""
+    """The request was already decided, or has expired."""
 
     code = "login_session_over"
-    title = "This login was decided already, or has expired"
+    title = "The device login was already decided or has expired"
     status = 409
 
     def __init__(self) -> None:
-        super().__init__("Nothing was changed. Ask for another login on the other device.")
+        super().__init__("Nothing was changed. Start a new device login on the other device.")
 
 
 class AuthorizationPending(Problem):
-    """Nobody has approved it yet; what was counted of the poll is kept."""
+    """No user has decided the request yet."""
 
     code = "authorization_pending"
-    title = "Nobody has approved it yet"
+    title = "The device login is not approved yet"
     status = 400
 
 
 class SlowDown(Problem):
-    """The poll came before its time."""
+    """The device polled before the interval had passed."""
 
     code = "slow_down"
-    title = "Asked too soon"
+    title = "Polling too fast"
     status = 400
 
     def __init__(self, interval: int) -> None:
-        super().__init__(f"Wait {interval} seconds from one request to the next.")
+        super().__init__(f"Wait {interval} seconds between requests.")
 
 
 class AccessDenied(Problem):
-    """The owner of the account said no, or may not be let in any more."""
+    """The user denied the request, or the approval is void."""
 
     code = "access_denied"
-    title = "The login was denied"
+    title = "The device login was denied"
     status = 400
 
 
 class ExpiredToken(Problem):
-    """It took longer than ten minutes, or was cancelled."""
+    """The request expired or was canceled."""
 
     code = "expired_token"
-    title = "The login has expired"
+    title = "The device login has expired"
     status = 400
 
     def __init__(self) -> None:
-        super().__init__("Ask for another one.")
+        super().__init__("Start a new device login.")
 
 
 class UnknownDeviceCode(Problem):
-    """Not one of ours, used already, or of another client."""
+    """The device code is malformed, unknown or already used."""
 
     code = "unknown_device_code"
-    title = "This device code is not known, or was used"
+    title = "Unknown or used device code"
     status = 404

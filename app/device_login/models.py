@@ -1,7 +1,8 @@
-"""A login that is asked for on one device and approved on another: one record from the request to the session.
+"""Device login requests: made on one device and approved on another (RFC 8628).
 
-pending → claimed → approved → redeemed, or denied, suspicious, cancelled; what is not over in ten minutes has expired.
-Each step is one conditional UPDATE. The record has the id of the session that comes of it, which opens nothing.
+A request goes from pending to claimed, approved and redeemed, or ends as denied, suspicious or
+canceled. It expires after ten minutes. Each step is one conditional UPDATE. The request has the id
+of the session that it becomes. The id is not secret and grants nothing.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from sqlalchemy.orm import Session as Db
 from app.adapters.database import Base, delete_batch
 from app.sessions.models import Session
 
-DEVICE_CODE_PREFIX = "dwl"  # dwl_<id>_<secret><checksum>: the device code
+DEVICE_CODE_PREFIX = "dwl"  # a device code is dwl_<id>_<secret><checksum>
 
 
 class DeviceLoginState(StrEnum):
     PENDING = "pending"
-    CLAIMED = "claimed"  # an account has typed the code, and alone decides
+    CLAIMED = "claimed"  # the code was entered; only that account can decide
     APPROVED = "approved"
     DENIED = "denied"
     SUSPICIOUS = "suspicious"
-    CANCELLED = "cancelled"  # by whoever asked
+    CANCELLED = "cancelled"  # on the requesting device
     REDEEMED = "redeemed"
 
 
@@ -44,26 +45,27 @@ class DeviceLogin(Base):
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     state: Mapped[str] = mapped_column(String(16), default=DeviceLoginState.PENDING)
     device_digest: Mapped[str] = mapped_column(String(64))
-    user_code_digest: Mapped[str | None] = mapped_column(
-        String(64)
-    )  # gone once it was decided, so that the code is free again
+    # Cleared by the decision, so that the code can be used again.
+    user_code_digest: Mapped[str | None] = mapped_column(String(64))
     client_id: Mapped[str] = mapped_column(String(32))
     client_name: Mapped[str] = mapped_column(String(64))
-    hostname: Mapped[str | None] = mapped_column(String(64))  # as told by whoever asks
+    hostname: Mapped[str | None] = mapped_column(String(64))  # as reported by the requesting device
     login_message: Mapped[str | None] = mapped_column(String(200))
     check_phrase: Mapped[str | None] = mapped_column(String(64))
-    scope: Mapped[str | None] = mapped_column(Text)  # asked for, as far as the client may have it
-    expires_in: Mapped[int | None]  # seconds, of the session asked for; None: as long as any
-    username_digest: Mapped[str | None] = mapped_column(
-        String(64)
-    )  # who alone may claim it; what was typed may be a password
+    scope: Mapped[str | None] = mapped_column(
+        Text
+    )  # requested, limited to what the client may have
+    expires_in: Mapped[int | None]  # requested session length in seconds; None is the default
+    # The only account that may claim the request. A digest, because users type passwords into
+    # username fields.
+    username_digest: Mapped[str | None] = mapped_column(String(64))
     address: Mapped[str] = mapped_column(String(64))
     bucket: Mapped[str] = mapped_column(String(64))
     user_agent: Mapped[str] = mapped_column(String(256))
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     polled_at: Mapped[datetime | None]
-    interval: Mapped[int]  # seconds from one poll to the next
+    interval: Mapped[int]  # seconds between polls
     account_id: Mapped[str | None] = mapped_column(
         String(32), ForeignKey("accounts.id", ondelete="CASCADE")
     )
@@ -75,14 +77,13 @@ class DeviceLogin(Base):
     decided_session_id: Mapped[str | None] = mapped_column(String(32))
     decided_address: Mapped[str | None] = mapped_column(String(64))
     decided_device: Mapped[str | None] = mapped_column(String(256))
-    approved_epoch: Mapped[
-        int | None
-    ]  # of the account when it approved: the approval ends with that
+    # The account's epoch at approval. The approval is void once the epoch changes.
+    approved_epoch: Mapped[int | None]
     granted_scope: Mapped[str | None] = mapped_column(Text)
     redeemed_at: Mapped[datetime | None]
 
     def is_open(self, now: datetime) -> bool:
-        """Can anything still become of it?"""
+        """Return whether the request can still be decided or redeemed."""
         return self.state in OPEN_STATES and now < self.expires_at
 
 
@@ -91,12 +92,15 @@ def find_device_login(db: Db, device_login_id: str) -> DeviceLogin | None:
 
 
 def delete_expired_device_logins(db: Db, now: datetime, limit: int) -> int:
-    """What nobody claimed is remembered for a day, the rest for 30, and no shorter than the session that came of it."""
-    nobodys = and_(
+    """Delete at most `limit` old requests, and return how many.
+
+    Unclaimed requests are kept for a day, others for 30 days and as long as their session.
+    """
+    is_unclaimed = and_(
         DeviceLogin.account_id.is_(None), DeviceLogin.expires_at < now - timedelta(days=1)
     )
-    old = and_(
+    is_old = and_(
         DeviceLogin.expires_at < now - timedelta(days=30),
         ~exists().where(Session.id == DeviceLogin.id),
     )
-    return delete_batch(db, DeviceLogin, or_(nobodys, old), limit)
+    return delete_batch(db, DeviceLogin, or_(is_unclaimed, is_old), limit)

@@ -1,4 +1,4 @@
-"""Polling, and the one time that this is answered with tokens (RFC 8628 sections 3.4 and 3.5)."""
+"""Answer the polls of a device, once with tokens (RFC 8628 sections 3.4 and 3.5)."""
 
 from __future__ import annotations
 
@@ -26,18 +26,19 @@ if TYPE_CHECKING:
     from app.principal import ClientInfo
     from app.unit_of_work import UnitOfWork
 
-INTERVAL_STEP_SECONDS = 5  # seconds that each poll too soon adds, and each in time takes away again
+INTERVAL_STEP_SECONDS = 5  # added by each early poll, subtracted by each timely one
 MAX_INTERVAL_SECONDS = 60
-POLL_TOLERANCE = timedelta(seconds=1)  # networks do not keep time to the second
+POLL_TOLERANCE = timedelta(seconds=1)  # network delays vary
 MAX_DEVICE_NAME_LENGTH = 64
 
 
 def redeem_device_code(
     work: UnitOfWork, client_info: ClientInfo, *, client_id: str | None, device_code: str
 ) -> SessionTokens:
-    """The tokens of the session that was approved, once. Until then each call is a poll.
+    """Return the tokens of an approved request, once. Until it is approved, each call is a poll.
 
-    Raises AuthorizationPending, SlowDown, AccessDenied, ExpiredToken, InvalidGrant or TooManyRequests.
+    Raises AuthorizationPending, SlowDown, AccessDenied, ExpiredToken, InvalidGrant or
+    TooManyRequests.
     """
     count_request(work, client_info, "poll")
     row = find_by_device_code(work.db, device_code)
@@ -46,7 +47,9 @@ def redeem_device_code(
         or row.client_id != (client_id or DEFAULT_CLIENT_ID)
         or row.state == DeviceLoginState.REDEEMED
     ):
-        raise InvalidGrant("The device code is not known, or was used. Ask for another one.")
+        raise InvalidGrant(
+            "The device code is unknown or was already used. Start a new device login."
+        )
     if row.state in {DeviceLoginState.DENIED, DeviceLoginState.SUSPICIOUS}:
         raise AccessDenied
     if not row.is_open(work.now):
@@ -58,16 +61,16 @@ def redeem_device_code(
 
 
 def _enforce_poll_interval(work: UnitOfWork, row: DeviceLogin) -> None:
-    """The first poll may come at any time. Whoever polls too soon waits longer, until he keeps to it. Raises SlowDown."""
-    mine = select(DeviceLogin.polled_at, DeviceLogin.interval).where(DeviceLogin.id == row.id)
-    polled_at, interval = work.db.execute(mine.with_for_update()).one()
-    soon = (
+    """Record a poll and lengthen the interval if it came too early. Raises SlowDown."""
+    last_poll = select(DeviceLogin.polled_at, DeviceLogin.interval).where(DeviceLogin.id == row.id)
+    polled_at, interval = work.db.execute(last_poll.with_for_update()).one()
+    is_early = (
         polled_at is not None
         and work.now - polled_at < timedelta(seconds=interval) - POLL_TOLERANCE
     )
     interval = (
         min(interval + INTERVAL_STEP_SECONDS, MAX_INTERVAL_SECONDS)
-        if soon
+        if is_early
         else max(interval - INTERVAL_STEP_SECONDS, POLL_INTERVAL_SECONDS)
     )
     work.db.execute(
@@ -76,29 +79,29 @@ def _enforce_poll_interval(work: UnitOfWork, row: DeviceLogin) -> None:
         .values(polled_at=work.now, interval=interval)
         .execution_options(synchronize_session=False)
     )
-    if soon:
+    if is_early:
         raise work.keep(SlowDown(interval))
 
 
 def _open_approved_session(
     work: UnitOfWork, client_info: ClientInfo, row: DeviceLogin
 ) -> SessionTokens:
-    """Open the session, if the account may still be let in by whoever approved it."""
+    """Open the session if the approval is still valid. Raises AccessDenied or InvalidGrant."""
     account = lock_account(work.db, row.account_id or "")
     if account is None or not _is_approval_valid(work, account, row):
         _expire_approval(work, client_info, row)
         raise work.keep(AccessDenied())
     if not _update_approved(work, row, state=DeviceLoginState.REDEEMED, redeemed_at=work.now):
-        raise InvalidGrant("The device code was used. Ask for another one.")
+        raise InvalidGrant("The device code was already used. Start a new device login.")
     name = f"{row.client_name} on {row.hostname}" if row.hostname else row.client_name
     approval = DeviceApproval(row.id, row.client_id, row.decided_session_id or "")
-    life = timedelta(seconds=row.expires_in) if row.expires_in is not None else None
+    lifetime = timedelta(seconds=row.expires_in) if row.expires_in is not None else None
     session = open_session(
         work,
         client_info,
         account,
         device_name=name[:MAX_DEVICE_NAME_LENGTH],
-        lifetime=life,
+        lifetime=lifetime,
         amr="mca",
         scope=row.granted_scope,
         approval=approval,
@@ -114,20 +117,24 @@ def _open_approved_session(
 
 
 def _is_approval_valid(work: UnitOfWork, account: Account, row: DeviceLogin) -> bool:
-    """Disabled, another password, signed out everywhere, or approved by a session that was taken away: then not."""
-    by = find_account_session(work.db, account.id, row.decided_session_id or "")
+    """Return whether the approval still counts.
+
+    Disabling the account, a password change, logging out everywhere and revoking the approving
+    session each void the approval. Logging out of that session does not.
+    """
+    approver = find_account_session(work.db, account.id, row.decided_session_id or "")
     return (
         account.is_active
         and not account.must_change_password
         and account.epoch == row.approved_epoch
-        and by is not None
-        and by.status in {SessionStatus.LIVE, SessionStatus.LOGGED_OUT}
-        and by.global_epoch == get_global_epoch(work.db)
+        and approver is not None
+        and approver.status in {SessionStatus.LIVE, SessionStatus.LOGGED_OUT}
+        and approver.global_epoch == get_global_epoch(work.db)
     )
 
 
 def _expire_approval(work: UnitOfWork, client_info: ClientInfo, row: DeviceLogin) -> None:
-    """Its time is over now; said once."""
+    """Expire a request whose approval is void, and record that once."""
     if _update_approved(work, row, expires_at=work.now):
         record_event(
             work,
@@ -139,7 +146,7 @@ def _expire_approval(work: UnitOfWork, client_info: ClientInfo, row: DeviceLogin
 
 
 def _update_approved(work: UnitOfWork, row: DeviceLogin, **values: object) -> bool:
-    """Of many polls at once, one gets through."""
+    """Update the request if it is still approved. Of concurrent polls, one succeeds."""
     approved = (
         DeviceLogin.id == row.id,
         DeviceLogin.state == DeviceLoginState.APPROVED,

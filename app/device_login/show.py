@@ -1,4 +1,4 @@
-"""Logins from another device as their owner and administrators see them, also long after."""
+"""Show device login requests to the account that claimed them and to administrators."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CURSOR_CONTEXT = "login sessions"
 EXPIRED_STATE = "expired"
-# What may be asked for and is shown: once redeemed, it is in the state of its session.
+# The states that are shown and can be filtered by. A redeemed request has the state of its session.
 VISIBLE_STATES = (
     *(state for state in DeviceLoginState if state is not DeviceLoginState.REDEEMED),
     EXPIRED_STATE,
@@ -38,7 +38,7 @@ VISIBLE_STATES = (
 
 @dataclass(frozen=True, slots=True)
 class ActingSession:
-    """The session by which somebody claimed or decided, and where that was."""
+    """The session that claimed or decided a request, and its IP address."""
 
     session_id: str
     address: str
@@ -47,7 +47,7 @@ class ActingSession:
 
 @dataclass(frozen=True, slots=True)
 class DeviceLoginView:
-    """Who asks, from where, for what; what became of it and who had a hand in it."""
+    """A device login request, and how it was claimed, decided and redeemed."""
 
     id: str
     state: str
@@ -74,7 +74,7 @@ class DeviceLoginView:
 
 @dataclass(frozen=True, slots=True)
 class DeviceLoginPage:
-    """Some logins, and where the list goes on."""
+    """A page of device login requests and the cursor of the next page."""
 
     items: Sequence[DeviceLoginView]
     next: str | None
@@ -83,7 +83,10 @@ class DeviceLoginPage:
 def get_device_login(
     work: UnitOfWork, principal: Principal, *, device_login_id: str
 ) -> DeviceLoginView:
-    """One that the account has claimed; an administrator sees everybody's. Raises NotFound."""
+    """Return a request that the account claimed. Administrators can see every request.
+
+    Raises NotFound.
+    """
     wanted = [DeviceLogin.id == device_login_id]
     if ADMIN not in principal.roles:
         wanted.append(DeviceLogin.account_id == principal.account_id)
@@ -106,13 +109,16 @@ def list_device_logins(
     limit: int,
     cursor: str | None = None,
 ) -> DeviceLoginPage:
-    """What the account has claimed, the latest first; an administrator may name another account. Raises Forbidden or InvalidInput."""
-    whose = account_id or principal.account_id
-    if whose != principal.account_id and ADMIN not in principal.roles:
-        raise Forbidden("Only an administrator may see what others have claimed.")
-    listing = f"{CURSOR_CONTEXT} {whose} {state}"
+    """List the requests that the account claimed, newest first.
+
+    Administrators may name another account. Raises Forbidden or InvalidInput.
+    """
+    owner_id = account_id or principal.account_id
+    if owner_id != principal.account_id and ADMIN not in principal.roles:
+        raise Forbidden("Only administrators can list the device logins of other accounts.")
+    listing = f"{CURSOR_CONTEXT} {owner_id} {state}"
     wanted = [
-        DeviceLogin.account_id == whose,
+        DeviceLogin.account_id == owner_id,
         *([_build_state_expression(work) == state] if state is not None else []),
         *_build_cursor_conditions(work, listing, cursor),
     ]
@@ -122,7 +128,7 @@ def list_device_logins(
         .order_by(DeviceLogin.created_at.desc(), DeviceLogin.id.desc())
         .limit(limit + 1)
     )
-    items = [_build_view(row, become, opened) for row, become, opened in work.db.execute(latest)]
+    items = [_build_view(row, state, session) for row, state, session in work.db.execute(latest)]
     return DeviceLoginPage(
         items[:limit],
         _encode_cursor(work, listing, items[limit - 1]) if len(items) > limit else None,
@@ -130,13 +136,13 @@ def list_device_logins(
 
 
 def list_claimed_device_logins(work: UnitOfWork, account_id: str) -> Sequence[DeviceLoginView]:
-    """Everything that the account has claimed and that is remembered, the latest first."""
+    """List every stored request that the account claimed, newest first."""
     latest = (
         _select_device_logins(work)
         .where(DeviceLogin.account_id == account_id)
         .order_by(DeviceLogin.created_at.desc(), DeviceLogin.id.desc())
     )
-    return [_build_view(row, become, opened) for row, become, opened in work.db.execute(latest)]
+    return [_build_view(row, state, session) for row, state, session in work.db.execute(latest)]
 
 
 def _select_device_logins(work: UnitOfWork) -> Select[DeviceLogin, str, Session]:
@@ -150,20 +156,20 @@ def _select_device_logins(work: UnitOfWork) -> Select[DeviceLogin, str, Session]
 
 
 def _build_state_expression(work: UnitOfWork) -> ColumnElement[str]:
-    """What has become of it. Once it is redeemed, its session says so."""
-    open_still = DeviceLogin.state.in_(OPEN_STATES)
-    other_epoch = or_(
+    """Build the expression of the shown state: the session's state once the request is redeemed."""
+    is_open = DeviceLogin.state.in_(OPEN_STATES)
+    has_other_epoch = or_(
         Session.account_epoch != Account.epoch, Session.global_epoch != IssuerState.global_epoch
     )
     return case(
-        (and_(open_still, DeviceLogin.expires_at <= work.now), literal(EXPIRED_STATE)),
+        (and_(is_open, DeviceLogin.expires_at <= work.now), literal(EXPIRED_STATE)),
         (DeviceLogin.state != DeviceLoginState.REDEEMED, DeviceLogin.state),
         (Session.status != SessionStatus.LIVE, Session.status),
         (
             or_(Session.idle_until <= work.now, Session.absolute_until <= work.now),
             literal(EXPIRED_STATE),
         ),
-        (other_epoch, literal(SessionStatus.REVOKED.value)),
+        (has_other_epoch, literal(SessionStatus.REVOKED.value)),
         (Session.status == SessionStatus.LIVE, literal(SessionStatus.LIVE.value)),
         else_=literal(EXPIRED_STATE),
     )

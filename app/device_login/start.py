@@ -1,4 +1,4 @@
-"""Asking to be let in from another device (RFC 8628 section 3.1)."""
+"""Start a device login (RFC 8628 section 3.1)."""
 
 from __future__ import annotations
 
@@ -26,17 +26,16 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 LIFETIME = timedelta(minutes=10)
-POLL_INTERVAL_SECONDS = 5  # seconds (RFC 8628 section 3.2)
-PROMPT_LIMIT = (
-    "3/15 minute"  # requests that name one account: nobody is to be asked until he gives in
-)
+POLL_INTERVAL_SECONDS = 5  # the default of RFC 8628 section 3.2
+# Requests that name one account. Prevents prompting a user until they give in.
+PROMPT_LIMIT = "3/15 minute"
 PROMPT_POLICY = "prompts"
-MAX_CODE_ATTEMPTS = 5  # codes that happen to be in use, one of 25 billion each
+MAX_CODE_ATTEMPTS = 5  # a new code is already in use with a probability of one in 25 billion
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceLoginRequest:
-    """What is asked for, and what whoever asks says of himself."""
+    """A requested device login and how the requesting device describes itself."""
 
     client_id: str | None = None
     scope: str | None = None
@@ -50,7 +49,10 @@ class DeviceLoginRequest:
 
 @dataclass(frozen=True, slots=True)
 class DeviceAuthorization:
-    """What the device shows, and the secret that it keeps. `session_id` is public and opens nothing."""
+    """The response to a device: what it shows, and the device code that it keeps secret.
+
+    `session_id` is public and grants nothing.
+    """
 
     session_id: str
     device_code: str = field(repr=False)
@@ -75,7 +77,10 @@ def start_device_login_with_phrase(
     expires_in: int | None = None,
     username: str | None = None,
 ) -> DeviceAuthorization:
-    """The same, with words that both devices show. `expires_in` is wanted of the session, in seconds. Raises as `ask` does."""
+    """Start a device login with a check phrase that both devices show.
+
+    `expires_in` is the requested session length in seconds. Raises as `start_device_login` does.
+    """
     return start_device_login(
         work,
         client_info,
@@ -95,12 +100,15 @@ def start_device_login_with_phrase(
 def start_device_login(
     work: UnitOfWork, client_info: ClientInfo, requested: DeviceLoginRequest
 ) -> DeviceAuthorization:
-    """Ask to be let in. Whether there is an account of the name is not told. Raises InvalidInput, TooManyRequests or Busy."""
+    """Start a device login. The response does not reveal whether a named account exists.
+
+    Raises InvalidInput, TooManyRequests or Busy.
+    """
     count_request(work, client_info, "device")
     limit_suspicious_source(work, client_info)
     client = find_public_client(work.settings, requested.client_id)
     if client is None:
-        raise InvalidInput(errors={"/client_id": ["is no client of this service"]})
+        raise InvalidInput(errors={"/client_id": ["is not a client of this service"]})
     _limit_prompts(work, requested.username)
     row_id = generate_id("ses")
     device = generate_token(DEVICE_CODE_PREFIX, row_id)
@@ -129,7 +137,7 @@ def start_device_login(
 
 
 def _limit_prompts(work: UnitOfWork, username: str | None) -> None:
-    """Counted for every name, whether anybody has it or not. Raises TooManyRequests."""
+    """Count a request that names an account, whether or not it exists. Raises TooManyRequests."""
     if username is None:
         return
     exceeded = work.limiter.hit(PROMPT_LIMIT, PROMPT_POLICY, _digest_username(work, username))
@@ -150,7 +158,7 @@ def _insert_with_unused_code(
     row_id: str,
     device: NewToken,
 ) -> str:
-    """Write the record under a code that no other open one has. Returns the code."""
+    """Insert the request with an unused user code and return the code. Raises Busy."""
     for _ in range(MAX_CODE_ATTEMPTS):
         code = generate_code()
         if insert_if_absent(
@@ -184,6 +192,8 @@ def _insert_with_unused_code(
 
 
 def _choose_client_name(requested: DeviceLoginRequest, client: ConfiguredClient) -> str:
-    """A client that the operator has named is called so, whatever it says."""
-    known = (requested.client_id or DEFAULT_CLIENT_ID) != DEFAULT_CLIENT_ID
-    return client.name if known or requested.client_name is None else requested.client_name
+    """Return the name of a configured client, or else the name that the device gave."""
+    is_configured = (requested.client_id or DEFAULT_CLIENT_ID) != DEFAULT_CLIENT_ID
+    if is_configured or requested.client_name is None:
+        return client.name
+    return requested.client_name

@@ -1,4 +1,4 @@
-"""Taking back that it was somebody else: of a session, or of a request for one that was refused."""
+"""Withdraw the report of a suspicious session or device login request."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 def clear_suspicious_flag(
     work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, session_id: str
 ) -> None:
-    """It was its owner after all: the source is free. A session stays over, a request denied; none of their tokens ever counts.
+    """Withdraw the report and lift the limit on its source.
 
-    Whoever calls this has just shown who he is. Raises NotFound or SessionNotSuspicious.
+    The session stays revoked, the request denied, and their tokens stay invalid. The caller
+    requires recent authentication. Raises NotFound or SessionNotSuspicious.
     """
     row = _find_visible_device_login(work, principal, session_id)
     if row is None:
@@ -55,13 +56,11 @@ def clear_suspicious_flag(
 def _find_visible_device_login(
     work: UnitOfWork, principal: Principal, session_id: str
 ) -> DeviceLogin | None:
-    """The request of that id that has not become a session, if it is one's own or an administrator asks."""
+    """Find a request that has not become a session, if the principal may see it."""
     row = find_device_login(work.db, session_id) if is_id("ses", session_id) else None
     if row is None or row.account_id is None or row.state == DeviceLoginState.REDEEMED:
         return None
-    mine = row.account_id == principal.account_id
-    return (
-        row
-        if mine or (ADMIN in principal.roles and is_still_admin(work.db, principal.account_id))
-        else None
+    is_visible = row.account_id == principal.account_id or (
+        ADMIN in principal.roles and is_still_admin(work.db, principal.account_id)
     )
+    return row if is_visible else None

@@ -28,7 +28,7 @@ SENDERS: Mapping[DeliveryKind, OpenSender] = {DeliveryKind.EMAIL: open_email_sen
 def deliver_due(
     units: UnitOfWorkFactory, *, is_stopping: Callable[[], bool] = lambda: False
 ) -> int:
-    """Send every due delivery until none is left or the process stops. Return how many were sent."""
+    """Send due deliveries until none is left or the process stops. Return how many were sent."""
     sent = 0
     for kind, open_sender in SENDERS.items():
         with open_sender(units.settings) as sender:

@@ -66,7 +66,7 @@ def render_problem_page(problem: Problem) -> Response:
 
 
 def redirect_to(path: str, **query: str) -> Response:
-    """Redirect with 303, so that reloading the page does not send the form again (RFC 9110 15.4.4)."""
+    """Redirect with 303, so that reloading the page does not resend the form (RFC 9110 15.4.4)."""
     response = Response(status=303)
     response.headers["Location"] = f"{path}?{urlencode(query)}" if query else path
     return response
@@ -115,7 +115,7 @@ def protect_page(handler: PageHandler[P]) -> PageHandler[P]:
 def redisplay_form(
     form: Callable[..., Response], *problems: type[Problem]
 ) -> Callable[[PageHandler[P]], PageHandler[P]]:
-    """Decorate a handler to show the form again, with the reason, for invalid input and `problems`."""
+    """Decorate a handler to show its form again for invalid input and `problems`."""
     expected: tuple[type[Problem], ...] = (InvalidInput, *problems)
 
     def decorate(handler: PageHandler[P]) -> PageHandler[P]:

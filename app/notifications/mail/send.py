@@ -39,7 +39,7 @@ def open_email_sender(
 def _build_mime_message(
     settings: Settings, rendered: RenderedEmail, delivery: Delivery
 ) -> EmailMessage:
-    """Build the message. Its Message-ID comes from the delivery, so that duplicates can be detected."""
+    """Build the message. Retries have the same Message-ID, so that duplicates can be detected."""
     sender_name, sender = parseaddr(settings.mail_from)
     user, _, domain = sender.rpartition("@")
     mime = EmailMessage()

@@ -1,4 +1,4 @@
-"""The outbox: deliveries stored as rows, so that they leave with the transaction that queued them or not at all."""
+"""The outbox: deliveries as rows, so that they are sent only if their transaction commits."""
 
 from __future__ import annotations
 
