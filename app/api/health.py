@@ -14,6 +14,7 @@ from app.settings import VERSION
 from app.signing_keys.refresh_ring import reload_stale_signing_keys
 from app.web.openapi.annotations import document_problems
 from app.web.openapi.blueprint import Blueprint
+from app.web.routes import accept_any_host
 from app.web.schemas import StrictSchema
 from app.web.unit_of_work import get_unit_of_work_factory
 
@@ -58,6 +59,7 @@ class VersionSchema(StrictSchema):
 
 
 @blp.route("/livez", methods=["GET"])
+@accept_any_host
 @blp.response(200, AliveSchema)
 def get_livez() -> dict[str, str]:
     """Does the process answer? Asks nothing else."""
@@ -65,6 +67,7 @@ def get_livez() -> dict[str, str]:
 
 
 @blp.route("/readyz", methods=["GET"])
+@accept_any_host
 @document_problems(NotReady)
 @blp.response(200, ReadySchema)
 def get_readyz() -> dict[str, object]:

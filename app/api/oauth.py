@@ -22,8 +22,7 @@ from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import require
 from app.web.auth.oauth_clients import require_client_with_scope
 from app.web.client_info import get_client_info
-from app.web.json_body import MAX_BODY_BYTES, Body
-from app.web.json_text import dump_json
+from app.web.json_body import MAX_BODY_BYTES, Body, dump_json
 from app.web.oauth.errors import CONTENT_TYPE, disable_caching, document_oauth_errors
 from app.web.oauth.forms import Form, OAuthBlueprint, parse_client
 from app.web.schemas import SecretText, StrictSchema, Text

@@ -11,8 +11,7 @@ from app.principal import Principal
 from app.unit_of_work import UnitOfWork
 from app.web.auth.credentials import require, scoped
 from app.web.caching import build_cacheable_response
-from app.web.json_body import Body
-from app.web.json_text import dump_json
+from app.web.json_body import Body, dump_json
 from app.web.openapi.blueprint import Blueprint
 from app.web.schemas import StrictSchema, Text, Timestamp
 from app.web.unit_of_work import reading

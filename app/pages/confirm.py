@@ -5,7 +5,7 @@ Opening the link changes nothing, because mail scanners open links too; only the
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, request
+from flask import Response, request
 
 from app.errors import InvalidInput
 from app.pages.render import redisplay_form, render_page, show_problems
@@ -13,9 +13,10 @@ from app.registration.confirm import confirm_by_link, get_username_for_confirmat
 from app.unit_of_work import UnitOfWork
 from app.web.client_info import get_client_info
 from app.web.rate_limit import rate_limit
+from app.web.routes import PageBlueprint
 from app.web.unit_of_work import reading, writing
 
-blp = Blueprint("confirm", __name__)
+blp = PageBlueprint("confirm", __name__)
 
 
 @reading

@@ -6,7 +6,7 @@ A link can fill in the code and nothing else. Opening a page changes nothing; on
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, request
+from flask import Response, request
 
 from app.device_login.claim import claim_device_login
 from app.device_login.decide import approve_device_login, deny_device_login, report_device_login
@@ -26,9 +26,10 @@ from app.web.auth.page_session import (
     require_recent_page_principal,
 )
 from app.web.client_info import get_client_info
+from app.web.routes import PageBlueprint
 from app.web.unit_of_work import reading, writing
 
-blp = Blueprint("activate_page", __name__, url_prefix="/login")
+blp = PageBlueprint("activate_page", __name__, url_prefix="/login")
 
 
 @reading

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, request
+from flask import Response, request
 
 from app.authentication.errors import WrongPassword
 from app.errors import Problem
@@ -26,9 +26,10 @@ from app.web.auth.page_session import (
 )
 from app.web.client_info import get_client_info
 from app.web.rate_limit import rate_limit
+from app.web.routes import PageBlueprint
 from app.web.unit_of_work import reading, writing
 
-blp = Blueprint("login_page", __name__, url_prefix="/login")
+blp = PageBlueprint("login_page", __name__, url_prefix="/login")
 
 
 def get_next_page() -> str:

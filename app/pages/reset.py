@@ -5,7 +5,7 @@ Opening a link changes nothing; only the form does.
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, request
+from flask import Response, request
 
 from app.errors import InvalidInput
 from app.pages.render import protect_page, redisplay_form, render_page, show_problems
@@ -14,9 +14,10 @@ from app.passwords.reset import get_username_for_reset, reset_password
 from app.unit_of_work import UnitOfWork
 from app.web.client_info import get_client_info
 from app.web.rate_limit import rate_limit
+from app.web.routes import PageBlueprint
 from app.web.unit_of_work import reading, writing
 
-blp = Blueprint("reset", __name__)
+blp = PageBlueprint("reset", __name__)
 
 
 @reading

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, request
+from flask import Response, request
 
 from app.authentication.errors import WrongPassword
 from app.authentication.trusted_devices.manage import forget_trusted_device, list_trusted_devices
@@ -22,9 +22,10 @@ from app.web.auth.page_session import (
     set_page_cookie,
 )
 from app.web.client_info import get_client_info
+from app.web.routes import PageBlueprint
 from app.web.unit_of_work import reading, writing
 
-blp = Blueprint("sessions_page", __name__)
+blp = PageBlueprint("sessions_page", __name__)
 
 
 @reading

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
+from flask import json as flask_json
 from flask import request
 from webargs.flaskparser import FlaskParser
 
@@ -96,6 +97,11 @@ def receive_body() -> None:
         raise IncompleteBody(
             "It is shorter than its Content-Length.", headers={"Connection": "close"}
         )
+
+
+def dump_json(value: object) -> str:
+    """Serialize a response body on one line, with a newline at its end for terminals."""
+    return flask_json.dumps(value, separators=(",", ":")) + "\n"
 
 
 def read_json(request: Request) -> Body:
@@ -221,7 +227,7 @@ def _parse_int(text: str) -> int:
 class RequestParser(FlaskParser):
     """Hands the strictly read body to marshmallow, and its findings to the problem document."""
 
-    DEFAULT_UNKNOWN_BY_LOCATION = {
+    DEFAULT_UNKNOWN_BY_LOCATION: ClassVar[dict[str, str | None]] = {
         **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
         "json": "raise",
         "query": "raise",

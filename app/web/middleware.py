@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from flask import Response, current_app, g, request
+from flask import Response, g, request
 
 from app.adapters import logs
 from app.errors import Problem
@@ -13,6 +13,7 @@ from app.web import json_body as body
 from app.web.auth import refresh_cookie
 from app.web.client_info import get_client_ip_address, get_peer_ip_address, is_trusted
 from app.web.request_id import REQUEST_ID_HEADER, assign_request_id, get_request_id
+from app.web.routes import ANY_HOST, CREDENTIALS, is_declared
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from app.adapters.clock import Clock
     from app.settings import Settings
 
-# Asked by orchestrators under whatever name, and never with a body.
-HOST_EXEMPT_PATHS = frozenset({"/livez", "/readyz"})
 PREFLIGHT_SECONDS = "600"
 HSTS = "max-age=63072000; includeSubDomains"
 CSP = "default-src 'none'; frame-ancestors 'none'"
@@ -47,7 +46,7 @@ def register_middleware(app: Flask, settings: Settings, clock: Clock) -> None:
         assign_request_id(trusted=is_trusted(get_peer_ip_address(), settings.trusted_proxies))
         logs.clear()
         logs.bind(request_id=get_request_id())
-        if request.path in HOST_EXEMPT_PATHS:
+        if is_declared(app, ANY_HOST):
             return None
         if _parse_hostname(request.headers.get("Host", "")) not in hosts:
             raise UntrustedHost("See DOORWARD_PUBLIC_URL and DOORWARD_TRUSTED_HOSTS.")
@@ -70,7 +69,7 @@ def register_middleware(app: Flask, settings: Settings, clock: Clock) -> None:
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
         response.headers.setdefault("Referrer-Policy", "no-referrer")
         response.headers.setdefault("Strict-Transport-Security", HSTS)
-        _add_cors_headers(response, settings)
+        _add_cors_headers(app, response, settings)
         _log_request(response, clock)
         return response
 
@@ -81,7 +80,7 @@ def _parse_hostname(host: str) -> str:
     return (name if separator and port.isascii() and port.isdigit() else host.lower()).strip("[]")
 
 
-def _add_cors_headers(response: Response, settings: Settings) -> None:
+def _add_cors_headers(app: Flask, response: Response, settings: Settings) -> None:
     """CORS for exactly the origins that are set; without any, nothing is said."""
     if not settings.cors_origins:
         return
@@ -93,10 +92,10 @@ def _add_cors_headers(response: Response, settings: Settings) -> None:
     response.headers["Access-Control-Expose-Headers"] = (
         f"{REQUEST_ID_HEADER}, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate"
     )
-    if request.url_rule is not None and request.url_rule.rule in refresh_cookie.ROUTES:
+    if is_declared(app, CREDENTIALS):
         response.headers["Access-Control-Allow-Credentials"] = "true"
     if request.method == "OPTIONS" and request.url_rule is not None:
-        adapter = current_app.create_url_adapter(request)
+        adapter = app.create_url_adapter(request)
         response.headers["Access-Control-Allow-Methods"] = (
             ", ".join(sorted(adapter.allowed_methods())) if adapter else ""
         )

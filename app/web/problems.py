@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -12,15 +12,14 @@ from werkzeug.exceptions import HTTPException
 from app.adapters import logs
 from app.adapters.database import is_database_unavailable
 from app.errors import Problem, Unauthenticated, Unavailable
-from app.web.json_text import dump_json
-from app.web.oauth.errors import PREFIX, render_oauth_error
+from app.web.json_body import dump_json
+from app.web.oauth.errors import render_oauth_error
 from app.web.openapi.annotations import PROBLEM_TYPE
 from app.web.request_id import get_request_id
+from app.web.routes import PathKind, get_path_kind, list_path_prefixes
 
 if TYPE_CHECKING:
     from flask import Flask
-
-PAGE_PATHS = re.compile(r"/(?:login(?:/|$)|confirm/|reset/)")
 
 log = logs.get_logger("problems")
 
@@ -58,20 +57,24 @@ class InternalError(Problem):
 
 
 def register_error_handlers(app: Flask, *, render_page: Callable[[Problem], Response]) -> None:
-    """Answer every failure, also those of Flask itself, with a problem document; where people look, `as_page`."""
+    """Render every error, including those of Flask itself, in the form that its path calls for."""
+    list_prefixes = functools.cache(lambda: list_path_prefixes(app))
+    renderers = {
+        PathKind.API: render_problem,
+        PathKind.OAUTH: render_oauth_error,
+        PathKind.PAGE: render_page,
+    }
 
-    def answer(problem: Problem) -> Response:
-        return render_page(problem) if PAGE_PATHS.match(request.path) else render_problem(problem)
+    def render(problem: Problem) -> Response:
+        return renderers[get_path_kind(list_prefixes(), request.path)](problem)
 
-    app.register_error_handler(Problem, answer)
-    app.register_error_handler(HTTPException, lambda error: answer(_build_from_http_error(error)))
-    app.register_error_handler(Exception, lambda error: answer(_build_from_exception(error)))
+    app.register_error_handler(Problem, render)
+    app.register_error_handler(HTTPException, lambda error: render(_build_from_http_error(error)))
+    app.register_error_handler(Exception, lambda error: render(_build_from_exception(error)))
 
 
 def render_problem(problem: Problem) -> Response:
-    """The problem as a document; under /oauth in the shape that its clients know."""
-    if request.path.startswith(PREFIX):
-        return render_oauth_error(problem)
+    """Render the problem as an RFC 9457 document."""
     document: dict[str, object] = {
         "type": problem.type_uri or f"urn:doorward:problem:{problem.code}",
         "title": problem.title,

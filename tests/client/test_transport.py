@@ -347,7 +347,6 @@ def test_a_clock_that_is_wrong_is_named(stand_in):
 
 @pytest.fixture
 def free_port():
-    from tests.postgres import find_free_port
 
     return free_port()
 

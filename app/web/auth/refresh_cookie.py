@@ -21,8 +21,9 @@ from app.web.cookies import (
     list_cookie_values,
     set_host_cookie,
 )
-from app.web.json_text import dump_json
+from app.web.json_body import dump_json
 from app.web.openapi.annotations import document_header, document_operation, document_problems
+from app.web.routes import allow_credentials
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 COOKIE_NAME = "doorward-refresh"
-ROUTES = frozenset({"/v1/login", "/v1/token/refresh", "/v1/logout"})
 CUSTOM_HEADER = "X-Requested-With"
 
 Parameters = list[dict[str, object]]
@@ -151,7 +151,9 @@ def clear_refresh_cookie(handler: F) -> F:
             clear_host_cookie(response, work.settings, COOKIE_NAME)
         return response
 
-    return document_operation(answer, parameters=[HEADER_PARAMETER, COOKIE_PARAMETER])  # type: ignore[return-value] # as above
+    return document_operation(
+        allow_credentials(answer), parameters=[HEADER_PARAMETER, COOKIE_PARAMETER]
+    )  # type: ignore[return-value] # as above
 
 
 def _move_token_to_cookie(response: Response, settings: Settings) -> Response:
@@ -165,7 +167,7 @@ def _move_token_to_cookie(response: Response, settings: Settings) -> Response:
 
 def _document_cookie(handler: F, parameters: Parameters) -> F:
     noted = document_header(
-        document_problems(CookieNotAllowed)(handler),
+        document_problems(CookieNotAllowed)(allow_credentials(handler)),
         200,
         "Set-Cookie",
         "the refresh token, where it was asked for in a cookie",

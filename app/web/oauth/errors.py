@@ -11,11 +11,10 @@ from flask import Response
 from marshmallow import Schema, fields
 
 from app.errors import InvalidInput, Problem
-from app.web.json_text import dump_json
+from app.web.json_body import dump_json
 from app.web.openapi.annotations import document_operation
 
 F = TypeVar("F", bound=Callable[..., Any])
-PREFIX = "/oauth/"
 CONTENT_TYPE = "application/json"
 # These codes are registered names of OAuth; everything else is said by its status.
 REGISTERED_CODES = frozenset(

@@ -21,6 +21,7 @@ from app.oauth.clients import ClientCredentials
 from app.oauth.errors import InvalidClient, InvalidRequest
 from app.web.json_body import RequestParser, UnsupportedMediaType
 from app.web.openapi.blueprint import Blueprint
+from app.web.routes import PathKind
 
 if TYPE_CHECKING:
     from flask import Request
@@ -71,6 +72,7 @@ class OAuthBlueprint(Blueprint):
     """A file of api/ whose bodies are forms."""
 
     ARGUMENTS_PARSER = FormParser()
+    path_kind = PathKind.OAUTH
 
     def form(self, schema: type[Form]) -> Callable[[F], F]:
         """Parse the form; the handler gets it as its last positional argument."""

@@ -19,9 +19,10 @@ from app.web.json_body import (
     LengthRequired,
     RequestParser,
     UnsupportedMediaType,
+    dump_json,
 )
-from app.web.json_text import dump_json
 from app.web.openapi.annotations import PROBLEM_TYPE, document_operation, document_problems
+from app.web.routes import PathKind
 from app.web.schemas import ProblemSchema
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -31,6 +32,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # flask-smorest 
     """One file of api/."""
 
     ARGUMENTS_PARSER = RequestParser()
+    path_kind = PathKind.API
 
     def route(self, rule: str, *, methods: list[str]) -> Callable[[F], F]:
         """Answer here. In the OpenAPI document the operation is called as the handler is, by which generated clients name it."""
