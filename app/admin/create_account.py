@@ -42,7 +42,8 @@ def create_account(
 ) -> AccountView:
     """Create an account without a password and email its owner a link to choose one.
 
-    The email address counts as confirmed. Raises Forbidden, InvalidInput, UsernameTaken or EmailTaken.
+    The email address counts as confirmed. Raises Forbidden, InvalidInput, UsernameTaken or
+    EmailTaken.
     """
     require_still_admin(work, principal)
     canonical, address, address_canonical = _parse_input(

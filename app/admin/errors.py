@@ -1,4 +1,4 @@
-"""How administering accounts can fail."""
+"""Errors of account administration."""
 
 from __future__ import annotations
 
@@ -6,25 +6,28 @@ from app.errors import Problem
 
 
 class EmailTaken(Problem):
-    """An administrator may know who has an account; at registration nobody is told."""
+    """The email address has an account. Only administrators may learn this."""
 
     code = "email_taken"
-    title = "An account has this address"
+    title = "Email address taken"
     status = 409
 
     def __init__(self) -> None:
         super().__init__(
-            "Look for it with GET /v1/accounts?q=…",
-            errors={"/email": ["belongs to an account already"]},
+            "An account has this email address. Find it with GET /v1/accounts?q=…",
+            errors={"/email": ["belongs to an existing account"]},
         )
 
 
 class AccountNotActive(Problem):
-    """Its owner could do nothing with what was asked for."""
+    """The account is disabled or deleted."""
 
     code = "account_not_active"
-    title = "The account is not active"
+    title = "Account not active"
     status = 409
 
     def __init__(self) -> None:
-        super().__init__("Make it active first: PATCH /v1/accounts/{id} with status active.")
+        super().__init__(
+            "The account is disabled or deleted. To activate it, set its status to active with "
+            "PATCH /v1/accounts/{id}."
+        )

@@ -1,4 +1,7 @@
-"""Listing and searching accounts, the oldest first: whoever comes meanwhile stands on the last page and moves nobody."""
+"""Listing and search of accounts, oldest first.
+
+New accounts appear on the last page, so that pages do not shift while you read them.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ CURSOR_PURPOSE = "accounts"
 
 @dataclass(frozen=True, slots=True)
 class AccountPage:
-    """Some accounts, and where the list goes on."""
+    """A page of accounts; `next` is the cursor of the following page."""
 
     items: Sequence[AccountView]
     next: str | None
@@ -42,9 +45,9 @@ def list_accounts(
     limit: int,
     cursor: str | None = None,
 ) -> AccountPage:
-    """A page of the accounts that meet every condition. Raises InvalidInput.
+    """List the accounts that match every filter. Raises InvalidInput.
 
-    `q` is a part of the username, the address or the name; upper and lower case are the same.
+    `q` is a part of the username, email address or name; case is ignored.
     """
     wanted = [
         *_build_text_conditions(q),

@@ -1,4 +1,4 @@
-"""Accounts, as administrators see and keep them."""
+"""Endpoints for the administration of accounts."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from app.web.schemas import PageSchema, StrictBoolean, StrictSchema, Text, Times
 from app.web.unit_of_work import reading, writing
 
 blp = Blueprint(
-    "accounts", __name__, url_prefix="/v1/accounts", description="Accounts, for administrators."
+    "accounts", __name__, url_prefix="/v1/accounts", description="Administration of accounts."
 )
 
 MAX_ROLES = 20
 
 
 class AccountSchema(StrictSchema):
-    """An account as administrators see it."""
+    """An account."""
 
     id = fields.String(required=True)
     username = fields.String(required=True)
@@ -49,31 +49,31 @@ class AccountSchema(StrictSchema):
     deleted_at = Timestamp(
         required=True,
         allow_none=True,
-        metadata={"description": "since when it is deleted; after ERASE_AFTER it is erased"},
+        metadata={"description": "time of deletion; the account is erased ERASE_AFTER later"},
     )
 
 
 class AccountsSchema(StrictSchema):
-    """Accounts, the oldest first."""
+    """A page of accounts, oldest first."""
 
     items = fields.List(fields.Nested(AccountSchema), required=True)
     next = fields.String(required=True, allow_none=True)
 
 
 class AccountsQuerySchema(PageSchema):
-    """Which accounts are wanted; every condition given must hold."""
+    """Filters for accounts; an account must match all of them."""
 
     q = Text(
         max_length=128,
         load_default=None,
-        metadata={"description": "a part of the username, the address or the name"},
+        metadata={"description": "part of the username, email address or name"},
     )
     status = fields.String(load_default=None, validate=validate.OneOf(list(AccountStatus)))
     role = Text(max_length=32, load_default=None)
 
 
 class CreateAccountSchema(StrictSchema):
-    """An account to be. There is no field for a password: its owner chooses it by the mailed link."""
+    """A new account. Its owner chooses the password through an emailed link."""
 
     username = Text(max_length=256, required=True)
     email = Text(max_length=256, required=True)
@@ -87,17 +87,19 @@ class CreateAccountSchema(StrictSchema):
 
 
 class ChangeAccountSchema(StrictSchema):
-    """What to change; what is left out stays. Nothing else of an account can be changed by others."""
+    """The properties to change."""
 
     status = fields.String(
         validate=validate.OneOf([AccountStatus.ACTIVE, AccountStatus.DISABLED]),
         metadata={
-            "description": "active brings a disabled or deleted account back, disabled ends its sessions and lets nobody in"
+            "description": "`active` enables or restores the account; `disabled` revokes its "
+            "sessions and prevents logins"
         },
     )
     must_change_password = StrictBoolean(
         metadata={
-            "description": "true ends its sessions; its password then opens nothing but the choice of another one"
+            "description": "`true` revokes the account's sessions and requires a new password at "
+            "the next login"
         }
     )
 
@@ -108,7 +110,7 @@ class ChangeAccountSchema(StrictSchema):
 @blp.query(AccountsQuerySchema)
 @blp.response(200, AccountsSchema)
 def get_accounts(work: UnitOfWork, _principal: Principal, which: Body) -> AccountPage:
-    """List and search accounts, the oldest first. Whoever comes meanwhile stands on the last page."""
+    """List and search accounts, oldest first."""
     return list_accounts(work, **which)
 
 
@@ -119,7 +121,11 @@ def get_accounts(work: UnitOfWork, _principal: Principal, which: Body) -> Accoun
 @blp.arguments(CreateAccountSchema)
 @blp.response(201, AccountSchema)
 def post_account(work: UnitOfWork, principal: Principal, body: Body) -> AccountView:
-    """Open an account. Its owner is mailed a link, good for 72 hours, and chooses the password; until then nothing opens it."""
+    """Create an account.
+
+    Its owner gets an email with a link, valid for 72 hours, to choose a password. Login is not
+    possible until then.
+    """
     return create_account(work, principal, get_client_info(), **body)
 
 
@@ -129,7 +135,7 @@ def post_account(work: UnitOfWork, principal: Principal, body: Body) -> AccountV
 @document_problems(NotFound)
 @blp.response(200, AccountSchema)
 def get_one_account(work: UnitOfWork, _principal: Principal, account_id: str) -> AccountView:
-    """One account, also a deleted one until it is erased."""
+    """Get an account. Deleted accounts are included until they are erased."""
     return get_account(work, account_id=account_id)
 
 
@@ -142,7 +148,10 @@ def get_one_account(work: UnitOfWork, _principal: Principal, account_id: str) ->
 def patch_account(
     work: UnitOfWork, principal: Principal, body: Body, account_id: str
 ) -> AccountView:
-    """Disable, enable or bring back an account, or ask for another password. What that ends, ends at once and does not come back."""
+    """Disable, enable or restore an account, or require a new password.
+
+    Sessions that this revokes stay revoked if you undo the change.
+    """
     return update_account(work, principal, get_client_info(), account_id=account_id, **body)
 
 
@@ -152,7 +161,11 @@ def patch_account(
 @document_problems(NotFound, LastAdmin)
 @blp.response(204)
 def delete_one_account(work: UnitOfWork, principal: Principal, account_id: str) -> None:
-    """Delete an account: its sessions and API keys end at once. It can be brought back until ERASE_AFTER has passed, then it is erased."""
+    """Delete an account.
+
+    Its sessions and API keys are revoked at once. You can restore the account until it is erased,
+    ERASE_AFTER later.
+    """
     delete_account(work, principal, get_client_info(), account_id=account_id)
 
 
@@ -162,7 +175,7 @@ def delete_one_account(work: UnitOfWork, principal: Principal, account_id: str) 
 @document_problems(NotFound)
 @blp.response(204)
 def post_end_sessions(work: UnitOfWork, principal: Principal, account_id: str) -> None:
-    """Sign somebody out everywhere."""
+    """Revoke all sessions of an account."""
     revoke_all_sessions(work, principal, get_client_info(), account_id=account_id)
 
 
@@ -172,6 +185,9 @@ def post_end_sessions(work: UnitOfWork, principal: Principal, account_id: str) -
 @document_problems(NotFound, AccountNotActive)
 @blp.response(202, AcceptedSchema)
 def post_send_reset(work: UnitOfWork, principal: Principal, account_id: str) -> dict[str, str]:
-    """Mail the owner a link to choose another password; whoever has none yet gets the invitation again."""
+    """Email the owner a link to choose a new password.
+
+    An owner who has not chosen a password yet gets the invitation again.
+    """
     send_reset(work, principal, get_client_info(), account_id=account_id)
     return {}

@@ -1,4 +1,4 @@
-"""The audit trail, for administrators."""
+"""Endpoint for the audit log."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from app.web.schemas import PageSchema, StrictSchema, Text, Timestamp
 from app.web.unit_of_work import reading
 
 blp = Blueprint(
-    "audit", __name__, url_prefix="/v1/audit", description="What has happened, for administrators."
+    "audit", __name__, url_prefix="/v1/audit", description="The audit log, for administrators."
 )
 
-# What a database can compare with; the ends of Python's own calendar cannot be moved to another time zone.
+# Times near the limits of Python's calendar overflow when converted to another time zone.
 VALID_YEARS = validate.Range(
     datetime(1970, 1, 1, tzinfo=UTC),
     datetime(3000, 1, 1, tzinfo=UTC),
@@ -29,44 +29,51 @@ VALID_YEARS = validate.Range(
 
 
 class AuditEventSchema(StrictSchema):
-    """One thing that happened. It names accounts by id alone, so that it can stay when an account is erased."""
+    """An audit event.
+
+    It refers to accounts by id only, so that it can outlive an erased account.
+    """
 
     id = fields.Integer(required=True)
     at = Timestamp(required=True)
     event = fields.String(required=True)
     account_id = fields.String(
-        required=True, allow_none=True, metadata={"description": "to whom it happened"}
+        required=True,
+        allow_none=True,
+        metadata={"description": "the account that the event is about"},
     )
     session_id = fields.String(required=True, allow_none=True)
     source = fields.String(
-        required=True, allow_none=True, metadata={"description": "from which address"}
+        required=True, allow_none=True, metadata={"description": "IP address of the request"}
     )
     user_agent = fields.String(required=True, allow_none=True)
     request_id = fields.String(required=True, allow_none=True)
     detail = fields.Dict(
         keys=fields.String(),
         required=True,
-        metadata={"description": "names and counts; `actor` is the administrator who did it"},
+        metadata={"description": "names and counts; `actor` is the account or API key that acted"},
     )
 
 
 class AuditSchema(StrictSchema):
-    """Events, the newest first."""
+    """A page of audit events, newest first."""
 
     items = fields.List(fields.Nested(AuditEventSchema), required=True)
     next = fields.String(required=True, allow_none=True)
 
 
 class AuditQuerySchema(PageSchema):
-    """Which events are wanted; every condition given must hold."""
+    """Filters for audit events; an event must match all of them."""
 
     account_id = Text(max_length=32, load_default=None)
     event = fields.String(load_default=None, validate=validate.OneOf(list(Event)))
     since = Timestamp(
-        load_default=None, validate=VALID_YEARS, metadata={"description": "from then on"}
+        load_default=None,
+        validate=VALID_YEARS,
+        metadata={"description": "earliest time, inclusive"},
     )
     until = Timestamp(
-        load_default=None, validate=VALID_YEARS, metadata={"description": "before then"}
+        load_default=None, validate=VALID_YEARS, metadata={"description": "latest time, exclusive"}
     )
 
 
@@ -76,5 +83,5 @@ class AuditQuerySchema(PageSchema):
 @blp.query(AuditQuerySchema)
 @blp.response(200, AuditSchema)
 def get_audit(work: UnitOfWork, _principal: Principal, which: Body) -> AuditPage:
-    """What has happened, the newest first."""
+    """List audit events, newest first."""
     return list_events(work, **which)

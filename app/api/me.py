@@ -1,4 +1,4 @@
-"""Who am I: the account and session that ask, and the principal of any credential."""
+"""Endpoints for the caller's own account and session, and for the principal of a credential."""
 
 from __future__ import annotations
 
@@ -24,11 +24,16 @@ from app.web.openapi.blueprint import Blueprint
 from app.web.schemas import StrictSchema, Timestamp
 from app.web.unit_of_work import reading, writing
 
-blp = Blueprint("me", __name__, url_prefix="/v1", description="Who am I.")
+blp = Blueprint(
+    "me",
+    __name__,
+    url_prefix="/v1",
+    description="The caller's own account, session and credential.",
+)
 
 
 class MeSchema(StrictSchema):
-    """The account, the session that asks, and what it may do."""
+    """The account and session of the caller, with their roles and scopes."""
 
     account = fields.Nested(ProfileSchema, required=True)
     session = fields.Nested(SessionSchema, required=True)
@@ -38,17 +43,17 @@ class MeSchema(StrictSchema):
 
 
 class ChangeMeSchema(StrictSchema):
-    """The fields to change; the others stay."""
+    """The fields to change."""
 
     name = build_name_field()
     locale = fields.String(validate=LOCALE)
     timezone = fields.String(
-        metadata={"description": "a name of the IANA time zone database, e.g. Europe/Vienna"}
+        metadata={"description": "name from the IANA time zone database, such as Europe/Vienna"}
     )
     metadata = fields.Dict(
         keys=fields.String(),
         metadata={
-            "description": f"anything of yours, at most {MAX_METADATA_BYTES} bytes of JSON; replaced as a whole"
+            "description": f"JSON object of at most {MAX_METADATA_BYTES} bytes; replaced as a whole"
         },
     )
 
@@ -68,21 +73,21 @@ class ChangeMeSchema(StrictSchema):
 
 
 class PrincipalSchema(StrictSchema):
-    """Who a credential stands for."""
+    """The principal of a credential."""
 
     account_id = fields.String(required=True)
     username = fields.String(required=True)
     kind = fields.String(required=True)
     scopes = fields.List(fields.String(), required=True)
     roles = fields.List(fields.String(), required=True)
-    session_id = fields.String(metadata={"description": "of a session"})
+    session_id = fields.String(metadata={"description": "only for sessions"})
     key_id = fields.String(
-        metadata={"description": "of an API key, or a token that one was traded for"}
+        metadata={"description": "only for API keys and access tokens issued to them"}
     )
     expires_at = Timestamp(
         required=True,
         allow_none=True,
-        metadata={"description": "when the credential that was shown ends"},
+        metadata={"description": "when the credential expires"},
     )
 
     @post_dump
@@ -99,7 +104,7 @@ class PrincipalSchema(StrictSchema):
 @require(session)
 @blp.response(200, MeSchema)
 def get_my_account(work: UnitOfWork, principal: Principal) -> CurrentAccount:
-    """Account, session, roles, scopes and resources."""
+    """Get your account, session, roles, scopes and resources."""
     return get_current_account(work, principal)
 
 
@@ -109,7 +114,7 @@ def get_my_account(work: UnitOfWork, principal: Principal) -> CurrentAccount:
 @blp.arguments(ChangeMeSchema)
 @blp.response(200, ProfileSchema)
 def patch_my_account(work: UnitOfWork, principal: Principal, body: Body) -> Profile:
-    """Change what the account tells of itself."""
+    """Change your profile."""
     return change_profile(work, principal, get_client_info(), changes=body)
 
 
@@ -118,5 +123,5 @@ def patch_my_account(work: UnitOfWork, principal: Principal, body: Body) -> Prof
 @require(credential)
 @blp.response(200, PrincipalSchema)
 def get_whoami(_work: UnitOfWork, principal: Principal) -> Principal:
-    """The principal of the credential that was sent."""
+    """Get the principal of the credential that you send."""
     return principal

@@ -1,4 +1,4 @@
-"""What is held about oneself, and going for good."""
+"""Endpoints to export and delete the caller's account."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ blp = Blueprint(
     "my_data",
     __name__,
     url_prefix="/v1/me",
-    description="What is held about oneself, and going for good.",
+    description="Export and deletion of your account.",
 )
 
 
 class MembershipSchema(StrictSchema):
-    """A thing of an application that the account was let in to."""
+    """A membership of the account in a resource."""
 
     resource = fields.String(required=True)
     id = fields.String(required=True)
@@ -39,7 +39,7 @@ class MembershipSchema(StrictSchema):
 
 
 class LinkSchema(StrictSchema):
-    """A link that was mailed or handed out."""
+    """A link that was sent to you."""
 
     purpose = fields.String(required=True)
     created_at = Timestamp(required=True)
@@ -48,17 +48,19 @@ class LinkSchema(StrictSchema):
 
 
 class FailureSchema(StrictSchema):
-    """How often the password was tried in vain."""
+    """Failed password attempts."""
 
     source = fields.String(
-        required=True, allow_none=True, metadata={"description": "null: from everywhere together"}
+        required=True,
+        allow_none=True,
+        metadata={"description": "IP address; null for all sources together"},
     )
     count = fields.Integer(required=True)
     last_at = Timestamp(required=True)
 
 
 class ExportSchema(StrictSchema):
-    """Everything that is held about an account but what would open something: no password, no token and no digest of one."""
+    """All data about an account, except passwords, tokens and their digests."""
 
     exported_at = Timestamp(required=True)
     account = fields.Nested(ProfileSchema, required=True)
@@ -75,7 +77,7 @@ class ExportSchema(StrictSchema):
     audit = fields.List(
         fields.Nested(AuditEventSchema),
         required=True,
-        metadata={"description": "the newest first, at most 10,000"},
+        metadata={"description": "newest first, at most 10,000"},
     )
     audit_complete = fields.Boolean(required=True)
 
@@ -85,7 +87,7 @@ class ExportSchema(StrictSchema):
 @require(fresh_session)
 @blp.response(200, ExportSchema)
 def get_export(work: UnitOfWork, principal: Principal) -> AccountExport:
-    """Everything that is held about the account, in one document."""
+    """Export all data about your account."""
     return export_account(work, principal)
 
 
@@ -95,5 +97,9 @@ def get_export(work: UnitOfWork, principal: Principal) -> AccountExport:
 @document_problems(LastAdmin)
 @blp.response(204)
 def delete_me(work: UnitOfWork, principal: Principal) -> None:
-    """Delete one's own account: all of it ends at once. A mail says until when an administrator can bring it back; then it is erased."""
+    """Delete your account.
+
+    All access is revoked at once. An email tells you until when an administrator can restore the
+    account; then it is erased.
+    """
     delete_own_account(work, principal, get_client_info())

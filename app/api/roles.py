@@ -1,4 +1,4 @@
-"""What accounts may do: roles, memberships, and questions about both."""
+"""Endpoints for roles and memberships."""
 
 from __future__ import annotations
 
@@ -24,19 +24,23 @@ blp = Blueprint(
     "roles",
     __name__,
     url_prefix="/v1",
-    description="What accounts may do: roles, memberships, and questions about both.",
+    description="Roles and memberships.",
 )
 
 
 class ResourceQuerySchema(StrictSchema):
-    """A thing of an application, to have the roles at that too: both names, or neither."""
+    """A resource, to include the roles there: both fields, or neither."""
 
     resource = Text(max_length=32, load_default=None, metadata={"example": "list"})
     id = Text(max_length=64, load_default=None, attribute="resource_id", metadata={"example": "7"})
 
 
 class RolesSchema(StrictSchema):
-    """Global roles, then `<resource>-<id>-<level>` for every level that the account has at the thing but the lowest, which all have."""
+    """Global roles, followed by the roles at the resource.
+
+    These are named `<resource>-<id>-<level>`, one for each level that the account has except the
+    lowest, which every account has.
+    """
 
     roles = fields.List(
         fields.String(),
@@ -46,17 +50,17 @@ class RolesSchema(StrictSchema):
 
 
 class LevelSchema(StrictSchema):
-    """How far somebody is let in."""
+    """The level of a membership."""
 
     level = Text(
         max_length=32,
         required=True,
-        metadata={"description": "a level of DOORWARD_PRIVACY_LEVELS", "example": "member"},
+        metadata={"description": "one of DOORWARD_PRIVACY_LEVELS", "example": "member"},
     )
 
 
 class MemberSchema(StrictSchema):
-    """An account that was let in."""
+    """A member of a resource."""
 
     account_id = fields.String(required=True)
     username = fields.String(required=True)
@@ -65,14 +69,14 @@ class MemberSchema(StrictSchema):
 
 
 class MembersSchema(StrictSchema):
-    """Members in the order of their ids."""
+    """A page of members, sorted by account id."""
 
     items = fields.List(fields.Nested(MemberSchema), required=True)
     next = fields.String(required=True, allow_none=True)
 
 
 class CheckSchema(StrictSchema):
-    """Has the account this role; or, with resource, id and level, that level or a higher one there?"""
+    """A check for a global role, or with resource, id and level for at least that level there."""
 
     account_id = Text(max_length=64, required=True)
     role = Text(max_length=32)
@@ -82,17 +86,17 @@ class CheckSchema(StrictSchema):
 
 
 class ChecksSchema(StrictSchema):
-    """Up to 100 questions, in a body of at most 16 KiB."""
+    """Up to 100 checks, in a body of at most 16 KiB."""
 
     checks = fields.List(
         fields.Nested(CheckSchema),
         required=True,
-        validate=validate.Length(1, MAX_CHECKS, error=f"must hold 1 to {MAX_CHECKS} questions"),
+        validate=validate.Length(1, MAX_CHECKS, error=f"must hold 1 to {MAX_CHECKS} checks"),
     )
 
 
 class DecisionsSchema(StrictSchema):
-    """An answer to each, in the order of the questions."""
+    """The decisions, in the order of the checks."""
 
     decisions = fields.List(fields.Boolean(), required=True)
 
@@ -106,9 +110,10 @@ class DecisionsSchema(StrictSchema):
 def get_account_roles(
     work: UnitOfWork, principal: Principal, query: Body, account_id: str
 ) -> dict[str, tuple[str, ...]]:
-    """What the account may do now. For oneself, administrators, and credentials with the scope `roles:read`.
+    """Get the current roles of an account.
 
-    An account that is disabled may do nothing.
+    You can read your own roles. Administrators and credentials with the scope `roles:read` can
+    read the roles of every account. A disabled account has no roles.
     """
     return {"roles": get_roles(work, principal, account_id=account_id, **query)}
 
@@ -119,7 +124,7 @@ def get_account_roles(
 @document_problems(NotFound, InvalidInput)
 @blp.response(204)
 def put_role(work: UnitOfWork, principal: Principal, account_id: str, role: str) -> None:
-    """Give the account a role that DOORWARD_ROLES names, or `admin`. It counts from the next check on."""
+    """Grant `admin` or a role of DOORWARD_ROLES, effective from the next request."""
     grant_role(work, principal, get_client_info(), account_id=account_id, role=role)
 
 
@@ -129,7 +134,10 @@ def put_role(work: UnitOfWork, principal: Principal, account_id: str, role: str)
 @document_problems(NotFound, InvalidInput, LastAdmin)
 @blp.response(204)
 def delete_role(work: UnitOfWork, principal: Principal, account_id: str, role: str) -> None:
-    """Take the role from the account; it is gone from the next check on. The last active administrator keeps `admin`."""
+    """Revoke a role, effective from the next request.
+
+    The last active administrator cannot lose the role `admin`.
+    """
     revoke_role(work, principal, get_client_info(), account_id=account_id, role=role)
 
 
@@ -141,7 +149,10 @@ def delete_role(work: UnitOfWork, principal: Principal, account_id: str, role: s
 def get_memberships(
     work: UnitOfWork, principal: Principal, query: Body, resource: str, resource_id: str
 ) -> MemberPage:
-    """Who was let in to a thing. For whoever may change that, and credentials with the scope `roles:read`."""
+    """List the members of a resource.
+
+    For those who may change its memberships, and credentials with the scope `roles:read`.
+    """
     return list_members(work, principal, resource=resource, resource_id=resource_id, **query)
 
 
@@ -160,10 +171,11 @@ def put_membership(
     resource_id: str,
     account_id: str,
 ) -> None:
-    """Let the account in at this level, instead of another one.
+    """Set the level of an account at a resource.
 
-    For credentials with the scope `memberships:write:<resource>`, which administrators have: at every level. For members from
-    DOORWARD_MANAGING_LEVEL on: at levels up to their own, and accounts that stand no higher.
+    Administrators and credentials with the scope `memberships:write:<resource>` can set every
+    level. Members with at least the level DOORWARD_MANAGING_LEVEL can set levels up to their own,
+    for accounts that are not above their own level.
     """
     grant_membership(
         work,
@@ -184,7 +196,10 @@ def put_membership(
 def delete_membership(
     work: UnitOfWork, principal: Principal, resource: str, resource_id: str, account_id: str
 ) -> None:
-    """End a membership. For the same, and for everybody who leaves."""
+    """Remove an account from a resource.
+
+    The same rules apply as for setting a level; in addition, every member can leave.
+    """
     revoke_membership(
         work,
         principal,
@@ -201,10 +216,11 @@ def delete_membership(
 @blp.arguments(ChecksSchema)
 @blp.response(200, DecisionsSchema)
 def post_check(work: UnitOfWork, principal: Principal, body: Body) -> dict[str, tuple[bool, ...]]:
-    """Answer up to 100 questions. For administrators, credentials with the scope `roles:read`, and everybody about himself.
+    """Check up to 100 roles and levels at once.
 
-    A role or level that does not exist is a 422 and never a no. Accounts that are unknown or disabled have nothing; every other one has
-    the lowest level everywhere.
+    You can check your own account. Administrators and credentials with the scope `roles:read` can
+    check every account. An unknown role or level is an error (422), never `false`. Unknown and
+    disabled accounts have no roles; every other account has the lowest level everywhere.
     """
     return {
         "decisions": check_roles(

@@ -1,4 +1,4 @@
-"""Reading the audit trail, the newest first."""
+"""Listing of the audit log, newest first."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CURSOR_PURPOSE = "audit"
 
 @dataclass(frozen=True, slots=True)
 class AuditView:
-    """One thing that happened."""
+    """An audit event."""
 
     id: int
     at: datetime
@@ -39,7 +39,7 @@ class AuditView:
 
 @dataclass(frozen=True, slots=True)
 class AuditPage:
-    """Some of what happened, and where the list goes on."""
+    """A page of audit events; `next` is the cursor of the following page."""
 
     items: Sequence[AuditView]
     next: str | None
@@ -55,7 +55,10 @@ def list_events(
     limit: int,
     cursor: str | None = None,
 ) -> AuditPage:
-    """A page of what meets every condition: from `since` on, and before `until`. Raises InvalidInput."""
+    """List the events that match every filter; `since` is inclusive, `until` exclusive.
+
+    Raises InvalidInput.
+    """
     wanted: list[ColumnElement[bool]] = []
     if account_id is not None:
         wanted.append(AuditEvent.account_id == account_id)

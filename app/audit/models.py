@@ -1,4 +1,4 @@
-"""One row for each thing that happened to an account's safety. Append-only, and without a secret."""
+"""The table of audit events. Rows are only ever added, and never hold a secret."""
 
 from __future__ import annotations
 

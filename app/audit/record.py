@@ -1,4 +1,4 @@
-"""Writes what happened: a row in the transaction, and the same as a log line once it is committed."""
+"""Recording of audit events: a row in the transaction, and a log line after the commit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logs.get_logger("audit")
 
 
 class Event(StrEnum):
-    """Everything that is remembered. A published name never changes its meaning."""
+    """All audit events. A published value never changes its meaning."""
 
     REGISTRATION_REQUESTED = "registration.requested"
     REGISTRATION_RESENT = "registration.resent"
@@ -86,7 +86,7 @@ def record_event(
     session_id: str | None = None,
     **detail: str | int,
 ) -> None:
-    """Remember the event. `detail` holds names and counts, never a secret and never what somebody typed."""
+    """Record an event about a request. Keep secrets and user input out of `detail`."""
     row = AuditEvent(
         at=work.now,
         event=event,
@@ -98,12 +98,12 @@ def record_event(
         detail=detail,
     )
     work.db.add(row)
-    said = {"account_id": account_id, "session_id": session_id, "source": row.source, **detail}
-    work.after_commit.append(lambda: log.info(event.value, **said))
+    fields = {"account_id": account_id, "session_id": session_id, "source": row.source, **detail}
+    work.after_commit.append(lambda: log.info(event.value, **fields))
 
 
 def record_system_event(db: Session, now: datetime, event: Event, **detail: str | int) -> None:
-    """Remember something that is nobody's request and has no unit of work: the row now, and the line."""
+    """Record an event outside a unit of work, and log it at once."""
     db.add(AuditEvent(at=now, event=event, detail=detail))
     db.flush()
     log.info(event.value, **detail)

@@ -1,4 +1,4 @@
-"""Many questions at once: has this account that role, or that level there?"""
+"""Checks of many roles and levels in one request."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from sqlalchemy import select, tuple_
 
 from app.accounts.models import Account, AccountStatus
 from app.authorization.errors import InsufficientScope
-from app.authorization.levels import ResourceRef, get_rank_or_lowest
-from app.authorization.memberships.resource_ref import parse_level, parse_resource
+from app.authorization.levels import ResourceRef, get_rank_or_lowest, parse_level, parse_resource
 from app.authorization.models import AccountRole, Membership
 from app.authorization.scopes import READ_ROLES, has_scope, is_known_role
 from app.errors import Forbidden, InvalidInput
@@ -30,7 +29,7 @@ MAX_CHECKS = 100
 
 @dataclass(frozen=True, slots=True)
 class RoleCheck:
-    """One question: a global role, or a level at a thing."""
+    """A check for a global role, or for at least a level at a resource."""
 
     account_id: str
     role: str | None = None
@@ -50,42 +49,28 @@ class _ParsedCheck:
 def check_roles(
     work: UnitOfWork, principal: Principal, *, checks: Sequence[RoleCheck]
 ) -> tuple[bool, ...]:
-    """Yes or no to each, in order, in three statements. Raises InvalidInput, Forbidden or InsufficientScope.
+    """Answer each check, in order, with at most three queries.
 
-    A role or level that there is not is an error of the question and never a no, so that a spelling mistake is noticed.
+    An unknown role or level is an error and never a "no", so that a spelling mistake is noticed.
+    Raises InvalidInput, Forbidden or InsufficientScope.
     """
-    _require_allowed_to_ask(principal, {asked.account_id for asked in checks})
-    wanted = [
-        _parse_check(work.settings, asked, at=f"/checks/{place}")
-        for place, asked in enumerate(checks)
+    _require_allowed_to_ask(principal, {check.account_id for check in checks})
+    parsed = [
+        _parse_check(work.settings, check, pointer=f"/checks/{index}")
+        for index, check in enumerate(checks)
     ]
-    active = _find_active_accounts(work.db, {check.account_id for check in wanted})
-    roles = _find_roles(
-        work.db,
-        {
-            (check.account_id, check.role)
-            for check in wanted
-            if check.role and check.account_id in active
-        },
-    )
-    levels = _find_levels(
-        work.db,
-        {
-            (check.ref, check.account_id)
-            for check in wanted
-            if check.ref and check.account_id in active
-        },
-    )
-    ladder = work.settings.privacy_levels
-    return tuple(
-        check.account_id in active
-        and (
-            (check.account_id, check.role) in roles
-            if check.ref is None
-            else get_rank_or_lowest(ladder, levels.get((check.ref, check.account_id))) >= check.rank
-        )
-        for check in wanted
-    )
+    active = _find_active_accounts(work.db, {check.account_id for check in parsed})
+    to_ask = [check for check in parsed if check.account_id in active]
+    roles = _find_roles(work.db, {(each.account_id, each.role) for each in to_ask if each.role})
+    levels = _find_levels(work.db, {(each.ref, each.account_id) for each in to_ask if each.ref})
+    order = work.settings.privacy_levels
+
+    def is_met(check: _ParsedCheck) -> bool:
+        if check.ref is None:
+            return (check.account_id, check.role) in roles
+        return get_rank_or_lowest(order, levels.get((check.ref, check.account_id))) >= check.rank
+
+    return tuple(check.account_id in active and is_met(check) for check in parsed)
 
 
 def _require_allowed_to_ask(principal: Principal, account_ids: Collection[str]) -> None:
@@ -94,25 +79,25 @@ def _require_allowed_to_ask(principal: Principal, account_ids: Collection[str]) 
     if principal.kind is not CredentialKind.SESSION:
         raise InsufficientScope(READ_ROLES)
     if set(account_ids) != {principal.account_id}:
-        raise Forbidden(f"Without the scope {READ_ROLES} you may ask about yourself alone.")
+        raise Forbidden(
+            f"Without the scope {READ_ROLES} you can only check the roles of your own account."
+        )
 
 
-def _parse_check(settings: Settings, asked: RoleCheck, *, at: str) -> _ParsedCheck:
-    """The question, made sure of. Raises InvalidInput."""
-    of_thing = (asked.resource, asked.id, asked.level)
-    if asked.role is not None and of_thing == (None, None, None):
-        if not is_known_role(settings, asked.role):
+def _parse_check(settings: Settings, check: RoleCheck, *, pointer: str) -> _ParsedCheck:
+    """Validate a check. Raises InvalidInput."""
+    membership = (check.resource, check.id, check.level)
+    if check.role is not None and membership == (None, None, None):
+        if not is_known_role(settings, check.role):
             raise InvalidInput(
-                errors={
-                    f"{at}/role": ["is neither admin nor one of those that DOORWARD_ROLES names"]
-                }
+                errors={f"{pointer}/role": ["must be admin or a role of DOORWARD_ROLES"]}
             )
-        return _ParsedCheck(asked.account_id, asked.role, None, 0)
-    if asked.role is not None or asked.resource is None or asked.id is None or asked.level is None:
-        raise InvalidInput(errors={at: ["must have either role, or resource, id and level"]})
-    level = parse_level(settings, asked.level, pointer=f"{at}/level")
-    thing = parse_resource(asked.resource, asked.id, pointer=at)
-    return _ParsedCheck(asked.account_id, None, thing, settings.privacy_levels.index(level))
+        return _ParsedCheck(check.account_id, check.role, None, 0)
+    if check.role is not None or check.resource is None or check.id is None or check.level is None:
+        raise InvalidInput(errors={pointer: ["must have either role, or resource, id and level"]})
+    level = parse_level(settings, check.level, pointer=f"{pointer}/level")
+    ref = parse_resource(check.resource, check.id, pointer=pointer)
+    return _ParsedCheck(check.account_id, None, ref, settings.privacy_levels.index(level))
 
 
 def _find_active_accounts(db: Session, account_ids: Collection[str]) -> set[str]:
@@ -128,10 +113,10 @@ def _find_active_accounts(db: Session, account_ids: Collection[str]) -> set[str]
 def _find_roles(db: Session, wanted: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
     if not wanted:
         return set()
-    held = select(AccountRole.account_id, AccountRole.role).where(
+    rows = select(AccountRole.account_id, AccountRole.role).where(
         tuple_(AccountRole.account_id, AccountRole.role).in_(wanted)
     )
-    return {(row.account_id, row.role) for row in db.execute(held)}
+    return {(row.account_id, row.role) for row in db.execute(rows)}
 
 
 def _find_levels(
@@ -139,10 +124,7 @@ def _find_levels(
 ) -> dict[tuple[ResourceRef, str], str]:
     if not wanted:
         return {}
-    rows = [(thing.resource, thing.id, account_id) for thing, account_id in wanted]
-    place = tuple_(Membership.resource, Membership.resource_id, Membership.account_id)
-    held = select(Membership).where(place.in_(rows))
-    return {
-        (ResourceRef(row.resource, row.resource_id), row.account_id): row.level
-        for row in db.scalars(held)
-    }
+    keys = [(ref.resource, ref.id, account_id) for ref, account_id in wanted]
+    columns = tuple_(Membership.resource, Membership.resource_id, Membership.account_id)
+    rows = db.scalars(select(Membership).where(columns.in_(keys)))
+    return {(ResourceRef(row.resource, row.resource_id), row.account_id): row.level for row in rows}

@@ -1,4 +1,4 @@
-"""How changing what somebody may do can fail."""
+"""Errors of authorization."""
 
 from __future__ import annotations
 
@@ -6,22 +6,27 @@ from app.errors import Forbidden, Problem
 
 
 class LastAdmin(Problem):
-    """Without this account's role nobody could administer the service any more."""
+    """The change would leave the service without an active administrator."""
 
     code = "last_admin"
-    title = "This is the last administrator"
+    title = "Last administrator"
     status = 409
 
     def __init__(self) -> None:
-        super().__init__("Give the role admin to another active account first.")
+        super().__init__(
+            "This is the last active administrator. Grant the role admin to another account first."
+        )
 
 
 class InsufficientScope(Forbidden):
-    """The credential is good and may not do this (RFC 6750 section 3.1)."""
+    """The credential is valid but lacks a scope (RFC 6750 section 3.1)."""
 
     code = "insufficient_scope"
-    title = "The credential does not reach that far"
+    title = "Insufficient scope"
 
     def __init__(self, scope: str) -> None:
         challenge = f'Bearer realm="doorward", error="insufficient_scope", scope="{scope}"'
-        super().__init__(f"This needs the scope {scope}.", headers={"WWW-Authenticate": challenge})
+        super().__init__(
+            f"This requires a credential with the scope {scope}.",
+            headers={"WWW-Authenticate": challenge},
+        )

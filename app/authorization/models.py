@@ -68,7 +68,7 @@ def build_roles_column(account_id: InstrumentedAttribute[str]) -> ScalarSelect[s
 
 
 def parse_roles_column(column: str | None) -> tuple[str, ...]:
-    """What `roles_column` found, in order."""
+    """Return the roles in a value of `build_roles_column`, sorted."""
     return tuple(sorted(column.split(SEPARATOR))) if column else ()
 
 

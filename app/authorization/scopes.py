@@ -1,4 +1,9 @@
-"""What roles allow: scopes, by the setting ROLES. A right is worked out anew at each use, so one that was taken away is gone."""
+"""Scopes: what the roles in the setting ROLES allow.
+
+Scopes are computed from the account's current roles at each request, so a revoked role has no
+effect from the next request on. A credential can limit the scopes of its account, never extend
+them.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,7 @@ if TYPE_CHECKING:
 
     from app.settings import Settings
 
-# Scopes that this service itself asks for.
+# Scopes that this service itself requires.
 READ_ROLES = "roles:read"
 INTROSPECT = "tokens:introspect"
 READ_REVOCATIONS = "revocations:read"
@@ -25,28 +30,31 @@ def is_known_role(settings: Settings, role: str) -> bool:
 
 
 def list_scopes(settings: Settings, roles: Iterable[str]) -> tuple[str, ...]:
-    """Everything that these roles allow, in order."""
+    """Return all scopes that these roles allow, sorted."""
     given = {scope for role in roles for scope in settings.roles.get(role, ())}
     return tuple(sorted(given | (set(OWN_SCOPES) if ADMIN in roles else set())))
 
 
 def has_scope(scope: str, granted: Iterable[str]) -> bool:
-    """Is the scope among those held? One that ends in :* holds whatever begins like it."""
+    """Return whether a scope is granted, by itself or by a wildcard such as `list:*`."""
     return any(
-        scope == one or (one.endswith(WILDCARD_SUFFIX) and scope.startswith(one[:-1]))
-        for one in granted
+        scope == each or (each.endswith(WILDCARD_SUFFIX) and scope.startswith(each[:-1]))
+        for each in granted
     )
 
 
 def narrow_scopes(requested: Iterable[str], granted: Iterable[str]) -> tuple[str, ...]:
-    """Those of the scopes asked for that are held, in order. Never more than was asked."""
+    """Return the requested scopes that are granted, sorted."""
     return tuple(sorted({scope for scope in requested if has_scope(scope, granted)}))
 
 
 def intersect_limits(first: Iterable[str] | None, second: Iterable[str] | None) -> str | None:
-    """What two limits have in common, as one text; None is no limit. Where one says list:* and the other list:7, that is list:7."""
+    """Return the scopes within both limits, separated by spaces; None means no limit.
+
+    The intersection of `list:*` and `list:7` is `list:7`.
+    """
     if first is None or second is None:
-        both = first if second is None else second
-        return None if both is None else " ".join(sorted(set(both)))
+        only = second if first is None else first
+        return None if only is None else " ".join(sorted(set(only)))
     left, right = set(first), set(second)
     return " ".join(sorted(set(narrow_scopes(left, right)) | set(narrow_scopes(right, left))))

@@ -1,4 +1,4 @@
-"""Who may do what, for programs that decide by it."""
+"""Queries for the roles of an account and the members of a resource."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from sqlalchemy import select
 from app import pagination as cursors
 from app.accounts.models import Account, AccountStatus, find_account
 from app.authorization.errors import InsufficientScope
-from app.authorization.levels import build_role_names
+from app.authorization.levels import build_role_names, parse_optional_resource, parse_resource
 from app.authorization.memberships.permissions import (
     can_grant_any_level,
     require_managing_rank,
     require_session,
 )
-from app.authorization.memberships.resource_ref import parse_optional_resource, parse_resource
 from app.authorization.models import Membership, find_level, list_roles, matches_resource
 from app.authorization.scopes import READ_ROLES, has_scope
 from app.errors import NotFound
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """An account that was let in."""
+    """A member of a resource."""
 
     account_id: str
     username: str
@@ -42,7 +41,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class MemberPage:
-    """Some of the members of a thing, and where the others begin."""
+    """A page of members; `next` is the cursor of the following page."""
 
     items: tuple[Member, ...]
     next: str | None
@@ -56,11 +55,12 @@ def get_roles(
     resource: str | None,
     resource_id: str | None,
 ) -> tuple[str, ...]:
-    """What the account may do now: its global roles and, where a thing is named, every level that it has there.
+    """Return the global roles of the account and, with a resource, its roles there.
 
-    An account that is disabled may do nothing. Raises InvalidInput, InsufficientScope, or NotFound also for whoever may not ask.
+    A disabled account has no roles. Raises InvalidInput, InsufficientScope or NotFound; NotFound
+    also if the principal may not read the roles, so that it cannot find out which accounts exist.
     """
-    thing = parse_optional_resource(resource, resource_id, pointer="/query")
+    ref = parse_optional_resource(resource, resource_id, pointer="/query")
     if not has_scope(READ_ROLES, principal.scopes):
         if principal.kind is not CredentialKind.SESSION:
             raise InsufficientScope(READ_ROLES)
@@ -70,7 +70,7 @@ def get_roles(
     if account is None or account.status == AccountStatus.DELETED:
         raise NotFound
     return (
-        list_roles(work.db, account) + list_resource_roles(work, account, thing)
+        list_roles(work.db, account) + list_resource_roles(work, account, ref)
         if account.is_active
         else ()
     )
@@ -79,10 +79,10 @@ def get_roles(
 def list_resource_roles(
     work: UnitOfWork, account: Account, ref: ResourceRef | None
 ) -> tuple[str, ...]:
-    """Every level that the account has there, as the name of a role; none where no thing is named."""
+    """Return a role name for each level that the account has at the resource, if one is given."""
     level = find_level(work.db, account, ref) if ref else None
-    ladder = work.settings.privacy_levels
-    return build_role_names(ladder, ref.resource, ref.id, level) if ref and level in ladder else ()
+    levels = work.settings.privacy_levels
+    return build_role_names(levels, ref.resource, ref.id, level) if ref and level in levels else ()
 
 
 def list_members(
@@ -94,10 +94,13 @@ def list_members(
     limit: int,
     cursor: str | None,
 ) -> MemberPage:
-    """The members of a thing in the order of their ids. Raises InvalidInput, Forbidden or InsufficientScope."""
-    thing = parse_resource(resource, resource_id, pointer="/path")
-    _require_allowed_to_list(work, principal, thing)
-    listing = f"memberships {thing.resource} {thing.id}"
+    """List the members of a resource, sorted by account id.
+
+    Raises InvalidInput, Forbidden or InsufficientScope.
+    """
+    ref = parse_resource(resource, resource_id, pointer="/path")
+    _require_allowed_to_list(work, principal, ref)
+    listing = f"memberships {ref.resource} {ref.id}"
     after = (
         cursors.decode_cursor(work.settings.secret_key, listing, cursor)
         if cursor is not None
@@ -107,7 +110,7 @@ def list_members(
         select(Membership.account_id, Account.username, Membership.level, Membership.granted_at)
         .join(Account, Account.id == Membership.account_id)
         .where(
-            matches_resource(thing),
+            matches_resource(ref),
             Membership.account_id > after,
             Account.status != AccountStatus.DELETED,
         )

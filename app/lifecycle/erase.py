@@ -1,4 +1,7 @@
-"""Erasing deleted accounts once their time is over. The audit trail keeps what happened, under an id that is nobody's any more."""
+"""Erasure of deleted accounts after the setting ERASE_AFTER.
+
+Audit events stay; they refer to the erased account by its random id only.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +22,17 @@ BATCH_SIZE = 50
 
 
 def erase_deleted_accounts(work: UnitOfWork) -> int:
-    """Erase some of the accounts that were deleted long enough ago, with all that hangs on them. Returns how many.
+    """Erase a batch of accounts whose time is up, with all their data. Returns how many.
 
-    Sessions, devices, keys, roles and memberships go with the row by their foreign keys. Ids are random, so none comes again.
+    Sessions, devices, API keys, roles and memberships are deleted by their foreign keys.
     """
-    over = select(Account).where(
+    due = select(Account).where(
         Account.status == AccountStatus.DELETED,
         Account.deleted_at <= work.now - work.settings.erase_after,
     )
-    # Whoever brings one back at this moment was quicker, or comes too late: the row is locked.
+    # Skip accounts that an administrator is restoring at this moment.
     accounts = work.db.scalars(
-        over.order_by(Account.deleted_at).limit(BATCH_SIZE).with_for_update(skip_locked=True)
+        due.order_by(Account.deleted_at).limit(BATCH_SIZE).with_for_update(skip_locked=True)
     ).all()
     if not accounts:
         return 0

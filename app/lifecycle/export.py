@@ -1,4 +1,4 @@
-"""Everything that is held about an account, for its owner: nothing is left out but what would open something."""
+"""Export of all data about an account for its owner, except credentials and their digests."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from sqlalchemy import select
 from app.accounts.models import Account, find_account
 from app.accounts.summary import Profile, build_profile
 from app.api_keys.models import ApiKey
-from app.api_keys.show import ApiKeyView
-from app.api_keys.show import build_api_key_view as key_view
-from app.audit.list_events import AuditView
-from app.audit.list_events import build_audit_view as audit_view
+from app.api_keys.show import ApiKeyView, build_api_key_view
+from app.audit.list_events import AuditView, build_audit_view
 from app.audit.models import AuditEvent
 from app.authentication.throttling.models import FailedAttempts
 from app.authentication.trusted_devices.manage import TrustedDeviceView, list_trusted_devices
@@ -29,13 +27,13 @@ if TYPE_CHECKING:
     from app.principal import Principal
     from app.unit_of_work import UnitOfWork
 
-# The trail is the one part without an end; what is older can be read by an administrator.
+# The audit log is the only unbounded part. Administrators can read older events.
 MAX_EVENTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class MembershipView:
-    """A thing that the account was let in to."""
+    """A membership of the account."""
 
     resource: str
     id: str
@@ -45,7 +43,7 @@ class MembershipView:
 
 @dataclass(frozen=True, slots=True)
 class LinkView:
-    """A link that was mailed or handed out, without what is secret in it."""
+    """A link that was sent to the user, without its secret."""
 
     purpose: str
     created_at: datetime
@@ -55,7 +53,7 @@ class LinkView:
 
 @dataclass(frozen=True, slots=True)
 class FailedAttemptView:
-    """How often the password was tried in vain: from one place, or from all together."""
+    """Failed password attempts from one source, or from all if `source` is None."""
 
     source: str | None
     count: int
@@ -64,7 +62,7 @@ class FailedAttemptView:
 
 @dataclass(frozen=True, slots=True)
 class AccountExport:
-    """The whole of it."""
+    """All data about an account."""
 
     exported_at: datetime
     account: Profile
@@ -83,7 +81,7 @@ class AccountExport:
 
 
 def export_account(work: UnitOfWork, principal: Principal) -> AccountExport:
-    """All that is held about the account that asks."""
+    """Export the principal's account. Raises Unauthenticated if it no longer exists."""
     account = find_account(work.db, principal.account_id)
     if account is None:
         raise Unauthenticated
@@ -108,21 +106,21 @@ def export_account(work: UnitOfWork, principal: Principal) -> AccountExport:
 
 def _list_memberships(work: UnitOfWork, account: Account) -> list[MembershipView]:
     columns = (Membership.resource, Membership.resource_id, Membership.level, Membership.granted_at)
-    mine = (
+    rows = (
         select(*columns)
         .where(Membership.account_id == account.id)
         .order_by(Membership.resource, Membership.resource_id)
     )
-    return [MembershipView(*row) for row in work.db.execute(mine)]
+    return [MembershipView(*row) for row in work.db.execute(rows)]
 
 
 def _list_keys(work: UnitOfWork, account: Account) -> list[ApiKeyView]:
-    mine = (
+    rows = (
         select(ApiKey)
         .where(ApiKey.account_id == account.id)
         .order_by(ApiKey.created_at.desc(), ApiKey.id)
     )
-    return [key_view(key, work.now) for key in work.db.scalars(mine)]
+    return [build_api_key_view(key, work.now) for key in work.db.scalars(rows)]
 
 
 def _list_links(work: UnitOfWork, account: Account) -> list[LinkView]:
@@ -132,10 +130,10 @@ def _list_links(work: UnitOfWork, account: Account) -> list[LinkView]:
         Confirmation.expires_at,
         Confirmation.used_at,
     )
-    mine = (
+    rows = (
         select(*columns).where(Confirmation.subject == account.id).order_by(Confirmation.created_at)
     )
-    return [LinkView(*row) for row in work.db.execute(mine)]
+    return [LinkView(*row) for row in work.db.execute(rows)]
 
 
 def _list_failed_attempts(work: UnitOfWork, account: Account) -> list[FailedAttemptView]:
@@ -150,13 +148,13 @@ def _list_failed_attempts(work: UnitOfWork, account: Account) -> list[FailedAtte
 
 
 def _list_events(work: UnitOfWork, account: Account) -> list[AuditView]:
-    """The newest first. From where somebody else did something to the account is that person's and not the owner's."""
+    """List the newest events, without the IP address and user agent of other people."""
     newest = (
         select(AuditEvent)
         .where(AuditEvent.account_id == account.id)
         .order_by(AuditEvent.at.desc(), AuditEvent.id.desc())
     )
-    views = [audit_view(row) for row in work.db.scalars(newest.limit(MAX_EVENTS + 1))]
+    views = [build_audit_view(row) for row in work.db.scalars(newest.limit(MAX_EVENTS + 1))]
     own = (account.id, None)
     return [
         each if each.detail.get("actor") in own else replace(each, source=None, user_agent=None)

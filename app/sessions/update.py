@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from app.accounts.models import find_account as account_by_id
-from app.authorization.memberships.resource_ref import parse_optional_resource
+from app.authorization.levels import parse_optional_resource
 from app.authorization.models import list_roles
 from app.authorization.show import list_resource_roles
 from app.credential_status.models import get_global_epoch

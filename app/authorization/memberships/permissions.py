@@ -1,4 +1,4 @@
-"""Who may change the memberships of a thing, and how far."""
+"""Rules on who may change memberships, and up to which level."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def can_grant_any_level(principal: Principal, ref: ResourceRef) -> bool:
-    """May the credential grant every level at things of this sort? Administrators may, and what has the scope for it."""
+    """Return whether the principal may grant every level at resources of this kind.
+
+    Administrators may, and credentials with the scope `memberships:write:<resource>`.
+    """
     return has_scope(get_write_scope(ref), principal.scopes)
 
 
@@ -26,22 +29,26 @@ def get_write_scope(ref: ResourceRef) -> str:
 
 
 def require_session(principal: Principal, ref: ResourceRef) -> None:
-    """A key has no memberships, so without the scope it may nothing. Raises InsufficientScope."""
+    """Reject credentials that cannot be members, such as API keys. Raises InsufficientScope."""
     if principal.kind is not CredentialKind.SESSION:
         raise InsufficientScope(get_write_scope(ref))
 
 
 def require_managing_rank(settings: Settings, level: str | None) -> int:
-    """Up to which rank somebody of this level may grant: his own. Raises Forbidden below the managing level."""
+    """Return the highest rank that a member of this level may grant, which is its own rank.
+
+    Raises Forbidden below the setting MANAGING_LEVEL.
+    """
     own = get_rank_or_lowest(settings.privacy_levels, level)
     if own < get_rank(settings.privacy_levels, settings.managing_level):
         raise Forbidden(
-            f"Only an administrator, or whoever has the level {settings.managing_level} here, may do this."
+            f"Only administrators and members with at least the level {settings.managing_level} "
+            "may do this."
         )
     return own
 
 
 def require_rank_within(settings: Settings, level: str | None, *, max_rank: int) -> None:
-    """Raises Forbidden for a level above the rank that may be reached."""
+    """Reject a level above the rank. Raises Forbidden."""
     if get_rank_or_lowest(settings.privacy_levels, level) > max_rank:
-        raise Forbidden("This is above your own level.")
+        raise Forbidden("You cannot change memberships above your own level.")

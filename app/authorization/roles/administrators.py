@@ -54,7 +54,7 @@ def has_any_admin(db: Session) -> bool:
 
 
 def can_create_first_admin(db: Session) -> bool:
-    """Return whether there is no administrator, and keep it so until the transaction ends: locks."""
+    """Return whether no account is an administrator, and keep it so: locks."""
     _lock_admin_changes(db)
     return not has_any_admin(db)
 
