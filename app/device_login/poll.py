@@ -122,6 +122,7 @@ def _is_approval_valid(work: UnitOfWork, account: Account, row: DeviceLogin) -> 
     Disabling the account, a password change, logging out everywhere and revoking the approving
     session each void the approval. Logging out of that session does not.
     """
+    # Not Session.live_clause: the approving session may have logged out or expired since then.
     approver = find_account_session(work.db, account.id, row.decided_session_id or "")
     return (
         account.is_active

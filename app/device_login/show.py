@@ -158,20 +158,14 @@ def _select_device_logins(work: UnitOfWork) -> Select[DeviceLogin, str, Session]
 def _build_state_expression(work: UnitOfWork) -> ColumnElement[str]:
     """Build the expression of the shown state: the session's state once the request is redeemed."""
     is_open = DeviceLogin.state.in_(OPEN_STATES)
-    has_other_epoch = or_(
-        Session.account_epoch != Account.epoch, Session.global_epoch != IssuerState.global_epoch
-    )
+    is_live = Session.live_clause(work.now, Account.epoch, IssuerState.global_epoch)
     return case(
         (and_(is_open, DeviceLogin.expires_at <= work.now), literal(EXPIRED_STATE)),
         (DeviceLogin.state != DeviceLoginState.REDEEMED, DeviceLogin.state),
+        (is_live, literal(SessionStatus.LIVE.value)),
         (Session.status != SessionStatus.LIVE, Session.status),
-        (
-            or_(Session.idle_until <= work.now, Session.absolute_until <= work.now),
-            literal(EXPIRED_STATE),
-        ),
-        (has_other_epoch, literal(SessionStatus.REVOKED.value)),
-        (Session.status == SessionStatus.LIVE, literal(SessionStatus.LIVE.value)),
-        else_=literal(EXPIRED_STATE),
+        (or_(Session.id.is_(None), Session.expired_clause(work.now)), literal(EXPIRED_STATE)),
+        else_=literal(SessionStatus.REVOKED.value),  # an older epoch of the account or the issuer
     )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from app.sessions.models import Session
     from app.unit_of_work import UnitOfWork
 
-ACCESS_TOKEN_TYP = "at+jwt"
+JWT_TYP = "at+jwt"
 # A token travels in a header, and gateways cut or refuse long ones.
 MAX_ROLES = 20
 FINGERPRINT_LENGTH = 16
@@ -124,4 +124,4 @@ def _sign(
         "iat": issued,
         "jti": generate_id("jti"),
     }
-    return work.signing_keys.sign(ACCESS_TOKEN_TYP, always | claims), expires - issued
+    return work.signing_keys.sign(JWT_TYP, always | claims), expires - issued

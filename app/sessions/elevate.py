@@ -19,7 +19,7 @@ from app.authentication.throttling.password_attempts import count_attempt
 from app.credential_status.models import get_global_epoch
 from app.errors import Unauthenticated
 from app.sessions.log_in import require_password_change
-from app.sessions.models import Session, SessionStatus, find_account_session
+from app.sessions.models import Session, find_account_session
 from app.sessions.update import IssuedAccessToken, issue_access_token
 
 if TYPE_CHECKING:
@@ -88,11 +88,7 @@ def _update_auth_time(work: UnitOfWork, account: Account, session_id: str) -> bo
             .where(
                 Session.id == session_id,
                 Session.account_id == account.id,
-                Session.status == SessionStatus.LIVE,
-                Session.account_epoch == account.epoch,
-                Session.global_epoch == get_global_epoch(work.db),
-                Session.idle_until > work.now,
-                Session.absolute_until > work.now,
+                Session.live_clause(work.now, account.epoch, get_global_epoch(work.db)),
             )
             .values(
                 auth_time=work.now,

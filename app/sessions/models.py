@@ -6,15 +6,19 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from sqlalchemy import ForeignKey, Index, String, Text, or_, select
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import ColumnElement, ForeignKey, Index, String, Text, and_, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column
 from sqlalchemy.orm import Session as Db
 
 from app.adapters.database import Base, delete_batch
 from app.sessions.public_clients import DEFAULT_CLIENT_ID
 
+Epoch = int | ColumnElement[int] | InstrumentedAttribute[int]
+
 
 class SessionStatus(StrEnum):
+    """The stored status. A session with LIVE can have expired or belong to an older epoch: see `is_live`."""
+
     LIVE = "live"
     LOGGED_OUT = "logged_out"
     REVOKED = "revoked"
@@ -78,9 +82,30 @@ class Session(Base):
     def is_live(self, now: datetime, *, account_epoch: int, global_epoch: int) -> bool:
         return is_live(self, now, account_epoch=account_epoch, global_epoch=global_epoch)
 
+    @classmethod
+    def live_clause(
+        cls, now: datetime, account_epoch: Epoch, global_epoch: Epoch
+    ) -> ColumnElement[bool]:
+        """Return the SQL condition of a live session, the same rule as `is_live`.
+
+        Pass epochs as values, or as the columns and subqueries that hold the current ones.
+        """
+        return and_(
+            cls.status == SessionStatus.LIVE,
+            cls.account_epoch == account_epoch,
+            cls.global_epoch == global_epoch,
+            cls.idle_until > now,
+            cls.absolute_until > now,
+        )
+
+    @classmethod
+    def expired_clause(cls, now: datetime) -> ColumnElement[bool]:
+        """Return the SQL condition of a session whose idle or absolute lifetime is over."""
+        return or_(cls.idle_until <= now, cls.absolute_until <= now)
+
 
 class LivenessColumns(Protocol):
-    """What decides whether a session lives: its row, or the columns of it that the check reads."""
+    """The columns that decide whether a session is live, of its row or of a query that reads no more."""
 
     @property
     def status(self) -> str: ...
@@ -95,7 +120,10 @@ class LivenessColumns(Protocol):
 def is_live(
     session: Session | LivenessColumns, now: datetime, *, account_epoch: int, global_epoch: int
 ) -> bool:
-    """Is it over in none of the ways a session can be over? An epoch that went back (a restored backup) ends it too."""
+    """Return whether the session is neither revoked nor expired. `Session.live_clause` is the same rule in SQL.
+
+    Epochs must be equal: after a restored backup the account may have a lower epoch than the session.
+    """
     return (
         session.status == SessionStatus.LIVE
         and session.account_epoch == account_epoch

@@ -18,7 +18,7 @@ from app.sessions.models import Session, SessionStatus
 from app.sessions.revoke import revoke_sessions
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, ScalarSelect
 
     from app.accounts.models import Account
     from app.principal import ClientInfo
@@ -110,20 +110,20 @@ def _load_login_context(
         Session.user_agent == client_info.user_agent,
         Session.status != SessionStatus.SUSPICIOUS,  # a thief who was here before is somebody new
     )
-    epoch = (
-        select(IssuerState.global_epoch).where(IssuerState.id == ISSUER_STATE_ID).scalar_subquery()
-    )
-    row = work.db.execute(select(epoch, live, seen)).one()
+    row = work.db.execute(select(_global_epoch(), live, seen)).one()
     return row[0], row[1], row[2]
 
 
 def _live(work: UnitOfWork, account: Account) -> tuple[ColumnElement[bool], ...]:
     return (
         Session.account_id == account.id,
-        Session.status == SessionStatus.LIVE,
-        Session.account_epoch == account.epoch,
-        Session.idle_until > work.now,
-        Session.absolute_until > work.now,
+        Session.live_clause(work.now, account.epoch, _global_epoch()),
+    )
+
+
+def _global_epoch() -> ScalarSelect[int]:
+    return (
+        select(IssuerState.global_epoch).where(IssuerState.id == ISSUER_STATE_ID).scalar_subquery()
     )
 
 

@@ -101,11 +101,7 @@ def _rotate(
             Session.id == session.id,
             Session.rt_counter == counter,
             Session.rt_salt == session.rt_salt,
-            Session.status == SessionStatus.LIVE,
-            Session.account_epoch == account.epoch,
-            Session.global_epoch == epoch,
-            Session.idle_until > work.now,
-            Session.absolute_until > work.now,
+            Session.live_clause(work.now, account.epoch, epoch),
         )
         .values(
             rt_counter=Session.rt_counter + 1,

@@ -59,11 +59,7 @@ def list_sessions(work: UnitOfWork, principal: Principal) -> list[SessionDetails
         select(Session)
         .where(
             Session.account_id == principal.account_id,
-            Session.status == SessionStatus.LIVE,
-            Session.account_epoch == account_epoch,
-            Session.global_epoch == issuer_epoch,
-            Session.idle_until > work.now,
-            Session.absolute_until > work.now,
+            Session.live_clause(work.now, account_epoch, issuer_epoch),
         )
         .order_by(Session.created_at.desc(), Session.id)
     )

@@ -21,8 +21,8 @@ from app.errors import Unauthenticated
 from app.opaque_tokens import is_id
 from app.principal import CredentialKind, Principal
 from app.sessions.access_tokens import (
-    ACCESS_TOKEN_TYP,
     FINGERPRINT_CLAIM,
+    JWT_TYP,
     NARROWED_CLAIM,
     exclude_admin,
     get_session_roles,
@@ -52,7 +52,7 @@ def verify_access_token(work: UnitOfWork, token: str) -> Principal:
 def decode_access_token(work: UnitOfWork, token: str) -> Claims:
     """What a token says that we issued and that is in force; whether it was revoked is not asked here. Raises Unauthenticated."""
     try:
-        claims = work.signing_keys.verify(ACCESS_TOKEN_TYP, token)
+        claims = work.signing_keys.verify(JWT_TYP, token)
     except TokenRejected:
         raise Unauthenticated from None
     if (

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import jwt
 import pytest
 
+from app.server.cache_watcher import CacheWatcher
+from app.signing_keys.revoke import revoke_signing_key
 from tests.actors import Actor
 
 SHOWN = {
@@ -180,6 +183,20 @@ def test_expired_sessions_do_not_count(make_service):
         ann.login()
     assert len(sessions(ann)) == 50
     assert ann.whoami(kept["access_token"]).status_code == 200
+
+
+def test_sessions_ended_by_a_revoked_signing_key_do_not_count_towards_the_limit(make_service):
+    service = make_service(limit_login="1000/minute")
+    ann = service.actor().sign_up()
+    for _ in range(50):
+        ann.login()
+    with service.units.open_read_write() as work:
+        assert revoke_signing_key(work, kid=jwt.get_unverified_header(ann.access)["kid"])
+    CacheWatcher().watch(service.units)
+    ann.login()
+    assert service.scalar("SELECT count(*) FROM revocations WHERE kind = 'session'") == 0
+    assert service.scalar("SELECT count(*) FROM audit WHERE event = 'session.ended'") == 0
+    assert [item["id"] for item in sessions(ann)] == [ann.tokens["session_id"]]
 
 
 def test_expired_session_is_shown_as_expired(service, ann):
