@@ -29,6 +29,8 @@ class Principal:
     scopes: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     key_id: str = ""
+    token_id: str = ""  # `jti` of an access token
+    issued_at: datetime | None = None  # of an access token
     client_id: str = ""  # the program that a session is of
     epoch: int = 0  # of the account when a session was checked; a write that waits for the account asks whether it is still that
 

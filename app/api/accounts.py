@@ -18,7 +18,7 @@ from app.lifecycle.delete import delete_account
 from app.principal import Principal
 from app.registration.errors import UsernameTaken
 from app.unit_of_work import UnitOfWork
-from app.web.auth.credentials import admin, fresh_admin, require
+from app.web.auth.requirements import admin, recent_authentication, require
 from app.web.client_info import get_client_info
 from app.web.json_body import Body
 from app.web.openapi.annotations import document_problems
@@ -116,7 +116,7 @@ def get_accounts(work: UnitOfWork, _principal: Principal, which: Body) -> Accoun
 
 @blp.route("", methods=["POST"])
 @writing
-@require(fresh_admin)
+@require(admin & recent_authentication)
 @document_problems(UsernameTaken, EmailTaken)
 @blp.arguments(CreateAccountSchema)
 @blp.response(201, AccountSchema)
@@ -141,7 +141,7 @@ def get_one_account(work: UnitOfWork, _principal: Principal, account_id: str) ->
 
 @blp.route("/<account_id>", methods=["PATCH"])
 @writing
-@require(fresh_admin)
+@require(admin & recent_authentication)
 @document_problems(NotFound, LastAdmin, AccountNotActive)
 @blp.arguments(ChangeAccountSchema)
 @blp.response(200, AccountSchema)
@@ -157,7 +157,7 @@ def patch_account(
 
 @blp.route("/<account_id>", methods=["DELETE"])
 @writing
-@require(fresh_admin)
+@require(admin & recent_authentication)
 @document_problems(NotFound, LastAdmin)
 @blp.response(204)
 def delete_one_account(work: UnitOfWork, principal: Principal, account_id: str) -> None:
@@ -171,7 +171,7 @@ def delete_one_account(work: UnitOfWork, principal: Principal, account_id: str) 
 
 @blp.route("/<account_id>/end-sessions", methods=["POST"])
 @writing
-@require(fresh_admin)
+@require(admin & recent_authentication)
 @document_problems(NotFound)
 @blp.response(204)
 def post_end_sessions(work: UnitOfWork, principal: Principal, account_id: str) -> None:
@@ -181,7 +181,7 @@ def post_end_sessions(work: UnitOfWork, principal: Principal, account_id: str) -
 
 @blp.route("/<account_id>/send-reset", methods=["POST"])
 @writing
-@require(fresh_admin)
+@require(admin & recent_authentication)
 @document_problems(NotFound, AccountNotActive)
 @blp.response(202, AcceptedSchema)
 def post_send_reset(work: UnitOfWork, principal: Principal, account_id: str) -> dict[str, str]:

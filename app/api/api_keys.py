@@ -16,7 +16,7 @@ from app.errors import NotFound
 from app.principal import Principal
 from app.settings.json_parsers import is_scope
 from app.unit_of_work import UnitOfWork
-from app.web.auth.credentials import fresh_session, require, session
+from app.web.auth.requirements import recent_authentication, require, session
 from app.web.client_info import get_client_info
 from app.web.json_body import Body
 from app.web.openapi.annotations import document_problems
@@ -168,7 +168,7 @@ class RotatedApiKeySchema(CreatedApiKeySchema):
 
 @blp.route("", methods=["POST"])
 @writing
-@require(fresh_session)
+@require(session & recent_authentication)
 @document_problems(ApiKeyNameTaken, TooManyApiKeys)
 @blp.arguments(CreateApiKeySchema)
 @blp.response(201, CreatedApiKeySchema)
@@ -209,7 +209,7 @@ def patch_api_key(work: UnitOfWork, principal: Principal, body: Body, key_id: st
 
 @blp.route("/<key_id>/rotate", methods=["POST"])
 @writing
-@require(fresh_session)
+@require(session & recent_authentication)
 @document_problems(NotFound)
 @blp.arguments(RotateApiKeySchema, required=False)
 @blp.response(200, RotatedApiKeySchema)

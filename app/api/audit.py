@@ -10,7 +10,7 @@ from app.audit.list_events import AuditPage, list_events
 from app.audit.record import Event
 from app.principal import Principal
 from app.unit_of_work import UnitOfWork
-from app.web.auth.credentials import admin, require
+from app.web.auth.requirements import admin, require
 from app.web.json_body import Body
 from app.web.openapi.blueprint import Blueprint
 from app.web.schemas import PageSchema, StrictSchema, Text, Timestamp

@@ -9,10 +9,9 @@ from flask import Response
 from app.principal import Principal
 from app.unit_of_work import UnitOfWork
 from app.verification.identity_headers import IDENTITY_HEADERS, build_identity_headers
-from app.verification.policies import UnknownPolicy
-from app.web.auth.credentials import require
-from app.web.gateway_requests import PREFIX, complete_gateway_response, require_policy
-from app.web.openapi.annotations import document_operation, document_problems
+from app.web.auth.requirements import require
+from app.web.gateway_requests import PREFIX, complete_gateway_response, policy_in_path
+from app.web.openapi.annotations import document_operation
 from app.web.openapi.blueprint import Blueprint
 from app.web.unit_of_work import reading
 
@@ -40,8 +39,7 @@ def document_identity_headers(handler: Handler) -> Handler:
 
 @blp.route("/auth-request/<policy>", methods=["GET"])
 @reading
-@require(require_policy)
-@document_problems(UnknownPolicy)
+@require(policy_in_path)
 @document_identity_headers
 @blp.response(200)
 def get_auth_request(work: UnitOfWork, principal: Principal, policy: str) -> Response:
@@ -51,8 +49,7 @@ def get_auth_request(work: UnitOfWork, principal: Principal, policy: str) -> Res
 
 @blp.route("/forward-auth/<policy>", methods=["GET"])
 @reading
-@require(require_policy)
-@document_problems(UnknownPolicy)
+@require(policy_in_path)
 @document_identity_headers
 @blp.response(200)
 def get_forward_auth(work: UnitOfWork, principal: Principal, policy: str) -> Response:
@@ -62,8 +59,7 @@ def get_forward_auth(work: UnitOfWork, principal: Principal, policy: str) -> Res
 
 @blp.route("/ext-authz/<policy>", methods=["GET"])
 @reading
-@require(require_policy)
-@document_problems(UnknownPolicy)
+@require(policy_in_path)
 @document_identity_headers
 @blp.response(200)
 def get_ext_authz(work: UnitOfWork, principal: Principal, policy: str) -> Response:

@@ -20,7 +20,7 @@ from app.errors import Busy, NotFound
 from app.principal import Principal
 from app.rate_limits.errors import TooManyRequests
 from app.unit_of_work import UnitOfWork
-from app.web.auth.credentials import fresh_session, require, session
+from app.web.auth.requirements import recent_authentication, require, session
 from app.web.client_info import get_client_info
 from app.web.json_body import Body
 from app.web.openapi.annotations import document_problems
@@ -312,7 +312,7 @@ def get_one_login_session(
 
 @blp.route("/<login_session_id>/approve", methods=["POST"])
 @writing
-@require(fresh_session)
+@require(session & recent_authentication)
 @document_problems(NotFound, UnknownUserCode, DeviceLoginClosed, TooManyRequests)
 @blp.arguments(UserCodeSchema)
 @blp.response(200, DeviceLoginSchema)

@@ -12,7 +12,7 @@ from app.authentication.trusted_devices.manage import (
 from app.errors import NotFound
 from app.principal import Principal
 from app.unit_of_work import UnitOfWork
-from app.web.auth.credentials import require, session
+from app.web.auth.requirements import require, session
 from app.web.client_info import get_client_info
 from app.web.openapi.annotations import document_problems
 from app.web.openapi.blueprint import Blueprint

@@ -17,7 +17,7 @@ from app.api.schemas import ProfileSchema, SessionSchema, build_name_field
 from app.principal import Principal
 from app.sessions.show import CurrentAccount, get_current_account
 from app.unit_of_work import UnitOfWork
-from app.web.auth.credentials import credential, require, session
+from app.web.auth.requirements import credential, require, session
 from app.web.client_info import get_client_info
 from app.web.json_body import Body
 from app.web.openapi.blueprint import Blueprint

@@ -14,7 +14,7 @@ from app.lifecycle.delete import delete_own_account
 from app.lifecycle.export import AccountExport, export_account
 from app.principal import Principal
 from app.unit_of_work import UnitOfWork
-from app.web.auth.credentials import fresh_session, require
+from app.web.auth.requirements import recent_authentication, require, session
 from app.web.client_info import get_client_info
 from app.web.openapi.annotations import document_problems
 from app.web.openapi.blueprint import Blueprint
@@ -84,7 +84,7 @@ class ExportSchema(StrictSchema):
 
 @blp.route("/export", methods=["GET"])
 @reading
-@require(fresh_session)
+@require(session & recent_authentication)
 @blp.response(200, ExportSchema)
 def get_export(work: UnitOfWork, principal: Principal) -> AccountExport:
     """Export all data about your account."""
@@ -93,7 +93,7 @@ def get_export(work: UnitOfWork, principal: Principal) -> AccountExport:
 
 @blp.route("", methods=["DELETE"])
 @writing
-@require(fresh_session)
+@require(session & recent_authentication)
 @document_problems(LastAdmin)
 @blp.response(204)
 def delete_me(work: UnitOfWork, principal: Principal) -> None:

@@ -19,12 +19,12 @@ from app.oauth.tokens import TokenResponse, issue_tokens
 from app.principal import Principal
 from app.sessions.errors import InvalidGrant
 from app.unit_of_work import UnitOfWork
-from app.web.auth.credentials import require
-from app.web.auth.oauth_clients import require_client_with_scope
+from app.web.auth.presented_credentials import parse_client
+from app.web.auth.requirements import client_with_scope, require
 from app.web.client_info import get_client_info
 from app.web.json_body import MAX_BODY_BYTES, Body, dump_json
 from app.web.oauth.errors import CONTENT_TYPE, disable_caching, document_oauth_errors
-from app.web.oauth.forms import Form, OAuthBlueprint, parse_client
+from app.web.oauth.forms import Form, OAuthBlueprint
 from app.web.schemas import SecretText, StrictSchema, Text
 from app.web.unit_of_work import reading, writing
 
@@ -211,7 +211,7 @@ def post_device_authorization(work: UnitOfWork, body: Body) -> DeviceAuthorizati
 @blp.route("/introspect", methods=["POST"])
 @document_oauth_errors(InvalidClient, InsufficientScope)
 @reading
-@require(require_client_with_scope(INTROSPECT))
+@require(client_with_scope(INTROSPECT))
 @blp.form(ShownForm)
 @blp.response(200, ActiveSchema)
 def post_introspect(work: UnitOfWork, _principal: Principal, body: Body) -> Response:

@@ -17,7 +17,7 @@ from app.principal import Principal
 from app.rate_limits.errors import TooManyRequests
 from app.sessions.tokens import SessionTokens
 from app.unit_of_work import UnitOfWork
-from app.web.auth.credentials import require, session
+from app.web.auth.requirements import require, session
 from app.web.client_info import get_client_info
 from app.web.json_body import Body
 from app.web.openapi.annotations import document_problems

@@ -9,7 +9,7 @@ from app.authorization.scopes import READ_REVOCATIONS
 from app.credential_status.feed import list_revocations
 from app.principal import Principal
 from app.unit_of_work import UnitOfWork
-from app.web.auth.credentials import require, scoped
+from app.web.auth.requirements import require, scoped
 from app.web.caching import build_cacheable_response
 from app.web.json_body import Body, dump_json
 from app.web.openapi.blueprint import Blueprint

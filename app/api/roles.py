@@ -12,7 +12,7 @@ from app.authorization.show import MemberPage, get_roles, list_members
 from app.errors import InvalidInput, NotFound
 from app.principal import Principal
 from app.unit_of_work import UnitOfWork
-from app.web.auth.credentials import credential, fresh_admin, require
+from app.web.auth.requirements import admin, credential, recent_authentication, require
 from app.web.client_info import get_client_info
 from app.web.json_body import Body
 from app.web.openapi.annotations import document_problems
@@ -120,7 +120,7 @@ def get_account_roles(
 
 @blp.route("/accounts/<account_id>/roles/<role>", methods=["PUT"])
 @writing
-@require(fresh_admin)
+@require(admin & recent_authentication)
 @document_problems(NotFound, InvalidInput)
 @blp.response(204)
 def put_role(work: UnitOfWork, principal: Principal, account_id: str, role: str) -> None:
@@ -130,7 +130,7 @@ def put_role(work: UnitOfWork, principal: Principal, account_id: str, role: str)
 
 @blp.route("/accounts/<account_id>/roles/<role>", methods=["DELETE"])
 @writing
-@require(fresh_admin)
+@require(admin & recent_authentication)
 @document_problems(NotFound, InvalidInput, LastAdmin)
 @blp.response(204)
 def delete_role(work: UnitOfWork, principal: Principal, account_id: str, role: str) -> None:

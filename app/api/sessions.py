@@ -18,16 +18,16 @@ from app.sessions.show import SessionDetails, get_session, list_sessions
 from app.sessions.tokens import SessionTokens
 from app.sessions.update import IssuedAccessToken, update_token
 from app.unit_of_work import UnitOfWork
-from app.web.auth.credentials import (
-    require,
-    session,
-    session_or_refresh_cookie,
-    session_or_refresh_token,
-)
 from app.web.auth.refresh_cookie import (
     accept_refresh_cookie,
     clear_refresh_cookie,
     set_refresh_cookie_on_request,
+)
+from app.web.auth.requirements import (
+    require,
+    session,
+    session_or_refresh_cookie,
+    session_or_refresh_token,
 )
 from app.web.client_info import get_client_info
 from app.web.json_body import Body

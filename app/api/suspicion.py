@@ -9,7 +9,7 @@ from app.sessions.errors import SessionNotSuspicious
 from app.sessions.recent_authentication import ReauthenticationRequired
 from app.sessions.suspicious import report_suspicious_session
 from app.unit_of_work import UnitOfWork
-from app.web.auth.credentials import fresh_session, require, session
+from app.web.auth.requirements import recent_authentication, require, session
 from app.web.client_info import get_client_info
 from app.web.openapi.annotations import document_problems
 from app.web.openapi.blueprint import Blueprint
@@ -39,7 +39,7 @@ def post_suspicious_session(work: UnitOfWork, principal: Principal, session_id: 
 
 @blp.route("/<session_id>/suspicious", methods=["DELETE"])
 @writing
-@require(fresh_session)
+@require(session & recent_authentication)
 @document_problems(NotFound, SessionNotSuspicious)
 @blp.response(204)
 def delete_suspicious_session(work: UnitOfWork, principal: Principal, session_id: str) -> None:

@@ -11,7 +11,7 @@ from app.oauth.errors import InvalidClient
 from app.opaque_tokens import parse_row_id
 from app.rate_limits.errors import TooManyRequests
 from app.sessions.public_clients import DEFAULT_CLIENT_ID, find_public_client
-from app.verification.api_keys import verify_api_key
+from app.verification.credentials import CredentialType, PresentedCredential, principal_for
 
 if TYPE_CHECKING:
     from app.principal import ClientInfo, Principal
@@ -40,14 +40,15 @@ def is_public_client(settings: Settings, client: ClientCredentials) -> bool:
 def authenticate_client(
     work: UnitOfWork, client_info: ClientInfo, client: ClientCredentials
 ) -> Principal:
-    """The key that a client is. Raises InvalidClient and TooManyRequests.
+    """Return the principal of the API key that a confidential client uses as its secret.
 
-    Failures are counted against the source that shows them, so a stranger cannot use up a key's own limit.
+    Failures count against the caller's IP address, so a caller cannot use up the rate
+    limit of a key that it does not hold. Raises InvalidClient and TooManyRequests.
     """
     if client.secret is None:
         raise InvalidClient
     try:
-        return verify_api_key(work, _get_matching_key(client, client.secret))
+        return _verify_secret(work, client, client.secret)
     except Unauthenticated:
         exceeded = work.limiter.hit(work.settings.limit_login, "client", client_info.bucket)
         if exceeded is not None:
@@ -55,8 +56,7 @@ def authenticate_client(
         raise InvalidClient from None
 
 
-def _get_matching_key(client: ClientCredentials, secret: str) -> str:
-    """The key, where it is the one that the id names. Raises Unauthenticated."""
+def _verify_secret(work: UnitOfWork, client: ClientCredentials, secret: str) -> Principal:
     if client.id is not None and client.id != parse_row_id(PREFIX, "key", secret):
         raise Unauthenticated
-    return secret
+    return principal_for(work, PresentedCredential(CredentialType.API_KEY, secret))

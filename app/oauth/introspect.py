@@ -1,4 +1,4 @@
-"""What a credential is worth at this moment (RFC 7662), for a server that cannot or does not want to check it itself."""
+"""Token introspection (RFC 7662): report the current state of a credential to another server."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from app.errors import Unauthenticated
-from app.sessions.refresh_tokens import has_refresh_token_prefix
-from app.verification.api_keys import has_api_key_prefix, verify_api_key
-from app.verification.session_tokens import decode_access_token, verify_claims, verify_refresh_token
+from app.verification.credentials import CredentialType, parse_token, principal_for
 
 if TYPE_CHECKING:
-    from app.principal import Principal
     from app.unit_of_work import UnitOfWork
+
+TOKEN_TYPES = {
+    CredentialType.ACCESS_TOKEN: "Bearer",
+    CredentialType.REFRESH_TOKEN: "refresh_token",
+    CredentialType.API_KEY: "api_key",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class IntrospectionResult:
-    """A credential that counts. What is not known of its kind is None."""
+    """The state of an active credential. Members that its kind does not have are None."""
 
     token_type: str
     sub: str
@@ -35,30 +38,17 @@ class IntrospectionResult:
 
 
 def introspect_token(work: UnitOfWork, *, token: str) -> IntrospectionResult | None:
-    """What the credential is worth; None for every other, whatever is the matter with it. Raises TooManyRequests for a key."""
+    """Return the current state of an active credential, or None for any other text.
+
+    Raises TooManyRequests if an API key is over its rate limit.
+    """
+    presented = parse_token(token)
     try:
-        if has_api_key_prefix(token):
-            return _build_result(work, "api_key", verify_api_key(work, token))
-        if has_refresh_token_prefix(token):
-            return _build_result(work, "refresh_token", verify_refresh_token(work, token))
-        claims = decode_access_token(work, token)
-        return _build_result(
-            work, "Bearer", verify_claims(work, claims), iat=claims["iat"], jti=claims["jti"]
-        )
+        principal = principal_for(work, presented)
     except Unauthenticated:
         return None
-
-
-def _build_result(
-    work: UnitOfWork,
-    token_type: str,
-    principal: Principal,
-    *,
-    iat: int | None = None,
-    jti: str | None = None,
-) -> IntrospectionResult:
     return IntrospectionResult(
-        token_type=token_type,
+        token_type=TOKEN_TYPES[presented.type],
         sub=principal.account_id,
         username=principal.username,
         scope=" ".join(principal.scopes),
@@ -68,8 +58,8 @@ def _build_result(
         sid=principal.session_id or principal.key_id,
         exp=_to_seconds(principal.expires_at),
         auth_time=_to_seconds(principal.auth_time),
-        iat=iat,
-        jti=jti,
+        iat=_to_seconds(principal.issued_at),
+        jti=principal.token_id or None,
     )
 
 

@@ -1,7 +1,8 @@
-"""Ending a credential by showing it (RFC 7009): a token ends its session, an API key ends."""
+"""Token revocation (RFC 7009): log out the session of a token, or delete an API key."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from app.api_keys.revoke import delete_owned_api_key
@@ -10,53 +11,37 @@ from app.oauth.clients import ClientCredentials, authenticate_client, is_public_
 from app.oauth.errors import UnsupportedTokenType
 from app.principal import CredentialKind
 from app.rate_limits.per_source import count_request
-from app.sessions.refresh_tokens import has_refresh_token_prefix
 from app.sessions.revoke import log_out
-from app.verification.api_keys import has_api_key_prefix, verify_api_key
-from app.verification.session_tokens import verify_access_token, verify_refresh_token
+from app.verification.credentials import CredentialType, parse_token, principal_for
 
 if TYPE_CHECKING:
-    from app.principal import ClientInfo, Principal
+    from app.principal import ClientInfo
     from app.unit_of_work import UnitOfWork
 
 
 def revoke_token(
     work: UnitOfWork, client_info: ClientInfo, *, client: ClientCredentials, token: str
 ) -> None:
-    """End what the token is of. Whoever holds it may do that; one that is unknown or over changes nothing.
+    """Log out the session of a token, or delete an API key. Do nothing for an unknown or inactive token.
 
-    Raises InvalidClient where credentials are shown that do not count, and UnsupportedTokenType.
+    Possession of the token is enough. Raises InvalidClient if the client sends wrong credentials, and
+    UnsupportedTokenType for an access token that was issued to an API key.
     """
     count_request(work, client_info, "refresh")
     if not is_public_client(work.settings, client):
         authenticate_client(work, client_info, client)
+    presented = parse_token(token)
     try:
-        principal = _principal(work, token)
+        principal = principal_for(work, presented)
     except Unauthenticated:
         return
     if principal.kind is CredentialKind.SESSION:
         log_out(work, principal, client_info)
-    elif has_api_key_prefix(token):
-        _end_key(work, principal, client_info)
+    elif presented.type is CredentialType.API_KEY:
+        with contextlib.suppress(NotFound):  # a concurrent request deleted it first
+            delete_owned_api_key(work, principal, client_info, key_id=principal.key_id)
     else:
-        # To end the key would be more than was asked for by somebody who may have been lent this token only.
+        # The bearer of this token may not hold the API key, so deleting the key would go too far.
         raise UnsupportedTokenType(
-            "It ends by itself within minutes, or with the API key it was traded for."
+            "The token expires within minutes. To revoke it now, revoke its API key."
         )
-
-
-def _principal(work: UnitOfWork, token: str) -> Principal:
-    if has_api_key_prefix(token):
-        return verify_api_key(work, token)
-    return (
-        verify_refresh_token(work, token)
-        if has_refresh_token_prefix(token)
-        else verify_access_token(work, token)
-    )
-
-
-def _end_key(work: UnitOfWork, principal: Principal, client_info: ClientInfo) -> None:
-    try:
-        delete_owned_api_key(work, principal, client_info, key_id=principal.key_id)
-    except NotFound:
-        return  # somebody else was quicker

@@ -17,14 +17,13 @@ from app.pages.render import protect_page, redirect_to, redisplay_form, render_p
 from app.principal import Principal
 from app.sessions.recent_authentication import has_recent_authentication
 from app.unit_of_work import UnitOfWork
-from app.web.auth.credentials import require
 from app.web.auth.page_session import (
     build_request_page_url,
     format_user_code,
     get_current_page,
-    require_page_principal,
-    require_recent_page_principal,
+    page_session,
 )
+from app.web.auth.requirements import recent_authentication, require
 from app.web.client_info import get_client_info
 from app.web.routes import PageBlueprint
 from app.web.unit_of_work import reading, writing
@@ -33,7 +32,7 @@ blp = PageBlueprint("activate_page", __name__, url_prefix="/login")
 
 
 @reading
-@require(require_page_principal)
+@require(page_session)
 def show_code_form(
     _work: UnitOfWork, principal: Principal, user_code: str = "", problem: Problem | None = None
 ) -> Response:
@@ -49,7 +48,7 @@ def show_code_form(
 
 
 @reading
-@require(require_page_principal)
+@require(page_session)
 def show_device_login(
     work: UnitOfWork, principal: Principal, login_session_id: str, problem: Problem | None = None
 ) -> Response:
@@ -87,7 +86,7 @@ def get_activate_with_code(user_code: str) -> Response:
 @protect_page
 @redisplay_form(show_code_form, UnknownUserCode)
 @writing
-@require(require_page_principal)
+@require(page_session)
 def post_activate(work: UnitOfWork, principal: Principal) -> Response:
     """Claim the request with this code and show it."""
     typed = request.form.get("user_code", "")
@@ -106,7 +105,7 @@ def get_request(login_session_id: str) -> Response:
 @protect_page
 @redisplay_form(show_device_login, UnknownUserCode, DeviceLoginClosed)
 @writing
-@require(require_recent_page_principal)
+@require(page_session & recent_authentication)
 def post_approve(work: UnitOfWork, principal: Principal, login_session_id: str) -> Response:
     """Approve the request."""
     code = request.form.get("user_code", "")
@@ -120,7 +119,7 @@ def post_approve(work: UnitOfWork, principal: Principal, login_session_id: str) 
 @protect_page
 @redisplay_form(show_device_login, DeviceLoginClosed)
 @writing
-@require(require_page_principal)
+@require(page_session)
 def post_deny(work: UnitOfWork, principal: Principal, login_session_id: str) -> Response:
     """Deny the request."""
     deny_device_login(work, principal, get_client_info(), device_login_id=login_session_id)
@@ -131,7 +130,7 @@ def post_deny(work: UnitOfWork, principal: Principal, login_session_id: str) -> 
 @protect_page
 @redisplay_form(show_device_login, DeviceLoginClosed)
 @writing
-@require(require_page_principal)
+@require(page_session)
 def post_suspicious(work: UnitOfWork, principal: Principal, login_session_id: str) -> Response:
     """Deny the request and report that someone else made it."""
     report_device_login(work, principal, get_client_info(), device_login_id=login_session_id)

@@ -14,16 +14,16 @@ from app.sessions.errors import InvalidCredentials, PasswordChangeRequired
 from app.sessions.log_in import log_in
 from app.sessions.revoke import log_out
 from app.unit_of_work import UnitOfWork
-from app.web.auth.credentials import require
 from app.web.auth.page_session import (
     PAGE_SESSION_LIFETIME,
     clear_page_cookie,
     find_page_principal,
+    page_session,
     replace_page_session,
-    require_page_principal,
     restrict_to_own_pages,
     set_page_cookie,
 )
+from app.web.auth.requirements import require
 from app.web.client_info import get_client_info
 from app.web.rate_limit import rate_limit
 from app.web.routes import PageBlueprint
@@ -48,7 +48,7 @@ def show_login_form(problem: Problem | None = None) -> Response:
 
 
 @reading
-@require(require_page_principal)
+@require(page_session)
 def show_reauthentication_form(
     _work: UnitOfWork, principal: Principal, problem: Problem | None = None
 ) -> Response:
@@ -136,7 +136,7 @@ def get_again() -> Response:
 @redisplay_form(show_new_password_form, PasswordChangeRequired)
 @redisplay_form(show_reauthentication_form, WrongPassword)
 @writing
-@require(require_page_principal)
+@require(page_session)
 def post_again(work: UnitOfWork, principal: Principal) -> Response:
     """Verify the password and replace the cookie."""
     elevate(work, principal, get_client_info(), password=request.form.get("password", ""))
@@ -146,7 +146,7 @@ def post_again(work: UnitOfWork, principal: Principal) -> Response:
 @blp.route("/out", methods=["POST"])
 @protect_page
 @writing
-@require(require_page_principal)
+@require(page_session)
 def post_out(work: UnitOfWork, principal: Principal) -> Response:
     """Log out."""
     log_out(work, principal, get_client_info())

@@ -13,8 +13,8 @@ from app.errors import InvalidInput, Problem, Unauthenticated
 from app.i18n import DEFAULT_LANGUAGE
 from app.pages.formatting import describe_browser, format_duration
 from app.sessions.recent_authentication import ReauthenticationRequired
-from app.web.auth.credentials import CHALLENGE
 from app.web.auth.page_session import get_current_page, reject_foreign_forms
+from app.web.auth.presented_credentials import CHALLENGE
 from app.web.client_info import get_preferred_language
 from app.web.request_id import get_request_id
 

@@ -14,13 +14,13 @@ from app.sessions.revoke import log_out_everywhere, revoke_other_sessions, revok
 from app.sessions.show import get_session, list_sessions
 from app.sessions.suspicious import report_suspicious_session
 from app.unit_of_work import UnitOfWork
-from app.web.auth.credentials import require
 from app.web.auth.page_session import (
     HOME_PAGE,
     clear_page_cookie,
-    require_page_principal,
+    page_session,
     set_page_cookie,
 )
+from app.web.auth.requirements import require
 from app.web.client_info import get_client_info
 from app.web.routes import PageBlueprint
 from app.web.unit_of_work import reading, writing
@@ -29,7 +29,7 @@ blp = PageBlueprint("sessions_page", __name__)
 
 
 @reading
-@require(require_page_principal)
+@require(page_session)
 def show_overview(
     work: UnitOfWork, principal: Principal, problem: Problem | None = None
 ) -> Response:
@@ -54,7 +54,7 @@ def get_sessions() -> Response:
 @blp.route("/login/sessions/<session_id>/end", methods=["POST"])
 @protect_page
 @writing
-@require(require_page_principal)
+@require(page_session)
 def post_end(work: UnitOfWork, principal: Principal, session_id: str) -> Response:
     """Revoke one session."""
     revoke_session(work, principal, get_client_info(), session_id=session_id)
@@ -64,7 +64,7 @@ def post_end(work: UnitOfWork, principal: Principal, session_id: str) -> Respons
 @blp.route("/login/sessions/<session_id>/suspicious", methods=["POST"])
 @protect_page
 @writing
-@require(require_page_principal)
+@require(page_session)
 def post_suspicious(work: UnitOfWork, principal: Principal, session_id: str) -> Response:
     """Revoke one of the user's own sessions and report it as opened by someone else."""
     # Raises NotFound for the sessions of others, also if the user is an administrator.
@@ -76,7 +76,7 @@ def post_suspicious(work: UnitOfWork, principal: Principal, session_id: str) -> 
 @blp.route("/login/sessions/end-others", methods=["POST"])
 @protect_page
 @writing
-@require(require_page_principal)
+@require(page_session)
 def post_revoke_other_sessions(work: UnitOfWork, principal: Principal) -> Response:
     """Revoke every other session."""
     revoke_other_sessions(work, principal, get_client_info())
@@ -86,7 +86,7 @@ def post_revoke_other_sessions(work: UnitOfWork, principal: Principal) -> Respon
 @blp.route("/login/sessions/end-all", methods=["POST"])
 @protect_page
 @writing
-@require(require_page_principal)
+@require(page_session)
 def post_end_all(work: UnitOfWork, principal: Principal) -> Response:
     """Revoke every session, including this one."""
     log_out_everywhere(work, principal, get_client_info())
@@ -96,7 +96,7 @@ def post_end_all(work: UnitOfWork, principal: Principal) -> Response:
 @blp.route("/login/devices/<device_id>/forget", methods=["POST"])
 @protect_page
 @writing
-@require(require_page_principal)
+@require(page_session)
 def post_forget(work: UnitOfWork, principal: Principal, device_id: str) -> Response:
     """Remove a trusted device."""
     forget_trusted_device(work, principal, get_client_info(), device_id=device_id)
@@ -107,7 +107,7 @@ def post_forget(work: UnitOfWork, principal: Principal, device_id: str) -> Respo
 @protect_page
 @redisplay_form(show_overview, WrongPassword)
 @writing
-@require(require_page_principal)
+@require(page_session)
 def post_password(work: UnitOfWork, principal: Principal) -> Response:
     """Change the password, revoke every other session and replace the cookie."""
     old, new, again = (request.form.get(name, "") for name in ("old", "new", "again"))

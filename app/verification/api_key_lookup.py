@@ -1,4 +1,4 @@
-"""What the database knows of an API key and its owner at this moment, in one query."""
+"""Read the current state of an API key and its account in one query."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyState:
-    """A key and its owner, as far as they decide whether it counts."""
+    """The columns of an API key and its account that decide whether the key is valid."""
 
     version: int
     digest: str
@@ -41,11 +41,11 @@ class ApiKeyState:
 
     @property
     def is_usable(self) -> bool:
-        """Has it not been ended, and is its owner active? Its time is looked at with its record."""
+        """Neither the key nor its account is revoked. The cache entry decides about expiry."""
         return self.ended_at is None and self.account_status == AccountStatus.ACTIVE
 
     @property
-    def record(self) -> ApiKeyEntry:
+    def cache_entry(self) -> ApiKeyEntry:
         return ApiKeyEntry(
             version=self.version,
             account_id=self.account_id,
@@ -81,7 +81,7 @@ STATEMENT = (
 
 
 def find_api_key_state(work: UnitOfWork, key_id: str) -> ApiKeyState | None:
-    """All of it in one indexed statement, on the small pool and outside the transaction."""
+    """Run one indexed statement on the small pool, outside the transaction."""
     with work.open_autocommit_session() as db:
         row = db.connection().execute(STATEMENT, {"key_id": key_id}).one_or_none()
     return ApiKeyState(*tuple(row)) if row is not None else None

@@ -1,7 +1,8 @@
-"""The check of API keys, and of tokens that one was traded for.
+"""Verify API keys, and access tokens that were issued to an API key.
 
-Warm it is two round trips: the key's record with its limit, and its owner. A key lives as long as neither it nor its owner has
-ended; it may do what it was given and its owner may do now, and it has no roles.
+With a warm cache a check costs two Redis round trips: the key's entry with its rate limit, and the account.
+A key is valid while neither it nor its account is revoked. Its scopes are limited to those that the
+account has now, and it has no roles.
 """
 
 from __future__ import annotations
@@ -25,12 +26,11 @@ from app.errors import Unauthenticated
 from app.opaque_tokens import compute_digest, parse_row_id
 from app.principal import CredentialKind, Principal
 from app.rate_limits.errors import TooManyRequests
-from app.sessions.access_tokens import build_secret_fingerprint
+from app.sessions.access_tokens import FINGERPRINT_CLAIM, build_secret_fingerprint
 from app.verification.api_key_lookup import find_api_key_state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
+    from app.adapters.jwt import Claims
     from app.unit_of_work import UnitOfWork
     from app.verification.api_key_lookup import ApiKeyState
 
@@ -39,156 +39,148 @@ RATE_LIMIT_POLICY = "key"
 
 @dataclass(frozen=True, slots=True)
 class _CheckedKey:
-    """A key that counts, and its owner of now."""
+    """A valid key, with the current username and roles of its account."""
 
-    record: ApiKeyEntry
+    entry: ApiKeyEntry
     username: str
     roles: tuple[str, ...]
 
 
-def has_api_key_prefix(text: str) -> bool:
-    """Is it meant as one? Whether it is any good is not asked here."""
-    return text.startswith(f"{PREFIX}_")
-
-
 def verify_api_key(work: UnitOfWork, key: str) -> Principal:
-    """Whose key this is. Raises Unauthenticated when it is not, or no longer, good, and TooManyRequests."""
+    """Return the principal of an API key and count the use.
+
+    Raises Unauthenticated if the key is invalid, expired or revoked, and TooManyRequests.
+    """
     key_id = parse_row_id(PREFIX, "key", key)
     if key_id is None:
-        raise Unauthenticated  # junk costs no read
-    shown, limits = compute_digest(key), parse_windows(work.settings.limit_key)
-    seen = record_api_key_use(work.cache, key_id, digest=shown, now=work.now, limits=limits)
-    known = _require_key(work, key_id, seen, secret_digest=shown)
-    if seen.entry is None:
-        seen, known = _count_use(work, key_id, known, secret_digest=shown)
-    if seen.exceeded_limit:
-        limit = limits[seen.exceeded_limit - 1]
+        raise Unauthenticated  # a malformed key costs no read
+    digest, limits = compute_digest(key), parse_windows(work.settings.limit_key)
+    use = record_api_key_use(work.cache, key_id, digest=digest, now=work.now, limits=limits)
+    checked = _require_key(work, key_id, use, digest=digest)
+    if use.entry is None:
+        use, checked = _count_first_use(work, key_id, checked, digest=digest)
+    if use.exceeded_limit:
+        limit = limits[use.exceeded_limit - 1]
         raise TooManyRequests(
-            RATE_LIMIT_POLICY, ExceededLimit(limit.amount, limit.seconds, seen.reset_after)
+            RATE_LIMIT_POLICY, ExceededLimit(limit.amount, limit.seconds, use.reset_after)
         )
     work.api_key_usage.record(key_id, work.now)
-    ends_at = (
-        datetime.fromtimestamp(known.record.expires, UTC)
-        if known.record.expires is not None
-        else None
+    expires = checked.entry.expires
+    return Principal(
+        account_id=checked.entry.account_id,
+        username=checked.username,
+        kind=CredentialKind.API_KEY,
+        session_id="",
+        key_id=key_id,
+        expires_at=None if expires is None else datetime.fromtimestamp(expires, UTC),
+        auth_time=None,
+        scopes=_get_current_scopes(work, checked),
     )
-    return _build_principal(key_id, known, scopes=_limit_scopes(work, known), expires_at=ends_at)
 
 
-def verify_api_key_token(
-    work: UnitOfWork,
-    *,
-    key_id: str,
-    account_id: str,
-    scopes: Iterable[str],
-    mark: object,
-    expires_at: datetime,
-) -> Principal:
-    """Whose token this is, that a key was traded for: it lives no longer than the key, nor than the secret. Raises Unauthenticated.
+def verify_api_key_token(work: UnitOfWork, claims: Claims) -> Principal:
+    """Return the principal of an access token issued to an API key, from its checked claims.
 
-    `mark` says which secret that was: one that was rotated away, because it had leaked, takes its tokens with it.
+    Raises Unauthenticated if the key is no longer valid, or if the secret that the token was issued
+    for was rotated out: a leaked secret must not leave usable tokens behind.
     """
-    known = _require_key(
-        work, key_id, record_api_key_use(work.cache, key_id, digest="", now=work.now, limits=())
-    )
-    of_secrets = {
+    key_id = claims["sid"]
+    use = record_api_key_use(work.cache, key_id, digest="", now=work.now, limits=())
+    checked = _require_key(work, key_id, use)
+    fingerprints = {
         build_secret_fingerprint(digest)
-        for digest in known.record.list_valid_digests(work.now.timestamp())
+        for digest in checked.entry.list_valid_digests(work.now.timestamp())
     }
-    if known.record.account_id != account_id or mark not in of_secrets:
+    if (
+        checked.entry.account_id != claims["sub"]
+        or claims.get(FINGERPRINT_CLAIM) not in fingerprints
+    ):
         raise Unauthenticated
-    return _build_principal(
-        key_id,
-        known,
-        scopes=narrow_scopes(scopes, _limit_scopes(work, known)),
-        expires_at=expires_at,
+    return Principal(
+        account_id=checked.entry.account_id,
+        username=checked.username,
+        kind=CredentialKind.API_KEY,
+        session_id="",
+        key_id=key_id,
+        expires_at=datetime.fromtimestamp(claims["exp"], UTC),
+        auth_time=None,
+        scopes=narrow_scopes(claims["scope"].split(), _get_current_scopes(work, checked)),
+        token_id=claims["jti"],
+        issued_at=datetime.fromtimestamp(claims["iat"], UTC),
     )
 
 
 def _require_key(
-    work: UnitOfWork, key_id: str, seen: ApiKeyUse, *, secret_digest: str | None = None
+    work: UnitOfWork, key_id: str, use: ApiKeyUse, *, digest: str | None = None
 ) -> _CheckedKey:
-    """What is remembered, or else what the database says, if the key counts. Raises Unauthenticated.
+    """Return the key from the cache or the database. Raises Unauthenticated unless it is valid.
 
-    A wrong secret is refused by whichever record was there, before anything else is asked.
+    A wrong secret is refused by the first entry that is found, without further reads.
     """
-    if seen.is_revoked:
+    if use.is_revoked:
         raise Unauthenticated
-    if seen.entry is not None:
-        _require_valid(work, seen.entry, secret_digest)
-        holder = find_cached_account(work.cache, seen.entry.account_id)
-        if holder is not None and holder.username is not None and holder.status == ACTIVE_ACCOUNT:
-            return _CheckedKey(seen.entry, holder.username, holder.roles)
-    found = find_api_key_state(work, key_id)
-    if found is None or not found.is_usable:
+    if use.entry is not None:
+        _require_valid(work, use.entry, digest)
+        account = find_cached_account(work.cache, use.entry.account_id)
+        if (
+            account is not None
+            and account.username is not None
+            and account.status == ACTIVE_ACCOUNT
+        ):
+            return _CheckedKey(use.entry, account.username, account.roles)
+    state = find_api_key_state(work, key_id)
+    if state is None or not state.is_usable:
         raise Unauthenticated
-    _store_in_cache(work, key_id, found)
-    _require_valid(work, found.record, secret_digest)
-    return _CheckedKey(found.record, found.username, found.roles)
+    _store_in_cache(work, key_id, state)
+    _require_valid(work, state.cache_entry, digest)
+    return _CheckedKey(state.cache_entry, state.username, state.roles)
 
 
-def _require_valid(work: UnitOfWork, record: ApiKeyEntry, secret_digest: str | None) -> None:
-    """Is it in force, and is the secret one of its own? A token that the key was traded for shows none. Raises Unauthenticated."""
+def _require_valid(work: UnitOfWork, entry: ApiKeyEntry, digest: str | None) -> None:
+    """Raise Unauthenticated if the key has expired, or if a digest is given that does not match."""
     seconds = work.now.timestamp()
-    if not record.is_live(seconds) or not (
-        secret_digest is None or record.accepts_digest(secret_digest, seconds)
-    ):
+    if not entry.is_live(seconds) or not (digest is None or entry.accepts_digest(digest, seconds)):
         raise Unauthenticated
 
 
-def _store_in_cache(work: UnitOfWork, key_id: str, found: ApiKeyState) -> None:
-    cache_api_key(work.cache, key_id, found.record)
+def _store_in_cache(work: UnitOfWork, key_id: str, state: ApiKeyState) -> None:
+    cache_api_key(work.cache, key_id, state.cache_entry)
     cache_account(
         work.cache,
-        account_id=found.account_id,
-        username=found.username,
-        roles=found.roles,
-        epoch=found.epoch,
-        roles_version=found.roles_version,
+        account_id=state.account_id,
+        username=state.username,
+        roles=state.roles,
+        epoch=state.epoch,
+        roles_version=state.roles_version,
     )
 
 
-def _count_use(
-    work: UnitOfWork, key_id: str, known: _CheckedKey, *, secret_digest: str
+def _count_first_use(
+    work: UnitOfWork, key_id: str, checked: _CheckedKey, *, digest: str
 ) -> tuple[ApiKeyUse, _CheckedKey]:
-    """Count a use that the first look could not. Raises Unauthenticated or TooManyRequests.
+    """Count the use of a key that was not in the cache until now.
 
-    Where the record was told meanwhile that the key has ended or changed, that is what counts. Without Redis each process
-    counts its share.
+    If the cache entry says that the key was revoked or changed in the meantime, the entry decides.
+    Without Redis each process counts its own share. Raises Unauthenticated or TooManyRequests.
     """
-    again = record_api_key_use(
+    use = record_api_key_use(
         work.cache,
         key_id,
-        digest=secret_digest,
+        digest=digest,
         now=work.now,
         limits=parse_windows(work.settings.limit_key),
     )
-    if again.is_revoked:
+    if use.is_revoked:
         raise Unauthenticated
-    if again.entry is None:
+    if use.entry is None:
         exceeded = work.limiter.hit_locally(work.settings.limit_key, RATE_LIMIT_POLICY, key_id)
         if exceeded is not None:
             raise TooManyRequests(RATE_LIMIT_POLICY, exceeded)
-        return again, known
-    _require_valid(work, again.entry, secret_digest)
-    return again, _CheckedKey(again.entry, known.username, known.roles)
+        return use, checked
+    _require_valid(work, use.entry, digest)
+    return use, _CheckedKey(use.entry, checked.username, checked.roles)
 
 
-def _limit_scopes(work: UnitOfWork, known: _CheckedKey) -> tuple[str, ...]:
-    """What the key was given, as far as its owner may do it now."""
-    return narrow_scopes(known.record.scopes, list_scopes(work.settings, known.roles))
-
-
-def _build_principal(
-    key_id: str, known: _CheckedKey, *, scopes: tuple[str, ...], expires_at: datetime | None
-) -> Principal:
-    return Principal(
-        account_id=known.record.account_id,
-        username=known.username,
-        kind=CredentialKind.API_KEY,
-        session_id="",
-        key_id=key_id,
-        expires_at=expires_at,
-        auth_time=None,
-        scopes=scopes,
-    )
+def _get_current_scopes(work: UnitOfWork, checked: _CheckedKey) -> tuple[str, ...]:
+    """Return the key's scopes that its account still has."""
+    return narrow_scopes(checked.entry.scopes, list_scopes(work.settings, checked.roles))

@@ -1,4 +1,4 @@
-"""What the database knows of a session at this moment: the one query of the check."""
+"""Read the current state of a session and its account in one query."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SessionState:
-    """A session, its account and the issuer, as far as they decide whether a credential still counts."""
+    """The columns of a session, its account and the issuer that decide whether a credential is valid."""
 
     status: str
     account_epoch: int
@@ -43,9 +43,10 @@ class SessionState:
         return parse_roles_column(self.joined_roles)
 
     def is_live(self, now: datetime, *, epoch: int) -> bool:
-        """Does a credential of that account epoch count?
+        """Return whether a credential with this account epoch is valid.
 
-        An epoch that is lower is revoked; one that is higher was issued by a database that has since gone back in time.
+        A lower epoch is revoked. A higher epoch comes from a database that was since restored from
+        an older backup.
         """
         return (
             self.account_status == AccountStatus.ACTIVE
@@ -75,7 +76,7 @@ COLUMNS = (
 )
 
 
-# Built once: putting a statement together costs more than asking it.
+# Built once, because building the statement takes longer than running it.
 STATEMENT = (
     select(*COLUMNS)
     .select_from(Session)
@@ -86,7 +87,7 @@ STATEMENT = (
 
 
 def find_session_state(work: UnitOfWork, session_id: str) -> SessionState | None:
-    """All of it in one indexed statement, on the small pool and outside the transaction."""
+    """Run one indexed statement on the small pool, outside the transaction."""
     with work.open_autocommit_session() as db:
         row = db.connection().execute(STATEMENT, {"session_id": session_id}).one_or_none()
     return SessionState(*tuple(row)) if row is not None else None

@@ -16,8 +16,8 @@ from app.authorization.errors import InsufficientScope
 from app.errors import Forbidden, Unavailable
 from app.settings.json_parsers import NAME_PATTERN
 from app.verification.identity_headers import IDENTITY_HEADERS
-from app.verification.policies import DEFAULT, get_policy, has_role, has_scopes
-from app.web.auth.credentials import credential
+from app.verification.policies import DEFAULT, UnknownPolicy, get_policy, has_role, has_scopes
+from app.web.auth.requirements import Requirement, credential
 from app.web.problems import render_problem
 
 if TYPE_CHECKING:
@@ -85,10 +85,10 @@ def normalize_path(path: str) -> str:
     )
 
 
-def require_policy(work: UnitOfWork) -> Principal:
+def _verify_by_policy(work: UnitOfWork) -> Principal:
     """Any valid credential that the policy in the path lets through. Raises UnknownPolicy before anything else is looked at."""
     policy = get_policy(work.settings, (request.view_args or {})["policy"])
-    principal = credential(work)
+    principal = credential.check(work)
     if not has_scopes(policy, principal):
         raise InsufficientScope(" ".join(policy.scopes))
     if not has_role(policy, principal):
@@ -96,6 +96,11 @@ def require_policy(work: UnitOfWork) -> Principal:
             "This needs a role that the account does not have, or that a key cannot have."
         )
     return principal
+
+
+policy_in_path = Requirement(
+    _verify_by_policy, credential.security, (*credential.problems, UnknownPolicy)
+)
 
 
 def complete_gateway_response(response: Response) -> Response:

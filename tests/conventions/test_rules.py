@@ -170,7 +170,7 @@ def test_only_the_unit_of_work_commits():
                 "cli/checks.py",
                 "cli/db.py",
                 "cli/doctor.py",
-                "web/auth/credentials.py",
+                "web/auth/requirements.py",
                 "api/health.py",
                 "web/unit_of_work.py",
             },

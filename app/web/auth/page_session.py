@@ -12,9 +12,9 @@ from flask import request
 from app.errors import Problem, Unauthenticated
 from app.opaque_tokens import CODE_ALPHABET, CODE_LENGTH, normalize_code
 from app.sessions.page_cookies import build_page_cookie
-from app.sessions.recent_authentication import require_recent_authentication
 from app.sessions.revoke import log_out
-from app.verification.page_cookie import verify_page_cookie
+from app.verification.credentials import CredentialType, PresentedCredential, principal_for
+from app.web.auth.requirements import Requirement
 from app.web.client_info import get_client_info
 from app.web.cookies import (
     clear_host_cookie,
@@ -71,16 +71,9 @@ def require_page_principal(work: UnitOfWork) -> Principal:
     return found[0]
 
 
-def require_recent_page_principal(work: UnitOfWork) -> Principal:
-    """Whoever has typed the password here in the last five minutes. Raises Unauthenticated or ReauthenticationRequired."""
-    principal = require_page_principal(work)
-    require_recent_authentication(principal, work.now)
-    return principal
-
-
 def _find_principal(work: UnitOfWork, cookie: str) -> Principal | None:
     try:
-        return verify_page_cookie(work, cookie)
+        return principal_for(work, PresentedCredential(CredentialType.PAGE_COOKIE, cookie))
     except Unauthenticated:
         return None
 
@@ -90,6 +83,10 @@ def find_page_principal(work: UnitOfWork) -> Principal | None:
         return require_page_principal(work)
     except Unauthenticated:
         return None
+
+
+# A live session, by the page cookie.
+page_session = Requirement(require_page_principal, [], (Unauthenticated,))
 
 
 def set_page_cookie(work: UnitOfWork, response: Response, *, session_id: str) -> Response:

@@ -6,19 +6,15 @@ and another the last.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
-from urllib.parse import parse_qsl, unquote_plus
+from urllib.parse import parse_qsl
 
-from flask import request
 from marshmallow import EXCLUDE, Schema
 
 from app.errors import Problem
-from app.oauth.clients import ClientCredentials
-from app.oauth.errors import InvalidClient, InvalidRequest
+from app.oauth.errors import InvalidRequest
 from app.web.json_body import RequestParser, UnsupportedMediaType
 from app.web.openapi.blueprint import Blueprint
 from app.web.routes import PathKind
@@ -32,8 +28,6 @@ FORM_CONTENT_TYPE = "application/x-www-form-urlencoded"
 MAX_FIELDS = 32
 MALFORMED_ENCODING = re.compile(rb"[^\x21-\x7e]|%(?![0-9A-Fa-f]{2})")
 CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f]")
-BASIC = re.compile(r"basic +([A-Za-z0-9+/]+={0,2})", re.IGNORECASE)
-BEARER = re.compile(r"bearer +([^ ,]+)", re.IGNORECASE)
 
 
 class Form(Schema):
@@ -118,46 +112,3 @@ def read_form(request: Request) -> dict[str, str]:
     if any(CONTROL_CHARACTERS.search(text) for pair in pairs for text in pair):
         raise InvalidRequest("A parameter holds control characters.")
     return {name: value for name, value in form.items() if value}
-
-
-def parse_client() -> ClientCredentials:
-    """The client of the present request, by HTTP Basic or in the form, never both. Raises InvalidRequest or InvalidClient."""
-    form = read_form(request)
-    in_form = ClientCredentials(form.get("client_id"), form.get("client_secret"))
-    headers = request.headers.getlist("Authorization")
-    if not headers:
-        return in_form
-    by_basic = _parse_basic(headers)
-    if in_form.secret is not None or (in_form.id is not None and in_form.id != by_basic.id):
-        raise InvalidRequest("Authenticate in one way, and only one.")
-    return by_basic
-
-
-def parse_client_or_key() -> ClientCredentials:
-    """The client of the present request; here it may send its key as our own routes take it, too. Raises as `shown_client` does."""
-    keys, headers = request.headers.getlist("X-API-Key"), request.headers.getlist("Authorization")
-    bearers = [parts[1] for header in headers if (parts := BEARER.fullmatch(header))]
-    if not keys and not bearers:
-        return parse_client()
-    if len(keys) + len(headers) > 1 or "client_secret" in read_form(request):
-        raise InvalidRequest("Authenticate in one way, and only one.")
-    return ClientCredentials(read_form(request).get("client_id"), (keys + bearers)[0])
-
-
-def _parse_basic(headers: list[str]) -> ClientCredentials:
-    """Id and secret, each percent-encoded before they were joined (RFC 6749 section 2.3.1)."""
-    parts = BASIC.fullmatch(headers[0]) if len(headers) == 1 else None
-    if parts is None:
-        raise InvalidClient(
-            "The Authorization header must be: Basic, a space, and one pair in base64."
-        )
-    try:
-        name, colon, secret = base64.b64decode(parts[1], validate=True).decode().partition(":")
-        client = ClientCredentials(
-            unquote_plus(name, errors="strict"), unquote_plus(secret, errors="strict") or None
-        )
-    except (binascii.Error, UnicodeDecodeError):
-        raise InvalidClient("The Authorization header holds no pair in base64.") from None
-    if not colon:
-        raise InvalidClient("The Authorization header holds no pair in base64.")
-    return client
