@@ -88,9 +88,7 @@ class StartDeviceLoginSchema(StrictSchema):
     username = Text(
         max_length=256,
         load_default=None,
-        metadata={
-            "description": "username or email address of the only account that may approve the request"
-        },
+        metadata={"description": "username or email address of the only account that may approve"},
     )
 
 
@@ -159,7 +157,7 @@ class DeviceLoginSchema(StrictSchema):
     client_name = fields.String(
         required=True,
         metadata={
-            "description": "name configured in `DOORWARD_CLIENTS`, or else as reported by the device"
+            "description": "name configured in `DOORWARD_CLIENTS`, or as reported by the device"
         },
     )
     hostname = fields.String(

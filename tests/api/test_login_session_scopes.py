@@ -106,7 +106,7 @@ def test_clients_show_the_configured_name(town):
 
 def test_unknown_client_gets_no_code(town):
     box = Device(town.actor("box"), {"client_id": "stranger"})
-    assert box.ask().json["errors"] == {"/client_id": ["is no client of this service"]}
+    assert list(box.ask().json["errors"]) == ["/client_id"]
     answer = box.actor.call("POST", "/oauth/device_authorization", data={"client_id": "stranger"})
     assert (answer.status_code, answer.json["error"]) == (401, "invalid_client")
     with_secret = box.actor.call(

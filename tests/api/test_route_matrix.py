@@ -125,7 +125,7 @@ ROWS = [Row(*cells) for cells in table(*COLUMNS)]
 PUBLIC = [cells[0] for cells in table("public route")]
 PAGES = {
     cells[0]: cells[1:] for cells in table(*PAGE_COLUMNS)
-}  # asked by tests/pages/test_page_doors.py
+}  # asked by tests/pages/test_page_access.py
 
 # -- how each route is asked ------------------------------------------------------------------------------------------
 

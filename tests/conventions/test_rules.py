@@ -52,7 +52,7 @@ PUBLIC = {
     "POST /reset/<token>",
     "GET /dev/mailbox",
     "GET /.well-known/change-password",
-    # Pages: not a credential decides but the page cookie, and from whose page a form was sent; see tests/pages/test_page_doors.py.
+    # Pages: not a credential decides but the page cookie, and from whose page a form was sent; see tests/pages/test_page_access.py.
     "GET /login",
     "POST /login",
     "GET /login/forgot",

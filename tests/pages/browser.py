@@ -1,4 +1,4 @@
-"""Somebody at a browser without JavaScript: what is kept from page to page is the cookie, and forms say where they were sent from."""
+"""A browser without JavaScript: it keeps cookies and sends the origin of its forms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SAME_ORIGIN_HEADERS = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"}
 
 
 class Page(HTMLParser):
-    """What there is to see, and to send."""
+    """A parsed page: its tags, text, forms and data attributes."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -30,6 +30,28 @@ class Page(HTMLParser):
     def find_all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
 
+    def find_value(self, attribute: str) -> str | None:
+        """The value of the first such attribute, or None."""
+        return next((found[attribute] for _, found in self.tags if attribute in found), None)
+
+    @property
+    def name(self) -> str | None:
+        return self.find_value("data-page")
+
+    @property
+    def language(self) -> str | None:
+        return self.find_value("lang")
+
+    @property
+    def problem(self) -> str | None:
+        """The code of the problem that the page shows."""
+        return self.find_value("data-problem")
+
+    @property
+    def state(self) -> str | None:
+        """The state of the device login that the page shows."""
+        return self.find_value("data-state")
+
     @property
     def actions(self) -> list[str | None]:
         return [form.get("action") for form in self.find_all("form")]
@@ -40,7 +62,7 @@ class Page(HTMLParser):
 
 
 class Browser:
-    """One browser, at an address of its own."""
+    """A browser with its own cookies and IP address."""
 
     def __init__(self, service: Service, actor: Actor, **headers: str) -> None:
         self.service, self.actor, self.headers = service, actor, headers
@@ -65,7 +87,7 @@ class Browser:
         return self.client.post(path, data=fields or {}, headers=headers, environ_base=self.at)
 
     def follow(self, path: str, **headers: str) -> Page:
-        """The page at the end of the way there."""
+        """Follow redirects and return the last page."""
         for _ in range(4):
             answer = self.get(path, **headers)
             if answer.status_code != 303:
@@ -94,14 +116,14 @@ class Browser:
 def sign_in_browser(
     service: Service, name: str = "ann", *, password: str = PASSWORD, **headers: str
 ) -> Browser:
-    """Somebody with an account, at a browser, signed in."""
+    """A browser in which a new user is signed in."""
     browser = Browser(service, service.actor(name, password=password).sign_up(), **headers)
     browser.sign_in()
     return browser
 
 
 def start_device_login(service: Service, **changes: Any) -> dict[str, Any]:
-    """A machine that asks to be let in."""
+    """Start a device login on another machine."""
     answer = service.actor("machine", agent="cli/1").post(
         "/v1/login-sessions", {"client_name": "backup", "hostname": "rack-7", **changes}
     )
@@ -110,7 +132,7 @@ def start_device_login(service: Service, **changes: Any) -> dict[str, Any]:
 
 
 def claim_device_login(browser: Browser, **changes: Any) -> tuple[str, dict[str, Any]]:
-    """A request that this person has looked at: its page, and what the machine knows."""
+    """Start a device login and claim it. Return its page and the response to the machine."""
     asked = start_device_login(browser.service, **changes)
     answer = browser.post("/login/activate", {"user_code": asked["user_code"]})
     assert answer.status_code == 303, answer.text

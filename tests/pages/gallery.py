@@ -1,4 +1,4 @@
-"""Every page there is, one after the other, as a browser comes to see it. Looked at by axe, and drawn for the docs."""
+"""Every page in turn, as a browser gets to see it. Checked by axe and drawn for the documentation."""
 
 from __future__ import annotations
 
@@ -17,37 +17,40 @@ if TYPE_CHECKING:
     from tests.pages.site import Site
 
 OTHER = "another sentence of some words"
+WRONG = "not her password at all"
+COMMON = "password20242024"
+UNKNOWN_CODE = "BCDF-GHJK"
 
 
 def every_page(site: Site, page: Page) -> Iterator[str]:
-    """The name of each page, while the browser shows it."""
-    yield from from_mail(site, page)
+    """Yield the name of each page while the browser shows it."""
+    yield from visit_email_links(site, page)
     ann = site.person("ann")
-    yield from signing_in(site, page, ann)
-    yield from deciding(site, page)
-    yield from looking_after(site, page, ann)
-    yield from password_that_must_change(site, page)
+    yield from visit_sign_in(site, page, ann)
+    yield from visit_device_logins(site, page)
+    yield from visit_sessions(site, page, ann)
+    yield from visit_forced_password_change(site, page)
 
 
-def from_mail(site: Site, page: Page) -> Iterator[str]:
+def visit_email_links(site: Site, page: Page) -> Iterator[str]:
     pat = site.service.actor("pat")
     pat.register()
     link = pat.mail()["links"][0]
     page.goto(link)
     yield "confirm"
-    page.get_by_label("Password").fill("password20242024")
-    send(page, "Open the account")
+    page.locator("#password").fill(COMMON)
+    submit(page)
     yield "confirm-refused"
-    page.get_by_label("Password").fill(PASSWORD)
-    send(page, "Open the account")
+    page.locator("#password").fill(PASSWORD)
+    submit(page)
     yield "confirmed"
     page.goto(link)
     yield "link-used"
     page.goto(site.url + "/login")
-    page.get_by_role("link", name="Forgot your password?").click()
+    page.locator('a[href="/login/forgot"]').click()
     yield "forgot"
-    page.get_by_label("Username or email address").fill("pat")
-    send(page, "Send the link")
+    page.locator("#username").fill("pat")
+    submit(page)
     yield "forgot-sent"
     page.goto(site.url + "/reset/" + pat.get_reset_token())
     yield "reset"
@@ -57,10 +60,10 @@ def from_mail(site: Site, page: Page) -> Iterator[str]:
     yield "password-set"
 
 
-def signing_in(site: Site, page: Page, ann: Actor) -> Iterator[str]:
+def visit_sign_in(site: Site, page: Page, ann: Actor) -> Iterator[str]:
     page.goto(site.url + "/login")
     yield "sign-in"
-    sign_in(page, "ann", "not her password at all")
+    sign_in(page, "ann", WRONG)
     yield "sign-in-refused"
     ann.from_another_address(agent="Mozilla/5.0 (X11; Linux x86_64) Firefox/141.0").login(
         remember_device=True, device_name="Desk"
@@ -71,78 +74,76 @@ def signing_in(site: Site, page: Page, ann: Actor) -> Iterator[str]:
     sign_in(page, "ann", PASSWORD)
 
 
-def deciding(site: Site, page: Page) -> Iterator[str]:
+def visit_device_logins(site: Site, page: Page) -> Iterator[str]:
     asked = site.machine(scope=None)
     page.goto(site.url + "/login/activate")
     yield "activate"
     page.goto(asked["verification_uri_complete"])
     yield "activate-by-link"
-    type_code(page, "BCDF-GHJK")
+    enter_code(page, UNKNOWN_CODE)
     yield "activate-unknown-code"
-    type_code(page, asked["user_code"])
+    enter_code(page, asked["user_code"])
     yield "request"
     at = page.url
     page.goto(at.partition("?")[0])
     yield "request-without-code"
-    page.get_by_label("The code").fill("BCDF-GHJK")
-    send(page, "Approve")
+    page.locator("#user_code").fill(UNKNOWN_CODE)
+    submit(page, "/approve")
     yield "request-wrong-code"
     site.service.clock.push(minutes=6)
     page.goto(at)
     yield "request-later"
-    page.get_by_role("link", name="Type the password").click()
-    yield "password-again"
-    page.get_by_label("Password").fill("not her password at all")
-    send(page, "Go on")
-    yield "password-again-refused"
-    page.get_by_label("Password").fill(PASSWORD)
-    send(page, "Go on")
-    send(page, "Approve")
+    page.locator("#reauthenticate").click()
+    yield "reauthenticate"
+    page.locator("#password").fill(WRONG)
+    submit(page)
+    yield "reauthenticate-refused"
+    page.locator("#password").fill(PASSWORD)
+    submit(page)
+    submit(page, "/approve")
     yield "approved"
     site.service.actor("machine").call("POST", "/oauth/token", data=poll(asked["device_code"]))
     page.reload()
-    yield "let-in"
-    for answer, name in (("Deny", "denied"), ("This was not me", "not-me")):
-        look_at(site, page, scope="orders:read orders:write")
-        send(page, answer)
+    yield "connected"
+    for decision, name in (("/deny", "denied"), ("/suspicious", "reported")):
+        claim(site, page, scope="orders:read orders:write")
+        submit(page, decision)
         yield name
-    asked = look_at(site, page)
+    asked = claim(site, page)
     site.service.actor("machine").post(
         "/v1/login-sessions/cancel", {"device_code": asked["device_code"]}
     )
-    stale = page.locator("button", has_text="Deny")
-    stale.click()
+    submit(page, "/deny")
     yield "too-late-to-decide"
     page.goto(f"{site.url}/login/requests/{asked['session_id']}")
-    yield "cancelled"
-    asked = look_at(site, page)
+    yield "canceled"
+    asked = claim(site, page)
     site.service.clock.push(minutes=11)
     page.goto(f"{site.url}/login/requests/{asked['session_id']}")
     yield "expired"
     page.goto(f"{site.url}/login/requests/ses_0000000000000000000000")
-    yield "nothing-here"
+    yield "not-found"
 
 
-def looking_after(site: Site, page: Page, ann: Actor) -> Iterator[str]:
+def visit_sessions(site: Site, page: Page, ann: Actor) -> Iterator[str]:
     page.goto(site.url + "/login/sessions")
     yield "sessions"
-    change_password(page, "not her password at all", OTHER)
+    change_password(page, WRONG, OTHER)
     yield "sessions-refused"
-    change_password(page, PASSWORD, "password20242024")
+    change_password(page, PASSWORD, COMMON)
     yield "sessions-weak"
-    page.get_by_role("listitem").filter(has_text="Phone").get_by_role(
-        "button", name="This was not me"
-    ).click()
+    phone = page.get_by_role("listitem").filter(has_text="Phone")
+    phone.locator('form[action$="/suspicious"] button').click()
     yield "session-reported"
-    page.get_by_role("link", name="Change the password").click()
+    page.locator('a[href="/login/sessions#password"]').click()
     change_password(page, PASSWORD, OTHER)
     ann.password = OTHER
     yield "password-changed"
-    send(page, "Sign out")
+    submit(page, "/login/out")
     yield "signed-out"
 
 
-def password_that_must_change(site: Site, page: Page) -> Iterator[str]:
+def visit_forced_password_change(site: Site, page: Page) -> Iterator[str]:
     site.person("bob")
     with site.service.open_database() as db:
         db.execute(
@@ -151,46 +152,49 @@ def password_that_must_change(site: Site, page: Page) -> Iterator[str]:
     page.goto(site.url + "/login")
     sign_in(page, "bob", PASSWORD)
     yield "must-change"
-    set_password(page, "password20242024", "password20242024")
+    set_password(page, COMMON, COMMON)
     yield "must-change-refused"
 
 
-# -- what a person does on them ---------------------------------------------------------------------------------------
+# -- steps of a user --------------------------------------------------------------------------------------------------
 
 
-def send(page: Page, button: str) -> None:
-    page.get_by_role("button", name=button, exact=True).click()
+def submit(page: Page, action: str | None = None) -> None:
+    """Send the form with this action, or the only form of the page's main part."""
+    form = f'form[action$="{action}"]' if action else "main form"
+    page.locator(f"{form} button").click()
 
 
 def sign_in(page: Page, name: str, password: str) -> None:
-    page.get_by_label("Username or email address").fill(name)
-    page.get_by_label("Password").fill(password)
-    send(page, "Sign in")
+    page.locator("#username").fill(name)
+    page.locator("#password").fill(password)
+    submit(page)
 
 
-def type_code(page: Page, code: str) -> None:
-    page.get_by_label("The code").fill(code)
-    send(page, "Look who asks")
+def enter_code(page: Page, code: str) -> None:
+    page.locator("#user_code").fill(code)
+    submit(page)
 
 
-def look_at(site: Site, page: Page, **changes: str) -> dict[str, str]:
+def claim(site: Site, page: Page, **changes: str) -> dict[str, str]:
+    """Start a device login and claim it in the browser."""
     asked = site.machine(**changes)
     page.goto(site.url + "/login/activate")
-    type_code(page, asked["user_code"])
+    enter_code(page, asked["user_code"])
     return asked
 
 
 def set_password(page: Page, new: str, again: str) -> None:
-    page.get_by_label("New password").fill(new)
-    page.get_by_label("The same once more").fill(again)
-    send(page, "Set the password")
+    page.locator("#password").fill(new)
+    page.locator("#again").fill(again)
+    submit(page)
 
 
 def change_password(page: Page, old: str, new: str) -> None:
-    page.get_by_label("Present password").fill(old)
-    page.get_by_label("New password", exact=True).fill(new)
-    page.get_by_label("The new one once more").fill(new)
-    send(page, "Change the password")
+    page.locator("#old").fill(old)
+    page.locator("#new").fill(new)
+    page.locator("#again").fill(new)
+    submit(page, "/login/password")
 
 
 def poll(device_code: str) -> dict[str, str]:
