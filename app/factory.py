@@ -39,6 +39,7 @@ from app.pages import confirm, docs, login, mailbox, reset
 from app.pages import device_login as device_login_page
 from app.pages import sessions as sessions_page
 from app.pages.render import render_problem_page
+from app.server.background_jobs import count_job_connections
 from app.settings import VERSION, DocsMode
 from app.unit_of_work import UnitOfWorkFactory
 from app.web import gateway_requests as questions
@@ -74,9 +75,6 @@ API_BLUEPRINTS = (
     health.blp,
 )
 PAGE_BLUEPRINTS = (confirm.blp, reset.blp, login.blp, device_login_page.blp, sessions_page.blp)
-# Threads of a serving process beside those of gunicorn, each with a connection of its own: clock, sweep, rotation, uses of keys,
-# warnings of keys, mail, watcher.
-BACKGROUND_THREADS = 7
 
 
 def create_app(
@@ -92,7 +90,7 @@ def create_app(
     app.extensions[EXTENSION_NAME] = UnitOfWorkFactory(
         settings=settings,
         clock=clock,
-        database=Database(app, settings, threads=capacity.threads + BACKGROUND_THREADS),
+        database=Database(app, settings, threads=capacity.threads + count_job_connections()),
         cache=cache,
         signing_keys=SigningKeySet(),
         hasher=PasswordHasher(

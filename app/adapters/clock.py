@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
+# Larger differences from the database make a replica unready.
+MAX_CLOCK_SKEW = timedelta(seconds=5)
+
 
 class Clock:
     """UTC now, corrected by the measured offset to the database, so that replicas with drifting clocks agree."""

@@ -155,6 +155,7 @@ def _build_engine_options(settings: Settings, *, size: int) -> dict[str, Any]:
         "max_overflow": 0,
         "pool_timeout": 2,
         "hide_parameters": True,
+        "echo": settings.sql_echo,
     }
     if settings.uses_sqlite:
         return {

@@ -88,4 +88,5 @@ def configure_logging(stream: TextIO | None = None, *, level: int = logging.INFO
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
+    # Libraries log little of interest below WARNING.
+    root.setLevel(level if level in {logging.DEBUG, logging.ERROR} else logging.WARNING)

@@ -14,7 +14,7 @@ from app.api_keys.rotate import RotatedApiKey, rotate_api_key
 from app.api_keys.show import ApiKeyView, list_api_keys, show_api_key
 from app.errors import NotFound
 from app.principal import Principal
-from app.settings.json_parsers import is_scope
+from app.settings import is_scope
 from app.unit_of_work import UnitOfWork
 from app.web.auth.requirements import recent_authentication, require, session
 from app.web.client_info import get_client_info

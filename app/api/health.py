@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from marshmallow import fields
 
 from app.adapters import logs, migrations
+from app.adapters.clock import MAX_CLOCK_SKEW
 from app.adapters.database import get_database_now, is_database_unavailable
 from app.errors import Problem
 from app.settings import VERSION
@@ -21,7 +21,6 @@ from app.web.unit_of_work import get_unit_of_work_factory
 if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWorkFactory
 
-MAX_CLOCK_SKEW = timedelta(seconds=5)
 
 log = logs.get_logger("health")
 blp = Blueprint("health", __name__, description="Is it alive, is it ready, which version is it.")

@@ -1,4 +1,4 @@
-"""What an operator types."""
+"""Commands for operators: `python -m app …`."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from app.cli.config import config
 from app.cli.db import db
 from app.cli.doctor import doctor
 from app.cli.secrets import secrets
+from app.cli.serve import serve
 from app.cli.signing_keys import keys
 from app.cli.worker import worker
-from app.server.serve import serve
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def cli() -> None:
-    """Doorward, the sign-in service beside your API.
+    """Doorward, an authentication service for your API.
 
-    Settings come from the environment: see `config reference`.
+    Settings are environment variables; see `config reference`.
     """
 
 

@@ -1,4 +1,4 @@
-"""`accounts`: bringing them along from another system."""
+"""`accounts`: import accounts from another system."""
 
 from __future__ import annotations
 
@@ -12,22 +12,19 @@ import click
 
 from app.adapters import logs
 from app.adapters.database import UNAVAILABLE_ERRORS
-from app.adapters.password_hasher import Capacity
-from app.cli.db import DATABASE_UNAVAILABLE as DATABASE_AWAY
-from app.cli.db import find_schema_problem
+from app.cli.db import DATABASE_UNAVAILABLE, require_current_schema
 from app.cli.import_report import ImportProgress, ImportReport
 from app.cli.json_lines import Unreadable, read_lines
 from app.cli.start import (
     EXIT_REFUSED,
-    EXIT_SCHEMA,
     EXIT_UNAVAILABLE,
     CreateApp,
     load_settings_or_exit,
+    open_application,
 )
 from app.registration.import_accounts import import_accounts, preview_import
 from app.registration.import_candidates import RejectedLine
 from app.registration.import_dedup import SeenNames
-from app.server.background_jobs import synchronize_clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,77 +33,69 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWorkFactory
     from app.web.json_body import Body
 
-BATCH = 500  # lines, each batch a transaction of its own
+BATCH = 500  # lines per transaction
 EXIT_UNREADABLE = 2
 EXIT_INTERRUPTED = 130
+RUN_AGAIN = "Run this command again: accounts that were imported stay."
 
 Batch = list["tuple[int, Body] | RejectedLine"]
 
 
 @click.group()
 def accounts() -> None:
-    """Accounts: bring them along from another system."""
+    """Import accounts from another system."""
 
 
 @accounts.command("import")
 @click.argument("file", type=click.File("rb"))
-@click.option("--dry-run", is_flag=True, help="Say what would be refused, and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be rejected and write nothing.")
 @click.pass_obj
 def accounts_import(create_app: CreateApp, file: IO[bytes], *, dry_run: bool) -> None:
-    """Open an account for each line of FILE, with the password hash that another system made.
+    """Create an account for each line of FILE, with the password hash of another system.
 
-    FILE holds one JSON object a line; - is standard input. What a line holds, and which hashes are known, is told in
-    docs/operating.md. A line that cannot be taken is refused with its reasons and the others go on. Running it again refuses what is
-    there already and changes nothing. Exits with 0 when every line was taken, 1 when some were refused, 2 when FILE cannot be read.
+    FILE contains one JSON object per line; - is standard input. docs/operating.md lists the fields
+    and the supported hashes. Invalid lines are rejected with their reasons, and the others are
+    imported. Running the command again rejects existing accounts and does not change them. Exits
+    with 0 if every line was imported, 1 if lines were rejected, 2 if FILE cannot be read.
     """
     logs.configure_logging(sys.stderr, level=logging.WARNING)
     units = _open_application(create_app)
-    report, progress = ImportReport(), ImportProgress(file, units.clock.get_monotonic_time)
-    fault, code = "", 0
+    report = ImportReport()
+    progress = ImportProgress(file, units.clock.get_monotonic_time)
+    problem, code = "", 0
     try:
-        for outcome, unreadable in _process_batches(units, file, dry_run=dry_run):
-            report.add(outcome, unreadable)
+        for result, unreadable in _process_batches(units, file, dry_run=dry_run):
+            report.add(result, unreadable)
             progress.show(report)
     except Unreadable as error:
-        fault, code = f"The file cannot be read any further: {error}.", EXIT_UNREADABLE
+        problem, code = f"The rest of the file cannot be read: {error}.", EXIT_UNREADABLE
     except UNAVAILABLE_ERRORS:
-        fault, code = (
-            f"{DATABASE_AWAY} Then run this again: what was taken stays.",
-            EXIT_UNAVAILABLE,
-        )
+        problem, code = f"{DATABASE_UNAVAILABLE} {RUN_AGAIN}", EXIT_UNAVAILABLE
     except KeyboardInterrupt:
-        fault, code = "Interrupted. Run this again: what was taken stays.", EXIT_INTERRUPTED
+        problem, code = f"Interrupted. {RUN_AGAIN}", EXIT_INTERRUPTED
     progress.end()
-    report.print_totals(verb="would be taken" if dry_run else "taken")
-    if fault:
-        click.echo(fault, err=True)
-    sys.exit(code or (EXIT_REFUSED if report.refused else 0))
+    report.print_totals(verb="would be imported" if dry_run else "imported")
+    if problem:
+        click.echo(problem, err=True)
+    sys.exit(code or (EXIT_REFUSED if report.rejected else 0))
 
 
 def _open_application(create_app: CreateApp) -> UnitOfWorkFactory:
-    settings = load_settings_or_exit()
-    fault = find_schema_problem(settings)
-    if fault:
-        click.echo(fault, err=True)
-        sys.exit(EXIT_SCHEMA)
-    units: UnitOfWorkFactory = create_app(
-        settings, capacity=Capacity(workers=1, threads=1)
-    ).extensions["doorward"]
-    synchronize_clock(units)
-    return units
+    settings = load_settings_or_exit(log_to=sys.stderr)
+    logs.configure_logging(sys.stderr, level=logging.WARNING)
+    require_current_schema(settings)
+    return open_application(create_app, settings)
 
 
 def _process_batches(
     units: UnitOfWorkFactory, file: IO[bytes], *, dry_run: bool
 ) -> Iterator[tuple[ImportResult, list[RejectedLine]]]:
-    act = _examine_batch if dry_run else _import_batch
+    process = _preview_batch if dry_run else _import_batch
     with closing(SeenNames()) as seen:
         for batch in _split_into_batches(read_lines(file)):
-            unreadable = [each for each in batch if isinstance(each, RejectedLine)]
-            yield (
-                act(units, [each for each in batch if not isinstance(each, RejectedLine)], seen),
-                unreadable,
-            )
+            unreadable = [line for line in batch if isinstance(line, RejectedLine)]
+            readable = [line for line in batch if not isinstance(line, RejectedLine)]
+            yield process(units, readable, seen), unreadable
 
 
 def _import_batch(units: UnitOfWorkFactory, lines: Numbered, seen: SeenNames) -> ImportResult:
@@ -114,7 +103,7 @@ def _import_batch(units: UnitOfWorkFactory, lines: Numbered, seen: SeenNames) ->
         return import_accounts(work, lines=lines, seen=seen)
 
 
-def _examine_batch(units: UnitOfWorkFactory, lines: Numbered, seen: SeenNames) -> ImportResult:
+def _preview_batch(units: UnitOfWorkFactory, lines: Numbered, seen: SeenNames) -> ImportResult:
     with units.open_read_only() as work:
         return preview_import(work, lines=lines, seen=seen)
 

@@ -1,4 +1,4 @@
-"""`config`: which settings there are, and which are in force."""
+"""`config`: print all settings or the current values."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from app.settings import render_reference, render_settings
 
 @click.group()
 def config() -> None:
-    """Settings: which there are, and which are in force."""
+    """Print the settings reference or the current settings."""
 
 
 @config.command("reference")
 def config_reference() -> None:
-    """Print every setting with its default and meaning."""
+    """Print every setting with its description and default."""
     click.echo(render_reference())
 
 
 @config.command("show")
 def config_show() -> None:
-    """Print the settings in force, secrets masked."""
+    """Print the current settings, with secrets masked."""
     click.echo(render_settings(load_settings_or_exit()))

@@ -1,4 +1,4 @@
-"""`db`: the schema."""
+"""`db`: upgrade and check the database schema."""
 
 from __future__ import annotations
 
@@ -12,38 +12,37 @@ from app.cli.start import EXIT_SCHEMA, EXIT_UNAVAILABLE, load_settings_or_exit, 
 from app.settings import Settings
 
 DATABASE_UNAVAILABLE = (
-    "The database does not answer: check DOORWARD_DATABASE_URL and that the server runs."
+    "The database does not answer. Check DOORWARD_DATABASE_URL and that the server is running."
 )
 
 
 @click.group()
 def db() -> None:
-    """The schema: bring it up to date, or look whether it is."""
+    """Upgrade and check the database schema."""
 
 
 @db.command("upgrade")
 def db_upgrade() -> None:
-    """Bring the schema to what this version needs. Safe from many replicas at once: one works, the others wait."""
+    """Upgrade the schema to this version. Replicas can run this at the same time."""
     before, after = upgrade_or_exit(load_settings_or_exit())
-    click.echo(
-        f"The schema is at {after}."
-        if before == after
-        else f"The schema went from {before or 'nothing'} to {after}."
-    )
+    if before == after:
+        click.echo(f"The schema is at {after}.")
+    else:
+        click.echo(f"Upgraded the schema from {before or 'nothing'} to {after}.")
 
 
 @db.command("check")
 def db_check() -> None:
-    """Is the schema the one this version needs? Exits with 3 when it is not."""
-    fault = find_schema_problem(load_settings_or_exit())
-    if fault:
-        click.echo(fault, err=True)
-        sys.exit(EXIT_SCHEMA)
-    click.echo(f"The schema is at {migrations.get_required_revision()}, as this version needs.")
+    """Check that the schema matches this version. Exits with 3 if it does not."""
+    require_current_schema(load_settings_or_exit())
+    click.echo(f"The schema is at {migrations.get_required_revision()}, as this version requires.")
 
 
 def upgrade_or_exit(settings: Settings) -> tuple[str | None, str]:
-    """Bring the schema up to date; from and to. Exits with 1 when the database does not answer."""
+    """Upgrade the schema and return the revisions before and after.
+
+    Exits with 1 if the database does not answer.
+    """
     prepare_database(settings)
     try:
         return migrations.upgrade(settings.database_url)
@@ -54,15 +53,25 @@ def upgrade_or_exit(settings: Settings) -> tuple[str | None, str]:
         sys.exit(EXIT_UNAVAILABLE)
 
 
-def find_schema_problem(settings: Settings) -> str | None:
-    """What is wrong with the schema and what to do, None when it is right."""
+def require_current_schema(settings: Settings) -> None:
+    """Exit with 3 unless the database answers and its schema matches this version."""
+    if problem := _find_schema_problem(settings):
+        click.echo(problem, err=True)
+        sys.exit(EXIT_SCHEMA)
+
+
+def _find_schema_problem(settings: Settings) -> str | None:
     try:
         with open_migration_connection(settings.database_url) as connection:
-            found = migrations.find_current_revision(connection)
+            current = migrations.find_current_revision(connection)
     except Exception as error:
         if not is_database_unavailable(error):
             raise
         return DATABASE_UNAVAILABLE
-    if found != migrations.get_required_revision():
-        return f"The schema is at {found or 'nothing'}, this version needs {migrations.get_required_revision()}: run `python -m app db upgrade`."
-    return None
+    required = migrations.get_required_revision()
+    if current == required:
+        return None
+    return (
+        f"The schema is at {current or 'nothing'}, but this version requires {required}. "
+        "Run `python -m app db upgrade`."
+    )

@@ -1,4 +1,4 @@
-"""`doctor`: is everything as it should be, and what to do where it is not."""
+"""`doctor`: check the settings and every server that the service depends on."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import click
 
 from app.adapters import logs
 from app.adapters.clock import Clock
-from app.adapters.password_hasher import Capacity
 from app.cli import checks
 from app.cli.checks import Finding, FindingLevel
-from app.cli.start import CreateApp
-from app.settings import Settings, SettingsError
+from app.cli.start import COMMAND_CAPACITY, CreateApp
+from app.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWorkFactory
 
 EXIT_FAULT = 1
-TIMEOUT_SECONDS = 8.0  # seconds for all checks together
+TIMEOUT_SECONDS = 8.0  # for all checks together
 MASK = "***"
-MIN_SECRET_LENGTH = 4  # characters
+# Masking a shorter password would change many words of a message and thereby reveal it.
+MIN_SECRET_LENGTH = 4
 
 Check = Callable[[], Finding]
 Report = dict[str, Finding]
@@ -41,71 +41,61 @@ CHECK_NAMES = (
     "public url",
     "proxies",
 )
-TIMED_OUT = Finding(
-    FindingLevel.FAULT,
+TIMED_OUT = Finding.fault(
     f"no answer within {TIMEOUT_SECONDS:.0f} seconds",
-    "see whether it can be reached from here",
+    "check that it can be reached from this machine",
 )
+SETTINGS_FIRST = Finding.warn("not checked", "fix the settings first")
 
 
 @click.command()
 @click.pass_obj
 def doctor(create_app: CreateApp) -> None:
-    """Look whether everything is as it should be, and say what to do where it is not.
+    """Check the settings and every server that the service depends on.
 
-    Prints one line for each thing that was looked at: ok, warn or FAULT. Changes nothing, sends no mail and ends within 15
-    seconds. Exits with 1 when there is a fault.
+    Prints one line per check: ok, warn or FAULT, with advice. Changes nothing, sends no email and
+    ends within 15 seconds. Exits with 1 if there is a fault.
     """
     logs.configure_logging(sys.stderr)
     try:
-        settings = Settings.from_environment()
+        settings = load_settings()
     except SettingsError as error:
-        for what in error.faults:
-            click.echo(
-                format_line(
-                    "settings",
-                    Finding(FindingLevel.FAULT, what, "see `python -m app config reference`"),
-                )
-            )
-        for name in CHECK_NAMES[1:]:
-            click.echo(
-                format_line(
-                    name,
-                    Finding(FindingLevel.WARN, "not looked at", "put the settings right first"),
-                )
-            )
+        _print_invalid_settings(error)
         sys.exit(EXIT_FAULT)
-    report = run_checks(create_app, settings)
+    report = _run_checks(create_app, settings)
     for name in CHECK_NAMES:
-        click.echo(format_line(name, mask_secrets(report[name], settings)))
+        click.echo(_format_line(name, _mask_secrets(report[name], settings)))
     if any(finding.level is FindingLevel.FAULT for finding in report.values()):
         sys.exit(EXIT_FAULT)
 
 
-def format_line(name: str, finding: Finding) -> str:
-    said = f"{finding.level:<5}  {name:<12}  {finding.found}"
-    return f"{said} -> {finding.advice}" if finding.advice else said
+def _print_invalid_settings(error: SettingsError) -> None:
+    for fault in error.faults:
+        finding = Finding.fault(fault, "see `python -m app config reference`")
+        click.echo(_format_line("settings", finding))
+    for name in CHECK_NAMES[1:]:
+        click.echo(_format_line(name, SETTINGS_FIRST))
 
 
-def run_checks(create_app: CreateApp, settings: Settings) -> Report:
-    """Every check, those that wait for others beside each other. What has not answered in time is a fault."""
-    report = {"settings": checks.fine(f"all right, for {settings.env}")}
+def _format_line(name: str, finding: Finding) -> str:
+    line = f"{finding.level:<5}  {name:<12}  {finding.found}"
+    return f"{line} -> {finding.advice}" if finding.advice else line
+
+
+def _run_checks(create_app: CreateApp, settings: Settings) -> Report:
+    """Run every check. A check without a result in time is a fault."""
+    report = {"settings": Finding.ok(f"valid for {settings.env}")}
     try:
-        units: UnitOfWorkFactory = create_app(
-            settings, capacity=Capacity(workers=1, threads=1)
-        ).extensions["doorward"]
-    except Exception as error:  # An address that looks right and that a library cannot read.
-        report["settings"] = checks.fault(
-            f"the parts do not fit together: {type(error).__name__}",
-            "check the addresses in the settings",
+        app = create_app(settings, capacity=COMMAND_CAPACITY)
+    except Exception as error:
+        # A library can reject a URL that passed the checks of the settings.
+        report["settings"] = Finding.fault(
+            f"the application cannot be built: {type(error).__name__}",
+            "check the URLs in the settings",
         )
-        return {
-            name: report.get(
-                name, Finding(FindingLevel.WARN, "not looked at", "put the settings right first")
-            )
-            for name in CHECK_NAMES
-        }
-    rows: list[dict[str, Check]] = [
+        return {name: report.get(name, SETTINGS_FIRST) for name in CHECK_NAMES}
+    units: UnitOfWorkFactory = app.extensions["doorward"]
+    groups: list[dict[str, Check]] = [
         {"public url": partial(checks.check_public_url, settings)},
         {"proxies": partial(checks.check_proxies, settings)},
         {
@@ -116,43 +106,41 @@ def run_checks(create_app: CreateApp, settings: Settings) -> Report:
         {"redis": partial(checks.check_redis, units)},
         {"smtp": partial(checks.check_smtp, units)},
     ]
-    _run_in_parallel(report, rows)
+    _run_in_parallel(report, groups)
     return {name: report.get(name, TIMED_OUT) for name in CHECK_NAMES}
 
 
-def _run_in_parallel(report: Report, rows: Sequence[dict[str, Check]]) -> None:
-    """Run the rows beside each other, for as long as there is patience. Daemons: what still hangs ends with the command."""
-    ticks = Clock().get_monotonic_time
-    end = ticks() + TIMEOUT_SECONDS
+def _run_in_parallel(report: Report, groups: Sequence[dict[str, Check]]) -> None:
+    """Run each group in a daemon thread, so that a check that hangs does not keep the process."""
+    get_time = Clock().get_monotonic_time
+    end = get_time() + TIMEOUT_SECONDS
     threads = [
-        threading.Thread(target=_run_in_order, args=(report, row), daemon=True) for row in rows
+        threading.Thread(target=_run_in_order, args=(report, group), daemon=True)
+        for group in groups
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(max(0.0, end - ticks()))
+        thread.join(max(0.0, end - get_time()))
 
 
-def _run_in_order(report: Report, row: dict[str, Check]) -> None:
-    """What stands later in a row needs the first, and is not looked at without it."""
-    first = next(iter(row))
-    for name, check in row.items():
+def _run_in_order(report: Report, group: dict[str, Check]) -> None:
+    """Run the checks of a group. If the first finds a fault, the others are skipped."""
+    first = next(iter(group))
+    for name, check in group.items():
         if name != first and report[first].level is FindingLevel.FAULT:
-            report[name] = Finding(
-                FindingLevel.WARN, "not looked at", f"put the {first} right first"
-            )
+            report[name] = Finding.warn("not checked", f"fix the {first} first")
             continue
         try:
             report[name] = check()
-        except Exception as error:  # One check that fails must not keep the others from being seen.
-            report[name] = checks.fault(
-                f"could not be looked at: {type(error).__name__}",
-                "this is not foreseen; please report it",
+        except Exception as error:  # The other checks must still run.
+            report[name] = Finding.fault(
+                f"the check failed: {type(error).__name__}", "please report this as a bug"
             )
 
 
-def mask_secrets(finding: Finding, settings: Settings) -> Finding:
-    """The finding without any secret of the settings, whatever a library may have quoted."""
+def _mask_secrets(finding: Finding, settings: Settings) -> Finding:
+    """Remove every configured secret, because messages of libraries can quote them."""
     found = finding.found
     for secret in sorted(_collect_secrets(settings), key=len, reverse=True):
         found = found.replace(secret, MASK)
@@ -160,9 +148,8 @@ def mask_secrets(finding: Finding, settings: Settings) -> Finding:
 
 
 def _collect_secrets(settings: Settings) -> set[str]:
-    """All that is worth the name: a password of three letters would mask half of every sentence, and so betray itself."""
-    found = set(settings.secret_key)
+    secrets = set(settings.secret_key)
     for url in (settings.database_url, settings.redis_url, settings.smtp_url):
         password = urlsplit(url or "").password or ""
-        found |= {password, unquote(password)}
-    return {secret for secret in found if len(secret) >= MIN_SECRET_LENGTH}
+        secrets |= {password, unquote(password)}
+    return {secret for secret in secrets if len(secret) >= MIN_SECRET_LENGTH}

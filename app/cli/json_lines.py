@@ -1,4 +1,4 @@
-"""Reading JSON Lines: one object a line, each as strictly as a request's body, and never more than one line in memory."""
+"""JSON Lines: one object per line, parsed as strictly as a request body, one line in memory."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TOO_LONG = ImportFault(WHOLE_LINE, f"is longer than {MAX_BODY_BYTES} bytes")
-NOT_JSON = "is not acceptable JSON"
-NOT_TEXT = ImportFault(WHOLE_LINE, "holds characters that no text has")
+INVALID_JSON = "is not valid JSON"
+INVALID_TEXT = ImportFault(WHOLE_LINE, "contains characters that are not allowed in text")
 
 
 class Unreadable(Exception):
-    """The file cannot be read any further; the message says why."""
+    """The rest of the file cannot be read. The message gives the reason."""
 
 
 def read_lines(file: IO[bytes]) -> Iterator[tuple[int, Body] | RejectedLine]:
-    """The object of each line with its number, or why there is none. Blank lines are passed over. Raises Unreadable."""
+    """Yield the number and the object of each line, or why it was rejected. Skips blank lines.
+
+    Raises Unreadable.
+    """
     number = 0
     try:
         while raw := file.readline(MAX_BODY_BYTES + 1):
@@ -39,21 +42,13 @@ def _parse_line(number: int, raw: bytes) -> tuple[int, Body] | RejectedLine:
     try:
         return number, parse_object(raw)
     except InvalidBody as error:
-        return RejectedLine(
-            number,
-            (
-                ImportFault(
-                    WHOLE_LINE,
-                    NOT_JSON,
-                    f": {error.detail.replace('at line 1, column', 'at column')}",
-                ),
-            ),
-        )
+        detail = f": {error.detail.replace('at line 1, column', 'at column')}"
+        return RejectedLine(number, (ImportFault(WHOLE_LINE, INVALID_JSON, detail),))
     except InvalidInput:
-        return RejectedLine(number, (NOT_TEXT,))
+        return RejectedLine(number, (INVALID_TEXT,))
 
 
 def _skip_line(file: IO[bytes]) -> None:
-    """Go on to the next line, however long this one is."""
+    """Read to the end of the line, without keeping it in memory."""
     while (piece := file.readline(MAX_BODY_BYTES)) and not piece.endswith(b"\n"):
         pass

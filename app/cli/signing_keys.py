@@ -1,4 +1,4 @@
-"""`keys`: the signing keys."""
+"""`keys`: list, rotate and revoke signing keys."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import sys
 
 import click
 
-from app.adapters import logs
-from app.adapters.password_hasher import Capacity
-from app.cli.start import EXIT_REFUSED, CreateApp, load_settings_or_exit
-from app.server.background_jobs import synchronize_clock
+from app.cli.start import EXIT_REFUSED, CreateApp, load_settings_or_exit, open_application
 from app.signing_keys.models import SigningKey, SigningKeyState, get_key_state, list_signing_keys
 from app.signing_keys.revoke import revoke_signing_key
 from app.signing_keys.rotate import (
@@ -17,45 +14,35 @@ from app.signing_keys.rotate import (
     list_required_purposes,
     rotate_signing_key,
 )
-from app.unit_of_work import UnitOfWorkFactory
-
-
-def open_application(create_app: CreateApp) -> UnitOfWorkFactory:
-    """What a command works with, without serving."""
-    logs.configure_logging()
-    units: UnitOfWorkFactory = create_app(
-        load_settings_or_exit(), capacity=Capacity(workers=1, threads=1)
-    ).extensions["doorward"]
-    synchronize_clock(units)
-    return units
 
 
 @click.group()
 def keys() -> None:
-    """The keys that tokens are signed with. They rotate by themselves; see DOORWARD_KEY_ROTATION."""
+    """Manage signing keys. They rotate automatically; see DOORWARD_KEY_ROTATION."""
 
 
 @keys.command("list")
 @click.pass_obj
 def keys_list(create_app: CreateApp) -> None:
-    """Show every key and what it does now."""
-    with open_application(create_app).open_read_only() as work:
+    """List every signing key with its state."""
+    with open_application(create_app, load_settings_or_exit()).open_read_only() as work:
         rows = list_signing_keys(work.db)
         for row in rows:
             click.echo(
-                f"{row.kid}  {row.algorithm}  {get_key_state(row, rows, work.now):<9}  signs {row.effective_purpose} from {format_start(row)}"
+                f"{row.kid}  {row.algorithm}  {get_key_state(row, rows, work.now):<9}  "
+                f"signs {row.effective_purpose} from {_format_start(row)}"
             )
     if not rows:
-        click.echo("There is no key yet; the first request makes one.")
+        click.echo("There are no keys yet. The first request creates one.")
 
 
 @keys.command("rotate")
 @click.pass_obj
 def keys_rotate(create_app: CreateApp) -> None:
-    """Announce the next key of each kind now. It signs once every verifier has had time to hear of it."""
-    units = open_application(create_app)
+    """Announce the next key of each kind now. It signs as soon as every verifier can know it."""
+    units = open_application(create_app, load_settings_or_exit())
     with units.open_read_write() as work:
-        made = [
+        created = [
             key.kid
             for purpose in list_required_purposes(units.settings)
             if (key := rotate_signing_key(work, purpose)) is not None
@@ -66,36 +53,37 @@ def keys_rotate(create_app: CreateApp) -> None:
         ]
     wait = int(get_announcement_period(units.settings).total_seconds())
     for key in announced:
-        if key.kid in made:
-            click.echo(
-                f"{key.kid} is announced and signs {key.effective_purpose} from {format_start(key)}, in {wait} seconds."
-            )
+        start = f"signs {key.effective_purpose} from {_format_start(key)}"
+        if key.kid in created:
+            click.echo(f"Announced {key.kid}. It {start}, in {wait} seconds.")
         else:
-            click.echo(
-                f"{key.kid} is announced already and signs {key.effective_purpose} from {format_start(key)}."
-            )
-    if made:
-        click.echo("The present key stays published for its last tokens.")
+            click.echo(f"{key.kid} is already announced and {start}.")
+    if created:
+        click.echo("The current key stays published until its last tokens expire.")
 
 
 @keys.command("revoke")
 @click.argument("kid")
 @click.confirmation_option(
-    prompt="If it signs access tokens, this ends every session of every account. Go on?"
+    prompt="If this key signs access tokens, every session of every account ends. Continue?"
 )
 @click.pass_obj
 def keys_revoke(create_app: CreateApp, kid: str) -> None:
-    """Take a key out of use at once, because somebody else may have it. Everybody has to sign in again, if it signs access tokens."""
-    with open_application(create_app).open_read_write() as work:
-        done = revoke_signing_key(work, kid=kid)
-    if not done:
+    """Revoke a compromised key immediately.
+
+    If it signs access tokens, every user has to sign in again.
+    """
+    units = open_application(create_app, load_settings_or_exit())
+    with units.open_read_write() as work:
+        is_revoked = revoke_signing_key(work, kid=kid)
+    if not is_revoked:
         click.echo(
-            f"There is no key {kid} that could be revoked; see `python -m app keys list`.", err=True
+            f"There is no key {kid} that can be revoked. See `python -m app keys list`.", err=True
         )
         sys.exit(EXIT_REFUSED)
-    click.echo(f"{kid} is revoked; every process acts on it within five seconds.")
-    click.echo("Verifiers that keep the public keys drop it when they read them again.")
+    click.echo(f"Revoked {kid}. Every process applies this within five seconds.")
+    click.echo("Verifiers that cache the public keys drop it when they fetch them again.")
 
 
-def format_start(row: SigningKey) -> str:
+def _format_start(row: SigningKey) -> str:
     return f"{row.signs_from:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,7 +1,8 @@
-"""What every command begins with: settings, or a list of what is wrong with them."""
+"""First steps of every command: read the settings, configure logging, build the application."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -10,38 +11,60 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from app.settings import Settings, SettingsError
+from app.adapters import logs
+from app.adapters.password_hasher import Capacity
+from app.server.background_jobs import synchronize_clock
+from app.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from flask import Flask
 
-    from app.adapters.password_hasher import Capacity
+    from app.unit_of_work import UnitOfWorkFactory
 
 EXIT_REFUSED = 1
 EXIT_UNAVAILABLE = 1
 EXIT_SETTINGS = 2
 EXIT_SCHEMA = 3
+COMMAND_CAPACITY = Capacity(workers=1, threads=1)
 
 
 class CreateApp(Protocol):
-    """The factory, handed in by __main__ so that commands stay below it."""
+    """The application factory. __main__ passes it in, so that commands do not import it."""
 
     def __call__(self, settings: Settings, *, capacity: Capacity | None = None) -> Flask: ...
 
 
-def load_settings_or_exit(read: Callable[[], Settings] = Settings.from_environment) -> Settings:
-    """The settings. Exits with 2 after naming every fault."""
+def load_settings_or_exit(
+    load: Callable[[], Settings] = load_settings, *, log_to: TextIO | None = None
+) -> Settings:
+    """Read the settings and configure logging. Exits with 2 after printing every fault."""
     try:
-        return read()
+        settings = load()
     except SettingsError as error:
-        click.echo("These settings are not right (see `python -m app config reference`):", err=True)
+        click.echo("Invalid settings (see `python -m app config reference`):", err=True)
         for fault in error.faults:
             click.echo(f"  {fault}", err=True)
         sys.exit(EXIT_SETTINGS)
+    logs.configure_logging(log_to, level=get_log_level(settings))
+    return settings
+
+
+def get_log_level(settings: Settings) -> int:
+    return logging.getLevelNamesMapping()[settings.log_level.upper()]
+
+
+def open_application(create_app: CreateApp, settings: Settings) -> UnitOfWorkFactory:
+    """Build the application for a command that does not serve, with the clock of the database."""
+    app = create_app(settings, capacity=COMMAND_CAPACITY)
+    units: UnitOfWorkFactory = app.extensions["doorward"]
+    synchronize_clock(units)
+    return units
 
 
 def prepare_database(settings: Settings) -> None:
-    """SQLite's file and what stands beside it are for this user alone, in a folder that is made where it is missing."""
+    """Create the directory of a SQLite file. New files are readable by the current user only."""
     if settings.uses_sqlite:
         os.umask(0o077)
         Path(settings.database_url.removeprefix("sqlite:///")).parent.mkdir(

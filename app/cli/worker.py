@@ -1,4 +1,4 @@
-"""`worker`: delivers the outbox and sweeps, without serving."""
+"""`worker`: run the background jobs without serving."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import threading
 import click
 
 from app.adapters import logs
-from app.adapters.password_hasher import Capacity
-from app.cli.start import CreateApp, load_settings_or_exit
-from app.server.background_jobs import BackgroundJobs
+from app.cli.start import COMMAND_CAPACITY, CreateApp, load_settings_or_exit
+from app.server.background_jobs import BackgroundJobs, ProcessKind
 from app.unit_of_work import UnitOfWorkFactory
 
 SHUTDOWN_SECONDS = 20.0
@@ -19,16 +18,17 @@ SHUTDOWN_SECONDS = 20.0
 @click.command()
 @click.pass_obj
 def worker(create_app: CreateApp) -> None:
-    """Deliver mail and sweep, for DOORWARD_OUTBOX=external. Any number may run at once."""
-    logs.configure_logging()
-    app = create_app(load_settings_or_exit(), capacity=Capacity(workers=1, threads=1))
-    units: UnitOfWorkFactory = app.extensions["doorward"]
+    """Deliver emails and clean up, for DOORWARD_OUTBOX=external. You can run several workers."""
+    settings = load_settings_or_exit()
+    units: UnitOfWorkFactory = create_app(settings, capacity=COMMAND_CAPACITY).extensions[
+        "doorward"
+    ]
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    background = BackgroundJobs(units, mail=True, watch=False)
-    background.start()
-    logs.get_logger("worker").info("started", mail=bool(units.settings.smtp_url))
+    jobs = BackgroundJobs(units, ProcessKind.WORKER)
+    jobs.start()
+    logs.get_logger("worker").info("worker started", mail=bool(settings.smtp_url))
     stop.wait()
     units.draining.set()
-    background.stop(patience=SHUTDOWN_SECONDS)
+    jobs.stop(timeout=SHUTDOWN_SECONDS)

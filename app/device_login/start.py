@@ -22,7 +22,7 @@ from app.sessions.public_clients import DEFAULT_CLIENT_ID, find_public_client
 
 if TYPE_CHECKING:
     from app.principal import ClientInfo
-    from app.settings.json_parsers import ConfiguredClient
+    from app.settings import ConfiguredClient
     from app.unit_of_work import UnitOfWork
 
 LIFETIME = timedelta(minutes=10)

@@ -15,7 +15,7 @@ from app.rate_limits.per_source import count_request
 from app.sessions.access_tokens import sign_key_token
 from app.sessions.errors import InvalidGrant
 from app.sessions.refresh import get_session_by_refresh_token, refresh_session
-from app.settings.json_parsers import is_scope
+from app.settings import is_scope
 
 if TYPE_CHECKING:
     from app.principal import ClientInfo

@@ -1,7 +1,7 @@
-"""gunicorn's threaded worker, made impatient and polite: slow requests are cut off, parse errors are problem documents.
+"""The gunicorn worker of the service: deadlines, problem documents and graceful shutdown.
 
-Asked to end by SIGTERM it says so at /readyz, goes on for a moment so that whoever sends it requests can see that and turn away,
-accepts no more, and leaves when it has answered what it has.
+After SIGTERM, /readyz answers 503 while the worker still accepts requests, so that load balancers
+can remove it. Then it closes its listeners, answers the requests that it has, and exits.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from app.web.middleware import CSP, HSTS
 from app.web.request_id import REQUEST_ID_HEADER
 
 MAX_HEADER_SECONDS = 10.0  # seconds
-# How long it goes on accepting: load balancers ask /readyz every second or two, and until they have, requests keep coming.
+# Time to keep accepting after SIGTERM: load balancers poll /readyz every second or two.
 DRAIN_NOTICE_SECONDS = 2.0
-# What is left of the graceful time when the last request must have ended: for mail that is being sent, and to be gone before the kill.
+# Part of graceful_timeout for emails in delivery, so that the worker exits before SIGKILL.
 SHUTDOWN_RESERVE_SECONDS = 4
 MAX_BODY_SECONDS = 10.0
 LINGER_SECONDS = 1.0
@@ -42,19 +42,22 @@ log = logs.get_logger("server")
 
 @dataclass(slots=True)
 class IncomingRequest:
-    """A request on its way in: until when its headers, and then its body, must be here."""
+    """A request that is being received, and the deadline of its headers or its body."""
 
     deadline: float
     request: Any = None
 
     @property
     def has_unread_data(self) -> bool:
-        """Is there more to come than was read? The app reads a body in one go, so the reader's rest is 0 once it has it."""
+        """Return whether the client may still be sending.
+
+        The application reads a body at once. After that the length of the reader is 0.
+        """
         return self.request is None or getattr(self.request.body.reader, "length", 0) > 0
 
 
 class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
-    """One for each serving process."""
+    """A serving process with a thread per request."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -67,7 +70,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
         return self.is_quitting or self._accepts_until is not None
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """SIGTERM. It can come twice, where a supervisor tells all processes and the parent passes it on."""
+        """Handle SIGTERM. It arrives twice if a supervisor signals every process of the group."""
         if not self.booted:
             super().handle_exit(sig, frame)
         elif self._accepts_until is None:
@@ -76,20 +79,20 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
             self.method_queue.defer(lambda: None)  # wakes the main loop
 
     def handle_quit(self, sig: int, frame: Any) -> None:
-        """SIGINT and SIGQUIT: at once. A terminal tells all processes, and the parent tells its own again."""
+        """Handle SIGINT and SIGQUIT by stopping at once. A terminal and the parent both send it."""
         if not self.is_quitting:
             self.is_quitting = True
             super().handle_quit(sig, frame)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        """One round of the main loop."""
+        """Run one iteration of the main loop."""
         if self.alive and self._accepts_until is not None:
             self._stop_accepting(self._accepts_until)
             timeout = min(timeout, max(0.0, self._accepts_until - time.monotonic()))
         super().wait_for_and_dispatch_events(timeout)
 
     def _stop_accepting(self, until: float) -> None:
-        """Keep no connection after its answer; when the time is over, refuse new ones."""
+        """Close connections after their response, and the listeners once `until` is reached."""
         if self.cfg.keepalive:
             self.cfg.set("keepalive", 0)
             self.cfg.set(
@@ -107,10 +110,11 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
             self.alive = False
             self.set_accept_enabled(False)
             for listener in self.sockets:
-                listener.close()  # else new connections would wait for an answer that never comes
+                # An open listener would queue connections that never get a response.
+                listener.close()
 
     def handle(self, conn: Any) -> Any:
-        """A thread is held from the first byte of a request on, so from there on it has a deadline."""
+        """Handle a request with a deadline, because it occupies a thread from its first byte."""
         reading = self._reading[conn.sock] = IncomingRequest(time.monotonic() + MAX_HEADER_SECONDS)
         try:
             outcome = super().handle(conn)
@@ -127,12 +131,12 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
             is_gateway_request(util.unquote_to_wsgi_str(req.path))
             and getattr(req.body.reader, "length", 1) > 0
         ):
-            # A gateway that passes on a body, or only its length: as it is never read, nobody knows where the next request begins.
+            # These endpoints never read a body, so the start of the next request is unknown.
             req.force_close()
         return super().handle_request(req, conn)
 
     def murder_keepalived(self, force: bool = False) -> None:  # noqa: FBT001, FBT002 - gunicorn's signature
-        """Called by the main loop every second."""
+        """Cut off requests that are past their deadline. The main loop calls this every second."""
         super().murder_keepalived(force)
         now = time.monotonic()
         for connection, reading in list(self._reading.items()):
@@ -141,7 +145,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
                     connection.shutdown(socket.SHUT_RD)
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:  # noqa: ARG002 - gunicorn's signature
-        """Gunicorn would answer HTML that quotes the request."""
+        """Respond with a problem document, because gunicorn would send HTML with the request."""
         foreseen = isinstance(exc, http.errors.ParseException)
         status, title, code = (
             PARSE_ERRORS.get(type(exc), (400, "Bad Request", "bad_request"))
@@ -151,18 +155,19 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is untyped
         request_id = generate_id("req")
         if foreseen:
             log.info(
-                "request refused", request_id=request_id, status=status, fault=type(exc).__name__
+                "request rejected", request_id=request_id, status=status, fault=type(exc).__name__
             )
         else:
-            log.error("unforeseen", request_id=request_id, exc_info=exc)
+            log.error("unexpected error", request_id=request_id, exc_info=exc)
         with suppress(OSError):
             client.sendall(_build_problem_response(status, title, code, request_id))
 
 
 def _close_gracefully(connection: socket.socket, *, unread: bool) -> None:
-    """Say goodbye here: gunicorn waits up to two seconds for the client to hang up first, in the loop that serves everybody.
+    """Close a connection without blocking the main loop.
 
-    Only where the client may still be sending is it waited for, or the reset would take the answer from under its eyes.
+    gunicorn waits in the main loop for up to two seconds until the client closes. Here the worker
+    waits only if the client may still be sending, because a reset could discard the response.
     """
     with suppress(OSError):
         connection.shutdown(socket.SHUT_WR)

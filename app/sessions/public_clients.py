@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.settings.json_parsers import ConfiguredClient
+from app.settings import ConfiguredClient
 
 if TYPE_CHECKING:
     from app.settings import Settings

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from app.adapters import logs
 from app.authorization.scopes import has_scope
 from app.errors import Problem
-from app.settings.json_parsers import NAME_PATTERN, GatewayPolicy
+from app.settings import NAME_PATTERN, GatewayPolicy
 
 if TYPE_CHECKING:
     from app.principal import Principal

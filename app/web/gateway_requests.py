@@ -14,7 +14,7 @@ from flask import Response, request
 from app.adapters import logs
 from app.authorization.errors import InsufficientScope
 from app.errors import Forbidden, Unavailable
-from app.settings.json_parsers import NAME_PATTERN
+from app.settings import NAME_PATTERN
 from app.verification.identity_headers import IDENTITY_HEADERS
 from app.verification.policies import DEFAULT, UnknownPolicy, get_policy, has_role, has_scopes
 from app.web.auth.requirements import Requirement, credential

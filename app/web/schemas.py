@@ -8,7 +8,7 @@ from typing import Any
 
 from marshmallow import INCLUDE, RAISE, Schema, ValidationError, fields, validate
 
-from app.settings.json_parsers import is_scope
+from app.settings import is_scope
 
 # Letters that nobody sees, though they are letters by name: a label of these alone shows nothing.
 INVISIBLE_CHARACTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")

@@ -16,7 +16,7 @@ from app.adapters import logs
 from app.authorization.roles.assign import add_role
 from app.principal import ClientInfo
 from app.server.cache_watcher import CacheWatcher
-from app.settings.json_parsers import GatewayPolicy
+from app.settings import GatewayPolicy
 from app.verification.identity_headers import IDENTITY_HEADERS
 from app.web.gateway_requests import normalize_path
 from tests.actors import Service, build_settings

@@ -14,8 +14,7 @@ from app.adapters.jwt import TokenRejected
 from app.cli import cli
 from app.factory import create_app
 from app.server.cache_watcher import CacheWatcher
-from app.settings import SigningAlgorithm
-from app.settings.json_parsers import GatewayPolicy
+from app.settings import GatewayPolicy, SigningAlgorithm
 from app.signing_keys.models import SigningKeyPurpose
 from app.signing_keys.revoke import revoke_signing_key
 from app.signing_keys.rotate import rotate_due_signing_keys, rotate_signing_key

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jwt
 import pytest
 
-from app.settings.json_parsers import ConfiguredClient
+from app.settings import ConfiguredClient
 from tests.administrators import create_administrator, get_account_id
 from tests.authorization import sign_in_with_role
 from tests.device_logins import Device, claim, complete_device_login, decide, start_device_login

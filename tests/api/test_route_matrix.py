@@ -20,7 +20,7 @@ from app.authorization.roles.assign import add_role
 from app.authorization.scopes import OWN_SCOPES
 from app.opaque_tokens import generate_id
 from app.principal import ClientInfo
-from app.settings.json_parsers import GatewayPolicy
+from app.settings import GatewayPolicy
 from tests.actors import Actor, Service, build_settings
 from tests.conventions.test_rules import PUBLIC as PUBLIC_IN_THE_HOUSE
 from tests.conventions.test_rules import routes

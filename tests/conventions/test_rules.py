@@ -158,7 +158,7 @@ def test_only_the_unit_of_work_commits():
 @pytest.mark.parametrize(
     ("words", "allowed"),
     [
-        (r"os\.environ|os\.getenv", {"settings/model.py"}),
+        (r"os\.environ|os\.getenv", {"settings/environment.py"}),
         (r"datetime\.now|time\.time\(|utcnow", {"adapters/clock.py"}),
         (r"func\.now", set()),
         (r"server_default", {"notifications/outbox/models.py"}),

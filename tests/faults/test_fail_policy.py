@@ -17,7 +17,7 @@ import redis
 from app.adapters import migrations
 from app.notifications.deliver import deliver_due
 from app.server.cache_watcher import CacheWatcher
-from app.settings.json_parsers import GatewayPolicy
+from app.settings import GatewayPolicy
 from app.verification.identity_headers import IDENTITY_HEADERS
 from tests.actors import Actor
 from tests.conftest import LIMITS, delete_all_rows

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from app.settings.json_parsers import ConfiguredClient
+from app.settings import ConfiguredClient
 from tests.authorization import sign_in_with_role
 from tests.pages.browser import (
     SAME_ORIGIN_HEADERS,

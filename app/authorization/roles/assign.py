@@ -15,7 +15,7 @@ from app.authorization.roles.administrators import require_another_admin, requir
 from app.authorization.scopes import is_known_role
 from app.errors import InvalidInput, NotFound
 from app.opaque_tokens import is_id
-from app.settings.json_parsers import NAME_PATTERN
+from app.settings import NAME_PATTERN
 
 if TYPE_CHECKING:
     from app.principal import ClientInfo, Principal
