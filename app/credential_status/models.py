@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -56,6 +57,12 @@ def get_global_epoch(db: Session) -> int:
     return db.scalars(
         select(IssuerState.global_epoch).where(IssuerState.id == ISSUER_STATE_ID)
     ).one()
+
+
+def list_revocations_since(db: Session, moment: datetime) -> Sequence[Revocation]:
+    return db.scalars(
+        select(Revocation).where(Revocation.at >= moment).order_by(Revocation.at)
+    ).all()
 
 
 def delete_old_revocations(db: Session, now: datetime, limit: int) -> int:

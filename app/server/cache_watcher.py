@@ -9,18 +9,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
-
 from app.adapters import logs
 from app.adapters.cache import CacheUnavailable
-from app.credential_status.models import Revocation
+from app.credential_status.models import list_revocations_since
 from app.credential_status.publish import publish_revocation
 from app.credential_status.session_cache import ADVANCE_CANARY, CANARY_KEY, MAX_ENTRY_AGE
 from app.signing_keys.refresh_ring import reload_signing_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from app.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 MAX_TRANSACTION = timedelta(seconds=15)
@@ -53,7 +49,9 @@ class CacheWatcher:
         heard = _read_canary(work)
         if heard is None or heard < self._heard:
             self._tell_again()
-        for row in _list_revocations_since(work, work.now - self._window(work.now)):
+        with work.open_autocommit_session() as db:
+            revocations = list_revocations_since(db, work.now - self._window(work.now))
+        for row in revocations:
             if row.id not in self._published:
                 publish_revocation(work.cache, work.settings, row, patient=True)
                 self._published[row.id] = row.at
@@ -92,10 +90,3 @@ def _advance_canary(work: UnitOfWork) -> tuple[int, int]:
     )
     held, sung = said.split()  # type: ignore[attr-defined] # the script returns two numbers in digits
     return int(held), int(sung)
-
-
-def _list_revocations_since(work: UnitOfWork, moment: datetime) -> Sequence[Revocation]:
-    with work.open_autocommit_session() as db:
-        return db.scalars(
-            select(Revocation).where(Revocation.at >= moment).order_by(Revocation.at)
-        ).all()

@@ -136,7 +136,7 @@ def test_imported_users_sign_in_and_their_hash_is_renewed(service, bring):
     done = bring(service, [line(name, password_hash=known) for name, known in KNOWN.items()])
     assert (done.returncode, done.stdout) == (
         0,
-        f"{len(KNOWN)} lines: {len(KNOWN)} taken, 0 refused.\n",
+        f"{len(KNOWN)} lines: {len(KNOWN)} imported, 0 rejected.\n",
     ), done.stderr
     for name in KNOWN:
         somebody = service.actor(name)
@@ -192,17 +192,17 @@ def test_every_field_is_imported_or_gets_its_default(sqlite_service, bring):
 
 
 BROKEN = [
-    (b"{\n", "line is not acceptable JSON: "),
-    (b"[1]\n", "line is not acceptable JSON: It must be an object."),
-    (b'{"username": NaN}\n', "line is not acceptable JSON: "),
+    (b"{\n", "line is not valid JSON: "),
+    (b"[1]\n", "line is not valid JSON: It must be an object."),
+    (b'{"username": NaN}\n', "line is not valid JSON: "),
     (
         b'{"username": "zoe", "username": "zoe"}\n',
-        "line is not acceptable JSON: A name appears twice in one object.",
+        "line is not valid JSON: A name appears twice in one object.",
     ),
-    (b"\xff\xfe{}\n", "line is not acceptable JSON: It is not UTF-8."),
+    (b"\xff\xfe{}\n", "line is not valid JSON: It is not UTF-8."),
     (b'{"name": "' + b"x" * 40_000 + b'"}\n', "line is longer than 16384 bytes"),
-    (line("zoe", name="a\0b"), "line holds characters that no text has"),
-    (line("zoe", name="\ud800"), "line holds characters that no text has"),
+    (line("zoe", name="a\0b"), "line contains characters that are not allowed in text"),
+    (line("zoe", name="\ud800"), "line contains characters that are not allowed in text"),
     (line("zoe", shoe_size=43), "line has a field that is not known: shoe_size"),
     ({**line("zoe"), "$2b$04$secret": 1}, "line has a field that is not known\n"),
     (line("zoe", username=None), "username is needed"),
@@ -263,12 +263,12 @@ def test_invalid_lines_are_reported_by_line_and_field_and_the_rest_imported(
     assert service.scalar("SELECT count(*) FROM accounts") == before
     done = bring(service, lines)
     assert done.returncode == dry.returncode == 1
-    assert dry.stdout == done.stdout.replace(" taken,", " would be taken,")
+    assert dry.stdout == done.stdout.replace(" imported,", " would be imported,")
     said = done.stdout.splitlines(keepends=True)
     for (number, (_, reason)), found in zip(enumerate(BROKEN, start=2), said, strict=False):
         assert found.startswith(f"line {number}: {reason}")
-    assert said[len(BROKEN)] == f"{len(BROKEN) + 3} lines: 3 taken, {len(BROKEN)} refused.\n"
-    assert "       2  line holds characters that no text has\n" in said
+    assert said[len(BROKEN)] == f"{len(BROKEN) + 3} lines: 3 imported, {len(BROKEN)} rejected.\n"
+    assert "       2  line contains characters that are not allowed in text\n" in said
     assert not re.search(
         r"\$2b|argon2\w*\$|pbkdf2|crypt[:$]|laOJTi90|E0WUo2rp|\$5\$|\$6\$|secret|horse",
         done.stdout + done.stderr,
@@ -351,8 +351,10 @@ def test_interrupted_import_can_be_repeated_without_changing_accounts(sqlite_ser
     time.sleep(0.5)  # what was committed is counted a moment later
     first.send_signal(signal.SIGINT)
     said, complaint = first.communicate(timeout=60)
-    assert (first.returncode, said) == (130, b"500 lines: 500 taken, 0 refused.\n"), complaint
-    assert complaint == b"Interrupted. Run this again: what was taken stays.\n"
+    assert (first.returncode, said) == (130, b"500 lines: 500 imported, 0 rejected.\n"), complaint
+    assert complaint.endswith(
+        b"Interrupted. Run this command again: accounts that were imported stay.\n"
+    )
     before = [
         sqlite_service.scalar(f"SELECT {what} FROM accounts WHERE username = 'person7'")
         for what in ("id", "created_at")
@@ -360,7 +362,7 @@ def test_interrupted_import_can_be_repeated_without_changing_accounts(sqlite_ser
     again = bring(sqlite_service, people)
     assert again.returncode == 1
     assert (
-        "\n700 lines: 200 taken, 500 refused.\n     500  username belongs to an account already\n"
+        "\n700 lines: 200 imported, 500 rejected.\n     500  username belongs to an account already\n"
         in again.stdout
     )
     after = [
@@ -389,7 +391,7 @@ def test_two_imports_at_once_import_each_account_once(make_service, empty_postgr
     said = [path.read_text() for path in logs]
     assert service.scalar("SELECT count(*) FROM accounts") == 1500
     totals = [
-        re.search(r"^1500 lines: (\d+) taken, (\d+) refused\.$", text, re.MULTILINE)
+        re.search(r"^1500 lines: (\d+) imported, (\d+) rejected\.$", text, re.MULTILINE)
         for text in said
     ]
     assert sum(int(total[1]) for total in totals) == 1500, said
@@ -423,11 +425,11 @@ def test_memory_stays_flat_and_a_thousand_rejections_are_shown(sqlite_service, t
         said, complaint = done.communicate(timeout=60)
         assert done.returncode == 1, complaint
         assert (
-            f"{number + number // 4} lines: {number} would be taken, {number // 4} refused.".encode()
+            f"{number + number // 4} lines: {number} would be imported, {number // 4} rejected.".encode()
             in said
         )
         peaks.append(int(re.search(rb"VmHWM:\s+(\d+) kB", complaint)[1]))
-    assert b"\n... and 50 more lines were refused.\n" in said
+    assert b"\n... and 50 more lines were rejected.\n" in said
     assert said.count(b"line 5200: ") == 1
     assert b"line 5201: " not in said
     assert peaks[1] - peaks[0] < 6000, peaks

@@ -140,14 +140,14 @@ def typed(database_url):
 
 
 def test_keys_are_listed_rotated_and_revoked_by_command(service, typed):
-    assert "There is no key yet" in typed("keys", "list")
+    assert "There are no keys yet" in typed("keys", "list")
     ann = service.actor("ann").sign_in()
     kid = signing(ann)
     assert f"{kid}  ES256  signing" in typed("keys", "list")
-    assert "is announced and signs at+jwt from" in typed("keys", "rotate")
-    assert "is announced already" in typed("keys", "rotate")
+    assert "It signs at+jwt from" in typed("keys", "rotate")
+    assert "is already announced" in typed("keys", "rotate")
     assert "announced" in typed("keys", "list")
-    assert "is revoked" in typed("keys", "revoke", kid, "--yes")
+    assert "Revoked" in typed("keys", "revoke", kid, "--yes")
     assert "revoked" in typed("keys", "list")
     typed("keys", "revoke", kid, "--yes", code=1)
     CacheWatcher().watch(service.units)
@@ -157,8 +157,8 @@ def test_keys_are_listed_rotated_and_revoked_by_command(service, typed):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("keys", "list"), "There is no key yet; the first request makes one.\n"),
-        (("secrets", "rewrap"), "Encrypted anew: 0 signing keys, 0 messages.\n"),
+        (("keys", "list"), "There are no keys yet. The first request creates one.\n"),
+        (("secrets", "rewrap"), "Re-encrypted 0 signing keys and 0 messages.\n"),
     ],
 )
 def test_commands_work_in_their_own_process(sqlite_url, words, said):
@@ -181,7 +181,7 @@ def test_rewrap_moves_everything_encrypted_to_the_new_secret_key(
     ann = service.actor("ann").sign_in()
     said = typed("secrets", "rewrap", secret=f"{NEWER},{SECRET}")
     assert "1 signing keys" in said
-    assert "0 signing keys, 0 messages" in typed("secrets", "rewrap", secret=f"{NEWER},{SECRET}")
+    assert "0 signing keys and 0 messages" in typed("secrets", "rewrap", secret=f"{NEWER},{SECRET}")
     alone = make_service(database_url, secret_key=(NEWER,))
     assert alone.actor().whoami(ann.access).status_code == 200
     assert alone.mailbox(ann.email)

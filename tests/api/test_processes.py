@@ -436,4 +436,4 @@ def test_conflicting_process_settings_are_refused_at_start():
         "DOORWARD_REDIS_URL: is required in production with DOORWARD_REPLICAS over 1"
         in replicas.stderr
     )
-    assert "SQLite serves one process" in sqlite.stderr
+    assert "SQLite supports a single process" in sqlite.stderr

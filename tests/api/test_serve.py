@@ -126,7 +126,7 @@ def test_sqlite_folder_and_file_are_private(sqlite_env):
     done = run_cli("db", "upgrade", **sqlite_env)
     assert (done.returncode, done.stdout) == (
         0,
-        f"The schema went from nothing to {migrations.get_required_revision()}.\n",
+        f"Upgraded the schema from nothing to {migrations.get_required_revision()}.\n",
     ), done.stderr
     path = Path(sqlite_env["DOORWARD_DATABASE_URL"].removeprefix("sqlite:///"))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -139,7 +139,7 @@ def test_sqlite_folder_and_file_are_private(sqlite_env):
 def test_sqlite_is_refused_with_two_processes(sqlite_env):
     done = run_command("serve", "--workers", "2", "--migrate", env=sqlite_env)
     assert done.returncode == 2
-    assert "SQLite serves one process" in done.stderr
+    assert "SQLite supports a single process" in done.stderr
     assert "PostgreSQL" in done.stderr
 
 

@@ -132,9 +132,7 @@ def test_unavailable_services_are_reported_without_secrets(doctor):
         "smtp",
     }
     assert (
-        said["clock"]
-        == said["signing keys"]
-        == ("warn", "not looked at -> put the database right first")
+        said["clock"] == said["signing keys"] == ("warn", "not checked -> fix the database first")
     )
     assert all("->" in words for level, words in said.values() if level != "ok")
     assert not [secret for secret in [*planted, SECRET] if secret in done.stdout + done.stderr]
@@ -233,7 +231,7 @@ def test_unreadable_signing_key_is_an_error(doctor, sqlite_service):
 @pytest.mark.parametrize(
     ("options", "level", "words"),
     [
-        (["--maxmemory-policy", "allkeys-lru"], "warn", "what is gone is asked of the database"),
+        (["--maxmemory-policy", "allkeys-lru"], "warn", "dropped entries are"),
         (["--maxmemory-policy", "volatile-ttl"], "ok", "volatile-ttl"),
         (["--replicaof", "127.0.0.1", "1"], "FAULT", "is a replica"),
         (["--user", *"default on nopass ~* &* +@all -info".split()], "warn", "INFO is forbidden"),
@@ -275,7 +273,7 @@ def test_unusual_production_settings_are_warnings(doctor, smtp_url):
     )
     assert done.returncode == 0
     assert said["proxies"][0] == "warn"
-    assert "count as one" in said["proxies"][1]
+    assert "share one rate limit" in said["proxies"][1]
     assert said["smtp"][0] == "warn"
     assert "without encryption" in said["smtp"][1]
     assert said["public url"][0] == "warn"

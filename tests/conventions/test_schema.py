@@ -80,12 +80,13 @@ def test_upgrade_can_be_repeated(blank_url):
     )
     assert [done.exit_code for done in (first, second, check)] == [0, 0, 0]
     assert (
-        first.output == f"The schema went from nothing to {migrations.get_required_revision()}.\n"
+        first.output
+        == f"Upgraded the schema from nothing to {migrations.get_required_revision()}.\n"
     )
     assert second.output == f"The schema is at {migrations.get_required_revision()}.\n"
     assert (
         check.output
-        == f"The schema is at {migrations.get_required_revision()}, as this version needs.\n"
+        == f"The schema is at {migrations.get_required_revision()}, as this version requires.\n"
     )
 
 
@@ -93,7 +94,7 @@ def test_check_of_an_empty_database_names_the_command(blank_url):
     done = typed(blank_url, "db", "check")
     assert done.exit_code == 3
     assert (
-        f"The schema is at nothing, this version needs {migrations.get_required_revision()}: run `python -m app db upgrade`."
+        f"this version requires {migrations.get_required_revision()}. Run `python -m app db upgrade`."
         in done.output
     )
 
@@ -116,7 +117,7 @@ def test_four_processes_can_upgrade_at_once(postgres_url, tmp_path):
         codes = [process.wait(60) for process in started]
         said = [(tmp_path / f"{number}.log").read_text() for number in range(UPGRADERS)]
         assert codes == [0] * UPGRADERS, said
-        assert sorted("The schema went from nothing" in text for text in said) == [False] * (
+        assert sorted("Upgraded the schema from nothing" in text for text in said) == [False] * (
             UPGRADERS - 1
         ) + [True]
         engine = create_engine(url)

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from app.cli import cli
 from app.factory import create_app
-from app.settings import Settings, SettingsError, render_reference, render_settings
+from app.settings import Settings, SettingsError, load_settings, render_reference, render_settings
 from tests.actors import SECRET
 from tests.live import ROOT, clean_environment
 
@@ -35,7 +35,7 @@ def environment(monkeypatch):
             **(bare or {}),
         }.items():
             monkeypatch.setenv(name, value)
-        return Settings.from_environment()
+        return load_settings()
 
     return read
 
