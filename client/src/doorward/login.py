@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,16 @@ from doorward.errors import (
     NotLoggedInError,
     StoreError,
 )
-from doorward.login_arguments import ARGUMENTS, REQUIRED_ARGUMENTS, SECRET_ARGUMENTS
+from doorward.login_arguments import (
+    ARGUMENTS,
+    REQUIRED_ARGUMENTS,
+    SECRET_ARGUMENTS,
+    Seconds,
+    drop_none,
+    require_header_safe,
+    to_seconds,
+    to_whole_seconds,
+)
 from doorward.models import Tokens
 from doorward.origin import parse_origin
 from doorward.responses import parse_tokens
@@ -33,7 +41,6 @@ from doorward.sessions.storage import StoreEntry, prepare_token_file, read_token
 from doorward.store.location import resolve_location
 from doorward.store.store import InstanceAuthSessions
 
-Seconds = float | timedelta
 PasswordSource = str | Secret | Callable[[], str | Secret]
 CLEARED = ""  # replaces a secret argument, so that tracebacks do not show it
 
@@ -73,10 +80,10 @@ class Login:
         body = {
             "username": username,
             "scope": scope,
-            "expires_in": _to_whole_seconds(expires_in),
+            "expires_in": to_whole_seconds(expires_in),
             "device_name": device_name,
         }
-        log_in = self._build_password_login(_drop_none(body), source)
+        log_in = self._build_password_login(drop_none(body), source)
         log_in_again = log_in if keep or callable(source) else None
         return self._open_session(
             "with_password", Credential.from_tokens(log_in()), log_in_again=log_in_again
@@ -98,7 +105,7 @@ class Login:
         """
         secret = Secret.wrap(device_code)
         device_code = CLEARED
-        _require_header_safe(secret, "device_code")
+        require_header_safe(secret, "device_code")
         if secret.reveal().startswith("ses_"):
             reason = "is a public session id, not a device code"
             raise InvalidInput(
@@ -108,7 +115,7 @@ class Login:
         poller = DevicePoller(self._client.get_checked_transport(), secret, client_id=client_id)
         tokens = (
             poller.poll_until_decided(
-                _to_seconds(timeout, DEFAULT_LIFETIME_SECONDS), initial_delay=0.0
+                to_seconds(timeout, DEFAULT_LIFETIME_SECONDS), initial_delay=0.0
             )
             if wait
             else poller.poll_once()
@@ -136,11 +143,11 @@ class Login:
             "login_message": login_message,
             "scope": scope,
             "username": username,
-            "expires_in": _to_whole_seconds(expires_in),
+            "expires_in": to_whole_seconds(expires_in),
             "client_id": client_id,
         }
         transport = self._client.get_checked_transport()
-        return parse_prompt(transport.request("POST", "/v1/login-sessions", json=_drop_none(body)))
+        return parse_prompt(transport.request("POST", "/v1/login-sessions", json=drop_none(body)))
 
     def on_another_device(
         self,
@@ -181,7 +188,7 @@ class Login:
             (on_prompt or print_prompt)(prompt)
             tokens = poller.poll_until_decided(
                 min(
-                    _to_seconds(timeout, DEFAULT_LIFETIME_SECONDS),
+                    to_seconds(timeout, DEFAULT_LIFETIME_SECONDS),
                     prompt.seconds_left + prompt.interval,
                 )
             )
@@ -200,7 +207,7 @@ class Login:
         """
         secret = Secret.wrap(key)
         key = CLEARED
-        _require_header_safe(secret, "key")
+        require_header_safe(secret, "key")
         return self._open_session("with_api_key", Credential.from_token(secret))
 
     def with_token(self, token: str | Secret | None = None) -> Session:
@@ -214,7 +221,7 @@ class Login:
                 errors={"token": ["is missing"]},
             )
         token = CLEARED
-        _require_header_safe(secret, "token")
+        require_header_safe(secret, "token")
         return self._open_session("with_token", Credential.from_token(secret))
 
     def from_token_file(self, path: str | os.PathLike[str]) -> Session:
@@ -278,15 +285,6 @@ class Login:
         return self._client.use_session(session)
 
 
-def _require_header_safe(secret: Secret, field: str) -> None:
-    """Raise InvalidInput if the secret cannot be sent in a header."""
-    if not secret.is_header_safe:
-        reason = "is empty or contains invalid characters"
-        raise InvalidInput(
-            f"The {field} {reason}. Pass it exactly as issued.", errors={field: [reason]}
-        )
-
-
 def _require_only_url(sessions: InstanceAuthSessions) -> str:
     urls = [url for url, users in sessions.instances.items() if users.list_unexpired()]
     if len(urls) == 1:
@@ -297,17 +295,3 @@ def _require_only_url(sessions: InstanceAuthSessions) -> str:
         f"There are sessions at {', '.join(urls)}. Pass url, or set DOORWARD_URL.",
         errors={"url": ["is missing"]},
     )
-
-
-def _drop_none(body: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in body.items() if value is not None}
-
-
-def _to_seconds(length: Seconds | None, default: float) -> float:
-    if length is None:
-        return default
-    return length.total_seconds() if isinstance(length, timedelta) else float(length)
-
-
-def _to_whole_seconds(length: Seconds | None) -> int | None:
-    return None if length is None else round(_to_seconds(length, 0))

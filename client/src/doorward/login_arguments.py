@@ -1,8 +1,15 @@
-"""The arguments of each login method, for programs that ask a person for them."""
+"""The arguments of the login methods: what to ask a person for, and how values are checked."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from doorward.errors import InvalidInput
+from doorward.secret import Secret
+
+Seconds = float | timedelta
 
 ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "with_password": {
@@ -49,3 +56,29 @@ SECRET_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "from_token_file": (),
     "from_store": (),
 }
+
+
+def require_header_safe(secret: Secret, field: str) -> None:
+    """Raise InvalidInput if the secret cannot be sent in a header."""
+    if not secret.is_header_safe:
+        reason = "is empty or contains invalid characters"
+        raise InvalidInput(
+            f"The {field} {reason}. Pass it exactly as issued.", errors={field: [reason]}
+        )
+
+
+def drop_none(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body without the fields that are None."""
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def to_seconds(length: Seconds | None, default: float) -> float:
+    """Return the length in seconds, the default for None."""
+    if length is None:
+        return default
+    return length.total_seconds() if isinstance(length, timedelta) else float(length)
+
+
+def to_whole_seconds(length: Seconds | None) -> int | None:
+    """Return the length in whole seconds, None for None."""
+    return None if length is None else round(to_seconds(length, 0))
