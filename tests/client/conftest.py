@@ -1,4 +1,4 @@
-"""The service as a program on another machine reaches it: one process for all tests of the client, and people in it."""
+"""A service process for all tests of the client, and users in it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from doorward import Doorward
 from tests.actors import PASSWORD
-from tests.client.stand_in import StandIn
+from tests.client.stand_in import FakeServer
 from tests.conftest import LIMITS
 from tests.live import HIGH_LIMIT, ROOT, LiveServer
 
@@ -22,7 +22,7 @@ SOURCES = ROOT / "client" / "src"
 
 @pytest.fixture(scope="session")
 def live(sqlite_template, tmp_path_factory) -> LiveServer:
-    """One serving process. Tests use people of their own in it."""
+    """A service process. Each test uses its own users in it."""
     folder = tmp_path_factory.mktemp("client")
     shutil.copy(sqlite_template, folder / "doorward.db")
     limits = {f"DOORWARD_LIMIT_{name}": HIGH_LIMIT for name in (*LIMITS, "DEVICE", "POLL")}
@@ -38,7 +38,7 @@ def live(sqlite_template, tmp_path_factory) -> LiveServer:
 
 @dataclass
 class Person:
-    """Somebody with an account."""
+    """A user of the service."""
 
     live: LiveServer
     name: str
@@ -53,7 +53,7 @@ class Person:
         return client
 
     def approve(self, user_code: str, *, word: str = "approve") -> int:
-        """What the person does on the other device."""
+        """Approve a device login on another device, and return the status."""
         headers = {"Authorization": f"Bearer {self.logged_in().token}"}
         status, claimed = self.live.call(
             "POST", "/v1/login-sessions/claim", {"user_code": user_code}, headers
@@ -67,11 +67,11 @@ class Person:
 
 @pytest.fixture
 def ann(live) -> Person:
-    return settle(live)
+    return register_user(live)
 
 
-def settle(live: LiveServer) -> Person:
-    """Registered and confirmed."""
+def register_user(live: LiveServer) -> Person:
+    """Register and confirm a user."""
     name = f"ann{next(NUMBERS)}-{os.getpid()}"
     email = f"{name}@example.org"
     body = {"username": name, "email": email, "name": "Ann", "password": PASSWORD}
@@ -87,7 +87,7 @@ def settle(live: LiveServer) -> Person:
 
 @pytest.fixture(autouse=True)
 def store(tmp_path, monkeypatch) -> Path:
-    """A store of the test's own, and nothing of the developer's environment."""
+    """A store for one test, without the environment variables of the developer."""
     for name in [name for name in os.environ if name.startswith("DOORWARD_")]:
         monkeypatch.delenv(name)
     path = tmp_path / "store" / "sessions.json"
@@ -96,12 +96,12 @@ def store(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def stand_in():
-    """Something that is reached like the service and answers what the test wants."""
+def fake_server():
+    """Start fake servers."""
     made = []
 
-    def make(*answers, **options) -> StandIn:
-        made.append(StandIn(*answers, **options))
+    def make(*answers, **options) -> FakeServer:
+        made.append(FakeServer(*answers, **options))
         return made[-1]
 
     yield make
@@ -110,5 +110,5 @@ def stand_in():
 
 
 def environment(**more: str) -> dict[str, str]:
-    """For a process of its own that uses the client."""
+    """Return the environment of a process that uses the client."""
     return {**os.environ, "PYTHONPATH": str(SOURCES), **more}

@@ -1,4 +1,7 @@
-"""Draws docs/images/cli.svg: the real command in a real terminal, against a service that is thrown away. Run by `make recording`."""
+"""Draws docs/images/cli.svg: the command line in a terminal, against a temporary service.
+
+Run by `make recording`.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,9 @@ from tests.live import ROOT, LiveServer
 
 TARGET = ROOT / "docs" / "images" / "cli.svg"
 COLUMNS, LINES = 80, 31
-WIDTH, HEIGHT, MARGIN = 8.4, 17.0, 16.0  # of a character, and around all
+WIDTH, HEIGHT, MARGIN = 8.4, 17.0, 16.0  # of a character, and around the screen
 SIZE = (2 * MARGIN + COLUMNS * WIDTH, 2 * MARGIN + LINES * HEIGHT)
-LONGEST, LAST = 1.6, 5.0  # seconds that a screen is shown, and the last one
+MAX_SCREEN_SECONDS, LAST_SCREEN_SECONDS = 1.6, 5.0  # seconds
 PROMPT = r"\$$"
 TITLE = "doorward login waits for approval on another device; then whoami, sessions and logout"
 STYLE = """
@@ -37,8 +40,8 @@ Screenshot = tuple[tuple[tuple[Char, ...], ...], tuple[int, int] | None]
 
 
 @dataclass
-class Film:
-    """Screens, and when each was seen."""
+class Recording:
+    """Screens with the time at which each was shown."""
 
     shots: list[tuple[float, Screenshot]] = field(default_factory=list)
 
@@ -49,18 +52,28 @@ class Film:
             self.shots.append((time.monotonic(), shot))
 
     def frames(self) -> list[tuple[float, Screenshot]]:
-        """Each with the seconds that it is shown; what was there for a moment only is left out."""
-        ends = [*(at for at, _ in self.shots[1:]), self.shots[-1][0] + LAST]
-        lasting = [(end - at, shot) for (at, shot), end in zip(self.shots, ends, strict=True)]
+        """Return the screens with their duration, without those shown only for a moment."""
+        wait_until_closed = [
+            *(at for at, _ in self.shots[1:]),
+            self.shots[-1][0] + LAST_SCREEN_SECONDS,
+        ]
+        lasting = [
+            (end - at, shot) for (at, shot), end in zip(self.shots, wait_until_closed, strict=True)
+        ]
         return [
-            (min(seconds, LONGEST) if index < len(lasting) - 1 else LAST, shot)
+            (
+                min(seconds, MAX_SCREEN_SECONDS)
+                if index < len(lasting) - 1
+                else LAST_SCREEN_SECONDS,
+                shot,
+            )
             for index, (seconds, shot) in enumerate(lasting)
             if seconds > 0.03
         ]
 
 
 class Drawing:
-    """Lines that come again are drawn once."""
+    """Draws each distinct line once."""
 
     def __init__(self) -> None:
         self.lines: dict[tuple[Char, ...], str] = {}
@@ -102,7 +115,7 @@ def _line(row: tuple[Char, ...]) -> str:
         ):
             x += 1
         text = "".join(char.data for char in row[start:x])
-        if blocks:  # as rectangles, since fonts leave gaps between them
+        if blocks:  # as rectangles, because fonts leave gaps between block characters
             top, high = (
                 HEIGHT / 2 if first.data == "▄" else 0,
                 HEIGHT if first.data == "█" else HEIGHT / 2,
@@ -122,7 +135,7 @@ def _line(row: tuple[Char, ...]) -> str:
 
 
 def svg(frames: list[tuple[float, Screenshot]]) -> str:
-    """One strip of frames that is moved by CSS; still, and at its end, for whoever wants no motion."""
+    """Return a strip of frames that CSS moves. With reduced motion, it shows the last frame."""
     drawing, total, at = Drawing(), sum(seconds for seconds, _ in frames), 0.0
     steps, strip = [], []
     for index, (seconds, shot) in enumerate(frames):
@@ -142,15 +155,15 @@ def svg(frames: list[tuple[float, Screenshot]]) -> str:
     )
 
 
-def played(live: LiveServer, folder: Path) -> Film:
-    """A shell, and somebody who types."""
+def record_session(live: LiveServer, folder: Path) -> Recording:
+    """Record a shell in which a user types commands."""
     program = folder / "doorward"
     program.write_text(f'#!/bin/sh\nexec {" ".join(COMMAND)} "$@"\n')
     program.chmod(0o755)
     (folder / "sitecustomize.py").write_text(
         "import socket\nsocket.gethostname = lambda: 'attic'\n"
-    )  # and not what this machine is called
-    film = Film()
+    )  # hides the name of this machine
+    film = Recording()
     env = {
         "PYTHONPATH": f"{folder}:{SOURCES}",
         "PATH": f"{folder}:{os.environ['PATH']}",
@@ -165,7 +178,7 @@ def played(live: LiveServer, folder: Path) -> Film:
         watch=film.take,
         **env,
     )
-    ann = joined(live)
+    ann = register_ann(live)
 
     def type_(line: str) -> None:
         for start in range(0, len(line), 3):
@@ -178,10 +191,10 @@ def played(live: LiveServer, folder: Path) -> Film:
     shell.sees(PROMPT)
     time.sleep(0.8)
     type_('doorward login --device --message "nightly backup"')
-    code = shell.sees(r"Enter (\S+)")[1]
+    code = shell.sees(r"Enter: (\S+)")[1]
     shell.sees(r"9:58 left")
     approve(ann, code)
-    shell.sees(r"using it[\s\S]*\$$")
+    shell.sees(r"unless you use it[\s\S]*\$$")
     time.sleep(1)
     for line in ("clear; doorward whoami", "doorward sessions", "doorward logout"):
         type_(line)
@@ -192,7 +205,7 @@ def played(live: LiveServer, folder: Path) -> Film:
     return film
 
 
-def joined(live: LiveServer) -> Person:
+def register_ann(live: LiveServer) -> Person:
     body = {"username": "ann", "email": "ann@example.org", "name": "Ann", "password": PASSWORD}
     registered = live.call("POST", "/v1/register", body)[1]
     code = live.mailbox("ann@example.org")[0]["code"]
@@ -219,7 +232,7 @@ def main() -> None:
         env={"DOORWARD_DATABASE_URL": url, "DOORWARD_PUBLIC_URL": "https://auth.example.com"},
     )
     try:
-        film = played(live, folder)
+        film = record_session(live, folder)
     finally:
         live.stop()
         shutil.rmtree(folder)

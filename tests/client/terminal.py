@@ -1,4 +1,4 @@
-"""A program in a terminal of its own, and a person who looks at the screen and types."""
+"""A program in a pseudo-terminal, and a user who reads the screen and types."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ COMMAND = (sys.executable, "-m", "doorward")
 
 
 class Terminal:
-    """`doorward` with these words, or another program. `watch` is called with the screen after each piece of output."""
+    """Runs `doorward` with the arguments, or another program, in a pseudo-terminal.
+
+    `watch` is called with the screen after each piece of output.
+    """
 
     def __init__(
         self,
@@ -51,17 +54,17 @@ class Terminal:
                 **{"TERM": "xterm", "DISPLAY": ":0", "SSH_CONNECTION": "", "NO_COLOR": "", **env}
             ),
             start_new_session=True,
-            preexec_fn=_in_the_foreground,
+            preexec_fn=_take_terminal,
         )
         os.close(theirs)
 
     @property
     def text(self) -> str:
-        """The screen, without what is empty."""
+        """The screen without trailing spaces and lines."""
         return "\n".join(line.rstrip() for line in self.screen.display).rstrip()
 
     def sees(self, pattern: str) -> re.Match[str]:
-        """Wait until the screen shows it."""
+        """Wait until the screen matches the pattern."""
         end = time.monotonic() + PATIENCE
         while not (found := re.search(pattern, self.text)):
             assert time.monotonic() < end, self.text
@@ -69,11 +72,11 @@ class Terminal:
         return found
 
     def types(self, text: str) -> None:
-        self._waits()
+        self._wait_until_reading()
         os.write(self._ours, text.encode())
 
-    def ends(self) -> int:
-        """Read to the end; the exit code."""
+    def wait_until_closed(self) -> int:
+        """Read to the end and return the exit code."""
         end = time.monotonic() + PATIENCE
         while self._read(0.2) or self.process.poll() is None:
             assert time.monotonic() < end, self.text
@@ -85,13 +88,13 @@ class Terminal:
             self.process.wait()
         os.close(self._ours)
 
-    def _waits(self) -> None:
-        """A question is seen a moment before the program reads, and a Ctrl-C in between is lost: people are not as quick as that."""
+    def _wait_until_reading(self) -> None:
+        """Wait until the program reads. A Ctrl-C between its prompt and its read would be lost."""
         end = time.monotonic() + 1
         while (
             time.monotonic() < end
             and self.process.poll() is None
-            and _state(self.process.pid) == "R"
+            and _get_state(self.process.pid) == "R"
         ):
             time.sleep(0.001)
 
@@ -109,15 +112,15 @@ class Terminal:
         return bool(chunk)
 
 
-def _state(process: int) -> str:
-    """R for one that runs; empty where that cannot be seen."""
+def _get_state(process: int) -> str:
+    """Return the state of the process, R if it runs; empty if unknown."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except (OSError, IndexError):
         return ""
 
 
-def _in_the_foreground() -> None:
-    """The terminal is that of the process, so that Ctrl-C and /dev/tty reach it."""
+def _take_terminal() -> None:
+    """Make it the controlling terminal, so that Ctrl-C and /dev/tty work."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     terminate_with_parent()

@@ -1,4 +1,4 @@
-"""A live token on requests to other services, and on no others."""
+"""DoorwardAuth and RequestsAuth send the token to the listed origins, and to no others."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ import pytest
 import requests
 
 from doorward import Doorward, DoorwardAuth, InvalidInput, RequestsAuth
-from tests.client.stand_in import TOKENS, Says
+from tests.client.stand_in import TOKENS, Reply
 
-REFUSED = Says({}, 401)
+REFUSED = Reply({}, 401)
 
 
 @pytest.fixture
-def client(stand_in):
+def client(fake_server):
     routes = {
-        "/v1/login": [Says(TOKENS)],
-        "/v1/token/refresh": [Says({**TOKENS, "access_token": "at2"})],
+        "/v1/login": [Reply(TOKENS)],
+        "/v1/token/refresh": [Reply({**TOKENS, "access_token": "at2"})],
     }
-    there = stand_in(Says({}), routes=routes)
+    there = fake_server(Reply({}), routes=routes)
     client = Doorward(there.url)
     client.login.with_password("ann", "secret")
     return client
 
 
-def by_httpx2(client, method, url, *, origins, follow=True):
+def request_with_httpx2(client, method, url, *, origins, follow=True):
     with httpx2.Client(auth=DoorwardAuth(client, origins=origins), follow_redirects=follow) as http:
         return http.request(method, url).status_code
 
 
-def by_asyncio(client, method, url, *, origins, follow=True):
+def request_with_asyncio(client, method, url, *, origins, follow=True):
     async def run():
         async with httpx2.AsyncClient(
             auth=DoorwardAuth(client, origins=origins), follow_redirects=follow
@@ -41,33 +41,35 @@ def by_asyncio(client, method, url, *, origins, follow=True):
     return asyncio.run(run())
 
 
-def by_requests(client, method, url, *, origins, follow=True):
+def request_with_requests(client, method, url, *, origins, follow=True):
     with requests.Session() as http:
         http.auth = RequestsAuth(client, origins=origins)
         return http.request(method, url, timeout=10, allow_redirects=follow).status_code
 
 
-ways = pytest.mark.parametrize("ask", [by_httpx2, by_asyncio, by_requests])
+with_each_library = pytest.mark.parametrize(
+    "ask", [request_with_httpx2, request_with_asyncio, request_with_requests]
+)
 
 
-@ways
-def test_a_named_origin_gets_the_token(client, stand_in, ask):
-    api = stand_in(Says({}))
+@with_each_library
+def test_listed_origin_receives_the_token(client, fake_server, ask):
+    api = fake_server(Reply({}))
     assert ask(client, "GET", f"{api.url}/orders", origins=[f"{api.url}/"]) == 200
     assert api.headers_of("Authorization") == ["Bearer at"]
 
 
-@ways
-def test_no_other_does(client, stand_in, ask):
-    api, other = stand_in(Says({})), stand_in(Says({}))
+@with_each_library
+def test_other_origin_receives_no_token(client, fake_server, ask):
+    api, other = fake_server(Reply({})), fake_server(Reply({}))
     assert ask(client, "GET", other.url, origins=[api.url]) == 200
     assert other.headers_of("Authorization") == []
 
 
-@ways
-def test_nor_after_a_redirect(client, stand_in, ask):
-    other = stand_in(REFUSED)
-    api = stand_in(Says(b"", 302, {"Location": f"{other.url}/here"}))
+@with_each_library
+def test_redirect_does_not_carry_the_token(client, fake_server, ask):
+    other = fake_server(REFUSED)
+    api = fake_server(Reply(b"", 302, {"Location": f"{other.url}/here"}))
     assert ask(client, "GET", api.url, origins=[api.url]) == 401
     assert (api.headers_of("Authorization"), other.headers_of("Authorization")) == (
         ["Bearer at"],
@@ -76,19 +78,19 @@ def test_nor_after_a_redirect(client, stand_in, ask):
     assert len(other.seen) == 1
 
 
-@ways
-def test_a_refused_token_is_replaced_once(client, stand_in, ask):
-    api = stand_in(REFUSED, Says({}))
+@with_each_library
+def test_rejected_token_is_replaced_once(client, fake_server, ask):
+    api = fake_server(REFUSED, Reply({}))
     assert ask(client, "GET", api.url, origins=[api.url]) == 200
     assert api.headers_of("Authorization") == ["Bearer at", "Bearer at2"]
-    stubborn = stand_in(REFUSED)
+    stubborn = fake_server(REFUSED)
     assert ask(client, "GET", stubborn.url, origins=[stubborn.url]) == 401
     assert len(stubborn.seen) == 2
 
 
-@ways
-def test_what_changes_something_is_sent_once(client, stand_in, ask):
-    api = stand_in(REFUSED)
+@with_each_library
+def test_post_is_sent_once(client, fake_server, ask):
+    api = fake_server(REFUSED)
     assert ask(client, "POST", api.url, origins=[api.url]) == 401
     assert len(api.seen) == 1
 
@@ -98,6 +100,6 @@ def test_what_changes_something_is_sent_once(client, stand_in, ask):
     [[], "https://api.example.com", ["https://api.example.com/v1"], ["http://api.example.com"]],
 )
 @pytest.mark.parametrize("auth", [DoorwardAuth, RequestsAuth])
-def test_origins_are_named_in_full(client, auth, origins):
+def test_invalid_origins_are_rejected(client, auth, origins):
     with pytest.raises(InvalidInput):
         auth(client, origins=origins)

@@ -1,4 +1,4 @@
-"""Help, documentation and completion know every command and option; lengths, forms and the edge behave as they say."""
+"""Help, documentation, completion, durations, formats and unexpected errors of the command line."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ import yaml
 from click.testing import CliRunner
 
 from doorward import DoorwardError, Secret, errors
-from doorward.cli.main import VARIABLES, cli
 from doorward.cli.durations import parse_duration
 from doorward.cli.exit_codes import MEANINGS, get_exit_code
-from doorward.cli.formats import format_columns, format_data, format_pairs
+from doorward.cli.formats import format_data
 from doorward.cli.groups import RootGroup
+from doorward.cli.main import VARIABLES, cli
+from doorward.cli.tables import format_columns, format_pairs
 from tests.client.conftest import environment
+from tests.client.run_cli import run_doorward
 from tests.client.terminal import COMMAND
-from tests.client.typed import doorward
 from tests.live import ROOT
 
 PAGE = (ROOT / "docs" / "cli.md").read_text()
 
 
 def commands(command: click.Command = cli, words: tuple[str, ...] = ()):
-    """Every command there is, as (words, command)."""
+    """Yield every command as (words, command)."""
     yield words, command
     if isinstance(command, click.Group):
         for name, one in command.commands.items():
@@ -41,14 +42,14 @@ ALL = dict(commands())
 
 
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
-def test_help_fits_80_columns_and_leaves_nothing_out(words):
+def test_help_fits_80_columns(words):
     command = ALL[words]
-    page = doorward(*words, "--help", COLUMNS="200").out
+    page = run_doorward(*words, "--help", COLUMNS="200").out
     assert max(map(len, page.splitlines())) <= 80, page
     assert "..." not in page.replace("[ARGS]...", "").replace("COMMAND", ""), "a sentence is cut"
     assert "\\b" not in page
-    assert doorward(*words, "-h").out == doorward(*words, "--help").out
-    narrow = doorward(*words, "--help", COLUMNS="40").out
+    assert run_doorward(*words, "-h").out == run_doorward(*words, "--help").out
+    narrow = run_doorward(*words, "--help", COLUMNS="40").out
     assert max(map(len, narrow.partition("Options:")[2].splitlines())) <= 40, narrow
     assert (command.help or "").strip()
     for option in command.params:
@@ -56,13 +57,13 @@ def test_help_fits_80_columns_and_leaves_nothing_out(words):
             assert option.help, f"{words} {option.opts}"
 
 
-def test_the_help_has_every_exit_code_and_variable():
-    page = doorward("--help").out
+def test_help_lists_exit_codes_and_variables():
+    page = run_doorward("--help").out
     assert all(f"{code}  {meaning}" in page for code, meaning in MEANINGS.items())
     assert all(name in page for name in VARIABLES)
 
 
-def test_the_page_describes_every_command_option_exit_code_and_variable_and_no_other():
+def test_documentation_covers_every_command_and_option():
     described = {
         tuple(heading.split())
         for heading in re.findall(r"^### `doorward ([a-z -]+)`", PAGE, re.MULTILINE)
@@ -98,8 +99,8 @@ def test_the_page_describes_every_command_option_exit_code_and_variable_and_no_o
     assert set(re.findall(r"^\| `(DOORWARD_\w+)`", PAGE, re.MULTILINE)) == set(VARIABLES)
 
 
-def test_the_recording_is_a_picture_and_nothing_else():
-    """No script, nothing fetched, nothing of the machine on which it was made; `make recording` draws it."""
+def test_recording_contains_only_drawing():
+    """It has no script, loads nothing, and shows nothing of the machine. `make recording` draws it."""
     picture = (ROOT / "docs" / "images" / "cli.svg").read_text()
     tags = {element.tag.rpartition("}")[2] for element in ET.fromstring(picture).iter()}
     assert tags <= {"svg", "title", "style", "defs", "g", "use", "rect", "text"}
@@ -118,7 +119,7 @@ def options_in(text: str) -> set[str]:
     )
 
 
-def test_nothing_takes_a_password():
+def test_no_option_takes_a_password():
     options = {
         name
         for command in ALL.values()
@@ -130,7 +131,7 @@ def test_nothing_takes_a_password():
 
 
 def test_version():
-    assert re.fullmatch(r"doorward \d+\.\d+\.\d+\n", doorward("--version").out)
+    assert re.fullmatch(r"doorward \d+\.\d+\.\d+\n", run_doorward("--version").out)
 
 
 # -- lengths and dates ----------------------------------------------------------------------------------------------
@@ -157,13 +158,13 @@ def in_vienna(monkeypatch):
         ("30D", timedelta(days=30)),
         ("2w", timedelta(weeks=2)),
         (" 1d12h ", timedelta(days=1, hours=12)),
-        ("2026-11-22", timedelta(hours=12)),  # until midnight here
-        ("2027-06-30", timedelta(days=220, hours=11)),  # which is an hour earlier in summer
+        ("2026-11-22", timedelta(hours=12)),  # until local midnight
+        ("2027-06-30", timedelta(days=220, hours=11)),  # an hour earlier in summer
         ("2026-11-22T13:30", timedelta(hours=1, minutes=30)),
         ("2026-11-22T12:30Z", timedelta(hours=1, minutes=30)),
     ],
 )
-def test_lengths_and_dates(in_vienna, text, expected):
+def test_durations_and_dates_are_parsed(in_vienna, text, expected):
     assert parse_duration(text, NOW) == expected
 
 
@@ -184,8 +185,8 @@ def test_lengths_and_dates(in_vienna, text, expected):
         "١d",
     ],
 )
-def test_what_is_no_length(in_vienna, text):
-    with pytest.raises(ValueError, match=r"^(say a length like|it is over already)"):
+def test_invalid_duration_is_rejected(in_vienna, text):
+    with pytest.raises(ValueError, match=r"^(use a duration like|must be in the future)"):
         parse_duration(text, NOW)
 
 
@@ -198,7 +199,7 @@ ODD = {
 }  # fmt: skip
 
 
-def test_json_and_yaml_keep_every_value():
+def test_json_and_yaml_preserve_every_value():
     found = {name: value for name, value in ODD.items() if name != "half"}
     assert yaml.safe_load(format_data(found, "yaml", str)) == found
     assert yaml.safe_load(format_data(found, "json", str).replace("\\ud83d\\udddd", "🗝")) == found
@@ -210,7 +211,7 @@ def test_json_and_yaml_keep_every_value():
         assert "dwk_x" not in text
 
 
-def test_tables_are_cut_where_they_may_be():
+def test_tables_are_shortened_to_fit():
     rows = [
         ("ses_1234567890123456789012", "a name that goes on and on", "x" * 60, None),
         ("1", "漢字" * 20, "", NOW.astimezone(UTC)),
@@ -229,15 +230,17 @@ def test_tables_are_cut_where_they_may_be():
         30,
         flexible=("NAME",),
     )
-    assert max(map(len, below.splitlines())) <= 32  # the id is left whole, so that it can be copied
+    assert (
+        max(map(len, below.splitlines())) <= 32
+    )  # ids are never shortened, so that they can be copied
     assert re.search(
         r"^ID +ses_1234567890123456789012\nNAME +a name .*\n[\s\S]*\n\nID +1\nNAME +-\nEND +-$",
         below,
     )
     assert "…" not in format_columns(("A",), [("x" * 100,)], 120, flexible=())
-    told = format_pairs({"A name": "word " * 40, "Nothing": ""}, 60)
-    assert max(map(len, told.splitlines())) <= 60
-    assert told.endswith("Nothing  -")
+    render_error = format_pairs({"A name": "word " * 40, "Nothing": ""}, 60)
+    assert max(map(len, render_error.splitlines())) <= 60
+    assert render_error.endswith("Nothing  -")
 
 
 # -- the edge -------------------------------------------------------------------------------------------------------
@@ -245,7 +248,7 @@ def test_tables_are_cut_where_they_may_be():
 
 @pytest.fixture
 def breaking():
-    """A command that fails in a way that nobody foresaw, with a secret in its hands."""
+    """A command that raises an unexpected error while it holds a secret."""
     group = RootGroup("doorward", params=[cli.params[-1]])
 
     @group.command("breaks")
@@ -256,31 +259,30 @@ def breaking():
     return group
 
 
-def test_the_unforeseen_is_one_sentence_without_what_it_held(breaking):
+def test_unexpected_error_shows_no_message(breaking):
     done = CliRunner().invoke(breaking, ["breaks"])
     assert (done.exit_code, done.stdout) == (1, "")
     assert (
-        done.stderr
-        == "Something went wrong that nobody foresaw (ValueError). Run it again with --debug to see where, and report that.\n"
+        done.stderr == "Unexpected error (ValueError). Run it again with --debug and report this.\n"
     )
 
 
-def test_debug_shows_the_lines_and_neither_variables_nor_messages(breaking):
+def test_debug_shows_lines_without_values(breaking):
     done = CliRunner().invoke(breaking, ["--debug", "breaks"])
     assert done.exit_code == 1
     assert "in breaks" in done.stderr
-    assert "builtins.ValueError\nSomething went wrong" in done.stderr
+    assert "builtins.ValueError\nUnexpected error" in done.stderr
     assert "invalid literal: dwk" not in done.stderr
 
 
-def test_debug_also_goes_behind_the_command_and_shows_where_an_error_came_from():
-    done = doorward("whoami", "--debug", DOORWARD_STORE=os.devnull + "-none")
+def test_debug_works_after_the_command():
+    done = run_doorward("whoami", "--debug", DOORWARD_STORE=os.devnull + "-none")
     assert done.code == 3
     assert "from_store" in done.err
-    assert "doorward.errors.NotLoggedInError\nNobody is logged in" in done.err
+    assert "doorward.errors.NotLoggedInError\nYou are not logged in" in done.err
 
 
-def test_every_error_has_an_exit_code_that_is_listed():
+def test_every_error_has_a_documented_exit_code():
     def below(kind):
         for one in kind.__subclasses__():
             yield one
@@ -300,18 +302,22 @@ def test_every_error_has_an_exit_code_that_is_listed():
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_printed_for_each_shell(shell):
-    done = doorward("completion", shell)
+    done = run_doorward("completion", shell)
     assert done.code == 0
     assert "_DOORWARD_COMPLETE" in done.out
-    assert doorward("completion", SHELL=f"/bin/{shell}").out == done.out
+    assert run_doorward("completion", SHELL=f"/bin/{shell}").out == done.out
 
 
-def test_completion_says_for_which_shells():
-    assert doorward("completion", SHELL="/bin/ksh").code == doorward("completion", "ksh").code == 2
-    assert "bash, zsh, fish" in doorward("completion", SHELL=None).err
+def test_completion_names_supported_shells():
+    assert (
+        run_doorward("completion", SHELL="/bin/ksh").code
+        == run_doorward("completion", "ksh").code
+        == 2
+    )
+    assert "bash, zsh, fish" in run_doorward("completion", SHELL=None).err
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
@@ -328,7 +334,7 @@ def test_bash_completes(tmp_path, line, offered):
         f'source "{tmp_path}/completion"; COMP_WORDS=({line} "") ; COMP_CWORD=$((${{#COMP_WORDS[@]}} - 2));'
         ' [[ "$1" == *" " ]] && COMP_CWORD=$((COMP_CWORD + 1)); _doorward_completion doorward; printf "%s\\n" "${COMPREPLY[@]}"'
     )
-    (tmp_path / "completion").write_text(doorward("completion", "bash").out)
+    (tmp_path / "completion").write_text(run_doorward("completion", "bash").out)
     env = environment(PATH=f"{tmp_path}:{os.environ['PATH']}")
     done = subprocess.run(
         ["bash", "-c", script, "-", line],

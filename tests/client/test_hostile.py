@@ -1,4 +1,4 @@
-"""Answers that no honest service gives: each ends in an error of ours, in time, or in something sensible."""
+"""Responses of a hostile service end in an error of the client, or a sensible value, in time."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from contextlib import contextmanager
 import pytest
 
 from doorward import (
-    Check,
     ConnectionFailed,
     Doorward,
     DoorwardError,
     InvalidInput,
     LoginTimeout,
     RateLimited,
+    RoleCheck,
     Timeouts,
     UnexpectedAnswer,
 )
-from tests.client.stand_in import TOKENS, Says
-from tests.client.typed import doorward
+from tests.client.run_cli import run_doorward
+from tests.client.stand_in import TOKENS, Reply
 
 NUMBERS = [
     "1e999",
@@ -52,17 +52,17 @@ ASKED = {
 }
 
 
-def saying(field, number, **document):
-    """A document in which the field is a number that json.dumps would not write."""
-    return Says(json.dumps({**document, field: "here"}).replace('"here"', number).encode())
+def build_reply_with_number(field, number, **document):
+    """Return a reply whose field is a number that json.dumps would not write."""
+    return Reply(json.dumps({**document, field: "here"}).replace('"here"', number).encode())
 
 
 @pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("field", ["expires_in", "refresh_expires_in"])
-def test_no_number_of_a_login_is_too_much(stand_in, store, field, number):
-    there = stand_in(
-        saying(field, number, **TOKENS),
-        routes={"/v1/whoami": [Says({"account_id": "acc_1", "username": "ann"})]},
+def test_login_response_with_any_number_is_handled(fake_server, store, field, number):
+    there = fake_server(
+        build_reply_with_number(field, number, **TOKENS),
+        routes={"/v1/whoami": [Reply({"account_id": "acc_1", "username": "ann"})]},
     )
     client = Doorward(there.url)
     try:
@@ -76,36 +76,36 @@ def test_no_number_of_a_login_is_too_much(stand_in, store, field, number):
 
 @pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("field", ["expires_in", "interval"])
-def test_no_number_of_a_prompt_is_too_much(stand_in, field, number):
-    prompt = Doorward(stand_in(saying(field, number, **ASKED)).url).login.request_on_another_device(
-        client_name="x"
-    )
+def test_prompt_with_any_number_is_handled(fake_server, field, number):
+    prompt = Doorward(
+        fake_server(build_reply_with_number(field, number, **ASKED)).url
+    ).login.request_on_another_device(client_name="x")
     assert 0.2 <= prompt.interval <= 60
     assert 0 < prompt.seconds_left <= 3600
 
 
 @pytest.mark.parametrize("field", ["verification_uri", "verification_uri_complete"])
-def test_a_prompt_leads_nobody_to_a_script(stand_in, field):
-    there = stand_in(Says({**ASKED, field: "javascript:alert(1)"}))
-    with pytest.raises(UnexpectedAnswer, match="offered no login"):
+def test_prompt_with_javascript_url_is_rejected(fake_server, field):
+    there = fake_server(Reply({**ASKED, field: "javascript:alert(1)"}))
+    with pytest.raises(UnexpectedAnswer, match="no valid device login"):
         Doorward(there.url).login.request_on_another_device(client_name="x")
 
 
 @pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("claim", ["exp", "iat"])
-def test_no_claim_of_a_token_is_too_much(stand_in, claim, number):
-    claims = saying(claim, number, iat=1, exp=2).content
+def test_token_with_any_claim_is_handled(fake_server, claim, number):
+    claims = build_reply_with_number(claim, number, iat=1, exp=2).content
     token = f"e30.{base64.urlsafe_b64encode(claims).decode().rstrip('=')}.e30"
-    client = Doorward(stand_in(Says({})).url)
+    client = Doorward(fake_server(Reply({})).url)
     client.login.with_token(token)
     assert client.token == token
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_moment_that_cannot_be_is_none(stand_in, moment):
-    there = stand_in(
-        Says({"code": "invalid_credentials"}, 401, {"Date": moment}),
-        Says({}, 429, {"Date": moment, "Retry-After": moment}),
+def test_invalid_date_headers_are_ignored(fake_server, moment):
+    there = fake_server(
+        Reply({"code": "invalid_credentials"}, 401, {"Date": moment}),
+        Reply({}, 429, {"Date": moment, "Retry-After": moment}),
     )
     client = Doorward(there.url)
     with pytest.raises(DoorwardError):
@@ -115,12 +115,12 @@ def test_a_moment_that_cannot_be_is_none(stand_in, moment):
     assert (client.clock_skew, refused.value.retry_after) == (None, None)
 
 
-def test_a_path_leads_to_no_other_host(stand_in):
-    there = stand_in(Says({}))
+def test_path_cannot_lead_to_another_host(fake_server):
+    there = fake_server(Reply({}))
     client = Doorward(there.url)
     client.login.with_api_key("dwk_key")
     for path in ("@evil.example/", "1/", ".evil.example/", "", "http://evil.example/"):
-        with pytest.raises(InvalidInput, match="begin with /"):
+        with pytest.raises(InvalidInput, match="start with /"):
             client.call("GET", path)
     assert there.seen == []
 
@@ -128,15 +128,15 @@ def test_a_path_leads_to_no_other_host(stand_in):
 @pytest.mark.parametrize(
     "path", ["/x\n", "/\ud800", f"/{'x' * 70_000}", "/../other", "/v1/things/./..", "/v1/.."]
 )
-def test_a_path_that_cannot_be_or_leaves_the_service_is_refused(stand_in, path):
-    there = stand_in(Says({}))
+def test_invalid_or_escaping_path_is_rejected(fake_server, path):
+    there = fake_server(Reply({}))
     client = Doorward(f"{there.url}/auth")
     client.login.with_api_key("dwk_key")
     with pytest.raises(InvalidInput, match="path"):
         client.call("GET", path)
     assert there.seen == []
     with pytest.raises(InvalidInput, match="path"):
-        client.roles("acc_1", resource="\ud800", id="1")
+        client.list_roles("acc_1", resource="\ud800", id="1")
     client.revoke_session("\ud800")
     assert there.paths() == ["/auth/v1/sessions/%3F"]
 
@@ -144,28 +144,28 @@ def test_a_path_that_cannot_be_or_leaves_the_service_is_refused(stand_in, path):
 @pytest.mark.parametrize(
     "decisions", [None, [], [True], [True, True, True], "yes", {"0": True, "1": True}]
 )
-def test_a_question_without_an_answer_is_no_yes(stand_in, decisions):
-    client = Doorward(stand_in(Says({"decisions": decisions})).url)
+def test_incomplete_role_check_raises(fake_server, decisions):
+    client = Doorward(fake_server(Reply({"decisions": decisions})).url)
     client.login.with_api_key("dwk_key")
-    with pytest.raises(UnexpectedAnswer, match="each question"):
+    with pytest.raises(UnexpectedAnswer, match="every check"):
         client.check_roles([RoleCheck("acc_1", role="admin"), RoleCheck("acc_2", role="admin")])
 
 
 @pytest.mark.parametrize(
     "answer",
-    [Says({}), Says(b""), Says({"account_id": None, "kind": "session"}), Says({"items": []})],
+    [Reply({}), Reply(b""), Reply({"account_id": None, "kind": "session"}), Reply({"items": []})],
 )
-def test_an_answer_that_says_nothing_is_no_yes(stand_in, answer):
-    client = Doorward(stand_in(answer).url)
+def test_empty_response_raises(fake_server, answer):
+    client = Doorward(fake_server(answer).url)
     client.login.with_api_key("dwk_key")
     for act in (client.validate, client.get_me, lambda: client.keys.create("robot")):
-        with pytest.raises(UnexpectedAnswer, match="check the address"):
+        with pytest.raises(UnexpectedAnswer, match="Check the URL"):
             act()
 
 
 @pytest.mark.parametrize("refresh", ["two\nlines", "\ud800"])
-def test_a_refresh_token_that_no_file_can_hold_is_none(stand_in, refresh):
-    client = Doorward(stand_in(Says({**TOKENS, "refresh_token": refresh})).url)
+def test_invalid_refresh_token_is_rejected(fake_server, refresh):
+    client = Doorward(fake_server(Reply({**TOKENS, "refresh_token": refresh})).url)
     with pytest.raises(UnexpectedAnswer, match="no token"):
         client.login.with_password("ann", "secret")
 
@@ -173,28 +173,30 @@ def test_a_refresh_token_that_no_file_can_hold_is_none(stand_in, refresh):
 @pytest.mark.parametrize(
     "moment", ["9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+23:59"]
 )
-def test_no_time_is_too_far_away_to_be_shown(stand_in, moment):
-    there = stand_in(
-        Says({"account_id": "acc_1", "username": "ann", "key_id": "key_1", "expires_at": moment})
+def test_extreme_times_are_shown(fake_server, moment):
+    there = fake_server(
+        Reply({"account_id": "acc_1", "username": "ann", "key_id": "key_1", "expires_at": moment})
     )
     for form in ("table", "json"):
-        done = doorward("whoami", "--url", there.url, "-o", form, DOORWARD_TOKEN="dwk_x")
+        done = run_doorward("whoami", "--url", there.url, "-o", form, DOORWARD_TOKEN="dwk_x")
         assert (done.code, done.err) == (0, "")
-    assert doorward("status", "--url", there.url, DOORWARD_TOKEN="dwk_x").code == 0
+    assert run_doorward("status", "--url", there.url, DOORWARD_TOKEN="dwk_x").code == 0
 
 
-def test_a_version_gives_a_terminal_no_orders(stand_in):
+def test_version_has_no_control_characters(fake_server):
     client = Doorward(
-        stand_in(Says({"name": "door\x1b[2J", "version": f"1.0\x1b]0;title\x07{'x' * 1000}"})).url
+        fake_server(
+            Reply({"name": "door\x1b[2J", "version": f"1.0\x1b]0;title\x07{'x' * 1000}"})
+        ).url
     )
-    found = client.version()
+    found = client.get_version()
     assert "\x1b" not in found.name + found.version
     assert len(found.version) < 400
 
 
 @contextmanager
-def answering(say):
-    """A server that says what the function writes to its connection, one at a time."""
+def serve_raw(say):
+    """Serve one connection with what the function writes to it."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve():
@@ -204,14 +206,14 @@ def answering(say):
                 try:
                     say(connection)
                 except OSError:
-                    return  # nobody listens any more
+                    return  # the client has closed the connection
 
         threading.Thread(target=serve, daemon=True).start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-def packed_nothing(connection):
-    """A gzip that goes on and never holds a byte."""
+def send_endless_gzip(connection):
+    """Send an endless gzip stream that decompresses to nothing."""
     connection.sendall(
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n"
     )
@@ -221,27 +223,27 @@ def packed_nothing(connection):
         time.sleep(0.05)
 
 
-def test_an_answer_that_goes_on_with_nothing_ends():
-    with answering(packed_nothing) as url:
+def test_endless_compressed_response_ends():
+    with serve_raw(send_endless_gzip) as url:
         began = time.monotonic()
-        with pytest.raises(ConnectionFailed, match="did not finish"):
+        with pytest.raises(ConnectionFailed, match="took longer"):
             Doorward(url, timeout=Timeouts(read=1, total=0.3)).login.with_password("ann", "secret")
         assert time.monotonic() - began < 4
 
 
-def test_what_is_packed_is_not_unpacked(stand_in):
-    there = stand_in(
-        Says(zlib.compress(b"0" * 50_000_000, wbits=31), headers={"Content-Encoding": "gzip"})
+def test_compressed_response_is_not_decompressed(fake_server):
+    there = fake_server(
+        Reply(zlib.compress(b"0" * 50_000_000, wbits=31), headers={"Content-Encoding": "gzip"})
     )
-    with pytest.raises(UnexpectedAnswer, match="instead of JSON"):
-        Doorward(there.url).version()
+    with pytest.raises(UnexpectedAnswer, match="instead of a JSON object"):
+        Doorward(there.url).get_version()
     assert there.headers_of("Accept-Encoding") == ["identity"]
 
 
-def test_a_service_that_says_nothing_is_not_waited_for_longer_than_wanted():
+def test_silent_service_does_not_exceed_the_timeout():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         client = Doorward(f"http://127.0.0.1:{silent.getsockname()[1]}")
         began = time.monotonic()
-        with pytest.raises(LoginTimeout, match="did not answer in time"):
+        with pytest.raises(LoginTimeout, match="did not respond in time"):
             client.login.with_session_id("dwl_secret", wait=True, timeout=0.5)
         assert time.monotonic() - began < 15

@@ -1,4 +1,4 @@
-"""The secrets of the store in the keyring of the system."""
+"""Secrets of the store in the system keyring."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ import pytest
 from keyring.backend import KeyringBackend
 from keyring.backends import fail, null
 
-from doorward import Doorward, InstanceAuthSessions, NotLoggedInError, Secret, StoreError, here
-from tests.client.test_store import URL, kept
-from tests.client.typed import doorward
+from doorward import (
+    Doorward,
+    InstanceAuthSessions,
+    NotLoggedInError,
+    Secret,
+    StoreError,
+    environment,
+)
+from tests.client.run_cli import run_doorward
+from tests.client.store_entries import URL, kept
 
 
 class Memory(KeyringBackend):
-    """A keyring like that of a desktop, which may be locked."""
+    """A keyring in memory that can be locked, like that of a desktop."""
 
     priority = 1
 
@@ -25,18 +32,18 @@ class Memory(KeyringBackend):
         self.entries, self.locked = {}, False
 
     def set_password(self, service, username, password):
-        self.look()
+        self.check_lock()
         self.entries[service, username] = password
 
     def get_password(self, service, username):
-        self.look()
+        self.check_lock()
         return self.entries.get((service, username))
 
     def delete_password(self, service, username):
         if self.entries.pop((service, username), None) is None:
             raise keyring.errors.PasswordDeleteError
 
-    def look(self):
+    def check_lock(self):
         if self.locked:
             raise keyring.errors.KeyringLocked("planted-secret")
 
@@ -69,15 +76,13 @@ def test_secrets_are_in_the_keyring_and_not_in_the_file(ann, store, ring):
         Doorward(ann.live.url).login.from_store()
 
 
-def test_a_session_of_unknown_end_is_found_and_a_token_that_has_ended_is_not(
-    store, ring, monkeypatch
-):
+def test_session_with_unknown_expiry_is_found(store, ring, monkeypatch):
     sessions = InstanceAuthSessions.load()
     sessions.insert(URL, "ann", kept("ann", minutes=1, refresh_token=Secret("rt")))
     sessions.insert(URL, "bob", kept("bob", minutes=1))
     sessions.save()
     now = environment.get_now
-    monkeypatch.setattr(here, "now", lambda: now() + timedelta(minutes=2))
+    monkeypatch.setattr(environment, "get_now", lambda: now() + timedelta(minutes=2))
     found = InstanceAuthSessions.load()
     assert found.find(URL, "ann").refresh_token == Secret("rt")
     assert found.find(URL, "bob") is None
@@ -86,7 +91,7 @@ def test_a_session_of_unknown_end_is_found_and_a_token_that_has_ended_is_not(
     assert "token-of-bob" not in str(ring.entries)
 
 
-def test_what_was_in_the_file_moves_to_the_keyring(store, ring):
+def test_secrets_move_from_the_file_to_the_keyring(store, ring):
     plain = InstanceAuthSessions.load(store)
     plain.insert(URL, "ann", kept("ann"))
     plain.save()
@@ -98,7 +103,7 @@ def test_what_was_in_the_file_moves_to_the_keyring(store, ring):
     assert InstanceAuthSessions.load(store).find(URL, "ann").token.reveal() == "token-of-ann"
 
 
-def test_a_locked_keyring_is_a_fault_and_nothing_falls_back(store, ring):
+def test_locked_keyring_raises_without_fallback(store, ring):
     sessions = InstanceAuthSessions.load()
     sessions.insert(URL, "ann", kept("ann"))
     ring.locked = True
@@ -109,28 +114,28 @@ def test_a_locked_keyring_is_a_fault_and_nothing_falls_back(store, ring):
 
 
 class PlaintextKeyring(Memory):
-    """Named like the one of keyrings.alt, whose file anybody can read who reads the disk."""
+    """A backend with the name of the unencrypted one in keyrings.alt."""
 
 
 @pytest.mark.parametrize("backend", [fail.Keyring, null.Keyring, PlaintextKeyring])
-def test_no_keyring_is_a_fault_and_nothing_falls_back(store, ring, backend):
+def test_missing_keyring_raises_without_fallback(store, ring, backend):
     keyring.set_keyring(backend())
     sessions = InstanceAuthSessions.load()
     sessions.insert(URL, "ann", kept("ann"))
-    with pytest.raises(StoreError, match="no keyring that is safe"):
+    with pytest.raises(StoreError, match="no safe keyring"):
         sessions.save()
-    done = doorward(
+    done = run_doorward(
         "login", "--url", "http://127.0.0.1:9", "--user", "ann", "--password-stdin", stdin="x"
     )
-    assert (done.code, "no keyring that is safe" in done.err) == (1, True), (
-        "before anybody types or approves anything"
+    assert (done.code, "no safe keyring" in done.err) == (1, True), (
+        "it fails before the login"
     )
     assert not store.exists()
 
 
-def test_without_the_package_it_says_which(store, ring, monkeypatch):
+def test_missing_keyring_package_is_named(store, ring, monkeypatch):
     monkeypatch.setitem(sys.modules, "keyring", None)
     sessions = InstanceAuthSessions.load()
     sessions.insert(URL, "ann", kept("ann"))
-    with pytest.raises(StoreError, match=r"pip install doorward\[keyring\]"):
+    with pytest.raises(StoreError, match=r"pip install 'doorward\[keyring\]'"):
         sessions.save()

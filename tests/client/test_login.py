@@ -1,4 +1,4 @@
-"""Logging in by each way, and the end of it."""
+"""Logging in with each method, and logging out."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from doorward import (
     WrongPassword,
 )
 from tests.actors import PASSWORD
-from tests.client.conftest import settle
+from tests.client.conftest import register_user
 
 
-def test_a_password_opens_a_session(ann):
+def test_password_login_opens_a_session(ann):
     client = ann.client()
     session = client.login.with_password(ann.name, PASSWORD, device_name="attic", expires_in=3600)
     assert (client.session, session.username, session.login_method) == (
@@ -59,25 +59,25 @@ def test_a_password_opens_a_session(ann):
     assert 3500 < (me.session.expires_at - me.session.created_at).total_seconds() <= 3600
 
 
-def test_a_wrong_password_is_said_in_one_sentence(ann):
+def test_wrong_password_raises_invalid_credentials(ann):
     with pytest.raises(
-        InvalidCredentials, match=r"^The name or the password is wrong: .+\.$"
+        InvalidCredentials, match=r"^The username or password is wrong\. .+\.$"
     ) as refused:
         ann.client().login.with_password(ann.name, "wrong horse battery staple")
     assert (refused.value.code, refused.value.status) == ("invalid_credentials", 401)
     assert refused.value.request_id.startswith("req_")
 
 
-def test_the_later_login_takes_the_place_of_the_earlier(ann, live):
-    bob, client = settle(live), ann.client()
+def test_second_login_replaces_the_first_in_the_client(ann, live):
+    bob, client = register_user(live), ann.client()
     first = client.login.with_password(ann.name, PASSWORD)
     second = client.login.with_password(bob.name, PASSWORD)
     assert client.whoami().username == bob.name
     assert client.session is second
-    assert first.validate().username == ann.name, "the earlier one goes on for whoever holds it"
+    assert first.validate().username == ann.name, "the first session is still active"
 
 
-def test_logging_out_ends_the_session_there_and_here(ann):
+def test_logout_ends_the_session(ann):
     client = ann.logged_in()
     token, other = client.token, ann.logged_in()
     client.logout()
@@ -90,25 +90,25 @@ def test_logging_out_ends_the_session_there_and_here(ann):
     assert other.whoami().username == ann.name
 
 
-def test_logging_out_everywhere_ends_the_others(ann):
+def test_logout_all_ends_all_sessions(ann):
     client, other = ann.logged_in(), ann.logged_in()
     client.logout_all()
-    with pytest.raises(NotLoggedInError, match=r"^The session is over: log in again\.$"):
+    with pytest.raises(NotLoggedInError, match=r"^The session has ended\. Log in again\.$"):
         other.validate()
     assert not other.logged_in
 
 
-def test_who_is_out_already_ends_no_others_and_is_told(ann):
+def test_logout_all_from_an_ended_session_raises(ann):
     client, other = ann.logged_in(), ann.logged_in()
     other.revoke_session(client.session.session_id)
     for _ in range(2):
-        with pytest.raises(NotLoggedInError, match="could not end the others"):
+        with pytest.raises(NotLoggedInError, match="had ended before"):
             client.logout_all()
     assert not client.logged_in
     assert other.validate().username == ann.name
 
 
-def test_with_ends_with_being_logged_out(ann):
+def test_context_manager_logs_out(ann):
     client = ann.client()
     with client.login.with_password(ann.name, PASSWORD) as session:
         token = session.token
@@ -122,29 +122,29 @@ def test_with_ends_with_being_logged_out(ann):
     assert not session.is_active
 
 
-def test_a_logout_that_nobody_heard_may_be_tried_again(ann, stand_in):
-    from tests.client.stand_in import BAD_GATEWAY, TOKENS, Says
+def test_failed_logout_can_be_repeated(ann, fake_server):
+    from tests.client.stand_in import BAD_GATEWAY, TOKENS, Reply
 
-    there = stand_in(
-        Says({}, 204),
-        routes={"/v1/login": [Says(TOKENS)], "/v1/logout": [BAD_GATEWAY, Says({}, 204)]},
+    there = fake_server(
+        Reply({}, 204),
+        routes={"/v1/login": [Reply(TOKENS)], "/v1/logout": [BAD_GATEWAY, Reply({}, 204)]},
     )
     client = Doorward(there.url)
     client.login.with_password("ann", PASSWORD)
-    with pytest.raises(LogoutError, match="may still be live"):
+    with pytest.raises(LogoutError, match="may still be active"):
         client.logout()
     assert client.logged_in
     client.logout()
     assert not client.logged_in
 
 
-def test_nobody_is_logged_in_at_first(ann):
-    with pytest.raises(NotLoggedInError, match="log in first"):
+def test_new_client_is_not_logged_in(ann):
+    with pytest.raises(NotLoggedInError, match="not logged in"):
         _ = ann.client().token
     ann.client().logout()
 
 
-def test_a_key_opens_what_it_may(ann):
+def test_api_key_grants_its_scopes(ann):
     client = ann.logged_in()
     made = client.keys.create("robot", expires_in=3600)
     assert client.keys.list()[0].id == made.id
@@ -153,7 +153,7 @@ def test_a_key_opens_what_it_may(ann):
     assert (robot.validate().kind, robot.token) == ("api_key", made.key.reveal())
     with pytest.raises(PermissionDenied):
         robot.list_sessions()
-    with pytest.raises(StoreError, match="for sessions"):
+    with pytest.raises(StoreError, match="does not hold API keys"):
         robot.session.to_store()
     with pytest.raises(InvalidInput, match="without an end"):
         client.keys.create("endless", expires_in=None)
@@ -169,7 +169,7 @@ def test_a_key_opens_what_it_may(ann):
     assert not robot.logged_in
 
 
-def test_sessions_are_listed_and_ended(ann):
+def test_sessions_are_listed_and_revoked(ann):
     client, other = ann.logged_in(device_name="desk"), ann.logged_in(device_name="attic")
     assert [one.device_name for one in client.list_sessions()] == ["attic", "desk"]
     client.revoke_session(other.session.session_id)
@@ -178,7 +178,7 @@ def test_sessions_are_listed_and_ended(ann):
         client.revoke_session("../me")
 
 
-def test_a_changed_password_keeps_this_session(ann):
+def test_password_change_keeps_this_session(ann):
     client, other = ann.logged_in(), ann.logged_in()
     with pytest.raises(WrongPassword):
         client.change_password("not it at all, sorry", "another horse battery staple")
@@ -194,12 +194,12 @@ def test_a_changed_password_keeps_this_session(ann):
         other.validate()
 
 
-def test_rights_can_be_asked_for(ann):
+def test_roles_and_levels_can_be_checked(ann):
     from doorward import RoleCheck
 
     client = ann.logged_in()
     account = client.whoami().account_id
-    assert client.roles() == ()
+    assert client.list_roles() == ()
     assert client.list_roles(account, resource="list", id="7") == ()
     assert client.check_roles(
         [
@@ -211,7 +211,7 @@ def test_rights_can_be_asked_for(ann):
         client.check_roles(RoleCheck(account, resource="list", id="7", level="emperor"))
 
 
-def test_arguments_are_described_for_whoever_asks_a_person():
+def test_args_describe_every_login_method():
     client = Doorward("https://auth.example.com")
     assert client.args_required["with_password"] == ("username", "password")
     assert client.args_secure["with_password"] == ("password",)
@@ -221,11 +221,11 @@ def test_arguments_are_described_for_whoever_asks_a_person():
         assert {*client.args_required[way], *client.args_secure[way]} <= set(described)
 
 
-def test_versions_are_compared(live, ann):
+def test_version_policy_compares_versions(live, ann):
     client = Doorward(live.url)
     version = client.get_version().version
     client.check_version(min="0.1", max=version, equal=version, error=True)
-    with pytest.warns(VersionWarning, match=r"at least 99 is needed"):
+    with pytest.warns(VersionWarning, match="at least 99"):
         client.check_version(min="99")
     with pytest.raises(VersionMismatch, match="at most"):
         client.check_version(max="0.0.9", error=True)
@@ -243,7 +243,7 @@ def test_versions_are_compared(live, ann):
 # -- token files ------------------------------------------------------------------------------------------------------
 
 
-def test_a_token_file_is_for_its_owner_alone_and_is_kept_up_to_date(ann, tmp_path):
+def test_token_file_is_private_and_kept_up_to_date(ann, tmp_path):
     path = tmp_path / "token"
     path.write_text("older\n")
     path.chmod(0o666)
@@ -261,23 +261,23 @@ def test_a_token_file_is_for_its_owner_alone_and_is_kept_up_to_date(ann, tmp_pat
     assert not path.exists()
 
 
-def test_a_token_file_is_not_written_where_everybody_may_write(ann, tmp_path):
+def test_token_file_in_world_writable_folder_is_refused(ann, tmp_path):
     open_to_all = tmp_path / "all"
     open_to_all.mkdir()
     open_to_all.chmod(0o777)
     client = ann.logged_in()
-    with pytest.raises(StoreError, match="Everybody may write"):
+    with pytest.raises(StoreError, match="Every user can write"):
         client.session.to_token_file(open_to_all / "token")
     assert list(open_to_all.iterdir()) == []
     open_to_all.chmod(0o1777)
     client.session.to_token_file(open_to_all / "token")
 
 
-def test_a_token_file_of_a_trusted_network_is_kept_up_to_date(stand_in, tmp_path, monkeypatch):
-    from tests.client.stand_in import TOKENS, Says
+def test_token_file_for_plain_http_is_kept_up_to_date(fake_server, tmp_path, monkeypatch):
+    from tests.client.stand_in import TOKENS, Reply
 
-    there = stand_in(
-        Says(TOKENS), routes={"/v1/token/refresh": [Says({**TOKENS, "access_token": "at2"})]}
+    there = fake_server(
+        Reply(TOKENS), routes={"/v1/token/refresh": [Reply({**TOKENS, "access_token": "at2"})]}
     )
     url = there.url.replace("127.0.0.1", "auth.internal")
     found = socket.getaddrinfo
@@ -295,7 +295,7 @@ def test_a_token_file_of_a_trusted_network_is_kept_up_to_date(stand_in, tmp_path
     assert (tmp_path / "token").read_text().splitlines()[:2] == [url, "at2"]
 
 
-def test_a_token_file_of_a_key_has_two_lines(ann, tmp_path):
+def test_token_file_of_an_api_key_has_two_lines(ann, tmp_path):
     key = ann.logged_in().keys.create("robot").key
     client = ann.client()
     client.login.with_api_key(key).to_token_file(tmp_path / "key")
@@ -303,13 +303,13 @@ def test_a_token_file_of_a_key_has_two_lines(ann, tmp_path):
     again = Doorward()
     again.login.from_token_file(tmp_path / "key")
     assert again.whoami().kind == "api_key"
-    with pytest.raises(StoreError, match="for sessions"):
+    with pytest.raises(StoreError, match="does not hold API keys"):
         again.session.to_store()
-    with pytest.raises(LogoutError, match="is no session"):
+    with pytest.raises(LogoutError, match="has no session"):
         again.logout_all()
     again.logout()
     assert not (tmp_path / "key").exists()
-    assert client.whoami().kind == "api_key", "a key is forgotten and not ended"
+    assert client.whoami().kind == "api_key", "logging out does not revoke a key"
     client.logout()
 
 
@@ -323,22 +323,22 @@ def test_a_token_file_of_a_key_has_two_lines(ann, tmp_path):
         "https://auth.example.com\ntokén",
     ],
 )
-def test_what_is_no_token_file_is_said_to_be_none(tmp_path, content):
+def test_invalid_token_file_is_reported(tmp_path, content):
     (tmp_path / "token").write_text(content)
     (tmp_path / "token").chmod(0o600)
-    with pytest.raises(StoreError, match="is no token file"):
+    with pytest.raises(StoreError, match="is not a token file"):
         Doorward().login.from_token_file(tmp_path / "token")
-    with pytest.raises(StoreError, match="no token file"):
+    with pytest.raises(StoreError, match="does not exist"):
         Doorward().login.from_token_file(tmp_path / "none")
-    with pytest.raises(StoreError, match="is no file"):
+    with pytest.raises(StoreError, match="is not a regular file"):
         Doorward().login.from_token_file(tmp_path)
 
 
 # -- another device ---------------------------------------------------------------------------------------------------
 
 
-def approves(person, prompts, word="approve"):
-    """Does so as soon as the prompt is there, beside the one that waits."""
+def build_approver(person, prompts, word="approve"):
+    """Return an on_prompt that decides in another thread."""
 
     def on_prompt(prompt: Prompt):
         prompts.append(prompt)
@@ -349,10 +349,10 @@ def approves(person, prompts, word="approve"):
     return on_prompt
 
 
-def test_a_login_is_approved_on_another_device(ann):
+def test_device_login_is_approved(ann):
     client, prompts = ann.client(), []
     session = client.login.on_another_device(
-        on_prompt=approves(ann, prompts),
+        on_prompt=build_approver(ann, prompts),
         client_name="backup",
         login_message="nightly",
         hostname="attic",
@@ -377,35 +377,35 @@ def test_a_login_is_approved_on_another_device(ann):
     assert client.keys.create("robot").key
 
 
-def test_a_login_from_another_device_is_found_when_its_first_token_has_ended(ann, store):
+def test_device_login_is_found_after_its_first_token_expired(ann, store):
     client = ann.client()
-    session = client.login.on_another_device(on_prompt=approves(ann, []), timeout=30)
+    session = client.login.on_another_device(on_prompt=build_approver(ann, []), timeout=30)
     client.session.to_store()
     kept = json.loads(store.read_text())
     kept[ann.live.url][ann.name]["expires"] = "2026-01-01T00:00:00Z"
     del kept[ann.live.url][ann.name][
         "refresh_expires"
-    ]  # other services do not say when a refresh token ends
+    ]  # other services do not report the expiry of a refresh token
     store.write_text(json.dumps(kept))
     again = Doorward()
     assert again.login.from_store().session_id == session.session_id
     assert again.whoami().username == ann.name
 
 
-def test_a_login_is_picked_up_later_once(ann):
+def test_device_login_is_completed_later_only_once(ann):
     client = ann.client()
     prompt = client.login.request_on_another_device(client_name="backup")
-    with pytest.raises(InvalidInput, match="public session id, which opens nothing"):
+    with pytest.raises(InvalidInput, match="public session id"):
         client.login.with_session_id(prompt.session_id)
     with pytest.raises(LoginPending):
         client.login.with_session_id(prompt.device_code)
     assert ann.approve(prompt.user_code) == 200
     assert client.login.with_session_id(prompt.device_code.reveal()).session_id == prompt.session_id
-    with pytest.raises(LoginExpired, match="picked up already"):
+    with pytest.raises(LoginExpired, match="completed already"):
         ann.client().login.with_session_id(prompt.device_code)
 
 
-def test_a_login_may_be_denied_by_the_one_it_names(ann):
+def test_device_login_is_denied(ann):
     client = ann.client()
     prompt = client.login.request_on_another_device(username=ann.name)
     assert ann.approve(prompt.user_code, word="deny") == 200
@@ -413,7 +413,7 @@ def test_a_login_may_be_denied_by_the_one_it_names(ann):
         client.login.with_session_id(prompt.device_code, wait=True, timeout=20)
 
 
-def test_who_does_not_wait_any_longer_says_so(ann, live):
+def test_timeout_cancels_the_device_login(ann, live):
     prompts, client = [], ann.client()
     with pytest.raises(LoginTimeout, match="within 1 s"):
         client.login.on_another_device(on_prompt=prompts.append, timeout=1)
@@ -421,7 +421,7 @@ def test_who_does_not_wait_any_longer_says_so(ann, live):
         client.login.with_session_id(prompts[0].device_code)
 
 
-def test_an_interrupt_cancels_the_request(ann):
+def test_interrupt_cancels_the_device_login(ann):
     prompts, client = [], ann.client()
 
     def interrupted(prompt):
@@ -434,7 +434,7 @@ def test_an_interrupt_cancels_the_request(ann):
         client.login.with_session_id(prompts[0].device_code)
 
 
-def test_a_client_that_nobody_knows_is_said_to_be_none(ann):
+def test_unknown_client_id_is_rejected(ann):
     with pytest.raises(InvalidInput, match="client_id") as refused:
         ann.client().login.request_on_another_device(client_id="nobody")
     assert refused.value.errors or refused.value.code == "invalid_client"

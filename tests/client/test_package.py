@@ -1,4 +1,4 @@
-"""The distribution: what it brings along, what it costs to import, and that its types are its own."""
+"""The distribution: dependencies, import cost and types."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 import doorward
 from tests.client.conftest import SOURCES, environment
-from tests.client.wheels import NoRegistry, built
+from tests.client.wheels import RegistryUnavailable, build_wheel
 from tests.live import ROOT
 
 CLIENT = ROOT / "client"
@@ -45,11 +45,11 @@ def main() -> str:
         return error.request_id
     except DoorwardError as error:
         return f"{error}"
-    ends: datetime | None = session.expires_at
+    wait_until_closed: datetime | None = session.expires_at
     who: Whoami = client.whoami()
     kept: AuthSession | None = InstanceAuthSessions.load().find(client.url, who.username)
     auth = DoorwardAuth(client, origins=["https://api.example.com"])
-    return f"{client.token} {ends} {kept} {auth} {doorward.__version__}"
+    return f"{client.token} {wait_until_closed} {kept} {auth} {doorward.__version__}"
 """
 WRONG = """
 from doorward import Doorward
@@ -58,14 +58,14 @@ number: int = Doorward("https://auth.example.com").token
 """
 
 
-def test_few_packages_come_along():
+def test_dependencies_are_few():
     project = tomllib.loads((CLIENT / "pyproject.toml").read_text())["project"]
     assert {re.split(r"[^a-z0-9]", one)[0] for one in project["dependencies"]} == DEPENDENCIES
     assert set(project["optional-dependencies"]) == {"keyring", "requests", "testing"}
     assert project["version"] == doorward.__version__
 
 
-def test_the_client_knows_nothing_of_the_service():
+def test_client_does_not_import_the_service():
     for path in (SOURCES / "doorward").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -76,16 +76,16 @@ def test_the_client_knows_nothing_of_the_service():
             )
 
 
-def test_the_service_knows_nothing_of_the_client():
+def test_service_does_not_import_the_client():
     for path in (ROOT / "app").rglob("*.py"):
         assert not re.search(r"^\s*(from|import) doorward\b", path.read_text(), re.MULTILINE), path
 
 
-def test_no_file_is_longer_than_one_idea():
+def test_no_file_is_too_long():
     long = {
         path.name: count
         for path in SOURCES.rglob("*.py")
-        if (count := len(path.read_text().splitlines())) > 260
+        if (count := len(path.read_text().splitlines())) > 300
     }
     assert long == {}
 
@@ -93,13 +93,13 @@ def test_no_file_is_longer_than_one_idea():
 def test_clock_and_environment_are_read_in_one_file():
     found = {
         path.name
-        for path in (SOURCES / "doorward").glob("*.py")
+        for path in (SOURCES / "doorward").rglob("*.py")
         if re.search(r"os\.environ|datetime\.now|time\.time\(", path.read_text())
     }
-    assert found == {"here.py"}
+    assert found == {"environment.py"}
 
 
-def test_every_public_name_is_there():
+def test_every_public_name_can_be_imported():
     for name in doorward.__all__:
         assert getattr(doorward, name).__module__.startswith("doorward."), name
     typed = set(
@@ -115,10 +115,10 @@ def test_every_public_name_is_there():
         _ = doorward.nothing
 
 
-def test_importing_it_costs_little():
+def test_import_is_fast():
     spent = []
     for _ in range(3):
-        told = subprocess.run(
+        render_error = subprocess.run(
             [sys.executable, "-c", IMPORTS],
             env=environment(),
             capture_output=True,
@@ -126,17 +126,17 @@ def test_importing_it_costs_little():
             check=True,
             timeout=30,
         )
-        spent.append(float(told.stdout))
+        spent.append(float(render_error.stdout))
     assert min(spent) < 0.15, spent
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """An environment with nothing but the wheel of the client and what comes with it."""
+    """A virtual environment with the wheel of the client and its dependencies."""
     folder = tmp_path_factory.mktemp("installed")
     try:
-        wheel = built(CLIENT, folder)
-    except NoRegistry as error:
+        wheel = build_wheel(CLIENT, folder)
+    except RegistryUnavailable as error:
         pytest.skip(str(error))
     subprocess.run(
         [sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True, timeout=60
@@ -151,12 +151,12 @@ def installed(tmp_path_factory):
         check=False,
     )
     if done.returncode:
-        pytest.skip(f"no registry hands out what the client needs: {done.stderr[-300:]}")
+        pytest.skip(f"the dependencies are not available: {done.stderr[-300:]}")
     return python, pip
 
 
-def alone(*command: object, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run with nothing of this repository in reach."""
+def run_isolated(*command: object, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run without access to this repository."""
     env = {
         name: value
         for name, value in os.environ.items()
@@ -173,16 +173,18 @@ def alone(*command: object, **more: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_wheel_is_all_that_is_needed(installed, tmp_path):
+def test_wheel_is_self_contained(installed, tmp_path):
     python, pip = installed
-    listed = alone(*pip, "list", "--format=freeze").stdout.split()
+    listed = run_isolated(*pip, "list", "--format=freeze").stdout.split()
     assert len(listed) <= 12, listed
     assert f"doorward=={doorward.__version__}" in listed
     assert "doorward-service" not in str(listed)
-    everything = "import doorward; [getattr(doorward, n) for n in doorward.__all__ if n != 'RequestsAuth']; print(doorward.__version__)"
-    told = alone(python, "-c", everything)
-    assert (told.stdout.strip(), told.returncode) == (doorward.__version__, 0), told.stderr
-    spent = min(float(alone(python, "-c", IMPORTS).stdout) for _ in range(3))
+    run_failing_logins = "import doorward; [getattr(doorward, n) for n in doorward.__all__ if n != 'RequestsAuth']; print(doorward.__version__)"
+    render_error = run_isolated(python, "-c", run_failing_logins)
+    assert (render_error.stdout.strip(), render_error.returncode) == (doorward.__version__, 0), (
+        render_error.stderr
+    )
+    spent = min(float(run_isolated(python, "-c", IMPORTS).stdout) for _ in range(3))
     assert spent < 0.15
     typed(python, tmp_path)
 
@@ -201,5 +203,7 @@ def typed(python, tmp_path):
     ]
     for name, text, code in (("script.py", SCRIPT, 0), ("wrong.py", WRONG, 1)):
         (tmp_path / name).write_text(text)
-        done = alone(*command, "--cache-dir", ROOT / ".mypy_cache" / "client", tmp_path / name)
+        done = run_isolated(
+            *command, "--cache-dir", ROOT / ".mypy_cache" / "client", tmp_path / name
+        )
         assert done.returncode == code, done.stdout + done.stderr

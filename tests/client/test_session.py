@@ -1,4 +1,4 @@
-"""A token that is live whenever it is asked for, however many ask."""
+"""Refreshing the token of a session, in threads and processes."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from doorward import (
     ServiceUnavailable,
     StoreError,
     UnexpectedAnswer,
-    here,
 )
+from doorward import environment as client_environment
 from tests.actors import PASSWORD
 from tests.client.conftest import environment
-from tests.client.stand_in import BAD_GATEWAY, HTML, TOKENS, Says
-from tests.client.test_store import full_disk
+from tests.client.stand_in import BAD_GATEWAY, HTML, TOKENS, Reply
+from tests.client.store_entries import raise_disk_full
 
-WHO = Says({"account_id": "acc_1", "username": "ann", "kind": "session"})
+WHO = Reply({"account_id": "acc_1", "username": "ann", "kind": "session"})
 
 
-def refreshes(live, session_id: str) -> int:
-    """How often the service has refreshed it."""
+def count_refreshes(live, session_id: str) -> int:
+    """Return how often the service has refreshed the session."""
     with sqlite3.connect(live.database) as db:
         return db.execute("SELECT rt_counter FROM sessions WHERE id = ?", (session_id,)).fetchone()[
             0
         ]
 
 
-def nearly_over(store) -> None:
-    """As it is ten seconds before the access token ends."""
+def expire_soon(store) -> None:
+    """Make the access tokens in the store expire in ten seconds."""
     kept = json.loads(store.read_text())
     for users in kept.values():
         for entry in users.values():
@@ -51,22 +51,22 @@ def nearly_over(store) -> None:
     store.write_text(json.dumps(kept))
 
 
-def test_the_token_is_refreshed_ahead_of_its_end(ann, store):
+def test_token_is_refreshed_before_it_expires(ann, store):
     ann.logged_in().session.to_store()
-    nearly_over(store)
+    expire_soon(store)
     client = Doorward()
     session = client.login.from_store()
-    before = refreshes(ann.live, session.session_id)
+    before = count_refreshes(ann.live, session.session_id)
     old = InstanceAuthSessions.load().find(ann.live.url).token.reveal()
     assert session.token != old
     assert client.token == session.token
-    assert refreshes(ann.live, session.session_id) == before + 1
+    assert count_refreshes(ann.live, session.session_id) == before + 1
     assert InstanceAuthSessions.load().find(ann.live.url).token.reveal() == session.token
     assert (session.expires_at - datetime.now(UTC)) > timedelta(seconds=200)
 
 
-def used_by_forty_threads(client) -> set[str]:
-    """What they got."""
+def get_token_in_forty_threads(client) -> set[str]:
+    """Return the tokens that forty threads received."""
     got, gate = [], threading.Barrier(40)
 
     def use():
@@ -84,27 +84,27 @@ def used_by_forty_threads(client) -> set[str]:
 
 def test_forty_threads_refresh_once(ann, store):
     ann.logged_in().session.to_store()
-    nearly_over(store)
+    expire_soon(store)
     client = Doorward()
     session = client.login.from_store()
-    before = refreshes(ann.live, session.session_id)
-    assert len(used_by_forty_threads(client)) == 1
-    assert refreshes(ann.live, session.session_id) == before + 1
+    before = count_refreshes(ann.live, session.session_id)
+    assert len(get_token_in_forty_threads(client)) == 1
+    assert count_refreshes(ann.live, session.session_id) == before + 1
 
 
-def test_forty_threads_refresh_once_also_where_nothing_is_kept(stand_in, monkeypatch):
-    there = stand_in(
-        Says(TOKENS), routes={"/v1/token/refresh": [Says({**TOKENS, "access_token": "at2"})]}
+def test_forty_threads_refresh_once_without_a_store(fake_server, monkeypatch):
+    there = fake_server(
+        Reply(TOKENS), routes={"/v1/token/refresh": [Reply({**TOKENS, "access_token": "at2"})]}
     )
     client = Doorward(there.url)
     client.login.with_password("ann", PASSWORD)
-    now = environment.get_now
-    monkeypatch.setattr(here, "now", lambda: now() + timedelta(seconds=270))
-    assert used_by_forty_threads(client) == {"at2"}
+    now = client_environment.get_now
+    monkeypatch.setattr(client_environment, "get_now", lambda: now() + timedelta(seconds=270))
+    assert get_token_in_forty_threads(client) == {"at2"}
     assert there.paths().count("/v1/token/refresh") == 1
 
 
-USES = """
+USE_SCRIPT = """
 import sys
 from doorward import Doorward
 client = Doorward()
@@ -119,11 +119,11 @@ client.whoami()
 def test_ten_processes_refresh_once(ann, store):
     client = ann.logged_in()
     client.session.to_store()
-    nearly_over(store)
-    before = refreshes(ann.live, client.session.session_id)
+    expire_soon(store)
+    before = count_refreshes(ann.live, client.session.session_id)
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", USES],
+            [sys.executable, "-c", USE_SCRIPT],
             env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -138,16 +138,16 @@ def test_ten_processes_refresh_once(ann, store):
     tokens = {process.communicate(timeout=60)[0].strip() for process in processes}
     assert [process.returncode for process in processes] == [0] * 10
     assert len(tokens) == 1
-    assert refreshes(ann.live, client.session.session_id) == before + 1
+    assert count_refreshes(ann.live, client.session.session_id) == before + 1
 
 
-def test_who_shares_a_token_file_refreshes_once(stand_in, tmp_path):
-    """Each client locks for itself, as each process would."""
-    there = stand_in(
+def test_sessions_of_one_token_file_refresh_once(fake_server, tmp_path):
+    """Each client holds its own lock, as each process would."""
+    there = fake_server(
         WHO,
         routes={
-            "/v1/login": [Says(TOKENS)],
-            "/v1/token/refresh": [Says({**TOKENS, "access_token": "at2"})],
+            "/v1/login": [Reply(TOKENS)],
+            "/v1/token/refresh": [Reply({**TOKENS, "access_token": "at2"})],
         },
     )
     client = Doorward(there.url)
@@ -166,32 +166,32 @@ def test_who_shares_a_token_file_refreshes_once(stand_in, tmp_path):
     assert there.paths().count("/v1/token/refresh") == 1
 
 
-REFRESHES = """
+REFRESH_SCRIPT = """
 from doorward import Doorward
 client = Doorward()
 client.login.from_store().refresh()
 """
 
 
-def test_who_is_killed_while_it_refreshes_holds_up_nobody(stand_in, store):
+def test_process_killed_during_refresh_releases_the_lock(fake_server, store):
     asked, go_on = threading.Event(), threading.Event()
 
-    def never(_: str) -> Says:
+    def never(_: str) -> Reply:
         asked.set()
         go_on.wait(20)
-        return Says(TOKENS)
+        return Reply(TOKENS)
 
-    there = stand_in(
+    there = fake_server(
         WHO,
         routes={
-            "/v1/login": [Says(TOKENS)],
-            "/v1/token/refresh": [never, Says({**TOKENS, "access_token": "at2"})],
+            "/v1/login": [Reply(TOKENS)],
+            "/v1/token/refresh": [never, Reply({**TOKENS, "access_token": "at2"})],
         },
     )
     client = Doorward(there.url)
     client.login.with_password("ann", PASSWORD)
     client.session.to_store()
-    process = subprocess.Popen([sys.executable, "-c", REFRESHES], env=environment())
+    process = subprocess.Popen([sys.executable, "-c", REFRESH_SCRIPT], env=environment())
     assert asked.wait(20)
     process.kill()
     process.wait(10)
@@ -202,7 +202,7 @@ def test_who_is_killed_while_it_refreshes_holds_up_nobody(stand_in, store):
     assert client.token == InstanceAuthSessions.load().find(there.url).token.reveal() == "at2"
 
 
-def test_processes_that_were_refreshed_by_another_go_on(ann, store):
+def test_session_refreshed_by_another_process_continues(ann, store):
     first, second = ann.logged_in(), Doorward()
     first.session.to_store()
     second.login.from_store()
@@ -215,8 +215,8 @@ def test_processes_that_were_refreshed_by_another_go_on(ann, store):
         first.session.refresh()
 
 
-def test_a_later_login_in_the_store_is_not_written_over(ann, store):
-    """Not by the next token of an earlier one, whatever it came with."""
+def test_newer_login_in_the_store_is_not_overwritten(ann, store):
+    """A refresh of the older session does not replace it."""
     first, second = ann.logged_in(), ann.logged_in()
     first.session.to_store()
     second.session.to_store()
@@ -226,52 +226,48 @@ def test_a_later_login_in_the_store_is_not_written_over(ann, store):
     assert first.whoami().session_id == first.session.session_id
 
 
-def test_a_token_that_could_not_be_written_down_is_not_given_up_for_the_one_before(
-    ann, store, monkeypatch
-):
+def test_token_that_could_not_be_stored_is_kept_in_memory(ann, store, monkeypatch):
     client = ann.logged_in()
     client.session.to_store()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", full_disk)
+        patch.setattr(os, "fsync", raise_disk_full)
         with pytest.raises(StoreError, match="No space left"):
             client.session.refresh()
     before = client.token
     client.session.refresh()
-    assert refreshes(ann.live, client.session.session_id) == 2, (
-        "by the token that came last, and not by the same one again"
+    assert count_refreshes(ann.live, client.session.session_id) == 2, (
+        "the second refresh uses the newest refresh token"
     )
     assert InstanceAuthSessions.load().find(ann.live.url).token.reveal() == client.token != before
 
 
-def test_tokens_that_came_with_another_answer_are_held_also_where_they_cannot_be_kept(
-    stand_in, store
-):
+def test_tokens_from_elevate_are_kept_if_the_store_fails(fake_server, store):
     answers = {
-        "/v1/login": [Says(TOKENS)],
-        "/v1/elevate": [Says({**TOKENS, "access_token": "at2"})],
+        "/v1/login": [Reply(TOKENS)],
+        "/v1/elevate": [Reply({**TOKENS, "access_token": "at2"})],
     }
-    client = Doorward(stand_in(WHO, routes=answers).url)
+    client = Doorward(fake_server(WHO, routes=answers).url)
     client.login.with_password("ann", PASSWORD)
     client.session.to_store()
     for lock in store.parent.glob("*.lock"):
         lock.unlink()
         lock.mkdir()
-    with pytest.raises(StoreError, match="cannot be used"):
+    with pytest.raises(StoreError, match="Cannot use"):
         client.elevate(PASSWORD)
     assert client.token == "at2"
 
 
-def test_a_session_alone_does_not_log_in_again(ann, store):
+def test_session_without_password_does_not_log_in_again(ann, store):
     client, other = ann.logged_in(), ann.logged_in()
     client.session.to_store()
     other.logout_all()
     for _ in range(2):
-        with pytest.raises(NotLoggedInError, match="over: log in again"):
+        with pytest.raises(NotLoggedInError, match=r"ended\. Log in again"):
             client.whoami()
     assert json.loads(store.read_text()) == {}
 
 
-def test_whoever_keeps_the_password_is_logged_in_again(ann):
+def test_kept_password_logs_in_again(ann):
     asked = []
 
     def password():
@@ -290,12 +286,12 @@ def test_whoever_keeps_the_password_is_logged_in_again(ann):
         _ = asks.token
 
 
-def test_a_password_that_is_wrong_by_now_is_tried_once(stand_in):
+def test_kept_password_that_became_wrong_is_tried_once(fake_server):
     routes = {
-        "/v1/login": [Says(TOKENS), Says({"code": "invalid_credentials"}, 401)],
-        "/v1/token/refresh": [Says({"code": "invalid_grant"}, 400)],
+        "/v1/login": [Reply(TOKENS), Reply({"code": "invalid_credentials"}, 401)],
+        "/v1/token/refresh": [Reply({"code": "invalid_grant"}, 400)],
     }
-    there = stand_in(Says({"code": "unauthenticated"}, 401), routes=routes)
+    there = fake_server(Reply({"code": "unauthenticated"}, 401), routes=routes)
     client = Doorward(there.url)
     client.login.with_password("ann", PASSWORD, keep=True)
     with pytest.raises(InvalidCredentials):
@@ -305,73 +301,75 @@ def test_a_password_that_is_wrong_by_now_is_tried_once(stand_in):
     assert there.paths().count("/v1/login") == 2
 
 
-def test_a_fault_ends_no_session(stand_in):
-    routes = {"/v1/login": [Says({**TOKENS, "expires_in": 1})], "/v1/token/refresh": [BAD_GATEWAY]}
-    there = stand_in(WHO, routes=routes)
+def test_service_failure_does_not_end_the_session(fake_server):
+    routes = {"/v1/login": [Reply({**TOKENS, "expires_in": 1})], "/v1/token/refresh": [BAD_GATEWAY]}
+    there = fake_server(WHO, routes=routes)
     client = Doorward(there.url)
     client.login.with_password("ann", PASSWORD)
     time.sleep(1.1)
     with pytest.raises(ServiceUnavailable):
         _ = client.token
-    there.routes["/v1/token/refresh"] = [Says({**TOKENS, "access_token": "at2"})]
+    there.routes["/v1/token/refresh"] = [Reply({**TOKENS, "access_token": "at2"})]
     assert client.token == "at2"
 
 
 @pytest.mark.parametrize("fault", [BAD_GATEWAY, HTML])
-def test_a_refresh_ahead_of_time_may_fail(stand_in, monkeypatch, fault):
-    there = stand_in(fault, routes={"/v1/login": [Says(TOKENS)]})
+def test_failed_early_refresh_keeps_the_current_token(fake_server, monkeypatch, fault):
+    there = fake_server(fault, routes={"/v1/login": [Reply(TOKENS)]})
     client = Doorward(there.url, revalidate_after=timedelta(0))
     client.login.with_password("ann", PASSWORD)
-    assert client.token == "at", "which was asked about, and got no answer"
+    assert client.token == "at", "the validation got no valid response"
     assert "/v1/whoami" in there.paths()
     client.session.revalidate_after = None
-    now = environment.get_now
-    monkeypatch.setattr(here, "now", lambda: now() + timedelta(seconds=270))
-    assert client.token == "at", "which still counts"
+    now = client_environment.get_now
+    monkeypatch.setattr(client_environment, "get_now", lambda: now() + timedelta(seconds=270))
+    assert client.token == "at", "the current token is still valid"
     tries = there.paths().count("/v1/token/refresh")
     assert client.token == "at"
-    assert there.paths().count("/v1/token/refresh") == tries > 0, "it is not tried again at once"
+    assert there.paths().count("/v1/token/refresh") == tries > 0, (
+        "no second refresh follows at once"
+    )
     with pytest.raises((ServiceUnavailable, UnexpectedAnswer)):
         client.session.refresh()
-    monkeypatch.setattr(here, "now", lambda: now() + timedelta(seconds=300))
+    monkeypatch.setattr(client_environment, "get_now", lambda: now() + timedelta(seconds=300))
     with pytest.raises((ServiceUnavailable, UnexpectedAnswer)):
         _ = client.token
     assert client.logged_in
 
 
-def test_what_changes_something_is_not_sent_again_and_the_next_try_counts(stand_in):
-    refused = Says({"code": "unauthenticated"}, 401)
+def test_post_with_rejected_token_is_not_repeated(fake_server):
+    refused = Reply({"code": "unauthenticated"}, 401)
     routes = {
-        "/v1/login": [Says(TOKENS)],
-        "/v1/token/refresh": [Says({**TOKENS, "access_token": "at2"})],
-        "/v1/things": [refused, Says({})],
+        "/v1/login": [Reply(TOKENS)],
+        "/v1/token/refresh": [Reply({**TOKENS, "access_token": "at2"})],
+        "/v1/things": [refused, Reply({})],
     }
-    there = stand_in(WHO, routes=routes)
+    there = fake_server(WHO, routes=routes)
     client = Doorward(there.url)
     client.login.with_password("ann", PASSWORD)
-    with pytest.raises(InvalidToken, match="try again") as error:
+    with pytest.raises(InvalidToken, match="Try again") as error:
         client.call("POST", "/v1/things", json={})
     assert (error.value.code, there.paths().count("/v1/things")) == ("unauthenticated", 1)
     client.call("POST", "/v1/things", json={})
     assert there.headers_of("Authorization") == ["Bearer at", "Bearer at2"]
 
 
-def test_a_refresh_whose_answer_was_lost_is_asked_for_again(stand_in):
-    from tests.client.stand_in import HANGS_UP
+def test_refresh_is_retried_after_a_lost_response(fake_server):
+    from tests.client.stand_in import HANG_UP
 
     routes = {
-        "/v1/login": [Says(TOKENS)],
-        "/v1/token/refresh": [HANGS_UP, Says({**TOKENS, "access_token": "at2"})],
+        "/v1/login": [Reply(TOKENS)],
+        "/v1/token/refresh": [HANG_UP, Reply({**TOKENS, "access_token": "at2"})],
     }
-    there = stand_in(WHO, routes=routes)
+    there = fake_server(WHO, routes=routes)
     client = Doorward(there.url)
     client.login.with_password("ann", PASSWORD)
     client.session.refresh()
     assert client.token == "at2"
 
 
-def test_a_token_that_was_not_used_for_a_while_is_asked_about(stand_in):
-    there = stand_in(WHO, routes={"/v1/login": [Says(TOKENS)]})
+def test_idle_token_is_validated(fake_server):
+    there = fake_server(WHO, routes={"/v1/login": [Reply(TOKENS)]})
     client = Doorward(there.url, revalidate_after=timedelta(seconds=1.5))
     client.login.with_password("ann", PASSWORD)
     _ = client.token, client.token
@@ -381,44 +379,44 @@ def test_a_token_that_was_not_used_for_a_while_is_asked_about(stand_in):
     assert there.paths().count("/v1/whoami") == 1
 
 
-def test_time_passes_while_the_machine_sleeps(stand_in, monkeypatch):
-    """The monotonic clock of Linux stops meanwhile; the other goes on."""
-    there = stand_in(
+def test_expiry_is_detected_after_sleep(fake_server, monkeypatch):
+    """The monotonic clock of Linux stops during sleep; the wall clock does not."""
+    there = fake_server(
         WHO,
         routes={
-            "/v1/login": [Says({**TOKENS, "expires_in": 7200})],
-            "/v1/token/refresh": [Says({**TOKENS, "access_token": "at2"})],
+            "/v1/login": [Reply({**TOKENS, "expires_in": 7200})],
+            "/v1/token/refresh": [Reply({**TOKENS, "access_token": "at2"})],
         },
     )
     client = Doorward(there.url)
     client.login.with_password("ann", PASSWORD)
-    now = environment.get_now
-    monkeypatch.setattr(here, "now", lambda: now() + timedelta(hours=1))
+    now = client_environment.get_now
+    monkeypatch.setattr(client_environment, "get_now", lambda: now() + timedelta(hours=1))
     assert client.token == "at"
     assert there.paths() == ["/v1/login", "/v1/whoami"]
-    monkeypatch.setattr(here, "now", lambda: now() + timedelta(hours=2))
+    monkeypatch.setattr(client_environment, "get_now", lambda: now() + timedelta(hours=2))
     assert client.token == "at2"
 
 
-def test_time_passes_while_the_clock_is_set_back(stand_in, monkeypatch):
-    there = stand_in(
+def test_expiry_is_detected_when_the_clock_is_set_back(fake_server, monkeypatch):
+    there = fake_server(
         WHO,
         routes={
-            "/v1/login": [Says({**TOKENS, "expires_in": 1})],
-            "/v1/token/refresh": [Says({**TOKENS, "access_token": "at2"})],
+            "/v1/login": [Reply({**TOKENS, "expires_in": 1})],
+            "/v1/token/refresh": [Reply({**TOKENS, "access_token": "at2"})],
         },
     )
     client = Doorward(there.url)
     client.login.with_password("ann", PASSWORD)
-    now = environment.get_now
-    monkeypatch.setattr(here, "now", lambda: now() - timedelta(hours=1))
+    now = client_environment.get_now
+    monkeypatch.setattr(client_environment, "get_now", lambda: now() - timedelta(hours=1))
     time.sleep(0.85)
     assert client.token == "at2"
 
 
-def test_days_count_as_days(stand_in):
-    """A timedelta of a day has no `seconds` of its own."""
-    there = stand_in(WHO, routes={"/v1/login": [Says({**TOKENS, "expires_in": 2 * 86400})]})
+def test_timedeltas_of_days_are_converted_to_seconds(fake_server):
+    """The attribute `seconds` of a timedelta of one day is 0."""
+    there = fake_server(WHO, routes={"/v1/login": [Reply({**TOKENS, "expires_in": 2 * 86400})]})
     client = Doorward(there.url, revalidate_after=timedelta(days=1))
     session = client.login.with_password("ann", PASSWORD, expires_in=timedelta(days=30))
     assert json.loads(there.seen[0][3])["expires_in"] == 30 * 86400
@@ -427,7 +425,7 @@ def test_days_count_as_days(stand_in):
     assert there.paths() == ["/v1/login"]
 
 
-def test_a_token_that_was_handed_over_is_not_refreshed(ann, monkeypatch):
+def test_bare_token_is_not_refreshed(ann, monkeypatch):
     monkeypatch.setenv("DOORWARD_TOKEN", ann.logged_in().token)
     client = ann.client()
     client.login.with_token()
@@ -443,8 +441,8 @@ def test_a_token_that_was_handed_over_is_not_refreshed(ann, monkeypatch):
         client.whoami()
 
 
-def test_a_forked_process_has_connections_of_its_own(stand_in):
-    there = stand_in(WHO, routes={"/v1/login": [Says(TOKENS)]})
+def test_forked_process_opens_its_own_connections(fake_server):
+    there = fake_server(WHO, routes={"/v1/login": [Reply(TOKENS)]})
     client = Doorward(there.url)
     client.login.with_password("ann", PASSWORD)
     pid = os.fork()
@@ -456,17 +454,18 @@ def test_a_forked_process_has_connections_of_its_own(stand_in):
     assert mine == mine_again != childs
 
 
-def test_a_forked_process_does_not_wait_for_threads_of_its_parent(stand_in):
+def test_forked_process_does_not_inherit_held_locks(fake_server):
     asked, go_on = threading.Event(), threading.Event()
 
-    def slowly(_: str) -> Says:
+    def slowly(_: str) -> Reply:
         asked.set()
         go_on.wait(20)
-        return Says({**TOKENS, "access_token": "at2"})
+        return Reply({**TOKENS, "access_token": "at2"})
 
     client = Doorward(
-        stand_in(
-            Says({**TOKENS, "expires_in": 1}), routes={"/v1/token/refresh": [slowly, Says(TOKENS)]}
+        fake_server(
+            Reply({**TOKENS, "expires_in": 1}),
+            routes={"/v1/token/refresh": [slowly, Reply(TOKENS)]},
         ).url
     )
     client.login.with_password("ann", "secret")

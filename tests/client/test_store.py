@@ -1,4 +1,4 @@
-"""The store: whose it is, who may read it, and that nothing in it is lost."""
+"""The session store: permissions, format, concurrency, and which service receives a token."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import sys
 import time
 import warnings
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from doorward import (
-    AuthSession,
     Doorward,
     DoorwardError,
     InstanceAuthSessions,
@@ -30,26 +29,15 @@ from doorward import (
     get_store_path,
 )
 from tests.client.conftest import environment
-from tests.client.stand_in import Says
-
-URL = "https://auth.example.com"
-LATER = datetime.now(UTC) + timedelta(hours=1)
-
-
-def kept(name: str, *, minutes: float = 60, **more) -> AuthSession:
-    return AuthSession(
-        Secret(f"token-of-{name}"),
-        datetime.now(UTC) + timedelta(minutes=minutes),
-        username=name,
-        **more,
-    )
+from tests.client.stand_in import Reply
+from tests.client.store_entries import LATER, URL, kept, raise_disk_full
 
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def saved(*names: str, url: str = URL) -> InstanceAuthSessions:
+def save_entries(*names: str, url: str = URL) -> InstanceAuthSessions:
     sessions = InstanceAuthSessions.load()
     for name in names:
         sessions.insert(url, name, kept(name))
@@ -57,8 +45,8 @@ def saved(*names: str, url: str = URL) -> InstanceAuthSessions:
     return sessions
 
 
-def test_what_was_kept_is_found_in_every_spelling_of_the_address(store):
-    saved("ann", "bob")
+def test_session_is_found_by_any_spelling_of_the_url(store):
+    save_entries("ann", "bob")
     found = InstanceAuthSessions.load()
     for url in ("https://AUTH.example.com", "https://auth.example.com:443/", "auth.example.com"):
         assert found.find(url, "ann").token.reveal() == "token-of-ann"
@@ -71,36 +59,36 @@ def test_what_was_kept_is_found_in_every_spelling_of_the_address(store):
     assert InstanceAuthSessions.load().find(URL).username == "bob"
 
 
-def test_only_its_owner_can_read_anything_there(store, monkeypatch):
+def test_store_is_readable_only_by_its_owner(store, monkeypatch):
     monkeypatch.setenv("DOORWARD_STORE", str(store.parent / "below" / store.name))
     old = os.umask(0)
     try:
-        saved("ann")
+        save_entries("ann")
     finally:
         os.umask(old)
-    assert mode(store.parent) == 0o700, "what is made on the way is not left open either"
+    assert mode(store.parent) == 0o700, "parent folders are private too"
     store = get_store_path()
     assert mode(store.parent) == 0o700
     assert {mode(path) for path in store.parent.iterdir()} == {0o600}
     assert len(list(store.parent.iterdir())) == 2, "the file and its lock"
 
 
-def test_without_a_name_it_is_in_the_folder_of_settings(monkeypatch, tmp_path):
+def test_default_store_is_in_the_config_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("DOORWARD_STORE")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
-    saved("ann")
+    save_entries("ann")
     assert get_store_path() == tmp_path / "settings" / "doorward" / "sessions.json"
     assert mode(tmp_path / "settings" / "doorward") == 0o700
 
 
 @pytest.mark.parametrize("name", ["~nobody-of-that-name/sessions.json", f"/tmp/{'x' * 300}"])
-def test_a_place_that_cannot_be_is_named(monkeypatch, name):
+def test_invalid_store_path_is_reported(monkeypatch, name):
     monkeypatch.setenv("DOORWARD_STORE", name)
-    with pytest.raises(StoreError, match="name a file of your own"):
+    with pytest.raises(StoreError, match="Set DOORWARD_STORE"):
         get_store_path()
 
 
-def test_what_has_expired_is_never_found_and_not_kept(store):
+def test_expired_sessions_are_neither_found_nor_saved(store):
     sessions = InstanceAuthSessions.load()
     sessions.insert(URL, "ann", kept("ann", minutes=-1))
     sessions.insert(
@@ -112,7 +100,7 @@ def test_what_has_expired_is_never_found_and_not_kept(store):
     assert set(json.loads(store.read_text())[URL]) == {"bob"}
 
 
-def test_the_file_of_cryosparc_tools_is_read_and_what_we_write_has_its_shape(store):
+def test_store_format_is_compatible_with_cryosparc_tools(store):
     entry = {
         "token": {"access_token": "abc123", "token_type": "bearer"},
         "expires": LATER.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
@@ -136,10 +124,10 @@ def test_the_file_of_cryosparc_tools_is_read_and_what_we_write_has_its_shape(sto
         "expires": LATER.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "username": "ann",
     }
-    with pytest.raises(StoreError, match="is not kept"):
+    with pytest.raises(StoreError, match="invalid characters"):
         sessions.insert(URL, "ann", "tokén", LATER)
     with pytest.raises(StoreError, match="time zone"):
-        sessions.insert(URL, "ann", "token", datetime(2030, 1, 1))  # noqa: DTZ001 - which is what is wrong with it
+        sessions.insert(URL, "ann", "token", datetime(2030, 1, 1))  # noqa: DTZ001 - the error under test
 
 
 @pytest.mark.parametrize(
@@ -158,13 +146,15 @@ def test_the_file_of_cryosparc_tools_is_read_and_what_we_write_has_its_shape(sto
         "\0" * 100,
     ],
 )
-def test_a_broken_file_is_set_aside_and_never_written_over(store, broken):
+def test_malformed_store_is_renamed_and_never_overwritten(store, broken):
     store.parent.mkdir(mode=0o700)
     store.write_text(broken)
     store.chmod(0o600)
-    with pytest.warns(StoreWarning, match=r"is broken .+ kept as sessions\.json\.broken-") as told:
+    with pytest.warns(
+        StoreWarning, match=r"is malformed .+ renamed to sessions\.json\.broken-"
+    ) as caught:
         sessions = InstanceAuthSessions.load()
-    assert "planted-secret" not in str(told[0].message)
+    assert "planted-secret" not in str(caught[0].message)
     sessions.insert(URL, "ann", kept("ann"))
     sessions.save()
     [aside] = store.parent.glob("sessions.json.broken-*")
@@ -173,8 +163,8 @@ def test_a_broken_file_is_set_aside_and_never_written_over(store, broken):
     assert InstanceAuthSessions.load().find(URL, "ann")
 
 
-def test_a_file_that_broke_before_the_save_is_set_aside_too(store):
-    sessions = saved("ann")
+def test_store_that_became_malformed_is_renamed_on_save(store):
+    sessions = save_entries("ann")
     store.write_text("{ half")
     sessions.insert(URL, "bob", kept("bob"))
     with pytest.warns(StoreWarning):
@@ -182,52 +172,52 @@ def test_a_file_that_broke_before_the_save_is_set_aside_too(store):
     assert [path.read_text() for path in store.parent.glob("*.broken-*")] == ["{ half"]
 
 
-def test_what_others_could_read_is_closed_with_a_warning(store):
-    saved("ann")
+def test_readable_store_is_repaired_with_a_warning(store):
+    save_entries("ann")
     store.chmod(0o644)
-    with pytest.warns(StoreWarning, match="others could read .+log out all sessions"):
+    with pytest.warns(StoreWarning, match="other users could read .+log out of all sessions"):
         InstanceAuthSessions.load()
     assert mode(store) == 0o600
     store.parent.chmod(0o755)
-    with pytest.warns(StoreWarning, match="others could look into"):
-        saved("bob")
+    with pytest.warns(StoreWarning, match="other users could read the folder"):
+        save_entries("bob")
     assert mode(store.parent) == 0o700
     lock = store.with_name("sessions.json.lock")
     lock.chmod(0o644)
-    saved("carol")
+    save_entries("carol")
     assert mode(lock) == 0o600
 
 
-def test_a_folder_that_others_can_write_to_is_refused(store):
+def test_writable_folder_is_refused(store):
     store.parent.mkdir()
-    (store.parent / "notes.txt").write_text("something else is here, so it is not ours to close")
+    (store.parent / "notes.txt").write_text("another file, so the folder is not dedicated")
     store.parent.chmod(0o777)
-    with pytest.raises(StoreError, match="Others may write to"):
-        saved("ann")
+    with pytest.raises(StoreError, match="Other users can write to"):
+        save_entries("ann")
     store.parent.chmod(0o755)
-    saved("ann")
-    assert mode(store.parent) == 0o755, "others may look at the names, and at nothing else"
+    save_entries("ann")
+    assert mode(store.parent) == 0o755, "the folder keeps its mode"
     assert mode(store) == 0o600
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_what_belongs_to_somebody_else_is_refused(store):
-    saved("ann")
+def test_store_of_another_user_is_refused(store):
+    save_entries("ann")
     os.chown(store, 12345, 12345)
     with pytest.raises(StoreError, match="belongs to another user"):
         InstanceAuthSessions.load()
     os.chown(store, 0, 0)
     os.chown(store.parent, 12345, 12345)
     with pytest.raises(StoreError, match="belongs to another user"):
-        saved("bob")
+        save_entries("bob")
 
 
-def test_a_link_is_followed_and_stays_one(store, tmp_path):
+def test_symbolic_link_is_followed_and_kept(store, tmp_path):
     real = tmp_path / "dotfiles" / "doorward.json"
     real.parent.mkdir(mode=0o700)
     store.parent.mkdir(mode=0o700)
     store.symlink_to(real)
-    saved("ann")
+    save_entries("ann")
     assert store.is_symlink()
     assert mode(real) == 0o600
     assert "token-of-ann" in real.read_text()
@@ -238,20 +228,20 @@ def test_a_link_is_followed_and_stays_one(store, tmp_path):
             InstanceAuthSessions.load()
 
 
-def test_what_is_no_file_is_refused(store):
+def test_store_that_is_not_a_regular_file_is_refused(store):
     store.parent.mkdir(mode=0o700)
     os.mkfifo(store, 0o600)
-    with pytest.raises(StoreError, match="is no file"):
+    with pytest.raises(StoreError, match="is not a regular file"):
         InstanceAuthSessions.load()
 
 
-def test_a_save_that_fails_leaves_everything_as_it_was(store):
-    sessions = saved("ann")
+def test_failed_save_changes_nothing(store):
+    sessions = save_entries("ann")
     before = store.read_text()
     sessions.insert(URL, "bob", kept("b" * 100))
     store.parent.chmod(0o700)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", full_disk)
+        patch.setattr(os, "fsync", raise_disk_full)
         with pytest.raises(StoreError, match="No space left"):
             sessions.save()
     assert store.read_text() == before
@@ -260,13 +250,7 @@ def test_a_save_that_fails_leaves_everything_as_it_was(store):
     assert InstanceAuthSessions.load().find(URL, "bob")
 
 
-def full_disk(_):
-    import errno
-
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def test_a_removal_does_not_take_a_newer_login_along(store):
+def test_removal_keeps_a_newer_login(store):
     old = InstanceAuthSessions.load()
     old.insert(URL, "ann", kept("ann", session_id="ses_1"))
     old.save()
@@ -278,15 +262,15 @@ def test_a_removal_does_not_take_a_newer_login_along(store):
     assert InstanceAuthSessions.load().find(URL, "ann").session_id == "ses_2"
 
 
-def test_it_may_be_saved_elsewhere_as_a_whole(store, tmp_path):
+def test_store_can_be_saved_to_another_file(store, tmp_path):
     copy = tmp_path / "copy" / "sessions.json"
-    saved("ann", "bob").save(copy)
+    save_entries("ann", "bob").save(copy)
     assert InstanceAuthSessions.load(copy).instances[URL].find_user("bob") == "bob"
 
 
 # -- processes --------------------------------------------------------------------------------------------------------
 
-INSERTS = """
+INSERT_SCRIPT = """
 import sys
 from datetime import UTC, datetime, timedelta
 from doorward import InstanceAuthSessions
@@ -297,9 +281,9 @@ for number in range(50):
 """
 
 
-def test_four_processes_lose_nothing(store):
+def test_concurrent_saves_lose_no_session(store):
     processes = [
-        subprocess.Popen([sys.executable, "-c", INSERTS, str(number)], env=environment())
+        subprocess.Popen([sys.executable, "-c", INSERT_SCRIPT, str(number)], env=environment())
         for number in range(4)
     ]
     assert [process.wait(60) for process in processes] == [0, 0, 0, 0]
@@ -310,7 +294,7 @@ def test_four_processes_lose_nothing(store):
     assert {mode(path) for path in store.parent.iterdir()} == {0o600}
 
 
-WRITES = """
+WRITE_SCRIPT = """
 from datetime import UTC, datetime, timedelta
 from doorward import InstanceAuthSessions
 sessions, number = InstanceAuthSessions.load(), 0
@@ -322,11 +306,11 @@ while True:
 """
 
 
-def test_the_store_is_whole_whenever_a_writer_is_killed(store):
-    saved("ann")
+def test_store_is_intact_after_a_writer_is_killed(store):
+    save_entries("ann")
     for pause in (0.0, 0.011, 0.023, 0.037):
         writer = subprocess.Popen(
-            [sys.executable, "-c", WRITES], env=environment(), stdout=subprocess.PIPE
+            [sys.executable, "-c", WRITE_SCRIPT], env=environment(), stdout=subprocess.PIPE
         )
         assert writer.stdout.readline() == b"begun\n"
         time.sleep(pause)
@@ -337,8 +321,8 @@ def test_the_store_is_whole_whenever_a_writer_is_killed(store):
             warnings.simplefilter("error")
             assert InstanceAuthSessions.load().find(URL, "ann")
     (store.parent / ".sessions.json.dead.tmp").write_text("half")
-    saved("bob")
-    assert not list(store.parent.glob(".*.tmp")), "what the killed had begun to write is swept away"
+    save_entries("bob")
+    assert not list(store.parent.glob(".*.tmp")), "leftover temporary files are removed"
 
 
 # -- whose token goes where -------------------------------------------------------------------------------------------
@@ -350,43 +334,45 @@ def test_from_store_uses_the_session_of_the_service_and_user(ann, store, monkeyp
     again = Doorward(ann.live.url)
     assert again.login.from_store().username == ann.name
     assert again.whoami().session_id == client.session.session_id
-    assert Doorward().login.from_store().username == ann.name, "there is only one service"
-    with pytest.raises(NotLoggedInError, match="called bob"):
+    assert Doorward().login.from_store().username == ann.name, "the only service in the store"
+    with pytest.raises(NotLoggedInError, match="as bob"):
         Doorward(ann.live.url).login.from_store(user="bob")
     longer = kept("zoe", refresh_token=Secret("rt"), refresh_expires=LATER + timedelta(days=60))
     sessions = InstanceAuthSessions.load()
     sessions.insert(ann.live.url, "zoe", longer)
     sessions.save()
-    assert Doorward(ann.live.url).login.from_store().username == "zoe", "whose lasts longest"
+    assert Doorward(ann.live.url).login.from_store().username == "zoe", (
+        "the session that expires last"
+    )
     sessions.remove(ann.live.url, "zoe")
     sessions.save()
     monkeypatch.setenv("DOORWARD_USER", "bob")
-    with pytest.raises(NotLoggedInError, match="called bob"):
+    with pytest.raises(NotLoggedInError, match="as bob"):
         Doorward(ann.live.url).login.from_store()
     monkeypatch.delenv("DOORWARD_USER")
-    saved("ann")
-    with pytest.raises(InvalidInput, match="name one"):
+    save_entries("ann")
+    with pytest.raises(InvalidInput, match="Pass url"):
         Doorward().login.from_store()
     again.logout()
     with pytest.raises(NotLoggedInError):
         Doorward(ann.live.url).login.from_store()
 
 
-def test_the_session_of_one_service_is_not_used_at_another(ann, store):
+def test_session_is_not_used_at_another_service(ann, store):
     ann.logged_in().session.to_store()
     with pytest.raises(NotLoggedInError):
         Doorward("http://127.0.0.1:1").login.from_store()
-    with pytest.raises(StoreError, match="is not sent there"):
+    with pytest.raises(StoreError, match="was not sent"):
         Doorward("http://127.0.0.1:1").login.from_store(url=ann.live.url)
 
 
-def test_a_token_file_is_not_used_at_another_service(ann, tmp_path):
-    ann.logged_in().to_token_file(tmp_path / "token")
-    with pytest.raises(StoreError, match="is not sent there"):
+def test_token_file_is_not_used_at_another_service(ann, tmp_path):
+    ann.logged_in().session.to_token_file(tmp_path / "token")
+    with pytest.raises(StoreError, match="was not sent"):
         Doorward("http://127.0.0.1:1").login.from_token_file(tmp_path / "token")
 
 
-def test_a_session_has_one_home(ann, store, tmp_path):
+def test_session_has_one_storage(ann, store, tmp_path):
     client = ann.logged_in()
     client.session.to_store()
     client.session.to_token_file(tmp_path / "token")
@@ -395,8 +381,8 @@ def test_a_session_has_one_home(ann, store, tmp_path):
     assert (tmp_path / "token").read_text().splitlines()[1] == client.token
 
 
-def test_no_other_service_ever_sees_a_token(ann, store, stand_in, tmp_path, monkeypatch):
-    other = stand_in(Says({}))
+def test_token_is_never_sent_to_another_service(ann, store, fake_server, tmp_path, monkeypatch):
+    other = fake_server(Reply({}))
     client = ann.logged_in()
     token = client.token
     client.session.to_store()
@@ -405,19 +391,17 @@ def test_no_other_service_ever_sees_a_token(ann, store, stand_in, tmp_path, monk
     for act in (
         there.login.from_store,
         lambda: there.login.from_store(url=ann.live.url),
-        there.version,
+        there.get_version,
     ):
         with suppress(DoorwardError):
             act()
     client.session.to_token_file(tmp_path / "token")
-    with pytest.raises(StoreError, match="is not sent there"):
+    with pytest.raises(StoreError, match="was not sent"):
         there.login.from_token_file(tmp_path / "token")
     lines = (tmp_path / "token").read_text().splitlines()
     program = Doorward()
     program.login.from_token_file(tmp_path / "token")
-    assert program.url == ann.live.url, (
-        "the file says for whom it is, whatever the environment does"
-    )
+    assert program.url == ann.live.url, "the file decides the service, not the environment"
     (tmp_path / "token").write_text("\n".join([other.url, *lines[1:]]))
     with suppress(DoorwardError):
         client.session.refresh()

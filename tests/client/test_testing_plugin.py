@@ -1,4 +1,4 @@
-"""The pytest plug-in: what somebody's own tests get, and what it refuses."""
+"""The pytest plug-in."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from doorward.testing import (
 )
 from doorward.testing.service import DoorwardTestService
 from tests.client.conftest import SOURCES, environment
-from tests.client.wheels import NoRegistry, built, unpacked
+from tests.client.wheels import RegistryUnavailable, build_wheel, unpack_wheels
 from tests.live import ROOT
 
 FIXTURES = (_doorward_process, doorward_service, fresh_doorward_service)
-OTHERS = [
+DISABLED_PLUGINS = [
     f"-pno:{name}" for name in ("schemathesis", "hypothesispytest", "anyio", "randomly")
-]  # a second of CPU, and not theirs
+]  # they cost a second of CPU, and users do not have them
 FROM_SOURCES = f"{SOURCES}:{ROOT}"
 EXAMPLE = (ROOT / "docs" / "testing-with-doorward.md").read_text()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _service_is_found():
-    """In the repository it is not installed."""
+    """Make the service importable, because it is not installed in the repository."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", FROM_SOURCES)
         yield
@@ -55,7 +55,7 @@ def process(request):
 
 @pytest.fixture(autouse=True)
 def _as_the_plug_in_does(request):
-    """Here its fixtures are imported, and its hook is called by nobody else."""
+    """Call the hook of the plug-in, which is imported here and not loaded by pytest."""
     yield
     pytest_runtest_teardown(request.node)
 
@@ -71,8 +71,8 @@ def doorward_settings():
     }
 
 
-def users_tests(folder: Path, *options: str, path: str) -> subprocess.CompletedProcess[str]:
-    """What the tests in the folder say, run as their authors would."""
+def run_user_tests(folder: Path, *options: str, path: str) -> subprocess.CompletedProcess[str]:
+    """Run the tests in the folder as their authors would."""
     command = [
         sys.executable,
         "-W",
@@ -83,7 +83,7 @@ def users_tests(folder: Path, *options: str, path: str) -> subprocess.CompletedP
         "error",
         "-p",
         "no:cacheprovider",
-        *OTHERS,
+        *DISABLED_PLUGINS,
         *options,
     ]
     return subprocess.run(
@@ -97,7 +97,7 @@ def users_tests(folder: Path, *options: str, path: str) -> subprocess.CompletedP
     )
 
 
-def test_an_account_is_ready_to_sign_in(doorward_service):
+def test_account_can_log_in_at_once(doorward_service):
     ann = doorward_service.account(
         "Ann.Lee", email="ann@example.org", roles=["editor"], password="a password of hers"
     )
@@ -129,24 +129,24 @@ def test_an_account_is_ready_to_sign_in(doorward_service):
         ({"roles": ["knight"]}, "There is no role knight"),
     ],
 )
-def test_an_account_that_cannot_be_says_why(doorward_service, asked, words):
+def test_invalid_account_reports_the_reason(doorward_service, asked, words):
     with pytest.raises(DoorwardTestError, match=words):
         doorward_service.account(**asked)
 
 
-def test_what_nobody_foresaw_spoils_no_other_test(doorward_service):
+def test_unexpected_error_does_not_stop_the_service(doorward_service):
     with pytest.raises(DoorwardTestError, match=r"AttributeError: .*doorward\.log"):
         doorward_service.account(password=1234)
     doorward_service.account()
 
 
-def test_a_name_is_given_once(doorward_service):
+def test_taken_username_is_rejected(doorward_service):
     ann = doorward_service.account()
     with pytest.raises(DoorwardTestError, match="username belongs to an account already"):
         doorward_service.account(ann.username)
 
 
-def test_tokens_and_sessions_end_when_the_clock_is_pushed(doorward_service):
+def test_tokens_and_sessions_expire_when_the_clock_is_pushed(doorward_service):
     ann = doorward_service.account()
     client, token = doorward_service.client(ann), doorward_service.token(ann)
     begun = doorward_service.now
@@ -158,20 +158,20 @@ def test_tokens_and_sessions_end_when_the_clock_is_pushed(doorward_service):
         other.validate()
     before = client.session.scope, client.session.session_id
     other.login.with_token(client.token)
-    assert other.whoami().username == ann.username, "a session goes on with another token"
+    assert other.whoami().username == ann.username, "the session continues with a new token"
     assert (client.session.scope, client.session.session_id) == before
     doorward_service.push_clock(days=31)
     assert client.session.session_id not in {
         one.id for one in doorward_service.client(ann).list_sessions() if one.status == "live"
     }
-    with pytest.raises(ValueError, match="forward"):
+    with pytest.raises(ValueError, match="positive"):
         doorward_service.push_clock(minutes=-1)
 
 
-def test_the_next_test_begins_anew(doorward_service):
+def test_reset_clears_clock_mailbox_and_throttling(doorward_service):
     ann = doorward_service.account()
     doorward_service.push_clock(days=2)
-    for _ in range(8):  # so that whoever is slow waits for longer than a second
+    for _ in range(8):  # enough for a delay of more than a second
         with suppress(InvalidCredentials, RateLimited):
             doorward_service.client().login.with_password(ann.username, "not the password")
     with pytest.raises(RateLimited):
@@ -186,7 +186,7 @@ def test_the_next_test_begins_anew(doorward_service):
     )
 
 
-def test_mail_is_read_by_whom_it_is_to(doorward_service):
+def test_mail_is_filtered_by_recipient(doorward_service):
     ann, bob = doorward_service.account(), doorward_service.account()
     for name in (ann.username, bob.username):
         doorward_service.client().transport.request(
@@ -200,36 +200,36 @@ def test_mail_is_read_by_whom_it_is_to(doorward_service):
     assert len(doorward_service.mail()) == 2
 
 
-def test_somebody_registers_with_the_code_of_the_mail(process, tmp_path):
+def test_registration_with_the_code_from_the_mail(process, tmp_path):
     service = DoorwardTestService(
         process,
         tmp_path,
         {"password_min_length": 12, "link_confirm": "https://shop.example.com/welcome/{token}"},
     )
-    ask = service.client().transport.ask
+    request = service.client().transport.request
     body = {
         "username": "ann",
         "email": "ann@example.org",
         "name": "Ann",
         "password": "twelve signs",
     }
-    registration = ask("POST", "/v1/register", json=body)["registration"]
+    registration = request("POST", "/v1/register", json=body)["registration"]
     mail = service.mail("ann@example.org")[0]
     assert mail.links[0].startswith("https://shop.example.com/welcome/")
-    ask("POST", "/v1/register/confirm", json={"registration": registration, "code": mail.code})
+    request("POST", "/v1/register/confirm", json={"registration": registration, "code": mail.code})
     with service.client() as client:
         client.login.with_password("ann", "twelve signs")
         assert client.whoami().username == "ann"
     service.close()
 
 
-def test_many_may_log_in_at_once(doorward_service):
+def test_concurrent_logins_succeed(doorward_service):
     ann = doorward_service.account()
     with ThreadPoolExecutor(12) as threads:
         assert len(set(threads.map(lambda _: doorward_service.token(ann), range(12)))) == 12
 
 
-def test_a_key_does_what_its_owner_may(doorward_service):
+def test_api_key_has_the_requested_scopes(doorward_service):
     ann, client = doorward_service.account(roles=["editor"]), doorward_service.client()
     client.login.with_api_key(
         doorward_service.api_key(ann, "orders:read", expires_in=timedelta(days=1))
@@ -239,7 +239,7 @@ def test_a_key_does_what_its_owner_may(doorward_service):
     assert timedelta(hours=23) < found.expires_at - doorward_service.now <= timedelta(days=1)
 
 
-def test_a_program_is_let_in_or_not(doorward_service):
+def test_device_login_is_approved_or_denied(doorward_service):
     ann, program = doorward_service.account(roles=["editor"]), doorward_service.client()
     prompt = program.login.request_on_another_device(client_id="job")
     doorward_service.approve(prompt, ann)
@@ -255,7 +255,7 @@ def test_a_program_is_let_in_or_not(doorward_service):
         doorward_service.approve(late, ann)
 
 
-def test_a_fresh_service_knows_nobody(doorward_service, fresh_doorward_service):
+def test_fresh_service_has_no_accounts(doorward_service, fresh_doorward_service):
     doorward_service.account()
     root = fresh_doorward_service.account(roles=["admin"])
     found = fresh_doorward_service.client(root).call("GET", "/v1/accounts")["items"]
@@ -267,29 +267,29 @@ def test_a_fresh_service_knows_nobody(doorward_service, fresh_doorward_service):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"database_url": "postgresql://db.example.com/live"}, "database_url: .* leave it out"),
-        ({"redis_url": "redis://cache.example.com"}, "redis_url: "),
-        ({"smtp_url": "smtp://mail.example.com"}, "smtp_url: "),
-        ({"env": "production"}, "env: .* in development and nowhere else"),
-        ({"public_url": "https://auth.example.com"}, "public_url: .* this machine alone"),
+        ({"database_url": "postgresql://db.example.com/live"}, "sets database_url itself"),
+        ({"redis_url": "redis://cache.example.com"}, "sets redis_url itself"),
+        ({"smtp_url": "smtp://mail.example.com"}, "sets smtp_url itself"),
+        ({"env": "production"}, "env=development"),
+        ({"public_url": "https://auth.example.com"}, r"public_url .* 127\.0\.0\.1"),
         ({"host": "0.0.0.0"}, "host: is not a setting"),
         ({"secret_key": "short"}, "secret_key: must be 32 random bytes"),
         ({"roles": {"editor": "orders:write"}}, "roles: must hold lists of texts"),
         ({"managing_level": "king"}, "DOORWARD_MANAGING_LEVEL: must be one of"),
     ],
 )
-def test_what_would_not_be_for_tests_is_refused(process, tmp_path, settings, words):
+def test_unsuitable_settings_are_rejected(process, tmp_path, settings, words):
     with pytest.raises(DoorwardTestError, match=words):
         DoorwardTestService(process, tmp_path, settings)
 
 
-def test_where_production_is_no_test_service_starts(process, tmp_path, monkeypatch):
+def test_service_does_not_start_in_production(process, tmp_path, monkeypatch):
     monkeypatch.setenv("DOORWARD_ENV", "production")
-    with pytest.raises(DoorwardTestError, match="DOORWARD_ENV is production"):
+    with pytest.raises(DoorwardTestError, match="DOORWARD_ENV=production"):
         DoorwardTestService(process, tmp_path, {})
 
 
-HOLDER = """
+HOLDER_SCRIPT = """
 import sys, time
 from pathlib import Path
 from doorward.testing.process import ServerProcess
@@ -301,7 +301,7 @@ time.sleep(60)
 """
 
 
-def test_it_is_on_this_machine_alone_asks_no_environment_and_ends_with_the_tests(tmp_path):
+def test_service_is_local_isolated_and_ends_with_its_parent(tmp_path):
     elsewhere = {
         "DOORWARD_DATABASE_URL": "postgresql://db.example.com/live",
         "DOORWARD_REGISTRATION": "closed",
@@ -309,7 +309,7 @@ def test_it_is_on_this_machine_alone_asks_no_environment_and_ends_with_the_tests
     }
     env = environment(PYTHONPATH=FROM_SOURCES, PYTHONWARNINGS="error", **elsewhere)
     with subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", HOLDER, tmp_path],
+        [sys.executable, "-W", "ignore", "-c", HOLDER_SCRIPT, tmp_path],
         env=env,
         stdout=subprocess.PIPE,
         text=True,
@@ -318,18 +318,16 @@ def test_it_is_on_this_machine_alone_asks_no_environment_and_ends_with_the_tests
         port = int(url.rpartition(":")[2])
         try:
             with urllib.request.urlopen(f"{url}/v1/methods", timeout=10) as answer:
-                assert b'"open"' in answer.read(), (
-                    "registration is open unless the fixture says otherwise"
-                )
+                assert b'"open"' in answer.read(), "the default is not read from the environment"
             with pytest.raises(OSError, match="refused"):
                 socket.create_connection(("127.0.0.2", port), 5)
         finally:
             holder.send_signal(signal.SIGKILL)
-    assert ends(port)
+    assert wait_until_closed(port)
 
 
-def ends(port: int) -> bool:
-    """Does nobody listen there any more, after ten seconds at most?"""
+def wait_until_closed(port: int) -> bool:
+    """Return whether the port is closed within ten seconds."""
     end = time.monotonic() + 10
     while time.monotonic() < end:
         try:
@@ -340,7 +338,7 @@ def ends(port: int) -> bool:
     return False
 
 
-def test_without_the_service_a_sentence_says_what_to_install(tmp_path):
+def test_missing_service_names_the_package_to_install(tmp_path):
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "__init__.py").write_text("")
     (tmp_path / "test_app.py").write_text(
@@ -349,14 +347,14 @@ def test_without_the_service_a_sentence_says_what_to_install(tmp_path):
         "def test_with(doorward_service): pass\n"
         "def test_without(): assert not {'doorward.testing.service', 'doorward.client', 'app'} & set(sys.modules)\n"
     )
-    done = users_tests(tmp_path, "-p", "doorward.testing", path=str(SOURCES))
+    done = run_user_tests(tmp_path, "-p", "doorward.testing", path=str(SOURCES))
     assert "1 passed, 1 error" in done.stdout, done.stdout
-    assert "The service is not installed: pip install 'doorward[testing]'." in done.stdout
+    assert "The service is not installed. Run: pip install 'doorward[testing]'" in done.stdout
     assert "Traceback" not in done.stdout
-    assert "During handling" not in done.stdout, "it is said once"
+    assert "During handling" not in done.stdout, "it is reported once"
 
 
-TWO = """
+SECOND_TEST_FILE = """
 import urllib.request
 from datetime import UTC, datetime, timedelta
 
@@ -382,39 +380,38 @@ def test_three(fresh_doorward_service):
 """
 
 
-def test_the_example_of_the_docs_works_with_what_is_installed(tmp_path):
-    """From wheels: the plug-in is found by itself, the service brings its migrations along, and a package of the user's is called app."""
+def test_documented_example_works_with_installed_wheels(tmp_path):
+    """The wheels include the plug-in entry point and the migrations; the user has a package `app`."""
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     try:
-        installed = unpacked(
-            [built(ROOT / "client", wheels), built(ROOT, wheels)], tmp_path / "installed"
+        installed = unpack_wheels(
+            [build_wheel(ROOT / "client", wheels), build_wheel(ROOT, wheels)],
+            tmp_path / "installed",
         )
-    except NoRegistry as reason:
+    except RegistryUnavailable as reason:
         pytest.skip(str(reason))
-    assert not (installed / "app").exists(), (
-        "nothing of ours is called app where others install theirs"
-    )
+    assert not (installed / "app").exists(), "the service installs no top-level package `app`"
     blocks = re.findall(
         r"^`([\w/.]+\.py)`\n```python\n(.*?)^```", EXAMPLE, re.DOTALL | re.MULTILINE
     )
     assert [name for name, _ in blocks] == ["app/__init__.py", "conftest.py", "test_orders.py"]
     first = re.search(r"^```python\n(.*?)^```", EXAMPLE, re.DOTALL | re.MULTILINE)[1]
-    for name, text in [*blocks, ("test_first.py", first), ("test_two.py", TWO)]:
+    for name, text in [*blocks, ("test_first.py", first), ("test_two.py", SECOND_TEST_FILE)]:
         file = tmp_path / "theirs" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    done = users_tests(tmp_path / "theirs", path=str(installed))
+    done = run_user_tests(tmp_path / "theirs", path=str(installed))
     assert "11 passed" in done.stdout, done.stdout
 
 
-def test_it_wants_the_service_of_its_own_version():
+def test_plugin_requires_its_own_service_version():
     project = tomllib.loads((ROOT / "client" / "pyproject.toml").read_text())["project"]
     assert project["version"] == VERSION
     assert project["optional-dependencies"]["testing"] == [f"doorward-service=={VERSION}"]
 
 
-def test_only_one_file_of_the_client_knows_the_service():
+def test_only_the_test_server_imports_the_service():
     knowing = set()
     for path in (SOURCES / "doorward").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

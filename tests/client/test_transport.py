@@ -1,4 +1,4 @@
-"""Where requests go, when they are tried again, and what is said when something else answers."""
+"""Transport: URLs, retries, timeouts, redirects, certificates, proxies and error messages."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from doorward import (
     UnexpectedAnswer,
     parse_origin,
 )
-from tests.client.stand_in import BAD_GATEWAY, HANGS_UP, HTML, TOKENS, Says
-from tests.client.test_secrets import told
+from tests.client.error_text import render_error
+from tests.client.stand_in import BAD_GATEWAY, HANG_UP, HTML, TOKENS, Reply
 
-WHO = Says({"account_id": "acc_1", "username": "ann", "kind": "session"})
-VERSION = Says({"name": "doorward", "version": "0.1.0"})
+WHO = Reply({"account_id": "acc_1", "username": "ann", "kind": "session"})
+VERSION = Reply({"name": "doorward", "version": "0.1.0"})
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ VERSION = Says({"name": "doorward", "version": "0.1.0"})
         ("http://[::1]:8080", "http://[::1]:8080"),
     ],
 )
-def test_an_address_has_one_spelling(written, meant):
+def test_url_is_normalized(written, meant):
     assert str(parse_origin(written)) == meant
     assert str(parse_origin(meant)) == meant
 
@@ -92,13 +92,13 @@ def test_an_address_has_one_spelling(written, meant):
         ),
     ],
 )
-def test_an_address_that_is_none_or_not_safe_is_refused(written):
+def test_invalid_or_unsafe_url_is_rejected(written):
     with pytest.raises(InvalidInput) as refused:
         parse_origin(written)
     assert "secret" not in str(refused.value)
 
 
-def test_plain_http_is_permitted_by_name_only():
+def test_plain_http_needs_allow_http():
     assert str(parse_origin("http://auth.internal", allow_http=True)) == "http://auth.internal"
     with pytest.raises(InvalidInput, match="allow_http"):
         Doorward("http://auth.internal")
@@ -117,70 +117,70 @@ def test_plain_http_is_permitted_by_name_only():
         ("//api.example.com", False),
     ],
 )
-def test_an_origin_covers_its_own_addresses(url, covered):
+def test_origin_covers_only_its_own_urls(url, covered):
     assert parse_origin("https://api.example.com").covers(url) is covered
 
 
-def test_the_address_is_read_from_the_environment_when_it_is_needed(stand_in, monkeypatch):
+def test_url_is_read_from_environment_on_first_use(fake_server, monkeypatch):
     client = Doorward()
     with pytest.raises(InvalidInput, match="DOORWARD_URL"):
-        client.version()
-    there = stand_in(VERSION)
+        client.get_version()
+    there = fake_server(VERSION)
     monkeypatch.setenv("DOORWARD_URL", there.url + "/")
     assert client.get_version().version == "0.1.0"
     assert client.url == there.url
     assert there.headers_of("User-Agent") == ["doorward/0.1.0"]
 
 
-def test_a_path_before_the_api_is_kept(stand_in):
-    there = stand_in(VERSION)
-    Doorward(f"{there.url}/auth/").version()
+def test_path_prefix_of_service_is_kept(fake_server):
+    there = fake_server(VERSION)
+    Doorward(f"{there.url}/auth/").get_version()
     assert there.paths() == ["/auth/version"]
 
 
-def test_reading_is_tried_again(stand_in):
-    there = stand_in(HANGS_UP, Says({"code": "unavailable"}, 503), VERSION)
+def test_get_is_retried(fake_server):
+    there = fake_server(HANG_UP, Reply({"code": "unavailable"}, 503), VERSION)
     assert Doorward(there.url).get_version().version == "0.1.0"
     assert len(there.seen) == 3
 
 
-def test_closing_disturbs_nobody_who_asks_at_that_moment(stand_in):
+def test_close_waits_for_requests_in_progress(fake_server):
     asked, go_on = threading.Event(), threading.Event()
 
-    def slowly(_: str) -> Says:
+    def slowly(_: str) -> Reply:
         asked.set()
         go_on.wait(20)
-        return Says(TOKENS)
+        return Reply(TOKENS)
 
-    there = stand_in(VERSION, routes={"/v1/login": [slowly]})
+    there = fake_server(VERSION, routes={"/v1/login": [slowly]})
     client = Doorward(there.url)
     thread = threading.Thread(target=client.login.with_password, args=("ann", "secret"))
     thread.start()
     assert asked.wait(20)
     client.close()
-    client.version()
+    client.get_version()
     client.close()
     go_on.set()
     thread.join(20)
     assert client.token == "at"
-    assert len(set(there.ports)) == 2, "whoever comes later has a connection of his own"
+    assert len(set(there.ports)) == 2, "a later request opens a new connection"
 
 
-def test_writing_is_not_tried_again(stand_in):
-    there = stand_in(HANGS_UP)
-    with pytest.raises(ConnectionFailed, match="broke"):
+def test_post_is_not_retried(fake_server):
+    there = fake_server(HANG_UP)
+    with pytest.raises(ConnectionFailed, match="interrupted"):
         Doorward(there.url).login.with_password("ann", "secret")
     assert len(there.seen) == 1
 
 
-def test_retry_after_is_kept_to_or_handed_on(stand_in):
-    there = stand_in(Says({"code": "busy"}, 503, {"Retry-After": "1"}), VERSION)
+def test_retry_after_is_obeyed_or_reported(fake_server):
+    there = fake_server(Reply({"code": "busy"}, 503, {"Retry-After": "1"}), VERSION)
     began = time.monotonic()
-    Doorward(there.url).version()
+    Doorward(there.url).get_version()
     assert 1 <= time.monotonic() - began < 10
-    there = stand_in(Says({"code": "rate_limited"}, 429, {"Retry-After": "3600"}))
+    there = fake_server(Reply({"code": "rate_limited"}, 429, {"Retry-After": "3600"}))
     with pytest.raises(RateLimited, match="in 60 min") as refused:
-        Doorward(there.url).version()
+        Doorward(there.url).get_version()
     assert (refused.value.retry_after, len(there.seen)) == (3600, 1)
 
 
@@ -188,50 +188,50 @@ def test_retry_after_is_kept_to_or_handed_on(stand_in):
     ("answer", "found"),
     [
         (HTML, "a web page"),
-        (Says(b"{"), "something broken"),
-        (Says([1]), "something broken"),
-        (Says(b"\x00\xff", headers={"Content-Type": "image/png"}), "image/png"),
-        (Says(b"x", 304), "nothing"),
+        (Reply(b"{"), "invalid JSON"),
+        (Reply([1]), "invalid JSON"),
+        (Reply(b"\x00\xff", headers={"Content-Type": "image/png"}), "image/png"),
+        (Reply(b"x", 304), "nothing"),
     ],
 )
-def test_what_is_no_service_is_said_to_be_none(stand_in, answer, found):
-    there = stand_in(answer)
-    with pytest.raises(UnexpectedAnswer, match=f"answered {found} instead of JSON"):
-        Doorward(there.url).version()
+def test_non_json_response_is_unexpected_answer(fake_server, answer, found):
+    there = fake_server(answer)
+    with pytest.raises(UnexpectedAnswer, match=f"returned {found} instead of a JSON object"):
+        Doorward(there.url).get_version()
 
 
 @pytest.mark.parametrize(
-    ("location", "told"),
+    ("location", "message"),
     [
-        ("/auth/version?token=at", "leads to {}/auth:"),
-        ("/version", "leads back to itself"),
-        ("https://ann:planted@[::1]:9/version", r"leads to https://\[::1\]:9:"),
+        ("/auth/version?token=at", "redirects to {}/auth\\."),
+        ("/version", "redirects to itself"),
+        ("https://ann:planted@[::1]:9/version", r"redirects to https://\[::1\]:9\."),
     ],
 )
-def test_a_redirect_is_named_in_full(stand_in, location, told):
-    there = stand_in(Says(b"", 308, {"Location": location}))
-    with pytest.raises(RedirectRefused, match=told.format(there.url)):
-        Doorward(there.url).version()
+def test_redirect_error_names_the_target(fake_server, location, message):
+    there = fake_server(Reply(b"", 308, {"Location": location}))
+    with pytest.raises(RedirectRefused, match=message.format(there.url)):
+        Doorward(there.url).get_version()
     assert len(there.seen) == 1
 
 
-def test_an_answer_has_an_end(stand_in):
-    there = stand_in(Says(b"[" + b"0," * 3_000_000 + b"0]"))
-    with pytest.raises(UnexpectedAnswer, match="far too much"):
-        Doorward(there.url).version()
+def test_oversized_response_is_rejected(fake_server):
+    there = fake_server(Reply(b"[" + b"0," * 3_000_000 + b"0]"))
+    with pytest.raises(UnexpectedAnswer, match="too large"):
+        Doorward(there.url).get_version()
 
 
-def test_a_gateway_in_trouble_is_a_fault_and_no_page(stand_in):
-    there = stand_in(BAD_GATEWAY)
+def test_bad_gateway_is_service_unavailable(fake_server):
+    there = fake_server(BAD_GATEWAY)
     with pytest.raises(ServiceUnavailable, match="502"):
         Doorward(there.url).login.with_password("ann", "secret")
 
 
-def test_a_redirect_is_not_followed_and_says_where_to(stand_in):
-    elsewhere = stand_in(WHO)
-    there = stand_in(
-        Says(b"", 302, {"Location": f"{elsewhere.url}/v1/whoami?token=at"}),
-        routes={"/v1/login": [Says(TOKENS)]},
+def test_redirect_is_not_followed(fake_server):
+    elsewhere = fake_server(WHO)
+    there = fake_server(
+        Reply(b"", 302, {"Location": f"{elsewhere.url}/v1/whoami?token=at"}),
+        routes={"/v1/login": [Reply(TOKENS)]},
     )
     client = Doorward(there.url)
     client.login.with_password("ann", "secret")
@@ -241,22 +241,22 @@ def test_a_redirect_is_not_followed_and_says_where_to(stand_in):
     assert elsewhere.seen == []
 
 
-def test_an_answer_that_does_not_come_is_not_waited_for(stand_in):
+def test_read_timeout_ends_the_request(fake_server):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         client = Doorward(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=Timeouts(read=0.3))
         began = time.monotonic()
-        with pytest.raises(ConnectionFailed, match="did not answer in time"):
+        with pytest.raises(ConnectionFailed, match="did not respond in time"):
             client.login.with_password("ann", "secret")
         assert time.monotonic() - began < 10
 
 
-def test_nobody_there_is_said(free_port):
-    with pytest.raises(ConnectionFailed, match="cannot be reached"):
+def test_refused_connection_is_reported(free_port):
+    with pytest.raises(ConnectionFailed, match="Cannot connect"):
         Doorward(f"http://127.0.0.1:{free_port}").login.with_password("ann", "secret")
 
 
-def test_a_certificate_that_is_not_good_is_refused(stand_in, certificate):
-    there = stand_in(VERSION, certificate=certificate)
+def test_untrusted_certificate_is_rejected(fake_server, certificate):
+    there = fake_server(VERSION, certificate=certificate)
     with pytest.raises(TLSError, match=r"certificate .+ SSL_CERT_FILE"):
         Doorward(there.url).login.with_password("ann", "secret")
     assert there.seen == []
@@ -265,8 +265,10 @@ def test_a_certificate_that_is_not_good_is_refused(stand_in, certificate):
 @pytest.mark.parametrize(
     "verify", [str, Path, lambda path: ssl.create_default_context(cafile=path), None]
 )
-def test_an_authority_of_one_s_own_can_be_named(stand_in, certificate, monkeypatch, verify):
-    there = stand_in(VERSION, certificate=certificate)
+def test_private_certificate_authority_can_be_trusted(
+    fake_server, certificate, monkeypatch, verify
+):
+    there = fake_server(VERSION, certificate=certificate)
     if verify is None:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     options = {"verify": verify(certificate)} if verify else {}
@@ -274,67 +276,65 @@ def test_an_authority_of_one_s_own_can_be_named(stand_in, certificate, monkeypat
 
 
 @pytest.mark.parametrize("content", [None, b"no certificate"])
-def test_an_authority_that_cannot_be_read_is_said_to_be_none(
-    stand_in, tmp_path, monkeypatch, content
-):
+def test_unreadable_ssl_cert_file_is_reported(fake_server, tmp_path, monkeypatch, content):
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "own.pem"))
     if content is not None:
         (tmp_path / "own.pem").write_bytes(content)
-    with pytest.raises(InvalidInput, match=r"SSL_CERT_FILE: .+own\.pem is no file of certificates"):
-        Doorward("https://auth.example.com").version()
-    assert Doorward(stand_in(VERSION).url).version(), "where there is no TLS there is no authority"
+    with pytest.raises(InvalidInput, match=r"SSL_CERT_FILE: .+own\.pem is not a readable PEM file"):
+        Doorward("https://auth.example.com").get_version()
+    assert Doorward(fake_server(VERSION).url).get_version(), "plain HTTP loads no certificates"
 
 
-def test_what_speaks_no_tls_is_refused(stand_in):
-    there = stand_in(VERSION)
+def test_server_without_tls_is_rejected(fake_server):
+    there = fake_server(VERSION)
     with pytest.raises(TLSError, match="TLS"):
-        Doorward(there.url.replace("http:", "https:")).version()
+        Doorward(there.url.replace("http:", "https:")).get_version()
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no certificate"])
-def test_certificates_that_are_none_are_said_to_be(tmp_path, content):
+def test_unreadable_verify_file_is_reported(tmp_path, content):
     path = tmp_path / "own.pem"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(InvalidInput, match=r"own\.pem is no file of certificates"):
-        Doorward("https://auth.example.com", verify=str(path)).version()
+    with pytest.raises(InvalidInput, match=r"own\.pem is not a readable PEM file"):
+        Doorward("https://auth.example.com", verify=str(path)).get_version()
 
 
 @pytest.mark.parametrize(
     "proxy", ["ftp://ann:secret@proxy.example", "http://ann:secret@proxy.example:port"]
 )
-def test_a_proxy_that_cannot_be_used_is_named(monkeypatch, proxy):
+def test_invalid_proxy_is_reported(monkeypatch, proxy):
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     with pytest.raises(InvalidInput, match="HTTPS_PROXY") as refused:
-        Doorward("https://auth.example.com").version()
-    assert "secret" not in told(refused.value)
+        Doorward("https://auth.example.com").get_version()
+    assert "secret" not in render_error(refused.value)
 
 
-def test_a_proxy_that_leads_nowhere_is_named(stand_in, free_port, monkeypatch):
+def test_failing_proxy_is_reported(fake_server, free_port, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", f"http://ann:planted@127.0.0.1:{free_port}")
-    with pytest.raises(ConnectionFailed, match=r"cannot be reached.+HTTPS_PROXY"):
+    with pytest.raises(ConnectionFailed, match=r"Cannot connect to .+HTTPS_PROXY"):
         Doorward("https://auth.example.com").login.with_password("ann", "x")
-    proxy = stand_in(Says({}, 407))
+    proxy = fake_server(Reply({}, 407))
     monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", "//ann:planted@"))
     with pytest.raises(
-        ConnectionFailed, match=r"proxy .+ does not lead to https://auth\.example\.com \(407"
+        ConnectionFailed, match=r"proxy .+ cannot connect to https://auth\.example\.com \(407"
     ) as refused:
         Doorward("https://auth.example.com").login.with_password("ann", "x")
-    assert "planted" not in told(refused.value)
+    assert "planted" not in render_error(refused.value)
     assert [command for command, *_ in proxy.seen] == ["CONNECT"]
 
 
-def test_a_proxy_is_used_for_others_and_never_for_this_machine(stand_in, monkeypatch):
-    there, proxy = stand_in(VERSION), stand_in(VERSION)
+def test_proxy_is_never_used_for_loopback(fake_server, monkeypatch):
+    there, proxy = fake_server(VERSION), fake_server(VERSION)
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
-    Doorward(there.url).version()
+    Doorward(there.url).get_version()
     assert (len(there.seen), proxy.seen) == (1, [])
-    Doorward("http://auth.internal", allow_http=True).version()
+    Doorward("http://auth.internal", allow_http=True).get_version()
     assert proxy.paths() == ["http://auth.internal/version"]
 
 
-def test_a_clock_that_is_wrong_is_named(stand_in):
-    there = stand_in(Says({"code": "unauthenticated"}, 401), skew=-600)
+def test_clock_skew_is_reported(fake_server):
+    there = fake_server(Reply({"code": "unauthenticated"}, 401), skew=-600)
     client = Doorward(there.url)
     client.login.with_token("at")
     with pytest.raises(
@@ -347,13 +347,14 @@ def test_a_clock_that_is_wrong_is_named(stand_in):
 
 @pytest.fixture
 def free_port():
+    from tests.postgres import find_free_port
 
-    return free_port()
+    return find_free_port()
 
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory):
-    """One that nobody has signed."""
+    """A self-signed certificate."""
     from datetime import UTC, datetime, timedelta
 
     from cryptography import x509

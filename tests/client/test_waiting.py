@@ -1,4 +1,4 @@
-"""Waiting for a decision, when what answers is not always the service in good health (RFC 8628 section 3.5)."""
+"""Polling for the decision on a device login (RFC 8628 section 3.5)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 import pytest
 
 from doorward import Doorward, LoginDenied, LoginExpired, LoginTimeout, RedirectRefused
-from tests.client.stand_in import BAD_GATEWAY, HANGS_UP, HTML, TOKENS, Says, oauth_error
+from tests.client.stand_in import BAD_GATEWAY, HANG_UP, HTML, TOKENS, Reply, build_oauth_error
 
 ASKED = {
     "device_code": "dwl_secret",
@@ -20,8 +20,8 @@ ASKED = {
     "login_message": None,
     "check_phrase": "one two three",
 }
-PENDING = oauth_error("authorization_pending")
-WHO = Says(
+PENDING = build_oauth_error("authorization_pending")
+WHO = Reply(
     {
         "account_id": "acc_1",
         "username": "ann",
@@ -33,14 +33,14 @@ WHO = Says(
 )
 
 
-def waiting_at(stand_in, *polls, **asked):
+def start_device_server(fake_server, *polls, **asked):
     routes = {
-        "/v1/login-sessions": [Says({**ASKED, **asked}, 201)],
-        "/v1/login-sessions/cancel": [Says(b"", 204)],
+        "/v1/login-sessions": [Reply({**ASKED, **asked}, 201)],
+        "/v1/login-sessions/cancel": [Reply(b"", 204)],
         "/oauth/token": list(polls),
         "/v1/whoami": [WHO],
     }
-    return stand_in(Says({"code": "no_such_address"}, 404), routes=routes)
+    return fake_server(Reply({"code": "no_such_address"}, 404), routes=routes)
 
 
 def log_in(there, **options):
@@ -48,24 +48,26 @@ def log_in(there, **options):
     return client.login.on_another_device(on_prompt=lambda _: None, **options)
 
 
-def test_waiting_survives_what_networks_do(stand_in):
-    busy = oauth_error("slow_down", headers={"Retry-After": "1"})
+def test_polling_survives_temporary_failures(fake_server):
+    busy = build_oauth_error("slow_down", headers={"Retry-After": "1"})
     busy.status = 429
-    there = waiting_at(stand_in, PENDING, HTML, BAD_GATEWAY, HANGS_UP, busy, PENDING, Says(TOKENS))
+    there = start_device_server(
+        fake_server, PENDING, HTML, BAD_GATEWAY, HANG_UP, busy, PENDING, Reply(TOKENS)
+    )
     assert log_in(there, timeout=40).username == "ann"
     assert there.paths().count("/oauth/token") == 7
     assert "/v1/login-sessions/cancel" not in there.paths()
 
 
-def test_slow_down_adds_five_seconds(stand_in):
-    there = waiting_at(stand_in, oauth_error("slow_down"), Says(TOKENS))
+def test_slow_down_adds_five_seconds(fake_server):
+    there = start_device_server(fake_server, build_oauth_error("slow_down"), Reply(TOKENS))
     began = time.monotonic()
     log_in(there, timeout=30)
     assert 5.4 <= time.monotonic() - began < 25
 
 
-def test_nothing_is_asked_before_retry_after(stand_in):
-    there = waiting_at(stand_in, Says(b"", 503, {"Retry-After": "1"}), Says(TOKENS))
+def test_polling_obeys_retry_after(fake_server):
+    there = start_device_server(fake_server, Reply(b"", 503, {"Retry-After": "1"}), Reply(TOKENS))
     began = time.monotonic()
     log_in(there, timeout=30)
     assert 1.2 <= time.monotonic() - began < 20
@@ -79,40 +81,42 @@ def test_nothing_is_asked_before_retry_after(stand_in):
         ("invalid_grant", LoginExpired),
     ],
 )
-def test_waiting_ends_with_the_decision(stand_in, code, error):
-    there = waiting_at(stand_in, oauth_error(code))
+def test_polling_ends_with_the_decision(fake_server, code, error):
+    there = start_device_server(fake_server, build_oauth_error(code))
     with pytest.raises(error):
         log_in(there)
 
 
-def test_waiting_ends_in_time_and_says_what_was_wrong(stand_in):
-    there = waiting_at(stand_in, BAD_GATEWAY)
+def test_polling_times_out_with_the_last_error(fake_server):
+    there = start_device_server(fake_server, BAD_GATEWAY)
     began = time.monotonic()
-    with pytest.raises(LoginTimeout, match=r"within 1 s.+cannot answer now \(502\)"):
+    with pytest.raises(LoginTimeout, match=r"within 1 s.+not available \(502\)"):
         log_in(there, timeout=0.9)
     assert time.monotonic() - began < 20
     assert there.paths()[-1] == "/v1/login-sessions/cancel"
 
 
-def test_nobody_waits_longer_than_the_code_lasts(stand_in):
-    there = waiting_at(stand_in, PENDING, expires_in=-5)
+def test_polling_ends_when_the_code_expires(fake_server):
+    there = start_device_server(fake_server, PENDING, expires_in=-5)
     began = time.monotonic()
     with pytest.raises(LoginTimeout):
         log_in(there)
     assert time.monotonic() - began < 20
 
 
-def test_the_code_of_the_login_goes_nowhere_else(stand_in):
-    elsewhere = stand_in(Says(TOKENS))
-    there = waiting_at(stand_in, Says(b"", 307, {"Location": f"{elsewhere.url}/oauth/token"}))
+def test_device_code_does_not_follow_redirects(fake_server):
+    elsewhere = fake_server(Reply(TOKENS))
+    there = start_device_server(
+        fake_server, Reply(b"", 307, {"Location": f"{elsewhere.url}/oauth/token"})
+    )
     with pytest.raises(RedirectRefused, match=elsewhere.url):
         log_in(there)
     assert elsewhere.seen == []
 
 
-def test_a_prompt_shows_no_terminal_orders(stand_in):
-    there = waiting_at(
-        stand_in, PENDING, login_message="ring\x1b]0;title\x07", check_phrase="one\ntwo"
+def test_prompt_has_no_control_characters(fake_server):
+    there = start_device_server(
+        fake_server, PENDING, login_message="ring\x1b]0;title\x07", check_phrase="one\ntwo"
     )
     prompt = Doorward(there.url).login.request_on_another_device(client_name="x")
     assert "\x1b" not in f"{prompt.login_message}{prompt}"

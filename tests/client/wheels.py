@@ -1,4 +1,4 @@
-"""Both distributions as wheels, built the way pip builds them."""
+"""Builds the wheels of both distributions as pip does."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import tomllib
 import zipfile
 from pathlib import Path
 
-KEPT = Path(sys.prefix) / "wheels-for-tests"
+CACHE = Path(sys.prefix) / "wheels-for-tests"
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
-LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.egg-info", "build")
+IGNORED = shutil.ignore_patterns("__pycache__", "*.egg-info", "build")
 
 
-class NoRegistry(Exception):
-    """What builds wheels is not here, and no registry hands it out."""
+class RegistryUnavailable(Exception):
+    """The build backend is not installed, and no registry is available."""
 
 
-def built(source: Path, to: Path) -> Path:
-    """The wheel of the distribution whose pyproject.toml lies in the folder `source`. Raises NoRegistry."""
-    backend = _backend(
+def build_wheel(source: Path, to: Path) -> Path:
+    """Build the wheel of the distribution in the folder `source`. Raises RegistryUnavailable."""
+    backend = _install_backend(
         tomllib.loads((source / "pyproject.toml").read_text())["build-system"]["requires"]
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -39,7 +39,7 @@ def built(source: Path, to: Path) -> Path:
             "src",
         ):
             if (source / name).is_dir():
-                shutil.copytree(source / name, copy / name, ignore=LEFT_OUT)
+                shutil.copytree(source / name, copy / name, ignore=IGNORED)
             elif (source / name).exists():
                 shutil.copy(source / name, copy / name)
         command = [sys.executable, "-c", BUILD, str(to)]
@@ -56,21 +56,21 @@ def built(source: Path, to: Path) -> Path:
     return max(to.glob("*.whl"), key=lambda wheel: wheel.stat().st_mtime_ns)
 
 
-def unpacked(wheels: list[Path], to: Path) -> Path:
-    """Installed: each is pure Python, for which unpacking is all there is to it."""
+def unpack_wheels(wheels: list[Path], to: Path) -> Path:
+    """Install the wheels. They are pure Python, so unpacking is enough."""
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as files:
             files.extractall(to)
     return to
 
 
-def _backend(requires: list[str]) -> Path:
-    """Fetched once for each environment: what a virtual environment has may be too old to read our pyproject.toml."""
-    kept = KEPT / "-".join(requires).replace(">=", "-from-")
+def _install_backend(requires: list[str]) -> Path:
+    """Install a build backend that can read our pyproject.toml, once per environment."""
+    kept = CACHE / "-".join(requires).replace(">=", "-from-")
     if kept.exists():
         return kept
-    KEPT.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=KEPT) as made:
+    CACHE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as made:
         target = Path(made) / "all"
         options = [
             "--quiet",
@@ -85,11 +85,11 @@ def _backend(requires: list[str]) -> Path:
         try:
             subprocess.run([*command, *requires], capture_output=True, timeout=60, check=True)
         except subprocess.SubprocessError as error:
-            raise NoRegistry(
+            raise RegistryUnavailable(
                 f"pip install {' '.join(requires)} failed: it needs a registry once"
             ) from error
         try:
             target.rename(kept)
         except OSError:
-            assert kept.exists(), "neither this process nor another could put it there"
+            assert kept.exists(), "the backend could not be moved into the cache"
     return kept

@@ -1,4 +1,4 @@
-"""What somebody types after `doorward`, in this process: where it ran to the end, and what it wrote."""
+"""Runs the command line in this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from doorward.cli.main import cli
 
 
 @dataclass(frozen=True)
-class Written:
+class Result:
     code: int
     out: str
     err: str
@@ -22,7 +22,7 @@ class Written:
         return json.loads(self.out)
 
 
-def doorward(*words: str, stdin: str | bytes | None = None, **env: str | None) -> Written:
-    """Standard input is no terminal, as in a script."""
+def run_doorward(*words: str, stdin: str | bytes | None = None, **env: str | None) -> Result:
+    """Run `doorward` with the arguments. Standard input is not a terminal, as in a script."""
     done = CliRunner().invoke(cli, list(words), input=stdin, env=env, prog_name="doorward")
-    return Written(done.exit_code, done.stdout, done.stderr)
+    return Result(done.exit_code, done.stdout, done.stderr)

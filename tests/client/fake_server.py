@@ -1,4 +1,4 @@
-"""A small server that misbehaves in the way a test wants, and remembers what it was sent."""
+"""A small HTTP server that answers as a test wants, and records its requests."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 
 
 @dataclass
-class Says:
-    """One answer."""
+class Reply:
+    """A response."""
 
     body: Any = field(default_factory=dict)
     status: int = 200
@@ -24,9 +24,9 @@ class Says:
         return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
 
 
-HTML = Says(b"<html>Sign in to the hotel's network</html>", headers={"Content-Type": "text/html"})
-BAD_GATEWAY = Says(b"<html>502</html>", 502, {"Content-Type": "text/html"})
-HANGS_UP = "hangs up"
+HTML = Reply(b"<html>Sign in to the hotel's network</html>", headers={"Content-Type": "text/html"})
+BAD_GATEWAY = Reply(b"<html>502</html>", 502, {"Content-Type": "text/html"})
+HANG_UP = "hangs up"
 TOKENS = {
     "access_token": "at",
     "token_type": "Bearer",
@@ -37,31 +37,34 @@ TOKENS = {
 }
 
 
-def oauth_error(code: str, **more: Any) -> Says:
-    return Says({"error": code}, 400, **more)
+def build_oauth_error(code: str, **more: Any) -> Reply:
+    return Reply({"error": code}, 400, **more)
 
 
-class Quiet(ThreadingHTTPServer):
-    """Clients may go away without a word."""
+class QuietServer(ThreadingHTTPServer):
+    """Ignores clients that close their connection."""
 
     def handle_error(self, *_: Any) -> None:
         return
 
 
-class StandIn:
-    """Says the answers one after the other, the last one for ever; one may be a function of the request. `routes` has answers for a path of its own."""
+class FakeServer:
+    """Returns the answers in turn, the last one forever.
+
+    An answer may be a function of the request. `routes` holds the answers for single paths.
+    """
 
     def __init__(
         self,
-        *answers: Says | str,
-        routes: dict[str, list[Says | str]] | None = None,
+        *answers: Reply | str,
+        routes: dict[str, list[Reply | str]] | None = None,
         skew: float = 0,
         certificate=None,
     ) -> None:
         self.answers, self.routes = list(answers), routes or {}
         self.skew = skew
         self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
-        self.ports: list[int] = []  # of those who asked
+        self.ports: list[int] = []  # of the clients
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -71,19 +74,22 @@ class StandIn:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 outer.ports.append(self.client_address[1])
                 outer.seen.append((self.command, self.path, dict(self.headers), body))
-                says = outer.next(self.path)
+                reply = outer.next(self.path)
                 if callable(says):
                     says = says(f"{self.headers} {body.decode()}")
                 if isinstance(says, str):
                     self.close_connection = True
                     return
                 self.send_response_only(says.status)
-                told = {
+                render_error = {
                     "Content-Type": "application/json",
                     "Date": formatdate(outer.now(), usegmt=True),
                     **says.headers,
                 }
-                for name, value in {**told, "Content-Length": str(len(says.content))}.items():
+                for name, value in {
+                    **render_error,
+                    "Content-Length": str(len(says.content)),
+                }.items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(says.content)
@@ -93,7 +99,7 @@ class StandIn:
             def log_message(self, *_: Any) -> None:
                 return
 
-        self.server = Quiet(("127.0.0.1", 0), Handler)
+        self.server = QuietServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         if certificate:
@@ -109,7 +115,7 @@ class StandIn:
 
         return time.time() + self.skew
 
-    def next(self, path: str) -> Says | str:
+    def next(self, path: str) -> Reply | str:
         said = self.routes.get(path.partition("?")[0], self.answers)
         return said.pop(0) if len(said) > 1 else said[0]
 
