@@ -12,7 +12,7 @@ import pytest
 
 from doorward import Doorward
 from tests.actors import PASSWORD
-from tests.client.stand_in import FakeServer
+from tests.client.fake_server import FakeServer
 from tests.conftest import LIMITS
 from tests.live import HIGH_LIMIT, ROOT, LiveServer
 

@@ -75,24 +75,24 @@ class FakeServer:
                 outer.ports.append(self.client_address[1])
                 outer.seen.append((self.command, self.path, dict(self.headers), body))
                 reply = outer.next(self.path)
-                if callable(says):
-                    says = says(f"{self.headers} {body.decode()}")
-                if isinstance(says, str):
+                if callable(reply):
+                    reply = reply(f"{self.headers} {body.decode()}")
+                if isinstance(reply, str):
                     self.close_connection = True
                     return
-                self.send_response_only(says.status)
-                render_error = {
+                self.send_response_only(reply.status)
+                headers = {
                     "Content-Type": "application/json",
                     "Date": formatdate(outer.now(), usegmt=True),
-                    **says.headers,
+                    **reply.headers,
                 }
                 for name, value in {
-                    **render_error,
-                    "Content-Length": str(len(says.content)),
+                    **headers,
+                    "Content-Length": str(len(reply.content)),
                 }.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(says.content)
+                self.wfile.write(reply.content)
 
             do_GET = do_POST = do_DELETE = do_PUT = do_CONNECT = answer  # noqa: N815 - names of http.server
 

@@ -53,13 +53,11 @@ class Recording:
 
     def frames(self) -> list[tuple[float, Screenshot]]:
         """Return the screens with their duration, without those shown only for a moment."""
-        wait_until_closed = [
+        ends = [
             *(at for at, _ in self.shots[1:]),
             self.shots[-1][0] + LAST_SCREEN_SECONDS,
         ]
-        lasting = [
-            (end - at, shot) for (at, shot), end in zip(self.shots, wait_until_closed, strict=True)
-        ]
+        lasting = [(end - at, shot) for (at, shot), end in zip(self.shots, ends, strict=True)]
         return [
             (
                 min(seconds, MAX_SCREEN_SECONDS)

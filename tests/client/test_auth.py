@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from doorward import Doorward, DoorwardAuth, InvalidInput, RequestsAuth
-from tests.client.stand_in import TOKENS, Reply
+from tests.client.fake_server import TOKENS, Reply
 
 REFUSED = Reply({}, 401)
 

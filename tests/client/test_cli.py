@@ -17,8 +17,8 @@ from doorward import Doorward, InstanceAuthSessions
 from doorward.cli.exit_codes import MEANINGS
 from tests.actors import PASSWORD
 from tests.client.conftest import register_user
+from tests.client.fake_server import HTML, TOKENS, Reply
 from tests.client.run_cli import Result, run_doorward
-from tests.client.stand_in import HTML, TOKENS, Reply
 
 SENTENCE = re.compile(r"([A-Z]|http://127).+[.\w)]$")
 NEW = "another battery staple horse"
@@ -79,9 +79,9 @@ def test_login_prints_when_the_session_expires(ann, live):
             *expires,
             stdin=PASSWORD,
         )
-        assert re.search(
-            rf"The session expires on [0-9-]+ [0-9:]+{said}", done.err.strip()
-        ), done.err
+        assert re.search(rf"The session expires on [0-9-]+ [0-9:]+{said}", done.err.strip()), (
+            done.err
+        )
 
 
 def test_login_prints_json(ann, live, store):
@@ -241,7 +241,7 @@ def test_hostile_names_do_not_control_the_terminal(fake_server):
         assert (done.code, done.err) == (0, "")
         assert not set(done.out) & set("\x1b\x07\x9b\u202e")
         assert form == "table" or done.out.isascii()
-    render_error = dict.fromkeys(
+    hostile_fields = dict.fromkeys(
         (
             "id",
             "username",
@@ -257,14 +257,14 @@ def test_hostile_names_do_not_control_the_terminal(fake_server):
     )
     more = {
         **TOKENS,
-        **render_error,
+        **hostile_fields,
         "roles": [hostile],
         "device_code": "dwl_x",
         "verification_uri": "https://auth.example.com/\x1b[2J",
         "interval": 0,
     }
     run_failing_logins = fake_server(
-        Reply({**more, "account": render_error, "session": render_error, "key": "dwk_x\x1b[2J"})
+        Reply({**more, "account": hostile_fields, "session": hostile_fields, "key": "dwk_x\x1b[2J"})
     )
     for words, code in [(("login", "-u", "ann", "--password-stdin"), 0), (("login", "--device"), 0), (("roles",), 0), (("status",), 0),
                         (("sessions",), 0), (("keys", "create", "x"), 5), (("logout",), 0)]:  # fmt: skip

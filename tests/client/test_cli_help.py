@@ -238,9 +238,9 @@ def test_tables_are_shortened_to_fit():
         below,
     )
     assert "…" not in format_columns(("A",), [("x" * 100,)], 120, flexible=())
-    render_error = format_pairs({"A name": "word " * 40, "Nothing": ""}, 60)
-    assert max(map(len, render_error.splitlines())) <= 60
-    assert render_error.endswith("Nothing  -")
+    text = format_pairs({"A name": "word " * 40, "Nothing": ""}, 60)
+    assert max(map(len, text.splitlines())) <= 60
+    assert text.endswith("Nothing  -")
 
 
 # -- the edge -------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import re
 import threading
 
 import doorward
-from tests.client.stand_in import Reply
+from tests.client.fake_server import Reply
 from tests.live import ROOT
 
 PAGE = (ROOT / "docs" / "client.md").read_text()

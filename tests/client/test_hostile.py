@@ -23,8 +23,8 @@ from doorward import (
     Timeouts,
     UnexpectedAnswer,
 )
+from tests.client.fake_server import TOKENS, Reply
 from tests.client.run_cli import run_doorward
-from tests.client.stand_in import TOKENS, Reply
 
 NUMBERS = [
     "1e999",

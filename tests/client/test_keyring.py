@@ -127,9 +127,7 @@ def test_missing_keyring_raises_without_fallback(store, ring, backend):
     done = run_doorward(
         "login", "--url", "http://127.0.0.1:9", "--user", "ann", "--password-stdin", stdin="x"
     )
-    assert (done.code, "no safe keyring" in done.err) == (1, True), (
-        "it fails before the login"
-    )
+    assert (done.code, "no safe keyring" in done.err) == (1, True), "it fails before the login"
     assert not store.exists()
 
 

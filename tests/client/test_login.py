@@ -123,7 +123,7 @@ def test_context_manager_logs_out(ann):
 
 
 def test_failed_logout_can_be_repeated(ann, fake_server):
-    from tests.client.stand_in import BAD_GATEWAY, TOKENS, Reply
+    from tests.client.fake_server import BAD_GATEWAY, TOKENS, Reply
 
     there = fake_server(
         Reply({}, 204),
@@ -274,7 +274,7 @@ def test_token_file_in_world_writable_folder_is_refused(ann, tmp_path):
 
 
 def test_token_file_for_plain_http_is_kept_up_to_date(fake_server, tmp_path, monkeypatch):
-    from tests.client.stand_in import TOKENS, Reply
+    from tests.client.fake_server import TOKENS, Reply
 
     there = fake_server(
         Reply(TOKENS), routes={"/v1/token/refresh": [Reply({**TOKENS, "access_token": "at2"})]}

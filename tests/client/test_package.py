@@ -45,11 +45,11 @@ def main() -> str:
         return error.request_id
     except DoorwardError as error:
         return f"{error}"
-    wait_until_closed: datetime | None = session.expires_at
+    expires_at: datetime | None = session.expires_at
     who: Whoami = client.whoami()
     kept: AuthSession | None = InstanceAuthSessions.load().find(client.url, who.username)
     auth = DoorwardAuth(client, origins=["https://api.example.com"])
-    return f"{client.token} {wait_until_closed} {kept} {auth} {doorward.__version__}"
+    return f"{client.token} {expires_at} {kept} {auth} {doorward.__version__}"
 """
 WRONG = """
 from doorward import Doorward
@@ -118,7 +118,7 @@ def test_every_public_name_can_be_imported():
 def test_import_is_fast():
     spent = []
     for _ in range(3):
-        render_error = subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-c", IMPORTS],
             env=environment(),
             capture_output=True,
@@ -126,7 +126,7 @@ def test_import_is_fast():
             check=True,
             timeout=30,
         )
-        spent.append(float(render_error.stdout))
+        spent.append(float(done.stdout))
     assert min(spent) < 0.15, spent
 
 
@@ -179,18 +179,16 @@ def test_wheel_is_self_contained(installed, tmp_path):
     assert len(listed) <= 12, listed
     assert f"doorward=={doorward.__version__}" in listed
     assert "doorward-service" not in str(listed)
-    run_failing_logins = "import doorward; [getattr(doorward, n) for n in doorward.__all__ if n != 'RequestsAuth']; print(doorward.__version__)"
-    render_error = run_isolated(python, "-c", run_failing_logins)
-    assert (render_error.stdout.strip(), render_error.returncode) == (doorward.__version__, 0), (
-        render_error.stderr
-    )
+    script = "import doorward; [getattr(doorward, n) for n in doorward.__all__ if n != 'RequestsAuth']; print(doorward.__version__)"
+    done = run_isolated(python, "-c", script)
+    assert (done.stdout.strip(), done.returncode) == (doorward.__version__, 0), done.stderr
     spent = min(float(run_isolated(python, "-c", IMPORTS).stdout) for _ in range(3))
     assert spent < 0.15
-    typed(python, tmp_path)
+    check_types(python, tmp_path)
 
 
-def typed(python, tmp_path):
-    """A script of somebody's own is checked against the installed types (PEP 561)."""
+def check_types(python, tmp_path):
+    """Check a user's script against the installed types (PEP 561)."""
     command = [
         sys.executable,
         "-m",

@@ -26,7 +26,7 @@ from doorward import (
 )
 from doorward.auth.httpx2_auth import DoorwardAuth
 from tests.client.error_text import render_error
-from tests.client.stand_in import BAD_GATEWAY, HANG_UP, HTML, Reply
+from tests.client.fake_server import BAD_GATEWAY, HANG_UP, HTML, Reply
 
 PLANTED = "planted"
 PASSWORD, ACCESS, REFRESH, KEY, CODE = (

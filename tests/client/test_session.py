@@ -28,7 +28,7 @@ from doorward import (
 from doorward import environment as client_environment
 from tests.actors import PASSWORD
 from tests.client.conftest import environment
-from tests.client.stand_in import BAD_GATEWAY, HTML, TOKENS, Reply
+from tests.client.fake_server import BAD_GATEWAY, HTML, TOKENS, Reply
 from tests.client.store_entries import raise_disk_full
 
 WHO = Reply({"account_id": "acc_1", "username": "ann", "kind": "session"})
@@ -355,7 +355,7 @@ def test_post_with_rejected_token_is_not_repeated(fake_server):
 
 
 def test_refresh_is_retried_after_a_lost_response(fake_server):
-    from tests.client.stand_in import HANG_UP
+    from tests.client.fake_server import HANG_UP
 
     routes = {
         "/v1/login": [Reply(TOKENS)],

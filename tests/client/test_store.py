@@ -29,7 +29,7 @@ from doorward import (
     get_store_path,
 )
 from tests.client.conftest import environment
-from tests.client.stand_in import Reply
+from tests.client.fake_server import Reply
 from tests.client.store_entries import LATER, URL, kept, raise_disk_full
 
 

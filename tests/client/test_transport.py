@@ -25,7 +25,7 @@ from doorward import (
     parse_origin,
 )
 from tests.client.error_text import render_error
-from tests.client.stand_in import BAD_GATEWAY, HANG_UP, HTML, TOKENS, Reply
+from tests.client.fake_server import BAD_GATEWAY, HANG_UP, HTML, TOKENS, Reply
 
 WHO = Reply({"account_id": "acc_1", "username": "ann", "kind": "session"})
 VERSION = Reply({"name": "doorward", "version": "0.1.0"})

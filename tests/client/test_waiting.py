@@ -7,7 +7,7 @@ import time
 import pytest
 
 from doorward import Doorward, LoginDenied, LoginExpired, LoginTimeout, RedirectRefused
-from tests.client.stand_in import BAD_GATEWAY, HANG_UP, HTML, TOKENS, Reply, build_oauth_error
+from tests.client.fake_server import BAD_GATEWAY, HANG_UP, HTML, TOKENS, Reply, build_oauth_error
 
 ASKED = {
     "device_code": "dwl_secret",
