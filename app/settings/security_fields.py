@@ -75,38 +75,72 @@ class SecurityFields:
     )
     limit_login: str = field(
         default="20/minute;300/hour",
-        metadata=describe_limit("Logins from one source (an IPv4 address or an IPv6 /64)."),
+        metadata=describe_limit(
+            "Logins from one source (an IPv4 address or an IPv6 /64): POST /v1/login, POST "
+            "/login. Failed client authentication is counted separately, with the same limit: "
+            "POST /oauth/token, POST /oauth/introspect, POST /oauth/revoke."
+        ),
     )
     limit_register: str = field(
-        default="10/hour", metadata=describe_limit("Registrations from one source.")
+        default="10/hour",
+        metadata=describe_limit("Registrations from one source: POST /v1/register."),
     )
     limit_resend: str = field(
         default="10/hour",
-        metadata=describe_limit("Requests to resend the confirmation email, from one source."),
+        metadata=describe_limit(
+            "Requests to send the confirmation email again, from one source: POST "
+            "/v1/register/resend."
+        ),
     )
     limit_confirm: str = field(
-        default="30/minute", metadata=describe_limit("Confirmations by link from one source.")
+        default="30/minute",
+        metadata=describe_limit(
+            "Uses of emailed links and codes, and leak reports, from one source: POST "
+            "/v1/register/confirm, POST /confirm/{token}, POST /v1/password/reset, POST "
+            "/reset/{token}, POST /login/new-password (the password change required at login), "
+            "POST /v1/api-keys/report-leak."
+        ),
     )
     limit_code: str = field(
-        default="5/minute", metadata=describe_limit("Confirmations by code from one source.")
+        default="5/minute",
+        metadata=describe_limit(
+            "Confirmations with a code from one source, in addition to LIMIT_CONFIRM: POST "
+            "/v1/register/confirm."
+        ),
     )
     limit_forgot: str = field(
         default="10/hour",
-        metadata=describe_limit("Requests for a password reset email, from one source."),
+        metadata=describe_limit(
+            "Requests for a password reset link, from one source: POST /v1/password/forgot, POST "
+            "/login/forgot."
+        ),
     )
     limit_key: str = field(
         default="600/minute",
         metadata=describe_limit(
-            "Uses of one API key. Requests with a token that it was exchanged for do not count."
+            "Requests with one API key. Requests with an access token issued for the key are not "
+            "counted."
         ),
     )
     limit_device: str = field(
-        default="20/minute;200/hour", metadata=describe_limit("Device logins from one source.")
+        default="20/minute;200/hour",
+        metadata=describe_limit(
+            "Device logins started from one source: POST /v1/login-sessions, POST "
+            "/oauth/device_authorization."
+        ),
     )
     limit_poll: str = field(
         default="300/minute",
-        metadata=describe_limit("Polls of device logins from one source."),
+        metadata=describe_limit(
+            "Polls and cancellations of device logins from one source: POST /oauth/token with a "
+            "device code, POST /v1/login-sessions/cancel."
+        ),
     )
     limit_refresh: str = field(
-        default="60/minute", metadata=describe_limit("Token refreshes from one source.")
+        default="60/minute",
+        metadata=describe_limit(
+            "Uses of refresh tokens from one source: POST /v1/token/refresh, POST /oauth/token "
+            "with a refresh token, POST /v1/logout and POST /v1/logout-all without a valid access "
+            "token. Revocations of any token count here too: POST /oauth/revoke."
+        ),
     )

@@ -1,4 +1,4 @@
-"""The limit of a route, counted before its body is looked at."""
+"""Rate limits of routes, counted by source before the body is read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ R = TypeVar("R")
 def rate_limit(
     name: str,
 ) -> Callable[[Callable[Concatenate[UnitOfWork, P], R]], Callable[Concatenate[UnitOfWork, P], R]]:
-    """Count this call against the source's limit of that name before anything else is done."""
+    """Decorate a handler to count each request against the setting LIMIT_<NAME> before anything else."""
 
     def decorate(
         handler: Callable[Concatenate[UnitOfWork, P], R],
@@ -30,6 +30,7 @@ def rate_limit(
             count_request(work, get_client_info(), name)
             return handler(work, *args, **kwargs)
 
+        counted.rate_limit_name = name  # type: ignore[attr-defined] # read by the test of `config reference`
         return document_problems(TooManyRequests, Unavailable)(counted)
 
     return decorate
