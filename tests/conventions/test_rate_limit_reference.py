@@ -13,7 +13,7 @@ APP = Path(__file__).resolve().parents[2] / "app"
 ROUTE = re.compile(r"\b(GET|POST|PUT|PATCH|DELETE) (/[^\s,;.)]+)")
 # Use cases that count by themselves, because they count only part of the requests of a route.
 COUNTED_IN_USE_CASES = {
-    ("web/auth/credentials.py", "refresh"): {"POST /v1/logout", "POST /v1/logout-all"},
+    ("web/auth/requirements.py", "refresh"): {"POST /v1/logout", "POST /v1/logout-all"},
     ("oauth/tokens.py", "refresh"): {"POST /oauth/token"},
     ("oauth/revoke.py", "refresh"): {"POST /oauth/revoke"},
     ("registration/confirm.py", "code"): {"POST /v1/register/confirm"},
