@@ -1,4 +1,4 @@
-"""PNG with 256 colours at most: what a page of text needs, in a third of the bytes (PNG specification, third edition)."""
+"""Reduce PNG images to 256 colors, a third of the size (PNG specification, third edition)."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from functools import partial
 
 HEAD = b"\x89PNG\r\n\x1a\n"
 RGB, RGBA, INDEXED = 2, 6, 3
-MOST = 256
+MAX_COLORS = 256
 
 
-def reduced(png: bytes) -> bytes:
-    """The picture in a palette of its commonest colours; the others become the nearest of these."""
-    width, height, pixels = decoded(png)
-    commonest = [colour for colour, _ in Counter(pixels).most_common(MOST)]
-    index = {colour: place for place, colour in enumerate(commonest)}
-    for colour in set(pixels) - set(commonest):
-        index[colour] = index[min(commonest, key=partial(distance, colour))]
+def reduce_colors(png: bytes) -> bytes:
+    """Reduce an image to its most common colors. Other colors become the nearest of these."""
+    width, height, pixels = decode(png)
+    commonest = [color for color, _ in Counter(pixels).most_common(MAX_COLORS)]
+    index = {color: place for place, color in enumerate(commonest)}
+    for color in set(pixels) - set(commonest):
+        index[color] = index[min(commonest, key=partial(measure_distance, color))]
     rows = (
         bytes(index[pixel] for pixel in pixels[row * width : (row + 1) * width])
         for row in range(height)
     )
-    return encoded(width, height, b"".join(commonest), b"".join(b"\0" + row for row in rows))
+    return encode(width, height, b"".join(commonest), b"".join(b"\0" + row for row in rows))
 
 
-def distance(one: bytes, other: bytes) -> int:
+def measure_distance(one: bytes, other: bytes) -> int:
     return sum((left - right) ** 2 for left, right in zip(one, other, strict=True))
 
 
-def encoded(width: int, height: int, palette: bytes, rows: bytes) -> bytes:
+def encode(width: int, height: int, palette: bytes, rows: bytes) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, INDEXED, 0, 0, 0)
     return HEAD + b"".join(
-        chunk(kind, body)
+        build_chunk(kind, body)
         for kind, body in (
             (b"IHDR", header),
             (b"PLTE", palette),
@@ -43,25 +43,25 @@ def encoded(width: int, height: int, palette: bytes, rows: bytes) -> bytes:
     )
 
 
-def chunk(kind: bytes, body: bytes) -> bytes:
+def build_chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def decoded(png: bytes) -> tuple[int, int, list[bytes]]:
-    """Width, height and the pixels row by row, without what is transparent. For what a browser draws: 8 bits, not interlaced."""
+def decode(png: bytes) -> tuple[int, int, list[bytes]]:
+    """Return width, height and pixels of an 8-bit image that is not interlaced, without alpha."""
     width, height, depth, kind, *_ = struct.unpack(">IIBB", png[16:26])
     assert (depth, kind in {RGB, RGBA}) == (8, True)
     size = 3 if kind == RGB else 4
-    raw, at, body = zlib.decompress(b"".join(parts(png))), 0, []
+    raw, at, body = zlib.decompress(b"".join(read_image_data(png))), 0, []
     above = bytes(width * size)
     for _ in range(height):
-        above = unfiltered(raw[at], bytearray(raw[at + 1 : at + 1 + width * size]), above, size)
+        above = undo_filter(raw[at], bytearray(raw[at + 1 : at + 1 + width * size]), above, size)
         at += 1 + width * size
         body += [bytes(above[pixel : pixel + 3]) for pixel in range(0, width * size, size)]
     return width, height, body
 
 
-def parts(png: bytes):
+def read_image_data(png: bytes):
     at = len(HEAD)
     while at < len(png):
         (length,) = struct.unpack(">I", png[at : at + 4])
@@ -70,8 +70,8 @@ def parts(png: bytes):
         at += 12 + length
 
 
-def unfiltered(kind: int, line: bytearray, above: bytes, size: int) -> bytes:
-    """One row with the filter taken off that was put on to compress it."""
+def undo_filter(kind: int, line: bytearray, above: bytes, size: int) -> bytes:
+    """Undo the compression filter of one row."""
     if kind == 0:
         return bytes(line)
     for index in range(len(line)):

@@ -1,4 +1,4 @@
-"""Draws every page for the docs, at the width of a phone and of a desktop: `make screenshots`."""
+"""Draw the screenshots of docs/pages.md, at phone and desktop width: `make screenshots`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 from app.adapters import logs, migrations
 from tests.pages.gallery import every_page
-from tests.pages.palette import reduced
+from tests.pages.palette import reduce_colors
 from tests.pages.site import MISSING, Site, browser, executable
 
 FOLDER = Path(__file__).parents[2] / "docs" / "images" / "pages"
 WIDTHS = {"phone": 390, "desktop": 1280}
-# One of each page; the others are the same with a word on what is wrong.
+# The pages that the documentation shows.
 SHOWN = """confirm confirmed forgot forgot-sent reset password-set link-used sign-in sign-in-refused must-change password-again
 activate activate-by-link request approved denied not-me expired nothing-here sessions session-reported password-changed signed-out""".split()
 
@@ -43,7 +43,7 @@ def draw(site, page) -> None:
         for kind, width in WIDTHS.items():
             page.set_viewport_size({"width": width, "height": 600})
             path = FOLDER / f"{name}-{kind}.png"
-            path.write_bytes(reduced(page.screenshot(full_page=True)))
+            path.write_bytes(reduce_colors(page.screenshot(full_page=True)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The service on a socket, in this process, so that its clock can be pushed; and a real browser in front of it."""
+"""The service on a socket in this process, with a clock that tests control, and a browser."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ from tests.actors import Actor, Service, build_settings
 from tests.postgres import find_free_port
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-MISSING = "there is no browser: apt-get install chromium"
-STARTS_WITHIN = (
-    120_000  # milliseconds: one that was just installed is read from the disk for the first time
-)
+MISSING = "Chromium is not installed: apt-get install chromium"
+START_TIMEOUT_MS = 120_000  # the first start reads the browser from disk
 PLENTY = {
     f"limit_{name}": "100000/minute"
     for name in ("login", "register", "confirm", "code", "forgot", "device", "poll")
@@ -29,11 +27,11 @@ PLENTY = {
 
 class Quiet(WSGIRequestHandler):
     def log(self, *_: Any) -> None:
-        """The service says what it was asked."""
+        """Keep quiet; the service logs its requests."""
 
 
 class Site:
-    """The service at an address of its own."""
+    """The service on its own port."""
 
     def __init__(self, database_url: str, **changes: Any) -> None:
         port = find_free_port()
@@ -52,7 +50,7 @@ class Site:
         return self.service.actor(name).sign_up()
 
     def machine(self, **changes: Any) -> dict[str, Any]:
-        """Something without a browser that asks to be let in."""
+        """Start a device login on a machine without a browser."""
         actor = self.service.actor(
             "machine", address=f"203.0.113.{next(self._hosts)}", agent="backup/2.1 (Linux)"
         )
@@ -79,13 +77,13 @@ def executable() -> str | None:
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium. Started for one file and ended after it: its event loop would be in the way of other tests."""
+    """Start Chromium for one test module. Its event loop would disturb other modules."""
     alone = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
             executable_path=executable(),
             args=[*alone, "--disable-dev-shm-usage"],
-            timeout=STARTS_WITHIN,
+            timeout=START_TIMEOUT_MS,
         )
         yield chromium
         chromium.close()

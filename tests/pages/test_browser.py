@@ -1,4 +1,7 @@
-"""Our pages in a real browser: Debian's Chromium, mostly with JavaScript switched off. Few and long stories, for a browser costs seconds."""
+"""The pages in Chromium, mostly without JavaScript.
+
+The tests are few and long because starting a browser takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,15 @@ from tests.actors import PASSWORD
 from tests.clients import npm
 from tests.pages.gallery import (
     OTHER,
+    WRONG,
+    claim,
+    enter_code,
     every_page,
-    look_at,
     path_of,
     poll,
-    send,
     set_password,
     sign_in,
-    type_code,
+    submit,
 )
 from tests.pages.site import MISSING, Site, browser, executable
 
@@ -34,16 +38,15 @@ WCAG = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "w
 LOOKS = [
     ("light", 320),
     ("dark", 1280),
-]  # each scheme and each width once: axe is what takes the time
+]  # each scheme and each width once, because axe is slow
 RUN = "only => axe.run(document, {runOnly: only, resultTypes: ['violations']})"
-FOCUSED = "[document.activeElement.labels?.[0]?.innerText || document.activeElement.innerText, getComputedStyle(document.activeElement).outlineStyle]"
+FOCUSED = """[document.activeElement.id || document.activeElement.form?.getAttribute("action"),
+    getComputedStyle(document.activeElement).outlineStyle]"""
 CONTROLS = "button, .button, input:not([type=hidden]):not([hidden]), nav a"
 SMALL = f"[...document.querySelectorAll('{CONTROLS}')].filter(one => one.getBoundingClientRect().height < 44).map(one => one.outerHTML)"
 
-# Whoever waits may have asked before the page did: then it says that the device is in.
-LET_IN = re.compile(
-    "signed in within seconds|in the list of|in wenigen Sekunden angemeldet|in der Liste"
-)
+# The device may poll before the page is loaded. The page then shows the session.
+APPROVED = re.compile("approved|live")
 
 
 expect.set_options(timeout=30_000)  # on a busy machine
@@ -67,7 +70,7 @@ def site(sqlite_url):
 
 @pytest.fixture
 def open_page(chromium, site):
-    """A page of somebody with cookies of his own; without JavaScript unless told otherwise."""
+    """Open pages with separate cookies, without JavaScript unless requested."""
     contexts = []
 
     def open_one(**options):
@@ -90,7 +93,7 @@ def open_page(chromium, site):
 
 
 class Poller(threading.Thread):
-    """A machine that waits for an answer, as its code is typed somewhere else."""
+    """A machine that polls until its device login is decided."""
 
     def __init__(self, site: Site, asked: dict) -> None:
         super().__init__(daemon=True)
@@ -110,14 +113,14 @@ class Poller(threading.Thread):
                     return
             except urllib.error.HTTPError as error:
                 self.told.append(json.load(error))
-            except OSError:  # the test is over
+            except OSError:  # the test has ended
                 return
             if self.told[-1]["error"] not in {"authorization_pending", "slow_down"}:
                 return
             time.sleep(0.5)
 
-    def asked_again(self) -> None:
-        """Wait until it was answered twice more: whatever was done before had its effect."""
+    def wait_for_two_polls(self) -> None:
+        """Wait for two more responses, so that everything done before has taken effect."""
         seen, end = len(self.told), time.monotonic() + 20
         while len(self.told) < seen + 2 and self.is_alive():
             assert time.monotonic() < end
@@ -129,17 +132,30 @@ class Poller(threading.Thread):
         return self.told[-1]
 
 
-def sees_and_decides_nothing(site, page, name, request, asked):
-    """Somebody else with the same link sees what he would see if there was nothing."""
+def expect_state(page, state) -> None:
+    """Expect the page of a device login in this state."""
+    expect(page.get_by_role("heading", level=1)).to_have_attribute("data-state", state)
+
+
+def expect_page(page, name: str) -> None:
+    expect(page.locator("body")).to_have_attribute("data-page", name)
+
+
+def expect_problem(page, code: str) -> None:
+    expect(page.locator("[data-problem]")).to_have_attribute("data-problem", code)
+
+
+def expect_no_access(site, page, name, request, asked):
+    """Expect that another user with the same link sees what an unknown link shows."""
     page.goto(request)
     sign_in(page, name, PASSWORD)
-    expect(page.get_by_role("heading", level=1)).to_have_text("There is nothing here")
+    expect_problem(page, "not_found")
     nothing = page.locator("main").inner_text()
     page.goto(f"{site.url}/login/requests/ses_0000000000000000000000")
     assert page.locator("main").inner_text() == nothing
     page.goto(f"{site.url}/login/activate")
-    type_code(page, asked["user_code"])
-    expect(page.get_by_role("alert")).to_contain_text("This code is not known")
+    enter_code(page, asked["user_code"])
+    expect_problem(page, "unknown_user_code")
 
 
 def test_device_is_approved_another_denied_and_neither_is_public(site, open_page):
@@ -149,21 +165,21 @@ def test_device_is_approved_another_denied_and_neither_is_public(site, open_page
     waiting = Poller(site, asked)
     page = open_page()
 
-    # A link alone never approves: it leads to the sign-in, fills the code in, and that is all.
+    # A link only leads to the sign-in page and fills in the code.
     page.goto(asked["verification_uri_complete"])
     assert path_of(page) == "/login"
-    sign_in(page, "ann", "not her password at all")
-    expect(page.get_by_role("alert")).to_contain_text("The name or the password is wrong")
+    sign_in(page, "ann", WRONG)
+    expect_problem(page, "invalid_credentials")
     sign_in(page, "ann", PASSWORD)
-    expect(page.get_by_label("The code")).to_have_value(asked["user_code"])
+    expect(page.locator("#user_code")).to_have_value(asked["user_code"])
     for _ in range(2):
         page.reload()
-    waiting.asked_again()
+    waiting.wait_for_two_polls()
     assert {answer["error"] for answer in waiting.told} <= {"authorization_pending", "slow_down"}
     assert site.service.scalar("SELECT state FROM login_sessions") == "pending"
 
-    # Who asks, from where, for what and when; and still nothing has happened.
-    send(page, "Look who asks")
+    # The page shows the request, and nothing is decided yet.
+    submit(page)
     seen = page.locator("main").inner_text()
     for words in (
         "Nightly backup",
@@ -173,46 +189,45 @@ def test_device_is_approved_another_denied_and_neither_is_public(site, open_page
         "backup/2.1",
         asked["check_phrase"],
         asked["user_code"],
-        "Everything you may do",
     ):
         assert words in seen
     request = page.url
     page.reload()
-    waiting.asked_again()
+    waiting.wait_for_two_polls()
     assert waiting.is_alive()
 
-    sees_and_decides_nothing(site, open_page(), "bob", request, asked)
+    expect_no_access(site, open_page(), "bob", request, asked)
     assert waiting.is_alive()
 
-    send(page, "Approve")
-    expect(page.get_by_role("status")).to_contain_text(LET_IN)
+    submit(page, "/approve")
+    expect_state(page, APPROVED)
     tokens = waiting.answer()
     assert tokens["session_id"] == asked["session_id"]
     assert ann.whoami(tokens["access_token"]).json["username"] == "ann"
     page.reload()
-    expect(page.get_by_role("heading", level=1)).to_have_text("The device is signed in")
+    expect_state(page, "live")
 
-    second = look_at(site, page, client_name="Somebody", scope="orders:read")
+    second = claim(site, page, client_name="Somebody", scope="orders:read")
     waiting = Poller(site, second)
     expect(page.locator("main")).to_contain_text("orders:read")
-    waiting.asked_again()
-    send(page, "Deny")
-    expect(page.get_by_role("heading", level=1)).to_have_text("Denied")
+    waiting.wait_for_two_polls()
+    submit(page, "/deny")
+    expect_state(page, "denied")
     assert waiting.answer() == {
         "error": "access_denied",
         "error_description": waiting.told[-1]["error_description"],
     }
 
-    # The machine is in the list, and is ended there.
+    # The machine is listed, and its session is revoked from there.
     page.goto(f"{site.url}/login/sessions")
     machine = page.get_by_role("listitem").filter(has_text="Nightly backup on rack-7")
-    expect(machine).to_contain_text("Approved from another device")
-    machine.get_by_role("button", name="End").click()
+    expect(machine.locator("[data-approved]")).to_have_count(1)
+    machine.locator('form[action$="/end"] button').click()
     expect(page.get_by_role("listitem").filter(has_text="Nightly backup")).to_have_count(0)
     assert ann.whoami(tokens["access_token"]).status_code == 401
 
-    send(page, "Sign out")
-    expect(page.get_by_role("heading", level=1)).to_have_text("You are signed out")
+    submit(page, "/login/out")
+    expect_page(page, "signed_out")
     page.goto(f"{site.url}/login/sessions")
     assert path_of(page) == "/login"
 
@@ -223,63 +238,57 @@ def test_keyboard_only_in_german_with_reauthentication(site, open_page):
     asked = site.machine()
     waiting = Poller(site, asked)
 
-    def until(label: str) -> None:
-        """Press Tab until that is reached, where it is not already, and see that it is shown to be."""
+    def focus(element: str) -> None:
+        """Press Tab until an element, or a button of a form, has a visible focus."""
         for _ in range(12):
-            name, outline = page.evaluate(FOCUSED)
-            if name == label:
+            focused, outline = page.evaluate(FOCUSED)
+            if focused and focused.endswith(element):
                 assert outline == "solid"
                 return
             page.keyboard.press("Tab")
-        raise AssertionError(f"{label} cannot be reached")
+        raise AssertionError(f"{element} cannot be reached")
 
-    def type_into(label: str, text: str) -> None:
-        until(label)
+    def type_into(element: str, text: str) -> None:
+        focus(element)
         page.keyboard.type(text)
 
     page.goto(f"{site.url}/login/activate")
     expect(page.locator("html")).to_have_attribute("lang", "de")
-    expect(page.get_by_role("heading", level=1)).to_have_text("Anmelden")
-    type_into("Benutzername oder E-Mail-Adresse", "ann")
-    type_into("Passwort", PASSWORD)
+    expect_page(page, "login")
+    type_into("username", "ann")
+    type_into("password", PASSWORD)
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", level=1)).to_have_text("Ein anderes Gerät einlassen")
-    type_into("Der Code, den das andere Gerät zeigt", asked["user_code"].lower().replace("-", " "))
+    expect_page(page, "activate")
+    type_into("user_code", asked["user_code"].lower().replace("-", " "))
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", level=1)).to_have_text("Dieses Gerät einlassen?")
+    expect_state(page, "claimed")
 
     site.service.clock.push(minutes=6)
-    until("Einlassen")
+    focus("/approve")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", level=1)).to_have_text(
-        "Geben Sie Ihr Passwort noch einmal ein"
-    )
+    expect_page(page, "reauthenticate")
     before = page.context.cookies()[0]["value"]
-    type_into("Passwort", PASSWORD)
+    type_into("password", PASSWORD)
     page.keyboard.press("Enter")
     expect(page.locator("main")).to_contain_text(asked["user_code"])
     assert page.context.cookies()[0]["value"] != before
-    until("Einlassen")
+    focus("/approve")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("status")).to_contain_text(LET_IN)
+    expect_state(page, APPROVED)
     assert waiting.answer()["token_type"] == "Bearer"
 
-    # What was refused is where one is led to, with the reason to be read there.
+    # The browser scrolls to the reason and focuses the invalid field.
     page.goto(f"{site.url}/login/sessions")
-    for label, typed in (
-        ("Jetziges Passwort", "not hers"),
-        ("Neues Passwort", OTHER),
-        ("Das neue noch einmal", OTHER),
-    ):
-        page.get_by_label(label, exact=True).fill(typed)
+    for field, typed in (("old", WRONG), ("new", OTHER), ("again", OTHER)):
+        page.locator(f"#{field}").fill(typed)
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_be_in_viewport()
-    expect(page.get_by_label("Jetziges Passwort")).to_be_focused()
-    assert page.title() == "Fehler: Ihre Sitzungen"
+    expect(page.locator("#old")).to_be_focused()
+    assert page.title().startswith("Fehler: ")
     page.goto(f"{site.url}/login/sessions")
-    until("Abmelden")
+    focus("/login/out")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", level=1)).to_have_text("Sie sind abgemeldet")
+    expect_page(page, "signed_out")
 
 
 def test_forgotten_password_is_reset_by_the_emailed_link(site, open_page):
@@ -287,34 +296,34 @@ def test_forgotten_password_is_reset_by_the_emailed_link(site, open_page):
     ann.login()
     page = open_page()
     page.goto(f"{site.url}/login/sessions")
-    page.get_by_role("link", name="Forgot your password?").click()
-    page.get_by_label("Username or email address").fill("Ann@example.org")
-    send(page, "Send the link")
-    expect(page.get_by_role("status")).to_contain_text("a mail is on its way")
+    page.locator('a[href="/login/forgot"]').click()
+    page.locator("#username").fill("Ann@example.org")
+    submit(page)
+    expect_page(page, "forgot_sent")
     link = next(mail for mail in site.service.mailbox(ann.email) if "/reset/" in mail["text"])[
         "links"
     ][0]
     page.goto(link)
     page.reload()
-    assert ann.whoami().status_code == 200, "looking changed nothing"
+    assert ann.whoami().status_code == 200, "opening the link changed nothing"
     set_password(page, OTHER, "another sentence of some birds")
-    expect(page.get_by_role("alert")).to_contain_text("not the same")
+    expect_problem(page, "password_mismatch")
     set_password(page, OTHER, OTHER)
     assert ann.whoami().status_code == 401
-    page.get_by_role("link", name="Sign in").click()
+    page.locator('a[href="/login"]').click()
     sign_in(page, "ann", PASSWORD)
     expect(page.get_by_role("alert")).to_be_visible()
     sign_in(page, "ann", OTHER)
-    expect(page.get_by_role("heading", level=1)).to_have_text("Your sessions")
+    expect_page(page, "sessions")
     page.goto(link)
-    expect(page.get_by_role("heading", level=1)).to_have_text("The link is not valid any more")
-    page.get_by_role("link", name="Ask for another link").click()
-    expect(page.get_by_label("Username or email address")).to_be_visible()
+    expect_problem(page, "invalid_token")
+    page.locator('a[href="/login/forgot"]').click()
+    expect_page(page, "forgot")
 
 
 @pytest.fixture
 def evil_port():
-    """Pages of somebody else, at whatever name the browser asks for: the path is what they hold."""
+    """A server of foreign pages under any host name. The path is the content of the page."""
 
     class Evil(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -324,7 +333,7 @@ def evil_port():
             self.wfile.write(urllib.parse.unquote(self.path[1:]).encode())
 
         def log_message(self, *_) -> None:
-            """Nobody asks."""
+            """Keep the output quiet."""
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Evil)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -338,7 +347,7 @@ def test_form_on_another_origin_has_no_effect(site, open_page, evil_port):
     page = open_page(java_script_enabled=True)
     page.goto(f"{site.url}/login")
     sign_in(page, "ann", PASSWORD)
-    asked = look_at(site, page)
+    asked = claim(site, page)
     at = f"/login/requests/{asked['session_id']}"
     code = {"user_code": asked["user_code"]}
     attacks = [
@@ -352,7 +361,8 @@ def test_form_on_another_origin_has_no_effect(site, open_page, evil_port):
         ("/login", {"username": "mallory", "password": PASSWORD}),
         ("/login/password", {"old": PASSWORD, "new": OTHER, "again": OTHER}),
     ]
-    # Another site, to which no cookie goes, so that only signing somebody in is of use to it; and another port of this one, to which it does.
+    # Another site gets no cookie, so it could only try to sign the user in. Another port of this
+    # host does get the cookie.
     for host, tried in (("localhost", [attacks[0], attacks[-2]]), ("127.0.0.1", attacks)):
         for path, fields in tried:
             for policy in ("origin", "no-referrer") if path == attacks[0][0] else ("origin",):
@@ -370,18 +380,16 @@ def test_form_on_another_origin_has_no_effect(site, open_page, evil_port):
                     "cross-site" if host == "localhost" else "same-site"
                 )
                 assert ("doorward=" in headers.get("cookie", "")) is (host == "127.0.0.1")
-                expect(page.get_by_role("heading", level=1)).to_have_text(
-                    "This was not sent from a page of this service"
-                )
-    # In a frame of theirs our pages show nothing that could be clicked.
+                expect_problem(page, "foreign_page")
+    # In a foreign frame, the pages show nothing to click.
     page.goto(
         f"http://127.0.0.1:{evil_port}/"
         + urllib.parse.quote(f'<iframe src="{site.url}{at}"></iframe>')
     )
     assert page.frames[-1].locator("button").count() == 0
     page.goto(f"{site.url}{at}?{urllib.parse.urlencode(code)}")
-    send(page, "Approve")
-    expect(page.get_by_role("heading", level=1)).to_have_text("Approved")
+    submit(page, "/approve")
+    expect_state(page, "approved")
     assert ann.login().status_code == 200
 
 
@@ -397,7 +405,7 @@ def test_axe_finds_no_violation_on_any_page(site, open_page):
     )
     for name in every_page(site, page):
         names.append(name)
-        page.wait_for_load_state()  # a page without its styles yet has other sizes
+        page.wait_for_load_state()  # sizes are final once the stylesheet is loaded
         page.evaluate(axe)
         for scheme, width in LOOKS:
             page.emulate_media(color_scheme=scheme)
@@ -414,9 +422,9 @@ def test_axe_finds_no_violation_on_any_page(site, open_page):
     assert found == {}
     assert len(names) == len(set(names)) > 30
     assert [text for text in said if not re.search(r"status of (4\d\d|503)", text)] == [], (
-        "the policy of the page was broken"
+        "the content security policy was violated"
     )
     page.evaluate("document.querySelector('main').append(document.createElement('img'))")
     assert [one["id"] for one in page.evaluate(RUN, WCAG)["violations"]] == ["image-alt"], (
-        "axe is awake"
+        "axe finds a planted violation"
     )

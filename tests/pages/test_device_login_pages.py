@@ -288,7 +288,7 @@ def test_errors_on_pages_are_shown_as_text(small_ann):
         "method_not_allowed": small_ann.get("/login/out"),
         "body_too_large": small_ann.post("/login", {"username": "x" * 20_000}),
         "untrusted_host": small_ann.get("/login", Host="elsewhere.example"),
-        "malformed_request": small_ann.post(
+        "length_required": small_ann.post(
             "/login", sent_from={**SAME_ORIGIN_HEADERS, "Transfer-Encoding": "chunked"}
         ),
     }

@@ -1,4 +1,4 @@
-"""The calls of docs/browsers.md in a real browser, from pages of the frontend, of its sibling and of another site."""
+"""The code of docs/browsers.md in Chromium, from a frontend, a sibling and another site."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.actors import PASSWORD
 from tests.pages.site import MISSING, Site, browser, executable
 
 PAGE = Path(__file__).parents[2] / "docs" / "browsers.md"
-# What a page of somebody else could try, with the words of the frontend's own code.
+# A foreign page tries the same call as the frontend.
 TRIED = """async url => { try { return (await fetch(url + "/v1/token/refresh", {method: "POST", credentials: "include",
     headers: {"Content-Type": "application/json", "X-Requested-With": "app"}, body: "{}"})).status } catch { return "blocked" } }"""
 FORM = "url => { const form = document.createElement('form'); form.method = 'POST'; form.action = url; document.body.append(form); form.submit() }"
@@ -28,12 +28,12 @@ class Blank(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b"<!doctype html><title>a frontend</title>")
 
     def log_message(self, *_: object) -> None:
-        """Nobody looks."""
+        """Keep the output quiet."""
 
 
 @pytest.fixture
 def ports():
-    """Of the frontend, and of a sibling: another port is another origin and the same site."""
+    """Ports of the frontend and of a sibling. Another port is another origin on the same site."""
     servers = [http.server.ThreadingHTTPServer(("127.0.0.1", 0), Blank) for _ in range(2)]
     for server in servers:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -63,15 +63,15 @@ def context():
         yield chromium.new_context()
 
 
-def opened(context, url: str):
+def open_page(context, url: str):
     page = context.new_page()
     page.set_default_timeout(30_000)
     page.goto(url)
     return page
 
 
-def with_the_code(page, site: Site):
-    """The frontend's own code, as the page of the docs has it."""
+def load_frontend_code(page, site: Site):
+    """Load the frontend code of the documentation into the page."""
     code = re.search(r"```js\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
     assert "https://auth.example.org" in code
     page.add_script_tag(content=code.replace("https://auth.example.org", site.url))
@@ -80,7 +80,7 @@ def with_the_code(page, site: Site):
 
 def test_frontend_signs_in_survives_a_reload_and_signs_out(context, site, ports):
     ann = site.person("ann")
-    frontend = with_the_code(opened(context, f"http://127.0.0.1:{ports[0]}/"), site)
+    frontend = load_frontend_code(open_page(context, f"http://127.0.0.1:{ports[0]}/"), site)
     assert frontend.evaluate("refresh()") is False
     frontend.evaluate("password => signIn('ann', password)", PASSWORD)
     first = frontend.evaluate("access")
@@ -95,16 +95,15 @@ def test_frontend_signs_in_survives_a_reload_and_signs_out(context, site, ports)
     assert frontend.evaluate("document.cookie") == ""
 
     frontend.reload()
-    with_the_code(frontend, site)
+    load_frontend_code(frontend, site)
     assert frontend.evaluate("access") is None
     assert frontend.evaluate("refresh()") is True
     assert context.cookies()[0]["value"] != cookie["value"]
     kept = context.cookies()
 
-    sibling = opened(context, f"http://127.0.0.1:{ports[1]}/")
-    stranger = opened(
-        context, f"http://localhost:{ports[0]}/"
-    )  # an origin that may, on another site: no browser sends the cookie
+    sibling = open_page(context, f"http://127.0.0.1:{ports[1]}/")
+    # An allowed origin on another site. The browser does not send the cookie.
+    stranger = open_page(context, f"http://localhost:{ports[0]}/")
     assert [sibling.evaluate(TRIED, site.url), stranger.evaluate(TRIED, site.url)] == [
         "blocked",
         422,
