@@ -5,12 +5,12 @@ from __future__ import annotations
 from marshmallow import fields, validates
 
 from app.api.schemas import SessionSchema, SessionsSchema, TokensSchema, validate_password_text
-from app.authentication.errors import WrongPassword
+from app.authentication.errors import InvalidCredentials, WrongPassword
 from app.errors import Busy, NotFound
 from app.principal import Principal
 from app.rate_limits.errors import TooManyRequests
 from app.sessions.elevate import elevate
-from app.sessions.errors import InvalidCredentials, InvalidGrant, PasswordChangeRequired
+from app.sessions.errors import InvalidGrant, PasswordChangeRequired
 from app.sessions.log_in import log_in
 from app.sessions.refresh import refresh_session
 from app.sessions.revoke import log_out, log_out_everywhere, revoke_other_sessions, revoke_session

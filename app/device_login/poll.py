@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 from app.accounts.models import Account, lock_account
 from app.adapters.database import count_changed_rows
 from app.audit.record import Event, record_event
+from app.authentication.authenticate import SECOND_CHANNEL, Authenticated
 from app.credential_status.models import get_global_epoch
 from app.device_login.codes import find_by_device_code
 from app.device_login.errors import AccessDenied, AuthorizationPending, ExpiredToken, SlowDown
@@ -94,15 +95,15 @@ def _open_approved_session(
     if not _update_approved(work, row, state=DeviceLoginState.REDEEMED, redeemed_at=work.now):
         raise InvalidGrant("The device code was already used. Start a new device login.")
     name = f"{row.client_name} on {row.hostname}" if row.hostname else row.client_name
-    approval = DeviceApproval(row.id, row.client_id, row.decided_session_id or "")
+    approval = DeviceApproval(row.id, row.client_id, approved_by=row.decided_session_id or "")
     lifetime = timedelta(seconds=row.expires_in) if row.expires_in is not None else None
     session = open_session(
         work,
         client_info,
-        account,
+        # No credential was presented on this device, so the session starts without an authentication time.
+        Authenticated(account, frozenset({SECOND_CHANNEL}), auth_time=None),
         device_name=name[:MAX_DEVICE_NAME_LENGTH],
         lifetime=lifetime,
-        amr="mca",
         scope=row.granted_scope,
         approval=approval,
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from flask import Response, request
 
-from app.authentication.errors import WrongPassword
+from app.authentication.errors import InvalidCredentials, WrongPassword
 from app.errors import Problem
 from app.pages.render import protect_page, redirect_to, redisplay_form, render_page
 from app.passwords.reset import reset_password
 from app.principal import Principal
 from app.sessions.elevate import elevate
-from app.sessions.errors import InvalidCredentials, PasswordChangeRequired
+from app.sessions.errors import PasswordChangeRequired
 from app.sessions.log_in import log_in
 from app.sessions.revoke import log_out
 from app.unit_of_work import UnitOfWork

@@ -1,21 +1,13 @@
-"""Changing the password by whoever knows the present one."""
+"""Changing the password of a signed-in user."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.accounts.models import Account, lock_account
+from app.accounts.models import Account
 from app.audit.record import Event, record_event
-from app.authentication.errors import WrongPassword
+from app.authentication.authenticate import PresentedPassword, authenticate, lock_signed_in_user
 from app.authentication.passwords.validate import validate_new_password
-from app.authentication.passwords.verify import (
-    apply_success,
-    check_password,
-    hash_new_password,
-    verify_again_and_apply_success,
-)
-from app.authentication.throttling.password_attempts import count_attempt
-from app.errors import Unauthenticated
 from app.passwords.replace import (
     build_unchanged_password_error,
     finish_password_change,
@@ -42,42 +34,40 @@ def change_password(
     new_password: str,
     verify_password: str | None = None,
 ) -> SessionTokens:
-    """Set another password. The session that asks goes on with the tokens returned; all others end, and so do links that are out.
+    """Change the password of a signed-in user. This session continues with new tokens; all others and open links end.
 
     Raises InvalidInput, PasswordMismatch, WrongPassword, TooManyRequests, Unauthenticated or Busy.
     """
-    account = lock_account(work.db, principal.account_id)
-    if account is None:
-        raise Unauthenticated
+    user = lock_signed_in_user(work, principal)
     require_matching_passwords(new_password, verify_password)
     text = validate_new_password(
         work.settings,
         new_password,
         field="/new_password",
         locale=client_info.locale,
-        about=list_account_names(account),
+        about=list_account_names(user.account),
     )
     if is_same_password(old_password, text):
         raise build_unchanged_password_error(client_info.locale)
-    attempt = count_attempt(work, subject=account.id, bucket=client_info.bucket)
-    checked = check_password(work, attempt, account, old_password)
-    if checked is None:
-        raise work.keep(_refused(work, client_info, principal))
-    changes = {
-        "password_hash": hash_new_password(work, checked, text),
-        "epoch": Account.epoch + 1,
-        "must_change_since": None,
-    }
-    if not (
-        apply_success(work, checked, changes=changes)
-        or verify_again_and_apply_success(work, checked, old_password, changes=changes)
-    ):
-        raise work.keep(_refused(work, client_info, principal))
-    session = move_session_to_new_epoch(work, checked.account, session_id=principal.session_id)
-    revoke_past_epoch_sessions(
-        work, checked.account, status=SessionStatus.REVOKED, reason="password_changed"
+
+    def build_changes() -> dict[str, object]:
+        work.commit_and_release()
+        password_hash = work.hasher.hash(text)
+        return {
+            "password_hash": password_hash,
+            "epoch": Account.epoch + 1,
+            "must_change_since": None,
+        }
+
+    authenticated = authenticate(
+        work, client_info, user, PresentedPassword(old_password), build_changes=build_changes
     )
-    finish_password_change(work, checked.account)
+    account = authenticated.account
+    session = move_session_to_new_epoch(work, authenticated, session_id=principal.session_id)
+    revoke_past_epoch_sessions(
+        work, account, status=SessionStatus.REVOKED, reason="password_changed"
+    )
+    finish_password_change(work, account)
     record_event(
         work,
         Event.PASSWORD_CHANGED,
@@ -85,15 +75,4 @@ def change_password(
         account_id=account.id,
         session_id=session.id,
     )
-    return issue_tokens(work, checked.account, session)
-
-
-def _refused(work: UnitOfWork, client_info: ClientInfo, principal: Principal) -> WrongPassword:
-    record_event(
-        work,
-        Event.PASSWORD_REFUSED,
-        client_info=client_info,
-        account_id=principal.account_id,
-        session_id=principal.session_id,
-    )
-    return WrongPassword()
+    return issue_tokens(work, account, session)

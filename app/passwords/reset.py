@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from app.accounts.models import Account, find_account, lock_account
 from app.audit.record import Event, record_event
 from app.authentication.passwords.validate import validate_new_password
-from app.authentication.passwords.verify import is_current_password
+from app.authentication.passwords.verify import check_password
 from app.authentication.trusted_devices.manage import forget_all_trusted_devices
 from app.confirmations.errors import InvalidToken
 from app.confirmations.models import ConfirmationPurpose
@@ -53,7 +53,7 @@ def reset_password(
         locale=client_info.locale,
         about=list_account_names(account),
     )
-    if account.must_change_password and is_current_password(work, account, text):
+    if account.must_change_password and check_password(work, account, text):
         raise build_unchanged_password_error(client_info.locale)
     work.commit_and_release()
     password_hash = work.hasher.hash(text)

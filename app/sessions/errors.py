@@ -5,14 +5,6 @@ from __future__ import annotations
 from app.errors import Problem
 
 
-class InvalidCredentials(Problem):
-    """Unknown, wrong password, unconfirmed or disabled: one answer at one cost (ASVS 6.3.8)."""
-
-    code = "invalid_credentials"
-    title = "The name or the password is wrong"
-    status = 401
-
-
 class PasswordChangeRequired(Problem):
     """Right, and no longer good for anything but choosing another one. `reset_token` is for POST /v1/password/reset."""
 

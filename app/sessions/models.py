@@ -79,6 +79,11 @@ class Session(Base):
         """What the owner would call it."""
         return self.device_name or self.user_agent or "unknown"
 
+    @property
+    def methods(self) -> frozenset[str]:
+        """The authentication methods used in the session (RFC 8176)."""
+        return frozenset(self.amr.split())
+
     def is_live(self, now: datetime, *, account_epoch: int, global_epoch: int) -> bool:
         return is_live(self, now, account_epoch=account_epoch, global_epoch=global_epoch)
 
@@ -130,6 +135,11 @@ def is_live(
         and session.global_epoch == global_epoch
         and now < session.expires_at
     )
+
+
+def format_methods(methods: frozenset[str]) -> str:
+    """Return authentication methods as the column amr stores them."""
+    return " ".join(sorted(methods))
 
 
 def find_session(db: Db, session_id: str) -> Session | None:

@@ -9,18 +9,21 @@ from sqlalchemy import select
 
 from app.credential_status.models import get_global_epoch
 from app.errors import Unauthenticated
-from app.sessions.models import Session
+from app.sessions.models import Session, format_methods
 
 if TYPE_CHECKING:
-    from app.accounts.models import Account
+    from app.authentication.authenticate import Authenticated
     from app.unit_of_work import UnitOfWork
 
 
-def move_session_to_new_epoch(work: UnitOfWork, account: Account, *, session_id: str) -> Session:
-    """The session, in the account's new epoch. Every token it had is over, the refresh token too: it gets another salt.
+def move_session_to_new_epoch(
+    work: UnitOfWork, authenticated: Authenticated, *, session_id: str
+) -> Session:
+    """Move a session to the new epoch of its account, with a new salt and the new authentication.
 
-    The owner has just shown the password. The account must be locked. Raises Unauthenticated when the session ended meanwhile.
+    Every older token of the session stops working, the refresh token too. Raises Unauthenticated if it has ended meanwhile.
     """
+    account = authenticated.account
     session = work.db.scalar(
         select(Session)
         .where(Session.id == session_id)
@@ -31,12 +34,8 @@ def move_session_to_new_epoch(work: UnitOfWork, account: Account, *, session_id:
         work.now, account_epoch=account.epoch - 1, global_epoch=get_global_epoch(work.db)
     ):
         raise Unauthenticated
-    if session.auth_time is None:
-        session.amr += " pwd"
-    session.account_epoch, session.rt_salt, session.auth_time = (
-        account.epoch,
-        secrets.token_hex(32),
-        work.now,
-    )
+    session.account_epoch, session.rt_salt = account.epoch, secrets.token_hex(32)
+    session.auth_time = authenticated.auth_time
+    session.amr = format_methods(session.methods | authenticated.methods)
     work.db.flush()
     return session

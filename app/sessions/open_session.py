@@ -1,4 +1,4 @@
-"""Opening a session for an account whose owner has just shown who he is."""
+"""Opening a session for a user who has authenticated."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ from app.authorization.models import ADMIN, list_roles
 from app.credential_status.models import ISSUER_STATE_ID, IssuerState
 from app.notifications.mail.enqueue import Email, EmailTemplate, enqueue_email
 from app.opaque_tokens import generate_id
-from app.sessions.models import Session, SessionStatus
+from app.sessions.models import Session, SessionStatus, format_methods
 from app.sessions.revoke import revoke_sessions
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, ScalarSelect
-
     from app.accounts.models import Account
+    from app.authentication.authenticate import Authenticated
     from app.principal import ClientInfo
     from app.unit_of_work import UnitOfWork
 
 IDLE_TIMEOUT = timedelta(days=14)
 DEFAULT_LIFETIME = timedelta(days=30)
-# Whoever can do more is asked for the password more often (NIST SP 800-63B-4 section 2.2.3).
+# Administrators authenticate more often (NIST SP 800-63B-4 section 2.2.3).
 ADMIN_IDLE_TIMEOUT = timedelta(hours=1)
 ADMIN_MAX_LIFETIME = timedelta(hours=24)
 MAX_SESSIONS = 50
@@ -34,52 +33,55 @@ MAX_SESSIONS = 50
 
 @dataclass(frozen=True, slots=True)
 class DeviceApproval:
-    """A login that somebody approved from another device: it has been a session's id from the start."""
+    """The device login that a session continues. The session keeps its id."""
 
-    id: str
+    session_id: str
     client_id: str
-    approving_session_id: str  # the session that approved it
+    approved_by: str  # the session that approved it
+
+
+@dataclass(frozen=True, slots=True)
+class _LoginContext:
+    global_epoch: int
+    live_sessions: int
+    is_known_source: bool
 
 
 def open_session(
     work: UnitOfWork,
     client_info: ClientInfo,
-    account: Account,
+    authenticated: Authenticated,
     *,
     device_name: str | None,
     lifetime: timedelta | None,
-    amr: str,
     scope: str | None = None,
     approval: DeviceApproval | None = None,
 ) -> Session:
-    """A new session. The oldest beyond fifty end, and the owner hears of a login from somewhere new.
-
-    In one that was approved from another device no password was typed, so what asks for a fresh one asks for it there.
-
-    The account's row must be locked, so that two logins at once see each other.
-    """
-    epoch, live, seen = _load_login_context(work, client_info, account)
-    if live >= MAX_SESSIONS:
-        _end_oldest(work, client_info, account, keep=MAX_SESSIONS - 1)
-    idle = get_idle_timeout(work, account)
-    longest = ADMIN_MAX_LIFETIME if idle == ADMIN_IDLE_TIMEOUT else work.settings.session_max_ttl
-    absolute = work.now + min(lifetime or DEFAULT_LIFETIME, longest)
+    """Open a session, revoke the oldest beyond fifty, and email the user about a login from a new source."""
+    account = authenticated.account
+    context = _load_login_context(work, client_info, account)
+    if context.live_sessions >= MAX_SESSIONS:
+        _revoke_oldest(work, client_info, account, context)
+    idle_timeout = get_idle_timeout(work, account)
+    is_admin = idle_timeout == ADMIN_IDLE_TIMEOUT
+    max_lifetime = ADMIN_MAX_LIFETIME if is_admin else work.settings.session_max_ttl
+    absolute_until = work.now + min(lifetime or DEFAULT_LIFETIME, max_lifetime)
     session = Session(
-        id=approval.id if approval else generate_id("ses"),
+        id=approval.session_id if approval else generate_id("ses"),
         account_id=account.id,
         account_epoch=account.epoch,
-        global_epoch=epoch,
+        global_epoch=context.global_epoch,
         rt_counter=0,
         rt_salt=secrets.token_hex(32),
-        auth_time=None if approval else work.now,
-        amr=amr,
+        auth_time=authenticated.auth_time,
+        amr=format_methods(authenticated.methods),
         scope=scope,
         client_id=approval.client_id if approval else None,
-        approved_by=approval.approving_session_id if approval else None,
+        approved_by=approval.approved_by if approval else None,
         created_at=work.now,
         refreshed_at=work.now,
-        idle_until=min(work.now + idle, absolute),
-        absolute_until=absolute,
+        idle_until=min(work.now + idle_timeout, absolute_until),
+        absolute_until=absolute_until,
         device_name=device_name,
         user_agent=client_info.user_agent,
         address=client_info.address,
@@ -94,45 +96,43 @@ def open_session(
         account_id=account.id,
         session_id=session.id,
     )
-    if not seen:
+    if not context.is_known_source:
         _notify_owner(work, account, session)
     return session
 
 
+def get_idle_timeout(work: UnitOfWork, account: Account) -> timedelta:
+    """Return how long a session of the account lasts without being refreshed."""
+    return ADMIN_IDLE_TIMEOUT if ADMIN in list_roles(work.db, account) else IDLE_TIMEOUT
+
+
 def _load_login_context(
     work: UnitOfWork, client_info: ClientInfo, account: Account
-) -> tuple[int, int, bool]:
-    """The global epoch, how many sessions live, and whether one ever came from there: in one statement."""
-    live = select(func.count()).where(*_live(work, account)).scalar_subquery()
-    seen = exists().where(
+) -> _LoginContext:
+    """Load all that a login needs to know about other sessions, in one statement."""
+    epoch = (
+        select(IssuerState.global_epoch).where(IssuerState.id == ISSUER_STATE_ID).scalar_subquery()
+    )
+    live = Session.live_clause(work.now, account.epoch, epoch)
+    count = select(func.count()).where(Session.account_id == account.id, live).scalar_subquery()
+    known = exists().where(
         Session.account_id == account.id,
         Session.bucket == client_info.bucket,
         Session.user_agent == client_info.user_agent,
-        Session.status != SessionStatus.SUSPICIOUS,  # a thief who was here before is somebody new
+        Session.status != SessionStatus.SUSPICIOUS,  # a thief's earlier session makes nothing known
     )
-    row = work.db.execute(select(_global_epoch(), live, seen)).one()
-    return row[0], row[1], row[2]
+    return _LoginContext(*work.db.execute(select(epoch, count, known)).one())
 
 
-def _live(work: UnitOfWork, account: Account) -> tuple[ColumnElement[bool], ...]:
-    return (
-        Session.account_id == account.id,
-        Session.live_clause(work.now, account.epoch, _global_epoch()),
-    )
-
-
-def _global_epoch() -> ScalarSelect[int]:
-    return (
-        select(IssuerState.global_epoch).where(IssuerState.id == ISSUER_STATE_ID).scalar_subquery()
-    )
-
-
-def _end_oldest(work: UnitOfWork, client_info: ClientInfo, account: Account, *, keep: int) -> None:
+def _revoke_oldest(
+    work: UnitOfWork, client_info: ClientInfo, account: Account, context: _LoginContext
+) -> None:
+    live = Session.live_clause(work.now, account.epoch, context.global_epoch)
     oldest = (
         select(Session.id)
-        .where(*_live(work, account))
+        .where(Session.account_id == account.id, live)
         .order_by(Session.created_at.desc(), Session.id)
-        .offset(keep)
+        .offset(MAX_SESSIONS - 1)
     )
     for session_id in revoke_sessions(
         work, account, oldest, status=SessionStatus.REVOKED, reason="too_many_sessions"
@@ -155,8 +155,3 @@ def _notify_owner(work: UnitOfWork, account: Account, session: Session) -> None:
         "device": session.device_label,
     }
     enqueue_email(work, EmailTemplate.NEW_LOGIN, Email(account.email, account.locale, values))
-
-
-def get_idle_timeout(work: UnitOfWork, account: Account) -> timedelta:
-    """How long a session of the account may go without being refreshed."""
-    return ADMIN_IDLE_TIMEOUT if ADMIN in list_roles(work.db, account) else IDLE_TIMEOUT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 
 import pytest
 from sqlalchemy import event
@@ -48,6 +49,15 @@ def guess(actor, number: int = 1, **changes):
     for _ in range(number):
         answer = actor.login(**{"password": WRONG, **changes})
     return answer
+
+
+def check_password(actor, check: str):
+    """Send the right password to log in, to authenticate again or to change it."""
+    if check == "login":
+        return actor.login()
+    if check == "elevate":
+        return actor.post("/v1/elevate", {"password": actor.password}, token=actor.access)
+    return actor.change(NEW)
 
 
 def counted(service, *, subject: bool) -> int:
@@ -248,6 +258,26 @@ def test_invalid_requests_are_not_counted(sqlite_service):
     assert sqlite_service.scalar("SELECT count(*) FROM failed_attempts") == 0
 
 
+@pytest.mark.parametrize("check", ["login", "elevate", "change"])
+def test_password_check_waits_for_attempts_in_flight(service, check):
+    ann = service.actor().sign_in()
+    guess(ann, 5)
+    count = "UPDATE failed_attempts SET count = {}, undecided = {} WHERE id LIKE 'acc% %' RETURNING id"
+    service.scalar(count.format(5, 5))
+    succeed = threading.Timer(0.3, service.scalar, [count.format(0, 0)])
+    succeed.start()
+    answer = check_password(ann, check)
+    succeed.join()
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("check", ["login", "elevate", "change"])
+def test_password_check_does_not_wait_for_a_decided_attempt(service, check):
+    ann = service.actor().sign_in()
+    guess(ann, 5)
+    assert waits(check_password(ann, check)) == 1
+
+
 # -- a hundred ----------------------------------------------------------------------------------------------------------
 
 
@@ -266,12 +296,22 @@ def test_hundred_failures_lock_the_password_until_a_reset(service):
     )
     assert ann.whoami().status_code == 200
     assert ann.refresh().status_code == 200
-    assert service.scalar("SELECT count(*) FROM audit WHERE event = 'password.locked'") == 2
+    assert service.scalar("SELECT count(*) FROM audit WHERE event = 'password.locked'") == 3
 
     assert ann.forgot().status_code == 202
     assert ann.reset(NEW).status_code == 204
     assert service.scalar("SELECT count(*) FROM failed_attempts WHERE id LIKE 'acc%'") == 0
     assert ann.login().status_code == 200
+
+
+@pytest.mark.parametrize("check", ["login", "elevate", "change"])
+def test_locked_password_is_audited_alike_by_every_check(service, check):
+    ann = service.actor().sign_in()
+    guess(ann)
+    service.scalar("UPDATE failed_attempts SET count = 100 WHERE id NOT LIKE '% %' RETURNING id")
+    assert check_password(ann, check).status_code in {401, 403}
+    latest = "SELECT event FROM audit ORDER BY id DESC LIMIT 1"
+    assert service.scalar(latest) == "password.locked"
 
 
 def test_hundredth_attempt_can_still_succeed(sqlite_service):

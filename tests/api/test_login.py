@@ -6,14 +6,16 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+import jwt
 import pytest
 
 from app.adapters.password_hasher import Capacity
+from app.signing_keys.revoke import revoke_signing_key
 from tests.actors import PASSWORD
 
 REFUSED = {
     "type": "urn:doorward:problem:invalid_credentials",
-    "title": "The name or the password is wrong",
+    "title": "The username or password is wrong",
     "status": 401,
     "code": "invalid_credentials",
 }
@@ -367,3 +369,17 @@ def test_login_rate_limit_comes_before_any_check(make_service):
     assert answer.headers["RateLimit"] == f'"login";r=0;t={answer.headers["Retry-After"]}'
     assert 1 <= int(answer.headers["Retry-After"]) <= 61
     assert service.actor().login(username="ann").status_code == 200
+
+
+def test_sessions_ended_by_a_signing_key_revocation_do_not_count(make_service, database_url):
+    service = make_service(database_url, limit_login="1000/minute")
+    ann = service.actor().sign_up()
+    for _ in range(50):
+        ann.login()
+    kid = jwt.get_unverified_header(ann.access)["kid"]
+    with service.units.open_read_write() as work:
+        assert revoke_signing_key(work, kid=kid)
+    ended = service.scalar("SELECT count(*) FROM revocations")
+    assert ann.login().status_code == 200
+    assert service.scalar("SELECT count(*) FROM revocations") == ended
+    assert service.scalar("SELECT count(*) FROM audit WHERE event = 'session.ended'") == 0

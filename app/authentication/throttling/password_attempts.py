@@ -57,7 +57,7 @@ class PasswordAttempt:
 
     subject: str
     counter: str
-    is_allowed: bool
+    is_locked_out: bool
 
 
 def build_name_subject(work: UnitOfWork, canonical: str) -> str:
@@ -78,7 +78,7 @@ def count_attempt(work: UnitOfWork, *, subject: str, bucket: str) -> PasswordAtt
     written = _count(work, counter, subject, may=may, open_at=_compute_open_at(work.now))
     if counter not in written:
         raise _build_throttling_error(work, counter)
-    return PasswordAttempt(subject, counter, subject in written)
+    return PasswordAttempt(subject, counter, is_locked_out=subject not in written)
 
 
 def count_trusted_attempt(work: UnitOfWork, *, subject: str, counter: str) -> PasswordAttempt:
@@ -87,7 +87,7 @@ def count_trusted_attempt(work: UnitOfWork, *, subject: str, counter: str) -> Pa
     Whether that has any tries left is asked before, see `spent`.
     """
     _count(work, counter, subject, may=true(), open_at=literal(work.now, UtcDateTime))
-    return PasswordAttempt(subject, counter, is_allowed=True)
+    return PasswordAttempt(subject, counter, is_locked_out=False)
 
 
 def has_failed_at_least(counter: ColumnElement[str], count: int) -> ColumnElement[bool]:
@@ -99,7 +99,7 @@ def refund_attempt(work: UnitOfWork, attempt: PasswordAttempt) -> None:
     """The try was not looked at after all: whoever made it waits for it no more than it counts, unless another one came after it."""
     counted = _lock_in_order(
         FailedAttempts.id.in_(
-            [attempt.counter, attempt.subject] if attempt.is_allowed else [attempt.counter]
+            [attempt.counter] if attempt.is_locked_out else [attempt.counter, attempt.subject]
         ),
         attempt.subject,
     )

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, literal, select, update
 
 from app.adapters.database import count_changed_rows
 from app.audit.record import Event, record_event
+from app.authentication.throttling.password_attempts import has_failed_at_least
 from app.authentication.trusted_devices.models import TrustedDevice
-from app.authentication.trusted_devices.recognize import PREFIX
 from app.errors import NotFound
-from app.opaque_tokens import generate_id, generate_token, is_id
+from app.opaque_tokens import compute_digest, generate_id, generate_token, is_id, parse_row_id
 
 if TYPE_CHECKING:
     from app.accounts.models import Account
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 LIFETIME = timedelta(days=30)
 MAX_DEVICES = 20
+# Failures in a row from one device. After that it is treated as unknown, because it may have been stolen.
+MAX_FAILURES = 20
+PREFIX = "dwd"
+NO_ACCOUNT = ""  # matches no row
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,30 @@ def trust_device(
         device_id=device_id,
     )
     return minted.token
+
+
+def recognize_device(work: UnitOfWork, account: Account | None, token: str) -> str | None:
+    """Return the id of the device that the token belongs to, if the account trusts it and it has attempts left.
+
+    The cost is the same without an account.
+    """
+    device_id = parse_row_id(PREFIX, "dev", token)
+    if device_id is None:
+        return None
+    recognized = count_changed_rows(
+        work.db,
+        update(TrustedDevice)
+        .where(
+            TrustedDevice.id == device_id,
+            TrustedDevice.account_id == (account.id if account else NO_ACCOUNT),
+            TrustedDevice.digest == compute_digest(token),
+            TrustedDevice.expires_at > work.now,
+            ~has_failed_at_least(literal(device_id), MAX_FAILURES),
+        )
+        .values(last_used_at=work.now)
+        .execution_options(synchronize_session=False),
+    )
+    return device_id if recognized else None
 
 
 def list_trusted_devices(work: UnitOfWork, principal: Principal) -> list[TrustedDeviceView]:
