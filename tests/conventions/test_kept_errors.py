@@ -6,18 +6,15 @@ from pathlib import Path
 APP = Path(__file__).resolve().parents[2] / "app"
 # The writes that each error keeps. A new line here is a decision: the request fails, and these rows stay.
 KEPT = {
-    ("authentication/passwords/verify.py", "busy"): "the refund of the attempt",
+    ("authentication/authenticate.py", "_audit_failure"): "the failed attempt and the audit event",
+    ("authentication/authenticate.py", "busy"): "the refund of the attempt",
     ("device_login/claim.py", "UnknownUserCode"): "the counted code attempt and the audit event",
     ("device_login/decide.py", "UnknownUserCode"): "the counted code attempt and the audit event",
     ("device_login/poll.py", "AccessDenied"): "the expired approval and the audit event",
     ("device_login/poll.py", "AuthorizationPending"): "the time of the poll and its interval",
     ("device_login/poll.py", "SlowDown"): "the time of the poll and its interval",
-    ("passwords/change.py", "_refused"): "the failed attempt and the audit event",
     ("registration/confirm.py", "InvalidToken"): "the counted attempt and the used registration",
-    ("sessions/elevate.py", "WrongPassword"): "the failed attempt and the audit event",
-    ("sessions/elevate.py", "require_password_change"): "the reset token and the audit event",
-    ("sessions/log_in.py", "InvalidCredentials"): "the failed attempt and the audit event",
-    ("sessions/log_in.py", "require_password_change"): "the reset token and the audit event",
+    ("sessions/log_in.py", "PasswordChangeRequired"): "the reset token and the audit event",
     ("sessions/refresh.py", "InvalidGrant"): "the revoked session, its audit event and the email",
 }
 WRITES = {"record_event", "record_failure", "enqueue_email", "refund_attempt", "revoke_sessions"}
