@@ -1,9 +1,9 @@
-"""How long and which browser, in words."""
+"""Durations and browsers in words."""
 
 from __future__ import annotations
 
 import pytest
-from app.pages.words import describe_browser, format_duration
+from app.pages.formatting import describe_browser, format_duration
 
 CHROME = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/145.0.0.0"
 
