@@ -180,24 +180,24 @@ def record_session(live: LiveServer, folder: Path) -> Recording:
 
     def type_(line: str) -> None:
         for start in range(0, len(line), 3):
-            shell.types(line[start : start + 3])
-            shell.sees(re.escape(line[: start + 3].rstrip()) + "$")
+            shell.type(line[start : start + 3])
+            shell.wait_for(re.escape(line[: start + 3].rstrip()) + "$")
             time.sleep(0.1)
         time.sleep(0.3)
-        shell.types("\n")
+        shell.type("\n")
 
-    shell.sees(PROMPT)
+    shell.wait_for(PROMPT)
     time.sleep(0.8)
     type_('doorward login --device --message "nightly backup"')
-    code = shell.sees(r"Enter: (\S+)")[1]
-    shell.sees(r"9:58 left")
+    code = shell.wait_for(r"Enter: (\S+)")[1]
+    shell.wait_for(r"9:58 left")
     approve(ann, code)
-    shell.sees(r"unless you use it[\s\S]*\$$")
+    shell.wait_for(r"unless you use it[\s\S]*\$$")
     time.sleep(1)
     for line in ("clear; doorward whoami", "doorward sessions", "doorward logout"):
         type_(line)
         time.sleep(1)
-        shell.sees(PROMPT)
+        shell.wait_for(PROMPT)
         time.sleep(1)
     shell.close()
     return film

@@ -63,7 +63,7 @@ class Terminal:
         """The screen without trailing spaces and lines."""
         return "\n".join(line.rstrip() for line in self.screen.display).rstrip()
 
-    def sees(self, pattern: str) -> re.Match[str]:
+    def wait_for(self, pattern: str) -> re.Match[str]:
         """Wait until the screen matches the pattern."""
         end = time.monotonic() + PATIENCE
         while not (found := re.search(pattern, self.text)):
@@ -71,11 +71,11 @@ class Terminal:
             assert self._read(0.2) or self.process.poll() is None, self.text
         return found
 
-    def types(self, text: str) -> None:
+    def type(self, text: str) -> None:
         self._wait_until_reading()
         os.write(self._ours, text.encode())
 
-    def wait_until_closed(self) -> int:
+    def wait_for_exit(self) -> int:
         """Read to the end and return the exit code."""
         end = time.monotonic() + PATIENCE
         while self._read(0.2) or self.process.poll() is None:

@@ -51,14 +51,14 @@ def read_command_line(process: subprocess.Popen) -> bytes:
 
 
 def test_login_prompts_without_echoing_the_password(terminal, ann, live, store):
-    there = terminal("login")
-    there.sees("Username or email address:$")
-    there.types(f"{ann.name}\n")
-    there.sees(f"Password for {ann.name}:$")
-    there.types(f"{PASSWORD}\n")
-    assert there.ends() == 0
-    assert f"Logged in at {live.url} as {ann.name}." in there.text
-    assert PASSWORD.encode() not in there.raw
+    screen = terminal("login")
+    screen.wait_for("Username or email address:$")
+    screen.type(f"{ann.name}\n")
+    screen.wait_for(f"Password for {ann.name}:$")
+    screen.type(f"{PASSWORD}\n")
+    assert screen.wait_for_exit() == 0
+    assert f"Logged in at {live.url} as {ann.name}." in screen.text
+    assert PASSWORD.encode() not in screen.raw
     assert Doorward(live.url).login.from_store().username == ann.name
 
 
@@ -68,42 +68,42 @@ def test_reauthentication_prompts_for_the_password(terminal, ann, live):
     with sqlite3.connect(live.database, timeout=10) as db:
         db.execute("UPDATE sessions SET auth_time = NULL WHERE id = ?", [client.session.session_id])
     client.session.refresh()
-    there = terminal("keys", "create", "nightly")
-    there.sees(rf"Re-authentication required by \S+\nPassword for {ann.name}:$")
-    there.types(f"{PASSWORD}\n")
-    assert there.ends() == 0
-    assert re.search(r"dwk_\w+", there.text.replace("\n", ""))
-    assert PASSWORD.encode() not in there.raw
+    screen = terminal("keys", "create", "nightly")
+    screen.wait_for(rf"Re-authentication required by \S+\nPassword for {ann.name}:$")
+    screen.type(f"{PASSWORD}\n")
+    assert screen.wait_for_exit() == 0
+    assert re.search(r"dwk_\w+", screen.text.replace("\n", ""))
+    assert PASSWORD.encode() not in screen.raw
 
 
 def test_new_password_is_confirmed(terminal, ann):
     ann.logged_in().session.to_store()
-    there = terminal("password", "change")
+    screen = terminal("password", "change")
     for question, answer in [
         ("Current password:$", PASSWORD),
         ("New password:$", NEW),
         ("Confirm new password:$", NEW),
     ]:
-        there.sees(question)
-        there.types(f"{answer}\n")
-    assert there.ends() == 0
-    assert NEW.encode() not in there.raw
-    made_up = terminal("password", "change", "--generate")
-    made_up.sees("Current password:$")
-    made_up.types(f"{NEW}\n")
-    assert made_up.ends() == 0
-    ann.password = re.search(r"^\S{29}$", made_up.text, re.MULTILINE)[0]
+        screen.wait_for(question)
+        screen.type(f"{answer}\n")
+    assert screen.wait_for_exit() == 0
+    assert NEW.encode() not in screen.raw
+    generated = terminal("password", "change", "--generate")
+    generated.wait_for("Current password:$")
+    generated.type(f"{NEW}\n")
+    assert generated.wait_for_exit() == 0
+    ann.password = re.search(r"^\S{29}$", generated.text, re.MULTILINE)[0]
     assert ann.logged_in().logged_in
 
 
 def test_ctrl_c_at_a_prompt_exits_with_130(terminal, ann):
-    there = terminal(
+    screen = terminal(
         "login", "--user", ann.name, "--password-stdin"
     )  # standard input is a terminal, so the command prompts
-    there.sees("Password for")
-    there.types(CTRL_C)
-    assert there.ends() == 130
-    assert there.text.endswith("Interrupted.")
+    screen.wait_for("Password for")
+    screen.type(CTRL_C)
+    assert screen.wait_for_exit() == 130
+    assert screen.text.endswith("Interrupted.")
 
 
 def test_required_password_change_is_done_at_login(terminal, ann, live):
@@ -111,74 +111,76 @@ def test_required_password_change_is_done_at_login(terminal, ann, live):
         db.execute(
             "UPDATE accounts SET must_change_since = created_at WHERE username = ?", [ann.name]
         )
-    there = terminal("login", "--user", ann.name)
+    screen = terminal("login", "--user", ann.name)
     for question, answer in [
         ("Password for", PASSWORD),
         ("New password:$", NEW),
         ("Confirm new password:$", NEW),
     ]:
-        there.sees(question)
-        there.types(f"{answer}\n")
-    assert there.ends() == 0
-    assert f"as {ann.name}." in there.text
+        screen.wait_for(question)
+        screen.type(f"{answer}\n")
+    assert screen.wait_for_exit() == 0
+    assert f"as {ann.name}." in screen.text
 
 
 def test_device_login_shows_code_and_countdown(terminal, ann, live, store):
-    there = terminal("login", "--device", "--message", "nightly backup")
-    there.sees(r"Waiting for approval, 9:5\d left\. Ctrl-C cancels\.")  # written last
-    code = there.sees(CODE)[1]
+    screen = terminal("login", "--device", "--message", "nightly backup")
+    screen.wait_for(r"Waiting for approval, 9:5\d left\. Ctrl-C cancels\.")  # written last
+    code = screen.wait_for(CODE)[1]
     assert re.search(
-        rf"Open:  {re.escape(live.url)}\S+/login/activate|Open: +\S+/login/activate", there.text
+        rf"Open:  {re.escape(live.url)}\S+/login/activate|Open: +\S+/login/activate", screen.text
     )
-    words = re.search(r"^Words: (\S+ \S+ \S+)$", there.text, re.MULTILINE)[1]
-    assert "For:   nightly backup" in there.text
-    assert set("█▀▄") & set(there.text), "the QR code"
-    first = there.sees(r"9:5\d")[0]
-    there.sees(rf"9:5(?!{first[-1]})\d")  # the countdown runs
-    assert PASSWORD.encode() not in read_command_line(there.process)
-    assert b"dwl_" not in read_command_line(there.process)
+    words = re.search(r"^Words: (\S+ \S+ \S+)$", screen.text, re.MULTILINE)[1]
+    assert "For:   nightly backup" in screen.text
+    assert set("█▀▄") & set(screen.text), "the QR code"
+    first = screen.wait_for(r"9:5\d")[0]
+    screen.wait_for(rf"9:5(?!{first[-1]})\d")  # the countdown runs
+    assert PASSWORD.encode() not in read_command_line(screen.process)
+    assert b"dwl_" not in read_command_line(screen.process)
     with sqlite3.connect(live.database, timeout=10) as db:
         assert db.execute(
             "SELECT client_name FROM login_sessions WHERE check_phrase = ?", [words]
         ).fetchone() == ("doorward",)
     assert ann.approve(code) == 200
-    assert there.ends() == 0
-    assert re.search(rf"Approved\.\nLogged in at {re.escape(live.url)} as\s*{ann.name}", there.text)
-    assert "Waiting" not in there.text  # the line was removed
+    assert screen.wait_for_exit() == 0
+    assert re.search(
+        rf"Approved\.\nLogged in at {re.escape(live.url)} as\s*{ann.name}", screen.text
+    )
+    assert "Waiting" not in screen.text  # the line was removed
     assert Doorward(live.url).login.from_store().username == ann.name
 
 
 def test_denied_login_exits_with_4(terminal, ann):
-    there = terminal("login", "--device", "--no-qr")
-    code = there.sees(CODE)[1]
-    assert "█" not in there.text
+    screen = terminal("login", "--device", "--no-qr")
+    code = screen.wait_for(CODE)[1]
+    assert "█" not in screen.text
     assert ann.approve(code, word="deny") == 200
-    assert there.ends() == 4
-    assert "denied" in there.text
+    assert screen.wait_for_exit() == 4
+    assert "denied" in screen.text
 
 
 def test_ctrl_c_cancels_the_device_login(terminal, live, store):
-    there = terminal("login", "--device", "--message", "taken back")
-    there.sees("Ctrl-C cancels")
-    there.types(CTRL_C)
-    assert there.ends() == 130
-    assert "\nLogin canceled. The code cannot be used any more.\nInterrupted." in there.text
+    screen = terminal("login", "--device", "--message", "taken back")
+    screen.wait_for("Ctrl-C cancels")
+    screen.type(CTRL_C)
+    assert screen.wait_for_exit() == 130
+    assert "\nLogin canceled. The code cannot be used any more.\nInterrupted." in screen.text
     assert get_login_state(live, "taken back") == "cancelled"
     assert not store.exists()
 
 
 def test_sighup_cancels_the_device_login(terminal, live):
-    there = terminal("login", "--device", "--message", "closed window")
-    there.sees("Ctrl-C cancels")
-    there.process.send_signal(signal.SIGHUP)
-    assert there.ends() == 128 + signal.SIGHUP
+    screen = terminal("login", "--device", "--message", "closed window")
+    screen.wait_for("Ctrl-C cancels")
+    screen.process.send_signal(signal.SIGHUP)
+    assert screen.wait_for_exit() == 128 + signal.SIGHUP
     assert get_login_state(live, "closed window") == "cancelled"
 
 
 def test_unapproved_login_exits_with_7(terminal, live):
-    there = terminal("login", "--timeout", "1s", "--device", "--message", "too late")
-    assert there.ends() == 7
-    assert "was not approved" in there.text
+    screen = terminal("login", "--timeout", "1s", "--device", "--message", "too late")
+    assert screen.wait_for_exit() == 7
+    assert "was not approved" in screen.text
     assert get_login_state(live, "too late") == "cancelled"
 
 
@@ -196,20 +198,20 @@ def test_unapproved_login_exits_with_7(terminal, live):
     ],
 )
 def test_device_login_is_chosen_over_ssh_and_without_display(terminal, env, why):
-    there = terminal("login", "--timeout", "1s", **env)
-    assert there.ends() == 7
-    assert f"Approve the login on another device, because {why}." in there.text
-    assert "█" not in there.text  # neither of these can show it
+    screen = terminal("login", "--timeout", "1s", **env)
+    assert screen.wait_for_exit() == 7
+    assert f"Approve the login on another device, because {why}." in screen.text
+    assert "█" not in screen.text  # neither of these can show it
     if env.get("TERM") == "dumb":
-        assert b"\x1b" not in there.raw
+        assert b"\x1b" not in screen.raw
 
 
 def test_no_color_and_small_terminal_are_respected(terminal):
-    there = terminal("login", "--device", "--timeout", "1s", NO_COLOR="1", columns=60, lines=20)
-    assert there.ends() == 7
-    assert not re.search(rb"\x1b\[\d*m", there.raw)
-    assert "█" not in there.text
-    assert max(len(line) for line in there.text.splitlines()) <= 60
+    screen = terminal("login", "--device", "--timeout", "1s", NO_COLOR="1", columns=60, lines=20)
+    assert screen.wait_for_exit() == 7
+    assert not re.search(rb"\x1b\[\d*m", screen.raw)
+    assert "█" not in screen.text
+    assert max(len(line) for line in screen.text.splitlines()) <= 60
 
 
 def test_device_login_in_a_pipe(ann, live, store):

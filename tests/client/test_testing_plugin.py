@@ -273,8 +273,8 @@ def test_fresh_service_has_no_accounts(doorward_service, fresh_doorward_service)
         ({"env": "production"}, "env=development"),
         ({"public_url": "https://auth.example.com"}, r"public_url .* 127\.0\.0\.1"),
         ({"host": "0.0.0.0"}, "host: is not a setting"),
-        ({"secret_key": "short"}, "secret_key: must be 32 random bytes"),
-        ({"roles": {"editor": "orders:write"}}, "roles: must hold lists of texts"),
+        ({"secret_key": "short"}, "secret_key: must be"),
+        ({"roles": {"editor": "orders:write"}}, "roles: must"),
         ({"managing_level": "king"}, "DOORWARD_MANAGING_LEVEL: must be one of"),
     ],
 )
