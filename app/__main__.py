@@ -1,4 +1,4 @@
-"""`python -m app`: what an operator types."""
+"""The command line interface: `python -m app`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What can go wrong foreseeably: problems in the words of RFC 9457, known to every room and rendered once, in web/problems.py."""
+"""Foreseeable failures, as problems (RFC 9457).
+
+Every layer may raise them; web/problems.py renders them.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,15 @@ FieldErrors = dict[str, list[str]]
 
 
 class Problem(Exception):
-    """A foreseeable failure. Raised in rooms; everything the unit of work wrote is rolled back."""
+    """A foreseeable failure.
+
+    It rolls the unit of work back unless it is raised as `work.keep(problem)`.
+    """
 
     code: ClassVar[str]
     title: ClassVar[str]
     status: ClassVar[int]
-    type_uri: ClassVar[str] = ""  # where a public registry has the type; ours otherwise
+    type_uri: ClassVar[str] = ""  # of a public registry; empty for our own types
 
     def __init__(
         self,
@@ -32,42 +38,42 @@ class Problem(Exception):
 
 
 class Unauthenticated(Problem):
-    """Who asks is not known: no credential, or one that does not count (RFC 6750 section 3)."""
+    """The request has no valid credential (RFC 6750 section 3)."""
 
     code = "unauthenticated"
-    title = "A valid credential is needed"
+    title = "Authentication required"
     status = 401
 
 
 class Forbidden(Problem):
-    """Who asks is known, and may not."""
+    """The principal is known and lacks the permission."""
 
     code = "forbidden"
-    title = "This is not allowed"
+    title = "Permission denied"
     status = 403
 
 
 class NotFound(Problem):
-    """There is no such thing, or it belongs to somebody else: both are one answer."""
+    """The resource does not exist or belongs to another user; both look the same."""
 
     code = "not_found"
-    title = "There is nothing here"
+    title = "Resource not found"
     status = 404
 
 
 class InvalidInput(Problem):
-    """The body was understood and one of its fields is not acceptable; `errors` names each by JSON pointer."""
+    """A field of the request is invalid; `errors` names each by JSON pointer."""
 
     code = "validation_failed"
-    title = "Some fields are not acceptable"
+    title = "Validation failed"
     status = 422
 
 
 class Busy(Problem):
-    """More is asked at once than this process can do; the same request is right a moment later."""
+    """This process has reached its capacity; the client may retry."""
 
     code = "busy"
-    title = "Too much is going on at once"
+    title = "Server at capacity"
     status = 503
 
     def __init__(self, detail: str = "Try again in a second.", *, retry_after: int = 1) -> None:
@@ -75,10 +81,10 @@ class Busy(Problem):
 
 
 class Unavailable(Problem):
-    """Something this service depends on does not answer. The credential is not at fault, and asking again is safe."""
+    """A dependency of this service does not respond; the same request may be retried."""
 
     code = "unavailable"
-    title = "A part of the service does not answer"
+    title = "Service temporarily unavailable"
     status = 503
 
     def __init__(self, detail: str = "Try again shortly.", *, retry_after: int = 2) -> None:

@@ -1,4 +1,7 @@
-"""Where the house is put together: the one file that knows every room. It starts no thread and asks no database."""
+"""Where the house is put together: the one file that knows every room.
+
+It starts no thread and asks no database.
+"""
 
 from __future__ import annotations
 
@@ -42,10 +45,10 @@ from app.pages.render import render_problem_page
 from app.server.background_jobs import count_job_connections
 from app.settings import VERSION, DocsMode
 from app.unit_of_work import UnitOfWorkFactory
-from app.web import gateway_requests as questions
-from app.web import middleware as edge
-from app.web import problems
+from app.web.gateway_requests import normalize_gateway_requests
+from app.web.middleware import register_middleware
 from app.web.openapi.blueprint import Api
+from app.web.problems import register_error_handlers
 from app.web.unit_of_work import EXTENSION_NAME
 
 if TYPE_CHECKING:
@@ -80,7 +83,7 @@ PAGE_BLUEPRINTS = (confirm.blp, reset.blp, login.blp, device_login_page.blp, ses
 def create_app(
     settings: Settings, *, clock: Clock | None = None, capacity: Capacity | None = None
 ) -> Flask:
-    """The service as a WSGI application. `capacity` says how it will be served."""
+    """Create the service as a WSGI application. `capacity` describes the process that serves it."""
     app = Flask("app.pages", static_folder="static", static_url_path="/static")
     app.url_map.merge_slashes = False
     install_translations(app.jinja_env)
@@ -101,10 +104,10 @@ def create_app(
         limiter=RateLimiter(clock, cache, shares=settings.replicas * capacity.workers),
         api_key_usage=UsageBuffer(),
     )
-    problems.register_error_handlers(app, render_page=render_problem_page)
-    edge.register_middleware(app, settings, clock)
+    register_error_handlers(app, render_page=render_problem_page)
+    register_middleware(app, settings, clock)
     _register_blueprints(app, settings)
-    app.wsgi_app = questions.normalize_gateway_requests(app.wsgi_app, settings)  # type: ignore[assignment, method-assign] # Flask's way to put something around it
+    app.wsgi_app = normalize_gateway_requests(app.wsgi_app, settings)  # type: ignore[assignment, method-assign] # as Flask documents it
     return app
 
 
@@ -117,7 +120,7 @@ def _register_blueprints(app: Flask, settings: Settings) -> None:
         OPENAPI_URL_PREFIX="/" if public_docs else None,
         OPENAPI_JSON_PATH="openapi.json",
         API_SPEC_OPTIONS={
-            "info": {"description": "Sign-in beside your API."},
+            "info": {"description": "Authentication service for your APIs."},
             "servers": [{"url": settings.public_url}],
         },
     )

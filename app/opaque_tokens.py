@@ -1,7 +1,8 @@
-"""One shape for every stored secret we hand out: <prefix>_<id>_<secret><checksum>, all base62.
+"""The format of every opaque token: <prefix>_<id>_<secret><checksum>, all base62.
 
-The id finds the row, only a digest of the whole is kept, and the checksum refuses junk without a read. The layout is
-GitHub's of 2021: it can be found by secret scanners and pasted with a double click.
+The id finds the row, only a digest of the token is stored, and the checksum rejects malformed
+tokens without a query. The layout follows GitHub's tokens of 2021: secret scanners recognize it,
+and a double click selects it whole.
 """
 
 from __future__ import annotations
@@ -19,16 +20,17 @@ ID_LENGTH = 22  # 131 bits
 SECRET_LENGTH = 43  # 256 bits
 CHECKSUM_LENGTH = 6
 TOKEN_PATTERN = re.compile(
-    rf"([a-z]+)_([0-9A-Za-z]{{{ID_LENGTH}}})_([0-9A-Za-z]{{{SECRET_LENGTH}}})([0-9A-Za-z]{{{CHECKSUM_LENGTH}}})"
+    rf"([a-z]+)_([0-9A-Za-z]{{{ID_LENGTH}}})"
+    rf"_([0-9A-Za-z]{{{SECRET_LENGTH}}})([0-9A-Za-z]{{{CHECKSUM_LENGTH}}})"
 )
 
-CODE_ALPHABET = "BCDFGHJKLMNPQRSTVWXZ"  # RFC 8628 section 6.1: no vowels, so no words, and nothing that looks like a digit
+CODE_ALPHABET = "BCDFGHJKLMNPQRSTVWXZ"  # RFC 8628 section 6.1: no vowels and no digits
 CODE_LENGTH = 8
 
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
-    """A new secret: the token goes out, the digest is kept."""
+    """A new token. Send the token to the client and store the digest."""
 
     token: str
     digest: str
@@ -38,7 +40,7 @@ class NewToken:
 
 
 def _generate_random(length: int, alphabet: str = ALPHABET) -> str:
-    # One read for many letters; what would favour the first letters of the alphabet is thrown away.
+    # Bytes beyond a multiple of the alphabet are discarded: they would favor its first letters.
     fair = 256 - 256 % len(alphabet)
     letters: list[str] = []
     while len(letters) < length:
@@ -59,29 +61,32 @@ def _compute_checksum(text: str) -> str:
 
 
 def compute_digest(token: str) -> str:
-    """What is kept of a token: its SHA-256. 256 random bits need no salt."""
+    """Return the SHA-256 to store for a token. 256 random bits need no salt."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def generate_id(prefix: str) -> str:
-    """A public name that cannot be guessed: `acc_…`, `ses_…`, 131 random bits."""
+    """Generate an unguessable id such as `acc_…` or `ses_…`, with 131 random bits."""
     return f"{prefix}_{_generate_random(ID_LENGTH)}"
 
 
 def is_id(kind: str, text: str) -> bool:
-    """Could this be an id of that kind? Anything else needs no read."""
+    """Return whether the text has the format of an id with that prefix.
+
+    Other texts need no query.
+    """
     return re.fullmatch(rf"{kind}_[0-9A-Za-z]{{{ID_LENGTH}}}", text) is not None
 
 
 def generate_token(prefix: str, row_id: str) -> NewToken:
-    """A token for the row `<kind>_<id>`; 256 bits of it are secret."""
+    """Generate a token for the row `<kind>_<id>`, with 256 secret bits."""
     body = f"{prefix}_{row_id.partition('_')[2]}_{_generate_random(SECRET_LENGTH)}"
     token = body + _compute_checksum(body)
     return NewToken(token, compute_digest(token))
 
 
 def parse_row_id(prefix: str, kind: str, token: str) -> str | None:
-    """The id of the row that a token is of, None when it is none of ours."""
+    """Return the id of the row that a token belongs to, None if it is malformed."""
     parts = TOKEN_PATTERN.fullmatch(token)
     if (
         parts is None
@@ -93,16 +98,19 @@ def parse_row_id(prefix: str, kind: str, token: str) -> str | None:
 
 
 def has_digest(token: str, expected_digest: str) -> bool:
-    """Is it the token whose digest was kept? In constant time."""
+    """Compare the digest of a token with a stored one in constant time."""
     return hmac.compare_digest(compute_digest(token), expected_digest)
 
 
 def generate_code() -> str:
-    """A code that a person can type: XXXX-XXXX, 34 bits, so it needs a limit on tries."""
+    """Generate a code for people to type: XXXX-XXXX.
+
+    It has 34 bits, so attempts must be limited.
+    """
     letters = _generate_random(CODE_LENGTH, CODE_ALPHABET)
     return f"{letters[:4]}-{letters[4:]}"
 
 
 def normalize_code(code: str) -> str:
-    """The code as it was meant: case, dashes, spaces and dots do not count."""
+    """Remove dashes, spaces and dots, and convert to upper case."""
     return re.sub(r"[\s.\-]", "", code).upper()

@@ -1,4 +1,4 @@
-"""Where a list goes on: the last position that was shown, with a mac, so that nobody can make one up or use one of another list."""
+"""Cursors of paginated lists: a position, with a MAC that binds it to the list and its filters."""
 
 from __future__ import annotations
 
@@ -16,20 +16,27 @@ MAC_LENGTH = 32  # hex digits, 128 bits
 
 
 class InvalidCursor(InvalidInput):
-    """The text is no cursor of this list."""
+    """The cursor is not one that this list returned."""
 
     def __init__(self) -> None:
-        super().__init__(errors={"/query/cursor": ["is not one that this list has handed out"]})
+        super().__init__(
+            errors={
+                "/query/cursor": ["must be the `next` value of the same list with the same filters"]
+            }
+        )
 
 
 def encode_cursor(keys: Sequence[str], listing: str, position: str) -> str:
-    """The cursor of a position. `listing` names the list with all that it was asked for: for another one the cursor is none."""
+    """Encode a position.
+
+    `listing` identifies the list and its filters; the cursor is valid for no other.
+    """
     body = base64.urlsafe_b64encode(position.encode()).rstrip(b"=").decode()
     return f"{body}.{_compute_mac(keys[0], listing, body)}"
 
 
 def decode_cursor(keys: Sequence[str], listing: str, cursor: str) -> str:
-    """The position again. Raises NotACursor."""
+    """Return the position. Raises InvalidCursor."""
     body, _, mac = cursor.partition(".")
     if not any(compare_digests(mac, _compute_mac(key, listing, body)) for key in keys):
         raise InvalidCursor
@@ -40,7 +47,7 @@ def decode_cursor(keys: Sequence[str], listing: str, cursor: str) -> str:
 
 
 def _compute_mac(key: str, listing: str, body: str) -> str:
-    # The body's alphabet has no space, so where the list's name ends is never in doubt.
+    # The encoded position contains no space, so the MAC input is unambiguous.
     return compute_keyed_digest(derive_key(key, KeyPurpose.CURSORS), f"{listing} {body}")[
         :MAC_LENGTH
     ]

@@ -1,4 +1,4 @@
-"""Who asks, and from where."""
+"""The principal of a request, and the client it came from."""
 
 from __future__ import annotations
 
@@ -8,36 +8,37 @@ from enum import StrEnum
 
 
 class CredentialKind(StrEnum):
-    """The sort of credential that was shown."""
+    """The kind of credential that authenticated a request."""
 
     SESSION = "session"
-    API_KEY = "api_key"  # or a token that one was traded for
+    API_KEY = "api_key"  # or an access token issued for one
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """An account as one credential shows it. Made only by the gateway, after every check was passed."""
+    """An account, as authenticated by one credential.
+
+    Only `app.verification` creates principals.
+    """
 
     account_id: str
     username: str
     kind: CredentialKind
-    session_id: str  # empty for a key
-    expires_at: (
-        datetime | None
-    )  # of the credential that was shown; None for a key that does not expire
-    auth_time: datetime | None  # when a password was typed; None where none was, as by a key
+    session_id: str  # empty for an API key
+    expires_at: datetime | None  # of the credential; None if it does not expire
+    auth_time: datetime | None  # of the last password check; None if there was none
     scopes: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     key_id: str = ""
     token_id: str = ""  # `jti` of an access token
     issued_at: datetime | None = None  # of an access token
-    client_id: str = ""  # the program that a session is of
-    epoch: int = 0  # of the account when a session was checked; a write that waits for the account asks whether it is still that
+    client_id: str = ""  # of the session
+    epoch: int = 0  # of the account when the credential was checked; writes compare it again
 
 
 @dataclass(frozen=True, slots=True)
 class ClientInfo:
-    """From where a request came. `bucket` is what limits count by: an IPv4 address, or the /64 of an IPv6 address."""
+    """The client of a request. Rate limits count by `bucket`: its IPv4 address or its IPv6 /64."""
 
     address: str
     bucket: str

@@ -1,4 +1,4 @@
-"""The unit of work: one `now`, one transaction and the shared services of a request or background job."""
+"""One `now`, one transaction and the shared services of a request or background job."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ class UnitOfWork:
 
     @property
     def db(self) -> Session:
-        """The transaction. It begins with the first query, so a request that Redis answers has none."""
+        """The transaction.
+
+        It begins with the first query, so a request that Redis answers has none.
+        """
         if self._db is None:
             self._db = self._begin()
         return self._db
@@ -52,8 +55,8 @@ class UnitOfWork:
     def commit_and_release(self) -> None:
         """Commit, return the connection to the pool, then run the `after_commit` callbacks.
 
-        Call this before waiting for a hash, Redis or another server. The next query begins a new transaction, so
-        everything read before must be a condition of what is written after.
+        Call this before waiting for a hash, Redis or another server. The next query begins a new
+        transaction, so everything read before must be a condition of what is written after.
         """
         if self._db is not None and (self._db.in_transaction() or self._db.new):
             self._db.commit()
@@ -68,9 +71,10 @@ class UnitOfWork:
         self.after_commit = []
 
     def keep(self, problem: P) -> P:
-        """Mark a problem that must not undo the writes before it: `raise work.keep(InvalidToken())`.
+        """Mark a problem that must not undo earlier writes: `raise work.keep(InvalidToken())`.
 
-        The unit of work commits when exactly this problem leaves it, and rolls back on every other exception.
+        The unit of work commits when exactly this problem leaves it. Every other exception rolls it
+        back.
         """
         self._kept = problem
         return problem
@@ -79,7 +83,7 @@ class UnitOfWork:
         return problem is self._kept
 
     def open_autocommit_session(self) -> AbstractContextManager[Session]:
-        """Open a session outside the transaction, from the small pool; each statement commits by itself."""
+        """Open a session outside the transaction, in which each statement commits by itself."""
         return self._open_autocommit_session()
 
     def close(self) -> None:
@@ -108,7 +112,7 @@ class UnitOfWorkFactory:
         return self._open(self.database.open_read_session)
 
     def open_read_write(self) -> AbstractContextManager[UnitOfWork]:
-        """Open a unit of work that commits on success and on a problem marked by `keep`, else rolls back."""
+        """Open a unit of work that commits on success and on a problem marked by `keep`."""
         return self._open(self.database.open_write_session)
 
     @contextmanager

@@ -1,1 +1,1 @@
-"""One door per library: everything else in the house reaches the outside through here."""
+"""Adapters for external libraries and systems; import-linter allows each library in one module only."""

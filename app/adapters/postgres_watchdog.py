@@ -1,7 +1,7 @@
 """Abort waits for a PostgreSQL server that does not respond.
 
-A frozen server runs none of its own timeouts and leaves its sockets open, so without this watchdog a statement would
-wait forever.
+A frozen server runs none of its own timeouts and leaves its sockets open, so without this watchdog
+a statement would wait forever.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from app.adapters import logs
 if TYPE_CHECKING:
     from sqlalchemy import Dialect, Engine
 
-# A healthy server ends every statement within two seconds (statement_timeout), so half a second more means that it
-# is gone. A request may take three seconds: one aborted wait, and nothing after it that waits again.
+# A healthy server ends every statement within two seconds (statement_timeout), so half a second
+# more means that it is gone. A request may take three seconds: one aborted wait, and nothing after
+# it that waits again.
 MAX_WAIT_SECONDS = 2.5
-# An overdue wait is checked twice: after a pause of this process itself, the answer may have arrived but not been read.
+# An overdue wait is checked twice: after a pause of this process itself, the answer may have
+# arrived but not been read.
 RECHECK_SECONDS = 0.1
 RETRY_INTERVAL_SECONDS = 1.0  # between connection attempts to a server that does not respond
 MAX_CONNECT_SECONDS = 3.0  # for one connection attempt
@@ -37,8 +39,8 @@ log = logs.get_logger("database")
 class WatchedSocket:
     """The socket of one connection; `with watched_socket:` marks a wait on it.
 
-    It duplicates the file descriptor: the driver may close its own at any moment, and the number would then belong to
-    another socket.
+    It duplicates the file descriptor: the driver may close its own at any moment, and the number
+    would then belong to another socket.
     """
 
     def __init__(self, fileno: int) -> None:
@@ -99,7 +101,10 @@ class SocketWatchdog:
             self._sockets.discard(watched)
 
     def can_connect(self) -> bool:
-        """Return whether to attempt a connection. While the server is silent, one caller at a time may try."""
+        """Return whether to attempt a connection.
+
+        While the server is silent, one caller at a time may try.
+        """
         with self._lock:
             now = time.monotonic()
             if self._silent and now < self._retry_at:
@@ -141,7 +146,7 @@ class SocketWatchdog:
             return max(waits) if waits else None
 
     def _shut_down_silent(self) -> None:
-        """Shut down overdue sockets and all that have been idle since: their next user would wait as long."""
+        """Shut down overdue sockets, and those idle since: their next user would wait as long."""
         with self._lock:
             now = time.monotonic()
             overdue = [

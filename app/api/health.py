@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, which version is it."""
+"""Liveness, readiness and version."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 log = logs.get_logger("health")
-blp = Blueprint("health", __name__, description="Is it alive, is it ready, which version is it.")
+blp = Blueprint("health", __name__, description="Liveness, readiness and version.")
 
 
 class NotReady(Problem):
-    """Something this process needs is missing; `checks` says what."""
+    """A dependency of this process is missing; `checks` names it."""
 
     code = "not_ready"
-    title = "Not ready to answer"
+    title = "Service not ready"
     status = 503
 
     def __init__(self, checks: dict[str, str]) -> None:
@@ -38,20 +38,20 @@ class NotReady(Problem):
 
 
 class AliveSchema(StrictSchema):
-    """The process answers."""
+    """The process is alive."""
 
     status = fields.Constant("alive", required=True)
 
 
 class ReadySchema(StrictSchema):
-    """Everything that is needed is there."""
+    """The process is ready."""
 
     status = fields.Constant("ready", required=True)
     checks = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
 
 
 class VersionSchema(StrictSchema):
-    """What runs here."""
+    """The running version."""
 
     name = fields.Constant("doorward", required=True)
     version = fields.String(required=True)
@@ -61,7 +61,7 @@ class VersionSchema(StrictSchema):
 @accept_any_host
 @blp.response(200, AliveSchema)
 def get_livez() -> dict[str, str]:
-    """Does the process answer? Asks nothing else."""
+    """Check that the process responds. No dependency is checked."""
     return {}
 
 
@@ -70,7 +70,10 @@ def get_livez() -> dict[str, str]:
 @document_problems(NotReady)
 @blp.response(200, ReadySchema)
 def get_readyz() -> dict[str, object]:
-    """Can it serve: database, schema, clock and signing keys. Not any more once it has been asked to end."""
+    """Can it serve: database, schema, clock and signing keys.
+
+    Not any more once it has been asked to end.
+    """
     here = get_unit_of_work_factory()
     if here.draining.is_set():
         raise NotReady({"draining": "yes"})
@@ -83,12 +86,12 @@ def get_readyz() -> dict[str, object]:
 @blp.route("/version", methods=["GET"])
 @blp.response(200, VersionSchema)
 def get_version() -> dict[str, str]:
-    """Which version this is."""
+    """Return the version of the service."""
     return {"version": VERSION}
 
 
 def check_readiness(units: UnitOfWorkFactory) -> dict[str, str]:
-    """Each thing this process needs, and "ok" or what is wrong with it in a word."""
+    """Return each dependency with "ok" or a word for what is wrong with it."""
     checks = dict.fromkeys(("database", "schema", "clock", "keys"), "unknown")
     try:
         with units.open_read_only() as work:
@@ -105,7 +108,8 @@ def check_readiness(units: UnitOfWorkFactory) -> dict[str, str]:
                 reload_stale_signing_keys(work, ticks=units.clock.get_monotonic_time())
                 checks["keys"] = "ok"
     except Exception as error:
-        # The probe is where every fault must become a word: an orchestrator acts on it, and the log has the rest.
+        # The probe is where every fault must become a word: an orchestrator acts on it, and the log
+        # has the rest.
         log.warning("not ready", fault=type(error).__name__, away=is_database_unavailable(error))
         checks = {name: "failed" if found == "unknown" else found for name, found in checks.items()}
     return checks

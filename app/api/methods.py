@@ -1,4 +1,4 @@
-"""What a login page needs to know before anyone has signed in."""
+"""Login methods and password rules, for login pages."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from app.web.openapi.blueprint import Blueprint
 from app.web.schemas import StrictSchema
 from app.web.unit_of_work import reading
 
-blp = Blueprint("methods", __name__, url_prefix="/v1", description="How one can sign in here.")
+blp = Blueprint(
+    "methods", __name__, url_prefix="/v1", description="Login methods and password rules."
+)
 
 
 class MethodSchema(StrictSchema):
-    """One way of signing in."""
+    """A login method."""
 
     id = fields.String(required=True)
     type = fields.String(required=True, metadata={"enum": ["password", "device_code"]})
@@ -22,13 +24,14 @@ class MethodSchema(StrictSchema):
     login_url = fields.String(
         required=True,
         metadata={
-            "description": "where the password is posted; of `device_code`, where a person types the code"
+            "description": "URL to post the password to; for `device_code`, "
+            "the page where users enter the code"
         },
     )
 
 
 class PoliciesSchema(StrictSchema):
-    """The rules a form should tell people."""
+    """Rules that a form should show."""
 
     registration = fields.String(required=True, metadata={"enum": ["open", "invite", "closed"]})
     password_min_length = fields.Integer(required=True)
@@ -36,7 +39,7 @@ class PoliciesSchema(StrictSchema):
 
 
 class MethodsSchema(StrictSchema):
-    """Ways of signing in, and rules."""
+    """Login methods and rules."""
 
     items = fields.List(fields.Nested(MethodSchema), required=True)
     policies = fields.Nested(PoliciesSchema, required=True)
@@ -46,7 +49,7 @@ class MethodsSchema(StrictSchema):
 @reading
 @blp.response(200, MethodsSchema)
 def get_methods(work: UnitOfWork) -> dict[str, object]:
-    """How one can sign in here, and which rules hold."""
+    """List the login methods and password rules."""
     settings = work.settings
     password = {
         "id": "password",

@@ -1,4 +1,4 @@
-"""The shapes that several addresses share."""
+"""Schemas that several blueprints share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from app.web.schemas import Label, StrictSchema, Timestamp
 
 
 class AccountSummarySchema(StrictSchema):
-    """An account in short."""
+    """Summary of an account."""
 
     id = fields.String(required=True)
     username = fields.String(required=True)
@@ -18,7 +18,7 @@ class AccountSummarySchema(StrictSchema):
 
 
 class TokensSchema(StrictSchema):
-    """Both tokens of a session; the refresh token is not here where it is in the cookie."""
+    """The tokens of a session. `refresh_token` is missing when it was set as a cookie."""
 
     access_token = fields.String(required=True)
     token_type = fields.String(required=True)
@@ -28,7 +28,7 @@ class TokensSchema(StrictSchema):
     session_id = fields.String(required=True)
     scope = fields.String(required=True)
     device_token = fields.String(
-        metadata={"description": "only where remember_device asked for it, and only this once"}
+        metadata={"description": "only if `remember_device` was set; returned once"}
     )
     account = fields.Nested(AccountSummarySchema, required=True)
     resources = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
@@ -43,7 +43,7 @@ class TokensSchema(StrictSchema):
 
 
 class ProfileSchema(StrictSchema):
-    """An account as its owner sees it."""
+    """An account, as returned to its owner."""
 
     id = fields.String(required=True)
     username = fields.String(required=True)
@@ -57,7 +57,7 @@ class ProfileSchema(StrictSchema):
 
 
 class SessionSchema(StrictSchema):
-    """One login: from which device, when, and until when."""
+    """A session: its device, start and end."""
 
     id = fields.String(required=True)
     current = fields.Boolean(required=True)
@@ -67,22 +67,26 @@ class SessionSchema(StrictSchema):
     device_name = fields.String(required=True, allow_none=True)
     client_id = fields.String(
         required=True,
-        metadata={"description": "the program it is of; `doorward` where none was named"},
+        metadata={"description": "id of the client application; `doorward` if none was given"},
     )
     approved_by = fields.String(
         required=True,
         allow_none=True,
-        metadata={"description": "the session from which it was let in; null: by its password"},
+        metadata={
+            "description": "id of the session that approved it; null for a login with password"
+        },
     )
     user_agent = fields.String(required=True)
-    address = fields.String(required=True, metadata={"description": "where it was opened from"})
+    address = fields.String(
+        required=True, metadata={"description": "IP address that opened the session"}
+    )
     last_address = fields.String(
-        required=True, metadata={"description": "where it was last refreshed from"}
+        required=True, metadata={"description": "IP address of the last refresh"}
     )
     created_at = Timestamp(required=True)
     last_used_at = Timestamp(required=True)
     expires_at = Timestamp(
-        required=True, metadata={"description": "when it ends if it is not refreshed"}
+        required=True, metadata={"description": "end of the session unless it is refreshed"}
     )
     ended_at = Timestamp(required=True, allow_none=True)
     reason = fields.String(required=True, allow_none=True)
@@ -96,24 +100,31 @@ class SessionsSchema(StrictSchema):
 
 
 def build_name_field(*, required: bool = False) -> Label:
-    """How a person is called."""
+    """Build the field of a display name."""
     return Label(max_length=128, required=required)
 
 
 def build_new_password_field(*, required: bool = False) -> fields.String:
-    """A password to come. Its length is judged with all the rest of it, so that whoever is refused is told why and offered others."""
-    told = "one that is refused is answered 422 with `reasons` and `suggestions`"
+    """A password to come.
+
+    Its length is judged with all the rest of it, so that whoever is refused is told why and offered
+    others.
+    """
+    description = "a rejected password returns 422 with `reasons` and `suggestions`"
     default = missing if required else None
     return fields.String(
         required=required,
         load_default=default,
         load_only=True,
-        metadata={"format": "password", "description": told},
+        metadata={"format": "password", "description": description},
     )
 
 
 def validate_password_text(value: str) -> None:
-    """What can be no password of anybody is said to be so, before anything costly is done. Raises ValidationError."""
+    """What can be no password of anybody is said to be so, before anything costly is done.
+
+    Raises ValidationError.
+    """
     try:
         normalize_password(value)
     except InvalidPassword as error:

@@ -1,1 +1,1 @@
-"""How HTTP is spoken."""
+"""HTTP: middleware, parsing, authentication, errors and OpenAPI."""

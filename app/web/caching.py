@@ -1,4 +1,4 @@
-"""Answers that may be kept for a while, and asked about by their ETag."""
+"""Responses that clients may cache and revalidate by ETag."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from flask import Response, request
 
 
 def build_cacheable_response(text: str, *, max_age: int, public: bool) -> Response:
-    """The JSON text; 304 where whoever asks has it already. What is not public may be kept by whoever asked alone."""
+    """Build a JSON response, or 304 if the client has it. `max_age` is in seconds.
+
+    Shared caches may keep it only if it is public.
+    """
     response = Response(text, content_type="application/json")
     response.cache_control.max_age = max_age
     if public:

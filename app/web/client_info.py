@@ -1,4 +1,7 @@
-"""From where a request comes. Forwarded data counts only from the gateways in TRUSTED_PROXIES."""
+"""The IP address, user agent and language of the client.
+
+X-Forwarded-For counts only from TRUSTED_PROXIES.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ LOOPBACK_ADDRESS = ipaddress.ip_address("127.0.0.1")  # a peer on a unix socket 
 
 
 def get_client_info() -> ClientInfo:
-    """From where the present request comes."""
+    """Describe the client of the current request."""
     address = get_client_ip_address()
     return ClientInfo(
         address=str(address),
@@ -38,7 +41,7 @@ def get_client_info() -> ClientInfo:
 
 
 def get_client_ip_address() -> IPAddress:
-    """Whoever sent the present request, worked out once."""
+    """Return the IP address of the client, computed once per request."""
     address: IPAddress | None = g.get("client")
     if address is None:
         forwarded = request.headers.get("X-Forwarded-For", "")
@@ -57,7 +60,7 @@ def get_preferred_language() -> str:
 
 
 def get_peer_ip_address() -> IPAddress:
-    """Whoever holds the other end of the connection."""
+    """Return the IP address of the other end of the connection."""
     return _parse_ip_address(request.remote_addr or "") or LOOPBACK_ADDRESS
 
 
@@ -68,7 +71,10 @@ def is_trusted(address: IPAddress, trusted: Sequence[Network]) -> bool:
 def resolve_client_ip_address(
     peer: IPAddress, forwarded: str, trusted: Sequence[Network]
 ) -> IPAddress:
-    """The first address from the right that is not a gateway of ours; what stands left of it anyone may have written."""
+    """Return the first forwarded IP address from the right that is not a trusted proxy.
+
+    The client may have written everything to the left of it.
+    """
     address = peer
     for item in reversed(forwarded.split(",")):
         if not is_trusted(address, trusted):
@@ -81,14 +87,14 @@ def resolve_client_ip_address(
 
 
 def get_rate_limit_bucket(address: IPAddress) -> str:
-    """What limits count by: a household has one IPv4 address or one IPv6 /64."""
+    """Return the key for rate limits: the IPv4 address, or the /64 of an IPv6 address."""
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((address, 64), strict=False))
     return str(address)
 
 
 def strip_unprintable(text: str) -> str:
-    """A header as it may be kept and shown."""
+    """Remove unprintable characters from a header and shorten it for storage and display."""
     return "".join(
         character
         for character in text
@@ -104,5 +110,5 @@ def _parse_ip_address(text: str) -> IPAddress | None:
         return None
     if isinstance(address, ipaddress.IPv4Address):
         return address
-    # What stands behind a % names an interface of the machine that wrote it, in any text it likes.
+    # The zone after a % names an interface of the sender and may be any text, so it is dropped.
     return address.ipv4_mapped or ipaddress.IPv6Address(int(address))

@@ -1,7 +1,7 @@
-"""Cookies of this service: what they are called, what they carry with them, and from whose pages one may be used.
+"""Set and read the cookies of this service, and check which pages may use them.
 
-A cookie is sent by the browser whoever asked for the request, so a route that reads one asks first from where it was called:
-browsers write Sec-Fetch-Site and Origin, and no page can (OWASP Cross-Site Request Forgery Prevention).
+A browser sends a cookie with requests from any site. A route that reads one therefore checks
+Sec-Fetch-Site and Origin, which pages cannot set (OWASP Cross-Site Request Forgery Prevention).
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def get_cookie_name(settings: Settings, bare_name: str) -> str:
-    """The cookie's name. With TLS its prefix binds it to this host alone: no sibling can plant one (RFC 6265bis section 4.1.3.2)."""
+    """Return the cookie's name.
+
+    With TLS, the prefix `__Host-` binds it to this host (RFC 6265bis section 4.1.3.2).
+    """
     return f"__Host-{bare_name}" if _is_tls(settings) else bare_name
 
 
@@ -37,7 +40,10 @@ def set_host_cookie(
     max_age: int | None,
     samesite: SameSite = "Strict",
 ) -> None:
-    """Put a cookie on the answer that no script can read. `max_age` in seconds; None is until the browser is closed."""
+    """Set a cookie that scripts cannot read.
+
+    `max_age` is in seconds; None lasts until the browser closes.
+    """
     response.headers.add(
         "Set-Cookie",
         build_cookie_header(settings, bare_name, value, max_age=max_age, samesite=samesite),
@@ -47,7 +53,7 @@ def set_host_cookie(
 def clear_host_cookie(
     response: Response, settings: Settings, bare_name: str, *, samesite: SameSite = "Strict"
 ) -> None:
-    """Have the browser forget it."""
+    """Delete the cookie in the browser."""
     response.headers.add(
         "Set-Cookie", build_clearing_cookie_header(settings, bare_name, samesite=samesite)
     )
@@ -61,7 +67,7 @@ def build_cookie_header(
     max_age: int | None,
     samesite: SameSite = "Strict",
 ) -> str:
-    """The same as a Set-Cookie header, for an answer that is not made yet."""
+    """Build the value of a Set-Cookie header."""
     name = get_cookie_name(settings, bare_name)
     secure = _is_tls(settings)
     return dump_cookie(
@@ -79,22 +85,22 @@ def build_cookie_header(
 def build_clearing_cookie_header(
     settings: Settings, bare_name: str, *, samesite: SameSite = "Strict"
 ) -> str:
-    """The same of one that is to be forgotten."""
+    """Build the value of a Set-Cookie header that deletes the cookie."""
     return build_cookie_header(settings, bare_name, "", max_age=0, samesite=samesite)
 
 
 def list_cookie_values(settings: Settings, bare_name: str) -> list[str]:
-    """The values of that cookie in the present request: none, one, or where somebody planted another, several."""
+    """List the values of the cookie in the request; another page of this host may have set some."""
     return [
         value for value in request.cookies.getlist(get_cookie_name(settings, bare_name)) if value
     ]
 
 
 def is_from_own_pages(settings: Settings) -> bool:
-    """Was the present request made by a page of this service?
+    """Return whether a page of this service sent the current request.
 
-    What the browser says of the site decides. Origin is asked only of browsers that do not say it: on the form of a page whose
-    Referrer-Policy is no-referrer it is null.
+    Sec-Fetch-Site decides. Origin counts only if it is missing: forms of pages with Referrer-Policy
+    no-referrer send Origin: null.
     """
     site = request.headers.get("Sec-Fetch-Site")
     return (
@@ -105,9 +111,9 @@ def is_from_own_pages(settings: Settings) -> bool:
 
 
 def is_from_allowed_origin(settings: Settings) -> bool:
-    """Was it made by a page of one of CORS_ORIGINS or of this service, within one site?
+    """Return whether a same-site page of CORS_ORIGINS or of this service sent the request.
 
-    From another site no browser would send the cookie, nor keep the one it is given: whoever asks there had better be told.
+    From another site, browsers neither send nor store a SameSite cookie, so that is an error.
     """
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site is not None and site not in SAME_SITE:
@@ -120,7 +126,7 @@ def is_from_allowed_origin(settings: Settings) -> bool:
 
 
 def get_own_origin(settings: Settings) -> str:
-    """The origin of PUBLIC_URL as a browser writes it."""
+    """Return the origin of PUBLIC_URL as browsers write it."""
     parts = urlsplit(settings.public_url.lower())
     default = f":{DEFAULT_PORTS[parts.scheme]}"
     return f"{parts.scheme}://{parts.netloc.removesuffix(default)}"

@@ -1,7 +1,7 @@
-"""Request bodies: read whole and size-checked before anything else, then parsed by one strict reading of JSON.
+"""Read request bodies and parse JSON strictly (RFC 8259, RFC 7493).
 
-Two parsers that read one body differently are a hole: duplicate keys, NaN, UTF-16 or a byte order mark are refused here
-(RFC 8259 section 4, RFC 7493).
+Two parsers that read a body differently are a vulnerability, so duplicate names, NaN, UTF-16 and
+byte order marks are rejected.
 """
 
 from __future__ import annotations
@@ -27,62 +27,65 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 16 * 1024
 MAX_DEPTH = 16
 MAX_INTEGER = 2**53
-MAX_RECEIVE_SECONDS = 10.0  # seconds that a body may take to arrive
+MAX_RECEIVE_SECONDS = 10.0  # for a whole body to arrive
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 Body = dict[str, Any]
 
 
 class LengthRequired(Problem):
-    """A body without a length that is known beforehand."""
+    """The request has a body of unknown length."""
 
     code = "length_required"
-    title = "The request needs a Content-Length"
+    title = "Content-Length required"
     status = 411
 
 
 class BodyTooLarge(Problem):
-    """More than 16 KiB."""
+    """The body is larger than 16 KiB."""
 
     code = "body_too_large"
-    title = "The body is too large"
+    title = "Request body too large"
     status = 413
 
 
 class UnsupportedMediaType(Problem):
-    """Not what this address takes."""
+    """The route does not accept this content type."""
 
     code = "unsupported_media_type"
-    title = "This kind of body is not understood here"
+    title = "Unsupported media type"
     status = 415
 
 
 class InvalidBody(Problem):
-    """Not JSON as this service reads it."""
+    """The body is not strict JSON."""
 
     code = "invalid_json"
-    title = "The body is not acceptable JSON"
+    title = "Invalid JSON"
     status = 400
 
 
 class IncompleteBody(Problem):
-    """Shorter than its Content-Length says, or too slow in coming."""
+    """The body is shorter than its Content-Length or took too long to arrive."""
 
     code = "incomplete_body"
-    title = "The body did not arrive whole"
+    title = "Incomplete request body"
     status = 400
 
 
 def receive_body() -> None:
-    """Read the body, before a transaction is open: nothing waits for a client's bytes. Raises the problems above."""
+    """Read the body before a transaction begins, so that none waits for a client.
+
+    Raises the problems above.
+    """
     if request.headers.get("Transfer-Encoding"):
-        raise LengthRequired("Send the body in one piece, with its length.")
+        raise LengthRequired("Send a Content-Length instead of Transfer-Encoding.")
     length = request.headers.get("Content-Length", "0")
     if not re.fullmatch(r"[0-9]{1,19}", length):
         raise InvalidBody("Content-Length is not a number.")
     if int(length) > MAX_BODY_BYTES:
         raise BodyTooLarge(
-            f"At most {MAX_BODY_BYTES} bytes are taken.", headers={"Connection": "close"}
+            f"The maximum is {MAX_BODY_BYTES} bytes.", headers={"Connection": "close"}
         )
     if int(length) == 0:
         return
@@ -92,10 +95,12 @@ def receive_body() -> None:
     try:
         received = len(request.get_data(cache=True))
     except OSError as error:
-        raise IncompleteBody("It took too long.", headers={"Connection": "close"}) from error
+        raise IncompleteBody(
+            "The body took too long to arrive.", headers={"Connection": "close"}
+        ) from error
     if received != int(length):
         raise IncompleteBody(
-            "It is shorter than its Content-Length.", headers={"Connection": "close"}
+            "The body is shorter than its Content-Length.", headers={"Connection": "close"}
         )
 
 
@@ -105,7 +110,10 @@ def dump_json(value: object) -> str:
 
 
 def read_json(request: Request) -> Body:
-    """The body as a JSON object; none at all is an empty one. Raises UnsupportedMediaType, InvalidBody or InvalidInput."""
+    """Parse the body as a JSON object; an empty body is an empty object.
+
+    Raises UnsupportedMediaType, InvalidBody or InvalidInput.
+    """
     raw = request.get_data(cache=True)
     if not raw:
         return {}
@@ -118,10 +126,13 @@ def read_json(request: Request) -> Body:
 
 
 def parse_object(raw: bytes) -> Body:
-    """A JSON object all of whose texts can be kept. Raises InvalidBody or InvalidInput."""
+    """Parse a JSON object and reject strings that no database can store.
+
+    Raises InvalidBody or InvalidInput.
+    """
     body = parse_json(raw)
     faults = {
-        pointer: ["holds characters that no text has"]
+        pointer: ["must not contain NUL or unpaired surrogates"]
         for pointer, text in iterate_texts(body, "")
         if "\0" in text or SURROGATE.search(text)
     }
@@ -131,24 +142,27 @@ def parse_object(raw: bytes) -> Body:
 
 
 def read_query(request: Request) -> dict[str, str]:
-    """The query, each name once: of two values, another program would take the other one. Raises InvalidInput."""
+    """Parse the query string.
+
+    Repeated names are errors, because programs differ in the value they use. Raises InvalidInput.
+    """
     faults = {}
     for name, values in request.args.lists():
         if len(values) > 1:
-            faults[f"/query/{escape_pointer(name)}"] = ["is given more than once"]
+            faults[f"/query/{escape_pointer(name)}"] = ["must be given only once"]
         elif "\0" in values[0]:
-            faults[f"/query/{escape_pointer(name)}"] = ["holds characters that no text has"]
+            faults[f"/query/{escape_pointer(name)}"] = ["must not contain NUL"]
     if faults:
         raise InvalidInput(errors=faults)
     return request.args.to_dict()
 
 
 def parse_json(raw: bytes) -> Body:
-    """One strict reading of JSON. Raises InvalidBody, which says why."""
+    """Parse a JSON object strictly. Raises InvalidBody with the reason."""
     try:
         text = raw.decode("utf-8")
         if text.startswith("\ufeff"):
-            raise InvalidBody("It begins with a byte order mark.")
+            raise InvalidBody("The body begins with a byte order mark.")
         body = json.loads(
             text,
             object_pairs_hook=_build_object,
@@ -157,20 +171,23 @@ def parse_json(raw: bytes) -> Body:
             parse_int=_parse_int,
         )
     except UnicodeDecodeError:
-        raise InvalidBody("It is not UTF-8.") from None
+        raise InvalidBody("The body is not UTF-8.") from None
     except RecursionError:
-        raise InvalidBody(f"It is nested deeper than {MAX_DEPTH} levels.") from None
+        raise InvalidBody(f"The body is nested deeper than {MAX_DEPTH} levels.") from None
     except json.JSONDecodeError as error:
         raise InvalidBody(f"{error.msg} at line {error.lineno}, column {error.colno}.") from None
     if not isinstance(body, dict):
-        raise InvalidBody("It must be an object.")
+        raise InvalidBody("The body must be an object.")
     if measure_depth(body) > MAX_DEPTH:
-        raise InvalidBody(f"It is nested deeper than {MAX_DEPTH} levels.")
+        raise InvalidBody(f"The body is nested deeper than {MAX_DEPTH} levels.")
     return body
 
 
 def measure_depth(value: object) -> int:
-    """How many containers lie within each other. Level by level: recursion would give out before the nesting does."""
+    """Return the depth of nested containers.
+
+    Iterative, because deep nesting would exhaust recursion.
+    """
     levels, level = 0, [value]
     while containers := [item for item in level if isinstance(item, dict | list)]:
         levels += 1
@@ -183,7 +200,7 @@ def measure_depth(value: object) -> int:
 
 
 def iterate_texts(value: object, pointer: str) -> Iterator[tuple[str, str]]:
-    """Every text in a JSON value, names included, with its pointer (RFC 6901)."""
+    """Yield every string in a JSON value, including names, with its JSON pointer (RFC 6901)."""
     if isinstance(value, str):
         yield pointer, value
     elif isinstance(value, dict):
@@ -196,19 +213,19 @@ def iterate_texts(value: object, pointer: str) -> Iterator[tuple[str, str]]:
 
 
 def escape_pointer(name: str) -> str:
-    """A name as a JSON pointer writes it, safe to send back."""
+    """Escape a name for a JSON pointer and replace characters that cannot be sent."""
     return SURROGATE.sub("?", name.replace("\0", "?")).replace("~", "~0").replace("/", "~1")
 
 
 def _build_object(pairs: list[tuple[str, Any]]) -> Body:
     body = dict(pairs)
     if len(body) != len(pairs):
-        raise InvalidBody("A name appears twice in one object.")
+        raise InvalidBody("An object has a duplicate name.")
     return body
 
 
 def _reject_constant(text: str) -> NoReturn:
-    raise InvalidBody(f"{text} is no number of JSON.")
+    raise InvalidBody(f"{text} is not a JSON number.")
 
 
 def _parse_float(text: str) -> float:
@@ -220,12 +237,12 @@ def _parse_float(text: str) -> float:
 
 def _parse_int(text: str) -> int:
     if len(text) > len(str(-MAX_INTEGER)) or abs(int(text)) > MAX_INTEGER:
-        raise InvalidBody("A whole number is beyond 2^53.")
+        raise InvalidBody("An integer is beyond 2^53.")
     return int(text)
 
 
 class RequestParser(FlaskParser):
-    """Hands the strictly read body to marshmallow, and its findings to the problem document."""
+    """Passes the strictly parsed request to marshmallow and raises its errors as InvalidInput."""
 
     DEFAULT_UNKNOWN_BY_LOCATION = {  # noqa: RUF012 - webargs declares it as an instance variable
         **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
@@ -257,7 +274,7 @@ class RequestParser(FlaskParser):
 
 
 def _normalize_messages(error: ValidationError) -> dict[str, object]:
-    found: dict[str, object] = error.normalized_messages()  # type: ignore[no-untyped-call] # marshmallow left it so
+    found: dict[str, object] = error.normalized_messages()  # type: ignore[no-untyped-call] # untyped in marshmallow
     return found
 
 

@@ -1,4 +1,4 @@
-"""The outermost ring: what is settled from the headers alone before a request comes in, and what every answer carries."""
+"""Checks before every request, and the headers and log line of every response."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from flask import Response, g, request
 
 from app.adapters import logs
 from app.errors import Problem
-from app.web import json_body as body
 from app.web.auth import refresh_cookie
 from app.web.client_info import get_client_ip_address, get_peer_ip_address, is_trusted
+from app.web.json_body import receive_body
 from app.web.request_id import REQUEST_ID_HEADER, assign_request_id, get_request_id
 from app.web.routes import ANY_HOST, CREDENTIALS, is_declared
 
@@ -29,19 +29,19 @@ log = logs.get_logger("request")
 
 
 class UntrustedHost(Problem):
-    """A Host that is not ours. Nothing is ever built from it, and nothing is answered to it."""
+    """The Host header is not one of PUBLIC_URL or TRUSTED_HOSTS."""
 
     code = "untrusted_host"
-    title = "This service does not answer under that name"
+    title = "Untrusted Host header"
     status = 400
 
 
 def register_middleware(app: Flask, settings: Settings, clock: Clock) -> None:
-    """Put the ring around every request."""
+    """Run the checks before and the additions after every request."""
     hosts = settings.allowed_hosts
 
     @app.before_request
-    def arrive() -> Response | None:
+    def check_request() -> Response | None:
         g.began = clock.get_monotonic_time()
         assign_request_id(trusted=is_trusted(get_peer_ip_address(), settings.trusted_proxies))
         logs.clear()
@@ -49,18 +49,18 @@ def register_middleware(app: Flask, settings: Settings, clock: Clock) -> None:
         if is_declared(app, ANY_HOST):
             return None
         if _parse_hostname(request.headers.get("Host", "")) not in hosts:
-            raise UntrustedHost("See DOORWARD_PUBLIC_URL and DOORWARD_TRUSTED_HOSTS.")
+            raise UntrustedHost("Add the host to DOORWARD_TRUSTED_HOSTS.")
         if request.method == "OPTIONS":
             return (
                 Response(status=204)
                 if "Access-Control-Request-Method" in request.headers and request.url_rule
                 else None
             )
-        body.receive_body()
+        receive_body()
         return None
 
     @app.after_request
-    def leave(response: Response) -> Response:
+    def complete_response(response: Response) -> Response:
         response.headers[REQUEST_ID_HEADER] = get_request_id()
         if response.status_code == HTTPStatus.NO_CONTENT:
             response.headers.pop("Content-Type", None)
@@ -75,13 +75,13 @@ def register_middleware(app: Flask, settings: Settings, clock: Clock) -> None:
 
 
 def _parse_hostname(host: str) -> str:
-    """The Host header without its port, brackets and case."""
+    """Return the host in lower case, without port and brackets."""
     name, separator, port = host.lower().rpartition(":")
     return (name if separator and port.isascii() and port.isdigit() else host.lower()).strip("[]")
 
 
 def _add_cors_headers(app: Flask, response: Response, settings: Settings) -> None:
-    """CORS for exactly the origins that are set; without any, nothing is said."""
+    """Add CORS headers for the origins in CORS_ORIGINS; without any, add none."""
     if not settings.cors_origins:
         return
     response.vary.add("Origin")
@@ -106,7 +106,7 @@ def _add_cors_headers(app: Flask, response: Response, settings: Settings) -> Non
 
 
 def _log_request(response: Response, clock: Clock) -> None:
-    """One line for each request. The route and never the path: a path can hold a mailed token."""
+    """Log one line with the route instead of the path, which can contain an emailed token."""
     log.info(
         "request",
         method=request.method,

@@ -1,4 +1,4 @@
-"""Problems as answers: RFC 9457 everywhere, and nothing in them that an attacker could use."""
+"""Render errors as RFC 9457 problem documents, OAuth errors or pages, without internal details."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ log = logs.get_logger("problems")
 
 
 class MethodNotAllowed(Problem):
-    """The address exists, the method does not."""
+    """The path has no such method."""
 
     code = "method_not_allowed"
-    title = "This method is not answered here"
+    title = "Method not allowed"
     status = 405
 
 
 class RouteNotFound(Problem):
-    """No route."""
+    """No route has this path."""
 
     code = "no_such_address"
-    title = "There is no such address"
+    title = "No such path"
     status = 404
 
 
 class BadRequest(Problem):
-    """A request that is broken before its meaning can be looked at."""
+    """The request is malformed."""
 
     code = "bad_request"
-    title = "The request cannot be understood"
+    title = "Malformed request"
     status = 400
 
 
 class InternalError(Problem):
-    """A fault of this service. The log has what happened, under the same request_id."""
+    """An error in this service. The log has the traceback under the same request id."""
 
     code = "internal_error"
-    title = "Something went wrong on this side"
+    title = "Internal server error"
     status = 500
 
 
@@ -90,7 +90,7 @@ def render_problem(problem: Problem) -> Response:
     response = Response(dump_json(document), problem.status, content_type=PROBLEM_TYPE)
     response.headers.extend(problem.headers)
     if problem.status == Unauthenticated.status:
-        # RFC 9110 section 11.6.1: no 401 without a challenge.
+        # RFC 9110 section 11.6.1 requires a challenge with every 401.
         response.headers.setdefault("WWW-Authenticate", 'Bearer realm="doorward"')
     return response
 
@@ -106,5 +106,5 @@ def _build_from_http_error(error: HTTPException) -> Problem:
 def _build_from_exception(error: Exception) -> Problem:
     if is_database_unavailable(error):
         return Unavailable()
-    log.error("unforeseen", exc_info=error)
+    log.error("unhandled exception", exc_info=error)
     return InternalError()

@@ -20,7 +20,7 @@ R = TypeVar("R")
 def rate_limit(
     name: str,
 ) -> Callable[[Callable[Concatenate[UnitOfWork, P], R]], Callable[Concatenate[UnitOfWork, P], R]]:
-    """Decorate a handler to count each request against the setting LIMIT_<NAME> before anything else."""
+    """Decorate a handler to first count each request against the setting LIMIT_<NAME>."""
 
     def decorate(
         handler: Callable[Concatenate[UnitOfWork, P], R],

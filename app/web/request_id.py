@@ -1,4 +1,4 @@
-"""A name for each request, in its answer, its log lines and its audit rows."""
+"""The id of each request, in its response, log lines and audit events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 
 def assign_request_id(*, trusted: bool) -> None:
-    """Take over the name that a trusted gateway gave it, or give it one."""
+    """Use the id that a trusted gateway has set, or generate one."""
     given = request.headers.get(REQUEST_ID_HEADER, "")
     g.request_id = given if trusted and REQUEST_ID_PATTERN.fullmatch(given) else generate_id("req")
 

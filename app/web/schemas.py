@@ -1,4 +1,4 @@
-"""What schemas are made of: strict types, bounded texts, and nothing unknown."""
+"""Base schema and field types: strict types, bounded lengths, no unknown fields."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from marshmallow import INCLUDE, RAISE, Schema, ValidationError, fields, validat
 
 from app.settings import is_scope
 
-# Letters that nobody sees, though they are letters by name: a label of these alone shows nothing.
+# Characters that Unicode classifies as letters or symbols, but that render as blank.
 INVISIBLE_CHARACTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 
 class StrictSchema(Schema):
-    """A body with exactly these fields."""
+    """A schema that rejects unknown fields."""
 
-    class Meta:  # noqa: D106 - marshmallow's word
+    class Meta:  # noqa: D106 - required by marshmallow
         unknown = RAISE
 
 
 class Text(fields.String):
-    """A text of bounded length."""
+    """A string of bounded length."""
 
     def __init__(self, *, max_length: int, min_length: int = 1, **kwargs: Any) -> None:
         super().__init__(
@@ -36,7 +36,7 @@ class Text(fields.String):
 
 
 class Label(Text):
-    """A text that is shown to people on one line: no control characters."""
+    """A string displayed on one line: not blank, without control characters."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         text = super()._deserialize(value, attr, data, **kwargs)
@@ -44,14 +44,14 @@ class Label(Text):
             unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
             for character in text
         ):
-            raise ValidationError("must not hold control characters")
+            raise ValidationError("must not contain control characters")
         if all(character.isspace() or character in INVISIBLE_CHARACTERS for character in text):
             raise ValidationError("must not be blank")
         return text.strip()
 
 
 class StrictInteger(fields.Integer):
-    """A whole number, written as one."""
+    """An integer; strings, floats and booleans are rejected."""
 
     def __init__(self, *, minimum: int, maximum: int, **kwargs: Any) -> None:
         super().__init__(
@@ -62,12 +62,12 @@ class StrictInteger(fields.Integer):
 
     def _validated(self, value: Any) -> Any:
         if type(value) is not int:
-            raise ValidationError("must be a whole number")
+            raise ValidationError("must be an integer")
         return super()._validated(value)
 
 
 class StrictBoolean(fields.Boolean):
-    """True or false, written as such: 1 is a number."""
+    """A boolean; numbers and strings are rejected."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         del attr, data, kwargs
@@ -77,7 +77,7 @@ class StrictBoolean(fields.Boolean):
 
 
 class SecretText(Text):
-    """A text that never comes back in an answer."""
+    """A string that responses never contain."""
 
     def __init__(
         self, *, max_length: int = 1024, metadata: Mapping[str, Any] | None = None, **kwargs: Any
@@ -91,7 +91,7 @@ class SecretText(Text):
 
 
 class ScopeList(Text):
-    """Scopes, separated by single spaces (RFC 6749 section 3.3)."""
+    """Scopes separated by single spaces (RFC 6749 section 3.3)."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=1024, min_length=0, **kwargs)
@@ -104,34 +104,36 @@ class ScopeList(Text):
 
 
 class PageLimit(fields.Integer):
-    """How many of a list at most, in digits."""
+    """The page size of a list, in ASCII digits."""
 
     def __init__(self, *, maximum: int = 100, default: int = 50) -> None:
-        told = validate.Range(1, maximum, error=f"must be from 1 to {maximum}")
+        valid = validate.Range(1, maximum, error=f"must be from 1 to {maximum}")
         super().__init__(
-            validate=told, load_default=default, metadata={"description": "how many at most"}
+            validate=valid,
+            load_default=default,
+            metadata={"description": "maximum number of items"},
         )
 
     def _validated(self, value: Any) -> Any:
-        # Python reads signs, spaces, underscores and the digits of every script as numbers too.
+        # int() also accepts signs, spaces, underscores and digits of other scripts.
         if not (isinstance(value, str) and value.isascii() and value.isdigit()):
-            raise ValidationError("must be a whole number")
+            raise ValidationError("must be an integer")
         return super()._validated(value[:9])
 
 
 class PageSchema(StrictSchema):
-    """Which part of a list."""
+    """The page of a list to return."""
 
     limit = PageLimit()
     cursor = Text(
         max_length=512,
         load_default=None,
-        metadata={"description": "`next` of the part before, with the same other parameters"},
+        metadata={"description": "`next` of the previous page; send the same other parameters"},
     )
 
 
 class Timestamp(fields.AwareDateTime):
-    """RFC 3339, UTC, to the second."""
+    """A UTC timestamp in RFC 3339 format, with seconds."""
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
         del attr, obj, kwargs
@@ -139,9 +141,12 @@ class Timestamp(fields.AwareDateTime):
 
 
 class ProblemSchema(Schema):
-    """RFC 9457. `code` is stable; `errors` names the fields that are at fault by JSON pointer. Some have members of their own."""
+    """RFC 9457. `code` is stable; `errors` names invalid fields by JSON pointer.
 
-    class Meta:  # noqa: D106 - marshmallow's word
+    Some problems have more members.
+    """
+
+    class Meta:  # noqa: D106 - required by marshmallow
         unknown = INCLUDE
 
     type = fields.String(required=True, metadata={"format": "uri"})

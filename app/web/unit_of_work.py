@@ -1,4 +1,4 @@
-"""The unit of work of a request: opened by the outermost decorator of a handler, decided when the handler returns."""
+"""The unit of work of a request, opened by the outermost decorator of its handler."""
 
 from __future__ import annotations
 
@@ -24,18 +24,20 @@ log = logs.get_logger("work")
 
 
 def get_unit_of_work_factory() -> UnitOfWorkFactory:
-    """What this process opens units of work with."""
     found: UnitOfWorkFactory = current_app.extensions[EXTENSION_NAME]
     return found
 
 
 def reading(handler: Callable[Concatenate[UnitOfWork, P], R]) -> Callable[P, R]:
-    """The handler gets a unit that cannot write, so that a GET changes nothing."""
+    """Decorate a handler to run in a unit of work that cannot write."""
     return _run_in_unit_of_work(UnitOfWorkFactory.open_read_only, handler)
 
 
 def writing(handler: Callable[Concatenate[UnitOfWork, P], R]) -> Callable[P, R]:
-    """The handler gets a unit that is committed when it returns or refuses, and rolled back on everything else."""
+    """Decorate a handler to run in a unit of work that commits when the handler returns.
+
+    It also commits when the handler raises a problem marked by `work.keep`.
+    """
     return _run_in_unit_of_work(UnitOfWorkFactory.open_read_write, handler)
 
 
@@ -52,7 +54,7 @@ def _run_in_unit_of_work(
                 return handler(work, *args, **kwargs)
         except Exception as error:
             if is_database_unavailable(error):
-                raise Unavailable("The database does not answer. Try again shortly.") from error
+                raise Unavailable("The database does not respond. Try again shortly.") from error
             raise
 
     return document_problems(Unavailable)(within)
@@ -64,8 +66,9 @@ def _refresh_signing_keys(here: UnitOfWorkFactory, work: UnitOfWork) -> None:
     except Exception as error:
         if is_database_unavailable(error):
             raise
-        # Without its keys this process can judge no token: a fault of ours, whatever it is, and no answer about the credential.
-        log.exception("the signing keys cannot be read")
+        # Without signing keys no token can be verified. That is an error here, not an invalid
+        # credential.
+        log.exception("signing keys cannot be read")
         raise Unavailable(
-            "The signing keys cannot be read. Nothing was changed. Try again shortly."
+            "The signing keys cannot be read, and nothing was changed. Try again shortly."
         ) from error

@@ -1,4 +1,4 @@
-"""Telling the OpenAPI document what a decorator may answer."""
+"""Annotate handlers for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROBLEM_TYPE = "application/problem+json"
 
 
 def document_problems(*problems: type[Problem] | HTTPStatus) -> Callable[[F], F]:
-    """Note on a handler which problems it can answer with."""
+    """Decorate a handler to document problems that it can return."""
 
     def note(handler: F) -> F:
         responses = _get_manual_doc(handler).setdefault("responses", {})
@@ -28,14 +28,14 @@ def document_problems(*problems: type[Problem] | HTTPStatus) -> Callable[[F], F]
 
 
 def document_operation(handler: F, **operation: Any) -> F:
-    """Add to the handler's operation in the OpenAPI document."""
+    """Add fields to the handler's operation in the OpenAPI document."""
     _get_manual_doc(handler).update(operation)
     return handler
 
 
 def document_header(handler: F, status: int, name: str, description: str) -> F:
-    """Note on a handler that its answer of that status may have the header."""
-    # By number, as flask-smorest notes what a handler returns: under the text it would take the place of that.
+    """Document a header of the response with that status."""
+    # The key is the number, as in flask-smorest; a string key would replace its entry.
     headers = (
         _get_manual_doc(handler)
         .setdefault("responses", {})
@@ -47,9 +47,9 @@ def document_header(handler: F, status: int, name: str, description: str) -> F:
 
 
 def _get_manual_doc(handler: F) -> dict[str, Any]:
-    # Copied first: functools.wraps shares the inner function's notes with the outer one.
+    # functools.wraps shares the inner function's annotations with the outer one, so copy them.
     notes = copy.deepcopy(getattr(handler, "_apidoc", {}))
-    handler._apidoc = notes  # type: ignore[attr-defined] # noqa: SLF001 - where flask-smorest keeps its notes
+    handler._apidoc = notes  # type: ignore[attr-defined] # noqa: SLF001 - the annotations of flask-smorest
     manual: dict[str, Any] = notes.setdefault("manual_doc", {})
     return manual
 

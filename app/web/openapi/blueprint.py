@@ -1,4 +1,4 @@
-"""flask-smorest as this house uses it: strict bodies, problem documents, schemas built once."""
+"""flask-smorest with strict bodies, problem documents and schemas that are built once."""
 
 from __future__ import annotations
 
@@ -29,13 +29,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # flask-smorest is untyped
-    """One file of api/."""
+    """The routes of one module of `app.api`."""
 
     ARGUMENTS_PARSER = RequestParser()
     path_kind = PathKind.API
 
     def route(self, rule: str, *, methods: list[str]) -> Callable[[F], F]:
-        """Answer here. In the OpenAPI document the operation is called as the handler is, by which generated clients name it."""
+        """Register a route.
+
+        The name of the handler becomes the operationId, which generated clients use.
+        """
         routed: Callable[[F], F] = super().route(rule, methods=methods)
 
         def decorate(handler: F) -> F:
@@ -44,12 +47,12 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # flask-smorest 
         return decorate
 
     def arguments(self, schema: type[Schema], *, required: bool = True) -> Callable[[F], F]:
-        """Parse the body; the handler gets it as its last positional argument."""
+        """Parse the body and pass it to the handler as its last positional argument."""
         parsed = super().arguments(schema(), location="json", required=required)
 
         def decorate(handler: F) -> F:
             decorated: F = parsed(handler)
-            decorated._apidoc["arguments"]["responses"].clear()  # type: ignore[attr-defined] # noqa: SLF001 - ours are noted below
+            decorated._apidoc["arguments"]["responses"].clear()  # type: ignore[attr-defined] # noqa: SLF001 - documented below
             return document_problems(
                 InvalidBody, LengthRequired, BodyTooLarge, UnsupportedMediaType, InvalidInput
             )(decorated)
@@ -57,18 +60,21 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # flask-smorest 
         return decorate
 
     def query(self, schema: type[Schema]) -> Callable[[F], F]:
-        """Parse the query; the handler gets it as its next positional argument. Unknown and repeated names are refused."""
+        """Parse the query string and pass it as the next positional argument.
+
+        Unknown and repeated names are rejected.
+        """
         parsed = super().arguments(schema(), location="query")
 
         def decorate(handler: F) -> F:
             decorated: F = parsed(handler)
-            decorated._apidoc["arguments"]["responses"].clear()  # type: ignore[attr-defined] # noqa: SLF001 - ours are noted below
+            decorated._apidoc["arguments"]["responses"].clear()  # type: ignore[attr-defined] # noqa: SLF001 - documented below
             return document_problems(InvalidInput)(decorated)
 
         return decorate
 
     def response(self, status: int, schema: type[Schema] | None = None) -> Callable[[F], F]:
-        """Answer with what the handler returns, dumped inside the unit of work; with a Response as it is."""
+        """Serialize the returned value inside the unit of work; pass a Response on unchanged."""
         dump = schema().dump if schema is not None else None
         note = super().response(status, schema() if schema is not None else None)
 
@@ -84,42 +90,46 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # flask-smorest 
                     content_type="application/json",
                 )
 
-            # flask-smorest does the same with three look-ups more; only what it notes for the OpenAPI document is taken from it.
-            answer._apidoc = note(handler)._apidoc  # type: ignore[attr-defined] # noqa: SLF001 - where flask-smorest keeps its notes
-            return answer  # type: ignore[return-value] # the same handler to whoever decorates it further
+            # flask-smorest would add three lookups per request, so only its OpenAPI annotations are
+            # used.
+            answer._apidoc = note(handler)._apidoc  # type: ignore[attr-defined] # noqa: SLF001 - the annotations of flask-smorest
+            return answer  # type: ignore[return-value] # same type for further decorators
 
         return decorate
 
 
 class Api(flask_smorest.Api):  # type: ignore[misc] # flask-smorest is untyped
-    """The OpenAPI document. Errors are rendered by web/problems.py, here they are only described."""
+    """The OpenAPI document. It describes errors; web/problems.py renders them."""
 
     ERROR_SCHEMA = ProblemSchema
 
     def __init__(self, app: Flask) -> None:
-        self._undescribed: list[Blueprint] = []
-        self._describing = threading.Lock()
+        self._pending: list[Blueprint] = []
+        self._lock = threading.Lock()
         super().__init__(app)
 
     def register_blueprint(self, blp: Blueprint) -> None:
-        """Let it answer. It is described when the document is first asked for: that would be half of what a start costs."""
+        """Register the blueprint.
+
+        Describing it takes half of the start time, so that waits for the first request.
+        """
         self._app.extensions["flask-smorest"]["blp_name_to_api"][blp.name] = self
         self._app.register_blueprint(blp)
-        self._undescribed.append(blp)
+        self._pending.append(blp)
 
     def _openapi_json(self) -> Response:
-        with self._describing:
-            for blp in self._undescribed:
+        with self._lock:
+            for blp in self._pending:
                 blp.register_views_in_doc(
                     self, self._app, self.spec, name=blp.name, parameters=None
                 )
                 self.spec.tag({"name": blp.name, "description": blp.description})
-            self._undescribed.clear()
+            self._pending.clear()
         document: Response = super()._openapi_json()
         return document
 
     def _register_error_handlers(self) -> None:
-        """Problems are registered by the factory."""
+        """Do nothing: the factory registers the error handlers."""
 
     def _register_responses(self) -> None:
         self.spec.components.schema("Problem", schema=ProblemSchema)
