@@ -70,7 +70,7 @@ class InvalidInput(Problem):
 
 
 class Busy(Problem):
-    """This process has reached its capacity; the client may retry."""
+    """The process has reached its capacity; the client may retry."""
 
     code = "busy"
     title = "Server at capacity"

@@ -70,10 +70,7 @@ def get_livez() -> dict[str, str]:
 @document_problems(NotReady)
 @blp.response(200, ReadySchema)
 def get_readyz() -> dict[str, object]:
-    """Can it serve: database, schema, clock and signing keys.
-
-    Not any more once it has been asked to end.
-    """
+    """Check database, schema, clock and signing keys. Fails while the process shuts down."""
     here = get_unit_of_work_factory()
     if here.draining.is_set():
         raise NotReady({"draining": "yes"})
@@ -108,8 +105,7 @@ def check_readiness(units: UnitOfWorkFactory) -> dict[str, str]:
                 reload_stale_signing_keys(work, ticks=units.clock.get_monotonic_time())
                 checks["keys"] = "ok"
     except Exception as error:
-        # The probe is where every fault must become a word: an orchestrator acts on it, and the log
-        # has the rest.
+        # The orchestrator needs an answer for every error; the log has the details.
         log.warning("not ready", fault=type(error).__name__, away=is_database_unavailable(error))
         checks = {name: "failed" if found == "unknown" else found for name, found in checks.items()}
     return checks

@@ -105,11 +105,7 @@ def build_name_field(*, required: bool = False) -> Label:
 
 
 def build_new_password_field(*, required: bool = False) -> fields.String:
-    """A password to come.
-
-    Its length is judged with all the rest of it, so that whoever is refused is told why and offered
-    others.
-    """
+    """Build the field of a new password. Its length is checked with the other password rules."""
     description = "a rejected password returns 422 with `reasons` and `suggestions`"
     default = missing if required else None
     return fields.String(
@@ -121,10 +117,7 @@ def build_new_password_field(*, required: bool = False) -> fields.String:
 
 
 def validate_password_text(value: str) -> None:
-    """What can be no password of anybody is said to be so, before anything costly is done.
-
-    Raises ValidationError.
-    """
+    """Reject text that cannot be a password before hashing it. Raises ValidationError."""
     try:
         normalize_password(value)
     except InvalidPassword as error:
