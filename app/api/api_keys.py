@@ -1,4 +1,4 @@
-"""Credentials for programs: making, narrowing, rotating and ending one's own API keys."""
+"""API keys: create, change, rotate and delete the keys of your account."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ blp = Blueprint(
     "api-keys",
     __name__,
     url_prefix="/v1/api-keys",
-    description="Credentials for programs. A key may not manage keys.",
+    description="Long-lived credentials for programs. An API key cannot manage API keys.",
 )
 
 DEFAULT_LIFETIME_SECONDS = int(timedelta(days=90).total_seconds())
 MAX_LIFETIME_SECONDS = int(timedelta(days=365).total_seconds())
 DEFAULT_OVERLAP_SECONDS = int(timedelta(days=1).total_seconds())
 MAX_OVERLAP_SECONDS = int(timedelta(days=7).total_seconds())
-MAX_KEY_LENGTH = 4096  # longer than ours are: a text that is no key is no fault of form
+MAX_KEY_LENGTH = 4096  # longer than any key: other text is accepted and ignored
 MAX_SCOPES = 50
 
 
 def validate_scope(value: str) -> None:
-    """Raises ValidationError."""
+    """Raise ValidationError unless the value is a scope."""
     if not is_scope(value):
         raise ValidationError("must be a scope like orders:read")
 
 
 class ScopesField(fields.List[str]):
-    """Some scopes, each once."""
+    """A list of scopes."""
 
     def __init__(self, *, description: str, required: bool = False) -> None:
         super().__init__(
@@ -61,18 +61,16 @@ class ScopesField(fields.List[str]):
 
 
 class CreateApiKeySchema(StrictSchema):
-    """A key to be made."""
+    """A request for a new API key."""
 
     name = Label(
         max_length=64,
         required=True,
-        metadata={
-            "description": "for its owner to tell it from others; no two living keys share one"
-        },
+        metadata={"description": "name for your own reference; unique among your live keys"},
     )
     scopes = ScopesField(
         required=True,
-        description="what it may do, all of it held by the session that asks; may be empty",
+        description="granted scopes; each must be a scope of your session; may be empty",
     )
     expires_in = StrictInteger(
         minimum=60,
@@ -80,49 +78,51 @@ class CreateApiKeySchema(StrictSchema):
         load_default=DEFAULT_LIFETIME_SECONDS,
         allow_none=True,
         metadata={
-            "description": "seconds, 90 days unless told otherwise; null, which is for administrators only: it does not expire"
+            "description": "seconds; default: 90 days; null for no expiry (administrators only)"
         },
     )
 
 
 class ChangeApiKeySchema(StrictSchema):
-    """What to change; the rest stays."""
+    """The fields to change. Omitted fields stay."""
 
     name = Label(max_length=64)
-    scopes = ScopesField(description="fewer than it has; what is taken away never comes back")
+    scopes = ScopesField(description="remaining scopes; scopes can only be removed")
 
 
 class RotateApiKeySchema(StrictSchema):
-    """How long the present secret goes on."""
+    """The overlap of a rotation."""
 
     overlap_seconds = StrictInteger(
         minimum=0,
         maximum=MAX_OVERLAP_SECONDS,
         load_default=DEFAULT_OVERLAP_SECONDS,
         metadata={
-            "description": "how long the present secret counts beside the new one; 0: it ends at once, for one that has leaked"
+            "description": "seconds for which the current secret stays valid; 0 after a leak"
         },
     )
 
 
 class ReportLeakSchema(StrictSchema):
-    """A key that was found where it should not be."""
+    """A leaked API key."""
 
     key = SecretText(max_length=MAX_KEY_LENGTH, required=True)
 
 
 class ApiKeySchema(StrictSchema):
-    """A key without its secret."""
+    """An API key without its secret."""
 
     id = fields.String(required=True)
     name = fields.String(required=True)
     prefix = fields.String(
-        required=True, metadata={"description": "how it begins, to recognise it by"}
+        required=True, metadata={"description": "beginning of the key, for recognition"}
     )
     scopes = fields.List(
         fields.String(),
         required=True,
-        metadata={"description": "as given; at each use cut to what its owner may then"},
+        metadata={
+            "description": "granted scopes; at each use limited to those that the account has"
+        },
     )
     status = fields.String(
         required=True,
@@ -130,27 +130,25 @@ class ApiKeySchema(StrictSchema):
     )
     created_at = Timestamp(required=True)
     last_used_at = Timestamp(
-        required=True, allow_none=True, metadata={"description": "to the minute"}
+        required=True, allow_none=True, metadata={"description": "accurate to one minute"}
     )
     expires_at = Timestamp(required=True, allow_none=True)
 
 
 class ApiKeysSchema(StrictSchema):
-    """Living keys, newest first."""
+    """The live API keys, newest first."""
 
     items = fields.List(fields.Nested(ApiKeySchema), required=True)
     next = fields.String(required=True, allow_none=True)
 
 
 class CreatedApiKeySchema(StrictSchema):
-    """A key with its secret."""
+    """A new API key with its secret."""
 
     id = fields.String(required=True)
     key = fields.String(
         required=True,
-        metadata={
-            "description": "shown only now; send it as X-API-Key, or as Authorization: Bearer"
-        },
+        metadata={"description": "shown once; send it as X-API-Key or as Authorization: Bearer"},
     )
     name = fields.String(required=True)
     scopes = fields.List(fields.String(), required=True)
@@ -159,10 +157,10 @@ class CreatedApiKeySchema(StrictSchema):
 
 
 class RotatedApiKeySchema(CreatedApiKeySchema):
-    """The same key with another secret."""
+    """A rotated API key with its new secret."""
 
     old_until = Timestamp(
-        required=True, metadata={"description": "until when the secret before this one counts"}
+        required=True, metadata={"description": "when the previous secret expires"}
     )
 
 
@@ -173,7 +171,7 @@ class RotatedApiKeySchema(CreatedApiKeySchema):
 @blp.arguments(CreateApiKeySchema)
 @blp.response(201, CreatedApiKeySchema)
 def post_api_key(work: UnitOfWork, principal: Principal, body: Body) -> CreatedApiKey:
-    """Make a key. Its secret is in this answer and nowhere else."""
+    """Create an API key. The response contains the key, which is never shown again."""
     return create_api_key(work, principal, get_client_info(), **body)
 
 
@@ -182,7 +180,7 @@ def post_api_key(work: UnitOfWork, principal: Principal, body: Body) -> CreatedA
 @require(session)
 @blp.response(200, ApiKeysSchema)
 def get_api_keys(work: UnitOfWork, principal: Principal) -> dict[str, list[ApiKeyView] | None]:
-    """The living keys of the account, newest first."""
+    """List your live API keys, newest first."""
     return {"items": list_api_keys(work, principal), "next": None}
 
 
@@ -192,7 +190,7 @@ def get_api_keys(work: UnitOfWork, principal: Principal) -> dict[str, list[ApiKe
 @document_problems(NotFound)
 @blp.response(200, ApiKeySchema)
 def get_api_key(work: UnitOfWork, principal: Principal, key_id: str) -> ApiKeyView:
-    """One key of one's own, for 30 days also when it is over."""
+    """Get one of your API keys. Revoked and expired keys stay available for 30 days."""
     return show_api_key(work, principal, key_id=key_id)
 
 
@@ -203,7 +201,7 @@ def get_api_key(work: UnitOfWork, principal: Principal, key_id: str) -> ApiKeyVi
 @blp.arguments(ChangeApiKeySchema)
 @blp.response(200, ApiKeySchema)
 def patch_api_key(work: UnitOfWork, principal: Principal, body: Body, key_id: str) -> ApiKeyView:
-    """Give a key another name, or fewer scopes; it has no more than those from the next use on."""
+    """Rename an API key, or remove scopes from it. Takes effect at the next use."""
     return change_api_key(work, principal, get_client_info(), key_id=key_id, **body)
 
 
@@ -216,7 +214,7 @@ def patch_api_key(work: UnitOfWork, principal: Principal, body: Body, key_id: st
 def post_rotate_api_key(
     work: UnitOfWork, principal: Principal, body: Body, key_id: str
 ) -> RotatedApiKey:
-    """Another secret for the same key. The present one goes on for the overlap, so that programs can be told in peace."""
+    """Rotate an API key. The current secret stays valid for the overlap."""
     return rotate_api_key(work, principal, get_client_info(), key_id=key_id, **body)
 
 
@@ -226,7 +224,7 @@ def post_rotate_api_key(
 @document_problems(NotFound)
 @blp.response(204)
 def delete_api_key(work: UnitOfWork, principal: Principal, key_id: str) -> None:
-    """End a key; it is refused from the next use on."""
+    """Delete an API key. It is rejected from the next use on."""
     delete_owned_api_key(work, principal, get_client_info(), key_id=key_id)
 
 
@@ -236,5 +234,8 @@ def delete_api_key(work: UnitOfWork, principal: Principal, key_id: str) -> None:
 @blp.arguments(ReportLeakSchema)
 @blp.response(204)
 def post_report_leak(work: UnitOfWork, body: Body) -> None:
-    """Whoever found a key may end it: it counts no more, and its owner is told. The answer is the same for any text."""
+    """Report a leaked API key. The key is revoked and its owner notified.
+
+    Needs no authentication. The response is the same whether or not the key exists.
+    """
     report_leak(work, get_client_info(), **body)

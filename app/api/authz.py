@@ -1,4 +1,4 @@
-"""May this pass? What gateways ask before they let a request through to an upstream."""
+"""Credential checks for gateways: nginx, Caddy, Traefik and Envoy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ blp = Blueprint(
     "authz",
     __name__,
     url_prefix=PREFIX,
-    description="What gateways ask: 200, 401, 403, 429 or 503, and who it is.",
+    description="Credential checks for gateways. Answers 200, 401, 403, 429 or 503.",
 )
 blp.after_request(complete_gateway_response)
 
@@ -27,11 +27,9 @@ Handler = Callable[..., Response]
 
 
 def document_identity_headers(handler: Handler) -> Handler:
-    """Note on a handler that who asks is told by headers."""
+    """Describe the identity headers of a 200 response in the OpenAPI document."""
     headers = {name: {"schema": {"type": "string"}, "required": True} for name in IDENTITY_HEADERS}
-    description = (
-        "It may pass. The body is empty; who asks is in the headers, every one there each time."
-    )
+    description = "The request may pass. All identity headers are present; the body is empty."
     return document_operation(
         handler, responses={"200": {"description": description, "headers": headers}}
     )
@@ -43,7 +41,10 @@ def document_identity_headers(handler: Handler) -> Handler:
 @document_identity_headers
 @blp.response(200)
 def get_auth_request(work: UnitOfWork, principal: Principal, policy: str) -> Response:
-    """Nginx (auth_request). Any method; without a policy it is `default`. Query and body are never read."""
+    """Check a request for nginx (auth_request).
+
+    Accepts any method and ignores query and body. Without a policy in the path, `default` applies.
+    """
     return _build_response(build_identity_headers(work, principal, policy=policy))
 
 
@@ -53,7 +54,10 @@ def get_auth_request(work: UnitOfWork, principal: Principal, policy: str) -> Res
 @document_identity_headers
 @blp.response(200)
 def get_forward_auth(work: UnitOfWork, principal: Principal, policy: str) -> Response:
-    """Caddy (forward_auth) and Traefik (ForwardAuth). Any method; without a policy it is `default`. Query and body are never read."""
+    """Check a request for Caddy (forward_auth) or Traefik (ForwardAuth).
+
+    Accepts any method and ignores query and body. Without a policy in the path, `default` applies.
+    """
     return _build_response(build_identity_headers(work, principal, policy=policy))
 
 
@@ -63,7 +67,10 @@ def get_forward_auth(work: UnitOfWork, principal: Principal, policy: str) -> Res
 @document_identity_headers
 @blp.response(200)
 def get_ext_authz(work: UnitOfWork, principal: Principal, policy: str) -> Response:
-    """Envoy (ext_authz over HTTP). Any method, and any path may follow the policy. Query and body are never read."""
+    """Check a request for Envoy (ext_authz over HTTP).
+
+    Accepts any method, and any path after the policy; ignores query and body.
+    """
     return _build_response(build_identity_headers(work, principal, policy=policy))
 
 

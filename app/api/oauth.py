@@ -1,4 +1,4 @@
-"""OAuth for machines: tokens, what a token is worth, and its end. Errors have the shape of RFC 6749 section 5.2."""
+"""OAuth endpoints. Errors have the format of RFC 6749 section 5.2."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from app.authorization.errors import InsufficientScope
 from app.authorization.scopes import INTROSPECT
 from app.device_login.errors import AccessDenied, AuthorizationPending, ExpiredToken, SlowDown
 from app.device_login.start import DeviceAuthorization
-from app.oauth.device import start_device_authorization
 from app.oauth.errors import InvalidClient, InvalidScope, UnsupportedGrantType, UnsupportedTokenType
 from app.oauth.introspect import IntrospectionResult, introspect_token
 from app.oauth.revoke import revoke_token
-from app.oauth.tokens import TokenResponse, issue_tokens
+from app.oauth.tokens import TokenResponse, issue_tokens, start_device_authorization
 from app.principal import Principal
 from app.sessions.errors import InvalidGrant
 from app.unit_of_work import UnitOfWork
@@ -32,7 +31,7 @@ blp = OAuthBlueprint(
     "oauth",
     __name__,
     url_prefix="/oauth",
-    description="For OAuth clients and servers that know nothing of Doorward.",
+    description="OAuth 2.0 endpoints for standard clients and resource servers.",
 )
 blp.after_request(disable_caching)
 
@@ -40,7 +39,7 @@ INACTIVE = dump_json({"active": False})
 
 
 class ClientForm(Form):
-    """The client, where it does not use HTTP Basic."""
+    """The client's credentials, unless it uses HTTP Basic."""
 
     client_id = Text(
         max_length=256,
@@ -52,19 +51,22 @@ class ClientForm(Form):
 
 
 class TokenForm(ClientForm):
-    """RFC 6749 sections 4.4 and 6, RFC 8628 section 3.4."""
+    """A token request (RFC 6749 sections 4.4 and 6, RFC 8628 section 3.4)."""
 
     grant_type = Text(
         max_length=256,
         required=True,
         metadata={
-            "description": "`client_credentials`, `refresh_token` or `urn:ietf:params:oauth:grant-type:device_code`"
+            "description": (
+                "`client_credentials`, `refresh_token` or "
+                "`urn:ietf:params:oauth:grant-type:device_code`"
+            )
         },
     )
     scope = Text(
         max_length=1024,
         load_default=None,
-        metadata={"description": "scopes to have, separated by spaces; without it, all"},
+        metadata={"description": "requested scopes, separated by spaces; default: all"},
     )
     refresh_token = SecretText(max_length=MAX_BODY_BYTES, load_default=None)
     device_code = SecretText(
@@ -75,19 +77,19 @@ class TokenForm(ClientForm):
 
 
 class DeviceForm(ClientForm):
-    """RFC 8628 section 3.1."""
+    """A device authorization request (RFC 8628 section 3.1)."""
 
     scope = Text(
         max_length=1024,
         load_default=None,
         metadata={
-            "description": "scopes to have, separated by spaces; without it, all that may be had"
+            "description": "requested scopes, separated by spaces; default: all of the account"
         },
     )
 
 
 class ShownForm(ClientForm):
-    """RFC 7662 section 2.1, RFC 7009 section 2.1."""
+    """A token to introspect (RFC 7662 section 2.1) or revoke (RFC 7009 section 2.1)."""
 
     token = SecretText(
         max_length=MAX_BODY_BYTES,
@@ -95,22 +97,23 @@ class ShownForm(ClientForm):
         metadata={"description": "an access token, a refresh token or an API key"},
     )
     token_type_hint = Text(
-        max_length=256, metadata={"description": "not needed: each kind is known by its shape"}
+        max_length=256,
+        metadata={"description": "ignored: the format of the token determines its type"},
     )
 
 
 class IssuedSchema(StrictSchema):
-    """RFC 6749 section 5.1."""
+    """A token response (RFC 6749 section 5.1)."""
 
     access_token = fields.String(required=True)
     token_type = fields.String(required=True)
     expires_in = fields.Integer(required=True, metadata={"description": "seconds"})
     scope = fields.String(required=True)
-    refresh_token = fields.String(metadata={"description": "of a session"})
+    refresh_token = fields.String(metadata={"description": "for sessions only"})
     refresh_expires_in = fields.Integer(
-        metadata={"description": "seconds, of a session; each refresh may move it on"}
+        metadata={"description": "seconds; for sessions only; a refresh may extend it"}
     )
-    session_id = fields.String(metadata={"description": "of a session"})
+    session_id = fields.String(metadata={"description": "for sessions only"})
 
     @post_dump
     def drop_missing(self, data: dict[str, object], **_: object) -> dict[str, object]:
@@ -118,15 +121,15 @@ class IssuedSchema(StrictSchema):
 
 
 class DeviceAuthorizationSchema(StrictSchema):
-    """RFC 8628 section 3.2."""
+    """A device authorization response (RFC 8628 section 3.2)."""
 
     device_code = fields.String(
-        required=True, metadata={"description": "the secret by which the device polls"}
+        required=True, metadata={"description": "secret with which the device polls"}
     )
     user_code = fields.String(
         required=True,
         metadata={
-            "description": "what a person types; case, dashes and spaces do not count",
+            "description": "code for the user to enter; case, dashes and spaces are ignored",
             "example": "WDJB-MJHT",
         },
     )
@@ -135,37 +138,38 @@ class DeviceAuthorizationSchema(StrictSchema):
     )
     verification_uri_complete = fields.String(
         required=True,
-        metadata={"description": "the same with the code filled in; it approves nothing"},
+        metadata={
+            "description": "the same URL with the code filled in; the user still has to approve"
+        },
     )
     expires_in = fields.Integer(required=True, metadata={"description": "seconds", "example": 600})
     interval = fields.Integer(
-        required=True, metadata={"description": "seconds from one poll to the next", "example": 5}
+        required=True, metadata={"description": "seconds between two polls", "example": 5}
     )
     session_id = fields.String(
-        required=True, metadata={"description": "of the session to be; it opens nothing"}
+        required=True,
+        metadata={"description": "id of the session that will be created; not a credential"},
     )
 
 
 class ActiveSchema(StrictSchema):
-    """RFC 7662 section 2.2. Of what is not active nothing is said but that."""
+    """An introspection response (RFC 7662 section 2.2). Inactive tokens have `active` alone."""
 
     active = fields.Boolean(required=True)
     token_type = fields.String(
-        metadata={"description": "`Bearer` for an access token, `refresh_token`, `api_key`"}
+        metadata={"description": "`Bearer` (an access token), `refresh_token` or `api_key`"}
     )
-    scope = fields.String(
-        metadata={"description": "what it may do now, which may be less than it once was"}
-    )
+    scope = fields.String(metadata={"description": "current scopes; may be fewer than at issuance"})
     client_id = fields.String()
     username = fields.String()
     sub = fields.String()
     iss = fields.String()
     aud = fields.String()
-    sid = fields.String(metadata={"description": "id of the session, or of the API key"})
+    sid = fields.String(metadata={"description": "id of the session or of the API key"})
     exp = fields.Integer()
     iat = fields.Integer()
     jti = fields.String()
-    auth_time = fields.Integer(metadata={"description": "when the password was typed"})
+    auth_time = fields.Integer(metadata={"description": "time of the password authentication"})
 
 
 @blp.route("/token", methods=["POST"])
@@ -177,10 +181,11 @@ class ActiveSchema(StrictSchema):
 @blp.form(TokenForm)
 @blp.response(200, IssuedSchema)
 def post_token(work: UnitOfWork, body: Body) -> TokenResponse:
-    """Trade an API key, a refresh token, or a device code that was approved, for an access token.
+    """Exchange an API key, a refresh token or an approved device code for an access token.
 
-    Until somebody has decided about a device code, the answer is 400 `authorization_pending`; 400 `slow_down` asks to wait five seconds
-    longer from one poll to the next. `access_denied`, `expired_token` and `invalid_grant` end the asking.
+    Until a user decides about a device code, the response is 400 `authorization_pending`. After 400
+    `slow_down`, add five seconds to the polling interval. After `access_denied`, `expired_token` or
+    `invalid_grant`, stop polling.
     """
     return issue_tokens(
         work,
@@ -199,9 +204,10 @@ def post_token(work: UnitOfWork, body: Body) -> TokenResponse:
 @blp.form(DeviceForm)
 @blp.response(200, DeviceAuthorizationSchema)
 def post_device_authorization(work: UnitOfWork, body: Body) -> DeviceAuthorization:
-    """Ask to be let in: a person types the user code at the address that is answered, and approves (RFC 8628).
+    """Start a device login (RFC 8628).
 
-    For stock clients. Programs of yours ask at `/v1/login-sessions`, which also shows a message and a check phrase.
+    The user enters the user code at the verification URL and approves. This endpoint is for
+    standard clients. `/v1/login-sessions` also supports a message and a check phrase.
     """
     return start_device_authorization(
         work, get_client_info(), client=parse_client(), scope=body["scope"]
@@ -215,7 +221,10 @@ def post_device_authorization(work: UnitOfWork, body: Body) -> DeviceAuthorizati
 @blp.form(ShownForm)
 @blp.response(200, ActiveSchema)
 def post_introspect(work: UnitOfWork, _principal: Principal, body: Body) -> Response:
-    """Say what a credential is worth at this moment. Whoever asks needs an API key with the scope tokens:introspect."""
+    """Report the current state of a token or API key.
+
+    Requires an API key with the scope `tokens:introspect`.
+    """
     return _render_introspection(introspect_token(work, token=body["token"]))
 
 
@@ -225,7 +234,10 @@ def post_introspect(work: UnitOfWork, _principal: Principal, body: Body) -> Resp
 @blp.form(ShownForm)
 @blp.response(200)
 def post_revoke(work: UnitOfWork, body: Body) -> Response:
-    """End the session of a token, or an API key. A token that is not known is none any more, which is 200 too."""
+    """Log out the session of a token, or delete an API key.
+
+    The response is 200 for unknown and inactive tokens too.
+    """
     revoke_token(work, get_client_info(), client=parse_client(), token=body["token"])
     return Response(status=200)
 

@@ -1,1 +1,1 @@
-"""Credentials for programs."""
+"""API keys: long-lived credentials for programs."""

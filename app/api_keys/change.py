@@ -1,4 +1,4 @@
-"""Renaming a key, and taking rights from it."""
+"""Rename an API key or remove scopes from it."""
 
 from __future__ import annotations
 
@@ -29,12 +29,14 @@ def change_api_key(
     name: str | None = None,
     scopes: Sequence[str] | None = None,
 ) -> ApiKeyView:
-    """Give the key another name, or fewer scopes: those taken away are gone at the next use, and never come back.
+    """Rename the key, or remove scopes from it. Removed scopes are gone from the next use on.
 
-    Raises NotFound, InvalidInput or KeyNameTaken.
+    Raises NotFound, InvalidInput or ApiKeyNameTaken.
     """
     if name is not None:
-        account_locked(work.db, principal.account_id)  # before the key, as whoever makes one does
+        account_locked(
+            work.db, principal.account_id
+        )  # account before key, the lock order everywhere
     key = lock_api_key(work.db, principal.account_id, key_id, work.now)
     if key is None:
         raise NotFound
@@ -69,7 +71,7 @@ def _remove_scopes(work: UnitOfWork, key: ApiKey, scopes: Sequence[str] | None) 
         raise InvalidInput(
             errors={
                 "/scopes": [
-                    f"{scope} is not among those of the key; it can only get fewer"
+                    f"{scope} is not a scope of the key; scopes can only be removed"
                     for scope in beyond
                 ]
             }

@@ -1,4 +1,4 @@
-"""Making an API key."""
+"""Create an API key."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MAX_KEYS = 50
 
 @dataclass(frozen=True, slots=True)
 class CreatedApiKey:
-    """A key with its secret, which is shown only now."""
+    """A new key with its secret, which is shown once."""
 
     id: str
     key: str = field(repr=False)
@@ -47,23 +47,23 @@ def create_api_key(
     scopes: Sequence[str],
     expires_in: int | None,
 ) -> CreatedApiKey:
-    """A key that may do what is asked for, as long as its owner may. `expires_in` is in seconds; None: it does not expire.
+    """Create a key with the requested scopes. `expires_in` is in seconds; None means no expiry.
 
-    Raises Unauthenticated, InvalidInput, KeyNameTaken or TooManyKeys.
+    Raises Unauthenticated, InvalidInput, ApiKeyNameTaken or TooManyApiKeys.
     """
-    # Whoever makes two at once meets here, so neither the quota nor a name can be passed by two.
+    # The lock serializes concurrent requests, so they cannot exceed the quota or share a name.
     account = lock_session_account(work, principal)
     roles = list_roles(work.db, account)
-    # Of the session too: one that an administrator opened for certain scopes administers nothing.
+    # The session needs the role too: a session that is limited to certain scopes has no admin role.
     if expires_in is None and not (ADMIN in roles and ADMIN in principal.roles):
         raise InvalidInput(
             errors={
                 "/expires_in": [
-                    "must be a number of seconds; only an administrator's key may be without an end"
+                    "must be a number of seconds; only administrators may omit the expiry"
                 ]
             }
         )
-    # What the session was opened for counts too: a key must not reach further than who makes it.
+    # A key must not exceed the scopes of the session that creates it.
     given = _require_held_scopes(
         scopes, narrow_scopes(principal.scopes, list_scopes(work.settings, roles))
     )
@@ -91,9 +91,10 @@ def create_api_key(
 
 
 def lock_session_account(work: UnitOfWork, principal: Principal) -> Account:
-    """The account of the session that asks, locked. A key outlives another password, so whoever waited for one gets none.
+    """Lock and return the account of the session.
 
-    Raises Unauthenticated.
+    Raises Unauthenticated if the account was disabled or its password changed in the meantime: a
+    key outlives a password change, so a session that the change revoked must not create one.
     """
     account = lock_account(work.db, principal.account_id)
     if account is None or not account.is_active or account.epoch != principal.epoch:
@@ -102,13 +103,14 @@ def lock_session_account(work: UnitOfWork, principal: Principal) -> Account:
 
 
 def _require_held_scopes(asked: Sequence[str], held: Sequence[str]) -> tuple[str, ...]:
-    """The scopes asked for, in order. Raises InvalidInput for one that is not held."""
+    """Return the requested scopes, sorted.
+
+    Raises InvalidInput for a scope that the session lacks.
+    """
     beyond = sorted({scope for scope in asked if not has_scope(scope, held)})
     if beyond:
         raise InvalidInput(
-            errors={
-                "/scopes": [f"{scope} is not among the scopes of this session" for scope in beyond]
-            }
+            errors={"/scopes": [f"{scope} is not a scope of this session" for scope in beyond]}
         )
     return tuple(sorted(set(asked)))
 

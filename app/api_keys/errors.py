@@ -1,4 +1,4 @@
-"""How making or changing a key can fail."""
+"""Problems of creating and changing API keys."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from app.errors import Problem
 
 
 class ApiKeyNameTaken(Problem):
-    """Another living key of the account has this name."""
+    """Another live key of the account has this name."""
 
     code = "key_name_taken"
-    title = "A key of yours has this name"
+    title = "API key name already in use"
     status = 409
 
     def __init__(self) -> None:
@@ -17,11 +17,13 @@ class ApiKeyNameTaken(Problem):
 
 
 class TooManyApiKeys(Problem):
-    """The account has as many living keys as it may."""
+    """The account has the maximum number of live keys."""
 
     code = "too_many_keys"
-    title = "There are too many keys"
+    title = "Too many API keys"
     status = 409
 
     def __init__(self, maximum: int) -> None:
-        super().__init__(f"An account may have {maximum} keys. Delete those that are not needed.")
+        super().__init__(
+            f"An account can have {maximum} API keys. Delete the ones you no longer need."
+        )

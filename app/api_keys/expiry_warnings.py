@@ -1,4 +1,4 @@
-"""Telling owners that a key of theirs ends soon: 14, 3 and 1 days before, each once."""
+"""Email the owners of API keys that expire soon: 14, 3 and 1 days before, once each."""
 
 from __future__ import annotations
 
@@ -25,17 +25,20 @@ BATCH = 100
 
 
 def find_due_warning(left: timedelta) -> int | None:
-    """Of how many days before the end is it time to tell? None while there is time."""
+    """Return the most urgent warning that is due, in days before expiry, or None."""
     return next((days for days in WARNING_DAYS if left <= timedelta(days=days)), None)
 
 
 def get_initial_warned_days(life: timedelta | None) -> int | None:
-    """Who makes a key for two days needs not be told at once that it ends in three."""
+    """Return the warning to skip for a new key: a key for two days needs no three-day warning."""
     return find_due_warning(life) if life is not None else None
 
 
 def send_expiry_warnings(units: UnitOfWorkFactory) -> int:
-    """Mail to the owners of keys that end soon. Any number of processes may do so at once. Returns how many mails."""
+    """Queue the warnings that are due and return their number.
+
+    Safe to run in many processes at once.
+    """
     sent = 0
     for days in WARNING_DAYS:
         with units.open_read_only() as work:
@@ -47,7 +50,7 @@ def send_expiry_warnings(units: UnitOfWorkFactory) -> int:
 
 
 def _list_due_keys(work: UnitOfWork, days: int) -> Sequence[str]:
-    """Keys of active accounts that are due, by now, for that letter. What is left over is found the next minute."""
+    """Return the next batch of keys of active accounts for which this warning is due."""
     mine = (
         select(ApiKey.id)
         .join(Account, Account.id == ApiKey.account_id)
@@ -57,13 +60,13 @@ def _list_due_keys(work: UnitOfWork, days: int) -> Sequence[str]:
 
 
 def _queue_warning(work: UnitOfWork, key_id: str, days: int) -> bool:
-    """Of all who want to tell, the one whose update meets the row does."""
-    told = (
+    """Queue a warning unless another process did: only one update changes the row."""
+    claim = (
         update(ApiKey)
         .where(ApiKey.id == key_id, _build_due_clause(work.now, days))
         .values(warned_days=days)
     )
-    if count_changed_rows(work.db, told.execution_options(synchronize_session=False)) != 1:
+    if count_changed_rows(work.db, claim.execution_options(synchronize_session=False)) != 1:
         return False
     key = work.db.get_one(ApiKey, key_id)
     owner = work.db.get_one(Account, key.account_id)
@@ -79,7 +82,7 @@ def _queue_warning(work: UnitOfWork, key_id: str, days: int) -> bool:
 
 
 def _build_due_clause(now: datetime, days: int) -> ColumnElement[bool]:
-    """Is it time for the letter of that many days, and was neither it nor a later one sent?"""
+    """Return the condition that this warning is due, and neither it nor a later one was sent."""
     return (
         build_live_clause(now)
         & (ApiKey.expires_at <= now + timedelta(days=days))

@@ -1,4 +1,4 @@
-"""When keys were last used: noted in memory at each use, written down once a minute."""
+"""Last use of API keys: recorded in memory at each use, written to the database once a minute."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 RESOLUTION = timedelta(seconds=60)
 BATCH = 500
-# Only where it says something new: of many processes that saw the same key, one writes in a minute, and none goes back.
+# Skips rows that are recent enough, so that of many processes one writes per minute, and none
+# writes an older time over a newer one.
 UPDATE_LAST_USED = (
     update(ApiKey)
     .where(
@@ -26,8 +27,11 @@ UPDATE_LAST_USED = (
 
 
 def flush_last_used(units: UnitOfWorkFactory) -> None:
-    """Write down what this process has seen since the last time. What could not be written is kept for the next."""
-    # In one order, so that two processes at once do not wait for each other.
+    """Write the uses of this process to the database.
+
+    Uses that cannot be written stay in the buffer.
+    """
+    # Sorted, so that two processes cannot deadlock.
     uses = sorted(units.api_key_usage.drain().items())
     while uses:
         written = False

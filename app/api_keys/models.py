@@ -1,4 +1,4 @@
-"""API keys. Only digests of the secrets are kept; while a key is being rotated it has two."""
+"""The table of API keys. It stores digests only; a key has two during a rotation overlap."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
 PREFIX = "dwk"  # dwk_<id>_<secret><checksum>
-SHOWN_ID_LENGTH = 8  # letters of the id by which people recognise a key; the id is no secret
+SHOWN_ID_LENGTH = 8  # characters of the id that identify a key to its owner; the id is not secret
 
 
 class ApiKey(Base):
@@ -32,19 +32,17 @@ class ApiKey(Base):
         String(32), ForeignKey("accounts.id", ondelete="CASCADE")
     )
     name: Mapped[str] = mapped_column(String(64))
-    scope: Mapped[str] = mapped_column(
-        Text
-    )  # what it was given, separated by spaces; at each use it is cut to what its owner may
+    # Granted scopes, separated by spaces. At each use they are limited to those of the account.
+    scope: Mapped[str] = mapped_column(Text)
     digest: Mapped[str] = mapped_column(String(64))
     old_digest: Mapped[str | None] = mapped_column(String(64))
     old_until: Mapped[datetime | None]
-    version: Mapped[int] = mapped_column(
-        default=1
-    )  # grows with every change, so that what is remembered of an older one counts no more
+    # Grows with every change, so that cache entries of older versions are ignored.
+    version: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
-    warned_days: Mapped[int | None]  # how many days before its end the owner was last told
+    warned_days: Mapped[int | None]  # the last expiry warning, in days before expiry
     ended_at: Mapped[datetime | None]
     reason: Mapped[str | None] = mapped_column(String(32))
 
@@ -54,7 +52,7 @@ class ApiKey(Base):
 
     @property
     def prefix(self) -> str:
-        """How it begins, for people to recognise it."""
+        """The beginning of the key, by which its owner recognizes it."""
         return f"{PREFIX}_{self.id.partition('_')[2][:SHOWN_ID_LENGTH]}…"
 
     def is_live(self, now: datetime) -> bool:
@@ -62,21 +60,21 @@ class ApiKey(Base):
 
 
 def build_live_clause(now: datetime) -> ColumnElement[bool]:
-    """Neither ended nor expired."""
+    """Return the condition that a key is neither revoked nor expired."""
     return and_(
         ApiKey.ended_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now)
     )
 
 
 def find_api_key(db: Session, account_id: str, key_id: str) -> ApiKey | None:
-    """The key, if it belongs to that account."""
+    """Return the key if it belongs to the account."""
     if not is_id("key", key_id):
         return None
     return db.scalar(select(ApiKey).where(ApiKey.id == key_id, ApiKey.account_id == account_id))
 
 
 def lock_api_key(db: Session, account_id: str, key_id: str, now: datetime) -> ApiKey | None:
-    """The living key of that account as it is now, kept so until the transaction ends."""
+    """Lock and return the live key of the account."""
     if not is_id("key", key_id):
         return None
     mine = select(ApiKey).where(
@@ -86,7 +84,7 @@ def lock_api_key(db: Session, account_id: str, key_id: str, now: datetime) -> Ap
 
 
 def list_live_names(db: Session, account_id: str, now: datetime) -> Sequence[str]:
-    """The names of the account's living keys, in order."""
+    """Return the names of the account's live keys, sorted."""
     return db.scalars(
         select(ApiKey.name)
         .where(ApiKey.account_id == account_id, build_live_clause(now))
@@ -95,7 +93,7 @@ def list_live_names(db: Session, account_id: str, now: datetime) -> Sequence[str
 
 
 def sweep(db: Session, now: datetime, most: int) -> int:
-    """A key is remembered for 30 days after its end."""
+    """Delete keys that were revoked or expired 30 days ago."""
     kept_from = now - timedelta(days=30)
     return delete_batch(
         db, ApiKey, or_(ApiKey.expires_at < kept_from, ApiKey.ended_at < kept_from), most

@@ -1,4 +1,4 @@
-"""Ending a key: by its owner, or by whoever found it lying about."""
+"""Revoke API keys: by their owner, or after a leak report."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DELETED, LEAKED = "deleted", "leaked"
 def delete_owned_api_key(
     work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, key_id: str
 ) -> None:
-    """End a key of one's own. Raises NotFound, also for a key of somebody else and for one that is over."""
+    """Delete a live key of the principal's account. Raises NotFound for any other key."""
     key = lock_api_key(work.db, principal.account_id, key_id, work.now)
     if key is None:
         raise NotFound
@@ -40,7 +40,10 @@ def delete_owned_api_key(
 
 
 def report_leak(work: UnitOfWork, client_info: ClientInfo, *, key: str) -> None:
-    """End the key whose secret this is, and tell its owner. Anything else changes nothing, and nothing tells the two apart."""
+    """Revoke the live key with this secret and email its owner. Do nothing for any other text.
+
+    The caller cannot tell the two cases apart.
+    """
     found = _find_key_by_secret(work, key)
     if found is None:
         return
@@ -64,7 +67,7 @@ def report_leak(work: UnitOfWork, client_info: ClientInfo, *, key: str) -> None:
 
 
 def revoke_locked_api_key(work: UnitOfWork, key: ApiKey, *, reason: str) -> None:
-    """The key, locked and living, is over from this transaction's end on."""
+    """Revoke a key that is live and locked, when the transaction commits."""
     key.ended_at, key.reason, key.version = work.now, reason, key.version + 1
     record_api_key_revocation(
         work, account_id=key.account_id, key_id=key.id, version=key.version, is_revoked=True
@@ -72,7 +75,7 @@ def revoke_locked_api_key(work: UnitOfWork, key: ApiKey, *, reason: str) -> None
 
 
 def _find_key_by_secret(work: UnitOfWork, key: str) -> ApiKey | None:
-    """The living key that this is a secret of, the one before the last rotation too while it counts; locked."""
+    """Lock and return the live key with this secret, current or in its rotation overlap."""
     key_id = parse_row_id(PREFIX, "key", key)
     if key_id is None:
         return None

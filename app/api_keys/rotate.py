@@ -1,4 +1,4 @@
-"""Giving a key another secret. It stays the same key: id, name, rights and end are those it had."""
+"""Rotate an API key: replace its secret and keep its id, name, scopes and expiry."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RotatedApiKey:
-    """A key with its new secret, which is shown only now."""
+    """A key with its new secret, which is shown once."""
 
     id: str
     key: str = field(repr=False)
@@ -39,11 +39,11 @@ def rotate_api_key(
     key_id: str,
     overlap_seconds: int,
 ) -> RotatedApiKey:
-    """Another secret for the key; the one before it goes on for the overlap, and whatever was before that ends now.
+    """Issue a new secret. The current one stays valid for the overlap; an older one ends now.
 
     Raises Unauthenticated or NotFound.
     """
-    lock_session_account(work, principal)  # before the key, as whoever makes one does
+    lock_session_account(work, principal)  # account before key, the lock order everywhere
     key = lock_api_key(work.db, principal.account_id, key_id, work.now)
     if key is None:
         raise NotFound

@@ -1,4 +1,4 @@
-"""API keys as their owner sees them."""
+"""API keys as their owner sees them, without secrets."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ApiKeyView:
 
 
 def list_api_keys(work: UnitOfWork, principal: Principal) -> list[ApiKeyView]:
-    """The living keys of the account, newest first; there are at most fifty."""
+    """Return the live keys of the account, newest first, at most fifty."""
     mine = select(ApiKey).where(
         ApiKey.account_id == principal.account_id, build_live_clause(work.now)
     )
@@ -44,7 +44,10 @@ def list_api_keys(work: UnitOfWork, principal: Principal) -> list[ApiKeyView]:
 
 
 def show_api_key(work: UnitOfWork, principal: Principal, *, key_id: str) -> ApiKeyView:
-    """One key of one's own, also when it is over. Raises NotFound, also for a key of somebody else."""
+    """Return a key of the account, live or not.
+
+    Raises NotFound, also for keys of other accounts.
+    """
     key = find_api_key(work.db, principal.account_id, key_id)
     if key is None:
         raise NotFound

@@ -1,1 +1,1 @@
-"""What OAuth clients ask: tokens, what a token is worth, and its end."""
+"""OAuth endpoints: issue, introspect and revoke tokens."""

@@ -1,4 +1,7 @@
-"""Who a client is. Public ones have a name at most; every other is an API key, whose id is the client's and which is its secret."""
+"""OAuth clients.
+
+A public client has no secret; a confidential client is an API key: its id and its secret.
+"""
 
 from __future__ import annotations
 
@@ -21,19 +24,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ClientCredentials:
-    """What a client shows of itself."""
+    """The client id and secret of a request."""
 
     id: str | None = None
     secret: str | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
-        """By which name a public client is known."""
+        """The id of a public client, or the default client."""
         return self.id or DEFAULT_CLIENT_ID
 
 
 def is_public_client(settings: Settings, client: ClientCredentials) -> bool:
-    """Is it one that has no secret, and that we know?"""
+    """Return whether the client is a known public client and sent no secret."""
     return client.secret is None and find_public_client(settings, client.id) is not None
 
 

@@ -1,4 +1,4 @@
-"""What an OAuth client can be told that nobody else is; the codes are those of the standards, on the wire the member `error`."""
+"""OAuth errors. The codes are those of the RFCs, sent as the member `error`."""
 
 from __future__ import annotations
 
@@ -8,46 +8,49 @@ CHALLENGE = 'Basic realm="doorward", charset="UTF-8"'
 
 
 class InvalidRequest(Problem):
-    """A parameter is missing, malformed or there twice, or a client authenticates in two ways (RFC 6749 section 5.2)."""
+    """A malformed request, or a client that authenticates twice (RFC 6749 section 5.2)."""
 
     code = "invalid_request"
-    title = "The request is not one of OAuth"
+    title = "Invalid OAuth request"
     status = 400
 
 
 class InvalidClient(Problem):
-    """The client is unknown, its secret is wrong or over, or there was none: one answer (RFC 6749 section 5.2)."""
+    """Client authentication failed, for any reason (RFC 6749 section 5.2)."""
 
     code = "invalid_client"
-    title = "The client could not be authenticated"
+    title = "Client authentication failed"
     status = 401
 
     def __init__(
         self,
-        detail: str = "Send the id of an API key and the key, by HTTP Basic or as client_id and client_secret.",
+        detail: str = (
+            "Send the id of an API key and the API key, "
+            "by HTTP Basic or as client_id and client_secret."
+        ),
     ) -> None:
         super().__init__(detail, headers={"WWW-Authenticate": CHALLENGE})
 
 
 class UnsupportedGrantType(Problem):
-    """A grant that does not exist here (RFC 6749 section 5.2)."""
+    """An unknown grant type (RFC 6749 section 5.2)."""
 
     code = "unsupported_grant_type"
-    title = "This grant is not given here"
+    title = "Unsupported grant type"
     status = 400
 
 
 class InvalidScope(Problem):
-    """Scopes that are none, or that the client does not have (RFC 6749 section 5.2)."""
+    """Malformed scopes, or scopes that the client does not have (RFC 6749 section 5.2)."""
 
     code = "invalid_scope"
-    title = "These scopes cannot be given"
+    title = "Invalid scope"
     status = 400
 
 
 class UnsupportedTokenType(Problem):
-    """A token that cannot be ended by itself (RFC 7009 section 2.2.1)."""
+    """A token that cannot be revoked on its own (RFC 7009 section 2.2.1)."""
 
     code = "unsupported_token_type"
-    title = "This kind of token cannot be revoked"
+    title = "Unsupported token type"
     status = 400

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 def revoke_token(
     work: UnitOfWork, client_info: ClientInfo, *, client: ClientCredentials, token: str
 ) -> None:
-    """Log out the session of a token, or delete an API key. Do nothing for an unknown or inactive token.
+    """Log out the session of a token, or delete an API key.
 
-    Possession of the token is enough. Raises InvalidClient if the client sends wrong credentials, and
-    UnsupportedTokenType for an access token that was issued to an API key.
+    Do nothing for an unknown or inactive token.
+
+    Possession of the token is enough. Raises InvalidClient if the client sends wrong credentials,
+    and UnsupportedTokenType for an access token that was issued to an API key.
     """
     count_request(work, client_info, "refresh")
     if not is_public_client(work.settings, client):

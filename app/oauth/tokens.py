@@ -1,4 +1,7 @@
-"""The token endpoint: one grant for each way to come by an access token (RFC 6749 sections 4.4 and 6, RFC 8628 section 3.4)."""
+"""The token endpoint: one function for each grant type.
+
+RFC 6749 sections 4.4 and 6, RFC 8628 sections 3.1 and 3.4.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING
 from app.accounts.models import find_account
 from app.authorization.scopes import has_scope, narrow_scopes
 from app.device_login.poll import redeem_device_code
+from app.device_login.start import DeviceAuthorization, DeviceLoginRequest, start_device_login
 from app.oauth.clients import ClientCredentials, authenticate_client, is_public_client
 from app.oauth.errors import InvalidClient, InvalidRequest, InvalidScope, UnsupportedGrantType
 from app.rate_limits.per_source import count_request
@@ -25,7 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TokenResponse:
-    """RFC 6749 section 5.1, and of a session its id and how long its refresh token lives. The secrets never show in a repr."""
+    """The response of RFC 6749 section 5.1, with three members more for sessions.
+
+    The secrets never appear in a repr.
+    """
 
     access_token: str = field(repr=False)
     expires_in: int
@@ -38,7 +45,7 @@ class TokenResponse:
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """What stands in the form beside the grant."""
+    """The parameters of a token request beside the grant type."""
 
     client: ClientCredentials
     scopes: tuple[str, ...] | None
@@ -56,11 +63,11 @@ def issue_tokens(
     refresh_token: str | None,
     device_code: str | None,
 ) -> TokenResponse:
-    """Tokens by the grant that is named. Raises UnsupportedGrantType and what the grant raises."""
-    give = GRANTS.get(grant_type)
-    if give is None:
-        raise UnsupportedGrantType("There are: " + ", ".join(GRANTS) + ".")
-    return give(
+    """Issue tokens by the grant type. Raises UnsupportedGrantType and the problems of the grant."""
+    grant = GRANTS.get(grant_type)
+    if grant is None:
+        raise UnsupportedGrantType("Use one of: " + ", ".join(GRANTS) + ".")
+    return grant(
         work, client_info, TokenRequest(client, parse_scopes(scope), refresh_token, device_code)
     )
 
@@ -68,7 +75,10 @@ def issue_tokens(
 def grant_client_credentials(
     work: UnitOfWork, client_info: ClientInfo, request: TokenRequest
 ) -> TokenResponse:
-    """A token for the key itself, that ends with it: what was asked for, as far as the key and its owner may do it now."""
+    """Issue an access token to an API key, with the requested scopes that the key has now.
+
+    The token is valid no longer than the key. Raises InvalidClient and InvalidScope.
+    """
     principal = authenticate_client(work, client_info, request.client)
     scopes = (
         principal.scopes
@@ -76,7 +86,7 @@ def grant_client_credentials(
         else narrow_scopes(request.scopes, principal.scopes)
     )
     if request.scopes and not scopes:
-        raise InvalidScope("The key has none of these scopes.")
+        raise InvalidScope("The API key has none of these scopes.")
     account = find_account(work.db, principal.account_id)
     if account is None:
         raise InvalidClient
@@ -89,9 +99,10 @@ def grant_client_credentials(
 def grant_refresh_token(
     work: UnitOfWork, client_info: ClientInfo, request: TokenRequest
 ) -> TokenResponse:
-    """The same as POST /v1/token/refresh. Raises InvalidGrant.
+    """Refresh a session, as POST /v1/token/refresh does. Raises InvalidGrant.
 
-    `scope` may not ask for more than the session has, and the tokens have no less than it (RFC 6749 section 6).
+    `scope` must not exceed the scopes of the session (RFC 6749 section 6). The tokens always have
+    all of the session's scopes.
     """
     count_request(work, client_info, "refresh")
     _require_public_client(work, request.client)
@@ -101,18 +112,18 @@ def grant_refresh_token(
         work.db, work.settings.secret_key, request.refresh_token
     )
     if session.effective_client_id != request.client.name:
-        raise InvalidGrant("The session is of another client.")
+        raise InvalidGrant("The refresh token was issued to another client.")
     tokens = refresh_session(work, client_info, refresh_token=request.refresh_token)
-    # Raising takes the step of the counter back: the refresh token that was sent is still the present one.
+    # The rollback also undoes the refresh, so the refresh token of this request stays valid.
     if not all(has_scope(scope, tokens.scope.split()) for scope in request.scopes or ()):
-        raise InvalidScope("The session has not all of these scopes.")
+        raise InvalidScope("The session does not have all of these scopes.")
     return _build_session_response(tokens)
 
 
 def grant_device_code(
     work: UnitOfWork, client_info: ClientInfo, request: TokenRequest
 ) -> TokenResponse:
-    """The session that somebody approved from another device. Raises what a poll is told, see `redeem`."""
+    """Issue the tokens of an approved device login. Raises the problems of `redeem_device_code`."""
     _require_public_client(work, request.client)
     if request.device_code is None:
         raise InvalidRequest("device_code is missing.")
@@ -130,10 +141,22 @@ GRANTS: Mapping[str, Callable[[UnitOfWork, ClientInfo, TokenRequest], TokenRespo
 }
 
 
+def start_device_authorization(
+    work: UnitOfWork, client_info: ClientInfo, *, client: ClientCredentials, scope: str | None
+) -> DeviceAuthorization:
+    """Start a device login for a public client (RFC 8628 section 3.1).
+
+    Raises InvalidClient, InvalidScope, TooManyRequests or Busy.
+    """
+    _require_public_client(work, client)
+    parse_scopes(scope)
+    return start_device_login(work, client_info, DeviceLoginRequest(client.id, scope))
+
+
 def _require_public_client(work: UnitOfWork, client: ClientCredentials) -> None:
     if not is_public_client(work.settings, client):
         raise InvalidClient(
-            "A session is of a public client, which has an id at most: doorward, or one of DOORWARD_CLIENTS."
+            "Use a public client without a secret: doorward, or one of DOORWARD_CLIENTS."
         )
 
 
@@ -149,10 +172,10 @@ def _build_session_response(tokens: SessionTokens) -> TokenResponse:
 
 
 def parse_scopes(scope: str | None) -> tuple[str, ...] | None:
-    """The scopes asked for, None where none were named. Raises InvalidScope."""
+    """Split the scopes. Returns None if the parameter is missing. Raises InvalidScope."""
     if scope is None:
         return None
     scopes = tuple(scope.split(" "))
     if not all(is_scope(one) for one in scopes):
-        raise InvalidScope("Scopes look like orders:read, separated by single spaces.")
+        raise InvalidScope("Send scopes such as orders:read, separated by single spaces.")
     return scopes

@@ -1,8 +1,8 @@
 """Verify API keys, and access tokens that were issued to an API key.
 
-With a warm cache a check costs two Redis round trips: the key's entry with its rate limit, and the account.
-A key is valid while neither it nor its account is revoked. Its scopes are limited to those that the
-account has now, and it has no roles.
+With a warm cache a check costs two Redis round trips: the key's entry with its rate limit, and the
+account. A key is valid while neither it nor its account is revoked. Its scopes are limited to those
+that the account has now, and it has no roles.
 """
 
 from __future__ import annotations

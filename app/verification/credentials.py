@@ -1,7 +1,7 @@
 """Presented credentials, and the one function that turns a credential into a principal.
 
-Handlers, introspection, revocation, pages and gateway checks all call `principal_for`, so a credential
-is accepted or refused by the same rules everywhere.
+Handlers, introspection, revocation, pages and gateway checks all call `principal_for`, so a
+credential is accepted or refused by the same rules everywhere.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class PresentedCredential:
 def parse_bearer(secret: str) -> PresentedCredential:
     """Classify a bearer credential as an API key or an access token.
 
-    Refresh tokens are not bearer credentials: one that is sent as such is refused as an access token.
+    Refresh tokens are not bearer credentials: one that is sent as such is refused as an access
+    token.
     """
     is_api_key = secret.startswith(f"{PREFIX}_")
     return PresentedCredential(

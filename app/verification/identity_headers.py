@@ -1,4 +1,4 @@
-"""What an upstream is told about who asks: headers, and the same signed for whoever would not believe a header."""
+"""Identity headers for upstream applications, and a signed token with the same content."""
 
 from __future__ import annotations
 
@@ -26,13 +26,16 @@ PRINTABLE = re.compile(r"[ -~]*")
 
 
 class UnsafeHeaderValue(ValueError):
-    """A text that would end the header it stands in, or be read in more than one way."""
+    """A value with characters that could end the header or be read in more than one way."""
 
 
 def build_identity_headers(
     work: UnitOfWork, principal: Principal, *, policy: str
 ) -> dict[str, str]:
-    """Every identity header, empty where there is nothing to say. Raises UnknownPolicy or NotForAHeader."""
+    """Return every identity header, empty where it does not apply.
+
+    Raises UnknownPolicy or UnsafeHeaderValue.
+    """
     audience = get_policy(work.settings, policy).audience
     found = {
         SUBJECT: principal.account_id,
@@ -52,7 +55,7 @@ def build_identity_headers(
 
 
 def _sign_identity(work: UnitOfWork, principal: Principal, *, policy: str, audience: str) -> str:
-    """A token for the upstream of that policy alone: another kind than access tokens, under a key of its own."""
+    """Sign a token for the policy's audience, with a signing key that access tokens do not use."""
     issued = int(work.now.timestamp())
     credential = (
         {"sid": principal.session_id} if principal.session_id else {"key_id": principal.key_id}

@@ -1,4 +1,7 @@
-"""What a gateway asks for beside a valid credential: named in the path, kept in the settings, and never read from a query."""
+"""Gateway policies: scopes and roles that a gateway requires beside a valid credential.
+
+The request path names the policy; DOORWARD_POLICIES defines it.
+"""
 
 from __future__ import annotations
 
@@ -15,42 +18,42 @@ if TYPE_CHECKING:
 
 DEFAULT = "default"
 EMPTY_POLICY = GatewayPolicy()
-RETRY_AFTER_SECONDS = 60  # seconds; it takes another setting
+RETRY_AFTER_SECONDS = 60  # the operator has to change a setting first
 
 log = logs.get_logger("policies")
 
 
 class UnknownPolicy(Problem):
-    """The gateway asks by a policy that is not set. A fault of the configuration, so neither a yes nor the caller's fault."""
+    """The requested policy is not configured: an error of the operator, not of the caller."""
 
     code = "unknown_policy"
-    title = "The gateway asks for a policy that does not exist"
+    title = "Unknown gateway policy"
     status = 503
 
     def __init__(self) -> None:
         super().__init__(
-            "See DOORWARD_POLICIES, and the address that the gateway asks.",
+            "Check DOORWARD_POLICIES and the URL in the gateway's configuration.",
             headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
         )
 
 
 def get_policy(settings: Settings, name: str) -> GatewayPolicy:
-    """The policy of that name. Raises UnknownPolicy, and says so in the log."""
+    """Return the policy of that name. Logs and raises UnknownPolicy if there is none."""
     found = settings.policies.get(name, EMPTY_POLICY if name == DEFAULT else None)
     if found is None:
         log.error(
             "unknown policy",
-            policy=name if NAME_PATTERN.fullmatch(name) else "(no name of a policy)",
+            policy=name if NAME_PATTERN.fullmatch(name) else "(invalid name)",
         )
         raise UnknownPolicy
     return found
 
 
 def has_scopes(policy: GatewayPolicy, principal: Principal) -> bool:
-    """Does the credential hold every scope that is asked for?"""
+    """Return whether the principal has every scope that the policy requires."""
     return all(has_scope(scope, principal.scopes) for scope in policy.scopes)
 
 
 def has_role(policy: GatewayPolicy, principal: Principal) -> bool:
-    """Has the account one of the roles, where any is asked for? A key has none."""
+    """Return whether the principal has one of the policy's roles. API keys have no roles."""
     return not policy.roles or any(role in principal.roles for role in policy.roles)

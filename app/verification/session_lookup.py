@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SessionState:
-    """The columns of a session, its account and the issuer that decide whether a credential is valid."""
+    """The state of a session, its account and the issuer that a credential depends on."""
 
     status: str
     account_epoch: int

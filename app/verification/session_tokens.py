@@ -1,7 +1,7 @@
 """Verify access tokens, refresh tokens and page cookies.
 
-An access token passes four checks: format, signature, claims at `work.now`, and revocation. If a check
-cannot be carried out, the error is the service's own: never an acceptance and never a 401.
+An access token passes four checks: format, signature, claims at `work.now`, and revocation. If a
+check cannot be carried out, the error is the service's own: never an acceptance and never a 401.
 """
 
 from __future__ import annotations
@@ -56,7 +56,10 @@ def verify_access_token(work: UnitOfWork, token: str) -> Principal:
 
 
 def _decode_access_token(work: UnitOfWork, token: str) -> Claims:
-    """Return the claims of a valid token, without a check for revocation. Raises Unauthenticated."""
+    """Return the claims of a valid token, without a check for revocation.
+
+    Raises Unauthenticated.
+    """
     try:
         claims = work.signing_keys.verify(JWT_TYP, token)
     except TokenRejected:
@@ -71,7 +74,10 @@ def _decode_access_token(work: UnitOfWork, token: str) -> Claims:
 
 
 def _verify_session_claims(work: UnitOfWork, claims: Claims) -> Principal:
-    """Return the principal of a session's token. Raises Unauthenticated if the session is not live."""
+    """Return the principal of a session's token.
+
+    Raises Unauthenticated if the session is not live.
+    """
     session_id, account_id, epoch = claims["sid"], claims["sub"], claims["ep"]
     cached = get_cached_session(
         work.cache,
@@ -106,7 +112,7 @@ def _verify_session_claims(work: UnitOfWork, claims: Claims) -> Principal:
 
 
 def _get_current_roles(claims: Claims, cached: CachedSession) -> tuple[str, ...]:
-    # The token's roles may include roles in a resource, so they are preferred while nothing changed.
+    # The token may also contain roles in a resource, so it is preferred while nothing changed.
     if claims["rv"] == cached.roles_version and "roles_truncated" not in claims:
         return tuple(claims["roles"])
     return exclude_admin(cached.roles) if NARROWED_CLAIM in claims else cached.roles
@@ -115,7 +121,8 @@ def _get_current_roles(claims: Claims, cached: CachedSession) -> tuple[str, ...]
 def verify_refresh_token(work: UnitOfWork, token: str) -> Principal:
     """Return the principal of a refresh token, to log out without an access token.
 
-    Raises Unauthenticated, also for a token that was used before the grace period: it may be a copy.
+    Raises Unauthenticated, also for a token that was used before the grace period: it may be a
+    copy.
     """
     with work.open_autocommit_session() as db:
         try:
@@ -128,7 +135,10 @@ def verify_refresh_token(work: UnitOfWork, token: str) -> Principal:
 
 
 def verify_page_cookie(work: UnitOfWork, cookie: str) -> Principal:
-    """Return the principal of a page cookie. Raises Unauthenticated if it is invalid or replaced."""
+    """Return the principal of a page cookie.
+
+    Raises Unauthenticated if it is invalid or replaced.
+    """
     with work.open_autocommit_session() as db:
         session = find_session_by_page_cookie(db, work.settings.secret_key, cookie)
     if session is None:

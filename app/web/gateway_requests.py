@@ -1,7 +1,9 @@
-"""How a gateway asks: about a request that is not ours, in whatever method, under whatever name, with whatever else it passes on.
+"""Requests of gateways under /authz.
 
-So the request is made plain before anything looks at it: nothing of it but its path and its headers is ever read. And a gateway
-knows few answers (nginx takes 2xx as yes, 401 and 403 as no, the rest as an error): no other leaves.
+A gateway forwards the method, host, query and headers of the request that it asks about. Everything
+but the path and the credential headers is removed before the application sees it. Responses have
+one of five statuses, because nginx accepts 2xx, denies on 401 and 403, and treats every other
+status as an error.
 """
 
 from __future__ import annotations
@@ -29,11 +31,10 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 PREFIX = "/authz"
-ROUTES_WITH_DEFAULT_POLICY = frozenset(
-    {"auth-request", "forward-auth"}
-)  # Envoy appends the path it was asked for, so there a policy must be named
+ROUTES_WITH_DEFAULT_POLICY = frozenset({"auth-request", "forward-auth"})
+# Envoy appends the path of the original request, so here the policy is mandatory.
 ROUTE_WITH_PATH = "ext-authz"
-INVALID_POLICY = "-"  # no policy can have that name
+INVALID_POLICY = "-"  # not a valid policy name
 ALLOWED_STATUSES = frozenset({200, 401, 403, 429, 503})
 ERROR_HEADER = "X-Auth-Error"
 REMOVED_VARIABLES = frozenset(
@@ -47,13 +48,13 @@ REMOVED_VARIABLES = frozenset(
     }
 )
 
-log = logs.get_logger("questions")
+log = logs.get_logger("gateways")
 
 
 def normalize_gateway_requests(app: WSGIApplication, settings: Settings) -> WSGIApplication:
-    """The application, to which a gateway's question comes without method, name, query and body of the request it is about."""
+    """Return WSGI middleware that removes method, host, query and body of the original request."""
 
-    def asked(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def middleware(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if not is_gateway_request(path):
             return app(environ, start_response)
@@ -62,7 +63,7 @@ def normalize_gateway_requests(app: WSGIApplication, settings: Settings) -> WSGI
             start_response,
         )
 
-    return asked
+    return middleware
 
 
 def is_gateway_request(path: str) -> bool:
@@ -70,43 +71,53 @@ def is_gateway_request(path: str) -> bool:
 
 
 def normalize_path(path: str) -> str:
-    """The address that is meant. One that names no policy asks for a policy that cannot be, which is said in the log."""
-    _, _, shape, rest = f"{path}//".split("/", 3)
-    policy, _, follows = rest.partition("/")
-    if shape in ROUTES_WITH_DEFAULT_POLICY:
+    """Return the route for a path.
+
+    A path without a valid policy gets the policy `-`, which is logged as unknown.
+    """
+    _, _, route, rest = f"{path}//".split("/", 3)
+    policy, _, suffix = rest.partition("/")
+    if route in ROUTES_WITH_DEFAULT_POLICY:
         policy = policy or DEFAULT
-    meant = shape == ROUTE_WITH_PATH or (
-        shape in ROUTES_WITH_DEFAULT_POLICY and not follows.strip("/")
+    is_known = route == ROUTE_WITH_PATH or (
+        route in ROUTES_WITH_DEFAULT_POLICY and not suffix.strip("/")
     )
     return (
-        f"{PREFIX}/{shape}/{policy}"
-        if meant and NAME_PATTERN.fullmatch(policy)
+        f"{PREFIX}/{route}/{policy}"
+        if is_known and NAME_PATTERN.fullmatch(policy)
         else f"{PREFIX}/auth-request/{INVALID_POLICY}"
     )
 
 
 def _verify_by_policy(work: UnitOfWork) -> Principal:
-    """Any valid credential that the policy in the path lets through. Raises UnknownPolicy before anything else is looked at."""
+    """Return the principal if it satisfies the policy in the path.
+
+    Raises UnknownPolicy before it looks at the credential.
+    """
     policy = get_policy(work.settings, (request.view_args or {})["policy"])
     principal = credential.check(work)
     if not has_scopes(policy, principal):
         raise InsufficientScope(" ".join(policy.scopes))
     if not has_role(policy, principal):
         raise Forbidden(
-            "This needs a role that the account does not have, or that a key cannot have."
+            "The account does not have a role that the policy requires. API keys have no roles."
         )
     return principal
 
 
+# A valid access token or API key that satisfies the policy in the path.
 policy_in_path = Requirement(
     _verify_by_policy, credential.security, (*credential.problems, UnknownPolicy)
 )
 
 
 def complete_gateway_response(response: Response) -> Response:
-    """The answer as a gateway gets it: one of five, with every identity header, so that none of the caller's own is left standing."""
+    """Restrict the status, and set every identity header.
+
+    Gateways copy the headers to the upstream request, where they overwrite those of the caller.
+    """
     if response.status_code not in ALLOWED_STATUSES:
-        log.error("no answer for a gateway", status=response.status_code)
+        log.error("status not allowed for gateways", status=response.status_code)
         response = render_problem(Unavailable())
     for name in IDENTITY_HEADERS:
         response.headers.setdefault(name, "")
@@ -118,7 +129,7 @@ def complete_gateway_response(response: Response) -> Response:
 
 def _build_environ(environ: WSGIEnvironment, path: str, *, host: str) -> WSGIEnvironment:
     method = "HEAD" if environ["REQUEST_METHOD"] == "HEAD" else "GET"
-    changed = {
+    replaced = {
         "REQUEST_METHOD": method,
         "PATH_INFO": path,
         "QUERY_STRING": "",
@@ -127,4 +138,4 @@ def _build_environ(environ: WSGIEnvironment, path: str, *, host: str) -> WSGIEnv
     }
     return {
         name: value for name, value in environ.items() if name not in REMOVED_VARIABLES
-    } | changed
+    } | replaced

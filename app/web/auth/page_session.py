@@ -1,4 +1,7 @@
-"""The door of our own pages: who is signed in by the page cookie, and nothing else. No other route reads that cookie."""
+"""The session on our own pages: its requirement, its cookie, and the pages that a form may lead to.
+
+The page cookie is valid on pages alone; the API never reads it.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +34,11 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 COOKIE_NAME = "doorward"
-MAX_COOKIES = 4  # of that name that are looked at; each may cost a query
-PAGE_SESSION_LIFETIME = timedelta(hours=12)  # of a session that was opened on a page
+MAX_COOKIES = 4  # with that name; checking one may cost a query
+PAGE_SESSION_LIFETIME = timedelta(hours=12)  # of a session created on a page
 HOME_PAGE = "/login/sessions"
 USER_CODE_PATTERN = f"[{CODE_ALPHABET}]{{4}}-[{CODE_ALPHABET}]{{4}}"
-# Where a page may send somebody on to. Anything else that stands in an address is a way to another site (CWE-601).
+# The only targets of a redirect. Any other target in a URL could lead to another site (CWE-601).
 OWN_PAGE = re.compile(
     rf"/login/(?:sessions|activate(?:/{USER_CODE_PATTERN})?|requests/ses_[0-9A-Za-z]{{22}})"
 )
@@ -45,30 +48,31 @@ OWN_PAGE_WITH_CODE = re.compile(
 
 
 class ForeignPage(Problem):
-    """A form that was not sent by a page of this service."""
+    """A form was sent from another site."""
 
     code = "foreign_page"
-    title = "This was not sent from a page of this service"
+    title = "Form sent from another site"
     status = 403
 
     def __init__(self) -> None:
-        super().__init__("Nothing was changed. Open the page here and send the form from there.")
+        super().__init__(
+            "Nothing was changed. Open the page on this site and submit the form again."
+        )
 
 
 def require_page_principal(work: UnitOfWork) -> Principal:
-    """Whoever has signed in on a page of ours. Raises Unauthenticated, also where two cookies are good: neither is guessed to be meant.
+    """Return the principal of the page cookie. Raises Unauthenticated unless exactly one is valid.
 
-    Without TLS anybody at the same host can plant more of them. What is no good is passed over, or it would lock the owner out.
+    Without TLS, another service on the same host can set more cookies of this name. Invalid cookies
+    are skipped, so that they cannot lock the user out.
     """
-    shown = list_cookie_values(work.settings, COOKIE_NAME)
-    found = (
-        [whose for cookie in shown if (whose := _find_principal(work, cookie))]
-        if len(shown) <= MAX_COOKIES
-        else []
-    )
-    if len(found) != 1:
+    cookies = list_cookie_values(work.settings, COOKIE_NAME)
+    if len(cookies) > MAX_COOKIES:
         raise Unauthenticated
-    return found[0]
+    principals = [found for cookie in cookies if (found := _find_principal(work, cookie))]
+    if len(principals) != 1:
+        raise Unauthenticated
+    return principals[0]
 
 
 def _find_principal(work: UnitOfWork, cookie: str) -> Principal | None:
@@ -90,7 +94,10 @@ page_session = Requirement(require_page_principal, [], (Unauthenticated,))
 
 
 def set_page_cookie(work: UnitOfWork, response: Response, *, session_id: str) -> Response:
-    """Give the browser the cookie of a session in which the password has just been typed, until it is closed."""
+    """Set the page cookie of a session that just authenticated.
+
+    It expires with the browser session.
+    """
     set_host_cookie(
         response,
         work.settings,
@@ -103,7 +110,7 @@ def set_page_cookie(work: UnitOfWork, response: Response, *, session_id: str) ->
 
 
 def replace_page_session(work: UnitOfWork, response: Response, *, session_id: str) -> Response:
-    """The same with a session that was just opened. The one that the browser had until now ends, whosever it is (ASVS 7.2.4)."""
+    """Set the page cookie of a new session and log out the browser's previous one (ASVS 7.2.4)."""
     before = find_page_principal(work)
     set_page_cookie(work, response, session_id=session_id)
     if before is not None:
@@ -114,26 +121,26 @@ def replace_page_session(work: UnitOfWork, response: Response, *, session_id: st
 
 
 def clear_page_cookie(work: UnitOfWork, response: Response) -> Response:
-    """Have the browser forget the cookie."""
+    """Delete the page cookie."""
     clear_host_cookie(response, work.settings, COOKIE_NAME, samesite="Lax")
     return response
 
 
 def reject_foreign_forms() -> None:
-    """A form counts only when one of our own pages sent it. Raises ForeignPage."""
+    """Raise ForeignPage for a form that none of our own pages sent."""
     if request.method == "POST" and not is_from_own_pages(get_unit_of_work_factory().settings):
         raise ForeignPage
 
 
 def restrict_to_own_pages(wanted: str) -> str:
-    """The page that is meant, if it is one of ours; the list of sessions for anything else."""
+    """Return the requested page if it is one of ours, else the list of sessions."""
     return (
         wanted if OWN_PAGE.fullmatch(wanted) or OWN_PAGE_WITH_CODE.fullmatch(wanted) else HOME_PAGE
     )
 
 
 def get_current_page() -> str:
-    """The page that the present request is for, or from."""
+    """Return the page of the current request, or the page that its form names as `next`."""
     found = OWN_PAGE.match(request.path)
     if found is None:
         return restrict_to_own_pages(request.values.get("next", ""))
@@ -143,7 +150,7 @@ def get_current_page() -> str:
 
 
 def build_request_page_url(page: str, typed: str) -> str:
-    """The page of a request, with the code that was typed; whoever has claimed the request is the only one it serves."""
+    """Return the page with the user code added if it is the approval page of a device login."""
     code = format_user_code(typed)
     return (
         f"{page}?{urlencode({'user_code': code})}"
@@ -153,7 +160,7 @@ def build_request_page_url(page: str, typed: str) -> str:
 
 
 def format_user_code(typed: str) -> str:
-    """A user code as it is shown, empty for what can be none."""
+    """Format a user code as XXXX-XXXX. Returns an empty string for an invalid code."""
     code = normalize_code(typed)
     return (
         f"{code[:4]}-{code[4:]}"

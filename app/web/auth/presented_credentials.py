@@ -21,7 +21,10 @@ CHALLENGE = 'Bearer realm="doorward"'
 
 
 def parse_credential() -> PresentedCredential:
-    """Return the access token or API key of the request. Raises Unauthenticated unless there is exactly one."""
+    """Return the access token or API key of the request.
+
+    Raises Unauthenticated unless there is exactly one.
+    """
     authorizations, keys = _get_headers()
     if not authorizations and not keys:
         raise Unauthenticated(
@@ -82,7 +85,7 @@ def _get_headers() -> tuple[list[str], list[str]]:
 
 
 def _parse_basic(authorizations: list[str]) -> ClientCredentials:
-    """Decode id and secret, each percent-encoded before they were joined (RFC 6749 section 2.3.1)."""
+    """Decode the id and secret, which are percent-encoded separately (RFC 6749 section 2.3.1)."""
     parts = BASIC.fullmatch(authorizations[0]) if len(authorizations) == 1 else None
     if parts is None:
         raise InvalidClient(

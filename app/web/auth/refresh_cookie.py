@@ -1,7 +1,7 @@
-"""The refresh token in a cookie, for frontends in a browser whose scripts are to hold nothing that lasts.
+"""The refresh token in a cookie, for browser frontends whose scripts must not store it.
 
-Three routes know the cookie, and no other reads one. A browser sends it whoever asked for the request, so each use needs what no page
-of another site can have sent: a header of the frontend's own, and an Origin that is allowed (ASVS 3.5.1 to 3.5.3).
+Only three routes read the cookie. Browsers attach it to cross-site requests too, so each use also
+requires a custom header and an allowed Origin (ASVS 3.5.1 to 3.5.3).
 """
 
 from __future__ import annotations
@@ -40,77 +40,84 @@ HEADER_PARAMETER: dict[str, object] = {
     "in": "header",
     "name": CUSTOM_HEADER,
     "schema": {"type": "string"},
-    "description": "any text; needed where the refresh token's cookie is used",
+    "description": "any value; required if the refresh token is in a cookie",
 }
 COOKIE_PARAMETER: dict[str, object] = {
     "in": "cookie",
     "name": f"__Host-{COOKIE_NAME}",
     "schema": {"type": "string"},
-    "description": f"the refresh token, instead of the one in the body; without TLS its name is `{COOKIE_NAME}`",
+    "description": (
+        "the refresh token, instead of the one in the body; "
+        f"without TLS the cookie is named `{COOKIE_NAME}`"
+    ),
 }
 
 
 class CookieNotAllowed(Problem):
-    """The refresh token's cookie, asked for or used by what may not be a page of the frontend's own. Nothing was changed."""
+    """The refresh token cookie was used without the custom header or from a foreign origin."""
 
     code = "cookie_not_allowed"
-    title = "The refresh token's cookie may not be used like this"
+    title = "Refresh token cookie not allowed"
     status = 403
 
 
 class AmbiguousRefreshToken(Problem):
-    """A cookie, and another credential beside it: which one is meant?"""
+    """The request has the cookie and another credential."""
 
     code = "ambiguous_refresh_token"
-    title = "The refresh token came in more than one way"
+    title = "Ambiguous refresh token"
     status = 400
 
     def __init__(self) -> None:
         super().__init__(
-            "Send it in the cookie or in the body, and no Authorization header beside the cookie."
+            "Send it in the cookie or in the body, and no Authorization header with the cookie."
         )
 
 
 def require_allowed_cookie_use(settings: Settings) -> None:
-    """Raises CookieNotAllowed, which says what to do."""
+    """Raise CookieNotAllowed unless the request has the custom header and an allowed origin."""
     if not request.headers.get(CUSTOM_HEADER):
-        raise CookieNotAllowed(
-            f"Send the header {CUSTOM_HEADER} with any value: no form of another site can."
-        )
+        raise CookieNotAllowed(f"Send the header {CUSTOM_HEADER} with any value.")
     if not is_from_allowed_origin(settings):
         raise CookieNotAllowed(
-            "Call from a page of an origin in DOORWARD_CORS_ORIGINS or of DOORWARD_PUBLIC_URL, on the same site as this service. "
-            "Elsewhere use the refresh token in the body."
+            "Call from an origin in DOORWARD_CORS_ORIGINS or DOORWARD_PUBLIC_URL on this site. "
+            "From other origins, send the refresh token in the body."
         )
 
 
 def find_refresh_token(settings: Settings, in_body: str | None) -> str | None:
-    """The refresh token, whichever way it came. Raises AmbiguousRefreshToken or CookieNotAllowed."""
-    shown = list_cookie_values(settings, COOKIE_NAME)
-    if not shown:
+    """Return the refresh token from the body or the cookie.
+
+    Raises AmbiguousRefreshToken or CookieNotAllowed.
+    """
+    cookies = list_cookie_values(settings, COOKIE_NAME)
+    if not cookies:
         return in_body
-    if in_body is not None or len(shown) > 1:
+    if in_body is not None or len(cookies) > 1:
         raise AmbiguousRefreshToken
     require_allowed_cookie_use(settings)
-    return shown[0]
+    return cookies[0]
 
 
 def set_refresh_cookie_on_request(handler: F) -> F:
-    """Where the body asks for it (`refresh_in_cookie`), the refresh token in the answer goes into the cookie."""
+    """Decorate a handler: with `refresh_in_cookie`, its refresh token goes into the cookie."""
 
     @functools.wraps(handler)
     def answer(work: UnitOfWork, body: Body) -> Response:
-        asked = body.pop("refresh_in_cookie")
-        if asked:
+        in_cookie = body.pop("refresh_in_cookie")
+        if in_cookie:
             require_allowed_cookie_use(work.settings)
         response: Response = handler(work, body)
-        return _move_token_to_cookie(response, work.settings) if asked else response
+        return _move_token_to_cookie(response, work.settings) if in_cookie else response
 
-    return _document_cookie(answer, [HEADER_PARAMETER])  # type: ignore[return-value] # the same handler to whoever decorates it further
+    return _document_cookie(answer, [HEADER_PARAMETER])  # type: ignore[return-value] # the wrapper has the handler's signature
 
 
 def accept_refresh_cookie(handler: F) -> F:
-    """The refresh token may come in the cookie; then the next one goes back there. The handler finds it in the body either way."""
+    """Decorate a handler: the refresh token may come in the cookie, and the next one goes there.
+
+    The handler receives the token in the body in both cases.
+    """
 
     @functools.wraps(handler)
     def answer(work: UnitOfWork, body: Body) -> Response:
@@ -135,7 +142,7 @@ def accept_refresh_cookie(handler: F) -> F:
 
 
 def clear_refresh_cookie(handler: F) -> F:
-    """The browser forgets a cookie that was sent, once the session is over; also when it counted for nothing any more."""
+    """Decorate a logout handler to delete the cookie, also if its session was no longer live."""
 
     @functools.wraps(handler)
     def answer(work: UnitOfWork, *args: object, **kwargs: object) -> Response:
@@ -157,7 +164,7 @@ def clear_refresh_cookie(handler: F) -> F:
 
 
 def _move_token_to_cookie(response: Response, settings: Settings) -> Response:
-    """The answer with its refresh token in the cookie instead. It leaves only if what it tells of is committed."""
+    """Move the refresh token of a response from its body to the cookie."""
     tokens = response.get_json()
     token = tokens.pop("refresh_token")
     response.set_data(dump_json(tokens))
@@ -170,6 +177,6 @@ def _document_cookie(handler: F, parameters: Parameters) -> F:
         document_problems(CookieNotAllowed)(allow_credentials(handler)),
         200,
         "Set-Cookie",
-        "the refresh token, where it was asked for in a cookie",
+        "the refresh token, if requested in a cookie",
     )
     return document_operation(noted, parameters=parameters)

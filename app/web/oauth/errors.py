@@ -1,4 +1,4 @@
-"""Errors under /oauth in the shape of RFC 6749 section 5.2, whatever raised them, with the status that says the same."""
+"""Render every error under /oauth in the format of RFC 6749 section 5.2."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.web.openapi.annotations import document_operation
 
 F = TypeVar("F", bound=Callable[..., Any])
 CONTENT_TYPE = "application/json"
-# These codes are registered names of OAuth; everything else is said by its status.
+# Codes that OAuth registers. Every other problem gets a code by its status.
 REGISTERED_CODES = frozenset(
     {
         "invalid_request",
@@ -33,20 +33,20 @@ REGISTERED_CODES = frozenset(
     }
 )
 DEFAULT_CODE = "invalid_request"
-# A client that polls understands slow_down (RFC 8628 section 3.5) and goes on, later; any other word would end it.
+# Polling clients continue after slow_down (RFC 8628 section 3.5) and stop at any other code.
 CODES_BY_STATUS = {429: "slow_down", 500: "server_error", 503: "temporarily_unavailable"}
 ILLEGAL_CHARACTERS = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]")
 
 
 class OAuthErrorSchema(Schema):
-    """RFC 6749 section 5.2. `error` is what a program looks at."""
+    """An error in the format of RFC 6749 section 5.2. Programs read `error`."""
 
     error = fields.String(required=True)
     error_description = fields.String()
 
 
 def render_oauth_error(problem: Problem) -> Response:
-    """The problem as OAuth says it."""
+    """Render a problem in the format of RFC 6749 section 5.2."""
     code = (
         problem.code
         if problem.code in REGISTERED_CODES
@@ -64,14 +64,14 @@ def render_oauth_error(problem: Problem) -> Response:
 
 
 def disable_caching(response: Response) -> Response:
-    """RFC 6749 section 5.1 asks for both."""
+    """Set both headers that RFC 6749 section 5.1 requires."""
     response.headers["Cache-Control"] = "no-store"
     response.headers["Pragma"] = "no-cache"
     return response
 
 
 def document_oauth_errors(*problems: type[Problem]) -> Callable[[F], F]:
-    """Say in the OpenAPI document that the route answers errors in this shape, and which beside those that every route has."""
+    """Describe the route's errors in the OpenAPI document, in addition to those of every route."""
     content = {CONTENT_TYPE: {"schema": OAuthErrorSchema}}
     codes = {
         400: [DEFAULT_CODE],
@@ -94,7 +94,7 @@ def document_oauth_errors(*problems: type[Problem]) -> Callable[[F], F]:
             }
             for status, told in sorted(codes.items())
         }
-        # Basic, or the same in the form, or nothing: which it may be, the description says.
+        # OpenAPI cannot express that client_id and client_secret may be in the form instead.
         return document_operation(handler, responses=said, security=[{"client": []}, {}])
 
     return note

@@ -1,7 +1,7 @@
-"""Form bodies as OAuth clients send them (RFC 6749 appendix B): one strict reading, each name once, nothing in the address.
+"""Strict parsing of OAuth form bodies (RFC 6749 appendix B).
 
-What a server takes from the query stands in the logs of everything before it; and of two values one party may take the first
-and another the last.
+The query must be empty, because proxies log it. Each parameter may appear once, because two parsers
+may choose different values.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 class Form(Schema):
-    """Parameters that are not known are ignored (RFC 6749 section 3.2)."""
+    """A form schema that ignores unknown parameters (RFC 6749 section 3.2)."""
 
     class Meta:  # noqa: D106 - marshmallow's word
         unknown = EXCLUDE
 
 
 class FormParser(RequestParser):
-    """Hands the strictly read form to marshmallow, and says what is wrong with it in the words of OAuth."""
+    """A parser that loads forms strictly and reports errors as InvalidRequest."""
 
     def load_form(self, req: Request, schema: Schema) -> dict[str, str]:
         del schema
@@ -63,7 +63,7 @@ class FormParser(RequestParser):
 
 
 class OAuthBlueprint(Blueprint):
-    """A file of api/ whose bodies are forms."""
+    """A blueprint whose request bodies are forms."""
 
     ARGUMENTS_PARSER = FormParser()
     path_kind = PathKind.OAUTH
@@ -81,9 +81,9 @@ class OAuthBlueprint(Blueprint):
 
 
 def read_form(request: Request) -> dict[str, str]:
-    """The form; a parameter without a value is none. Raises UnsupportedMediaType or InvalidRequest."""
+    """Return the form without empty parameters. Raises UnsupportedMediaType or InvalidRequest."""
     if request.query_string:
-        raise InvalidRequest("Send every parameter in the body, none in the address.")
+        raise InvalidRequest("Send every parameter in the body, not in the query string.")
     raw = request.get_data(cache=True)
     if not raw:
         return {}
@@ -95,7 +95,7 @@ def read_form(request: Request) -> dict[str, str]:
             f"Send {FORM_CONTENT_TYPE}.", headers={"Accept": FORM_CONTENT_TYPE}
         )
     if MALFORMED_ENCODING.search(raw):
-        raise InvalidRequest("The form is not percent-encoded.")
+        raise InvalidRequest("The form is not percent-encoded correctly.")
     try:
         pairs = parse_qsl(
             raw.decode(),
@@ -105,10 +105,10 @@ def read_form(request: Request) -> dict[str, str]:
             max_num_fields=MAX_FIELDS,
         )
     except ValueError:
-        raise InvalidRequest("The form cannot be read.") from None
+        raise InvalidRequest("The form cannot be parsed.") from None
     form = dict(pairs)
     if len(form) != len(pairs):
-        raise InvalidRequest("A parameter is there twice.")
+        raise InvalidRequest("A parameter appears more than once.")
     if any(CONTROL_CHARACTERS.search(text) for pair in pairs for text in pair):
-        raise InvalidRequest("A parameter holds control characters.")
+        raise InvalidRequest("A parameter contains control characters.")
     return {name: value for name, value in form.items() if value}
