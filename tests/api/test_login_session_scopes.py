@@ -1,4 +1,4 @@
-"""What a program may do that was let in from another device: what it asked for, as far as it may and whoever approved may."""
+"""Scopes of device logins: what was requested, limited by the client and the approving session."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_admin_scope_must_be_requested_explicitly(town):
     assert "admin" not in roles_of(narrow, complete_device_login(boss, narrow))
     tokens = complete_device_login(boss, whole)
     assert roles_of(whole, tokens) == ["admin"]
-    # No password was typed there: reading is allowed, what changes others is not.
+    # The session has no recent authentication, so it can read and cannot change accounts.
     access = tokens["access_token"]
     assert whole.actor.get("/v1/accounts", token=access).status_code == 200
     target = f"/v1/accounts/{boss.tokens['account']['id']}/end-sessions"

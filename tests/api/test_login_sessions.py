@@ -1,4 +1,4 @@
-"""Being let in from another device: from the request to the tokens, and every way in which it does not come to that."""
+"""Device login: from the request to the tokens, and every way in which it can fail."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_user_code_ignores_case_and_separators(sqlite_service, spelt):
 def test_first_claim_excludes_others(service, ann, box):
     bob = service.actor("bob").sign_in()
     assert claim(ann, box.code).status_code == 200
-    assert claim(ann, box.code).status_code == 200, "asking again is no fault"
+    assert claim(ann, box.code).status_code == 200, "claiming again has no effect"
     unknown = claim(bob, "BBBB-BBBB")
     late = claim(bob, box.code)
     assert (late.status_code, late.json["code"]) == (404, "unknown_user_code")
@@ -185,9 +185,9 @@ def test_after_five_wrong_codes_the_right_one_is_refused(service, ann, box):
     assert 590 < int(refused.headers["Retry-After"]) <= 600
     elsewhere = ann.from_another_address()
     elsewhere.login()
-    assert claim(elsewhere, box.code).status_code == 429, "the account, wherever it is"
+    assert claim(elsewhere, box.code).status_code == 429, "the account is limited at every address"
     bob = service.actor("bob", address=ann.address).sign_in()
-    assert claim(bob, box.code).status_code == 429, "the source, whoever it is"
+    assert claim(bob, box.code).status_code == 429, "the address is limited for every account"
     carol = service.actor("carol").sign_in()
     assert claim(carol, box.code).status_code == 200
     service.clock.push(minutes=10)
@@ -221,7 +221,7 @@ def test_approval_requires_the_code_and_counts_wrong_ones(sqlite_service):
     assert sqlite_service.scalar(told, id=box.id) == 1
     assert [claim(ann, "BBBB-BBBB").status_code for _ in range(4)] == [404] * 4
     assert decide(ann, box, "approve").status_code == 429
-    assert decide(ann, box, "deny").status_code == 200, "saying no is always possible"
+    assert decide(ann, box, "deny").status_code == 200, "denying is never limited"
 
 
 OUTCOMES = {
@@ -260,7 +260,7 @@ def test_device_can_cancel_its_request(sqlite_service, claimed):
 def test_unknown_device_code_cancels_nothing(sqlite_service):
     box = start_device_login(sqlite_service)
     good = box.asked["device_code"]
-    forged = generate_token("dwl", box.id).token  # all of it but the secret is public
+    forged = generate_token("dwl", box.id).token  # everything except the secret is public
     for code in (
         "x",
         good[:-1] + ("0" if good[-1] != "0" else "1"),
@@ -293,20 +293,20 @@ def test_request_expires_after_ten_minutes(sqlite_service, step):
 
 def test_early_poll_increases_the_interval_until_it_is_kept(service, ann, box):
     service.freeze_clock()
-    assert box.told() == "authorization_pending", "the first may come at any time"
-    assert box.told() == "slow_down"  # ten from now on
+    assert box.told() == "authorization_pending", "the first poll is never early"
+    assert box.told() == "slow_down"  # the interval is 10 seconds now
     service.clock.push(seconds=5)
-    assert box.told() == "slow_down"  # fifteen
+    assert box.told() == "slow_down"  # 15 seconds
     service.clock.push(seconds=15)
-    assert box.told() == "authorization_pending"  # ten
+    assert box.told() == "authorization_pending"  # 10 seconds
     service.clock.push(seconds=10)
-    assert box.told() == "authorization_pending"  # five again
-    service.clock.push(seconds=4.1)  # networks do not keep time to the second
+    assert box.told() == "authorization_pending"  # 5 seconds again
+    service.clock.push(seconds=4.1)  # within the tolerance for network delays
     assert box.told() == "authorization_pending"
-    assert box.told() == "slow_down", "less than five it never is"
+    assert box.told() == "slow_down", "the interval is at least 5 seconds"
     claim(ann, box.code)
     decide(ann, box, "approve")
-    assert box.told() == "tokens", "nobody is kept waiting for what is there"
+    assert box.told() == "tokens", "an approved login is never delayed"
 
 
 def test_poll_interval_never_exceeds_a_minute(sqlite_service):
@@ -317,7 +317,7 @@ def test_poll_interval_never_exceeds_a_minute(sqlite_service):
     assert box.told() == "authorization_pending"
 
 
-# -- who may still be let in ------------------------------------------------------------------------------------------
+# -- checks at redemption ---------------------------------------------------------------------------------------------
 
 
 def disabled(service, ann):
@@ -439,11 +439,11 @@ def test_device_session_needs_the_password_to_approve_others(sqlite_service):
     assert decide(there, other, "approve").json["code"] == "reauthentication_required"
 
 
-# -- how long ---------------------------------------------------------------------------------------------------------
+# -- session length----------------------------------------------------------------------------------------------------
 
 
 def lasts(person, box) -> float:
-    """Seconds until the session ends, if nobody refreshes it."""
+    """Seconds until the session ends without a refresh."""
     session = person.get(f"/v1/sessions/{box.id}", token=person.access).json
     return (
         datetime.fromisoformat(session["expires_at"])
@@ -496,7 +496,7 @@ def test_longer_lifetime_requires_the_setting_and_excludes_administrators(make_s
         assert datetime.fromisoformat(str(ends)) - datetime.fromisoformat(str(begun)) == longest
 
 
-# -- this was not me --------------------------------------------------------------------------------------------------
+# -- reports -----------------------------------------------------------------------------------------------------------
 
 
 def test_suspicious_request_is_denied_emailed_and_rate_limited(service, ann, box):
@@ -508,7 +508,7 @@ def test_suspicious_request_is_denied_emailed_and_rate_limited(service, ann, box
     assert box.actor.address in mail["text"]
     assert [box.ask().status_code for _ in range(3)] == [201, 429, 429]
     assert box.ask().json["violated-policies"] == ["suspect"]
-    assert start_device_login(service).ask().status_code == 201, "another source asks as before"
+    assert start_device_login(service).ask().status_code == 201, "other addresses are not limited"
 
 
 def take_back(person, box):
@@ -519,7 +519,7 @@ def take_back(person, box):
 def test_unflagging_a_request_signs_no_device_in(service, ann, box):
     boss, bob = create_administrator(service), service.actor("bob").sign_in()
     other = start_device_login(service)
-    assert take_back(ann, box) == (404, "not_found"), "nobody has claimed it"
+    assert take_back(ann, box) == (404, "not_found"), "it is not claimed"
     for each in (box, other):
         claim(ann, each.code)
     assert take_back(ann, box) == (409, "session_not_suspicious")
@@ -571,7 +571,7 @@ def test_suspicious_flag_expires_after_a_day(make_service):
     assert [box.ask().status_code for _ in range(3)] == [201] * 3
 
 
-# -- afterwards -------------------------------------------------------------------------------------------------------
+# -- history ---------------------------------------------------------------------------------------------------------
 
 
 def test_owner_and_administrators_can_read_the_outcome(service, ann):
@@ -700,7 +700,7 @@ def test_impossible_username_is_treated_like_an_unknown_one(service, ann, name):
     assert claim(ann, box.code).json["code"] == "unknown_user_code"
 
 
-# -- what may be sent -------------------------------------------------------------------------------------------------
+# -- validation ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

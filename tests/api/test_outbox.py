@@ -1,4 +1,4 @@
-"""Mail: kept with what asked for it, handed over once to a real SMTP server, and sealed or gone at rest."""
+"""The outbox: emails are queued with their transaction, sent once over SMTP, and encrypted at rest."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def letters(mail_server):
 
 @pytest.fixture
 def posting(make_service, database_url, mail_server):
-    """The service on both databases, with a mail server; nothing is delivered until a test says so."""
+    """The service on both databases with a mail server. Tests trigger the delivery."""
     return make_service(
         database_url,
         smtp_url=mail_server.url(),
@@ -62,7 +62,7 @@ def posting(make_service, database_url, mail_server):
 
 @pytest.fixture
 def small_posting(make_service, mail_server):
-    """The same on SQLite alone."""
+    """The same on SQLite only."""
     return make_service(smtp_url=mail_server.url()).freeze_clock()
 
 
@@ -71,19 +71,19 @@ def trust(tmp_path_factory):
     return create_authority(tmp_path_factory.mktemp("ca"))
 
 
-def row(service) -> dict:
+def get_row(service) -> dict:
     """The only row of the outbox."""
     with service.open_database() as db:
         return dict(db.execute(text("SELECT * FROM outbox")).mappings().one())
 
 
-def everything(service) -> str:
-    """All that the outbox holds, as somebody sees it who reads the table."""
+def dump_outbox(service) -> str:
+    """The whole content of the outbox table."""
     with service.open_database() as db:
         return repr(db.execute(text("SELECT * FROM outbox")).all())
 
 
-# -- what is sent ---------------------------------------------------------------------------------------------------
+# -- content --------------------------------------------------------------------------------------------------------
 
 
 def test_email_has_text_html_and_auto_submitted_headers(posting, letters):
@@ -101,7 +101,8 @@ def test_email_has_text_html_and_auto_submitted_headers(posting, letters):
     assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
     for part in mail.iter_parts():
         assert "https://door.example.com/confirm/dwc_" in part.get_content()
-    assert "Bestätigen" in mail["Subject"]
+    html = mail.get_body(("html",)).get_content()
+    assert '<html lang="de">' in html
 
 
 def test_emailed_link_and_code_work(posting, letters):
@@ -171,8 +172,8 @@ def test_device_names_cannot_inject_headers_or_markup(make_service, mail_server,
 def test_waiting_email_is_encrypted_and_a_sent_one_is_erased(posting, letters):
     ann = posting.actor("ann")
     ann.register()
-    waiting = everything(posting)
-    assert row(posting)["state"] == "queued"
+    waiting = dump_outbox(posting)
+    assert get_row(posting)["state"] == "queued"
     deliver_due(posting.units)
     mail = letters.messages[0].get_body(("plain",)).get_content()
     code = re.search(r"[A-Z]{4}-[A-Z]{4}", mail)[0]
@@ -188,8 +189,8 @@ def test_waiting_email_is_encrypted_and_a_sent_one_is_erased(posting, letters):
     ):
         assert (
             secret not in waiting
-        )  # the whole of each: three letters stand in a sealed text by chance
-    sent = row(posting)
+        )  # in full, because short parts can occur in a sealed text by chance
+    sent = get_row(posting)
     assert (sent["state"], sent["sealed"], sent["lease"], sent["fault"]) == (
         "sent",
         None,
@@ -240,7 +241,7 @@ def test_email_encrypted_under_an_older_secret_key_is_sent(make_service, mail_se
     assert letters.to("ann@example.org")
 
 
-# -- when it does not go smoothly -----------------------------------------------------------------------------------
+# -- failures -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("where", ["rcpt", "data"])
@@ -248,16 +249,16 @@ def test_temporary_rejection_is_retried_once_later(posting, letters, where):
     posting.actor("ann").register()
     getattr(letters, where).append("451 not now")
     assert deliver_due(posting.units) == 0
-    waiting = row(posting)
+    waiting = get_row(posting)
     assert (waiting["state"], waiting["attempts"], waiting["lease"]) == ("queued", 1, None)
     assert "451" in waiting["fault"]
     assert waiting["sealed"] is not None
-    assert deliver_due(posting.units) == 0, "it waits its time"
+    assert deliver_due(posting.units) == 0, "the retry is not due yet"
     posting.clock.push(seconds=6)
     assert deliver_due(posting.units) == 1
     assert deliver_due(posting.units) == 0
     assert len(letters.envelopes) == 1
-    assert (row(posting)["state"], row(posting)["attempts"]) == ("sent", 2)
+    assert (get_row(posting)["state"], get_row(posting)["attempts"]) == ("sent", 2)
 
 
 def test_retries_back_off_and_the_last_dead_letters(small_posting, letters):
@@ -266,7 +267,7 @@ def test_retries_back_off_and_the_last_dead_letters(small_posting, letters):
     waits = []
     for pause in RETRY_DELAYS:
         deliver_due(small_posting.units)
-        assert row(small_posting)["state"] == "queued"
+        assert get_row(small_posting)["state"] == "queued"
         small_posting.clock.push(seconds=pause.total_seconds() - 2)
         tries = len(letters.data)
         deliver_due(small_posting.units)
@@ -275,7 +276,7 @@ def test_retries_back_off_and_the_last_dead_letters(small_posting, letters):
         waits.append(pause)
     deliver_due(small_posting.units)
     assert waits == sorted(waits)
-    dead = row(small_posting)
+    dead = get_row(small_posting)
     assert (dead["state"], dead["sealed"]) == ("dead", None)
     assert letters.envelopes == []
 
@@ -357,7 +358,7 @@ def test_silent_mail_server_holds_no_connection(posting, letters):
         sending.join(20)
 
 
-# -- many at once, and sudden ends ----------------------------------------------------------------------------------
+# -- concurrency and crashes ----------------------------------------------------------------------------------------
 
 
 def test_two_threads_deliver_a_hundred_emails_once_each(
@@ -375,7 +376,9 @@ def test_two_threads_deliver_a_hundred_emails_once_each(
     with ThreadPoolExecutor(2) as pool:
         sent = list(pool.map(work, [posting, other]))
     assert sum(sent) == MANY
-    assert sum(number > 0 for number in sent) > 1, "only one of them worked, so this showed nothing"
+    assert sum(number > 0 for number in sent) > 1, (
+        "only one thread delivered, so the test shows nothing"
+    )
     assert len({mail["To"] for mail in letters.messages}) == len(letters.envelopes) == MANY
     assert (
         posting.scalar("SELECT count(*) FROM outbox WHERE state = 'sent' AND attempts = 1") == MANY
@@ -425,18 +428,18 @@ def test_email_of_a_killed_worker_is_resent_with_the_same_message_id(
     finally:
         worker.kill()
     letters.silent.clear()
-    held = row(posting)
+    held = get_row(posting)
     assert held["lease"] is not None
-    assert deliver_due(posting.units) == 0, "the lease of the dead still counts"
+    assert deliver_due(posting.units) == 0, "the lease of the dead process is still valid"
     posting.clock.push(seconds=LEASE_SECONDS)
     assert deliver_due(posting.units) == 1
     [mail] = letters.messages
     assert mail["Message-ID"] == f"<{held['id']}@example.com>"
-    assert row(posting)["attempts"] == 2
+    assert get_row(posting)["attempts"] == 2
 
 
 def test_email_sent_twice_is_identical(small_posting, mail_server, letters):
-    """The server took it, and the process died before it could write that down."""
+    """The server accepted the email, and the process died before recording that."""
     small_posting.actor("ann").register()
     path = small_posting.settings.database_url.removeprefix("sqlite:///")
     shutil.copy(path, f"{path}.before")
@@ -458,7 +461,7 @@ AUTHENTICATED = {"auth_required": True, "authenticator": authenticate}
 
 
 def sent_over(service, server: MailServer) -> list[bool]:
-    """Deliver what is waiting; for each letter whether it came encrypted."""
+    """Deliver what is due. Return for each email whether the connection was encrypted."""
     deliver_due(service.units)
     return [encrypted for *_, encrypted in server.letters.envelopes]
 
@@ -487,8 +490,8 @@ def test_untrusted_certificate_gets_no_email(make_service, make_mail_server, tru
     service = make_service(smtp_url=server.url(scheme))
     service.actor("ann").register()
     assert sent_over(service, server) == []
-    assert row(service)["state"] == "queued"
-    assert "SSL" in row(service)["fault"]
+    assert get_row(service)["state"] == "queued"
+    assert "SSL" in get_row(service)["fault"]
 
 
 def test_certificate_of_another_host_gets_no_email(
@@ -518,8 +521,8 @@ def test_neither_password_nor_email_is_sent_without_required_tls(
     service.actor("ann").register()
     assert sent_over(service, server) == []
     assert asked == []
-    assert row(service)["state"] == "queued"
-    assert "TLS" in row(service)["fault"] or "NotSupported" in row(service)["fault"]
+    assert get_row(service)["state"] == "queued"
+    assert "TLS" in get_row(service)["fault"] or "NotSupported" in get_row(service)["fault"]
 
 
 def test_wrong_smtp_password_keeps_the_email_waiting_and_unlogged(
@@ -530,15 +533,15 @@ def test_wrong_smtp_password_keeps_the_email_waiting_and_unlogged(
     service = make_service(smtp_url=server.url("smtp+starttls", "post:wrong-one@"))
     service.actor("ann").register()
     assert sent_over(service, server) == []
-    assert row(service)["state"] == "queued"
-    assert "535" in row(service)["fault"]
+    assert get_row(service)["state"] == "queued"
+    assert "535" in get_row(service)["fault"]
     said = capsys.readouterr()
-    assert "wrong-one" not in said.out + said.err + everything(service)
+    assert "wrong-one" not in said.out + said.err + dump_outbox(service)
 
 
 @pytest.mark.filterwarnings(
     "ignore:Requiring AUTH while not requiring TLS"
-)  # aiosmtpd knows of STARTTLS only
+)  # aiosmtpd only considers STARTTLS
 def test_worker_sends_over_smtps_and_stops_on_request(
     make_service, make_mail_server, trust, tmp_path
 ):
@@ -562,7 +565,7 @@ def test_worker_sends_over_smtps_and_stops_on_request(
     assert USER.decode() + ":" not in said
 
 
-# -- who sends ------------------------------------------------------------------------------------------------------
+# -- processes ------------------------------------------------------------------------------------------------------
 
 
 def test_serving_process_delivers_email(make_live, mail_server, letters):
@@ -590,5 +593,5 @@ def test_serving_process_delivers_nothing_with_an_external_outbox(make_live, mai
         "password": "a password of some length",
     }
     assert live.call("POST", "/v1/register", body)[0] == 202
-    time.sleep(1.5)  # three rounds of one that delivers
+    time.sleep(1.5)  # three delivery intervals
     assert letters.envelopes == []

@@ -1,4 +1,4 @@
-"""Programs that are let in from another device by libraries of others: nothing of ours lies between them and the service."""
+"""Device logins with third-party OAuth libraries, without code of this project in between."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from app.device_login.models import DeviceLogin
 from tests.clients import npm
 from tests.clients.conftest import Town
 
-HURRY = 0.1  # seconds
+SHORT_INTERVAL = 0.1  # seconds
 
 
 class Person:
-    """Whoever types the code and decides, over HTTP."""
+    """The user who enters the code and decides, over HTTP."""
 
     def __init__(self, town: Town) -> None:
         self.town = town
         self.bearer = {"Authorization": f"Bearer {town.login()['access_token']}"}
 
-    def does(self, act: str, user_code: str, session_id: str) -> None:
-        acts = {
+    def act(self, action: str, user_code: str, session_id: str) -> None:
+        actions = {
             "approve": self.approve,
             "deny": self.deny,
             "call suspicious": self.call_suspicious,
             "let expire": self.let_expire,
         }
-        acts[act](user_code, session_id)
+        actions[action](user_code, session_id)
 
     def post(self, path: str, body: dict) -> dict:
         status, answer = self.town.live.call(
@@ -65,7 +65,7 @@ class Person:
         self.post("claim", {"user_code": user_code})
         self.post(f"{session_id}/suspicious", {})
         with self.town.beside.units.open_read_write() as work:
-            unflag_suspicious_source(work, session_id=session_id)  # whence all of these tests come
+            unflag_suspicious_source(work, session_id=session_id)  # all tests share one address
 
     def let_expire(self, _: str, session_id: str) -> None:
         past = self.town.beside.clock.now() - timedelta(seconds=1)
@@ -91,14 +91,14 @@ def test_openid_client_and_oauth4webapi(town, person, node):
             wanted = json.loads(line)
             if wanted == "done":
                 break
-            person.does(*wanted)
+            person.act(*wanted)
             process.stdin.write("\n")
             process.stdin.flush()
         assert wanted == "done", process.stderr.read()
 
 
-def of(town: Town, client_id: str) -> OAuth2Client:
-    """requests-oauth2client as a program without a secret uses it."""
+def build_client(town: Town, client_id: str) -> OAuth2Client:
+    """Configure requests-oauth2client as a public client."""
     found = requests.get(f"{town.url}/.well-known/oauth-authorization-server", timeout=5).json()
     return OAuth2Client.from_discovery_document(
         found,
@@ -106,19 +106,19 @@ def of(town: Town, client_id: str) -> OAuth2Client:
         client_id=client_id,
         device_authorization_endpoint=found[
             "device_authorization_endpoint"
-        ],  # which it does not read there by itself
-        testing=True,  # it wants https otherwise
+        ],  # the library does not read it from the document
+        testing=True,  # allows http
     )
 
 
-def polling(
+def start_polling(
     client: OAuth2Client, asked: DeviceAuthorizationResponse, **options: float
 ) -> DeviceAuthorizationPollingJob:
     return DeviceAuthorizationPollingJob(client, asked, **options)
 
 
-def waited_for(job: DeviceAuthorizationPollingJob) -> BearerToken:
-    """The loop of the library's manual."""
+def wait_for_token(job: DeviceAuthorizationPollingJob) -> BearerToken:
+    """Poll as the documentation of the library shows."""
     for _ in range(3):
         if token := job():
             return token
@@ -126,20 +126,24 @@ def waited_for(job: DeviceAuthorizationPollingJob) -> BearerToken:
 
 
 def test_requests_oauth2client_waits_for_the_approval(town, person):
-    patient, hasty = of(town, "job"), of(town, "doorward")
+    patient, hasty = build_client(town, "job"), build_client(town, "doorward")
     asked, asked_in_haste = (
         patient.authorize_device(scope="orders:read orders:write"),
         hasty.authorize_device(),
     )
-    haste = polling(hasty, asked_in_haste, interval=HURRY)
-    assert (haste(), haste.interval) == (None, HURRY)
-    assert (haste(), haste.interval) == (None, HURRY + 5), "told to slow down"
+    haste = start_polling(hasty, asked_in_haste, interval=SHORT_INTERVAL)
+    assert (haste(), haste.interval) == (None, SHORT_INTERVAL)
+    assert (haste(), haste.interval) == (None, SHORT_INTERVAL + 5), (
+        "the interval grows after slow_down"
+    )
     with ThreadPoolExecutor(2) as pool:
-        waiting = [pool.submit(waited_for, job) for job in (polling(patient, asked), haste)]
+        waiting = [
+            pool.submit(wait_for_token, job) for job in (start_polling(patient, asked), haste)
+        ]
         for each in (asked, asked_in_haste):
             person.approve(each.user_code, each.other["session_id"])
         token, another = (each.result() for each in waiting)
-    assert str(token.scope) == "orders:read", "all that this client may have"
+    assert str(token.scope) == "orders:read", "limited to the scopes of the client"
     assert set(str(another.scope).split()) > {"orders:read"}
     with pytest.raises(InvalidGrant):
         patient.device_code(asked)
@@ -161,9 +165,9 @@ def whoami(town: Town, token: BearerToken) -> tuple[int, dict]:
     [("deny", AccessDenied), ("call suspicious", AccessDenied), ("let expire", ExpiredToken)],
 )
 def test_requests_oauth2client_learns_of_denial_and_expiry(town, person, act, error):
-    client = of(town, "doorward")
+    client = build_client(town, "doorward")
     asked = client.authorize_device()
-    assert polling(client, asked, interval=HURRY)() is None
-    person.does(act, asked.user_code, asked.other["session_id"])
+    assert start_polling(client, asked, interval=SHORT_INTERVAL)() is None
+    person.act(act, asked.user_code, asked.other["session_id"])
     with pytest.raises(error):
-        polling(client, asked, interval=HURRY)()
+        start_polling(client, asked, interval=SHORT_INTERVAL)()

@@ -1,4 +1,4 @@
-"""Logins from another device under parallel requests: one decision that counts, one set of tokens, and nothing approved outlives its approver."""
+"""Device logins under concurrency: one decision, one pair of tokens, no approval that outlives its approver."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.races.test_passwords import changing, elsewhere, logging_in, login, s
 from tests.races.test_sessions import bearer, works
 
 ROUNDS = 50
-AT_A_TIME = 10  # rounds that are raced in one go: forty requests, and the server has more threads
+AT_A_TIME = 10  # rounds at a time: 40 requests, fewer than the server has threads
 POLLS = 16
 GUESSES = 50
 LOOKED_AT = 5
 SOME = 4
 TURNS = 3 if LONG else 1
 NUMBERS = itertools.count()
-# What each decision makes of the request, and what the device is told then.
+# The state after each decision, and the response to the next poll.
 OUTCOMES = {
     "approve": ("approved", "tokens"),
     "deny": ("denied", "access_denied"),
@@ -37,7 +37,7 @@ OUTCOMES = {
 
 def person(live) -> str:
     """A new account."""
-    name = f"decider{next(NUMBERS)}"  # no other race has this word: the server is shared
+    name = f"decider{next(NUMBERS)}"  # unique, because the server is shared
     email = f"{name}@example.org"
     answer = live.call(
         "POST",
@@ -62,7 +62,7 @@ def name(live) -> str:
 
 @pytest.fixture
 def ann(live, name) -> dict:
-    """Her tokens."""
+    """The tokens of a new user."""
     return login(live, name)[1]
 
 
@@ -74,7 +74,7 @@ def database(live):
 
 
 def asked(live) -> dict:
-    """A device that asks."""
+    """Start a device login."""
     status, answer = live.call("POST", "/v1/login-sessions", {"client_name": "box"}, elsewhere())
     assert status == 201, answer
     return answer
@@ -126,7 +126,7 @@ def deciding(tokens: dict, box: dict, verb: str) -> bytes:
 
 
 def polling(box: dict) -> bytes:
-    """The grant as a form."""
+    """Build the raw request of a poll."""
     form = urlencode({"grant_type": GRANT, "device_code": box["device_code"]})
     lines = [
         "POST /oauth/token HTTP/1.1",
@@ -140,7 +140,7 @@ def polling(box: dict) -> bytes:
 
 
 def told(live, *boxes: dict) -> list[str]:
-    """What each device is told now."""
+    """Poll for each device and return the results."""
     return [
         word(answer) for answer in send_simultaneously(live.port, [polling(box) for box in boxes])
     ]
@@ -173,7 +173,7 @@ def test_concurrent_decisions_yield_one_and_the_device_learns_it(live, ann):
 
 
 def decided(answers: dict[str, tuple[int, dict]]) -> str:
-    """The one that was answered with success; to the others it was over, or the database had no time for them."""
+    """Return the decision that succeeded. The others must fail as closed or unavailable."""
     won = [verb for verb, (status, _) in answers.items() if status in {200, 204}]
     lost = {answer["code"] for status, answer in answers.values() if status not in {200, 204}}
     assert len(won) == 1, answers
@@ -230,7 +230,7 @@ def test_repeated_claim_by_the_same_account_succeeds(live, ann):
     )
 
 
-# -- nothing outlives its approver ---------------------------------------------------------------------------------------
+# -- approvals end with their session------------------------------------------------------------------------------------
 
 
 def another_password(_live, tokens: dict) -> bytes:
@@ -260,7 +260,10 @@ def administrator(live) -> dict:
 
 @pytest.mark.parametrize("end", [another_password, out_everywhere, disabled])
 def test_approval_does_not_outlive_logout_everywhere(live, ann, end):
-    """However approvals, polls and that end fall, nothing is let in by an approval of before; also where the approving session stays."""
+    """In any order of approvals, polls and the revocation, no earlier approval yields tokens.
+
+    This also holds if the approving session stays.
+    """
     ready, early = (
         [claimed(live, ann) for _ in range(SOME)],
         [approved(live, ann) for _ in range(SOME)],
@@ -295,7 +298,7 @@ def test_approval_does_not_outlive_logout_everywhere(live, ann, end):
 
 
 def five_looked_at(answers: Counter[int]) -> bool:
-    """All others had to wait, or on a slow machine had no turn at SQLite in time."""
+    """Return whether five were looked up. The others were limited, or timed out on slow machines."""
     return answers[404] == LOOKED_AT and set(answers) <= {404, 429, 503}
 
 
@@ -327,7 +330,7 @@ def test_fifty_wrong_codes_at_once_from_one_source_are_five_attempts(
 
 
 def test_concurrent_actions_of_one_account_never_deadlock(live, name):
-    """A deadlock would be a 503 of PostgreSQL; on SQLite that says only that the machine is slow."""
+    """On PostgreSQL a deadlock shows as 503. On SQLite, 503 only means that the machine is slow."""
     password, longest = PASSWORD, 499 if "postgresql" in live.env["DOORWARD_DATABASE_URL"] else 503
     for turn in range(2 * TURNS):
         tokens, other = login(live, name, password)[1], login(live, name, password)[1]
