@@ -1,4 +1,4 @@
-"""Who gets past which door: every route of the URL map, asked by everybody, against the table of docs/who-may-what.md.
+"""Who gets past which door: every route of the URL map, asked by everybody, against the table of docs/permissions.md.
 
 The page says what is expected; here stands how to ask. Whatever a request may end is made anew for it, and whoever may end himself
 by asking has an account for that row alone, so the rows can be asked in any order.
@@ -25,9 +25,19 @@ from tests.actors import Actor, Service, build_settings
 from tests.conventions.test_rules import PUBLIC as PUBLIC_IN_THE_HOUSE
 from tests.conventions.test_rules import routes
 
-PAGE = Path(__file__).parents[2] / "docs" / "who-may-what.md"
-PAGE_COLUMNS = ["page", "nobody", "signed in", "later", "another's"]
-COLUMNS = ["route", "nobody", "over", "account", "later", "admin", "later", "key", "another's"]
+PAGE = Path(__file__).parents[2] / "docs" / "permissions.md"
+PAGE_COLUMNS = ["page", "logged out", "logged in", "logged in, old", "other's"]
+COLUMNS = [
+    "route",
+    "none",
+    "invalid",
+    "account",
+    "account, old",
+    "admin",
+    "admin, old",
+    "API key",
+    "other's",
+]
 NOBODY = ClientInfo(address="", bucket="", user_agent="", request_id="", locale="en")
 SCOPES = (
     *(scope.replace(":*", ":list") for scope in OWN_SCOPES),

@@ -1,4 +1,4 @@
-"""Who sees which page: every row of the table "By page cookie" in docs/who-may-what.md, and the cookie where it opens nothing."""
+"""Who sees which page: every row of the table "By page cookie" in docs/permissions.md, and the cookie where it opens nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The programs in docs/verify-yourself.md, as they stand there, against the service."""
+"""The programs in docs/verify-tokens.md, as they stand there, against the service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.signing_keys.revoke import revoke_signing_key
 from tests.clients import npm
 from tests.oauth_clients import create_key, request_client_token
 
-PAGE = Path(__file__).parents[2] / "docs" / "verify-yourself.md"
+PAGE = Path(__file__).parents[2] / "docs" / "verify-tokens.md"
 SOON = (
     2.0 + 2.0
 )  # seconds within which a verifier refuses what was revoked, and what a busy machine may add
