@@ -54,7 +54,7 @@ from app.web.unit_of_work import EXTENSION_NAME
 if TYPE_CHECKING:
     from app.settings import Settings
 
-__all__ = ["create_app"]
+__all__ = ["build_units", "create_app"]
 
 API_BLUEPRINTS = (
     registration.blp,
@@ -89,11 +89,24 @@ def create_app(
     install_translations(app.jinja_env)
     app.json.sort_keys = False  # type: ignore[attr-defined] # Flask's default provider has it
     clock, capacity = clock or Clock(), capacity or Capacity()
+    database = Database(app, settings, threads=capacity.threads + count_job_connections())
+    app.extensions[EXTENSION_NAME] = build_units(settings, database, clock, capacity)
+    register_error_handlers(app, render_page=render_problem_page)
+    register_middleware(app, settings, clock)
+    _register_blueprints(app, settings)
+    app.wsgi_app = normalize_gateway_requests(app.wsgi_app, settings)  # type: ignore[assignment, method-assign] # as Flask documents it
+    return app
+
+
+def build_units(
+    settings: Settings, database: Database, clock: Clock, capacity: Capacity
+) -> UnitOfWorkFactory:
+    """Build what all requests of a process share."""
     cache = Cache(settings.redis_url, clock)
-    app.extensions[EXTENSION_NAME] = UnitOfWorkFactory(
+    return UnitOfWorkFactory(
         settings=settings,
         clock=clock,
-        database=Database(app, settings, threads=capacity.threads + count_job_connections()),
+        database=database,
         cache=cache,
         signing_keys=SigningKeySet(),
         hasher=PasswordHasher(
@@ -104,11 +117,6 @@ def create_app(
         limiter=RateLimiter(clock, cache, shares=settings.replicas * capacity.workers),
         api_key_usage=UsageBuffer(),
     )
-    register_error_handlers(app, render_page=render_problem_page)
-    register_middleware(app, settings, clock)
-    _register_blueprints(app, settings)
-    app.wsgi_app = normalize_gateway_requests(app.wsgi_app, settings)  # type: ignore[assignment, method-assign] # as Flask documents it
-    return app
 
 
 def _register_blueprints(app: Flask, settings: Settings) -> None:

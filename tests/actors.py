@@ -1,9 +1,10 @@
-"""People and programs that use the service, and the service they use. Everything they do goes through HTTP."""
+"""The service in the test process, and users who call it through HTTP."""
 
 from __future__ import annotations
 
 import itertools
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from sqlalchemy import event, text
 from app.adapters.clock import Clock
 from app.adapters.database import Database
 from app.adapters.password_hasher import Capacity
-from app.factory import create_app
+from app.factory import build_units, create_app
 from app.settings import Settings
 
 PASSWORD = "correct horse battery staple"
@@ -22,32 +23,35 @@ TICK = timedelta(microseconds=1)
 
 
 class AdjustableClock(Clock):
-    """A clock that a test can push forward."""
+    """A clock that a test can push forward or freeze."""
 
     def __init__(self) -> None:
         super().__init__()
         self._pushed = timedelta()
-        self._held: datetime | None = None
+        self._frozen: datetime | None = None
         self._ticks = 0.0
 
     def now(self):
-        if self._held is not None:
-            self._held += TICK
-        return (self._held or super().now()) + self._pushed
+        if self._frozen is not None:
+            self._frozen += TICK
+        return (self._frozen or super().now()) + self._pushed
 
     def get_monotonic_time(self):
-        return super().get_monotonic_time() if self._held is None else self._ticks
+        return super().get_monotonic_time() if self._frozen is None else self._ticks
 
     def freeze(self, at: datetime | None = None) -> None:
-        """From here on only what is pushed goes by, and a moment at each look: a busy machine would miss limits of a second."""
-        self._held, self._ticks = at or super().now(), super().get_monotonic_time()
+        """Stop the clock: from now on only `push` and one microsecond per reading advance it.
+
+        Otherwise a busy machine could exceed limits of one second.
+        """
+        self._frozen, self._ticks = at or super().now(), super().get_monotonic_time()
 
     def push(self, **time: float) -> None:
         self._pushed += timedelta(**time)
 
 
 def build_settings(database_url: str, **changes: Any) -> Settings:
-    """The settings of tests: everything as shipped, but a hash that costs little."""
+    """Build settings with the shipped defaults, except for a cheap password hash."""
     return Settings(
         **{
             "secret_key": (SECRET,),
@@ -60,7 +64,7 @@ def build_settings(database_url: str, **changes: Any) -> Settings:
 
 
 def _disable_fsync(database: Database) -> None:
-    """Do not wait for the disk at each commit: no test pulls the plug, and what a process has written survives its end."""
+    """Skip fsync, because no test cuts the power. Data survives the end of a process anyway."""
     for engine in (database.engine, database.autocommit_engine):
         event.listen(
             engine,
@@ -70,19 +74,37 @@ def _disable_fsync(database: Database) -> None:
 
 
 class Service:
-    """The service in this process, on a database of its own."""
+    """The service in the test process."""
 
     def __init__(self, settings: Settings, *, capacity: Capacity | None = None) -> None:
         self.settings = settings
         self.clock = AdjustableClock()
         self.app = create_app(settings, clock=self.clock, capacity=capacity)
-        self.units = self.app.extensions["doorward"]
+        self._database: Database = self.app.extensions["doorward"].database
         if settings.uses_sqlite:
-            _disable_fsync(self.units.database)
+            _disable_fsync(self._database)
+        self._capacity = capacity or Capacity()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything that the process remembers. Routes and compiled SQL stay.
+
+        Each reset copies the original engines. The copies share the pool and the compiled SQL, but
+        event listeners of a test stay on its copy.
+        """
+        self._database.engine.dispose()
+        self._database.autocommit_engine.dispose()
+        AdjustableClock.__init__(self.clock)
+        database = copy(self._database)
+        database.engine = database.engine.execution_options()
+        database.autocommit_engine = database.autocommit_engine.execution_options()
+        database.bind_sessions()
+        self.units = build_units(self.settings, database, self.clock, self._capacity)
+        self.app.extensions["doorward"] = self.units
         self._addresses = itertools.count(1)
 
     def actor(self, username: str = "ann", **details: Any) -> Actor:
-        """Somebody at an address of his own, so that limits do not mix people up."""
+        """Return a user at an IP address of their own, so that rate limits do not interfere."""
         number = next(self._addresses)
         return Actor(
             self,
@@ -92,7 +114,7 @@ class Service:
         )
 
     def mailbox(self, to: str | None = None) -> list[dict[str, Any]]:
-        """Mail of development, newest first."""
+        """Return emails in the development mailbox, newest first."""
         items = (
             self.app.test_client()
             .get("/dev/mailbox", headers={"Accept": "application/json"})
@@ -101,13 +123,13 @@ class Service:
         return [item for item in items if to is None or item["to"] == to]
 
     def freeze_clock(self) -> Service:
-        """The same, on a clock that goes no further by itself."""
+        """Freeze the clock and return the service."""
         self.clock.freeze()
         return self
 
     @contextmanager
     def open_database(self):
-        """The database itself, for states that no request can reach and for what must not be in it."""
+        """Open a database session for states that no request can reach."""
         with self.units.open_read_write() as work:
             yield work.db
 
@@ -122,7 +144,7 @@ class Service:
 
 @dataclass
 class Actor:
-    """Somebody who uses the service."""
+    """A user of the service."""
 
     service: Service
     username: str
@@ -145,7 +167,7 @@ class Actor:
         headers: dict[str, str] | None = None,
         **kwargs: Any,
     ):
-        """One request. `token` is sent as bearer."""
+        """Send a request. `token` is sent as bearer token."""
         sent = {"User-Agent": self.agent, **(headers or {})}
         if token:
             sent["Authorization"] = f"Bearer {token}"
@@ -159,8 +181,6 @@ class Actor:
 
     def get(self, path: str, **kwargs: Any):
         return self.call("GET", path, **kwargs)
-
-    # -- the trip of an account -------------------------------------------------------------------------------------
 
     def register(self, **changes: Any):
         body = {
@@ -178,7 +198,7 @@ class Actor:
         return answer
 
     def mail(self) -> dict[str, Any]:
-        """The latest mail to this person."""
+        """Return the latest email to this user."""
         return self.service.mailbox(self.email)[0]
 
     def get_mailed_token(self) -> str:
@@ -211,13 +231,13 @@ class Actor:
         return self.post("/v1/password/forgot", body or {"username": self.username})
 
     def get_reset_token(self) -> str:
-        """The token of the latest mailed link to another password."""
+        """Return the token of the latest password reset link."""
         return next(mail for mail in self.service.mailbox(self.email) if "/reset/" in mail["text"])[
             "links"
         ][0].rpartition("/")[2]
 
     def reset(self, new_password: str, *, token: str | None = None, **changes: Any):
-        """Choose another password by the mailed link; from then on it is the one that is typed."""
+        """Reset the password with the emailed link and remember the new one."""
         body = {"token": token or self.get_reset_token(), "new_password": new_password, **changes}
         answer = self.post("/v1/password/reset", body)
         if answer.status_code == 204:
@@ -225,7 +245,7 @@ class Actor:
         return answer
 
     def change(self, new_password: str, *, token: str | None = None, **changes: Any):
-        """Choose another password by the present one; the session goes on with the tokens of the answer."""
+        """Change the password and keep the new tokens of the session."""
         body = {"old_password": self.password, "new_password": new_password, **changes}
         answer = self.post("/v1/password/change", body, token=token or self.access)
         if answer.status_code == 200:
@@ -233,19 +253,19 @@ class Actor:
         return answer
 
     def from_another_address(self, **details: Any) -> Actor:
-        """The same person at another address, signed in nowhere there."""
+        """Return the same user at another IP address, not signed in."""
         return self.service.actor(
             self.username, email=self.email, password=self.password, **details
         )
 
     def sign_up(self) -> Actor:
-        """Registered and confirmed."""
+        """Register and confirm the email address."""
         assert self.register().status_code == 202
         assert self.confirm().status_code == 200
         return self
 
     def sign_in(self) -> Actor:
-        """Registered, confirmed and logged in."""
+        """Register, confirm and log in."""
         self.sign_up()
         assert self.login().status_code == 200
         return self

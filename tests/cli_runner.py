@@ -12,8 +12,8 @@ from app.adapters import logs
 from app.cli import cli
 from app.factory import create_app
 from tests.actors import SECRET
-from tests.conftest import CurrentStdout
 from tests.live import clean_environment
+from tests.output import CurrentStdout
 
 CHEAP = {"DOORWARD_ARGON2_MEMORY_KIB": "64", "DOORWARD_ARGON2_TIME_COST": "1"}
 

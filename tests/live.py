@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -18,12 +19,19 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 
+from app.settings import Settings
 from tests.actors import SECRET
 from tests.fork_server import ROOT, ForkedProcess, ForkServer
 from tests.postgres import find_free_port, terminate_with_parent
 
 START_TIMEOUT = 60  # seconds
-HIGH_LIMIT = "100000/minute"  # in another process limits cannot be cleared between tests
+HIGH_LIMIT = "100000/minute"  # tests cannot reset the limits of another process
+WITHOUT_LIMITS = {
+    f"DOORWARD_{field.name.upper()}": HIGH_LIMIT
+    for field in dataclasses.fields(Settings)
+    if field.name.startswith("limit_")
+}
+CHEAP_HASH = {"DOORWARD_ARGON2_MEMORY_KIB": "64", "DOORWARD_ARGON2_TIME_COST": "1"}
 
 
 def clean_environment() -> dict[str, str]:

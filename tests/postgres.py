@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+import psycopg
 from sqlalchemy import create_engine, text
 
 NOBODY_UID = 65534
@@ -235,6 +236,26 @@ class Postgres:
             self.process.kill()
             self.process.wait(10)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+# TRUNCATE creates new files for every table and index. Deleting the few rows of a test is 70 times
+# faster.
+DELETE_ALL_ROWS = """
+DO $$ BEGIN
+    EXECUTE (
+        SELECT 'WITH ' || string_agg(format('%1$I AS (DELETE FROM public.%1$I)', tablename), ', ') || ' SELECT'
+        FROM pg_tables WHERE schemaname = 'public' AND tablename NOT IN ('alembic_version', 'issuer_state')
+    );
+    PERFORM setval(format('%I', sequencename)::regclass, 1, false) FROM pg_sequences WHERE schemaname = 'public';
+    UPDATE issuer_state SET global_epoch = 1;
+END $$
+"""
+
+
+def delete_all_rows(url: str) -> None:
+    """Delete every row except those that migrations created."""
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        connection.execute(DELETE_ALL_ROWS)
 
 
 @contextmanager

@@ -130,7 +130,10 @@ class Database:
                 _configure_sqlite(engine)
             else:
                 install_watchdog(deadline, engine)
-        # Made once: an engine with other options costs more than the look at it.
+        self.bind_sessions()
+
+    def bind_sessions(self) -> None:
+        """Derive the engines of read and write sessions once, because deriving costs more than a query."""
         self._reader = self.engine.execution_options(
             **{MODE_OPTION: "reading"}, postgresql_readonly=True
         )

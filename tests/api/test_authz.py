@@ -20,7 +20,7 @@ from app.settings import GatewayPolicy
 from app.verification.identity_headers import IDENTITY_HEADERS
 from app.web.gateway_requests import normalize_path
 from tests.actors import Service, build_settings
-from tests.conftest import CurrentStdout
+from tests.output import CurrentStdout
 
 QUESTIONS = ("/authz/auth-request", "/authz/forward-auth", "/authz/ext-authz")
 METHODS = (

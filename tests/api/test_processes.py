@@ -33,9 +33,8 @@ from app.credential_status.session_cache import (
 from app.principal import ClientInfo
 from app.signing_keys.rotate import rotate_signing_key
 from tests.actors import PASSWORD, Service, build_settings
-from tests.conftest import LIMITS, delete_all_rows
-from tests.live import HIGH_LIMIT, LiveServer, run_command
-from tests.postgres import find_free_port, list_children
+from tests.live import WITHOUT_LIMITS, LiveServer, run_command
+from tests.postgres import delete_all_rows, find_free_port, list_children
 
 WORKERS = 3
 SOON = 20.0  # seconds, on a busy machine
@@ -92,7 +91,7 @@ def three(postgres_url, cache, letterbox, tmp_path_factory):
     """The service in three processes."""
     delete_all_rows(postgres_url)
     env = {
-        **{f"DOORWARD_LIMIT_{name}": HIGH_LIMIT for name in LIMITS},
+        **WITHOUT_LIMITS,
         "DOORWARD_DATABASE_URL": postgres_url,
         "DOORWARD_REDIS_URL": cache.url,
         "DOORWARD_SMTP_URL": letterbox.url,

@@ -16,8 +16,8 @@ import pytest
 
 from app.adapters import migrations
 from tests.cli_runner import run_cli
+from tests.live import CHEAP_HASH as CHEAP
 from tests.live import LiveServer, SubprocessServer, run_command
-from tests.races.conftest import CHEAP
 
 SLOWEST = 10.0  # seconds that headers, and then a body, may take
 HASTE = 4.0  # what a loaded machine may add; whoever is held up waits for ten seconds

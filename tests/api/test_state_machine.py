@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from sqlalchemy import text
 
 from tests.actors import Actor, Service, build_settings
-from tests.conftest import delete_all_rows
+from tests.postgres import delete_all_rows
 
 NAMES = ("ann", "bob")
 PASSWORDS = tuple(

@@ -13,8 +13,7 @@ import pytest
 from doorward import Doorward
 from tests.actors import PASSWORD
 from tests.client.fake_server import FakeServer
-from tests.conftest import LIMITS
-from tests.live import HIGH_LIMIT, ROOT, LiveServer
+from tests.live import CHEAP_HASH, ROOT, WITHOUT_LIMITS, LiveServer
 
 NUMBERS = itertools.count()
 SOURCES = ROOT / "client" / "src"
@@ -25,11 +24,13 @@ def live(sqlite_template, tmp_path_factory) -> LiveServer:
     """A service process. Each test uses its own users in it."""
     folder = tmp_path_factory.mktemp("client")
     shutil.copy(sqlite_template, folder / "doorward.db")
-    limits = {f"DOORWARD_LIMIT_{name}": HIGH_LIMIT for name in (*LIMITS, "DEVICE", "POLL")}
-    cheap = {"DOORWARD_ARGON2_MEMORY_KIB": "64", "DOORWARD_ARGON2_TIME_COST": "1"}
     served = LiveServer(
         folder / "live.log",
-        env={**limits, **cheap, "DOORWARD_DATABASE_URL": f"sqlite:///{folder / 'doorward.db'}"},
+        env={
+            **WITHOUT_LIMITS,
+            **CHEAP_HASH,
+            "DOORWARD_DATABASE_URL": f"sqlite:///{folder / 'doorward.db'}",
+        },
     )
     served.database = folder / "doorward.db"
     yield served

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from pathlib import Path
 
 import redis
 
-from tests.conftest import LIMITS
 from tests.faults.history import History
-from tests.live import HIGH_LIMIT, LiveServer, StartingServer
+from tests.live import WITHOUT_LIMITS, LiveServer, StartingServer
+from tests.slow import LONG
 from tests.valkey import Valkey
 
-LONG = os.environ.get("FAULTS") == "long"
 USERS, LOGINS = (21, 49) if LONG else (2, 30)
 REPLICAS = 3
 
@@ -40,7 +38,7 @@ class Cluster:
             "DOORWARD_ARGON2_TIME_COST": "1",
             "DOORWARD_REPLICAS": str(REPLICAS),
             "DOORWARD_PUBLIC_URL": "http://127.0.0.1:8080",
-            **{f"DOORWARD_LIMIT_{name}": HIGH_LIMIT for name in LIMITS},
+            **WITHOUT_LIMITS,
         }
         self.replicas: list[LiveServer] = []
         self._open.callback(LiveServer.stop_all, self.replicas)

@@ -20,11 +20,10 @@ from app.server.cache_watcher import CacheWatcher
 from app.settings import GatewayPolicy
 from app.verification.identity_headers import IDENTITY_HEADERS
 from tests.actors import Actor
-from tests.conftest import LIMITS, delete_all_rows
 from tests.device_logins import Device, claim, complete_device_login, decide, start_device_login
 from tests.faults.mail_server import MailServer
-from tests.live import HIGH_LIMIT, LiveServer
-from tests.postgres import Postgres
+from tests.live import WITHOUT_LIMITS, LiveServer
+from tests.postgres import Postgres, delete_all_rows
 from tests.valkey import Valkey
 
 REDIS, DATABASE, BOTH, SMTP = COLUMNS = ("Redis", "database", "both", "SMTP")
@@ -416,7 +415,7 @@ def test_cached_status_is_used_for_at_most_five_seconds(postgres, valkey, tmp_pa
     delete_all_rows(postgres.url())
     forget(valkey)
     cheap = {"DOORWARD_ARGON2_MEMORY_KIB": "64", "DOORWARD_ARGON2_TIME_COST": "1"}
-    limits = {f"DOORWARD_LIMIT_{name}": HIGH_LIMIT for name in LIMITS}
+    limits = WITHOUT_LIMITS
     live = LiveServer(
         tmp_path / "live.log",
         env={

@@ -19,8 +19,7 @@ from sqlalchemy.exc import OperationalError
 from app.adapters import migrations
 from app.adapters.database import is_database_unavailable
 from tests.actors import PASSWORD
-from tests.conftest import LIMITS
-from tests.live import HIGH_LIMIT, LiveServer
+from tests.live import WITHOUT_LIMITS, LiveServer
 from tests.postgres import Postgres
 
 IN_TIME = 6.0  # seconds: what has no deadline waits for twenty
@@ -47,7 +46,7 @@ def serving(postgres, tmp_path_factory):
         "DOORWARD_ARGON2_TIME_COST": "1",
         "DOORWARD_DATABASE_URL": postgres.url(),
     }
-    limits = {f"DOORWARD_LIMIT_{name}": HIGH_LIMIT for name in LIMITS}
+    limits = WITHOUT_LIMITS
     live = LiveServer(
         tmp_path_factory.mktemp("frozen") / "live.log",
         "--threads",

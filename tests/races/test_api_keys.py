@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, text
 
 from tests.actors import PASSWORD
 from tests.live import build_raw_post, send_simultaneously
-from tests.races.conftest import LONG
+from tests.slow import LONG
 
 RACERS = 16
 MOST_KEYS = 50

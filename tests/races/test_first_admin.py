@@ -12,7 +12,7 @@ from app.confirmations.issue import issue_token
 from app.confirmations.models import ConfirmationPurpose
 from app.registration.first_admin import LINK_LIFETIME, invite_first_admin
 from tests.actors import PASSWORD
-from tests.races.conftest import LONG
+from tests.slow import LONG
 
 LINKS = 8
 ROUNDS = 4 if LONG else 2

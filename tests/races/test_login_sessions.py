@@ -14,9 +14,9 @@ from tests.actors import PASSWORD, Service, build_settings
 from tests.device_logins import GRANT
 from tests.live import build_raw_post, send_simultaneously
 from tests.oauth_clients import ANONYMOUS
-from tests.races.conftest import LONG
 from tests.races.test_passwords import changing, elsewhere, logging_in, login, sentence, statuses
 from tests.races.test_sessions import bearer, works
+from tests.slow import LONG
 
 ROUNDS = 50
 AT_A_TIME = 10  # rounds at a time: 40 requests, fewer than the server has threads

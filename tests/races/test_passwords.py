@@ -14,8 +14,8 @@ from sqlalchemy.exc import OperationalError
 from app.errors import Busy
 from tests.actors import PASSWORD
 from tests.live import build_raw_post, send_simultaneously
-from tests.races.conftest import LONG
 from tests.races.test_sessions import bearer, refreshed, works
+from tests.slow import LONG
 
 GUESSES = 50
 RACERS = 16

@@ -13,7 +13,7 @@ from app.authorization.roles.assign import add_role
 from app.principal import ClientInfo, CredentialKind, Principal
 from tests.actors import PASSWORD
 from tests.live import build_raw_post, send_simultaneously
-from tests.races.conftest import LONG
+from tests.slow import LONG
 
 NUMBERS = itertools.count()
 NOBODY = ClientInfo(address="", bucket="", user_agent="", request_id="", locale="en")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.actors import PASSWORD
 from tests.live import build_raw_post, send_simultaneously
-from tests.races.conftest import LONG
+from tests.slow import LONG
 
 RACERS = 20
 MOST_SESSIONS = 50

@@ -10,9 +10,9 @@ from sqlalchemy import create_engine, text
 
 from app.adapters.password_hasher import Capacity
 from tests.actors import PASSWORD
+from tests.live import CHEAP_HASH as CHEAP
 from tests.live import StartingServer, build_raw_post, send_simultaneously
 from tests.postgres import create_database
-from tests.races.conftest import CHEAP
 
 LOGINS = 50
 QUOTA = 20

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from tests.live import build_raw_post, send_simultaneously
-from tests.races.conftest import LONG
 from tests.races.test_sessions import bearer, login, name, refreshed, works
+from tests.slow import LONG
 
 __all__ = ["name"]
 
