@@ -750,7 +750,7 @@ def test_owner_is_warned_14_3_and_1_days_before_expiry(service, ann):
         send_expiry_warnings(service.units)
         told.append(len(letters(ann)))
     assert [told.count(number) for number in range(4)] == [15, 11, 2, 3]
-    assert '"deploy"' in letters(ann)[0]
+    assert "deploy" in letters(ann)[0]
 
 
 def test_key_created_for_two_days_triggers_no_three_day_warning(sqlite_service, bob):
