@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from app.adapters.encryption import UnsealError
 from app.adapters.mailer import DeliveryError
 from app.notifications.mail.send import open_email_sender
-from app.notifications.outbox.lease import lease_next, lock_leased, mark_dead, mark_sent, postpone
+from app.notifications.outbox.lease import (
+    claim_next,
+    lock_leased,
+    mark_dead,
+    mark_sent,
+    schedule_retry,
+)
 from app.notifications.outbox.models import Delivery, DeliveryKind
 
 if TYPE_CHECKING:
@@ -58,7 +64,7 @@ def _deliver_kind(
 
 def _lease(units: UnitOfWorkFactory, kind: DeliveryKind) -> Delivery | None:
     with units.open_read_write() as work:
-        return lease_next(work, kind)
+        return claim_next(work, kind)
 
 
 def _prepare(
@@ -83,7 +89,7 @@ def _record_failure(units: UnitOfWorkFactory, leased: Delivery, error: DeliveryE
         if error.is_permanent:
             mark_dead(work, row, str(error))
         else:
-            postpone(work, row, str(error))
+            schedule_retry(work, row, str(error))
 
 
 def _record_success(units: UnitOfWorkFactory, leased: Delivery) -> None:

@@ -1,4 +1,4 @@
-"""Who sees which page: every row of the table "By page cookie" in docs/permissions.md, and the cookie where it opens nothing."""
+"""Access to the pages, as docs/permissions.md lists it, and the page cookie elsewhere."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMES = (f"person{number}" for number in itertools.count())
 PLENTY = {f"limit_{name}": "100000/minute" for name in ("login", "confirm", "device")}
 ELSEWHERE = [
     {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"},
-    {"Origin": "http://127.0.0.1:8080", "Sec-Fetch-Site": "same-site"},  # a neighbour's subdomain
+    {"Origin": "http://127.0.0.1:8080", "Sec-Fetch-Site": "same-site"},  # a sibling
     {"Origin": "null", "Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "none"},
     {"Origin": "http://127.0.0.1:8080.evil.example"},
@@ -46,26 +46,26 @@ def service(sqlite_template, tmp_path_factory):
 
 @pytest.fixture
 def home(service):
-    """Somebody new, at home."""
+    """Sign in a new user."""
     return lambda: sign_in_browser(service, f"{next(NAMES)}")
 
 
 @pytest.fixture(scope="module")
 def theirs(service) -> dict[str, str]:
-    """What belongs to somebody else."""
-    return things(sign_in_browser(service, "bob"))
+    """IDs that belong to another user."""
+    return create_own(sign_in_browser(service, "bob"))
 
 
 @pytest.fixture(scope="module")
 def bearers(service) -> list[str]:
-    """What is good elsewhere, of a session that lives."""
+    """Credentials of a live session that are valid elsewhere."""
     browser = sign_in_browser(service, "token")
     browser.actor.login()
     return [browser.actor.access, browser.actor.tokens["refresh_token"], browser.cookie]
 
 
-def things(browser: Browser) -> dict[str, str]:
-    """What is this person's own, each time new."""
+def create_own(browser: Browser) -> dict[str, str]:
+    """Create a session, a device and a device login of this user, and return their IDs."""
     elsewhere = browser.actor.from_another_address()
     elsewhere.login(remember_device=True)
     devices = elsewhere.get("/v1/devices", token=elsewhere.access).json["items"]
@@ -78,8 +78,8 @@ def things(browser: Browser) -> dict[str, str]:
     }
 
 
-def told(browser: Browser, route: str, names: dict[str, str], **kwargs) -> str:
-    """The answer in the words of the table."""
+def ask(browser: Browser, route: str, names: dict[str, str], **kwargs) -> str:
+    """Send a request and return the result in the terms of the table."""
     method, _, rule = route.partition(" ")
     path = re.sub(r"<(\w+)>", lambda found: names[found[1]], rule)
     answer = (
@@ -107,26 +107,26 @@ def test_each_caller_gets_the_page_in_the_table(service, home, theirs, bearers, 
     nobody, signed_in, later, another = PAGES[route]
     ann = home()
     stranger = Browser(service, service.actor("stranger"))
-    assert told(stranger, route, theirs) == nobody
+    assert ask(stranger, route, theirs) == nobody
     for token in bearers:
         bearer = Browser(service, service.actor("bearer"), Authorization=f"Bearer {token}")
-        assert told(bearer, route, theirs) == nobody
+        assert ask(bearer, route, theirs) == nobody
     if route.startswith("POST"):
-        mine = things(ann)
+        mine = create_own(ann)
         for place in ELSEWHERE:
-            assert told(ann, route, mine, sent_from=place) == "foreign"
-            assert told(stranger, route, mine, sent_from=place) == "foreign"
+            assert ask(ann, route, mine, sent_from=place) == "foreign"
+            assert ask(stranger, route, mine, sent_from=place) == "foreign"
         sessions = ann.follow("/login/sessions").find_all("li")
         assert sum("data-session" in card for card in sessions) == 2, "no session was revoked"
     if another != "–":
-        assert told(ann, route, theirs) == another
+        assert ask(ann, route, theirs) == another
         unknown = {name: value[:-6] + "000000" for name, value in theirs.items()}
-        assert told(ann, route, unknown) == another
-    assert told(ann, route, things(ann)) == signed_in
+        assert ask(ann, route, unknown) == another
+    assert ask(ann, route, create_own(ann)) == signed_in
     patient = home()
-    own = things(patient)
+    own = create_own(patient)
     service.clock.push(minutes=6)
-    assert told(patient, route, own) == later
+    assert ask(patient, route, own) == later
 
 
 def test_page_cookie_is_accepted_only_by_pages(service, home):
@@ -155,7 +155,7 @@ def test_page_cookie_is_accepted_only_by_pages(service, home):
         ).status_code
         == 400
     )
-    assert ann.get("/login/sessions").status_code == 200, "and it was not ended by that"
+    assert ann.get("/login/sessions").status_code == 200, "the session is still live"
 
 
 def test_altered_page_cookie_is_refused(service, home):
@@ -185,12 +185,12 @@ def test_altered_page_cookie_is_refused(service, home):
     for planted in (other, "; doorward=".join("abcd")):
         two = {"Cookie": f"doorward={planted}; doorward={good}"}
         assert plain.get("/login/sessions", headers=two).status_code == 303, (
-            "which of them is not guessed"
+            "the cookie is ambiguous"
         )
 
 
 def test_planted_second_cookie_does_not_lock_the_user_out(service, home):
-    """Without TLS any page of the same host can, at another port too, and with a path that puts it first."""
+    """Without TLS, any page of the same host can set it, on any port and with any path."""
     ann = home()
     over = ann.cookie
     ann.post("/login/again", {"password": ann.actor.password})

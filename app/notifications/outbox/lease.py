@@ -32,7 +32,7 @@ MAX_ATTEMPTS = len(RETRY_DELAYS) + 1
 log = logs.get_logger("outbox")
 
 
-def lease_next(work: UnitOfWork, kind: DeliveryKind) -> Delivery | None:
+def claim_next(work: UnitOfWork, kind: DeliveryKind) -> Delivery | None:
     """Lease the next due delivery of a kind. Return None if nothing is due.
 
     The caller commits the lease before it touches the delivery. A delivery that crashes the
@@ -82,7 +82,7 @@ def mark_sent(work: UnitOfWork, row: Delivery) -> None:
     _finish(work, row, DeliveryState.SENT, fault=None)
 
 
-def postpone(work: UnitOfWork, row: Delivery, fault: str) -> None:
+def schedule_retry(work: UnitOfWork, row: Delivery, fault: str) -> None:
     """Schedule the next attempt, or mark the delivery dead after the last one."""
     if row.attempts >= MAX_ATTEMPTS:
         mark_dead(work, row, fault)

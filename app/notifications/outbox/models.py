@@ -19,7 +19,7 @@ RETENTION = timedelta(days=7)
 
 
 class DeliveryKind(StrEnum):
-    """How a delivery leaves. Each kind has a sender in `app.notifications.deliver.SENDERS`."""
+    """The kind of a delivery. Each kind has a sender in `app.notifications.deliver.SENDERS`."""
 
     EMAIL = "email"
 
