@@ -1,7 +1,4 @@
-"""Where the house is put together: the one file that knows every room.
-
-It starts no thread and asks no database.
-"""
+"""Create the Flask application. It starts no thread and does not connect to the database."""
 
 from __future__ import annotations
 

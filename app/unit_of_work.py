@@ -1,4 +1,4 @@
-"""One `now`, one transaction and the shared services of a request or background job."""
+"""The unit of work: the current time, a transaction and shared services."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ P = TypeVar("P", bound="Problem")
 
 @dataclass(slots=True)
 class UnitOfWork:
-    """One transaction, committed as a whole or not at all. A new field needs a decision record."""
+    """A transaction, committed as a whole or not at all. A new field needs a decision record."""
 
     now: datetime
     settings: Settings

@@ -1,1 +1,1 @@
-"""Adapters for external libraries and systems; import-linter allows each library in one module only."""
+"""Adapters for libraries and systems; import-linter allows each library in one module only."""

@@ -1,6 +1,6 @@
-"""Redis or Valkey: never asked twice, never waited for longer than a tenth of a second, and left alone while it is away.
+"""Redis or Valkey with short timeouts, no retries and a circuit breaker.
 
-What is in it is a memory of the database's answers. Nothing may be concluded from something not being there.
+It caches answers of the database. A missing key proves nothing.
 """
 
 from __future__ import annotations
@@ -21,29 +21,27 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SOCKET_TIMEOUT_SECONDS = 0.1  # seconds, to connect and for each answer
-MAX_CONSECUTIVE_FAILURES = 5  # in a row, then nobody asks for a while
-RETRY_INTERVAL_SECONDS = 1.0  # seconds between two tries of a broken one
-TRUST_SECONDS = (
-    2.0  # seconds for which a yes counts after the watcher could last tell the cache what has ended
-)
+SOCKET_TIMEOUT_SECONDS = 0.1  # to connect, and for each response
+MAX_CONSECUTIVE_FAILURES = 5  # that open the circuit breaker
+RETRY_INTERVAL_SECONDS = 1.0  # between attempts while the breaker is open
+TRUST_SECONDS = 2.0  # a valid status is trusted this long after the last write of revocations
 
 log = logs.get_logger("cache")
 
 
 class CacheUnavailable(Exception):
-    """There is no cache, or it does not answer. Ask the database."""
+    """No cache is configured, or it does not respond. The caller queries the database instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A Lua script, run in one step by the server."""
+    """A Lua script that the server runs atomically."""
 
     text: str
 
 
 class Cache:
-    """One client for each process. Without a URL it is always away: the same code then runs on the database alone."""
+    """The Redis client of a process. Without a URL, every call raises CacheUnavailable."""
 
     def __init__(self, url: str | None, clock: Clock) -> None:
         self._clock = clock
@@ -56,32 +54,34 @@ class Cache:
 
     @property
     def is_configured(self) -> bool:
-        """Is one configured?"""
         return self._client is not None
 
     @property
     def pool(self) -> redis.ConnectionPool:
-        """The connections, for the library that counts limits."""
+        """Return the connection pool, for the rate limit library. Raises CacheUnavailable."""
         if self._client is None:
             raise CacheUnavailable
         pool: redis.ConnectionPool = self._client.connection_pool
         return pool
 
     def confirm_written(self, ticks: float) -> None:
-        """Everything that had ended at that moment has been written to it, and it took it."""
+        """Record that all revocations up to that monotonic time are in the cache."""
         self._written_at = ticks
 
     @property
     def is_trusted(self) -> bool:
-        """May a yes be taken from it? Not while it can be read and not written: it would go on saying what was true before."""
+        """Return whether a valid status may be trusted.
+
+        While the cache can be read but not written, it lacks recent revocations.
+        """
         return self._clock.get_monotonic_time() - self._written_at <= TRUST_SECONDS
 
     def get_many(self, *keys: str) -> list[bytes | None]:
-        """The values of several keys in one round trip, None where there is nothing. Raises CacheAway."""
+        """Read several keys in one round trip; None for a missing key. Raises CacheUnavailable."""
         return self.call(lambda client: client.mget(keys))  # type: ignore[return-value,arg-type] # redis-py types serve two clients
 
     def get_server_info(self) -> Mapping[str, object]:
-        """What the server says of itself, asked also while it is left alone. Raises CacheAway."""
+        """Return the output of INFO, even while the breaker is open. Raises CacheUnavailable."""
         return self.call(lambda client: client.info(), bypass_breaker=True)
 
     def run_script(
@@ -92,14 +92,14 @@ class Cache:
         *,
         bypass_breaker: bool = False,
     ) -> object:
-        """Run a script in one round trip. Raises CacheAway. `patient` asks also while others leave the cache alone."""
+        """Run a script in one round trip. Raises CacheUnavailable."""
         return self.call(
             lambda client: self._get_registered_script(client, script)(keys=keys, args=arguments),
             bypass_breaker=bypass_breaker,
         )
 
     def call(self, command: Callable[[redis.Redis], T], *, bypass_breaker: bool = False) -> T:
-        """Ask, unless it has just been found broken. Raises CacheAway."""
+        """Run a command unless the circuit breaker is open. Raises CacheUnavailable."""
         client = self._client
         if client is None or not (bypass_breaker or self._allows_call()):
             raise CacheUnavailable
@@ -118,7 +118,7 @@ class Cache:
         return self._registered[script.text]
 
     def _allows_call(self) -> bool:
-        """Everybody while it is well; while it is broken, one caller each second."""
+        """Return True while the breaker is closed, and once per second while it is open."""
         if self._failures < MAX_CONSECUTIVE_FAILURES:
             return True
         with self._lock:
@@ -133,17 +133,17 @@ class Cache:
             self._failures += 1
             if self._failures == MAX_CONSECUTIVE_FAILURES:
                 self._again_at = self._clock.get_monotonic_time() + RETRY_INTERVAL_SECONDS
-                log.warning("cache left alone", fault=type(error).__name__)
+                log.warning("cache unavailable, circuit breaker opened", fault=type(error).__name__)
 
     def _record_recovery(self) -> None:
         with self._lock:
             if self._failures >= MAX_CONSECUTIVE_FAILURES:
-                log.warning("cache is back")
+                log.warning("cache available, circuit breaker closed")
             self._failures = 0
 
 
 def _build_client(url: str) -> redis.Redis:
-    # redis-py would try ten times with pauses: a dead server would then cost seconds for each question.
+    # By default, redis-py retries ten times with pauses, which costs seconds with a dead server.
     return redis.Redis.from_url(
         url,
         socket_timeout=SOCKET_TIMEOUT_SECONDS,

@@ -1,4 +1,4 @@
-"""The one clock. Everything else is handed `now`."""
+"""The clock. Everything else receives `now` as an argument."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ MAX_CLOCK_SKEW = timedelta(seconds=5)
 
 
 class Clock:
-    """UTC now, corrected by the measured offset to the database, so that replicas with drifting clocks agree."""
+    """UTC time, corrected by the offset to the database so that replicas agree."""
 
     def __init__(self) -> None:
         self._offset = timedelta()
 
     def now(self) -> datetime:
-        """Aware UTC."""
+        """Return the current time as an aware UTC datetime."""
         return datetime.now(UTC) + self._offset
 
     def get_monotonic_time(self) -> float:
-        """Seconds of a counter that never goes back, for measuring how long something took."""
+        """Return seconds of a counter that never goes back, to measure durations."""
         return time.monotonic()
 
     def get_wall_time(self) -> float:
-        """Seconds since the epoch by this machine alone, for the libraries that count by it."""
+        """Return seconds since the epoch by the clock of this machine, without correction."""
         return time.time()
 
     def get_skew(self, database_now: datetime) -> timedelta:
-        """How far the machine's own clock is from the database's."""
+        """Return how far the clock of this machine is behind the database's."""
         return database_now - datetime.now(UTC)
 
     def synchronize(self, database_now: datetime) -> None:
-        """Take the database's time from here on."""
+        """Correct `now` to the time of the database."""
         self._offset = self.get_skew(database_now)

@@ -1,7 +1,7 @@
-"""The database: engines, the two kinds of transaction, and what counts as its being away.
+"""Database engines, sessions, column types and the detection of an unavailable database.
 
-PostgreSQL by psycopg 3 and SQLite behave alike here: a writer takes its locks when it begins, a reader cannot write,
-and nothing waits longer than a few seconds.
+PostgreSQL (psycopg 3) and SQLite behave alike: read-only transactions cannot write, and no wait
+lasts longer than a few seconds.
 """
 
 from __future__ import annotations
@@ -54,22 +54,22 @@ if TYPE_CHECKING:
 AUTOCOMMIT_BIND = "checks"
 MODE_OPTION = "doorward_mode"
 SQLITE_BUSY_SECONDS = 2
-# Connect 2 s, statement 2 s, lock 1 s: a database that is slow becomes a 503, not a pile of waiting requests.
+# Short timeouts turn a slow database into 503 responses instead of a queue of waiting requests.
 POSTGRES_ARGUMENTS = {
     "connect_timeout": 2,
     "application_name": "doorward",
-    "options": "-c statement_timeout=2000 -c lock_timeout=1000 -c idle_in_transaction_session_timeout=10000 -c timezone=UTC",
+    "options": "-c statement_timeout=2000 -c lock_timeout=1000 "
+    "-c idle_in_transaction_session_timeout=10000 -c timezone=UTC",
 }
-# Faults of the database itself: a lost server, a full disk, a lock or statement that took too long. A 503, never a 4xx.
+# Errors of the database itself, such as a lost server, a full disk or a timeout: 503, never 4xx.
 UNAVAILABLE_ERRORS = (OperationalError, InterfaceError, PoolTimeoutError)
 
-
-# SQLite numbers rows by itself only in a column that is exactly INTEGER.
+# SQLite generates row numbers only for columns of type INTEGER.
 BigId = BigInteger().with_variant(Integer(), "sqlite")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC datetime on both databases; SQLite keeps it as sortable text."""
+    """An aware UTC datetime on both databases; SQLite stores it as sortable text."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -77,7 +77,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None or value.tzinfo is None:
             if value is not None:
-                raise ValueError("a naive datetime has no place in the database")
+                raise ValueError("datetimes must be aware")
             return None
         return (
             value.astimezone(UTC)
@@ -93,7 +93,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    """What every table derives from."""
+    """The base class of all tables."""
 
     metadata = MetaData(
         naming_convention={
@@ -108,7 +108,7 @@ class Base(DeclarativeBase):
 
 
 class Database:
-    """Two pools: one for units of work, a small one for the check that every request begins with."""
+    """Two connection pools: one for units of work, a small one for autocommit sessions."""
 
     def __init__(self, app: Flask, settings: Settings, *, threads: int) -> None:
         self.sqlite = settings.uses_sqlite
@@ -124,31 +124,31 @@ class Database:
         glue = SQLAlchemy(app, metadata=Base.metadata)
         with app.app_context():
             self.engine, self.autocommit_engine = glue.engines[None], glue.engines[AUTOCOMMIT_BIND]
-        deadline = SocketWatchdog()
+        watchdog = SocketWatchdog()
         for engine in (self.engine, self.autocommit_engine):
             if self.sqlite:
                 _configure_sqlite(engine)
             else:
-                install_watchdog(deadline, engine)
+                install_watchdog(watchdog, engine)
         self.bind_sessions()
 
     def bind_sessions(self) -> None:
-        """Derive the engines of read and write sessions once, because deriving costs more than a query."""
+        """Derive the engines of read and write sessions, once because that is expensive."""
         self._reader = self.engine.execution_options(
             **{MODE_OPTION: "reading"}, postgresql_readonly=True
         )
         self._writer = self.engine.execution_options(**{MODE_OPTION: "writing"})
 
     def open_read_session(self) -> Session:
-        """A session whose transaction cannot write, so that a GET changes nothing."""
+        """Open a session whose transaction cannot write."""
         return Session(self._reader, expire_on_commit=False)
 
     def open_write_session(self) -> Session:
-        """A session whose transaction holds SQLite's write lock from its first query on."""
+        """Open a session whose transaction takes SQLite's write lock with its first query."""
         return Session(self._writer, expire_on_commit=False)
 
     def open_autocommit_session(self) -> Session:
-        """A session beside the unit of work, each statement its own transaction, on the small pool."""
+        """Open a session from the small pool in which each statement commits by itself."""
         return Session(self.autocommit_engine, expire_on_commit=False)
 
 
@@ -174,7 +174,7 @@ def _build_engine_options(settings: Settings, *, size: int) -> dict[str, Any]:
 
 
 def _configure_sqlite(engine: Engine) -> None:
-    """Begin transactions ourselves: pysqlite's own way upgrades readers to writers, which fails at once under load."""
+    """Begin transactions explicitly: pysqlite would upgrade readers, which fails under load."""
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:
@@ -184,7 +184,8 @@ def _configure_sqlite(engine: Engine) -> None:
 
     @event.listens_for(engine, "checkin")
     def end(connection: sqlite3.Connection | None, _record: object) -> None:
-        # A COMMIT that SQLite refuses leaves the transaction open, and SQLAlchemy takes it for over: its lock would shut everybody out.
+        # A COMMIT that SQLite rejects leaves the transaction open, but SQLAlchemy considers it
+        # closed. Its lock would block all writers.
         if connection is not None and connection.in_transaction:
             connection.rollback()
 
@@ -200,13 +201,13 @@ def _configure_sqlite(engine: Engine) -> None:
 
 
 def count_changed_rows(db: Session, statement: Update | Delete) -> int:
-    """Execute an UPDATE or DELETE; how many rows it met decides who won."""
+    """Execute an UPDATE or DELETE and return the number of rows that it matched."""
     result = db.execute(statement)
     return result.rowcount if isinstance(result, CursorResult) else 0
 
 
 def insert_if_absent(db: Session, model: type[Base], **values: Any) -> bool:
-    """Insert a row unless a unique value of it is there already; of many at once, one gets True."""
+    """Insert a row unless it violates a unique constraint. Of concurrent callers, one gets True."""
     dialect = db.get_bind().dialect.name
     insert = postgresql.insert if dialect == "postgresql" else sqlite_dialect.insert
     key = inspect(model).primary_key[0]
@@ -219,9 +220,9 @@ def insert_if_absent(db: Session, model: type[Base], **values: Any) -> bool:
 def is_one_of(
     db: Session, column: InstrumentedAttribute[str], wanted: Sequence[str]
 ) -> ColumnElement[bool]:
-    """Is the column one of many texts? Quick whatever plan PostgreSQL keeps.
+    """Build a condition that the column is one of many texts.
 
-    A list of parameters is compared one by one in each row by a plan that was made when the table was small, and kept.
+    PostgreSQL may keep a plan from when the table was small, which compares an IN list one by one.
     """
     if db.get_bind().dialect.name != "postgresql":
         return column.in_(wanted)
@@ -231,7 +232,7 @@ def is_one_of(
 def insert_all_absent(
     db: Session, model: type[Base], rows: Sequence[Mapping[str, Any]]
 ) -> set[Any]:
-    """Insert those of many rows of which no unique value is there already. Returns the keys of what was inserted."""
+    """Insert the rows that violate no unique constraint. Returns the keys of the inserted rows."""
     dialect = db.get_bind().dialect.name
     insert = postgresql.insert if dialect == "postgresql" else sqlite_dialect.insert
     key = inspect(model).primary_key[0]
@@ -250,9 +251,10 @@ def upsert_all(
     update: Mapping[str, Any],
     where: ColumnElement[bool],
 ) -> Sequence[Any]:
-    """Insert rows; those whose key is there already are updated instead where the condition holds.
+    """Insert rows; update those whose key exists if they fulfill the condition.
 
-    Returns the keys of the rows that were written. Rows are met in the order given, so that two at once do not wait for each other.
+    Returns the keys of the written rows. Rows are locked in the given order, so that concurrent
+    calls cannot deadlock.
     """
     dialect = db.get_bind().dialect.name
     insert = postgresql.insert if dialect == "postgresql" else sqlite_dialect.insert
@@ -269,7 +271,10 @@ def upsert_all(
 def delete_batch(
     db: Session, model: type[Base], condition: ColumnElement[bool], max_rows: int
 ) -> int:
-    """Delete at most so many of the rows that are over. Returns how many."""
+    """Delete up to `max_rows` rows that fulfill the condition.
+
+    Returns the number of deleted rows.
+    """
     key = inspect(model).primary_key[0]
     some = select(key).where(condition).limit(max_rows).scalar_subquery()
     return count_changed_rows(
@@ -278,7 +283,7 @@ def delete_batch(
 
 
 def get_database_now(session: Session) -> datetime:
-    """The database's own clock; on SQLite it is this machine's."""
+    """Return the time of the database; on SQLite, that of this machine."""
     dialect = session.get_bind().dialect.name
     if dialect == "postgresql":
         moment: datetime = session.execute(text("SELECT clock_timestamp()")).scalar_one()
@@ -289,7 +294,7 @@ def get_database_now(session: Session) -> datetime:
 
 
 def is_database_unavailable(error: BaseException) -> bool:
-    """Is it the database that failed, and not what it was asked?"""
+    """Return whether the database failed, as opposed to rejecting a statement."""
     return isinstance(error, UNAVAILABLE_ERRORS) or (
         isinstance(error, DBAPIError) and error.connection_invalidated
     )
@@ -297,7 +302,7 @@ def is_database_unavailable(error: BaseException) -> bool:
 
 @contextmanager
 def open_migration_connection(url: str) -> Iterator[Connection]:
-    """A connection without statement limits, in one transaction that only one process at a time gets."""
+    """Open a connection without timeouts, in one transaction that only one process can hold."""
     sqlite = url.startswith("sqlite")
     engine = create_engine(
         url, poolclass=NullPool, connect_args={"timeout": 60} if sqlite else {"connect_timeout": 5}

@@ -1,6 +1,7 @@
-"""Password hashes that other systems made: read strictly, and too dear a one is refused before anything is computed.
+"""Check passwords against hashes imported from other systems.
 
-What is read here is renewed with Argon2id at the first login, so nothing in this file ever makes a hash.
+Hashes are parsed strictly, and those that are too expensive are rejected before any computation.
+The first login replaces them with Argon2id, so no function here creates a hash.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ PasswordCheck = Callable[[bytes], bool]
 
 BCRYPT_BYTES = 72
 BCRYPT_ALPHABET = "./" + string.ascii_uppercase + string.ascii_lowercase + string.digits
-# Each of these costs about a second on one core of 2024; what others set by default costs a third of it or less.
+# Each maximum takes about a second on a core of 2024. Common defaults take a third of that or less.
 MAX_BCRYPT_COST = 14  # as a power of two
 MIN_BCRYPT_COST = 4
 MAX_PBKDF2_ITERATIONS = {"sha1": 4_000_000, "sha256": 3_000_000, "sha512": 1_250_000}
 MAX_SHA_CRYPT_ROUNDS = 1_000_000
 MIN_SHA_CRYPT_ROUNDS = 1000
 DEFAULT_SHA_CRYPT_ROUNDS = 5000
-MAX_SCRYPT_MEMORY_BYTES = 129 << 20  # bytes; 128 MiB and the little that comes on top
+MAX_SCRYPT_MEMORY_BYTES = 129 << 20  # 128 MiB and a small overhead
 MAX_SCRYPT_WORK = 1 << 22  # N times r times p
-MAX_SCRYPT_WIDTH = 64  # of r, and of p: what comes before and after the mixing grows with both
+MAX_SCRYPT_WIDTH = 64  # of r and of p, which determine the cost outside the mixing
 DIGEST_BYTES = {"sha1": 20, "sha256": 32, "sha512": 64}
 MIN_KEY_BYTES = 16  # bytes
 
@@ -41,24 +42,30 @@ CRYPT64 = r"[./A-Za-z0-9]"
 
 
 class UnusablePasswordHash(ValueError):
-    """The text is no hash that can be checked here; the message says why, in words for people, and quotes nothing of it."""
+    """The hash is malformed, unsupported or too expensive.
+
+    The message gives the reason and quotes nothing.
+    """
 
 
 class PasswordTooLongForHash(ValueError):
-    """The kind of hash takes in only the beginning of this password, so that others would fit as well."""
+    """The algorithm would ignore the end of this password, so other passwords would match too."""
 
 
 def parse_hash(stored: str) -> PasswordCheck:
-    """How to check passwords against that hash. Raises NotAHash; the check raises TooLong."""
+    """Return a function that checks passwords against the hash. Raises UnusablePasswordHash.
+
+    The returned function raises PasswordTooLongForHash.
+    """
     for pattern, reader in HASH_FORMATS:
         parts = re.fullmatch(pattern, stored)
         if parts is not None:
             return reader(parts)
-    raise UnusablePasswordHash("is damaged, or of a kind that cannot be checked")
+    raise UnusablePasswordHash("is malformed or uses an unsupported algorithm")
 
 
 def strip_django_prefix(stored: str) -> str:
-    """The hash without the name that Django writes before it, where it says what it is by itself."""
+    """Remove the prefix that Django adds to hashes in a standard format."""
     for name, kind in (("argon2", "$argon2"), ("bcrypt$", "$2")):
         plain = stored.removeprefix(name)
         if plain != stored and plain.startswith(kind):
@@ -69,11 +76,12 @@ def strip_django_prefix(stored: str) -> str:
 def _parse_bcrypt(parts: re.Match[str]) -> PasswordCheck:
     if int(parts["cost"]) > MAX_BCRYPT_COST:
         raise UnusablePasswordHash(
-            f"costs too much to check: bcrypt of more than {MAX_BCRYPT_COST}"
+            f"is too expensive: the maximum bcrypt cost is {MAX_BCRYPT_COST}"
         )
     if int(parts["cost"]) < MIN_BCRYPT_COST:
-        raise UnusablePasswordHash("is damaged: its numbers do not go together")
-    # The last letter of the salt holds four bits that mean nothing. Some systems set them, and the library takes no such salt.
+        raise UnusablePasswordHash("is malformed: its parameters are inconsistent")
+    # Four bits of the last character of the salt are unused. Some systems set them, but the library
+    # rejects that.
     last = BCRYPT_ALPHABET[BCRYPT_ALPHABET.index(parts["last"]) & ~0xF]
     return partial(
         _check_bcrypt_sha256 if parts["digested"] else _check_bcrypt,
@@ -88,7 +96,7 @@ def _check_bcrypt(stored: bytes, password: bytes) -> bool:
 
 
 def _check_bcrypt_sha256(stored: bytes, password: bytes) -> bool:
-    """Django's way around the 72 bytes."""
+    """Check a hash of Django, which hashes the password first to avoid the limit of 72 bytes."""
     return _check_bcrypt(stored, hashlib.sha256(password).hexdigest().encode())
 
 
@@ -107,10 +115,11 @@ def _parse_passlib_pbkdf2(parts: re.Match[str]) -> PasswordCheck:
 def _build_pbkdf2_check(digest: str, iterations: int, salt: bytes, key: bytes) -> PasswordCheck:
     if iterations > MAX_PBKDF2_ITERATIONS[digest]:
         raise UnusablePasswordHash(
-            f"costs too much to check: PBKDF2 of more than {MAX_PBKDF2_ITERATIONS[digest]} iterations"
+            "is too expensive: the maximum for PBKDF2 is "
+            f"{MAX_PBKDF2_ITERATIONS[digest]} iterations"
         )
     if len(key) != DIGEST_BYTES[digest]:
-        raise UnusablePasswordHash("is damaged: its length is not that of its kind")
+        raise UnusablePasswordHash("is malformed: its length does not fit its algorithm")
     return lambda password: hmac.compare_digest(
         hashlib.pbkdf2_hmac(digest, password, salt, iterations), key
     )
@@ -131,13 +140,13 @@ def _parse_scrypt(parts: re.Match[str]) -> PasswordCheck:
         or max(r, p) > MAX_SCRYPT_WIDTH
     ):
         raise UnusablePasswordHash(
-            "costs too much to check: scrypt of more than 128 MiB, or of more work than four times that"
+            "is too expensive: the maximum for scrypt is 128 MiB and 4 times that in work"
         )
     if n & (n - 1) or not 1 < n < 1 << 16 * r or len(key) < MIN_KEY_BYTES:
-        raise UnusablePasswordHash("is damaged: its numbers do not go together")
-    most = memory + (1 << 20)
+        raise UnusablePasswordHash("is malformed: its parameters are inconsistent")
+    max_memory = memory + (1 << 20)
     return lambda password: hmac.compare_digest(
-        hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=most, dklen=len(key)), key
+        hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=max_memory, dklen=len(key)), key
     )
 
 
@@ -145,12 +154,12 @@ def _parse_sha_crypt(parts: re.Match[str]) -> PasswordCheck:
     rounds = int(parts["cost"] or DEFAULT_SHA_CRYPT_ROUNDS)
     if rounds > MAX_SHA_CRYPT_ROUNDS:
         raise UnusablePasswordHash(
-            f"costs too much to check: more than {MAX_SHA_CRYPT_ROUNDS} rounds of sha_crypt"
+            f"is too expensive: the maximum for sha_crypt is {MAX_SHA_CRYPT_ROUNDS} rounds"
         )
     if rounds < MIN_SHA_CRYPT_ROUNDS:
-        raise UnusablePasswordHash("is damaged: its numbers do not go together")
-    kind = sha256_crypt if parts["kind"] == "5" else sha512_crypt
-    return lambda password: bool(kind.verify(password, parts[0]))
+        raise UnusablePasswordHash("is malformed: its parameters are inconsistent")
+    algorithm = sha256_crypt if parts["kind"] == "5" else sha512_crypt
+    return lambda password: bool(algorithm.verify(password, parts[0]))
 
 
 def _decode_key(parts: re.Match[str]) -> bytes:
@@ -162,7 +171,7 @@ def _decode_base64(text: str) -> bytes:
     try:
         return base64.b64decode(text)
     except binascii.Error:
-        raise UnusablePasswordHash("is damaged: a part of it cannot be read") from None
+        raise UnusablePasswordHash("is malformed: a part is not base64") from None
 
 
 _COST = rf"(?P<cost>{NUMBER})"
@@ -171,13 +180,19 @@ _HEX = r"(?P<hex>(?:[0-9a-f]{2}){1,64})"
 _BASE64 = rf"(?P<base64>{BASE64})"
 HASH_FORMATS: tuple[tuple[str, Callable[[re.Match[str]], PasswordCheck]], ...] = (
     (
-        rf"(?P<digested>bcrypt_sha256\$)?(?P<salt>\$2[aby]\$(?P<cost>[0-9]{{2}})\${CRYPT64}{{21}})(?P<last>{CRYPT64})(?P<key>{CRYPT64}{{31}})",
+        (
+            rf"(?P<digested>bcrypt_sha256\$)?(?P<salt>\$2[aby]\$(?P<cost>[0-9]{{2}})\${CRYPT64}{{21}})"
+            rf"(?P<last>{CRYPT64})(?P<key>{CRYPT64}{{31}})"
+        ),
         _parse_bcrypt,
     ),
     (rf"pbkdf2_(?P<digest>sha1|sha256)\${_COST}\${_SALT}\${_BASE64}", _parse_pbkdf2),  # Django
     (rf"pbkdf2:(?P<digest>sha1|sha256|sha512):{_COST}\${_SALT}\${_HEX}", _parse_pbkdf2),  # Werkzeug
     (
-        rf"\$pbkdf2(?:-(?P<digest>sha256|sha512))?\${_COST}\$(?P<salt>{CRYPT64}{{1,128}})\$(?P<base64>{CRYPT64}{{1,128}})",
+        (
+            rf"\$pbkdf2(?:-(?P<digest>sha256|sha512))?\${_COST}\$(?P<salt>{CRYPT64}{{1,128}})"
+            rf"\$(?P<base64>{CRYPT64}{{1,128}})"
+        ),
         _parse_passlib_pbkdf2,
     ),
     (

@@ -1,6 +1,7 @@
-"""JSON Web Tokens by PyJWT and cryptography: the key ring, and a signature check that takes one spelling only.
+"""Sign JSON Web Tokens and verify signatures, accepting exactly one encoding of each token.
 
-Only the signature is judged here. Claims are judged by the gateway against `work.now`: PyJWT would read a clock of its own.
+Only signatures are verified here. `app.verification` checks the claims against `work.now`; PyJWT
+would read its own clock.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ MAX_TOKEN_LENGTH = 4096
 TOKEN_PATTERN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 KID_PATTERN = re.compile(r"[A-Za-z0-9_-]{8,64}")
 HEADER_NAMES = {"alg", "kid", "typ"}
-# PyJWT's own decode would read everything a second time, letter by letter, and judge times by a clock of its own. What is
-# strict here is ours; what is cryptography is the library's.
+# jwt.decode would parse the token again and check times against its own clock, so only its
+# signature algorithms are used.
 ALGORITHMS: Mapping[str, Algorithm] = {
     "ES256": ECAlgorithm(ECAlgorithm.SHA256),
     "EdDSA": OKPAlgorithm(),
@@ -42,15 +43,15 @@ Claims = dict[str, Any]
 
 
 class TokenRejected(Exception):
-    """The token is none that we signed, or is not spelled as we spelled it."""
+    """The token was not signed here, or is not encoded as it was signed."""
 
 
 @dataclass(frozen=True, slots=True)
 class SigningKeyPair:
-    """A signing key ready for use. The private half never shows in a repr."""
+    """A signing key ready for use. Its repr never contains the private key."""
 
     kid: str
-    typ: str  # of the only kind of token it signs
+    typ: str  # of the only type of token it signs
     algorithm: str
     public_jwk: Mapping[str, str]
     private: PrivateKey = field(repr=False)
@@ -69,7 +70,10 @@ class _Snapshot:
 
 
 class SigningKeySet:
-    """The keys this process signs and verifies with; signing_keys fills it, and swaps its contents in one step."""
+    """The keys this process signs and verifies with.
+
+    `app.signing_keys` replaces them atomically.
+    """
 
     def __init__(self) -> None:
         self._snapshot = _Snapshot({}, {}, 0, float("-inf"))
@@ -82,32 +86,35 @@ class SigningKeySet:
         global_epoch: int,
         loaded_at: float,
     ) -> None:
-        """All keys that verify, and of them those that sign now, one for each kind of token."""
+        """Replace all keys.
+
+        `signers` has one key for each type of token; `loaded_at` is monotonic.
+        """
         self._snapshot = _Snapshot(
             dict(keys), {key.typ: key for key in signers}, global_epoch, loaded_at
         )
 
     def get_age_seconds(self, monotonic_now: float) -> float:
-        """Seconds since the keys were read."""
+        """Return the seconds since the keys were loaded."""
         return monotonic_now - self._snapshot.loaded_at
 
     def list_public_jwks(self, typ: str) -> list[Mapping[str, str]]:
-        """The public halves of the keys for one kind of token, as JWKS lists them."""
+        """List the public keys for one type of token as JWKs."""
         return [key.public_jwk for key in self._snapshot.keys.values() if key.typ == typ]
 
     @property
     def global_epoch(self) -> int:
-        """The issuer's epoch, read together with the keys."""
+        """Return the global epoch that was loaded together with the keys."""
         return self._snapshot.global_epoch
 
     def find_key(self, kid: str) -> SigningKeyPair | None:
         return self._snapshot.keys.get(kid)
 
     def sign(self, typ: str, claims: Claims) -> str:
-        """A compact JWS under the key that signs this kind of token now."""
+        """Sign a compact JWS with the current key for this type of token."""
         signer = self._snapshot.signers.get(typ)
         if signer is None:
-            raise RuntimeError(f"the key ring holds no key that signs {typ}")
+            raise RuntimeError(f"no signing key is loaded for {typ}")
         token = jwt.encode(
             claims,
             signer.private,
@@ -117,7 +124,7 @@ class SigningKeySet:
         return token if signer.algorithm != "ES256" else _normalize_s(token)
 
     def verify(self, typ: str, token: str) -> Claims:
-        """The claims of a token that we signed. Raises TokenRejected for everything else, a second spelling included."""
+        """Return the claims of a token that was signed here. Raises TokenRejected."""
         if len(token) > MAX_TOKEN_LENGTH or not TOKEN_PATTERN.fullmatch(token):
             raise TokenRejected("not a compact JWS")
         header_part, payload_part, signature_part = token.split(".")
@@ -128,18 +135,18 @@ class SigningKeySet:
         )
         key = self._snapshot.keys.get(header["kid"])
         if key is None or header["alg"] != key.algorithm or not header["typ"] == key.typ == typ:
-            raise TokenRejected("not a kind of token we sign")
+            raise TokenRejected("unknown key, or another type or algorithm")
         if key.algorithm == "ES256" and _get_s(signature) > P256_ORDER // 2:
-            raise TokenRejected("a second spelling of a signature")
+            raise TokenRejected("the signature is not in its canonical form")
         if not ALGORITHMS[key.algorithm].verify(
             f"{header_part}.{payload_part}".encode(), key.public, signature
         ):
-            raise TokenRejected("the signature does not fit")
+            raise TokenRejected("invalid signature")
         return _parse_json_object(payload)
 
 
 def generate_key_pair(algorithm: str) -> tuple[PrivateKey, dict[str, str]]:
-    """A private key and its public half as a JWK (RFC 7517), without kid."""
+    """Generate a private key and its public key as a JWK (RFC 7517) without `kid`."""
     if algorithm == "ES256":
         curve_key = ec.generate_private_key(ec.SECP256R1())
         return curve_key, json.loads(ECAlgorithm.to_jwk(curve_key.public_key()))
@@ -148,25 +155,28 @@ def generate_key_pair(algorithm: str) -> tuple[PrivateKey, dict[str, str]]:
 
 
 def to_pem(private: PrivateKey) -> bytes:
-    """PKCS #8, to be sealed before it is kept."""
+    """Serialize as PKCS #8. Seal the result before storing it."""
     return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def from_pem(pem: bytes) -> PrivateKey:
     private = load_pem_private_key(pem, None)
     if not isinstance(private, ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
-        raise TypeError("a signing key of a kind we never make")
+        raise TypeError("unsupported type of signing key")
     return private
 
 
 def _parse_header(raw: bytes) -> dict[str, str]:
-    """The header; only what we write ourselves may be in it. Raises TokenRejected."""
+    """Parse the header, which must have exactly the fields that `sign` writes.
+
+    Raises TokenRejected.
+    """
     header = _parse_json_object(raw)
-    # Exactly our three names: jku, x5u, jwk, x5c and crit (RFC 8725 section 3.10) are refused by not being there.
+    # Only these three names: jku, x5u, jwk, x5c and crit are rejected (RFC 8725 section 3.10).
     if set(header) != HEADER_NAMES or not all(isinstance(value, str) for value in header.values()):
-        raise TokenRejected("the header is not ours")
+        raise TokenRejected("unexpected header")
     if not KID_PATTERN.fullmatch(header["kid"]):
-        raise TokenRejected("the kid is not ours")
+        raise TokenRejected("malformed kid")
     return header
 
 
@@ -186,7 +196,7 @@ def _decode_base64url(part: str) -> bytes:
     except binascii.Error as error:
         raise TokenRejected("not base64url") from error
     if _encode_base64url(raw) != part:
-        raise TokenRejected("a second spelling of base64url")
+        raise TokenRejected("the base64url is not in its canonical form")
     return raw
 
 
@@ -201,7 +211,7 @@ def _get_s(signature: bytes) -> int:
 
 
 def _normalize_s(token: str) -> str:
-    """(r, s) and (r, n-s) both verify under ECDSA; we write and take the smaller one, so a token has one spelling."""
+    """Replace s by the smaller of s and n-s. ECDSA accepts both; a token has one encoding."""
     message, _, signature = token.rpartition(".")
     raw = _decode_base64url(signature)
     s = int.from_bytes(raw[P256_BYTES:])

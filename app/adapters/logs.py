@@ -1,4 +1,4 @@
-"""Logs by structlog: JSON, UTC, one line each, and nothing secret whatever was handed in."""
+"""Structured logging: one JSON line per event, UTC timestamps, secrets masked."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ SECRET_SHAPES = re.compile(
     r"|\bdwr\d\.[\w.-]{40,}"  # a refresh token
     r"|\$(?:argon2|2[aby]\$|[56]\$)[\w$=,+/.]+"
     r"|\b(?:pbkdf2|scrypt)[_:$-][^\s\"]{40,}"
-    r"|(?<=DETAIL: ) [^\n]*"  # PostgreSQL quotes the whole row that it refuses
+    r"|(?<=DETAIL: ) [^\n]*"  # PostgreSQL quotes rejected rows here
 )
-MIN_SECRET_LENGTH = 10  # characters; the least that one of the shapes above has
+MIN_SECRET_LENGTH = 10  # characters; the minimum that a pattern above matches
 MASK = "***"
 
 get_logger = structlog.get_logger
@@ -35,7 +35,7 @@ _clock = Clock()
 
 
 def mask_secrets(text: str) -> str:
-    """The text without anything that has the shape of a secret of ours."""
+    """Replace everything in the text that has the format of a secret."""
     return SECRET_SHAPES.sub(MASK, text)
 
 
@@ -72,7 +72,7 @@ SHARED_PROCESSORS: list[structlog.types.Processor] = [
 
 
 def configure_logging(stream: TextIO | None = None, *, level: int = logging.INFO) -> None:
-    """Send everything of that level, also what libraries say through `logging`, to standard output or that stream. Call once a process."""
+    """Configure structlog and `logging` for the process. The default stream is standard output."""
     stream = stream or sys.stdout
     structlog.configure(
         processors=[*SHARED_PROCESSORS, structlog.processors.JSONRenderer()],

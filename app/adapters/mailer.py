@@ -1,4 +1,4 @@
-"""SMTP: hands over one message at a time and tells a passing fault from a final one."""
+"""Send email by SMTP and tell temporary failures from permanent ones."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ DEFAULT_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 
 
 class DeliveryError(Exception):
-    """The server did not take the message. The text names the fault and no address.
+    """The server did not accept the message.
 
-    `final`: it never will. `away`: it was not about this message, the server cannot be talked to at all.
+    The text gives the reason without the email address.
+
+    `is_permanent` means that a retry is useless, `is_server_unavailable` that no message can be
+    sent now.
     """
 
     def __init__(
@@ -30,7 +33,10 @@ class DeliveryError(Exception):
 
 
 class Mailer:
-    """One SMTP connection, opened at the first message and kept while there is more. Use it in one thread."""
+    """An SMTP connection, opened for the first message and reused for the next.
+
+    Not thread-safe.
+    """
 
     def __init__(self, url: str) -> None:
         self._parts = urlsplit(url)
@@ -48,7 +54,7 @@ class Mailer:
         self._close()
 
     def send(self, message: EmailMessage) -> None:
-        """Returns once the server has taken the message. Raises NotDelivered."""
+        """Send a message; return once the server has accepted it. Raises DeliveryError."""
         try:
             refused = self._get_connection().send_message(message)
         except smtplib.SMTPRecipientsRefused as error:
@@ -65,7 +71,7 @@ class Mailer:
             ) from None
         except (OSError, smtplib.SMTPException, ssl.SSLError) as error:
             self._close()
-            # A server that is away or does not let us in is the operator's to mend; the message waits.
+            # The operator must fix the server or the login; the message stays queued.
             raise DeliveryError(
                 f"{type(error).__name__} {getattr(error, 'smtp_code', '')}".strip(),
                 is_server_unavailable=True,
@@ -74,7 +80,10 @@ class Mailer:
             raise DeliveryError("recipient refused", is_permanent=True)
 
     def check_connection(self) -> bool:
-        """Connect and log in as for a message, and send none. Is the connection encrypted? Raises NotDelivered."""
+        """Connect and log in, and return whether the connection is encrypted.
+
+        Raises DeliveryError.
+        """
         try:
             connection = self._get_connection()
         except (OSError, smtplib.SMTPException) as error:
@@ -108,7 +117,7 @@ class Mailer:
         elif self._parts.username:
             self._close()
             raise DeliveryError(
-                "the server offers no TLS, and without it no password is sent",
+                "the server does not offer TLS, which the login requires",
                 is_server_unavailable=True,
             )
 

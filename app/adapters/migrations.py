@@ -1,4 +1,4 @@
-"""Alembic: which schema this version needs, which one the database has, and the step from one to the other."""
+"""Schema migrations by Alembic: the required and current revision, and the upgrade between them."""
 
 from __future__ import annotations
 
@@ -27,17 +27,20 @@ def _build_config() -> Config:
 
 @cache
 def get_required_revision() -> str:
-    """The revision that this version of the code works with."""
+    """Return the revision that this version of the code requires."""
     return ScriptDirectory.from_config(_build_config()).get_current_head() or ""
 
 
 def find_current_revision(connection: Connection) -> str | None:
-    """The revision that the database has, None for an empty one."""
+    """Return the revision of the database, None if it is empty."""
     return MigrationContext.configure(connection).get_current_revision()
 
 
 def upgrade(url: str) -> tuple[str | None, str]:
-    """Bring the database to the revision needed; safe to call from many processes at once. Returns from and to."""
+    """Migrate the database to the required revision and return the old and new revision.
+
+    Many processes may call this at once.
+    """
     with open_migration_connection(url) as connection:
         before = find_current_revision(connection)
         config = _build_config()

@@ -1,6 +1,6 @@
-"""Argon2id behind a gate: a bounded number of hashes at once, on threads that give way to everything else.
+"""Argon2id password hashing with limited concurrency, on threads of low priority.
 
-Hashes of other systems pass the same gate, see imported_hashes.py.
+Imported hashes (imported_hashes.py) are checked under the same limit.
 """
 
 from __future__ import annotations
@@ -27,43 +27,50 @@ from app.errors import Busy
 T = TypeVar("T")
 
 NICE = 10
-MAX_WAIT_SECONDS = 1.0  # seconds in the queue
+MAX_WAIT_SECONDS = 1.0  # in the queue
 HASH_MIB = 20
 OTHER_MIB = 150
 SALT_BYTES = 16
 TAG_BYTES = 32
-# A stored hash carries its own cost, and verify obeys it: an imported or broken row must not ask for 4 GiB.
-# What others are known to use fits in, and whatever is set here.
+# Verification uses the cost parameters of the stored hash, so an imported or corrupt hash could
+# demand 4 GiB. These limits allow all known defaults; settings may raise them.
 MAX_MEMORY_KIB = 131072
 MAX_PASSES = 10
 MAX_LANES = 16
 MIN_KIB_PER_LANE = 8
 ARGON2_PATTERN = re.compile(
-    r"\$argon2(?:id|i|d)(?:\$v=(?:16|19))?\$m=[0-9]{1,9},t=[0-9]{1,9},p=[0-9]{1,9}\$[A-Za-z0-9+/]{11,128}\$[A-Za-z0-9+/]{22,128}"
+    r"\$argon2(?:id|i|d)(?:\$v=(?:16|19))?\$m=[0-9]{1,9},t=[0-9]{1,9},p=[0-9]{1,9}"
+    r"\$[A-Za-z0-9+/]{11,128}\$[A-Za-z0-9+/]{22,128}"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """How this process is served: the number of worker processes beside it, itself included, and its own threads."""
+    """The number of worker processes, and of threads in each of them."""
 
     workers: int = 1
     threads: int = 8
 
     @property
     def max_hashes(self) -> int:
-        """Hashes at once in this process. More than one a core at a time was measured to lose a third of the rate."""
+        """Return the number of concurrent hashes.
+
+        More than one per core costs a third of the throughput.
+        """
         affordable = (_get_memory_limit_mib() - OTHER_MIB) // HASH_MIB
         return max(1, min(_count_cores(), affordable) // self.workers)
 
     @property
     def max_admitted(self) -> int:
-        """Callers that may be inside or waiting; the other threads stay free for everything that does not hash."""
+        """Return the number of threads that may hash or wait.
+
+        The others stay free for other requests.
+        """
         return max(1, self.threads // 2)
 
 
 class PasswordHasher:
-    """Hashes and verifies on the gate's threads. Raises Busy when the gate is full; hold no transaction while calling."""
+    """Hashes and verifies passwords. Raises Busy at capacity. Do not call within a transaction."""
 
     def __init__(self, *, memory_kib: int, passes: int, capacity: Capacity) -> None:
         self._argon2 = argon2.PasswordHasher(
@@ -80,15 +87,18 @@ class PasswordHasher:
         self._threads = ThreadPoolExecutor(
             capacity.max_hashes, thread_name_prefix="argon2", initializer=_lower_thread_priority
         )
-        # Verified instead of the hash of an account that does not exist, so that both cost the same.
+        # Verified in place of the hash of a nonexistent account, so that both take the same time.
         self.decoy_hash = self._argon2.hash(secrets.token_urlsafe())
 
     def hash(self, password: str) -> str:
-        """A PHC string (RFC 9106) with a fresh salt."""
+        """Hash the password with a new salt, as a PHC string (RFC 9106)."""
         return self._run_gated(lambda: self._argon2.hash(password))
 
     def verify(self, password_hash: str, password: str) -> bool:
-        """Does the password fit? A hash that cannot be read, or asks for an absurd cost, fits nothing."""
+        """Return whether the password matches.
+
+        An unusable hash matches nothing, at the usual cost.
+        """
         try:
             fits = self._build_check(password_hash)
         except UnusablePasswordHash:
@@ -96,14 +106,14 @@ class PasswordHasher:
         return self._run_gated(lambda: fits(password.encode()))
 
     def is_outdated(self, password_hash: str) -> bool:
-        """Was it made with other parameters than those of now, or in another way?"""
+        """Return whether the hash has another algorithm or other parameters than new hashes."""
         try:
             return self._argon2.check_needs_rehash(password_hash)
         except InvalidHashError:
             return True
 
     def import_hash(self, password_hash: str) -> str:
-        """A hash that another system made, as it is kept here. Raises NotAHash for one that would never fit."""
+        """Return the hash of another system in the stored format. Raises UnusablePasswordHash."""
         plain = imported_hashes.strip_django_prefix(password_hash)
         self._build_check(plain)
         return plain
@@ -112,16 +122,17 @@ class PasswordHasher:
         if not password_hash.startswith("$argon2"):
             return partial(self._verify_imported, imported_hashes.parse_hash(password_hash))
         if not ARGON2_PATTERN.fullmatch(password_hash):
-            raise UnusablePasswordHash("is damaged, or of a kind that cannot be checked")
+            raise UnusablePasswordHash("is malformed or uses an unsupported algorithm")
         cost = argon2.extract_parameters(password_hash)
-        asked = (cost.memory_cost, cost.time_cost, cost.parallelism)
-        if any(much > most for much, most in zip(asked, self._max_cost, strict=True)):
+        requested = (cost.memory_cost, cost.time_cost, cost.parallelism)
+        if any(value > maximum for value, maximum in zip(requested, self._max_cost, strict=True)):
             kib, passes, lanes = self._max_cost
             raise UnusablePasswordHash(
-                f"costs too much to check: Argon2 of more than {kib} KiB, {passes} passes or {lanes} lanes"
+                f"is too expensive: the maximum for Argon2 is {kib} KiB, {passes} passes and "
+                f"{lanes} lanes"
             )
-        if min(asked) < 1 or cost.memory_cost < MIN_KIB_PER_LANE * cost.parallelism:
-            raise UnusablePasswordHash("is damaged: its numbers do not go together")
+        if min(requested) < 1 or cost.memory_cost < MIN_KIB_PER_LANE * cost.parallelism:
+            raise UnusablePasswordHash("is malformed: its parameters are inconsistent")
         return partial(self._verify_argon2, password_hash)
 
     def _verify_argon2(self, password_hash: str, password: bytes) -> bool:
@@ -137,7 +148,7 @@ class PasswordHasher:
             return self._reject_at_full_cost(password)
 
     def _reject_at_full_cost(self, password: bytes) -> bool:
-        """The cost of a check and the answer of a wrong password."""
+        """Compute a hash and return False, as for a wrong password."""
         self._verify_argon2(self.decoy_hash, password)
         return False
 
@@ -156,9 +167,8 @@ class PasswordHasher:
 
 
 def _lower_thread_priority() -> None:
-    with suppress(
-        OSError, AttributeError
-    ):  # Linux alone can renice one thread; elsewhere the gate still bounds them.
+    # Only Linux can change the priority of one thread.
+    with suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
@@ -167,7 +177,7 @@ def _count_cores() -> int:
 
 
 def _get_memory_limit_mib() -> int:
-    """What the container may use (cgroup v2), else what the machine has."""
+    """Return the memory limit of the container (cgroup v2), else the memory of the machine."""
     with suppress(OSError, ValueError):
         return int(Path("/sys/fs/cgroup/memory.max").read_text()) >> 20
     with suppress(OSError, ValueError):

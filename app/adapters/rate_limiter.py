@@ -1,4 +1,4 @@
-"""How often something may happen, counted by the library `limits`, each step atomic."""
+"""Rate limits with moving windows, counted atomically by the library `limits`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SWEEP_INTERVAL_HITS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class ExceededLimit:
-    """The limit that was reached: `quota` in `window` seconds, open again after `reset` seconds."""
+    """The exceeded limit: `quota` requests in `window` seconds; retry after `reset` seconds."""
 
     quota: int
     window: int
@@ -34,17 +34,14 @@ class ExceededLimit:
 
 @dataclass(frozen=True, slots=True)
 class RateLimitWindow:
-    """One limit: so many in so many seconds."""
+    """A part of a limit: an amount per number of seconds."""
 
     amount: int
     seconds: int
 
 
 class RateLimiter:
-    """Moving windows: at no moment does more than the quota lie within the window behind it.
-
-    Counted in Redis for all processes together; while that is away each process counts its own share.
-    """
+    """Counts requests in Redis, or locally against a share of the limit while Redis is down."""
 
     def __init__(self, clock: Clock, cache: Cache, *, shares: int) -> None:
         self._clock = clock
@@ -55,12 +52,16 @@ class RateLimiter:
         self._shared = (
             MovingWindowRateLimiter(_build_shared_storage(cache)) if cache.is_configured else None
         )
-        # The library drops a key's lock while others may wait for it; one lock of ours keeps a hit one step.
+        # The library discards the lock of a key while threads may wait for it, so hits take this
+        # lock.
         self._lock = threading.Lock()
         self._hits = 0
 
     def hit(self, limits: str, *key: str) -> ExceededLimit | None:
-        """Count one; the limit that stands against it, None when it may go on. `limits` is like "20/minute;300/hour"."""
+        """Count one hit and return the exceeded limit, None if it is allowed.
+
+        `limits` has the format "20/minute;300/hour".
+        """
         shared = self._shared
         if shared is not None:
             with suppress(CacheUnavailable):
@@ -70,13 +71,13 @@ class RateLimiter:
         return self.hit_locally(limits, *key)
 
     def hit_locally(self, limits: str, *key: str) -> ExceededLimit | None:
-        """Count one in this process alone, against its share of the limit."""
+        """Count one hit in this process alone, against its share of the limit."""
         with self._lock:
             self._remove_idle_keys()
             return self._hit(self._local, _divide_by_shares(limits, self._shares), key)
 
     def reset(self) -> None:
-        """Forget everything that was counted in this process."""
+        """Reset all local counters."""
         with self._lock:
             self._storage.reset()
 
@@ -92,7 +93,7 @@ class RateLimiter:
         return None
 
     def _remove_idle_keys(self) -> None:
-        """The library empties a key's window but keeps the key, which would grow with every source ever seen."""
+        """Remove keys without hits. The library keeps them, so memory would grow without bound."""
         self._hits += 1
         if self._hits % SWEEP_INTERVAL_HITS == 0:
             for key in [key for key, events in self._storage.events.items() if not events]:
@@ -101,7 +102,7 @@ class RateLimiter:
 
 @functools.cache
 def parse_windows(limits: str) -> tuple[RateLimitWindow, ...]:
-    """The parts of a limit like "20/minute;300/hour"."""
+    """Parse a limit such as "20/minute;300/hour"."""
     return tuple(RateLimitWindow(item.amount, item.get_expiry()) for item in _parse_items(limits))
 
 
@@ -112,12 +113,12 @@ def _parse_items(limits: str) -> list[RateLimitItem]:
 
 @functools.cache
 def _divide_by_shares(limits: str, shares: int) -> list[RateLimitItem]:
-    """Every process counts alone, so each gets its share, at least one."""
+    """Divide each limit by the number of processes; the minimum is one."""
     return [
         type(item)(max(1, item.amount // shares), item.multiples) for item in _parse_items(limits)
     ]
 
 
 def _build_shared_storage(cache: Cache) -> RedisStorage:
-    """On the cache's own connections, so that its short timeouts hold here too."""
+    """Build a storage that uses the connections of the cache, with their short timeouts."""
     return RedisStorage("redis://", connection_pool=cache.pool, key_prefix="dw1:limit")

@@ -1,4 +1,4 @@
-"""When things happened last: noted in memory at once, written down by whoever empties it now and then."""
+"""Times of last use, buffered in memory and written to the database by a background job."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_ENTRIES = 100_000
 
 
 class UsageBuffer:
-    """The latest moment of each name. What is not taken before the process ends is lost: good for hints, not for decisions."""
+    """The latest time of each key. Entries not drained before the process ends are lost."""
 
     def __init__(self) -> None:
         self._moments: dict[str, datetime] = {}
@@ -27,7 +27,7 @@ class UsageBuffer:
                 self._moments[name] = moment
 
     def drain(self) -> dict[str, datetime]:
-        """All of them; they are forgotten here."""
+        """Remove and return all entries."""
         with self._lock:
             taken, self._moments = self._moments, {}
         return taken

@@ -162,7 +162,7 @@ def parse_json(raw: bytes) -> Body:
     try:
         text = raw.decode("utf-8")
         if text.startswith("\ufeff"):
-            raise InvalidBody("The body begins with a byte order mark.")
+            raise InvalidBody("The text begins with a byte order mark.")
         body = json.loads(
             text,
             object_pairs_hook=_build_object,
@@ -171,15 +171,15 @@ def parse_json(raw: bytes) -> Body:
             parse_int=_parse_int,
         )
     except UnicodeDecodeError:
-        raise InvalidBody("The body is not UTF-8.") from None
+        raise InvalidBody("The text is not UTF-8.") from None
     except RecursionError:
-        raise InvalidBody(f"The body is nested deeper than {MAX_DEPTH} levels.") from None
+        raise InvalidBody(f"The JSON is nested deeper than {MAX_DEPTH} levels.") from None
     except json.JSONDecodeError as error:
         raise InvalidBody(f"{error.msg} at line {error.lineno}, column {error.colno}.") from None
     if not isinstance(body, dict):
-        raise InvalidBody("The body must be an object.")
+        raise InvalidBody("The JSON must be an object.")
     if measure_depth(body) > MAX_DEPTH:
-        raise InvalidBody(f"The body is nested deeper than {MAX_DEPTH} levels.")
+        raise InvalidBody(f"The JSON is nested deeper than {MAX_DEPTH} levels.")
     return body
 
 
