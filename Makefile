@@ -9,7 +9,7 @@ JOBS ?= $(shell echo $$(($$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 2)
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run admin dev install format lint types fast test slow check coverage migration screenshots bench recording lock clean
+.PHONY: help run admin dev install format lint types fast test slow check coverage migration screenshots bench recording messages lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -87,6 +87,14 @@ bench: install ## Print performance as ratios measured in one run
 
 recording: install ## Update docs/images/cli.svg, a terminal session of the command line client
 	PYTHONPATH=client/src $(BIN)/python -m tests.client.recording
+
+messages: install ## Extract the texts of pages and emails, update and compile app/locales; LANGUAGE=fr adds a language
+	@mkdir -p var
+	$(BIN)/pybabel --quiet extract --mapping-file pyproject.toml --sort-by-file --add-location file --width 100 \
+		--keywords "translate:2 translate_plural:2,3 mark_message" --output-file var/messages.pot app
+	$(BIN)/pybabel --quiet update --input-file var/messages.pot --output-dir app/locales --ignore-obsolete --no-fuzzy-matching --width 100 \
+		--ignore-pot-creation-date $(if $(LANGUAGE),--init-missing --locale $(LANGUAGE))
+	$(BIN)/pybabel --quiet compile --directory app/locales
 
 lock: ## Compile requirements/*.txt (requires uv)
 	for set in run dev; do uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
