@@ -35,7 +35,11 @@ class Identifier:
 
 
 def parse_identifier(text: str) -> Identifier:
-    """What was typed. What can be no name is kept as it stands, so that it can be counted like any other that nobody has."""
+    """What was typed.
+
+    What can be no name is kept as it stands, so that it can be counted like any other that nobody
+    has.
+    """
     try:
         name = names.fold_name(text)
         return (

@@ -1,4 +1,7 @@
-"""The account. Its names are kept in one canonical form, computed in Python, which alone is compared and unique."""
+"""The account.
+
+Its names are kept in one canonical form, computed in Python, which alone is compared and unique.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +80,10 @@ def find_account_by_email(db: Session, email_canonical: str) -> Account | None:
 
 
 def lock_account(db: Session, account_id: str) -> Account | None:
-    """The account as it is now, kept so until the transaction ends. SQLite's writers hold the whole database anyway."""
+    """The account as it is now, kept so until the transaction ends.
+
+    SQLite's writers hold the whole database anyway.
+    """
     return db.scalar(
         select(Account)
         .where(Account.id == account_id)

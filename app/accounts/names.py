@@ -1,7 +1,9 @@
-"""Usernames and addresses in their one canonical form (RFC 8264's caution, in the order that closes the known holes).
+"""Usernames and addresses in their one canonical form (RFC 8264's caution, in the order that closes
+the known holes).
 
-Raw length, then forbidden characters, then NFKC, casefold, NFKC again (casefold is not stable under NFKC for 26 code
-points), and the grammar last: checking before normalising is how other services took one name for another.
+Raw length, then forbidden characters, then NFKC, casefold, NFKC again (casefold is not stable under
+NFKC for 26 code points), and the grammar last: checking before normalising is how other services
+took one name for another.
 """
 
 from __future__ import annotations
@@ -21,9 +23,11 @@ RESERVED_USERNAMES = frozenset(
     noreply no-reply null owner postmaster register root security self staff support system undefined webmaster
     """.split()
 )
-# Cc controls, Cf format (bidi controls and most of Default_Ignorable), Cs surrogates, Co private use, Cn unassigned.
+# Cc controls, Cf format (bidi controls and most of Default_Ignorable), Cs surrogates, Co private
+# use, Cn unassigned.
 FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
-# The Default_Ignorable code points that are letters or marks by category (Unicode DerivedCoreProperties).
+# The Default_Ignorable code points that are letters or marks by category (Unicode
+# DerivedCoreProperties).
 IGNORABLE_CHARACTERS = frozenset(
     map(
         chr,
@@ -75,9 +79,12 @@ def parse_username(raw: str) -> str:
 
 
 def parse_operator_username(raw: str) -> str:
-    """The canonical form of a username that the operator wants. Nothing but upper case is folded here. Raises NotAName.
+    """The canonical form of a username that the operator wants.
 
-    Reserved names are kept from strangers, who would be taken for the operator; the operator may be called `admin`.
+    Nothing but upper case is folded here. Raises NotAName.
+
+    Reserved names are kept from strangers, who would be taken for the operator; the operator may be
+    called `admin`.
     """
     name = fold_name(raw)
     if name != raw.lower() or not raw.isascii() or not USERNAME_PATTERN.fullmatch(name):
@@ -91,7 +98,8 @@ def parse_email(raw: str) -> tuple[str, str]:
     """An address somebody wants, as mail is sent to it, and its canonical form. Raises NotAName."""
     plain = fold_name(raw) == raw.lower()
     parts = _validate_email(raw)
-    # IDNA folds on its own what we leave alone, such as the full stop of Chinese and Japanese (UTS #46).
+    # IDNA folds on its own what we leave alone, such as the full stop of Chinese and Japanese (UTS
+    # #46).
     if not plain or raw.lower().rpartition("@")[2] not in {parts.domain, parts.ascii_domain}:
         raise InvalidName("holds characters that would be read as others; write it in plain ones")
     return (

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from app.accounts import names
-from app.accounts.models import NO_PASSWORD, Account, AccountStatus, find_account_by_username
-from app.adapters.database import insert_if_absent
+from app.accounts.models import NO_PASSWORD, Account, find_account_by_username
+from app.accounts.open_account import NewAccount, open_account
 from app.admin.errors import EmailTaken
 from app.admin.show_account import AccountView, get_account
 from app.audit.record import Event, record_event
@@ -16,8 +16,7 @@ from app.authorization.roles.administrators import require_still_admin
 from app.authorization.roles.assign import add_role
 from app.authorization.scopes import is_known_role
 from app.errors import FieldErrors, InvalidInput
-from app.opaque_tokens import generate_id
-from app.passwords.invite import send_invitation
+from app.passwords.forgot import send_invitation
 from app.registration.errors import UsernameTaken
 from app.registration.models import PendingRegistration
 
@@ -50,25 +49,18 @@ def create_account(
         work.settings, username=username, email=email, roles=roles
     )
     _require_not_reserved(work, canonical)
-    account_id = generate_id("acc")
-    is_created = insert_if_absent(
-        work.db,
-        Account,
-        id=account_id,
-        username=canonical,
-        email=address,
-        email_canonical=address_canonical,
-        name=name,
-        locale=locale or client_info.locale,
-        timezone="UTC",
-        extra={},
-        password_hash=NO_PASSWORD,
-        status=AccountStatus.ACTIVE,
-        epoch=1,
-        roles_version=0,
-        created_at=work.now,
+    account_id = open_account(
+        work,
+        NewAccount(
+            username=canonical,
+            email=address,
+            email_canonical=address_canonical,
+            name=name,
+            locale=locale or client_info.locale,
+            password_hash=NO_PASSWORD,
+        ),
     )
-    if not is_created:
+    if account_id is None:
         raise (
             UsernameTaken
             if find_account_by_username(work.db, canonical) is not None

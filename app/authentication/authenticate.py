@@ -1,10 +1,10 @@
 """The one function that authenticates a user.
 
-Logging in, authenticating again and changing the password call `authenticate` and nothing below it: throttling, trusted
-devices and the audit of failures are part of it.
+Logging in, authenticating again and changing the password call `authenticate` and nothing below it:
+throttling, trusted devices and the audit of failures are part of it.
 
-A second factor plugs in here: `authenticate` then returns `Authenticated | FactorRequired`, and mypy lists the callers
-that have to answer with the challenge.
+A second factor plugs in here: `authenticate` then returns `Authenticated | FactorRequired`, and
+mypy lists the callers that have to answer with the challenge.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ SECOND_CHANNEL = "mca"
 class Authenticated:
     """A locked account whose user has authenticated, by which methods (RFC 8176) and when.
 
-    `auth_time` is None for a session that was approved from another one: no credential was presented in it, so it never
-    counts as recent authentication.
+    `auth_time` is None for a session that was approved from another one: no credential was
+    presented in it, so it never counts as recent authentication.
     """
 
     account: Account
@@ -91,11 +91,11 @@ def authenticate(
 ) -> Authenticated:
     """Verify the password of a user and lock the account.
 
-    `build_changes` returns account columns to write in the statement that locks the account. It is called once the
-    password is verified, and the attempt does not count if it raises Busy.
+    `build_changes` returns account columns to write in the statement that locks the account. It is
+    called once the password is verified, and the attempt does not count if it raises Busy.
 
-    The transaction is committed before the password is hashed. Raises InvalidCredentials, or WrongPassword if the user is
-    signed in, TooManyRequests, Unauthenticated or Busy.
+    The transaction is committed before the password is hashed. Raises InvalidCredentials, or
+    WrongPassword if the user is signed in, TooManyRequests, Unauthenticated or Busy.
     """
     account, attempt = _count_attempt(work, client_info, user, presented)
     try:
@@ -122,8 +122,8 @@ def _count_attempt(
 ) -> tuple[Account | None, PasswordAttempt]:
     """Lock the account and count the attempt.
 
-    Programs on one machine may authenticate at the same moment. Those beyond the free attempts wait up to a second for the
-    attempts in flight to be decided.
+    Programs on one machine may authenticate at the same moment. Those beyond the free attempts wait
+    up to a second for the attempts in flight to be decided.
     """
     account = user.account if isinstance(user, SignedInUser) else _lock_account(work, user)
     waited = 0.0
@@ -152,7 +152,10 @@ def _count_attempt_once(
     account: Account | None,
     presented: PresentedPassword,
 ) -> PasswordAttempt:
-    """Count the attempt for a trusted device if the client has one, otherwise for the source. Raises TooManyRequests."""
+    """Count the attempt for a trusted device if the client has one, otherwise for the source.
+
+    Raises TooManyRequests.
+    """
     if isinstance(user, SignedInUser):
         return count_attempt(work, subject=user.account.id, bucket=client_info.bucket)
     device_id = (
@@ -176,10 +179,10 @@ def _complete(
     *,
     changes: Mapping[str, object],
 ) -> bool:
-    """Lock the account, write the changes and clear its failures, provided that it did not change meanwhile.
+    """Lock the account, write the changes and clear its failures.
 
-    If it did, verify the password again: of two attempts at once, the first may have upgraded the hash that the second
-    had read.
+    If the account has changed meanwhile, the password is verified again: of two attempts at once,
+    the first may have upgraded the hash that the second had read.
     """
     if lock_unchanged_account(work, account, changes=changes):
         clear_failures(work, attempt)

@@ -22,14 +22,13 @@ from app.cli.start import (
     load_settings_or_exit,
     open_application,
 )
-from app.registration.import_accounts import import_accounts, preview_import
+from app.registration.import_accounts import SeenNames, import_accounts, preview_import
 from app.registration.import_candidates import RejectedLine
-from app.registration.import_dedup import SeenNames
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from app.registration.import_accounts import ImportResult, Numbered
+    from app.registration.import_accounts import ImportResult, NumberedLines
     from app.unit_of_work import UnitOfWorkFactory
     from app.web.json_body import Body
 
@@ -98,12 +97,12 @@ def _process_batches(
             yield process(units, readable, seen), unreadable
 
 
-def _import_batch(units: UnitOfWorkFactory, lines: Numbered, seen: SeenNames) -> ImportResult:
+def _import_batch(units: UnitOfWorkFactory, lines: NumberedLines, seen: SeenNames) -> ImportResult:
     with units.open_read_write() as work:
         return import_accounts(work, lines=lines, seen=seen)
 
 
-def _preview_batch(units: UnitOfWorkFactory, lines: Numbered, seen: SeenNames) -> ImportResult:
+def _preview_batch(units: UnitOfWorkFactory, lines: NumberedLines, seen: SeenNames) -> ImportResult:
     with units.open_read_only() as work:
         return preview_import(work, lines=lines, seen=seen)
 

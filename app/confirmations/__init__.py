@@ -1,1 +1,1 @@
-"""A secret mailed out that comes back once."""
+"""Single-use tokens that are emailed to confirm an action."""

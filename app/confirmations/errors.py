@@ -1,4 +1,4 @@
-"""How a mailed secret can fail: in one way only, so that nobody learns which."""
+"""The error of a confirmation token or code: one for all causes, so that it reveals none."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from app.errors import Problem
 
 
 class InvalidToken(Problem):
-    """Unknown, used, expired, replaced by a newer one, or of another purpose: one answer for all."""
+    """The token or code is unknown, used, expired, replaced or for another purpose."""
 
     code = "invalid_token"
-    title = "The link or code is not valid any more"
+    title = "The link or code is no longer valid"
     status = 400
 
     def __init__(
         self,
-        detail: str = "It may have been used, replaced by a newer one, or be too old. Ask for a new one.",
+        detail: str = "It was used, replaced or has expired. Request a new one.",
     ) -> None:
         super().__init__(detail)

@@ -1,4 +1,7 @@
-"""Secrets that were mailed out. Only a digest is kept; a secret is good for one purpose, one subject and one use."""
+"""Confirmation tokens.
+
+Each is valid for one purpose, one subject and one use; only its digest is stored.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from app.adapters.database import Base, delete_batch
 class ConfirmationPurpose(StrEnum):
     REGISTRATION = "registration"
     RESET = "reset"
-    BOOTSTRAP = "bootstrap"  # the link of the first administrator, printed and not mailed
+    BOOTSTRAP = "bootstrap"  # printed for the operator, not emailed
 
 
 class Confirmation(Base):
@@ -26,10 +29,8 @@ class Confirmation(Base):
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     purpose: Mapped[str] = mapped_column(String(16))
-    subject: Mapped[str] = mapped_column(
-        String(32)
-    )  # what the secret is about: a pending registration, an account
-    epoch: Mapped[int | None]  # of the account when the secret was made: it ends with that
+    subject: Mapped[str] = mapped_column(String(32))  # a pending registration or an account
+    epoch: Mapped[int | None]  # of the account at issue; the token is valid only in this epoch
     digest: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]

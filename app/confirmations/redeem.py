@@ -1,4 +1,4 @@
-"""Taking a mailed secret back: a look that changes nothing, and the one use."""
+"""Reading and redeeming confirmation tokens."""
 
 from __future__ import annotations
 
@@ -21,8 +21,19 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 
+@dataclass(frozen=True, slots=True)
+class TokenSubject:
+    """The subject of a token. If it is an account, also the account's epoch at issue."""
+
+    subject: str
+    epoch: int | None
+
+
 def parse_token_purpose(token: str, purposes: Iterable[ConfirmationPurpose]) -> ConfirmationPurpose:
-    """Which of these the token says it is for; whether it is any good is not asked here. Raises InvalidToken."""
+    """Return the purpose that the prefix of a token names, without verifying the token.
+
+    Raises InvalidToken.
+    """
     prefix = token.partition("_")[0]
     for purpose in purposes:
         if PREFIXES[purpose] == prefix:
@@ -30,40 +41,29 @@ def parse_token_purpose(token: str, purposes: Iterable[ConfirmationPurpose]) -> 
     raise InvalidToken
 
 
-@dataclass(frozen=True, slots=True)
-class TokenSubject:
-    """What a token is about, and the epoch of the account at the time where it is about one."""
-
-    subject: str
-    epoch: int | None
-
-
 def get_token_subject(work: UnitOfWork, purpose: ConfirmationPurpose, token: str) -> TokenSubject:
-    """What a token that can still be redeemed is about. Raises InvalidToken."""
+    """Return the subject of a valid token without redeeming it. Raises InvalidToken."""
     row_id = parse_row_id(PREFIXES[purpose], "cnf", token)
-    row = (
-        work.db.scalar(select(Confirmation).where(*_build_valid_clause(work, purpose, row_id)))
-        if row_id
-        else None
-    )
+    valid = _build_valid_clause(work, purpose, row_id)
+    row = work.db.scalar(select(Confirmation).where(*valid)) if row_id else None
     if row is None or not has_digest(token, row.digest):
         raise InvalidToken
     return TokenSubject(row.subject, row.epoch)
 
 
 def redeem_token(work: UnitOfWork, purpose: ConfirmationPurpose, token: str) -> None:
-    """Use a token up. Of many at once, one gets through; it counts only if the unit is committed. Raises InvalidToken."""
+    """Use a token up. Of several concurrent requests, one succeeds. Raises InvalidToken."""
     row_id = parse_row_id(PREFIXES[purpose], "cnf", token)
-    fits = Confirmation.digest == compute_digest(token)
-    if (
-        count_changed_rows(
-            work.db,
-            update(Confirmation)
-            .where(*_build_valid_clause(work, purpose, row_id), fits)
-            .values(used_at=work.now),
+    redeemed = count_changed_rows(
+        work.db,
+        update(Confirmation)
+        .where(
+            *_build_valid_clause(work, purpose, row_id),
+            Confirmation.digest == compute_digest(token),
         )
-        != 1
-    ):
+        .values(used_at=work.now),
+    )
+    if redeemed != 1:
         raise InvalidToken
 
 

@@ -11,7 +11,7 @@ from app.audit.record import Event, record_event
 from app.device_login.codes import find_by_device_code
 from app.device_login.errors import DeviceLoginClosed, UnknownDeviceCode
 from app.device_login.models import UNDECIDED_STATES, DeviceLogin, DeviceLoginState
-from app.rate_limits.per_source import count_request
+from app.rate_limits.count import count_request
 
 if TYPE_CHECKING:
     from app.principal import ClientInfo

@@ -16,7 +16,7 @@ from app.device_login.codes import find_by_device_code
 from app.device_login.errors import AccessDenied, AuthorizationPending, ExpiredToken, SlowDown
 from app.device_login.models import DeviceLogin, DeviceLoginState
 from app.device_login.start import POLL_INTERVAL_SECONDS
-from app.rate_limits.per_source import count_request
+from app.rate_limits.count import count_request
 from app.sessions.errors import InvalidGrant
 from app.sessions.models import SessionStatus, find_account_session
 from app.sessions.open_session import DeviceApproval, open_session
@@ -100,7 +100,8 @@ def _open_approved_session(
     session = open_session(
         work,
         client_info,
-        # No credential was presented on this device, so the session starts without an authentication time.
+        # No credential was presented on this device, so the session starts without an
+        # authentication time.
         Authenticated(account, frozenset({SECOND_CHANNEL}), auth_time=None),
         device_name=name[:MAX_DEVICE_NAME_LENGTH],
         lifetime=lifetime,

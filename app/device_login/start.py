@@ -16,8 +16,8 @@ from app.device_login.codes import compute_user_code_digests, generate_check_phr
 from app.device_login.models import DEVICE_CODE_PREFIX, DeviceLogin, DeviceLoginState
 from app.errors import Busy, InvalidInput
 from app.opaque_tokens import NewToken, generate_code, generate_id, generate_token
+from app.rate_limits.count import count_request
 from app.rate_limits.errors import TooManyRequests
-from app.rate_limits.per_source import count_request
 from app.sessions.public_clients import DEFAULT_CLIENT_ID, find_public_client
 
 if TYPE_CHECKING:

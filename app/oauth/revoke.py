@@ -10,7 +10,7 @@ from app.errors import NotFound, Unauthenticated
 from app.oauth.clients import ClientCredentials, authenticate_client, is_public_client
 from app.oauth.errors import UnsupportedTokenType
 from app.principal import CredentialKind
-from app.rate_limits.per_source import count_request
+from app.rate_limits.count import count_request
 from app.sessions.revoke import log_out
 from app.verification.credentials import CredentialType, parse_token, principal_for
 

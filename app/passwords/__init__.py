@@ -1,1 +1,1 @@
-"""Forgetting and changing a password."""
+"""Resetting and changing a password."""

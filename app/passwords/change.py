@@ -34,9 +34,10 @@ def change_password(
     new_password: str,
     verify_password: str | None = None,
 ) -> SessionTokens:
-    """Change the password of a signed-in user. This session continues with new tokens; all others and open links end.
+    """Change the password of a signed-in user.
 
-    Raises InvalidInput, PasswordMismatch, WrongPassword, TooManyRequests, Unauthenticated or Busy.
+    This session continues with new tokens; all others and open links end. Raises InvalidInput,
+    PasswordMismatch, WrongPassword, TooManyRequests, Unauthenticated or Busy.
     """
     user = lock_signed_in_user(work, principal)
     require_matching_passwords(new_password, verify_password)

@@ -1,4 +1,4 @@
-"""How another password can fail to be set."""
+"""Errors of setting a password."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from app.errors import InvalidInput
 
 
 class PasswordMismatch(InvalidInput):
-    """It was typed twice, and not alike."""
+    """The password and its repetition differ."""
 
     code = "password_mismatch"
-    title = "The two passwords are not the same"
+    title = "The passwords do not match"
 
     def __init__(self) -> None:
         super().__init__(
-            "Type the new password twice, alike.",
-            errors={"/verify_password": ["is not the same as new_password"]},
+            "Send the new password in both fields.",
+            errors={"/verify_password": ["must equal new_password"]},
         )

@@ -1,4 +1,4 @@
-"""What resetting and changing a password have in common."""
+"""Steps shared by resetting and changing a password."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 
 def require_matching_passwords(new_password: str, verify_password: str | None) -> None:
-    """Where it was typed twice, was it the same? Raises PasswordMismatch."""
+    """Raise PasswordMismatch if a repetition was sent and differs."""
     if verify_password is not None and verify_password != new_password:
         raise PasswordMismatch
 
 
 def list_account_names(account: Account) -> tuple[str, ...]:
-    """What everybody knows of the account, so that its password should not be made of it."""
+    """Return the public names of an account, which its password must not consist of."""
     return (account.username, account.email.partition("@")[0], account.name)
 
 
 def build_unchanged_password_error(locale: str) -> InvalidInput:
-    """The new password is the old one."""
+    """Build the error for a new password that equals the current one."""
     reason = RejectionReason.UNCHANGED
     return InvalidInput(
         errors={"/new_password": [describe_reason(reason, locale)]},
@@ -42,18 +42,20 @@ def build_unchanged_password_error(locale: str) -> InvalidInput:
     )
 
 
-def is_same_password(one: str, other: str) -> bool:
-    """Are they one password as it is hashed?"""
+def is_same_password(first: str, second: str) -> bool:
+    """Return whether two texts are the same password after normalization."""
     try:
-        return normalize_password(one) == normalize_password(other)
+        return normalize_password(first) == normalize_password(second)
     except InvalidPassword:
         return False
 
 
 def finish_password_change(work: UnitOfWork, account: Account) -> None:
-    """The account, locked, has another password: whatever was mailed or counted before is over, and the owner hears of it.
+    """Invalidate links, clear failures and notify the user after the password has changed.
 
-    API keys survive it; the mail names them, for whoever changed the password may not be who made them.
+    The account must be locked.
+
+    API keys stay valid. The email lists them, because an intruder may have created one.
     """
     invalidate_all_tokens(work, subject=account.id)
     clear_all_failures(work, account.id)

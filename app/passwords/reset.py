@@ -1,4 +1,4 @@
-"""Choosing another password by a mailed link. It signs nobody in."""
+"""Resetting a password with an emailed link. It does not log the user in."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def get_username_for_reset(work: UnitOfWork, *, token: str) -> str:
-    """The username whose password a link would change. Changes nothing. Raises InvalidToken."""
+    """Return the username of the account that a reset link belongs to. Raises InvalidToken."""
     return _get_account(work, get_token_subject(work, ConfirmationPurpose.RESET, token)).username
 
 
@@ -39,12 +39,15 @@ def reset_password(
     new_password: str,
     verify_password: str | None = None,
 ) -> None:
-    """Set another password. Every session of the account ends, and so do its remembered devices and other links; keys stay.
+    """Set a new password, revoke every session and forget every trusted device.
 
-    Raises InvalidToken, InvalidInput, PasswordMismatch or Busy; a password that is not acceptable leaves the token good.
+    API keys stay valid.
+
+    An unacceptable password does not use the token up. Raises InvalidToken, InvalidInput,
+    PasswordMismatch or Busy.
     """
-    meant = get_token_subject(work, ConfirmationPurpose.RESET, token)
-    account = _get_account(work, meant)
+    subject = get_token_subject(work, ConfirmationPurpose.RESET, token)
+    account = _get_account(work, subject)
     require_matching_passwords(new_password, verify_password)
     text = validate_new_password(
         work.settings,
@@ -57,24 +60,22 @@ def reset_password(
         raise build_unchanged_password_error(client_info.locale)
     work.commit_and_release()
     password_hash = work.hasher.hash(text)
-    # Locked before the token is used up: of two links of one account at once, the second finds another epoch.
-    present = lock_account(work.db, account.id)
-    if present is None or not present.is_active or present.epoch != meant.epoch:
+    # Lock before redeeming: of two links used at once, the second finds a new epoch.
+    current = lock_account(work.db, account.id)
+    if current is None or not current.is_active or current.epoch != subject.epoch:
         raise InvalidToken
     redeem_token(work, ConfirmationPurpose.RESET, token)
-    present.password_hash, present.epoch, present.must_change_since = (
-        password_hash,
-        present.epoch + 1,
-        None,
-    )
-    revoke_past_epoch_sessions(work, present, status=SessionStatus.REVOKED, reason="password_reset")
-    forget_all_trusted_devices(work, present)
-    finish_password_change(work, present)
-    record_event(work, Event.PASSWORD_RESET, client_info=client_info, account_id=present.id)
+    current.password_hash = password_hash
+    current.epoch += 1
+    current.must_change_since = None
+    revoke_past_epoch_sessions(work, current, status=SessionStatus.REVOKED, reason="password_reset")
+    forget_all_trusted_devices(work, current)
+    finish_password_change(work, current)
+    record_event(work, Event.PASSWORD_RESET, client_info=client_info, account_id=current.id)
 
 
-def _get_account(work: UnitOfWork, meant: TokenSubject) -> Account:
-    account = find_account(work.db, meant.subject)
-    if account is None or not account.is_active or account.epoch != meant.epoch:
+def _get_account(work: UnitOfWork, subject: TokenSubject) -> Account:
+    account = find_account(work.db, subject.subject)
+    if account is None or not account.is_active or account.epoch != subject.epoch:
         raise InvalidToken
     return account

@@ -1,4 +1,4 @@
-"""Too often, in the words of RFC 6585 and the IETF's RateLimit header fields."""
+"""Errors of rate limits and throttling (RFC 6585 and the RateLimit header fields of the IETF)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 class TooManyRequests(Problem):
-    """A limit that was reached. Nothing was looked at, so the answer tells nothing about what was asked."""
+    """A limit was reached.
+
+    The request was not processed, so the answer reveals nothing about its contents.
+    """
 
     code = "rate_limited"
     title = "Too many requests"
@@ -32,7 +35,7 @@ class TooManyRequests(Problem):
 
 
 class AttemptsInFlight(TooManyRequests):
-    """As many tries as nobody waits for are being looked at at this very moment: each of them may turn out to be right."""
+    """All free password attempts are being verified right now, and each may still succeed."""
 
     def __init__(self, name: str, exceeded: ExceededLimit, counter: str) -> None:
         super().__init__(name, exceeded)

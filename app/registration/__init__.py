@@ -1,1 +1,1 @@
-"""Becoming an account."""
+"""Registration, confirmation and import of accounts."""

@@ -1,4 +1,4 @@
-"""Confirming an address: the moment an account comes into being."""
+"""Confirming an email address, which opens the account."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select, update
 
-from app.accounts.models import Account, AccountStatus
+from app.accounts.open_account import NewAccount, open_account
 from app.accounts.summary import AccountSummary
-from app.adapters.database import insert_if_absent
 from app.audit.record import Event, record_event
 from app.authentication.passwords.validate import validate_new_password
 from app.authorization.roles.administrators import can_create_first_admin, has_any_admin
@@ -18,8 +17,8 @@ from app.confirmations.issue import invalidate_tokens
 from app.confirmations.models import ConfirmationPurpose
 from app.confirmations.redeem import get_token_subject, parse_token_purpose, redeem_token
 from app.errors import InvalidInput
-from app.opaque_tokens import generate_id, normalize_code
-from app.rate_limits.per_source import count_request
+from app.opaque_tokens import normalize_code
+from app.rate_limits.count import count_request
 from app.registration.emails import is_correct_code
 from app.registration.models import PendingRegistration
 
@@ -39,7 +38,7 @@ COPIED_COLUMNS = (
 
 
 def get_username_for_confirmation(work: UnitOfWork, *, token: str) -> str:
-    """The username that a link would confirm. Changes nothing. Raises InvalidToken."""
+    """Return the username that a link confirms. Raises InvalidToken."""
     return _get_pending_registration(work, token).username
 
 
@@ -52,7 +51,7 @@ def confirm_registration(
     code: str | None,
     password: str | None,
 ) -> AccountSummary:
-    """Open the account of a mailed link, or of a registration and its mailed code.
+    """Open the account of an emailed link, or of a registration and its emailed code.
 
     Raises InvalidToken, InvalidInput, TooManyRequests or Busy.
     """
@@ -64,16 +63,17 @@ def confirm_registration(
         )
     raise InvalidInput(
         "Send token and password, or registration and code.",
-        errors={"/token": ["give either this or registration and code"]},
+        errors={"/token": ["send either this, or registration and code"]},
     )
 
 
 def confirm_by_link(
     work: UnitOfWork, client_info: ClientInfo, *, token: str, password: str | None
 ) -> AccountSummary:
-    """Open the account with the password chosen now: whoever follows the link owns the address, whoever registered may not.
+    """Open the account of a link, with a password chosen now.
 
-    Raises InvalidToken, InvalidInput or Busy.
+    A password given at registration does not count, because only the link proves who owns the
+    address. Raises InvalidToken, InvalidInput or Busy.
     """
     pending = _get_pending_registration(work, token)
     text = _validate_password(work, client_info, pending, password)
@@ -96,9 +96,11 @@ def confirm_by_code(
     code: str,
     password: str | None = None,
 ) -> AccountSummary:
-    """Open the account with the password given at registration: handle and code together are both halves.
+    """Open the account with the password given at registration.
 
-    Five tries, each taken before the code is looked at. Raises InvalidToken, InvalidInput, TooManyRequests or Busy.
+    The handle proves who registered, and the code who owns the address. Each of the five attempts
+    is counted before the code is verified. Raises InvalidToken, InvalidInput, TooManyRequests or
+    Busy.
     """
     count_request(work, client_info, "code")
     pending = _count_code_attempt(work, registration)
@@ -108,7 +110,7 @@ def confirm_by_code(
     password_hash = pending.password_hash
     if password_hash is None:
         text = _validate_password(work, client_info, pending, password)
-        # The code was right: a gate that is full must not use up its tries.
+        # The code was correct, so Busy must not use up an attempt.
         work.db.execute(
             update(PendingRegistration)
             .where(PendingRegistration.id == pending.id)
@@ -117,9 +119,7 @@ def confirm_by_code(
         work.commit_and_release()
         password_hash = work.hasher.hash(text)
     elif password is not None:
-        raise InvalidInput(
-            errors={"/password": ["was chosen at registration already; leave it out"]}
-        )
+        raise InvalidInput(errors={"/password": ["was already chosen at registration; omit it"]})
     return _open_account(work, client_info, pending.id, password_hash)
 
 
@@ -137,7 +137,7 @@ def _get_pending_registration(work: UnitOfWork, token: str) -> PendingRegistrati
 
 
 def _lock_pending_registration(work: UnitOfWork, pending_id: str) -> None:
-    """The registration before its token, as everybody locks them: a code and a link at once would else wait for each other."""
+    """Lock the registration before its token, so that a code and a link do not deadlock."""
     work.db.execute(
         select(PendingRegistration.id).where(PendingRegistration.id == pending_id).with_for_update()
     )
@@ -162,7 +162,7 @@ def _validate_password(
     work: UnitOfWork, client_info: ClientInfo, pending: PendingRegistration, password: str | None
 ) -> str:
     if password is None:
-        raise InvalidInput(errors={"/password": ["is needed"]})
+        raise InvalidInput(errors={"/password": ["is required"]})
     about = (pending.username, pending.email, pending.name)
     return validate_new_password(
         work.settings, password, field="/password", locale=client_info.locale, about=about
@@ -172,31 +172,24 @@ def _validate_password(
 def _open_account(
     work: UnitOfWork, client_info: ClientInfo, pending_id: str, password_hash: str
 ) -> AccountSummary:
-    """Turn the registration into an account, once. An address or name that got an account meanwhile keeps the one it has."""
+    """Turn the registration into an account, once.
+
+    Raises InvalidToken if its names were taken meanwhile.
+    """
     pending = work.db.execute(
         delete(PendingRegistration)
         .where(PendingRegistration.id == pending_id, PendingRegistration.expires_at > work.now)
         .returning(*COPIED_COLUMNS, PendingRegistration.role)
     ).one_or_none()
-    account_id = generate_id("acc")
-    if pending is None or not insert_if_absent(
-        work.db,
-        Account,
-        id=account_id,
-        **{column.key: getattr(pending, column.key) for column in COPIED_COLUMNS},
-        timezone="UTC",
-        extra={},
-        password_hash=password_hash,
-        status=AccountStatus.ACTIVE,
-        epoch=1,
-        roles_version=0,
-        created_at=work.now,
-    ):
+    account_id = None
+    if pending is not None:
+        values = {column.key: getattr(pending, column.key) for column in COPIED_COLUMNS}
+        account_id = open_account(work, NewAccount(**values, password_hash=password_hash))
+    if pending is None or account_id is None:
         raise work.keep(InvalidToken())
     invalidate_tokens(work, ConfirmationPurpose.REGISTRATION, subject=pending_id)
     record_event(work, Event.ACCOUNT_CONFIRMED, client_info=client_info, account_id=account_id)
     if pending.role is not None:
         add_role(work, client_info, account_id=account_id, role=pending.role)
-    return AccountSummary(
-        account_id, pending.username, pending.name, (pending.role,) if pending.role else ()
-    )
+    roles = (pending.role,) if pending.role else ()
+    return AccountSummary(account_id, pending.username, pending.name, roles)

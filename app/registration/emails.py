@@ -1,4 +1,4 @@
-"""What is mailed to somebody who registers: the link and the code, or the news that there is an account already."""
+"""Emails of registration, and the codes in them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from app.adapters import encryption
 from app.confirmations.issue import issue_token
 from app.confirmations.models import ConfirmationPurpose
 from app.notifications.mail.enqueue import Email, EmailTemplate, enqueue_email
-from app.rate_limits.per_recipient import count_email
+from app.rate_limits.count import count_email
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,32 +22,32 @@ CODE_LIFETIME = timedelta(minutes=30)
 REGISTRATION_LIFETIME = timedelta(hours=24)
 
 
-def compute_code_digest(work: UnitOfWork, registration: str, canonical_code: str) -> str:
-    """What is kept of a new code: too short to be safe under a bare hash, so it is keyed (ASVS 6.5.2)."""
-    return encryption.compute_code_digests(work.settings.secret_key, registration, canonical_code)[
-        0
-    ]
+def compute_code_digest(work: UnitOfWork, registration: str, normalized_code: str) -> str:
+    """Return the keyed digest of a new code.
+
+    A plain hash of so short a code could be reversed (ASVS 6.5.2).
+    """
+    keys = work.settings.secret_key
+    return encryption.compute_code_digests(keys, registration, normalized_code)[0]
 
 
-def is_correct_code(work: UnitOfWork, pending: PendingRegistration, canonical_code: str) -> bool:
+def is_correct_code(work: UnitOfWork, pending: PendingRegistration, normalized_code: str) -> bool:
+    """Compare the code with the stored digest, in constant time, under every secret key."""
+    keys = work.settings.secret_key
     return any(
         encryption.compare_digests(digest, pending.code_digest)
-        for digest in encryption.compute_code_digests(
-            work.settings.secret_key, pending.id, canonical_code
-        )
+        for digest in encryption.compute_code_digests(keys, pending.id, normalized_code)
     )
 
 
 def count_registration_email(work: UnitOfWork, *, account: Account | None, recipient: str) -> bool:
-    """Count a mail to whoever was named, once whatever the case. True when they had their share of that kind of late."""
-    return not count_email(
-        work,
-        EmailTemplate.ALREADY_REGISTERED if account is not None else EmailTemplate.CONFIRM_NEW,
-        recipient,
-    )
+    """Count the email to a recipient and return whether it may be sent."""
+    known = account is not None
+    template = EmailTemplate.ALREADY_REGISTERED if known else EmailTemplate.CONFIRM_NEW
+    return count_email(work, template, recipient)
 
 
-def queue_registration_email(
+def enqueue_registration_email(
     work: UnitOfWork,
     *,
     subject: str,
@@ -57,9 +57,10 @@ def queue_registration_email(
     expires_at: datetime,
     withheld: bool,
 ) -> None:
-    """Mail whoever owns the address. Every case costs the same, also the one in which there is nobody to write to.
+    """Enqueue the email with link and code, or a notice if the address belongs to an account.
 
-    The link confirms `subject`, and the older links to it end.
+    The link confirms `subject`, and older links to it become invalid. The cost is the same in every
+    case, also without a recipient.
     """
     token = issue_token(
         work, ConfirmationPurpose.REGISTRATION, subject=subject, lifetime=expires_at - work.now
@@ -70,18 +71,16 @@ def queue_registration_email(
         "code": code,
     }
     if account is not None:
-        enqueue_email(
-            work,
+        template, email = (
             EmailTemplate.ALREADY_REGISTERED,
             Email(account.email, account.locale, {}),
-            withheld=withheld,
         )
     elif pending is not None:
-        enqueue_email(
-            work,
+        template, email = (
             EmailTemplate.CONFIRM_NEW,
             Email(pending.email, pending.locale, values),
-            withheld=withheld,
         )
     else:
-        enqueue_email(work, EmailTemplate.CONFIRM_NEW, Email("nobody", "", values), withheld=True)
+        template, email = EmailTemplate.CONFIRM_NEW, Email("nobody", "", values)
+        withheld = True
+    enqueue_email(work, template, email, withheld=withheld)

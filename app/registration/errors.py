@@ -1,4 +1,4 @@
-"""How registering can fail."""
+"""Errors of registration."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from app.errors import Forbidden, Problem
 
 
 class UsernameTaken(Problem):
-    """Usernames are public, so that one is taken may be told; whether an address is known may not."""
+    """The username is taken.
+
+    Usernames are public; whether an email address is known stays secret.
+    """
 
     code = "username_taken"
     title = "This username is taken"
@@ -17,7 +20,7 @@ class UsernameTaken(Problem):
 
 
 class RegistrationClosed(Forbidden):
-    """REGISTRATION is not open."""
+    """The setting REGISTRATION is not `open`."""
 
     code = "registration_closed"
-    title = "Registration is not open"
+    title = "Registration is closed"

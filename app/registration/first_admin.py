@@ -1,4 +1,4 @@
-"""The first administrator: invited by whoever can type at the machine, for as long as there is none."""
+"""Invitation of the first administrator, by an operator with shell access."""
 
 from __future__ import annotations
 
@@ -26,18 +26,25 @@ DEFAULT_LOCALE = "en"
 
 
 class InvitationRejected(Exception):
-    """No link was made; the message says why, in words for the operator."""
+    """No invitation was created. The message tells the operator why."""
 
 
 def invite_first_admin(work: UnitOfWork, *, username: str, email: str) -> str:
-    """A link that opens the first administrator's account, once and within the hour. It ends every older one. Raises NotInvited."""
+    """Return a link that opens the account of the first administrator within an hour.
+
+    Older links become invalid. Raises InvitationRejected.
+    """
     name, (address, canonical) = _parse_identifiers(username, email)
     if not can_create_first_admin(work.db):
-        raise InvitationRejected("There is an administrator already; ask them for the role.")
+        raise InvitationRejected("There is already an administrator. Ask them to grant the role.")
     if find_account_by_username(work.db, name) is not None:
-        raise InvitationRejected("An account has this username already; choose another one.")
+        raise InvitationRejected(
+            "An account with this username already exists. Choose another one."
+        )
     if find_account_by_email(work.db, canonical) is not None:
-        raise InvitationRejected("An account has this address already; choose another one.")
+        raise InvitationRejected(
+            "An account with this email address already exists. Choose another one."
+        )
     _delete_older_invitations(work, name)
     pending_id = _reserve_username(work, name, address, canonical)
     record_event(work, Event.FIRST_ADMIN_INVITED)
@@ -55,11 +62,11 @@ def _parse_identifiers(username: str, email: str) -> tuple[str, tuple[str, str]]
     try:
         return name, names.parse_email(email)
     except names.InvalidName as error:
-        raise InvitationRejected(f"The address {error}.") from None
+        raise InvitationRejected(f"The email address {error}.") from None
 
 
 def _delete_older_invitations(work: UnitOfWork, username: str) -> None:
-    """End the older links, and a registration of the same name that nobody has confirmed: the operator goes first."""
+    """Delete older invitations, and an unconfirmed registration of the same username."""
     older = work.db.scalars(
         delete(PendingRegistration)
         .where(or_(PendingRegistration.role == ADMIN, PendingRegistration.username == username))
@@ -71,7 +78,7 @@ def _delete_older_invitations(work: UnitOfWork, username: str) -> None:
 
 
 def _reserve_username(work: UnitOfWork, username: str, address: str, canonical: str) -> str:
-    """The username is kept for the hour, so that nobody registers it meanwhile. No code fits: the link is the only way."""
+    """Reserve the username for the lifetime of the link. No code can confirm this registration."""
     pending_id = generate_id("reg")
     reserved = insert_if_absent(
         work.db,
@@ -91,5 +98,5 @@ def _reserve_username(work: UnitOfWork, username: str, address: str, canonical: 
         expires_at=work.now + LINK_LIFETIME,
     )
     if not reserved:
-        raise InvitationRejected("Somebody is registering this username at this moment; try again.")
+        raise InvitationRejected("This username is being registered right now. Try again.")
     return pending_id

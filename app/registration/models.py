@@ -1,7 +1,8 @@
-"""A registration that nobody has confirmed yet. No account exists until somebody does.
+"""Registrations that are not confirmed. The account exists only after confirmation.
 
-The username is reserved; the address is not unique here, so nobody can squat one. A known address gets a row as well,
-which nothing confirms: otherwise a second try with the same username would tell whether the address is known.
+A registration reserves its username. Email addresses are not unique here, so that no registration
+blocks an address. An address that belongs to an account gets a row too, which nothing confirms:
+without it, registering the same username twice would reveal whether the address is known.
 """
 
 from __future__ import annotations
@@ -28,9 +29,8 @@ class PendingRegistration(Base):
     email_canonical: Mapped[str] = mapped_column(String(254))
     name: Mapped[str] = mapped_column(String(128))
     locale: Mapped[str] = mapped_column(String(35))
-    role: Mapped[str | None] = mapped_column(
-        String(32)
-    )  # the account comes into being with it; such a one opens by its link alone
+    # Granted when the account opens. A registration with a role is confirmed only by its link.
+    role: Mapped[str | None] = mapped_column(String(32))
     password_hash: Mapped[str | None] = mapped_column(String(256))
     code_digest: Mapped[str] = mapped_column(String(64))
     code_expires_at: Mapped[datetime]

@@ -1,4 +1,4 @@
-"""Asking for an account."""
+"""Registration of a new account."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from app.registration.emails import (
     REGISTRATION_LIFETIME,
     compute_code_digest,
     count_registration_email,
-    queue_registration_email,
+    enqueue_registration_email,
 )
 from app.registration.errors import RegistrationClosed, UsernameTaken
 from app.registration.models import PendingRegistration
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RegistrationInput:
-    """A registration whose every field is acceptable."""
+    """The validated fields of a registration."""
 
     username: str
     email: str
@@ -54,13 +54,14 @@ def register(
     password: str | None = None,
     locale: str | None = None,
 ) -> str:
-    """Reserve the username and mail the address. Returns the `registration` handle, whether the address is known or not.
+    """Reserve the username, email a confirmation and return the `registration` handle.
 
+    An email address that belongs to an account gets a notice instead; the answer is the same.
     Raises RegistrationClosed, InvalidInput, UsernameTaken or Busy.
     """
     if work.settings.registration is not RegistrationMode.OPEN:
         raise RegistrationClosed
-    wanted = _validate(
+    registration = _validate(
         work,
         client_info,
         username=username,
@@ -70,20 +71,24 @@ def register(
         locale=locale,
     )
     work.commit_and_release()
-    password_hash = work.hasher.hash(wanted.password) if wanted.password is not None else None
+    password_hash = (
+        work.hasher.hash(registration.password) if registration.password is not None else None
+    )
     code = generate_code()
-    pending_id = _reserve_username(work, wanted, password_hash, code)
-    account = _find_account_with_email(work, wanted)
+    pending_id = _reserve_username(work, registration, password_hash, code)
+    account = _find_account_with_email(work, registration)
     pending = work.db.get_one(PendingRegistration, pending_id)
-    withheld = count_registration_email(work, account=account, recipient=wanted.email_canonical)
-    queue_registration_email(
+    may_send = count_registration_email(
+        work, account=account, recipient=registration.email_canonical
+    )
+    enqueue_registration_email(
         work,
         subject=pending_id,
         pending=pending,
         account=account,
         code=code,
         expires_at=pending.expires_at,
-        withheld=withheld,
+        withheld=not may_send,
     )
     record_event(work, Event.REGISTRATION_REQUESTED, client_info=client_info)
     return pending_id
@@ -128,7 +133,7 @@ def _validate(
 def _reserve_username(
     work: UnitOfWork, registration: RegistrationInput, password_hash: str | None, code: str
 ) -> str:
-    """Take the username for a day. The unique index decides between two at once."""
+    """Reserve the username for a day. Raises UsernameTaken."""
     work.db.execute(
         delete(PendingRegistration).where(
             PendingRegistration.username == registration.username,
@@ -158,9 +163,10 @@ def _reserve_username(
 
 
 def _find_account_with_email(work: UnitOfWork, registration: RegistrationInput) -> Account | None:
-    """The account that has the address. Asked after the reservation, so that one confirmed meanwhile is seen.
+    """Return the account with this email address.
 
-    Raises UsernameTaken when an account has the username, before the address is looked at.
+    Call it after the reservation, to see accounts confirmed meanwhile. Raises UsernameTaken if an
+    account has the username, whether or not the address is known.
     """
     accounts = work.db.scalars(
         select(Account).where(

@@ -1,4 +1,4 @@
-"""Sending the confirmation again."""
+"""Sending the confirmation email again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.registration.emails import (
     CODE_LIFETIME,
     compute_code_digest,
     count_registration_email,
-    queue_registration_email,
+    enqueue_registration_email,
 )
 from app.registration.models import PendingRegistration
 
@@ -31,26 +31,24 @@ def resend_confirmation(
     registration: str | None = None,
     email: str | None = None,
 ) -> None:
-    """Mail a new link and code, which end the older ones, to whoever registered; nothing tells whether there was anyone.
+    """Email a new link and code, which replace the older ones, if there is a pending registration.
 
-    Raises InvalidInput when not exactly one of the two was given, or the address is none.
+    The answer and the cost are the same if there is none. Raises InvalidInput unless exactly one of
+    the two is given.
     """
     if (registration is None) == (email is None):
         raise InvalidInput(
-            "Give either registration or email.",
-            errors={"/registration": ["give either this or email"]},
+            "Send either registration or email.",
+            errors={"/registration": ["send either this or email"]},
         )
     address = _canonicalize_email(email) if email is not None else ""
     pending = _find_pending_registration(work, registration or "", address)
     account = find_account_by_email(work.db, pending.email_canonical if pending else address)
-    # One count for whoever was named, also where there is nobody: by the address, or by the handle where it is all there is.
-    held = count_registration_email(
-        work,
-        account=account,
-        recipient=pending.email_canonical if pending else address or registration or "",
-    )
-    withheld = held or (pending is None and account is None)
-    # Where no mail goes out, the link and code that went out before stay good: a name of nobody takes their place below.
+    # Count without a recipient too, by the email address or handle that was sent.
+    recipient = pending.email_canonical if pending else address or registration or ""
+    may_send = count_registration_email(work, account=account, recipient=recipient)
+    withheld = not may_send or (pending is None and account is None)
+    # If no email is sent, the older link and code stay valid: a made-up subject is written instead.
     subject, code = pending.id if pending and not withheld else generate_id("reg"), generate_code()
     work.db.execute(
         update(PendingRegistration)
@@ -62,7 +60,7 @@ def resend_confirmation(
         )
     )
     expires_at = pending.expires_at if pending else work.now + CODE_LIFETIME
-    queue_registration_email(
+    enqueue_registration_email(
         work,
         subject=subject,
         pending=pending,
@@ -77,7 +75,7 @@ def resend_confirmation(
 def _find_pending_registration(
     work: UnitOfWork, registration: str, address: str
 ) -> PendingRegistration | None:
-    """The registration by its handle, or the newest one of the address."""
+    """Return the registration with this handle, or the newest one of the email address."""
     which = (
         PendingRegistration.id == registration
         if is_id("reg", registration)

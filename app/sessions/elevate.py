@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 def elevate(
     work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, password: str
 ) -> IssuedAccessToken:
-    """Record that the user has authenticated now and issue an access token that says so. Older tokens keep their auth_time.
+    """Record that the user has authenticated now and issue an access token that says so.
 
-    Raises WrongPassword, PasswordChangeRequired, TooManyRequests, Unauthenticated or Busy.
+    Older tokens keep their auth_time. Raises WrongPassword, PasswordChangeRequired,
+    TooManyRequests, Unauthenticated or Busy.
     """
     user = lock_signed_in_user(work, principal)
     authenticated = authenticate(work, client_info, user, PresentedPassword(password))

@@ -12,7 +12,7 @@ from app.authentication.authenticate import PresentedPassword, authenticate
 from app.authentication.trusted_devices.manage import trust_device
 from app.authorization.models import list_roles
 from app.authorization.scopes import list_scopes, narrow_scopes
-from app.confirmations.reset import issue_reset_token
+from app.confirmations.issue import issue_reset_token
 from app.sessions.errors import PasswordChangeRequired
 from app.sessions.open_session import open_session
 from app.sessions.tokens import SessionTokens, issue_tokens
@@ -37,9 +37,9 @@ def log_in(
 ) -> SessionTokens:
     """Open a session for the user with this username or email address and password.
 
-    `expires_in` is the lifetime of the session in seconds, limited by SESSION_MAX_TTL. `scope` narrows the session; scopes
-    that the account does not have are left out.
-    Raises InvalidCredentials, PasswordChangeRequired, TooManyRequests or Busy.
+    `expires_in` is the lifetime of the session in seconds, limited by SESSION_MAX_TTL. `scope`
+    narrows the session; scopes that the account does not have are left out. Raises
+    InvalidCredentials, PasswordChangeRequired, TooManyRequests or Busy.
     """
     authenticated = authenticate(
         work,
@@ -65,7 +65,7 @@ def log_in(
 
 
 def require_no_password_change(work: UnitOfWork, client_info: ClientInfo, account: Account) -> None:
-    """Raise PasswordChangeRequired, with a token to reset the password, if the user must change it first."""
+    """Raise PasswordChangeRequired, with a reset token, if the user must change the password."""
     if not account.must_change_password:
         return
     token = issue_reset_token(work, account_id=account.id, epoch=account.epoch)

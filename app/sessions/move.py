@@ -21,7 +21,8 @@ def move_session_to_new_epoch(
 ) -> Session:
     """Move a session to the new epoch of its account, with a new salt and the new authentication.
 
-    Every older token of the session stops working, the refresh token too. Raises Unauthenticated if it has ended meanwhile.
+    Every older token of the session stops working, the refresh token too. Raises Unauthenticated if
+    it has ended meanwhile.
     """
     account = authenticated.account
     session = work.db.scalar(

@@ -57,7 +57,11 @@ def open_session(
     scope: str | None = None,
     approval: DeviceApproval | None = None,
 ) -> Session:
-    """Open a session, revoke the oldest beyond fifty, and email the user about a login from a new source."""
+    """Open a session.
+
+    The oldest sessions beyond fifty are revoked, and a login from a new source is emailed to the
+    user.
+    """
     account = authenticated.account
     context = _load_login_context(work, client_info, account)
     if context.live_sessions >= MAX_SESSIONS:

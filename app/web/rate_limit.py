@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
 from app.errors import Unavailable
+from app.rate_limits.count import count_request
 from app.rate_limits.errors import TooManyRequests
-from app.rate_limits.per_source import count_request
 from app.unit_of_work import UnitOfWork
 from app.web.client_info import get_client_info
 from app.web.openapi.annotations import document_problems

@@ -116,7 +116,7 @@ def test_second_bootstrap_is_refused(service, bootstrap, invite):
     done = bootstrap("other", "other@example.org")
     assert done.returncode == 1
     assert done.stdout == ""
-    assert "There is an administrator already" in done.stderr
+    assert "There is already an administrator" in done.stderr
 
 
 @on_both_databases
@@ -159,19 +159,19 @@ def test_link_is_invalid_once_an_administrator_exists(service, invite):
 
 @pytest.mark.parametrize(
     ("username", "email", "said"),
-    [("ann", "new@example.org", "username"), ("new", "Ann@Example.org", "address")],
+    [("ann", "new@example.org", "username"), ("new", "Ann@Example.org", "email address")],
 )
 def test_taken_name_or_email_is_refused(service, bootstrap, username, email, said):
     service.actor("ann").sign_up()
     done = bootstrap(username, email)
     assert done.returncode == 1
     assert done.stdout == ""
-    assert f"An account has this {said} already" in done.stderr
+    assert f"An account with this {said} already exists" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("username", "email", "said"),
-    [("no", "new@example.org", "The username"), ("boss", "nowhere", "The address")],
+    [("no", "new@example.org", "The username"), ("boss", "nowhere", "The email address")],
 )
 def test_invalid_name_is_refused(bootstrap, username, email, said):
     done = bootstrap(username, email)

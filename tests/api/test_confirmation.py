@@ -7,6 +7,7 @@ import shutil
 import pytest
 from sqlalchemy import text
 
+from app.confirmations.errors import InvalidToken
 from app.opaque_tokens import generate_id, generate_token
 from tests.actors import PASSWORD, Service, build_settings
 
@@ -36,10 +37,10 @@ def refused(answer) -> None:
     assert answer.content_type == "application/problem+json"
     assert {name: value for name, value in answer.json.items() if name != "request_id"} == {
         "type": "urn:doorward:problem:invalid_token",
-        "title": "The link or code is not valid any more",
+        "title": InvalidToken.title,
         "status": 400,
         "code": "invalid_token",
-        "detail": "It may have been used, replaced by a newer one, or be too old. Ask for a new one.",
+        "detail": InvalidToken().detail,
     }
 
 

@@ -10,12 +10,13 @@ import jwt
 import pytest
 
 from app.adapters.password_hasher import Capacity
+from app.authentication.errors import InvalidCredentials
 from app.signing_keys.revoke import revoke_signing_key
 from tests.actors import PASSWORD
 
 REFUSED = {
     "type": "urn:doorward:problem:invalid_credentials",
-    "title": "The username or password is wrong",
+    "title": InvalidCredentials.title,
     "status": 401,
     "code": "invalid_credentials",
 }

@@ -142,7 +142,7 @@ def test_unexpected_error_does_not_stop_the_service(doorward_service):
 
 def test_taken_username_is_rejected(doorward_service):
     ann = doorward_service.account()
-    with pytest.raises(DoorwardTestError, match="username belongs to an account already"):
+    with pytest.raises(DoorwardTestError, match="username belongs to an existing account"):
         doorward_service.account(ann.username)
 
 

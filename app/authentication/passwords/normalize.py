@@ -31,11 +31,14 @@ class InvalidPassword(ValueError):
 
 
 def normalize_password(raw: str) -> str:
-    """A password as it is hashed and checked: RFC 8265 OpaqueString, so odd spaces are spaces and accents are composed.
+    """A password as it is hashed and checked: RFC 8265 OpaqueString, so odd spaces are spaces and
+    accents are composed.
 
-    Case and everything else stays. Raises NotAPassword for what can be no password, before anything costly is done.
+    Case and everything else stays. Raises NotAPassword for what can be no password, before anything
+    costly is done.
     """
-    # Measured as it was typed: composing can make a text shorter or longer, and a longer one has to be cheap to refuse.
+    # Measured as it was typed: composing can make a text shorter or longer, and a longer one has to
+    # be cheap to refuse.
     if not 1 <= len(raw) <= MAX_LENGTH or len(raw.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise InvalidPassword(
             RejectionReason.TOO_LONG if raw else RejectionReason.TOO_SHORT,

@@ -1,7 +1,10 @@
-"""Which passwords an attacker guesses first. No kind of character is asked for, and nothing in here is slow on 128 characters.
+"""Which passwords an attacker guesses first.
 
-A password is refused when it is a common one, or when little of it is left once everything is taken away that is no secret:
-what is repeated, runs of neighbours, the names of the account and of the service, and digits and punctuation around one word.
+No kind of character is asked for, and nothing in here is slow on 128 characters.
+
+A password is refused when it is a common one, or when little of it is left once everything is taken
+away that is no secret: what is repeated, runs of neighbours, the names of the account and of the
+service, and digits and punctuation around one word.
 """
 
 from __future__ import annotations
@@ -40,7 +43,10 @@ def fold_case(text: str) -> str:
 
 
 def extract_names(texts: Iterable[str]) -> frozenset[str]:
-    """The names in what somebody or something is called: its words, and all of it run together. Of an address, what is before the @."""
+    """The names in what somebody or something is called: its words, and all of it run together.
+
+    Of an address, what is before the @.
+    """
     parts = (fold_case(text).partition("@")[0] for text in texts)
     found = {
         name
@@ -53,7 +59,10 @@ def extract_names(texts: Iterable[str]) -> frozenset[str]:
 def find_weaknesses(
     password: str, *, min_length: int, names: Collection[str], common: Container[str]
 ) -> list[RejectionReason]:
-    """Every reason why a normalised password is refused. `least` is the least length; half of it has to be left as a secret."""
+    """Every reason why a normalised password is refused.
+
+    `least` is the least length; half of it has to be left as a secret.
+    """
     if len(password) < min_length:
         return [RejectionReason.TOO_SHORT]
     text, enough = fold_case(password), (min_length + 1) // 2
@@ -70,7 +79,10 @@ def find_weaknesses(
 
 
 def _find_repeated_unit(text: str) -> str:
-    """What the text repeats, or all of it. The last time may be cut short, by a separator or more; a little may stand around it."""
+    """What the text repeats, or all of it.
+
+    The last time may be cut short, by a separator or more; a little may stand around it.
+    """
     for whole in (text, text.strip(PADDING)):
         lengths = (
             length
@@ -103,7 +115,9 @@ def _are_neighbors(before: str, after: str) -> bool:
 
 
 def _count_outside_names(text: str, names: Collection[str]) -> int:
-    """How many characters that are no digits, punctuation or spaces are not part of a name; all of them where there is no name."""
+    """How many characters that are no digits, punctuation or spaces are not part of a name; all of
+    them where there is no name.
+    """
     taken: set[int] = set()
     for name in names:
         for hay, needle in ((text, name), (text.translate(LOOKALIKES), name.translate(LOOKALIKES))):

@@ -27,9 +27,12 @@ MIN_WORDS = 5  # 64.6 bits; more where the least length asks for more
 def validate_new_password(
     settings: Settings, raw: str, *, field: str, locale: str, about: Iterable[str]
 ) -> str:
-    """The password somebody wants, as it is hashed. `about` is what the account is called: username, address and name.
+    """The password somebody wants, as it is hashed.
 
-    `field` is a JSON pointer. Raises InvalidInput with every reason in the reader's language, and three passphrases that would be accepted.
+    `about` is what the account is called: username, address and name.
+
+    `field` is a JSON pointer. Raises InvalidInput with every reason in the reader's language, and
+    three passphrases that would be accepted.
     """
     least = settings.password_min_length
     names = extract_names([*about, *_list_service_names(settings)])
@@ -51,7 +54,9 @@ def validate_new_password(
 
 
 def _list_service_names(settings: Settings) -> list[str]:
-    """What the service is called: by those who made it, in its mail, and in its address, of which the last label names nobody."""
+    """What the service is called: by those who made it, in its mail, and in its address, of which
+    the last label names nobody.
+    """
     labels = (urlsplit(settings.public_url).hostname or "").split(".")
     return ["doorward", parseaddr(settings.mail_from)[0], *(labels[:-1] or labels)]
 

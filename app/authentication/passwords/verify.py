@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 def check_password(work: UnitOfWork, account: Account | None, password: str) -> bool:
     """Return whether this is the password of the account, and upgrade an outdated hash.
 
-    The cost is the same without an account and for one that is not active. The transaction is committed before hashing,
-    so that nothing is held meanwhile: make what was read before a condition of what you write afterwards. Raises Busy.
+    The cost is the same without an account and for one that is not active. The transaction is
+    committed before hashing, so that nothing is held meanwhile: make what was read before a
+    condition of what you write afterwards. Raises Busy.
     """
     try:
         text = normalize_password(password)
@@ -33,7 +34,8 @@ def check_password(work: UnitOfWork, account: Account | None, password: str) -> 
     upgrade = matches and work.hasher.is_outdated(password_hash)
     upgraded_hash = work.hasher.hash(text) if upgrade else None
     if usable is not None and upgraded_hash is not None:
-        # The condition keeps a password that was changed meanwhile. The update also sets the attribute of `account`.
+        # The condition keeps a password that was changed meanwhile. The update also sets the
+        # attribute of `account`.
         work.db.execute(
             update(Account)
             .where(Account.id == usable.id, Account.password_hash == password_hash)
@@ -45,7 +47,7 @@ def check_password(work: UnitOfWork, account: Account | None, password: str) -> 
 def lock_unchanged_account(
     work: UnitOfWork, account: Account, *, changes: Mapping[str, object]
 ) -> bool:
-    """Lock the account and write the changes, provided that it is as it was when its password was verified."""
+    """Lock the account and write the changes, unless it has changed since it was read."""
     unchanged = (
         Account.id == account.id,
         Account.epoch == account.epoch,

@@ -1,4 +1,6 @@
-"""The lists that come along: common passwords, and words for passphrases. lists/NOTICE.md says where they are from."""
+"""The lists that come along: common passwords, and words for passphrases. lists/NOTICE.md says
+where they are from.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ LISTS = files("app.authentication.passwords") / "lists"
 
 
 class SortedLines:
-    """A set of texts kept as the file they came in: a megabyte where Python's own set would take ten."""
+    """A set of texts kept as the file they came in: a megabyte where Python's own set would take
+    ten.
+    """
 
     def __init__(self, lines: bytes) -> None:
         """Lines in the order of their bytes, each with its line feed."""
@@ -42,7 +46,9 @@ class SortedLines:
 
 @cache
 def common_passwords() -> SortedLines:
-    """What is tried first, in folded spelling: passwords of 8 characters and more, and words that become one with digits around them."""
+    """What is tried first, in folded spelling: passwords of 8 characters and more, and words that
+    become one with digits around them.
+    """
     return SortedLines(gzip.decompress((LISTS / "common-passwords.txt.gz").read_bytes()))
 
 

@@ -1,7 +1,8 @@
-"""How often a code was typed that opens nothing: so many in a window, for each account and for each source.
+"""How often a code was typed that opens nothing: so many in a window, for each account and for each
+source.
 
-A code that people can type has 34 bits. Whoever had five wrong ones waits for the window to end, also with a right one
-(RFC 8628 section 5.1).
+A code that people can type has 34 bits. Whoever had five wrong ones waits for the window to end,
+also with a right one (RFC 8628 section 5.1).
 """
 
 from __future__ import annotations
@@ -34,7 +35,11 @@ class CodeAttempt:
 
 
 def count_code_attempt(work: UnitOfWork, *, account_id: str, bucket: str) -> CodeAttempt:
-    """Count a guess before it is looked at: of many at once, those beyond the fifth find that it was. Raises TooManyRequests."""
+    """Count a guess before it is looked at: of many at once, those beyond the fifth find that it
+    was.
+
+    Raises TooManyRequests.
+    """
     counters = (f"code {account_id}", f"code {bucket}")
     over, ends = FailedAttempts.open_at <= work.now, work.now + WINDOW
     written = upsert_all(

@@ -14,7 +14,9 @@ RETENTION = timedelta(days=1)
 
 
 class FailedAttempts(Base):
-    """A counter of all sources together (`id` is the subject), or of one source (the subject, a space, the source)."""
+    """A counter of all sources together (`id` is the subject), or of one source (the subject, a
+    space, the source).
+    """
 
     __tablename__ = "failed_attempts"
     __table_args__ = (
@@ -31,7 +33,9 @@ class FailedAttempts(Base):
 
 
 def delete_expired(db: Session, now: datetime, limit: int) -> int:
-    """A source is remembered for a day; what an account has counted in all stays until it is forgotten."""
+    """A source is remembered for a day; what an account has counted in all stays until it is
+    forgotten.
+    """
     passing = or_(
         FailedAttempts.id.contains(" "),
         ~FailedAttempts.id.startswith(ACCOUNT_PREFIX, autoescape=True),

@@ -1,8 +1,10 @@
-"""How often a password was tried in vain: one durable counter for each account, shared by every path that checks one.
+"""How often a password was tried in vain: one durable counter for each account, shared by every
+path that checks one.
 
-Every source waits longer after each failure, so that a stranger who guesses delays himself and not the owner; all
-sources together have a hundred tries, then the password opens nothing until it was reset (NIST SP 800-63B-4 section 3.2.2).
-Names that nobody has are counted alike, under a keyed digest: the delay tells nothing about who exists.
+Every source waits longer after each failure, so that a stranger who guesses delays himself and not
+the owner; all sources together have a hundred tries, then the password opens nothing until it was
+reset (NIST SP 800-63B-4 section 3.2.2). Names that nobody has are counted alike, under a keyed
+digest: the delay tells nothing about who exists.
 """
 
 from __future__ import annotations
@@ -68,12 +70,13 @@ def build_name_subject(work: UnitOfWork, canonical: str) -> str:
 def count_attempt(work: UnitOfWork, *, subject: str, bucket: str) -> PasswordAttempt:
     """Count a try, before it is looked at: of many at once, those beyond the limit find it reached.
 
-    `open` is False once all sources together had their hundred: then no password is right. Raises TooManyRequests for
-    a source that has to wait, Undecided where that depends on tries of this moment; then nothing may be kept of the unit.
-    An account must be locked by the caller.
+    `open` is False once all sources together had their hundred: then no password is right. Raises
+    TooManyRequests for a source that has to wait, Undecided where that depends on tries of this
+    moment; then nothing may be kept of the unit. An account must be locked by the caller.
     """
     counter = f"{subject} {bucket}"
-    # Who waits for nothing is not compared by time: of two at once, the second may have begun before the first.
+    # Who waits for nothing is not compared by time: of two at once, the second may have begun
+    # before the first.
     may = or_(FailedAttempts.count <= FREE_FAILURES, FailedAttempts.open_at <= work.now)
     written = _count(work, counter, subject, may=may, open_at=_compute_open_at(work.now))
     if counter not in written:
@@ -82,7 +85,8 @@ def count_attempt(work: UnitOfWork, *, subject: str, bucket: str) -> PasswordAtt
 
 
 def count_trusted_attempt(work: UnitOfWork, *, subject: str, counter: str) -> PasswordAttempt:
-    """Count a try that neither waits nor depends on what others did, because `counter` is a device that the owner knows.
+    """Count a try that neither waits nor depends on what others did, because `counter` is a device
+    that the owner knows.
 
     Whether that has any tries left is asked before, see `spent`.
     """
@@ -96,7 +100,9 @@ def has_failed_at_least(counter: ColumnElement[str], count: int) -> ColumnElemen
 
 
 def refund_attempt(work: UnitOfWork, attempt: PasswordAttempt) -> None:
-    """The try was not looked at after all: whoever made it waits for it no more than it counts, unless another one came after it."""
+    """The try was not looked at after all: whoever made it waits for it no more than it counts,
+    unless another one came after it.
+    """
     counted = _lock_in_order(
         FailedAttempts.id.in_(
             [attempt.counter] if attempt.is_locked_out else [attempt.counter, attempt.subject]
@@ -120,7 +126,10 @@ def refund_attempt(work: UnitOfWork, attempt: PasswordAttempt) -> None:
 def wait_for_attempts_in_flight(
     work: UnitOfWork, error: AttemptsInFlight, *, patience: float
 ) -> float:
-    """Wait until the tries of this moment are decided, at most so many seconds. Returns how many that took. Hold nothing meanwhile."""
+    """Wait until the tries of this moment are decided, at most so many seconds.
+
+    Returns how many that took. Hold nothing meanwhile.
+    """
     waited = 0.0
     columns = select(FailedAttempts.undecided).where(FailedAttempts.id == error.counter)
     while waited < patience:
@@ -152,7 +161,10 @@ def clear_failures(work: UnitOfWork, attempt: PasswordAttempt) -> None:
 
 
 def clear_all_failures(work: UnitOfWork, account_id: str) -> None:
-    """The password is another one: whatever was counted against the old one is over. The account must be locked."""
+    """The password is another one: whatever was counted against the old one is over.
+
+    The account must be locked.
+    """
     mine = FailedAttempts.subject == account_id
     work.db.execute(
         delete(FailedAttempts)
@@ -162,7 +174,9 @@ def clear_all_failures(work: UnitOfWork, account_id: str) -> None:
 
 
 def _lock_in_order(which: ColumnElement[bool], subject: str) -> ColumnElement[bool]:
-    """These, locked in the order in which they are counted, the subject last: a try that is given back holds no account."""
+    """These, locked in the order in which they are counted, the subject last: a try that is given
+    back holds no account.
+    """
     return FailedAttempts.id.in_(
         select(FailedAttempts.id)
         .where(which)
@@ -179,7 +193,8 @@ def _count(
     may: ColumnElement[bool],
     open_at: ColumnElement[datetime],
 ) -> Collection[str]:
-    """Count one in each of the two that is open: the subject below its hundred, the counter where `may` holds, which opens again then.
+    """Count one in each of the two that is open: the subject below its hundred, the counter where
+    `may` holds, which opens again then.
 
     Returns which were counted. Always in this order, or two at once would wait for each other.
     """

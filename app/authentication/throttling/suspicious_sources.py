@@ -1,4 +1,6 @@
-"""Sources of which somebody said that they were not who they seemed: for a day they may ask to be let in only now and then."""
+"""Sources of which somebody said that they were not who they seemed: for a day they may ask to be
+let in only now and then.
+"""
 
 from __future__ import annotations
 

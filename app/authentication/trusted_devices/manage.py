@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 LIFETIME = timedelta(days=30)
 MAX_DEVICES = 20
-# Failures in a row from one device. After that it is treated as unknown, because it may have been stolen.
+# Failures in a row from one device. After that it is treated as unknown, because it may have been
+# stolen.
 MAX_FAILURES = 20
 PREFIX = "dwd"
 NO_ACCOUNT = ""  # matches no row
@@ -44,7 +45,10 @@ class TrustedDeviceView:
 def trust_device(
     work: UnitOfWork, client_info: ClientInfo, account: Account, *, name: str | None
 ) -> str:
-    """A device token, shown only now. The oldest beyond twenty are forgotten. The account must be locked."""
+    """A device token, shown only now.
+
+    The oldest beyond twenty are forgotten. The account must be locked.
+    """
     kept = (
         select(TrustedDevice.id)
         .where(TrustedDevice.account_id == account.id)
@@ -82,7 +86,7 @@ def trust_device(
 
 
 def recognize_device(work: UnitOfWork, account: Account | None, token: str) -> str | None:
-    """Return the id of the device that the token belongs to, if the account trusts it and it has attempts left.
+    """Return the id of the trusted device with this token, if it has attempts left.
 
     The cost is the same without an account.
     """
@@ -121,7 +125,10 @@ def list_trusted_devices(work: UnitOfWork, principal: Principal) -> list[Trusted
 def forget_trusted_device(
     work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, device_id: str
 ) -> None:
-    """Its token counts for nothing from now on. Raises NotFound, also for a device of somebody else."""
+    """Its token counts for nothing from now on.
+
+    Raises NotFound, also for a device of somebody else.
+    """
     mine = delete(TrustedDevice).where(
         TrustedDevice.id == device_id, TrustedDevice.account_id == principal.account_id
     )

@@ -1,4 +1,6 @@
-"""A remembered device: a secret of its own, good for 30 days, which opens nothing but spares its owner the delay."""
+"""A remembered device: a secret of its own, good for 30 days, which opens nothing but spares its
+owner the delay.
+"""
 
 from __future__ import annotations
 

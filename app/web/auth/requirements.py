@@ -27,8 +27,8 @@ from app.errors import Forbidden, Problem, Unauthenticated, Unavailable
 from app.oauth.clients import authenticate_client
 from app.oauth.errors import InvalidClient
 from app.principal import CredentialKind, Principal
+from app.rate_limits.count import count_request
 from app.rate_limits.errors import TooManyRequests
-from app.rate_limits.per_source import count_request
 from app.sessions.recent_authentication import (
     ReauthenticationRequired,
     require_recent_authentication,

@@ -35,8 +35,7 @@ from app.authorization.scopes import is_known_role
 from app.factory import create_app
 from app.notifications.outbox.models import Delivery
 from app.principal import ClientInfo
-from app.registration.import_accounts import import_accounts
-from app.registration.import_dedup import SeenNames
+from app.registration.import_accounts import SeenNames, import_accounts
 from app.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
