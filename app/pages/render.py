@@ -15,8 +15,7 @@ from app.pages.formatting import describe_browser, format_duration
 from app.sessions.recent_authentication import ReauthenticationRequired
 from app.web.auth.page_session import get_current_page, reject_foreign_forms
 from app.web.auth.presented_credentials import CHALLENGE
-from app.web.client_info import get_preferred_language
-from app.web.request_id import get_request_id
+from app.web.client_info import get_preferred_language, get_request_id
 
 P = ParamSpec("P")
 PageHandler = Callable[P, Response]

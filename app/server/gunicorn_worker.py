@@ -18,9 +18,9 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from app.adapters import logs
 from app.opaque_tokens import generate_id
+from app.web.client_info import REQUEST_ID_HEADER
 from app.web.gateway_requests import is_gateway_request
 from app.web.middleware import CSP, HSTS
-from app.web.request_id import REQUEST_ID_HEADER
 
 MAX_HEADER_SECONDS = 10.0  # seconds
 # Time to keep accepting after SIGTERM: load balancers poll /readyz every second or two.

@@ -1,11 +1,12 @@
-"""The IP address, user agent and language of the client.
+"""The IP address, user agent and language of the client, and the id of its request.
 
-X-Forwarded-For counts only from TRUSTED_PROXIES.
+X-Forwarded-For and X-Request-Id count only from TRUSTED_PROXIES.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
 import unicodedata
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING
 from flask import g, request
 
 from app.i18n import choose_language
+from app.opaque_tokens import generate_id
 from app.principal import ClientInfo
-from app.web.request_id import get_request_id
 from app.web.unit_of_work import get_unit_of_work_factory
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+REQUEST_ID_HEADER = "X-Request-Id"
+REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{8,64}")
 MAX_USER_AGENT_LENGTH = 256
 LOOPBACK_ADDRESS = ipaddress.ip_address("127.0.0.1")  # a peer on a unix socket has no address
 
@@ -38,6 +41,17 @@ def get_client_info() -> ClientInfo:
         request_id=get_request_id(),
         locale=get_preferred_language(),
     )
+
+
+def assign_request_id(*, trusted: bool) -> None:
+    """Use the id that a trusted gateway has set, or generate one."""
+    given = request.headers.get(REQUEST_ID_HEADER, "")
+    g.request_id = given if trusted and REQUEST_ID_PATTERN.fullmatch(given) else generate_id("req")
+
+
+def get_request_id() -> str:
+    request_id: str = g.get("request_id") or generate_id("req")
+    return request_id
 
 
 def get_client_ip_address() -> IPAddress:

@@ -10,10 +10,16 @@ from flask import Response, g, request
 from app.adapters import logs
 from app.errors import Problem
 from app.web.auth import refresh_cookie
-from app.web.client_info import get_client_ip_address, get_peer_ip_address, is_trusted
+from app.web.client_info import (
+    REQUEST_ID_HEADER,
+    assign_request_id,
+    get_client_ip_address,
+    get_peer_ip_address,
+    get_request_id,
+    is_trusted,
+)
 from app.web.json_body import receive_body
-from app.web.request_id import REQUEST_ID_HEADER, assign_request_id, get_request_id
-from app.web.routes import ANY_HOST, CREDENTIALS, is_declared
+from app.web.routes import ANY_HOST, CREDENTIALS
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -46,7 +52,7 @@ def register_middleware(app: Flask, settings: Settings, clock: Clock) -> None:
         assign_request_id(trusted=is_trusted(get_peer_ip_address(), settings.trusted_proxies))
         logs.clear()
         logs.bind(request_id=get_request_id())
-        if is_declared(app, ANY_HOST):
+        if _has_declared(app, ANY_HOST):
             return None
         if _parse_hostname(request.headers.get("Host", "")) not in hosts:
             raise UntrustedHost("Add the host to DOORWARD_TRUSTED_HOSTS.")
@@ -74,6 +80,12 @@ def register_middleware(app: Flask, settings: Settings, clock: Clock) -> None:
         return response
 
 
+def _has_declared(app: Flask, declaration: str) -> bool:
+    """Return whether the route of the current request has made this declaration."""
+    handler = app.view_functions.get(request.endpoint or "")
+    return getattr(handler, declaration, False)
+
+
 def _parse_hostname(host: str) -> str:
     """Return the host in lower case, without port and brackets."""
     name, separator, port = host.lower().rpartition(":")
@@ -92,7 +104,7 @@ def _add_cors_headers(app: Flask, response: Response, settings: Settings) -> Non
     response.headers["Access-Control-Expose-Headers"] = (
         f"{REQUEST_ID_HEADER}, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate"
     )
-    if is_declared(app, CREDENTIALS):
+    if _has_declared(app, CREDENTIALS):
         response.headers["Access-Control-Allow-Credentials"] = "true"
     if request.method == "OPTIONS" and request.url_rule is not None:
         adapter = app.create_url_adapter(request)

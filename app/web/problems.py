@@ -12,10 +12,10 @@ from werkzeug.exceptions import HTTPException
 from app.adapters import logs
 from app.adapters.database import is_database_unavailable
 from app.errors import Problem, Unauthenticated, Unavailable
+from app.web.client_info import get_request_id
 from app.web.json_body import dump_json
 from app.web.oauth.errors import render_oauth_error
 from app.web.openapi.annotations import PROBLEM_TYPE
-from app.web.request_id import get_request_id
 from app.web.routes import PathKind, get_path_kind, list_path_prefixes
 
 if TYPE_CHECKING:

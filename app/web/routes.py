@@ -7,7 +7,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import flask
-from flask import request
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -42,12 +41,6 @@ def allow_credentials(handler: F) -> F:
     """Declare that pages of CORS_ORIGINS may call the route with cookies."""
     setattr(handler, CREDENTIALS, True)
     return handler
-
-
-def is_declared(app: Flask, declaration: str) -> bool:
-    """Return whether the route of the current request has made this declaration."""
-    handler = app.view_functions.get(request.endpoint or "")
-    return getattr(handler, declaration, False)
 
 
 def list_path_prefixes(app: Flask) -> dict[str, PathKind]:
