@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from app.accounts.models import Account, AccountStatus
-from app.adapters.database import insert_all_absent, insert_if_absent
+from app.adapters.statements import insert_all_absent, insert_if_absent
 from app.opaque_tokens import generate_id
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import or_, select, update
 
 from app.accounts.models import Account, AccountStatus
-from app.adapters.database import count_changed_rows
+from app.adapters.statements import count_changed_rows
 from app.api_keys.models import ApiKey, build_live_clause
 from app.audit.record import Event, record_event
 from app.notifications.mail.enqueue import Email, EmailTemplate, enqueue_email

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ForeignKey, Index, String, Text, and_, or_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.adapters.database import Base, delete_batch
+from app.adapters.database import Base
+from app.adapters.statements import delete_batch
 from app.opaque_tokens import is_id
 
 if TYPE_CHECKING:

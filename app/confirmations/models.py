@@ -11,7 +11,8 @@ from enum import StrEnum
 from sqlalchemy import Index, String
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.adapters.database import Base, delete_batch
+from app.adapters.database import Base
+from app.adapters.statements import delete_batch
 
 
 class ConfirmationPurpose(StrEnum):

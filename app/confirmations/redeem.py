@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
 
-from app.adapters.database import count_changed_rows
+from app.adapters.statements import count_changed_rows
 from app.confirmations.errors import InvalidToken
 from app.confirmations.issue import PREFIXES
 from app.confirmations.models import Confirmation, ConfirmationPurpose

@@ -9,7 +9,8 @@ from enum import StrEnum
 from sqlalchemy import Index, String, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.adapters.database import Base, BigId, delete_batch
+from app.adapters.database import Base, BigId
+from app.adapters.statements import delete_batch
 
 ISSUER_STATE_ID = 1
 API_KEY_REVOKED, API_KEY_CHANGED = (

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import update
 
-from app.adapters.database import count_changed_rows
+from app.adapters.statements import count_changed_rows
 from app.audit.record import Event, record_event
 from app.device_login.codes import find_by_device_code
 from app.device_login.errors import DeviceLoginClosed, UnknownDeviceCode

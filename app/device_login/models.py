@@ -14,7 +14,8 @@ from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, and_, 
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.orm import Session as Db
 
-from app.adapters.database import Base, delete_batch
+from app.adapters.database import Base
+from app.adapters.statements import delete_batch
 from app.sessions.models import Session
 
 DEVICE_CODE_PREFIX = "dwl"  # a device code is dwl_<id>_<secret><checksum>

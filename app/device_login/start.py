@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from app.accounts.find import parse_identifier
-from app.adapters.database import insert_if_absent
 from app.adapters.encryption import compute_name_digest
+from app.adapters.statements import insert_if_absent
 from app.audit.record import Event, record_event
 from app.authentication.throttling.suspicious_sources import limit_suspicious_source
 from app.authorization.scopes import intersect_limits

@@ -9,7 +9,7 @@ from sqlalchemy import delete, or_
 
 from app.accounts import names
 from app.accounts.models import find_account_by_email, find_account_by_username
-from app.adapters.database import insert_if_absent
+from app.adapters.statements import insert_if_absent
 from app.audit.record import Event, record_event
 from app.authorization.models import ADMIN
 from app.authorization.roles.administrators import can_create_first_admin

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from app.accounts.models import Account
 from app.accounts.open_account import open_accounts
-from app.adapters.database import is_one_of
+from app.adapters.statements import is_one_of
 from app.audit.record import Event, record_event
 from app.registration.import_candidates import (
     ImportCandidate,

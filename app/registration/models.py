@@ -12,7 +12,8 @@ from datetime import datetime
 from sqlalchemy import Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.adapters.database import Base, delete_batch
+from app.adapters.database import Base
+from app.adapters.statements import delete_batch
 
 
 class PendingRegistration(Base):

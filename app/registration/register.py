@@ -9,7 +9,7 @@ from sqlalchemy import delete, or_, select
 
 from app.accounts import names
 from app.accounts.models import Account
-from app.adapters.database import insert_if_absent
+from app.adapters.statements import insert_if_absent
 from app.audit.record import Event, record_event
 from app.authentication.passwords.validate import validate_new_password
 from app.errors import FieldErrors, InvalidInput

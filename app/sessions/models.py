@@ -10,7 +10,8 @@ from sqlalchemy import ColumnElement, ForeignKey, Index, String, Text, and_, or_
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column
 from sqlalchemy.orm import Session as Db
 
-from app.adapters.database import Base, delete_batch
+from app.adapters.database import Base
+from app.adapters.statements import delete_batch
 from app.sessions.public_clients import DEFAULT_CLIENT_ID
 
 Epoch = int | ColumnElement[int] | InstrumentedAttribute[int]

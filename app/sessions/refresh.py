@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import update
 
 from app.accounts.models import Account, lock_account
-from app.adapters.database import count_changed_rows
+from app.adapters.statements import count_changed_rows
 from app.audit.record import Event, record_event
 from app.authentication.throttling.suspicious_sources import flag_suspicious_source
 from app.credential_status.models import get_global_epoch

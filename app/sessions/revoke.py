@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select, update
 
 from app.accounts.models import Account, find_account, lock_account
-from app.adapters.database import count_changed_rows
+from app.adapters.statements import count_changed_rows
 from app.audit.record import Event, record_event
 from app.credential_status.revocations import record_account_revocation, record_session_revocations
 from app.errors import NotFound, Unauthenticated

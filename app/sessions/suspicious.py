@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import update
 
 from app.accounts.models import lock_account
-from app.adapters.database import count_changed_rows
+from app.adapters.statements import count_changed_rows
 from app.audit.record import Event, record_event
 from app.authentication.throttling.suspicious_sources import (
     flag_suspicious_source,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.adapters import encryption
-from app.adapters.database import insert_if_absent
 from app.adapters.jwt import generate_key_pair, to_pem
+from app.adapters.statements import insert_if_absent
 from app.audit.record import Event, record_system_event
 from app.opaque_tokens import generate_id
 from app.signing_keys.models import (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import update
 
 from app.accounts.models import Account, AccountStatus
-from app.adapters.database import count_changed_rows
+from app.adapters.statements import count_changed_rows
 from app.authentication.passwords.normalize import InvalidPassword, normalize_password
 
 if TYPE_CHECKING:

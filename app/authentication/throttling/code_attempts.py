@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import case, func, or_, select, update
 
-from app.adapters.database import upsert_all
 from app.adapters.rate_limiter import ExceededLimit
+from app.adapters.statements import upsert_all
 from app.authentication.throttling.models import FailedAttempts
 from app.rate_limits.errors import TooManyRequests
 

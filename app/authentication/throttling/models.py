@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Index, String, or_
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.adapters.database import Base, delete_batch
+from app.adapters.database import Base
+from app.adapters.statements import delete_batch
 
 ACCOUNT_PREFIX = "acc_"  # an account's counter begins with the account's id; one of a name that nobody has does not
 RETENTION = timedelta(days=1)

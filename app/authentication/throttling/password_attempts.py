@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, case, delete, exists, literal, or_, select, true, update
 
-from app.adapters.database import UtcDateTime, upsert_all
+from app.adapters.database import UtcDateTime
 from app.adapters.encryption import compute_name_digest
 from app.adapters.rate_limiter import ExceededLimit
+from app.adapters.statements import upsert_all
 from app.authentication.throttling.models import FailedAttempts
 from app.rate_limits.errors import AttemptsInFlight, TooManyRequests
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, exists, select, true
 
-from app.adapters.database import upsert_all
+from app.adapters.statements import upsert_all
 from app.authentication.throttling.models import FailedAttempts
 from app.rate_limits.errors import TooManyRequests
 

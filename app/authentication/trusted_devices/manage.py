@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, literal, select, update
 
-from app.adapters.database import count_changed_rows
+from app.adapters.statements import count_changed_rows
 from app.audit.record import Event, record_event
 from app.authentication.throttling.password_attempts import has_failed_at_least
 from app.authentication.trusted_devices.models import TrustedDevice

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select, update
 
 from app.accounts.models import Account, AccountStatus
-from app.adapters.database import count_changed_rows
+from app.adapters.statements import count_changed_rows
 from app.audit.record import Event, record_event
 from app.authorization.invalidate_rights import invalidate_rights
 from app.authorization.levels import parse_level, parse_resource

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete
 
 from app.accounts.models import Account, AccountStatus, lock_account
-from app.adapters.database import count_changed_rows, insert_if_absent
+from app.adapters.statements import count_changed_rows, insert_if_absent
 from app.audit.record import Event, record_event
 from app.authorization.invalidate_rights import invalidate_rights
 from app.authorization.models import ADMIN, AccountRole

@@ -10,7 +10,8 @@ from sqlalchemy import Index, String, Text, and_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.adapters import encryption
-from app.adapters.database import Base, delete_batch
+from app.adapters.database import Base
+from app.adapters.statements import delete_batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
