@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from pathlib import Path
 
 import pytest
 
@@ -654,7 +655,7 @@ def test_database_outage_is_503_and_the_process_stays_alive(make_service, sqlite
 def test_database_outage_ends_no_session(sqlite_service, sqlite_url, tmp_path):
     ann = sqlite_service.actor().sign_in()
     database = sqlite_service.units.database
-    path = tmp_path / "doorward.db"
+    path = Path(sqlite_url.removeprefix("sqlite:///"))
     database.engine.dispose()
     database.autocommit_engine.dispose()
     path.rename(tmp_path / "aside.db")
