@@ -1,4 +1,4 @@
-"""API keys: made, shown once, used, narrowed, rotated, ended; and nothing that a program can do with them beyond its rights."""
+"""API keys: creation, use, changes, rotation and revocation, and the limits of their permissions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def give(service, actor: Actor, role: str) -> None:
 
 
 def take(service, actor: Actor, role: str) -> None:
-    """No request of this room takes a role away."""
+    """Remove a role from the account."""
     with service.units.open_read_write() as work:
         account_id = actor.tokens["account"]["id"]
         work.db.delete(work.db.get_one(AccountRole, (account_id, role)))
@@ -56,7 +56,7 @@ def made(actor: Actor, name: str = "ci", scopes=("jobs:run",), **changes) -> dic
 
 
 def use(service, key: str, **kwargs):
-    """By a program at an address of its own."""
+    """Call /v1/whoami with the key from another IP address."""
     return service.actor("program").get("/v1/whoami", headers={"X-API-Key": key}, **kwargs)
 
 
@@ -71,7 +71,7 @@ def sqlite_service(make_service):
 
 
 def worker(service, name: str = "ann") -> Actor:
-    """Somebody who may run jobs, signed in just now."""
+    """Register and log in a user with the role for jobs."""
     actor = service.actor(name).sign_in()
     give(service, actor, "worker")
     assert actor.login().status_code == 200
@@ -99,7 +99,7 @@ def status(actor: Actor, key_id: str) -> str:
     return actor.get(f"/v1/api-keys/{key_id}", token=actor.access).json["status"]
 
 
-# -- making -----------------------------------------------------------------------------------------------------------
+# -- creation -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_key_is_shown_once_and_works_in_either_header(service, ann):
@@ -295,7 +295,7 @@ def test_key_cannot_manage_keys_or_sessions(sqlite_service, bob):
     assert status(bob, key["id"]) == "live"
 
 
-# -- using ------------------------------------------------------------------------------------------------------------
+# -- use ------------------------------------------------------------------------------------------------------------
 
 
 def test_exactly_one_credential_is_accepted(sqlite_service, bob):
@@ -324,7 +324,7 @@ def test_exactly_one_credential_is_accepted(sqlite_service, bob):
 
 
 def altered(key: str):
-    """The same key, a little different, with the checksum that belongs to it."""
+    """Return variants of the key with correct checksums."""
     prefix, row, secret = key.split("_")
     same_row = generate_token("dwk", f"key_{row}").token
     yield from (
@@ -421,7 +421,7 @@ def test_rate_limit_is_per_key_and_ignores_wrong_secrets(make_service):
 
 
 def statements(service):
-    """Every statement sent to the database from now on."""
+    """Record every SQL statement."""
     sent: list[str] = []
     for engine in (service.units.database.engine, service.units.database.autocommit_engine):
         event.listen(engine, "before_cursor_execute", lambda *args: sent.append(args[2]))
@@ -450,7 +450,7 @@ def test_unknown_well_formed_key_costs_one_indexed_lookup(service, ann):
     assert "WHERE api_keys.id = " in sent[0]
 
 
-# -- narrowing --------------------------------------------------------------------------------------------------------
+# -- changes --------------------------------------------------------------------------------------------------------
 
 
 def test_key_can_lose_scopes_but_never_gain_any(service, ann):
@@ -499,7 +499,7 @@ def test_a_key_can_be_renamed(service, ann):
     assert use(service, key["key"]).json["scopes"] == ["jobs:run"]
 
 
-# -- rotating ---------------------------------------------------------------------------------------------------------
+# -- rotation ---------------------------------------------------------------------------------------------------------
 
 
 def rotate(actor: Actor, key_id: str, **body):
@@ -553,7 +553,7 @@ def test_overlap_does_not_outlive_the_key(sqlite_service, bob):
     assert [use(sqlite_service, one["key"]).status_code for one in (key, new)] == [401, 401]
 
 
-# -- ending -----------------------------------------------------------------------------------------------------------
+# -- revocation -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_deleted_key_is_refused_at_the_next_use(service, ann):
@@ -666,7 +666,7 @@ def test_email_is_in_the_owners_language(sqlite_service, bob):
     assert (bob.mail()["template"], bob.mail()["language"]) == ("api_key_leaked", "de")
 
 
-# -- chores -----------------------------------------------------------------------------------------------------------
+# -- background jobs -----------------------------------------------------------------------------------------------------------
 
 
 def last_used(actor: Actor, key_id: str):

@@ -1,4 +1,4 @@
-"""What gateways ask: one of five answers, every identity header each time, whatever the request they ask about looks like."""
+"""Gateway checks: five statuses, every identity header in every response, for any kind of request."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def service(make_service, database_url):
 
 @pytest.fixture(scope="module")
 def asker(sqlite_template, tmp_path_factory):
-    """A service that is only asked, and whom it knows: somebody without rights."""
+    """Share a service and an account without roles between read-only tests."""
     path = tmp_path_factory.mktemp("asker") / "doorward.db"
     shutil.copy(sqlite_template, path)
     service = Service(build_settings(f"sqlite:///{path}", **RIGHTS))
@@ -68,7 +68,7 @@ def asker(sqlite_template, tmp_path_factory):
 
 @pytest.fixture
 def lines():
-    """What is written to the log from here on."""
+    """Record log lines."""
     stream = io.StringIO()
     logs.configure_logging(stream)
     yield stream
@@ -100,7 +100,7 @@ def by_key(actor, path: str, key: str, method: str = "GET"):
 
 
 def named(answer) -> dict[str, str]:
-    """Every identity header; that they are there, once each, belongs to every answer."""
+    """Return the identity headers, and assert that each is present once."""
     assert all(len(answer.headers.getlist(name)) == 1 for name in IDENTITY_HEADERS), answer.headers
     assert {"Authorization", "X-API-Key", "Cookie"} <= set(answer.vary)
     assert answer.headers["Cache-Control"] == "no-store"
@@ -237,7 +237,7 @@ def test_unknown_policy_is_a_logged_fault(asker, question, policy, lines):
         ("/authz/ext-authz/orders/", "/authz/ext-authz/orders"),
         ("/authz/ext-authz/orders//../../auth-request/default", "/authz/ext-authz/orders"),
         ("/authz/ext-authz/orders/\r\n\0\xff", "/authz/ext-authz/orders"),
-        # Whoever forgot the policy must not have callers choose it by their path.
+        # Without a policy in the configuration, callers must not choose one by their path.
         ("/authz/ext-authz", None),
         ("/authz/ext-authz/", None),
         ("/authz/ext-authz//orders", None),
@@ -404,7 +404,7 @@ def test_rate_limit_is_429_with_retry_after(make_service):
 
 
 def test_fault_is_503_and_never_401_or_403(small):
-    """Whatever breaks: here the table that the check asks, and then the keys."""
+    """First the table that the check reads fails, then the signing keys."""
     ann = small.actor("ann").sign_in()
     with small.open_database() as db:
         db.connection().exec_driver_sql("ALTER TABLE issuer_state RENAME TO hidden")
@@ -416,7 +416,7 @@ def test_fault_is_503_and_never_401_or_403(small):
 
 
 def test_fault_after_the_check_is_503(small):
-    """A name that cannot stand in a header: no registration makes one."""
+    """A username that no registration accepts and no header can contain."""
     ann = small.actor("ann").sign_in()
     for name in ("ann\r\nX-Auth-Roles: admin", "\xe4nn", "日本"):
         with small.open_database() as db:
@@ -449,12 +449,12 @@ def test_log_names_the_route_and_nothing_of_the_original_request(asker, lines):
     assert asker.access not in said
 
 
-# -- what it costs --------------------------------------------------------------------------------------------------
+# -- cost --------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def counted(service, server):
-    """How many statements and which Redis commands happen inside, just after the watcher's round."""
+    """Count SQL statements and Redis commands, right after a round of the cache watcher."""
     CacheWatcher().watch(service.units)
     counts = {"sql": 0}
 
@@ -501,7 +501,7 @@ def test_warm_token_costs_one_round_trip_and_key_two_and_no_sql(
             with counted(service, server) as by_a_key:
                 assert [by_key(ann, path, key).status_code for _ in range(5)] == [200] * 5
             assert by_token == {"sql": 0, "names": {"cmdstat_mget": 5}}
-            # GET and INCR happen inside the script: the trips are EVALSHA and MGET.
+            # GET and INCR run inside the script: the round trips are EVALSHA and MGET.
             assert by_a_key == {
                 "sql": 0,
                 "names": {
@@ -522,7 +522,7 @@ def live(make_live):
 
 
 def said(connection: socket.socket, raw: bytes) -> tuple[int, dict[str, str]]:
-    """One answer on a connection that goes on."""
+    """Read one response from a kept-alive connection."""
     connection.sendall(raw)
     head = b""
     while b"\r\n\r\n" not in head:

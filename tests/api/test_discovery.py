@@ -1,4 +1,4 @@
-"""Discovery: from the issuer's address a client learns all the others, and nothing of it comes from the request."""
+"""Discovery: all URLs follow from the issuer's URL, never from the request."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_document_is_cacheable_and_revalidates(make_service):
 
 @pytest.mark.parametrize("issuer", ["https://example.com/auth", "https://example.com/a/b"])
 def test_issuer_with_a_path_is_found_where_clients_look(make_service, issuer):
-    """RFC 8414 section 3.1: the well-known part stands before the path."""
+    """RFC 8414 section 3.1: the well-known part comes before the path."""
     ann = make_service(issuer=issuer).actor()
     place = issuer.removeprefix("https://example.com")
     for path in PATHS:

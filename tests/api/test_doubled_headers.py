@@ -1,4 +1,4 @@
-"""Headers that come twice, or under a name that another server would read as theirs: nothing is believed that is ambiguous."""
+"""Repeated and ambiguous headers are never trusted."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ CLOSE = "Connection: close"
 
 @pytest.fixture
 def live(make_live):
-    """Behind a gateway, as which the test speaks."""
+    """Start a server that trusts the test as its gateway."""
     return make_live(DOORWARD_TRUSTED_PROXIES="127.0.0.1/32")
 
 
 def said(live, line: str, *headers: str, body: str = "") -> tuple[int, dict]:
-    """What is answered to exactly these lines."""
+    """Send exactly these lines and return the response."""
     with socket.create_connection(("127.0.0.1", live.port), 20) as connection:
         connection.sendall("\r\n".join([line, *headers, CLOSE, "", body]).encode())
         raw = b""
@@ -61,7 +61,7 @@ def login(live, name: str, *headers: str) -> tuple[int, dict]:
 
 
 def address_of(live, tokens: dict) -> str:
-    """From where the session was opened, as its owner sees it."""
+    """Return the IP address of the session as its owner sees it."""
     headers = {"Authorization": f"Bearer {tokens['access_token']}"}
     return live.call("GET", f"/v1/sessions/{tokens['session_id']}", headers=headers)[1]["address"]
 
@@ -74,7 +74,7 @@ def test_duplicate_headers_are_refused(live):
     me = "GET /v1/whoami HTTP/1.1"
     assert said(live, me, HOST, mine)[1]["username"] == "ann"
 
-    # Two credentials are none, in whatever order, even if both are the same.
+    # Two credentials are refused, in any order, even if they are equal.
     for double in (
         (mine, other),
         (other, mine),
@@ -83,7 +83,7 @@ def test_duplicate_headers_are_refused(live):
         (f"{mine}, {other}",),
     ):
         assert said(live, me, HOST, *double)[0] in {400, 401}, double
-    # A name with an underscore is none of ours: CGI would read it as the one with a dash.
+    # Names with an underscore are ignored: CGI would read them as names with a dash.
     assert (
         said(live, me, HOST, mine, other.replace("Authorization", "Authorization_"))[1]["username"]
         == "ann"
@@ -93,7 +93,7 @@ def test_duplicate_headers_are_refused(live):
     ann = login(live, "ann")[1]
     mine = f"Authorization: Bearer {ann['access_token']}"
 
-    # Two hosts, or another one in the line.
+    # Two hosts, or another host in the request line.
     assert said(live, me, HOST, "Host: evil.example", mine)[0] == 400
     assert said(live, me, "Host: evil.example", HOST, mine)[0] == 400
     assert said(live, "GET http://evil.example/v1/whoami HTTP/1.1", HOST, mine)[0] in {200, 400}
@@ -101,7 +101,7 @@ def test_duplicate_headers_are_refused(live):
         said(live, "GET http://127.0.0.1/v1/whoami HTTP/1.1", "Host: evil.example", mine)[0] == 400
     )
 
-    # Forwarded addresses: the last one counts, however many lines they come in, and under no other name.
+    # Of forwarded IP addresses the last one counts, however many lines there are.
     for headers, address in (
         (("X-Forwarded-For: 198.51.100.1",), "198.51.100.1"),
         (("X-Forwarded-For: 6.6.6.6", "X-Forwarded-For: 198.51.100.2"), "198.51.100.2"),
@@ -114,6 +114,6 @@ def test_duplicate_headers_are_refused(live):
         status, tokens = login(live, "ann", *headers)
         assert (address_of(live, tokens) if status == 200 else None) == address, headers
 
-    # Two types of one body, two lengths that are the same.
+    # Two content types, and two equal lengths.
     assert login(live, "ann", "Content-Type: text/plain")[0] in {400, 415}
     assert login(live, "ann", "Content-Length: 49")[0] == 400

@@ -1,4 +1,4 @@
-"""What X-Auth-Identity holds: a token of its own kind, under keys of its own, that an upstream can check by one public address."""
+"""X-Auth-Identity: a token with its own type and signing keys, verifiable by one public URL."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def identity(actor, policy: str = "orders", **kwargs) -> str:
 
 
 def published(service, name: str = "identity-jwks") -> dict:
-    """The public keys by their kid, as an upstream reads them."""
+    """Return the published keys by kid."""
     answer = service.actor().get(f"/.well-known/{name}.json")
     assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "public, max-age=300")
     return (
@@ -56,7 +56,7 @@ def published(service, name: str = "identity-jwks") -> dict:
 
 
 def read(service, token: str, audience: str = AUDIENCE) -> dict:
-    """As an upstream checks it, that knows nothing of us but our name and the address of the keys."""
+    """Verify the token as an upstream does, which knows the issuer and the URL of the keys."""
     key = published(service)[jwt.get_unverified_header(token)["kid"]]
     required = ["iss", "sub", "aud", "iat", "exp", "jti"]
     return jwt.decode(
@@ -126,7 +126,7 @@ def test_identity_token_is_not_accepted_as_a_credential(service, ann):
 
 
 def test_keys_of_one_purpose_cannot_sign_the_other(service, ann):
-    """Whoever has a key of identities alone, and writes an access token with it that is right in everything else."""
+    """An access token signed with an identity key is refused, even if all else is correct."""
     identity_kid, access_kid = kid(identity(ann)), kid(ann.access)
     assert (set(published(service)), set(published(service, "jwks"))) == (
         {identity_kid},
@@ -253,7 +253,7 @@ def test_processes_starting_at_once_agree_on_one_key_per_purpose(make_service, d
 
 
 def test_process_without_an_identity_key_answers_503(service, ann):
-    """The keys cannot be opened by whoever comes later: neither a yes nor a 401."""
+    """A process that cannot decrypt the keys answers neither 200 nor 401."""
     identity(ann)
     service.scalar(
         "UPDATE signing_keys SET sealed_private = 'x' || sealed_private WHERE purpose = 'identity+jwt' RETURNING kid"

@@ -1,4 +1,4 @@
-"""Introspection and revocation: who may ask, what is told, and that nothing else is (RFC 7662, RFC 7009)."""
+"""Introspection and revocation: permissions, responses, and what they do not reveal (RFC 7662, RFC 7009)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def small_ann(sqlite_service):
 
 
 def api_of(actor):
-    """A server that introspects, with a key of its own."""
+    """Create an API client with the scope tokens:introspect."""
     return create_key(actor, "tokens:introspect", name="api")
 
 
@@ -155,7 +155,7 @@ def test_every_inactive_token_gets_the_same_bytes(service, ann):
 
 
 def test_tokens_of_another_issuer_or_audience_are_inactive(make_service, sqlite_url):
-    """Two services on one database, with the same keys, that are not the same issuer."""
+    """Two services share a database and signing keys but have different issuers."""
     here = make_service(sqlite_url, roles=ROLES)
     ann = create_key_owner(here)
     api = api_of(ann)
@@ -177,7 +177,7 @@ def test_withdrawn_rights_are_not_reported(ann):
     assert told(ann, api, token).json["scope"] == "orders:write"
 
 
-# -- who may ask ----------------------------------------------------------------------------------------------------
+# -- permissions ----------------------------------------------------------------------------------------------------
 
 
 def test_caller_can_present_its_key_in_every_supported_way(small_ann):
@@ -292,7 +292,7 @@ def test_warm_introspection_adds_one_round_trip_to_the_two_of_the_caller(
         for _ in range(3):
             assert told(ann, api, ann.access).json["active"] is True
     assert counts["sql"] == 0
-    # Of each, the caller's are its key's record with its limit and its owner.
+    # Each includes the reads for the caller: the key's entry with its rate limit, and its account.
     assert counts["names"] == {
         "cmdstat_evalsha": 3,
         "cmdstat_get": 3,

@@ -1,4 +1,4 @@
-"""The token endpoint: an API key or a refresh token is traded for an access token, by the letter of RFC 6749."""
+"""The token endpoint (RFC 6749): client credentials and refresh tokens."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def small_ann(sqlite_service):
 
 
 def refused(answer, status: int, error: str) -> None:
-    """In exactly the shape of section 5.2."""
+    """Assert an error in the exact format of RFC 6749 section 5.2."""
     assert answer.status_code == status, answer.text
     assert answer.content_type == "application/json"
     assert set(answer.json) == {"error", "error_description"}
@@ -213,7 +213,7 @@ def test_tokens_of_a_deleted_key_are_refused_after_a_redis_flush(
     server.close()
 
 
-# -- who the client is ----------------------------------------------------------------------------------------------
+# -- client authentication ----------------------------------------------------------------------------------------------
 
 
 def test_id_and_secret_must_agree_and_every_failure_is_the_same(sqlite_service, small_ann):
@@ -250,7 +250,7 @@ def test_id_and_secret_must_agree_and_every_failure_is_the_same(sqlite_service, 
 
 
 def test_basic_credentials_are_percent_decoded(small_ann):
-    """RFC 6749 section 2.3.1: what stands for itself may be encoded as well."""
+    """RFC 6749 section 2.3.1: unreserved characters may be percent-encoded too."""
     key = create_key(small_ann, "orders:read")
     every = {name: "".join(f"%{byte:02X}" for byte in key[name].encode()) for name in ("id", "key")}
     grant = {"grant_type": "client_credentials"}

@@ -1,7 +1,8 @@
-"""Who gets past which door: every route of the URL map, asked by everybody, against the table of docs/permissions.md.
+"""Every route and every kind of credential, compared with the tables of docs/permissions.md.
 
-The page says what is expected; here stands how to ask. Whatever a request may end is made anew for it, and whoever may end himself
-by asking has an account for that row alone, so the rows can be asked in any order.
+The page contains the expected responses; this file contains the requests. Resources that a request may
+end are created for it, and callers whose session may end have an account for that row, so the rows are
+independent.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Row:
-    """One route, and what its cells say."""
+    """A row of the table."""
 
     route: str
     nobody: str
@@ -94,7 +95,7 @@ class Row:
         return getattr(self, COLUMN_OF.get(column, column))
 
     def anothers(self, column: str) -> str:
-        """For a session about what belongs to somebody else: a password that is wanted is wanted before the thing is looked at."""
+        """Return the expected response for a resource of another account."""
         account, admin, later = (*self.others.split(", "), "", "")[:3]
         if column == "admin_later" and later:
             return later
@@ -115,7 +116,7 @@ class Row:
 
 
 def table(*columns: str) -> Iterator[list[str]]:
-    """The rows of the table with these columns."""
+    """Return the rows of the table with these columns."""
     inside = False
     for line in PAGE.read_text().splitlines():
         cells = (
@@ -137,13 +138,13 @@ PAGES = {
     cells[0]: cells[1:] for cells in table(*PAGE_COLUMNS)
 }  # asked by tests/pages/test_page_access.py
 
-# -- how each route is asked ------------------------------------------------------------------------------------------
+# -- requests ------------------------------------------------------------------------------------------
 
 Names = dict[str, str]
 
 
 class Town:
-    """Everybody who asks, and what is theirs."""
+    """A service with accounts, their credentials and their resources."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -152,7 +153,7 @@ class Town:
         self.boss.login()
 
     def account(self, name: str, *roles: str) -> Actor:
-        """Somebody new, who has yet to sign in."""
+        """Register a new account."""
         actor = self.service.actor(f"{name}{next(self._numbers)}").sign_up()
         account_id = self.service.scalar(
             "SELECT id FROM accounts WHERE username = :name", name=actor.username
@@ -180,7 +181,7 @@ class Town:
         assert answer.status_code == 201, answer.text
         return answer.json
 
-    # -- things of somebody, each time new ones -----------------------------------------------------------------------
+    # -- resources, created for each request -----------------------------------------------------------------------
 
     def session_of(self, actor: Actor) -> Names:
         return {"session_id": self._elsewhere(actor).tokens["session_id"]}
@@ -206,7 +207,7 @@ class Town:
         return {"key_id": self.key(self._elsewhere(actor))["id"]}
 
     def claimed_by(self, actor: Actor) -> Names:
-        """A login from another device that he has claimed and not yet decided."""
+        """Start a device login that the account has claimed and not decided."""
         asked = self.service.actor("box").post("/v1/login-sessions", {"client_name": "box"}).json
         claimed = actor.from_another_address()
         claimed.login()
@@ -222,7 +223,7 @@ class Town:
         return {"account_id": actor.tokens["account"]["id"], "role": "clerk"}
 
     def managed_by(self, actor: Actor) -> Names:
-        """A list where he is a manager, and a member of it."""
+        """Create a list that the account manages, with one more member."""
         resource_id, member = f"{next(self._numbers)}", self.boss.tokens["account"]["id"]
         for account_id, level in ((actor.tokens["account"]["id"], "manager"), (member, "member")):
             self.as_boss(
@@ -238,7 +239,7 @@ class Town:
 
 @dataclass(frozen=True)
 class Ask:
-    """How a route is asked, and what the answer is once the door is passed."""
+    """The request to a route, and its status with access."""
 
     passes: int = 200
     body: Callable[[Names], Any] = lambda _: {}
@@ -267,7 +268,7 @@ SESSION, ASKING, DEVICE, KEY, ACCOUNT, LIST = (
     Town.managed_by,
 )
 MEMBER = "/v1/memberships/<resource>/<resource_id>/<account_id>"
-# Every other route answers 200 to what it is asked here. 400 and 422 are past the door: what is missing is in the body.
+# Every other route answers 200 here. 400 and 422 also mean access: only the body is wrong.
 ASKS = {
     "DELETE /v1/me": Ask(204, ends_who_asks=True),
     "POST /v1/logout": Ask(204, ends_who_asks=True),
@@ -314,12 +315,12 @@ UNKNOWN = {
     "resource_id": "nobodys",
 }
 
-# -- who asks ---------------------------------------------------------------------------------------------------------
+# -- callers ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass
 class Asker:
-    """Somebody with one credential, in one spelling."""
+    """A caller with one credential, in one format."""
 
     name: str
     actor: Actor
@@ -350,7 +351,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 class Askers:
-    """Everybody, once for each module. Who shows that a password is old has typed it six minutes before the others."""
+    """All callers, once per module. Sessions of the columns "old" authenticated six minutes earlier."""
 
     def __init__(self, town: Town) -> None:
         self.town = town
@@ -366,7 +367,7 @@ class Askers:
         self.keys = list(self._with_keys())
 
     def sessions(self, row: str) -> dict[str, Asker]:
-        """Sessions, by column; of accounts for this row alone if they may not outlive it."""
+        """Return the sessions by column, with separate accounts for rows that end the session."""
         return self._sessions.get(row, self._sessions[""])
 
     def everybody(self) -> Iterator[Asker]:
@@ -390,7 +391,7 @@ class Askers:
         }
 
     def _over(self) -> Iterator[Asker]:
-        """What opens nothing, each with the account that it was of."""
+        """Yield the invalid credentials."""
         keeper, disabled, gone, live = (
             self.owners[0],
             *(self.town.sign_in("eve") for _ in range(3)),
@@ -420,7 +421,7 @@ class Askers:
         yield Asker("an access token as a key", live, {HEADER: live.access}, HEADER)
 
     def _with_keys(self) -> Iterator[Asker]:
-        """A key with each scope and with none, in every spelling; and one of somebody without rights."""
+        """Yield API keys with each scope and with none in every format, and one of an account without roles."""
         keeper, simple = self.owners
         for actor, scope in [*((keeper, scope) for scope in ("", *SCOPES)), (simple, "")]:
             key = self.town.key(actor, *filter(None, [scope]))
@@ -453,10 +454,10 @@ def askers(sqlite_template, tmp_path_factory):
     service.close()
 
 
-# -- what is said -----------------------------------------------------------------------------------------------------
+# -- responses -----------------------------------------------------------------------------------------------------
 
 
-# The word for an answer, and what its challenge has to be (RFC 6750 section 3, RFC 9470 section 3, RFC 6749 section 5.2).
+# The word for a response, and its required challenge (RFC 6750 section 3, RFC 9470 section 3, RFC 6749 section 5.2).
 WORDS = {
     (401, "unauthenticated"): ("401", r'Bearer realm="doorward"(, error="invalid_token")?'),
     (401, "invalid_client"): ("401", r"Basic .+"),
@@ -471,7 +472,7 @@ WORDS = {
 
 
 def verdict(answer: Any, passes: int) -> str:
-    """The answer in the words of the page; what is none of them says itself."""
+    """Return the response in the words of the page."""
     document = (answer.json if answer.is_json else None) or {}
     word, challenge = WORDS.get(
         (answer.status_code, document.get("code") or document.get("error")), ("", "")
@@ -486,7 +487,7 @@ def verdict(answer: Any, passes: int) -> str:
 
 
 def told(answer: Any) -> tuple[object, ...]:
-    """All of an answer that does not differ from request to request anyway."""
+    """Return the parts of a response that do not differ between requests."""
     text = re.sub(r'"(request_id|registration)":"\w+"', "", answer.text)
     headers = (
         "Content-Type",
@@ -509,7 +510,7 @@ def test_every_route_has_a_row_and_every_row_a_route(sqlite_service):
 
 @dataclass
 class Sheet:
-    """The answers to one row, beside what was expected."""
+    """The expected and actual responses for one row."""
 
     row: Row
     theirs: Names
@@ -522,7 +523,7 @@ class Sheet:
         return answer
 
     def strangers(self, asker: Asker, expected: str) -> None:
-        """What is somebody else's, and what is nobody's: whoever is not let in cannot tell one from the other."""
+        """Without access, another account's resource and a nonexistent one get the same response."""
         answer = self.one(asker, "of somebody else", self.theirs, expected)
         if not self.theirs:
             return
@@ -557,7 +558,7 @@ def test_each_caller_gets_the_answer_in_the_table(askers, row):
     for column, asker in askers.sessions(row.route).items():
         if sheet.theirs:
             sheet.strangers(asker, row.anothers(column))
-        # Whoever ends himself by asking about himself has asked all else before.
+        # Last, because this request can end the caller's own session.
         sheet.one(asker, "his own", ask.thing(askers.town, asker.actor), row.own(column))
     if row.others == "404":
         sheet.one(

@@ -1,4 +1,4 @@
-"""The service as clients reach it: a process of its own, with a person and programs in it."""
+"""Fixtures: a server process with accounts and API keys, as clients see it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SERVED = {
 
 @dataclass
 class Town:
-    """A serving process, and another on the same database for what is done beside it."""
+    """A server process, and a second service on the same database for administration."""
 
     live: LiveServer
     beside: Service
@@ -52,7 +52,7 @@ class Town:
         return jwt.get_unverified_header(token)["kid"]
 
     def login_by_new_key(self, known: set[str]) -> str:
-        """An access token that none of these keys signed: each process looks for new keys every few seconds."""
+        """Log in until a new signing key is used: processes look for keys every few seconds."""
         end = time.monotonic() + 10
         while self.kid(token := self.login()["access_token"]) in known:
             assert time.monotonic() < end
@@ -60,11 +60,11 @@ class Town:
         return token
 
     def sign(self, **claims) -> str:
-        """A token by our own key that no request could get."""
+        """Sign a token that no endpoint would issue."""
         return self.beside.units.signing_keys.sign("at+jwt", claims)
 
     def new_signing_key(self) -> None:
-        """Announce one and wait until the process signs with it."""
+        """Rotate the signing key and wait until the process uses it."""
         with self.beside.units.open_read_write() as work:
             made = rotate_signing_key(work)
         assert made is not None
@@ -73,7 +73,7 @@ class Town:
 
 @pytest.fixture(scope="session")
 def served(sqlite_template, tmp_path_factory):
-    """One serving process for all towns that do not mind what others did to its keys, and the service beside it."""
+    """Start a server process for all tests that tolerate key changes by others."""
     folder = tmp_path_factory.mktemp("clients")
     shutil.copy(sqlite_template, folder / "doorward.db")
     url = f"sqlite:///{folder / 'doorward.db'}"
@@ -92,7 +92,7 @@ def served(sqlite_template, tmp_path_factory):
 
 @pytest.fixture
 def town(served) -> Town:
-    """Somebody of its own for each test."""
+    """Register an account for each test."""
     live, beside = served
     if live.process.poll() is not None:  # a test before has stopped it
         live.start()
@@ -101,7 +101,7 @@ def town(served) -> Town:
 
 @pytest.fixture
 def own_town(make_live, make_service, sqlite_url) -> Town:
-    """With a process of its own, for who looks closely at when it takes up a new key or gives up an old one."""
+    """Start a server process for one test that observes key changes closely."""
     live = make_live(database_url=sqlite_url, **SERVED)
     return settled(live, make_service(sqlite_url, **as_served(live)), "ann")
 
@@ -119,7 +119,7 @@ def settled(live: LiveServer, beside: Service, name: str) -> Town:
 
 @pytest.fixture(scope="session")
 def packages():
-    """Where the packages are kept, or why they cannot be had: asked once."""
+    """Return the folder of npm packages, or the reason why there is none."""
     try:
         return npm.folder()
     except npm.NoRegistry as error:
@@ -128,7 +128,7 @@ def packages():
 
 @pytest.fixture
 def node(tmp_path, packages):
-    """A folder where Node finds the packages. Skips where no registry hands them out: that says nothing about the service."""
+    """Return a folder in which Node finds the packages. Skips the test without a registry."""
     if isinstance(packages, npm.NoRegistry):
         pytest.skip(f"{packages}; it is asked for three packages and they are kept in {npm.KEPT}")
     kept = packages

@@ -1,4 +1,4 @@
-"""Node from a wheel, and a few npm packages at exact versions, each held to its hash: nothing has to be installed."""
+"""Node from a wheel, and npm packages with pinned versions and hashes."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ KEPT = Path(sys.prefix) / "npm-for-tests"
 
 
 class NoRegistry(Exception):
-    """The packages are not here, and no registry hands them out."""
+    """The packages are not cached, and no registry provides them."""
 
 
 def folder() -> Path:
-    """Where node_modules lies with all that is locked; fetched once for each environment. Raises NoRegistry."""
+    """Return the folder with all locked packages, fetched once per environment. Raises NoRegistry."""
     kept = KEPT / hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16]
     if not kept.exists():
         KEPT.mkdir(exist_ok=True)
@@ -47,7 +47,7 @@ def folder() -> Path:
 
 
 def fetch(name: str, version: str, integrity: str, to: Path) -> Path:
-    """The package as its registry hands it out, if it is the one that was locked. Raises NoRegistry."""
+    """Download a package and verify its hash. Raises NoRegistry."""
     command = [
         NODE,
         NPM,
@@ -78,7 +78,7 @@ def unpack(archive: Path, to: Path) -> None:
 
 
 def run(script: Path, **kwargs) -> subprocess.Popen[str]:
-    """Node with the script, which finds the packages beside it."""
+    """Run the script with Node."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("NODE_")}
     return subprocess.Popen(
         [NODE, script], env={**clean, **kwargs.pop("env", {})}, text=True, **kwargs

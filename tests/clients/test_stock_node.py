@@ -1,4 +1,4 @@
-"""Clients from npm: tests/clients/stock.mjs, which asks here for logins and for a rotation."""
+"""OAuth and JWT libraries from npm, in tests/clients/stock.mjs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients from PyPI, as their manuals use them: they know nothing of Doorward but its address."""
+"""OAuth and JWT libraries from PyPI, configured with nothing but Doorward's URL."""
 
 from __future__ import annotations
 

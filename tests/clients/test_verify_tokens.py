@@ -1,4 +1,4 @@
-"""The programs in docs/verify-tokens.md, as they stand there, against the service."""
+"""The programs in docs/verify-tokens.md, run against the service."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ for await (const token of createInterface({ input: process.stdin }))
 
 
 def program(language: str) -> str:
-    """The first block of that language."""
+    """Return the first code block in that language."""
     return re.search(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)[1]
 
 
@@ -94,7 +94,7 @@ def make_verifier(request, town):
 
 
 def refused_soon(verify, token: str) -> float:
-    """How many seconds it took."""
+    """Wait until the token is refused and return the seconds."""
     began = time.monotonic()
     while not verify(token).startswith("refused"):
         assert time.monotonic() - began < 3 * SOON
@@ -195,7 +195,7 @@ def test_verifier_follows_key_rotation_and_survives_an_outage(town, make_verifie
 
 
 def test_verifier_without_the_feed_accepts_nothing(town, make_verifier):
-    """Ten seconds as it stands in the page, three here; that number is all that is changed."""
+    """The page has ten seconds; this test changes it to three, and nothing else."""
     verify, token = make_verifier(patience=3), town.login()["access_token"]
     assert not verify(token).startswith("refused")
     town.live.stop()

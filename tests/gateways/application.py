@@ -1,4 +1,4 @@
-"""What stands behind a gateway: an application that keeps what it received, and a wire to Doorward that keeps what went over it."""
+"""An upstream application that records its requests, and a TCP proxy to Doorward that records traffic."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REFUSALS = (ConnectionError, TimeoutError, OSError)
 
 @dataclass(frozen=True)
 class Received:
-    """A request as it came to the application."""
+    """A request as the application received it."""
 
     method: str
     path: str
@@ -23,11 +23,11 @@ class Received:
     body: bytes
 
     def named(self, name: str) -> list[str]:
-        """Every value of the headers of that name."""
+        """Return every value of the header."""
         return [value for key, value in self.headers if key.lower() == name.lower()]
 
     def read_as(self, name: str) -> list[str]:
-        """Every value that a WSGI, CGI or PHP application reads under that name: to those a dash, an underscore and a dot are one."""
+        """Return every value that WSGI, CGI or PHP applications read: they treat dash, underscore and dot alike."""
         plain = _folded(name)
         return [value for key, value in self.headers if _folded(key) == plain]
 
@@ -72,7 +72,7 @@ class _Answering(BaseHTTPRequestHandler):
         return body
 
     def _echo(self) -> None:
-        """Switch protocols, and say everything back until the other side hangs up."""
+        """Switch protocols and echo everything until the peer closes the connection."""
         self.wfile.write(
             b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
         )
@@ -81,7 +81,7 @@ class _Answering(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, *_: Any) -> None:
-        """Tests look at what was received."""
+        """Log nothing: tests inspect the recorded requests."""
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -95,11 +95,11 @@ class _Server(socketserver.ThreadingTCPServer):
         super().__init__(*args)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A gateway that hangs up is no fault."""
+        """Ignore gateways that close the connection."""
 
 
 class Application:
-    """Listens on a port of its own. Tests tell their requests apart by path or `Tag`."""
+    """A server that records its requests; tests find theirs by path or `Tag` header."""
 
     def __init__(self) -> None:
         self.server = _Server(("127.0.0.1", 0), _Answering)
@@ -117,7 +117,7 @@ class Application:
 
 
 class Wire:
-    """Between the gateways and Doorward. It passes everything on and keeps what the gateways said, or answers itself."""
+    """A TCP proxy from the gateways to Doorward that records requests, or answers them itself."""
 
     def __init__(self, port: int) -> None:
         self.behind = port
@@ -128,7 +128,7 @@ class Wire:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def asked(self, tag: str) -> list[bytes]:
-        """What went over one connection, of those on which that text went."""
+        """Return the traffic of each connection that contains the text."""
         return [said for said in self.said if tag.encode() in said]
 
     def close(self) -> None:

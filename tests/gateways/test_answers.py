@@ -1,4 +1,4 @@
-"""What a client of each gateway is told when it does not pass: what Doorward said, as truly as the gateway can."""
+"""Responses of each gateway to refused requests."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_rate_limited_key_gets_retry_after(town):
     "status", [301, 302, 307, 400, 404, 408, 411, 414, 431, 500, 501, 502, 504]
 )
 def test_unexpected_check_answer_never_passes(town, status):
-    """Doorward answers nothing like these; something in its place might."""
+    """Doorward never sends these statuses, but another server at its port could."""
     head = f"HTTP/1.1 {status} Strange\r\nLocation: http://{DOORWARD}/\r\nX-Auth-Subject: acc_mallory\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     with instead(town, head.encode()):
         answer = town.call("GET", "/", bearer(town.ann.sign_in()))
@@ -92,7 +92,7 @@ def test_broken_check_answer_never_passes(town, bytes_):
     with instead(town, bytes_):
         answer = town.call("GET", "/", bearer(town.ann.sign_in()))
     if bytes_.startswith(b"HTTP/1.1 200 OK"):
-        # The head says yes. The body, which Doorward's yes does not have, nobody waits for but Traefik, and that without a name for it.
+        # The status is 200, but the body is truncated. Only Traefik reads the body of a 200.
         assert answer.status in {200, 500, 503}
     else:
         assert (answer.status, answer.one("Retry-After")) == (503, "5")
@@ -121,11 +121,11 @@ def test_upstream_responses_pass_unchanged(town, status):
     assert answer.one("Retry-After") is None
 
 
-# -- Doorward away --------------------------------------------------------------------------------------------------------
+# -- Doorward is down --------------------------------------------------------------------------------------------------------
 
 
 def settled(town, ask):
-    """The answer once no kept connection to the Doorward of before is left: Traefik makes a 500 of each that breaks under a question."""
+    """Repeat the request until no connection to the stopped Doorward is left, as Traefik answers 500 on those."""
     answer = ask()
     for _ in range(KEPT if town.gateway.name == "traefik" else 0):
         if answer.status != 500:
@@ -185,7 +185,7 @@ def test_silent_upstream_is_its_own_fault(town):
 
 @contextmanager
 def instead(town, answer: bytes):
-    """On the wire to Doorward, somebody else answers."""
+    """Replace Doorward's responses by this one."""
     town.wire.instead = answer
     try:
         yield

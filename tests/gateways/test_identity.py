@@ -1,4 +1,4 @@
-"""Who passes each gateway, and what the application is told: what it received counts, not what the client was answered."""
+"""Access through each gateway, and the identity that the application receives."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def bearer(token: str) -> list[tuple[str, str]]:
 
 
 def named(received) -> dict[str, str]:
-    """Every identity header, as applications read it; empty and absent is the same."""
+    """Return the identity headers as applications read them, without empty ones."""
     found = {name: received.read_as(name) for name in IDENTITY_HEADERS}
     assert all(len(values) <= 1 for values in found.values()), found
     return {name: values[0] if values else "" for name, values in found.items()}
@@ -132,11 +132,11 @@ def test_key_passes_a_policy_with_its_own_scopes(town):
     assert named(town.received[0])["X-Auth-Scopes"] == "stock:write"
 
 
-# -- what the client says about itself ------------------------------------------------------------------------------------
+# -- identity headers of the client ------------------------------------------------------------------------------------
 
 
 def spoofed(value: str) -> list[tuple[str, str]]:
-    """Every identity header in every spelling, three times."""
+    """Return every identity header in every spelling, three times."""
     names = [
         "{}".join(name.split("-")).format(*dashes)
         for name in IDENTITY_HEADERS
@@ -146,7 +146,7 @@ def spoofed(value: str) -> list[tuple[str, str]]:
 
 
 def in_pieces(headers: list[tuple[str, str]], most: int = 60) -> list[list[tuple[str, str]]]:
-    """No server takes hundreds of headers at once."""
+    """Split the headers, because servers limit their number."""
     return [headers[start : start + most] for start in range(0, len(headers), most)]
 
 
@@ -189,7 +189,7 @@ def test_similar_header_names_are_dropped_where_the_gateway_can(
     ],
 )
 def test_client_cannot_make_the_gateway_drop_headers(town, hop):
-    """CVE-2024-45410: what Connection names is dropped by a proxy, also what the proxy itself has just put there."""
+    """CVE-2024-45410: proxies drop headers that Connection names, even those that they set themselves."""
     answer = town.call(
         "GET",
         "/",

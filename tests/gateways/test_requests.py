@@ -1,4 +1,4 @@
-"""Whatever a request looks like, it is checked, and it comes to the application as the client sent it."""
+"""Every kind of request is checked and reaches the application unchanged."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_check_carries_no_cookies_query_or_host_of_the_request(town):
         b"forward-auth/default HTTP/1.1",
         b"ext-authz/default HTTP/1.1",
     }
-    # Caddy and Traefik tell Doorward which address was asked for; it does not read it.
+    # Caddy and Traefik send the requested URL, which Doorward ignores.
     told = [text for text in mine.split(b"\r\n") if secret.encode() in text]
     assert all(text.lower().startswith(b"x-forwarded-uri:") for text in told)
 
@@ -103,7 +103,7 @@ def test_query_cannot_bypass_the_check(town, query):
     assert not town.received
 
 
-# What an application that cleans paths in a way of its own would take for /admin/.
+# Paths that an application could normalize to /admin/.
 HIDDEN = [
     "/x/../admin/", "/x/..%2fadmin/", "/x/%2e%2e/admin/", "/x%2f../admin/", "//admin/", "///admin/", "/./admin/", "/%2e/admin/", "/%61dmin/",
     "/admin%2f", "/admin%2Fstock", "/x/..;/admin/", "/x\\..\\admin/", "/%5cadmin/", "/x%00/../admin/", "/x/.%2e/admin/", "/%2f/admin/",
@@ -113,7 +113,7 @@ HIDDEN = [
 
 @pytest.mark.parametrize("path", HIDDEN)
 def test_no_path_variant_bypasses_its_policy(town, path):
-    """Either refused, or it comes to the application under a path that nobody can read as one for which more is asked."""
+    """An ambiguous path is refused, or reaches the application in a form that is not ambiguous."""
     answer = town.call("GET", path, bearer(town.ann.sign_in()))
     if answer.status == 200:
         [received] = town.received
@@ -153,7 +153,7 @@ def test_unknown_host_is_refused(town):
 
 
 def test_request_smuggling_is_refused(town):
-    """Two lengths, or a length and chunks, are read differently by different servers."""
+    """Servers disagree about two lengths, or a length with chunks."""
     tail = f"GET /smuggled HTTP/1.1\r\nHost: {APPLICATION}\r\nTag: {town.tag}\r\n\r\n"
     token = town.ann.sign_in()
     for double in (
@@ -208,7 +208,7 @@ def test_websockets_are_checked_and_then_forwarded(town):
     assert named(town.received[0])["X-Auth-Subject"] == town.ann.account_id
 
 
-# -- Doorward under its own name ------------------------------------------------------------------------------------------
+# -- the host name of Doorward ------------------------------------------------------------------------------------------
 
 
 def test_doorward_is_reachable_under_its_own_host(town):
@@ -324,7 +324,7 @@ def test_credentials_are_in_no_log(town):
 
 
 def everything_logged(town) -> str:
-    """The gateway's output with a line for one more request, by which time the earlier ones are written."""
+    """Send one more request and return the output, which then contains the earlier requests."""
     before = len(town.gateway.log.read_text())
     method = "DELETE" if town.gateway.name == "traefik" else "GET"
     mark = method if town.gateway.name == "traefik" else f"/end-{secrets.token_hex(8)}"

@@ -1,4 +1,4 @@
-"""API keys under parallel requests: no key beyond the quota, none that comes back, no right that was taken away."""
+"""Concurrent requests for API keys: quota, revocation and removed scopes hold."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EVERYTHING = ["memberships:write:*", "revocations:read", "roles:read", "tokens:i
 
 @pytest.fixture
 def owner(live) -> dict[str, str]:
-    """The header of an account of its own for each race, with the rights of an administrator."""
+    """Register an administrator for each race and return its header."""
     name = f"keeper{next(NUMBERS)}"
     email = f"{name}@example.org"
     answer = live.call(
@@ -166,7 +166,7 @@ def test_concurrent_narrowing_restores_no_scope(live, owner):
     answers = send_simultaneously(
         live.port, [raw("PATCH", f"/v1/api-keys/{key['id']}", owner, body) for body in bodies]
     )
-    # Whoever comes second asks for a right that is gone, and gets nothing.
+    # The second request asks for a scope that is gone, and gets none.
     assert Counter(status for status, _ in answers) == {200: 1, 422: 3}
     assert len(use(live, key["key"])[1]["scopes"]) == 3
 

@@ -1,4 +1,4 @@
-"""Keys as far as they are rules: when a secret counts, and when a letter is due."""
+"""Rules of API keys: valid secrets and due expiry warnings."""
 
 from __future__ import annotations
 
