@@ -59,7 +59,7 @@ def main() -> None:
         redirect_stdout(nowhere),
     ):
         logs.configure_logging()
-        app, token = _signed_in(f"sqlite:///{folder}/doorward.db")
+        app, token = sign_up(f"sqlite:///{folder}/doorward.db")
         plain = _timed(app, token, chosen.times)
         profile.enable()
         _timed(app, token, chosen.times)
@@ -69,7 +69,7 @@ def main() -> None:
         pstats.Stats(profile).sort_stats("tottime").print_stats(chosen.all)
 
 
-def _signed_in(url: str) -> tuple[Any, str]:
+def sign_up(url: str) -> tuple[Any, str]:
     """The service on an empty database, and the access token of somebody who just signed up."""
     migrations.upgrade(url)
     app = create_app(

@@ -17,15 +17,63 @@ from tests.actors import Service, build_settings
 from tests.live import CHEAP_HASH, WITHOUT_LIMITS, LiveServer, fork_server
 from tests.output import CurrentStdout
 from tests.postgres import Postgres, delete_all_rows
+from tests.slow import LONG
 from tests.valkey import Valkey
 
 # `make test` runs the same examples every time. `make slow` looks for new ones.
 OPTIONS = {"deadline": None, "database": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("fixed", derandomize=True, **OPTIONS)
 settings.register_profile("long", **OPTIONS)
-settings.load_profile("long" if os.environ.get("FAULTS") == "long" else "fixed")
+settings.load_profile("long" if LONG else "fixed")
 
 MAX_POOLED_SERVICES = 8
+# Tests that need servers, browsers or clients of others, or that run for long. `make slow` runs them.
+SLOW_PATHS = (
+    "tests/gateways/",
+    "tests/clients/",
+    "tests/pages/test_browser.py",
+    "tests/pages/test_frontend_in_a_browser.py",
+    "tests/api/test_planted_secrets.py",
+    "tests/api/test_state_machine.py",
+    "tests/client/test_package.py",
+    "tests/conventions/test_bench.py",
+    "tests/conventions/test_container.py::test_image_steps_build",
+    "tests/conventions/test_python_versions.py",
+    "tests/faults/test_frozen_postgres.py",
+    "tests/faults/test_postgres_faults.py",
+    "tests/faults/test_redis_faults.py",
+    "tests/faults/test_rotation.py",
+)
+# Rules, conventions and the core of the service on SQLite. `make fast` runs them.
+FAST_PATHS = (
+    "tests/rules/",
+    "tests/texts/",
+    "tests/conventions/test_language.py",
+    "tests/conventions/test_requirements.py",
+    "tests/conventions/test_rules.py",
+    "tests/conventions/test_schema.py",
+    "tests/conventions/test_security_page.py",
+    "tests/conventions/test_settings.py",
+    "tests/api/test_login.py",
+    "tests/api/test_refresh.py",
+    "tests/api/test_sessions.py",
+)
+SERVER_FIXTURES = {"empty_postgres_url", "postgres_url", "redis_url", "valkey_server", "make_live"}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.nodeid.startswith(SLOW_PATHS):
+            item.add_marker("slow")
+        elif item.nodeid.startswith(FAST_PATHS) and not _needs_server(item):
+            item.add_marker("fast")
+
+
+def _needs_server(item) -> bool:
+    parameters = getattr(item, "callspec", None)
+    return bool(SERVER_FIXTURES.intersection(item.fixturenames)) or (
+        parameters is not None and "postgresql" in parameters.params.values()
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)

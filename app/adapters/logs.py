@@ -71,20 +71,32 @@ SHARED_PROCESSORS: list[structlog.types.Processor] = [
 ]
 
 
-def configure_logging(stream: TextIO | None = None, *, level: int = logging.INFO) -> None:
-    """Configure structlog and `logging` for the process. The default stream is standard output."""
+JSON_RENDERER: structlog.types.Processor = structlog.processors.JSONRenderer()
+READABLE_RENDERER: structlog.types.Processor = structlog.dev.ConsoleRenderer(
+    exception_formatter=structlog.dev.plain_traceback
+)
+
+
+def configure_logging(
+    stream: TextIO | None = None,
+    *,
+    level: int = logging.INFO,
+    renderer: structlog.types.Processor = JSON_RENDERER,
+) -> None:
+    """Log to `stream` (standard output by default), including messages of libraries.
+
+    `level` is the lowest level that is logged. Call this once per process.
+    """
     stream = stream or sys.stdout
     structlog.configure(
-        processors=[*SHARED_PROCESSORS, structlog.processors.JSONRenderer()],
+        processors=[*SHARED_PROCESSORS, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            processor=structlog.processors.JSONRenderer(), foreign_pre_chain=SHARED_PROCESSORS
-        )
+        structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=SHARED_PROCESSORS)
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -262,7 +262,9 @@ def test_invalid_requests_are_not_counted(sqlite_service):
 def test_password_check_waits_for_attempts_in_flight(service, check):
     ann = service.actor().sign_in()
     guess(ann, 5)
-    count = "UPDATE failed_attempts SET count = {}, undecided = {} WHERE id LIKE 'acc% %' RETURNING id"
+    count = (
+        "UPDATE failed_attempts SET count = {}, undecided = {} WHERE id LIKE 'acc% %' RETURNING id"
+    )
     service.scalar(count.format(5, 5))
     succeed = threading.Timer(0.3, service.scalar, [count.format(0, 0)])
     succeed.start()

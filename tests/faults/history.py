@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
-import os
 import random
 import threading
 import time
@@ -18,11 +17,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tests.live import LiveServer
+from tests.slow import LONG
 
 ASKERS = 3
-PAUSE = (
-    0.004 if os.environ.get("FAULTS") == "long" else 0.03
-)  # seconds between two questions of an asker
+PAUSE = 0.004 if LONG else 0.03  # seconds between two requests of a caller
 PATIENCE = 8.0  # seconds a client waits for an answer
 ASKED = (
     "/v1/whoami",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from app.pages.formatting import describe_browser, format_duration
 
 CHROME = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/145.0.0.0"

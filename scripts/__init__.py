@@ -1,0 +1,1 @@
+"""Scripts for development: `python -m scripts.<name>`."""
