@@ -8,6 +8,7 @@ import hmac
 import secrets
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -40,6 +41,7 @@ def derive_key(secret: str, purpose: KeyPurpose, salt: bytes = b"") -> bytes:
     )
 
 
+@lru_cache(maxsize=64)
 def compute_key_id(secret: str) -> str:
     """Return the short public id by which sealed texts and tokens name their secret key."""
     digest = hashlib.sha256(b"doorward key name" + secret.encode()).digest()

@@ -19,8 +19,6 @@ from app.principal import ClientInfo
 from app.web.unit_of_work import get_unit_of_work_factory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from app.settings import Network
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -70,7 +68,8 @@ def get_preferred_language() -> str:
 
     Werkzeug's `best_match` would choose `de` over a preferred `en-GB`.
     """
-    return choose_language(tag for tag, quality in request.accept_languages if quality > 0)
+    accepted = request.accept_languages
+    return _choose_language(tuple(tag for tag, quality in accepted if quality > 0))
 
 
 def get_peer_ip_address() -> IPAddress:
@@ -78,12 +77,14 @@ def get_peer_ip_address() -> IPAddress:
     return _parse_ip_address(request.remote_addr or "") or LOOPBACK_ADDRESS
 
 
-def is_trusted(address: IPAddress, trusted: Sequence[Network]) -> bool:
+@lru_cache(maxsize=1024)
+def is_trusted(address: IPAddress, trusted: tuple[Network, ...]) -> bool:
     return any(address in network for network in trusted if network.version == address.version)
 
 
+@lru_cache(maxsize=1024)
 def resolve_client_ip_address(
-    peer: IPAddress, forwarded: str, trusted: Sequence[Network]
+    peer: IPAddress, forwarded: str, trusted: tuple[Network, ...]
 ) -> IPAddress:
     """Return the first forwarded IP address from the right that is not a trusted proxy.
 
@@ -100,6 +101,7 @@ def resolve_client_ip_address(
     return address
 
 
+@lru_cache(maxsize=1024)
 def get_rate_limit_bucket(address: IPAddress) -> str:
     """Return the key for rate limits: the IPv4 address, or the /64 of an IPv6 address."""
     if isinstance(address, ipaddress.IPv6Address):
@@ -107,6 +109,7 @@ def get_rate_limit_bucket(address: IPAddress) -> str:
     return str(address)
 
 
+@lru_cache(maxsize=1024)
 def strip_unprintable(text: str) -> str:
     """Remove unprintable characters from a header and shorten it for storage and display."""
     return "".join(
@@ -114,6 +117,11 @@ def strip_unprintable(text: str) -> str:
         for character in text
         if unicodedata.category(character)[0] not in "CZ" or character == " "
     )[:MAX_USER_AGENT_LENGTH]
+
+
+@lru_cache(maxsize=1024)
+def _choose_language(accepted: tuple[str, ...]) -> str:
+    return choose_language(accepted)
 
 
 @lru_cache(maxsize=1024)

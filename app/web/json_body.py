@@ -131,6 +131,8 @@ def parse_object(raw: bytes) -> Body:
     Raises InvalidBody or InvalidInput.
     """
     body = parse_json(raw)
+    if b"\\u" not in raw:  # only an escape can yield NUL or an unpaired surrogate
+        return body
     faults = {
         pointer: ["must not contain NUL or unpaired surrogates"]
         for pointer, text in iterate_texts(body, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,8 @@ def register_middleware(app: Flask, settings: Settings, clock: Clock) -> None:
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
         response.headers.setdefault("Referrer-Policy", "no-referrer")
         response.headers.setdefault("Strict-Transport-Security", HSTS)
-        _add_cors_headers(app, response, settings)
+        if settings.cors_origins:
+            _add_cors_headers(app, response, settings)
         _log_request(response, clock)
         return response
 
@@ -86,6 +88,7 @@ def _has_declared(app: Flask, declaration: str) -> bool:
     return getattr(handler, declaration, False)
 
 
+@lru_cache(maxsize=64)
 def _parse_hostname(host: str) -> str:
     """Return the host in lower case, without port and brackets."""
     name, separator, port = host.lower().rpartition(":")
@@ -93,9 +96,7 @@ def _parse_hostname(host: str) -> str:
 
 
 def _add_cors_headers(app: Flask, response: Response, settings: Settings) -> None:
-    """Add CORS headers for the origins in CORS_ORIGINS; without any, add none."""
-    if not settings.cors_origins:
-        return
+    """Add CORS headers for the origins in CORS_ORIGINS."""
     response.vary.add("Origin")
     origin = request.headers.get("Origin")
     if origin not in settings.cors_origins:

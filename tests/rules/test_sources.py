@@ -16,9 +16,9 @@ from app.web.client_info import (
 )
 from app.web.middleware import _parse_hostname
 
-GATEWAYS = [
+GATEWAYS = tuple(
     ipaddress.ip_network(network) for network in ("10.1.0.0/16", "192.0.2.7/32", "fd00::/8")
-]
+)
 
 FORWARDED = [
     # peer, X-Forwarded-For, who asks
@@ -57,7 +57,7 @@ def test_rightmost_untrusted_ip_address_is_the_client(peer, forwarded, client):
 
 def test_forwarded_for_is_ignored_without_trusted_proxies():
     assert (
-        str(resolve_client_ip_address(_parse_ip_address("10.1.0.1"), "198.51.100.1", []))
+        str(resolve_client_ip_address(_parse_ip_address("10.1.0.1"), "198.51.100.1", ()))
         == "10.1.0.1"
     )
 
