@@ -88,7 +88,7 @@ class DeviceForm(ClientForm):
     )
 
 
-class ShownForm(ClientForm):
+class TokenReferenceForm(ClientForm):
     """A token to introspect (RFC 7662 section 2.1) or revoke (RFC 7009 section 2.1)."""
 
     token = SecretText(
@@ -102,7 +102,7 @@ class ShownForm(ClientForm):
     )
 
 
-class IssuedSchema(StrictSchema):
+class TokenResponseSchema(StrictSchema):
     """A token response (RFC 6749 section 5.1)."""
 
     access_token = fields.String(required=True)
@@ -152,7 +152,7 @@ class DeviceAuthorizationSchema(StrictSchema):
     )
 
 
-class ActiveSchema(StrictSchema):
+class IntrospectionSchema(StrictSchema):
     """An introspection response (RFC 7662 section 2.2). Inactive tokens have `active` alone."""
 
     active = fields.Boolean(required=True)
@@ -179,7 +179,7 @@ class ActiveSchema(StrictSchema):
 )
 @writing
 @blp.form(TokenForm)
-@blp.response(200, IssuedSchema)
+@blp.response(200, TokenResponseSchema)
 def post_token(work: UnitOfWork, body: Body) -> TokenResponse:
     """Exchange an API key, a refresh token or an approved device code for an access token.
 
@@ -218,8 +218,8 @@ def post_device_authorization(work: UnitOfWork, body: Body) -> DeviceAuthorizati
 @document_oauth_errors(InvalidClient, InsufficientScope)
 @reading
 @require(client_with_scope(INTROSPECT))
-@blp.form(ShownForm)
-@blp.response(200, ActiveSchema)
+@blp.form(TokenReferenceForm)
+@blp.response(200, IntrospectionSchema)
 def post_introspect(work: UnitOfWork, _principal: Principal, body: Body) -> Response:
     """Report the current state of a token or API key.
 
@@ -231,7 +231,7 @@ def post_introspect(work: UnitOfWork, _principal: Principal, body: Body) -> Resp
 @blp.route("/revoke", methods=["POST"])
 @document_oauth_errors(InvalidClient, UnsupportedTokenType)
 @writing
-@blp.form(ShownForm)
+@blp.form(TokenReferenceForm)
 @blp.response(200)
 def post_revoke(work: UnitOfWork, body: Body) -> Response:
     """Log out the session of a token, or delete an API key.

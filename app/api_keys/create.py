@@ -56,38 +56,32 @@ def create_api_key(
     roles = list_roles(work.db, account)
     # The session needs the role too: a session that is limited to certain scopes has no admin role.
     if expires_in is None and not (ADMIN in roles and ADMIN in principal.roles):
-        raise InvalidInput(
-            errors={
-                "/expires_in": [
-                    "must be a number of seconds; only administrators may omit the expiry"
-                ]
-            }
-        )
+        message = "must be a number of seconds; only administrators may omit the expiry"
+        raise InvalidInput(errors={"/expires_in": [message]})
     # A key must not exceed the scopes of the session that creates it.
-    given = _require_held_scopes(
-        scopes, narrow_scopes(principal.scopes, list_scopes(work.settings, roles))
-    )
-    taken = list_live_names(work.db, account.id, work.now)
-    if name in taken:
-        raise ApiKeyNameTaken
-    if len(taken) >= MAX_KEYS:
-        raise TooManyApiKeys(MAX_KEYS)
-    made = _add_key(
-        work,
-        account.id,
-        name=name,
-        scopes=given,
-        life=timedelta(seconds=expires_in) if expires_in is not None else None,
-    )
+    held = narrow_scopes(principal.scopes, list_scopes(work.settings, roles))
+    granted = _require_held_scopes(scopes, held)
+    _require_free_name(work, account, name)
+    lifetime = timedelta(seconds=expires_in) if expires_in is not None else None
+    created = _add_key(work, account.id, name=name, scopes=granted, life=lifetime)
     record_event(
         work,
         Event.API_KEY_CREATED,
         client_info=client_info,
         account_id=account.id,
         session_id=principal.session_id,
-        key_id=made.id,
+        key_id=created.id,
     )
-    return made
+    return created
+
+
+def _require_free_name(work: UnitOfWork, account: Account, name: str) -> None:
+    """Raise ApiKeyNameTaken, or TooManyApiKeys if the account has reached its quota."""
+    names = list_live_names(work.db, account.id, work.now)
+    if name in names:
+        raise ApiKeyNameTaken
+    if len(names) >= MAX_KEYS:
+        raise TooManyApiKeys(MAX_KEYS)
 
 
 def lock_session_account(work: UnitOfWork, principal: Principal) -> Account:

@@ -23,7 +23,7 @@ from app.opaque_tokens import generate_id
 from app.principal import ClientInfo
 from app.settings import GatewayPolicy
 from tests.actors import Actor, Service, build_settings
-from tests.conventions.test_rules import PUBLIC as PUBLIC_IN_THE_HOUSE
+from tests.conventions.test_rules import PUBLIC as PUBLIC_ROUTES
 from tests.conventions.test_rules import routes
 
 PAGE = Path(__file__).parents[2] / "docs" / "permissions.md"
@@ -39,18 +39,18 @@ COLUMNS = [
     "API key",
     "other's",
 ]
-NOBODY = ClientInfo(address="", bucket="", user_agent="", request_id="", locale="en")
+NO_CLIENT = ClientInfo(address="", bucket="", user_agent="", request_id="", locale="en")
 SCOPES = (
     *(scope.replace(":*", ":list") for scope in OWN_SCOPES),
     "orders:read",
 )  # those of this service, and one of an application
 AUDIENCE = "doorward"
-HEADER, BEARER, TRADED = "X-API-Key", "bearer", "token that it was traded for"
+HEADER, BEARER, EXCHANGED = "X-API-Key", "bearer", "token that it was traded for"
 HEADER_UNREAD = {"POST /oauth/token", "POST /oauth/revoke", "POST /oauth/device_authorization"}
 COLUMN_OF = {
     "narrow": "account"
 }  # an administrator's session that was opened for less gets as far as an account
-PLENTY = {
+HIGH_LIMITS = {
     f"limit_{name}": "100000/minute"
     for name in (
         "login",
@@ -71,7 +71,7 @@ SETTINGS = {
     "policies": {
         "signed": GatewayPolicy(audience=AUDIENCE)
     },  # as close to an access token as an identity can come
-    **PLENTY,
+    **HIGH_LIMITS,
 }
 
 # -- the page ---------------------------------------------------------------------------------------------------------
@@ -79,11 +79,11 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table."""
+    """A row of the read_table."""
 
     route: str
-    nobody: str
-    over: str
+    none: str
+    invalid: str
     account: str
     account_later: str
     admin: str
@@ -91,32 +91,32 @@ class Row:
     key: str
     others: str
 
-    def own(self, column: str) -> str:
+    def get_own(self, column: str) -> str:
         return getattr(self, COLUMN_OF.get(column, column))
 
-    def anothers(self, column: str) -> str:
+    def get_for_other(self, column: str) -> str:
         """Return the expected response for a resource of another account."""
         account, admin, later = (*self.others.split(", "), "", "")[:3]
         if column == "admin_later" and later:
             return later
         about = (admin or account) if COLUMN_OF.get(column, column).startswith("admin") else account
-        return "password" if self.own(column) == "password" else about
+        return "password" if self.get_own(column) == "password" else about
 
-    def by_key(self, scope: str, spelling: str) -> str:
+    def get_for_key(self, scope: str, spelling: str) -> str:
         if self.route in HEADER_UNREAD and spelling == HEADER:
-            return self.nobody
-        if self.route.startswith("POST /oauth/") and spelling == TRADED:
+            return self.none
+        if self.route.startswith("POST /oauth/") and spelling == EXCHANGED:
             return "401"  # a token is no client
         if self.key in {"401", "403"}:
             return self.key
         return "yes" if self.key == "any" or scope in self.key.split(", ") else "scope"
 
-    def by_what_is_over(self, spelling: str) -> str:
-        return self.nobody if self.route in HEADER_UNREAD and spelling == HEADER else self.over
+    def get_invalid(self, spelling: str) -> str:
+        return self.none if self.route in HEADER_UNREAD and spelling == HEADER else self.invalid
 
 
-def table(*columns: str) -> Iterator[list[str]]:
-    """Return the rows of the table with these columns."""
+def read_table(*columns: str) -> Iterator[list[str]]:
+    """Return the rows of the read_table with these columns."""
     inside = False
     for line in PAGE.read_text().splitlines():
         cells = (
@@ -132,10 +132,10 @@ def table(*columns: str) -> Iterator[list[str]]:
             yield cells
 
 
-ROWS = [Row(*cells) for cells in table(*COLUMNS)]
-PUBLIC = [cells[0] for cells in table("public route")]
+ROWS = [Row(*cells) for cells in read_table(*COLUMNS)]
+PUBLIC = [cells[0] for cells in read_table("public route")]
 PAGES = {
-    cells[0]: cells[1:] for cells in table(*PAGE_COLUMNS)
+    cells[0]: cells[1:] for cells in read_table(*PAGE_COLUMNS)
 }  # asked by tests/pages/test_page_access.py
 
 # -- requests ------------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ PAGES = {
 Names = dict[str, str]
 
 
-class Town:
+class Scenario:
     """A service with accounts, their credentials and their resources."""
 
     def __init__(self, service: Service) -> None:
@@ -160,7 +160,7 @@ class Town:
         )
         with self.service.units.open_read_write() as work:
             for role in roles:
-                assert add_role(work, NOBODY, account_id=account_id, role=role)
+                assert add_role(work, NO_CLIENT, account_id=account_id, role=role)
         return actor
 
     def sign_in(self, name: str, *roles: str, **login: str) -> Actor:
@@ -168,7 +168,7 @@ class Town:
         assert actor.login(**login).status_code == 200
         return actor
 
-    def as_boss(self, method: str, path: str, **kwargs: Any) -> None:
+    def call_as_admin(self, method: str, path: str, **kwargs: Any) -> None:
         answer = self.boss.call(method, path, token=self.boss.access, **kwargs)
         assert answer.status_code in {200, 204}, answer.text
 
@@ -206,7 +206,7 @@ class Town:
     def key_of(self, actor: Actor) -> Names:
         return {"key_id": self.key(self._elsewhere(actor))["id"]}
 
-    def claimed_by(self, actor: Actor) -> Names:
+    def device_login_of(self, actor: Actor) -> Names:
         """Start a device login that the account has claimed and not decided."""
         asked = self.service.actor("box").post("/v1/login-sessions", {"client_name": "box"}).json
         claimed = actor.from_another_address()
@@ -226,7 +226,7 @@ class Town:
         """Create a list that the account manages, with one more member."""
         resource_id, member = f"{next(self._numbers)}", self.boss.tokens["account"]["id"]
         for account_id, level in ((actor.tokens["account"]["id"], "manager"), (member, "member")):
-            self.as_boss(
+            self.call_as_admin(
                 "PUT", f"/v1/memberships/list/{resource_id}/{account_id}", json={"level": level}
             )
         return {"resource": "list", "resource_id": resource_id, "account_id": member}
@@ -238,13 +238,13 @@ class Town:
 
 
 @dataclass(frozen=True)
-class Ask:
+class Case:
     """The request to a route, and its status with access."""
 
     passes: int = 200
     body: Callable[[Names], Any] = lambda _: {}
-    thing: Callable[[Town, Actor], Names] = lambda _town, _actor: {}
-    ends_who_asks: bool = False
+    resource: Callable[[Scenario, Actor], Names] = lambda _scenario, _actor: {}
+    ends_session: bool = False
 
 
 def level(_: Names) -> Any:
@@ -259,52 +259,54 @@ def code(names: Names) -> Any:
     return {"user_code": names["user_code"]}
 
 
-SESSION, ASKING, DEVICE, KEY, ACCOUNT, LIST = (
-    Town.session_of,
-    Town.claimed_by,
-    Town.device_of,
-    Town.key_of,
-    Town.account_of,
-    Town.managed_by,
+SESSION, DEVICE_LOGIN, DEVICE, KEY, ACCOUNT, LIST = (
+    Scenario.session_of,
+    Scenario.device_login_of,
+    Scenario.device_of,
+    Scenario.key_of,
+    Scenario.account_of,
+    Scenario.managed_by,
 )
 MEMBER = "/v1/memberships/<resource>/<resource_id>/<account_id>"
 # Every other route answers 200 here. 400 and 422 also mean access: only the body is wrong.
-ASKS = {
-    "DELETE /v1/me": Ask(204, ends_who_asks=True),
-    "POST /v1/logout": Ask(204, ends_who_asks=True),
-    "POST /v1/logout-all": Ask(204, ends_who_asks=True),
-    "POST /v1/elevate": Ask(422),
-    "POST /v1/password/change": Ask(422),
-    "DELETE /v1/sessions": Ask(204),
-    "GET /v1/sessions/<session_id>": Ask(thing=SESSION),
-    "DELETE /v1/sessions/<session_id>": Ask(204, thing=SESSION),
-    "POST /v1/sessions/<session_id>/suspicious": Ask(204, thing=SESSION),
-    "DELETE /v1/sessions/<session_id>/suspicious": Ask(204, thing=Town.suspicious_session_of),
-    "POST /v1/login-sessions/claim": Ask(422),
-    "GET /v1/login-sessions/<login_session_id>": Ask(thing=ASKING),
-    "POST /v1/login-sessions/<login_session_id>/approve": Ask(body=code, thing=ASKING),
-    "POST /v1/login-sessions/<login_session_id>/deny": Ask(thing=ASKING),
-    "POST /v1/login-sessions/<login_session_id>/suspicious": Ask(thing=ASKING),
-    "DELETE /v1/devices/<device_id>": Ask(204, thing=DEVICE),
-    "POST /v1/api-keys": Ask(422),
-    "GET /v1/api-keys/<key_id>": Ask(thing=KEY),
-    "PATCH /v1/api-keys/<key_id>": Ask(thing=KEY),
-    "POST /v1/api-keys/<key_id>/rotate": Ask(thing=KEY),
-    "DELETE /v1/api-keys/<key_id>": Ask(204, thing=KEY),
-    "GET /v1/accounts/<account_id>/roles": Ask(thing=ACCOUNT),
-    "POST /v1/roles/check": Ask(body=question, thing=ACCOUNT),
-    "GET /v1/memberships/<resource>/<resource_id>": Ask(thing=LIST),
-    f"PUT {MEMBER}": Ask(204, body=level, thing=LIST),
-    f"DELETE {MEMBER}": Ask(204, thing=LIST),
-    "PUT /v1/accounts/<account_id>/roles/<role>": Ask(204, thing=ACCOUNT),
-    "DELETE /v1/accounts/<account_id>/roles/<role>": Ask(204, thing=ACCOUNT),
-    "POST /v1/accounts": Ask(422),
-    "GET /v1/accounts/<account_id>": Ask(thing=ACCOUNT),
-    "PATCH /v1/accounts/<account_id>": Ask(thing=ACCOUNT),
-    "DELETE /v1/accounts/<account_id>": Ask(204, thing=ACCOUNT, ends_who_asks=True),
-    "POST /v1/accounts/<account_id>/end-sessions": Ask(204, thing=ACCOUNT, ends_who_asks=True),
-    "POST /v1/accounts/<account_id>/send-reset": Ask(202, thing=ACCOUNT),
-    "POST /oauth/token": Ask(400),
+CASES = {
+    "DELETE /v1/me": Case(204, ends_session=True),
+    "POST /v1/logout": Case(204, ends_session=True),
+    "POST /v1/logout-all": Case(204, ends_session=True),
+    "POST /v1/elevate": Case(422),
+    "POST /v1/password/change": Case(422),
+    "DELETE /v1/sessions": Case(204),
+    "GET /v1/sessions/<session_id>": Case(resource=SESSION),
+    "DELETE /v1/sessions/<session_id>": Case(204, resource=SESSION),
+    "POST /v1/sessions/<session_id>/suspicious": Case(204, resource=SESSION),
+    "DELETE /v1/sessions/<session_id>/suspicious": Case(
+        204, resource=Scenario.suspicious_session_of
+    ),
+    "POST /v1/login-sessions/claim": Case(422),
+    "GET /v1/login-sessions/<login_session_id>": Case(resource=DEVICE_LOGIN),
+    "POST /v1/login-sessions/<login_session_id>/approve": Case(body=code, resource=DEVICE_LOGIN),
+    "POST /v1/login-sessions/<login_session_id>/deny": Case(resource=DEVICE_LOGIN),
+    "POST /v1/login-sessions/<login_session_id>/suspicious": Case(resource=DEVICE_LOGIN),
+    "DELETE /v1/devices/<device_id>": Case(204, resource=DEVICE),
+    "POST /v1/api-keys": Case(422),
+    "GET /v1/api-keys/<key_id>": Case(resource=KEY),
+    "PATCH /v1/api-keys/<key_id>": Case(resource=KEY),
+    "POST /v1/api-keys/<key_id>/rotate": Case(resource=KEY),
+    "DELETE /v1/api-keys/<key_id>": Case(204, resource=KEY),
+    "GET /v1/accounts/<account_id>/roles": Case(resource=ACCOUNT),
+    "POST /v1/roles/check": Case(body=question, resource=ACCOUNT),
+    "GET /v1/memberships/<resource>/<resource_id>": Case(resource=LIST),
+    f"PUT {MEMBER}": Case(204, body=level, resource=LIST),
+    f"DELETE {MEMBER}": Case(204, resource=LIST),
+    "PUT /v1/accounts/<account_id>/roles/<role>": Case(204, resource=ACCOUNT),
+    "DELETE /v1/accounts/<account_id>/roles/<role>": Case(204, resource=ACCOUNT),
+    "POST /v1/accounts": Case(422),
+    "GET /v1/accounts/<account_id>": Case(resource=ACCOUNT),
+    "PATCH /v1/accounts/<account_id>": Case(resource=ACCOUNT),
+    "DELETE /v1/accounts/<account_id>": Case(204, resource=ACCOUNT, ends_session=True),
+    "POST /v1/accounts/<account_id>/end-sessions": Case(204, resource=ACCOUNT, ends_session=True),
+    "POST /v1/accounts/<account_id>/send-reset": Case(202, resource=ACCOUNT),
+    "POST /oauth/token": Case(400),
 }
 UNKNOWN = {
     "session_id": generate_id("ses"),
@@ -312,14 +314,14 @@ UNKNOWN = {
     "device_id": generate_id("dev"),
     "key_id": generate_id("key"),
     "account_id": generate_id("acc"),
-    "resource_id": "nobodys",
+    "resource_id": "unknown",
 }
 
 # -- callers ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass
-class Asker:
+class Caller:
     """A caller with one credential, in one format."""
 
     name: str
@@ -342,7 +344,9 @@ class Asker:
                 data={"grant_type": "refresh_token", "token": "x"},
                 headers=self.headers,
             )
-        given = {} if method in {"GET", "DELETE"} else {"json": ASKS.get(route, Ask()).body(names)}
+        given = (
+            {} if method in {"GET", "DELETE"} else {"json": CASES.get(route, Case()).body(names)}
+        )
         return self.actor.call(method, path, headers=self.headers, **given)
 
 
@@ -350,54 +354,60 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-class Askers:
+class Callers:
     """All callers, once per module. Sessions of the columns "old" authenticated six minutes earlier."""
 
-    def __init__(self, town: Town) -> None:
-        self.town = town
-        self.nobody = Asker("nobody", town.service.actor("nobody"))
-        for_the_row = ["", *(route for route, ask in ASKS.items() if ask.ends_who_asks)]
-        later = {row: [town.sign_in("ann"), town.sign_in("chief", "admin")] for row in for_the_row}
-        self.over = [Asker("an old token", later[""][0], bearer(later[""][0].access))]
-        town.service.clock.push(minutes=6)
-        town.boss.login()
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.none = Caller("nobody", scenario.service.actor("nobody"))
+        for_the_row = ["", *(route for route, case in CASES.items() if case.ends_session)]
+        later = {
+            row: [scenario.sign_in("ann"), scenario.sign_in("chief", "admin")]
+            for row in for_the_row
+        }
+        self.invalid = [Caller("an old token", later[""][0], bearer(later[""][0].access))]
+        scenario.service.clock.push(minutes=6)
+        scenario.boss.login()
         self._sessions = {row: self._signed_in(*later[row]) for row in for_the_row}
-        self.owners = town.sign_in("keeper", "admin", "clerk"), town.sign_in("simple")
-        self.over += self._over()
-        self.keys = list(self._with_keys())
+        self.owners = scenario.sign_in("keeper", "admin", "clerk"), scenario.sign_in("simple")
+        self.invalid += self._list_invalid()
+        self.keys = list(self._list_keys())
 
-    def sessions(self, row: str) -> dict[str, Asker]:
+    def sessions(self, row: str) -> dict[str, Caller]:
         """Return the sessions by column, with separate accounts for rows that end the session."""
         return self._sessions.get(row, self._sessions[""])
 
-    def everybody(self) -> Iterator[Asker]:
-        yield from (self.nobody, *self.over, *self.sessions("").values())
-        yield from self.keys[: len((HEADER, BEARER, TRADED))]
+    def list_all(self) -> Iterator[Caller]:
+        yield from (self.none, *self.invalid, *self.sessions("").values())
+        yield from self.keys[: len((HEADER, BEARER, EXCHANGED))]
 
-    def _signed_in(self, ann: Actor, chief: Actor) -> dict[str, Asker]:
+    def _signed_in(self, ann: Actor, chief: Actor) -> dict[str, Caller]:
         for actor in (ann, chief):
             answer = actor.refresh()
             assert answer.status_code == 200
             actor.tokens = answer.json
         actors = {
-            "account": self.town.sign_in("bob"),
+            "account": self.scenario.sign_in("bob"),
             "account_later": ann,
-            "admin": self.town.sign_in("head", "admin"),
+            "admin": self.scenario.sign_in("head", "admin"),
             "admin_later": chief,
-            "narrow": self.town.sign_in("clerk", "admin", "clerk", scope="orders:read"),
+            "narrow": self.scenario.sign_in("clerk", "admin", "clerk", scope="orders:read"),
         }
         return {
-            column: Asker(column, actor, bearer(actor.access)) for column, actor in actors.items()
+            column: Caller(column, actor, bearer(actor.access)) for column, actor in actors.items()
         }
 
-    def _over(self) -> Iterator[Asker]:
+    def _list_invalid(self) -> Iterator[Caller]:
         """Yield the invalid credentials."""
         keeper, disabled, gone, live = (
             self.owners[0],
-            *(self.town.sign_in("eve") for _ in range(3)),
+            *(self.scenario.sign_in("eve") for _ in range(3)),
         )
-        of_disabled, deleted = self.town.key(disabled)["key"], self.town.key(keeper, *SCOPES)
-        self.town.as_boss(
+        of_disabled, deleted = (
+            self.scenario.key(disabled)["key"],
+            self.scenario.key(keeper, *SCOPES),
+        )
+        self.scenario.call_as_admin(
             "PATCH", f"/v1/accounts/{disabled.tokens['account']['id']}", json={"status": "disabled"}
         )
         assert gone.logout().status_code == 204
@@ -409,22 +419,22 @@ class Askers:
             "X-Auth-Identity"
         ]
         assert identity
-        yield Asker("a token of a disabled account", disabled, bearer(disabled.access))
-        yield Asker("a key of a disabled account", disabled, {HEADER: of_disabled}, HEADER)
-        yield Asker("a token of a session that ended", gone, bearer(gone.access))
-        yield Asker("a key that was deleted", keeper, bearer(deleted["key"]))
-        yield Asker(
+        yield Caller("a token of a disabled account", disabled, bearer(disabled.access))
+        yield Caller("a key of a disabled account", disabled, {HEADER: of_disabled}, HEADER)
+        yield Caller("a token of a session that ended", gone, bearer(gone.access))
+        yield Caller("a key that was deleted", keeper, bearer(deleted["key"]))
+        yield Caller(
             "a key that was deleted, in its header", keeper, {HEADER: deleted["key"]}, HEADER
         )
-        yield Asker("a refresh token", live, bearer(live.tokens["refresh_token"]))
-        yield Asker("an administrator's identity for an upstream", keeper, bearer(identity))
-        yield Asker("an access token as a key", live, {HEADER: live.access}, HEADER)
+        yield Caller("a refresh token", live, bearer(live.tokens["refresh_token"]))
+        yield Caller("an administrator's identity for an upstream", keeper, bearer(identity))
+        yield Caller("an access token as a key", live, {HEADER: live.access}, HEADER)
 
-    def _with_keys(self) -> Iterator[Asker]:
+    def _list_keys(self) -> Iterator[Caller]:
         """Yield API keys with each scope and with none in every format, and one of an account without roles."""
         keeper, simple = self.owners
         for actor, scope in [*((keeper, scope) for scope in ("", *SCOPES)), (simple, "")]:
-            key = self.town.key(actor, *filter(None, [scope]))
+            key = self.scenario.key(actor, *filter(None, [scope]))
             client = {
                 "grant_type": "client_credentials",
                 "client_id": key["id"],
@@ -434,9 +444,9 @@ class Askers:
             for spelling, headers in (
                 (HEADER, {HEADER: key["key"]}),
                 (BEARER, bearer(key["key"])),
-                (TRADED, bearer(token)),
+                (EXCHANGED, bearer(token)),
             ):
-                yield Asker(
+                yield Caller(
                     f"{actor.username}'s key for {scope or 'nothing'} as {spelling}",
                     actor,
                     headers,
@@ -446,11 +456,11 @@ class Askers:
 
 
 @pytest.fixture(scope="module")
-def askers(sqlite_template, tmp_path_factory):
+def callers(sqlite_template, tmp_path_factory):
     path = tmp_path_factory.mktemp("matrix") / "doorward.db"
     shutil.copy(sqlite_template, path)
     service = Service(build_settings(f"sqlite:///{path}", **SETTINGS))
-    yield Askers(Town(service))
+    yield Callers(Scenario(service))
     service.close()
 
 
@@ -471,7 +481,7 @@ WORDS = {
 }
 
 
-def verdict(answer: Any, passes: int) -> str:
+def name_response(answer: Any, passes: int) -> str:
     """Return the response in the words of the page."""
     document = (answer.json if answer.is_json else None) or {}
     word, challenge = WORDS.get(
@@ -486,7 +496,7 @@ def verdict(answer: Any, passes: int) -> str:
     )
 
 
-def told(answer: Any) -> tuple[object, ...]:
+def normalize_response(answer: Any) -> tuple[object, ...]:
     """Return the parts of a response that do not differ between requests."""
     text = re.sub(r'"(request_id|registration)":"\w+"', "", answer.text)
     headers = (
@@ -504,76 +514,83 @@ def told(answer: Any) -> tuple[object, ...]:
 def test_every_route_has_a_row_and_every_row_a_route(sqlite_service):
     on_the_page = [row.route for row in ROWS] + PUBLIC + list(PAGES)
     assert sorted(on_the_page) == sorted(name for name, _, _ in routes(sqlite_service))
-    assert {row.route for row in ROWS} >= set(ASKS)
-    assert set(PUBLIC) == PUBLIC_IN_THE_HOUSE - {row.route for row in ROWS} - set(PAGES)
+    assert {row.route for row in ROWS} >= set(CASES)
+    assert set(PUBLIC) == PUBLIC_ROUTES - {row.route for row in ROWS} - set(PAGES)
 
 
 @dataclass
-class Sheet:
+class RowCheck:
     """The expected and actual responses for one row."""
 
     row: Row
     theirs: Names
-    ask: Ask
+    case: Case
     wrong: list[tuple[str, str, str, str]] = field(default_factory=list)
 
-    def one(self, asker: Asker, what: str, names: Names, expected: str) -> Any:
-        answer = asker.ask(self.row.route, names)
-        self._compare(asker, what, expected, verdict(answer, self.ask.passes))
+    def check_one(self, caller: Caller, what: str, names: Names, expected: str) -> Any:
+        answer = caller.ask(self.row.route, names)
+        self._compare(caller, what, expected, name_response(answer, self.case.passes))
         return answer
 
-    def strangers(self, asker: Asker, expected: str) -> None:
+    def check_other(self, caller: Caller, expected: str) -> None:
         """Without access, another account's resource and a nonexistent one get the same response."""
-        answer = self.one(asker, "of somebody else", self.theirs, expected)
+        answer = self.check_one(caller, "of another account", self.theirs, expected)
         if not self.theirs:
             return
-        unknown = asker.ask(
+        unknown = caller.ask(
             self.row.route, {name: UNKNOWN.get(name, value) for name, value in self.theirs.items()}
         )
         if expected != "yes":
-            self._compare(asker, "unknown", str(told(answer)), str(told(unknown)))
-        elif unknown.status_code not in {404, self.ask.passes}:
-            self._compare(asker, "unknown", "yes or 404", unknown.text)
+            self._compare(
+                caller, "unknown", str(normalize_response(answer)), str(normalize_response(unknown))
+            )
+        elif unknown.status_code not in {404, self.case.passes}:
+            self._compare(caller, "unknown", "yes or 404", unknown.text)
 
-    def _compare(self, asker: Asker, what: str, expected: str, found: str) -> None:
+    def _compare(self, caller: Caller, what: str, expected: str, found: str) -> None:
         if expected != found:
-            self.wrong.append((asker.name, what, expected, found))
+            self.wrong.append((caller.name, what, expected, found))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.route)
-def test_each_caller_gets_the_answer_in_the_table(askers, row):
-    ask = ASKS.get(row.route, Ask())
-    carol = askers.town.boss if row.others == "–" else askers.town.sign_in("carol")
-    sheet = Sheet(row, ask.thing(askers.town, carol), ask)
-    assert (row.others == "–") is (sheet.theirs == {})
-    sheet.strangers(askers.nobody, row.nobody)
-    for asker in askers.over:
-        sheet.strangers(asker, row.by_what_is_over(asker.spelling))
-    owned = {owner.username: ask.thing(askers.town, owner) for owner in askers.owners}
-    for asker in askers.keys:
-        expected = row.by_key(asker.scope, asker.spelling)
-        sheet.one(asker, "of its owner", owned[asker.actor.username], expected)
-        if sheet.theirs and asker.spelling == HEADER:
-            sheet.strangers(asker, expected)
-    for column, asker in askers.sessions(row.route).items():
-        if sheet.theirs:
-            sheet.strangers(asker, row.anothers(column))
+def test_each_caller_gets_the_answer_in_the_table(callers, row):
+    case = CASES.get(row.route, Case())
+    carol = callers.scenario.boss if row.others == "–" else callers.scenario.sign_in("carol")
+    check = RowCheck(row, case.resource(callers.scenario, carol), case)
+    assert (row.others == "–") is (check.theirs == {})
+    check.check_other(callers.none, row.none)
+    for caller in callers.invalid:
+        check.check_other(caller, row.get_invalid(caller.spelling))
+    owned = {owner.username: case.resource(callers.scenario, owner) for owner in callers.owners}
+    for caller in callers.keys:
+        expected = row.get_for_key(caller.scope, caller.spelling)
+        check.check_one(caller, "of its owner", owned[caller.actor.username], expected)
+        if check.theirs and caller.spelling == HEADER:
+            check.check_other(caller, expected)
+    for column, caller in callers.sessions(row.route).items():
+        if check.theirs:
+            check.check_other(caller, row.get_for_other(column))
         # Last, because this request can end the caller's own session.
-        sheet.one(asker, "his own", ask.thing(askers.town, asker.actor), row.own(column))
+        check.check_one(
+            caller,
+            "own resource",
+            case.resource(callers.scenario, caller.actor),
+            row.get_own(column),
+        )
     if row.others == "404":
-        sheet.one(
-            Asker("carol", carol, bearer(carol.access)),
-            "her own, after all that",
-            sheet.theirs,
+        check.check_one(
+            Caller("carol", carol, bearer(carol.access)),
+            "own resource afterwards",
+            check.theirs,
             "yes",
         )
-    assert sheet.wrong == []
+    assert check.wrong == []
 
 
 @pytest.mark.parametrize("route", PUBLIC)
-def test_public_routes_answer_every_caller_alike(askers, route):
-    first = told(askers.nobody.ask(route, {}))
+def test_public_routes_answer_every_caller_alike(callers, route):
+    first = normalize_response(callers.none.ask(route, {}))
     assert first[0] in {200, 202, 302, 400, 404, 422}
     assert {
-        asker.name: told(asker.ask(route, {})) for asker in askers.everybody()
-    } == dict.fromkeys((asker.name for asker in askers.everybody()), first)
+        caller.name: normalize_response(caller.ask(route, {})) for caller in callers.list_all()
+    } == dict.fromkeys((caller.name for caller in callers.list_all()), first)

@@ -29,7 +29,7 @@ SERVED = {
 
 
 @dataclass
-class Town:
+class Site:
     """A server process, and a second service on the same database for administration."""
 
     live: LiveServer
@@ -72,7 +72,7 @@ class Town:
 
 
 @pytest.fixture(scope="session")
-def served(sqlite_template, tmp_path_factory):
+def shared_server(sqlite_template, tmp_path_factory):
     """Start a server process for all tests that tolerate key changes by others."""
     folder = tmp_path_factory.mktemp("clients")
     shutil.copy(sqlite_template, folder / "doorward.db")
@@ -84,35 +84,35 @@ def served(sqlite_template, tmp_path_factory):
         "DOORWARD_DATABASE_URL": url,
     }
     live = LiveServer(folder / "live.log", env={**limits, **cheap, **SERVED})
-    beside = Service(build_settings(url, **as_served(live)))
+    beside = Service(build_settings(url, **get_settings_of(live)))
     yield live, beside
     live.stop()
     beside.close()
 
 
 @pytest.fixture
-def town(served) -> Town:
+def site(shared_server) -> Site:
     """Register an account for each test."""
-    live, beside = served
+    live, beside = shared_server
     if live.process.poll() is not None:  # a test before has stopped it
         live.start()
-    return settled(live, beside, f"ann{next(NUMBERS)}")
+    return build_site(live, beside, f"ann{next(NUMBERS)}")
 
 
 @pytest.fixture
-def own_town(make_live, make_service, sqlite_url) -> Town:
+def own_site(make_live, make_service, sqlite_url) -> Site:
     """Start a server process for one test that observes key changes closely."""
     live = make_live(database_url=sqlite_url, **SERVED)
-    return settled(live, make_service(sqlite_url, **as_served(live)), "ann")
+    return build_site(live, make_service(sqlite_url, **get_settings_of(live)), "ann")
 
 
-def as_served(live: LiveServer) -> dict[str, Any]:
+def get_settings_of(live: LiveServer) -> dict[str, Any]:
     return {"roles": ROLES, "public_url": live.url, "jwks_max_age": timedelta(seconds=1)}
 
 
-def settled(live: LiveServer, beside: Service, name: str) -> Town:
+def build_site(live: LiveServer, beside: Service, name: str) -> Site:
     ann = create_key_owner(beside, name)
-    return Town(
+    return Site(
         live, beside, ann, create_key(ann, "orders:read", "revocations:read", "tokens:introspect")
     )
 

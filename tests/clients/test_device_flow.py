@@ -25,7 +25,7 @@ from sqlalchemy import update
 from app.authentication.throttling.suspicious_sources import unflag_suspicious_source
 from app.device_login.models import DeviceLogin
 from tests.clients import npm
-from tests.clients.conftest import Town
+from tests.clients.conftest import Site
 
 SHORT_INTERVAL = 0.1  # seconds
 
@@ -33,9 +33,9 @@ SHORT_INTERVAL = 0.1  # seconds
 class Person:
     """The user who enters the code and decides, over HTTP."""
 
-    def __init__(self, town: Town) -> None:
-        self.town = town
-        self.bearer = {"Authorization": f"Bearer {town.login()['access_token']}"}
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.bearer = {"Authorization": f"Bearer {site.login()['access_token']}"}
 
     def act(self, action: str, user_code: str, session_id: str) -> None:
         actions = {
@@ -47,7 +47,7 @@ class Person:
         actions[action](user_code, session_id)
 
     def post(self, path: str, body: dict) -> dict:
-        status, answer = self.town.live.call(
+        status, answer = self.site.live.call(
             "POST", f"/v1/login-sessions/{path}", body, self.bearer
         )
         assert status == 200, answer
@@ -64,25 +64,25 @@ class Person:
     def call_suspicious(self, user_code: str, session_id: str) -> None:
         self.post("claim", {"user_code": user_code})
         self.post(f"{session_id}/suspicious", {})
-        with self.town.beside.units.open_read_write() as work:
+        with self.site.beside.units.open_read_write() as work:
             unflag_suspicious_source(work, session_id=session_id)  # all tests share one address
 
     def let_expire(self, _: str, session_id: str) -> None:
-        past = self.town.beside.clock.now() - timedelta(seconds=1)
-        with self.town.beside.open_database() as db:
+        past = self.site.beside.clock.now() - timedelta(seconds=1)
+        with self.site.beside.open_database() as db:
             db.execute(
                 update(DeviceLogin).where(DeviceLogin.id == session_id).values(expires_at=past)
             )
 
 
 @pytest.fixture
-def person(town) -> Person:
-    return Person(town)
+def person(site) -> Person:
+    return Person(site)
 
 
-def test_openid_client_and_oauth4webapi(town, person, node):
+def test_openid_client_and_oauth4webapi(site, person, node):
     script = shutil.copy(Path(__file__).with_name("device.mjs"), node)
-    env = {"TOWN": json.dumps({"url": town.url, "id": town.key["id"], "key": town.key["key"]})}
+    env = {"TOWN": json.dumps({"url": site.url, "id": site.key["id"], "key": site.key["key"]})}
     with npm.run(
         script, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
@@ -97,12 +97,12 @@ def test_openid_client_and_oauth4webapi(town, person, node):
         assert wanted == "done", process.stderr.read()
 
 
-def build_client(town: Town, client_id: str) -> OAuth2Client:
+def build_client(site: Site, client_id: str) -> OAuth2Client:
     """Configure requests-oauth2client as a public client."""
-    found = requests.get(f"{town.url}/.well-known/oauth-authorization-server", timeout=5).json()
+    found = requests.get(f"{site.url}/.well-known/oauth-authorization-server", timeout=5).json()
     return OAuth2Client.from_discovery_document(
         found,
-        issuer=town.url,
+        issuer=site.url,
         client_id=client_id,
         device_authorization_endpoint=found[
             "device_authorization_endpoint"
@@ -125,8 +125,8 @@ def wait_for_token(job: DeviceAuthorizationPollingJob) -> BearerToken:
     raise AssertionError("no token")
 
 
-def test_requests_oauth2client_waits_for_the_approval(town, person):
-    patient, hasty = build_client(town, "job"), build_client(town, "doorward")
+def test_requests_oauth2client_waits_for_the_approval(site, person):
+    patient, hasty = build_client(site, "job"), build_client(site, "doorward")
     asked, asked_in_haste = (
         patient.authorize_device(scope="orders:read orders:write"),
         hasty.authorize_device(),
@@ -148,14 +148,14 @@ def test_requests_oauth2client_waits_for_the_approval(town, person):
     with pytest.raises(InvalidGrant):
         patient.device_code(asked)
     again = patient.refresh_token(token)
-    status, me = whoami(town, again)
-    assert (status, me["username"], me["scopes"]) == (200, town.ann.username, ["orders:read"])
+    status, me = whoami(site, again)
+    assert (status, me["username"], me["scopes"]) == (200, site.ann.username, ["orders:read"])
     assert patient.revoke_token(again.access_token) is True
-    assert (whoami(town, again)[0], whoami(town, another)[0]) == (401, 200)
+    assert (whoami(site, again)[0], whoami(site, another)[0]) == (401, 200)
 
 
-def whoami(town: Town, token: BearerToken) -> tuple[int, dict]:
-    return town.live.call(
+def whoami(site: Site, token: BearerToken) -> tuple[int, dict]:
+    return site.live.call(
         "GET", "/v1/whoami", headers={"Authorization": str(token.authorization_header())}
     )
 
@@ -164,8 +164,8 @@ def whoami(town: Town, token: BearerToken) -> tuple[int, dict]:
     ("act", "error"),
     [("deny", AccessDenied), ("call suspicious", AccessDenied), ("let expire", ExpiredToken)],
 )
-def test_requests_oauth2client_learns_of_denial_and_expiry(town, person, act, error):
-    client = build_client(town, "doorward")
+def test_requests_oauth2client_learns_of_denial_and_expiry(site, person, act, error):
+    client = build_client(site, "doorward")
     asked = client.authorize_device()
     assert start_polling(client, asked, interval=SHORT_INTERVAL)() is None
     person.act(act, asked.user_code, asked.other["session_id"])

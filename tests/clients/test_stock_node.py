@@ -10,11 +10,11 @@ from pathlib import Path
 from tests.clients import npm
 
 
-def test_jose_openid_client_and_oauth4webapi(own_town, node):
+def test_jose_openid_client_and_oauth4webapi(own_site, node):
     script = shutil.copy(Path(__file__).with_name("stock.mjs"), node)
     env = {
         "TOWN": json.dumps(
-            {"url": own_town.url, "id": own_town.key["id"], "key": own_town.key["key"]}
+            {"url": own_site.url, "id": own_site.key["id"], "key": own_site.key["key"]}
         )
     }
     with npm.run(
@@ -26,12 +26,12 @@ def test_jose_openid_client_and_oauth4webapi(own_town, node):
             if wanted == "done":
                 break
             if wanted == "rotated login":
-                own_town.new_signing_key()
-                token = own_town.login_by_new_key(kids)
+                own_site.new_signing_key()
+                token = own_site.login_by_new_key(kids)
                 tokens = {"access_token": token}
             else:
-                tokens = own_town.login()
-                kids.add(own_town.kid(tokens["access_token"]))
+                tokens = own_site.login()
+                kids.add(own_site.kid(tokens["access_token"]))
             process.stdin.write(json.dumps(tokens) + "\n")
             process.stdin.flush()
         assert wanted == "done", process.stderr.read()

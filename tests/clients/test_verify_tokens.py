@@ -75,10 +75,10 @@ class InNode:
 
 
 @pytest.fixture(params=["python", "node"])
-def make_verifier(request, town):
+def make_verifier(request, site):
     made = []
 
-    def make(audience: str = "", patience: int = 10, of=town):
+    def make(audience: str = "", patience: int = 10, of=site):
         if request.param == "python":
             return InPython(of.url, audience or of.url, of.key["key"], patience)
         made.append(
@@ -93,7 +93,7 @@ def make_verifier(request, town):
         verifier.stop()
 
 
-def refused_soon(verify, token: str) -> float:
+def wait_for_refusal(verify, token: str) -> float:
     """Wait until the token is refused and return the seconds."""
     began = time.monotonic()
     while not verify(token).startswith("refused"):
@@ -107,9 +107,9 @@ def test_example_verifiers_are_short(language):
     assert len(program(language).splitlines()) <= 40
 
 
-def test_verifier_refuses_revoked_sessions_within_two_seconds(town, make_verifier):
-    verify, ann, sub = make_verifier(), town.ann, town.ann.tokens["account"]["id"]
-    kept, ended = town.login(), town.login()
+def test_verifier_refuses_revoked_sessions_within_two_seconds(site, make_verifier):
+    verify, ann, sub = make_verifier(), site.ann, site.ann.tokens["account"]["id"]
+    kept, ended = site.login(), site.login()
     key, narrowed = (
         create_key(ann, "orders:read", name="a"),
         create_key(ann, "orders:read", "orders:write", name="b"),
@@ -118,12 +118,12 @@ def test_verifier_refuses_revoked_sessions_within_two_seconds(town, make_verifie
     tokens = [kept["access_token"], ended["access_token"], lent, wide]
     assert [verify(token) for token in tokens] == [sub] * 4
     assert (
-        town.live.call(
+        site.live.call(
             "POST", "/v1/logout", {}, {"Authorization": f"Bearer {ended['access_token']}"}
         )[0]
         == 204
     )
-    assert refused_soon(verify, ended["access_token"]) < SOON
+    assert wait_for_refusal(verify, ended["access_token"]) < SOON
     assert ann.call("DELETE", f"/v1/api-keys/{key['id']}", token=ann.access).status_code == 204
     assert (
         ann.call(
@@ -131,26 +131,26 @@ def test_verifier_refuses_revoked_sessions_within_two_seconds(town, make_verifie
         ).status_code
         == 200
     )
-    assert refused_soon(verify, lent) < SOON
-    assert refused_soon(verify, wide) < SOON
+    assert wait_for_refusal(verify, lent) < SOON
+    assert wait_for_refusal(verify, wide) < SOON
     time.sleep(1)  # what was issued in the second of the change is refused, too
     assert verify(request_client_token(ann, narrowed).json["access_token"]) == sub
     assert verify(kept["access_token"]) == sub
     assert ann.post("/v1/logout-all", token=ann.access).status_code == 204
-    assert refused_soon(verify, kept["access_token"]) < SOON
+    assert wait_for_refusal(verify, kept["access_token"]) < SOON
     assert (
         verify(request_client_token(ann, narrowed).json["access_token"]) == sub
     )  # keys survive what ends sessions
-    assert verify(town.login()["access_token"]) == sub
+    assert verify(site.login()["access_token"]) == sub
 
 
-def test_verifier_accepts_only_valid_tokens_for_its_audience(town, make_verifier):
-    verify, token = make_verifier(), town.login()["access_token"]
+def test_verifier_accepts_only_valid_tokens_for_its_audience(site, make_verifier):
+    verify, token = make_verifier(), site.login()["access_token"]
     now = int(time.time())
     said = {
-        "iss": town.url,
-        "sub": town.ann.tokens["account"]["id"],
-        "aud": town.url,
+        "iss": site.url,
+        "sub": site.ann.tokens["account"]["id"],
+        "aud": site.url,
         "exp": now + 300,
         "iat": now + 1,
         "jti": "jti_x",
@@ -161,12 +161,12 @@ def test_verifier_accepts_only_valid_tokens_for_its_audience(town, make_verifier
         "scope": "",
         "roles": [],
     }
-    assert verify(town.sign(**said)) == said["sub"]
+    assert verify(site.sign(**said)) == said["sub"]
     header, words, signature = token.split(".")
     wrong = [
-        town.sign(**{**said, "exp": now - 31, "iat": now - 331}),
-        town.sign(**{**said, "aud": "https://other.example"}),
-        town.sign(**{**said, "iss": "https://other.example"}),
+        site.sign(**{**said, "exp": now - 31, "iat": now - 331}),
+        site.sign(**{**said, "aud": "https://other.example"}),
+        site.sign(**{**said, "iss": "https://other.example"}),
         f"{header}.{words}.{signature[:-4]}AAAA",
         f"{header}.{words}.",
         "junk",
@@ -175,30 +175,30 @@ def test_verifier_accepts_only_valid_tokens_for_its_audience(town, make_verifier
     assert make_verifier(audience="https://other.example")(token).startswith("refused")
 
 
-def test_verifier_follows_key_rotation_and_survives_an_outage(town, make_verifier):
-    verify, sub = make_verifier(), town.ann.tokens["account"]["id"]
-    before = town.login()
+def test_verifier_follows_key_rotation_and_survives_an_outage(site, make_verifier):
+    verify, sub = make_verifier(), site.ann.tokens["account"]["id"]
+    before = site.login()
     assert verify(before["access_token"]) == sub
-    town.new_signing_key()
-    town.live.stop()
-    ended = town.ann
+    site.new_signing_key()
+    site.live.stop()
+    ended = site.ann
     assert verify(ended.access) == sub
     assert ended.logout().status_code == 204  # while the verifier hears nothing
     time.sleep(1.2)
     assert verify(ended.access) == sub
-    town.live.start()
-    assert refused_soon(verify, ended.access) < SOON
-    after = town.login()["access_token"]
+    site.live.start()
+    assert wait_for_refusal(verify, ended.access) < SOON
+    after = site.login()["access_token"]
     assert after.split(".")[0] != before["access_token"].split(".")[0]
     assert verify(after) == sub
     assert verify(before["access_token"]) == sub
 
 
-def test_verifier_without_the_feed_accepts_nothing(town, make_verifier):
+def test_verifier_without_the_feed_accepts_nothing(site, make_verifier):
     """The page has ten seconds; this test changes it to three, and nothing else."""
-    verify, token = make_verifier(patience=3), town.login()["access_token"]
+    verify, token = make_verifier(patience=3), site.login()["access_token"]
     assert not verify(token).startswith("refused")
-    town.live.stop()
+    site.live.stop()
     end = time.monotonic() + 15
     while not (said := verify(token)).startswith("refused"):
         assert time.monotonic() < end
@@ -206,13 +206,13 @@ def test_verifier_without_the_feed_accepts_nothing(town, make_verifier):
     assert "503" in said
 
 
-def test_revoked_signing_key_is_refused_even_when_cached(own_town, make_verifier):
-    verify = make_verifier(of=own_town)
+def test_revoked_signing_key_is_refused_even_when_cached(own_site, make_verifier):
+    verify = make_verifier(of=own_site)
     header = json.loads(
-        base64.urlsafe_b64decode(own_town.login()["access_token"].split(".")[0] + "==")
+        base64.urlsafe_b64decode(own_site.login()["access_token"].split(".")[0] + "==")
     )
-    token = own_town.login()["access_token"]
+    token = own_site.login()["access_token"]
     assert not verify(token).startswith("refused")
-    with own_town.beside.units.open_read_write() as work:
+    with own_site.beside.units.open_read_write() as work:
         assert revoke_signing_key(work, kid=header["kid"])
-    assert refused_soon(verify, token) < SOON
+    assert wait_for_refusal(verify, token) < SOON

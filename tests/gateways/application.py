@@ -120,7 +120,7 @@ class Wire:
     """A TCP proxy from the gateways to Doorward that records requests, or answers them itself."""
 
     def __init__(self, port: int) -> None:
-        self.behind = port
+        self.servers = port
         self.said: list[bytes] = []
         self.instead: bytes | None = None
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -149,7 +149,7 @@ class Wire:
                 near.sendall(self.instead)
                 near.shutdown(socket.SHUT_WR)
                 return
-            with socket.create_connection(("127.0.0.1", self.behind), 5) as far:
+            with socket.create_connection(("127.0.0.1", self.servers), 5) as far:
                 far.settimeout(None)
                 threading.Thread(target=_pump, args=(far, near), daemon=True).start()
                 while text := near.recv(65536):

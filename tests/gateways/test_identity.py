@@ -21,115 +21,115 @@ def named(received) -> dict[str, str]:
     return {name: values[0] if values else "" for name, values in found.items()}
 
 
-def test_live_session_passes_with_identity_headers(town):
-    token = town.ann.sign_in()
-    answer = town.call("GET", "/orders?page=2", bearer(token))
+def test_live_session_passes_with_identity_headers(site):
+    token = site.ann.sign_in()
+    answer = site.call("GET", "/orders?page=2", bearer(token))
     assert (answer.status, answer.body) == (200, b"from the application")
-    [received] = town.received
+    [received] = site.received
     assert (received.method, received.path) == ("GET", "/orders?page=2")
     told = named(received)
     identity = told.pop("X-Auth-Identity")
     assert told == {
-        "X-Auth-Subject": town.ann.account_id,
+        "X-Auth-Subject": site.ann.account_id,
         "X-Auth-Username": "ann",
         "X-Auth-Roles": "",
         "X-Auth-Scopes": "",
-        "X-Auth-Session": town.ann.tokens["session_id"],
+        "X-Auth-Session": site.ann.tokens["session_id"],
         "X-Auth-Key": "",
     }
-    keys = jwt.PyJWKSet.from_dict(town.live.call("GET", "/.well-known/identity-jwks.json")[1])
+    keys = jwt.PyJWKSet.from_dict(site.live.call("GET", "/.well-known/identity-jwks.json")[1])
     key = keys[jwt.get_unverified_header(identity)["kid"]]
     assert (
         jwt.decode(identity, key, algorithms=["ES256"], audience="shop")["sub"]
-        == town.ann.account_id
+        == site.ann.account_id
     )
 
 
-def test_credential_is_not_forwarded(town):
-    town.call("GET", "/", bearer(town.ann.sign_in()))
-    assert not town.received[0].read_as("Authorization")
-    town.call("GET", "/", [("X-API-Key", town.ann.make_key()["key"])])
-    assert not town.received[1].read_as("X-API-Key")
+def test_credential_is_not_forwarded(site):
+    site.call("GET", "/", bearer(site.ann.sign_in()))
+    assert not site.received[0].read_as("Authorization")
+    site.call("GET", "/", [("X-API-Key", site.ann.make_key()["key"])])
+    assert not site.received[1].read_as("X-API-Key")
 
 
 @pytest.mark.parametrize("how", ["Authorization", "X-API-Key"])
-def test_api_key_passes_with_identity_headers(town, how):
-    key = town.ann.make_key()
+def test_api_key_passes_with_identity_headers(site, how):
+    key = site.ann.make_key()
     headers = bearer(key["key"]) if how == "Authorization" else [(how, key["key"])]
-    assert town.call("GET", "/", headers).status == 200
-    told = named(town.received[0])
+    assert site.call("GET", "/", headers).status == 200
+    told = named(site.received[0])
     assert (told["X-Auth-Subject"], told["X-Auth-Key"], told["X-Auth-Session"]) == (
-        town.ann.account_id,
+        site.ann.account_id,
         key["id"],
         "",
     )
 
 
-def test_request_without_a_credential_does_not_pass(town):
-    answer = town.call("GET", "/")
+def test_request_without_a_credential_does_not_pass(site):
+    answer = site.call("GET", "/")
     assert (answer.status, answer.one("WWW-Authenticate")) == (401, 'Bearer realm="doorward"')
-    assert not town.received
+    assert not site.received
 
 
 @pytest.mark.parametrize("junk", ["Bearer x", "Bearer ", "Basic YTpi", "Bearer a.b.c", 'Bearer "'])
-def test_junk_does_not_pass(town, junk):
-    answer = town.call("GET", "/", [("Authorization", junk)])
+def test_junk_does_not_pass(site, junk):
+    answer = site.call("GET", "/", [("Authorization", junk)])
     assert (answer.status, answer.one("WWW-Authenticate")) == (
         401,
         'Bearer realm="doorward", error="invalid_token"',
     )
-    assert not town.received
+    assert not site.received
 
 
-def test_session_just_revoked_does_not_pass(town):
-    token = town.ann.login()
-    assert town.call("GET", "/", bearer(token)).status == 200
-    town.ann.logout()
-    assert town.call("GET", "/", bearer(token)).status == 401
-    assert len(town.received) == 1
+def test_session_just_revoked_does_not_pass(site):
+    token = site.ann.login()
+    assert site.call("GET", "/", bearer(token)).status == 200
+    site.ann.logout()
+    assert site.call("GET", "/", bearer(token)).status == 401
+    assert len(site.received) == 1
 
 
-def test_key_just_deleted_does_not_pass(town):
-    key = town.ann.make_key()
-    assert town.call("GET", "/", [("X-API-Key", key["key"])]).status == 200
-    assert town.live.call("DELETE", f"/v1/api-keys/{key['id']}", headers=town.ann.bearer)[0] == 204
-    assert town.call("GET", "/", [("X-API-Key", key["key"])]).status == 401
-    assert len(town.received) == 1
+def test_key_just_deleted_does_not_pass(site):
+    key = site.ann.make_key()
+    assert site.call("GET", "/", [("X-API-Key", key["key"])]).status == 200
+    assert site.live.call("DELETE", f"/v1/api-keys/{key['id']}", headers=site.ann.bearer)[0] == 204
+    assert site.call("GET", "/", [("X-API-Key", key["key"])]).status == 401
+    assert len(site.received) == 1
 
 
 @pytest.mark.parametrize("name", ["Authorization", "X-API-Key"])
-def test_two_credentials_do_not_pass(town, name):
-    good = f"Bearer {town.ann.sign_in()}" if name == "Authorization" else town.ann.make_key()["key"]
+def test_two_credentials_do_not_pass(site, name):
+    good = f"Bearer {site.ann.sign_in()}" if name == "Authorization" else site.ann.make_key()["key"]
     for doubled in (
         [(name, good), (name, good)],
         [(name, good), (name, "junk")],
         [(name.lower(), "junk"), (name.upper(), good)],
     ):
-        assert town.call("GET", "/", doubled).status in {400, 401}, doubled
-    assert not town.received
+        assert site.call("GET", "/", doubled).status in {400, 401}, doubled
+    assert not site.received
 
 
-def test_a_token_and_a_key_together_do_not_pass(town):
-    key = town.ann.make_key()["key"]
-    assert town.call("GET", "/", [*bearer(town.ann.access), ("X-API-Key", key)]).status == 401
-    assert not town.received
+def test_a_token_and_a_key_together_do_not_pass(site):
+    key = site.ann.make_key()["key"]
+    assert site.call("GET", "/", [*bearer(site.ann.access), ("X-API-Key", key)]).status == 401
+    assert not site.received
 
 
-def test_policy_adds_requirements(town):
-    refused = town.call("GET", "/admin/stock", bearer(town.ann.sign_in()))
+def test_policy_adds_requirements(site):
+    refused = site.call("GET", "/admin/stock", bearer(site.ann.sign_in()))
     assert refused.status == 403
     assert 'error="insufficient_scope"' in refused.one("WWW-Authenticate")
-    assert not town.received
-    assert town.call("GET", "/admin/stock", bearer(town.boss.sign_in())).status == 200
-    assert {"stock:read", "stock:write"} < set(named(town.received[0])["X-Auth-Scopes"].split())
+    assert not site.received
+    assert site.call("GET", "/admin/stock", bearer(site.boss.sign_in())).status == 200
+    assert {"stock:read", "stock:write"} < set(named(site.received[0])["X-Auth-Scopes"].split())
 
 
-def test_key_passes_a_policy_with_its_own_scopes(town):
-    none, some = town.boss.make_key()["key"], town.boss.make_key("stock:write")["key"]
-    assert town.call("GET", "/admin/stock", [("X-API-Key", none)]).status == 403
-    assert not town.received
-    assert town.call("GET", "/admin/stock", [("X-API-Key", some)]).status == 200
-    assert named(town.received[0])["X-Auth-Scopes"] == "stock:write"
+def test_key_passes_a_policy_with_its_own_scopes(site):
+    none, some = site.boss.make_key()["key"], site.boss.make_key("stock:write")["key"]
+    assert site.call("GET", "/admin/stock", [("X-API-Key", none)]).status == 403
+    assert not site.received
+    assert site.call("GET", "/admin/stock", [("X-API-Key", some)]).status == 200
+    assert named(site.received[0])["X-Auth-Scopes"] == "stock:write"
 
 
 # -- identity headers of the client ------------------------------------------------------------------------------------
@@ -150,32 +150,32 @@ def in_pieces(headers: list[tuple[str, str]], most: int = 60) -> list[list[tuple
     return [headers[start : start + most] for start in range(0, len(headers), most)]
 
 
-def test_no_variant_of_an_identity_header_comes_from_the_client(town):
-    token = town.ann.sign_in()
+def test_no_variant_of_an_identity_header_comes_from_the_client(site):
+    token = site.ann.sign_in()
     for piece in in_pieces(spoofed("acc_mallory")):
-        assert town.call("GET", "/", [*bearer(token), *piece]).status == 200
-    for received in town.received:
+        assert site.call("GET", "/", [*bearer(token), *piece]).status == 200
+    for received in site.received:
         told = named(received)
-        assert (told["X-Auth-Subject"], told["X-Auth-Key"]) == (town.ann.account_id, "")
+        assert (told["X-Auth-Subject"], told["X-Auth-Key"]) == (site.ann.account_id, "")
         assert not [name for name, value in received.headers if "mallory" in value]
 
 
-def test_identity_headers_without_a_credential_do_not_pass(town):
+def test_identity_headers_without_a_credential_do_not_pass(site):
     for piece in in_pieces(spoofed("acc_mallory")):
-        assert town.call("GET", "/", piece).status == 401
-    assert not town.received
+        assert site.call("GET", "/", piece).status == 401
+    assert not site.received
 
 
 def test_similar_header_names_are_dropped_where_the_gateway_can(
-    town,
+    site,
 ):
-    town.call(
+    site.call(
         "GET",
         "/",
-        [*bearer(town.ann.sign_in()), ("X-Auth-Tenant", "mallory"), ("X_Auth_Tenant", "mallory")],
+        [*bearer(site.ann.sign_in()), ("X-Auth-Tenant", "mallory"), ("X_Auth_Tenant", "mallory")],
     )
-    found = [name for name, value in town.received[0].headers if value == "mallory"]
-    assert found == (["X-Auth-Tenant"] if town.gateway.name == "nginx" else [])
+    found = [name for name, value in site.received[0].headers if value == "mallory"]
+    assert found == (["X-Auth-Tenant"] if site.gateway.name == "nginx" else [])
 
 
 @pytest.mark.parametrize(
@@ -188,23 +188,23 @@ def test_similar_header_names_are_dropped_where_the_gateway_can(
         "close, X-Auth-Session",
     ],
 )
-def test_client_cannot_make_the_gateway_drop_headers(town, hop):
+def test_client_cannot_make_the_gateway_drop_headers(site, hop):
     """CVE-2024-45410: proxies drop headers that Connection names, even those that they set themselves."""
-    answer = town.call(
+    answer = site.call(
         "GET",
         "/",
-        [*bearer(town.ann.sign_in()), ("Connection", hop), ("X-Auth-Subject", "acc_mallory")],
+        [*bearer(site.ann.sign_in()), ("Connection", hop), ("X-Auth-Subject", "acc_mallory")],
     )
     if answer.status in {400, 401}:
-        assert not town.received
+        assert not site.received
         return
-    told = named(town.received[0])
+    told = named(site.received[0])
     assert (told["X-Auth-Subject"], told["X-Auth-Session"]) == (
-        town.ann.account_id,
-        town.ann.tokens["session_id"],
+        site.ann.account_id,
+        site.ann.tokens["session_id"],
     )
     assert told["X-Auth-Identity"]
-    assert town.received[0].read_as("X-Forwarded-For") == ["127.0.0.1"]
+    assert site.received[0].read_as("X-Forwarded-For") == ["127.0.0.1"]
 
 
 FORWARDED = (
@@ -217,14 +217,14 @@ FORWARDED = (
 )
 
 
-def test_client_ip_address_is_the_one_the_gateway_saw(town):
+def test_client_ip_address_is_the_one_the_gateway_saw(site):
     lies = [(name.replace("-", dash), "203.0.113.9") for name in FORWARDED for dash in "-_."]
     lies += [
         (name, "203.0.113.9")
         for name in ("Forwarded", "X-Real-IP", "X-Original-URL", "X-Rewrite-URL", "X-Forwarded-For")
     ]
-    assert town.call("GET", "/", [*bearer(town.ann.sign_in()), *lies]).status == 200
-    [received] = town.received
+    assert site.call("GET", "/", [*bearer(site.ann.sign_in()), *lies]).status == 200
+    [received] = site.received
     assert received.read_as("X-Forwarded-For") == ["127.0.0.1"]
     assert received.read_as("X-Forwarded-Proto") == ["http"]
     assert not [name for name, value in received.headers if "203.0.113.9" in value]

@@ -14,32 +14,32 @@ from tests.gateways.test_identity import bearer, named
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-def test_every_method_is_checked_and_forwarded(town, method):
-    assert town.call(method, "/thing", []).status == 401
-    assert not town.received
-    assert town.call(method, "/thing", bearer(town.ann.sign_in())).status == 200
-    assert [received.method for received in town.received] == [method]
+def test_every_method_is_checked_and_forwarded(site, method):
+    assert site.call(method, "/thing", []).status == 401
+    assert not site.received
+    assert site.call(method, "/thing", bearer(site.ann.sign_in())).status == 200
+    assert [received.method for received in site.received] == [method]
 
 
-def test_a_preflight_is_checked_too(town):
+def test_a_preflight_is_checked_too(site):
     preflight = [("Origin", "https://shop.example.org"), ("Access-Control-Request-Method", "PUT")]
-    assert town.call("OPTIONS", "/thing", preflight).status == 401
-    assert not town.received
+    assert site.call("OPTIONS", "/thing", preflight).status == 401
+    assert not site.received
 
 
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE", "BREW", "get"])
-def test_unusual_method_is_never_forwarded_unchecked(town, method):
-    assert town.call(method, "/thing").status >= 400
-    assert not town.received
+def test_unusual_method_is_never_forwarded_unchecked(site, method):
+    assert site.call(method, "/thing").status >= 400
+    assert not site.received
 
 
 @pytest.mark.parametrize("how", ["whole", "in chunks"])
-def test_body_goes_to_the_upstream_and_not_to_doorward(town, how):
+def test_body_goes_to_the_upstream_and_not_to_doorward(site, how):
     body = secrets.token_hex(100_000).encode()
-    mark = ("X-Request-Id", f"mark-{town.tag}")
-    headers = [*bearer(town.ann.sign_in()), mark]
+    mark = ("X-Request-Id", f"mark-{site.tag}")
+    headers = [*bearer(site.ann.sign_in()), mark]
     if how == "whole":
-        answer = town.call("POST", "/things", headers, body=body)
+        answer = site.call("POST", "/things", headers, body=body)
     else:
         pieces = (
             b"".join(
@@ -47,33 +47,33 @@ def test_body_goes_to_the_upstream_and_not_to_doorward(town, how):
             )
             + b"0\r\n\r\n"
         )
-        answer = town.call(
+        answer = site.call(
             "POST", "/things", [*headers, ("Transfer-Encoding", "chunked")], body=pieces
         )
     assert answer.status == 200
-    assert town.received[0].body == body
-    asked = town.wire.asked(town.ann.access)
+    assert site.received[0].body == body
+    asked = site.wire.asked(site.ann.access)
     assert asked
     assert not [said for said in asked if body[:20] in said or b"chunked" in said.lower()]
 
 
-def test_body_of_a_refused_request_is_not_forwarded(town):
-    assert town.call("POST", "/things", [], body=b"x" * 10_000).status == 401
-    assert not town.received
+def test_body_of_a_refused_request_is_not_forwarded(site):
+    assert site.call("POST", "/things", [], body=b"x" * 10_000).status == 401
+    assert not site.received
 
 
-def test_check_carries_no_cookies_query_or_host_of_the_request(town):
+def test_check_carries_no_cookies_query_or_host_of_the_request(site):
     secret = secrets.token_hex(16)
     headers = [
-        *bearer(town.ann.login()),
+        *bearer(site.ann.login()),
         ("Cookie", f"session={secret}"),
         ("Referer", f"http://x/{secret}"),
     ]
-    assert town.call("GET", f"/orders?policy=admin&secret={secret}", headers).status == 200
-    assert town.received[0].path == f"/orders?policy=admin&secret={secret}"
-    assert town.received[0].named("Cookie") == [f"session={secret}"]
-    [asked] = town.wire.asked(town.ann.access)
-    mine = next(part for part in asked.split(b"GET /authz/") if town.ann.access.encode() in part)
+    assert site.call("GET", f"/orders?policy=admin&secret={secret}", headers).status == 200
+    assert site.received[0].path == f"/orders?policy=admin&secret={secret}"
+    assert site.received[0].named("Cookie") == [f"session={secret}"]
+    [asked] = site.wire.asked(site.ann.access)
+    mine = next(part for part in asked.split(b"GET /authz/") if site.ann.access.encode() in part)
     line = mine.partition(b"\r\n")[0]
     assert line in {
         b"auth-request/default HTTP/1.1",
@@ -97,10 +97,10 @@ def test_check_carries_no_cookies_query_or_host_of_the_request(town):
         "a=b#c",
     ],
 )
-def test_query_cannot_bypass_the_check(town, query):
-    assert town.call("GET", f"/orders?{query}").status in {400, 401}
-    assert town.call("GET", f"/admin/?{query}", bearer(town.ann.sign_in())).status in {400, 403}
-    assert not town.received
+def test_query_cannot_bypass_the_check(site, query):
+    assert site.call("GET", f"/orders?{query}").status in {400, 401}
+    assert site.call("GET", f"/admin/?{query}", bearer(site.ann.sign_in())).status in {400, 403}
+    assert not site.received
 
 
 # Paths that an application could normalize to /admin/.
@@ -112,15 +112,15 @@ HIDDEN = [
 
 
 @pytest.mark.parametrize("path", HIDDEN)
-def test_no_path_variant_bypasses_its_policy(town, path):
+def test_no_path_variant_bypasses_its_policy(site, path):
     """An ambiguous path is refused, or reaches the application in a form that is not ambiguous."""
-    answer = town.call("GET", path, bearer(town.ann.sign_in()))
+    answer = site.call("GET", path, bearer(site.ann.sign_in()))
     if answer.status == 200:
-        [received] = town.received
+        [received] = site.received
         assert received.path.startswith("/%252e%252e/"), received.path
     else:
         assert answer.status in {400, 403, 404, 421}
-        assert not town.received
+        assert not site.received
 
 
 @pytest.mark.parametrize(
@@ -133,13 +133,13 @@ def test_no_path_variant_bypasses_its_policy(town, path):
         "/x/../_doorward/default",
     ],
 )
-def test_gateway_exposes_nothing_of_its_own(town, path):
-    answer = town.call("GET", path)
+def test_gateway_exposes_nothing_of_its_own(site, path):
+    answer = site.call("GET", path)
     assert answer.status in {400, 401, 404}
-    assert not town.received
+    assert not site.received
 
 
-def test_unknown_host_is_refused(town):
+def test_unknown_host_is_refused(site):
     for host in (
         "evil.example.org",
         "app.example.org.evil.example.org",
@@ -147,106 +147,106 @@ def test_unknown_host_is_refused(town):
         "application",
         "doorward",
     ):
-        answer = town.call("GET", "/v1/methods", bearer(town.ann.sign_in()), host=host)
+        answer = site.call("GET", "/v1/methods", bearer(site.ann.sign_in()), host=host)
         assert answer.status in {404, 421}, host
-    assert not town.received
+    assert not site.received
 
 
-def test_request_smuggling_is_refused(town):
+def test_request_smuggling_is_refused(site):
     """Servers disagree about two lengths, or a length with chunks."""
-    tail = f"GET /smuggled HTTP/1.1\r\nHost: {APPLICATION}\r\nTag: {town.tag}\r\n\r\n"
-    token = town.ann.sign_in()
+    tail = f"GET /smuggled HTTP/1.1\r\nHost: {APPLICATION}\r\nTag: {site.tag}\r\n\r\n"
+    token = site.ann.sign_in()
     for double in (
         "Content-Length: 0\r\nTransfer-Encoding: chunked",
         f"Content-Length: {len(tail)}\r\nContent-Length: 0",
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
     ):
-        head = f"POST /first HTTP/1.1\r\nHost: {APPLICATION}\r\nTag: {town.tag}\r\nAuthorization: Bearer {token}\r\n{double}\r\n\r\n"
-        town.gateway.raw(
+        head = f"POST /first HTTP/1.1\r\nHost: {APPLICATION}\r\nTag: {site.tag}\r\nAuthorization: Bearer {token}\r\n{double}\r\n\r\n"
+        site.gateway.raw(
             (head + "0\r\n\r\n" + tail if "chunked" in double else head + tail).encode(),
             b"\r\n\r\n",
         )
-    assert not [received for received in town.received if received.path == "/smuggled"]
+    assert not [received for received in site.received if received.path == "/smuggled"]
 
 
-def test_large_headers_are_refused_or_forwarded_whole(town):
-    token = town.ann.sign_in()
+def test_large_headers_are_refused_or_forwarded_whole(site):
+    token = site.ann.sign_in()
     for size in (4_000, 7_500, 12_000, 60_000):
         large = [("Cookie", "c" * size), ("X-Large", "x" * min(size, 30_000))]
-        town.call("GET", "/", large)
-        assert not town.received
-    answer = town.call("GET", "/", [*bearer(token), ("Cookie", "c" * 7_500)])
+        site.call("GET", "/", large)
+        assert not site.received
+    answer = site.call("GET", "/", [*bearer(token), ("Cookie", "c" * 7_500)])
     assert answer.status == 200
-    assert len(town.received[0].named("Cookie")[0]) == 7_500
+    assert len(site.received[0].named("Cookie")[0]) == 7_500
 
 
-def test_many_headers_never_bypass_the_check(town):
+def test_many_headers_never_bypass_the_check(site):
     many = [(f"X-Many-{number}", "1") for number in range(150)]
-    town.call("GET", "/", many)
-    assert not town.received
+    site.call("GET", "/", many)
+    assert not site.received
 
 
-def test_long_url_is_forwarded_or_refused(town):
-    answer = town.call("GET", "/" + "a" * 6_000, bearer(town.ann.sign_in()))
-    assert (answer.status, len(town.received)) in {(200, 1), (414, 0)}
+def test_long_url_is_forwarded_or_refused(site):
+    answer = site.call("GET", "/" + "a" * 6_000, bearer(site.ann.sign_in()))
+    assert (answer.status, len(site.received)) in {(200, 1), (414, 0)}
 
 
-def test_websockets_are_checked_and_then_forwarded(town):
-    head = f"GET /socket HTTP/1.1\r\nHost: {APPLICATION}\r\nTag: {town.tag}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+def test_websockets_are_checked_and_then_forwarded(site):
+    head = f"GET /socket HTTP/1.1\r\nHost: {APPLICATION}\r\nTag: {site.tag}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
     assert (
         b" 401 "
-        in town.gateway.raw(f"{head}\r\n".encode(), b"\r\n\r\n").partition(b"\r\n")[0] + b" "
+        in site.gateway.raw(f"{head}\r\n".encode(), b"\r\n\r\n").partition(b"\r\n")[0] + b" "
     )
-    assert not town.received
-    said = town.gateway.raw(
-        f"{head}Authorization: Bearer {town.ann.sign_in()}\r\n\r\n".encode(),
+    assert not site.received
+    said = site.gateway.raw(
+        f"{head}Authorization: Bearer {site.ann.sign_in()}\r\n\r\n".encode(),
         b"\r\n\r\n",
         then=b"hello there",
     )
     assert said.startswith(b"HTTP/1.1 101 ")
     assert said.endswith(b"hello there")
-    assert named(town.received[0])["X-Auth-Subject"] == town.ann.account_id
+    assert named(site.received[0])["X-Auth-Subject"] == site.ann.account_id
 
 
 # -- the host name of Doorward ------------------------------------------------------------------------------------------
 
 
-def test_doorward_is_reachable_under_its_own_host(town):
-    body = json.dumps({"username": f"nobody-{town.tag}", "password": "wrong wrong wrong"}).encode()
-    answer = town.call(
+def test_doorward_is_reachable_under_its_own_host(site):
+    body = json.dumps({"username": f"nobody-{site.tag}", "password": "wrong wrong wrong"}).encode()
+    answer = site.call(
         "POST", "/v1/login", [("Content-Type", "application/json")], host=DOORWARD, body=body
     )
     assert answer.status == 401
     assert b"invalid_credentials" in answer.body
-    assert town.call("GET", "/.well-known/jwks.json", host=DOORWARD).status == 200
+    assert site.call("GET", "/.well-known/jwks.json", host=DOORWARD).status == 200
 
 
-def test_chunked_body_is_buffered_for_doorward(town):
-    body = json.dumps({"username": f"nobody-{town.tag}", "password": "wrong wrong wrong"}).encode()
+def test_chunked_body_is_buffered_for_doorward(site):
+    body = json.dumps({"username": f"nobody-{site.tag}", "password": "wrong wrong wrong"}).encode()
     chunks = b"%x\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (20, body[:20], len(body) - 20, body[20:])
     headers = [("Content-Type", "application/json"), ("Transfer-Encoding", "chunked")]
-    answer = town.call("POST", "/v1/login", headers, host=DOORWARD, body=chunks)
+    answer = site.call("POST", "/v1/login", headers, host=DOORWARD, body=chunks)
     if (
-        town.gateway.name == "caddy"
+        site.gateway.name == "caddy"
     ):  # which passes chunks on as chunks; Doorward does not take them
         assert (answer.status, b"length_required" in answer.body) == (411, True)
     else:
         assert (answer.status, b"invalid_credentials" in answer.body) == (401, True)
 
 
-def test_incomplete_body_is_not_sent_to_doorward(town):
-    head = f"POST /v1/login HTTP/1.1\r\nHost: {DOORWARD}\r\nTag: {town.tag}\r\nContent-Type: application/json\r\nContent-Length: 40\r\nConnection: close\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", town.gateway.ports.web), 10) as connection:
+def test_incomplete_body_is_not_sent_to_doorward(site):
+    head = f"POST /v1/login HTTP/1.1\r\nHost: {DOORWARD}\r\nTag: {site.tag}\r\nContent-Type: application/json\r\nContent-Length: 40\r\nConnection: close\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", site.gateway.ports.web), 10) as connection:
         connection.sendall(f"{head}{{".encode())
         time.sleep(0.3)
-        assert not town.wire.asked(town.tag)
+        assert not site.wire.asked(site.tag)
         connection.sendall(b" " * 38 + b"}")
         assert b" 422 " in connection.recv(4096)
-    assert town.wire.asked(town.tag)
+    assert site.wire.asked(site.tag)
 
 
-def test_oversized_body_does_not_reach_doorward(town):
-    answer = town.call(
+def test_oversized_body_does_not_reach_doorward(site):
+    answer = site.call(
         "POST",
         "/v1/login",
         [("Content-Type", "application/json")],
@@ -268,27 +268,27 @@ def test_oversized_body_does_not_reach_doorward(town):
         "/authz",
     ],
 )
-def test_gateway_routes_are_not_public(town, path):
-    assert town.call("GET", path, bearer(town.ann.sign_in()), host=DOORWARD).status == 404
+def test_gateway_routes_are_not_public(site, path):
+    assert site.call("GET", path, bearer(site.ann.sign_in()), host=DOORWARD).status == 404
 
 
-def test_doorward_sees_the_real_client_ip_address(town):
-    agent = f"tests-{town.tag}"
+def test_doorward_sees_the_real_client_ip_address(site):
+    agent = f"tests-{site.tag}"
     lies = [
         ("X-Forwarded-For", "203.0.113.9"),
         ("X-Forwarded-For", "198.51.100.7"),
         ("X_Forwarded_For", "203.0.113.9"),
     ]
     headers = [("Content-Type", "application/json"), ("User-Agent", agent), *lies]
-    town.call(
+    site.call(
         "POST",
         "/v1/login",
         headers,
         host=DOORWARD,
         body=b'{"username": "ann", "password": "correct horse battery staple"}',
     )
-    sessions = town.live.call(
-        "GET", "/v1/sessions", headers={"Authorization": f"Bearer {town.ann.sign_in()}"}
+    sessions = site.live.call(
+        "GET", "/v1/sessions", headers={"Authorization": f"Bearer {site.ann.sign_in()}"}
     )[1]["items"]
     [mine] = [session for session in sessions if agent in str(session)]
     assert "203.0.113.9" not in str(mine)
@@ -296,41 +296,41 @@ def test_doorward_sees_the_real_client_ip_address(town):
 
 
 @pytest.mark.parametrize("kind", ["confirm", "reset", "login/activate"])
-def test_emailed_link_is_in_no_log(town, kind):
+def test_emailed_link_is_in_no_log(site, kind):
     token = f"dwp_{secrets.token_hex(30)}"
-    town.call("GET", f"/{kind}/{token}?from=mail", host=DOORWARD)
-    town.call(
+    site.call("GET", f"/{kind}/{token}?from=mail", host=DOORWARD)
+    site.call(
         "POST",
         f"/{kind}/{token}",
         [("Referer", f"http://{DOORWARD}/{kind}/{token}")],
         host=DOORWARD,
         body=b"",
     )
-    town.call("GET", f"/{kind}/{token}", bearer(town.ann.sign_in()))
-    output = everything_logged(town)
-    if town.gateway.name != "traefik":  # whose log has no paths
+    site.call("GET", f"/{kind}/{token}", bearer(site.ann.sign_in()))
+    output = everything_logged(site)
+    if site.gateway.name != "traefik":  # whose log has no paths
         assert f"/{kind}/" in output
     assert token not in output
 
 
-def test_credentials_are_in_no_log(town):
-    key = town.ann.make_key()["key"]
-    town.call("GET", "/", bearer(town.ann.access))
-    town.call("GET", "/", [("X-API-Key", key), ("Cookie", f"session={key}")])
-    town.call("GET", f"/?api_key={key}")
-    output = everything_logged(town)
+def test_credentials_are_in_no_log(site):
+    key = site.ann.make_key()["key"]
+    site.call("GET", "/", bearer(site.ann.access))
+    site.call("GET", "/", [("X-API-Key", key), ("Cookie", f"session={key}")])
+    site.call("GET", f"/?api_key={key}")
+    output = everything_logged(site)
     assert key not in output
-    assert town.ann.access not in output
+    assert site.ann.access not in output
 
 
-def everything_logged(town) -> str:
+def everything_logged(site) -> str:
     """Send one more request and return the output, which then contains the earlier requests."""
-    before = len(town.gateway.log.read_text())
-    method = "DELETE" if town.gateway.name == "traefik" else "GET"
-    mark = method if town.gateway.name == "traefik" else f"/end-{secrets.token_hex(8)}"
-    town.call(method, mark if mark.startswith("/") else "/", host=DOORWARD)
+    before = len(site.gateway.log.read_text())
+    method = "DELETE" if site.gateway.name == "traefik" else "GET"
+    mark = method if site.gateway.name == "traefik" else f"/end-{secrets.token_hex(8)}"
+    site.call(method, mark if mark.startswith("/") else "/", host=DOORWARD)
     end = time.monotonic() + 5
-    while mark not in (output := town.gateway.log.read_text())[before:]:
+    while mark not in (output := site.gateway.log.read_text())[before:]:
         assert time.monotonic() < end
         time.sleep(0.02)
     return output

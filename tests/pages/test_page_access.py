@@ -139,7 +139,7 @@ def test_page_cookie_is_accepted_only_by_pages(service, home):
         {"Authorization": f"Bearer {cookie}"},
         {"X-API-Key": cookie},
     ]
-    guarded, asked = {row.route for row in ROWS if row.nobody == "401"}, 0
+    guarded, asked = {row.route for row in ROWS if row.none == "401"}, 0
     for name, method, path in routes(service):
         if name not in guarded:
             continue

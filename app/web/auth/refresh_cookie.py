@@ -80,7 +80,7 @@ def require_allowed_cookie_use(settings: Settings) -> None:
         raise CookieNotAllowed(f"Send the header {CUSTOM_HEADER} with any value.")
     if not is_from_allowed_origin(settings):
         raise CookieNotAllowed(
-            "Call from an origin in DOORWARD_CORS_ORIGINS or DOORWARD_PUBLIC_URL on this site. "
+            "Call from DOORWARD_PUBLIC_URL, or from a same-site origin in DOORWARD_CORS_ORIGINS. "
             "From other origins, send the refresh token in the body."
         )
 
@@ -100,7 +100,7 @@ def find_refresh_token(settings: Settings, in_body: str | None) -> str | None:
 
 
 def set_refresh_cookie_on_request(handler: F) -> F:
-    """Decorate a handler: with `refresh_in_cookie`, its refresh token goes into the cookie."""
+    """Decorate a handler to move its refresh token to the cookie if `refresh_in_cookie` is set."""
 
     @functools.wraps(handler)
     def answer(work: UnitOfWork, body: Body) -> Response:
@@ -114,7 +114,7 @@ def set_refresh_cookie_on_request(handler: F) -> F:
 
 
 def accept_refresh_cookie(handler: F) -> F:
-    """Decorate a handler: the refresh token may come in the cookie, and the next one goes there.
+    """Decorate a handler to take the refresh token from the cookie and return the next one there.
 
     The handler receives the token in the body in both cases.
     """
