@@ -1,4 +1,4 @@
-"""Changing what an account tells of itself."""
+"""Changing the profile of an account."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def change_profile(
     *,
     changes: Mapping[str, object],
 ) -> Profile:
-    """Take over the fields given and leave the others."""
+    """Change the given profile fields and audit their names."""
     account = find_account(work.db, principal.account_id)
     if account is None:
         raise NotFound

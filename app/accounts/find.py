@@ -1,4 +1,4 @@
-"""Finding the account that somebody means, by its username or its address."""
+"""Finding an account by username or email address."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
-NO_ACCOUNT = ""  # no account has this name; asking for it costs what asking for any other does
+NO_ACCOUNT = ""  # matches no row, at the cost of any other name
 
 
 @dataclass(frozen=True, slots=True)
 class Identifier:
-    """What somebody typed as a name or an address, in the form in which it is compared."""
+    """A username or email address that was entered to find an account, in canonical form."""
 
     canonical: str
     is_email: bool
-    is_valid: bool  # could it be anybody's at all?
+    is_valid: bool  # False if no account can have this name
 
     @property
     def condition(self) -> ColumnElement[bool]:
-        """Which account it names."""
+        """The SQL condition that matches the account."""
         wanted = self.canonical if self.is_valid else NO_ACCOUNT
         return Account.email_canonical == wanted if self.is_email else Account.username == wanted
 
 
 def parse_identifier(text: str) -> Identifier:
-    """What was typed.
+    """Parse an entered username or email address.
 
-    What can be no name is kept as it stands, so that it can be counted like any other that nobody
-    has.
+    Invalid text becomes an identifier that matches no account, so that throttling counts it like
+    any other unknown name.
     """
     try:
         name = names.fold_name(text)
@@ -52,7 +52,7 @@ def parse_identifier(text: str) -> Identifier:
 
 
 def lock_account_by_identifier(db: Session, identifier: Identifier) -> Account | None:
-    """The account of that name, kept as it is until the transaction ends."""
+    """Return the account, locked until the transaction ends."""
     return db.scalar(
         select(Account)
         .where(identifier.condition)

@@ -1,6 +1,6 @@
 """The account.
 
-Its names are kept in one canonical form, computed in Python, which alone is compared and unique.
+Usernames and email addresses are stored in canonical form, which alone is compared and unique.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from app.adapters.database import Base
 class AccountStatus(StrEnum):
     ACTIVE = "active"
     DISABLED = "disabled"
-    DELETED = "deleted"  # gone for everybody, and erased once ERASE_AFTER has passed
+    DELETED = "deleted"  # no longer visible, and erased after ERASE_AFTER
 
 
-NO_PASSWORD = ""  # fits nothing that anybody can type, at the cost of a wrong one
+NO_PASSWORD = ""  # no password matches it, at the cost of verifying a wrong one
 
 
 class Account(Base):
@@ -35,17 +35,16 @@ class Account(Base):
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     username: Mapped[str] = mapped_column(String(32))
-    email: Mapped[str] = mapped_column(String(254))  # as typed; mail is sent to it
+    email: Mapped[str] = mapped_column(String(254))  # as entered; emails are sent to it
     email_canonical: Mapped[str] = mapped_column(String(254))
     name: Mapped[str] = mapped_column(String(128))
     locale: Mapped[str] = mapped_column(String(35))
     timezone: Mapped[str] = mapped_column(String(64), default="UTC")
-    # "metadata" is SQLAlchemy's own word on a model.
+    # SQLAlchemy reserves the attribute name "metadata".
     extra: Mapped[dict[str, Any]] = mapped_column("metadata", default=dict)
     password_hash: Mapped[str] = mapped_column(String(256))
-    must_change_since: Mapped[
-        datetime | None
-    ]  # the password opens no session any more, it only lets another one be chosen
+    # Set while the password must be changed before it opens a session.
+    must_change_since: Mapped[datetime | None]
     status: Mapped[str] = mapped_column(String(16), default=AccountStatus.ACTIVE)
     epoch: Mapped[int] = mapped_column(default=1)
     roles_version: Mapped[int] = mapped_column(default=0)
@@ -55,7 +54,7 @@ class Account(Base):
 
     @property
     def has_password(self) -> bool:
-        """Not before whoever was invited has chosen one."""
+        """Return False until the owner of an invited account has chosen a password."""
         return self.password_hash != NO_PASSWORD
 
     @property
@@ -80,10 +79,7 @@ def find_account_by_email(db: Session, email_canonical: str) -> Account | None:
 
 
 def lock_account(db: Session, account_id: str) -> Account | None:
-    """The account as it is now, kept so until the transaction ends.
-
-    SQLite's writers hold the whole database anyway.
-    """
+    """Return the account, locked until the transaction ends. SQLite locks the whole database."""
     return db.scalar(
         select(Account)
         .where(Account.id == account_id)

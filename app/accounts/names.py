@@ -1,9 +1,8 @@
-"""Usernames and addresses in their one canonical form (RFC 8264's caution, in the order that closes
-the known holes).
+"""Usernames and email addresses in canonical form (RFC 8264).
 
-Raw length, then forbidden characters, then NFKC, casefold, NFKC again (casefold is not stable under
-NFKC for 26 code points), and the grammar last: checking before normalising is how other services
-took one name for another.
+The order of the steps matters: raw length, forbidden characters, NFKC, casefold, NFKC again,
+because casefold is not stable under NFKC for 26 code points, and the grammar last. Services that
+check before they normalize have confused one name with another.
 """
 
 from __future__ import annotations
@@ -13,21 +12,20 @@ import unicodedata
 
 from email_validator import EmailNotValidError, ValidatedEmail, validate_email
 
-MAX_RAW_BYTES = 256  # bytes
+MAX_RAW_BYTES = 256
 MAX_LOCAL_PART_LENGTH = 64
 MAX_EMAIL_LENGTH = 254  # bytes
 USERNAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{2,31}")
 RESERVED_USERNAMES = frozenset(
     """
-    abuse admin administrator anonymous api auth doorward guest help hostmaster info login logout mail me moderator nobody none
-    noreply no-reply null owner postmaster register root security self staff support system undefined webmaster
+    abuse admin administrator anonymous api auth doorward guest help hostmaster info login
+    logout mail me moderator nobody none noreply no-reply null owner postmaster register root
+    security self staff support system undefined webmaster
     """.split()
 )
-# Cc controls, Cf format (bidi controls and most of Default_Ignorable), Cs surrogates, Co private
-# use, Cn unassigned.
+# Control, format (with bidi controls), surrogate, private use and unassigned characters.
 FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
-# The Default_Ignorable code points that are letters or marks by category (Unicode
-# DerivedCoreProperties).
+# Letters and marks that are Default_Ignorable (Unicode DerivedCoreProperties).
 IGNORABLE_CHARACTERS = frozenset(
     map(
         chr,
@@ -51,11 +49,11 @@ IGNORABLE_CHARACTERS = frozenset(
 
 
 class InvalidName(ValueError):
-    """The text cannot be a username or an address; the message says why, in words for people."""
+    """The text is not a valid username or email address. The message tells users why."""
 
 
 def fold_name(raw: str) -> str:
-    """The canonical spelling of a text, whatever it is the name of. Raises NotAName."""
+    """Return the canonical spelling of a name. Raises InvalidName."""
     if (
         not raw
         or len(raw) > MAX_RAW_BYTES
@@ -66,12 +64,12 @@ def fold_name(raw: str) -> str:
         unicodedata.category(character) in FORBIDDEN_CATEGORIES or character in IGNORABLE_CHARACTERS
         for character in raw
     ):
-        raise InvalidName("holds a character that cannot be seen")
+        raise InvalidName("contains an invisible character")
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", raw).casefold())
 
 
 def parse_username(raw: str) -> str:
-    """The canonical form of a username somebody wants. Raises NotAName."""
+    """Return the canonical form of a new username. Raises InvalidName."""
     name = parse_operator_username(raw)
     if name in RESERVED_USERNAMES:
         raise InvalidName("is reserved")
@@ -79,29 +77,30 @@ def parse_username(raw: str) -> str:
 
 
 def parse_operator_username(raw: str) -> str:
-    """The canonical form of a username that the operator wants.
+    """Return the canonical form of a username chosen by the operator. Only upper case is folded.
 
-    Nothing but upper case is folded here. Raises NotAName.
-
-    Reserved names are kept from strangers, who would be taken for the operator; the operator may be
-    called `admin`.
+    Reserved names are allowed: they are reserved because users would take their owner for the
+    operator. Raises InvalidName.
     """
     name = fold_name(raw)
     if name != raw.lower() or not raw.isascii() or not USERNAME_PATTERN.fullmatch(name):
         raise InvalidName(
-            "must have 3 to 32 of the characters a-z, 0-9, dot, dash and underscore, and begin with a letter or digit"
+            "must have 3 to 32 characters from a-z, 0-9, dot, hyphen and underscore, "
+            "and begin with a letter or digit"
         )
     return name
 
 
 def parse_email(raw: str) -> tuple[str, str]:
-    """An address somebody wants, as mail is sent to it, and its canonical form. Raises NotAName."""
+    """Return a new email address as emails are sent to it, and its canonical form.
+
+    Raises InvalidName.
+    """
     plain = fold_name(raw) == raw.lower()
     parts = _validate_email(raw)
-    # IDNA folds on its own what we leave alone, such as the full stop of Chinese and Japanese (UTS
-    # #46).
+    # IDNA folds more than `fold_name`, such as the ideographic full stop (UTS #46).
     if not plain or raw.lower().rpartition("@")[2] not in {parts.domain, parts.ascii_domain}:
-        raise InvalidName("holds characters that would be read as others; write it in plain ones")
+        raise InvalidName("contains characters that look like others; use plain ones")
     return (
         f"{parts.local_part}@{parts.ascii_domain}",
         f"{parts.local_part.lower()}@{parts.ascii_domain}",
@@ -109,25 +108,28 @@ def parse_email(raw: str) -> tuple[str, str]:
 
 
 def canonicalize_email(raw: str) -> str:
-    """The canonical form of an address somebody types to be found by. Raises NotAName."""
+    """Return the canonical form of an email address entered to find an account.
+
+    Raises InvalidName.
+    """
     parts = _validate_email(fold_name(raw))
     return f"{parts.local_part.lower()}@{parts.ascii_domain}"
 
 
 def _validate_email(raw: str) -> ValidatedEmail:
-    """Dots and plus signs are left alone: folding them takes addresses away from their owners."""
+    """Keep dots and plus signs: removing them would give one user the address of another."""
     try:
         parts = validate_email(
             raw, check_deliverability=False, globally_deliverable=False, allow_smtputf8=False
         )
     except EmailNotValidError:
-        raise InvalidName("is not an address that mail can be sent to") from None
+        raise InvalidName("is not a valid email address") from None
     top = parts.ascii_domain.rpartition(".")[2]
     if top == parts.ascii_domain or top.isdigit():
-        raise InvalidName("needs a domain with a dot in it, and no number")
+        raise InvalidName("must have a domain like example.org")
     if (
         len(parts.local_part) > MAX_LOCAL_PART_LENGTH
         or len(parts.local_part) + 1 + len(parts.ascii_domain) > MAX_EMAIL_LENGTH
     ):
-        raise InvalidName("is too long for an address")
+        raise InvalidName("is too long")
     return parts

@@ -1,4 +1,4 @@
-"""The account as others may see it."""
+"""Accounts as shown to users and clients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AccountSummary:
-    """The few things that go with every token."""
+    """The part of an account that accompanies every token."""
 
     id: str
     username: str
@@ -24,7 +24,7 @@ class AccountSummary:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The account as its owner sees it."""
+    """An account as its owner sees it."""
 
     id: str
     username: str

@@ -1,4 +1,4 @@
-"""One's own remembered devices."""
+"""Trusted devices of the current user."""
 
 from __future__ import annotations
 
@@ -20,24 +20,29 @@ from app.web.schemas import StrictSchema, Timestamp
 from app.web.unit_of_work import reading, writing
 
 blp = Blueprint(
-    "devices", __name__, url_prefix="/v1/devices", description="One's own remembered devices."
+    "devices",
+    __name__,
+    url_prefix="/v1/devices",
+    description="Trusted devices of the current user.",
 )
 
 
 class DeviceSchema(StrictSchema):
-    """A device from where its owner never has to wait because strangers guess."""
+    """A trusted device, on which failed attempts by others cause no delay."""
 
     id = fields.String(required=True)
     name = fields.String(required=True, allow_none=True)
     user_agent = fields.String(required=True)
-    address = fields.String(required=True, metadata={"description": "where it was remembered"})
+    address = fields.String(
+        required=True, metadata={"description": "IP address when it was remembered"}
+    )
     created_at = Timestamp(required=True)
     last_used_at = Timestamp(required=True)
     expires_at = Timestamp(required=True)
 
 
 class DevicesSchema(StrictSchema):
-    """Devices, the latest used first; there are at most twenty."""
+    """Trusted devices, the most recently used first; at most twenty."""
 
     items = fields.List(fields.Nested(DeviceSchema), required=True)
     next = fields.String(required=True, allow_none=True)
@@ -50,7 +55,7 @@ class DevicesSchema(StrictSchema):
 def get_devices(
     work: UnitOfWork, principal: Principal
 ) -> dict[str, list[TrustedDeviceView] | None]:
-    """The remembered devices of the account."""
+    """List your trusted devices."""
     return {"items": list_trusted_devices(work, principal), "next": None}
 
 
@@ -60,5 +65,5 @@ def get_devices(
 @document_problems(NotFound)
 @blp.response(204)
 def delete_device(work: UnitOfWork, principal: Principal, device_id: str) -> None:
-    """Forget a device: its token counts for nothing from now on."""
+    """Forget a trusted device."""
     forget_trusted_device(work, principal, get_client_info(), device_id=device_id)

@@ -1,4 +1,4 @@
-"""Forgetting, resetting and changing a password."""
+"""Forgotten passwords, resets and changes."""
 
 from __future__ import annotations
 
@@ -30,36 +30,36 @@ blp = Blueprint(
     "passwords",
     __name__,
     url_prefix="/v1/password",
-    description="Forgetting, resetting and changing a password.",
+    description="Resetting and changing passwords.",
 )
 
 
 class ForgotSchema(StrictSchema):
-    """Either of both; `username` may be an address too, as at login."""
+    """One of the two. `username` may also be an email address, as at login."""
 
     username = Text(max_length=256, load_default=None)
     email = Text(max_length=256, load_default=None)
 
 
 class ResetSchema(StrictSchema):
-    """The token of the mailed link, and the password to come."""
+    """The token of an emailed link, and the new password."""
 
     token = SecretText(max_length=128, required=True)
     new_password = build_new_password_field(required=True)
     verify_password = SecretText(
         load_default=None,
-        metadata={"description": "the new password once more, for forms that ask twice"},
+        metadata={"description": "repetition of the new password, for forms that ask for it"},
     )
 
 
 class ChangeSchema(StrictSchema):
-    """The present password, and the one to come."""
+    """The current and the new password."""
 
     old_password = SecretText(required=True)
     new_password = build_new_password_field(required=True)
     verify_password = SecretText(
         load_default=None,
-        metadata={"description": "the new password once more, for forms that ask twice"},
+        metadata={"description": "repetition of the new password, for forms that ask for it"},
     )
 
     @validates("old_password")
@@ -68,7 +68,7 @@ class ChangeSchema(StrictSchema):
 
 
 class ChangedSchema(TokensSchema):
-    """Whose password was changed, and fresh tokens of the session that asked; every older token of the account is over."""
+    """The account, and new tokens of this session. All older tokens of the account are invalid."""
 
     refresh_token = fields.String(required=True)
     id = fields.String(required=True, attribute="account.id")
@@ -81,7 +81,10 @@ class ChangedSchema(TokensSchema):
 @blp.arguments(ForgotSchema)
 @blp.response(202, AcceptedSchema)
 def post_forgot(work: UnitOfWork, body: Body) -> dict[str, str]:
-    """Mail a link to choose another password, if there is anyone to mail it to. The older link ends."""
+    """Request a link to reset a password.
+
+    The answer is the same for unknown users. A new link replaces the older one.
+    """
     request_password_reset(work, get_client_info(), **body)
     return {}
 
@@ -93,7 +96,10 @@ def post_forgot(work: UnitOfWork, body: Body) -> dict[str, str]:
 @blp.arguments(ResetSchema)
 @blp.response(204)
 def post_reset(work: UnitOfWork, body: Body) -> None:
-    """Choose another password. Ends every session of the account and signs nobody in."""
+    """Reset a password with an emailed link.
+
+    All sessions of the account are revoked. You are not logged in.
+    """
     reset_password(work, get_client_info(), **body)
 
 
@@ -104,5 +110,8 @@ def post_reset(work: UnitOfWork, body: Body) -> None:
 @blp.arguments(ChangeSchema)
 @blp.response(200, ChangedSchema)
 def post_change(work: UnitOfWork, principal: Principal, body: Body) -> SessionTokens:
-    """Change the password. Ends every other session of the account; this one goes on with the tokens in the answer."""
+    """Change your password.
+
+    All other sessions of the account are revoked. This one continues with the tokens in the answer.
+    """
     return change_password(work, principal, get_client_info(), **body)

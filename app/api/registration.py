@@ -1,4 +1,4 @@
-"""Becoming an account."""
+"""Registration of accounts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from app.web.schemas import SecretText, StrictSchema, Text
 from app.web.unit_of_work import writing
 
 blp = Blueprint(
-    "registration", __name__, url_prefix="/v1/register", description="Becoming an account."
+    "registration", __name__, url_prefix="/v1/register", description="Registration of accounts."
 )
 
 # In Python, $ alone would also match before a line break at the end.
@@ -32,7 +32,7 @@ LOCALE = validate.Regexp(
 
 
 class RegisterSchema(StrictSchema):
-    """Who wants an account. The password may also be chosen when the address is confirmed."""
+    """A new account. The password can also be chosen at confirmation."""
 
     username = Text(max_length=256, required=True)
     email = Text(max_length=256, required=True)
@@ -42,17 +42,20 @@ class RegisterSchema(StrictSchema):
 
 
 class PendingSchema(StrictSchema):
-    """The same answer whether the address is known or not."""
+    """The answer to a registration, the same whether or not the email address is known."""
 
     status = fields.Constant("pending", required=True)
     registration = fields.String(
-        required=True, metadata={"description": "a handle to be sent with the mailed code"}
+        required=True, metadata={"description": "handle to send with the emailed code"}
     )
     next = fields.Constant("confirm_email", required=True)
 
 
 class ConfirmSchema(StrictSchema):
-    """Either token and password, from the mailed link; or registration and code, with a password if none was given yet."""
+    """Token and password for an emailed link, or registration and code.
+
+    With a code, send a password only if none was chosen at registration.
+    """
 
     token = SecretText(max_length=128, load_default=None)
     registration = Text(max_length=64, load_default=None)
@@ -67,14 +70,14 @@ class ConfirmedSchema(StrictSchema):
 
 
 class ResendSchema(StrictSchema):
-    """Either of both."""
+    """One of the two."""
 
     registration = Text(max_length=64, load_default=None)
     email = Text(max_length=256, load_default=None)
 
 
 class AcceptedSchema(StrictSchema):
-    """Whoever it concerns has mail."""
+    """The request was accepted. If an account or registration matches, an email is sent."""
 
     status = fields.Constant("accepted", required=True)
 
@@ -86,7 +89,10 @@ class AcceptedSchema(StrictSchema):
 @blp.arguments(RegisterSchema)
 @blp.response(202, PendingSchema)
 def post_register(work: UnitOfWork, body: Body) -> dict[str, str]:
-    """Ask for an account. A mail goes to the address; only whoever reads it can open the account."""
+    """Register an account.
+
+    A confirmation email is sent. The account opens when the email address is confirmed.
+    """
     return {"registration": register(work, get_client_info(), **body)}
 
 
@@ -97,7 +103,7 @@ def post_register(work: UnitOfWork, body: Body) -> dict[str, str]:
 @blp.arguments(ConfirmSchema)
 @blp.response(200, ConfirmedSchema)
 def post_confirm(work: UnitOfWork, body: Body) -> dict[str, object]:
-    """Confirm the address; the account exists from now on."""
+    """Confirm an email address and open the account."""
     return {"account": confirm_registration(work, get_client_info(), **body)}
 
 
@@ -107,6 +113,9 @@ def post_confirm(work: UnitOfWork, body: Body) -> dict[str, object]:
 @blp.arguments(ResendSchema)
 @blp.response(202, AcceptedSchema)
 def post_resend(work: UnitOfWork, body: Body) -> dict[str, str]:
-    """Mail link and code again, if there is anyone to mail them to. The older ones end."""
+    """Send the confirmation email again.
+
+    The answer is the same if nothing matches. The new link and code replace the older ones.
+    """
     resend_confirmation(work, get_client_info(), **body)
     return {}

@@ -6,7 +6,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from app.adapters.encryption import compute_code_digests
-from app.authentication.passwords.word_lists import passphrase_words
+from app.authentication.passwords.word_lists import load_passphrase_words
 from app.device_login.models import DEVICE_CODE_PREFIX, DeviceLogin, find_device_login
 from app.opaque_tokens import has_digest, normalize_code, parse_row_id
 
@@ -28,7 +28,7 @@ def compute_user_code_digests(settings: Settings, user_code: str) -> list[str]:
 
 
 def generate_check_phrase() -> str:
-    return " ".join(secrets.choice(passphrase_words()) for _ in range(PHRASE_WORD_COUNT))
+    return " ".join(secrets.choice(load_passphrase_words()) for _ in range(PHRASE_WORD_COUNT))
 
 
 def find_by_device_code(db: Db, device_code: str) -> DeviceLogin | None:

@@ -1,4 +1,4 @@
-"""What a login or a refresh hands out."""
+"""The tokens of a login or refresh."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SessionTokens:
-    """Both tokens and what a frontend wants to know with them. The secrets never show in a repr."""
+    """Access and refresh token of a session, with what a frontend needs.
+
+    Secrets are not in the repr.
+    """
 
     access_token: str = field(repr=False)
     expires_in: int
@@ -36,7 +39,7 @@ class SessionTokens:
 
 
 def issue_tokens(work: UnitOfWork, account: Account, session: Session) -> SessionTokens:
-    """A fresh access token and the present refresh token of a live session."""
+    """Issue an access token and return it with the current refresh token of a live session."""
     roles = list_roles(work.db, account)
     access_token, expires_in = sign_access_token(work, account, session, roles=roles)
     return SessionTokens(

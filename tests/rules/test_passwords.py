@@ -19,7 +19,11 @@ from app.authentication.passwords.normalize import (
 )
 from app.authentication.passwords.strength import extract_names, find_weaknesses, fold_case
 from app.authentication.passwords.validate import validate_new_password
-from app.authentication.passwords.word_lists import SortedLines, common_passwords, passphrase_words
+from app.authentication.passwords.word_lists import (
+    SortedLines,
+    load_common_passwords,
+    load_passphrase_words,
+)
 from app.errors import InvalidInput
 from app.i18n import LANGUAGES
 from tests.actors import PASSWORD, build_settings
@@ -216,7 +220,10 @@ def test_generated_passwords_are_never_rejected_for_character_classes():
             sum(
                 bool(
                     find_weaknesses(
-                        one, min_length=15, names=extract_names(ABOUT), common=common_passwords()
+                        one,
+                        min_length=15,
+                        names=extract_names(ABOUT),
+                        common=load_common_passwords(),
                     )
                 )
                 for one in made
@@ -248,28 +255,29 @@ def test_suggestions_are_long_valid_and_always_new(least):
     for suggestion in found:
         assert least <= len(suggestion) <= 128
         assert len(suggestion.split(" ")) >= 5
-        assert set(suggestion.split(" ")) <= set(passphrase_words())
+        assert set(suggestion.split(" ")) <= set(load_passphrase_words())
         assert reasons(suggestion, least=least, about=about) == set()
 
 
 def test_five_words_have_more_than_60_bits():
-    assert len(set(passphrase_words())) == 7776 > 2 ** (60 / 5)
+    assert len(set(load_passphrase_words())) == 7776 > 2 ** (60 / 5)
     assert all(
-        word == fold_case(word) and re.fullmatch("[a-z-]+", word) for word in passphrase_words()
+        word == fold_case(word) and re.fullmatch("[a-z-]+", word)
+        for word in load_passphrase_words()
     )
 
 
 def test_list_of_common_passwords_is_large_and_normalized():
-    lines = list(common_passwords())
-    assert len(lines) == len(set(lines)) == len(common_passwords())
+    lines = list(load_common_passwords())
+    assert len(lines) == len(set(lines)) == len(load_common_passwords())
     assert lines == sorted(lines, key=str.encode)
     assert sum(len(line) >= 8 for line in lines) >= 100_000
     assert sum(len(line) >= 15 for line in lines) >= 3000
     assert all(line.isprintable() and line == fold_case(line) and "@" not in line for line in lines)
     for line in lines[::500] + lines[-1:]:
-        assert line in common_passwords()
-        assert line + "\n" not in common_passwords()
-        assert line[:-1] + "\0" not in common_passwords()
+        assert line in load_common_passwords()
+        assert line + "\n" not in load_common_passwords()
+        assert line[:-1] + "\0" not in load_common_passwords()
 
 
 def test_unlisted_password_is_not_found():

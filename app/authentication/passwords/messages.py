@@ -27,7 +27,8 @@ TEXTS: Mapping[RejectionReason, str] = {
         "consists mainly of alphabetical, numerical or keyboard sequences"
     ),
     RejectionReason.PERSONAL: mark_message(
-        "consists mainly of your name, your username, your email address or the name of this service"
+        "consists mainly of your name, your username, your email address or the name of this "
+        "service"
     ),
     RejectionReason.UNCHANGED: mark_message("is your current password; choose another one"),
 }

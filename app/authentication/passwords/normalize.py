@@ -1,4 +1,4 @@
-"""What a password may be: long, and otherwise anything (NIST SP 800-63B-4 section 3.1.1.2)."""
+"""Normalization of passwords (NIST SP 800-63B-4 section 3.1.1.2, RFC 8265 OpaqueString)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MAX_BYTES = 1024  # bytes
 
 
 class RejectionReason(StrEnum):
-    """Why a password is refused."""
+    """The reason why a password is rejected."""
 
     TOO_SHORT = "too_short"
     TOO_LONG = "too_long"
@@ -19,11 +19,11 @@ class RejectionReason(StrEnum):
     REPETITION = "repetition"
     SEQUENCE = "sequence"
     PERSONAL = "personal"
-    UNCHANGED = "unchanged"  # where it is changed
+    UNCHANGED = "unchanged"  # only when a password is changed
 
 
 class InvalidPassword(ValueError):
-    """The text cannot be a password; the message says why, in words for people."""
+    """The text cannot be a password. The message tells users why."""
 
     def __init__(self, reason: RejectionReason, message: str) -> None:
         super().__init__(message)
@@ -31,14 +31,12 @@ class InvalidPassword(ValueError):
 
 
 def normalize_password(raw: str) -> str:
-    """A password as it is hashed and checked: RFC 8265 OpaqueString, so odd spaces are spaces and
-    accents are composed.
+    """Return the form of a password that is hashed: NFC, with every kind of space as a space.
 
-    Case and everything else stays. Raises NotAPassword for what can be no password, before anything
-    costly is done.
+    Case is kept. Cheap checks come first. Raises InvalidPassword.
     """
-    # Measured as it was typed: composing can make a text shorter or longer, and a longer one has to
-    # be cheap to refuse.
+    # Measured before normalization, which changes the length, so that long texts are cheap to
+    # reject.
     if not 1 <= len(raw) <= MAX_LENGTH or len(raw.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise InvalidPassword(
             RejectionReason.TOO_LONG if raw else RejectionReason.TOO_SHORT,
@@ -46,7 +44,7 @@ def normalize_password(raw: str) -> str:
         )
     if any(unicodedata.category(character) in {"Cc", "Cs"} for character in raw):
         raise InvalidPassword(
-            RejectionReason.CONTROL_CHARACTERS, "must not hold control characters"
+            RejectionReason.CONTROL_CHARACTERS, "must not contain control characters"
         )
     text = "".join(
         " " if unicodedata.category(character) == "Zs" else character for character in raw

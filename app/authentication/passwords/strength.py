@@ -1,10 +1,8 @@
-"""Which passwords an attacker guesses first.
+"""Detection of passwords that attackers guess first.
 
-No kind of character is asked for, and nothing in here is slow on 128 characters.
-
-A password is refused when it is a common one, or when little of it is left once everything is taken
-away that is no secret: what is repeated, runs of neighbours, the names of the account and of the
-service, and digits and punctuation around one word.
+A password is rejected if it is common, or if little remains after removing repetitions, runs of
+neighboring characters, names of the account and the service, and digits and punctuation around a
+word. No character classes are required. All rules are fast on 128 characters.
 """
 
 from __future__ import annotations
@@ -21,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable, Iterator
 
 KEYBOARD_ROWS = """
-    1234567890 !@#$%^&*() !"§$%&/()= qwertyuiop asdfghjkl zxcvbnm qwertzuiopü asdfghjklöä yxcvbnm azertyuiop qsdfghjklm wxcvbn
+    1234567890 !@#$%^&*() !"§$%&/()= qwertyuiop asdfghjkl zxcvbnm
+    qwertzuiopü asdfghjklöä yxcvbnm azertyuiop qsdfghjklm wxcvbn
     1qaz 2wsx 3edc 4rfv 5tgb 6yhn 7ujm 8ik, 9ol. 1qay 2wsx
 """.split()
 NEIGHBORS = frozenset(
@@ -38,14 +37,14 @@ MIN_NAME_LENGTH = 3
 
 
 def fold_case(text: str) -> str:
-    """As the lists are spelled: without case."""
+    """Return text without case, as the word lists are spelled."""
     return unicodedata.normalize("NFC", text.casefold())
 
 
 def extract_names(texts: Iterable[str]) -> frozenset[str]:
-    """The names in what somebody or something is called: its words, and all of it run together.
+    """Return the words of each text, and the text as one word.
 
-    Of an address, what is before the @.
+    Of an email address, the local part.
     """
     parts = (fold_case(text).partition("@")[0] for text in texts)
     found = {
@@ -59,9 +58,9 @@ def extract_names(texts: Iterable[str]) -> frozenset[str]:
 def find_weaknesses(
     password: str, *, min_length: int, names: Collection[str], common: Container[str]
 ) -> list[RejectionReason]:
-    """Every reason why a normalised password is refused.
+    """Return every reason to reject a normalized password.
 
-    `least` is the least length; half of it has to be left as a secret.
+    After removing predictable parts, at least half of `min_length` must remain.
     """
     if len(password) < min_length:
         return [RejectionReason.TOO_SHORT]
@@ -79,9 +78,9 @@ def find_weaknesses(
 
 
 def _find_repeated_unit(text: str) -> str:
-    """What the text repeats, or all of it.
+    """Return the unit that the text repeats, or the whole text.
 
-    The last time may be cut short, by a separator or more; a little may stand around it.
+    The last repetition may be incomplete, and there may be padding around the text.
     """
     for whole in (text, text.strip(PADDING)):
         lengths = (
@@ -101,7 +100,7 @@ def _iterate_spellings(text: str, unit: str) -> Iterator[str]:
 
 
 def _count_outside_runs(text: str) -> int:
-    """How many characters there are if a run of three neighbours and more counts as one."""
+    """Count characters, with each run of three or more neighbors as one."""
     left = steps = 0
     for before, after in pairwise(text):
         steps = steps + 1 if _are_neighbors(before, after) else 0
@@ -115,9 +114,7 @@ def _are_neighbors(before: str, after: str) -> bool:
 
 
 def _count_outside_names(text: str, names: Collection[str]) -> int:
-    """How many characters that are no digits, punctuation or spaces are not part of a name; all of
-    them where there is no name.
-    """
+    """Count letters that are not part of a name, or all characters if the text contains no name."""
     taken: set[int] = set()
     for name in names:
         for hay, needle in ((text, name), (text.translate(LOOKALIKES), name.translate(LOOKALIKES))):

@@ -1,4 +1,4 @@
-"""The one place that takes a new password, or says why not and offers others."""
+"""Validation of new passwords, with suggestions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from app.authentication.passwords.messages import describe_reason
 from app.authentication.passwords.normalize import InvalidPassword, normalize_password
 from app.authentication.passwords.strength import extract_names, find_weaknesses
-from app.authentication.passwords.word_lists import common_passwords, passphrase_words
+from app.authentication.passwords.word_lists import load_common_passwords, load_passphrase_words
 from app.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -21,18 +21,16 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 SUGGESTION_COUNT = 3
-MIN_WORDS = 5  # 64.6 bits; more where the least length asks for more
+MIN_WORDS = 5  # 64.6 bits; more words if the minimum length requires them
 
 
 def validate_new_password(
     settings: Settings, raw: str, *, field: str, locale: str, about: Iterable[str]
 ) -> str:
-    """The password somebody wants, as it is hashed.
+    """Return a new password in normalized form. `about` are names that it must not consist of.
 
-    `about` is what the account is called: username, address and name.
-
-    `field` is a JSON pointer. Raises InvalidInput with every reason in the reader's language, and
-    three passphrases that would be accepted.
+    `field` is a JSON pointer. Raises InvalidInput with every reason in the language of the locale
+    and three acceptable passphrases.
     """
     least = settings.password_min_length
     names = extract_names([*about, *_list_service_names(settings)])
@@ -54,9 +52,7 @@ def validate_new_password(
 
 
 def _list_service_names(settings: Settings) -> list[str]:
-    """What the service is called: by those who made it, in its mail, and in its address, of which
-    the last label names nobody.
-    """
+    """Return the names of the service: the product, the email sender and the labels of its host."""
     labels = (urlsplit(settings.public_url).hostname or "").split(".")
     return ["doorward", parseaddr(settings.mail_from)[0], *(labels[:-1] or labels)]
 
@@ -64,7 +60,10 @@ def _list_service_names(settings: Settings) -> list[str]:
 def _find_weaknesses(raw: str, *, min_length: int, names: Collection[str]) -> list[RejectionReason]:
     try:
         return find_weaknesses(
-            normalize_password(raw), min_length=min_length, names=names, common=common_passwords()
+            normalize_password(raw),
+            min_length=min_length,
+            names=names,
+            common=load_common_passwords(),
         )
     except InvalidPassword as error:
         return [error.reason]
@@ -78,7 +77,7 @@ def _generate_acceptable_passphrases(*, min_length: int, names: Collection[str])
 
 
 def _generate_passphrase(min_length: int) -> str:
-    words = [secrets.choice(passphrase_words()) for _ in range(MIN_WORDS)]
+    words = [secrets.choice(load_passphrase_words()) for _ in range(MIN_WORDS)]
     while len(" ".join(words)) < min_length:
-        words.append(secrets.choice(passphrase_words()))
+        words.append(secrets.choice(load_passphrase_words()))
     return " ".join(words)

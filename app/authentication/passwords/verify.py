@@ -34,8 +34,8 @@ def check_password(work: UnitOfWork, account: Account | None, password: str) -> 
     upgrade = matches and work.hasher.is_outdated(password_hash)
     upgraded_hash = work.hasher.hash(text) if upgrade else None
     if usable is not None and upgraded_hash is not None:
-        # The condition keeps a password that was changed meanwhile. The update also sets the
-        # attribute of `account`.
+        # The condition keeps a password that was changed meanwhile. The update is also applied to
+        # `account`, whose hash is compared later.
         work.db.execute(
             update(Account)
             .where(Account.id == usable.id, Account.password_hash == password_hash)

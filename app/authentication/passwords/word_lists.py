@@ -1,6 +1,4 @@
-"""The lists that come along: common passwords, and words for passphrases. lists/NOTICE.md says
-where they are from.
-"""
+"""Bundled lists of common passwords and passphrase words. lists/NOTICE.md names the sources."""
 
 from __future__ import annotations
 
@@ -17,12 +15,10 @@ LISTS = files("app.authentication.passwords") / "lists"
 
 
 class SortedLines:
-    """A set of texts kept as the file they came in: a megabyte where Python's own set would take
-    ten.
-    """
+    """A set of texts in the bytes of its file, a tenth of the memory of a Python set."""
 
     def __init__(self, lines: bytes) -> None:
-        """Lines in the order of their bytes, each with its line feed."""
+        """Take lines in byte order, each with its line feed."""
         self._lines = lines
 
     def __contains__(self, text: object) -> bool:
@@ -38,21 +34,19 @@ class SortedLines:
         return self._lines.count(b"\n")
 
     def _line_at(self, position: int) -> bytes:
-        """The line that the byte there belongs to; nothing behind the end."""
+        """Return the line that contains this byte, or nothing after the end."""
         return self._lines[
             self._lines.rfind(b"\n", 0, position) + 1 : self._lines.find(b"\n", position)
         ]
 
 
 @cache
-def common_passwords() -> SortedLines:
-    """What is tried first, in folded spelling: passwords of 8 characters and more, and words that
-    become one with digits around them.
-    """
+def load_common_passwords() -> SortedLines:
+    """Return common passwords without case, and words that become one with digits around them."""
     return SortedLines(gzip.decompress((LISTS / "common-passwords.txt.gz").read_bytes()))
 
 
 @cache
-def passphrase_words() -> tuple[str, ...]:
-    """7776 words, all different: each adds 12.9 bits to a passphrase."""
+def load_passphrase_words() -> tuple[str, ...]:
+    """Return 7776 different words. Each adds 12.9 bits to a passphrase."""
     return tuple((LISTS / "passphrase-words.txt").read_text(encoding="ascii").split())

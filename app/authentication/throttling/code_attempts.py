@@ -1,8 +1,7 @@
-"""How often a code was typed that opens nothing: so many in a window, for each account and for each
-source.
+"""Throttling of user codes (RFC 8628 section 5.1).
 
-A code that people can type has 34 bits. Whoever had five wrong ones waits for the window to end,
-also with a right one (RFC 8628 section 5.1).
+A code has 34 bits. After five wrong codes within the window, an account and its source must wait
+for the end of the window.
 """
 
 from __future__ import annotations
@@ -29,14 +28,13 @@ POLICY = "user_code"
 
 @dataclass(frozen=True, slots=True)
 class CodeAttempt:
-    """A guess that was counted, in both of these."""
+    """A counted attempt and its two counters."""
 
     counters: tuple[str, str]
 
 
 def count_code_attempt(work: UnitOfWork, *, account_id: str, bucket: str) -> CodeAttempt:
-    """Count a guess before it is looked at: of many at once, those beyond the fifth find that it
-    was.
+    """Count an attempt before the code is verified, so that concurrent ones stay within the limit.
 
     Raises TooManyRequests.
     """
@@ -73,7 +71,7 @@ def count_code_attempt(work: UnitOfWork, *, account_id: str, bucket: str) -> Cod
 
 
 def refund_code_attempt(work: UnitOfWork, attempt: CodeAttempt) -> None:
-    """Only wrong ones count."""
+    """Undo the count of an attempt with a correct code."""
     work.db.execute(
         update(FailedAttempts)
         .where(FailedAttempts.id.in_(attempt.counters), FailedAttempts.count > 0)

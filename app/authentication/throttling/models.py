@@ -1,4 +1,7 @@
-"""Failures in a row. A try is counted before it is looked at, and forgotten once it was right."""
+"""Counters of consecutive failed attempts.
+
+An attempt is counted before it is verified, and its counters are cleared if it succeeds.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,14 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from app.adapters.database import Base
 from app.adapters.statements import delete_batch
 
-ACCOUNT_PREFIX = "acc_"  # an account's counter begins with the account's id; one of a name that nobody has does not
+ACCOUNT_PREFIX = "acc_"  # subjects of accounts are account ids; those of unknown names are not
 RETENTION = timedelta(days=1)
 
 
 class FailedAttempts(Base):
-    """A counter of all sources together (`id` is the subject), or of one source (the subject, a
-    space, the source).
+    """A counter of one subject over all sources, or of one subject and one source.
+
+    The id is the subject, followed by a space and the source if there is one.
     """
 
     __tablename__ = "failed_attempts"
@@ -28,15 +32,13 @@ class FailedAttempts(Base):
     id: Mapped[str] = mapped_column(String(160), primary_key=True)
     subject: Mapped[str] = mapped_column(String(80))
     count: Mapped[int]
-    undecided: Mapped[int]  # how many of these are being looked at
-    open_at: Mapped[datetime]  # when the next try may be made
+    undecided: Mapped[int]  # attempts in flight, not decided yet
+    open_at: Mapped[datetime]  # when the next attempt is allowed
     last_at: Mapped[datetime]
 
 
 def delete_expired(db: Session, now: datetime, limit: int) -> int:
-    """A source is remembered for a day; what an account has counted in all stays until it is
-    forgotten.
-    """
+    """Delete counters of sources and unknown names after a day. Counters of accounts stay."""
     passing = or_(
         FailedAttempts.id.contains(" "),
         ~FailedAttempts.id.startswith(ACCOUNT_PREFIX, autoescape=True),

@@ -1,10 +1,9 @@
-"""How often a password was tried in vain: one durable counter for each account, shared by every
-path that checks one.
+"""Throttling of password attempts, with durable counters.
 
-Every source waits longer after each failure, so that a stranger who guesses delays himself and not
-the owner; all sources together have a hundred tries, then the password opens nothing until it was
-reset (NIST SP 800-63B-4 section 3.2.2). Names that nobody has are counted alike, under a keyed
-digest: the delay tells nothing about who exists.
+Each source waits longer after each failure, so that a guesser delays only themselves. After a
+hundred consecutive failures from all sources, the password is locked until it is reset (NIST SP
+800-63B-4 section 3.2.2). Unknown names are counted too, under a keyed digest, so that delays do not
+reveal which accounts exist.
 """
 
 from __future__ import annotations
@@ -32,31 +31,19 @@ if TYPE_CHECKING:
 
     from app.unit_of_work import UnitOfWork
 
-FREE_FAILURES = 4  # failures after which nobody waits yet
-DELAYS = (
-    1,
-    2,
-    4,
-    8,
-    16,
-    32,
-    64,
-    128,
-    256,
-    512,
-    900,
-)  # seconds after the fifth failure, the sixth, …
-MAX_FAILURES = 100  # failures in a row from all sources together
+FREE_FAILURES = 4  # without any delay
+# Seconds after the fifth failure, the sixth and so on.
+DELAYS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900)  # fmt: skip
+MAX_FAILURES = 100  # consecutive failures from all sources
 POLICY = "password"
-POLL_SECONDS = 0.05  # seconds
-IN_FLIGHT_TIMEOUT = timedelta(
-    seconds=5
-)  # a try that is older is decided, or whoever looked at it has died
+POLL_SECONDS = 0.05
+# An older undecided attempt is abandoned: its process has died.
+IN_FLIGHT_TIMEOUT = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
 class PasswordAttempt:
-    """A try that was taken: whose it counts for, from where, and whether it may be looked at."""
+    """A counted attempt."""
 
     subject: str
     counter: str
@@ -64,20 +51,19 @@ class PasswordAttempt:
 
 
 def build_name_subject(work: UnitOfWork, canonical: str) -> str:
-    """What stands for a name that nobody has."""
+    """Return the subject that counts attempts for a name without an account."""
     return "name:" + compute_name_digest(work.settings.secret_key, canonical)
 
 
 def count_attempt(work: UnitOfWork, *, subject: str, bucket: str) -> PasswordAttempt:
-    """Count a try, before it is looked at: of many at once, those beyond the limit find it reached.
+    """Count an attempt before the password is verified, so that concurrent ones stay within limits.
 
-    `open` is False once all sources together had their hundred: then no password is right. Raises
-    TooManyRequests for a source that has to wait, Undecided where that depends on tries of this
-    moment; then nothing may be kept of the unit. An account must be locked by the caller.
+    The attempt is locked out if all sources together have used their hundred failures. The account
+    must be locked. Raises TooManyRequests if the source must wait, or AttemptsInFlight if that
+    depends on undecided attempts; then roll back.
     """
     counter = f"{subject} {bucket}"
-    # Who waits for nothing is not compared by time: of two at once, the second may have begun
-    # before the first.
+    # Free attempts are not compared by time, because concurrent ones may be counted out of order.
     may = or_(FailedAttempts.count <= FREE_FAILURES, FailedAttempts.open_at <= work.now)
     written = _count(work, counter, subject, may=may, open_at=_compute_open_at(work.now))
     if counter not in written:
@@ -86,23 +72,23 @@ def count_attempt(work: UnitOfWork, *, subject: str, bucket: str) -> PasswordAtt
 
 
 def count_trusted_attempt(work: UnitOfWork, *, subject: str, counter: str) -> PasswordAttempt:
-    """Count a try that neither waits nor depends on what others did, because `counter` is a device
-    that the owner knows.
+    """Count an attempt from a trusted device. It neither waits nor is locked out.
 
-    Whether that has any tries left is asked before, see `spent`.
+    Check the device's own limit first with `has_failed_at_least`.
     """
     _count(work, counter, subject, may=true(), open_at=literal(work.now, UtcDateTime))
     return PasswordAttempt(subject, counter, is_locked_out=False)
 
 
 def has_failed_at_least(counter: ColumnElement[str], count: int) -> ColumnElement[bool]:
-    """Did the counter of that name have so many failures in a row?"""
+    """Build the condition that a counter has reached a number of consecutive failures."""
     return exists().where(FailedAttempts.id == counter, FailedAttempts.count >= count)
 
 
 def refund_attempt(work: UnitOfWork, attempt: PasswordAttempt) -> None:
-    """The try was not looked at after all: whoever made it waits for it no more than it counts,
-    unless another one came after it.
+    """Undo the count of an attempt whose password was not verified.
+
+    The source may try again at once, unless a later attempt was counted.
     """
     counted = _lock_in_order(
         FailedAttempts.id.in_(
@@ -127,9 +113,9 @@ def refund_attempt(work: UnitOfWork, attempt: PasswordAttempt) -> None:
 def wait_for_attempts_in_flight(
     work: UnitOfWork, error: AttemptsInFlight, *, patience: float
 ) -> float:
-    """Wait until the tries of this moment are decided, at most so many seconds.
+    """Wait until the attempts in flight are decided, for at most `patience` seconds.
 
-    Returns how many that took. Hold nothing meanwhile.
+    Returns the seconds waited. Release the connection first.
     """
     waited = 0.0
     columns = select(FailedAttempts.undecided).where(FailedAttempts.id == error.counter)
@@ -143,7 +129,7 @@ def wait_for_attempts_in_flight(
 
 
 def record_failure(work: UnitOfWork, attempt: PasswordAttempt) -> None:
-    """The try was wrong: it stays counted, and nobody need wait to hear whether it was right."""
+    """Mark a failed attempt as decided, so that no request waits for it."""
     counter = FailedAttempts.id == attempt.counter
     work.db.execute(
         update(FailedAttempts)
@@ -154,7 +140,7 @@ def record_failure(work: UnitOfWork, attempt: PasswordAttempt) -> None:
 
 
 def clear_failures(work: UnitOfWork, attempt: PasswordAttempt) -> None:
-    """The try was right: nothing has failed in a row any more. The account must be locked."""
+    """Clear the counters after a successful attempt. The account must be locked."""
     both = _lock_in_order(
         FailedAttempts.id.in_([attempt.counter, attempt.subject]), attempt.subject
     )
@@ -162,7 +148,7 @@ def clear_failures(work: UnitOfWork, attempt: PasswordAttempt) -> None:
 
 
 def clear_all_failures(work: UnitOfWork, account_id: str) -> None:
-    """The password is another one: whatever was counted against the old one is over.
+    """Clear every counter of an account after its password has changed.
 
     The account must be locked.
     """
@@ -175,9 +161,7 @@ def clear_all_failures(work: UnitOfWork, account_id: str) -> None:
 
 
 def _lock_in_order(which: ColumnElement[bool], subject: str) -> ColumnElement[bool]:
-    """These, locked in the order in which they are counted, the subject last: a try that is given
-    back holds no account.
-    """
+    """Lock counters in the order in which they are counted, the subject last, to avoid deadlocks."""
     return FailedAttempts.id.in_(
         select(FailedAttempts.id)
         .where(which)
@@ -194,10 +178,9 @@ def _count(
     may: ColumnElement[bool],
     open_at: ColumnElement[datetime],
 ) -> Collection[str]:
-    """Count one in each of the two that is open: the subject below its hundred, the counter where
-    `may` holds, which opens again then.
+    """Increment the counter of the source if `may` holds, and of the subject below the maximum.
 
-    Returns which were counted. Always in this order, or two at once would wait for each other.
+    Returns the counters that were incremented. The order is always the same, to avoid deadlocks.
     """
     now, of_subject = work.now, FailedAttempts.id == subject
     return upsert_all(
@@ -225,7 +208,7 @@ def _count(
 
 
 def _compute_open_at(now: datetime) -> ColumnElement[datetime]:
-    """When the next try may be made after one failure more than are counted."""
+    """Return when the next attempt is allowed after one more failure."""
     steps = (
         (FailedAttempts.count == FREE_FAILURES + step, now + timedelta(seconds=delay))
         for step, delay in enumerate(DELAYS)

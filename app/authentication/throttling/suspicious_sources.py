@@ -1,5 +1,6 @@
-"""Sources of which somebody said that they were not who they seemed: for a day they may ask to be
-let in only now and then.
+"""Throttling of sources whose session or device login was reported as suspicious.
+
+For a day, such a source may start device logins only rarely.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ POLICY = "suspect"
 
 
 def flag_suspicious_source(work: UnitOfWork, *, session_id: str, bucket: str) -> None:
-    """That session, which came from there, was called suspicious."""
+    """Flag the source of a session for a day."""
     until = work.now + FLAG_LIFETIME
     row = {
         "id": _build_flag_id(session_id),
@@ -38,7 +39,7 @@ def flag_suspicious_source(work: UnitOfWork, *, session_id: str, bucket: str) ->
 
 
 def unflag_suspicious_source(work: UnitOfWork, *, session_id: str) -> None:
-    """That session was not suspicious after all. What others are suspected of stays."""
+    """Remove the flag of a session. Flags of other sessions of the source stay."""
     work.db.execute(
         delete(FailedAttempts)
         .where(FailedAttempts.id == _build_flag_id(session_id))
@@ -47,16 +48,15 @@ def unflag_suspicious_source(work: UnitOfWork, *, session_id: str) -> None:
 
 
 def limit_suspicious_source(work: UnitOfWork, client_info: ClientInfo) -> None:
-    """Let a suspect source ask only now and then. Raises TooManyRequests."""
+    """Apply the stricter limit to a flagged source. Raises TooManyRequests."""
     marked = exists().where(
         FailedAttempts.subject == _build_flag_subject(client_info.bucket),
         FailedAttempts.open_at > work.now,
     )
-    with (
-        work.open_autocommit_session() as db
-    ):  # so that nothing is held while the limit is asked for
-        held_back = db.scalar(select(marked))
-    if not held_back:
+    # Outside the transaction, so that no connection is held while Redis counts.
+    with work.open_autocommit_session() as db:
+        is_flagged = db.scalar(select(marked))
+    if not is_flagged:
         return
     exceeded = work.limiter.hit(FLAGGED_SOURCE_LIMIT, POLICY, client_info.bucket)
     if exceeded is not None:
@@ -64,7 +64,7 @@ def limit_suspicious_source(work: UnitOfWork, client_info: ClientInfo) -> None:
 
 
 def _build_flag_id(session_id: str) -> str:
-    """Each session has a mark of its own, so that taking one back takes no other along."""
+    """Return an id per session, so that removing one flag keeps the others."""
     return f"suspect {session_id}"
 
 

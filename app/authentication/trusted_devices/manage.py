@@ -1,4 +1,4 @@
-"""Remembering a device, and the list of those that are."""
+"""Trusting, recognizing, listing and forgetting devices."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NO_ACCOUNT = ""  # matches no row
 
 @dataclass(frozen=True, slots=True)
 class TrustedDeviceView:
-    """A remembered device without its secret."""
+    """A trusted device without its secret."""
 
     id: str
     name: str | None
@@ -45,9 +45,9 @@ class TrustedDeviceView:
 def trust_device(
     work: UnitOfWork, client_info: ClientInfo, account: Account, *, name: str | None
 ) -> str:
-    """A device token, shown only now.
+    """Trust the device and return its token, which is shown only once.
 
-    The oldest beyond twenty are forgotten. The account must be locked.
+    The least recently used devices beyond twenty are forgotten. The account must be locked.
     """
     kept = (
         select(TrustedDevice.id)
@@ -110,7 +110,7 @@ def recognize_device(work: UnitOfWork, account: Account | None, token: str) -> s
 
 
 def list_trusted_devices(work: UnitOfWork, principal: Principal) -> list[TrustedDeviceView]:
-    """The remembered devices of the account, the latest used first."""
+    """Return the trusted devices of the account, the most recently used first."""
     mine = select(TrustedDevice).where(
         TrustedDevice.account_id == principal.account_id, TrustedDevice.expires_at > work.now
     )
@@ -125,10 +125,7 @@ def list_trusted_devices(work: UnitOfWork, principal: Principal) -> list[Trusted
 def forget_trusted_device(
     work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, device_id: str
 ) -> None:
-    """Its token counts for nothing from now on.
-
-    Raises NotFound, also for a device of somebody else.
-    """
+    """Stop trusting a device. Raises NotFound, also for another account's device."""
     mine = delete(TrustedDevice).where(
         TrustedDevice.id == device_id, TrustedDevice.account_id == principal.account_id
     )
@@ -144,7 +141,7 @@ def forget_trusted_device(
 
 
 def forget_all_trusted_devices(work: UnitOfWork, account: Account) -> None:
-    """None of them is known any more."""
+    """Stop trusting every device of the account."""
     work.db.execute(
         delete(TrustedDevice)
         .where(TrustedDevice.account_id == account.id)

@@ -1,5 +1,7 @@
-"""A remembered device: a secret of its own, good for 30 days, which opens nothing but spares its
-owner the delay.
+"""Trusted devices.
+
+The token of a trusted device is valid for 30 days. It grants no access: it exempts its owner from
+throttling caused by others.
 """
 
 from __future__ import annotations
