@@ -212,7 +212,7 @@ BROKEN = [
     (line("zoe", email=["zoe@example.org"]), "email must be a string"),
     (line("zoe", password_hash={"hash": HASH}), "password_hash must be a string"),
     (line("admin"), "username is reserved"),
-    (line("zoë", email="zoe@example.org"), "username must have 3 to 32 of the characters"),
+    (line("zoë", email="zoe@example.org"), "username must have 3 to 32 characters"),
     (line("zoe", email="zoe"), "email is not a valid email address"),
     (line("zoe", email="zoe@localhost"), "email is not a valid email address"),
     (line("zoe", name="a\nb"), "name must not contain control characters"),

@@ -161,7 +161,7 @@ def clear_all_failures(work: UnitOfWork, account_id: str) -> None:
 
 
 def _lock_in_order(which: ColumnElement[bool], subject: str) -> ColumnElement[bool]:
-    """Lock counters in the order in which they are counted, the subject last, to avoid deadlocks."""
+    """Lock counters in the order of counting, the subject last, to avoid deadlocks."""
     return FailedAttempts.id.in_(
         select(FailedAttempts.id)
         .where(which)
