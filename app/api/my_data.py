@@ -6,7 +6,7 @@ from marshmallow import fields
 
 from app.api.api_keys import ApiKeySchema
 from app.api.audit import AuditEventSchema
-from app.api.device_login import DeviceLoginSchema
+from app.api.device_login_schemas import DeviceLoginSchema
 from app.api.devices import DeviceSchema
 from app.api.schemas import ProfileSchema, SessionSchema
 from app.authorization.errors import LastAdmin
