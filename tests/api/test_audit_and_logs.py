@@ -1,4 +1,4 @@
-"""What is remembered of each event, as a row and as a line of the log, and what must never be in either."""
+"""Audit events and log lines of each event, and secrets that neither may contain."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.device_logins import Device, claim, decide
 
 @pytest.fixture
 def lines(capfd):
-    """The lines of the log since the last look, each parsed: a line that is no JSON fails the test."""
+    """Return a function that parses the log lines since its last call; each must be JSON."""
     return lambda: [json.loads(line) for line in capfd.readouterr().out.splitlines() if line]
 
 
-# An operator or the service itself does these; their rows are tested where they are done.
+# Events of operators or the service itself, which other tests cover.
 OF_NO_REQUEST = {
     Event.SIGNING_KEY_CREATED,
     Event.SIGNING_KEY_REVOKED,
@@ -33,7 +33,7 @@ OF_NO_REQUEST = {
 }
 
 
-def remembered(service) -> list:
+def list_audit_events(service) -> list:
     with service.open_database() as db:
         return db.execute(
             text(
@@ -42,8 +42,8 @@ def remembered(service) -> list:
         ).all()
 
 
-def everything_stored(service) -> str:
-    """Every value of every row of every table."""
+def dump_database(service) -> str:
+    """Return all values of all tables as text."""
     with service.open_database() as db:
         tables = inspect(db.connection()).get_table_names()
         assert {"accounts", "sessions", "outbox", "audit", "signing_keys", "revocations"} <= set(
@@ -54,8 +54,8 @@ def everything_stored(service) -> str:
         )
 
 
-def about_sessions(service, ann):
-    """What ann does, step by step: the event, the answer, the reason that is noted, and whether it is known to be about her."""
+def use_sessions(service, ann):
+    """Yield steps of ann: event, response, recorded reason, whether the account is known."""
     yield "registration.requested", ann.register(), None, False
     yield (
         "registration.resent",
@@ -101,12 +101,12 @@ def about_sessions(service, ann):
         id=ann.tokens["session_id"],
     )
     yield "refresh_token.ahead_of_database", ann.refresh(ahead), None, True
-    # From a source of which that was said, what comes next would have to wait.
+    # A suspicious source would be rate limited in the next steps.
     service.scalar("DELETE FROM failed_attempts WHERE id LIKE 'suspect %' RETURNING id")
 
 
-def about_passwords(service, ann):
-    """The same of passwords and devices."""
+def use_passwords(service, ann):
+    """Yield steps with passwords and trusted devices."""
     remembered_login = ann.login(remember_device=True)
     yield "login.succeeded", remembered_login, None, True
     yield "device.remembered", remembered_login, None, True
@@ -136,8 +136,8 @@ def about_passwords(service, ann):
     yield "password.locked", ann.login(), None, True
 
 
-def about_keys(ann):
-    """The same of API keys."""
+def use_api_keys(ann):
+    """Yield steps with API keys."""
     ann.login()
     created = ann.post("/v1/api-keys", {"name": "ci", "scopes": []}, token=ann.access)
     path = f"/v1/api-keys/{created.json['id']}"
@@ -154,8 +154,8 @@ def about_keys(ann):
     yield "api_key.leaked", ann.post("/v1/api-keys/report-leak", {"key": leaked}), None, True
 
 
-def about_other_devices(service, ann):
-    """What ann does to let programs in from another device, and what these do."""
+def use_device_logins(service, ann):
+    """Yield steps of device logins, by ann and by the devices."""
     ann.login()
     box = Device(service.actor("box", address=ann.address, agent=ann.agent))
     yield "login_session.asked", box.ask(), None, False
@@ -180,8 +180,8 @@ def about_other_devices(service, ann):
     yield "login_session.refused", box.poll(), None, True
 
 
-def about_rights(service, ann):
-    """What an administrator does about ann's rights, and what she does about her own."""
+def change_rights(service, ann):
+    """Yield changes of ann's roles and memberships, by an administrator and by herself."""
     ann.login()
     boss = sign_in_with_role(service, "boss", "admin", address=ann.address, agent=ann.agent)
     role, membership = (
@@ -205,8 +205,8 @@ def about_rights(service, ann):
     )
 
 
-def about_administration(service, ann):
-    """What an administrator does to ann's account."""
+def administer_account(service, ann):
+    """Yield changes of ann's account by an administrator."""
     boss = sign_in_with_role(service, "chief", "admin", address=ann.address, agent=ann.agent)
     hers = f"/v1/accounts/{get_account_id(ann)}"
     carl = {"username": "carl", "email": "carl@example.org", "name": "Carl"}
@@ -235,18 +235,18 @@ def test_each_event_is_a_row_and_a_log_line_with_the_request_id(service, lines):
 
     seen, said = set(), []
     for event, answer, reason, owned in chain(
-        about_sessions(service, ann),
-        about_keys(ann),
-        about_other_devices(service, ann),
-        about_rights(service, ann),
-        about_administration(service, ann),
-        about_passwords(service, ann),
+        use_sessions(service, ann),
+        use_api_keys(ann),
+        use_device_logins(service, ann),
+        change_rights(service, ann),
+        administer_account(service, ann),
+        use_passwords(service, ann),
     ):
         seen.add(event)
         request_id = answer.headers["X-Request-Id"]
         (row,) = [
             row
-            for row in remembered(service)
+            for row in list_audit_events(service)
             if row.request_id == request_id and row.event == event
         ]
         assert (row.source, row.user_agent) == ("198.51.100.9", "audited/1")
@@ -273,19 +273,19 @@ def test_session_revoked_by_the_limit_is_audited(make_service):
     ann = service.actor().sign_up()
     for _ in range(51):
         ann.login()
-    ended = [row for row in remembered(service) if row.event == "session.ended"]
+    ended = [row for row in list_audit_events(service) if row.event == "session.ended"]
     assert len(ended) == 1
     assert "too_many_sessions" in str(ended[0].detail)
 
 
 def test_rolled_back_events_are_not_audited(sqlite_service, lines):
     ann = sqlite_service.actor().sign_in()
-    before = remembered(sqlite_service)
+    before = list_audit_events(sqlite_service)
     lines()
     assert ann.call("PATCH", "/v1/me", json={"name": ""}, token=ann.access).status_code == 422
     assert ann.call("DELETE", "/v1/sessions/ses_" + "0" * 22, token=ann.access).status_code == 404
     assert ann.whoami("x").status_code == 401
-    assert remembered(sqlite_service) == before
+    assert list_audit_events(sqlite_service) == before
     assert {line["event"] for line in lines()} == {"request"}
 
 
@@ -360,7 +360,7 @@ def test_secrets_are_neither_logged_nor_stored(service, capfd):
     service.clock.push(seconds=31)
     ann.refresh()
     ann.login()
-    # A fault in the middle of it all, with its traceback.
+    # An error with a traceback in between.
     service.scalar(
         "UPDATE accounts SET metadata = :junk WHERE username = 'ann' RETURNING id", junk="7"
     )
@@ -369,7 +369,7 @@ def test_secrets_are_neither_logged_nor_stored(service, capfd):
     ann.get("/v1/me", token=ann.access)
 
     captured = capfd.readouterr()
-    stored = everything_stored(service)
+    stored = dump_database(service)
     for secret in secrets:
         assert secret not in captured.out, secret
         assert secret not in captured.err, secret
@@ -398,7 +398,7 @@ def test_log_entry_is_one_line_for_any_input(sqlite_service, lines):
         for value in line.values()
         if isinstance(value, str) and not value.isprintable()
     ]
-    assert "\n" not in str(remembered(sqlite_service))
+    assert "\n" not in str(list_audit_events(sqlite_service))
 
 
 def test_log_names_the_route_and_never_the_path(sqlite_service, lines):

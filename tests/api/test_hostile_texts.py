@@ -1,4 +1,4 @@
-"""Texts that mean something to a database, a template, a shell or a log, in every field that takes one: they are texts, or refused."""
+"""Texts with a meaning in SQL, templates, shells or logs are stored unchanged or rejected."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy import inspect, text
 
 from tests.device_logins import Device, claim, decide
 
-# What a database could take for a part of its statement: tried on both.
+# Texts that could break out of an SQL statement; tried on both databases.
 STATEMENTS = [
     "'",
     '"',
@@ -99,12 +99,12 @@ def ann(make_service, database_url):
 
 @pytest.fixture
 def eve(make_service):
-    """For what does not come as far as the database."""
+    """A user on SQLite, for input that does not reach the database."""
     return make_service(**LIMITS).actor("eve").sign_in()
 
 
-def bodies(texts):
-    """Every field of every public route, with everything else as it should be."""
+def build_bodies(texts):
+    """Build a request for every field of every public route, with all other fields valid."""
     for known in (GOOD, ALSO):
         for path, body in known.items():
             for field in body:
@@ -112,14 +112,14 @@ def bodies(texts):
                     yield path, {**body, field: hostile}
 
 
-def columns(service) -> dict[str, int]:
-    """The tables and how many columns each has: what a statement that was smuggled in could change."""
+def count_columns(service) -> dict[str, int]:
+    """Return the number of columns of each table, which injected SQL could change."""
     with service.open_database() as db:
         found = inspect(db.connection())
         return {table: len(found.get_columns(table)) for table in found.get_table_names()}
 
 
-def the_hash(service) -> str:
+def get_password_hash(service) -> str:
     with service.open_database() as db:
         return db.execute(
             text("SELECT password_hash FROM accounts WHERE username = 'ann'")
@@ -127,17 +127,17 @@ def the_hash(service) -> str:
 
 
 def test_sql_in_a_body_has_no_effect(ann):
-    before, kept = columns(ann.service), the_hash(ann.service)
-    for path, body in bodies(STATEMENTS):
+    before, kept = count_columns(ann.service), get_password_hash(ann.service)
+    for path, body in build_bodies(STATEMENTS):
         answer = ann.post(path, body)
         assert answer.status_code in ANSWERS, (path, body, answer.text)
-    assert columns(ann.service) == before
-    assert the_hash(ann.service) == kept
+    assert count_columns(ann.service) == before
+    assert get_password_hash(ann.service) == kept
     assert ann.whoami().status_code == 200
 
 
 def test_hostile_text_in_a_body_has_no_effect(eve):
-    for path, body in bodies(HOSTILE[len(STATEMENTS) :]):
+    for path, body in build_bodies(HOSTILE[len(STATEMENTS) :]):
         answer = eve.post(path, body)
         assert answer.status_code in ANSWERS, (path, body, answer.text)
         assert COMPUTED not in answer.text

@@ -1,4 +1,4 @@
-"""The OpenAPI document tells the truth: whatever is sent, the answer is one that it describes."""
+"""Every response to any request is one that the OpenAPI document describes."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ GENERATED = settings(
 )
 
 
-def documented(app) -> dict:
-    """The document without its answer to everything else, so that each status must be named."""
+def build_document(app) -> dict:
+    """Return the document without default responses, so that each status must be documented."""
     document = app.test_client().get("/openapi.json").json
     for operations in document["paths"].values():
         for operation in operations.values():
@@ -60,7 +60,7 @@ def service(make_service):
 
 @pytest.fixture
 def schema(service):
-    schema = schemathesis.openapi.from_dict(documented(service.app))
+    schema = schemathesis.openapi.from_dict(build_document(service.app))
     schema.app = service.app
     return schema
 
@@ -79,7 +79,7 @@ def test_every_response_is_documented(service, schema, mode):
                 ann.login()
             answer = case.call(headers={"Authorization": f"Bearer {ann.access}"})
             asked.add(operation.label)
-            # Whoever asks for a policy that is not set has misconfigured a gateway, and is told so by 503.
+            # 503 for an unknown policy means that the gateway is misconfigured.
             case.validate_response(answer, checks=CHECKS[operation.path.startswith("/authz/") :])
             part = case.meta.components.get(ParameterLocation.BODY)
             if (
@@ -92,15 +92,13 @@ def test_every_response_is_documented(service, schema, mode):
 
         ask()
 
-    # Whoever has deleted the account that asks is nobody from then on.
+    # After deleting its own account, the client is unauthenticated.
     operations = sorted(
         (found.ok() for found in schema.get_all_operations()),
         key=lambda found: found.label == "DELETE /v1/me",
     )
     for operation in operations:
-        anything = operation.path.endswith(
-            "/{issuer_path}"
-        )  # any path there is one that might be meant
+        anything = operation.path.endswith("/{issuer_path}")  # every path under it is valid
         if (
             mode is GenerationMode.POSITIVE
             or operation.body
@@ -235,10 +233,10 @@ def test_administration_responses_match_their_schemas(service, schema):
 
 
 def test_failures_match_their_schemas(make_service):
-    """The members that some problems have beside the common ones."""
+    """Check problems that have additional members."""
     service = make_service(limit_login="1/minute")
     ann = service.actor()
-    schema = schemathesis.openapi.from_dict(documented(service.app))
+    schema = schemathesis.openapi.from_dict(build_document(service.app))
     ann.post("/v1/login", {})
     limited = ann.post("/v1/login", {})
     assert limited.status_code == 429
@@ -274,7 +272,7 @@ def test_document_lists_every_route_with_its_security(service, schema):
             if path.startswith("/oauth/"):
                 assert operation["security"] == [{"client": []}, {}]  # or the same in the form
             elif method != "parameters" and "401" in operation["responses"] and path != "/v1/login":
-                # Who has no access token left can still log out, with the refresh token in the body.
+                # Without an access token, a refresh token in the body can still log out.
                 alone = [{}] if path in {"/v1/logout", "/v1/logout-all"} else []
                 assert operation["security"] in (
                     [{"bearer": []}, *alone],
@@ -292,7 +290,7 @@ EMPTY |= {"GET /authz/ext-authz/{policy} 200"}
 
 
 def test_every_response_has_a_description_and_every_operation_an_id(schema):
-    """What generators of clients read: without a schema an answer has no type, without a code an error has no meaning."""
+    """Check what generated clients need: a schema for each response, a code for each error."""
     names = []
     for path, item in schema.raw_schema["paths"].items():
         for method, operation in item.items():

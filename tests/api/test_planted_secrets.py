@@ -1,7 +1,9 @@
-"""A long story told to a serving process with secrets that exist nowhere else, and then a search for each of them, in many spellings.
+"""Secrets appear only where they belong.
 
-Looked through are the whole output of the process, every value of the database (SQLite's file byte by byte), Redis, every answer but
-the one that hands the secret out, and all mail to others. A new chapter is a function that tells it and plants what it learns.
+A scenario plants unique secrets in a running service. The test then searches for them, in many
+encodings, in the output of the process, the database (the bytes of the file, for SQLite), Redis,
+all responses except the one that issues the secret, and emails to others. To extend it, add a
+function that performs requests and plants what they return.
 """
 
 from __future__ import annotations
@@ -29,18 +31,16 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 @dataclass(frozen=True)
 class Secret:
-    """What must not be found, by whom it may be read in the mail, and the answers that hand it out."""
+    """A planted secret, who may read it in emails, and the responses that issue it."""
 
     name: str
     text: str
     owner: str = ""
     handed_out: tuple[int, ...] = ()
-    typed: bool = (
-        False  # by a person, so that a bare hash of it would be as good as the thing itself
-    )
+    typed: bool = False  # chosen by a person, so its plain hash is as sensitive
 
     def spellings(self) -> dict[str, str]:
-        """The text as it may have ended up somewhere."""
+        """Return the encodings in which the secret may appear."""
         raw = self.text.encode()
         found = {
             "raw": self.text,
@@ -55,9 +55,7 @@ class Secret:
             "lower": self.text.lower(),
             "end": self.text[-16:],
         }
-        for before in range(
-            3
-        ):  # base64 of a text around it has one of three spellings of its middle
+        for before in range(3):  # base64 of a longer text has one of three forms
             body = (
                 base64.b64encode(b"\0" * before + raw)
                 .decode()[4 if before else 0 :]
@@ -75,7 +73,7 @@ class Secret:
 
 
 @dataclass(frozen=True)
-class Answer:
+class RecordedResponse:
     number: int
     label: str
     status: int
@@ -88,11 +86,11 @@ class Answer:
 
 
 @dataclass
-class Story:
-    """Everything that was asked and answered, and every secret that was in play."""
+class Scenario:
+    """All requests, responses and planted secrets."""
 
     live: object
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[RecordedResponse] = field(default_factory=list)
     planted: list[Secret] = field(default_factory=list)
     statuses: set[tuple[str, int]] = field(default_factory=set)
 
@@ -105,8 +103,8 @@ class Story:
         token: str | None = None,
         data: bytes | None = None,
         **headers: str,
-    ) -> Answer:
-        """One request; the answer is kept with its headers."""
+    ) -> RecordedResponse:
+        """Send a request and record the response."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if body is not None:
             data, sent = json.dumps(body).encode(), {**JSON, **sent}
@@ -122,8 +120,8 @@ class Story:
         finally:
             connection.close()
 
-    def say(self, raw: bytes) -> Answer:
-        """Bytes that are no request as they should be."""
+    def say(self, raw: bytes) -> RecordedResponse:
+        """Send bytes that are not a valid request."""
         with socket.create_connection(("127.0.0.1", self.live.port), 20) as connection:
             connection.sendall(raw)
             connection.shutdown(socket.SHUT_WR)
@@ -133,14 +131,19 @@ class Story:
         head, _, body = got.decode().partition("\r\n\r\n")
         return self._kept(repr(raw[:40]), int(head.split()[1]) if head else 0, head, body)
 
-    def _kept(self, *parts) -> Answer:
-        self.answers.append(Answer(len(self.answers), *parts))
+    def _kept(self, *parts) -> RecordedResponse:
+        self.answers.append(RecordedResponse(len(self.answers), *parts))
         return self.answers[-1]
 
     def plant(
-        self, name: str, text: str, owner: str = "", *handed_out: Answer, typed: bool = False
+        self,
+        name: str,
+        text: str,
+        owner: str = "",
+        *handed_out: RecordedResponse,
+        typed: bool = False,
     ) -> str:
-        """From here on, look for it. One that is planted again is handed out by both answers."""
+        """Add a secret to the search. If it is planted again, both responses issue it."""
         numbers = tuple(answer.number for answer in handed_out)
         for index, known in enumerate(self.planted):
             if known.text == text:
@@ -150,7 +153,7 @@ class Story:
         return text
 
     def password(self, name: str, owner: str = "") -> str:
-        """A password with letters that each spelling writes otherwise."""
+        """Generate a password that each encoding changes."""
         return self.plant(
             f"password {name}",
             f'{secrets.token_hex(8)} p\u00e4ss/"phrase"? <&+%>',
@@ -158,8 +161,8 @@ class Story:
             typed=True,
         )
 
-    def plant_tokens(self, name: str, answer: Answer, owner: str) -> dict:
-        """Both tokens of an answer, and the parts of them that cannot be made without a key."""
+    def plant_tokens(self, name: str, answer: RecordedResponse, owner: str) -> dict:
+        """Plant both tokens of a response and the parts that only the service can create."""
         tokens = answer.json
         self.plant(f"access token {name}", tokens["access_token"], owner, answer)
         self.plant(f"signature {name}", tokens["access_token"].rpartition(".")[2], owner, answer)
@@ -176,7 +179,7 @@ class Story:
         return tokens
 
     def mail(self, to: str) -> dict:
-        """The latest mail, read over the shoulder of its owner; link and code are planted."""
+        """Read the latest email of a user and plant its link and code."""
         letter = self.live.mailbox(to)[0]
         if letter["code"]:
             self.plant("code", letter["code"], to, typed=True)
@@ -189,10 +192,10 @@ class Story:
         return letter
 
 
-# -- the chapters -------------------------------------------------------------------------------------------------------
+# -- scenario -------------------------------------------------------------------------------------
 
 
-def body_of(name: str, password: str | None) -> dict:
+def build_registration(name: str, password: str | None) -> dict:
     body = {
         "username": name,
         "email": f"{name}@example.org",
@@ -202,80 +205,89 @@ def body_of(name: str, password: str | None) -> dict:
     return {key: value for key, value in body.items() if value is not None}
 
 
-def becoming_an_account(story: Story) -> dict[str, str]:
-    """By code, by the page of a link, by a link over the interface; each with what goes wrong on the way. The passwords by name."""
-    passwords = {
-        name: story.password(f"of {name}", f"{name}@example.org") for name in ("ann", "bob", "cyd")
-    }
-    wrong_code = story.plant("wrong code", "ZZZZ-XXXX", typed=True)
+def register_accounts(scenario: Scenario) -> dict[str, str]:
+    """Register by code, by page and by API link, each with failures.
 
-    handle = story.ask("POST", "/v1/register", body_of("ann", passwords["ann"])).json[
+    Return the passwords by name.
+    """
+    passwords = {
+        name: scenario.password(f"of {name}", f"{name}@example.org")
+        for name in ("ann", "bob", "cyd")
+    }
+    wrong_code = scenario.plant("wrong code", "ZZZZ-XXXX", typed=True)
+
+    handle = scenario.ask("POST", "/v1/register", build_registration("ann", passwords["ann"])).json[
         "registration"
     ]
-    code = story.mail("ann@example.org")["code"]
-    story.ask("POST", "/v1/register", {**body_of("ann", passwords["ann"]), "username": "a"})
-    story.ask(
+    code = scenario.mail("ann@example.org")["code"]
+    scenario.ask(
+        "POST", "/v1/register", {**build_registration("ann", passwords["ann"]), "username": "a"}
+    )
+    scenario.ask(
         "POST",
         "/v1/register",
-        {**body_of("ann", passwords["ann"]), "password": story.password("too long") * 10},
+        {
+            **build_registration("ann", passwords["ann"]),
+            "password": scenario.password("too long") * 10,
+        },
     )
-    story.ask("POST", "/v1/register/resend", {"registration": handle})
-    story.ask("POST", "/v1/register/resend", {"email": "ann@example.org"})
-    story.ask("POST", "/v1/register/confirm", {"registration": handle, "code": wrong_code})
-    story.ask(
+    scenario.ask("POST", "/v1/register/resend", {"registration": handle})
+    scenario.ask("POST", "/v1/register/resend", {"email": "ann@example.org"})
+    scenario.ask("POST", "/v1/register/confirm", {"registration": handle, "code": wrong_code})
+    scenario.ask(
         "POST",
         "/v1/register/confirm",
-        {"registration": handle, "code": code, "password": story.password("nobody asked for")},
+        {"registration": handle, "code": code, "password": scenario.password("nobody asked for")},
     )
     assert (
-        story.ask("POST", "/v1/register/confirm", {"registration": handle, "code": code}).status
+        scenario.ask("POST", "/v1/register/confirm", {"registration": handle, "code": code}).status
         == 200
     )
-    story.ask("POST", "/v1/register/confirm", {"registration": handle, "code": code})
-    story.ask(
+    scenario.ask("POST", "/v1/register/confirm", {"registration": handle, "code": code})
+    scenario.ask(
         "POST",
         "/v1/register",
-        {**body_of("eve", story.password("of eve")), "email": "ann@example.org"},
+        {**build_registration("eve", scenario.password("of eve")), "email": "ann@example.org"},
     )
 
-    assert story.ask("POST", "/v1/register", body_of("bob", None)).status == 202
-    link = story.mail("bob@example.org")["links"][0].rpartition("/")[2]
+    assert scenario.ask("POST", "/v1/register", build_registration("bob", None)).status == 202
+    link = scenario.mail("bob@example.org")["links"][0].rpartition("/")[2]
     for method in ("GET", "HEAD", "OPTIONS", "DELETE"):
-        story.ask(method, f"/confirm/{link}")
-    story.ask(
+        scenario.ask(method, f"/confirm/{link}")
+    scenario.ask(
         "GET",
         f"/confirm/{link}x?token={link}",
         Referer=f"http://127.0.0.1/confirm/{link}",
         Cookie=f"link={link}",
     )
-    story.ask("GET", f"/confirm//{link}/")
-    story.ask("POST", f"/confirm/{link}", data=urlencode({"password": "short"}).encode(), **FORM)
-    page = story.ask(
+    scenario.ask("GET", f"/confirm//{link}/")
+    scenario.ask("POST", f"/confirm/{link}", data=urlencode({"password": "short"}).encode(), **FORM)
+    page = scenario.ask(
         "POST", f"/confirm/{link}", data=urlencode({"password": passwords["bob"]}).encode(), **FORM
     )
     assert (page.status, "bob" in page.body) == (200, True)
-    story.ask(
+    scenario.ask(
         "POST", f"/confirm/{link}", data=urlencode({"password": passwords["bob"]}).encode(), **FORM
     )
 
     assert (
-        story.ask(
+        scenario.ask(
             "POST",
             "/v1/register",
-            body_of("cyd", story.password("first of cyd", "cyd@example.org")),
+            build_registration("cyd", scenario.password("first of cyd", "cyd@example.org")),
         ).status
         == 202
     )
-    link = story.mail("cyd@example.org")["links"][0].rpartition("/")[2]
-    story.ask("POST", "/v1/register/confirm", {"token": link})
-    story.ask("POST", "/v1/register/confirm", {"token": link[:-1], "password": passwords["cyd"]})
-    story.ask(
+    link = scenario.mail("cyd@example.org")["links"][0].rpartition("/")[2]
+    scenario.ask("POST", "/v1/register/confirm", {"token": link})
+    scenario.ask("POST", "/v1/register/confirm", {"token": link[:-1], "password": passwords["cyd"]})
+    scenario.ask(
         "POST",
         "/v1/register/confirm",
         {"token": link, "password": passwords["cyd"], "code": wrong_code},
     )
     assert (
-        story.ask(
+        scenario.ask(
             "POST", "/v1/register/confirm", {"token": link, "password": passwords["cyd"]}
         ).status
         == 200
@@ -283,103 +295,105 @@ def becoming_an_account(story: Story) -> dict[str, str]:
     return passwords
 
 
-def failing_to_log_in(story: Story, passwords: dict[str, str]) -> None:
-    """Everything that can be wrong with a login, its body and its headers."""
-    wrong = story.password("wrong")
-    basic = story.plant("Basic credentials", base64.b64encode(f"ann:{wrong}".encode()).decode())
-    assert story.ask("POST", "/v1/login", {"username": "ann", "password": wrong}).status == 401
-    story.ask("POST", "/v1/login", {"username": "nobody-here", "password": wrong})
-    story.ask("POST", "/v1/login", {"username": wrong, "password": "typed into the other field"})
-    story.ask("POST", "/v1/login", {"username": "ann", "password": [wrong]})
-    story.ask("POST", "/v1/login", {"username": "ann", "password": wrong + "\0"})
-    story.ask("POST", "/v1/login", {"username": "ann", "password": wrong, "again": wrong})
+def fail_to_log_in(scenario: Scenario, passwords: dict[str, str]) -> None:
+    """Fail to log in, with invalid credentials, bodies and headers."""
+    wrong = scenario.password("wrong")
+    basic = scenario.plant("Basic credentials", base64.b64encode(f"ann:{wrong}".encode()).decode())
+    assert scenario.ask("POST", "/v1/login", {"username": "ann", "password": wrong}).status == 401
+    scenario.ask("POST", "/v1/login", {"username": "nobody-here", "password": wrong})
+    scenario.ask("POST", "/v1/login", {"username": wrong, "password": "typed into the other field"})
+    scenario.ask("POST", "/v1/login", {"username": "ann", "password": [wrong]})
+    scenario.ask("POST", "/v1/login", {"username": "ann", "password": wrong + "\0"})
+    scenario.ask("POST", "/v1/login", {"username": "ann", "password": wrong, "again": wrong})
     good = json.dumps({"username": "ann", "password": wrong}).encode()
-    story.ask("POST", "/v1/login", data=good[:-1], **JSON)
-    story.ask("POST", "/v1/login", data=b'{"password": "' + wrong.encode() + b'"}', **JSON)
-    story.ask("POST", "/v1/login", data=good.replace(b'"ann"', b'"\xff"'), **JSON)
-    story.ask("POST", "/v1/login", data=good, Content_Type="text/plain")
-    story.ask("POST", "/v1/login", data=good.ljust(20_000), **JSON)
-    story.ask(
+    scenario.ask("POST", "/v1/login", data=good[:-1], **JSON)
+    scenario.ask("POST", "/v1/login", data=b'{"password": "' + wrong.encode() + b'"}', **JSON)
+    scenario.ask("POST", "/v1/login", data=good.replace(b'"ann"', b'"\xff"'), **JSON)
+    scenario.ask("POST", "/v1/login", data=good, Content_Type="text/plain")
+    scenario.ask("POST", "/v1/login", data=good.ljust(20_000), **JSON)
+    scenario.ask(
         "POST", "/v1/login", data=urlencode({"username": "ann", "password": wrong}).encode(), **FORM
     )
-    story.ask("PUT", "/v1/login", data=good, **JSON)
-    story.ask("GET", "/v1/login?" + urlencode({"username": "ann", "password": wrong}))
-    story.ask(
+    scenario.ask("PUT", "/v1/login", data=good, **JSON)
+    scenario.ask("GET", "/v1/login?" + urlencode({"username": "ann", "password": wrong}))
+    scenario.ask(
         "POST",
         "/v1/login?" + urlencode({"password": passwords["ann"]}),
         {"username": "ann", "password": wrong},
     )
     for path in ("/v1/whoami", "/v1/login", "/v1/me"):
-        story.ask("GET", path, Authorization=f"Basic {basic}")
+        scenario.ask("GET", path, Authorization=f"Basic {basic}")
 
 
-def sessions(story: Story, passwords: dict[str, str]) -> None:
-    """Login, use and misuse of the tokens, refresh, grace, reuse, every way of logging out."""
-    cookie = story.plant("cookie", secrets.token_urlsafe(32))
+def use_sessions(scenario: Scenario, passwords: dict[str, str]) -> None:
+    """Log in, use and misuse tokens, refresh, reuse refresh tokens, and log out in every way."""
+    cookie = scenario.plant("cookie", secrets.token_urlsafe(32))
 
     def log_in(name: str, label: str) -> dict:
-        answer = story.ask(
+        answer = scenario.ask(
             "POST",
             "/v1/login",
             {"username": name, "password": passwords[name], "device_name": "phone"},
             Cookie=f"a={cookie}",
         )
         assert answer.status == 200, answer.body
-        return story.plant_tokens(label, answer, f"{name}@example.org")
+        return scenario.plant_tokens(label, answer, f"{name}@example.org")
 
     def refresh(token: str, label: str) -> dict:
-        answer = story.ask("POST", "/v1/token/refresh", {"refresh_token": token})
+        answer = scenario.ask("POST", "/v1/token/refresh", {"refresh_token": token})
         assert answer.status == 200, answer.body
-        return story.plant_tokens(label, answer, "ann@example.org")
+        return scenario.plant_tokens(label, answer, "ann@example.org")
 
     tokens = log_in("ann", "of ann")
     access, first = tokens["access_token"], tokens["refresh_token"]
     for path in ("/v1/me", "/v1/whoami", "/v1/sessions", f"/v1/sessions/{tokens['session_id']}"):
-        assert story.ask("GET", path, token=access).status == 200
-    story.ask("PATCH", "/v1/me", {"name": "Ann B.", "metadata": {"a": 1}}, token=access)
+        assert scenario.ask("GET", path, token=access).status == 200
+    scenario.ask("PATCH", "/v1/me", {"name": "Ann B.", "metadata": {"a": 1}}, token=access)
     for bad in (access[:-2], access + "=", first, f"{access} {access}", f'"{access}"'):
-        assert story.ask("GET", "/v1/whoami", token=bad).status == 401
-    story.ask("GET", "/v1/whoami", Authorization=access)
-    story.ask("GET", "/v1/whoami", Authorization=f"Token {access}")
-    story.ask(
+        assert scenario.ask("GET", "/v1/whoami", token=bad).status == 401
+    scenario.ask("GET", "/v1/whoami", Authorization=access)
+    scenario.ask("GET", "/v1/whoami", Authorization=f"Token {access}")
+    scenario.ask(
         "GET",
         "/v1/whoami",
         X_Access_Token=access,
         Proxy_Authorization=f"Bearer {access}",
         Cookie=f"token={access}; other={cookie}",
     )
-    story.ask(
+    scenario.ask(
         "GET",
         f"/v1/whoami?access_token={access}&refresh_token={first}",
         Referer=f"https://app.example.org/#{access}",
     )
-    story.ask("GET", f"/v1/sessions/{access}", token=access)
-    story.ask("GET", f"/{first}/{access}", X_Request_Id=access)
-    story.ask("POST", "/v1/token/refresh", {"refresh_token": access})
-    story.ask("POST", "/v1/token/refresh", {"refresh_token": first[:-1]})
-    story.ask("POST", "/v1/token/refresh", {"refresh_token": first, "access_token": access})
+    scenario.ask("GET", f"/v1/sessions/{access}", token=access)
+    scenario.ask("GET", f"/{first}/{access}", X_Request_Id=access)
+    scenario.ask("POST", "/v1/token/refresh", {"refresh_token": access})
+    scenario.ask("POST", "/v1/token/refresh", {"refresh_token": first[:-1]})
+    scenario.ask("POST", "/v1/token/refresh", {"refresh_token": first, "access_token": access})
 
     second = refresh(first, "second of ann")
     refresh(first, "second of ann again")
     third = refresh(second["refresh_token"], "third of ann")
-    assert story.ask("POST", "/v1/token/refresh", {"refresh_token": first}).status == 400
+    assert scenario.ask("POST", "/v1/token/refresh", {"refresh_token": first}).status == 400
     assert (
-        story.ask("POST", "/v1/token/refresh", {"refresh_token": third["refresh_token"]}).status
+        scenario.ask("POST", "/v1/token/refresh", {"refresh_token": third["refresh_token"]}).status
         == 400
     )
 
     tokens = log_in("bob", "of bob")
-    assert story.ask("POST", "/v1/logout", {"refresh_token": tokens["refresh_token"]}).status == 204
-    story.ask(
+    assert (
+        scenario.ask("POST", "/v1/logout", {"refresh_token": tokens["refresh_token"]}).status == 204
+    )
+    scenario.ask(
         "POST",
         "/v1/logout",
         {"refresh_token": tokens["refresh_token"]},
         token=tokens["access_token"],
     )
     tokens, twin = log_in("bob", "of bob, later"), log_in("bob", "of bob, elsewhere")
-    story.ask("DELETE", f"/v1/sessions/{twin['session_id']}", token=tokens["access_token"])
+    scenario.ask("DELETE", f"/v1/sessions/{twin['session_id']}", token=tokens["access_token"])
     assert (
-        story.ask(
+        scenario.ask(
             "POST",
             "/v1/logout-all",
             {"refresh_token": twin["refresh_token"]},
@@ -387,21 +401,21 @@ def sessions(story: Story, passwords: dict[str, str]) -> None:
         ).status
         == 204
     )
-    story.ask("POST", "/v1/logout-all", {"refresh_token": tokens["refresh_token"]})
+    scenario.ask("POST", "/v1/logout-all", {"refresh_token": tokens["refresh_token"]})
 
 
-def in_a_browser(story: Story, passwords: dict[str, str]) -> None:
-    """The refresh token in a cookie: handed out, rotated, sent as it may not be, and cleared."""
-    page = {"Origin": story.live.url, "X_Requested_With": "app"}
+def use_refresh_cookie(scenario: Scenario, passwords: dict[str, str]) -> None:
+    """Use the refresh token cookie: set, rotated, misused and cleared."""
+    page = {"Origin": scenario.live.url, "X_Requested_With": "app"}
 
-    def kept(label: str, answer: Answer) -> str:
+    def kept(label: str, answer: RecordedResponse) -> str:
         assert answer.status == 200, answer.body
         token = re.search(r"doorward-refresh=([^;]+)", answer.headers)[1]
-        story.plant(f"refresh token in the {label} cookie", token, "bob@example.org", answer)
-        story.plant(
+        scenario.plant(f"refresh token in the {label} cookie", token, "bob@example.org", answer)
+        scenario.plant(
             f"mac in the {label} cookie", token.rpartition(".")[2], "bob@example.org", answer
         )
-        story.plant(
+        scenario.plant(
             f"access token beside the {label} cookie",
             answer.json["access_token"],
             "bob@example.org",
@@ -410,11 +424,11 @@ def in_a_browser(story: Story, passwords: dict[str, str]) -> None:
         return token
 
     login = {"username": "bob", "password": passwords["bob"], "refresh_in_cookie": True}
-    assert story.ask("POST", "/v1/login", login).status == 403
-    first = kept("first", story.ask("POST", "/v1/login", login, **page))
+    assert scenario.ask("POST", "/v1/login", login).status == 403
+    first = kept("first", scenario.ask("POST", "/v1/login", login, **page))
     second = kept(
         "second",
-        story.ask("POST", "/v1/token/refresh", {}, Cookie=f"doorward-refresh={first}", **page),
+        scenario.ask("POST", "/v1/token/refresh", {}, Cookie=f"doorward-refresh={first}", **page),
     )
     cookie = f"doorward-refresh={second}"
     for headers in (
@@ -423,48 +437,52 @@ def in_a_browser(story: Story, passwords: dict[str, str]) -> None:
         {"X_Requested_With": second},
         {**page, "Origin": second},
     ):
-        assert story.ask("POST", "/v1/token/refresh", {}, Cookie=cookie, **headers).status == 403
+        assert scenario.ask("POST", "/v1/token/refresh", {}, Cookie=cookie, **headers).status == 403
     assert (
-        story.ask(
+        scenario.ask(
             "POST", "/v1/token/refresh", {"refresh_token": second}, Cookie=cookie, **page
         ).status
         == 400
     )
-    assert story.ask("POST", "/v1/token/refresh", {}, Cookie=f"{cookie}x", **page).status == 400
-    story.ask("GET", "/v1/me", Cookie=cookie, **page)
-    assert story.ask("POST", "/v1/logout", {}, Cookie=cookie, **page).status == 204
-    assert story.ask("POST", "/v1/logout", {}, Cookie=cookie, **page).status == 401
+    assert scenario.ask("POST", "/v1/token/refresh", {}, Cookie=f"{cookie}x", **page).status == 400
+    scenario.ask("GET", "/v1/me", Cookie=cookie, **page)
+    assert scenario.ask("POST", "/v1/logout", {}, Cookie=cookie, **page).status == 204
+    assert scenario.ask("POST", "/v1/logout", {}, Cookie=cookie, **page).status == 401
 
 
-def forgetting_and_changing(story: Story, passwords: dict[str, str]) -> None:
-    """Links to reset a password, by page and by interface, changing it, and remembered devices."""
-    assert story.ask("POST", "/v1/password/forgot", {"username": "bob"}).status == 202
-    link = story.mail("bob@example.org")["links"][0].rpartition("/")[2]
+def reset_and_change_passwords(scenario: Scenario, passwords: dict[str, str]) -> None:
+    """Reset the password by page and API, change it, and use trusted devices."""
+    assert scenario.ask("POST", "/v1/password/forgot", {"username": "bob"}).status == 202
+    link = scenario.mail("bob@example.org")["links"][0].rpartition("/")[2]
     for address in ("bob@example.org", "nobody@example.org"):
-        assert story.ask("POST", "/v1/password/forgot", {"email": address}).status == 202
+        assert scenario.ask("POST", "/v1/password/forgot", {"email": address}).status == 202
     for method in ("GET", "HEAD", "OPTIONS"):
-        story.ask(method, f"/reset/{link}", Referer=f"http://127.0.0.1/reset/{link}")
-    story.ask("GET", f"/reset/{link[:-1]}?token={link}")
-    new, other = story.password("new of bob", "bob@example.org"), story.password("mistyped")
-    story.ask(
+        scenario.ask(method, f"/reset/{link}", Referer=f"http://127.0.0.1/reset/{link}")
+    scenario.ask("GET", f"/reset/{link[:-1]}?token={link}")
+    new, other = scenario.password("new of bob", "bob@example.org"), scenario.password("mistyped")
+    scenario.ask(
         "POST", "/v1/password/reset", {"token": link, "new_password": new, "verify_password": other}
     )
-    story.ask("POST", "/v1/password/reset", {"token": link, "new_password": new, "password": other})
-    story.ask(
+    scenario.ask(
+        "POST", "/v1/password/reset", {"token": link, "new_password": new, "password": other}
+    )
+    scenario.ask(
         "POST",
         "/v1/password/reset",
         {"token": link[:-1] + ("x" if link[-1] != "x" else "y"), "new_password": new},
     )
-    story.ask(
+    scenario.ask(
         "POST", f"/reset/{link}", data=urlencode({"password": new, "again": other}).encode(), **FORM
     )
     assert (
-        story.ask("POST", "/v1/password/reset", {"token": link, "new_password": new}).status == 204
+        scenario.ask("POST", "/v1/password/reset", {"token": link, "new_password": new}).status
+        == 204
     )
     assert (
-        story.ask("POST", "/v1/password/reset", {"token": link, "new_password": new}).status == 400
+        scenario.ask("POST", "/v1/password/reset", {"token": link, "new_password": new}).status
+        == 400
     )
-    story.ask("POST", "/v1/login", {"username": "bob", "password": passwords["bob"]})
+    scenario.ask("POST", "/v1/login", {"username": "bob", "password": passwords["bob"]})
     passwords["bob"] = new
 
     body = {
@@ -473,104 +491,112 @@ def forgetting_and_changing(story: Story, passwords: dict[str, str]) -> None:
         "remember_device": True,
         "device_name": "laptop",
     }
-    tokens = story.plant_tokens("of cyd", story.ask("POST", "/v1/login", body), "cyd@example.org")
+    tokens = scenario.plant_tokens(
+        "of cyd", scenario.ask("POST", "/v1/login", body), "cyd@example.org"
+    )
     device, access = tokens["device_token"], tokens["access_token"]
-    story.ask(
+    scenario.ask(
         "POST",
         "/v1/login",
-        {"username": "cyd", "password": story.password("from the laptop"), "device_token": device},
+        {
+            "username": "cyd",
+            "password": scenario.password("from the laptop"),
+            "device_token": device,
+        },
     )
-    story.ask(
+    scenario.ask(
         "POST",
         "/v1/login",
         {"username": "ann", "password": passwords["cyd"], "device_token": device},
     )
-    story.ask("GET", "/v1/devices", token=access, Cookie=f"device={device}")
-    story.ask("GET", "/v1/devices", token=device)
-    story.ask("DELETE", f"/v1/devices/{device}", token=access)
-    new = story.password("new of cyd", "cyd@example.org")
+    scenario.ask("GET", "/v1/devices", token=access, Cookie=f"device={device}")
+    scenario.ask("GET", "/v1/devices", token=device)
+    scenario.ask("DELETE", f"/v1/devices/{device}", token=access)
+    new = scenario.password("new of cyd", "cyd@example.org")
     for old, wanted in (
-        (story.password("not of cyd"), new),
+        (scenario.password("not of cyd"), new),
         (passwords["cyd"], passwords["cyd"]),
         (passwords["cyd"], new[:10]),
     ):
-        assert story.ask(
+        assert scenario.ask(
             "POST",
             "/v1/password/change",
             {"old_password": old, "new_password": wanted},
             token=access,
         ).status in {403, 422}
-    changed = story.ask(
+    changed = scenario.ask(
         "POST",
         "/v1/password/change",
         {"old_password": passwords["cyd"], "new_password": new},
         token=access,
     )
     assert changed.status == 200, changed.body
-    story.plant_tokens("after the change", changed, "cyd@example.org")
+    scenario.plant_tokens("after the change", changed, "cyd@example.org")
     passwords["cyd"] = new
 
 
-def keys_for_programs(story: Story, passwords: dict[str, str]) -> None:
-    """API keys: made, used rightly and wrongly, rotated, reported."""
-    login = story.ask("POST", "/v1/login", {"username": "ann", "password": passwords["ann"]})
-    access = story.plant_tokens("for keys", login, "ann@example.org")["access_token"]
+def use_api_keys(scenario: Scenario, passwords: dict[str, str]) -> None:
+    """Create, use, misuse, rotate and report API keys."""
+    login = scenario.ask("POST", "/v1/login", {"username": "ann", "password": passwords["ann"]})
+    access = scenario.plant_tokens("for keys", login, "ann@example.org")["access_token"]
 
-    def plant_key(name: str, answer: Answer) -> str:
+    def plant_key(name: str, answer: RecordedResponse) -> str:
         assert answer.status in {200, 201}, answer.body
-        key = story.plant(f"key {name}", answer.json["key"], "", answer)
-        story.plant(f"secret of the key {name}", key.rpartition("_")[2], "", answer)
+        key = scenario.plant(f"key {name}", answer.json["key"], "", answer)
+        scenario.plant(f"secret of the key {name}", key.rpartition("_")[2], "", answer)
         return key
 
-    made = story.ask("POST", "/v1/api-keys", {"name": "ci", "scopes": []}, token=access)
+    made = scenario.ask("POST", "/v1/api-keys", {"name": "ci", "scopes": []}, token=access)
     path, first = f"/v1/api-keys/{made.json['id']}", plant_key("first", made)
     for headers in ({"X_API_Key": first}, {"Authorization": f"Bearer {first}"}):
-        assert story.ask("GET", "/v1/whoami", **headers).status == 200
-        assert story.ask("GET", "/v1/me", **headers).status == 403
+        assert scenario.ask("GET", "/v1/whoami", **headers).status == 200
+        assert scenario.ask("GET", "/v1/me", **headers).status == 403
     for headers in (
         {"X_API_Key": first[:-1]},
         {"X_API_Key": first, "Authorization": f"Bearer {first}"},
         {"Authorization": f"Key {first}"},
     ):
-        assert story.ask("GET", "/v1/whoami", **headers).status == 401
-    story.ask(
+        assert scenario.ask("GET", "/v1/whoami", **headers).status == 401
+    scenario.ask(
         "GET",
         f"/v1/whoami?api_key={first}",
         Cookie=f"key={first}",
         Referer=f"https://app.example.org/?key={first}",
     )
-    story.ask("GET", f"/v1/api-keys/{first}", token=access)
-    story.ask("POST", "/v1/api-keys", {"name": "ci", "scopes": [first], "key": first}, token=access)
+    scenario.ask("GET", f"/v1/api-keys/{first}", token=access)
+    scenario.ask(
+        "POST", "/v1/api-keys", {"name": "ci", "scopes": [first], "key": first}, token=access
+    )
     second = plant_key(
-        "second", story.ask("POST", f"{path}/rotate", {"overlap_seconds": 60}, token=access)
+        "second", scenario.ask("POST", f"{path}/rotate", {"overlap_seconds": 60}, token=access)
     )
     for shown in (path, "/v1/api-keys"):
-        assert story.ask("GET", shown, token=access).status == 200
+        assert scenario.ask("GET", shown, token=access).status == 200
     for body in (
         {"key": first[:-1]},
         {"key": [second]},
         {"key": second, "again": second},
         {"key": first},
     ):
-        story.ask("POST", "/v1/api-keys/report-leak", body)
-    assert story.ask("GET", "/v1/whoami", X_API_Key=second).status == 401
+        scenario.ask("POST", "/v1/api-keys/report-leak", body)
+    assert scenario.ask("GET", "/v1/whoami", X_API_Key=second).status == 401
 
 
-def let_in_from_another_device(story: Story, passwords: dict[str, str]) -> None:
-    """Both codes of a login from another device: asked for, mistyped, claimed, approved, redeemed, given up; and the tokens of it."""
-    login = story.ask("POST", "/v1/login", {"username": "ann", "password": passwords["ann"]})
-    access = story.plant_tokens("for codes", login, "ann@example.org")["access_token"]
+def use_device_logins(scenario: Scenario, passwords: dict[str, str]) -> None:
+    """Start, claim, approve, redeem and cancel device logins, and use their tokens."""
+    login = scenario.ask("POST", "/v1/login", {"username": "ann", "password": passwords["ann"]})
+    access = scenario.plant_tokens("for codes", login, "ann@example.org")["access_token"]
     grant = "urn:ietf:params:oauth:grant-type:device_code"
 
-    def asked_for(name: str, answer: Answer) -> dict[str, str]:
+    def asked_for(name: str, answer: RecordedResponse) -> dict[str, str]:
         assert answer.status in {200, 201}, answer.body
         asked = answer.json
-        story.plant(f"device code {name}", asked["device_code"], "", answer)
-        story.plant(
+        scenario.plant(f"device code {name}", asked["device_code"], "", answer)
+        scenario.plant(
             f"secret of the device code {name}", asked["device_code"].rpartition("_")[2], "", answer
         )
-        story.plant(f"user code {name}", asked["user_code"], "", answer, typed=True)
-        story.plant(
+        scenario.plant(f"user code {name}", asked["user_code"], "", answer, typed=True)
+        scenario.plant(
             f"user code {name} without its dash",
             asked["user_code"].replace("-", ""),
             "",
@@ -578,89 +604,94 @@ def let_in_from_another_device(story: Story, passwords: dict[str, str]) -> None:
         )
         return asked
 
-    def poll(code: str, **fields: str) -> Answer:
-        return story.ask(
+    def poll(code: str, **fields: str) -> RecordedResponse:
+        return scenario.ask(
             "POST",
             "/oauth/token",
             data=urlencode({"grant_type": grant, "device_code": code, **fields}).encode(),
             **FORM,
         )
 
-    story.ask(
+    scenario.ask(
         "POST",
         "/v1/login-sessions",
-        {"client_name": "box", "username": story.password("typed as a name")},
+        {"client_name": "box", "username": scenario.password("typed as a name")},
     )
-    by_form = story.ask("POST", "/oauth/device_authorization", data=b"scope=orders%3Aread", **FORM)
+    by_form = scenario.ask(
+        "POST", "/oauth/device_authorization", data=b"scope=orders%3Aread", **FORM
+    )
     asked, given_up = (
         asked_for("by form", by_form),
-        asked_for("by JSON", story.ask("POST", "/v1/login-sessions", {"client_name": "box"})),
+        asked_for("by JSON", scenario.ask("POST", "/v1/login-sessions", {"client_name": "box"})),
     )
     device, user = asked["device_code"], asked["user_code"]
     for fields in ({}, {}, {"client_id": "nobody"}, {"client_secret": device}):
         assert poll(device, **fields).status in {400, 401}
     poll(device[:-1])
-    story.ask(
+    scenario.ask(
         "POST", f"/oauth/token?device_code={device}", data=b"grant_type=" + grant.encode(), **FORM
     )
-    page = story.ask(
+    page = scenario.ask(
         "GET",
         f"/login/activate/{user}",
         Referer=f"http://127.0.0.1/login/activate/{user}",
         Cookie=f"code={user}",
     )
-    story.plant("user code by form", user, "", page, typed=True)
-    story.ask("GET", f"/v1/login-sessions/{device}", token=access)
-    story.ask("GET", f"/v1/login-sessions?user_code={user}&device_code={device}", token=access)
-    story.ask(
+    scenario.plant("user code by form", user, "", page, typed=True)
+    scenario.ask("GET", f"/v1/login-sessions/{device}", token=access)
+    scenario.ask("GET", f"/v1/login-sessions?user_code={user}&device_code={device}", token=access)
+    scenario.ask(
         "POST",
         "/v1/login-sessions/claim",
         {"user_code": user + user, "device_code": device},
         token=access,
     )
     assert (
-        story.ask(
+        scenario.ask(
             "POST",
             "/v1/login-sessions/claim",
-            {"user_code": story.plant("mistyped", "BBBB-CDFG", typed=True)},
+            {"user_code": scenario.plant("mistyped", "BBBB-CDFG", typed=True)},
             token=access,
         ).status
         == 404
     )
     assert (
-        story.ask(
+        scenario.ask(
             "POST", "/v1/login-sessions/claim", {"user_code": user.lower()}, token=access
         ).status
         == 200
     )
     approve = f"/v1/login-sessions/{asked['session_id']}/approve"
     assert (
-        story.ask("POST", approve, {"user_code": given_up["user_code"]}, token=access).status == 404
+        scenario.ask("POST", approve, {"user_code": given_up["user_code"]}, token=access).status
+        == 404
     )
-    assert story.ask("POST", approve, {"user_code": user}, token=access).status == 200
-    story.plant_tokens("let in", poll(device), "ann@example.org")
+    assert scenario.ask("POST", approve, {"user_code": user}, token=access).status == 200
+    scenario.plant_tokens("let in", poll(device), "ann@example.org")
     assert poll(device).status == 400
     for code in (given_up["device_code"], device, given_up["device_code"]):
-        story.ask("POST", "/v1/login-sessions/cancel", {"device_code": code})
+        scenario.ask("POST", "/v1/login-sessions/cancel", {"device_code": code})
     for path in ("", f"/{asked['session_id']}"):
-        assert story.ask("GET", f"/v1/login-sessions{path}", token=access).status == 200
+        assert scenario.ask("GET", f"/v1/login-sessions{path}", token=access).status == 200
 
 
-def on_our_pages(story: Story, passwords: dict[str, str]) -> None:
-    """The cookie of our pages: handed out, copied to where it does not belong, replaced; and the password in every form there is."""
-    ours = {"Origin": story.live.url, **FORM}
+def use_pages(scenario: Scenario, passwords: dict[str, str]) -> None:
+    """Use the page cookie (set, misused, replaced) and send the password in every form."""
+    ours = {"Origin": scenario.live.url, **FORM}
 
-    def send(path: str, cookie: str = "", headers: dict[str, str] = ours, **fields: str) -> Answer:
-        return story.ask("POST", path, data=urlencode(fields).encode(), Cookie=cookie, **headers)
+    def send(
+        path: str, cookie: str = "", headers: dict[str, str] = ours, **fields: str
+    ) -> RecordedResponse:
+        return scenario.ask("POST", path, data=urlencode(fields).encode(), Cookie=cookie, **headers)
 
-    def kept(label: str, answer: Answer) -> str:
+    def kept(label: str, answer: RecordedResponse) -> str:
         assert answer.status in {200, 303}, answer.body
         cookie = re.search(r"doorward=(dwp1[^;]+)", answer.headers)[1]
-        story.plant(f"page cookie {label}", cookie, "", answer)
-        story.plant(f"mac of the page cookie {label}", cookie.rpartition(".")[2], "", answer)
+        scenario.plant(f"page cookie {label}", cookie, "", answer)
+        scenario.plant(f"mac of the page cookie {label}", cookie.rpartition(".")[2], "", answer)
         return f"doorward={cookie}"
 
-    wrong = story.password("wrong on a page")
+    wrong = scenario.password("wrong on a page")
     assert send("/login", username="bob", password=wrong).status == 401
     assert send("/login", headers=FORM, username="bob", password=passwords["bob"]).status == 403
     first = kept(
@@ -674,30 +705,30 @@ def on_our_pages(story: Story, passwords: dict[str, str]) -> None:
         f"/login?next={value}",
         f"/login/activate/{value}",
     ):
-        story.ask("GET", path, Cookie=first, Referer=f"{story.live.url}/login?next={value}")
+        scenario.ask("GET", path, Cookie=first, Referer=f"{scenario.live.url}/login?next={value}")
     for path in (
         f"/login/sessions/{value}/end",
         f"/login/devices/{value}/forget",
         f"/login/requests/{value}/approve",
     ):
         assert send(path, first, user_code=value).status == 404
-    story.ask("GET", "/v1/me", token=value)
-    story.ask("GET", "/v1/me", Cookie=first, X_API_Key=value)
+    scenario.ask("GET", "/v1/me", token=value)
+    scenario.ask("GET", "/v1/me", Cookie=first, X_API_Key=value)
     assert send("/login/again", first, password=wrong).status == 403
     second = kept("second", send("/login/again", first, password=passwords["bob"], next=value))
     assert send(
-        "/login/password", second, old=wrong, new=story.password("never set"), again=wrong
+        "/login/password", second, old=wrong, new=scenario.password("never set"), again=wrong
     ).status in {403, 422}
-    new = story.password("set on a page", "bob@example.org")
+    new = scenario.password("set on a page", "bob@example.org")
     third = kept("third", send("/login/password", second, old=passwords["bob"], new=new, again=new))
     passwords["bob"] = new
     assert send("/login/out", third).status == 200
     assert send("/login/out", third).status == 303
 
 
-def no_requests_at_all(story: Story, passwords: dict[str, str]) -> None:
-    """What the server cannot parse, it must not quote."""
-    lost = story.plant("token in a broken request", secrets.token_urlsafe(48))
+def send_malformed_requests(scenario: Scenario, passwords: dict[str, str]) -> None:
+    """Send requests that cannot be parsed; the server must not quote them."""
+    lost = scenario.plant("token in a broken request", secrets.token_urlsafe(48))
     password = passwords["ann"].encode()
     host = b"Host: 127.0.0.1\r\n"
     token = lost.encode()
@@ -740,15 +771,15 @@ def no_requests_at_all(story: Story, passwords: dict[str, str]) -> None:
         + b"\r\nContent-Length: 2\r\n\r\n{}",
         password + b"\r\n\r\n",
     ):
-        story.say(raw)
+        scenario.say(raw)
 
 
-def faults_of_ours(story: Story, passwords: dict[str, str], url: str) -> None:
-    """Rows that cannot be read and writes that the database refuses: tracebacks, with what libraries have to say about them."""
+def cause_internal_errors(scenario: Scenario, passwords: dict[str, str], url: str) -> None:
+    """Cause unreadable rows and rejected writes, whose tracebacks contain messages of libraries."""
     engine = create_engine(url)
-    tokens = story.plant_tokens(
+    tokens = scenario.plant_tokens(
         "when all broke",
-        story.ask("POST", "/v1/login", {"username": "cyd", "password": passwords["cyd"]}),
+        scenario.ask("POST", "/v1/login", {"username": "cyd", "password": passwords["cyd"]}),
         "cyd@example.org",
     )
     with engine.begin() as connection:
@@ -768,14 +799,16 @@ def faults_of_ours(story: Story, passwords: dict[str, str], url: str) -> None:
                 connection.execute(
                     text(f"CREATE TRIGGER broken BEFORE {event} ON {table} BEGIN {what}; END")
                 )
-        assert story.ask(
+        assert scenario.ask(
             "POST", "/v1/token/refresh", {"refresh_token": tokens["refresh_token"]}
         ).status in {200, 500}
-        answer = story.ask("POST", "/v1/login", {"username": "cyd", "password": passwords["cyd"]})
+        answer = scenario.ask(
+            "POST", "/v1/login", {"username": "cyd", "password": passwords["cyd"]}
+        )
         assert answer.status in {200, 500}
-        story.ask("PATCH", "/v1/me", {"name": "Cyd C."}, token=tokens["access_token"])
+        scenario.ask("PATCH", "/v1/me", {"name": "Cyd C."}, token=tokens["access_token"])
         if answer.status == 200:
-            story.plant_tokens("in spite of it", answer, "cyd@example.org")
+            scenario.plant_tokens("in spite of it", answer, "cyd@example.org")
         with engine.begin() as connection:
             broken = (
                 f"ALTER TABLE {table} DROP CONSTRAINT broken"
@@ -787,33 +820,33 @@ def faults_of_ours(story: Story, passwords: dict[str, str], url: str) -> None:
         connection.execute(text("UPDATE accounts SET metadata = '7' WHERE username = 'cyd'"))
         connection.execute(text("UPDATE sessions SET rt_salt = 'no hex'"))
     assert (
-        story.ask("POST", "/v1/token/refresh", {"refresh_token": tokens["refresh_token"]}).status
+        scenario.ask("POST", "/v1/token/refresh", {"refresh_token": tokens["refresh_token"]}).status
         == 500
     )
-    story.ask("GET", "/v1/me", token=tokens["access_token"])
+    scenario.ask("GET", "/v1/me", token=tokens["access_token"])
     engine.dispose()
-    said = story.live.log.read_text()
+    said = scenario.live.log.read_text()
     assert "Traceback" in said
     assert [secret.name for secret in inside if secret.text in said] == []
 
 
-CHAPTERS: list[Callable[[Story, dict[str, str]], None]] = [
-    failing_to_log_in,
-    let_in_from_another_device,  # before the address is one from where a used refresh token came
-    in_a_browser,
-    on_our_pages,
-    sessions,
-    forgetting_and_changing,
-    keys_for_programs,
-    no_requests_at_all,
+CHAPTERS: list[Callable[[Scenario, dict[str, str]], None]] = [
+    fail_to_log_in,
+    use_device_logins,  # before the source counts as suspicious
+    use_refresh_cookie,
+    use_pages,
+    use_sessions,
+    reset_and_change_passwords,
+    use_api_keys,
+    send_malformed_requests,
 ]
 
 
-# -- the search ---------------------------------------------------------------------------------------------------------
+# -- search ---------------------------------------------------------------------------------------
 
 
-def found_in(place: str, where: str, planted: list[Secret]) -> list[str]:
-    """Each secret that stands there, with its spelling."""
+def find_secrets(place: str, where: str, planted: list[Secret]) -> list[str]:
+    """Return each secret found in the text, with its encoding."""
     return [
         f"{secret.name} ({spelling}) in {place}"
         for secret in planted
@@ -822,8 +855,8 @@ def found_in(place: str, where: str, planted: list[Secret]) -> list[str]:
     ]
 
 
-def stored(url: str) -> dict[str, str]:
-    """Every value of every column, by table; of SQLite also the bytes of its files, where deleted rows may lie."""
+def dump_database(url: str) -> dict[str, str]:
+    """Return all values by table, and the bytes of SQLite files, which may contain deleted rows."""
     engine, kept = create_engine(url), {}
     with engine.connect() as connection:
         for table in inspect(connection).get_table_names():
@@ -839,8 +872,8 @@ def stored(url: str) -> dict[str, str]:
     return kept
 
 
-def remembered(url: str) -> str:
-    """Every key and value in Redis."""
+def dump_redis(url: str) -> str:
+    """Return all keys and values in Redis."""
     client = redis.Redis.from_url(url)
     lines = []
     for key in client.keys("*"):
@@ -857,8 +890,8 @@ def remembered(url: str) -> str:
 
 
 @pytest.fixture(params=["sqlite", "postgresql and redis"])
-def told(request, make_live):
-    """The story, told to a serving process of its own, and where that keeps things."""
+def scenario(request, make_live):
+    """Run the scenario on a separate process and return it with its stores."""
     if request.param == "sqlite":
         url, more = request.getfixturevalue("sqlite_url"), {}
     else:
@@ -866,47 +899,49 @@ def told(request, make_live):
             request.getfixturevalue("empty_postgres_url"),
             {"DOORWARD_REDIS_URL": request.getfixturevalue("redis_url")},
         )
-    story = Story(make_live(database_url=url, **more))
-    passwords = becoming_an_account(story)
+    scenario = Scenario(make_live(database_url=url, **more))
+    passwords = register_accounts(scenario)
     for chapter in CHAPTERS:
-        chapter(story, passwords)
+        chapter(scenario, passwords)
     letters = {
-        person: story.live.mailbox(f"{person}@example.org")
+        person: scenario.live.mailbox(f"{person}@example.org")
         for person in ("ann", "bob", "cyd", "eve")
     }
-    faults_of_ours(story, passwords, url)
-    memory = remembered(more["DOORWARD_REDIS_URL"]) if more else ""
-    kept = stored(url)
-    story.live.stop()
-    return story, letters, {**kept, "Redis": memory}
+    cause_internal_errors(scenario, passwords, url)
+    memory = dump_redis(more["DOORWARD_REDIS_URL"]) if more else ""
+    kept = dump_database(url)
+    scenario.live.stop()
+    return scenario, letters, {**kept, "Redis": memory}
 
 
-def test_planted_secrets_appear_only_where_they_belong(told):
-    story, letters, kept = told
-    said = story.live.log.read_text()
-    assert len(story.planted) > 40
-    assert len({secret.text for secret in story.planted}) > 35
-    found = found_in("the output of the process", said, story.planted)
+def test_planted_secrets_appear_only_where_they_belong(scenario):
+    scenario, letters, kept = scenario
+    said = scenario.live.log.read_text()
+    assert len(scenario.planted) > 40
+    assert len({secret.text for secret in scenario.planted}) > 35
+    found = find_secrets("the output of the process", said, scenario.planted)
     for place, where in kept.items():
-        found += found_in(place, where, story.planted)
-    for answer in story.answers:
-        others = [secret for secret in story.planted if answer.number not in secret.handed_out]
-        found += found_in(f"the answer to {answer.label}", answer.headers + answer.body, others)
+        found += find_secrets(place, where, scenario.planted)
+    for answer in scenario.answers:
+        others = [secret for secret in scenario.planted if answer.number not in secret.handed_out]
+        found += find_secrets(f"the answer to {answer.label}", answer.headers + answer.body, others)
     for person, mails in letters.items():
         others = [
             secret
-            for secret in story.planted
+            for secret in scenario.planted
             if secret.owner != f"{person}@example.org" or "password" in secret.name
         ]
         found += [
             hit
             for mail in mails
-            for hit in found_in(f"a mail to {person}", json.dumps(mail, ensure_ascii=False), others)
+            for hit in find_secrets(
+                f"a mail to {person}", json.dumps(mail, ensure_ascii=False), others
+            )
         ]
     assert found == []
 
     assert "Bearer " not in said
-    # With its dot: three letters alone stand in a random id once in a while.
+    # With the dot, because a random id may contain three letters.
     assert not re.search(r"eyJ[\w-]+\.", said)
     assert "$argon2" not in said
     assert "@example.org" not in said
@@ -914,7 +949,7 @@ def test_planted_secrets_appear_only_where_they_belong(told):
         "info",
         "error",
     }
-    assert {answer.status for answer in story.answers} >= {
+    assert {answer.status for answer in scenario.answers} >= {
         200,
         202,
         204,
@@ -933,7 +968,7 @@ def test_planted_secrets_appear_only_where_they_belong(told):
 
 
 def test_search_finds_a_secret_that_is_present():
-    """The search itself: each spelling, wherever it stands in a longer text."""
+    """Check the search itself: it finds each encoding within a longer text."""
     planted = [Secret("password", '0123456789abcdef p\u00e4ss/"phrase"? <&+%>', typed=True)]
     for written in (
         json.dumps({"x": planted[0].text}),
@@ -945,5 +980,5 @@ def test_search_finds_a_secret_that_is_present():
         html.escape(f"<p>{planted[0].text}</p>"),
         str({"x": planted[0].text}),
     ):
-        assert found_in("here", f"before {written} after", planted), written
-    assert found_in("here", "nothing at all", planted) == []
+        assert find_secrets("here", f"before {written} after", planted), written
+    assert find_secrets("here", "nothing at all", planted) == []

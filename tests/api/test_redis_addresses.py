@@ -1,4 +1,4 @@
-"""Every way in which Redis can be reached: a Unix socket, TLS, a password and a user; and one that is older than we ask for."""
+"""Connect to Redis by Unix socket and TLS, with password and user, and to an older version."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def make_valkey():
 
 
 def assert_used(service, server: redis.Redis) -> None:
-    """Sessions are remembered there, what has ended is marked there, and limits are counted there."""
+    """Check that sessions are cached, revocations marked and limits counted in Redis."""
     CacheWatcher().watch(service.units)
     ann = service.actor("ann").sign_in()
     key = build_session_cache_key(ann.tokens["account"]["id"], ann.tokens["session_id"])
@@ -50,8 +50,8 @@ def assert_used(service, server: redis.Redis) -> None:
     assert list(server.scan_iter("dw1:limit*"))
 
 
-def assert_left_alone(service, server: redis.Redis) -> None:
-    """It cannot be used, and everything works all the same."""
+def assert_unused(service, server: redis.Redis) -> None:
+    """Check that Redis is not used and that everything works without it."""
     CacheWatcher().watch(service.units)
     ann = service.actor("ann").sign_in()
     assert ann.whoami().status_code == 200
@@ -61,22 +61,20 @@ def assert_left_alone(service, server: redis.Redis) -> None:
 
 
 @contextmanager
-def in_front_of(
+def open_proxy(
     server: Valkey,
     *,
     tls: ssl.SSLContext | None = None,
     say: Callable[[bytes], bytes] = lambda said: said,
 ) -> Iterator[int]:
-    """A port that leads to the server: through TLS, which the binary of the tests cannot speak, or with other words in its answers."""
+    """Open a port that forwards to the server, adding TLS or replacing text in responses."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(
             target=_accept, args=(listener, server.port, tls, say), daemon=True
         ).start()
         yield listener.getsockname()[1]
         with suppress(OSError):
-            listener.shutdown(
-                socket.SHUT_RDWR
-            )  # else the thread would wait on, and the port stay open
+            listener.shutdown(socket.SHUT_RDWR)  # ends the thread, which closes the port
 
 
 def _accept(
@@ -109,7 +107,7 @@ def test_redis_over_a_unix_socket(make_service, make_valkey):
 def test_redis_tls_with_a_private_ca(make_service, make_valkey, tmp_path):
     server, trusted = make_valkey(), create_authority(tmp_path)
     with (
-        in_front_of(server, tls=trusted.server) as port,
+        open_proxy(server, tls=trusted.server) as port,
         redis.Redis.from_url(server.url) as client,
     ):
         assert_used(
@@ -121,16 +119,16 @@ def test_redis_tls_with_a_private_ca(make_service, make_valkey, tmp_path):
 def test_redis_tls_with_an_untrusted_certificate_is_not_used(make_service, make_valkey, tmp_path):
     server, unknown = make_valkey(), create_authority(tmp_path)
     with (
-        in_front_of(server, tls=unknown.server) as port,
+        open_proxy(server, tls=unknown.server) as port,
         redis.Redis.from_url(server.url) as client,
     ):
-        assert_left_alone(make_service(redis_url=f"rediss://127.0.0.1:{port}/0"), client)
+        assert_unused(make_service(redis_url=f"rediss://127.0.0.1:{port}/0"), client)
 
 
 def test_redis_tls_with_a_system_ca(make_valkey, sqlite_url, tmp_path):
     server, trusted = make_valkey(), create_authority(tmp_path)
     env = {"DOORWARD_DATABASE_URL": sqlite_url, "SSL_CERT_FILE": str(trusted.ca_file)}
-    with in_front_of(server, tls=trusted.server) as port:
+    with open_proxy(server, tls=trusted.server) as port:
         done = run_command(
             "doctor", env={**env, "DOORWARD_REDIS_URL": f"rediss://127.0.0.1:{port}/0"}
         )
@@ -161,7 +159,7 @@ def test_redis_user_and_password(make_service, make_valkey):
 def test_wrong_redis_password_counts_as_unavailable(make_service, make_valkey):
     server = make_valkey("--requirepass", PASSWORD)
     with redis.Redis.from_url(server.url, password=PASSWORD) as client:
-        assert_left_alone(make_service(redis_url=server.url.replace("//", "//:wrong@")), client)
+        assert_unused(make_service(redis_url=server.url.replace("//", "//:wrong@")), client)
 
 
 def test_older_redis_works_and_doctor_warns(make_service, make_valkey, sqlite_url):
@@ -175,7 +173,7 @@ def test_older_redis_works_and_doctor_warns(make_service, make_valkey, sqlite_ur
                 f"redis_version:{version}".encode(), f"redis_version:{older}".encode()
             )
 
-        with in_front_of(server, say=say) as port:
+        with open_proxy(server, say=say) as port:
             url = f"redis://127.0.0.1:{port}/0"
             assert_used(make_service(redis_url=url), client)
             done = run_cli("doctor", DOORWARD_DATABASE_URL=sqlite_url, DOORWARD_REDIS_URL=url)

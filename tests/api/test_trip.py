@@ -1,4 +1,4 @@
-"""The whole trip of an account: register, confirm, log in, be recognised, refresh, log out."""
+"""The life of an account: register, confirm, log in, authenticate, refresh, log out."""
 
 from __future__ import annotations
 

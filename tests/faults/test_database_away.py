@@ -1,4 +1,4 @@
-"""A database that is gone: 503 with Retry-After, nothing consumed, and everything as before once it is back."""
+"""A database outage is 503 with Retry-After, consumes nothing, and everything works afterwards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.postgres import Postgres
 
 @pytest.fixture(scope="module")
 def server():
-    """A server of its own, to be killed."""
+    """Start a separate server that tests kill."""
     postgres = Postgres()
     migrations.upgrade(postgres.url())
     yield postgres
@@ -23,7 +23,7 @@ def server():
 
 @pytest.fixture
 def away(server):
-    """Kills it; `back` starts it again, at the latest when the test is over."""
+    """Kill the server; it is started again at the latest after the test."""
 
     class Away:
         gone = False
@@ -72,7 +72,7 @@ def test_database_outage_is_503_and_recovers(killable, away):
     assert_unavailable(
         killable.actor("eve").post("/v1/register/resend", {"email": "ann@example.org"})
     )
-    assert time.monotonic() - began < 12  # eight that each waited for a deadline would take sixteen
+    assert time.monotonic() - began < 12  # eight waits for a timeout would take sixteen
     assert ann.get("/livez").status_code == 200
     ready = ann.get("/readyz")
     assert (ready.status_code, ready.json["checks"]["database"]) == (503, "failed")
@@ -155,9 +155,7 @@ def test_full_disk_is_503_and_stores_nothing_partially(sqlite_service):
     with sqlite_service.open_database() as db:
         pages = db.execute(text("PRAGMA page_count")).scalar()
         before = db.execute(text("SELECT count(*) FROM sessions")).scalar()
-    connection = (
-        sqlite_service.units.database.engine.raw_connection()
-    )  # the only one there is, in use by turns
+    connection = sqlite_service.units.database.engine.raw_connection()  # the only connection
     connection.execute(f"PRAGMA max_page_count = {pages}")
     connection.close()
     answers = [ann.login(device_name="x" * 60) for _ in range(60)]

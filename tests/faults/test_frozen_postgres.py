@@ -1,4 +1,4 @@
-"""PostgreSQL that answers nothing: every request ends in 503 in time, nothing is lost by it, and the service recovers by itself."""
+"""A frozen PostgreSQL: requests end in 503 in time, nothing is lost, the service recovers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.actors import PASSWORD
 from tests.live import WITHOUT_LIMITS, LiveServer
 from tests.postgres import Postgres
 
-IN_TIME = 6.0  # seconds: what has no deadline waits for twenty
+IN_TIME = 6.0  # seconds; without a deadline, a wait takes twenty
 AT_ONCE = 2.0  # before any deadline
 RECOVERS_WITHIN = 20.0
 LONGEST_FREEZE = 20.0
@@ -31,7 +31,7 @@ THREADS = "16"
 
 @pytest.fixture(scope="module")
 def postgres():
-    """A server of its own, which nobody else misses while it is frozen."""
+    """Start a separate server that tests freeze."""
     server = Postgres()
     migrations.upgrade(server.url())
     yield server
@@ -40,7 +40,7 @@ def postgres():
 
 @pytest.fixture(scope="module")
 def serving(postgres, tmp_path_factory):
-    """The service, and Ann who has an account."""
+    """Start the service and register ann."""
     cheap = {
         "DOORWARD_ARGON2_MEMORY_KIB": "64",
         "DOORWARD_ARGON2_TIME_COST": "1",
@@ -60,8 +60,8 @@ def serving(postgres, tmp_path_factory):
 
 @pytest.fixture
 def live(serving):
-    """Well again, whatever the test before did to its database."""
-    until(lambda: ask(serving, "GET", "/readyz").status == 200)
+    """Wait until the service has recovered from the previous test."""
+    wait_until(lambda: ask(serving, "GET", "/readyz").status == 200)
     return serving
 
 
@@ -70,7 +70,7 @@ def frozen(server):
     server.freeze()
     rescue = threading.Timer(
         LONGEST_FREEZE, server.thaw
-    )  # else a deadline that does not work would hang the test too
+    )  # a missing deadline must not hang the test
     rescue.start()
     try:
         yield
@@ -96,7 +96,7 @@ class Answer:
 
 
 def ask(live, method: str, path: str, body: Any = None, token: str | None = None) -> Answer:
-    """One request on a connection of its own, and how long it took."""
+    """Send a request on a new connection and measure its duration."""
     headers = {"Content-Type": "application/json"} | (
         {"Authorization": f"Bearer {token}"} if token else {}
     )
@@ -114,11 +114,11 @@ def log_in(live) -> Answer:
     return ask(live, "POST", "/v1/login", {"username": "ann", "password": PASSWORD})
 
 
-def whoami(live, tokens) -> Answer:
+def get_identity(live, tokens) -> Answer:
     return ask(live, "GET", "/v1/whoami", token=tokens["access_token"])
 
 
-def question(live, tokens) -> Answer:
+def check_credential(live, tokens) -> Answer:
     return ask(live, "GET", "/authz/forward-auth/default", token=tokens["access_token"])
 
 
@@ -143,13 +143,13 @@ def sessions(live, number: int) -> list[dict[str, Any]]:
     return [log_in(live).body for _ in range(number)]
 
 
-def at_once(calls) -> list[Answer]:
+def run_concurrently(calls) -> list[Answer]:
     with ThreadPoolExecutor(len(calls)) as threads:
         return [future.result() for future in [threads.submit(*call) for call in calls]]
 
 
-def until(condition, *, within: float = RECOVERS_WITHIN) -> float:
-    """Wait until it is so; after how many seconds it was."""
+def wait_until(condition, *, within: float = RECOVERS_WITHIN) -> float:
+    """Wait for the condition and return the seconds it took."""
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < within
@@ -157,7 +157,7 @@ def until(condition, *, within: float = RECOVERS_WITHIN) -> float:
     return time.monotonic() - began
 
 
-def assert_turned_away(answers: list[Answer]) -> None:
+def assert_unavailable(answers: list[Answer]) -> None:
     assert [(answer.status, answer.body) for answer in answers if not answer.is_unavailable] == []
     assert max(answer.seconds for answer in answers) < IN_TIME
 
@@ -166,43 +166,41 @@ def test_frozen_database_is_503_in_time_and_recovers(live, postgres):
     held = sessions(live, 12)
     reading, refreshing, leaving = held[:4], held[4:8], held[8:]
     everything = [
-        *[(whoami, live, tokens) for tokens in reading[:2]],
-        *[(question, live, tokens) for tokens in reading[2:]],
+        *[(get_identity, live, tokens) for tokens in reading[:2]],
+        *[(check_credential, live, tokens) for tokens in reading[2:]],
         *[(refresh, live, tokens) for tokens in refreshing],
         *[(log_out, live, tokens) for tokens in leaving],
         (log_in, live),
         (log_in, live),
     ]
-    at_once(
-        [(whoami, live, tokens) for tokens in held]
-    )  # every pool has its connections, and each will hang
+    run_concurrently(
+        [(get_identity, live, tokens) for tokens in held]
+    )  # all pools have connections, and each will hang
     with frozen(postgres):
         probes = [(ask, live, "GET", "/livez"), (ask, live, "GET", "/readyz")]
-        *answers, alive, ready = at_once([*everything, *probes])
-        assert_turned_away(answers)
+        *answers, alive, ready = run_concurrently([*everything, *probes])
+        assert_unavailable(answers)
         assert (alive.status, alive.seconds < AT_ONCE) == (200, True)
         assert (ready.status, ready.body["code"], ready.seconds < IN_TIME) == (
             503,
             "not_ready",
             True,
         )
-        for _ in range(
-            3
-        ):  # whoever comes later, while nothing is known to answer and while it is tried
-            assert_turned_away(at_once(everything))
+        for _ in range(3):  # later requests, while the server is known to be silent
+            assert_unavailable(run_concurrently(everything))
             assert ask(live, "GET", "/livez").seconds < AT_ONCE
             time.sleep(0.4)
-    until(lambda: whoami(live, reading[0]).status == 200)
+    wait_until(lambda: get_identity(live, reading[0]).status == 200)
     assert ask(live, "GET", "/readyz").status == 200
-    assert [whoami(live, tokens).status for tokens in [*reading, *refreshing]] == [200] * 8
+    assert [get_identity(live, tokens).status for tokens in [*reading, *refreshing]] == [200] * 8
     assert [refresh(live, tokens).status for tokens in refreshing] == [200] * 4
     assert [log_out(live, tokens).status in {204, 401} for tokens in leaving] == [True] * 4
-    assert [whoami(live, tokens).status for tokens in leaving] == [401] * 4
+    assert [get_identity(live, tokens).status for tokens in leaving] == [401] * 4
     assert log_in(live).status == 200
 
 
 class Traffic:
-    """People who go on refreshing and logging out while the server comes and goes, and what they were told."""
+    """Clients that refresh and log out while the server freezes, and their responses."""
 
     def __init__(self, live) -> None:
         self.live = live
@@ -218,7 +216,7 @@ class Traffic:
         while not self.over.is_set():
             answer = self.told(refresh(self.live, tokens))
             tokens = answer.body if answer.status == 200 else tokens
-        until(lambda: refresh(self.live, tokens).status == 200)
+        wait_until(lambda: refresh(self.live, tokens).status == 200)
 
     def logging_out(self) -> None:
         while not self.over.is_set():
@@ -227,19 +225,19 @@ class Traffic:
                 self.after_logout.append(self.settled(answer.body))
 
     def settled(self, tokens: dict[str, Any]) -> int:
-        """What the check says as soon as it can say something."""
-        until(lambda: whoami(self.live, tokens).status != 503)
-        return whoami(self.live, tokens).status
+        """Return the first response of the check that is not 503."""
+        wait_until(lambda: get_identity(self.live, tokens).status != 503)
+        return get_identity(self.live, tokens).status
 
 
 def test_work_in_progress_loses_nothing(live, postgres):
-    """Freezes that hit requests anywhere, also between a statement and its commit."""
+    """Freeze the server at any point of a request, even between a statement and its commit."""
     traffic = Traffic(live)
     with ThreadPoolExecutor(6) as threads:
         running = [threads.submit(traffic.refreshing, tokens) for tokens in sessions(live, 4)]
         running += [threads.submit(traffic.logging_out) for _ in range(2)]
         try:
-            for seconds in (1, 3.2):  # shorter and longer than anybody waits
+            for seconds in (1, 3.2):  # shorter and longer than the deadline
                 time.sleep(0.7)
                 with frozen(postgres):
                     time.sleep(seconds)
@@ -249,7 +247,7 @@ def test_work_in_progress_loses_nothing(live, postgres):
         for future in running:
             future.result()
     assert {answer.status for answer in traffic.answers} == {200, 204, 503}
-    assert_turned_away([answer for answer in traffic.answers if answer.status == 503])
+    assert_unavailable([answer for answer in traffic.answers if answer.status == 503])
     assert max(answer.seconds for answer in traffic.answers) < IN_TIME
     assert len(traffic.after_logout) > 2
     assert set(traffic.after_logout) <= {401, 503}
@@ -257,27 +255,27 @@ def test_work_in_progress_loses_nothing(live, postgres):
 
 def test_killed_server_is_used_again_after_its_restart(live, postgres):
     held = sessions(live, 6)
-    at_once([(whoami, live, tokens) for tokens in held])
+    run_concurrently([(get_identity, live, tokens) for tokens in held])
     postgres.kill()
-    answers = at_once(
+    answers = run_concurrently(
         [
-            *[(whoami, live, tokens) for tokens in held[:3]],
+            *[(get_identity, live, tokens) for tokens in held[:3]],
             *[(refresh, live, tokens) for tokens in held[3:]],
             (log_in, live),
         ]
     )
-    assert_turned_away(answers)
+    assert_unavailable(answers)
     assert ask(live, "GET", "/livez").status == 200
     assert ask(live, "GET", "/readyz").status == 503
     postgres.start()
-    until(lambda: whoami(live, held[0]).status == 200)
-    assert {answer.status for answer in at_once([(refresh, live, tokens) for tokens in held])} == {
-        200
-    }
+    wait_until(lambda: get_identity(live, held[0]).status == 200)
+    assert {
+        answer.status for answer in run_concurrently([(refresh, live, tokens) for tokens in held])
+    } == {200}
 
 
-def hung(act) -> tuple[bool, float]:
-    """Does it fail as the database's being away, and after how many seconds?"""
+def measure_hang(act) -> tuple[bool, float]:
+    """Return whether the call failed as an unavailable database, and after how many seconds."""
     began = time.monotonic()
     try:
         act()
@@ -309,36 +307,38 @@ def test_every_blocking_call_has_a_deadline(make_service, postgres):
         ask_on_an_idle_connection,
     ]
     with frozen(postgres), ThreadPoolExecutor(len(acts)) as threads:
-        found = list(threads.map(hung, acts))
-        assert hung(ask_on_an_idle_connection)[1] < AT_ONCE  # known to be silent by now
+        found = list(threads.map(measure_hang, acts))
+        assert measure_hang(ask_on_an_idle_connection)[1] < AT_ONCE  # the silence is known by now
     assert [away for away, _ in found] == [True] * len(acts)
     assert max(seconds for _, seconds in found) < IN_TIME
     for session in sessions:
         session.close()
-    until(lambda: not hung(ask_on_an_idle_connection)[0])
+    wait_until(lambda: not measure_hang(ask_on_an_idle_connection)[0])
 
 
 def test_lost_connection_affects_only_its_own_request(make_service, postgres):
-    """One backend alone is stuck: the others answer, so nobody else is turned away for long."""
+    """One stuck backend affects other requests only briefly."""
     database = make_service(postgres.url()).units.database
     with database.open_write_session() as stuck, database.open_write_session() as other:
         backend = stuck.execute(text("SELECT pg_backend_pid()")).scalar_one()
         with postgres.stopped(backend), ThreadPoolExecutor(1) as thread:
-            waiting = thread.submit(hung, lambda: stuck.execute(text("SELECT 1")))
+            waiting = thread.submit(measure_hang, lambda: stuck.execute(text("SELECT 1")))
             while not waiting.done():
                 assert other.execute(text("SELECT 1")).scalar_one() == 1
                 time.sleep(0.05)
             assert waiting.result()[0]
-            until(
+            wait_until(
                 lambda: (
-                    not hung(lambda: database.open_write_session().execute(text("SELECT 1")))[0]
+                    not measure_hang(
+                        lambda: database.open_write_session().execute(text("SELECT 1"))
+                    )[0]
                 ),
                 within=5,
             )
 
 
 def test_slow_statement_is_not_cut_off(make_service, postgres):
-    """The server's own limit is shorter than the deadline, so that a server that is merely slow says so itself."""
+    """A slow server ends the statement before the watchdog does."""
     database = make_service(postgres.url()).units.database
     with database.open_write_session() as session:
         assert session.execute(text("SELECT 1 FROM pg_sleep(1.5)")).scalar_one() == 1

@@ -1,4 +1,4 @@
-"""What PostgreSQL may do, and what never follows from it: no revocation that was acknowledged is lost, nobody valid is refused."""
+"""PostgreSQL failures never lose an acknowledged revocation or reject a valid session."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tests.postgres import Postgres
 
 CALM, AFTER = (3.0, 6.0) if LONG else (0.7, 1.5)
 LOGINS = 40
-BOUND = 1.5  # seconds for which a session that has ended may still be let in
-BELIEVED = 5.0  # seconds of an outage in which a check may be answered from what Redis remembers
-SETTLED = 1.0  # a round of every watcher
+BOUND = 1.5  # seconds that an ended session may still be accepted
+BELIEVED = 5.0  # seconds of an outage that Redis may answer checks
+SETTLED = 1.0  # one round of every watcher
 ENOUGH = 11  # sessions that were ended
 SLOWEST = 3.9  # the deadline is 2.5 seconds, and the longest freeze four
 RECOVERS_WITHIN = 20.0
@@ -34,14 +34,14 @@ FAULTS = [
     Fault("stopped", Postgres.halt, Postgres.start, 2.5),
     Fault(
         "killed", Postgres.kill, Postgres.start, BELIEVED + 1.5
-    ),  # so long that what Redis remembers is not believed any more
+    ),  # long enough that the cache is no longer trusted
     Fault("frozen", Postgres.freeze, Postgres.thaw, 4.0),
 ]
 
 
 @pytest.fixture(scope="module")
 def postgres():
-    """A server of its own, which forces what was committed to the disk."""
+    """Start a separate server with durable commits."""
     server = Postgres(durable=True)
     migrations.upgrade(server.url())
     yield server
@@ -64,7 +64,7 @@ def ledger(town, postgres):
 
 
 def heal(postgres: Postgres) -> None:
-    """Whatever a test that failed left behind."""
+    """Repair what a failed test left behind."""
     if postgres.process.poll() is None:
         postgres.thaw()
     else:
@@ -72,7 +72,7 @@ def heal(postgres: Postgres) -> None:
 
 
 def await_well(town: Cluster) -> None:
-    """Until every replica answers from the database again."""
+    """Wait until every replica queries the database again."""
     end = time.monotonic() + RECOVERS_WITHIN
     while [replica.call("GET", "/readyz")[0] for replica in town.replicas] != [200] * len(
         town.replicas
@@ -84,7 +84,7 @@ def await_well(town: Cluster) -> None:
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_postgresql_faults_lose_no_acknowledged_write(town, postgres, ledger, fault):
     for session in ledger.sessions:
-        ledger.ask(session, town.replicas[0])  # so that Redis remembers them all
+        ledger.ask(session, town.replicas[0])  # fills the cache
     ledger.start()
     ledger.run(CALM)
     broke_at = time.monotonic()
@@ -108,9 +108,7 @@ def test_postgresql_faults_lose_no_acknowledged_write(town, postgres, ledger, fa
     assert whole.asked > 200, whole
     assert set(whole.statuses) == {200, 401, 503}, whole
     assert {204, 503} <= set(whole.ends) <= {204, 401, 503}, whole
-    assert whole.ends.get(401, 0) <= 2, (
-        whole
-    )  # those that were ended by a commit whose answer was lost
+    assert whole.ends.get(401, 0) <= 2, whole  # ended by a commit whose response was lost
     assert whole.slowest < SLOWEST, whole
     told = [
         answer

@@ -1,4 +1,4 @@
-"""What Redis may do, and what never follows from it: nobody revoked is let in, nobody valid is refused, nobody waits."""
+"""Redis failures never revive a revoked session, reject a valid one, or delay requests."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from tests.live import ROOT, LiveServer
 from tests.postgres import delete_all_rows, find_free_port, terminate_with_parent
 
 CALM, FAULT, AFTER = (5.0, 10.0, 8.0) if LONG else (0.4, 1.5, 0.6)
-# The longest a revoked session was still let in, as promised: a publish that was lost is repeated by the watcher each 0.8 s.
+# The longest a revoked session was still let in, as promised: a publish that was lost is repeated
+# by the watcher each 0.8 s.
 BOUND = 1.5
-# One that can be read and not written is believed for two seconds more; what is asked then may be answered a little later.
+# One that can be read and not written is believed for two seconds more; what is asked then may be
+# answered a little later.
 UNWRITABLE_BOUND = 2.3
 UNWRITABLE_FAULT = (
     10.0 if LONG else 3.0
@@ -61,42 +63,42 @@ def heal(town: Cluster) -> None:
     client.close()
 
 
-def flushed(town: Cluster) -> None:
+def flush(town: Cluster) -> None:
     town.redis().flushall()
 
 
-def killed(town: Cluster) -> None:
+def kill(town: Cluster) -> None:
     town.valkey.kill()
 
 
-def restarted_empty(town: Cluster) -> None:
+def restart_empty(town: Cluster) -> None:
     town.valkey.kill()
     town.valkey.start()
 
 
-def paused(town: Cluster) -> None:
+def pause(town: Cluster) -> None:
     town.valkey.freeze()
 
 
-def read_only(town: Cluster) -> None:
+def make_read_only(town: Cluster) -> None:
     town.redis().config_set("min-replicas-to-write", "1")
 
 
-def out_of_memory(town: Cluster) -> None:
+def exhaust_memory(town: Cluster) -> None:
     town.redis().config_set("maxmemory", "1")
 
 
-def wrong_password(town: Cluster) -> None:
+def change_password(town: Cluster) -> None:
     client = town.redis()
     client.config_set("requirepass", "other")
     client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
 
 @pytest.mark.parametrize(
-    "fault", [flushed, killed, restarted_empty, paused, read_only, out_of_memory, wrong_password]
+    "fault", [flush, kill, restart_empty, pause, make_read_only, exhaust_memory, change_password]
 )
 def test_redis_faults_revive_no_revoked_session_and_refuse_no_live_one(town, ledger, fault):
-    unwritable = fault in {read_only, out_of_memory}
+    unwritable = fault in {make_read_only, exhaust_memory}
     ledger.start()
     ledger.run(CALM)
     broke_at = time.monotonic()
@@ -129,7 +131,7 @@ def test_flush_after_many_revocations_revives_none(town, ledger):
         ledger.revoke_all_but_one(ledger.sessions[first : first + LOGINS])
     ended = sum(session.ended_at is not None for session in ledger.sessions)
     assert ended == USERS * (LOGINS - 1)
-    flushed(town)
+    flush(town)
     ledger.check_everywhere()
     seen = ledger.judge(bound=0.0)
     assert seen.wrongly_accepted == 0
@@ -138,7 +140,7 @@ def test_flush_after_many_revocations_revives_none(town, ledger):
 
 
 def test_old_snapshot_revives_no_session(town, ledger, tmp_path):
-    """Redis comes back with the memory of a moment before the revocations."""
+    """Redis restarts with a snapshot from before the revocations."""
     for session in ledger.sessions:
         assert ledger.ask(session, ledger.replicas[0]) == 200
     town.redis().save()
@@ -162,7 +164,10 @@ def test_old_snapshot_revives_no_session(town, ledger, tmp_path):
 
 
 def test_failover_during_a_watcher_run_is_detected(make_service, redis_url):
-    """The canary was heard, then comes an older copy without the revocation: a new canary sung to that must not hide it."""
+    """After the canary value was read, a failover brings an older copy without the revocation.
+
+    A new canary value, written to that copy, must not hide it.
+    """
     service = make_service(redis_url=redis_url)
     watcher, others = CacheWatcher(), CacheWatcher()
     for each in (watcher, others):
@@ -197,7 +202,10 @@ def test_failover_during_a_watcher_run_is_detected(make_service, redis_url):
 
 
 def test_process_killed_before_publishing_is_repaired_by_others(town, ledger):
-    """It acknowledges logouts and cannot tell Redis of them; then it is gone, while the others have those sessions warm."""
+    """A process acknowledges logouts, cannot publish them, and is killed.
+
+    The other processes have these sessions in their caches.
+    """
     alone = LiveServer(
         town.folder / f"alone-{find_free_port()}.log",
         env={**town.env, "DOORWARD_REDIS_URL": f"redis://127.0.0.1:{find_free_port()}/0"},
@@ -227,7 +235,7 @@ def test_process_killed_before_publishing_is_repaired_by_others(town, ledger):
 
 
 class Broken(LiveServer):
-    """Lets in whoever has a token with a good signature."""
+    """A check that accepts every token with a valid signature."""
 
     def begun(self, log):
         command = [sys.executable, "-m", "tests.faults.broken_service", *self.words]
@@ -243,7 +251,7 @@ class Broken(LiveServer):
 
 
 def test_ledger_detects_a_broken_check(town, ledger):
-    """A ledger that cannot fail is no ledger."""
+    """Check that the ledger itself can fail."""
     broken = Broken(town.folder / f"broken-{find_free_port()}.log", env=town.env)
     try:
         ledger.replicas = [*town.replicas[:2], broken]

@@ -1,4 +1,4 @@
-"""One strict reading of JSON: what every honest writer writes is taken, what two parsers could read differently is not."""
+"""Strict JSON: unambiguous input is accepted, input that parsers read differently is rejected."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.web.json_body import (
     parse_json,
 )
 
-TAKEN = [
+VALID = [
     (b"{}", {}),
     (b' \r\n\t{"a" : 1 } ', {"a": 1}),
     (b'{"a":{"a":{"a":null}}}', {"a": {"a": {"a": None}}}),
@@ -26,7 +26,7 @@ TAKEN = [
     (b'{"a":[true,false,[]]}', {"a": [True, False, []]}),
 ]
 
-REFUSED = [
+INVALID = [
     b"null",
     b"1",
     b'"text"',
@@ -49,12 +49,12 @@ REFUSED = [
     b'{"a":"nul\x00"}',
     rb'{"a":"\x41"}',
     b'{"a":True}',
-    # names twice
+    # duplicate names
     b'{"a":1,"a":1}',
     b'{"a":1,"b":2,"a":3}',
     rb'{"a":1,"\u0061":2}',
     b'{"x":[{"a":1,"a":2}]}',
-    # numbers that are none, or that not every reader has
+    # numbers outside JSON or the common range
     b'{"a":NaN}',
     b'{"a":Infinity}',
     b'{"a":-Infinity}',
@@ -75,12 +75,12 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("raw", "value"), TAKEN)
+@pytest.mark.parametrize(("raw", "value"), VALID)
 def test_unambiguous_json_is_accepted(raw, value):
     assert parse_json(raw) == value
 
 
-@pytest.mark.parametrize("raw", REFUSED, ids=lambda raw: repr(raw[:24]))
+@pytest.mark.parametrize("raw", INVALID, ids=lambda raw: repr(raw[:24]))
 def test_ambiguous_json_is_rejected_with_a_reason(raw):
     with pytest.raises(InvalidBody) as refused:
         parse_json(raw)

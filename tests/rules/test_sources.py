@@ -1,4 +1,4 @@
-"""From where a request comes: forwarded addresses count from our own gateways alone, counted from the right."""
+"""The client IP address: X-Forwarded-For counts only from trusted proxies, from the right."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GATEWAYS = tuple(
 )
 
 FORWARDED = [
-    # peer, X-Forwarded-For, who asks
+    # peer, X-Forwarded-For, client
     ("203.0.113.5", "", "203.0.113.5"),
     ("203.0.113.5", "198.51.100.1", "203.0.113.5"),  # a stranger says so
     ("10.2.0.1", "198.51.100.1", "10.2.0.1"),
