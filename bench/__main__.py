@@ -1,4 +1,4 @@
-"""`python -m bench`: every figure with a line that says what it means. `--short` only shows that it works."""
+"""`python -m bench`: print every figure with its meaning. `--short` only tests that it runs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def main() -> None:
         help="a few seconds, to show that it works; the figures mean nothing",
     )
     plan = SHORT if parser.parse_args().short else FULL
-    # Other work on the machine takes from the two sides of a ratio unequally: the service's hashes give way, raw ones do not.
+    # Other load on the machine distorts the ratios: it slows hashes of the service only.
     print(f"{rates.CORES} cores, load {os.getloadavg()[0]:.1f} before the start", flush=True)
     print(
         f"one worker, eight threads; Argon2id {rates.MEMORY_KIB} KiB, {rates.PASSES} passes",
@@ -74,25 +74,28 @@ def figures(plan: Plan, *, postgres: bool) -> Iterator[str]:
 
 
 def logins(found: rates.Ratio) -> Iterator[str]:
-    yield f"logins / raw Argon2: {found.ratio:.2f}  ({found.ours:.1f} / {found.bound:.1f} a second{refused(found)})"
-    yield "  What is left of the hashes this machine can do when they are logins. 1.00 would be a login that costs nothing but its hash."
+    rates_of_both = f"({found.ours:.1f} / {found.bound:.1f} per second{refused(found)})"
+    yield f"logins / raw Argon2: {found.ratio:.2f}  {rates_of_both}"
+    yield "  Logins compared with bare hashes. At 1.00 a login would cost nothing but its hash."
 
 
 def checks(found: rates.Ratio) -> Iterator[str]:
-    yield f"whoami / bare Flask: {found.ratio:.2f}  ({found.ours:.0f} / {found.bound:.0f} a second{refused(found)})"
-    yield "  A check with signature, database and log line beside a route that does nothing, under the same server."
+    rates_of_both = f"({found.ours:.0f} / {found.bound:.0f} per second{refused(found)})"
+    yield f"whoami / bare Flask: {found.ratio:.2f}  {rates_of_both}"
+    yield "  A check (signature, database, log line) compared with an empty route."
 
 
 def warm_checks(found: rates.Ratio) -> Iterator[str]:
-    rates_of_both = f"({found.ours:.0f} / {found.bound:.0f} a second{refused(found)})"
+    rates_of_both = f"({found.ours:.0f} / {found.bound:.0f} per second{refused(found)})"
     yield f"whoami with Redis / bare Flask with one Redis GET: {found.ratio:.2f}  {rates_of_both}"
-    yield "  A check that Redis answers: signature, one MGET, log line; no SQL. Both sides ask Redis once."
+    yield "  A check from the cache, without SQL. Both sides call Redis once."
 
 
 def asked_by_gateways(found: rates.Ratio, said: str) -> Iterator[str]:
-    rates_of_both = f"({found.ours:.0f} / {found.bound:.0f} a second{refused(found)})"
-    yield f"a gateway's question{said} / bare Flask with one Redis GET: {found.ratio:.2f}  {rates_of_both}"
-    yield "  What nginx, Caddy, Traefik or Envoy add to each request; no SQL. With an identity there is one more signature to make."
+    rates_of_both = f"({found.ours:.0f} / {found.bound:.0f} per second{refused(found)})"
+    name = f"a gateway request{said} / bare Flask with one Redis GET"
+    yield f"{name}: {found.ratio:.2f}  {rates_of_both}"
+    yield "  What a gateway adds to a request, without SQL. An identity is one signature."
 
 
 def refused(found: rates.Ratio) -> str:
@@ -110,9 +113,10 @@ def alike(found: enumeration.Compared) -> Iterator[str]:
     )
     yield (
         f"{found.what}, known - unknown: {found.difference:+.2f} ms, {found.percent:+.1f} %"
-        f"  (medians {found.known:.2f} and {found.unknown:.2f} ms); {said}; one of each told apart {100 * found.told:.0f} %"
+        f"  (medians {found.known:.2f} and {found.unknown:.2f} ms); {said}; "
+        f"guessed correctly {100 * found.told:.0f} %"
     )
-    yield "  What a stranger could learn by asking. 50 % is a coin; body without request_id and the random handle."
+    yield "  What an attacker learns from an answer. 50 % is chance. Bodies without random values."
 
 
 if __name__ == "__main__":

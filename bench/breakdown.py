@@ -1,6 +1,6 @@
-"""`python -m bench.breakdown`: where the time of one GET /v1/whoami goes, inside the process and without a server.
+"""`python -m bench.breakdown`: break down the time of GET /v1/whoami, without a server.
 
-A profile says which share each function had; the time of a request is measured without it, for a profile slows down what it looks at.
+The shares come from a profile. The total is measured without it, because profiling is slow.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from app.settings import Settings
 from bench.servers import PASSWORD
 
 SECRET = "only for a benchmark only for a benchmark"
-# File and function, and what it stands for. Each counts with all that it calls; indented ones are part of the one above.
+# File, function and meaning. Times include callees; an indented part belongs to the one above.
 PARTS = (
-    ("web/work.py", "within", "unit of work and handler"),
-    ("web/guard.py", "guarded", "  door, handler, dump"),
-    ("gateway/verify.py", "verify", "    check of the token"),
+    ("web/unit_of_work.py", "within", "unit of work and handler"),
+    ("web/auth/requirements.py", "guarded", "  requirement, handler, response"),
+    ("verification/session_tokens.py", "verify_access_token", "    access token"),
     ("adapters/jwt.py", "verify", "      signature"),
-    ("gateway/liveness.py", "look_up", "      query"),
-    ("signing_keys/ring.py", "keep_fresh", "  key ring"),
-    ("web/edge.py", "arrive", "before: host, request id, body"),
-    ("web/edge.py", "leave", "after: headers"),
-    ("web/edge.py", "_log", "  log line"),
-    ("flask/app.py", "wsgi_app", "everything, Flask included"),
+    ("verification/session_lookup.py", "find_session_state", "      query"),
+    ("signing_keys/refresh_ring.py", "reload_stale_signing_keys", "  signing keys"),
+    ("web/middleware.py", "check_request", "before: host, request ID, body"),
+    ("web/middleware.py", "complete_response", "after: headers"),
+    ("web/middleware.py", "_log_request", "  log line"),
+    ("flask/app.py", "wsgi_app", "everything, including Flask"),
 )
 
 
@@ -133,7 +133,8 @@ def _print(stats: pstats.Stats, plain: float, times: int) -> None:
                 found[part, function] = found.get((part, function), 0.0) + cumulative
     whole = found["flask/app.py", "wsgi_app"]
     print(
-        f"GET /v1/whoami: {1e6 * plain:.0f} µs in the process, without a server ({times} times, SQLite)"
+        f"GET /v1/whoami: {1e6 * plain:.0f} µs in the process, without a server "
+        f"({times} times, SQLite)"
     )
     for part, function, said in PARTS:
         share = found.get((part, function), 0.0) / whole

@@ -1,4 +1,4 @@
-"""Can a stranger learn who has an account? Known and unknown names in turn, over HTTP, with the limits as shipped."""
+"""Account enumeration: compare answers for known and unknown names over HTTP."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Compared:
     what: str
     known: float  # median, in milliseconds
     unknown: float
-    told: float  # how often the slower of two answers, one of each kind, is the known one: 0.5 tells nothing
+    told: float  # how often the slower of two answers is the known one; 0.5 reveals nothing
     same_status: bool
     same_body: bool
     same_headers: bool
@@ -55,7 +55,7 @@ class Probe:
 def enumeration(*, tries: int, postgres: bool) -> list[Compared]:
     """Each probe asked that often for names that are known and as often, in turn, for others."""
     with service(postgres=postgres, DOORWARD_TRUSTED_PROXIES="127.0.0.1/32") as live:
-        # Each name is asked about once: the mails that one address gets are limited, and the first answer tells most.
+        # Each name is used once, because emails per recipient are limited.
         make_accounts(
             live, [f"{kind}{number}" for kind in ("known", "again") for number in range(tries)]
         )
@@ -71,7 +71,7 @@ def _login(name: str) -> Body:
 
 
 def _register(name: str) -> Body:
-    """Without a password, as whoever measures would leave it out: no hash covers what else differs."""
+    """Register without a password, because a hash would hide other differences."""
     return lambda number: {
         "username": f"fresh-{name}{number}",
         "email": f"{name}{number}@example.org",
@@ -104,7 +104,7 @@ def _login_from_a_device(name: str) -> Body:
 
 
 def _always(body: Body, name: str) -> Body:
-    """One name that is tried again and again: the counter is high, and everybody comes from somewhere else."""
+    """Use one name from many sources, so that its failure counter is high."""
     return lambda _number: {**body(0), "username": name}
 
 

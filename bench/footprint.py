@@ -1,4 +1,4 @@
-"""`python -m bench.footprint`: count the files and functions of the service that one login touches."""
+"""`python -m bench.footprint`: count the files and functions that a login touches."""
 
 from __future__ import annotations
 

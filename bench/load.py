@@ -1,7 +1,6 @@
-"""Load from one thread: a few connections, each with one request on its way, over sockets that stay open.
+"""Load from one thread over a few persistent connections, each with one request in flight.
 
-The client shares the machine with the server, so it does as little as it can: the bytes are made beforehand, and of an answer
-only its status and its end are looked for.
+The client shares the machine with the server, so it does as little work as possible.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class Load:
 
 
 def put_on(port: int, requests: Iterable[bytes], *, connections: int, seconds: float) -> Load:
-    """Ask for that long, in turn what `requests` holds; answers that were begun are waited for and counted, and so is their time."""
+    """Send `requests` in turn for that many seconds. Counts the responses that are in flight."""
     load, sending = Load(), itertools.cycle(requests)
     with selectors.DefaultSelector() as selector:
         for _ in range(connections):

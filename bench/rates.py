@@ -1,4 +1,4 @@
-"""How much of what the machine can do is left for logins and for checks: each rate beside the one that bounds it, turn by turn."""
+"""Rates of logins and checks, each measured in turn with the rate that bounds it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 LOGGING_IN = 4  # at once: what the hash gate admits with the default eight threads
 CHECKING = 8  # at once: one for each thread
 WARM = 0.3  # seconds, and no longer than is measured
-SESSIONS_EACH = 40  # logins for each account; from fifty on, every login ends an older session, which is not the usual case
+SESSIONS_EACH = 40  # per account; from fifty on every login revokes an older session
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def logins(live: LiveServer, *, rounds: int, seconds: float) -> Ratio:
 
 
 def checks(live: LiveServer, bare: int, *, rounds: int, seconds: float) -> Ratio:
-    """GET /v1/whoami with a valid token against a bare route of Flask under the same worker class and threads."""
+    """Compare GET /v1/whoami with an empty Flask route on the same kind of server."""
     return _checks(live, "/v1/whoami", bare, "/", rounds=rounds, seconds=seconds)
 
 

@@ -1,4 +1,4 @@
-"""What is measured: servers as an operator starts them, on the loopback alone, in a folder of their own."""
+"""The servers that are measured, started as an operator does, on loopback in their own folder."""
 
 from __future__ import annotations
 

@@ -7,19 +7,18 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import click
 
 from app.adapters import logs
 from app.adapters.password_hasher import Capacity
 from app.server.background_jobs import synchronize_clock
+from app.server.gunicorn_server import CreateApp
 from app.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
     from typing import TextIO
-
-    from flask import Flask
 
     from app.unit_of_work import UnitOfWorkFactory
 
@@ -28,12 +27,6 @@ EXIT_UNAVAILABLE = 1
 EXIT_SETTINGS = 2
 EXIT_SCHEMA = 3
 COMMAND_CAPACITY = Capacity(workers=1, threads=1)
-
-
-class CreateApp(Protocol):
-    """The application factory. __main__ passes it in, so that commands do not import it."""
-
-    def __call__(self, settings: Settings, *, capacity: Capacity | None = None) -> Flask: ...
 
 
 def load_settings_or_exit(

@@ -29,7 +29,7 @@ log = logs.get_logger("serve")
 
 
 class CreateApp(Protocol):
-    """The application factory."""
+    """The application factory. __main__ passes it in, so that commands do not import it."""
 
     def __call__(self, settings: Settings, *, capacity: Capacity | None = None) -> Flask: ...
 

@@ -16,8 +16,8 @@ from tests.live import ROOT
 FIGURES = (
     r"logins / raw Argon2: \d+\.\d\d ",
     r"whoami / bare Flask: \d+\.\d\d ",
-    r"a gateway's question / bare Flask with one Redis GET: \d+\.\d\d ",
-    r"a gateway's question, with an identity / bare Flask with one Redis GET: \d+\.\d\d ",
+    r"a gateway request / bare Flask with one Redis GET: \d+\.\d\d ",
+    r"a gateway request, with an identity / bare Flask with one Redis GET: \d+\.\d\d ",
     r"login, known - unknown: [+-]\d+\.\d\d ms, [+-]\d+\.\d %",
     r"login by address, known - unknown: [+-]",
     r"login from a device, known - unknown: [+-]",
@@ -56,11 +56,11 @@ def test_breakdown_names_the_parts_of_a_check():
     shares = {
         line.split()[-1]: int(line.split()[-4])
         for line in printed.splitlines()
-        if line.endswith(("look_up", "_log", "wsgi_app"))
+        if line.endswith(("find_session_state", "_log_request", "wsgi_app"))
     }
-    assert shares.keys() == {"look_up", "_log", "wsgi_app"}
+    assert shares.keys() == {"find_session_state", "_log_request", "wsgi_app"}
     assert shares["wsgi_app"] == 100
-    assert shares["look_up"] > 0
+    assert shares["find_session_state"] > 0
 
 
 def answer(seconds: float = 0.02, **body: object) -> Answer:

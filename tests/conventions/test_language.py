@@ -169,8 +169,10 @@ def test_files_of_the_service_are_short():
 
 def test_lines_have_at_most_a_hundred_columns():
     done = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "E501"]
-        + ["--line-length", "100", "--output-format", "concise", "app", "client/src", "bench"],
+        [
+            *(sys.executable, "-m", "ruff", "check", "--isolated", "--select", "E501"),
+            *("--line-length", "100", "--output-format", "concise", "app", "client/src", "bench"),
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
