@@ -18,12 +18,12 @@ from app.cli.json_lines import Unreadable, read_lines
 from app.cli.start import (
     EXIT_REFUSED,
     EXIT_UNAVAILABLE,
-    CreateApp,
     load_settings_or_exit,
     open_application,
 )
 from app.registration.import_accounts import SeenNames, import_accounts, preview_import
 from app.registration.import_candidates import RejectedLine
+from app.server.gunicorn_server import CreateApp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -16,7 +16,8 @@ from app.adapters import logs
 from app.adapters.clock import Clock
 from app.cli import checks
 from app.cli.checks import Finding, FindingLevel
-from app.cli.start import COMMAND_CAPACITY, CreateApp
+from app.cli.start import COMMAND_CAPACITY
+from app.server.gunicorn_server import CreateApp
 from app.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import click
 
 from app.adapters.password_hasher import Capacity
 from app.cli.db import require_current_schema, upgrade_or_exit
-from app.cli.start import EXIT_SETTINGS, CreateApp, load_settings_or_exit, prepare_database
-from app.server.gunicorn_server import DEFAULT_BIND, GunicornServer
+from app.cli.start import EXIT_SETTINGS, load_settings_or_exit, prepare_database
+from app.server.gunicorn_server import DEFAULT_BIND, CreateApp, GunicornServer
 from app.settings import Settings, load_settings
 
 

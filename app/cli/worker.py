@@ -8,8 +8,9 @@ import threading
 import click
 
 from app.adapters import logs
-from app.cli.start import COMMAND_CAPACITY, CreateApp, load_settings_or_exit
+from app.cli.start import COMMAND_CAPACITY, load_settings_or_exit
 from app.server.background_jobs import BackgroundJobs, ProcessKind
+from app.server.gunicorn_server import CreateApp
 from app.unit_of_work import UnitOfWorkFactory
 
 SHUTDOWN_SECONDS = 20.0
