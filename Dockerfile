@@ -3,7 +3,7 @@ ARG PYTHON=3.11-slim-bookworm
 FROM python:${PYTHON} AS build
 WORKDIR /srv/doorward
 COPY requirements/run.txt requirements/run.txt
-# Wheels alone: nothing of the lists is run while it is installed, and no compiler is needed. pip itself stays behind.
+# Only wheels, so that no package runs code while it is installed and no compiler is needed.
 RUN python3 -m venv /srv/venv \
     && /srv/venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check --no-compile --only-binary :all: \
         --require-hashes --requirement requirements/run.txt \
@@ -11,11 +11,11 @@ RUN python3 -m venv /srv/venv \
 COPY app app
 COPY migrations migrations
 COPY config config
-# Bytecode that trusts its source without looking: copies between layers may change the times of files.
+# Bytecode without timestamp checks, because copies between layers can change file times.
 RUN /srv/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /srv/venv/lib app migrations config
 
 FROM python:${PYTHON}
-# An image is not for development: what is unsafe to serve is refused, unless somebody says otherwise.
+# Images are for production, so unsafe settings are rejected unless you override DOORWARD_ENV.
 ENV PATH=/srv/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -25,12 +25,12 @@ COPY --from=build /srv/venv /srv/venv
 COPY --from=build /srv/doorward/app app
 COPY --from=build /srv/doorward/migrations migrations
 COPY --from=build /srv/doorward/config config
-# A volume takes its first owner from the image: var/ for SQLite, /run/doorward for secrets that a start makes.
+# A new volume inherits its owner from the image: var/ for SQLite, /run/doorward for secrets.
 RUN install -d -m 0700 -o 10001 -g 10001 var && install -d -m 0755 -o 10001 -g 10001 /run/doorward
-# A number, so that an orchestrator can see that it is not root.
+# A number, so that an orchestrator can verify that it is not root.
 USER 10001:10001
 EXPOSE 8080
-# No proxy of the environment may stand between the probe and this container.
+# The probe ignores proxies of the environment.
 HEALTHCHECK --interval=10s --timeout=4s --start-period=20s --retries=3 \
     CMD ["python", "-c", "from urllib.request import ProxyHandler, build_opener; build_opener(ProxyHandler({})).open('http://127.0.0.1:8080/readyz', timeout=3)"]
 CMD ["python", "-m", "app", "serve", "--bind", "0.0.0.0:8080", "--migrate"]

@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: everything is installed below doorward_service/, so that nothing of ours is called `app` there."""
+"""Package layout: app/, migrations/ and config/ are installed inside doorward_service/."""
 
 from setuptools import find_namespace_packages, setup
 

@@ -1,4 +1,4 @@
-"""The service where it was installed from a wheel: a folder like that of the sources, with app/, migrations/ and config/ in it.
+"""The service as installed from a wheel, with app/, migrations/ and config/ in this folder.
 
-So nothing called `app` is installed beside packages of others. `python -m doorward_service` is what `python -m app` is in the sources.
+This avoids a top-level package named `app`. `python -m doorward_service` replaces `python -m app`.
 """

@@ -1,4 +1,4 @@
-"""`python -m doorward_service`: what an operator types where the service was installed from a wheel."""
+"""`python -m doorward_service`: run a command of the service that was installed from a wheel."""
 
 from __future__ import annotations
 

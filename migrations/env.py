@@ -1,4 +1,4 @@
-"""Alembic's entry: the tables of every room, on the connection that `db upgrade` opened."""
+"""Alembic environment: the tables of every package, on the connection that `db upgrade` opened."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from alembic import context
 from app import factory
 from app.adapters.database import Base
 
-assert factory  # importing it registers every table
+assert factory  # importing the factory registers every table
 
 connection = context.config.attributes["connection"]
 context.configure(
