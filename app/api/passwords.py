@@ -35,7 +35,7 @@ blp = Blueprint(
 
 
 class ForgotSchema(StrictSchema):
-    """One of the two. `username` may also be an email address, as at login."""
+    """A username or an email address. `username` accepts both, as at login."""
 
     username = Text(max_length=256, load_default=None)
     email = Text(max_length=256, load_default=None)

@@ -70,7 +70,7 @@ class ConfirmedSchema(StrictSchema):
 
 
 class ResendSchema(StrictSchema):
-    """One of the two."""
+    """The handle of a registration, or an email address."""
 
     registration = Text(max_length=64, load_default=None)
     email = Text(max_length=256, load_default=None)

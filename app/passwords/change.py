@@ -50,18 +50,12 @@ def change_password(
     )
     if is_same_password(old_password, text):
         raise build_unchanged_password_error(client_info.locale)
-
-    def build_changes() -> dict[str, object]:
-        work.commit_and_release()
-        password_hash = work.hasher.hash(text)
-        return {
-            "password_hash": password_hash,
-            "epoch": Account.epoch + 1,
-            "must_change_since": None,
-        }
-
     authenticated = authenticate(
-        work, client_info, user, PresentedPassword(old_password), build_changes=build_changes
+        work,
+        client_info,
+        user,
+        PresentedPassword(old_password),
+        build_changes=lambda: _build_changes(work, text),
     )
     account = authenticated.account
     session = move_session_to_new_epoch(work, authenticated, session_id=principal.session_id)
@@ -77,3 +71,9 @@ def change_password(
         session_id=session.id,
     )
     return issue_tokens(work, account, session)
+
+
+def _build_changes(work: UnitOfWork, text: str) -> dict[str, object]:
+    work.commit_and_release()
+    password_hash = work.hasher.hash(text)
+    return {"password_hash": password_hash, "epoch": Account.epoch + 1, "must_change_since": None}

@@ -61,15 +61,8 @@ def register(
     """
     if work.settings.registration is not RegistrationMode.OPEN:
         raise RegistrationClosed
-    registration = _validate(
-        work,
-        client_info,
-        username=username,
-        email=email,
-        name=name,
-        password=password,
-        locale=locale,
-    )
+    fields = {"username": username, "email": email, "name": name}
+    registration = _validate(work, client_info, **fields, password=password, locale=locale)
     work.commit_and_release()
     password_hash = (
         work.hasher.hash(registration.password) if registration.password is not None else None

@@ -49,16 +49,8 @@ def resend_confirmation(
     may_send = count_registration_email(work, account=account, recipient=recipient)
     withheld = not may_send or (pending is None and account is None)
     # If no email is sent, the older link and code stay valid: a made-up subject is written instead.
-    subject, code = pending.id if pending and not withheld else generate_id("reg"), generate_code()
-    work.db.execute(
-        update(PendingRegistration)
-        .where(PendingRegistration.id == subject)
-        .values(
-            code_digest=compute_code_digest(work, subject, normalize_code(code)),
-            code_expires_at=work.now + CODE_LIFETIME,
-            tries=0,
-        )
-    )
+    subject = pending.id if pending and not withheld else generate_id("reg")
+    code = _replace_code(work, subject)
     expires_at = pending.expires_at if pending else work.now + CODE_LIFETIME
     enqueue_registration_email(
         work,
@@ -70,6 +62,21 @@ def resend_confirmation(
         withheld=withheld,
     )
     record_event(work, Event.REGISTRATION_RESENT, client_info=client_info)
+
+
+def _replace_code(work: UnitOfWork, registration: str) -> str:
+    """Give the registration a new code with all its attempts, and return the code."""
+    code = generate_code()
+    work.db.execute(
+        update(PendingRegistration)
+        .where(PendingRegistration.id == registration)
+        .values(
+            code_digest=compute_code_digest(work, registration, normalize_code(code)),
+            code_expires_at=work.now + CODE_LIFETIME,
+            tries=0,
+        )
+    )
+    return code
 
 
 def _find_pending_registration(

@@ -18,6 +18,8 @@ from app.sessions.models import Session, SessionStatus, format_methods
 from app.sessions.revoke import revoke_sessions
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from app.accounts.models import Account
     from app.authentication.authenticate import Authenticated
     from app.principal import ClientInfo
@@ -66,10 +68,7 @@ def open_session(
     context = _load_login_context(work, client_info, account)
     if context.live_sessions >= MAX_SESSIONS:
         _revoke_oldest(work, client_info, account, context)
-    idle_timeout = get_idle_timeout(work, account)
-    is_admin = idle_timeout == ADMIN_IDLE_TIMEOUT
-    max_lifetime = ADMIN_MAX_LIFETIME if is_admin else work.settings.session_max_ttl
-    absolute_until = work.now + min(lifetime or DEFAULT_LIFETIME, max_lifetime)
+    idle_until, absolute_until = _compute_expiry(work, account, lifetime)
     session = Session(
         id=approval.session_id if approval else generate_id("ses"),
         account_id=account.id,
@@ -84,7 +83,7 @@ def open_session(
         approved_by=approval.approved_by if approval else None,
         created_at=work.now,
         refreshed_at=work.now,
-        idle_until=min(work.now + idle_timeout, absolute_until),
+        idle_until=idle_until,
         absolute_until=absolute_until,
         device_name=device_name,
         user_agent=client_info.user_agent,
@@ -108,6 +107,17 @@ def open_session(
 def get_idle_timeout(work: UnitOfWork, account: Account) -> timedelta:
     """Return how long a session of the account lasts without being refreshed."""
     return ADMIN_IDLE_TIMEOUT if ADMIN in list_roles(work.db, account) else IDLE_TIMEOUT
+
+
+def _compute_expiry(
+    work: UnitOfWork, account: Account, lifetime: timedelta | None
+) -> tuple[datetime, datetime]:
+    """Return when the session expires without a refresh, and when it expires in any case."""
+    idle_timeout = get_idle_timeout(work, account)
+    is_admin = idle_timeout == ADMIN_IDLE_TIMEOUT
+    max_lifetime = ADMIN_MAX_LIFETIME if is_admin else work.settings.session_max_ttl
+    absolute_until = work.now + min(lifetime or DEFAULT_LIFETIME, max_lifetime)
+    return min(work.now + idle_timeout, absolute_until), absolute_until
 
 
 def _load_login_context(
