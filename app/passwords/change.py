@@ -16,8 +16,7 @@ from app.passwords.replace import (
     require_matching_passwords,
 )
 from app.sessions.models import SessionStatus
-from app.sessions.move import move_session_to_new_epoch
-from app.sessions.revoke import revoke_past_epoch_sessions
+from app.sessions.revoke import move_session_to_new_epoch, revoke_past_epoch_sessions
 from app.sessions.tokens import SessionTokens, issue_tokens
 
 if TYPE_CHECKING:

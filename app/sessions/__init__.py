@@ -1,1 +1,1 @@
-"""Being logged in."""
+"""Sessions: login, refresh, tokens, revocation."""

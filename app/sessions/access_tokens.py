@@ -1,4 +1,4 @@
-"""Access tokens: signed, short-lived, in the shape of RFC 9068."""
+"""Access tokens: signed, short-lived JWTs (RFC 9068)."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork
 
 JWT_TYP = "at+jwt"
-# A token travels in a header, and gateways cut or refuse long ones.
+# Tokens are sent in a header, and gateways reject or truncate long ones.
 MAX_ROLES = 20
-FINGERPRINT_LENGTH = 16
 MAX_ROLES_BYTES = 2048
-FINGERPRINT_CLAIM = (
-    "key"  # the claim by which a token says which secret of its key it was traded for
-)
-NARROWED_CLAIM = "narrowed"  # the claim of a session that was opened for certain scopes
+FINGERPRINT_LENGTH = 16
+# Identifies the secret of the API key that a token was exchanged for.
+FINGERPRINT_CLAIM = "key"
+# Present in tokens of a session that was opened for requested scopes only.
+NARROWED_CLAIM = "narrowed"
 
 
 def get_session_scopes(work: UnitOfWork, session: Session, roles: Sequence[str]) -> tuple[str, ...]:
-    """What the session may do: what it was opened for, as far as its owner may do that now."""
-    held = list_scopes(work.settings, roles)
-    return held if session.scope is None else narrow_scopes(session.scope.split(), held)
+    """Return the scopes of the session: those it was opened for that its roles still allow."""
+    allowed = list_scopes(work.settings, roles)
+    return allowed if session.scope is None else narrow_scopes(session.scope.split(), allowed)
 
 
 def get_session_roles(session: Session, roles: Sequence[str]) -> tuple[str, ...]:
-    """The roles that the session has of its owner's. One that was opened for certain scopes administers nothing beyond them."""
+    """Return the roles that count in the session. One with requested scopes never has the admin role."""
     return tuple(roles) if session.scope is None else exclude_admin(roles)
 
 
@@ -52,7 +52,10 @@ def sign_access_token(
     resource_roles: tuple[str, ...] = (),
     max_expires_at: datetime | None = None,
 ) -> tuple[str, int]:
-    """A token and its life in seconds; it never outlives its session, nor `ends_at`. It names the roles `of_resource` too."""
+    """Sign an access token of a session. Returns the token and its lifetime in seconds.
+
+    It expires with the session and no later than `max_expires_at`. `resource_roles` are added to its roles.
+    """
     claims = {
         "client_id": session.effective_client_id,
         "sid": session.id,
@@ -74,13 +77,16 @@ def sign_access_token(
         if max_expires_at is None
         else min(session.absolute_until, max_expires_at)
     )
-    return _sign(work, account.id, claims, ends_at=latest)
+    return _sign(work, account.id, claims, expires_at=latest)
 
 
 def sign_key_token(
     work: UnitOfWork, account: Account, principal: Principal, *, scopes: Sequence[str], secret: str
 ) -> tuple[str, int]:
-    """A token that an API key was traded for (RFC 6749 section 4.4), and its life in seconds. It ends with the key, and with its secret."""
+    """Sign the access token that an API key is exchanged for (RFC 6749 section 4.4).
+
+    Returns the token and its lifetime in seconds. It expires with the key and is revoked with its secret.
+    """
     claims = {
         "client_id": principal.key_id,
         "sid": principal.key_id,
@@ -91,16 +97,16 @@ def sign_key_token(
         FINGERPRINT_CLAIM: build_secret_fingerprint(compute_digest(secret)),
         "preferred_username": account.username,
     }
-    return _sign(work, account.id, claims, ends_at=principal.expires_at)
+    return _sign(work, account.id, claims, expires_at=principal.expires_at)
 
 
 def build_secret_fingerprint(secret_digest: str) -> str:
-    """A part of a digest: enough to tell two secrets of one key apart, and nothing that a secret could be found by."""
+    """Shorten a digest to what tells two secrets of a key apart and does not help to find a secret."""
     return secret_digest[:FINGERPRINT_LENGTH]
 
 
 def _build_role_claims(roles: tuple[str, ...]) -> dict[str, object]:
-    """As many as fit; where some are left out the token says so, and a check asks for them."""
+    """Build the claims of the roles that fit. `roles_truncated` makes verification look up the others."""
     kept: list[str] = []
     for role in roles[:MAX_ROLES]:
         if len(",".join([*kept, role])) > MAX_ROLES_BYTES:
@@ -110,13 +116,13 @@ def _build_role_claims(roles: tuple[str, ...]) -> dict[str, object]:
 
 
 def _sign(
-    work: UnitOfWork, account_id: str, claims: dict[str, object], *, ends_at: datetime | None
+    work: UnitOfWork, account_id: str, claims: dict[str, object], *, expires_at: datetime | None
 ) -> tuple[str, int]:
     issued = int(work.now.timestamp())
     expires = issued + int(work.settings.access_token_ttl.total_seconds())
-    if ends_at is not None:
-        expires = min(expires, int(ends_at.timestamp()))
-    always = {
+    if expires_at is not None:
+        expires = min(expires, int(expires_at.timestamp()))
+    registered = {
         "iss": work.settings.issuer,
         "sub": account_id,
         "aud": work.settings.audience,
@@ -124,4 +130,4 @@ def _sign(
         "iat": issued,
         "jti": generate_id("jti"),
     }
-    return work.signing_keys.sign(JWT_TYP, always | claims), expires - issued
+    return work.signing_keys.sign(JWT_TYP, registered | claims), expires - issued

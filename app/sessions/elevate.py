@@ -44,7 +44,7 @@ def elevate(
         account_id=account.id,
         session_id=session.id,
     )
-    return issue_access_token(work, account, session, thing=None, max_expires_at=None)
+    return issue_access_token(work, account, session, ref=None, max_expires_at=None)
 
 
 def _update_session(work: UnitOfWork, authenticated: Authenticated, session_id: str) -> Session:

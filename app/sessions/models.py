@@ -1,4 +1,4 @@
-"""A session: one login of one account, and everything its tokens depend on."""
+"""Sessions: one row for each login of an account."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from app.adapters.statements import delete_batch
 from app.sessions.public_clients import DEFAULT_CLIENT_ID
 
 Epoch = int | ColumnElement[int] | InstrumentedAttribute[int]
+
+RETENTION = timedelta(days=30)
 
 
 class SessionStatus(StrEnum):
@@ -41,17 +43,13 @@ class Session(Base):
     global_epoch: Mapped[int]
     rt_counter: Mapped[int] = mapped_column(default=0)
     rt_salt: Mapped[str] = mapped_column(String(64))
-    auth_time: Mapped[
-        datetime | None
-    ]  # when a password was typed in it; None: never, it was approved from another device
+    # When the password was last entered in it; None after a device login, where none was.
+    auth_time: Mapped[datetime | None]
     amr: Mapped[str] = mapped_column(String(64))
-    scope: Mapped[str | None] = mapped_column(
-        Text
-    )  # what it was opened for, separated by spaces; None: whatever its owner may
-    client_id: Mapped[str | None] = mapped_column(String(32))  # None: whoever named none
-    approved_by: Mapped[str | None] = mapped_column(
-        String(32)
-    )  # the session from which it was let in
+    # The requested scopes, separated by spaces; None for everything its roles allow.
+    scope: Mapped[str | None] = mapped_column(Text)
+    client_id: Mapped[str | None] = mapped_column(String(32))  # None for the default client
+    approved_by: Mapped[str | None] = mapped_column(String(32))  # id of the approving session
     created_at: Mapped[datetime]
     refreshed_at: Mapped[datetime]
     idle_until: Mapped[datetime]
@@ -67,17 +65,17 @@ class Session(Base):
 
     @property
     def expires_at(self) -> datetime:
-        """When it ends if it is not refreshed again."""
+        """The time at which the session expires unless it is refreshed."""
         return min(self.idle_until, self.absolute_until)
 
     @property
     def effective_client_id(self) -> str:
-        """The client that it is of (RFC 6749 section 2.2)."""
+        """The client identifier (RFC 6749 section 2.2)."""
         return self.client_id or DEFAULT_CLIENT_ID
 
     @property
     def device_label(self) -> str:
-        """What the owner would call it."""
+        """The name under which the session is shown to its user."""
         return self.device_name or self.user_agent or "unknown"
 
     @property
@@ -148,15 +146,15 @@ def find_session(db: Db, session_id: str) -> Session | None:
 
 
 def find_account_session(db: Db, account_id: str, session_id: str) -> Session | None:
-    """The session, if it belongs to that account."""
+    """Find a session by id, if it belongs to the account."""
     return db.scalar(
         select(Session).where(Session.id == session_id, Session.account_id == account_id)
     )
 
 
 def delete_old_sessions(db: Db, now: datetime, limit: int) -> int:
-    """A session is remembered for 30 days after its end."""
-    kept_from = now - timedelta(days=30)
+    """Delete a batch of sessions that ended before the retention period. Returns their number."""
+    kept_from = now - RETENTION
     return delete_batch(
         db, Session, or_(Session.absolute_until < kept_from, Session.ended_at < kept_from), limit
     )

@@ -1,4 +1,4 @@
-"""How long a typed password counts for what asks for a fresh one (RFC 9470)."""
+"""Recent authentication: how long a password entry counts for operations that need a step-up (RFC 9470)."""
 
 from __future__ import annotations
 
@@ -16,26 +16,30 @@ MAX_AUTHENTICATION_AGE = timedelta(minutes=5)
 
 
 class ReauthenticationRequired(Unauthenticated):
-    """The password was typed too long ago for this (RFC 9470 section 3)."""
+    """The last password entry is too old for this operation (RFC 9470 section 3)."""
 
     code = "reauthentication_required"
-    title = "Show once more who you are"
+    title = "Re-authentication required"
 
     def __init__(self) -> None:
         seconds = int(MAX_AUTHENTICATION_AGE.total_seconds())
-        error = f'error="insufficient_user_authentication", error_description="too long ago", max_age="{seconds}"'
+        challenge = (
+            'Bearer realm="doorward", error="insufficient_user_authentication", '
+            f'error_description="More recent authentication is required", max_age="{seconds}"'
+        )
         super().__init__(
-            f"Send the password to /v1/elevate and use the access token from there; it counts for {seconds // 60} minutes.",
-            headers={"WWW-Authenticate": f'Bearer realm="doorward", {error}'},
+            "Send the password to /v1/elevate and use the access token from the response. "
+            f"It is accepted for {seconds // 60} minutes.",
+            headers={"WWW-Authenticate": challenge},
         )
 
 
 def has_recent_authentication(principal: Principal, now: datetime) -> bool:
-    """Was the password typed in the last five minutes?"""
+    """Return whether the password was entered within MAX_AUTHENTICATION_AGE."""
     return principal.auth_time is not None and now - principal.auth_time <= MAX_AUTHENTICATION_AGE
 
 
 def require_recent_authentication(principal: Principal, now: datetime) -> None:
-    """Raises ReauthenticationRequired for whoever has not typed the password in the last five minutes."""
+    """Raise ReauthenticationRequired unless the principal has a recent authentication."""
     if not has_recent_authentication(principal, now):
         raise ReauthenticationRequired

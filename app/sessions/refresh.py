@@ -1,7 +1,7 @@
-"""Refreshing: one step of the counter for each token, the same successor for a client that lost the answer.
+"""Refreshing a session: rotate the refresh token, and revoke the session when an old token is reused.
 
-The state is in the database alone: a restart does not forget it, a rolled-back transaction does not consume it, and no
-fault of Redis or the network ever ends a session (RFC 9700 section 4.14.2).
+The state is in the database only: a restart does not forget a rotation, a rolled-back transaction does not
+consume a token, and no fault of Redis or the network ends a session (RFC 9700 section 4.14.2).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from app.audit.record import Event, record_event
 from app.authentication.throttling.suspicious_sources import flag_suspicious_source
 from app.credential_status.models import get_global_epoch
 from app.notifications.mail.enqueue import Email, EmailTemplate, enqueue_email
-from app.sessions import refresh_tokens
 from app.sessions.errors import InvalidGrant
-from app.sessions.models import Session, SessionStatus, find_session
+from app.sessions.models import Session, SessionStatus
 from app.sessions.open_session import get_idle_timeout
 from app.sessions.revoke import revoke_sessions
+from app.sessions.signed_handles import find_session_by_refresh_token
 from app.sessions.tokens import SessionTokens, issue_tokens
 
 if TYPE_CHECKING:
@@ -39,18 +39,21 @@ GRACE_PERIOD = timedelta(seconds=30)
 def refresh_session(
     work: UnitOfWork, client_info: ClientInfo, *, refresh_token: str
 ) -> SessionTokens:
-    """A fresh access token and the next refresh token. Raises InvalidGrant, and ends the session on reuse."""
+    """Issue an access token and the next refresh token.
+
+    Raises InvalidGrant. The session is revoked when the token was used before and its grace period is over.
+    """
     session, counter = get_session_by_refresh_token(
         work.db, work.settings.secret_key, refresh_token
     )
     account = lock_account(work.db, session.account_id)
     if account is None or not account.is_active:
         raise InvalidGrant
-    # A change of the password that was quicker has taken the session along, out of reach of the tokens it had.
+    # The salt read before the lock is a condition of the update: a password change in between replaces it.
     salt, epoch = session.rt_salt, get_global_epoch(work.db)
     if _rotate(work, client_info, account, session, counter=counter, epoch=epoch):
         return issue_tokens(work, account, session)
-    # Somebody was quicker, or the session is over: under the account's lock the row now says which.
+    # The token was used already, or the session has ended. The account is locked, so the row is final.
     work.db.refresh(session)
     if session.rt_salt != salt or not session.is_live(
         work.now, account_epoch=account.epoch, global_epoch=epoch
@@ -63,7 +66,10 @@ def refresh_session(
 
 
 def is_counter_accepted(session: Session, counter: int, now: datetime) -> bool:
-    """Is it the token of now, or the one before it, whose answer a client may have lost a moment ago?"""
+    """Return whether the counter is the current one, or the previous one within the grace period.
+
+    The grace period serves a client that lost the response to its last refresh.
+    """
     return counter == session.rt_counter or (
         counter == session.rt_counter - 1 and now - session.refreshed_at <= GRACE_PERIOD
     )
@@ -72,16 +78,11 @@ def is_counter_accepted(session: Session, counter: int, now: datetime) -> bool:
 def get_session_by_refresh_token(
     db: Db, secret_keys: Sequence[str], refresh_token: str
 ) -> tuple[Session, int]:
-    """The session that a genuine refresh token is of, live or not, and the token's counter. Raises InvalidGrant."""
-    claimed = refresh_tokens.parse_refresh_token(refresh_token)
-    session = find_session(db, claimed.session_id) if claimed else None
-    if (
-        claimed is None
-        or session is None
-        or not refresh_tokens.is_genuine(secret_keys, refresh_token, claimed, session)
-    ):
+    """Return the session of a genuine refresh token, live or not, and the token's counter. Raises InvalidGrant."""
+    found = find_session_by_refresh_token(db, secret_keys, refresh_token)
+    if found is None:
         raise InvalidGrant
-    return session, claimed.counter
+    return found
 
 
 def _rotate(
@@ -93,7 +94,7 @@ def _rotate(
     counter: int,
     epoch: int,
 ) -> bool:
-    """Count one step, if the token is the present one and the session lives. One statement decides."""
+    """Advance the counter if the token is the current one of a live session. One statement decides."""
     rotated = count_changed_rows(
         work.db,
         update(Session)
@@ -119,7 +120,7 @@ def _rotate(
 def _revoke_reused(
     work: UnitOfWork, client_info: ClientInfo, account: Account, session: Session, *, counter: int
 ) -> None:
-    """A token came back that was used up long ago, or one the database never gave out: end the session, and tell the owner."""
+    """Revoke the session of a reused token, or of one the database never issued, and notify the owner."""
     ahead = counter > session.rt_counter
     event = Event.REFRESH_AHEAD if ahead else Event.REFRESH_REUSED
     revoke_sessions(
@@ -129,7 +130,7 @@ def _revoke_reused(
         status=SessionStatus.SUSPICIOUS,
         reason="refresh_ahead" if ahead else "refresh_reuse",
     )
-    # Of thief and owner, nobody knows which of them came second.
+    # The second use may be the owner's or an attacker's; its source is flagged either way.
     flag_suspicious_source(work, session_id=session.id, bucket=client_info.bucket)
     record_event(work, event, client_info=client_info, account_id=account.id, session_id=session.id)
     values = {

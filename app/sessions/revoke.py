@@ -1,7 +1,8 @@
-"""Ending sessions: one, all others, all of an account."""
+"""Logging out of sessions, and revoking one, all others or those of past epochs."""
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
@@ -9,22 +10,24 @@ from sqlalchemy import select, update
 from app.accounts.models import Account, find_account, lock_account
 from app.adapters.statements import count_changed_rows
 from app.audit.record import Event, record_event
+from app.credential_status.models import get_global_epoch
 from app.credential_status.revocations import record_account_revocation, record_session_revocations
 from app.errors import NotFound, Unauthenticated
 from app.opaque_tokens import is_id
-from app.sessions.models import Session, SessionStatus, find_account_session
+from app.sessions.models import Session, SessionStatus, find_account_session, format_methods
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy import Select
 
+    from app.authentication.authenticate import Authenticated
     from app.principal import ClientInfo, Principal
     from app.unit_of_work import UnitOfWork
 
 
 def log_out(work: UnitOfWork, principal: Principal, client_info: ClientInfo) -> None:
-    """End the session that asks; its tokens stop at once."""
+    """Log out of the current session. Its tokens are rejected from the next request on."""
     account = _get_account(work, principal)
     revoke_sessions(
         work, account, [principal.session_id], status=SessionStatus.LOGGED_OUT, reason="logout"
@@ -40,7 +43,7 @@ def log_out(work: UnitOfWork, principal: Principal, client_info: ClientInfo) -> 
 
 
 def log_out_everywhere(work: UnitOfWork, principal: Principal, client_info: ClientInfo) -> None:
-    """End every session of the account by moving its epoch."""
+    """Log out of every session of the account by advancing its epoch."""
     account = lock_account(work.db, principal.account_id)
     if account is None:
         raise Unauthenticated
@@ -62,7 +65,7 @@ def log_out_everywhere(work: UnitOfWork, principal: Principal, client_info: Clie
 def revoke_session(
     work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, session_id: str
 ) -> None:
-    """End one session of one's own. Raises NotFound, also for a session of somebody else."""
+    """Revoke a session of the account. Raises NotFound, also for a session of another account."""
     session = (
         find_account_session(work.db, principal.account_id, session_id)
         if is_id("ses", session_id)
@@ -85,8 +88,8 @@ def revoke_session(
 
 
 def revoke_other_sessions(work: UnitOfWork, principal: Principal, client_info: ClientInfo) -> None:
-    """End every session of the account but the one that asks."""
-    # Held before its sessions, as by a change of the password, which takes them in another order.
+    """Revoke every session of the account except the current one."""
+    # The account is locked before its sessions, in the same order as by a password change.
     account = lock_account(work.db, principal.account_id)
     if account is None:
         raise Unauthenticated
@@ -112,7 +115,10 @@ def revoke_other_sessions(work: UnitOfWork, principal: Principal, client_info: C
 def revoke_past_epoch_sessions(
     work: UnitOfWork, account: Account, *, status: SessionStatus, reason: str
 ) -> int:
-    """End what is still of an older epoch of the account, and every token with it. Returns how many sessions that were."""
+    """End the sessions of older epochs of the account, and with them every token issued before.
+
+    Returns the number of sessions.
+    """
     ended = count_changed_rows(
         work.db,
         update(Session)
@@ -136,7 +142,11 @@ def revoke_sessions(
     status: SessionStatus,
     reason: str,
 ) -> Sequence[str]:
-    """End those of these sessions that live, each with its revocation row. Returns which those were."""
+    """End the sessions among `session_ids` that have not ended, and record a revocation for each.
+
+    The condition is the stored status, not Session.live_clause: a session that has just expired is marked too,
+    because its access tokens are accepted for the leeway. Returns the ids of the ended sessions.
+    """
     ended = work.db.scalars(
         update(Session)
         .where(
@@ -150,6 +160,32 @@ def revoke_sessions(
     ).all()
     record_session_revocations(work, account, ended)
     return ended
+
+
+def move_session_to_new_epoch(
+    work: UnitOfWork, authenticated: Authenticated, *, session_id: str
+) -> Session:
+    """Move a session to the new epoch of its account, with a new salt and the new authentication.
+
+    Every older token of the session stops working, the refresh token too. The account must be
+    locked. Raises Unauthenticated if the session has ended meanwhile.
+    """
+    account = authenticated.account
+    session = work.db.scalar(
+        select(Session)
+        .where(Session.id == session_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    if session is None or not session.is_live(
+        work.now, account_epoch=account.epoch - 1, global_epoch=get_global_epoch(work.db)
+    ):
+        raise Unauthenticated
+    session.account_epoch, session.rt_salt = account.epoch, secrets.token_hex(32)
+    session.auth_time = authenticated.auth_time
+    session.amr = format_methods(session.methods | authenticated.methods)
+    work.db.flush()
+    return session
 
 
 def _get_account(work: UnitOfWork, principal: Principal) -> Account:

@@ -1,4 +1,4 @@
-"""Sessions and accounts as their owner sees them."""
+"""The sessions of an account and the signed-in account, as API and pages show them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from app.accounts.models import find_account as account_by_id
+from app.accounts.models import find_account
 from app.accounts.summary import Profile, build_profile
 from app.credential_status.models import get_global_epoch
 from app.errors import NotFound, Unauthenticated
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SessionDetails:
-    """A session without its secrets."""
+    """A session as shown to its user, without secrets."""
 
     id: str
     current: bool
@@ -43,7 +43,7 @@ class SessionDetails:
 
 @dataclass(frozen=True, slots=True)
 class CurrentAccount:
-    """Everything a frontend shows of whoever is signed in."""
+    """The signed-in account, its current session and its rights."""
 
     account: Profile
     session: SessionDetails
@@ -53,7 +53,7 @@ class CurrentAccount:
 
 
 def list_sessions(work: UnitOfWork, principal: Principal) -> list[SessionDetails]:
-    """The live sessions of the account, newest first; there are at most fifty."""
+    """List the live sessions of the account, newest first; there are at most fifty."""
     account_epoch, issuer_epoch = _get_epochs(work, principal)
     rows = work.db.scalars(
         select(Session)
@@ -67,7 +67,7 @@ def list_sessions(work: UnitOfWork, principal: Principal) -> list[SessionDetails
 
 
 def list_all_sessions(work: UnitOfWork, principal: Principal) -> list[SessionDetails]:
-    """Every session of the account that is remembered, also those that are over, newest first."""
+    """List every stored session of the account, ended ones included, newest first."""
     epochs = _get_epochs(work, principal)
     rows = work.db.scalars(
         select(Session)
@@ -78,7 +78,7 @@ def list_all_sessions(work: UnitOfWork, principal: Principal) -> list[SessionDet
 
 
 def get_session(work: UnitOfWork, principal: Principal, *, session_id: str) -> SessionDetails:
-    """One session of one's own, also when it is over. Raises NotFound."""
+    """Return a session of the account, live or ended. Raises NotFound."""
     row = (
         find_account_session(work.db, principal.account_id, session_id)
         if is_id("ses", session_id)
@@ -90,8 +90,8 @@ def get_session(work: UnitOfWork, principal: Principal, *, session_id: str) -> S
 
 
 def get_current_account(work: UnitOfWork, principal: Principal) -> CurrentAccount:
-    """The account and the session that ask."""
-    account = account_by_id(work.db, principal.account_id)
+    """Return the signed-in account and its session. Raises Unauthenticated or NotFound."""
+    account = find_account(work.db, principal.account_id)
     if account is None:
         raise Unauthenticated
     session = get_session(work, principal, session_id=principal.session_id)
@@ -101,21 +101,21 @@ def get_current_account(work: UnitOfWork, principal: Principal) -> CurrentAccoun
 
 
 def get_device_label(work: UnitOfWork, principal: Principal) -> str:
-    """What the owner would call the device that asks."""
+    """Return the name under which the current session is shown to its user."""
     row = find_account_session(work.db, principal.account_id, principal.session_id)
     return row.device_label if row is not None else "unknown"
 
 
 def _get_epochs(work: UnitOfWork, principal: Principal) -> tuple[int, int]:
-    """The account's and the issuer's, as they are now. Raises Unauthenticated."""
-    account = account_by_id(work.db, principal.account_id)
+    """Return the current epochs of account and issuer. Raises Unauthenticated."""
+    account = find_account(work.db, principal.account_id)
     if account is None:
         raise Unauthenticated
     return account.epoch, get_global_epoch(work.db)
 
 
 def _get_status(work: UnitOfWork, row: Session, epochs: tuple[int, int]) -> str:
-    """What its owner is told: a session also ends by time, and with the epoch it was opened in."""
+    """Return the shown status: a session with status LIVE may have expired or be of a past epoch."""
     if row.status != SessionStatus.LIVE:
         return row.status
     if row.expires_at <= work.now:

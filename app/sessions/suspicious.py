@@ -1,4 +1,4 @@
-"""Sessions that somebody does not take for his own: calling one suspicious, and taking that back."""
+"""Reporting a session as suspicious, and withdrawing the report."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ REPORTED, CLEARED = "reported", "cleared"
 def report_suspicious_session(
     work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, session_id: str
 ) -> None:
-    """All tokens of the session stop at once, its owner has it in writing, and from where it came less is let in for a day.
+    """Revoke a session as suspicious, restrict its source for a day and notify its owner by email.
 
-    One's own, from any session of the account; somebody else's, by an administrator who has typed the password in the last five
-    minutes. One that is over may be found out late; one that is suspicious stays so, and of one that was cleared the owner has a mail
-    already. Raises NotFound or ReauthenticationRequired.
+    Users report sessions of their own account; administrators with a recent authentication report any. A session that has
+    ended can be reported too. A second report changes nothing, and after a withdrawn report no second email is sent.
+    Raises NotFound or ReauthenticationRequired.
     """
     account, session = _get_locked(work, principal, session_id)
-    told_before = session.reason == CLEARED
+    was_notified = session.reason == CLEARED
     if not _mark_suspicious(work, account, session):
         return
     flag_suspicious_source(work, session_id=session.id, bucket=session.bucket)
@@ -55,16 +55,16 @@ def report_suspicious_session(
         actor=actor,
         reason=REPORTED,
     )
-    if not told_before:
+    if not was_notified:
         _notify_owner(work, account, session, by_owner=actor == account.id)
 
 
 def clear_suspicious_session(
     work: UnitOfWork, principal: Principal, client_info: ClientInfo, *, session_id: str
 ) -> None:
-    """It was its owner after all: the session is over like any other, its source free. Its tokens never count again.
+    """Withdraw the report of a session: it stays revoked, but its source is no longer restricted.
 
-    Whoever calls this has just shown who he is. Raises NotFound or SessionNotSuspicious.
+    The caller must have required a recent authentication. Raises NotFound or SessionNotSuspicious.
     """
     account, session = _get_locked(work, principal, session_id)
     cleared = count_changed_rows(
@@ -89,7 +89,7 @@ def clear_suspicious_session(
 
 
 def _get_locked(work: UnitOfWork, principal: Principal, session_id: str) -> tuple[Account, Session]:
-    """The session and its account, locked. Raises NotFound or ReauthenticationRequired."""
+    """Lock the account of the session and return both. Raises NotFound or ReauthenticationRequired."""
     own = (
         find_account_session(work.db, principal.account_id, session_id)
         if is_id("ses", session_id)
@@ -104,7 +104,7 @@ def _get_locked(work: UnitOfWork, principal: Principal, session_id: str) -> tupl
 
 
 def _get_as_admin(work: UnitOfWork, principal: Principal, session_id: str) -> Session:
-    """One that only an administrator gets to. Raises NotFound to everybody else, whether it exists or not."""
+    """Return a session of any account to an administrator. Others get NotFound, whether it exists or not."""
     if ADMIN not in principal.roles:
         raise NotFound
     require_recent_authentication(principal, work.now)
@@ -117,17 +117,17 @@ def _get_as_admin(work: UnitOfWork, principal: Principal, session_id: str) -> Se
 
 
 def _mark_suspicious(work: UnitOfWork, account: Account, session: Session) -> bool:
-    """Is it suspicious by this call? Where it lived, it ends."""
+    """Mark the session as suspicious and end it if it is live. Returns False if it was suspicious before."""
     if revoke_sessions(
         work, account, [session.id], status=SessionStatus.SUSPICIOUS, reason=REPORTED
     ):
         return True
-    over = Session.status.not_in([SessionStatus.LIVE, SessionStatus.SUSPICIOUS])
+    has_ended = Session.status.not_in([SessionStatus.LIVE, SessionStatus.SUSPICIOUS])
     return bool(
         count_changed_rows(
             work.db,
             update(Session)
-            .where(Session.id == session.id, over)
+            .where(Session.id == session.id, has_ended)
             .values(status=SessionStatus.SUSPICIOUS, reason=REPORTED)
             .execution_options(synchronize_session=False),
         )

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from app.accounts.summary import AccountSummary, summarize_account
 from app.authorization.models import list_roles
-from app.sessions import refresh_tokens
 from app.sessions.access_tokens import get_session_roles, get_session_scopes, sign_access_token
 from app.sessions.public_clients import DEFAULT_CLIENT_ID
+from app.sessions.signed_handles import build_refresh_token
 
 if TYPE_CHECKING:
     from app.accounts.models import Account
@@ -45,7 +45,7 @@ def issue_tokens(work: UnitOfWork, account: Account, session: Session) -> Sessio
     return SessionTokens(
         access_token=access_token,
         expires_in=expires_in,
-        refresh_token=refresh_tokens.build_refresh_token(work.settings.secret_key, session),
+        refresh_token=build_refresh_token(work.settings.secret_key, session),
         refresh_expires_in=int((session.expires_at - work.now).total_seconds()),
         session_id=session.id,
         account=summarize_account(account, get_session_roles(session, roles)),

@@ -1,11 +1,11 @@
-"""Another access token of the same session, with the rights of now."""
+"""Issuing another access token of a session, with its current rights."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from app.accounts.models import find_account as account_by_id
+from app.accounts.models import find_account
 from app.authorization.levels import parse_optional_resource
 from app.authorization.models import list_roles
 from app.authorization.show import list_resource_roles
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class IssuedAccessToken:
-    """An access token, and what it says. The secret never shows in a repr."""
+    """An access token and the rights it carries. Its repr hides the token."""
 
     access_token: str = field(repr=False)
     expires_in: int
@@ -39,14 +39,14 @@ class IssuedAccessToken:
 def update_token(
     work: UnitOfWork, principal: Principal, *, resource: str | None, resource_id: str | None
 ) -> IssuedAccessToken:
-    """A token with the rights of now; where a thing is named, with the roles at that too.
+    """Issue an access token with the current rights and, if a resource is given, the roles there.
 
-    It ends when the one that was shown ends: an access token that could be renewed by itself would be a refresh token whose
-    copies nobody notices (RFC 9700 section 4.14.2). Raises InvalidInput or Unauthenticated.
+    It expires with the presented token: an access token that renewed itself would be a refresh token without
+    reuse detection (RFC 9700 section 4.14.2). Raises InvalidInput or Unauthenticated.
     """
-    thing = parse_optional_resource(resource, resource_id, pointer="")
-    # The account goes first: a token whose version is older than its roles is asked about, one whose roles are older is not.
-    account = account_by_id(work.db, principal.account_id)
+    ref = parse_optional_resource(resource, resource_id, pointer="")
+    # The account is read before its roles: roles older than the version in the token would go unnoticed.
+    account = find_account(work.db, principal.account_id)
     session = find_account_session(work.db, principal.account_id, principal.session_id)
     if account is None or session is None or not account.is_active:
         raise Unauthenticated
@@ -55,10 +55,8 @@ def update_token(
     ):
         raise Unauthenticated
     if principal.expires_at is None or principal.expires_at <= work.now:
-        raise Unauthenticated("The access token has just expired. Refresh it.")
-    return issue_access_token(
-        work, account, session, thing=thing, max_expires_at=principal.expires_at
-    )
+        raise Unauthenticated("The access token has just expired. Refresh the session.")
+    return issue_access_token(work, account, session, ref=ref, max_expires_at=principal.expires_at)
 
 
 def issue_access_token(
@@ -66,15 +64,25 @@ def issue_access_token(
     account: Account,
     session: Session,
     *,
-    thing: ResourceRef | None,
+    ref: ResourceRef | None,
     max_expires_at: datetime | None,
 ) -> IssuedAccessToken:
-    """A token of a session that lives. `ends_at` is when it has to end at the latest, beside when the session does."""
-    roles, there = list_roles(work.db, account), list_resource_roles(work, account, thing)
+    """Issue an access token of a live session that expires with it and no later than `max_expires_at`."""
+    roles = list_roles(work.db, account)
+    resource_roles = list_resource_roles(work, account, ref)
     access_token, expires_in = sign_access_token(
-        work, account, session, roles=roles, resource_roles=there, max_expires_at=max_expires_at
+        work,
+        account,
+        session,
+        roles=roles,
+        resource_roles=resource_roles,
+        max_expires_at=max_expires_at,
     )
     scope = " ".join(get_session_scopes(work, session, roles))
     return IssuedAccessToken(
-        access_token, expires_in, session.id, scope, get_session_roles(session, roles) + there
+        access_token,
+        expires_in,
+        session.id,
+        scope,
+        get_session_roles(session, roles) + resource_roles,
     )

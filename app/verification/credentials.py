@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from app.api_keys.models import PREFIX
-from app.sessions.refresh_tokens import has_refresh_token_prefix
+from app.sessions.signed_handles import has_refresh_token_prefix
 from app.verification.api_keys import verify_api_key
 from app.verification.session_tokens import (
     verify_access_token,

@@ -28,8 +28,8 @@ from app.sessions.access_tokens import (
     get_session_scopes,
 )
 from app.sessions.errors import InvalidGrant
-from app.sessions.page_cookies import find_session_by_page_cookie
 from app.sessions.refresh import get_session_by_refresh_token, is_counter_accepted
+from app.sessions.signed_handles import find_session_by_page_cookie
 from app.verification.api_keys import verify_api_key_token
 from app.verification.session_lookup import SessionState, find_session_state
 

@@ -14,8 +14,8 @@ from flask import request
 
 from app.errors import Problem, Unauthenticated
 from app.opaque_tokens import CODE_ALPHABET, CODE_LENGTH, normalize_code
-from app.sessions.page_cookies import build_page_cookie
 from app.sessions.revoke import log_out
+from app.sessions.signed_handles import build_page_cookie
 from app.verification.credentials import CredentialType, PresentedCredential, principal_for
 from app.web.auth.requirements import Requirement
 from app.web.client_info import get_client_info
