@@ -178,26 +178,7 @@ class Login:
             expires_in=expires_in,
             client_id=client_id,
         )
-        poller = DevicePoller(
-            self._client.get_checked_transport(),
-            prompt.device_code,
-            client_id=client_id,
-            interval=prompt.interval,
-        )
-        try:
-            (on_prompt or print_prompt)(prompt)
-            tokens = poller.poll_until_decided(
-                min(
-                    to_seconds(timeout, DEFAULT_LIFETIME_SECONDS),
-                    prompt.seconds_left + prompt.interval,
-                )
-            )
-        except (LoginDenied, LoginExpired):
-            raise
-        except BaseException:  # includes KeyboardInterrupt: cancel what is not waited for
-            with suppress(DoorwardError):
-                poller.cancel()
-            raise
+        tokens = self._poll_for_decision(prompt, on_prompt or print_prompt, timeout, client_id)
         return self._open_session("on_another_device", Credential.from_tokens(tokens))
 
     def with_api_key(self, key: str | Secret) -> Session:
@@ -251,7 +232,7 @@ class Login:
         user = user or environment.get_variable("DOORWARD_USER") or None
         client_url = str(self._client.origin) if self._client.has_url else None
         origin = parse_origin(
-            url or client_url or _require_only_url(sessions), allow_http=self._client.allow_http
+            url or client_url or sessions.require_only_url(), allow_http=self._client.allow_http
         )
         name, found = sessions.find_user(str(origin), user), sessions.find(str(origin), user)
         if name is None or found is None:
@@ -261,6 +242,31 @@ class Login:
         self._client.require_origin(origin, "The session in the store")
         storage = StoreEntry(resolve_location(sessions.location), origin, name)
         return self._open_session("from_store", Credential.from_stored(found), storage=storage)
+
+    def _poll_for_decision(
+        self,
+        prompt: Prompt,
+        on_prompt: Callable[[Prompt], object],
+        timeout: Seconds | None,
+        client_id: str | None,
+    ) -> Tokens:
+        """Show the prompt and poll. Cancels the login if it is not decided."""
+        poller = DevicePoller(
+            self._client.get_checked_transport(),
+            prompt.device_code,
+            client_id=client_id,
+            interval=prompt.interval,
+        )
+        limit = to_seconds(timeout, DEFAULT_LIFETIME_SECONDS)
+        try:
+            on_prompt(prompt)
+            return poller.poll_until_decided(min(limit, prompt.seconds_left + prompt.interval))
+        except (LoginDenied, LoginExpired):
+            raise
+        except BaseException:  # includes KeyboardInterrupt
+            with suppress(DoorwardError):
+                poller.cancel()
+            raise
 
     def _build_password_login(
         self, body: Mapping[str, Any], password: Secret | Callable[[], str | Secret]
@@ -283,15 +289,3 @@ class Login:
             **options,
         )
         return self._client.use_session(session)
-
-
-def _require_only_url(sessions: InstanceAuthSessions) -> str:
-    urls = [url for url, users in sessions.instances.items() if users.list_unexpired()]
-    if len(urls) == 1:
-        return urls[0]
-    if not urls:
-        raise NotLoggedInError("You are not logged in. Log in first.")
-    raise InvalidInput(
-        f"There are sessions at {', '.join(urls)}. Pass url, or set DOORWARD_URL.",
-        errors={"url": ["is missing"]},
-    )

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from doorward import environment
-from doorward.errors import StoreError, StoreWarning
+from doorward.errors import InvalidInput, NotLoggedInError, StoreError, StoreWarning
 from doorward.secret import Secret
 from doorward.store import keyring_secrets, private_files
 from doorward.store.entries import AuthSession, UserAuthSessions
@@ -135,6 +135,21 @@ class InstanceAuthSessions:
         for name, session in removed.items():
             self._apply(_build_removal(normalize_url(url), name, session))
         return list(removed.values())
+
+    def require_only_url(self) -> str:
+        """Return the URL of the only service with an unexpired session.
+
+        Raises NotLoggedInError if there is none, and InvalidInput if there are several.
+        """
+        urls = [url for url, users in self.instances.items() if users.list_unexpired()]
+        if len(urls) == 1:
+            return urls[0]
+        if not urls:
+            raise NotLoggedInError("You are not logged in. Log in first.")
+        raise InvalidInput(
+            f"There are sessions at {', '.join(urls)}. Pass url, or set DOORWARD_URL.",
+            errors={"url": ["is missing"]},
+        )
 
     def _apply(self, change: Change) -> None:
         change(self.instances)
