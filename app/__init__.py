@@ -1,1 +1,1 @@
-"""Doorward, the sign-in service beside your API. Start reading at factory.py, or at any file of api/."""
+"""Doorward, an authentication service. Start reading at factory.py or at any file of api/."""

@@ -1,4 +1,4 @@
-"""What a client needs to know of this issuer, so that its address is all that has to be set."""
+"""Metadata of the issuer, so that clients need only its URL."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SECRET_AUTH_METHODS = ["client_secret_basic", "client_secret_post"]
 
 
 class MetadataSchema(StrictSchema):
-    """RFC 8414 section 2, RFC 8628 section 4."""
+    """Metadata of the authorization server (RFC 8414 section 2, RFC 8628 section 4)."""
 
     issuer = fields.String(required=True)
     token_endpoint = fields.String(required=True)
@@ -51,7 +51,7 @@ class MetadataSchema(StrictSchema):
 @reading
 @blp.response(200, MetadataSchema)
 def get_metadata(work: UnitOfWork) -> Response:
-    """The metadata of this issuer (RFC 8414)."""
+    """Get the metadata of the issuer (RFC 8414)."""
     return build_cacheable_response(
         dump_json(_build_metadata(work.settings)),
         max_age=int(work.settings.jwks_max_age.total_seconds()),
@@ -63,7 +63,7 @@ def get_metadata(work: UnitOfWork) -> Response:
 @reading
 @blp.response(200, MetadataSchema)
 def get_configuration(work: UnitOfWork) -> Response:
-    """The same document, where older clients look for it."""
+    """Get the same document where older clients look for it."""
     return build_cacheable_response(
         dump_json(_build_metadata(work.settings)),
         max_age=int(work.settings.jwks_max_age.total_seconds()),
@@ -76,7 +76,7 @@ def get_configuration(work: UnitOfWork) -> Response:
 @document_problems(NotFound)
 @blp.response(200, MetadataSchema)
 def get_metadata_of_path(work: UnitOfWork, issuer_path: str) -> Response:
-    """The same document, where a client looks for it if the issuer has a path (RFC 8414 section 3.1)."""
+    """Get the same document for an issuer with a path (RFC 8414 section 3.1)."""
     return _build_response_of_path(work, issuer_path)
 
 
@@ -85,7 +85,7 @@ def get_metadata_of_path(work: UnitOfWork, issuer_path: str) -> Response:
 @document_problems(NotFound)
 @blp.response(200, MetadataSchema)
 def get_configuration_of_path(work: UnitOfWork, issuer_path: str) -> Response:
-    """The same document, where a client looks for it if the issuer has a path (RFC 8414 section 5)."""
+    """Get the same document for an issuer with a path (RFC 8414 section 5)."""
     return _build_response_of_path(work, issuer_path)
 
 
@@ -100,7 +100,7 @@ def _build_response_of_path(work: UnitOfWork, issuer_path: str) -> Response:
 
 
 def _build_metadata(settings: Settings) -> dict[str, object]:
-    """All of it from the settings, nothing from the request."""
+    """Build the metadata from the settings, independently of the request."""
     at = settings.public_url
     found: dict[str, object] = {
         "issuer": settings.issuer,

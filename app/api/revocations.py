@@ -1,4 +1,4 @@
-"""What has ended, for verifiers that check tokens themselves."""
+"""The feed of revocations for applications that verify tokens themselves."""
 
 from __future__ import annotations
 
@@ -26,37 +26,43 @@ MAX_AGE_SECONDS = 1
 
 
 class RevocationsQuerySchema(StrictSchema):
-    """Where to go on."""
+    """The position to continue from."""
 
     since = Text(
         max_length=256,
         load_default=None,
-        metadata={"description": "`next` of the answer before; without it, all that is kept"},
+        metadata={
+            "description": "`next` of the previous response; default: all retained revocations"
+        },
     )
 
 
 class RevocationSchema(StrictSchema):
-    """One thing that has ended or changed. It may come twice."""
+    """A revocation or change. It may appear twice."""
 
     kind = fields.String(required=True, metadata={"enum": ["session", "account", "key", "global"]})
     ref = fields.String(
         required=True,
         metadata={"description": "id of the session, account or key; of `global`, the signing key"},
     )
-    account_id = fields.String(metadata={"description": "whose it is"})
+    account_id = fields.String(metadata={"description": "id of the account"})
     epoch = fields.Integer(
         required=True,
         metadata={
-            "description": "of an account: tokens of its sessions with a lower `ep` are over"
+            "description": "for an account: tokens of its sessions with a lower `ep` are invalid"
         },
     )
     roles_version = fields.Integer(
         required=True,
-        metadata={"description": "of an account: tokens with a lower `rv` tell older rights"},
+        metadata={
+            "description": "for an account: tokens with a lower `rv` contain outdated rights"
+        },
     )
     status = fields.String(
         required=True,
-        metadata={"description": "of an account: only `active` counts; of a key: ended or changed"},
+        metadata={
+            "description": "for an account: only `active` is valid; for a key: ended or changed"
+        },
     )
     at = Timestamp(required=True)
 
@@ -66,15 +72,18 @@ class RevocationSchema(StrictSchema):
 
 
 class RevocationsSchema(StrictSchema):
-    """A page, the oldest first."""
+    """A page of revocations, oldest first."""
 
     items = fields.List(fields.Nested(RevocationSchema), required=True)
     next = fields.String(
-        required=True, metadata={"description": "to be sent as `since`; always there"}
+        required=True,
+        metadata={"description": "the value of `since` for the next request; always present"},
     )
-    more = fields.Boolean(required=True, metadata={"description": "whether to ask again at once"})
+    more = fields.Boolean(
+        required=True, metadata={"description": "whether the next page is available at once"}
+    )
     global_epoch = fields.Integer(
-        required=True, metadata={"description": "moves when a signing key is revoked"}
+        required=True, metadata={"description": "increases when a signing key is revoked"}
     )
 
 
@@ -87,7 +96,7 @@ DUMP = RevocationsSchema().dump
 @blp.query(RevocationsQuerySchema)
 @blp.response(200, RevocationsSchema)
 def get_revocations(work: UnitOfWork, _principal: Principal, query: Body) -> Response:
-    """What has ended since a cursor, at most 1000 at a time; to be asked about once a second."""
+    """List revocations since a cursor, at most 1000. Poll once a second."""
     return build_cacheable_response(
         dump_json(DUMP(list_revocations(work, **query))), max_age=MAX_AGE_SECONDS, public=False
     )

@@ -1,4 +1,4 @@
-"""Being logged in: logging in and out, refreshing, one's own sessions."""
+"""Endpoints for login, refresh, step-up, logout and the sessions of an account."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ blp = Blueprint(
     description="Logging in and out, refreshing, one's own sessions.",
 )
 
-# Longer than ours are: a token of another kind is no fault of form, it is one that does not count.
+# Longer than any token of this service. A token of another kind is invalid, not malformed.
 MAX_TOKEN_LENGTH = 4096
 
 
 class LoginSchema(StrictSchema):
-    """A name or address and its password."""
+    """Username or email address, and password."""
 
     username = Text(max_length=256, required=True)
     password = SecretText(required=True)
@@ -66,26 +66,25 @@ class LoginSchema(StrictSchema):
         minimum=60,
         maximum=365 * 86400,
         load_default=None,
-        metadata={"description": "wanted length of the session in seconds"},
+        metadata={"description": "requested lifetime of the session in seconds"},
     )
     device_token = SecretText(
         max_length=128,
         load_default=None,
-        metadata={"description": "of a remembered device, from where nobody has to wait"},
+        metadata={"description": "token of a trusted device, which is not throttled"},
     )
     scope = ScopeList(
         load_default=None,
-        metadata={
-            "description": "scopes to have, separated by spaces; without it, all that one's roles allow"
-        },
+        metadata={"description": "requested scopes, separated by spaces; default: all your scopes"},
     )
     remember_device = StrictBoolean(
-        load_default=False, metadata={"description": "answer a device_token"}
+        load_default=False,
+        metadata={"description": "trust this device and return a `device_token`"},
     )
     refresh_in_cookie = StrictBoolean(
         load_default=False,
         metadata={
-            "description": "set the refresh token as a cookie that no script can read, and leave it out of the answer"
+            "description": "set the refresh token as an HttpOnly cookie and omit it from the body"
         },
     )
 
@@ -100,12 +99,12 @@ class RefreshSchema(StrictSchema):
     refresh_token = SecretText(
         max_length=MAX_TOKEN_LENGTH,
         load_default=None,
-        metadata={"description": "needed unless it comes in the cookie"},
+        metadata={"description": "required unless the cookie is sent"},
     )
 
 
 class LogoutSchema(StrictSchema):
-    """Needed only when the access token has expired."""
+    """Required only if the access token has expired."""
 
     refresh_token = SecretText(max_length=MAX_TOKEN_LENGTH, load_default=None)
 
@@ -118,25 +117,25 @@ class LogoutSchema(StrictSchema):
 @set_refresh_cookie_on_request
 @blp.response(200, TokensSchema)
 def post_login(work: UnitOfWork, body: Body) -> SessionTokens:
-    """Open a session. Every failure is the same 401 at the same cost."""
+    """Log in. Every failure returns the same 401 at the same cost."""
     return log_in(work, get_client_info(), **body)
 
 
 class UpdateSchema(StrictSchema):
-    """A thing of an application, to have the roles at that in the token too: both names, or neither."""
+    """A resource whose roles the token should include; give both names or neither."""
 
     resource = Text(max_length=32, load_default=None)
     id = Text(max_length=64, load_default=None, attribute="resource_id")
     force = StrictBoolean(
         load_default=None,
         metadata={
-            "description": "nothing: the token is always a new one. For callers that send it"
+            "description": "no effect, because the token is always new; accepted for compatibility"
         },
     )
 
 
 class ElevateSchema(StrictSchema):
-    """The password of whoever is signed in."""
+    """The password of the current user."""
 
     password = SecretText(required=True)
 
@@ -146,7 +145,7 @@ class ElevateSchema(StrictSchema):
 
 
 class AccessTokenSchema(StrictSchema):
-    """Another access token of the session, and what it says."""
+    """An access token of the session and its contents."""
 
     access_token = fields.String(required=True)
     token_type = fields.String(required=True)
@@ -156,7 +155,7 @@ class AccessTokenSchema(StrictSchema):
     roles = fields.List(
         fields.String(),
         required=True,
-        metadata={"description": "also those for which the token had no room"},
+        metadata={"description": "all roles, including those that do not fit into the token"},
     )
 
 
@@ -168,9 +167,9 @@ class AccessTokenSchema(StrictSchema):
 @accept_refresh_cookie
 @blp.response(200, TokensSchema)
 def post_refresh(work: UnitOfWork, body: Body) -> SessionTokens:
-    """A fresh access token and the next refresh token. For 30 seconds the same call gets the same refresh token again.
+    """Refresh a session. Within 30 seconds the same refresh token returns the same successor.
 
-    A refresh token that comes in the cookie is answered in the cookie.
+    A refresh token in the cookie is returned in the cookie.
     """
     return refresh_session(work, get_client_info(), **body)
 
@@ -181,9 +180,9 @@ def post_refresh(work: UnitOfWork, body: Body) -> SessionTokens:
 @blp.arguments(UpdateSchema, required=False)
 @blp.response(200, AccessTokenSchema)
 def post_update(work: UnitOfWork, principal: Principal, body: Body) -> IssuedAccessToken:
-    """Another access token with the rights of now and, where a thing is named, the roles at that.
+    """Get an access token with the current rights, and the roles at a resource if you name one.
 
-    It ends when the one that was sent ends: refresh for a longer one.
+    It expires with the presented token; refresh for a longer one.
     """
     return update_token(work, principal, resource=body["resource"], resource_id=body["resource_id"])
 
@@ -195,7 +194,10 @@ def post_update(work: UnitOfWork, principal: Principal, body: Body) -> IssuedAcc
 @blp.arguments(ElevateSchema)
 @blp.response(200, AccessTokenSchema)
 def post_elevate(work: UnitOfWork, principal: Principal, body: Body) -> IssuedAccessToken:
-    """Type the password once more. For five minutes the access token in the answer opens what asks for a fresh one (RFC 9470)."""
+    """Authenticate again with the password.
+
+    For five minutes the new access token counts as recent authentication (RFC 9470).
+    """
     return elevate(work, principal, get_client_info(), **body)
 
 
@@ -207,7 +209,11 @@ def post_elevate(work: UnitOfWork, principal: Principal, body: Body) -> IssuedAc
 @blp.arguments(LogoutSchema, required=False)
 @blp.response(204)
 def post_logout(work: UnitOfWork, principal: Principal, _body: Body) -> None:
-    """End this session; its tokens stop at once. The access token says which; where it has expired, the refresh token, also by cookie."""
+    """Log out. The tokens of the session stop working at once.
+
+    The access token identifies the session; if it has expired, the refresh token in the body or
+    cookie does.
+    """
     log_out(work, principal, get_client_info())
 
 
@@ -218,7 +224,7 @@ def post_logout(work: UnitOfWork, principal: Principal, _body: Body) -> None:
 @blp.arguments(LogoutSchema, required=False)
 @blp.response(204)
 def post_logout_all(work: UnitOfWork, principal: Principal, _body: Body) -> None:
-    """End every session of the account; all its tokens stop at once."""
+    """Log out of all sessions. Their tokens stop working at once."""
     log_out_everywhere(work, principal, get_client_info())
 
 
@@ -227,7 +233,7 @@ def post_logout_all(work: UnitOfWork, principal: Principal, _body: Body) -> None
 @require(session)
 @blp.response(200, SessionsSchema)
 def get_sessions(work: UnitOfWork, principal: Principal) -> dict[str, object]:
-    """The live sessions of the account, newest first."""
+    """List your live sessions, newest first."""
     return {"items": list_sessions(work, principal), "next": None}
 
 
@@ -236,7 +242,7 @@ def get_sessions(work: UnitOfWork, principal: Principal) -> dict[str, object]:
 @require(session)
 @blp.response(204)
 def delete_other_sessions(work: UnitOfWork, principal: Principal) -> None:
-    """End every session of the account but this one."""
+    """Revoke all your sessions except the current one."""
     revoke_other_sessions(work, principal, get_client_info())
 
 
@@ -246,7 +252,7 @@ def delete_other_sessions(work: UnitOfWork, principal: Principal) -> None:
 @document_problems(NotFound)
 @blp.response(200, SessionSchema)
 def get_one_session(work: UnitOfWork, principal: Principal, session_id: str) -> SessionDetails:
-    """One session of one's own, also when it is over."""
+    """Get one of your sessions, live or ended."""
     return get_session(work, principal, session_id=session_id)
 
 
@@ -256,5 +262,5 @@ def get_one_session(work: UnitOfWork, principal: Principal, session_id: str) -> 
 @document_problems(NotFound)
 @blp.response(204)
 def delete_session(work: UnitOfWork, principal: Principal, session_id: str) -> None:
-    """End one session of one's own; its tokens stop at once."""
+    """Revoke one of your sessions. Its tokens stop working at once."""
     revoke_session(work, principal, get_client_info(), session_id=session_id)

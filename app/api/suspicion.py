@@ -1,4 +1,4 @@
-"""Saying that a session is not one's own."""
+"""Endpoints for reporting sessions as suspicious."""
 
 from __future__ import annotations
 
@@ -29,10 +29,12 @@ blp = Blueprint(
 @document_problems(NotFound, ReauthenticationRequired)
 @blp.response(204)
 def post_suspicious_session(work: UnitOfWork, principal: Principal, session_id: str) -> None:
-    """Call a session suspicious, also one that is over: all its tokens stop at once, and its owner is told by mail what to do.
+    """Report a session as suspicious.
 
-    From where it came, a login from another device may be asked for only once in ten minutes, for a day. An administrator may say it
-    of anybody's session, with a password typed in the last five minutes.
+    Its tokens stop working, and its owner gets an email with advice.
+
+    You can report an ended session too. For a day, its source can start a device login only once in
+    ten minutes. Administrators with a recent authentication can report any session.
     """
     report_suspicious_session(work, principal, get_client_info(), session_id=session_id)
 
@@ -43,8 +45,9 @@ def post_suspicious_session(work: UnitOfWork, principal: Principal, session_id: 
 @document_problems(NotFound, SessionNotSuspicious)
 @blp.response(204)
 def delete_suspicious_session(work: UnitOfWork, principal: Principal, session_id: str) -> None:
-    """Take it back. The session stays over and none of its tokens counts again; its source is held back no more.
+    """Withdraw a report. The session stays revoked; its source is no longer restricted.
 
-    So is that of a login from another device that was called suspicious before it was let in; it stays denied.
+    This includes the source of a device login that was reported before its approval; it stays
+    denied.
     """
     clear_suspicious_flag(work, principal, get_client_info(), session_id=session_id)

@@ -1,4 +1,4 @@
-"""What anyone may read to check a token without asking."""
+"""Public keys for verifying tokens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ blp = Blueprint(
 
 
 class JwksSchema(Schema):
-    """RFC 7517 section 5."""
+    """A JSON Web Key Set (RFC 7517 section 5)."""
 
     keys = fields.List(fields.Dict(keys=fields.String(), values=fields.String()), required=True)
 
@@ -30,7 +30,7 @@ class JwksSchema(Schema):
 @reading
 @blp.response(200, JwksSchema)
 def get_jwks(work: UnitOfWork) -> Response:
-    """The public halves of the keys that sign access tokens, to be kept for max-age."""
+    """Get the public keys for access tokens. Cache them for max-age."""
     return _build_response(work, SigningKeyPurpose.ACCESS)
 
 
@@ -38,7 +38,10 @@ def get_jwks(work: UnitOfWork) -> Response:
 @reading
 @blp.response(200, JwksSchema)
 def get_identity_jwks(work: UnitOfWork) -> Response:
-    """The public halves of the keys that sign what X-Auth-Identity holds, to be kept for max-age; not those of access tokens."""
+    """Get the public keys for X-Auth-Identity.
+
+    Cache them for max-age. They do not verify access tokens.
+    """
     return _build_response(work, SigningKeyPurpose.IDENTITY)
 
 

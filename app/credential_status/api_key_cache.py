@@ -1,7 +1,8 @@
-"""The view of API keys: what Redis remembers of a key, and how often it was used, in one round trip.
+"""The cache of API keys in Redis, and the counters of their rate limits, in one round trip.
 
-A record holds digests of the secret, and they are compared on every use: an id alone opens nothing. Uses are counted only where
-the secret fits, so that nobody can use up another's limit.
+An entry holds digests of the secret, which are compared on every use: the id of a key alone is not
+enough. A use is counted only if the secret matches, so no one else can exhaust the rate limit of a
+key.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 
 REVOKED_ENTRY = "R"
 
-# KEYS: the key, then a counter for each limit. ARGV: the digest shown, the moment, then limit and window in ms for each.
-# Returns the record, then 0 or which limit is reached, and in how many ms it opens.
+# KEYS: the key, then a counter for each limit. ARGV: the digest of the presented secret, the time,
+# then amount and window in ms of each limit. Returns the entry, then 0 or the position of the
+# exceeded limit, and the ms until it resets.
 RECORD_USE = Script("""
 local raw = redis.call('GET', KEYS[1])
 if not raw or raw == 'R' then return {raw or '', 0, 0} end
@@ -45,19 +47,22 @@ if record[3] ~= ARGV[1] and not old then return {raw, 0, 0} end
 for place = 2, #KEYS do
   local used = redis.call('INCR', KEYS[place])
   if used == 1 then redis.call('PEXPIRE', KEYS[place], ARGV[place * 2]) end
-  if used > tonumber(ARGV[place * 2 - 1]) then return {raw, place - 1, redis.call('PTTL', KEYS[place])} end
+  if used > tonumber(ARGV[place * 2 - 1]) then
+    return {raw, place - 1, redis.call('PTTL', KEYS[place])}
+  end
 end
 return {raw, 0, 0}
 """)
 
-# KEYS: the key. ARGV: record, its version, life in ms, 1 to replace an equal one.
+# KEYS: the key. ARGV: entry, its version, TTL in ms, 1 to replace an entry of the same version.
 FILL_API_KEY = Script(
     READ_NUMBER
     + """
 local held = redis.call('GET', KEYS[1])
 if held == 'R' then return 0 end
 local version = number(held, 1)
-if version and (version > tonumber(ARGV[2]) or (version == tonumber(ARGV[2]) and ARGV[4] == '0')) then return 0 end
+local new = tonumber(ARGV[2])
+if version and (version > new or (version == new and ARGV[4] == '0')) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
 return 1
 """
@@ -66,7 +71,7 @@ return 1
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyEntry:
-    """What decides about one use of a key, all of it compared at each."""
+    """An API key as cached. Every field is checked on each use."""
 
     version: int
     account_id: str
@@ -77,19 +82,22 @@ class ApiKeyEntry:
     expires: float | None
 
     def is_live(self, seconds: float) -> bool:
-        """At that moment, in seconds since the epoch."""
+        """Return whether the key has not expired. `seconds` is a Unix time."""
         return self.expires is None or seconds < self.expires
 
     def accepts_digest(self, shown: str, seconds: float) -> bool:
-        """Is it the digest of the secret, or of the one before it while that still counts? In constant time."""
-        # Not any(): whether the first or the second fits takes the same time.
+        """Return whether the digest is of the current secret, or of the previous one in its overlap.
+
+        Compares in constant time.
+        """
+        # Not any(), which would take longer if only the second digest matches.
         return (
             sum(hmac.compare_digest(shown, digest) for digest in self.list_valid_digests(seconds))
             > 0
         )
 
     def list_valid_digests(self, seconds: float) -> tuple[str, ...]:
-        """The digests of the secrets that count at that moment."""
+        """Return the digests of the secrets that are valid at that Unix time."""
         if self.old_digest is None or self.old_until is None or seconds >= self.old_until:
             return (self.digest,)
         return (self.digest, self.old_digest)
@@ -97,7 +105,10 @@ class ApiKeyEntry:
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyUse:
-    """What is remembered: nothing, that the key has ended, or its record; and the limit that was reached, counted from 1."""
+    """The result of a cache lookup: no entry, a revoked key, or its entry.
+
+    `exceeded_limit` is the position of the exceeded rate limit, counted from 1, or 0.
+    """
 
     entry: ApiKeyEntry | None = None
     is_revoked: bool = False
@@ -115,7 +126,10 @@ def build_api_key_cache_key(key_id: str) -> str:
 def record_api_key_use(
     cache: Cache, key_id: str, *, digest: str, now: datetime, limits: Sequence[RateLimitWindow]
 ) -> ApiKeyUse:
-    """What is remembered of the key, and one use counted where the secret fits. Anything but a whole record is for the database."""
+    """Look up a key and, if the secret matches, count one use.
+
+    Without a complete entry, returns UNKNOWN_API_KEY.
+    """
     if not cache.is_configured or not cache.is_trusted:
         return UNKNOWN_API_KEY
     counters = [f"{build_api_key_cache_key(key_id)}:n:{limit.seconds}" for limit in limits]
@@ -140,7 +154,7 @@ def record_api_key_use(
 
 
 def find_cached_account(cache: Cache, account_id: str) -> AccountEntry | None:
-    """What is remembered of a key's owner, None where that has to be asked of the database."""
+    """Return the cached account of a key's owner, None if the database must be asked."""
     if not cache.is_configured or not cache.is_trusted:
         return None
     try:
@@ -151,7 +165,7 @@ def find_cached_account(cache: Cache, account_id: str) -> AccountEntry | None:
 
 
 def cache_api_key(cache: Cache, key_id: str, record: ApiKeyEntry) -> None:
-    """Keep what the database has just said of a live key. A fault is of no consequence."""
+    """Cache a live key that was just read from the database. Ignores an unavailable cache."""
     if not cache.is_configured:
         return
     try:
@@ -173,7 +187,7 @@ def mark_api_key_changed(
     is_revoked: bool,
     patient: bool = False,
 ) -> None:
-    """The key has ended, or is another than before: whatever is remembered of an older version counts no more. Raises CacheAway."""
+    """Invalidate the cached entries of older versions of a key. Raises CacheUnavailable."""
     life = int((settings.access_token_ttl + LEEWAY + MAX_ENTRY_AGE).total_seconds() * 1000)
     if is_revoked:
         cache.call(

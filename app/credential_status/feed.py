@@ -1,7 +1,8 @@
-"""What has ended lately, for verifiers that check tokens themselves.
+"""The feed of recent revocations, for applications that verify tokens themselves.
 
-Rows commit in another order than they are numbered, so a cursor steps back by as long as a transaction may last: rows come twice
-rather than never. Within one reading of many pages the place is exact.
+Rows become visible in another order than their ids, so a cursor steps back by the longest
+transaction. A row may appear twice, but none is missed. Within one read of several pages the
+position is exact.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from app.unit_of_work import UnitOfWork
 
-# The longest transaction, and as far as two clocks may be apart.
+# The longest transaction plus the largest clock offset.
 OVERLAP = timedelta(seconds=20)
 MAX_PAGE_SIZE = 1000
 CURSOR_LISTING = "revocations"
@@ -47,7 +48,7 @@ class RevocationItem:
 
 @dataclass(frozen=True, slots=True)
 class RevocationPage:
-    """A page. With `more`, the next is there at once; without, what comes later will be."""
+    """A page of revocations. `more` says whether the next page is available at once."""
 
     items: Sequence[RevocationItem]
     next: str
@@ -57,7 +58,7 @@ class RevocationPage:
 
 @dataclass(frozen=True, slots=True)
 class _Position:
-    """From where the reading after this one begins, and after which row this one goes on."""
+    """The start of the next read, and the last row of this one."""
 
     resume: datetime
     after: datetime
@@ -65,13 +66,13 @@ class _Position:
 
 
 def list_revocations(work: UnitOfWork, *, since: str | None) -> RevocationPage:
-    """The revocations since a cursor, without one all that are kept. Raises InvalidInput."""
+    """Return the revocations since a cursor, or all retained ones. Raises InvalidInput."""
     resume = work.now - OVERLAP
     place = _parse_cursor(work, since) if since is not None else None
     rows = _list_rows(work.db, place or _Position(resume, work.now - REVOCATION_RETENTION, 0))
     page, more = rows[:MAX_PAGE_SIZE], len(rows) > MAX_PAGE_SIZE
     if more:
-        # Rows that commit while the pages are read are found by the next reading, which begins before this one began.
+        # The next read begins before this one began, so it finds rows that commit in the meantime.
         following = _Position(
             place.resume if place and place.number else resume, page[-1].at, page[-1].id
         )
@@ -80,7 +81,7 @@ def list_revocations(work: UnitOfWork, *, since: str | None) -> RevocationPage:
         following = _Position(begun, begun, 0)
     else:
         following = (
-            place  # nothing new: the same cursor, so that the same answer need not be sent twice
+            place  # Nothing new: the cursor stays the same, so that the response can be cached.
         )
     return RevocationPage(
         [_build_item(row) for row in page],
@@ -127,6 +128,6 @@ def _parse_cursor(work: UnitOfWork, cursor: str) -> _Position:
         )
     except InvalidCursor:
         raise InvalidInput(
-            errors={"/query/since": ["is not one that was handed out here; begin anew without it"]}
+            errors={"/query/since": ["is not a cursor of this service; start again without it"]}
         ) from None
     return _Position(UNIX_EPOCH + resume * MICROSECOND, UNIX_EPOCH + after * MICROSECOND, number)

@@ -1,4 +1,4 @@
-"""What has ended, for good: the issuer's epoch, and one row for each revocation."""
+"""Permanent revocation state: the global epoch, and a row for each revocation."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ ISSUER_STATE_ID = 1
 API_KEY_REVOKED, API_KEY_CHANGED = (
     "ended",
     "changed",
-)  # what became of an API key, in the column status
-# A revocation matters until the last token it concerns has expired, at most 15 minutes; an hour more is to spare.
+)  # values of the column status for an API key
+# A revocation matters until the last affected token has expired, at most 15 minutes, plus an hour.
 REVOCATION_RETENTION = timedelta(minutes=75)
 
 
 class IssuerState(Base):
-    """One row. A token or session of another global epoch is over, whatever else it says."""
+    """The single row of the issuer. Tokens and sessions of another global epoch are invalid."""
 
     __tablename__ = "issuer_state"
 
@@ -38,7 +38,7 @@ class RevocationKind(StrEnum):
 
 
 class Revocation(Base):
-    """Append-only, written in the transaction that ends the thing."""
+    """A revocation. Rows are only appended, in the transaction that revokes."""
 
     __tablename__ = "revocations"
     __table_args__ = (Index("ix_revocations_at", "at"),)

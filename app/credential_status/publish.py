@@ -1,4 +1,7 @@
-"""Telling Redis what has ended: after the commit by whoever ended it, and again by the watcher of every process."""
+"""Publish revocations to Redis:
+
+after the commit, and again from the cache watcher of every process.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 def publish_revocation(
     cache: Cache, settings: Settings, row: Revocation, *, patient: bool = False
 ) -> None:
-    """Mark one revocation. Raises CacheAway."""
+    """Publish one revocation. Raises CacheUnavailable."""
     if row.kind == RevocationKind.SESSION:
         mark_session_revoked(
             cache, settings, account_id=row.account_id, session_id=row.ref, patient=patient

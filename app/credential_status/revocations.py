@@ -1,4 +1,4 @@
-"""Writing down that something has ended, in the transaction that ends it."""
+"""Record revocations in the transaction that revokes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logs.get_logger("revocation")
 def record_session_revocations(
     work: UnitOfWork, account: Account, session_ids: Iterable[str]
 ) -> None:
-    """These sessions of the account are over. Ending sessions one by one moves no epoch."""
+    """Record that sessions of the account were revoked. The account epoch stays the same."""
     _record(
         work,
         [
@@ -37,14 +37,14 @@ def record_session_revocations(
 
 
 def record_account_revocation(work: UnitOfWork, account: Account) -> None:
-    """Everything the account was handed before its present epoch is over."""
+    """Record that every credential issued before the current epoch of the account is invalid."""
     _record(work, [_build_row(work, account, RevocationKind.ACCOUNT, account.id)])
 
 
 def record_api_key_revocation(
     work: UnitOfWork, *, account_id: str, key_id: str, version: int, is_revoked: bool
 ) -> None:
-    """The key has ended, or what it may do is another than before."""
+    """Record that an API key was revoked or changed."""
     row = Revocation(
         kind=RevocationKind.API_KEY,
         ref=key_id,
@@ -70,14 +70,20 @@ def _build_row(work: UnitOfWork, account: Account, kind: RevocationKind, ref: st
 
 
 def _record(work: UnitOfWork, rows: Sequence[Revocation]) -> None:
-    """The row decides, in this transaction. Redis hears of it after the commit: a mark before a rollback would lock out a good session."""
+    """Add the row, and publish it after the commit.
+
+    Publishing before a rollback would reject a live session.
+    """
     work.db.add_all(rows)
     if rows and work.cache.is_configured:
         work.after_commit.append(lambda: _publish(work, rows))
 
 
 def _publish(work: UnitOfWork, rows: Sequence[Revocation]) -> None:
-    """Try each once, until one fails: that took a tenth of a second, and the watcher of every process repeats them all."""
+    """Publish each revocation until one fails.
+
+    A failure takes a tenth of a second, and the cache watcher of every process repeats them all.
+    """
     try:
         for row in rows:
             publish_revocation(work.cache, work.settings, row)

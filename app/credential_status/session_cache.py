@@ -1,7 +1,8 @@
-"""The view: what Redis remembers of sessions and accounts, so that a warm check is one round trip and no SQL.
+"""The cache of sessions and accounts in Redis: a warm check is one round trip and no SQL.
 
-It may say "valid, seen lately" or "revoked". Silence, an old record or a fault mean: ask the database. Fills run as
-scripts that never replace something newer, so a slow reader cannot undo a revocation. All keys of an account lie in one slot.
+An entry says that a session was recently valid, or that it is revoked. Without an entry, or with
+one that is old or unreadable, the database decides. Scripts fill the cache and never replace a
+newer entry, so a slow reader cannot undo a revocation. All keys of an account share a hash slot.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 MAX_ENTRY_AGE = timedelta(seconds=60)
-TTL_JITTER = 0.2  # of the life is taken off at random, so that records do not end together
+# share of the TTL that is randomly subtracted, so that entries do not expire together
+TTL_JITTER = 0.2
 LEEWAY = timedelta(seconds=30)
 REVOKED_ENTRY = "R"
 VALID_ENTRY = "V"
@@ -30,17 +32,19 @@ CANARY_KEY = "dw1:canary"
 
 log = logs.get_logger("view")
 
-# A record that cannot be read (another version's, a damaged one) counts as none.
+# An entry that cannot be read, damaged or of another version, counts as missing.
 READ_NUMBER = """
 local function number(raw, place)
   if not raw then return nil end
   local fine, record = pcall(cjson.decode, raw)
-  if fine and type(record) == 'table' and type(record[place]) == 'number' then return record[place] end
+  if fine and type(record) == 'table' and type(record[place]) == 'number' then
+    return record[place]
+  end
   return nil
 end
 """
 
-# KEYS: the session. ARGV: record, its account epoch, life in ms.
+# KEYS: the session. ARGV: entry, its account epoch, TTL in ms.
 FILL_SESSION = Script(
     READ_NUMBER
     + """
@@ -52,7 +56,7 @@ return 1
 """
 )
 
-# KEYS: the account. ARGV: record, epoch, roles version, life in ms, 1 to replace an equal one.
+# KEYS: the account. ARGV: entry, epoch, roles version, TTL in ms, 1 to replace an equal one.
 FILL_ACCOUNT = Script(
     READ_NUMBER
     + """
@@ -68,7 +72,8 @@ return 1
 """
 )
 
-# KEYS: the canary. ARGV: a moment in ms. It only ever grows; a smaller one is a sign of an older copy. Returns what it was, and is.
+# KEYS: the canary value. ARGV: a time in ms. The value only grows, so a smaller one means that an
+# older copy of the data was restored. Returns the previous and the new value.
 ADVANCE_CANARY = Script("""
 local held = tonumber(redis.call('GET', KEYS[1]) or '0')
 local sung = math.max(held, tonumber(ARGV[1]))
@@ -85,7 +90,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class CachedSession:
-    """What the view says of a session, and the account's name and roles where it says valid."""
+    """The cached status of a session and, if it is valid, the account's name and roles."""
 
     verdict: Verdict
     username: str = ""
@@ -108,7 +113,10 @@ def build_session_cache_key(account_id: str, session_id: str) -> str:
 def get_cached_session(
     cache: Cache, account_id: str, session_id: str, *, now: datetime, epoch: int, global_epoch: int
 ) -> CachedSession:
-    """What is remembered, in one round trip. `epoch` is the credential's account epoch."""
+    """Return the cached status of a session in one round trip.
+
+    `epoch` is the account epoch of the credential.
+    """
     if not cache.is_configured or not cache.is_trusted:
         return UNKNOWN_SESSION
     try:
@@ -123,14 +131,18 @@ def get_cached_session(
 def evaluate_entries(
     account: bytes | None, session: bytes | None, *, now: datetime, epoch: int, global_epoch: int
 ) -> CachedSession:
-    """What two records mean. Anything but a whole, present and agreeing pair is for the database to say."""
+    """Evaluate the entries of a session and its account.
+
+    Only two complete, recent entries that agree make a session valid; otherwise the database
+    decides.
+    """
     if session == REVOKED_ENTRY.encode():
         return REVOKED_SESSION
     floor = parse_account_entry(account)
     if floor is None:
         return UNKNOWN_SESSION
     if epoch < floor.epoch:
-        return REVOKED_SESSION  # epochs only grow, so this credential is over whatever else is true
+        return REVOKED_SESSION  # epochs only grow, so the credential is invalid in any case
     held = _parse_session_entry(session)
     if (
         held is None
@@ -153,7 +165,7 @@ def evaluate_entries(
 
 @dataclass(frozen=True, slots=True)
 class AccountEntry:
-    """The record of an account. Without a name it is a floor only: it refuses and never lets in."""
+    """The cached account. Without a name it only sets a minimum epoch and makes no session valid."""
 
     epoch: int
     roles_version: int
@@ -188,7 +200,7 @@ def _parse_session_entry(raw: bytes | None) -> _SessionEntry | None:
 
 
 def parse_entry(raw: bytes | None) -> object:
-    """What a record holds, None when it cannot be read: another version's, or a damaged one."""
+    """Parse an entry. Returns None if it is damaged or of another version."""
     try:
         return json.loads(raw) if raw is not None else None
     except ValueError:
@@ -207,7 +219,7 @@ def cache_session(
     global_epoch: int,
     ends_at: datetime,
 ) -> None:
-    """Keep what the database has just said of a live session of an active account. A fault is of no consequence."""
+    """Cache a live session of an active account that was just read. Ignores an unavailable cache."""
     if not cache.is_configured:
         return
     session = json.dumps([VALID_ENTRY, epoch, global_epoch, ends_at.timestamp()])
@@ -238,7 +250,7 @@ def cache_account(
     epoch: int,
     roles_version: int,
 ) -> None:
-    """Keep what the database has just said of an active account. A fault is of no consequence."""
+    """Cache an active account that was just read. Ignores an unavailable cache."""
     if not cache.is_configured:
         return
     account = json.dumps([epoch, roles_version, ACTIVE_ACCOUNT, username, roles])
@@ -253,7 +265,7 @@ def cache_account(
 
 
 def choose_entry_ttl() -> int:
-    """How long a yes is remembered, in milliseconds."""
+    """Return the TTL of a positive entry in milliseconds."""
     return int(
         MAX_ENTRY_AGE.total_seconds() * 1000 * (1 - TTL_JITTER * secrets.randbelow(1000) / 1000)
     )
@@ -262,7 +274,7 @@ def choose_entry_ttl() -> int:
 def mark_session_revoked(
     cache: Cache, settings: Settings, *, account_id: str, session_id: str, patient: bool = False
 ) -> None:
-    """The session is over. Raises CacheAway."""
+    """Mark a session as revoked. Raises CacheUnavailable."""
     life = int((settings.access_token_ttl + LEEWAY + MAX_ENTRY_AGE).total_seconds() * 1000)
     key = build_session_cache_key(account_id, session_id)
     cache.call(lambda client: client.set(key, REVOKED_ENTRY, px=life), bypass_breaker=patient)
@@ -278,7 +290,10 @@ def mark_account_changed(
     status: str,
     patient: bool = False,
 ) -> None:
-    """Nothing below this epoch counts any more. The record has no name and no roles, so it refuses and never lets in. Raises CacheAway."""
+    """Set the minimum epoch of an account. Its entry has no name, so it makes no session valid.
+
+    Raises CacheUnavailable.
+    """
     life = int((settings.access_token_ttl + LEEWAY + MAX_ENTRY_AGE).total_seconds() * 1000)
     floor = json.dumps([epoch, roles_version, status, None, []])
     cache.run_script(

@@ -1,7 +1,8 @@
-"""The watcher: one in every serving process, which repeats to Redis what the database says has ended.
+"""The cache watcher of each serving process. It repeats the revocations in the database to Redis.
 
-It mends a crash between commit and publish, a publish that failed, a flush, a failover to an older copy, and a fill that came
-late. Revocations carry numbers that commit out of order, so it reads a window that is longer than any transaction.
+It repairs a crash between commit and publish, a failed publish, a flush, a failover to an older
+copy and a late cache fill. Ids of revocations become visible out of order, so it reads a window
+that is longer than any transaction.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 MAX_TRANSACTION = timedelta(seconds=15)
-# Whatever Redis may still hold as valid was filled within the positive life; twice that is to spare.
+# Redis may hold positive entries for MAX_ENTRY_AGE; twice that is a safe margin.
 MAX_WINDOW = 2 * MAX_ENTRY_AGE
 
 log = logs.get_logger("watcher")
 
 
 class CacheWatcher:
-    """Remembers what it has published and which canary it heard last."""
+    """Tracks the published revocations and the last canary value."""
 
     def __init__(self) -> None:
         self._published: dict[int, datetime] = {}
@@ -35,7 +36,7 @@ class CacheWatcher:
         self._heard = 0
 
     def watch(self, units: UnitOfWorkFactory) -> None:
-        """One round: keys and epoch into memory, revocations out to Redis."""
+        """Reload keys and epoch, and publish new revocations."""
         began = units.clock.get_monotonic_time()
         with units.open_read_only() as work:
             reload_signing_keys(work, ticks=began)
@@ -43,12 +44,14 @@ class CacheWatcher:
                 try:
                     self._publish(work, began)
                 except CacheUnavailable as away:
-                    log.warning("not published", fault=type(away.__cause__).__name__)
+                    log.warning(
+                        "revocations cannot be published", fault=type(away.__cause__).__name__
+                    )
 
     def _publish(self, work: UnitOfWork, began: float) -> None:
         heard = _read_canary(work)
         if heard is None or heard < self._heard:
-            self._tell_again()
+            self._republish_all()
         with work.open_autocommit_session() as db:
             revocations = list_revocations_since(db, work.now - self._window(work.now))
         for row in revocations:
@@ -57,7 +60,9 @@ class CacheWatcher:
                 self._published[row.id] = row.at
         held, self._heard = _advance_canary(work)
         if held < (heard or 0):
-            self._tell_again()  # in the next round: a failover in this one, and what was told may have gone to either copy
+            # A failover happened during this run, and either copy may have the revocations: repeat
+            # them.
+            self._republish_all()
             return
         self._reached = work.now
         work.cache.confirm_written(began)
@@ -65,26 +70,32 @@ class CacheWatcher:
             number: at for number, at in self._published.items() if at > work.now - 2 * MAX_WINDOW
         }
 
-    def _tell_again(self) -> None:
-        """A flush or a restart leaves no canary, a failover to an older copy an older one."""
-        log.warning("cache lost its memory, telling it again")
+    def _republish_all(self) -> None:
+        """Repeat all revocations.
+
+        A flush or restart leaves no canary value, a restored copy an older one.
+        """
+        log.warning("cache lost data, publishing all revocations again")
         self._published.clear()
         self._reached = None
 
     def _window(self, now: datetime) -> timedelta:
-        """How far back to look: to the last round that reached Redis, and as long before it as a transaction may last."""
+        """Return how far back to read: to the last successful run, plus the longest transaction."""
         unheard = now - self._reached if self._reached else MAX_WINDOW
         return min(unheard, MAX_WINDOW) + MAX_TRANSACTION
 
 
 def _read_canary(work: UnitOfWork) -> int | None:
-    """The canary, None when it is gone."""
+    """Return the canary value, None if it is missing."""
     held = work.cache.call(lambda client: client.get(CANARY_KEY), bypass_breaker=True)
     return int(held) if held is not None else None
 
 
 def _advance_canary(work: UnitOfWork) -> tuple[int, int]:
-    """Sing anew, in one step with hearing what was there: of all processes the first on an older copy notices. What it was, and is."""
+    """Increase the canary value and return the previous and the new one, in one step.
+
+    Of all processes, the first that uses an older copy detects it.
+    """
     said = work.cache.run_script(
         ADVANCE_CANARY, [CANARY_KEY], [int(work.now.timestamp() * 1000)], bypass_breaker=True
     )

@@ -35,7 +35,10 @@ def get_session_scopes(work: UnitOfWork, session: Session, roles: Sequence[str])
 
 
 def get_session_roles(session: Session, roles: Sequence[str]) -> tuple[str, ...]:
-    """Return the roles that count in the session. One with requested scopes never has the admin role."""
+    """Return the roles that count in the session.
+
+    One with requested scopes never has the admin role.
+    """
     return tuple(roles) if session.scope is None else exclude_admin(roles)
 
 
@@ -54,7 +57,8 @@ def sign_access_token(
 ) -> tuple[str, int]:
     """Sign an access token of a session. Returns the token and its lifetime in seconds.
 
-    It expires with the session and no later than `max_expires_at`. `resource_roles` are added to its roles.
+    It expires with the session and no later than `max_expires_at`. `resource_roles` are added to
+    its roles.
     """
     claims = {
         "client_id": session.effective_client_id,
@@ -85,7 +89,8 @@ def sign_key_token(
 ) -> tuple[str, int]:
     """Sign the access token that an API key is exchanged for (RFC 6749 section 4.4).
 
-    Returns the token and its lifetime in seconds. It expires with the key and is revoked with its secret.
+    Returns the token and its lifetime in seconds. It expires with the key and is revoked with its
+    secret.
     """
     claims = {
         "client_id": principal.key_id,
@@ -106,7 +111,10 @@ def build_secret_fingerprint(secret_digest: str) -> str:
 
 
 def _build_role_claims(roles: tuple[str, ...]) -> dict[str, object]:
-    """Build the claims of the roles that fit. `roles_truncated` makes verification look up the others."""
+    """Build the claims of the roles that fit.
+
+    `roles_truncated` makes verification look up the others.
+    """
     kept: list[str] = []
     for role in roles[:MAX_ROLES]:
         if len(",".join([*kept, role])) > MAX_ROLES_BYTES:

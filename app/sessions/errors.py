@@ -1,4 +1,4 @@
-"""Problems of login and refresh. Each hides why exactly it was raised."""
+"""Problems of login, refresh and reports. They do not reveal the exact reason."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from app.errors import Problem
 
 
 class PasswordChangeRequired(Problem):
-    """The password is correct but must be replaced. `reset_token` is for POST /v1/password/reset."""
+    """The password is correct but must be changed.
+
+    `reset_token` is for POST /v1/password/reset.
+    """
 
     code = "password_change_required"
     title = "Password change required"

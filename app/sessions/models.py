@@ -20,7 +20,10 @@ RETENTION = timedelta(days=30)
 
 
 class SessionStatus(StrEnum):
-    """The stored status. A session with LIVE can have expired or belong to an older epoch: see `is_live`."""
+    """The stored status.
+
+    A session with LIVE can have expired or belong to an older epoch: see `is_live`.
+    """
 
     LIVE = "live"
     LOGGED_OUT = "logged_out"
@@ -109,7 +112,7 @@ class Session(Base):
 
 
 class LivenessColumns(Protocol):
-    """The columns that decide whether a session is live, of its row or of a query that reads no more."""
+    """The columns that decide whether a session is live."""
 
     @property
     def status(self) -> str: ...
@@ -124,9 +127,12 @@ class LivenessColumns(Protocol):
 def is_live(
     session: Session | LivenessColumns, now: datetime, *, account_epoch: int, global_epoch: int
 ) -> bool:
-    """Return whether the session is neither revoked nor expired. `Session.live_clause` is the same rule in SQL.
+    """Return whether the session is neither revoked nor expired.
 
-    Epochs must be equal: after a restored backup the account may have a lower epoch than the session.
+    `Session.live_clause` is the same rule in SQL.
+
+    Epochs must be equal: after a restored backup the account may have a lower epoch than the
+    session.
     """
     return (
         session.status == SessionStatus.LIVE

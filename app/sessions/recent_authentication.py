@@ -1,4 +1,7 @@
-"""Recent authentication: how long a password entry counts for operations that need a step-up (RFC 9470)."""
+"""Recent authentication:
+
+how long a password entry counts for operations that need a step-up (RFC 9470).
+"""
 
 from __future__ import annotations
 

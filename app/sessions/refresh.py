@@ -1,7 +1,10 @@
-"""Refreshing a session: rotate the refresh token, and revoke the session when an old token is reused.
+"""Refreshing a session:
 
-The state is in the database only: a restart does not forget a rotation, a rolled-back transaction does not
-consume a token, and no fault of Redis or the network ends a session (RFC 9700 section 4.14.2).
+rotate the refresh token, and revoke the session when an old token is reused.
+
+The state is in the database only: a restart does not forget a rotation, a rolled-back transaction
+does not consume a token, and no fault of Redis or the network ends a session (RFC 9700 section
+4.14.2).
 """
 
 from __future__ import annotations
@@ -41,7 +44,8 @@ def refresh_session(
 ) -> SessionTokens:
     """Issue an access token and the next refresh token.
 
-    Raises InvalidGrant. The session is revoked when the token was used before and its grace period is over.
+    Raises InvalidGrant. The session is revoked when the token was used before and its grace period
+    is over.
     """
     session, counter = get_session_by_refresh_token(
         work.db, work.settings.secret_key, refresh_token
@@ -49,11 +53,13 @@ def refresh_session(
     account = lock_account(work.db, session.account_id)
     if account is None or not account.is_active:
         raise InvalidGrant
-    # The salt read before the lock is a condition of the update: a password change in between replaces it.
+    # The salt read before the lock is a condition of the update: a password change in between
+    # replaces it.
     salt, epoch = session.rt_salt, get_global_epoch(work.db)
     if _rotate(work, client_info, account, session, counter=counter, epoch=epoch):
         return issue_tokens(work, account, session)
-    # The token was used already, or the session has ended. The account is locked, so the row is final.
+    # The token was used already, or the session has ended. The account is locked, so the row is
+    # final.
     work.db.refresh(session)
     if session.rt_salt != salt or not session.is_live(
         work.now, account_epoch=account.epoch, global_epoch=epoch
@@ -78,7 +84,10 @@ def is_counter_accepted(session: Session, counter: int, now: datetime) -> bool:
 def get_session_by_refresh_token(
     db: Db, secret_keys: Sequence[str], refresh_token: str
 ) -> tuple[Session, int]:
-    """Return the session of a genuine refresh token, live or not, and the token's counter. Raises InvalidGrant."""
+    """Return the session of a genuine refresh token, live or not, and the token's counter.
+
+    Raises InvalidGrant.
+    """
     found = find_session_by_refresh_token(db, secret_keys, refresh_token)
     if found is None:
         raise InvalidGrant
@@ -120,7 +129,7 @@ def _rotate(
 def _revoke_reused(
     work: UnitOfWork, client_info: ClientInfo, account: Account, session: Session, *, counter: int
 ) -> None:
-    """Revoke the session of a reused token, or of one the database never issued, and notify the owner."""
+    """Revoke the session of a reused or never issued token, and notify the owner."""
     ahead = counter > session.rt_counter
     event = Event.REFRESH_AHEAD if ahead else Event.REFRESH_REUSED
     revoke_sessions(

@@ -144,8 +144,9 @@ def revoke_sessions(
 ) -> Sequence[str]:
     """End the sessions among `session_ids` that have not ended, and record a revocation for each.
 
-    The condition is the stored status, not Session.live_clause: a session that has just expired is marked too,
-    because its access tokens are accepted for the leeway. Returns the ids of the ended sessions.
+    The condition is the stored status, not Session.live_clause: a session that has just expired is
+    marked too, because its access tokens are accepted for the leeway. Returns the ids of the ended
+    sessions.
     """
     ended = work.db.scalars(
         update(Session)

@@ -1,12 +1,14 @@
-"""Refresh tokens and page cookies: signed handles of a session, of which the database stores nothing.
+"""Refresh tokens and page cookies:
 
-A handle is `<version>.<key id>.<session id>.<number>.<MAC>`. The MAC key is derived from SECRET_KEY and the
-session's salt, so a copy of the database or of the settings alone is not enough to forge a handle, and a
-new salt invalidates every handle of the session.
+signed handles of a session, of which the database stores nothing.
 
-The number of a refresh token is the session's counter: the current token can be built again for a client
-that lost the response. The number of a page cookie is the session's authentication time: a step-up
-invalidates the cookies before it. Only pages accept page cookies.
+A handle is `<version>.<key id>.<session id>.<number>.<MAC>`. The MAC key is derived from SECRET_KEY
+and the session's salt, so a copy of the database or of the settings alone is not enough to forge a
+handle, and a new salt invalidates every handle of the session.
+
+The number of a refresh token is the session's counter: the current token can be built again for a
+client that lost the response. The number of a page cookie is the session's authentication time: a
+step-up invalidates the cookies before it. Only pages accept page cookies.
 """
 
 from __future__ import annotations
@@ -85,7 +87,10 @@ def find_session_by_refresh_token(
 
 
 def build_page_cookie(work: UnitOfWork, *, session_id: str) -> str:
-    """Build the cookie of a session. Raises Unauthenticated when no password was ever entered in it."""
+    """Build the cookie of a session.
+
+    Raises Unauthenticated when no password was ever entered in it.
+    """
     session = find_session(work.db, session_id)
     if session is None or session.auth_time is None:
         raise Unauthenticated

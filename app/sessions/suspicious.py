@@ -36,9 +36,9 @@ def report_suspicious_session(
 ) -> None:
     """Revoke a session as suspicious, restrict its source for a day and notify its owner by email.
 
-    Users report sessions of their own account; administrators with a recent authentication report any. A session that has
-    ended can be reported too. A second report changes nothing, and after a withdrawn report no second email is sent.
-    Raises NotFound or ReauthenticationRequired.
+    Users report sessions of their own account; administrators with a recent authentication report
+    any. A session that has ended can be reported too. A second report changes nothing, and after a
+    withdrawn report no second email is sent. Raises NotFound or ReauthenticationRequired.
     """
     account, session = _get_locked(work, principal, session_id)
     was_notified = session.reason == CLEARED
@@ -104,7 +104,10 @@ def _get_locked(work: UnitOfWork, principal: Principal, session_id: str) -> tupl
 
 
 def _get_as_admin(work: UnitOfWork, principal: Principal, session_id: str) -> Session:
-    """Return a session of any account to an administrator. Others get NotFound, whether it exists or not."""
+    """Return a session of any account to an administrator.
+
+    Others get NotFound, whether it exists or not.
+    """
     if ADMIN not in principal.roles:
         raise NotFound
     require_recent_authentication(principal, work.now)
@@ -117,7 +120,10 @@ def _get_as_admin(work: UnitOfWork, principal: Principal, session_id: str) -> Se
 
 
 def _mark_suspicious(work: UnitOfWork, account: Account, session: Session) -> bool:
-    """Mark the session as suspicious and end it if it is live. Returns False if it was suspicious before."""
+    """Mark the session as suspicious and end it if it is live.
+
+    Returns False if it was suspicious before.
+    """
     if revoke_sessions(
         work, account, [session.id], status=SessionStatus.SUSPICIOUS, reason=REPORTED
     ):

@@ -41,11 +41,12 @@ def update_token(
 ) -> IssuedAccessToken:
     """Issue an access token with the current rights and, if a resource is given, the roles there.
 
-    It expires with the presented token: an access token that renewed itself would be a refresh token without
-    reuse detection (RFC 9700 section 4.14.2). Raises InvalidInput or Unauthenticated.
+    It expires with the presented token: an access token that renewed itself would be a refresh
+    token without reuse detection (RFC 9700 section 4.14.2). Raises InvalidInput or Unauthenticated.
     """
     ref = parse_optional_resource(resource, resource_id, pointer="")
-    # The account is read before its roles: roles older than the version in the token would go unnoticed.
+    # The account is read before its roles: roles older than the version in the token would go
+    # unnoticed.
     account = find_account(work.db, principal.account_id)
     session = find_account_session(work.db, principal.account_id, principal.session_id)
     if account is None or session is None or not account.is_active:
@@ -67,7 +68,10 @@ def issue_access_token(
     ref: ResourceRef | None,
     max_expires_at: datetime | None,
 ) -> IssuedAccessToken:
-    """Issue an access token of a live session that expires with it and no later than `max_expires_at`."""
+    """Issue an access token of a live session.
+
+    It expires with the session and no later than `max_expires_at`.
+    """
     roles = list_roles(work.db, account)
     resource_roles = list_resource_roles(work, account, ref)
     access_token, expires_in = sign_access_token(

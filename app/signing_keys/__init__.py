@@ -1,1 +1,1 @@
-"""What we sign with."""
+"""The keys that sign tokens: creation, rotation, revocation."""

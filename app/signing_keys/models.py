@@ -1,7 +1,7 @@
-"""Signing keys as rows, the private half sealed. What a key may do is a function of timestamps: nothing has to run for it to change.
+"""Signing keys, with encrypted private keys.
 
-Each signs one kind of token and no other (RFC 8725 section 3.12): the keys of a kind follow each other, and know nothing of those
-of another.
+Timestamps determine the state of a key, so it changes without a job that runs. Each key signs one
+kind of token (RFC 8725 section 3.12), and the keys of each purpose rotate independently.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ from app.adapters.database import Base
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# After it signed its last token a key is still published for the longest life of one, and an hour for clocks and caches.
+# A key stays published after its last signature for the longest token lifetime, plus an hour for
+# clock offsets and caches.
 RETENTION = timedelta(minutes=75)
 
 
 class SigningKeyPurpose(StrEnum):
-    """The kind of token that a key signs, by the `typ` in its header."""
+    """The kind of token that a key signs, as in its `typ` header."""
 
     ACCESS = "at+jwt"
     IDENTITY = "identity+jwt"
 
 
 class SigningKeyState(StrEnum):
-    ANNOUNCED = "announced"  # published, so that every verifier has heard of it before it signs
+    ANNOUNCED = "announced"  # published, so that every verifier knows it before it signs
     SIGNING = "signing"
-    RETIRING = "retiring"  # published while tokens of it may live
+    RETIRING = "retiring"  # published while its tokens may be valid
     RETIRED = "retired"
     REVOKED = "revoked"
 
@@ -46,7 +47,7 @@ CURRENT_STATES = frozenset({SigningKeyState.ANNOUNCED, SigningKeyState.SIGNING})
 
 class SigningKey(Base):
     __tablename__ = "signing_keys"
-    # Two processes that both see that a key is due make the same generation; the database lets one of them in.
+    # Two processes that find a key due create the same generation, and the database accepts one.
     __table_args__ = (UniqueConstraint("generation"),)
 
     kid: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -59,7 +60,7 @@ class SigningKey(Base):
     revoked_at: Mapped[datetime | None]
     purpose: Mapped[str | None] = mapped_column(
         String(16)
-    )  # none is what all keys were for before there were kinds: access tokens
+    )  # None in rows from before there were purposes: access tokens
 
     @property
     def effective_purpose(self) -> SigningKeyPurpose:
@@ -67,12 +68,15 @@ class SigningKey(Base):
 
 
 def list_signing_keys(db: Session) -> Sequence[SigningKey]:
-    """Every key there is, the oldest first."""
+    """Return all keys, the oldest first."""
     return db.scalars(select(SigningKey).order_by(SigningKey.generation)).all()
 
 
 def get_key_state(key: SigningKey, keys: Sequence[SigningKey], now: datetime) -> SigningKeyState:
-    """What the key may do now. It signs from its own moment until that of the next one, unless that was revoked before it."""
+    """Return the state of a key. It signs from its start time until the next key does.
+
+    A next key that was revoked before it signed does not count.
+    """
     if key.revoked_at is not None:
         return SigningKeyState.REVOKED
     if now < key.signs_from:
@@ -93,9 +97,9 @@ def get_key_state(key: SigningKey, keys: Sequence[SigningKey], now: datetime) ->
 def find_signer(
     keys: Sequence[SigningKey], now: datetime, purpose: SigningKeyPurpose = SigningKeyPurpose.ACCESS
 ) -> SigningKey | None:
-    """The key that signs for that purpose now, None where none does and none is announced.
+    """Return the key that signs for the purpose, None if none signs or is announced.
 
-    The first key was announced to nobody before: it signs also for a request, or by a clock, that is behind its making.
+    The first key is not announced. It also signs for a process whose clock is behind its creation.
     """
     signing = [
         key
@@ -121,7 +125,7 @@ def _is_successor(other: SigningKey, key: SigningKey) -> bool:
 
 
 def _has_replaced_predecessor(key: SigningKey) -> bool:
-    """Does or will it come to sign? A key that was revoked after it had begun took the older one's place for good."""
+    """Return whether the key replaces the one before it. A key revoked before it signed does not."""
     return key.revoked_at is None or key.revoked_at > key.signs_from
 
 
@@ -130,9 +134,11 @@ def _get_generation(key: SigningKey) -> int:
 
 
 def reseal_signing_keys(db: Session, secret_keys: Sequence[str], now: datetime) -> tuple[int, int]:
-    """Seal the private halves under the newest of SECRET_KEY. Returns how many were sealed anew, and how many cannot be opened.
+    """Encrypt the private keys under the newest SECRET_KEY.
 
-    A key that is retired or revoked signs nothing any more and stays as it is.
+    Returns the numbers of re-encrypted and unreadable keys.
+
+    Retired and revoked keys stay as they are, because they sign nothing.
     """
     anew = lost = 0
     keys = list_signing_keys(db)

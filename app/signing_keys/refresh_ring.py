@@ -1,4 +1,4 @@
-"""What each process holds in memory: the signing keys and the global epoch, never older than five seconds."""
+"""Reload the signing keys and the global epoch in memory, at most five seconds old."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ MAX_AGE_SECONDS = 5.0  # seconds
 
 
 def reload_stale_signing_keys(work: UnitOfWork, *, ticks: float) -> None:
-    """Read keys and epoch again when they are too old to be relied on. Call it before the unit's first query."""
+    """Reload keys and epoch if they are too old. Call this before the first query."""
     if work.signing_keys.get_age_seconds(ticks) >= MAX_AGE_SECONDS:
         reload_signing_keys(work, ticks=ticks)
 
 
 def reload_signing_keys(work: UnitOfWork, *, ticks: float) -> None:
-    """Read keys and epoch from the database now."""
+    """Reload keys and epoch from the database."""
     with work.open_autocommit_session() as db:
         epoch = get_global_epoch(db)
     ring.load_signing_keys(work, global_epoch=epoch, ticks=ticks)

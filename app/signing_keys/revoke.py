@@ -1,4 +1,4 @@
-"""Taking a signing key out of use at once, because somebody else may have it."""
+"""Revoke a signing key that may be compromised."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 
 def revoke_signing_key(work: UnitOfWork, *, kid: str) -> bool:
-    """Take the key out of use. False: no such key, or done before.
+    """Revoke a signing key. Returns False if it does not exist or is already revoked.
 
-    Every process acts on it within five seconds. Where no key of its kind is left to sign, a new one signs at once. With a key of
-    access tokens every session ends, since tokens of it can be forged for any of them; identities reach no session.
+    Every process applies it within five seconds. If no key of the purpose can sign, a new one signs
+    at once. An access token key ends every session, because its tokens can be forged for any of
+    them. An identity key affects no session.
     """
     if (
         count_changed_rows(

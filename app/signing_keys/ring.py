@@ -1,4 +1,4 @@
-"""Keeping the key ring of this process as the database has it, and making the first key of a kind when there is none."""
+"""Load the signing keys into memory, and create the first key of each purpose."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from app.unit_of_work import UnitOfWork
 
-# A key of another kind that another process makes at the same moment takes the generation away, and has to be made way for.
+# Another process may create a key of another purpose at the same time and take the generation.
 MAX_ATTEMPTS = 3
 
 
 def load_signing_keys(work: UnitOfWork, *, global_epoch: int, ticks: float) -> None:
-    """Fill the ring from the database. Where none of the algorithm that is set signs or is announced, make one."""
+    """Load the keys from the database, and create missing ones for the configured algorithm."""
     rows = _create_missing(work)
     held = {
         row.kid: work.signing_keys.find_key(row.kid) or _unseal(work, row)
@@ -46,7 +46,7 @@ def load_signing_keys(work: UnitOfWork, *, global_epoch: int, ticks: float) -> N
 
 
 def _create_missing(work: UnitOfWork) -> Sequence[SigningKey]:
-    """All keys, after those that are missing were made."""
+    """Create the missing keys and return all."""
     rows = _list_rows(work)
     for purpose in list_required_purposes(work.settings):
         for _ in range(MAX_ATTEMPTS):

@@ -1,4 +1,4 @@
-"""Making the next signing key: announced first, so that no verifier meets a token whose key it has not heard of."""
+"""Create and announce signing keys. A key is announced before it signs, so that verifiers know it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def list_required_purposes(settings: Settings) -> tuple[SigningKeyPurpose, ...]:
-    """What keys are wanted for. Who asks for no identities has no key for them, that could be lost."""
+    """Return the purposes that need a key. Identity keys exist only if a policy has an audience."""
     return (
         tuple(SigningKeyPurpose)
         if any(policy.audience for policy in settings.policies.values())
@@ -38,14 +38,17 @@ def list_required_purposes(settings: Settings) -> tuple[SigningKeyPurpose, ...]:
 
 
 def get_announcement_period(settings: Settings) -> timedelta:
-    """How long a key is published before it signs: two lives of a verifier's cache."""
+    """Return how long a key is published before it signs: two lifetimes of a verifier's cache."""
     return 2 * settings.jwks_max_age
 
 
 def rotate_signing_key(
     work: UnitOfWork, purpose: SigningKeyPurpose = SigningKeyPurpose.ACCESS
 ) -> SigningKey | None:
-    """Make the next key and announce it. Returns it, None where one is announced already or another process was quicker."""
+    """Create and announce the next key.
+
+    Returns None if one is already announced or another process was faster.
+    """
     keys = list_signing_keys(work.db)
     if any(
         key.effective_purpose is purpose
@@ -57,7 +60,7 @@ def rotate_signing_key(
 
 
 def rotate_due_signing_keys(work: UnitOfWork) -> list[SigningKey]:
-    """Rotate in time for the next key to sign when the present one has signed for KEY_ROTATION. Returns what was made."""
+    """Rotate the keys whose successor must be announced now. Returns the new keys."""
     made = [
         rotate_signing_key(work, purpose)
         for purpose in list_required_purposes(work.settings)
@@ -83,9 +86,11 @@ def create_signing_key(
     now: datetime,
     purpose: SigningKeyPurpose,
 ) -> SigningKey | None:
-    """Make one key of the algorithm that is set. Of many processes at once, one gets it in; the others get None.
+    """Create a key for the configured algorithm.
 
-    Where there is no other of its kind it signs at once: the very first, or after all were revoked.
+    Of several processes, one succeeds; the others get None.
+
+    It signs at once if no other key of its purpose can sign.
     """
     private, public = generate_key_pair(settings.signing_algorithm)
     kid = generate_id("key").removeprefix("key_")

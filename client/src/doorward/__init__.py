@@ -74,8 +74,8 @@ _NAMES = {
     "client": "Doorward",
     "device_login.prompt": "Prompt",
     "errors": "Conflict ConnectionFailed DoorwardError InvalidCredentials InvalidInput "
-    "InvalidToken LoginDenied LoginError LoginExpired LoginPending LoginTimeout LogoutError NotFound "
-    "NotLoggedInError PasswordChangeRequired PermissionDenied RateLimited "
+    "InvalidToken LoginDenied LoginError LoginExpired LoginPending LoginTimeout LogoutError "
+    "NotFound NotLoggedInError PasswordChangeRequired PermissionDenied RateLimited "
     "ReauthenticationRequired RedirectRefused ServiceUnavailable StoreError StoreWarning "
     "TLSError UnexpectedAnswer VersionMismatch VersionWarning WrongPassword",
     "login": "Login",
