@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from app.accounts.models import Account, AccountStatus
 from app.adapters.statements import insert_all_absent, insert_if_absent
@@ -54,7 +54,7 @@ def open_accounts(work: UnitOfWork, accounts: Sequence[NewAccount]) -> set[str]:
     return {by_id[account_id].username for account_id in inserted}
 
 
-def _build_row(work: UnitOfWork, account_id: str, new: NewAccount) -> dict[str, Any]:
+def _build_row(work: UnitOfWork, account_id: str, new: NewAccount) -> dict[str, object]:
     return {
         "id": account_id,
         "username": new.username,

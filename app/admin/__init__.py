@@ -1,0 +1,1 @@
+"""Administration of accounts: create, list, update, revoke sessions, send resets."""

@@ -61,11 +61,8 @@ def create_account(
         ),
     )
     if account_id is None:
-        raise (
-            UsernameTaken
-            if find_account_by_username(work.db, canonical) is not None
-            else EmailTaken
-        )
+        is_username_taken = find_account_by_username(work.db, canonical) is not None
+        raise UsernameTaken if is_username_taken else EmailTaken
     record_event(
         work,
         Event.ACCOUNT_CREATED,

@@ -1,1 +1,1 @@
-"""What can be asked: one blueprint a file, schemas above handlers."""
+"""HTTP endpoints: one blueprint per file, with its schemas above the handlers."""

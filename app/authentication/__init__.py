@@ -1,0 +1,1 @@
+"""Authentication: passwords, throttling and trusted devices."""

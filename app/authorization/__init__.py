@@ -1,0 +1,1 @@
+"""Authorization: roles, scopes and memberships."""

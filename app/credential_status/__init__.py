@@ -1,0 +1,1 @@
+"""The status of sessions and API keys: cache, revocations and their feed."""

@@ -86,7 +86,7 @@ class ApiKeyEntry:
         return self.expires is None or seconds < self.expires
 
     def accepts_digest(self, shown: str, seconds: float) -> bool:
-        """Return whether the digest is of the current secret, or of the previous one in its overlap.
+        """Return whether the digest matches the current or the still valid previous secret.
 
         Compares in constant time.
         """

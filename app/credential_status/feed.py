@@ -35,7 +35,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class RevocationItem:
-    """One revocation."""
+    """A revocation in the feed."""
 
     kind: str
     ref: str

@@ -165,7 +165,7 @@ def evaluate_entries(
 
 @dataclass(frozen=True, slots=True)
 class AccountEntry:
-    """The cached account. Without a name it only sets a minimum epoch and makes no session valid."""
+    """A cached account. Without a name it only sets a minimum epoch."""
 
     epoch: int
     roles_version: int
@@ -219,7 +219,7 @@ def cache_session(
     global_epoch: int,
     ends_at: datetime,
 ) -> None:
-    """Cache a live session of an active account that was just read. Ignores an unavailable cache."""
+    """Cache a live session that was just read. Ignores an unavailable cache."""
     if not cache.is_configured:
         return
     session = json.dumps([VALID_ENTRY, epoch, global_epoch, ends_at.timestamp()])

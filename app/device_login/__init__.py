@@ -1,0 +1,1 @@
+"""Device login (RFC 8628): start, claim, decide, poll."""

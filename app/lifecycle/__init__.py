@@ -1,0 +1,1 @@
+"""Export, deletion and erasure of accounts."""

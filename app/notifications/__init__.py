@@ -1,0 +1,1 @@
+"""Notifications: the outbox of deliveries, and email."""

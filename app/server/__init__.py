@@ -1,0 +1,1 @@
+"""The HTTP server, its background jobs and the worker."""

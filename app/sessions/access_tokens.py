@@ -106,7 +106,7 @@ def sign_key_token(
 
 
 def build_secret_fingerprint(secret_digest: str) -> str:
-    """Shorten a digest to what tells two secrets of a key apart and does not help to find a secret."""
+    """Shorten the digest of a secret, enough to distinguish the secrets of one key."""
     return secret_digest[:FINGERPRINT_LENGTH]
 
 

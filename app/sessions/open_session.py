@@ -68,29 +68,13 @@ def open_session(
     context = _load_login_context(work, client_info, account)
     if context.live_sessions >= MAX_SESSIONS:
         _revoke_oldest(work, client_info, account, context)
-    idle_until, absolute_until = _compute_expiry(work, account, lifetime)
-    session = Session(
-        id=approval.session_id if approval else generate_id("ses"),
-        account_id=account.id,
-        account_epoch=account.epoch,
-        global_epoch=context.global_epoch,
-        rt_counter=0,
-        rt_salt=secrets.token_hex(32),
-        auth_time=authenticated.auth_time,
-        amr=format_methods(authenticated.methods),
-        scope=scope,
-        client_id=approval.client_id if approval else None,
-        approved_by=approval.approved_by if approval else None,
-        created_at=work.now,
-        refreshed_at=work.now,
-        idle_until=idle_until,
-        absolute_until=absolute_until,
-        device_name=device_name,
-        user_agent=client_info.user_agent,
-        address=client_info.address,
-        last_address=client_info.address,
-        bucket=client_info.bucket,
-    )
+    session = _build_session(work, client_info, authenticated, context.global_epoch, lifetime)
+    session.device_name = device_name
+    session.scope = scope
+    if approval is not None:
+        session.id = approval.session_id
+        session.client_id = approval.client_id
+        session.approved_by = approval.approved_by
     work.db.add(session)
     record_event(
         work,
@@ -102,6 +86,35 @@ def open_session(
     if not context.is_known_source:
         _notify_owner(work, account, session)
     return session
+
+
+def _build_session(
+    work: UnitOfWork,
+    client_info: ClientInfo,
+    authenticated: Authenticated,
+    global_epoch: int,
+    lifetime: timedelta | None,
+) -> Session:
+    account = authenticated.account
+    idle_until, absolute_until = _compute_expiry(work, account, lifetime)
+    return Session(
+        id=generate_id("ses"),
+        account_id=account.id,
+        account_epoch=account.epoch,
+        global_epoch=global_epoch,
+        rt_counter=0,
+        rt_salt=secrets.token_hex(32),
+        auth_time=authenticated.auth_time,
+        amr=format_methods(authenticated.methods),
+        created_at=work.now,
+        refreshed_at=work.now,
+        idle_until=idle_until,
+        absolute_until=absolute_until,
+        user_agent=client_info.user_agent,
+        address=client_info.address,
+        last_address=client_info.address,
+        bucket=client_info.bucket,
+    )
 
 
 def get_idle_timeout(work: UnitOfWork, account: Account) -> timedelta:

@@ -103,7 +103,7 @@ def _rotate(
     counter: int,
     epoch: int,
 ) -> bool:
-    """Advance the counter if the token is the current one of a live session. One statement decides."""
+    """Advance the counter if the token is the current one of a live session."""
     rotated = count_changed_rows(
         work.db,
         update(Session)

@@ -115,7 +115,7 @@ def _get_epochs(work: UnitOfWork, principal: Principal) -> tuple[int, int]:
 
 
 def _get_status(work: UnitOfWork, row: Session, epochs: tuple[int, int]) -> str:
-    """Return the shown status: a session with status LIVE may have expired or be of a past epoch."""
+    """Return the status to show. A stored LIVE session may have expired."""
     if row.status != SessionStatus.LIVE:
         return row.status
     if row.expires_at <= work.now:

@@ -103,7 +103,7 @@ def build_page_cookie(work: UnitOfWork, *, session_id: str) -> str:
 
 
 def find_session_by_page_cookie(db: Db, keys: Sequence[str], cookie: str) -> Session | None:
-    """Find the session of a genuine page cookie, live or not. A step-up invalidates older cookies."""
+    """Find the session of a genuine, current page cookie, live or not."""
     found = _find_session_by_handle(HandleKind.PAGE_COOKIE, db, keys, cookie)
     if found is None:
         return None

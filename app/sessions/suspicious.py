@@ -89,7 +89,7 @@ def clear_suspicious_session(
 
 
 def _get_locked(work: UnitOfWork, principal: Principal, session_id: str) -> tuple[Account, Session]:
-    """Lock the account of the session and return both. Raises NotFound or ReauthenticationRequired."""
+    """Lock the account of the session. Raises NotFound or ReauthenticationRequired."""
     own = (
         find_account_session(work.db, principal.account_id, session_id)
         if is_id("ses", session_id)

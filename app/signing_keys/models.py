@@ -125,7 +125,7 @@ def _is_successor(other: SigningKey, key: SigningKey) -> bool:
 
 
 def _has_replaced_predecessor(key: SigningKey) -> bool:
-    """Return whether the key replaces the one before it. A key revoked before it signed does not."""
+    """Return whether the key replaced the one before it, so was not revoked before it signed."""
     return key.revoked_at is None or key.revoked_at > key.signs_from
 
 

@@ -1,4 +1,4 @@
-"""Create and announce signing keys. A key is announced before it signs, so that verifiers know it."""
+"""Create signing keys. Each is announced before it signs, so that verifiers know it."""
 
 from __future__ import annotations
 

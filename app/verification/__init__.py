@@ -1,0 +1,1 @@
+"""Verification of access tokens, API keys and page cookies."""

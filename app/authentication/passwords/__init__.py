@@ -1,0 +1,1 @@
+"""Passwords: normalization, rules, verification."""

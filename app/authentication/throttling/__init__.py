@@ -1,0 +1,1 @@
+"""Throttling of password and code attempts."""

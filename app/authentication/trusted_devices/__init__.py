@@ -1,0 +1,1 @@
+"""Trusted devices, which are not throttled."""

@@ -1,0 +1,1 @@
+"""Memberships: the levels of accounts at resources."""

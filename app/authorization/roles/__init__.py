@@ -1,0 +1,1 @@
+"""Global roles of accounts."""

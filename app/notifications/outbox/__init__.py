@@ -1,0 +1,1 @@
+"""The outbox: deliveries with retries and dead letters."""

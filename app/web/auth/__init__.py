@@ -1,0 +1,1 @@
+"""Presented credentials, requirements, and cookies."""

@@ -90,7 +90,7 @@ class ServiceConnection:
 
     @property
     def clock_skew(self) -> timedelta | None:
-        """How far this clock is ahead of the service, None before the first response."""
+        """Seconds by which this clock is ahead of the service, None before the first response."""
         return self._transport.clock_skew if self._transport else None
 
     def get_version(self) -> Version:
