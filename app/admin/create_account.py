@@ -49,17 +49,15 @@ def create_account(
         work.settings, username=username, email=email, roles=roles
     )
     _require_not_reserved(work, canonical)
-    account_id = open_account(
-        work,
-        NewAccount(
-            username=canonical,
-            email=address,
-            email_canonical=address_canonical,
-            name=name,
-            locale=locale or client_info.locale,
-            password_hash=NO_PASSWORD,
-        ),
+    new = NewAccount(
+        username=canonical,
+        email=address,
+        email_canonical=address_canonical,
+        name=name,
+        locale=locale or client_info.locale,
+        password_hash=NO_PASSWORD,
     )
+    account_id = open_account(work, new)
     if account_id is None:
         is_username_taken = find_account_by_username(work.db, canonical) is not None
         raise UsernameTaken if is_username_taken else EmailTaken

@@ -1,8 +1,7 @@
 """The cache of sessions and accounts in Redis: a warm check is one round trip and no SQL.
 
-An entry says that a session was recently valid, or that it is revoked. Without an entry, or with
-one that is old or unreadable, the database decides. Scripts fill the cache and never replace a
-newer entry, so a slow reader cannot undo a revocation. All keys of an account share a hash slot.
+An entry says that a session was recently valid or is revoked; otherwise the database decides.
+Scripts never replace a newer entry. All keys of an account share a hash slot.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from app.adapters import logs
 from app.adapters.cache import CacheUnavailable, Script
 
 if TYPE_CHECKING:
@@ -22,15 +20,12 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 MAX_ENTRY_AGE = timedelta(seconds=60)
-# share of the TTL that is randomly subtracted, so that entries do not expire together
-TTL_JITTER = 0.2
+TTL_JITTER = 0.2  # share of the TTL that is randomly subtracted
 LEEWAY = timedelta(seconds=30)
 REVOKED_ENTRY = "R"
 VALID_ENTRY = "V"
 ACTIVE_ACCOUNT = "active"
 CANARY_KEY = "dw1:canary"
-
-log = logs.get_logger("view")
 
 # An entry that cannot be read, damaged or of another version, counts as missing.
 READ_NUMBER = """
@@ -202,7 +197,7 @@ def _parse_session_entry(raw: bytes | None) -> _SessionEntry | None:
 def parse_entry(raw: bytes | None) -> object:
     """Parse an entry. Returns None if it is damaged or of another version."""
     try:
-        return json.loads(raw) if raw is not None else None
+        return json.loads(raw or b"null")
     except ValueError:
         return None
 

@@ -58,9 +58,8 @@ def change_password(
     )
     account = authenticated.account
     session = move_session_to_new_epoch(work, authenticated, session_id=principal.session_id)
-    revoke_past_epoch_sessions(
-        work, account, status=SessionStatus.REVOKED, reason="password_changed"
-    )
+    revoked = SessionStatus.REVOKED
+    revoke_past_epoch_sessions(work, account, status=revoked, reason="password_changed")
     finish_password_change(work, account)
     record_event(
         work,
