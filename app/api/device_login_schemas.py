@@ -71,8 +71,7 @@ class StartedDeviceLoginSchema(StrictSchema):
         required=True, metadata={"description": "ID of the future session; not secret"}
     )
     device_code = fields.String(
-        required=True,
-        metadata={"description": "secret with which the device polls `/oauth/token`"},
+        required=True, metadata={"description": "secret with which the device polls `/oauth/token`"}
     )
     user_code = fields.String(
         required=True,

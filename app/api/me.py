@@ -85,9 +85,7 @@ class PrincipalSchema(StrictSchema):
         metadata={"description": "only for API keys and access tokens issued to them"}
     )
     expires_at = Timestamp(
-        required=True,
-        allow_none=True,
-        metadata={"description": "when the credential expires"},
+        required=True, allow_none=True, metadata={"description": "when the credential expires"}
     )
 
     @post_dump

@@ -22,10 +22,7 @@ from app.web.schemas import StrictSchema, Timestamp
 from app.web.unit_of_work import reading, writing
 
 blp = Blueprint(
-    "my_data",
-    __name__,
-    url_prefix="/v1/me",
-    description="Export and deletion of your account.",
+    "my_data", __name__, url_prefix="/v1/me", description="Export and deletion of your account."
 )
 
 

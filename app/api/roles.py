@@ -20,12 +20,7 @@ from app.web.openapi.blueprint import Blueprint
 from app.web.schemas import PageSchema, StrictSchema, Text, Timestamp
 from app.web.unit_of_work import reading, writing
 
-blp = Blueprint(
-    "roles",
-    __name__,
-    url_prefix="/v1",
-    description="Roles and memberships.",
-)
+blp = Blueprint("roles", __name__, url_prefix="/v1", description="Roles and memberships.")
 
 
 class ResourceQuerySchema(StrictSchema):

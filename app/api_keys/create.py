@@ -115,16 +115,15 @@ def _add_key(
     key_id = generate_id("key")
     minted = generate_token(PREFIX, key_id)
     expires_at = work.now + life if life is not None else None
-    work.db.add(
-        ApiKey(
-            id=key_id,
-            account_id=account_id,
-            name=name,
-            scope=" ".join(scopes),
-            digest=minted.digest,
-            created_at=work.now,
-            expires_at=expires_at,
-            warned_days=get_initial_warned_days(life),
-        )
+    key = ApiKey(
+        id=key_id,
+        account_id=account_id,
+        name=name,
+        scope=" ".join(scopes),
+        digest=minted.digest,
+        created_at=work.now,
+        expires_at=expires_at,
+        warned_days=get_initial_warned_days(life),
     )
+    work.db.add(key)
     return CreatedApiKey(key_id, minted.token, name, scopes, work.now, expires_at)

@@ -61,11 +61,8 @@ def _list_due_keys(work: UnitOfWork, days: int) -> Sequence[str]:
 
 def _queue_warning(work: UnitOfWork, key_id: str, days: int) -> bool:
     """Queue a warning unless another process did: only one update changes the row."""
-    claim = (
-        update(ApiKey)
-        .where(ApiKey.id == key_id, _build_due_clause(work.now, days))
-        .values(warned_days=days)
-    )
+    due = _build_due_clause(work.now, days)
+    claim = update(ApiKey).where(ApiKey.id == key_id, due).values(warned_days=days)
     if count_changed_rows(work.db, claim.execution_options(synchronize_session=False)) != 1:
         return False
     key = work.db.get_one(ApiKey, key_id)

@@ -15,12 +15,7 @@ from app.adapters.database import UNAVAILABLE_ERRORS
 from app.cli.db import DATABASE_UNAVAILABLE, require_current_schema
 from app.cli.import_report import ImportProgress, ImportReport
 from app.cli.json_lines import Unreadable, read_lines
-from app.cli.start import (
-    EXIT_REFUSED,
-    EXIT_UNAVAILABLE,
-    load_settings_or_exit,
-    open_application,
-)
+from app.cli.start import EXIT_REFUSED, EXIT_UNAVAILABLE, load_settings_or_exit, open_application
 from app.registration.import_accounts import SeenNames, import_accounts, preview_import
 from app.registration.import_candidates import RejectedLine
 from app.server.gunicorn_server import CreateApp

@@ -13,7 +13,6 @@ class InvalidToken(Problem):
     status = 400
 
     def __init__(
-        self,
-        detail: str = "It was used, replaced or has expired. Request a new one.",
+        self, detail: str = "It was used, replaced or has expired. Request a new one."
     ) -> None:
         super().__init__(detail)

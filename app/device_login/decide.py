@@ -150,11 +150,7 @@ def _record(
     work: UnitOfWork, event: Event, principal: Principal, client_info: ClientInfo, row: DeviceLogin
 ) -> None:
     record_event(
-        work,
-        event,
-        client_info=client_info,
-        account_id=principal.account_id,
-        session_id=row.id,
+        work, event, client_info=client_info, account_id=principal.account_id, session_id=row.id
     )
 
 

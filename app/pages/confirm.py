@@ -24,10 +24,7 @@ def show_form(work: UnitOfWork, token: str, problem: InvalidInput | None = None)
     """Show the form that asks for a password."""
     username = get_username_for_confirmation(work, token=token)
     return render_page(
-        "confirm",
-        username=username,
-        min_length=work.settings.password_min_length,
-        problem=problem,
+        "confirm", username=username, min_length=work.settings.password_min_length, problem=problem
     )
 
 

@@ -39,11 +39,7 @@ def show_code_form(
     """Show the form that asks for the code."""
     code = request.form.get("user_code", "") if problem else format_user_code(user_code)
     return render_page(
-        "activate",
-        username=principal.username,
-        code=code,
-        by_link=bool(user_code),
-        problem=problem,
+        "activate", username=principal.username, code=code, by_link=bool(user_code), problem=problem
     )
 
 

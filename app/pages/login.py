@@ -40,10 +40,7 @@ def get_next_page() -> str:
 def show_login_form(problem: Problem | None = None) -> Response:
     """Show the sign-in form."""
     return render_page(
-        "login",
-        next=get_next_page(),
-        username=request.form.get("username", ""),
-        problem=problem,
+        "login", next=get_next_page(), username=request.form.get("username", ""), problem=problem
     )
 
 
@@ -54,10 +51,7 @@ def show_reauthentication_form(
 ) -> Response:
     """Show the form that asks for the password again."""
     return render_page(
-        "reauthenticate",
-        next=get_next_page(),
-        username=principal.username,
-        problem=problem,
+        "reauthenticate", next=get_next_page(), username=principal.username, problem=problem
     )
 
 

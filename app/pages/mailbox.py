@@ -19,18 +19,17 @@ def get_mailbox(work: UnitOfWork) -> Response:
     messages = list_mailbox_messages(work)
     if request.accept_mimetypes.best_match(["text/html", "application/json"]) == "text/html":
         return render_developer_page("mailbox", messages=messages)
-    return jsonify(
-        items=[
-            {
-                "template": message.template,
-                "language": message.language,
-                "to": message.rendered.to,
-                "subject": message.rendered.subject,
-                "text": message.rendered.text,
-                "html": message.rendered.html,
-                "links": message.rendered.links,
-                "code": message.code,
-            }
-            for message in messages
-        ]
-    )
+    items = [
+        {
+            "template": message.template,
+            "language": message.language,
+            "to": message.rendered.to,
+            "subject": message.rendered.subject,
+            "text": message.rendered.text,
+            "html": message.rendered.html,
+            "links": message.rendered.links,
+            "code": message.code,
+        }
+        for message in messages
+    ]
+    return jsonify(items=items)

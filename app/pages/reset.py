@@ -25,10 +25,7 @@ def show_form(work: UnitOfWork, token: str, problem: InvalidInput | None = None)
     """Show the form that asks for a new password."""
     username = get_username_for_reset(work, token=token)
     return render_page(
-        "reset",
-        username=username,
-        min_length=work.settings.password_min_length,
-        problem=problem,
+        "reset", username=username, min_length=work.settings.password_min_length, problem=problem
     )
 
 

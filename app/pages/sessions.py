@@ -14,12 +14,7 @@ from app.sessions.revoke import log_out_everywhere, revoke_other_sessions, revok
 from app.sessions.show import get_session, list_sessions
 from app.sessions.suspicious import report_suspicious_session
 from app.unit_of_work import UnitOfWork
-from app.web.auth.page_session import (
-    HOME_PAGE,
-    clear_page_cookie,
-    page_session,
-    set_page_cookie,
-)
+from app.web.auth.page_session import HOME_PAGE, clear_page_cookie, page_session, set_page_cookie
 from app.web.auth.requirements import require
 from app.web.client_info import get_client_info
 from app.web.routes import PageBlueprint

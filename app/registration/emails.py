@@ -76,10 +76,7 @@ def enqueue_registration_email(
             Email(account.email, account.locale, {}),
         )
     elif pending is not None:
-        template, email = (
-            EmailTemplate.CONFIRM_NEW,
-            Email(pending.email, pending.locale, values),
-        )
+        template, email = (EmailTemplate.CONFIRM_NEW, Email(pending.email, pending.locale, values))
     else:
         template, email = EmailTemplate.CONFIRM_NEW, Email("nobody", "", values)
         withheld = True

@@ -7,11 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import update
 
 from app.audit.record import Event, record_event
-from app.authentication.authenticate import (
-    PresentedPassword,
-    authenticate,
-    lock_signed_in_user,
-)
+from app.authentication.authenticate import PresentedPassword, authenticate, lock_signed_in_user
 from app.credential_status.models import get_global_epoch
 from app.errors import Unauthenticated
 from app.sessions.log_in import require_no_password_change

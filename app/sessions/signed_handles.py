@@ -41,16 +41,8 @@ PAGE_COOKIE_VERSION = "dwp1"
 class HandleKind(Enum):
     """The kinds of handles: version, purpose of the MAC key, pattern of the number."""
 
-    REFRESH_TOKEN = (
-        REFRESH_TOKEN_VERSION,
-        encryption.KeyPurpose.REFRESH,
-        "0|[1-9][0-9]{0,8}",
-    )
-    PAGE_COOKIE = (
-        PAGE_COOKIE_VERSION,
-        encryption.KeyPurpose.PAGE_COOKIES,
-        "[1-9][0-9]{0,11}",
-    )
+    REFRESH_TOKEN = (REFRESH_TOKEN_VERSION, encryption.KeyPurpose.REFRESH, "0|[1-9][0-9]{0,8}")
+    PAGE_COOKIE = (PAGE_COOKIE_VERSION, encryption.KeyPurpose.PAGE_COOKIES, "[1-9][0-9]{0,11}")
 
     def __init__(self, version: str, purpose: encryption.KeyPurpose, number: str) -> None:
         self.version = version
@@ -95,10 +87,7 @@ def build_page_cookie(work: UnitOfWork, *, session_id: str) -> str:
     if session is None or session.auth_time is None:
         raise Unauthenticated
     return _build_handle(
-        HandleKind.PAGE_COOKIE,
-        work.settings.secret_key[0],
-        session,
-        _to_seconds(session.auth_time),
+        HandleKind.PAGE_COOKIE, work.settings.secret_key[0], session, _to_seconds(session.auth_time)
     )
 
 

@@ -163,13 +163,8 @@ def _count_first_use(
     If the cache entry says that the key was revoked or changed in the meantime, the entry decides.
     Without Redis each process counts its own share. Raises Unauthenticated or TooManyRequests.
     """
-    use = record_api_key_use(
-        work.cache,
-        key_id,
-        digest=digest,
-        now=work.now,
-        limits=parse_windows(work.settings.limit_key),
-    )
+    limits = parse_windows(work.settings.limit_key)
+    use = record_api_key_use(work.cache, key_id, digest=digest, now=work.now, limits=limits)
     if use.is_revoked:
         raise Unauthenticated
     if use.entry is None:

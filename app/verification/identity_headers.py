@@ -57,9 +57,6 @@ def build_identity_headers(
 def _sign_identity(work: UnitOfWork, principal: Principal, *, policy: str, audience: str) -> str:
     """Sign a token for the policy's audience, with a signing key that access tokens do not use."""
     issued = int(work.now.timestamp())
-    credential = (
-        {"sid": principal.session_id} if principal.session_id else {"key_id": principal.key_id}
-    )
     claims = {
         "iss": work.settings.issuer,
         "sub": principal.account_id,
@@ -71,6 +68,6 @@ def _sign_identity(work: UnitOfWork, principal: Principal, *, policy: str, audie
         "roles": list(principal.roles),
         "scope": " ".join(principal.scopes),
         "policy": policy,
-        **credential,
+        "sid" if principal.session_id else "key_id": principal.session_id or principal.key_id,
     }
     return work.signing_keys.sign(SigningKeyPurpose.IDENTITY, claims)

@@ -42,8 +42,7 @@ def get_policy(settings: Settings, name: str) -> GatewayPolicy:
     found = settings.policies.get(name, EMPTY_POLICY if name == DEFAULT else None)
     if found is None:
         log.error(
-            "unknown policy",
-            policy=name if NAME_PATTERN.fullmatch(name) else "(invalid name)",
+            "unknown policy", policy=name if NAME_PATTERN.fullmatch(name) else "(invalid name)"
         )
         raise UnknownPolicy
     return found

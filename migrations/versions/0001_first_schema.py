@@ -108,9 +108,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("username", name=op.f("uq_pending_registrations_username")),
     )
     op.create_index(
-        "ix_pending_registrations_email_canonical",
-        "pending_registrations",
-        ["email_canonical"],
+        "ix_pending_registrations_email_canonical", "pending_registrations", ["email_canonical"]
     )
     op.create_index("ix_pending_registrations_expires_at", "pending_registrations", ["expires_at"])
 
@@ -168,10 +166,7 @@ def upgrade() -> None:
         sa.Column("last_address", sa.String(length=64), nullable=False),
         sa.Column("bucket", sa.String(length=64), nullable=False),
         sa.ForeignKeyConstraint(
-            ["account_id"],
-            ["accounts.id"],
-            name=op.f("fk_sessions_account_id"),
-            ondelete="CASCADE",
+            ["account_id"], ["accounts.id"], name=op.f("fk_sessions_account_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sessions")),
     )

@@ -379,10 +379,7 @@ def test_disabled_account_loses_access_at_once_and_for_good(service, boss):
     assert ann.login().status_code == 200
     assert [
         name for name in ("account.disabled", "account.enabled") if len(events(service, name)) == 1
-    ] == [
-        "account.disabled",
-        "account.enabled",
-    ]
+    ] == ["account.disabled", "account.enabled"]
     assert get_account_id(boss) in str(events(service, "account.disabled")[0][2])
 
 

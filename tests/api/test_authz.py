@@ -163,12 +163,7 @@ def test_policy_requires_all_scopes_and_any_role(small, question):
     }
     assert {
         policy: [answer.status_code for answer in answers] for policy, answers in asked.items()
-    } == {
-        "orders": [200, 200],
-        "both": [200, 403],
-        "desk": [200, 403],
-        "signed": [200, 200],
-    }
+    } == {"orders": [200, 200], "both": [200, 403], "desk": [200, 403], "signed": [200, 200]}
     assert_refused(asked["both"][1], 403, "insufficient_scope")
     assert 'scope="orders:read orders:write"' in asked["both"][1].headers["WWW-Authenticate"]
     assert_refused(asked["desk"][1], 403, "forbidden")
@@ -441,10 +436,7 @@ def test_log_names_the_route_and_nothing_of_the_original_request(asker, lines):
     said = lines.getvalue()
     assert [
         json.loads(line)["route"] for line in said.splitlines() if '"event": "request"' in line
-    ] == [
-        "/authz/ext-authz/<policy>",
-        "/authz/auth-request/<policy>",
-    ]
+    ] == ["/authz/ext-authz/<policy>", "/authz/auth-request/<policy>"]
     assert "hunter2" not in said
     assert asker.access not in said
 

@@ -254,9 +254,7 @@ def test_user_can_delete_the_account_and_learns_the_deadline(service, boss):
     assert ann.login().status_code == 200
 
 
-def test_deletion_and_export_require_a_session_and_recent_authentication(
-    sqlite_service,
-):
+def test_deletion_and_export_require_a_session_and_recent_authentication(sqlite_service):
     ann = sqlite_service.actor("ann").sign_in()
     key = ask(ann, "POST", "/v1/api-keys", {"name": "job", "scopes": []}).json["key"]
     sqlite_service.clock.push(minutes=6)

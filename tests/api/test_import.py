@@ -309,9 +309,7 @@ def test_bcrypt_refuses_a_password_it_would_truncate(sqlite_service):
     assert ann.login(password="x" * 73).status_code == 401
 
 
-def test_composed_and_decomposed_accents_both_match_an_imported_hash(
-    sqlite_service,
-):
+def test_composed_and_decomposed_accents_both_match_an_imported_hash(sqlite_service):
     ann = plant(sqlite_service, "$2b$04$nqQg6pqAZUBdorVHq4QfgeNvCgKXVjrWPFWzcG9o7pmx895owsA6m")
     assert (
         ann.login(password=unicodedata.normalize("NFD", "Grüße aus Zürich, jeden Tag")).status_code

@@ -88,7 +88,7 @@ def test_oauth_clients_start_with_a_form(service, ann):
             "expires_in",
             "interval",
             "session_id",
-        ),
+        )
     }
     assert box.asked["verification_uri"] == "http://127.0.0.1:8080/login/activate"
     assert (

@@ -218,9 +218,7 @@ def test_unknown_email_is_notified_only_with_the_setting(make_service):
     assert (latest["template"], latest["language"]) == ("reset_unknown", "de")
 
 
-def test_recipient_gets_one_link_a_minute_and_five_an_hour(
-    service,
-):
+def test_recipient_gets_one_link_a_minute_and_five_an_hour(service):
     ann = service.actor().sign_up()
     ann.forgot()
     first = ann.get_reset_token()

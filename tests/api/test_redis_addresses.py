@@ -106,10 +106,7 @@ def test_redis_over_a_unix_socket(make_service, make_valkey):
 
 def test_redis_tls_with_a_private_ca(make_service, make_valkey, tmp_path):
     server, trusted = make_valkey(), create_authority(tmp_path)
-    with (
-        open_proxy(server, tls=trusted.server) as port,
-        redis.Redis.from_url(server.url) as client,
-    ):
+    with open_proxy(server, tls=trusted.server) as port, redis.Redis.from_url(server.url) as client:
         assert_used(
             make_service(redis_url=f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={trusted.ca_file}"),
             client,
@@ -118,10 +115,7 @@ def test_redis_tls_with_a_private_ca(make_service, make_valkey, tmp_path):
 
 def test_redis_tls_with_an_untrusted_certificate_is_not_used(make_service, make_valkey, tmp_path):
     server, unknown = make_valkey(), create_authority(tmp_path)
-    with (
-        open_proxy(server, tls=unknown.server) as port,
-        redis.Redis.from_url(server.url) as client,
-    ):
+    with open_proxy(server, tls=unknown.server) as port, redis.Redis.from_url(server.url) as client:
         assert_unused(make_service(redis_url=f"rediss://127.0.0.1:{port}/0"), client)
 
 

@@ -86,10 +86,7 @@ class FakeServer:
                     "Date": formatdate(outer.now(), usegmt=True),
                     **reply.headers,
                 }
-                for name, value in {
-                    **headers,
-                    "Content-Length": str(len(reply.content)),
-                }.items():
+                for name, value in {**headers, "Content-Length": str(len(reply.content))}.items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(reply.content)

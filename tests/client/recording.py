@@ -53,10 +53,7 @@ class Recording:
 
     def frames(self) -> list[tuple[float, Screenshot]]:
         """Return the screens with their duration, without those shown only for a moment."""
-        ends = [
-            *(at for at, _ in self.shots[1:]),
-            self.shots[-1][0] + LAST_SCREEN_SECONDS,
-        ]
+        ends = [*(at for at, _ in self.shots[1:]), self.shots[-1][0] + LAST_SCREEN_SECONDS]
         lasting = [(end - at, shot) for (at, shot), end in zip(self.shots, ends, strict=True)]
         return [
             (

@@ -410,11 +410,7 @@ def test_generated_password_is_printed_before_the_change(fake_server):
 
 def test_rejected_password_change_prints_reasons(kept):
     for stdin, code, said in [
-        (
-            f"{PASSWORD}\npassword123456789\n",
-            2,
-            "The new password was not accepted:\n- it ",
-        ),
+        (f"{PASSWORD}\npassword123456789\n", 2, "The new password was not accepted:\n- it "),
         (f"wrong\n{NEW}\n", 4, "current password is wrong"),
         (f"{PASSWORD}\n{NEW}\n{NEW}x\n", 2, "do not match"),
         (f"{PASSWORD}\n", 2, "on line 1"),
@@ -693,11 +689,7 @@ def test_users_are_selected_by_option_and_variable(ann, kept, live):
             {"DOORWARD_URL": "http://[", "DOORWARD_USER": ann.name},
             "because DOORWARD_URL is set",
         ),
-        (
-            (live.url,),
-            {"DOORWARD_TOKEN": "x.y.z"},
-            "Other commands use DOORWARD_TOKEN.",
-        ),
+        ((live.url,), {"DOORWARD_TOKEN": "x.y.z"}, "Other commands use DOORWARD_TOKEN."),
         ((live.url,), {}, "unless you use it before then."),
     ]:
         done = run_doorward(*login, *words, stdin=ann.password, **env)

@@ -166,9 +166,7 @@ def test_identity_headers_without_a_credential_do_not_pass(site):
     assert not site.received
 
 
-def test_similar_header_names_are_dropped_where_the_gateway_can(
-    site,
-):
+def test_similar_header_names_are_dropped_where_the_gateway_can(site):
     site.call(
         "GET",
         "/",

@@ -35,10 +35,7 @@ from tests.pages.gallery import (
 from tests.pages.site import MISSING, Site, browser, executable
 
 WCAG = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
-LOOKS = [
-    ("light", 320),
-    ("dark", 1280),
-]  # each scheme and each width once, because axe is slow
+LOOKS = [("light", 320), ("dark", 1280)]  # each scheme and each width once, because axe is slow
 RUN = "only => axe.run(document, {runOnly: only, resultTypes: ['violations']})"
 FOCUSED = """[document.activeElement.id || document.activeElement.form?.getAttribute("action"),
     getComputedStyle(document.activeElement).outlineStyle]"""

@@ -263,12 +263,7 @@ def test_pages_have_strict_security_headers(small_ann):
             policy["frame-ancestors"],
             policy["base-uri"],
             policy["form-action"],
-        ) == (
-            ["'none'"],
-            ["'none'"],
-            ["'none'"],
-            ["'self'"],
-        )
+        ) == (["'none'"], ["'none'"], ["'none'"], ["'self'"])
         assert "script-src" not in policy
         assert "unsafe" not in str(policy)
         assert answer.headers["Cache-Control"] == "no-store"

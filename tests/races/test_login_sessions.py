@@ -314,9 +314,7 @@ def test_fifty_wrong_codes_at_once_by_one_account_are_five_attempts(live, ann, s
     assert send(live, ann, "claim", {"user_code": right})[0] == 429
 
 
-def test_fifty_wrong_codes_at_once_from_one_source_are_five_attempts(
-    live,
-):
+def test_fifty_wrong_codes_at_once_from_one_source_are_five_attempts(live):
     here, people = elsewhere(), [login(live, person(live))[1] for _ in range(5)]
     answers = statuses(
         send_simultaneously(

@@ -286,11 +286,7 @@ def test_unlisted_password_is_not_found():
         word
         for word in ("", "a", "b", "bb", "bbb", "c", "cc", "d", "ee", "f", "\n", "bb\ncc", "\udc80")
         if word in found
-    ] == [
-        "bb",
-        "cc",
-        "ee",
-    ]
+    ] == ["bb", "cc", "ee"]
     assert "anything" not in SortedLines(b"")
 
 

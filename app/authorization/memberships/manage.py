@@ -163,10 +163,7 @@ def _save_membership(work: UnitOfWork, ref: ResourceRef, member: _LockedMember, 
     ):
         work.db.add(
             Membership(
-                resource=ref.resource,
-                resource_id=ref.id,
-                account_id=member.account.id,
-                **values,
+                resource=ref.resource, resource_id=ref.id, account_id=member.account.id, **values
             )
         )
 

@@ -36,8 +36,7 @@ class Commands(RootGroup):
 
 
 @click.group(
-    cls=Commands,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80}
 )
 @click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
 @debug_option

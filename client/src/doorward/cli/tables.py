@@ -11,12 +11,7 @@ from doorward.printable import to_printable
 MIN_VALUE_WIDTH = 20
 GAP = 2  # columns between two columns of a table
 # The minimum number of seconds to show in a unit, the seconds in it, and its name.
-RELATIVE_UNITS = (
-    (172800.0, 86400, "d"),
-    (7200.0, 3600, "h"),
-    (120.0, 60, "min"),
-    (1.0, 1, "s"),
-)
+RELATIVE_UNITS = ((172800.0, 86400, "d"), (7200.0, 3600, "h"), (120.0, 60, "min"), (1.0, 1, "s"))
 
 
 def format_pairs(rows: Mapping[str, object], width: int) -> str:

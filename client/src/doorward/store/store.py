@@ -13,12 +13,7 @@ from doorward.errors import InvalidInput, NotLoggedInError, StoreError, StoreWar
 from doorward.secret import Secret
 from doorward.store import keyring_secrets, private_files
 from doorward.store.entries import AuthSession, UserAuthSessions
-from doorward.store.file_format import (
-    Instances,
-    normalize_url,
-    parse_sessions,
-    serialize_sessions,
-)
+from doorward.store.file_format import Instances, normalize_url, parse_sessions, serialize_sessions
 from doorward.store.location import StoreLocation, resolve_location
 
 Change = Callable[[Instances], None]

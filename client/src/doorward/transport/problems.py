@@ -55,18 +55,12 @@ ERRORS_BY_CODE: Mapping[str, tuple[type[DoorwardError], str]] = {
         errors.UnexpectedAnswer,
         "There is no Doorward service at this URL. Check it.",
     ),
-    "password_mismatch": (
-        errors.InvalidInput,
-        "The new passwords do not match. Enter them again.",
-    ),
+    "password_mismatch": (errors.InvalidInput, "The new passwords do not match. Enter them again."),
 }
 ERRORS_BY_STATUS: Mapping[int, tuple[type[DoorwardError], str]] = {
     401: (errors.InvalidToken, REJECTED_TOKEN),
     403: (errors.PermissionDenied, "Permission denied"),
-    404: (
-        errors.NotFound,
-        "Not found, or it belongs to another account. Check the name or id.",
-    ),
+    404: (errors.NotFound, "Not found, or it belongs to another account. Check the name or id."),
     409: (errors.Conflict, "The request conflicts with the current state"),
     422: (errors.InvalidInput, "Invalid input"),
 }

@@ -73,9 +73,7 @@ def password() -> None:
     help="Read the current and the new password from lines 1 and 2 of standard input.",
 )
 @click.option(
-    "--generate",
-    is_flag=True,
-    help="Generate the new password and print it to standard output.",
+    "--generate", is_flag=True, help="Generate the new password and print it to standard output."
 )
 @with_service_options
 def change_password(url: str | None, user: str | None, *, from_stdin: bool, generate: bool) -> None:
