@@ -1,4 +1,4 @@
-"""Administrators, and whom they act upon."""
+"""Administrators, and the accounts they act on."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from tests.authorization import sign_in_with_role
 
 
 def create_administrator(service: Service, name: str = "boss") -> Actor:
-    """Somebody new with the role admin, just signed in."""
+    """Create a user with the role admin who has just logged in."""
     return sign_in_with_role(service, name, "admin")
 
 
 def get_account_id(actor: Actor) -> str:
-    """Also of an account that nobody is signed in to."""
+    """Return the id of an account, signed in or not."""
     return actor.service.scalar(
         "SELECT id FROM accounts WHERE username = :name", name=actor.username
     )

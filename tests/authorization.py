@@ -1,4 +1,4 @@
-"""Accounts with rights, and the keys they make."""
+"""Accounts with roles, and their keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ ROLES = {
 def sign_in_with_role(
     service: Service, username: str, *roles: str, scope: str | None = None, **details: str
 ) -> Actor:
-    """Somebody who has these roles and has just signed in. The first administrator is made at the machine, so this is too."""
+    """Create a user with these roles who has just logged in.
+
+    The first administrator needs the command line, so roles are inserted.
+    """
     actor = service.actor(username, **details).sign_up()
     account_id = service.scalar("SELECT id FROM accounts WHERE username = :name", name=username)
     with service.units.open_read_write() as work:

@@ -1,4 +1,4 @@
-"""An operator: types commands. Here in the process of the tests, as starting one takes a second; tests.live.typed starts one."""
+"""Run commands in the test process, which is faster than starting one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHEAP = {"DOORWARD_ARGON2_MEMORY_KIB": "64", "DOORWARD_ARGON2_TIME_COST": "1"}
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What a command left behind, named as `subprocess` does."""
+    """The result of a command, with the attributes of `subprocess.CompletedProcess`."""
 
     returncode: int
     stdout: str
@@ -28,7 +28,10 @@ class CommandResult:
 
 
 def run_cli(*words: str, **env: str) -> CommandResult:
-    """`python -m app …` with these settings and no others. Not from two threads: standard output and the environment are one."""
+    """Run `python -m app …` with exactly these settings.
+
+    Not for concurrent use: standard output and the environment are shared.
+    """
     made: list[Flask] = []
 
     def make(*args, **parts) -> Flask:

@@ -1,4 +1,4 @@
-"""Machines without a browser that ask to be let in, and the people who let them."""
+"""Devices that start a device login, and users who approve it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
 @dataclass
 class Device:
-    """A machine that asks; `asked` is what it was answered."""
+    """A device; `asked` is the response to its start request."""
 
     actor: Actor
     client: dict[str, str] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Device:
         return self.actor.call("POST", "/oauth/token", data=body)
 
     def told(self, **form: Any) -> str:
-        """What the poll was answered, in a word."""
+        """Return the result of a poll in one word."""
         answer = self.poll(**form)
         return "tokens" if answer.status_code == 200 else answer.json["error"]
 
@@ -55,7 +55,7 @@ class Device:
 
 
 def start_device_login(service, **client: str) -> Device:
-    """A machine at an address of its own that has asked."""
+    """Start a device login from an IP address of its own."""
     box = Device(service.actor("box", agent="backup/2"), client)
     assert box.ask().status_code == 201
     return box
@@ -66,13 +66,13 @@ def claim(person: Actor, code: str):
 
 
 def decide(person: Actor, box: Device, verb: str, **body: str):
-    """approve (with its code), deny or suspicious."""
+    """Approve (with the code), deny or report as suspicious."""
     sent = {"user_code": box.code} if verb == "approve" and not body else body
     return person.post(f"/v1/login-sessions/{box.id}/{verb}", sent, token=person.access)
 
 
 def complete_device_login(person: Actor, box: Device) -> dict[str, Any]:
-    """Claim, approve and redeem: the tokens."""
+    """Claim, approve and redeem; return the tokens."""
     assert claim(person, box.code).status_code == 200
     assert decide(person, box, "approve").status_code == 200
     answer = box.poll()

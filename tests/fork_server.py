@@ -1,7 +1,7 @@
-"""A process that has read the code of the service, and begins others from there: reading it is most of what starting one costs.
+"""A process that has imported the service and forks others, which takes a tenth of the time.
 
-What is begun has an environment, a session and an output of its own, and runs what `python -m app` runs. Linux alone: elsewhere, and
-where a test is about starting, tests.live really types it.
+A forked process has its own environment, session and output, and runs what `python -m app` runs.
+Linux only; elsewhere, and in tests of the start itself, tests.live starts a new process.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ START_TIMEOUT = 60  # seconds
 
 
 class ForkedProcess:
-    """A process that the nursery has begun, as `subprocess` would show it."""
+    """A forked process with the interface of `subprocess.Popen`."""
 
     def __init__(self, nursery: ForkServer, pid: int) -> None:
         self._nursery, self.pid = nursery, pid
@@ -60,7 +60,7 @@ class ForkedProcess:
 
 
 class ForkServer:
-    """The tests' side. It ends, and all that it has begun, when the process of the tests does."""
+    """The test process's side. It ends with the test process, and so do all forked processes."""
 
     def __init__(self) -> None:
         self.ended: dict[int, int] = {}
@@ -87,7 +87,10 @@ class ForkServer:
         err: IO[Any] | None = None,
         sqlite_waits: float | None = None,
     ) -> ForkedProcess:
-        """`python -m app` with these words. `sqlite_waits`: seconds for which it waits for other writers, instead of two."""
+        """Fork `python -m app` with these arguments.
+
+        `sqlite_waits` is the busy timeout in seconds, by default two.
+        """
         asked = json.dumps({"words": words, "env": env, "sqlite_waits": sqlite_waits}).encode()
         with self._one_at_a_time:
             socket.send_fds(self._ours, [asked], [out.fileno(), (err or out).fileno()])
@@ -109,11 +112,11 @@ class ForkServer:
                 self.news.notify_all()
 
 
-# -- the nursery's own side -------------------------------------------------------------------------------------------
+# The fork server's side.
 
 
 def serve(number: int) -> None:
-    """Begin what is asked for and tell what has ended, until nobody is there to ask."""
+    """Fork processes on request and report their exits until the test process is gone."""
     import app.server.gunicorn_worker  # noqa: F401 - which gunicorn would read by its name
     from app.cli import cli
     from app.factory import create_app
@@ -121,9 +124,7 @@ def serve(number: int) -> None:
     ended, told = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(told)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C is for the tests, whose end is this one's end
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, which end this process
     gc.collect()
     gc.freeze()
     with socket.socket(fileno=number) as asking, selectors.DefaultSelector() as either:
@@ -167,7 +168,7 @@ def prepare_child(
     sqlite_waits: float | None,
     forget: tuple[int, int],
 ) -> None:
-    """In the new process: everything as if it had been typed."""
+    """Set up the forked process as if it had been started by a command."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""The service in a process of its own, as `python -m app serve` makes it, and requests whose last byte waits."""
+"""Serving processes, and requests that arrive simultaneously."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ CHEAP_HASH = {"DOORWARD_ARGON2_MEMORY_KIB": "64", "DOORWARD_ARGON2_TIME_COST": "
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's environment without settings of the service."""
+    """Return this process's environment without settings of the service."""
     return {name: value for name, value in os.environ.items() if not name.startswith("DOORWARD_")}
 
 
 @cache
 def fork_server() -> ForkServer:
-    """One for each process of the tests. Begun when it is first asked."""
+    """Start the fork server of this test process on first use."""
     return ForkServer()
 
 
 def start_process(
     *words: str, env: dict[str, str], log: IO[Any], **more: Any
 ) -> subprocess.Popen[bytes] | ForkedProcess:
-    """What would be typed after `python -m app`, with all that it says in one file. Only Linux has nurseries."""
+    """Start `python -m app` with these arguments and collect its output. Forks on Linux only."""
     return (
         fork_server().start(*words, env=env, out=log, **more)
         if sys.platform == "linux"
@@ -57,7 +57,10 @@ def start_process(
 
 
 def start_subprocess(*words: str, env: dict[str, str], log: IO[Any]) -> subprocess.Popen[bytes]:
-    """Not from a thread that ends: on Linux the process would be told to end with it."""
+    """Start a subprocess.
+
+    Call this from the main thread: on Linux it ends with the thread that started it.
+    """
     return subprocess.Popen(
         [sys.executable, "-m", "app", *words],
         cwd=ROOT,
@@ -86,7 +89,7 @@ class LiveServer:
         self.await_ready()
 
     def launch(self) -> None:
-        """Start it and do not wait."""
+        """Start the server without waiting until it is ready."""
         with self.log.open("ab") as log:
             self.process = self.begun(log)
 
@@ -106,7 +109,7 @@ class LiveServer:
                 time.sleep(0.05)
 
     def stop(self, number: int = signal.SIGINT) -> int:
-        """Ask it to end at once; its exit code. SIGTERM would give it time to be taken out of service."""
+        """Stop the server at once and return its exit code. SIGTERM would drain it first."""
         if self.process.poll() is None:
             self.process.send_signal(number)
             try:
@@ -117,7 +120,7 @@ class LiveServer:
 
     @staticmethod
     def stop_all(several: list[LiveServer]) -> None:
-        """Ask all of them first, so that they end at the same time."""
+        """Signal all servers first, so that they stop simultaneously."""
         for live in several:
             if live.process.poll() is None:
                 live.process.send_signal(signal.SIGINT)
@@ -125,16 +128,16 @@ class LiveServer:
             live.stop()
 
     def kill(self) -> None:
-        """The process and those it made, which are a group of their own."""
+        """Kill the process and its children, which form a process group."""
         if self.process.poll() is None:
-            with suppress(ProcessLookupError):  # it has ended this moment
+            with suppress(ProcessLookupError):  # it has just exited
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(10)
 
     def call(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, Any]:
-        """One request; status and parsed answer."""
+        """Send a request. Returns status and parsed body."""
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(
             self.url + path,
@@ -153,21 +156,21 @@ class LiveServer:
 
 
 class SubprocessServer(LiveServer):
-    """As an operator starts it, where the start itself is what is looked at."""
+    """A server started as an operator starts it, for tests of the start itself."""
 
     def begun(self, log: IO[Any]) -> subprocess.Popen[bytes]:
         return start_subprocess(*self.words, env=self.env, log=log)
 
 
 class StartingServer(LiveServer):
-    """One that is not waited for, so that several can start at the same moment; call await_ready."""
+    """A server that is not waited for, so that several can start simultaneously; call await_ready."""
 
     def start(self) -> None:
         self.launch()
 
 
 class Worker:
-    """`python -m app worker` in a process of its own."""
+    """`python -m app worker` in a separate process."""
 
     def __init__(self, log: Path, env: dict[str, str]) -> None:
         self.log = log
@@ -179,7 +182,7 @@ class Worker:
             )
 
     def stop(self) -> int:
-        """Ask it to end; its exit code."""
+        """Stop the worker and return its exit code."""
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(30)
@@ -188,13 +191,13 @@ class Worker:
         return self.process.returncode
 
     def kill(self) -> None:
-        """Gone without a word."""
+        """Kill the worker."""
         self.process.kill()
         self.process.wait(10)
 
 
 def run_command(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """What an operator types after `python -m app`, to its end."""
+    """Run `python -m app` with these arguments to its end."""
     if sys.platform != "linux":
         return run_subprocess(*words, env=env)
     env = {**clean_environment(), "DOORWARD_SECRET_KEY": SECRET, **env}
@@ -210,7 +213,7 @@ def run_command(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess
 
 
 def run_subprocess(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """The same by a process that is started for it."""
+    """Run a command in a new process."""
     return subprocess.run(
         [sys.executable, "-m", "app", *words],
         cwd=ROOT,
@@ -227,14 +230,17 @@ def _parsed(raw: bytes) -> Any:
 
 
 def send_simultaneously(port: int, requests: list[bytes]) -> list[tuple[int, Any]]:
-    """Send many requests so that they arrive together: all but the last byte of each, then the last bytes (last-byte sync)."""
+    """Send many requests that arrive together:
+
+    all but the last byte of each, then the last bytes (last-byte sync).
+    """
     connections = []
     for request in requests:
         connection = socket.create_connection(("127.0.0.1", port), 30)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(request[:-1])
         connections.append(connection)
-    time.sleep(0.2)  # all are being read by now
+    time.sleep(0.2)  # the server is reading all of them by now
     answers: list[tuple[int, Any]] = [(0, None)] * len(requests)
     gate = threading.Barrier(len(requests))
 
@@ -252,7 +258,7 @@ def send_simultaneously(port: int, requests: list[bytes]) -> list[tuple[int, Any
 
 
 def build_raw_post(path: str, body: Any, headers: dict[str, str] | None = None) -> bytes:
-    """A POST as bytes."""
+    """Build a POST request as bytes."""
     text = json.dumps(body).encode()
     lines = [
         f"POST {path} HTTP/1.1",

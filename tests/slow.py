@@ -1,4 +1,4 @@
-"""Whether tests run for minutes: `make slow` sets FAULTS=long, for more rounds and other examples."""
+"""Whether long tests run: `make slow` sets FAULTS=long for more rounds and other examples."""
 
 from __future__ import annotations
 

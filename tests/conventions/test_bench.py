@@ -1,4 +1,4 @@
-"""`make bench` still prints its figures. How high they are is nobody's test: other work shares the machine."""
+"""`make bench` prints its figures. Their values are not tested, because the machine is shared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The container, as far as it can be known without an engine: what its files say, and its own steps run outside of one."""
+"""The container image, as far as it can be tested without an engine:
+
+its files, and its steps run outside of one.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ OURS = {name: service for name, service in SERVICES.items() if "build" in servic
 
 
 def instructions() -> list[tuple[str, str]]:
-    """The Dockerfile: each instruction and what follows it, comments and line breaks gone."""
+    """Return the instructions of the Dockerfile with their arguments, without comments and line breaks."""
     lines = "\n".join(line for line in TEXT.splitlines() if not line.startswith("#"))
     joined = re.sub(r"\\\n\s*", " ", lines)
     return [
@@ -52,7 +55,7 @@ def stages() -> list[list[tuple[str, str]]]:
 
 
 def final(name: str) -> str:
-    """What the last stage says with that instruction."""
+    """Return the arguments of that instruction in the last stage."""
     return [said for instruction, said in stages()[-1] if instruction == name][-1]
 
 
@@ -60,7 +63,7 @@ def exec_form(said: str) -> list[str]:
     return json.loads(said[said.index("[") :])
 
 
-# -- what the files say -------------------------------------------------------------------------------------------------
+# Contents of the files.
 
 
 def test_image_runs_as_a_numeric_non_root_user():
@@ -189,11 +192,11 @@ def test_compose_secrets_are_created_once_and_are_valid(tmp_path):
     )
 
 
-# -- its steps, outside of one ------------------------------------------------------------------------------------------
+# Steps of the image, run outside a container.
 
 
 class Image:
-    """The Dockerfile carried out in a folder that stands for the root of the container."""
+    """The Dockerfile executed in a folder that serves as the root of the container."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -214,7 +217,7 @@ class Image:
         return self.root / path.lstrip("/")
 
     def _base(self) -> Path:
-        """What stands for the base image: this Python, copied where another user could not reach it."""
+        """Prepare the base image: this Python, copied to where another user can read it."""
         base = Path(sys.base_prefix)
         if self.owner is None or all(part.stat().st_mode & 0o001 for part in [base, *base.parents]):
             return base
@@ -227,7 +230,7 @@ class Image:
         return self.root / "base"
 
     def build(self) -> None:
-        """The first stage, word for word; the second one takes over the same paths."""
+        """Run the first stage verbatim; the second one uses the same paths."""
         for name, said in stages()[0]:
             if name == "COPY":
                 self._copy(*said.split())
@@ -272,7 +275,7 @@ class Image:
         assert done.returncode == 0, done.stderr
 
     def command(self, said: str, port: int) -> list[str]:
-        """An exec form at a port of our own, on the loopback alone."""
+        """Return an exec form with a free port on loopback."""
         own = final("EXPOSE")
         return [
             part.replace("0.0.0.0", "127.0.0.1").replace(f":{own}", f":{port}")
@@ -318,7 +321,7 @@ def image():
 
 @pytest.fixture
 def data(image):
-    """Where the container would have a volume."""
+    """Return the folder that is a volume in the container."""
     folder = Path(tempfile.mkdtemp(prefix="doorward-data-"))
     if image.owner is not None:
         os.chown(folder, image.owner, image.owner)
@@ -327,7 +330,7 @@ def data(image):
 
 
 def test_image_steps_build_and_serve_from_a_read_only_root(image, data):
-    """One test for all of it: in parallel runs each process that needs the image has to build it."""
+    """Test everything at once, because each parallel process would have to build the image."""
     compiled_without_installer(image)
     refuses_what_is_unsafe(image)
     before = image.files()
@@ -381,7 +384,7 @@ def register(port: int) -> int:
 
 
 def healthy(image: Image, port: int, process: subprocess.Popen[str]) -> bool:
-    """Does the image's own probe come to say yes?"""
+    """Return whether the health check of the image succeeds."""
     end = time.monotonic() + 60
     while True:
         probe = image.popen(image.command(final("HEALTHCHECK"), port))

@@ -1,4 +1,4 @@
-"""`python -m app doctor` finds what is wrong, says what to do, tells no secret and comes to an end."""
+"""`python -m app doctor` finds problems, suggests fixes, shows no secret and terminates."""
 
 from __future__ import annotations
 
@@ -31,7 +31,11 @@ PRODUCTION = {
 
 @pytest.fixture
 def doctor(sqlite_url):
-    """Type the command; the exit code, and level and words for each name. `started`: in a process that hanging checks must not hold."""
+    """Run doctor.
+
+    Returns the exit code, and level and text by name. `started` runs it in a process that hanging
+    checks cannot block.
+    """
 
     def doctor(*, started=False, **env):
         env = {"DOORWARD_DATABASE_URL": sqlite_url, **env}
@@ -45,7 +49,7 @@ def doctor(sqlite_url):
 
 @contextmanager
 def answering(answer):
-    """A server of one's own making: what it does with each connection."""
+    """Start a server with this behavior for each connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener, ExitStack() as open_connections:
 
         def serve():
@@ -62,11 +66,11 @@ def answering(answer):
 
 
 def silence(_connection):
-    """Takes the connection and says nothing."""
+    """Accept the connection and send nothing."""
 
 
 def old_redis(connection):
-    """As much of Redis 5 as a client asks before it knows better."""
+    """Answer like Redis 5, as far as a client asks before it notices."""
     said = b"redis_version:5.0.14\r\nrole:master\r\nmaxmemory_policy:noeviction\r\n"
     try:
         while asked := connection.recv(4096):
@@ -81,7 +85,7 @@ def old_redis(connection):
 @pytest.fixture
 def smtp_url():
     class Nothing:
-        """Takes no mail: the doctor sends none."""
+        """Accepts no email, because doctor sends none."""
 
         async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
             raise AssertionError("a mail was sent")
@@ -121,9 +125,7 @@ def test_unavailable_services_are_reported_without_secrets(doctor):
             DOORWARD_REDIS_URL=f"redis://:plantedredis2@127.0.0.1:{redis}/0",
             DOORWARD_SMTP_URL=f"smtp://mail:planted%2Fsmtp@127.0.0.1:{smtp}",
         )
-    assert (
-        time.monotonic() - began < 40
-    )  # that of a process which starts on a busy machine included
+    assert time.monotonic() - began < 40  # including the start of a process on a busy machine
     assert done.returncode == 1
     assert list(said) == NAMES
     assert {name for name, (level, _) in said.items() if level == "FAULT"} == {
@@ -188,7 +190,7 @@ def test_outdated_schema_is_an_error(doctor, sqlite_url, tmp_path):
 
 
 def test_clock_offset_is_an_error(doctor, empty_postgres_url):
-    """PostgreSQL's clock cannot be set by a test; a function that is found before it can be made."""
+    """A test cannot set the clock of PostgreSQL, so a function shadows now()."""
     database = empty_postgres_url.rpartition("/")[2]
     engine = create_engine(empty_postgres_url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
@@ -212,7 +214,7 @@ def test_clock_offset_is_an_error(doctor, empty_postgres_url):
 
 
 def test_unreadable_signing_key_is_an_error(doctor, sqlite_service):
-    sqlite_service.actor("ann").sign_in()  # makes the first key
+    sqlite_service.actor("ann").sign_in()  # creates the first signing key
     url = {"DOORWARD_DATABASE_URL": sqlite_service.settings.database_url}
     _, said = doctor(**url)
     assert said["signing keys"][0] == "ok"

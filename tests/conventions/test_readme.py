@@ -1,4 +1,4 @@
-"""The README tells the truth: its session works as it stands and goes on in docs/programs.md, its links lead somewhere, its commands exist."""
+"""The README is true: its session works as printed, its links resolve, its commands exist."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_every_internal_link_resolves():
 
 
 def headings(page: Path) -> set[str]:
-    """The anchors that a forge gives them: small letters, dashes for spaces, no other signs."""
+    """Return the anchors of all headings, as code hosts build them."""
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     return {
         re.sub(r"[^\w\- ]", "", said.lower()).replace(" ", "-")

@@ -1,4 +1,4 @@
-"""What is installed is what was locked: exact versions with hashes, none older than its last known hole, nothing from anywhere else."""
+"""Installed packages are the pinned ones, with hashes, none older than its last known vulnerability."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 LOCKS = [ROOT / "requirements" / "run.txt", ROOT / "requirements" / "dev.txt"]
-# The first release without the hole that is named.
+# The first release without the named vulnerability.
 FLOORS = {
     "pyjwt": "2.13.0",  # CVE-2026-32597, CVE-2026-48523, CVE-2026-48524
     "flask": "3.1.3",  # CVE-2026-27205
@@ -21,7 +21,7 @@ FLOORS = {
 
 
 def entries(lock: Path) -> dict[str, str]:
-    """Each locked package, by name, with everything that is said of it."""
+    """Return each pinned package with its options, by name."""
     blocks = re.split(r"\n(?=[A-Za-z0-9])", re.sub(r"(?m)^\s*#.*\n?", "", lock.read_text()))
     return {re.split(r"[=\[ ;<>]", block)[0].lower(): block for block in blocks if block.strip()}
 

@@ -1,4 +1,4 @@
-"""The rules of the house, as far as no tool knows them."""
+"""Conventions that no tool checks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PUBLIC = {
     "GET /.well-known/oauth-authorization-server/<path:issuer_path>",
     "GET /.well-known/openid-configuration",
     "GET /.well-known/openid-configuration/<path:issuer_path>",
-    # A client authenticates in the form, which has to be read first; errors have OAuth's shape.
+    # The client authenticates in the form, which must be read first. Errors have the OAuth format.
     "POST /oauth/token",
     "POST /oauth/device_authorization",
     "POST /oauth/introspect",
@@ -52,7 +52,8 @@ PUBLIC = {
     "POST /reset/<token>",
     "GET /dev/mailbox",
     "GET /.well-known/change-password",
-    # Pages: not a credential decides but the page cookie, and from whose page a form was sent; see tests/pages/test_page_access.py.
+    # Pages use the page cookie and check the origin of a form instead; see
+    # tests/pages/test_page_access.py.
     "GET /login",
     "POST /login",
     "GET /login/forgot",
@@ -79,7 +80,7 @@ PUBLIC = {
 
 
 def routes(service):
-    """Every route as "METHOD rule", and the path to ask it by."""
+    """Yield every route as "METHOD rule", with its method and a path for it."""
     for rule in service.app.url_map.iter_rules():
         for method in sorted(rule.methods - {"HEAD", "OPTIONS"}):
             yield (
@@ -105,7 +106,7 @@ def problems(root: type[Problem] = Problem):
 
 
 def calls(name: str):
-    """Where a method of that name is called: (file, expression before the dot)."""
+    """Yield every call of a method of that name: file, and expression before the dot."""
     for file, source in SOURCES.items():
         for node in ast.walk(ast.parse(source)):
             if (
@@ -197,7 +198,7 @@ def test_restricted_calls_appear_only_in_their_files(words, allowed):
 
 
 def test_signatures_avoid_any():
-    """No Any in a signature but where a library's own Any comes in."""
+    """No Any in a signature, except where a library's own Any enters."""
     loose = set()
     for file, source in SOURCES.items():
         if file.split("/")[0] in {"adapters", "web", "api", "cli", "server", "settings", "pages"}:

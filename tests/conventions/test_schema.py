@@ -1,4 +1,4 @@
-"""The schema that migrations make is the one that the models describe, however often and by how many it is made."""
+"""Migrations create the schema of the models, also repeatedly and concurrently."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UPGRADERS = 4
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def blank_url(request, tmp_path):
-    """A database without tables."""
+    """Return a database without tables."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/blank.db"
         return
@@ -38,7 +38,7 @@ def connection(database_url):
 
 
 def typed(url: str, *words: str):
-    """What an operator types after `python -m app`."""
+    """Run `python -m app` with these arguments."""
     return CliRunner().invoke(
         cli,
         words,
@@ -132,7 +132,7 @@ def test_failed_migration_is_rolled_back(blank_url):
     with engine.begin() as connection:
         connection.execute(
             text("CREATE TABLE sessions (id INTEGER)")
-        )  # the migration makes it last
+        )  # created last by the migration
     assert typed(blank_url, "db", "upgrade").exit_code == 1
     with engine.connect() as connection:
         left = [name for name in inspect(connection).get_table_names() if name != "sessions"]

@@ -1,4 +1,4 @@
-"""docs/security.md cannot rot: each file and each test that its tables name is there, and no row is without either."""
+"""Each row of docs/security.md names files and tests that exist."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LINK = re.compile(r"\]\(([^)]+)\)")
 
 
 def rows() -> list[list[str]]:
-    """The cells of every row of the tables of requirements."""
+    """Return the cells of every row of the tables of requirements."""
     found, inside = [], False
     for line in PAGE.read_text().splitlines():
         cells = (
@@ -34,7 +34,7 @@ def rows() -> list[list[str]]:
 
 @cache
 def named_in(file: str) -> set[str]:
-    """The tests that pytest would find there."""
+    """Return the tests that pytest would find there."""
     path = ROOT / "tests" / file
     assert path.exists(), f"docs/security.md names tests/{file}"
     return {

@@ -1,4 +1,4 @@
-"""Settings: every fault at once, by name and never by value; and what an operator is shown."""
+"""Settings: all errors at once, by name and without values, and the output of the config commands."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAMES = [field.name.upper() for field in dataclasses.fields(Settings)]
 
 @pytest.fixture
 def environment(monkeypatch):
-    """Settings from exactly these variables; names without prefix get it."""
+    """Read settings from exactly these variables; names without the prefix get it."""
 
     def read(*, bare: dict[str, str] | None = None, **values: str) -> Settings:
         for name in clean_environment().keys() ^ os.environ.keys():
@@ -47,12 +47,12 @@ def faults(environment, **values) -> list[str]:
 
 
 def typed(*words: str, **values: str):
-    """What an operator types after `python -m app`."""
+    """Run `python -m app` with these arguments."""
     env = {f"DOORWARD_{name}": value for name, value in {"SECRET_KEY": SECRET, **values}.items()}
     return CliRunner().invoke(cli, words, obj=create_app, env=env)
 
 
-# -- reading --------------------------------------------------------------------------------------------------------
+# Reading.
 
 
 def test_secret_key_is_the_only_required_setting(environment):
@@ -224,7 +224,7 @@ def test_all_errors_are_reported_at_once(environment):
     }
 
 
-# -- production -----------------------------------------------------------------------------------------------------
+# Production.
 
 
 def test_production_accepts_safe_settings(environment):
@@ -272,7 +272,7 @@ def test_production_accepts_hashes_at_the_minimum_cost(environment, memory, pass
     )
 
 
-# -- what is shown --------------------------------------------------------------------------------------------------
+# Output.
 
 
 def test_reference_lists_every_setting_with_default_and_meaning():

@@ -1,4 +1,4 @@
-"""The service with a broken revocation check, to prove that the ledger notices it.
+"""The service with a broken revocation check, to prove that the ledger detects it.
 
 It starts like `python -m app`.
 """

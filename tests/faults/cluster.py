@@ -1,4 +1,4 @@
-"""Three replicas on one PostgreSQL and one Valkey, and a few people who log in again for each test."""
+"""Three replicas on one PostgreSQL and one Valkey, with users who log in again for each test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REPLICAS = 3
 
 
 class Cluster:
-    """Made once for many tests: to start processes and to sign people up takes longer than most faults do."""
+    """Three replicas that many tests share, because starting them takes longer than most faults."""
 
     def __init__(self, database_url: str, folder: Path) -> None:
         self.folder = folder
@@ -53,7 +53,10 @@ class Cluster:
             History(self.replicas).sign_up(name)
 
     def ledger(self, logins: int = LOGINS) -> History:
-        """A ledger with fresh sessions of everybody. An account may have 50, so those of tests before end by and by."""
+        """Return a ledger with new sessions of all users.
+
+        An account has at most 50, so older ones are revoked.
+        """
         ledger = History(self.replicas)
         for name in self._people:
             ledger.log_in(name, logins)

@@ -1,7 +1,7 @@
-"""A client that keeps a ledger: what was acknowledged, refused or left unknown, and what the service let in afterwards.
+"""A ledger of acknowledged, refused and unknown operations, compared with what the service accepted.
 
-Three replicas answer. Askers show tokens to them all the time; a revoker ends sessions, and asks again where it was not told
-that they have ended. After the fault is mended, `judge` holds what was seen against what was acknowledged.
+Callers present tokens to three replicas all the time, and a revoker ends sessions while faults
+happen. Afterwards every response is compared with what was acknowledged before it.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ ASKED = (
 class Session:
     access: str
     id: str
-    tried_at: float | None = None  # somebody asked to end it
-    ended_at: float | None = None  # and was told that it is
-    unknown: bool = False  # a commit may have arrived whose answer did not: it may have ended
+    tried_at: float | None = None  # when a client asked to end it
+    ended_at: float | None = None  # when the end was acknowledged
+    unknown: bool = False  # a commit may have succeeded without a response: it may have ended
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Answer:
 
     @property
     def is_wrong_refusal(self) -> bool:
-        """Refused, and the answer was there before anybody asked to end the session."""
+        """Return whether the refusal was received before anyone asked to end the session."""
         tried_at = self.session.tried_at
         return self.status in {401, 403} and (
             tried_at is None or self.asked_at + self.seconds < tried_at
@@ -62,16 +62,17 @@ class Answer:
 
 @dataclass
 class Verdict:
-    """What must be zero, and how long it took."""
+    """Counts that must be zero, and durations."""
 
     wrongly_accepted: int
-    latest_wrong_acceptance: float  # seconds between the acknowledgement and the latest wrong yes
+    # seconds between the acknowledgement and the last wrong acceptance
+    latest_wrong_acceptance: float
     wrongly_refused: int
     asked: int
     ended: int
     slowest: float
     statuses: dict[int, int]
-    ends: dict[int, int]  # what was answered to those who ended sessions
+    ends: dict[int, int]  # responses to requests that ended sessions
 
 
 @dataclass
@@ -86,7 +87,7 @@ class History:
         self._threads: list[threading.Thread] = []
         self._turns = itertools.count()
 
-    # -- arranging --------------------------------------------------------------------------------------------------
+    # Arrange.
 
     def sign_up(self, name: str) -> None:
         live = self.replicas[0]
@@ -113,7 +114,7 @@ class History:
             assert status == 200, answer
             self.sessions.append(Session(answer["access_token"], answer["session_id"]))
 
-    # -- while it runs ----------------------------------------------------------------------------------------------
+    # Act.
 
     def start(self) -> None:
         self._threads = [
@@ -129,14 +130,14 @@ class History:
             thread.join(PATIENCE * 2)
 
     def run(self, seconds: float) -> None:
-        """Let things happen; a session is ended about every tenth of a second."""
+        """Run for a while; about every tenth of a second a session is ended."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self.revoke_one()
             time.sleep(0.07)
 
     def revoke_at_least(self, number: int) -> None:
-        """A busy machine may not have come so far in the seconds that it had."""
+        """Revoke at least this many sessions. A busy machine may have been too slow."""
         until = time.monotonic() + 30
         while (
             sum(session.ended_at is not None for session in self.sessions) < number
@@ -145,7 +146,7 @@ class History:
             self.revoke_one()
 
     def revoke_one(self, replica: LiveServer | None = None) -> None:
-        """End a session at some replica, and note what was answered."""
+        """End a session at some replica and record the response."""
         living = [session for session in self.sessions[1::2] if session.ended_at is None]
         if not living:
             return
@@ -162,7 +163,7 @@ class History:
             session.unknown = True
 
     def revoke_all_but_one(self, account_sessions: list[Session]) -> None:
-        """End all sessions of an account but the first, in one request."""
+        """End all sessions of an account but the first in one request."""
         for session in account_sessions[1:]:
             session.tried_at = time.monotonic()
         status, _ = _call(
@@ -175,7 +176,7 @@ class History:
     def _ask(self, number: int) -> None:
         order = random.Random(number)
         while not self._stop.is_set():
-            # Every other question is about a session that somebody has ended: those are what could be let in and must not be.
+            # Every other check is about an ended session, which could be wrongly accepted.
             ended = (
                 [session for session in self.sessions if session.tried_at is not None]
                 if order.random() < 0.5
@@ -194,16 +195,19 @@ class History:
         self.answers.append(Answer(began, time.monotonic() - began, session, status))
         return status
 
-    # -- afterwards -------------------------------------------------------------------------------------------------
+    # Assert.
 
     def check_everywhere(self) -> None:
-        """Show every token to every replica once more."""
+        """Present every token to every replica once more."""
         for replica in self.replicas:
             for session in self.sessions:
                 self.ask(session, replica)
 
     def judge(self, *, bound: float, since: float = 0.0, until: float = float("inf")) -> Verdict:
-        """Hold the answers against what was acknowledged. `bound`: how long after it a yes is still within the promise."""
+        """Compare the responses with what was acknowledged.
+
+        `bound` is the promised delay of a revocation in seconds.
+        """
         seen = [answer for answer in self.answers if since <= answer.asked_at <= until]
         ends = [answer for answer in self.ends if since <= answer.asked_at <= until]
         late = [
@@ -231,7 +235,7 @@ class History:
 
 
 def _call(port: int, method: str, path: str, token: str) -> tuple[int, object]:
-    """One request on a connection of its own. Status 0 when no answer came."""
+    """Send one request on a new connection. Status 0 means no response."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.request(

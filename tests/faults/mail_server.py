@@ -1,4 +1,4 @@
-"""A real SMTP server on loopback that takes mail, refuses it or stays silent as a test tells it; and a CA of its own making."""
+"""An SMTP server on loopback that accepts, rejects or stalls, and a certificate authority."""
 
 from __future__ import annotations
 
@@ -27,14 +27,17 @@ USER, PASSWORD = b"post", b"p@ss:word/with?marks"
 
 
 class ReceivedMail:
-    """What was handed over, and how the next ones are answered: `rcpt` and `data` are asked in turn, then everything is taken."""
+    """Received emails, and the responses to the next ones:
+
+    `rcpt` and `data` are used in turn, then all are accepted.
+    """
 
     def __init__(self) -> None:
         self.envelopes: list[tuple[str, str, EmailMessage, bool]] = []
         self.rcpt: list[str] = []
         self.data: list[str] = []
         self.silent = threading.Event()  # while set, DATA is not answered
-        self.asked = threading.Event()  # somebody stands before such a DATA
+        self.asked = threading.Event()  # a client waits for the response to such a DATA
 
     async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802 - aiosmtpd's name
         answer = self.rcpt.pop(0) if self.rcpt else TAKEN
@@ -63,7 +66,7 @@ class ReceivedMail:
         return [message for _, to, message, _ in self.envelopes if to == address]
 
     def await_number(self, number: int, *, seconds: float = 30) -> list[EmailMessage]:
-        """The letters, once there are that many."""
+        """Return the emails once there are that many."""
         end = time.monotonic() + seconds
         while len(self.envelopes) < number and time.monotonic() < end:
             time.sleep(0.02)
@@ -76,7 +79,7 @@ class _Controller(Controller):
 
 
 class MailServer:
-    """Listens on a port of its own, which it keeps when it is stopped and started again."""
+    """A server on its own port, which it keeps across restarts."""
 
     def __init__(self, *, implicit_tls: ssl.SSLContext | None = None, **smtp) -> None:
         self.letters = ReceivedMail()
@@ -109,7 +112,7 @@ def authenticate(server, session, envelope, mechanism, data) -> AuthResult:
 
 @dataclass(frozen=True)
 class Authority:
-    """A certificate authority that nobody trusts by default, and a certificate of it for 127.0.0.1."""
+    """A certificate authority that no one trusts by default, with a certificate for 127.0.0.1."""
 
     ca_file: Path
     server: ssl.SSLContext

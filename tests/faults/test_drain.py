@@ -1,4 +1,4 @@
-"""Being asked to end: who asks whether it is ready hears it at once, who was being answered gets the answer, nothing else begins."""
+"""Graceful stop: readiness fails at once, requests in progress finish, nothing else starts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.postgres import find_free_port, list_children
 
 EXITS_WITHIN = 25.0  # seconds
 AT_ONCE = 1.0  # seconds; on a machine where other tests run too
-# A hash that takes seconds, as on a machine that is very busy.
+# A hash that takes seconds, as on a very busy machine.
 EXPENSIVE = {"DOORWARD_ARGON2_TIME_COST": "20", "DOORWARD_ARGON2_MEMORY_KIB": "98304"}
 
 
@@ -38,7 +38,7 @@ def asked(connection, path="/readyz"):
 
 
 def readyz(live):
-    """On a connection of its own."""
+    """Request readiness on a new connection."""
     with closing(connected(live)) as connection:
         return asked(connection)
 
@@ -53,7 +53,7 @@ def body(name: str) -> dict[str, str]:
 
 
 def ended(live, number: signal.Signals) -> tuple[int, float]:
-    """Its exit code, and after how many seconds it was gone."""
+    """Return the exit code and the seconds until the process was gone."""
     began = time.monotonic()
     live.process.send_signal(number)
     return live.process.wait(EXITS_WITHIN), time.monotonic() - began
@@ -91,7 +91,7 @@ def test_login_in_progress_finishes_while_readyz_fails(make_live):
         assert_red(readyz(live))
         assert_red(asked(kept))
         assert not login.done()
-        assert live.call("GET", "/livez")[0] == 200  # it is ending, and not broken
+        assert live.call("GET", "/livez")[0] == 200  # it is stopping, not broken
         status, tokens = login.result()
         assert (status, tokens["token_type"]) == (200, "Bearer")
         assert gone.result()[0] == 0
@@ -102,7 +102,7 @@ def test_readyz_fails_first_and_then_connections_are_refused(make_live):
     idle, silent = (
         connected(live),
         connected(live),
-    )  # one between two requests, one that never says anything
+    )  # one connection between two requests, and one that never sends anything
     with closing(idle), closing(silent), ThreadPoolExecutor(1) as thread:
         assert asked(idle)[0] == 200
         began = time.monotonic()
@@ -130,7 +130,7 @@ def test_second_signal_stops_at_once(make_live):
 
 
 def test_interrupt_stops_without_draining(make_live):
-    """Ctrl-C, which a terminal sends to all processes: with an idle connection, and with a request whose body never comes."""
+    """Send SIGINT, as Ctrl-C does, with an idle connection and with a request whose body never arrives."""
     live = make_live()
     idle, slow = connected(live), socket.create_connection(("127.0.0.1", live.port))
     with closing(idle), closing(slow):
@@ -147,7 +147,7 @@ def test_interrupt_stops_without_draining(make_live):
 
 
 class Slow:
-    """An SMTP server that takes its time over each message."""
+    """An SMTP server that is slow to accept each message."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds, self.begun, self.taken = seconds, threading.Event(), []

@@ -1,6 +1,7 @@
-"""What works when something is down: each cell of the first table of docs/operating.md.
+"""The behavior during outages: each cell of the first table of docs/operating.md.
 
-A fault is 503 with Retry-After. It is never a yes that the database did not give, never a 401, and it consumes nothing.
+A fault is 503 with Retry-After, never an acceptance without the database, never a 401, and it
+consumes nothing.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from tests.valkey import Valkey
 REDIS, DATABASE, BOTH, SMTP = COLUMNS = ("Redis", "database", "both", "SMTP")
 WORKING, FAILING = (REDIS, SMTP), (DATABASE, BOTH)
 BELIEVED = 5.0  # seconds
-UNBELIEVED = 2.1  # seconds after the watcher's last round, here one by hand
-RETRY = 6.0  # seconds, after which mail is tried again
+UNBELIEVED = 2.1  # seconds after the last run of the watcher, which tests trigger
+RETRY = 6.0  # seconds until an email is retried
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def forget(valkey: Valkey) -> None:
 
 
 class World:
-    """The service on servers that can go down, and people in the middle of something."""
+    """The service on servers that can be stopped, and users in the middle of something."""
 
     def __init__(self, make_service, postgres: Postgres, valkey: Valkey, mail: MailServer) -> None:
         self.postgres, self.valkey, self.mail = postgres, valkey, mail
@@ -82,7 +83,7 @@ class World:
         self.bob = self.service.actor("bob")
         assert self.bob.register().status_code == 202
         self.bobs = self.confirmation(self.bob)
-        forget(valkey)  # an address gets one mail a minute, and it is as if that minute had passed
+        forget(valkey)  # a recipient gets one email a minute, so forget the last minute
 
     def another_session(self) -> Actor:
         actor = self.service.actor("ann")
@@ -90,7 +91,7 @@ class World:
         return actor
 
     def confirmation(self, actor: Actor) -> dict[str, str]:
-        """What the newest letter lets somebody send."""
+        """Return the contents of the latest confirmation email."""
         deliver_due(self.service.units)
         text = self.mail.letters.to(actor.email)[-1].get_body(("plain",)).get_content()
         return {
@@ -99,7 +100,7 @@ class World:
         }
 
     def remembered(self, *actors: Actor) -> None:
-        """Redis remembers the sessions of these, and is believed for two seconds."""
+        """Fill the cache for these sessions; it is trusted for two seconds."""
         CacheWatcher().watch(self.service.units)
         for actor in actors:
             assert actor.whoami().status_code == 200
@@ -109,7 +110,7 @@ class World:
 
     @contextmanager
     def without(self, column: str) -> Iterator[None]:
-        """What that column says is down, until the end of the block."""
+        """Stop the services of that column until the end of the block."""
         if column in {REDIS, BOTH}:
             self.valkey.kill()
         if column in {DATABASE, BOTH}:
@@ -142,14 +143,14 @@ def assert_unavailable(*answers) -> None:
 
 
 def checks(actor: Actor):
-    """Everything that asks no more than who this is, and what it may see of its own."""
+    """Return all requests that only check a credential or read own data."""
     return [
         actor.get(path, token=actor.access) for path in ("/v1/whoami", "/v1/me", "/v1/sessions")
     ]
 
 
 def ways_out(actor: Actor):
-    """Everything that ends sessions, as somebody would try it, the farthest-reaching last."""
+    """Return all requests that end sessions, the one with the widest effect last."""
     own = f"/v1/sessions/{actor.tokens['session_id']}"
     yield actor.call("DELETE", own, token=actor.access)
     yield actor.call("DELETE", "/v1/sessions", token=actor.access)
@@ -197,7 +198,7 @@ def test_check_is_503_without_database_and_redis(world):
 
 
 class Gateway:
-    """Somebody's session as gateways ask about it, and a key of the same person."""
+    """A session and a key of one user, as gateways check them."""
 
     def __init__(self, actor: Actor) -> None:
         self.actor = actor
@@ -220,7 +221,7 @@ class Gateway:
 
     @staticmethod
     def _judged(answer) -> int:
-        """The status; that nobody is named where it is no yes belongs to it."""
+        """Return the status, and assert that a refusal names no user."""
         named = {name for name in IDENTITY_HEADERS if answer.headers[name]}
         assert bool(named) == (answer.status_code == 200)
         if answer.status_code == 503:
@@ -289,7 +290,8 @@ def test_login_refresh_and_confirmation_are_503_without_the_database(world, colu
         assert_unavailable(world.here.refresh(), world.service.actor("ann").login())
         for _ in range(
             6
-        ):  # more than a registration may try, were they counted; each from somewhere else
+            # more attempts than a registration has, in case they were counted; each from another source
+        ):
             somebody = world.service.actor("bob")
             assert_unavailable(
                 somebody.post("/v1/register/confirm", wrong),
@@ -494,7 +496,7 @@ def test_every_cell_of_the_documented_table_is_tested():
 
 @pytest.mark.parametrize("column", COLUMNS)
 def test_device_login_during_outages(world, column):
-    """Without the database nobody is let in, and what was approved before is there after."""
+    """Reject device logins without the database, and keep approvals made before."""
     approved, fresh = start_device_login(world.service), Device(world.service.actor("box"))
     claim(world.here, approved.code)
     assert decide(world.here, approved, "approve").status_code == 200

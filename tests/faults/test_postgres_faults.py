@@ -15,8 +15,8 @@ from tests.postgres import Postgres
 CALM, AFTER = (3.0, 6.0) if LONG else (0.7, 1.5)
 LOGINS = 40
 BOUND = 1.5  # seconds that an ended session may still be accepted
-BELIEVED = 5.0  # seconds of an outage that Redis may answer checks
-SETTLED = 1.0  # one round of every watcher
+BELIEVED = 5.0  # seconds of an outage during which the cache may answer checks
+SETTLED = 1.0  # one run of every watcher
 ENOUGH = 11  # sessions that were ended
 SLOWEST = 3.9  # the deadline is 2.5 seconds, and the longest freeze four
 RECOVERS_WITHIN = 20.0

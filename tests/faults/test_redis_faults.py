@@ -18,19 +18,16 @@ from tests.live import ROOT, LiveServer
 from tests.postgres import delete_all_rows, find_free_port, terminate_with_parent
 
 CALM, FAULT, AFTER = (5.0, 10.0, 8.0) if LONG else (0.4, 1.5, 0.6)
-# The longest a revoked session was still let in, as promised: a publish that was lost is repeated
-# by the watcher each 0.8 s.
+# The promised bound for a revoked session: the watcher repeats a lost publish every 0.8 s.
 BOUND = 1.5
-# One that can be read and not written is believed for two seconds more; what is asked then may be
-# answered a little later.
+# A Redis that can be read but not written is trusted for two more seconds; a response may take a
+# little longer.
 UNWRITABLE_BOUND = 2.3
-UNWRITABLE_FAULT = (
-    10.0 if LONG else 3.0
-)  # longer than the bound, else nothing could be seen to go beyond it
+UNWRITABLE_FAULT = 10.0 if LONG else 3.0  # longer than the bound, otherwise nothing could exceed it
 FAILOVER_BOUND = 5.0
-SETTLED = 1.0  # a round of every watcher
+SETTLED = 1.0  # one run of every watcher
 ENOUGH = 11  # sessions that were ended
-SLOWEST = 1.2  # whoever waits for Redis until it is back waits longer
+SLOWEST = 1.2  # a request that waits for Redis takes longer
 
 
 @pytest.fixture(scope="module")

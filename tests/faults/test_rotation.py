@@ -1,4 +1,4 @@
-"""Keys rotate every few seconds under load; a verifier that keeps the public keys for their max-age never meets a stranger."""
+"""Keys rotate every few seconds under load, and a verifier that caches the JWKS for max-age knows every key."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.postgres import delete_all_rows
 
 SECONDS, PAUSE = (20.0, 0.02) if LONG else (6.0, 0.1)
 MAX_AGE = 1  # seconds
-ENOUGH, PATIENCE = 30, 30.0  # rounds, and seconds more that a busy machine may need for them
+ENOUGH, PATIENCE = 30, 30.0  # rounds, and extra seconds for a busy machine
 
 
 class CachingVerifier:
-    """Checks tokens by the JWKS alone, which it reads again only when it is older than its max-age."""
+    """Verifies tokens with the JWKS alone, which it reloads only after max-age."""
 
     def __init__(self, live: LiveServer) -> None:
         self.live = live
@@ -60,7 +60,7 @@ def replicas(empty_postgres_url, redis_url, tmp_path):
 
 
 class Load:
-    """Logs in at one replica, has the token checked by a caching verifier and by every replica, again and again."""
+    """Logs in at one replica and has the token verified by a caching verifier and every replica, repeatedly."""
 
     def __init__(self, replicas: list[LiveServer], number: int, password: str) -> None:
         self.replicas, self.home = replicas, replicas[number]

@@ -1,4 +1,4 @@
-"""Hundreds of mails through a server that puts every fifth off, while the processes that deliver them are killed: none is lost."""
+"""No email is lost when the server defers every fifth one and delivering processes are killed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,12 @@ from tests.live import Worker
 from tests.postgres import find_free_port
 
 WORKERS = 3
-MAILS, KILLS, BETWEEN = (
-    (400, 4, 60) if LONG else (120, 2, 30)
-)  # BETWEEN: mails from one kill to the next
+MAILS, KILLS, BETWEEN = (400, 4, 60) if LONG else (120, 2, 30)  # emails between two kills
 WITHIN = 60  # seconds
 
 
 class Moody:
-    """Takes mail, but puts every fifth one off the first time."""
+    """Defers every fifth email once."""
 
     def __init__(self) -> None:
         self.known: dict[str, int] = {}
@@ -65,7 +63,7 @@ def enqueue(service) -> None:
 
 
 def end_leases_of_the_dead(service) -> None:
-    """As if the 90 seconds of a lease were over."""
+    """Expire the leases of killed processes, as if 90 seconds had passed."""
     with service.open_database() as db:
         db.execute(
             text(
@@ -111,6 +109,6 @@ def test_no_email_is_lost_or_sent_under_two_message_ids(
     assert all(len(ids) == 1 for ids in ids_by_address.values())
     assert (
         sum(number - 1 for number in names.values()) <= 2 * KILLS
-    )  # sent twice at most where a process died, or its lease was ended
+    )  # sent twice at most where a process was killed or its lease was expired
     assert service.scalar("SELECT count(*) FROM outbox WHERE state = 'sent'") == MAILS
     assert service.scalar("SELECT count(*) FROM outbox WHERE sealed IS NOT NULL") == 0
