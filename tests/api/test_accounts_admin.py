@@ -1,4 +1,4 @@
-"""What administrators do to accounts: find, open, disable, bring back; and what they cannot do."""
+"""Administrators find, create, disable and restore accounts, and the limits of their permissions."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def events(service, name):
     return [row for row in found if row[0] == name]
 
 
-# -- who may ----------------------------------------------------------------------------------------------------------
+# Permissions.
 
 
 def test_only_an_administrator_session_is_accepted(sqlite_service, small_boss):
@@ -130,7 +130,7 @@ def test_writes_require_recent_authentication(sqlite_service, small_boss):
         assert ask(small_boss, method, rule.format(id=account_id), body).status_code < 300, rule
 
 
-# -- finding ----------------------------------------------------------------------------------------------------------
+# Search.
 
 
 def test_account_is_shown_with_roles_and_without_secrets(service, boss):
@@ -237,7 +237,7 @@ def test_page_takes_one_statement(service, boss):
     assert len([each for each in statements if "FROM accounts" in each]) == 1
 
 
-# -- opening ----------------------------------------------------------------------------------------------------------
+# Creation.
 
 
 def test_created_account_belongs_to_its_user_alone(service, boss):
@@ -351,7 +351,7 @@ def test_registration_cannot_take_the_email_of_a_created_account(sqlite_service,
     assert squatter.confirm(code=code).status_code == 400
 
 
-# -- disabling and asking for another password ------------------------------------------------------------------------
+# Disabling and forced password changes.
 
 
 def test_disabled_account_loses_access_at_once_and_for_good(service, boss):
@@ -369,7 +369,7 @@ def test_disabled_account_loses_access_at_once_and_for_good(service, boss):
     ann.forgot()
     assert (
         service.mailbox(ann.email)[0]["text"].count("/reset/") == 1
-    )  # the old one: no other was sent
+    )  # the old link, because no other was sent
 
     assert patch(boss, account_id, status="active").json["status"] == "active"
     assert ann.whoami(old["access_token"]).status_code == 401
@@ -449,7 +449,7 @@ def test_unknown_account_ids_are_not_found(small_boss):
             assert ask(small_boss, method, path.format(id=account_id), body).status_code == 404
 
 
-# -- helping ----------------------------------------------------------------------------------------------------------
+# Resets and sessions.
 
 
 def test_revoking_sessions_signs_out_everywhere_and_keeps_api_keys(service, boss):
@@ -497,7 +497,7 @@ def test_no_reset_is_sent_when_it_would_not_help(sqlite_service, small_boss):
         assert (refused.status_code, refused.json["code"]) == (409, "account_not_active")
 
 
-# -- the last administrator -------------------------------------------------------------------------------------------
+# The last administrator.
 
 
 def test_last_administrator_cannot_be_removed(service, boss):
@@ -524,11 +524,11 @@ def test_disabled_or_invited_administrators_do_not_count(service, boss):
     assert boss.whoami().status_code == 401
 
 
-# -- cost -------------------------------------------------------------------------------------------------------------
+# Cost.
 
 
 def test_login_to_an_account_without_a_password_costs_the_same(make_service, database_url):
-    """Statements one by one, and the hash by the processor's time, in turn."""
+    """Compare the statements one by one, and the CPU time of the hash in alternation."""
     service = make_service(database_url, limit_login="1000/minute", **DEAR).freeze_clock()
     boss = create_administrator(service)
     create(boss)
@@ -545,4 +545,4 @@ def test_login_to_an_account_without_a_password_costs_the_same(make_service, dat
         taken.append(time.process_time() - began)
     assert 0.6 < min(seconds["carl"]) / min(seconds["ann"]) < 1.6, (
         seconds
-    )  # what else the processor does only adds
+    )  # other work of the processor only adds time

@@ -99,7 +99,7 @@ def status(actor: Actor, key_id: str) -> str:
     return actor.get(f"/v1/api-keys/{key_id}", token=actor.access).json["status"]
 
 
-# -- creation -----------------------------------------------------------------------------------------------------------
+# Creation.
 
 
 def test_a_key_is_shown_once_and_works_in_either_header(service, ann):
@@ -295,7 +295,7 @@ def test_key_cannot_manage_keys_or_sessions(sqlite_service, bob):
     assert status(bob, key["id"]) == "live"
 
 
-# -- use ------------------------------------------------------------------------------------------------------------
+# Use.
 
 
 def test_exactly_one_credential_is_accepted(sqlite_service, bob):
@@ -450,7 +450,7 @@ def test_unknown_well_formed_key_costs_one_indexed_lookup(service, ann):
     assert "WHERE api_keys.id = " in sent[0]
 
 
-# -- changes --------------------------------------------------------------------------------------------------------
+# Changes.
 
 
 def test_key_can_lose_scopes_but_never_gain_any(service, ann):
@@ -499,7 +499,7 @@ def test_a_key_can_be_renamed(service, ann):
     assert use(service, key["key"]).json["scopes"] == ["jobs:run"]
 
 
-# -- rotation ---------------------------------------------------------------------------------------------------------
+# Rotation.
 
 
 def rotate(actor: Actor, key_id: str, **body):
@@ -553,7 +553,7 @@ def test_overlap_does_not_outlive_the_key(sqlite_service, bob):
     assert [use(sqlite_service, one["key"]).status_code for one in (key, new)] == [401, 401]
 
 
-# -- revocation -----------------------------------------------------------------------------------------------------------
+# Revocation.
 
 
 def test_a_deleted_key_is_refused_at_the_next_use(service, ann):
@@ -666,7 +666,7 @@ def test_email_is_in_the_owners_language(sqlite_service, bob):
     assert (bob.mail()["template"], bob.mail()["language"]) == ("api_key_leaked", "de")
 
 
-# -- background jobs -----------------------------------------------------------------------------------------------------------
+# Background jobs.
 
 
 def last_used(actor: Actor, key_id: str):

@@ -1,4 +1,7 @@
-"""How often a password may be tried: who guesses waits, ever longer, and whoever owns the account does not."""
+"""Throttling of password attempts:
+
+guessing is delayed more and more, and the owner is not affected.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ def sqlite_service(make_service):
 
 
 def told(answer):
-    """Everything that a stranger could compare, without the name of the request."""
+    """Return everything a stranger could compare, without the request id."""
     headers = {name: value for name, value in answer.headers if name != "X-Request-Id"}
     return (
         answer.status_code,
@@ -45,7 +48,7 @@ def told(answer):
 
 
 def guess(actor, number: int = 1, **changes):
-    """Wrong passwords, as often as asked; the last answer."""
+    """Send wrong passwords and return the last response."""
     for _ in range(number):
         answer = actor.login(**{"password": WRONG, **changes})
     return answer
@@ -61,7 +64,7 @@ def check_password(actor, check: str):
 
 
 def counted(service, *, subject: bool) -> int:
-    """What all counters of single sources have counted, or those of all sources together."""
+    """Return the counts of the sources, or of the account."""
     condition = "NOT LIKE" if subject else "LIKE"
     return service.scalar(
         f"SELECT coalesce(sum(count), 0) FROM failed_attempts WHERE id {condition} '% %'"
@@ -73,7 +76,7 @@ def waits(answer) -> int:
     return int(answer.headers["Retry-After"])
 
 
-# -- the delay ----------------------------------------------------------------------------------------------------------
+# Delays.
 
 
 def test_wait_doubles_with_each_failure_from_the_fifth(service):
@@ -280,7 +283,7 @@ def test_password_check_does_not_wait_for_a_decided_attempt(service, check):
     assert waits(check_password(ann, check)) == 1
 
 
-# -- a hundred ----------------------------------------------------------------------------------------------------------
+# The lockout after a hundred failures.
 
 
 def test_hundred_failures_lock_the_password_until_a_reset(service):
@@ -354,11 +357,11 @@ def test_requesting_links_does_not_lock_out_the_owner(service):
     assert ann.whoami().status_code == 200
 
 
-# -- a full gate --------------------------------------------------------------------------------------------------------
+# A full hash queue.
 
 
 class Full:
-    """A gate that lets nobody in."""
+    """A hash queue that rejects everyone."""
 
     def __init__(self, service) -> None:
         self._admission = service.units.hasher._admission
@@ -415,11 +418,11 @@ def test_full_hash_queue_after_the_right_password_counts_no_failure(narrow):
     assert ann.change(NEW).status_code == 200
 
 
-# -- what it costs ------------------------------------------------------------------------------------------------------
+# Cost.
 
 
 class Statements:
-    """What is sent to the database meanwhile, but for what the first request of a process asks."""
+    """Record the SQL statements, without those of the first request of a process."""
 
     def __init__(self, service) -> None:
         self._engine = service.units.database.engine

@@ -1,4 +1,4 @@
-"""The audit trail as administrators read it: filtered, in pages, and by an index whatever is asked."""
+"""The audit log for administrators: filters, pages and the use of indexes."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_invalid_query_is_rejected(make_service):
 
 
 def test_postgresql_uses_an_index_for_every_filter(make_service, empty_postgres_url):
-    """The plans of the very statements that are sent, over a trail that is long enough for a choice."""
+    """Check the plans of the statements that are sent, on a log long enough to choose a plan."""
     service = make_service(empty_postgres_url)
     boss = create_administrator(service)
     with service.open_database() as db:
@@ -203,7 +203,7 @@ def test_postgresql_uses_an_index_for_every_filter(make_service, empty_postgres_
 
 
 def planned(service, boss, query) -> str:
-    """How PostgreSQL answers the page: what was sent, sent again behind EXPLAIN."""
+    """Return the plan of PostgreSQL for the same statement."""
     sent = []
 
     def note(_connection, _cursor, statement, parameters, *_):

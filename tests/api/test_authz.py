@@ -441,7 +441,7 @@ def test_log_names_the_route_and_nothing_of_the_original_request(asker, lines):
     assert asker.access not in said
 
 
-# -- cost --------------------------------------------------------------------------------------------------
+# Cost.
 
 
 @contextmanager
@@ -505,7 +505,7 @@ def test_warm_token_costs_one_round_trip_and_key_two_and_no_sql(
             }
 
 
-# -- on the wire ----------------------------------------------------------------------------------------------------
+# On the wire.
 
 
 @pytest.fixture
@@ -614,5 +614,5 @@ def test_only_five_answers_exist_and_bodies_cannot_smuggle_requests(live):
             )
             assert (answered, headers["connection"]) == (200, "close"), framing
             connection.settimeout(20)
-            with suppress(ConnectionResetError):  # which is as good as an end
+            with suppress(ConnectionResetError):  # a reset is as good as an end
                 assert connection.recv(100) == b"", "there is no second answer"

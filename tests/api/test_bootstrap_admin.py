@@ -1,4 +1,7 @@
-"""The first administrator: a link printed at the machine, good for an hour, once, and only while there is none."""
+"""The first administrator:
+
+a link from the command line, valid for an hour, once, while there is no administrator.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from tests.live import run_command
 LINK = re.compile(r"http://127\.0\.0\.1:8080/confirm/(dwb_[0-9A-Za-z]{22}_[0-9A-Za-z]{49})\n")
 
 
-# What depends on the database runs on both.
+# Behavior that depends on the database runs on both.
 on_both_databases = pytest.mark.parametrize(
     "service", ["sqlite_url", "empty_postgres_url"], indirect=True
 )
@@ -29,7 +32,7 @@ def service(request, make_service):
 
 @pytest.fixture
 def bootstrap(service):
-    """Type the command."""
+    """Run the command."""
 
     def bootstrap(username="boss", email="boss@example.org", **env):
         words = ("bootstrap-admin", "--username", username, "--email", email)
@@ -40,7 +43,7 @@ def bootstrap(service):
 
 @pytest.fixture
 def invite(bootstrap):
-    """Type the command and take the token out of the link."""
+    """Run the command and return the token in the link."""
 
     def invite(*args):
         done = bootstrap(*args)
@@ -147,7 +150,7 @@ def test_link_expires_after_an_hour(service, invite):
 @on_both_databases
 def test_link_is_invalid_once_an_administrator_exists(service, invite):
     ann, boss, token = service.actor("ann").sign_up(), service.actor("boss"), invite()
-    # No request makes somebody an administrator yet.
+    # No request can create an administrator yet.
     service.scalar(
         "INSERT INTO account_roles SELECT id, 'admin', created_at FROM accounts WHERE username = 'ann' RETURNING role"
     )

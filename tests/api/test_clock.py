@@ -1,4 +1,7 @@
-"""The database's clock is the one that counts: what a replica issues and ends is by that time, and one that is far off says so."""
+"""The database clock is authoritative:
+
+replicas use its time, and one with a large offset is not ready.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,13 @@ from app.adapters import migrations
 from tests.actors import PASSWORD
 from tests.postgres import create_database
 
-OFF = 4  # seconds: not far enough to be called skewed
+OFF = 4  # seconds; too few to count as skewed
 HASTE = timedelta(seconds=3)
 
 
 @pytest.fixture
 def ahead(postgres_url):
-    """A database whose clock goes otherwise than ours. It cannot be set; a function that is found before it can be made."""
+    """Shadow now() with a function, because a test cannot set the clock of PostgreSQL."""
     with create_database(postgres_url, "ahead") as url:
         migrations.upgrade(url)
         engine = create_engine(url, isolation_level="AUTOCOMMIT")

@@ -1,4 +1,4 @@
-"""Confirming an address: by the mailed link, or by the mailed code where one registered."""
+"""Confirmation of an email address by the emailed link or code."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def accounts(service) -> int:
 
 
 def refused(answer) -> None:
-    """The one answer to every token and code that does not count."""
+    """Return the response to every invalid token and code."""
     assert answer.status_code == 400, answer.text
     assert answer.content_type == "application/problem+json"
     assert {name: value for name, value in answer.json.items() if name != "request_id"} == {
@@ -46,7 +46,7 @@ def refused(answer) -> None:
 
 @pytest.fixture(scope="module")
 def untouched(sqlite_template, tmp_path_factory):
-    """One service for all that store nothing in it; everybody comes from an address of his own."""
+    """A shared service for requests that store nothing, each from its own IP address."""
     path = tmp_path_factory.mktemp("untouched") / "doorward.db"
     shutil.copy(sqlite_template, path)
     service = Service(build_settings(f"sqlite:///{path}"))
@@ -62,17 +62,17 @@ def registered(service):
 
 @pytest.fixture
 def pat(service):
-    """Somebody who has registered with a password and has mail."""
+    """A user who registered with a password and received an email."""
     return registered(service)
 
 
 @pytest.fixture
 def small_pat(sqlite_service):
-    """The same, for what does not depend on the database."""
+    """The same user on SQLite."""
     return registered(sqlite_service)
 
 
-# -- whose password counts ----------------------------------------------------------------------------------------------
+# Which password is used.
 
 
 def test_link_requires_a_new_password_and_drops_the_registered_one(pat):
@@ -139,7 +139,7 @@ def test_code_requires_a_password_when_none_was_registered(service):
 
 
 def test_wrong_code_is_refused_before_the_password_is_validated(service):
-    """A 422 would tell that the code was right."""
+    """A 422 would reveal that the code is right."""
     ann = service.actor()
     ann.register(password=None)
     refused(by_code(ann, WRONG_CODE))
@@ -153,7 +153,7 @@ def test_confirming_does_not_sign_in(pat):
     assert pat.service.scalar("SELECT count(*) FROM sessions") == 0
 
 
-# -- one use ------------------------------------------------------------------------------------------------------------
+# Single use.
 
 
 def test_link_works_once_and_invalidates_the_code(pat):
@@ -207,7 +207,7 @@ def test_unconfirmed_squatter_does_not_block_the_email_address(service):
     assert ann.login().status_code == 200
 
 
-# -- how long -----------------------------------------------------------------------------------------------------------
+# Expiry.
 
 
 def test_link_is_valid_for_a_day(pat):
@@ -246,7 +246,7 @@ def test_link_is_invalid_after_its_name_was_taken(pat):
     assert other.confirm().status_code == 200
 
 
-# -- guessing -----------------------------------------------------------------------------------------------------------
+# Guessing.
 
 
 def test_after_five_wrong_codes_the_right_one_fails_and_the_link_still_works(pat):
@@ -341,7 +341,7 @@ def test_code_issued_under_an_older_secret_key_still_works(make_service, databas
     assert by_code(pat, code).status_code == 200
 
 
-# -- the shape of the request -------------------------------------------------------------------------------------------
+# Request format.
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Remembered devices: from there an owner does not wait because strangers guess; nothing else is opened by them."""
+"""Trusted devices are not throttled, and grant nothing else."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def sqlite_service(make_service):
 
 
 def remembered(actor, **changes) -> str:
-    """The token of the device that this login has remembered."""
+    """Log in and return the token of the trusted device."""
     assert actor.login(remember_device=True, **changes).status_code == 200
     return actor.tokens["device_token"]
 
 
 def made_to_wait(actor):
-    """The same person at a source from where too many have guessed."""
+    """The same user at a throttled source."""
     waiting = actor.from_another_address()
     for _ in range(5):
         assert waiting.login(password=WRONG).status_code == 401
@@ -60,7 +60,7 @@ def counted(service) -> int:
     )
 
 
-# -- what it is good for ------------------------------------------------------------------------------------------------
+# Effect.
 
 
 def test_device_token_is_returned_only_on_request(service):
@@ -148,7 +148,7 @@ def test_device_failures_count_for_the_account_but_lockout_spares_it(service):
     assert ann.from_another_address().login().status_code == 200
 
 
-# -- what counts as none ------------------------------------------------------------------------------------------------
+# Invalid tokens.
 
 
 def test_foreign_device_token_is_ignored(service):
@@ -165,7 +165,7 @@ def test_foreign_device_token_is_ignored(service):
         token.replace("dwd_", "dwp_"),
         generate_token(
             "dwd", devices(ann)[0]["id"]
-        ).token,  # all of it but the secret can be read by whoever was signed in once
+        ).token,  # everything but the secret is visible to anyone who was signed in once
         "junk",
         "dwd_",
         "é" * 50,
@@ -230,7 +230,7 @@ def test_reset_forgets_all_devices_and_change_and_logout_none(service):
     assert devices(ann) == []
 
 
-# -- the list -----------------------------------------------------------------------------------------------------------
+# The list.
 
 
 def test_list_describes_devices_without_secrets(service):

@@ -1,4 +1,4 @@
-"""Typing the password once more: what it opens, for how long, and that a guess here is a guess like any other."""
+"""Step-up: what a repeated password permits, for how long, and how failures count."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def claims(token: str) -> dict:
 
 
 def fresh(actor, token=None) -> bool:
-    """Does the token open what asks for a fresh password?"""
+    """Return whether the token satisfies recent authentication."""
     answer = actor.post(
         "/v1/api-keys", {"name": "x", "scopes": ["nobody:has:this"]}, token=token or actor.access
     )
@@ -55,7 +55,7 @@ def test_password_satisfies_recent_authentication_for_five_minutes(service, ann)
     assert (told["session_id"], told["expires_in"]) == (session_id, 300)
     assert claims(ann.access)["auth_time"] > claims(stale)["auth_time"]
     assert fresh(ann)
-    assert not fresh(ann, stale)  # a token of before is as old as it was
+    assert not fresh(ann, stale)  # a token issued before keeps its auth_time
     ann.tokens = ann.refresh().json
     assert fresh(ann)
     service.clock.push(seconds=290)

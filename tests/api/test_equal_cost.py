@@ -1,6 +1,7 @@
-"""What a stranger could measure: the statements that are sent and the hashes that are made are the same, whatever the reason.
+"""Equal cost: statements and hashes are the same for every reason of a refusal.
 
-Times on the wire are measured by `make bench`; here the work itself is counted, which no load of the machine can hide.
+`make bench` measures times on the wire; here the work itself is counted, independently of the load
+of the machine.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from tests.actors import PASSWORD
 from tests.device_logins import claim, decide, start_device_login
 
 WRONG = "wrong horse battery staple"
-# About 20 ms, so that a hash left out or made twice stands out from everything else that a request does.
+# About 20 ms, so that a missing or extra hash stands out from the rest of a request.
 DEAR = {"argon2_memory_kib": 19456, "argon2_time_cost": 2}
 
 
 @contextmanager
 def statements(service):
-    """The text of every statement of the service, in order, with begins and commits."""
+    """Record the text of every statement, in order, with begins and commits."""
     said: list[str] = []
     engines = (service.units.database.engine, service.units.database.autocommit_engine)
 
@@ -46,7 +47,7 @@ def statements(service):
 
 
 def work_of(service, path: str, body: dict) -> list[str]:
-    """The statements of one call by somebody from an address of his own."""
+    """Return the statements of one call from a new IP address."""
     actor = service.actor("stranger")
     with statements(service) as said:
         answer = actor.post(path, body)
@@ -57,7 +58,10 @@ def work_of(service, path: str, body: dict) -> list[str]:
 
 @pytest.fixture
 def town(service):
-    """Somebody with an account, somebody who has not confirmed, somebody disabled. No time goes by, after which keys would be read again."""
+    """Users with a confirmed, an unconfirmed and a disabled account.
+
+    The clock is frozen, so signing keys are not reloaded.
+    """
     service.freeze_clock()
     service.actor("ann").sign_up()
     service.actor("cyd").sign_up()
@@ -164,7 +168,7 @@ def test_unknown_handle_sends_the_same_statements_as_a_known_one(town):
 
 
 def test_every_failed_login_computes_one_hash(make_service):
-    """Counted in time of the processor, in turn, so that other processes count for nothing."""
+    """Measured in CPU time in alternation, so that other processes do not matter."""
     service = make_service(limit_login="1000/minute", limit_register="1000/minute", **DEAR)
     for name in ("ann", "cyd", "dan"):
         service.actor(name).sign_up()
@@ -187,6 +191,6 @@ def test_every_failed_login_computes_one_hash(make_service):
             began = time.process_time()
             assert stranger.login(username=name, password=WRONG).status_code == 401
             seconds[name].append(time.process_time() - began)
-    usual = min(seconds["ann"])  # the least of each: what else the processor does only adds
+    usual = min(seconds["ann"])  # the minimum of each, because other work only adds time
     for name, taken in seconds.items():
         assert 0.6 * usual < min(taken) < 1.6 * usual, (name, seconds)

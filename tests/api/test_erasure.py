@@ -1,4 +1,4 @@
-"""Deleting an account, bringing it back, and erasing it with all that hangs on it; and what its owner can take along."""
+"""Deletion, restore, erasure and export of an account."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def restore(boss, account_id):
 
 
 def furnish(service, boss, ann) -> str:
-    """Give the account something of everything that can hang on one. Returns an API key."""
+    """Create a row of every kind that belongs to an account. Returns an API key."""
     account_id = get_account_id(ann)
     assert ann.login(remember_device=True, device_name="laptop").status_code == 200
     assert ask(boss, "PUT", f"/v1/accounts/{account_id}/roles/admin").status_code < 300
@@ -50,7 +50,7 @@ def furnish(service, boss, ann) -> str:
 
 
 def hanging(service, account_id) -> dict[str, int]:
-    """How many rows of each table name the account, in whatever column."""
+    """Count the rows of each table that name the account in any column."""
     found = {}
     with service.open_database() as db:
         inspector = inspect(db.connection())
@@ -64,7 +64,7 @@ def hanging(service, account_id) -> dict[str, int]:
 
 
 def waiting(service) -> list[str]:
-    """To whom mail waits."""
+    """Return the recipients of queued emails."""
     with service.open_database() as db:
         rows = db.execute(text("SELECT id, sealed FROM outbox WHERE sealed IS NOT NULL")).all()
     keys = service.settings.secret_key
@@ -181,9 +181,7 @@ def test_later_account_of_the_same_name_is_separate(make_service, database_url):
 
 def test_queued_email_is_erased_except_the_deletion_notice(make_service, database_url):
     service = make_service(database_url, erase_after=timedelta(), smtp_url="smtp://127.0.0.1:1")
-    with (
-        service.open_database() as db
-    ):  # nobody can read mail here, so the accounts are as if they had
+    with service.open_database() as db:  # no email arrives here, so confirm the accounts directly
         for name in ("ann", "bob"):
             db.execute(
                 text(
@@ -235,7 +233,7 @@ def test_many_accounts_are_erased_in_batches(make_service, database_url):
     assert boss.whoami().status_code == 200
 
 
-# -- by oneself -------------------------------------------------------------------------------------------------------
+# By the user.
 
 
 def test_user_can_delete_the_account_and_learns_the_deadline(service, boss):
@@ -297,7 +295,7 @@ def test_export_is_complete_and_contains_no_secret(service, boss):
     assert by_boss
     assert all(
         each["source"] is None for each in by_boss
-    )  # from where an administrator did it is not hers
+    )  # an administrator's source is not the user's
     secrets = [
         key,
         ann.access,

@@ -1,6 +1,7 @@
-"""A transaction that the database takes back at the very end has done nothing: what it consumed is still good, nothing is half there.
+"""A failed COMMIT leaves no effect: what was consumed is still valid, and nothing is half done.
 
-The database refuses the COMMIT itself, because of a foreign key that is only checked then: everything before it went well.
+The database rejects the COMMIT itself, because of a deferred foreign key: everything before it
+succeeds.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ NEW = "a sentence that nobody has said before"
 
 @contextmanager
 def commits_fail(service, table: str, *doing: str):
-    """Whatever inserts into that table, or updates or deletes there, cannot be committed."""
+    """Make every transaction that writes to that table fail at its COMMIT."""
     postgres = not service.settings.uses_sqlite
     engine = create_engine(service.settings.database_url)
     function = "CREATE FUNCTION hinder() RETURNS trigger AS $$ BEGIN INSERT INTO hindrance VALUES (1); RETURN NULL; END $$ LANGUAGE plpgsql"
@@ -55,7 +56,7 @@ def commits_fail(service, table: str, *doing: str):
 
 @pytest.fixture
 def said(capfd):
-    """The names of the events in the log since the last look."""
+    """Return the names of the events in the log since the last call."""
     return lambda: [
         json.loads(line)["event"]
         for line in capfd.readouterr().out.splitlines()
@@ -64,7 +65,7 @@ def said(capfd):
 
 
 def failed(answer) -> bool:
-    """A fault of ours, told without a word about the database."""
+    """Check that the response is an internal error without details of the database."""
     assert answer.status_code in {500, 503}, answer.text
     assert answer.content_type == "application/problem+json"
     assert "hindrance" not in answer.text
@@ -76,7 +77,7 @@ def test_failed_commit_of_a_refresh_consumes_nothing(service):
     with commits_fail(service, "sessions", "UPDATE"):
         assert failed(ann.refresh())
     assert service.scalar("SELECT rt_counter FROM sessions") == 0
-    service.clock.push(minutes=5)  # long after the grace
+    service.clock.push(minutes=5)  # long after the grace period
     again = ann.refresh()
     assert again.status_code == 200
     assert service.scalar("SELECT rt_counter FROM sessions") == 1

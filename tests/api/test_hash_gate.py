@@ -1,4 +1,4 @@
-"""The gate before Argon2: few hash at once, few may wait, and nobody who waits holds anything that others need."""
+"""The hash queue: few hashes run, few wait, and no waiting request holds what others need."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from sqlalchemy import text
 from app.adapters.password_hasher import NICE, Capacity
 from tests.actors import PASSWORD
 
-# About a second for each hash, so that whoever comes third waits until the gate's patience ends.
+# About a second per hash, so that the third in the queue waits until its timeout.
 DEAR = {"argon2_memory_kib": 65536, "argon2_time_cost": 16}
 LESS_DEAR = {"argon2_memory_kib": 65536, "argon2_time_cost": 6}
 WAITING = 20
-CROWDED = 24  # what 48 threads admit
+CROWDED = 24  # the number that 48 threads admit
 CORRUPT = {
     "empty": "",
     "no hash": "not a hash at all",
@@ -39,7 +39,7 @@ CORRUPT = {
 
 
 class Crowd:
-    """Logins of nobody in particular, all at the same moment; each costs the decoy's hash."""
+    """Simultaneous logins with unknown names; each verifies the decoy hash."""
 
     def __init__(self, service, number: int) -> None:
         self.answers: list = []
@@ -63,7 +63,7 @@ class Crowd:
         return not self.answers
 
     def all_have_come(self, service, left: int) -> bool:
-        """Has everybody been admitted, so that only so many places are left? Until then they look up names, which takes a connection."""
+        """Wait until all are admitted. Until then they look up names, which takes a connection."""
         for _ in range(300):
             if service.units.hasher._admission._value == left:
                 return True
@@ -72,12 +72,12 @@ class Crowd:
 
     def ended(self) -> list:
         for thread in self._threads:
-            thread.join(180)  # hashing threads give way to all that the machine does
+            thread.join(180)  # hashing threads run at lower priority
         return self.answers
 
 
 def write(service) -> float:
-    """Seconds of a transaction that writes, from its beginning to its commit."""
+    """Return the seconds of a transaction that writes."""
     began = time.perf_counter()
     with service.open_database() as db:
         db.execute(text("UPDATE issuer_state SET global_epoch = global_epoch"))
@@ -86,11 +86,11 @@ def write(service) -> float:
 
 def test_waiting_logins_hold_no_connection_and_others_can_write(make_service, database_url):
     service = make_service(database_url, capacity=Capacity(workers=1, threads=48), **DEAR)
-    service.actor("first").get("/.well-known/jwks.json")  # the keys are made by now
+    service.actor("first").get("/.well-known/jwks.json")  # creates the signing keys
     pools = (service.units.database.engine.pool, service.units.database.autocommit_engine.pool)
     for _ in range(
         6
-    ):  # on a busy machine some may have given up before the last have come: then it shows nothing
+    ):  # on a busy machine some may time out before the last arrive, and the test shows nothing
         crowd = Crowd(service, WAITING)
         all_came = crowd.all_have_come(service, CROWDED - WAITING)
         held = [
@@ -111,7 +111,7 @@ def test_waiting_logins_hold_no_connection_and_others_can_write(make_service, da
     assert max(held) == 0
     assert statistics.median(took) < 0.3, (
         took
-    )  # whoever had to wait for one of them would wait a second
+    )  # a request that had to wait for one of them would take a second
     answers = crowd.ended()
     assert len(answers) == WAITING
     assert {answer.status_code for answer, _ in answers} == {401, 503}

@@ -62,7 +62,7 @@ def has_security_headers(answer, *, cached: bool = False) -> bool:
     return True
 
 
-# -- bodies ---------------------------------------------------------------------------------------
+# Bodies.
 
 
 NO_JSON = [
@@ -231,7 +231,7 @@ def test_get_ignores_its_body_but_not_its_size(anonymous):
     assert anonymous.call("GET", "/v1/methods", data=b"{", **JSON).status_code == 200
 
 
-# -- failures -------------------------------------------------------------------------------------
+# Failures.
 
 
 def test_unknown_paths_are_404_before_anything_else(anonymous):
@@ -373,7 +373,7 @@ def test_no_route_reads_a_cookie(sqlite_service):
         assert ann.post("/v1/logout", {}, headers={"Cookie": cookie}).status_code == 401
 
 
-# -- hosts, request ids, trusted proxies ----------------------------------------------------------
+# Hosts, request ids, trusted proxies.
 
 
 FOREIGN_HOSTS = [
@@ -534,7 +534,7 @@ def test_every_request_has_its_own_id(anonymous):
     assert len(names) == 20
 
 
-# -- CORS -----------------------------------------------------------------------------------------
+# CORS.
 
 APP = "https://app.example.org"
 PREFLIGHT = {
@@ -622,7 +622,7 @@ def test_preflight_of_an_unknown_path_is_404(cors_service):
     )
 
 
-# -- database outages -----------------------------------------------------------------------------
+# Database outages.
 
 
 def test_database_outage_is_503_and_the_process_stays_alive(make_service, sqlite_service):

@@ -1,4 +1,7 @@
-"""Bringing accounts along: everybody signs in with the password they have, and what cannot be taken is named and left out."""
+"""Import of accounts:
+
+users keep their passwords, and lines that cannot be imported are named and skipped.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ from tests.actors import PASSWORD, SECRET
 from tests.cli_runner import run_cli
 from tests.live import ROOT, clean_environment, start_process
 
-# Known answers for PASSWORD. Made by Django 5.2, Werkzeug 3.1, bcrypt 5.0, argon2-cffi 25.1, libpass 1.9 and glibc's crypt(3).
+# Known hashes of PASSWORD, created by Django 5.2, Werkzeug 3.1, bcrypt 5.0, argon2-cffi 25.1,
+# libpass 1.9 and glibc's crypt(3).
 KNOWN = {
     "argon2id": "$argon2id$v=19$m=64,t=1,p=1$laOJTi90UDH6VIBDJF6aJw$HUTs7fmBK2emIC3Fzi0fcmpkA5yEpz0JucXp1MC+RmI",
     "argon2i": "$argon2i$v=19$m=64,t=1,p=1$xm9EmS/92hGhP070MwAh0g$9dXFFdkDXGhtgE/5KSXzbxQ4UsKJ4PG6dNfUJ1vo6w4",
@@ -46,7 +50,7 @@ KNOWN = {
 HASH = KNOWN["argon2id"]
 RENEWED = "$argon2id$v=19$m=64,t=1,p=1$"
 
-# Each is refused when it is brought, and fits nothing where it is stored all the same.
+# Each is rejected by the import, and never matches if it is stored anyway.
 DEAR = {
     "argon2, memory": "$argon2id$v=19$m=1048576,t=1,p=1$laOJTi90UDH6VIBDJF6aJw$HUTs7fmBK2emIC3Fzi0fcmpkA5yEpz0JucXp1MC+RmI",
     "argon2, passes": "argon2$argon2id$v=19$m=64,t=4000,p=1$laOJTi90UDH6VIBDJF6aJw$HUTs7fmBK2emIC3Fzi0fcmpkA5yEpz0JucXp1MC+RmI",
@@ -90,14 +94,14 @@ DAMAGED = {
 
 
 def line(name: str, /, **changes) -> dict[str, object]:
-    """An acceptable line; None leaves a field out."""
+    """Build a valid line; None omits a field."""
     fields = {"username": name, "email": f"{name}@example.org", "password_hash": HASH, **changes}
     return {field: value for field, value in fields.items() if value is not None}
 
 
 @pytest.fixture
 def bring(tmp_path):
-    """Type the command with these lines in the file: objects, or bytes as they stand."""
+    """Run the command with these lines in the file: objects, or raw bytes."""
 
     def bring(service, lines, *options):
         file = tmp_path / "accounts.jsonl"
@@ -125,7 +129,7 @@ def hash_of(service, username: str) -> str:
 
 
 def plant(service, password_hash: str):
-    """Somebody whose row holds a hash that no command would have taken."""
+    """Insert an account with a hash that the import would reject."""
     ann = service.actor("ann").sign_up()
     with service.open_database() as db:
         db.execute(text("UPDATE accounts SET password_hash = :hash"), {"hash": password_hash})
@@ -346,7 +350,7 @@ def test_interrupted_import_can_be_repeated_without_changing_accounts(sqlite_ser
     end = time.monotonic() + 60
     while sqlite_service.scalar("SELECT count(*) FROM accounts") == 0 and time.monotonic() < end:
         time.sleep(0.05)
-    time.sleep(0.5)  # what was committed is counted a moment later
+    time.sleep(0.5)  # the count follows the commit by a moment
     first.send_signal(signal.SIGINT)
     said, complaint = first.communicate(timeout=60)
     assert (first.returncode, said) == (130, b"500 lines: 500 imported, 0 rejected.\n"), complaint

@@ -177,7 +177,7 @@ def test_withdrawn_rights_are_not_reported(ann):
     assert told(ann, api, token).json["scope"] == "orders:write"
 
 
-# -- permissions ----------------------------------------------------------------------------------------------------
+# Permissions.
 
 
 def test_caller_can_present_its_key_in_every_supported_way(small_ann):
@@ -302,7 +302,7 @@ def test_warm_introspection_adds_one_round_trip_to_the_two_of_the_caller(
     server.close()
 
 
-# -- revocation -----------------------------------------------------------------------------------------------------
+# Revocation.
 
 
 @pytest.mark.parametrize("which", ["access_token", "refresh_token"])

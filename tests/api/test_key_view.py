@@ -1,4 +1,7 @@
-"""API keys on Redis: a warm check is two round trips, and nothing that Redis says or forgets gives a key more than it has."""
+"""The API key cache:
+
+a warm check is two round trips, and no content of Redis extends the rights of a key.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ TRIPS = ("cmdstat_evalsha", "cmdstat_mget")  # the rest happens inside the scrip
 
 @pytest.fixture
 def make_believing(make_service, redis_url):
-    """Services whose watchers have just made their rounds, as in a serving process."""
+    """Build services whose watchers have just run, as in a serving process."""
 
     def make(database_url: str | None = None, **changes):
         service = make_service(
@@ -54,7 +57,7 @@ def server(redis_url):
 
 @contextmanager
 def counted(service, server):
-    """How many statements and round trips to Redis happen inside, just after the watcher's round."""
+    """Count SQL statements and round trips to Redis, right after a run of the watcher."""
     CacheWatcher().watch(service.units)
     counts = {"sql": 0}
 
@@ -119,7 +122,7 @@ def test_unknown_key_leaves_no_cache_entry(service, server):
 
 
 def test_secret_is_compared_on_a_cache_hit_too(service, ann, server):
-    """A record of another secret opens nothing, and the id alone does not either."""
+    """An entry with another secret does not match, and the id alone is not enough."""
     key = made(ann)
     use(service, key["key"])
     remembered = json.loads(server.get(build_api_key_cache_key(key["id"])))
@@ -204,7 +207,7 @@ def test_every_change_applies_at_the_next_use_despite_the_cache(service, ann, se
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_slow_reader_cannot_undo_a_change(make_believing, server, change):
-    """It read before the change, and remembers what it read after it."""
+    """The reader read before the change, and fills the cache after it."""
     service = make_believing()
     ann = worker(service)
     key = made(ann)
@@ -225,7 +228,7 @@ def test_slow_reader_cannot_undo_a_change(make_believing, server, change):
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_watcher_repeats_unpublished_changes(make_believing, server, change):
-    """A process that died between commit and publish, and a flush that left an older copy."""
+    """A process died between commit and publish, and a flush left an older copy."""
     service, watcher = make_believing(), CacheWatcher()
     watcher.watch(service.units)
     ann = worker(service)
@@ -238,7 +241,7 @@ def test_watcher_repeats_unpublished_changes(make_believing, server, change):
         lost()
         for name, value in old.items():
             server.set(name, value, px=60_000)
-        assert not powerless(service, key)  # this is what the watcher is for
+        assert not powerless(service, key)  # the watcher is needed here
         (watcher if lost == server.flushall else CacheWatcher()).watch(service.units)
         assert powerless(service, key)
 

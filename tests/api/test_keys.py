@@ -1,4 +1,7 @@
-"""Signing keys over their life: announced, signing, retiring, revoked; and everything sealed under a new SECRET_KEY."""
+"""The life of signing keys:
+
+announced, signing, retiring, revoked; and encryption under a new SECRET_KEY.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ def published(service) -> list[str]:
 
 
 def signing(actor) -> str:
-    """The kid that signs a fresh token."""
+    """Return the kid that signs a new token."""
     actor.login()
     return jwt.get_unverified_header(actor.access)["kid"]
 
@@ -70,7 +73,7 @@ def test_keys_rotate_automatically_when_due(service):
     with service.units.open_read_write() as work:
         assert rotate_due_signing_keys(work)
     with service.units.open_read_write() as work:
-        assert not rotate_due_signing_keys(work)  # one is announced already
+        assert not rotate_due_signing_keys(work)  # one is already announced
     service.clock.push(seconds=601)
     CacheWatcher().watch(service.units)
     assert signing(ann) != old
@@ -129,7 +132,7 @@ def test_revoking_a_key_twice_counts_once(service):
 
 @pytest.fixture
 def typed(database_url):
-    """Type a command; its output."""
+    """Run a command and return its output."""
 
     def type_it(*words: str, secret: str = SECRET, code: int = 0) -> str:
         done = run_cli(*words, DOORWARD_SECRET_KEY=secret, DOORWARD_DATABASE_URL=database_url)

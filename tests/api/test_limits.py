@@ -1,4 +1,4 @@
-"""How often one source may ask, whoever it says it is."""
+"""Rate limits by source and by recipient."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.actors import PASSWORD
 
 NOBODY = "reg_" + "0" * 22
-# address, body, and the limit: its name, quota and window in seconds
+# path, body, and the limit: its name, quota and window in seconds
 LIMITED = [
     pytest.param("/v1/register", {"username": "ann"}, ("register", 10, 3600), id="register"),
     pytest.param(
@@ -41,12 +41,12 @@ LIMITED = [
 
 
 def numbered(body: dict[str, str], number: int) -> dict[str, str]:
-    """Somebody else's name each time: who tries one again and again waits for another reason."""
+    """Use another name each time, because repeated attempts for one name are throttled."""
     return {name: value.replace("{number}", str(number)) for name, value in body.items()}
 
 
 def limited(answer, name: str, quota: int, window: int) -> None:
-    """All that a refused caller has to know, and nothing about anybody."""
+    """Assert that the response has everything a client needs, and reveals nothing about accounts."""
     assert answer.status_code == 429
     assert answer.content_type == "application/problem+json"
     assert answer.json["type"] == "https://iana.org/assignments/http-problem-types#quota-exceeded"
@@ -143,7 +143,7 @@ def test_limit_resets_when_retry_after_said(make_service):
     assert eve.refresh("junk").status_code == 400
 
 
-# -- what a source is ---------------------------------------------------------------------------------------------------
+# Sources.
 
 SAME, OTHER = True, False
 
@@ -237,7 +237,7 @@ def test_rate_limited_answer_contains_no_ip_address(make_service):
     assert "203.0.113" not in answer.text + str(answer.headers)
 
 
-# -- one step -----------------------------------------------------------------------------------------------------------
+# Concurrency.
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_each_replica_enforces_its_share(make_service, empty_postgres_url):
     assert statuses == [400] * 20 + [429]
 
 
-# -- mail ---------------------------------------------------------------------------------------------------------------
+# Emails.
 
 
 def test_recipient_gets_five_emails_an_hour_with_an_unchanged_answer(make_service):
@@ -285,14 +285,14 @@ def test_recipient_gets_five_emails_an_hour_with_an_unchanged_answer(make_servic
 
 
 def a_minute_passes(service) -> None:
-    """Windows are counted by the machine's clock: what lies in them is moved back instead of waiting."""
+    """Move recorded hits back by a minute instead of waiting, because windows use the clock of the machine."""
     for events in service.units.limiter._storage.events.values():
         for event in events:
             event.atime -= 61
             event.expiry -= 61
 
 
-# -- pages --------------------------------------------------------------------------------------------------------------
+# Pages.
 
 
 def test_page_of_an_emailed_link_shares_the_limit_of_its_api_call(make_service):

@@ -1,4 +1,4 @@
-"""Logging in: one answer for every reason to say no, one hash a login, and what a session is opened with."""
+"""Login: one response for every refusal, one hash per login, and the attributes of the new session."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REFUSED = {
 
 
 def without_names(answer):
-    """Everything that a stranger could compare, without the name of the request."""
+    """Return everything a stranger could compare, without the request id."""
     headers = {name: value for name, value in answer.headers if name != "X-Request-Id"}
     assert answer.headers["X-Request-Id"] == answer.json["request_id"]
     return (
@@ -220,7 +220,7 @@ def test_login_returns_both_tokens_and_the_session_details(make_service, databas
     [
         (30 * 86400, 60, 60),
         (30 * 86400, 3600, 3600),
-        (30 * 86400, 20 * 86400, 14 * 86400),  # not used for two weeks, it ends
+        (30 * 86400, 20 * 86400, 14 * 86400),  # unused for two weeks, it expires
         (30 * 86400, 365 * 86400, 14 * 86400),
         (3600, 86400, 3600),
         (3600, None, 3600),
@@ -335,7 +335,7 @@ def test_owner_is_emailed_only_for_a_new_network_or_agent(service):
     assert "laptop" in notices()[0]["text"]
     ann.address = "2001:db8::1"
     ann.login()
-    ann.address = "2001:db8::2"  # the same household
+    ann.address = "2001:db8::2"  # the same /64
     ann.login()
     assert len(notices()) == 4
     ann.address = "2001:db8:0:1::1"

@@ -317,7 +317,7 @@ def test_poll_interval_never_exceeds_a_minute(sqlite_service):
     assert box.told() == "authorization_pending"
 
 
-# -- checks at redemption ---------------------------------------------------------------------------------------------
+# Checks at redemption.
 
 
 def disabled(service, ann):
@@ -439,7 +439,7 @@ def test_device_session_needs_the_password_to_approve_others(sqlite_service):
     assert decide(there, other, "approve").json["code"] == "reauthentication_required"
 
 
-# -- session length----------------------------------------------------------------------------------------------------
+# Session length.
 
 
 def lasts(person, box) -> float:
@@ -496,7 +496,7 @@ def test_longer_lifetime_requires_the_setting_and_excludes_administrators(make_s
         assert datetime.fromisoformat(str(ends)) - datetime.fromisoformat(str(begun)) == longest
 
 
-# -- reports -----------------------------------------------------------------------------------------------------------
+# Reports.
 
 
 def test_suspicious_request_is_denied_emailed_and_rate_limited(service, ann, box):
@@ -571,7 +571,7 @@ def test_suspicious_flag_expires_after_a_day(make_service):
     assert [box.ask().status_code for _ in range(3)] == [201] * 3
 
 
-# -- history ---------------------------------------------------------------------------------------------------------
+# History.
 
 
 def test_owner_and_administrators_can_read_the_outcome(service, ann):
@@ -700,7 +700,7 @@ def test_impossible_username_is_treated_like_an_unknown_one(service, ann, name):
     assert claim(ann, box.code).json["code"] == "unknown_user_code"
 
 
-# -- validation ------------------------------------------------------------------------------------------------------
+# Validation.
 
 
 @pytest.mark.parametrize(

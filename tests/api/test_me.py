@@ -1,4 +1,4 @@
-"""Who am I, and what may a login page know: whoami, me, methods, and what one can change of oneself."""
+"""whoami, me, methods, and changes of the own account."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memberships: who lets whom in to what, how far, and what that is called."""
+"""Memberships: who can grant which level at which resource, and their role names."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def service(make_service, database_url):
 
 @pytest.fixture
 def app(service):
-    """The account of an application, which founds its lists."""
+    """Create the account of an application that creates lists."""
     return sign_in_with_role(service, "app", "founder")
 
 
@@ -169,7 +169,7 @@ def test_an_account_that_does_not_exist_is_not_found(app, unknown):
     assert revoke_membership(app, unknown).status_code == 404
 
 
-# -- who may ------------------------------------------------------------------------------------------------------------
+# Permissions.
 
 
 def test_key_creates_resources_of_its_own_type_only(app, ann):
@@ -187,7 +187,10 @@ def test_key_creates_resources_of_its_own_type_only(app, ann):
 
 
 def test_key_is_not_a_member_and_cannot_leave(app, ann):
-    """It has no memberships of its owner's: a key without the scope can neither let in nor out, not even its owner."""
+    """A key has no memberships of its owner:
+
+    without the scope it can neither grant nor revoke, not even for its owner.
+    """
     grant_membership(app, app, "secret")
     key = create_key(app)
     for answer in (
@@ -216,7 +219,7 @@ def test_administrators_can_manage_every_membership(service, ann):
     assert revoke_membership(boss, ann, resource="any/1").status_code == 204
 
 
-# Who has `own` grants `wanted` to somebody who has `present` (None: is none).
+# A caller with `own` grants `wanted` to an account that has `present` (None: no membership).
 GRANTS = [
     (
         own,
@@ -258,7 +261,7 @@ def test_manager_of_one_resource_cannot_manage_another(app, ann, bob):
 
 def test_members_cannot_add_or_promote_themselves_but_can_leave(app, ann):
     assert grant_membership(ann, ann, "invitee").status_code == 403
-    assert revoke_membership(ann, ann).status_code == 204  # out already
+    assert revoke_membership(ann, ann).status_code == 204  # already left
     for level in ("invitee", "member", "manager"):
         grant_membership(app, ann, level)
         assert grant_membership(ann, ann, "secret").status_code == 403
@@ -325,7 +328,7 @@ def test_level_removed_from_the_setting_grants_nothing(make_service, sqlite_url)
     assert grant_membership(bob, ann, "invitee").status_code == 204
 
 
-# -- the list -----------------------------------------------------------------------------------------------------------
+# The list.
 
 
 def test_list_continues_at_its_cursor(service, app):
@@ -339,7 +342,8 @@ def test_list_continues_at_its_cursor(service, app):
         found += part["items"]
         cursor = part["next"]
         if len(found) == 2:
-            revoke_membership(app, found[0]["account_id"])  # what was shown already moves nothing
+            # changes to rows already shown move nothing
+            revoke_membership(app, found[0]["account_id"])
     assert [item["account_id"] for item in found] == sorted(get_account_id(one) for one in people)
     assert set(found[0]) == {"account_id", "username", "level", "granted_at"}
 

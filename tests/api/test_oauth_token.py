@@ -65,7 +65,7 @@ def claims(token: str) -> dict:
     return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
 
 
-# -- client credentials ---------------------------------------------------------------------------------------------
+# Client credentials.
 
 
 def test_key_is_exchanged_for_an_access_token(service, ann):
@@ -213,7 +213,7 @@ def test_tokens_of_a_deleted_key_are_refused_after_a_redis_flush(
     server.close()
 
 
-# -- client authentication ----------------------------------------------------------------------------------------------
+# Client authentication.
 
 
 def test_id_and_secret_must_agree_and_every_failure_is_the_same(sqlite_service, small_ann):
@@ -358,7 +358,7 @@ def test_failures_count_for_the_source_and_never_for_the_key(make_service):
     assert int(limited.headers["Retry-After"]) > 0
     assert (
         request_client_token(stranger, key).status_code == 200
-    )  # the right one is not held up by wrong ones from the same place
+    )  # wrong credentials from the same source do not delay the right ones
     for _ in range(4):
         assert request_client_token(robot, key).status_code == 200
     refused(request_client_token(robot, key), 429, "slow_down")
@@ -370,7 +370,7 @@ def test_failures_count_for_the_source_and_never_for_the_key(make_service):
     )
 
 
-# -- refresh tokens -------------------------------------------------------------------------------------------------
+# Refresh tokens.
 
 
 def refreshed(actor, **fields):
@@ -396,7 +396,7 @@ def test_refresh_token_grant_works_like_token_refresh(ann):
     assert answer.json["session_id"] == ann.tokens["session_id"]
     assert answer.json["refresh_token"] != ann.tokens["refresh_token"]
     assert ann.whoami(answer.json["access_token"]).status_code == 200
-    again = refreshed(ann)  # within the grace: the same successor
+    again = refreshed(ann)  # within the grace period: the same successor
     assert again.json["refresh_token"] == answer.json["refresh_token"]
 
 
@@ -461,7 +461,7 @@ def test_refresh_grant_shares_the_refresh_limit(make_service):
     refused(refreshed(ann), 429, "slow_down")
 
 
-# -- the form -------------------------------------------------------------------------------------------------------
+# The form.
 
 
 @pytest.mark.parametrize(

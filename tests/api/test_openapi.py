@@ -256,7 +256,7 @@ def test_document_lists_every_route_with_its_security(service, schema):
         for method in item
         if method != "parameters"
     }
-    pages = {"/.well-known/change-password"}  # leads to a page
+    pages = {"/.well-known/change-password"}  # redirects to a page
     routed = {
         (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
         for rule in service.app.url_map.iter_rules()

@@ -72,18 +72,18 @@ def trust(tmp_path_factory):
 
 
 def get_row(service) -> dict:
-    """The only row of the outbox."""
+    """Return the only row of the outbox."""
     with service.open_database() as db:
         return dict(db.execute(text("SELECT * FROM outbox")).mappings().one())
 
 
 def dump_outbox(service) -> str:
-    """The whole content of the outbox table."""
+    """Return the whole content of the outbox table."""
     with service.open_database() as db:
         return repr(db.execute(text("SELECT * FROM outbox")).all())
 
 
-# -- content --------------------------------------------------------------------------------------------------------
+# Content.
 
 
 def test_email_has_text_html_and_auto_submitted_headers(posting, letters):
@@ -166,7 +166,7 @@ def test_device_names_cannot_inject_headers_or_markup(make_service, mail_server,
     assert "&lt;img src=x&gt; {{ 7*7 }}" in html
 
 
-# -- at rest --------------------------------------------------------------------------------------------------------
+# At rest.
 
 
 def test_waiting_email_is_encrypted_and_a_sent_one_is_erased(posting, letters):
@@ -241,7 +241,7 @@ def test_email_encrypted_under_an_older_secret_key_is_sent(make_service, mail_se
     assert letters.to("ann@example.org")
 
 
-# -- failures -------------------------------------------------------------------------------------------------------
+# Failures.
 
 
 @pytest.mark.parametrize("where", ["rcpt", "data"])
@@ -358,7 +358,7 @@ def test_silent_mail_server_holds_no_connection(posting, letters):
         sending.join(20)
 
 
-# -- concurrency and crashes ----------------------------------------------------------------------------------------
+# Concurrency and crashes.
 
 
 def test_two_threads_deliver_a_hundred_emails_once_each(
@@ -454,7 +454,7 @@ def test_email_sent_twice_is_identical(small_posting, mail_server, letters):
         assert first[name] == second[name]
 
 
-# -- over TLS -------------------------------------------------------------------------------------------------------
+# Over TLS.
 
 LOGIN = "post:p%40ss%3Aword%2Fwith%3Fmarks@"
 AUTHENTICATED = {"auth_required": True, "authenticator": authenticate}
@@ -565,7 +565,7 @@ def test_worker_sends_over_smtps_and_stops_on_request(
     assert USER.decode() + ":" not in said
 
 
-# -- processes ------------------------------------------------------------------------------------------------------
+# Processes.
 
 
 def test_serving_process_delivers_email(make_live, mail_server, letters):

@@ -1,4 +1,4 @@
-"""What is kept of a password, and that no login undoes a change of it."""
+"""Stored password hashes, and that a login never undoes a password change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NEW = "chosen while somebody logged in"
 
 
 def parts(stored: str) -> tuple[str, str, dict[str, int], bytes, bytes]:
-    """The parts of a PHC string."""
+    """Return the parts of a PHC string."""
     _, kind, version, cost, salt, tag = stored.split("$")
     numbers = {name: int(number) for name, number in (word.split("=") for word in cost.split(","))}
     return (
@@ -48,7 +48,7 @@ def test_default_hash_is_argon2id_at_the_recommended_cost(sqlite_url):
 
 
 def test_hash_renewal_never_undoes_a_password_change(make_service, database_url):
-    """The change comes after the old password was found right, and before its renewed hash is written."""
+    """The change happens after the old password was verified and before its renewed hash is stored."""
     make_service(database_url).actor("ann").sign_up()
     changed_to = make_service(database_url).units.hasher.hash(NEW)
     service = make_service(
@@ -61,7 +61,7 @@ def test_hash_renewal_never_undoes_a_password_change(make_service, database_url)
     login.start()
     while service.units.hasher._admission._value == idle and login.is_alive():
         time.sleep(0.001)
-    time.sleep(0.05)  # the old hash is cheap: by now it was found right
+    time.sleep(0.05)  # the old hash is cheap, so it has been verified by now
     assert not answers
     service.scalar(
         "UPDATE accounts SET password_hash = :hash, epoch = epoch + 1 RETURNING id", hash=changed_to

@@ -1,4 +1,4 @@
-"""Choosing a password: what is refused, in whose words, and what is offered instead."""
+"""Password rules: rejected passwords, their reasons in each language, and suggestions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ WAYS = {"link": by_link, "code": by_code, "registration": at_registration}
 
 @pytest.fixture(params=WAYS)
 def choose(request, sqlite_service):
-    """Ann, where she is asked for a password, and how she gives one."""
+    """Return ways to set a password for ann."""
     ann = sqlite_service.actor("ann")
     if request.param != "registration":
         ann.register(password=None, name="Ann Lee")
@@ -46,7 +46,7 @@ def choose(request, sqlite_service):
 
 
 def refused(answer, *reasons: RejectionReason, locale: str = "en") -> list[str]:
-    """The suggestions of a 422 that has just these reasons."""
+    """Return the suggestions of a 422 with exactly these reasons."""
     assert answer.status_code == 422
     assert answer.json["code"] == "validation_failed"
     assert answer.json["reasons"] == list(reasons)

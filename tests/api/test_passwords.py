@@ -1,4 +1,4 @@
-"""Forgetting, resetting and changing a password: what is told, what is mailed, and what is over afterwards."""
+"""Forgotten, reset and changed passwords: responses, emails and revoked sessions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def sqlite_service(make_service):
 
 
 def told(answer):
-    """Everything that a stranger could compare, without the name of the request."""
+    """Return everything a stranger could compare, without the request id."""
     headers = {name: value for name, value in answer.headers if name != "X-Request-Id"}
     body = answer.data
     if answer.status_code >= 400:
@@ -42,7 +42,7 @@ def told(answer):
 
 
 def links(actor) -> list[str]:
-    """The links to another password that were mailed to somebody, newest first."""
+    """Return the reset links emailed to an account, newest first."""
     return [mail["links"][0] for mail in actor.service.mailbox(actor.email) if LINK in mail["text"]]
 
 
@@ -73,7 +73,7 @@ def must_change(actor) -> None:
 
 
 def later(service, **time: float) -> None:
-    """So much later, also for the limits on mail."""
+    """Advance the clock, and reset the rate limits for emails."""
     service.clock.push(**time)
     service.units.limiter.reset()
 
@@ -88,14 +88,14 @@ def events(service) -> list[str]:
 
 
 def is_dead(actor, token: str) -> bool:
-    """Is this token to another password good for nothing, by call and by page?"""
+    """Return whether the reset token is invalid, for the API and the page."""
     shown = actor.get(f"/reset/{token}").status_code
     answers = {actor.from_another_address().reset(NEWER, token=token).status_code, shown}
     assert len(answers) == 1
     return answers == {400}
 
 
-# -- forgetting ---------------------------------------------------------------------------------------------------------
+# Forgotten passwords.
 
 
 def test_reset_is_requested_by_name_or_email_in_any_case(sqlite_service):
@@ -347,7 +347,7 @@ def test_link_can_point_to_a_custom_page(make_service):
     assert ann.mail()["links"][0].startswith("https://app.example.org/new/dwp_")
 
 
-# -- resetting ----------------------------------------------------------------------------------------------------------
+# Resets.
 
 
 def test_reset_sets_the_password_revokes_all_sessions_and_does_not_sign_in(service):
@@ -552,7 +552,7 @@ def test_password_change_email_is_in_the_owners_language(service):
     assert ann.mail()["template"] == "password_changed"
 
 
-# -- having to choose another -------------------------------------------------------------------------------------------
+# Forced changes.
 
 
 def test_forced_change_at_login_yields_only_a_reset_token(service):
@@ -596,7 +596,7 @@ def test_reset_may_set_the_same_password_again(sqlite_service):
     assert ann.login().status_code == 200
 
 
-# -- changing -----------------------------------------------------------------------------------------------------------
+# Changes.
 
 
 def test_change_returns_working_tokens_and_ends_all_others(service):
@@ -781,7 +781,7 @@ def test_change_and_reset_apply_at_once_on_every_replica_with_redis(
     assert ann.whoami(there.access).status_code == 200
 
 
-# -- what is kept -------------------------------------------------------------------------------------------------------
+# Stored data.
 
 
 def test_secrets_are_neither_stored_nor_logged_nor_emailed(service, capfd):

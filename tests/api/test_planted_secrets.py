@@ -192,7 +192,7 @@ class Scenario:
         return letter
 
 
-# -- scenario -------------------------------------------------------------------------------------
+# Scenario.
 
 
 def build_registration(name: str, password: str | None) -> dict:
@@ -842,7 +842,7 @@ CHAPTERS: list[Callable[[Scenario, dict[str, str]], None]] = [
 ]
 
 
-# -- search ---------------------------------------------------------------------------------------
+# Search.
 
 
 def find_secrets(place: str, where: str, planted: list[Secret]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Three serving processes that act as one. Each is shown to do its part by itself: the other two are stopped meanwhile."""
+"""Three serving processes act as one. Each is tested alone while the other two are stopped."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tests.postgres import delete_all_rows, find_free_port, list_children
 
 WORKERS = 3
 SOON = 20.0  # seconds, on a busy machine
-CACHED = timedelta(seconds=1)  # how long verifiers keep keys; the next one signs after twice that
+CACHED = timedelta(seconds=1)  # how long verifiers cache keys; the next key signs after twice that
 REFUSED = 2
 NOBODY = ClientInfo(address="", bucket="", user_agent="", request_id="", locale="en")
 PRODUCTION = {
@@ -52,7 +52,7 @@ PRODUCTION = {
 
 
 class Letterbox:
-    """Takes every mail and keeps the latest to each address."""
+    """Receives emails and keeps the latest for each recipient."""
 
     def __init__(self) -> None:
         self.mails: dict[str, str] = {}
@@ -118,7 +118,7 @@ def three(postgres_url, cache, letterbox, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def service(three, postgres_url):
-    """A fourth process beside them: this one."""
+    """A fourth process: the test process."""
     beside = Service(build_settings(postgres_url, jwks_max_age=CACHED))
     yield beside
     beside.close()
@@ -126,7 +126,7 @@ def service(three, postgres_url):
 
 @contextmanager
 def alone(live, worker: int):
-    """This worker serves and works, the others are stopped."""
+    """Stop the other workers, so that only this one works."""
     others = [pid for pid in list_children(live.process.pid) if pid != worker]
     for pid in others:
         os.kill(pid, signal.SIGSTOP)
@@ -219,7 +219,7 @@ def test_each_process_repeats_revocations_to_the_cache(three, letterbox, cache):
             )
             cache.delete(CANARY_KEY)
             for key, value in valid.items():
-                cache.set(key, value, px=60_000)  # as an older copy of the cache would say
+                cache.set(key, value, px=60_000)  # as in an older copy of the cache
             until(lambda key=keys[1]: cache.get(key) == b"R")
             assert whoami(three, tokens) == 401
 
@@ -241,7 +241,7 @@ def test_each_process_learns_of_a_key_created_by_another(three, letterbox, servi
 
 
 def sign_up_worker(live, letterbox, service, name: str) -> Account:
-    """Somebody who may run jobs."""
+    """Create a user who can run jobs."""
     sign_up(live, letterbox, name)
     with service.units.open_read_write() as work:
         account = find_account_by_username(work.db, name)
@@ -257,7 +257,7 @@ def make_key(live, tokens, name: str) -> dict[str, str]:
 
 
 def lets_in(live, key) -> bool:
-    """Does the key still do what it was made for?"""
+    """Return whether the key is still accepted for its purpose."""
     status, answer = live.call("GET", "/v1/whoami", headers={"X-API-Key": key["key"]})
     assert status in {200, 401}
     return status == 200 and answer["scopes"] == ["jobs:run"]
@@ -266,7 +266,7 @@ def lets_in(live, key) -> bool:
 def disable(service, account: Account) -> None:
     with (
         service.units.open_read_write() as work
-    ):  # beside the three, and without their cache: they hear of it by their watchers
+    ):  # without the cache of the three processes: their watchers read the database
         row = work.db.get_one(Account, account.id)
         row.status, row.epoch = "disabled", row.epoch + 1
         record_account_revocation(work, row)
@@ -282,7 +282,7 @@ def demote(service, account: Account) -> None:
 
 @contextmanager
 def asked_on(live, keys):
-    """Three that ask about every key on and on, and write down which, when, and whether it was let in."""
+    """Run three clients that check every key repeatedly and record key, time and result."""
     ledger: list[tuple[str, float, bool]] = []
     stop = Event()
 
@@ -350,7 +350,7 @@ def test_revoked_key_is_refused_by_every_process_within_a_second(three, letterbo
 
     cache.delete(CANARY_KEY)
     for name, value in old.items():
-        cache.set(name, value or b"", px=60_000)  # as an older copy of the cache would say
+        cache.set(name, value or b"", px=60_000)  # as in an older copy of the cache
     time.sleep(1.0)
     for worker in list_children(three.process.pid):
         with alone(three, worker):
@@ -404,7 +404,7 @@ def test_disabled_account_is_refused_by_every_process_within_a_second(
         took.append(time.monotonic() - ended)
     assert min(took) < 1, (
         took
-    )  # a busy machine may take longer to ask them all, which shows nothing then
+    )  # a busy machine may be too slow to check them all, and the test shows nothing
 
 
 def test_crashed_process_is_replaced_by_a_working_one(three, letterbox):

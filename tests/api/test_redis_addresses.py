@@ -160,7 +160,7 @@ def test_older_redis_works_and_doctor_warns(make_service, make_valkey, sqlite_ur
     server = make_valkey()
     with redis.Redis.from_url(server.url) as client:
         version = client.info()["redis_version"]
-        older = "6.0" + version[3:]  # as long as before: answers tell their length
+        older = "6.0" + version[3:]  # of the same length, because responses contain their length
 
         def say(said: bytes) -> bytes:
             return said.replace(

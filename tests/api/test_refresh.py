@@ -1,4 +1,8 @@
-"""Refreshing: each token steps once, its successor can be asked for again for 30 seconds, and reuse ends the session."""
+"""Refresh:
+
+each token works once, its successor is returned again for 30 seconds, and reuse revokes the
+session.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +30,7 @@ def counter(token: str) -> int:
 def forged(
     service, token: str, *, secret: str = SECRET, salt: str | None = None, **changes: str
 ) -> str:
-    """The token with other words and a mac that fits them, as somebody would make it who has the secrets named."""
+    """Change parts of the token and sign it with the named secrets."""
     words = dict(
         zip(("version", "key", "session", "counter"), token.split("."), strict=False), **changes
     )
@@ -146,7 +150,7 @@ def test_reuse_is_reported_once(service, ann):
 
 
 def test_token_ahead_of_the_database_revokes_the_session(service, ann):
-    """A backup was restored: the database has forgotten a step that a client has taken."""
+    """After a restored backup, the database has forgotten a refresh."""
     ahead = ann.refresh().json["refresh_token"]
     ahead = ann.refresh(ahead).json["refresh_token"]
     service.scalar("UPDATE sessions SET rt_counter = 0 RETURNING id")
@@ -232,9 +236,9 @@ def test_altered_token_is_refused_and_the_session_stays_live(service, ann):
         f"{token} ",
         token[:-1],
         token + "A",
-        forged(service, token, secret=OTHER),  # knows the database, not the settings
+        forged(service, token, secret=OTHER),  # with the database but without the settings
         forged(service, token, secret=OTHER, key=encryption.compute_key_id(OTHER)),
-        forged(service, token, salt="00" * 32),  # knows the settings, not the database
+        forged(service, token, salt="00" * 32),  # with the settings but without the database
         forged(service, token, session=bob.tokens["session_id"], salt=salt),
         "null",
         "dwr1....",
@@ -246,7 +250,7 @@ def test_altered_token_is_refused_and_the_session_stays_live(service, ann):
 
 
 def test_last_character_of_a_token_has_one_encoding(service, ann):
-    """43 characters of base64 hold two bits more than a mac has: four spellings of one mac."""
+    """43 base64 characters have two more bits than the MAC, so it would have four encodings."""
     token = ann.tokens["refresh_token"]
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     index = alphabet.index(token[-1])
@@ -285,7 +289,7 @@ def test_new_secret_key_keeps_every_session_live(make_service, database_url):
 def test_removed_secret_key_refuses_its_tokens_and_revokes_nothing(make_service, database_url):
     old = make_service(database_url)
     ann = old.actor().sign_in()
-    old.scalar("DELETE FROM signing_keys RETURNING kid")  # sealed under the old key too
+    old.scalar("DELETE FROM signing_keys RETURNING kid")  # it is encrypted under the old key too
     ann.service = make_service(database_url, secret_key=(OTHER,))
     assert refused(ann.refresh())
     assert status_of(ann.service, ann) == "live"
@@ -330,7 +334,7 @@ def test_ip_address_of_the_latest_refresh_is_shown(service, ann):
 
 @pytest.mark.parametrize("path", ["/v1/logout", "/v1/logout-all"])
 def test_long_expired_refresh_token_cannot_log_out(service, path):
-    """It may be a copy: whoever has it could else end every session of the account."""
+    """It may be a copy, whose holder could otherwise end every session of the account."""
     ann = service.actor("ann").sign_in()
     spent = ann.tokens["refresh_token"]
     present = ann.refresh().json

@@ -1,4 +1,4 @@
-"""The refresh token in a cookie: what a browser's script never sees, and who may have the browser send it."""
+"""The refresh token in a cookie that scripts cannot read, and the origins that may use it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.conventions.test_rules import routes
 OURS = "https://auth.example.org"
 APP = "https://app.example.org"
 NAME = "__Host-doorward-refresh"
-LARGEST = 4096  # bytes that every browser keeps of a cookie (RFC 6265 section 6.1)
+LARGEST = 4096  # bytes of a cookie that every browser stores (RFC 6265 section 6.1)
 FROM_THE_APP = {"Origin": APP, "Sec-Fetch-Site": "same-site", "X-Requested-With": "app"}
 LOGIN, REFRESH, LOGOUT = "/v1/login", "/v1/token/refresh", "/v1/logout"
 
 
 @dataclass
 class Browser:
-    """A browser that shows a frontend: it keeps the cookies that it is given and sends them along."""
+    """A browser with a frontend: it stores cookies and sends them."""
 
     actor: Actor
     headers: dict[str, str] = field(default_factory=lambda: dict(FROM_THE_APP))
@@ -82,14 +82,14 @@ def https(make_service, sqlite_url):
 
 @pytest.fixture
 def browser(https) -> Browser:
-    """Somebody with an account, in a browser, signed in there."""
+    """A user signed in in a browser."""
     browser = Browser(https.actor().sign_up())
     assert browser.login().status_code == 200
     return browser
 
 
 def counters(service) -> list[tuple[str, int, str]]:
-    """What a request that is refused must leave as it is."""
+    """Return the state that a refused request must not change."""
     with service.open_database() as db:
         sessions = (
             db.connection()
@@ -104,13 +104,13 @@ def code(answer) -> tuple[int, str]:
 
 
 def parts(cookie: str) -> tuple[str, str, set[str]]:
-    """Name, value, and what it carries with it."""
+    """Return name, value and attributes."""
     pair, *attributes = cookie.split("; ")
     name, _, value = pair.partition("=")
     return name, value, set(attributes)
 
 
-# -- what is set ------------------------------------------------------------------------------------------------------
+# Setting the cookie.
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_refresh_replaces_the_cookie_and_hides_the_token(service):
     assert all(value not in answer.text for value in browser.cookies.values())
     assert browser.lives()
     second = dict(browser.cookies)
-    browser.cookies = first  # another tab, or an answer that was lost
+    browser.cookies = first  # another tab, or a lost response
     assert browser.refresh().status_code == 200
     assert browser.cookies == second
 
@@ -209,34 +209,34 @@ def test_no_cookie_without_a_request_for_one(service):
     }
 
 
-# -- who may ----------------------------------------------------------------------------------------------------------
+# Origins.
 
 
 ALLOWED = [
     FROM_THE_APP,
     {"Origin": OURS, "Sec-Fetch-Site": "same-origin", "X-Requested-With": "XMLHttpRequest"},
     {"Origin": APP, "X-Requested-With": "1"},  # a browser without fetch metadata
-    {"Sec-Fetch-Site": "same-origin", "X-Requested-With": "1"},  # one that says no Origin
+    {"Sec-Fetch-Site": "same-origin", "X-Requested-With": "1"},  # a browser without Origin
     {"Sec-Fetch-Site": "same-site", "X-Requested-With": "1"},
 ]
 REFUSED = [
     {"Origin": APP, "Sec-Fetch-Site": "same-site"},  # nothing that a form could not send
     {"Origin": APP, "Sec-Fetch-Site": "same-site", "X-Requested-With": ""},
-    {"X-Requested-With": "1"},  # from nowhere
+    {"X-Requested-With": "1"},  # without any origin
     {"Sec-Fetch-Site": "none", "X-Requested-With": "1"},
     {"Sec-Fetch-Site": "cross-site", "X-Requested-With": "1"},
     {
         "Origin": APP,
         "Sec-Fetch-Site": "cross-site",
         "X-Requested-With": "1",
-    },  # allowed, but no browser would keep the cookie
+    },  # allowed, but no browser would store the cookie
     {"Origin": "null", "Sec-Fetch-Site": "same-origin", "X-Requested-With": "1"},
     {"Origin": "", "Sec-Fetch-Site": "same-origin", "X-Requested-With": "1"},
     {
         "Origin": "https://evil.example.org",
         "Sec-Fetch-Site": "same-site",
         "X-Requested-With": "1",
-    },  # a sibling that was taken over
+    },  # a compromised sibling site
     {"Origin": f"{APP}:8443", "X-Requested-With": "1"},
     {"Origin": f"{APP}.evil.example", "X-Requested-With": "1"},
     {"Origin": APP.replace("https", "http"), "X-Requested-With": "1"},
@@ -287,7 +287,7 @@ def test_default_port_is_not_part_of_an_origin(make_service):
     assert browser.login().status_code == 200
 
 
-# -- two credentials at once ------------------------------------------------------------------------------------------
+# Two credentials.
 
 
 def test_cookie_with_another_credential_is_refused(browser):
@@ -309,7 +309,7 @@ def test_cookie_with_another_credential_is_refused(browser):
 
 
 def test_other_cookie_names_are_ignored(browser):
-    """With TLS one without the prefix may have been planted by a sibling."""
+    """With TLS, a sibling site may have set a cookie without the prefix."""
     token = browser.cookies.pop(NAME)
     for name in (
         "doorward-refresh",
@@ -322,11 +322,11 @@ def test_other_cookie_names_are_ignored(browser):
         assert browser.post(LOGOUT).status_code == 401
 
 
-# -- signing out ------------------------------------------------------------------------------------------------------
+# Logout.
 
 
 def test_logout_by_access_token_clears_the_cookie(browser):
-    browser.headers = {}  # whoever has the access token needs no cookie, so nothing is asked of the cookie
+    browser.headers = {}  # the access token needs no cookie, so the cookie is not checked
     answer = browser.post(LOGOUT, token=browser.access)
     assert answer.status_code == 204
     assert browser.cookies == {}
@@ -358,7 +358,7 @@ def test_second_logout_clears_the_cookie(browser):
     assert browser.cookies == {}
 
 
-# -- everything else --------------------------------------------------------------------------------------------------
+# Other routes.
 
 
 def test_no_other_route_reads_the_cookie(browser):

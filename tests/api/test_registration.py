@@ -1,4 +1,4 @@
-"""Asking for an account: what is told, what is mailed, what is kept, and what is refused."""
+"""Registration: responses, emails, stored data and rejections."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def rows_of(service) -> dict[str, int]:
 
 
 def everything_kept(service) -> str:
-    """Each value of each row of each table, as text."""
+    """Return every value of every row of every table as text."""
     with service.open_database() as db:
         tables = inspect(db.connection()).get_table_names()
         return "\n".join(
@@ -31,7 +31,7 @@ def everything_kept(service) -> str:
 
 
 def told(answer) -> tuple[int, dict[str, str], dict[str, object]]:
-    """All that an answer tells, but for the names that are drawn anew each time."""
+    """Return the response without the random ids."""
     headers = {
         name: value
         for name, value in answer.headers.items()
@@ -58,7 +58,7 @@ def faults(answer) -> set[str]:
 
 @pytest.fixture(scope="module")
 def untouched(sqlite_template, tmp_path_factory):
-    """One service for all that store nothing in it; everybody comes from an address of his own."""
+    """A shared service for requests that store nothing, each from its own IP address."""
     path = tmp_path_factory.mktemp("untouched") / "doorward.db"
     shutil.copy(sqlite_template, path)
     service = Service(build_settings(f"sqlite:///{path}"))
@@ -66,7 +66,7 @@ def untouched(sqlite_template, tmp_path_factory):
     service.close()
 
 
-# -- what is told -------------------------------------------------------------------------------------------------------
+# Responses.
 
 
 def test_registration_returns_a_handle_and_emails_a_link_and_a_code(ann):
@@ -193,7 +193,7 @@ def test_closed_registration_is_refused(make_service, setting):
     assert service.mailbox() == []
 
 
-# -- names and addresses ------------------------------------------------------------------------------------------------
+# Usernames and email addresses.
 
 
 def test_username_is_lowercased_and_email_kept_as_typed(service):
@@ -267,7 +267,7 @@ def test_dots_and_plus_signs_make_different_emails(service):
     assert service.scalar("SELECT count(*) FROM accounts") == 3
 
 
-# -- passwords ----------------------------------------------------------------------------------------------------------
+# Passwords.
 
 
 LETTERS = "Once upon a time there was a queen who kept her word and nobody knew why, until a traveller asked her in the market of a small town."
@@ -322,7 +322,7 @@ def test_minimum_password_length_is_a_setting(make_service):
     assert service.actor().register(password="kiwi&tea").status_code == 202
 
 
-# -- what is refused ----------------------------------------------------------------------------------------------------
+# Rejections.
 
 
 @pytest.mark.parametrize(
@@ -444,7 +444,7 @@ def test_body_that_is_not_a_json_object_is_rejected(untouched, raw, kind, status
     assert set(rows_of(untouched).values()) == {0}
 
 
-# -- what is kept -------------------------------------------------------------------------------------------------------
+# Stored data.
 
 
 def test_emailed_and_typed_secrets_are_unreadable_in_the_database(service):
@@ -469,7 +469,7 @@ def test_emailed_and_typed_secrets_are_unreadable_in_the_database(service):
 
 
 def test_emailed_code_is_stored_as_a_keyed_digest(service):
-    """34 bits under a bare hash would be found in minutes."""
+    """A plain hash of 34 bits could be reversed in minutes."""
     ann = service.actor()
     ann.register()
     code = ann.mail()["code"]
@@ -484,7 +484,7 @@ def test_emailed_code_is_stored_as_a_keyed_digest(service):
             assert make(spelled.encode()).hexdigest() not in kept
 
 
-# -- links and languages ------------------------------------------------------------------------------------------------
+# Links and languages.
 
 
 @pytest.mark.parametrize(

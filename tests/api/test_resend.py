@@ -1,4 +1,7 @@
-"""Sending the confirmation again: nothing is told, the older link and code end, and nobody's mailbox is flooded."""
+"""Resending the confirmation:
+
+the response reveals nothing, the older link and code end, and emails are limited.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ def by_link(actor, token: str):
 
 
 def later(service, **time: float) -> None:
-    """Limits count by the machine's clock, which no test pushes: they are cleared instead."""
+    """Clear the rate limits, which use the clock of the machine."""
     service.clock.push(**time)
     service.units.limiter.reset()
 
@@ -33,7 +36,7 @@ def told(answer) -> tuple[int, bytes, dict[str, str]]:
 
 @pytest.fixture
 def pat(service):
-    """Somebody who has registered and has mail."""
+    """A user who registered and received an email."""
     pat = service.actor("pat")
     pat.register()
     return pat
@@ -41,7 +44,7 @@ def pat(service):
 
 @pytest.fixture(scope="module")
 def untouched(sqlite_template, tmp_path_factory):
-    """One service for all that store nothing in it; everybody comes from an address of his own."""
+    """A shared service for requests that store nothing, each from its own IP address."""
     path = tmp_path_factory.mktemp("untouched") / "doorward.db"
     shutil.copy(sqlite_template, path)
     service = Service(build_settings(f"sqlite:///{path}"))
@@ -140,7 +143,7 @@ def test_no_email_without_a_registration(service):
     assert service.mailbox() == []
 
 
-# -- an address gets few mails ------------------------------------------------------------------------------------------
+# Limits per recipient.
 
 
 def test_second_email_within_a_minute_is_suppressed_and_the_first_valid(pat):
@@ -212,7 +215,7 @@ def test_suppressed_email_leaves_the_same_rows_as_a_sent_one(service):
     )
 
 
-# -- the shape of the request -------------------------------------------------------------------------------------------
+# Request format.
 
 
 @pytest.mark.parametrize(

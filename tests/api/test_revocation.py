@@ -1,4 +1,4 @@
-"""Logging out, here and everywhere: what was ended is refused from the next request on, and stays refused."""
+"""Logout of one session and of all: the tokens are refused from the next request on."""
 
 from __future__ import annotations
 

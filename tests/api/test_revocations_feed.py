@@ -1,4 +1,4 @@
-"""The feed of revocations: whoever follows its cursor misses nothing, in whatever order transactions commit."""
+"""The feed of revocations: its cursor misses nothing, in any order of commits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def sqlite_service(make_service):
 
 
 class Follower:
-    """A verifier that reads on where it stopped."""
+    """A verifier that continues at its cursor."""
 
     def __init__(self, service, ann) -> None:
         self.actor = service.actor("verifier")
@@ -56,7 +56,7 @@ def follower(service, ann):
 
 
 def ended(service, ref: str, *, ago: float = 0, number: int | None = None) -> Revocation:
-    """A row as a transaction leaves it that began so long ago and commits now."""
+    """Insert a row as a transaction that began earlier and commits now."""
     at = service.clock.now() - timedelta(seconds=ago)
     row = Revocation(
         id=number,
@@ -113,7 +113,7 @@ def test_without_a_cursor_all_retained_revocations_are_returned(service, followe
 
 
 def test_late_commit_is_not_missed(service, follower):
-    """Numbered and begun earlier than one that was read already."""
+    """Commit a row with an earlier id and time than one that was already read."""
     ended(service, "ses_first", number=1000)
     assert "ses_first" in refs(follower.read())
     ended(service, "ses_late", ago=15, number=900)

@@ -1,4 +1,4 @@
-"""Global roles: who gives and takes them, what they allow from the next check on, and who may ask."""
+"""Global roles: assignment, effect at the next check, and permissions to read them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def service(make_service, database_url):
 
 @pytest.fixture(params=["warm", "cold", "away", "none"])
 def any_redis(request, make_service, sqlite_url):
-    """Services whose Redis remembers, has just forgotten, does not answer, or does not exist."""
+    """Services whose Redis has entries, was flushed, does not answer, or does not exist."""
     if request.param == "none":
         yield make_service(sqlite_url, roles=ROLES), lambda: None
         return
@@ -74,7 +74,7 @@ def test_role_changes_apply_at_the_next_check(any_redis):
     assert assign_role(boss, ann, "editor").status_code == 204
     forget()
     assert ann.whoami().json["roles"] == ["editor"]
-    assert ann.whoami().json["scopes"] == []  # a token says what it may at most
+    assert ann.whoami().json["scopes"] == []  # a token contains the maximum
     ann.tokens |= ann.post("/v1/token/update", token=ann.access).json
     assert ann.whoami().json["scopes"] == ["articles:read", "articles:write"]
     assert remove_role(boss, ann, "editor").status_code == 204
@@ -197,7 +197,7 @@ def test_the_last_active_administrator_keeps_the_role(service):
     assert boss.whoami().json["roles"] == ["admin"]
     assert (
         remove_role(boss, eve, "admin").status_code == 204
-    )  # who is disabled is none who could keep it
+    )  # a disabled administrator does not count
     ann = service.actor("ann").sign_in()
     assign_role(boss, ann, "admin")
     assert remove_role(boss, boss, "admin").status_code == 204
@@ -229,7 +229,7 @@ def test_role_removed_from_the_setting_grants_nothing_and_can_be_removed(make_se
     ],
 )
 def test_role_names_cannot_look_like_memberships(role, refused):
-    """A manager of that thing would let others in to the role."""
+    """Otherwise a manager of that resource could grant the role."""
     if not refused:
         assert build_settings("sqlite://", roles={role: ()}).roles
         return
@@ -238,7 +238,7 @@ def test_role_names_cannot_look_like_memberships(role, refused):
     assert [fault.partition(":")[0] for fault in caught.value.faults] == ["DOORWARD_ROLES"]
 
 
-# -- sessions that were opened for less ---------------------------------------------------------------------------------
+# Sessions with a scope.
 
 
 def test_scoped_session_never_gains_scopes(service):
@@ -276,12 +276,12 @@ def test_scoped_admin_session_cannot_administer(service):
     assert (updated["roles"], updated["scope"]) == ([], "roles:read")
     assert boss.refresh().json["account"]["roles"] == []
     whole = sign_in_with_role(service, "eve", "admin")
-    assign_role(whole, boss, "editor")  # what the token says is now of before
+    assign_role(whole, boss, "editor")  # the token has outdated rights now
     assert boss.whoami().json["roles"] == ["editor"]
     assert assign_role(boss, ann, "editor").status_code == 403
 
 
-# -- asking -------------------------------------------------------------------------------------------------------------
+# Checks.
 
 
 def test_roles_are_readable_by_self_admins_and_scope_holders(service):
@@ -399,7 +399,8 @@ def test_hundred_checks_are_answered_in_order_by_three_statements(service):
     with statements(service) as counts:
         answer = check(boss, *[question for question, _ in asked * 10])
     assert answer.json["decisions"] == [decision for _, decision in asked * 10]
-    assert counts[0] <= 3 + (service.settings.uses_sqlite * 2)  # SQLite is told how to begin
+    # SQLite needs two more statements to begin
+    assert counts[0] <= 3 + (service.settings.uses_sqlite * 2)
 
 
 @pytest.mark.parametrize(

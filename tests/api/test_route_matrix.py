@@ -43,13 +43,13 @@ NO_CLIENT = ClientInfo(address="", bucket="", user_agent="", request_id="", loca
 SCOPES = (
     *(scope.replace(":*", ":list") for scope in OWN_SCOPES),
     "orders:read",
-)  # those of this service, and one of an application
+)  # the scopes of this service, and one of an application
 AUDIENCE = "doorward"
 HEADER, BEARER, EXCHANGED = "X-API-Key", "bearer", "token that it was traded for"
 HEADER_UNREAD = {"POST /oauth/token", "POST /oauth/revoke", "POST /oauth/device_authorization"}
 COLUMN_OF = {
     "narrow": "account"
-}  # an administrator's session that was opened for less gets as far as an account
+}  # an administrator's session with a scope has only the rights of an account
 HIGH_LIMITS = {
     f"limit_{name}": "100000/minute"
     for name in (
@@ -70,11 +70,11 @@ SETTINGS = {
     "audience": AUDIENCE,
     "policies": {
         "signed": GatewayPolicy(audience=AUDIENCE)
-    },  # as close to an access token as an identity can come
+    },  # the identity token that is closest to an access token
     **HIGH_LIMITS,
 }
 
-# -- the page ---------------------------------------------------------------------------------------------------------
+# The page.
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Row:
         if self.route in HEADER_UNREAD and spelling == HEADER:
             return self.none
         if self.route.startswith("POST /oauth/") and spelling == EXCHANGED:
-            return "401"  # a token is no client
+            return "401"  # a token is not client authentication
         if self.key in {"401", "403"}:
             return self.key
         return "yes" if self.key == "any" or scope in self.key.split(", ") else "scope"
@@ -136,9 +136,9 @@ ROWS = [Row(*cells) for cells in read_table(*COLUMNS)]
 PUBLIC = [cells[0] for cells in read_table("public route")]
 PAGES = {
     cells[0]: cells[1:] for cells in read_table(*PAGE_COLUMNS)
-}  # asked by tests/pages/test_page_access.py
+}  # tested by tests/pages/test_page_access.py
 
-# -- requests ------------------------------------------------------------------------------------------
+# Requests.
 
 Names = dict[str, str]
 
@@ -181,7 +181,7 @@ class Scenario:
         assert answer.status_code == 201, answer.text
         return answer.json
 
-    # -- resources, created for each request -----------------------------------------------------------------------
+    # Resources, created for each request.
 
     def session_of(self, actor: Actor) -> Names:
         return {"session_id": self._elsewhere(actor).tokens["session_id"]}
@@ -317,7 +317,7 @@ UNKNOWN = {
     "resource_id": "unknown",
 }
 
-# -- callers ---------------------------------------------------------------------------------------------------------
+# Callers.
 
 
 @dataclass
@@ -464,7 +464,7 @@ def callers(sqlite_template, tmp_path_factory):
     service.close()
 
 
-# -- responses -----------------------------------------------------------------------------------------------------
+# Responses.
 
 
 # The word for a response, and its required challenge (RFC 6750 section 3, RFC 9470 section 3, RFC 6749 section 5.2).

@@ -1,4 +1,4 @@
-"""`python -m app serve`: ready, stopping, refusing, and not to be held up by anybody who is slow."""
+"""`python -m app serve`: start, stop, rejected settings, and slow clients."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tests.cli_runner import run_cli
 from tests.live import CHEAP_HASH as CHEAP
 from tests.live import LiveServer, SubprocessServer, run_command
 
-SLOWEST = 10.0  # seconds that headers, and then a body, may take
-HASTE = 4.0  # what a loaded machine may add; whoever is held up waits for ten seconds
+SLOWEST = 10.0  # seconds for the headers, and for the body
+HASTE = 4.0  # tolerance for a loaded machine; a blocked request waits ten seconds
 PRODUCTION = {
     "DOORWARD_ENV": "production",
     "DOORWARD_PUBLIC_URL": "https://door.example.com",
@@ -30,7 +30,7 @@ PRODUCTION = {
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory):
-    """One server for all that leave it as it was."""
+    """A shared server for tests that leave it unchanged."""
     folder = tmp_path_factory.mktemp("serve")
     server = LiveServer(
         folder / "live.log",
@@ -57,7 +57,7 @@ def test_start_prints_the_url(live):
 def exchanged(
     live: LiveServer, raw: bytes, *, seconds: float = 20
 ) -> tuple[int, dict[str, str], bytes]:
-    """What comes back on a connection of its own, to its end."""
+    """Return everything received on a new connection until its end."""
     with socket.create_connection(("127.0.0.1", live.port), seconds) as connection:
         connection.sendall(raw)
         return read(connection)
@@ -84,7 +84,7 @@ def ready_within(live: LiveServer) -> float:
     return time.monotonic() - began
 
 
-# -- beginning and end ----------------------------------------------------------------------------------------------
+# Start and stop.
 
 
 def test_serving_process_reports_readiness(live):
@@ -104,7 +104,7 @@ def test_stops_with_exit_code_0_and_without_a_traceback(make_live, number):
     assert live.call("GET", "/livez")[0] == 200
     began = time.monotonic()
     assert live.stop(number) == 0
-    assert time.monotonic() - began < 15  # and not for all that a request may take
+    assert time.monotonic() - began < 15  # less than the maximum duration of a request
     assert "Traceback" not in live.log.read_text()
 
 
@@ -114,7 +114,7 @@ def test_request_in_progress_is_answered_before_the_stop(make_live):
         connection.sendall(
             b"POST /v1/register/resend HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 27\r\n\r\n"
         )
-        time.sleep(0.6)  # by now somebody is reading it
+        time.sleep(0.6)  # the server is reading it by now
         live.process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
         connection.sendall(b'{"email":"ann@example.org"}')
@@ -133,7 +133,7 @@ def test_sqlite_folder_and_file_are_private(sqlite_env):
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-# -- refusing to begin ----------------------------------------------------------------------------------------------
+# Rejected starts.
 
 
 def test_sqlite_is_refused_with_two_processes(sqlite_env):
@@ -212,7 +212,7 @@ def test_production_serves_without_the_dev_mailbox_and_docs(tmp_path):
         assert live.stop() == 0
 
 
-# -- what gunicorn answers ------------------------------------------------------------------------------------------
+# Responses of gunicorn.
 
 BROKEN = {
     "a request line too long": (
@@ -292,7 +292,7 @@ def test_request_headers_cannot_claim_tls(live):
     assert exchanged(live, raw)[0] == 401
 
 
-# -- slow and stubborn clients --------------------------------------------------------------------------------------
+# Slow clients.
 
 
 def test_idle_connections_do_not_block_others(live):
@@ -317,7 +317,7 @@ def test_client_sending_an_oversized_body_still_reads_the_answer(live):
 
 
 class Dribble(threading.Thread):
-    """A client that sends a byte now and then, for longer than anybody waits; what it heard, and after how many seconds."""
+    """A client that sends a byte now and then, and records the response and its delay."""
 
     def __init__(self, live: LiveServer, begin: bytes, rest: bytes) -> None:
         super().__init__(daemon=True)

@@ -1,4 +1,4 @@
-"""One's own sessions: listed, shown and ended; nobody else's exist."""
+"""The sessions of a user: list, show and revoke; those of others do not exist."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def ann(service):
 
 
 def another(ann: Actor, **changes) -> Actor:
-    """The same person, signed in once more."""
+    """Log in the same user again."""
     twin = ann.service.actor(ann.username, email=ann.email, **changes)
     assert twin.login().status_code == 200
     return twin

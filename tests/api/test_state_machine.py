@@ -1,6 +1,7 @@
-"""Any story of two people, told at random: what must work works, and nothing else does.
+"""Random sequences of two users match a model.
 
-The model knows which passwords, access tokens, refresh tokens and reset tokens are good; after each step some of each are tried.
+The model knows which passwords, access tokens, refresh tokens and reset tokens are valid; after
+each step some of each are tried.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ GRACE, ACCESS, RESET, IDLE, ABSOLUTE = (
     1800,
     14 * 86400,
     30 * 86400,
-)  # seconds; the leeway of access tokens included
+)  # seconds, including the leeway of access tokens
 TABLES = (
     "accounts",
     "pending_registrations",
@@ -54,34 +55,34 @@ TABLES = (
 
 @dataclass
 class Login:
-    """A session as the model sees it: its refresh tokens by age, its access tokens with when they were made."""
+    """A session in the model: its refresh tokens by age, its access tokens with their times."""
 
     owner: str
     began: float
     refreshes: list[tuple[str, float]] = field(
         default_factory=list
-    )  # the token and when it came; the last is the present one
+    )  # the token and its time; the last one is current
     accesses: list[tuple[str, float]] = field(default_factory=list)
     replaced: list[str] = field(
         default_factory=list
-    )  # tokens of before a change: dead, and no sign of theft
+    )  # tokens from before a change: invalid, but no sign of theft
     alive: bool = True
 
 
 @dataclass
 class Person:
-    """What the model knows of somebody."""
+    """A user in the model."""
 
     actor: Actor
-    pending: str = ""  # the password of a registration that is not confirmed yet
+    pending: str = ""  # the password of an unconfirmed registration
     password: str = ""
     resets: list[tuple[str, float, bool]] = field(
         default_factory=list
-    )  # token, when it was mailed, is it still good
+    )  # the token, when it was emailed, and whether it is valid
 
 
 class Doorward(RuleBasedStateMachine):
-    """The service and its model, side by side."""
+    """The service and its model."""
 
     service: Service
 
@@ -90,11 +91,11 @@ class Doorward(RuleBasedStateMachine):
         self.now = 0.0
         self.people: dict[str, Person] = {}
         self.logins: list[Login] = []
-        self.dead_accesses: list[str] = []  # of before a change: no session knows them any more
+        self.dead_accesses: list[str] = []  # from before a change: no session knows them
 
     @initialize()
     def begin(self) -> None:
-        self.service.units.limiter.reset()  # an address gets one mail a minute
+        self.service.units.limiter.reset()  # a recipient gets one email a minute
         with self.service.open_database() as db:
             for table in TABLES:
                 db.execute(text(f"DELETE FROM {table}"))
@@ -102,7 +103,7 @@ class Doorward(RuleBasedStateMachine):
         self.sign_up("ann", PASSWORDS[0])
         self.log_in("ann", PASSWORDS[0], by_address=False)
 
-    # -- what people do ---------------------------------------------------------------------------------------------
+    # Actions.
 
     def sign_up(self, name: str, password: str) -> None:
         person = self.people[name]
@@ -135,7 +136,8 @@ class Doorward(RuleBasedStateMachine):
             else 400
         )
         answer = person.actor.confirm()
-        assert answer.status_code in {expected, 400}  # five wrong codes leave the link alone good
+        # after five wrong codes only the link is valid
+        assert answer.status_code in {expected, 400}
         if answer.status_code == 200:
             person.password = person.actor.password = person.pending
         person.pending = ""
@@ -150,7 +152,7 @@ class Doorward(RuleBasedStateMachine):
     )
     def log_in(self, name: str, password: str, by_address: bool) -> None:
         person = self.people[name]
-        somewhere = person.actor.from_another_address()  # nobody waits: the delay has its own tests
+        somewhere = person.actor.from_another_address()  # not throttled: other tests cover delays
         answer = somewhere.login(
             username=somewhere.email if by_address else name, password=password
         )
@@ -162,7 +164,7 @@ class Doorward(RuleBasedStateMachine):
     @precondition(lambda self: self.logins)
     @rule(data=st.data())
     def refresh(self, data: Any) -> None:
-        """By any token of any login that there ever was."""
+        """Refresh with any token of any login so far."""
         login = data.draw(st.sampled_from(self.logins))
         token = data.draw(
             st.sampled_from([each for each, _ in login.refreshes[-4:]] + login.replaced[-2:])
@@ -254,7 +256,7 @@ class Doorward(RuleBasedStateMachine):
             if person.pending and seconds >= 86400:
                 person.pending = ""
 
-    # -- what must be true ------------------------------------------------------------------------------------------
+    # Invariants.
 
     @invariant()
     def what_must_work_works_and_nothing_else(self) -> None:
@@ -270,7 +272,7 @@ class Doorward(RuleBasedStateMachine):
                 assert shown == (200 if good and self.now - mailed < RESET else 400)
 
     def teardown(self) -> None:
-        """At the end every password that was ever set is tried, and every session refreshed."""
+        """At the end, try every password that was ever set and refresh every session."""
         for name, person in self.people.items():
             opened = [
                 password
@@ -285,7 +287,7 @@ class Doorward(RuleBasedStateMachine):
             if login.refreshes:
                 self.check_refresh(login, login.refreshes[-1][0])
 
-    # -- the model --------------------------------------------------------------------------------------------------
+    # The model.
 
     def nobody(self) -> Actor:
         return self.service.actor("x")

@@ -1,4 +1,4 @@
-"""Sessions that somebody does not take for his own: who may say so, what stops, and how it is taken back."""
+"""Suspicious sessions: who can report them, what ends, and how a report is withdrawn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.authorization import get_account_id, sign_in_with_role
 
 
 def two_places(service) -> tuple[Actor, Actor]:
-    """Somebody at home, and signed in elsewhere."""
+    """A user signed in at home and elsewhere."""
     ann = service.actor().sign_in()
     elsewhere = ann.from_another_address(agent="elsewhere/1")
     assert elsewhere.login(device_name="a phone").status_code == 200
@@ -19,13 +19,13 @@ def two_places(service) -> tuple[Actor, Actor]:
 
 @pytest.fixture
 def both(service) -> tuple[Actor, Actor]:
-    """On both databases, one after the other."""
+    """On SQLite, then on PostgreSQL."""
     return two_places(service)
 
 
 @pytest.fixture
 def pair(sqlite_service) -> tuple[Actor, Actor]:
-    """For what does not depend on the database."""
+    """On SQLite."""
     return two_places(sqlite_service)
 
 
@@ -53,18 +53,18 @@ def shown(actor: Actor, session_id: str) -> tuple[str, str | None]:
 
 
 def mails(actor: Actor, template: str) -> list[str]:
-    """The texts of the emails of one template, newest first."""
+    """Return the texts of the emails of one template, newest first."""
     messages = actor.service.mailbox(actor.email)
     return [mail["text"] for mail in messages if mail["template"] == template]
 
 
 def ask(actor: Actor):
-    """For a login from another device."""
+    """Start a device login."""
     return actor.post("/v1/login-sessions", {"client_name": "a program"})
 
 
 def events(service, event: str) -> list[tuple[str, str]]:
-    """Whose session, and who did it."""
+    """Return the session and actor of each event."""
     actor = "detail->>'actor'"
     with service.open_database() as db:
         found = db.connection().exec_driver_sql(
@@ -77,7 +77,7 @@ def code(answer) -> tuple[int, str]:
     return answer.status_code, answer.json["code"]
 
 
-# -- saying so --------------------------------------------------------------------------------------------------------
+# Reports.
 
 
 def test_suspicious_session_ends_at_once_and_others_stay_live(both):
@@ -150,7 +150,7 @@ def test_sessions_of_others_cannot_be_marked(pair):
     assert elsewhere.whoami().status_code == 200
 
 
-# -- by an administrator ----------------------------------------------------------------------------------------------
+# Reports by an administrator.
 
 
 def test_administrator_can_mark_any_session_with_recent_authentication(both):
@@ -193,7 +193,7 @@ def test_former_administrator_is_refused(pair, boss):
     assert elsewhere.whoami().status_code == 200
 
 
-# -- where it came from -----------------------------------------------------------------------------------------------
+# The source.
 
 
 def test_source_can_start_one_device_login_in_ten_minutes_for_a_day(pair):
@@ -206,7 +206,7 @@ def test_source_can_start_one_device_login_in_ten_minutes_for_a_day(pair):
     assert refused.json["violated-policies"] == ["suspect"]
     assert ask(ann).status_code == 201
     assert 0 < int(refused.headers["Retry-After"]) <= 600
-    ann.service.units.limiter.reset()  # which counts by the clock of the machine
+    ann.service.units.limiter.reset()  # it uses the clock of the machine
     ann.service.clock.push(hours=23)
     assert [ask(elsewhere).status_code for _ in range(2)] == [201, 429]
     ann.service.clock.push(hours=1)
@@ -227,7 +227,7 @@ def test_source_of_a_reused_refresh_token_is_limited_too(both):
     assert ask(thief).status_code == 201
 
 
-# -- taking it back ---------------------------------------------------------------------------------------------------
+# Withdrawal.
 
 
 def test_unmarking_frees_the_source_and_revives_nothing(both):
@@ -241,7 +241,7 @@ def test_unmarking_frees_the_source_and_revives_nothing(both):
     assert code(elsewhere.refresh()) == (400, "invalid_grant")
     assert events(ann.service, "session.cleared") == [(get_account_id(ann), get_account_id(ann))]
     assert code(take_back(ann, id_of(elsewhere))) == (409, "session_not_suspicious")
-    assert report(ann, id_of(elsewhere)).status_code == 204  # it was not him after all
+    assert report(ann, id_of(elsewhere)).status_code == 204  # it was the user after all
     assert shown(ann, id_of(elsewhere)) == ("suspicious", "reported")
 
 
@@ -273,7 +273,7 @@ def test_mark_of_another_session_stays(pair):
 
 
 def test_unmarking_an_old_session_keeps_newer_marks(pair):
-    """Else whoever has an old suspicious session could free his address of what others say of it."""
+    """Otherwise an old report could free an IP address from the reports of others."""
     ann, elsewhere = pair
     service = ann.service
     mallory = service.actor("mallory", address=elsewhere.address).sign_in()

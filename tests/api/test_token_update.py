@@ -1,4 +1,7 @@
-"""Another access token with the rights of now, the roles at one thing in it, and what happens when they do not fit or no longer hold."""
+"""Updating an access token:
+
+current rights, the roles at one resource, and roles that do not fit or changed.
+"""
 
 from __future__ import annotations
 
@@ -73,14 +76,14 @@ def test_missing_and_empty_bodies_are_equivalent(ann):
 
 
 def test_updated_token_keeps_the_original_expiry(service, ann):
-    """Else an access token could be renewed by itself for as long as its session lives, and nobody would notice a copy."""
+    """Otherwise an access token could renew itself for the life of its session, unnoticed."""
     ends = claims(ann.access)["exp"]
     for _ in range(3):
         service.clock.push(seconds=90)
         assert 0 < update(ann).json["expires_in"] <= 300
         assert claims(ann.access)["exp"] == ends
     service.clock.push(seconds=31)
-    assert ann.whoami().status_code == 200  # leeway for clocks that are apart
+    assert ann.whoami().status_code == 200  # leeway for clock offsets
     assert update(ann).status_code == 401
     assert ann.refresh().json["expires_in"] == 300
 
@@ -113,7 +116,10 @@ def test_incomplete_resource_is_an_error(sqlite_service, body):
 
 @pytest.mark.parametrize("redis", ["warm", "cold", "away", "none"])
 def test_resource_roles_stay_until_rights_change(request, make_service, sqlite_url, redis):
-    """Any change of rights makes the token's list old; then the roles of now are asked, and a thing's roles come with the next update."""
+    """Any change of rights outdates the token.
+
+    Its current roles are looked up, and the resource's roles come with the next update.
+    """
     url = (
         {"away": "redis://127.0.0.1:1/0", "none": None}.get(redis)
         if redis in {"away", "none"}

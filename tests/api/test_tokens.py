@@ -1,4 +1,7 @@
-"""Access tokens: only what our own key signed, spelled as we spelled it, with every claim as it should be."""
+"""Access tokens:
+
+only those signed by the service, in their exact encoding and with every claim valid.
+"""
 
 from __future__ import annotations
 
@@ -121,7 +124,7 @@ def opened(token: str) -> tuple[dict, dict]:
 
 
 def sign(ann, header: dict, claims: bytes) -> str:
-    """Whatever it is, signed by our own key."""
+    """Sign any claims with the key of the service."""
     key = next(iter(ann.service.units.signing_keys._snapshot.keys.values()))
     words = {
         name: value
@@ -130,14 +133,14 @@ def sign(ann, header: dict, claims: bytes) -> str:
     }
     message = f"{b64(json.dumps(words).encode())}.{b64(claims)}"
     algorithm = jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA256)
-    while True:  # until s is low: the signature is as it should be
+    while True:  # until s is low, so that the signature is canonical
         signature = algorithm.sign(message.encode(), key.private)
         if int.from_bytes(signature[32:]) <= P256_ORDER // 2:
             return f"{message}.{b64(signature)}"
 
 
 def signed(ann, *, header: dict | None = None, **changes) -> str:
-    """A token that our own key signed, with other claims or another header than we would give it. `...` leaves one out."""
+    """Sign a token with changed claims or header. `...` omits one."""
     _, claims = opened(ann.access)
     claims = {name: value for name, value in {**claims, **changes}.items() if value is not ...}
     return sign(ann, header or {}, json.dumps(claims).encode())
@@ -169,7 +172,7 @@ def test_a_token_has_the_claims_of_rfc_9068(ann):
 
 
 def test_tokens_signed_by_the_service_pass(ann):
-    """What the tests below change, they change from this."""
+    """The other tests change this token."""
     assert ann.whoami(signed(ann)).status_code == 200
     assert ann.whoami(signed(ann, header={})).status_code == 200
 
@@ -257,7 +260,7 @@ def test_a_token_without_a_signature_is_refused(ann):
 
 
 def test_public_key_is_not_accepted_as_an_hmac_secret(ann):
-    """The oldest trick: HS256 with the published key as the secret."""
+    """The oldest attack: HS256 with the public key as secret."""
     header, claims = opened(ann.access)
     public = next(iter(ann.service.units.signing_keys._snapshot.keys.values())).private.public_key()
     jwk = json.dumps(ann.get(JWKS).json["keys"][0]).encode()
@@ -308,7 +311,7 @@ def test_an_altered_body_with_a_known_jti_is_refused(ann):
 
 
 def second_spellings(token: str) -> list[str]:
-    """Texts that some reader takes for the same token."""
+    """Return alternative encodings of the token."""
     first, second, third = token.split(".")
     raw = unb64(third)
     mirrored = raw[:32] + (P256_ORDER - int.from_bytes(raw[32:])).to_bytes(32)

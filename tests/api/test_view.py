@@ -1,4 +1,7 @@
-"""The view on Redis: a warm check is one round trip, and nothing that Redis says or forgets lets a revoked session in."""
+"""The session cache:
+
+a warm check is one round trip, and no content of Redis revives a revoked session.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from app.server.cache_watcher import CacheWatcher
 
 @pytest.fixture
 def service(make_service, database_url, redis_url):
-    """With its watcher having just made its round, as in a serving process."""
+    """A service whose watcher has just run, as in a serving process."""
     service = make_service(database_url, redis_url=redis_url).freeze_clock()
     CacheWatcher().watch(service.units)
     service.believing = True
@@ -52,7 +55,7 @@ def keys(ann):
 
 @contextmanager
 def counted(service, server):
-    """How many statements and Redis commands happen inside, just after the watcher's round."""
+    """Count SQL statements and Redis commands, right after a run of the watcher."""
     if service.believing:
         CacheWatcher().watch(service.units)
     counts = {"sql": 0, "redis": 0}
@@ -99,7 +102,7 @@ def test_cache_miss_asks_the_database_and_fills_the_cache(service, ann, server, 
 
 
 def test_altered_token_of_a_cached_session_is_refused(ann):
-    """What is remembered is the session and never the token, so a known jti opens nothing."""
+    """The session is cached and never the token, so a known jti is not enough."""
     header, claims, signature = ann.access.split(".")
     words = json.loads(base64.urlsafe_b64decode(claims + "=="))
     for changes in (
@@ -156,13 +159,13 @@ def test_a_late_fill_cannot_undo_a_revocation(service, ann, server, keys):
 
 
 def test_watcher_repeats_unpublished_revocations(service, ann, server, keys):
-    """A process that died between commit and publish, with a record that still says valid."""
+    """A process died between commit and publish, and the entry still says valid."""
     ann.whoami()
     valid = {key: server.get(key) for key in keys}
     ann.logout()
     for key, value in valid.items():
         server.set(key, value, px=60_000)
-    assert ann.whoami().status_code == 200  # this is what the watcher is for
+    assert ann.whoami().status_code == 200  # the watcher is needed here
     CacheWatcher().watch(service.units)
     assert ann.whoami().status_code == 401
 
@@ -221,7 +224,7 @@ def test_expired_session_is_refused_despite_the_cache(service, ann):
 def test_cached_status_is_not_trusted_when_the_watcher_is_silent(
     make_service, database_url, redis_url, server
 ):
-    """Redis can be read and not written, or the watcher is dead: what it says may be old."""
+    """Redis is readable but not writable, or the watcher is dead: entries may be outdated."""
     service = make_service(database_url, redis_url=redis_url)
     service.believing = False
     ann = service.actor("ann").sign_in()
@@ -240,7 +243,7 @@ def test_without_redis_everything_works(make_service, database_url):
 
 
 def test_warm_check_includes_roles_and_a_grant_applies_at_once(service, ann, server):
-    """Whoever grants it."""
+    """For every way to grant a role."""
     assert ann.whoami().json["roles"] == []
     nobody = ClientInfo(address="", bucket="", user_agent="", request_id="", locale="en")
     with service.units.open_read_write() as work:

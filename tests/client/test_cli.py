@@ -33,7 +33,7 @@ def kept(ann, monkeypatch) -> Doorward:
     return client
 
 
-# -- login and logout -----------------------------------------------------------------------------------------------
+# Login and logout.
 
 
 def test_piped_password_logs_in_and_stores_the_session(ann, live, store):
@@ -177,7 +177,7 @@ def test_logout_all_ends_other_sessions(ann, kept):
     assert run_doorward("logout", "--all").code == 3
 
 
-# -- what is there --------------------------------------------------------------------------------------------------
+# What is there.
 
 
 def test_whoami_has_three_formats(ann, kept):
@@ -304,7 +304,7 @@ def test_roles_are_listed(kept):
     assert run_doorward("roles", "acc_unknown").code in {1, 4}
 
 
-# -- keys -----------------------------------------------------------------------------------------------------------
+# Keys.
 
 
 def test_new_key_is_the_only_output_and_works(kept, ann):
@@ -350,7 +350,7 @@ def test_reauthentication_without_terminal_says_what_to_do(kept, live):
     assert "--password-stdin" in done.err
 
 
-# -- the password ---------------------------------------------------------------------------------------------------
+# The password.
 
 
 def test_piped_password_change_keeps_the_session(ann, kept):
@@ -432,7 +432,7 @@ def test_passwords_are_not_accepted_as_arguments(kept):
     assert run_doorward("password", "change").code == 2  # there is no terminal
 
 
-# -- for scripts ----------------------------------------------------------------------------------------------------
+# For scripts.
 
 
 def test_token_is_the_only_output_and_valid(kept, live):
@@ -541,7 +541,7 @@ def test_use_of_doorward_token_is_shown(kept, ann):
     assert "DOORWARD_TOKEN" not in run_doorward("status").out + run_doorward("whoami").out
 
 
-# -- what goes wrong ------------------------------------------------------------------------------------------------
+# What goes wrong.
 
 
 def test_each_failure_has_an_exit_code_and_one_line(kept, fake_server, ann, live):

@@ -134,7 +134,7 @@ def test_version():
     assert re.fullmatch(r"doorward \d+\.\d+\.\d+\n", run_doorward("--version").out)
 
 
-# -- lengths and dates ----------------------------------------------------------------------------------------------
+# Lengths and dates.
 
 VIENNA = timezone(timedelta(hours=1))
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=VIENNA)
@@ -190,7 +190,7 @@ def test_invalid_duration_is_rejected(in_vienna, text):
         parse_duration(text, NOW)
 
 
-# -- forms ----------------------------------------------------------------------------------------------------------
+# Forms.
 
 ODD = {
     "empty": {}, "none": None, "list": [], "yes": "yes", "number": "0x1F", "date": "2027-01-31", "true": True, "float": 1.5,
@@ -243,7 +243,7 @@ def test_tables_are_shortened_to_fit():
     assert text.endswith("Nothing  -")
 
 
-# -- the edge -------------------------------------------------------------------------------------------------------
+# The edge.
 
 
 @pytest.fixture
@@ -297,7 +297,7 @@ def test_every_error_has_a_documented_exit_code():
     ]
 
 
-# -- completion -----------------------------------------------------------------------------------------------------
+# Completion.
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

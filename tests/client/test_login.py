@@ -241,7 +241,7 @@ def test_version_policy_compares_versions(live, ann):
         )
 
 
-# -- token files ------------------------------------------------------------------------------------------------------
+# Token files.
 
 
 def test_token_file_is_private_and_kept_up_to_date(ann, tmp_path):
@@ -335,7 +335,7 @@ def test_invalid_token_file_is_reported(tmp_path, content):
         Doorward().login.from_token_file(tmp_path)
 
 
-# -- another device ---------------------------------------------------------------------------------------------------
+# Another device.
 
 
 def build_approver(person, prompts, word="approve"):

@@ -268,7 +268,7 @@ def test_store_can_be_saved_to_another_file(store, tmp_path):
     assert InstanceAuthSessions.load(copy).instances[URL].find_user("bob") == "bob"
 
 
-# -- processes --------------------------------------------------------------------------------------------------------
+# Processes.
 
 INSERT_SCRIPT = """
 import sys
@@ -325,7 +325,7 @@ def test_store_is_intact_after_a_writer_is_killed(store):
     assert not list(store.parent.glob(".*.tmp")), "leftover temporary files are removed"
 
 
-# -- whose token goes where -------------------------------------------------------------------------------------------
+# Whose token goes where.
 
 
 def test_from_store_uses_the_session_of_the_service_and_user(ann, store, monkeypatch):

@@ -146,7 +146,7 @@ class Gateway:
                 self.process.kill()
                 self.process.wait(5)
 
-    # -- how each is started ---------------------------------------------------------------------------------
+    # How each is started.
 
     def _nginx(self, found: str) -> tuple[list[str], dict[str, str]]:
         self._fill_in(

@@ -121,7 +121,7 @@ def test_upstream_responses_pass_unchanged(site, status):
     assert answer.one("Retry-After") is None
 
 
-# -- Doorward is down --------------------------------------------------------------------------------------------------------
+# Doorward is down.
 
 
 def settled(site, ask):

@@ -132,7 +132,7 @@ def test_key_passes_a_policy_with_its_own_scopes(site):
     assert named(site.received[0])["X-Auth-Scopes"] == "stock:write"
 
 
-# -- identity headers of the client ------------------------------------------------------------------------------------
+# Identity headers of the client.
 
 
 def spoofed(value: str) -> list[tuple[str, str]]:

@@ -208,7 +208,7 @@ def test_websockets_are_checked_and_then_forwarded(site):
     assert named(site.received[0])["X-Auth-Subject"] == site.ann.account_id
 
 
-# -- the host name of Doorward ------------------------------------------------------------------------------------------
+# The host name of Doorward.
 
 
 def test_doorward_is_reachable_under_its_own_host(site):

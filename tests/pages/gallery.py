@@ -156,7 +156,7 @@ def visit_forced_password_change(site: Site, page: Page) -> Iterator[str]:
     yield "must-change-refused"
 
 
-# -- steps of a user --------------------------------------------------------------------------------------------------
+# Steps of a user.
 
 
 def submit(page: Page, action: str | None = None) -> None:

@@ -33,7 +33,7 @@ def production(make_service):
     return make
 
 
-# -- the mailbox --------------------------------------------------------------------------------------------------------
+# The mailbox.
 
 
 def test_mailbox_shows_the_latest_email_first(service):
@@ -121,7 +121,7 @@ def test_no_mailbox_in_production(production):
     assert ann.get("/dev/mailbox", headers=HOST).status_code == 404
 
 
-# -- the API documentation ----------------------------------------------------------------------------------------------------
+# The API documentation.
 
 
 def test_openapi_document_is_public_in_development(sqlite_service):

@@ -235,7 +235,7 @@ def test_form_shares_the_limit_of_its_api_call_and_get_is_free(make_service):
     assert ann.from_another_address().login(password=PASSWORD).status_code == 200
 
 
-# -- asking for the link ----------------------------------------------------------------------------------------------
+# Asking for the link.
 
 
 def test_forgot_password_flow_starts_at_the_sign_in_page(service):

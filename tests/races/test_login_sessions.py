@@ -230,7 +230,7 @@ def test_repeated_claim_by_the_same_account_succeeds(live, ann):
     )
 
 
-# -- approvals end with their session------------------------------------------------------------------------------------
+# Approvals end with their session.
 
 
 def another_password(_live, tokens: dict) -> bytes:
@@ -294,7 +294,7 @@ def test_approval_does_not_outlive_logout_everywhere(live, ann, end):
     }
 
 
-# -- guessing ------------------------------------------------------------------------------------------------------------
+# Guessing.
 
 
 def five_looked_at(answers: Counter[int]) -> bool:
@@ -324,7 +324,7 @@ def test_fifty_wrong_codes_at_once_from_one_source_are_five_attempts(live):
     assert five_looked_at(answers)
 
 
-# -- locks ---------------------------------------------------------------------------------------------------------------
+# Locks.
 
 
 def test_concurrent_actions_of_one_account_never_deadlock(live, name):

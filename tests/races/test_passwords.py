@@ -118,7 +118,7 @@ def looked_at(live, guesses: list[bytes], refused: int) -> int:
     return answers[refused]
 
 
-# -- counting -----------------------------------------------------------------------------------------------------------
+# Counting.
 
 
 def test_fifty_wrong_logins_at_once_from_one_source_are_five_attempts(live, database, name):
@@ -185,7 +185,7 @@ def test_right_and_wrong_logins_at_once_get_their_own_answers(live, name):
         assert statuses(answers[8:]) == {401: 8}
 
 
-# -- one winner ---------------------------------------------------------------------------------------------------------
+# One winner.
 
 
 def test_sixteen_uses_of_one_reset_token_set_the_password_once(live, name):
@@ -315,7 +315,7 @@ def test_change_and_reset_at_once_leave_one_working_password(live, database, nam
         password = opened.pop()
 
 
-# -- nothing outlives another password ----------------------------------------------------------------------------------
+# Nothing outlives another password.
 
 
 def test_tokens_refreshed_during_a_password_change_are_dead(live, name):
