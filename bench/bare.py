@@ -1,4 +1,4 @@
-"""The least that Flask can answer: what the cost of a check is measured against."""
+"""Minimal Flask routes, which checks are measured against."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flask import Flask, Response, jsonify
 app = Flask(__name__)
 app.extensions["doorward"] = SimpleNamespace(
     draining=threading.Event()
-)  # the worker says here that it was asked to end
+)  # the worker reports its shutdown here
 client = redis.Redis.from_url(
     os.environ.get("BARE_REDIS_URL", "redis://127.0.0.1:6379"), protocol=2
 )
@@ -25,5 +25,5 @@ def get_bare() -> Response:
 
 @app.get("/redis")
 def get_redis() -> Response:
-    """With one GET of Redis: what a check cannot do without."""
+    """With one GET of Redis, which every check needs."""
     return jsonify(status="bare", found=client.get("dw1:bare") is not None)

@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def sign_up(url: str) -> tuple[Any, str]:
-    """The service on an empty database, and the access token of somebody who just signed up."""
+    """Return the service on an empty database, and the access token of a new user."""
     migrations.upgrade(url)
     app = create_app(
         Settings(secret_key=(SECRET,), database_url=url, argon2_memory_kib=64, argon2_time_cost=1)
@@ -91,7 +91,7 @@ def sign_up(url: str) -> tuple[Any, str]:
 
 
 def _timed(app: Any, token: str, times: int) -> float:
-    """The middle of the seconds that one request takes, asked as a server asks."""
+    """Return the median seconds of a request."""
     taken = []
     for _ in range(times):
         environ = _environ(token)

@@ -1,4 +1,4 @@
-"""Account enumeration: compare answers for known and unknown names over HTTP."""
+"""Account enumeration: compare responses for known and unknown names over HTTP."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from bench.servers import Answer, Client, address, make_accounts, service
 
 Body = Callable[[int], dict[str, Any]]
 
-RANDOM = ("request_id", "registration")  # different in every answer by design
-FIRST_PROBE = 100_000  # addresses below are those that made the accounts
+RANDOM = ("request_id", "registration")  # different in every response by design
+FIRST_PROBE = 100_000  # IP addresses below belong to the accounts
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """How the answers for known and unknown names differ."""
+    """The differences between responses for known and unknown names."""
 
     what: str
     known: float  # median, in milliseconds
     unknown: float
-    told: float  # how often the slower of two answers is the known one; 0.5 reveals nothing
+    told: float  # share of pairs in which the known name was slower; 0.5 reveals nothing
     same_status: bool
     same_body: bool
     same_headers: bool
@@ -44,7 +44,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a stranger asks, with a name that is known and with one that is not."""
+    """A request with a known and an unknown name."""
 
     what: str
     path: str
@@ -53,7 +53,7 @@ class Probe:
 
 
 def enumeration(*, tries: int, postgres: bool) -> list[Compared]:
-    """Each probe asked that often for names that are known and as often, in turn, for others."""
+    """Run each probe for known and unknown names in alternation."""
     with service(postgres=postgres, DOORWARD_TRUSTED_PROXIES="127.0.0.1/32") as live:
         # Each name is used once, because emails per recipient are limited.
         make_accounts(
@@ -96,7 +96,7 @@ def _login_by_address(name: str) -> Body:
 
 
 def _login_from_a_device(name: str) -> Body:
-    """With a device token of the right shape that is nobody's."""
+    """Log in with a well-formed device token that does not exist."""
     return lambda number: {
         **_login(name)(number),
         "device_token": generate_token("dwd", generate_id("dev")).token,
@@ -171,7 +171,7 @@ def compared(what: str, known: list[Answer], unknown: list[Answer]) -> Compared:
 
 
 def _same(known: list[Answer], unknown: list[Answer], part: Callable[[Answer], object]) -> bool:
-    """One and the same in all of them, not only as often in both."""
+    """Use the same name for all requests."""
     return len({repr(part(answer)) for answer in [*known, *unknown]}) == 1
 
 

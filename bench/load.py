@@ -13,12 +13,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-GIVES_UP = 10.0  # seconds without any answer
+GIVES_UP = 10.0  # seconds without any response
 
 
 @dataclass(slots=True)
 class Load:
-    """What came back in how long."""
+    """Responses and their durations."""
 
     seconds: float = 0.0
     statuses: Counter[int] = field(default_factory=Counter)
@@ -28,12 +28,12 @@ class Load:
         self.statuses += other.statuses
 
     def rate(self, status: int = 200) -> float:
-        """Answers of that status a second."""
+        """Return the responses of that status per second."""
         return self.statuses[status] / self.seconds
 
 
 def put_on(port: int, requests: Iterable[bytes], *, connections: int, seconds: float) -> Load:
-    """Send `requests` in turn for that many seconds. Counts the responses that are in flight."""
+    """Send the requests in turn for that many seconds. Counts the responses that are in flight."""
     load, sending = Load(), itertools.cycle(requests)
     with selectors.DefaultSelector() as selector:
         for _ in range(connections):
@@ -62,7 +62,7 @@ class _Asker:
         self.socket.sendall(request)
 
     def receive(self) -> int | None:
-        """The status once the answer is whole."""
+        """Return the status once the response is complete."""
         chunk = self.socket.recv(65536)
         if not chunk:
             raise ConnectionError("the server closed a connection that was to stay open")
@@ -102,7 +102,7 @@ def _length(head: bytes) -> int:
 
 
 def request(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
-    """A request as bytes; `X_Forwarded_For` is the header of that name."""
+    """Build a request as bytes; `X_Forwarded_For` becomes the header of that name."""
     lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(body)}"]
     lines += ["Content-Type: application/json"] if body else []
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]

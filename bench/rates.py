@@ -18,15 +18,15 @@ from bench.servers import MEMORY_KIB, PASSES, PASSWORD, Client, make_accounts
 from tests.live import LiveServer
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-LOGGING_IN = 4  # at once: what the hash gate admits with the default eight threads
-CHECKING = 8  # at once: one for each thread
-WARM = 0.3  # seconds, and no longer than is measured
+LOGGING_IN = 4  # concurrent logins: what the hash queue admits with the default eight threads
+CHECKING = 8  # concurrent checks: one per thread
+WARM = 0.3  # seconds of warm-up, at most the measured time
 SESSIONS_EACH = 40  # per account; from fifty on every login revokes an older session
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """Two rates a second, measured in turn, and the middle of their ratios."""
+    """Two rates per second, measured in alternation, and the median of their ratios."""
 
     ours: float
     bound: float
@@ -35,7 +35,7 @@ class Ratio:
 
 
 def logins(live: LiveServer, *, rounds: int, seconds: float) -> Ratio:
-    """Logins against raw Argon2id verifications of the same cost with one thread for each core."""
+    """Compare logins with raw Argon2id verifications of the same cost, one thread per core."""
     expected = int(rounds * seconds * 40 * CORES)
     names = [f"login{number}" for number in range(1 + expected // SESSIONS_EACH)]
     make_accounts(live, names)
@@ -57,12 +57,12 @@ def checks(live: LiveServer, bare: int, *, rounds: int, seconds: float) -> Ratio
 
 
 def warm_checks(live: LiveServer, bare: int, *, rounds: int, seconds: float) -> Ratio:
-    """The same with Redis, against a bare route of Flask that does one GET of Redis."""
+    """The same with Redis, compared with a Flask route that does one GET of Redis."""
     return _checks(live, "/v1/whoami", bare, "/redis", rounds=rounds, seconds=seconds)
 
 
 def questions(live: LiveServer, bare: int, *, policy: str, rounds: int, seconds: float) -> Ratio:
-    """What a gateway asks by a policy, against the same."""
+    """The checks of a gateway with a policy, compared with the same route."""
     return _checks(
         live, f"/authz/auth-request/{policy}", bare, "/redis", rounds=rounds, seconds=seconds
     )
@@ -90,7 +90,7 @@ def _checks(
 
 
 def verifications(seconds: float) -> Load:
-    """Raw Argon2id verifications on as many threads as there are cores."""
+    """Run raw Argon2id verifications, one thread per core."""
     hasher = PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=1)
     stored, load, lock = hasher.hash(PASSWORD), Load(), threading.Lock()
     began = time.perf_counter()
@@ -117,7 +117,7 @@ def _warm(port: int, asked: list[bytes], seconds: float) -> None:
 
 
 def _in_turn(rounds: int, ours: Callable[[], Load], bound: Callable[[], Load]) -> Ratio:
-    """Interleaved, so that whatever else the machine does meets both."""
+    """Measure in alternation, so that other load affects both."""
     total, limit, ratios = Load(), Load(), []
     for _ in range(rounds):
         one, other = ours(), bound()

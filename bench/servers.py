@@ -1,4 +1,4 @@
-"""The servers that are measured, started as an operator does, on loopback in their own folder."""
+"""Servers under measurement, started as an operator does, on loopback in their own folders."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNLIMITED = {
     f"DOORWARD_LIMIT_{name}": "100000/minute"
     for name in ("LOGIN", "REGISTER", "RESEND", "CONFIRM", "CODE", "REFRESH", "FORGOT")
 }
-# The floor of production, said here so that a change of the defaults does not change the figure.
+# The minimum for production, repeated here so that a new default does not change the figure.
 FLOOR = {"DOORWARD_ARGON2_MEMORY_KIB": "19456", "DOORWARD_ARGON2_TIME_COST": "2"}
 MEMORY_KIB, PASSES = 19456, 2
 PASSWORD = "correct horse battery staple"
@@ -30,7 +30,7 @@ PASSWORD = "correct horse battery staple"
 
 @contextmanager
 def service(*, postgres: bool = False, **env: str) -> Iterator[LiveServer]:
-    """Doorward with one worker and the default threads, on SQLite or on a PostgreSQL of its own."""
+    """Start Doorward with one worker and the default threads, on SQLite or its own PostgreSQL."""
     with (
         TemporaryDirectory(prefix="doorward-bench-") as folder,
         _database(Path(folder), postgres=postgres) as url,
@@ -56,7 +56,7 @@ def _database(folder: Path, *, postgres: bool) -> Iterator[str]:
 
 @contextmanager
 def cache() -> Iterator[str]:
-    """A Valkey of its own. Its URL."""
+    """Start a Valkey server and return its URL."""
     server = Valkey()
     try:
         yield server.url
@@ -66,7 +66,7 @@ def cache() -> Iterator[str]:
 
 @contextmanager
 def bare_flask(redis_url: str = "") -> Iterator[int]:
-    """Bare routes under the same worker class, threads and settings of gunicorn. Their port."""
+    """Start bare routes under the same worker class, threads and settings. Returns their port."""
     port = find_free_port()
     worker = "--worker-class=app.server.gunicorn_worker.Worker"
     command = [
@@ -116,7 +116,7 @@ def _wait_for(port: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back, and the seconds until it was whole."""
+    """A response, and the seconds until it was complete."""
 
     seconds: float
     status: int
@@ -125,7 +125,7 @@ class Answer:
 
 
 class Client:
-    """One connection that stays open, whose requests come from whatever address they say."""
+    """A persistent connection whose requests can claim any IP address."""
 
     def __init__(self, port: int) -> None:
         self._connection = HTTPConnection("127.0.0.1", port, timeout=30)
@@ -157,7 +157,7 @@ class Client:
 
 
 def make_accounts(live: LiveServer, names: list[str]) -> None:
-    """Accounts by the way everybody takes: register, read the mailed code, confirm."""
+    """Create accounts as users do: register, read the emailed code, confirm."""
     client = Client(live.port)
     for start in range(0, len(names), 20):  # the mailbox shows the latest fifty
         handles = {}
@@ -184,5 +184,5 @@ def _accepted(answer: Answer, status: int) -> dict[str, Any]:
 
 
 def address(number: int) -> str:
-    """Rising addresses, so that the limits of one source do not answer instead."""
+    """Return ascending IP addresses, so that rate limits by source do not apply."""
     return f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"

@@ -1,4 +1,4 @@
-"""Accounts, registrations, sessions, keys, mail, audit."""
+"""Create accounts, registrations, sessions, signing keys, outbox and audit log."""
 
 from __future__ import annotations
 

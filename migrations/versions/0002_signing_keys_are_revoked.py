@@ -1,4 +1,4 @@
-"""A signing key can be revoked."""
+"""Add the revocation time of signing keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An account has roles, and a registration may bring one."""
+"""Add global roles of accounts, and the role of an invitation."""
 
 from __future__ import annotations
 

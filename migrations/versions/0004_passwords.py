@@ -1,4 +1,4 @@
-"""Passwords can be forgotten, changed and guessed at: counted failures, remembered devices, tokens bound to an account's epoch."""
+"""Add password attempts, trusted devices, and the account epoch of confirmations."""
 
 from __future__ import annotations
 

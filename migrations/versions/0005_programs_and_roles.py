@@ -1,4 +1,4 @@
-"""API keys, memberships, the scope of a session, and accounts that were deleted."""
+"""Add API keys, memberships, the scope of a session, and deleted accounts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signing keys of more than one kind: those from before sign access tokens, which is what a key without a kind still does."""
+"""Add the purpose of signing keys. Keys without one sign access tokens."""
 
 from __future__ import annotations
 

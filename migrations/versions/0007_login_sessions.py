@@ -1,4 +1,4 @@
-"""Logins that are asked for on one device and approved on another, and sessions in which no password was typed."""
+"""Add device logins, and sessions without a password entry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Of many who want the same thing at the same moment, one gets it. Each request but its last byte is there before the last bytes go."""
+"""Concurrent registrations and confirmations: of many simultaneous requests, one wins."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NUMBERS = itertools.count()
 
 @pytest.fixture
 def name() -> str:
-    """A name that no other race uses: the server is shared."""
+    """Return a username that no other race uses, because the server is shared."""
     return f"racer{next(NUMBERS)}"
 
 
@@ -27,7 +27,7 @@ def registration(name: str, email: str) -> dict[str, str]:
 
 
 def pending(live, name: str) -> tuple[str, str, str]:
-    """A registration with its mailed code and link token."""
+    """Start a registration and return it with its emailed code and link token."""
     status, answer = live.call("POST", "/v1/register", registration(name, f"{name}@example.org"))
     assert status == 202
     mail = live.mailbox(f"{name}@example.org")[0]
@@ -107,7 +107,7 @@ def test_two_confirmations_of_one_email_open_one_account(service):
     for username in ("first", "second"):
         actors.append(service.actor(username, email="shared@example.org"))
         assert actors[-1].register().status_code == 202
-        service.units.limiter.reset()  # an address gets one such mail a minute
+        service.units.limiter.reset()  # a recipient gets one such email a minute
     codes = [mail["code"] for mail in reversed(service.mailbox("shared@example.org"))]
     gate = threading.Barrier(2)
 

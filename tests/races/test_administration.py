@@ -1,4 +1,4 @@
-"""Administrators who act at once, on each other and on people who are just signing in."""
+"""Concurrent actions of administrators, on each other and on users who are logging in."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def service(make_service, database_url):
 
 
 def at_once(*acts: Callable[[], object]) -> list:
-    """What each came to; none begins before all are there."""
+    """Run all simultaneously and return their results."""
     gate = threading.Barrier(len(acts))
 
     def act(one):
@@ -52,7 +52,7 @@ def disable(who, whom) -> int:
 
 
 def test_two_administrators_removing_each_other_leave_one(service):
-    """By whatever way: disabling, deleting, taking the role, or leaving oneself."""
+    """In every way: disabling, deleting, removing the role, or deleting oneself."""
     ways = (
         disable,
         lambda who, whom: ask(who, "DELETE", f"/v1/accounts/{get_account_id(whom)}"),

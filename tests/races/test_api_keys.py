@@ -35,7 +35,7 @@ def owner(live) -> dict[str, str]:
         "POST", "/v1/register/confirm", {"registration": answer["registration"], "code": code}
     )[1]["account"]
     engine = create_engine(live.env["DOORWARD_DATABASE_URL"])
-    with engine.begin() as connection:  # before anybody has asked about the account
+    with engine.begin() as connection:  # before anyone has asked about the account
         connection.execute(
             text(
                 "INSERT INTO account_roles SELECT id, 'admin', created_at FROM accounts WHERE id = :id"
@@ -137,7 +137,7 @@ def test_concurrent_deletions_revoke_once(live, owner):
 def test_removed_scope_is_never_used_later(live, owner):
     key = new(live, owner, "key", EVERYTHING)
     seen: list[tuple[int, int]] = []
-    taken = [0]  # how many rights are gone for certain
+    taken = [0]  # number of scopes that are certainly gone
     stop = threading.Event()
 
     def look() -> None:
@@ -182,5 +182,5 @@ def test_leak_report_and_rotation_at_once_leave_no_reported_secret(live, owner):
         assert reported == 204
         assert use(live, key["key"])[0] == 401
         assert rotated in {200, 404}
-        if rotated == 200:  # the old secret counts for a minute, so reporting it ended both
+        if rotated == 200:  # the old secret is valid for a minute, so reporting it revoked both
             assert use(live, answer["key"])[0] == 401

@@ -1,4 +1,4 @@
-"""However many links for the first administrator are followed at once: one administrator."""
+"""Any number of bootstrap links used at once creates one administrator."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def service(make_service, database_url):
 
 
 def follow_at_once(service, tokens):
-    """The status of each, all begun at the same moment."""
+    """Use all links at once and return the statuses."""
     actors, gate = (
         [service.actor(f"boss{number}") for number in range(len(tokens))],
         threading.Barrier(len(tokens)),
@@ -50,7 +50,10 @@ def follow_at_once(service, tokens):
 
 
 def links(service):
-    """Several good links at once. The command leaves only the newest; here each is hidden while the next is made."""
+    """Create several valid links.
+
+    The command leaves only the newest, so each is hidden while the next is created.
+    """
     tokens = []
     for number in range(LINKS):
         with service.units.open_read_write() as work:

@@ -1,4 +1,4 @@
-"""Rows are locked in one order everywhere, so that of two at once the second waits, and then sees what the first has done."""
+"""Rows are locked in one order everywhere, so that the second of two transactions waits and sees the result of the first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONGEST = 0.8  # seconds; the service waits a second for a lock
 
 @pytest.fixture
 def database(empty_postgres_url):
-    """The database itself, beside the service."""
+    """A direct connection to the database."""
     engine = create_engine(empty_postgres_url)
     yield engine
     engine.dispose()
@@ -24,12 +24,15 @@ def database(empty_postgres_url):
 
 @contextmanager
 def held(database, sql: str, **values: str):
-    """These rows are somebody else's until the end; hands out who asks whether others are free while the service waits for them."""
+    """Lock these rows until the end.
+
+    Yields a function that tests whether others are free while the service waits.
+    """
     with database.connect() as holder, database.connect() as other:
         holder.execute(text(sql + " FOR UPDATE"), values)
 
         def free(wanted: str, **names: str) -> int:
-            """How many of these rows nobody holds, once somebody waits."""
+            """Count the unlocked rows once a transaction waits."""
             end = time.monotonic() + LONGEST
             while (
                 not other.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar()
@@ -46,7 +49,7 @@ def held(database, sql: str, **values: str):
 def test_revoking_other_sessions_locks_the_account_first(
     make_service, database, empty_postgres_url
 ):
-    """A change of the password holds the account, then its own session, then the others."""
+    """A password change locks the account, then its own session, then the others."""
     ann = make_service(empty_postgres_url).actor("ann").sign_in()
     for _ in range(2):
         ann.from_another_address().login()
@@ -75,7 +78,7 @@ def test_keys_are_revoked_in_the_order_their_uses_are_stored(
 def test_no_key_secret_is_issued_after_a_password_change(
     make_service, database, empty_postgres_url, act
 ):
-    """Keys outlive another password, so whoever asks for one with a session that has just ended must not get it."""
+    """Keys survive a password change, so a session that was just revoked must not get one."""
     ann = create_key_owner(make_service(empty_postgres_url, roles=ROLES))
     key = create_key(ann)["id"]
     path, body = (

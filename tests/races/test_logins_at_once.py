@@ -1,4 +1,7 @@
-"""Right passwords at once: whoever waits for a lock began earlier than whoever had it, and must not be refused for that."""
+"""Right passwords at once:
+
+a login that waits for a lock started earlier than its holder, and must not be refused.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from app.adapters.password_hasher import Capacity
 
 SOURCES = 12
-UNDELAYED = 5  # tries that one source may make at once
+UNDELAYED = 5  # attempts that one source may make at once
 
 
 def at_once(actors) -> Counter[int]:
@@ -44,7 +47,7 @@ def test_right_password_succeeds_at_once_below_the_throttle(make_service, databa
 
 
 def test_logins_during_logout_everywhere_work_wholly_or_not_at_all(make_service, database_url):
-    """Whoever's password was being checked when everything ended is asked again, and is not told that the password is wrong."""
+    """A login whose hash was running during a logout everywhere is retried, and not told that the password is wrong."""
     service = make_service(
         database_url, capacity=Capacity(threads=4 * SOURCES), limit_login="1000/minute"
     )

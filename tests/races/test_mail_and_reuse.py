@@ -1,4 +1,4 @@
-"""Mail under parallel requests, and a stolen token that several use at once."""
+"""Emails under concurrent requests, and a stolen token used by several at once."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ NUMBERS = itertools.count()
 
 @pytest.fixture
 def name() -> str:
-    """A name that no other race uses: the server is shared."""
+    """Return a username that no other race uses, because the server is shared."""
     return f"writer{next(NUMBERS)}"
 
 
 @pytest.fixture
 def ask(live):
-    """The database itself, for what is written to nobody's screen."""
+    """A direct connection to the database."""
     engine = create_engine(live.env["DOORWARD_DATABASE_URL"])
 
     def asked(sql: str, **values: str) -> int:
@@ -131,7 +131,7 @@ def test_sixteen_spellings_of_one_identity_yield_one_account(live, name):
 
 
 def test_confirming_and_resending_at_once_causes_no_fault(live, name):
-    """All of them lock the registration and its tokens; in another order each they would wait for each other."""
+    """All of them lock the registration and its tokens; in different orders they would deadlock."""
     email = f"{name}@example.org"
     handle = live.call("POST", "/v1/register", registration(name, email))[1]["registration"]
     mail = live.mailbox(email)[0]

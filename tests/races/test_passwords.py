@@ -1,4 +1,7 @@
-"""Passwords under parallel requests: no more looks than the counter says, one winner, and nothing that outlives another password."""
+"""Passwords under concurrent requests:
+
+attempts are limited, one change wins, and nothing survives a change.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +22,16 @@ from tests.slow import LONG
 
 GUESSES = 50
 RACERS = 16
-LOOKED_AT = 5  # and one more after a second; see looked_at
+LOOKED_AT = 5  # and one more after a second; see the function
 WRONG = "no password of anybody here"
 NUMBERS = itertools.count()
 SOURCES = itertools.count()
-ROUNDS, TIGHT_ROUNDS = (3, 6) if LONG else (2, 3)  # tight: where the moment to hit is short
+ROUNDS, TIGHT_ROUNDS = (3, 6) if LONG else (2, 3)  # tight: the window is short
 
 
 @pytest.fixture
 def name(live) -> str:
-    """An account of its own for each race."""
+    """Return a new account for each race."""
     name = f"sprinter{next(NUMBERS)}"
     email = f"{name}@example.org"
     answer = live.call(
@@ -48,14 +51,14 @@ def name(live) -> str:
 
 @pytest.fixture
 def database(live):
-    """The database of the server, for what no answer tells."""
+    """A direct connection to the database, for what no response reveals."""
     engine = create_engine(live.env["DOORWARD_DATABASE_URL"])
     yield engine
     engine.dispose()
 
 
 def elsewhere() -> dict[str, str]:
-    """A source that nobody came from before."""
+    """Return an unused source."""
     number = next(SOURCES)
     return {"X-Forwarded-For": f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"}
 
@@ -98,7 +101,7 @@ def statuses(answers) -> Counter[int]:
 
 
 def counted(database, name: str, like: str) -> list[int]:
-    """The counters of the account: `like` is what follows its id."""
+    """Return the counters of the account; `like` follows its id."""
     with database.connect() as connection:
         account = connection.execute(
             text("SELECT id FROM accounts WHERE username = :name"), {"name": name}
@@ -110,7 +113,10 @@ def counted(database, name: str, like: str) -> list[int]:
 
 
 def looked_at(live, guesses: list[bytes], refused: int) -> int:
-    """How many of these guesses of one source were looked at; the others must wait. On a slow machine a second may go by meanwhile."""
+    """Return how many guesses of one source were checked; the others must wait.
+
+    On a slow machine a second may pass.
+    """
     began = time.monotonic()
     answers = statuses(send_simultaneously(live.port, guesses))
     assert set(answers) == {refused, 429}, answers
@@ -185,7 +191,7 @@ def test_right_and_wrong_logins_at_once_get_their_own_answers(live, name):
         assert statuses(answers[8:]) == {401: 8}
 
 
-# One winner.
+# One change wins.
 
 
 def test_sixteen_uses_of_one_reset_token_set_the_password_once(live, name):
@@ -224,7 +230,10 @@ def test_two_reset_tokens_of_one_account_set_one_password(live, database, name):
 
 
 def _two_tokens(live, database, name: str, password: str) -> list[str]:
-    """Two that are both good, as no sequence of requests makes them: the first is hidden while the second is made."""
+    """Two valid tokens, which no sequence of requests creates:
+
+    the first is hidden while the second is created.
+    """
     tokens = []
     for _ in range(2):
         with database.begin() as connection:
@@ -315,11 +324,11 @@ def test_change_and_reset_at_once_leave_one_working_password(live, database, nam
         password = opened.pop()
 
 
-# Nothing outlives another password.
+# Nothing survives a change.
 
 
 def test_tokens_refreshed_during_a_password_change_are_dead(live, name):
-    """The session goes on with what the change answered, and with nothing else."""
+    """The session continues only with the tokens in the response of the change."""
     password = PASSWORD
     for turn in range(TIGHT_ROUNDS):
         tokens, other = login(live, name, password)[1], login(live, name, password)[1]
@@ -406,7 +415,7 @@ def test_concurrent_logins_from_one_machine_all_succeed(live, name):
 
 
 def test_released_attempt_locks_counters_in_the_same_order(make_service, empty_postgres_url):
-    """Else the two could wait for each other: the one holds what all sources have counted, the other what this one has."""
+    """Otherwise they could deadlock: one holds the account's counter, the other the source's."""
     service = make_service(empty_postgres_url)
     ann = service.actor().sign_up()
     engine = create_engine(empty_postgres_url)
@@ -416,8 +425,8 @@ def test_released_attempt_locks_counters_in_the_same_order(make_service, empty_p
     )
     assert (
         ann.from_another_address().login(password=WRONG).status_code == 401
-    )  # so that the count of all is the older row
-    with service.open_database() as db:  # and a table that is read by its index
+    )  # so that the counter of the account is the older row
+    with service.open_database() as db:  # so that the table is read by its index
         many = (
             "SELECT 'name:' || i, 'name:' || i, 1, 0, now(), now() FROM generate_series(1, 5000) i"
         )

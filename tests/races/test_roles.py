@@ -1,4 +1,7 @@
-"""Rights under parallel requests: always an administrator, one level for each member, and no grant above what the granter has left."""
+"""Rights under concurrent requests:
+
+an administrator remains, members have one level, and no grant exceeds the granter's level.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +29,14 @@ def people(make_service, database_url):
 
 
 def raw(method: str, path: str, token: str, body: object = None) -> bytes:
-    """A request other than POST, made from one."""
+    """Build a request with another method from a POST."""
     return build_raw_post(
         path, body if body is not None else {}, {"Authorization": f"Bearer {token}"}
     ).replace(b"POST", method.encode(), 1)
 
 
 def newcomer(live) -> tuple[str, str]:
-    """An account of its own for each race, and its id."""
+    """Create an account for each race and return its id."""
     name = f"rights{next(NUMBERS)}"
     email = f"{name}@example.org"
     answer = live.call(
@@ -55,7 +58,7 @@ def sign_in(live, name: str) -> str:
 
 
 def make_admin(live, account_id: str) -> None:
-    """The first administrator is made at the machine; here the row is written."""
+    """Insert the role, because the first administrator needs the command line."""
     engine = create_engine(live.env["DOORWARD_DATABASE_URL"])
     with engine.begin() as connection:
         connection.execute(
@@ -93,7 +96,7 @@ def forget_admins(live) -> None:
 
 @pytest.fixture
 def _without_admins(live):
-    """Whoever administered in another race does so no more."""
+    """Remove the role from administrators of other races."""
     forget_admins(live)
     yield
     forget_admins(live)
@@ -133,7 +136,7 @@ def test_concurrent_grants_are_atomic_and_the_last_wins(live):
     )
     told = (
         {204} if "postgresql" in live.env["DOORWARD_DATABASE_URL"] else {204, 503}
-    )  # SQLite has one writer: on a slow machine its time is over
+    )  # SQLite has one writer, so a slow machine times out
     assert 204 in {status for status, _ in answers} <= told, answers
     (item,) = live.call(
         "GET", f"/v1/memberships/list/{target[0]}", headers={"Authorization": f"Bearer {token}"}
@@ -166,12 +169,15 @@ def test_managers_removing_each_other_do_not_deadlock(live):
             raw("DELETE", f"{thing}/{ann[1]}", tokens[bob[1]]),
         ]
         answers = send_simultaneously(live.port, crossed)
-        # The second one is no manager any more by the time it is let through, so one of them stays.
+        # The second one is no longer a manager when it gets the lock, so one of them stays.
         assert sorted(status for status, _ in answers) == [204, 403], answers
 
 
 def test_downgraded_manager_grants_nothing_more(people):
-    """The grant waits for the row of whoever grants, and then sees what became of him. Two connections, one after the other's lock."""
+    """The grant waits for the row of the granter and then sees the downgrade.
+
+    Two connections, one waiting for the other's lock.
+    """
     if people.settings.uses_sqlite:
         pytest.skip("a writer has the whole database, so nothing can come between")
     boss, ann, bob = (people.actor(name).sign_in() for name in ("boss", "ann", "bob"))

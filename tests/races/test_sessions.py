@@ -1,4 +1,7 @@
-"""Sessions under parallel requests: one successor for each refresh token, and nothing that outlives a logout."""
+"""Sessions under concurrent requests:
+
+one successor per refresh token, and nothing survives a logout.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ NUMBERS = itertools.count()
 
 @pytest.fixture
 def name(live) -> str:
-    """An account of its own for each race."""
+    """Return a new account for each race."""
     name = f"runner{next(NUMBERS)}"
     email = f"{name}@example.org"
     answer = live.call(
@@ -103,7 +106,7 @@ def test_tokens_refreshed_during_logout_everywhere_are_dead(live, name):
 
 
 def test_sixty_logins_at_once_leave_at_most_fifty_sessions(live, name):
-    # Each from a source of his own: of one source, no more than five are looked at in one instant.
+    # Each from its own source, because five attempts of one source are checked at once.
     sources = [{"X-Forwarded-For": f"198.51.100.{number}"} for number in range(RACERS)]
     requests = [
         build_raw_post("/v1/login", {"username": name, "password": PASSWORD}, source)

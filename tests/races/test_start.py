@@ -1,4 +1,4 @@
-"""What happens once only, however many begin at the same moment: the first signing key. And limits that hold under parallel requests."""
+"""Concurrent starts create one signing key, and rate limits hold under concurrent requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calling a session suspicious while it is refreshed, signed out, or called so by others."""
+"""A session is reported while it is refreshed, logged out or reported by others."""
 
 from __future__ import annotations
 

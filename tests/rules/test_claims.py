@@ -1,4 +1,4 @@
-"""The claims of an access token: all there, each of its type, in force, and ours to the letter."""
+"""The claims of an access token: all required, typed, current and exact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Usernames and addresses: what is refused, and what is one name however it is spelled."""
+"""Usernames and email addresses: what is rejected, and which spellings are the same name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from app.accounts.names import (
     parse_username,
 )
 
-# Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties, written out here so that the rule is not its own witness.
+# Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties, written out so that the test does
+# not depend on the code.
 DEFAULT_IGNORABLE = [
     0x00AD,
     0x034F,

@@ -1,4 +1,4 @@
-"""The shape of every secret that is handed out."""
+"""The format of every opaque token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Passwords: any text that is long enough and not easily guessed, in one form however it was typed."""
+"""Password rules: any long text that is hard to guess is accepted, in one normalized form."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ABOUT = ("ann.miller", "annm84@mail.example", "Ann-Katrin M\u00fcller")
 def refused(
     password: str, *, least: int = SHORTEST, about=ABOUT, locale: str = "en", **changes
 ) -> InvalidInput | None:
-    """The refusal of a new password, if it is refused."""
+    """Return the rejection of a new password, or None."""
     try:
         changed = build_settings(
             "sqlite:////none",
@@ -208,7 +208,7 @@ def test_minimum_length_of_eight_relaxes_the_rules():
 
 
 def test_generated_passwords_are_never_rejected_for_character_classes():
-    """Refused is what holds a run or a name by chance, and that is rare."""
+    """Only a password with a sequence or a name by chance is rejected, which is rare."""
     random = Random(7)
     for letters in (
         string.ascii_letters + string.digits,

@@ -1,4 +1,4 @@
-"""Scopes: what two limits have in common is what both of them hold, and never more."""
+"""Scopes: the intersection of two limits is within both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a signing key may do is a function of timestamps."""
+"""The state of a signing key is a function of timestamps."""
 
 from __future__ import annotations
 
