@@ -485,7 +485,7 @@ def test_every_cell_of_the_documented_table_is_tested():
         "`/v1/whoami`",
         "`/authz/…`",
         "login",
-        "letting",
+        "device",
         "registration",
         "logout",
         "`/livez`",
