@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "security.md"
-COLUMNS = ["row", "what holds", "source", "enforced in", "attacked by"]
+COLUMNS = ["row", "requirement", "source", "code", "tests"]
 TEST = re.compile(r"`([a-z]+/test_\w+\.py)::(test_\w+)`")
 LINK = re.compile(r"\]\(([^)]+)\)")
 
