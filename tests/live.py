@@ -230,9 +230,9 @@ def _parsed(raw: bytes) -> Any:
 
 
 def send_simultaneously(port: int, requests: list[bytes]) -> list[tuple[int, Any]]:
-    """Send many requests that arrive together:
+    """Send many requests that arrive together.
 
-    all but the last byte of each, then the last bytes (last-byte sync).
+    All but the last byte of each, then the last bytes (last-byte sync).
     """
     connections = []
     for request in requests:

@@ -1,7 +1,4 @@
-"""Publish revocations to Redis:
-
-after the commit, and again from the cache watcher of every process.
-"""
+"""Publish revocations to Redis, after the commit and again from the cache watchers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Recent authentication:
-
-how long a password entry counts for operations that need a step-up (RFC 9470).
-"""
+"""Recent authentication, which some operations require (step-up, RFC 9470)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Refreshing a session:
-
-rotate the refresh token, and revoke the session when an old token is reused.
+"""Rotate the refresh token of a session, and revoke the session when an old token is reused.
 
 The state is in the database only: a restart does not forget a rotation, a rolled-back transaction
 does not consume a token, and no fault of Redis or the network ends a session (RFC 9700 section

@@ -1,6 +1,4 @@
-"""Refresh tokens and page cookies:
-
-signed handles of a session, of which the database stores nothing.
+"""Refresh tokens and page cookies: signed handles that the database does not store.
 
 A handle is `<version>.<key id>.<session id>.<number>.<MAC>`. The MAC key is derived from SECRET_KEY
 and the session's salt, so a copy of the database or of the settings alone is not enough to forge a

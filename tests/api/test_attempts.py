@@ -1,6 +1,6 @@
-"""Throttling of password attempts:
+"""Throttling of password attempts.
 
-guessing is delayed more and more, and the owner is not affected.
+Guessing is delayed more and more, and the owner is not affected.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The first administrator:
+"""The first administrator.
 
-a link from the command line, valid for an hour, once, while there is no administrator.
+A link from the command line, valid for an hour, once, while there is no administrator.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The database clock is authoritative:
+"""The database clock is authoritative.
 
-replicas use its time, and one with a large offset is not ready.
+Replicas use its time, and one with a large offset is not ready.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Import of accounts:
+"""Import of accounts.
 
-users keep their passwords, and lines that cannot be imported are named and skipped.
+Users keep their passwords, and lines that cannot be imported are named and skipped.
 """
 
 from __future__ import annotations

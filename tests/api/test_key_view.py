@@ -1,6 +1,6 @@
-"""The API key cache:
+"""The API key cache.
 
-a warm check is two round trips, and no content of Redis extends the rights of a key.
+A warm check is two round trips, and no content of Redis extends the rights of a key.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The life of signing keys:
+"""The life of signing keys.
 
-announced, signing, retiring, revoked; and encryption under a new SECRET_KEY.
+Announced, signing, retiring, revoked; and encryption under a new SECRET_KEY.
 """
 
 from __future__ import annotations

@@ -187,9 +187,9 @@ def test_key_creates_resources_of_its_own_type_only(app, ann):
 
 
 def test_key_is_not_a_member_and_cannot_leave(app, ann):
-    """A key has no memberships of its owner:
+    """A key has no memberships of its owner.
 
-    without the scope it can neither grant nor revoke, not even for its owner.
+    Without the scope it can neither grant nor revoke, not even for its owner.
     """
     grant_membership(app, app, "secret")
     key = create_key(app)

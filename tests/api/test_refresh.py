@@ -1,6 +1,6 @@
-"""Refresh:
+"""Refresh.
 
-each token works once, its successor is returned again for 30 seconds, and reuse revokes the
+Each token works once, its successor is returned again for 30 seconds, and reuse revokes the
 session.
 """
 

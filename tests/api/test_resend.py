@@ -1,6 +1,6 @@
-"""Resending the confirmation:
+"""Resending the confirmation.
 
-the response reveals nothing, the older link and code end, and emails are limited.
+The response reveals nothing, the older link and code end, and emails are limited.
 """
 
 from __future__ import annotations

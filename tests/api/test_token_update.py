@@ -1,6 +1,6 @@
-"""Updating an access token:
+"""Updating an access token.
 
-current rights, the roles at one resource, and roles that do not fit or changed.
+Current rights, the roles at one resource, and roles that do not fit or changed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Access tokens:
+"""Access tokens.
 
-only those signed by the service, in their exact encoding and with every claim valid.
+Only those signed by the service, in their exact encoding and with every claim valid.
 """
 
 from __future__ import annotations

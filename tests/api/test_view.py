@@ -1,6 +1,6 @@
-"""The session cache:
+"""The session cache.
 
-a warm check is one round trip, and no content of Redis revives a revoked session.
+A warm check is one round trip, and no content of Redis revives a revoked session.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The container image, as far as it can be tested without an engine:
+"""The container image, as far as it can be tested without an engine.
 
-its files, and its steps run outside of one.
+Its files, and its steps run outside of one.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ USER, PASSWORD = b"post", b"p@ss:word/with?marks"
 
 
 class ReceivedMail:
-    """Received emails, and the responses to the next ones:
+    """Received emails, and the responses to the next ones.
 
     `rcpt` and `data` are used in turn, then all are accepted.
     """

@@ -1,6 +1,6 @@
-"""Right passwords at once:
+"""Right passwords at once.
 
-a login that waits for a lock started earlier than its holder, and must not be refused.
+A login that waits for a lock started earlier than its holder, and must not be refused.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Passwords under concurrent requests:
+"""Passwords under concurrent requests.
 
-attempts are limited, one change wins, and nothing survives a change.
+Attempts are limited, one change wins, and nothing survives a change.
 """
 
 from __future__ import annotations
@@ -230,9 +230,9 @@ def test_two_reset_tokens_of_one_account_set_one_password(live, database, name):
 
 
 def _two_tokens(live, database, name: str, password: str) -> list[str]:
-    """Two valid tokens, which no sequence of requests creates:
+    """Two valid tokens, which no sequence of requests creates.
 
-    the first is hidden while the second is created.
+    The first is hidden while the second is created.
     """
     tokens = []
     for _ in range(2):

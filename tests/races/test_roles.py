@@ -1,6 +1,6 @@
-"""Rights under concurrent requests:
+"""Rights under concurrent requests.
 
-an administrator remains, members have one level, and no grant exceeds the granter's level.
+An administrator remains, members have one level, and no grant exceeds the granter's level.
 """
 
 from __future__ import annotations

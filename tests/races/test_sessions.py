@@ -1,6 +1,6 @@
-"""Sessions under concurrent requests:
+"""Sessions under concurrent requests.
 
-one successor per refresh token, and nothing survives a logout.
+One successor per refresh token, and nothing survives a logout.
 """
 
 from __future__ import annotations
