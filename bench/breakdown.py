@@ -31,7 +31,7 @@ PARTS = (
     ("verification/session_tokens.py", "verify_access_token", "    access token"),
     ("adapters/jwt.py", "verify", "      signature"),
     ("verification/session_lookup.py", "find_session_state", "      query"),
-    ("signing_keys/refresh_ring.py", "reload_stale_signing_keys", "  signing keys"),
+    ("adapters/jwt.py", "is_stale", "  signing keys"),
     ("web/middleware.py", "check_request", "before: host, request ID, body"),
     ("web/middleware.py", "complete_response", "after: headers"),
     ("web/middleware.py", "_log_request", "  log line"),

@@ -37,10 +37,6 @@ class Profile:
     last_login_at: datetime | None
 
 
-def summarize_account(account: Account, roles: tuple[str, ...]) -> AccountSummary:
-    return AccountSummary(account.id, account.username, account.name, roles)
-
-
 def build_profile(account: Account) -> Profile:
     return Profile(
         id=account.id,

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 from jwt.algorithms import Algorithm, ECAlgorithm, OKPAlgorithm
 
 MAX_TOKEN_LENGTH = 4096
+MAX_KEY_AGE_SECONDS = 5.0  # of signing keys and global epoch in memory
 TOKEN_PATTERN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 KID_PATTERN = re.compile(r"[A-Za-z0-9_-]{8,64}")
 HEADER_NAMES = {"alg", "kid", "typ"}
@@ -94,9 +95,9 @@ class SigningKeySet:
             dict(keys), {key.typ: key for key in signers}, global_epoch, loaded_at
         )
 
-    def get_age_seconds(self, monotonic_now: float) -> float:
-        """Return the seconds since the keys were loaded."""
-        return monotonic_now - self._snapshot.loaded_at
+    def is_stale(self, monotonic_now: float) -> bool:
+        """Return whether the keys must be reloaded before the next use."""
+        return monotonic_now - self._snapshot.loaded_at >= MAX_KEY_AGE_SECONDS
 
     def list_public_jwks(self, typ: str) -> list[Mapping[str, str]]:
         """List the public keys for one type of token as JWKs."""

@@ -11,7 +11,7 @@ from app.adapters.clock import MAX_CLOCK_SKEW
 from app.adapters.database import get_database_now, is_database_unavailable
 from app.errors import Problem
 from app.settings import VERSION
-from app.signing_keys.refresh_ring import reload_stale_signing_keys
+from app.signing_keys.load import load_signing_keys
 from app.web.openapi.annotations import document_problems
 from app.web.openapi.blueprint import Blueprint
 from app.web.routes import accept_any_host
@@ -102,7 +102,9 @@ def check_readiness(units: UnitOfWorkFactory) -> dict[str, str]:
                 else "skewed"
             )
             if checks["schema"] == "ok":
-                reload_stale_signing_keys(work, ticks=units.clock.get_monotonic_time())
+                ticks = units.clock.get_monotonic_time()
+                if work.signing_keys.is_stale(ticks):
+                    load_signing_keys(work, ticks=ticks)
                 checks["keys"] = "ok"
     except Exception as error:
         # The orchestrator needs an answer for every error; the log has the details.

@@ -16,9 +16,9 @@ from app.device_login.start import DeviceAuthorization, DeviceLoginRequest, star
 from app.oauth.clients import ClientCredentials, authenticate_client, is_public_client
 from app.oauth.errors import InvalidClient, InvalidRequest, InvalidScope, UnsupportedGrantType
 from app.rate_limits.count import count_request
-from app.sessions.access_tokens import sign_key_token
 from app.sessions.errors import InvalidGrant
 from app.sessions.refresh import get_session_by_refresh_token, refresh_session
+from app.sessions.tokens import sign_key_token
 from app.settings import is_scope
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from app.adapters.cache import CacheUnavailable
 from app.credential_status.models import list_revocations_since
 from app.credential_status.publish import publish_revocation
 from app.credential_status.session_cache import ADVANCE_CANARY, CANARY_KEY, MAX_ENTRY_AGE
-from app.signing_keys.refresh_ring import reload_signing_keys
+from app.signing_keys.load import load_signing_keys
 
 if TYPE_CHECKING:
     from app.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -39,7 +39,7 @@ class CacheWatcher:
         """Reload keys and epoch, and publish new revocations."""
         began = units.clock.get_monotonic_time()
         with units.open_read_only() as work:
-            reload_signing_keys(work, ticks=began)
+            load_signing_keys(work, ticks=began)
             if work.cache.is_configured:
                 try:
                     self._publish(work, began)

@@ -11,8 +11,8 @@ from app.authorization.models import list_roles
 from app.authorization.show import list_resource_roles
 from app.credential_status.models import get_global_epoch
 from app.errors import Unauthenticated
-from app.sessions.access_tokens import get_session_roles, get_session_scopes, sign_access_token
 from app.sessions.models import find_account_session
+from app.sessions.tokens import get_session_roles, get_session_scopes, sign_access_token
 
 if TYPE_CHECKING:
     from datetime import datetime

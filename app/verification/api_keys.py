@@ -26,7 +26,7 @@ from app.errors import Unauthenticated
 from app.opaque_tokens import compute_digest, parse_row_id
 from app.principal import CredentialKind, Principal
 from app.rate_limits.errors import TooManyRequests
-from app.sessions.access_tokens import FINGERPRINT_CLAIM, build_secret_fingerprint
+from app.sessions.tokens import FINGERPRINT_CLAIM, build_secret_fingerprint
 from app.verification.api_key_lookup import find_api_key_state
 
 if TYPE_CHECKING:

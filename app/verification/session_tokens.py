@@ -20,16 +20,16 @@ from app.credential_status.session_cache import (
 from app.errors import Unauthenticated
 from app.opaque_tokens import is_id
 from app.principal import CredentialKind, Principal
-from app.sessions.access_tokens import (
+from app.sessions.errors import InvalidGrant
+from app.sessions.refresh import get_session_by_refresh_token, is_counter_accepted
+from app.sessions.signed_handles import find_session_by_page_cookie
+from app.sessions.tokens import (
     JWT_TYP,
     NARROWED_CLAIM,
     exclude_admin,
     get_session_roles,
     get_session_scopes,
 )
-from app.sessions.errors import InvalidGrant
-from app.sessions.refresh import get_session_by_refresh_token, is_counter_accepted
-from app.sessions.signed_handles import find_session_by_page_cookie
 from app.verification.api_keys import verify_api_key_token
 from app.verification.session_lookup import SessionState, find_session_state
 

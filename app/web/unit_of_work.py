@@ -12,7 +12,7 @@ from flask import current_app
 from app.adapters import logs
 from app.adapters.database import is_database_unavailable
 from app.errors import Unavailable
-from app.signing_keys.refresh_ring import reload_stale_signing_keys
+from app.signing_keys.load import load_signing_keys
 from app.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.web.openapi.annotations import document_problems
 
@@ -50,7 +50,9 @@ def _run_in_unit_of_work(
         here = get_unit_of_work_factory()
         try:
             with open_unit(here) as work:
-                _refresh_signing_keys(here, work)
+                ticks = here.clock.get_monotonic_time()
+                if work.signing_keys.is_stale(ticks):
+                    _load_signing_keys(work, ticks)
                 return handler(work, *args, **kwargs)
         except Exception as error:
             if is_database_unavailable(error):
@@ -60,9 +62,9 @@ def _run_in_unit_of_work(
     return document_problems(Unavailable)(within)
 
 
-def _refresh_signing_keys(here: UnitOfWorkFactory, work: UnitOfWork) -> None:
+def _load_signing_keys(work: UnitOfWork, ticks: float) -> None:
     try:
-        reload_stale_signing_keys(work, ticks=here.clock.get_monotonic_time())
+        load_signing_keys(work, ticks=ticks)
     except Exception as error:
         if is_database_unavailable(error):
             raise

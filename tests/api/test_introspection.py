@@ -14,7 +14,7 @@ from app.credential_status.revocations import record_account_revocation
 from app.opaque_tokens import generate_id, generate_token
 from app.server.cache_watcher import CacheWatcher
 from tests.api.test_oauth_token import refused
-from tests.api.test_view import counted
+from tests.api.test_session_cache import counted
 from tests.oauth_clients import (
     ROLES,
     build_basic_auth,

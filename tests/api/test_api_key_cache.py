@@ -216,9 +216,9 @@ def test_slow_reader_cannot_undo_a_change(make_believing, server, change):
         slow = find_api_key_state(work, key["id"])
     held = server.get(build_account_cache_key(ann.tokens["account"]["id"]))
     change(ann, key)
-    cache_api_key(service.units.cache, key["id"], slow.entry)
+    cache_api_key(service.units.cache, key["id"], slow.cache_entry)
     assert powerless(service, key)
-    cache_api_key(service.units.cache, key["id"], slow.entry)
+    cache_api_key(service.units.cache, key["id"], slow.cache_entry)
     assert powerless(service, key)
     assert (
         server.get(build_account_cache_key(ann.tokens["account"]["id"])) != held

@@ -1,4 +1,4 @@
-"""Load the signing keys into memory, and create the first key of each purpose."""
+"""Load the signing keys and the global epoch into memory, and create missing keys."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from app.adapters import encryption
 from app.adapters.jwt import SigningKeyPair, from_pem
+from app.credential_status.models import get_global_epoch
 from app.signing_keys.models import (
     CURRENT_STATES,
     PUBLISHED_STATES,
@@ -26,8 +27,13 @@ if TYPE_CHECKING:
 MAX_ATTEMPTS = 3
 
 
-def load_signing_keys(work: UnitOfWork, *, global_epoch: int, ticks: float) -> None:
-    """Load the keys from the database, and create missing ones for the configured algorithm."""
+def load_signing_keys(work: UnitOfWork, *, ticks: float) -> None:
+    """Load keys and global epoch, and create missing keys for the configured algorithm.
+
+    Call this before the first query of the unit of work.
+    """
+    with work.open_autocommit_session() as db:
+        global_epoch = get_global_epoch(db)
     rows = _create_missing(work)
     held = {
         row.kid: work.signing_keys.find_key(row.kid) or _unseal(work, row)
