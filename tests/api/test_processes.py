@@ -430,9 +430,8 @@ def test_conflicting_process_settings_are_refused_at_start():
             lambda case: run_command(*case[0], env=case[1]), cases
         )
     assert {found.returncode for found in (workers, replicas, sqlite)} == {REFUSED}
-    assert workers.stderr.startswith("DOORWARD_REDIS_URL: ") and "--workers" in workers.stderr
-    assert (
-        replicas.stderr.startswith("DOORWARD_REDIS_URL: ")
-        and "DOORWARD_REPLICAS" in replicas.stderr
-    )
+    assert "DOORWARD_REDIS_URL: " in workers.stderr
+    assert "--workers" in workers.stderr
+    assert "DOORWARD_REDIS_URL: " in replicas.stderr
+    assert "DOORWARD_REPLICAS" in replicas.stderr
     assert "SQLite supports a single process" in sqlite.stderr

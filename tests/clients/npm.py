@@ -74,7 +74,7 @@ def unpack(archive: Path, to: Path) -> None:
     with tarfile.open(archive) as files, tempfile.TemporaryDirectory(dir=archive.parent) as made:
         files.extractall(made, filter="data")
         to.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move_to(Path(made) / "package", to)
+        shutil.move(Path(made) / "package", to)
 
 
 def run(script: Path, **kwargs) -> subprocess.Popen[str]:
