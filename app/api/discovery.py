@@ -23,7 +23,7 @@ blp = Blueprint(
     "discovery",
     __name__,
     url_prefix="/.well-known",
-    description="What a client needs to know of this issuer.",
+    description="Metadata of this issuer for OAuth clients.",
 )
 
 SECRET_AUTH_METHODS = ["client_secret_basic", "client_secret_post"]

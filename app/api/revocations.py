@@ -20,7 +20,7 @@ blp = Blueprint(
     "revocations",
     __name__,
     url_prefix="/v1",
-    description="What has ended, for verifiers that check tokens themselves.",
+    description="Revocations, for applications that verify tokens themselves.",
 )
 MAX_AGE_SECONDS = 1
 

@@ -49,7 +49,7 @@ blp = Blueprint(
     "sessions",
     __name__,
     url_prefix="/v1",
-    description="Logging in and out, refreshing, one's own sessions.",
+    description="Login, refresh, step-up, logout and your sessions.",
 )
 
 # Longer than any token of this service. A token of another kind is invalid, not malformed.

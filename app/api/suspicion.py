@@ -16,10 +16,7 @@ from app.web.openapi.blueprint import Blueprint
 from app.web.unit_of_work import writing
 
 blp = Blueprint(
-    "suspicion",
-    __name__,
-    url_prefix="/v1/sessions",
-    description="Saying that a session is not one's own.",
+    "suspicion", __name__, url_prefix="/v1/sessions", description="Reports of suspicious sessions."
 )
 
 

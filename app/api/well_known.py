@@ -16,7 +16,7 @@ blp = Blueprint(
     "well_known",
     __name__,
     url_prefix="/.well-known",
-    description="For whoever checks tokens without asking.",
+    description="Public keys for applications that verify tokens themselves.",
 )
 
 

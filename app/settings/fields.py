@@ -131,7 +131,7 @@ class ServiceFields:
     registration: RegistrationMode = field(
         default=RegistrationMode.OPEN,
         metadata=describe(
-            "open: anyone can register. invite: only invited users can. closed: nobody can.",
+            "open: anyone can register. invite: only invited users can. closed: no one can.",
             parsers.build_choice_parser(RegistrationMode),
         ),
     )
