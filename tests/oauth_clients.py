@@ -69,3 +69,19 @@ def request_client_token(actor: Actor, key: dict[str, Any], **fields: str):
         {"grant_type": "client_credentials", **fields},
         headers=build_basic_auth(key["id"], key["key"]),
     )
+
+
+def assert_oauth_error(answer, status: int, error: str) -> None:
+    """Assert an error in the exact format of RFC 6749 section 5.2."""
+    assert answer.status_code == status, answer.text
+    assert answer.content_type == "application/json"
+    assert set(answer.json) == {"error", "error_description"}
+    assert answer.json["error"] == error
+    assert answer.json["error_description"].isascii()
+    assert '"' not in answer.json["error_description"]
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Pragma"] == "no-cache"
+    assert (status == 401) == (
+        "WWW-Authenticate" in answer.headers
+        and answer.headers["WWW-Authenticate"].startswith("Basic ")
+    )

@@ -18,7 +18,16 @@ from app.credential_status.session_cache import build_account_cache_key
 from app.opaque_tokens import compute_digest, generate_id, generate_token
 from app.server.cache_watcher import CacheWatcher
 from app.verification.api_key_lookup import find_api_key_state
-from tests.api.test_api_keys import give, made, report, rotate, status, take, use, worker
+from tests.api_keys import (
+    add_role_to,
+    call_whoami,
+    create_key,
+    get_key_status,
+    remove_role_from,
+    report_leak,
+    rotate_key,
+    sign_in_worker,
+)
 
 ROLES = {"worker": ("jobs:read", "jobs:run"), "clerk": ("orders:read",)}
 TRIPS = ("cmdstat_evalsha", "cmdstat_mget")  # the rest happens inside the scripts
@@ -45,7 +54,7 @@ def service(make_believing, database_url):
 
 @pytest.fixture
 def ann(service):
-    return worker(service)
+    return sign_in_worker(service)
 
 
 @pytest.fixture
@@ -83,31 +92,31 @@ def counted(service, server):
 
 
 def test_warm_check_with_its_rate_limit_is_two_round_trips_and_no_sql(service, ann, server):
-    key = made(ann)
-    assert use(service, key["key"]).status_code == 200
+    key = create_key(ann)
+    assert call_whoami(service, key["key"]).status_code == 200
     with counted(service, server) as counts:
         for _ in range(5):
-            assert use(service, key["key"]).status_code == 200
+            assert call_whoami(service, key["key"]).status_code == 200
     assert (counts["sql"], counts["trips"]) == (0, 10)
     assert server.get(f"{build_api_key_cache_key(key['id'])}:n:60") == b"6"
 
 
 def test_wrong_secret_is_refused_in_one_round_trip_and_not_counted(service, ann, server):
-    key = made(ann)
-    use(service, key["key"])
+    key = create_key(ann)
+    call_whoami(service, key["key"])
     wrong = generate_token("dwk", key["id"]).token
     with counted(service, server) as counts:
-        assert {use(service, wrong).status_code for _ in range(5)} == {401}
+        assert {call_whoami(service, wrong).status_code for _ in range(5)} == {401}
     assert (counts["sql"], counts["trips"]) == (0, 5)
     assert server.get(f"{build_api_key_cache_key(key['id'])}:n:60") == b"1"
 
 
 def test_junk_is_refused_without_any_round_trip(service, ann, server):
-    key = made(ann)["key"]
-    use(service, key)
+    key = create_key(ann)["key"]
+    call_whoami(service, key)
     with counted(service, server) as counts:
         for number in range(100):
-            assert use(service, f"{key[:-6]}{number:06}").status_code == 401
+            assert call_whoami(service, f"{key[:-6]}{number:06}").status_code == 401
     assert counts["sql"] == 0
     assert counts["asked"] == set()
 
@@ -116,15 +125,18 @@ def test_unknown_key_leaves_no_cache_entry(service, server):
     held = set(server.scan_iter())
     with counted(service, server) as counts:
         for _ in range(20):
-            assert use(service, generate_token("dwk", generate_id("key")).token).status_code == 401
+            assert (
+                call_whoami(service, generate_token("dwk", generate_id("key")).token).status_code
+                == 401
+            )
     assert counts["trips"] == 20
     assert {key for key in server.scan_iter() if not key.startswith(b"dw1:canary")} <= held
 
 
 def test_secret_is_compared_on_a_cache_hit_too(service, ann, server):
     """An entry with another secret does not match, and the id alone is not enough."""
-    key = made(ann)
-    use(service, key["key"])
+    key = create_key(ann)
+    call_whoami(service, key["key"])
     remembered = json.loads(server.get(build_api_key_cache_key(key["id"])))
     assert key["key"] not in str(remembered)
     assert remembered[2] == compute_digest(key["key"])
@@ -133,13 +145,13 @@ def test_secret_is_compared_on_a_cache_hit_too(service, ann, server):
         json.dumps([*remembered[:2], "0" * 64, *remembered[3:]]),
         px=60_000,
     )
-    assert use(service, key["key"]).status_code == 401
+    assert call_whoami(service, key["key"]).status_code == 401
 
 
 def test_unreadable_cache_entry_falls_back_to_the_database(make_believing, server):
     service = make_believing()
-    ann = worker(service)
-    key = made(ann)
+    ann = sign_in_worker(service)
+    key = create_key(ann)
     names = build_api_key_cache_key(key["id"]), build_account_cache_key(ann.tokens["account"]["id"])
     for damaged, junk in product(
         names,
@@ -155,11 +167,11 @@ def test_unreadable_cache_entry_falls_back_to_the_database(make_believing, serve
             b'[1,"acc_x","d",null,null,"jobs:run",null]',
         ),
     ):
-        use(service, key["key"])
+        call_whoami(service, key["key"])
         server.set(damaged, junk)
-        assert use(service, key["key"]).json["scopes"] == ["jobs:run"]
+        assert call_whoami(service, key["key"]).json["scopes"] == ["jobs:run"]
     ann.call("DELETE", f"/v1/api-keys/{key['id']}", token=ann.access)
-    assert use(service, key["key"]).status_code == 401
+    assert call_whoami(service, key["key"]).status_code == 401
 
 
 def delete(ann, key):
@@ -176,29 +188,29 @@ def narrow(ann, key):
 
 
 def turn(ann, key):
-    assert rotate(ann, key["id"], overlap_seconds=0).status_code == 200
+    assert rotate_key(ann, key["id"], overlap_seconds=0).status_code == 200
 
 
 def leak(ann, key):
-    assert report(ann.service, key["key"]).status_code == 204
+    assert report_leak(ann.service, key["key"]).status_code == 204
 
 
 def demote(ann, _key):
-    take(ann.service, ann, "worker")
+    remove_role_from(ann.service, ann, "worker")
 
 
 CHANGES = (delete, narrow, turn, leak, demote)
 
 
 def powerless(service, key) -> bool:
-    answer = use(service, key["key"])
+    answer = call_whoami(service, key["key"])
     return answer.status_code == 401 or answer.json["scopes"] == []
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_every_change_applies_at_the_next_use_despite_the_cache(service, ann, server, change):
-    key = made(ann)
-    assert use(service, key["key"]).json["scopes"] == ["jobs:run"]
+    key = create_key(ann)
+    assert call_whoami(service, key["key"]).json["scopes"] == ["jobs:run"]
     change(ann, key)
     assert powerless(service, key)
     server.flushall()
@@ -209,9 +221,9 @@ def test_every_change_applies_at_the_next_use_despite_the_cache(service, ann, se
 def test_slow_reader_cannot_undo_a_change(make_believing, server, change):
     """The reader read before the change, and fills the cache after it."""
     service = make_believing()
-    ann = worker(service)
-    key = made(ann)
-    use(service, key["key"])
+    ann = sign_in_worker(service)
+    key = create_key(ann)
+    call_whoami(service, key["key"])
     with service.units.open_read_only() as work:
         slow = find_api_key_state(work, key["id"])
     held = server.get(build_account_cache_key(ann.tokens["account"]["id"]))
@@ -231,9 +243,9 @@ def test_watcher_repeats_unpublished_changes(make_believing, server, change):
     """A process died between commit and publish, and a flush left an older copy."""
     service, watcher = make_believing(), CacheWatcher()
     watcher.watch(service.units)
-    ann = worker(service)
-    key = made(ann)
-    use(service, key["key"])
+    ann = sign_in_worker(service)
+    key = create_key(ann)
+    call_whoami(service, key["key"])
     names = build_api_key_cache_key(key["id"]), build_account_cache_key(ann.tokens["account"]["id"])
     old = {name: server.get(name) for name in names}
     change(ann, key)
@@ -247,44 +259,44 @@ def test_watcher_repeats_unpublished_changes(make_believing, server, change):
 
 
 def test_new_secret_works_where_the_old_one_was_cached(service, ann, server):
-    key = made(ann)
-    use(service, key["key"])
-    new = rotate(ann, key["id"], overlap_seconds=60).json["key"]
-    assert [use(service, one).status_code for one in (new, key["key"])] == [200, 200]
+    key = create_key(ann)
+    call_whoami(service, key["key"])
+    new = rotate_key(ann, key["id"], overlap_seconds=60).json["key"]
+    assert [call_whoami(service, one).status_code for one in (new, key["key"])] == [200, 200]
     with counted(service, server) as counts:
-        assert [use(service, one).status_code for one in (new, key["key"])] == [200, 200]
+        assert [call_whoami(service, one).status_code for one in (new, key["key"])] == [200, 200]
     assert (counts["sql"], counts["trips"]) == (0, 4)
 
 
 def test_expired_secret_does_not_use_up_the_rate_limit(service, ann, server):
-    key = made(ann)
-    rotate(ann, key["id"], overlap_seconds=60)
-    use(service, key["key"])
+    key = create_key(ann)
+    rotate_key(ann, key["id"], overlap_seconds=60)
+    call_whoami(service, key["key"])
     service.clock.push(seconds=61)
     CacheWatcher().watch(service.units)
-    assert use(service, key["key"]).status_code == 401
+    assert call_whoami(service, key["key"]).status_code == 401
     assert server.get(f"{build_api_key_cache_key(key['id'])}:n:60") == b"1"
 
 
 def test_expired_key_is_refused_despite_the_cache(service, ann, server):
-    key = made(ann, expires_in=60)
-    assert use(service, key["key"]).status_code == 200
+    key = create_key(ann, expires_in=60)
+    assert call_whoami(service, key["key"]).status_code == 200
     service.clock.push(seconds=61)
-    assert use(service, key["key"]).status_code == 401
+    assert call_whoami(service, key["key"]).status_code == 401
     server.flushall()
-    assert use(service, key["key"]).status_code == 401
+    assert call_whoami(service, key["key"]).status_code == 401
 
 
 def test_changed_rights_apply_in_a_warm_check(service, ann, server):
-    key = made(ann)
-    use(service, key["key"])
-    take(service, ann, "worker")
-    assert use(service, key["key"]).json["scopes"] == []
+    key = create_key(ann)
+    call_whoami(service, key["key"])
+    remove_role_from(service, ann, "worker")
+    assert call_whoami(service, key["key"]).json["scopes"] == []
     with counted(service, server) as counts:
-        assert use(service, key["key"]).json["scopes"] == []
+        assert call_whoami(service, key["key"]).json["scopes"] == []
     assert (counts["sql"], counts["trips"]) == (0, 2)
-    give(service, ann, "worker")
-    assert use(service, key["key"]).json["scopes"] == ["jobs:run"]
+    add_role_to(service, ann, "worker")
+    assert call_whoami(service, key["key"]).json["scopes"] == ["jobs:run"]
 
 
 def test_rate_limit_is_shared_by_all_processes(make_believing, sqlite_url):
@@ -292,61 +304,66 @@ def test_rate_limit_is_shared_by_all_processes(make_believing, sqlite_url):
         make_believing(sqlite_url, limit_key="4/minute;100/hour"),
         make_believing(sqlite_url, limit_key="4/minute;100/hour"),
     )
-    key = made(worker(one))["key"]
-    assert [use(process, key).status_code for process in (one, other, one, other, one, other)] == [
-        200
-    ] * 4 + [429] * 2
-    refused = use(other, key)
+    key = create_key(sign_in_worker(one))["key"]
+    assert [
+        call_whoami(process, key).status_code for process in (one, other, one, other, one, other)
+    ] == [200] * 4 + [429] * 2
+    refused = call_whoami(other, key)
     assert refused.headers["RateLimit-Policy"] == '"key";q=4;w=60'
     assert 1 <= int(refused.headers["Retry-After"]) <= 60
 
 
 def test_every_window_of_a_rate_limit_applies(make_believing, server):
     service = make_believing(limit_key="100/minute;2/hour")
-    key = made(worker(service))
-    assert [use(service, key["key"]).status_code for _ in range(3)] == [200, 200, 429]
-    assert use(service, key["key"]).headers["RateLimit-Policy"] == '"key";q=2;w=3600'
+    key = create_key(sign_in_worker(service))
+    assert [call_whoami(service, key["key"]).status_code for _ in range(3)] == [200, 200, 429]
+    assert call_whoami(service, key["key"]).headers["RateLimit-Policy"] == '"key";q=2;w=3600'
     assert server.pttl(f"{build_api_key_cache_key(key['id'])}:n:3600") > 3_500_000
 
 
 def test_without_redis_each_process_enforces_its_share(make_service):
     service = make_service(redis_url="redis://127.0.0.1:1/0", roles=ROLES, limit_key="3/minute")
-    ann = worker(service)
-    key = made(ann)["key"]
-    assert [use(service, key).status_code for _ in range(4)] == [200, 200, 200, 429]
-    assert use(service, generate_token("dwk", generate_id("key")).token).status_code == 401
+    ann = sign_in_worker(service)
+    key = create_key(ann)["key"]
+    assert [call_whoami(service, key).status_code for _ in range(4)] == [200, 200, 200, 429]
+    assert call_whoami(service, generate_token("dwk", generate_id("key")).token).status_code == 401
 
 
 def test_without_the_database_cached_keys_pass_and_others_get_503(make_believing, server):
     service = make_believing()
-    ann = worker(service)
-    key = made(ann)["key"]
-    use(service, key)
+    ann = sign_in_worker(service)
+    key = create_key(ann)["key"]
+    call_whoami(service, key)
     CacheWatcher().watch(service.units)
     with service.open_database() as db:
         db.execute(text("ALTER TABLE api_keys RENAME TO away"))
-    assert use(service, key).status_code == 200
-    assert use(service, generate_token("dwk", generate_id("key")).token).status_code == 503
+    assert call_whoami(service, key).status_code == 200
+    assert call_whoami(service, generate_token("dwk", generate_id("key")).token).status_code == 503
     server.delete(build_account_cache_key(ann.tokens["account"]["id"]))
-    assert use(service, key).status_code == 503
+    assert call_whoami(service, key).status_code == 503
     server.flushall()
-    refused = use(service, key)
+    refused = call_whoami(service, key)
     assert (refused.status_code, refused.json["code"]) == (503, "unavailable")
     assert "Retry-After" in refused.headers
 
 
 def test_full_cache_is_bypassed(make_believing, server):
     service = make_believing(limit_key="3/minute")
-    ann = worker(service)
-    key = made(ann)
-    use(service, key["key"])
+    ann = sign_in_worker(service)
+    key = create_key(ann)
+    call_whoami(service, key["key"])
     held = server.config_get("maxmemory", "maxmemory-policy")
     server.config_set("maxmemory", 1, "maxmemory-policy", "noeviction")
     try:
-        assert [use(service, key["key"]).status_code for _ in range(4)] == [200, 200, 200, 429]
-        assert use(service, generate_token("dwk", key["id"]).token).status_code == 401
+        assert [call_whoami(service, key["key"]).status_code for _ in range(4)] == [
+            200,
+            200,
+            200,
+            429,
+        ]
+        assert call_whoami(service, generate_token("dwk", key["id"]).token).status_code == 401
         delete(ann, key)
-        assert use(service, key["key"]).status_code == 401
+        assert call_whoami(service, key["key"]).status_code == 401
     finally:
         server.config_set(
             "maxmemory", held["maxmemory"], "maxmemory-policy", held["maxmemory-policy"]
@@ -354,13 +371,13 @@ def test_full_cache_is_bypassed(make_believing, server):
 
 
 def test_revocation_marker_outlives_every_reader(service, ann, server):
-    key = made(ann)
-    use(service, key["key"])
+    key = create_key(ann)
+    call_whoami(service, key["key"])
     delete(ann, key)
     name = build_api_key_cache_key(key["id"])
     assert server.get(name) == b"R"
     assert server.pttl(name) > 300_000
     with counted(service, server) as counts:
-        assert use(service, key["key"]).status_code == 401
+        assert call_whoami(service, key["key"]).status_code == 401
     assert (counts["sql"], counts["trips"]) == (0, 1)
-    assert status(ann, key["id"]) == "deleted"
+    assert get_key_status(ann, key["id"]) == "deleted"

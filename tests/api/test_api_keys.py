@@ -12,52 +12,28 @@ from sqlalchemy.exc import OperationalError
 from app.accounts.models import Account
 from app.api_keys.expiry_warnings import send_expiry_warnings
 from app.api_keys.last_used import flush_last_used
-from app.authorization.models import AccountRole
-from app.authorization.roles.assign import add_role
 from app.credential_status.revocations import record_account_revocation
 from app.errors import Unauthenticated
 from app.opaque_tokens import TOKEN_PATTERN, generate_id, generate_token
-from app.principal import ClientInfo
 from app.server.cleanup import delete_expired_data
 from app.verification.api_keys import verify_api_key
 from tests.actors import PASSWORD, Actor
+from tests.api_keys import (
+    add_role_to,
+    call_whoami,
+    create_key,
+    get_key_status,
+    remove_role_from,
+    report_leak,
+    request_key,
+    rotate_key,
+    sign_in_administrator,
+    sign_in_worker,
+)
 
 ROLES = {"worker": ("jobs:read", "jobs:run"), "clerk": ("orders:read",)}
-NOBODY = ClientInfo(address="", bucket="", user_agent="", request_id="", locale="en")
 DAY = 86400
 KEY = re.compile(r"dwk_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
-
-
-def give(service, actor: Actor, role: str) -> None:
-    with service.units.open_read_write() as work:
-        assert add_role(work, NOBODY, account_id=actor.tokens["account"]["id"], role=role)
-
-
-def take(service, actor: Actor, role: str) -> None:
-    """Remove a role from the account."""
-    with service.units.open_read_write() as work:
-        account_id = actor.tokens["account"]["id"]
-        work.db.delete(work.db.get_one(AccountRole, (account_id, role)))
-        account = work.db.get_one(Account, account_id)
-        account.roles_version += 1
-        record_account_revocation(work, account)
-
-
-def make(actor: Actor, name: str = "ci", scopes=("jobs:run",), **changes):
-    return actor.post(
-        "/v1/api-keys", {"name": name, "scopes": list(scopes), **changes}, token=actor.access
-    )
-
-
-def made(actor: Actor, name: str = "ci", scopes=("jobs:run",), **changes) -> dict:
-    answer = make(actor, name, scopes, **changes)
-    assert answer.status_code == 201, answer.json
-    return answer.json
-
-
-def use(service, key: str, **kwargs):
-    """Call /v1/whoami with the key from another IP address."""
-    return service.actor("program").get("/v1/whoami", headers={"X-API-Key": key}, **kwargs)
 
 
 @pytest.fixture
@@ -70,40 +46,21 @@ def sqlite_service(make_service):
     return make_service(roles=ROLES).freeze_clock()
 
 
-def worker(service, name: str = "ann") -> Actor:
-    """Register and log in a user with the role for jobs."""
-    actor = service.actor(name).sign_in()
-    give(service, actor, "worker")
-    assert actor.login().status_code == 200
-    return actor
-
-
-def administrator(service, name: str = "boss") -> Actor:
-    actor = service.actor(name).sign_in()
-    give(service, actor, "admin")
-    assert actor.login().status_code == 200
-    return actor
-
-
 @pytest.fixture
 def ann(service):
-    return worker(service)
+    return sign_in_worker(service)
 
 
 @pytest.fixture
 def bob(sqlite_service):
-    return worker(sqlite_service, "bob")
-
-
-def status(actor: Actor, key_id: str) -> str:
-    return actor.get(f"/v1/api-keys/{key_id}", token=actor.access).json["status"]
+    return sign_in_worker(sqlite_service, "bob")
 
 
 # Creation.
 
 
 def test_a_key_is_shown_once_and_works_in_either_header(service, ann):
-    answer = make(ann)
+    answer = request_key(ann)
     assert answer.status_code == 201
     assert set(answer.json) == {"id", "key", "name", "scopes", "created_at", "expires_at"}
     key = answer.json["key"]
@@ -118,7 +75,7 @@ def test_a_key_is_shown_once_and_works_in_either_header(service, ann):
         "key_id": answer.json["id"],
         "expires_at": answer.json["expires_at"],
     }
-    assert use(service, key).json == expected
+    assert call_whoami(service, key).json == expected
     assert service.actor("program").get("/v1/whoami", token=key).json == expected
     for shown in (
         ann.get("/v1/api-keys", token=ann.access),
@@ -130,11 +87,11 @@ def test_a_key_is_shown_once_and_works_in_either_header(service, ann):
 
 
 def test_only_digests_are_kept(service, ann):
-    key = made(ann)["key"]
-    rotated = ann.post(f"/v1/api-keys/{made(ann, 'other')['id']}/rotate", token=ann.access).json[
-        "key"
-    ]
-    use(service, key)
+    key = create_key(ann)["key"]
+    rotated = ann.post(
+        f"/v1/api-keys/{create_key(ann, 'other')['id']}/rotate", token=ann.access
+    ).json["key"]
+    call_whoami(service, key)
     with service.open_database() as db:
         stored = "\n".join(
             str(row)
@@ -148,9 +105,9 @@ def test_only_digests_are_kept(service, ann):
 
 def test_a_key_is_listed_without_its_secret(service, ann):
     service.clock.push(seconds=1)
-    first = made(ann, "  first ", [])
+    first = create_key(ann, "  first ", [])
     service.clock.push(seconds=1)
-    second = made(ann, "second", ["jobs:run", "jobs:read", "jobs:run"])
+    second = create_key(ann, "second", ["jobs:run", "jobs:read", "jobs:run"])
     listed = ann.get("/v1/api-keys", token=ann.access).json
     assert listed["next"] is None
     assert [key["name"] for key in listed["items"]] == ["second", "first"]
@@ -173,13 +130,13 @@ def test_a_key_is_listed_without_its_secret(service, ann):
 )
 def test_key_expires_after_90_days_by_default(sqlite_service, bob, asked, days):
     bob.login()
-    key = made(bob, **asked)
+    key = create_key(bob, **asked)
     sqlite_service.clock.push(days=days, seconds=-2)
-    assert use(sqlite_service, key["key"]).status_code == 200
+    assert call_whoami(sqlite_service, key["key"]).status_code == 200
     sqlite_service.clock.push(seconds=3)
-    assert use(sqlite_service, key["key"]).status_code == 401
+    assert call_whoami(sqlite_service, key["key"]).status_code == 401
     bob.login()
-    assert status(bob, key["id"]) == "expired"
+    assert get_key_status(bob, key["id"]) == "expired"
     assert bob.get("/v1/api-keys", token=bob.access).json["items"] == []
 
 
@@ -216,57 +173,57 @@ def test_invalid_fields_are_named(bob):
 
 
 def test_only_administrators_can_create_keys_that_never_expire(sqlite_service):
-    boss = administrator(sqlite_service)
-    key = made(boss, scopes=["roles:read"], expires_in=None)
+    boss = sign_in_administrator(sqlite_service)
+    key = create_key(boss, scopes=["roles:read"], expires_in=None)
     assert key["expires_at"] is None
     sqlite_service.clock.push(days=4000)
-    answer = use(sqlite_service, key["key"])
+    answer = call_whoami(sqlite_service, key["key"])
     assert answer.json["expires_at"] is None
     assert answer.json["scopes"] == ["roles:read"]
     assert send_expiry_warnings(sqlite_service.units) == 0
     assert boss.login(scope="roles:read").status_code == 200  # a session that administers nothing
-    assert make(boss, "endless", scopes=["roles:read"], expires_in=None).status_code == 422
+    assert request_key(boss, "endless", scopes=["roles:read"], expires_in=None).status_code == 422
 
 
 def test_key_cannot_exceed_the_scopes_of_the_session_creating_it(sqlite_service):
-    ann = worker(sqlite_service)
+    ann = sign_in_worker(sqlite_service)
     ann.login(scope="jobs:read")
-    assert make(ann, scopes=["jobs:run"]).status_code == 422
-    key = made(ann, scopes=["jobs:read"])
-    assert use(sqlite_service, key["key"]).json["scopes"] == ["jobs:read"]
+    assert request_key(ann, scopes=["jobs:run"]).status_code == 422
+    key = create_key(ann, scopes=["jobs:read"])
+    assert call_whoami(sqlite_service, key["key"]).json["scopes"] == ["jobs:read"]
 
 
 def test_name_is_unique_among_live_keys(service, ann):
-    first = made(ann)
-    assert make(ann).status_code == 409
-    assert make(ann).json["code"] == "key_name_taken"
-    made(ann, "CI")
+    first = create_key(ann)
+    assert request_key(ann).status_code == 409
+    assert request_key(ann).json["code"] == "key_name_taken"
+    create_key(ann, "CI")
     assert ann.call("DELETE", f"/v1/api-keys/{first['id']}", token=ann.access).status_code == 204
-    second = made(ann, expires_in=60)
+    second = create_key(ann, expires_in=60)
     service.clock.push(seconds=61)
-    made(ann)
-    made(worker(service, "bob"), "ci")
-    assert status(ann, second["id"]) == "expired"
+    create_key(ann)
+    create_key(sign_in_worker(service, "bob"), "ci")
+    assert get_key_status(ann, second["id"]) == "expired"
 
 
 def test_more_than_fifty_keys_are_refused(sqlite_service, bob):
-    keys = [made(bob, f"key {number}", []) for number in range(50)]
-    refused = make(bob, "one more", [])
+    keys = [create_key(bob, f"key {number}", []) for number in range(50)]
+    refused = request_key(bob, "one more", [])
     assert (refused.status_code, refused.json["code"]) == (409, "too_many_keys")
     assert len(bob.get("/v1/api-keys", token=bob.access).json["items"]) == 50
     bob.call("DELETE", f"/v1/api-keys/{keys[0]['id']}", token=bob.access)
-    made(bob, "one more", [])
+    create_key(bob, "one more", [])
 
 
 def test_creating_and_rotating_require_recent_authentication(sqlite_service, bob):
-    key = made(bob)
+    key = create_key(bob)
     sqlite_service.clock.push(minutes=4)
     bob.refresh()
     tokens = bob.refresh(bob.tokens["refresh_token"]).json
     sqlite_service.clock.push(minutes=2)
     bob.tokens = tokens
     for answer in (
-        make(bob, "late"),
+        request_key(bob, "late"),
         bob.post(f"/v1/api-keys/{key['id']}/rotate", token=bob.access),
     ):
         assert (answer.status_code, answer.json["code"]) == (401, "reauthentication_required")
@@ -282,7 +239,7 @@ def test_creating_and_rotating_require_recent_authentication(sqlite_service, bob
 
 
 def test_key_cannot_manage_keys_or_sessions(sqlite_service, bob):
-    key = made(bob)
+    key = create_key(bob)
     paths = [
         ("POST", "/v1/api-keys"), ("GET", "/v1/api-keys"), ("GET", f"/v1/api-keys/{key['id']}"),
         ("PATCH", f"/v1/api-keys/{key['id']}"), ("DELETE", f"/v1/api-keys/{key['id']}"), ("POST", f"/v1/api-keys/{key['id']}/rotate"),
@@ -292,15 +249,15 @@ def test_key_cannot_manage_keys_or_sessions(sqlite_service, bob):
         for headers in ({"X-API-Key": key["key"]}, {"Authorization": f"Bearer {key['key']}"}):
             answer = bob.call(method, path, headers=headers, json={})
             assert (answer.status_code, answer.json["code"]) == (403, "forbidden"), path
-    assert status(bob, key["id"]) == "live"
+    assert get_key_status(bob, key["id"]) == "live"
 
 
 # Use.
 
 
 def test_exactly_one_credential_is_accepted(sqlite_service, bob):
-    key = made(bob)["key"]
-    other = made(bob, "other")["key"]
+    key = create_key(bob)["key"]
+    other = create_key(bob, "other")["key"]
     refused = [
         [("X-API-Key", key), ("X-API-Key", key)],
         [("X-API-Key", key), ("X-API-Key", other)],
@@ -354,70 +311,70 @@ def altered(key: str):
 
 
 def test_altered_key_is_refused(service, ann):
-    key = made(ann)["key"]
+    key = create_key(ann)["key"]
     assert TOKEN_PATTERN.fullmatch(key)
-    use(service, key)
+    call_whoami(service, key)
     for wrong in altered(key):
-        assert use(service, wrong).status_code == 401, wrong
+        assert call_whoami(service, wrong).status_code == 401, wrong
         assert service.actor("program").get("/v1/whoami", token=wrong).status_code == 401, wrong
-    assert use(service, key).status_code == 200
+    assert call_whoami(service, key).status_code == 200
 
 
 def test_key_follows_the_current_rights_of_its_owner(service, ann):
-    key = made(ann, scopes=["jobs:run", "jobs:read"])["key"]
-    assert use(service, key).json["scopes"] == ["jobs:read", "jobs:run"]
-    take(service, ann, "worker")
-    assert use(service, key).json["scopes"] == []
-    give(service, ann, "clerk")
-    assert use(service, key).json["scopes"] == []
-    give(service, ann, "worker")
-    assert use(service, key).json["scopes"] == ["jobs:read", "jobs:run"]
+    key = create_key(ann, scopes=["jobs:run", "jobs:read"])["key"]
+    assert call_whoami(service, key).json["scopes"] == ["jobs:read", "jobs:run"]
+    remove_role_from(service, ann, "worker")
+    assert call_whoami(service, key).json["scopes"] == []
+    add_role_to(service, ann, "clerk")
+    assert call_whoami(service, key).json["scopes"] == []
+    add_role_to(service, ann, "worker")
+    assert call_whoami(service, key).json["scopes"] == ["jobs:read", "jobs:run"]
 
 
 @pytest.mark.parametrize("became", ["disabled", "deleted"])
 def test_keys_of_disabled_or_deleted_accounts_are_refused(service, ann, became):
-    key = made(ann)["key"]
-    assert use(service, key).status_code == 200
+    key = create_key(ann)["key"]
+    assert call_whoami(service, key).status_code == 200
     with service.units.open_read_write() as work:  # administration has requests for it
         account = work.db.get_one(Account, ann.tokens["account"]["id"])
         account.status, account.epoch = became, account.epoch + 1
         record_account_revocation(work, account)
-    assert use(service, key).status_code == 401
+    assert call_whoami(service, key).status_code == 401
 
 
 def test_keys_survive_logout_and_password_change_and_the_email_lists_them(service, ann):
-    key = made(ann, "deploy & <b>")["key"]
-    ended = made(ann, "gone")
+    key = create_key(ann, "deploy & <b>")["key"]
+    ended = create_key(ann, "gone")
     ann.call("DELETE", f"/v1/api-keys/{ended['id']}", token=ann.access)
     ann.post("/v1/logout-all", token=ann.access)
     ann.login()
-    assert use(service, key).status_code == 200
+    assert call_whoami(service, key).status_code == 200
     ann.change("another sentence of some words")
     mail = ann.mail()
     assert "\n- deploy & <b>\n" in mail["text"]
     assert "<li>deploy &amp; &lt;b&gt;</li>" in mail["html"]
     assert "gone" not in mail["text"]
-    assert use(service, key).status_code == 200
+    assert call_whoami(service, key).status_code == 200
     ann.forgot()
     ann.reset("one more sentence of some words")
     assert "\n- deploy & <b>\n" in ann.mail()["text"]
-    assert use(service, key).status_code == 200
+    assert call_whoami(service, key).status_code == 200
 
 
 def test_rate_limit_is_per_key_and_ignores_wrong_secrets(make_service):
     service = make_service(roles=ROLES, limit_key="3/minute")
-    ann = worker(service)
-    key = made(ann)["key"]
+    ann = sign_in_worker(service)
+    key = create_key(ann)["key"]
     wrong = generate_token("dwk", f"key_{key.split('_')[1]}").token
-    assert {use(service, wrong).status_code for _ in range(10)} == {401}
-    assert [use(service, key).status_code for _ in range(4)] == [200, 200, 200, 429]
-    refused = use(service, key)
+    assert {call_whoami(service, wrong).status_code for _ in range(10)} == {401}
+    assert [call_whoami(service, key).status_code for _ in range(4)] == [200, 200, 200, 429]
+    refused = call_whoami(service, key)
     assert refused.json["code"] == "rate_limited"
     assert refused.json["violated-policies"] == ["key"]
     assert refused.headers["RateLimit-Policy"] == '"key";q=3;w=60'
     assert re.fullmatch(r'"key";r=0;t=\d+', refused.headers["RateLimit"])
     assert 1 <= int(refused.headers["Retry-After"]) <= 60
-    assert use(service, made(ann, "other")["key"]).status_code == 200
+    assert call_whoami(service, create_key(ann, "other")["key"]).status_code == 200
 
 
 def statements(service):
@@ -429,11 +386,11 @@ def statements(service):
 
 
 def test_random_keys_cost_no_database_read(sqlite_service, bob):
-    key = made(bob)["key"]
-    use(sqlite_service, key)
+    key = create_key(bob)["key"]
+    call_whoami(sqlite_service, key)
     sent = statements(sqlite_service)
     random = [key[:-6] + f"{number:06}" for number in range(10_000)]
-    assert {use(sqlite_service, wrong).status_code for wrong in random[:100]} == {401}
+    assert {call_whoami(sqlite_service, wrong).status_code for wrong in random[:100]} == {401}
     with sqlite_service.units.open_read_only() as work:
         for wrong in random:
             with pytest.raises(Unauthenticated):
@@ -442,10 +399,10 @@ def test_random_keys_cost_no_database_read(sqlite_service, bob):
 
 
 def test_unknown_well_formed_key_costs_one_indexed_lookup(service, ann):
-    made(ann)
-    use(service, generate_token("dwk", generate_id("key")).token)
+    create_key(ann)
+    call_whoami(service, generate_token("dwk", generate_id("key")).token)
     sent = statements(service)
-    assert use(service, generate_token("dwk", generate_id("key")).token).status_code == 401
+    assert call_whoami(service, generate_token("dwk", generate_id("key")).token).status_code == 401
     assert len(sent) == 1
     assert "WHERE api_keys.id = " in sent[0]
 
@@ -454,24 +411,24 @@ def test_unknown_well_formed_key_costs_one_indexed_lookup(service, ann):
 
 
 def test_key_can_lose_scopes_but_never_gain_any(service, ann):
-    key = made(ann, scopes=["jobs:run", "jobs:read"])
+    key = create_key(ann, scopes=["jobs:run", "jobs:read"])
     path = f"/v1/api-keys/{key['id']}"
     assert ann.call("PATCH", path, json={"scopes": ["jobs:read"]}, token=ann.access).json[
         "scopes"
     ] == ["jobs:read"]
-    assert use(service, key["key"]).json["scopes"] == ["jobs:read"]
+    assert call_whoami(service, key["key"]).json["scopes"] == ["jobs:read"]
     for more in (["jobs:run"], ["jobs:read", "jobs:run"], ["orders:read"], ["jobs:*"]):
         answer = ann.call("PATCH", path, json={"scopes": more}, token=ann.access)
         assert (answer.status_code, list(answer.json["errors"])) == (422, ["/scopes"])
-    assert use(service, key["key"]).json["scopes"] == ["jobs:read"]
+    assert call_whoami(service, key["key"]).json["scopes"] == ["jobs:read"]
     assert ann.call("PATCH", path, json={"scopes": []}, token=ann.access).json["scopes"] == []
-    assert use(service, key["key"]).json["scopes"] == []
+    assert call_whoami(service, key["key"]).json["scopes"] == []
 
 
 def test_wildcard_scope_can_be_narrowed_to_one_resource(sqlite_service):
-    boss = administrator(sqlite_service)
-    key = made(boss, scopes=["memberships:write:*"])
-    assert use(sqlite_service, key["key"]).json["scopes"] == ["memberships:write:*"]
+    boss = sign_in_administrator(sqlite_service)
+    key = create_key(boss, scopes=["memberships:write:*"])
+    assert call_whoami(sqlite_service, key["key"]).json["scopes"] == ["memberships:write:*"]
     answer = boss.call(
         "PATCH",
         f"/v1/api-keys/{key['id']}",
@@ -479,13 +436,13 @@ def test_wildcard_scope_can_be_narrowed_to_one_resource(sqlite_service):
         token=boss.access,
     )
     assert answer.json["scopes"] == ["memberships:write:list"]
-    assert use(sqlite_service, key["key"]).json["scopes"] == ["memberships:write:list"]
-    assert make(boss, "other", ["memberships:*"]).status_code == 422
+    assert call_whoami(sqlite_service, key["key"]).json["scopes"] == ["memberships:write:list"]
+    assert request_key(boss, "other", ["memberships:*"]).status_code == 422
 
 
 def test_a_key_can_be_renamed(service, ann):
-    key = made(ann)
-    made(ann, "other")
+    key = create_key(ann)
+    create_key(ann, "other")
     path = f"/v1/api-keys/{key['id']}"
     assert ann.call("PATCH", path, json={"name": "build"}, token=ann.access).json["name"] == "build"
     assert ann.call("PATCH", path, json={"name": "build"}, token=ann.access).status_code == 200
@@ -496,77 +453,81 @@ def test_a_key_can_be_renamed(service, ann):
     assert ann.call("PATCH", path, json={}, token=ann.access).json["name"] == "build"
     assert ann.call("PATCH", path, json={"expires_in": 60}, token=ann.access).status_code == 422
     assert ann.call("PATCH", path, json={"name": None}, token=ann.access).status_code == 422
-    assert use(service, key["key"]).json["scopes"] == ["jobs:run"]
+    assert call_whoami(service, key["key"]).json["scopes"] == ["jobs:run"]
 
 
 # Rotation.
 
 
-def rotate(actor: Actor, key_id: str, **body):
-    return actor.post(f"/v1/api-keys/{key_id}/rotate", body, token=actor.access)
-
-
 def test_rotation_keeps_the_key_and_both_secrets_work_for_a_while(service, ann):
-    key = made(ann)
-    answer = rotate(ann, key["id"], overlap_seconds=60)
+    key = create_key(ann)
+    answer = rotate_key(ann, key["id"], overlap_seconds=60)
     assert answer.status_code == 200
     assert {
         name: answer.json[name] for name in ("id", "name", "scopes", "created_at", "expires_at")
     } == {name: key[name] for name in ("id", "name", "scopes", "created_at", "expires_at")}
     new = answer.json["key"]
     assert new != key["key"]
-    assert use(service, key["key"]).json == use(service, new).json
+    assert call_whoami(service, key["key"]).json == call_whoami(service, new).json
     service.clock.push(seconds=61)
-    assert use(service, key["key"]).status_code == 401
-    assert use(service, new).status_code == 200
+    assert call_whoami(service, key["key"]).status_code == 401
+    assert call_whoami(service, new).status_code == 200
 
 
 def test_rotation_without_overlap_ends_the_old_secret_at_once(service, ann):
-    key = made(ann)
-    use(service, key["key"])
-    new = rotate(ann, key["id"], overlap_seconds=0).json["key"]
-    assert use(service, key["key"]).status_code == 401
-    assert use(service, new).status_code == 200
+    key = create_key(ann)
+    call_whoami(service, key["key"])
+    new = rotate_key(ann, key["id"], overlap_seconds=0).json["key"]
+    assert call_whoami(service, key["key"]).status_code == 401
+    assert call_whoami(service, new).status_code == 200
 
 
 def test_second_rotation_ends_the_first_secret(service, ann):
-    key = made(ann)
-    second = rotate(ann, key["id"]).json
-    third = rotate(ann, key["id"]).json
-    assert [use(service, one["key"]).status_code for one in (key, second, third)] == [401, 200, 200]
+    key = create_key(ann)
+    second = rotate_key(ann, key["id"]).json
+    third = rotate_key(ann, key["id"]).json
+    assert [call_whoami(service, one["key"]).status_code for one in (key, second, third)] == [
+        401,
+        200,
+        200,
+    ]
     service.clock.push(days=1, seconds=1)
-    assert [use(service, one["key"]).status_code for one in (key, second, third)] == [401, 401, 200]
+    assert [call_whoami(service, one["key"]).status_code for one in (key, second, third)] == [
+        401,
+        401,
+        200,
+    ]
 
 
 def test_an_overlap_is_at_most_seven_days(bob):
-    key = made(bob)
+    key = create_key(bob)
     for overlap in (-1, 7 * DAY + 1, "60", None, True, 1.5):
-        answer = rotate(bob, key["id"], overlap_seconds=overlap)
+        answer = rotate_key(bob, key["id"], overlap_seconds=overlap)
         assert (answer.status_code, list(answer.json["errors"])) == (422, ["/overlap_seconds"])
-    assert rotate(bob, key["id"], overlap_seconds=7 * DAY).status_code == 200
+    assert rotate_key(bob, key["id"], overlap_seconds=7 * DAY).status_code == 200
 
 
 def test_overlap_does_not_outlive_the_key(sqlite_service, bob):
-    key = made(bob, expires_in=3600)
-    new = rotate(bob, key["id"]).json
+    key = create_key(bob, expires_in=3600)
+    new = rotate_key(bob, key["id"]).json
     sqlite_service.clock.push(seconds=3601)
-    assert [use(sqlite_service, one["key"]).status_code for one in (key, new)] == [401, 401]
+    assert [call_whoami(sqlite_service, one["key"]).status_code for one in (key, new)] == [401, 401]
 
 
 # Revocation.
 
 
 def test_a_deleted_key_is_refused_at_the_next_use(service, ann):
-    key = made(ann)
-    use(service, key["key"])
+    key = create_key(ann)
+    call_whoami(service, key["key"])
     path = f"/v1/api-keys/{key['id']}"
     assert ann.call("DELETE", path, token=ann.access).status_code == 204
-    assert use(service, key["key"]).status_code == 401
-    assert status(ann, key["id"]) == "deleted"
+    assert call_whoami(service, key["key"]).status_code == 401
+    assert get_key_status(ann, key["id"]) == "deleted"
     for answer in (
         ann.call("DELETE", path, token=ann.access),
         ann.call("PATCH", path, json={"name": "again"}, token=ann.access),
-        rotate(ann, key["id"]),
+        rotate_key(ann, key["id"]),
     ):
         assert answer.status_code == 404
     service.clock.push(days=31)
@@ -576,8 +537,8 @@ def test_a_deleted_key_is_refused_at_the_next_use(service, ann):
 
 
 def test_key_of_another_account_is_not_found(service, ann):
-    key = made(ann)
-    bob = worker(service, "bob")
+    key = create_key(ann)
+    bob = sign_in_worker(service, "bob")
     for key_id in (key["id"], generate_id("key"), "x", "key_", generate_id("ses")):
         answers = [
             bob.get(f"/v1/api-keys/{key_id}", token=bob.access),
@@ -587,62 +548,58 @@ def test_key_of_another_account_is_not_found(service, ann):
                 json={"name": "mine", "scopes": []},
                 token=bob.access,
             ),
-            rotate(bob, key_id),
+            rotate_key(bob, key_id),
             bob.call("DELETE", f"/v1/api-keys/{key_id}", token=bob.access),
         ]
         assert [(answer.status_code, answer.json["code"]) for answer in answers] == [
             (404, "not_found")
         ] * 4
     assert bob.get("/v1/api-keys", token=bob.access).json["items"] == []
-    assert use(service, key["key"]).json["scopes"] == ["jobs:run"]
-
-
-def report(service, key):
-    return service.actor("finder").post("/v1/api-keys/report-leak", {"key": key})
+    assert call_whoami(service, key["key"]).json["scopes"] == ["jobs:run"]
 
 
 def test_leaked_key_is_revoked_at_once_and_its_owner_is_emailed(service, ann):
-    key = made(ann, "deploy")
-    use(service, key["key"])
-    answer = report(service, key["key"])
+    key = create_key(ann, "deploy")
+    call_whoami(service, key["key"])
+    answer = report_leak(service, key["key"])
     assert (answer.status_code, answer.data) == (204, b"")
-    assert use(service, key["key"]).status_code == 401
-    assert status(ann, key["id"]) == "leaked"
+    assert call_whoami(service, key["key"]).status_code == 401
+    assert get_key_status(ann, key["id"]) == "leaked"
     mail = ann.mail()
     assert mail["template"] == "api_key_leaked"
     assert "“deploy” (" + key["key"][:12] + "…)" in mail["text"]
     assert key["key"] not in mail["text"] + mail["html"]
     letters = len(service.mailbox(ann.email))
-    assert report(service, key["key"]).status_code == 204
+    assert report_leak(service, key["key"]).status_code == 204
     assert len(service.mailbox(ann.email)) == letters
 
 
 def test_leak_report_accepts_the_previous_secret_during_the_overlap(service, ann):
-    first, second = made(ann, "first"), made(ann, "second")
-    news = [rotate(ann, key["id"], overlap_seconds=60).json["key"] for key in (first, second)]
-    report(service, first["key"])
-    assert [use(service, key).status_code for key in (first["key"], news[0])] == [401, 401]
+    first, second = create_key(ann, "first"), create_key(ann, "second")
+    news = [rotate_key(ann, key["id"], overlap_seconds=60).json["key"] for key in (first, second)]
+    report_leak(service, first["key"])
+    assert [call_whoami(service, key).status_code for key in (first["key"], news[0])] == [401, 401]
     service.clock.push(seconds=61)
-    report(service, second["key"])
-    assert use(service, news[1]).status_code == 200
+    report_leak(service, second["key"])
+    assert call_whoami(service, news[1]).status_code == 200
 
 
 def test_junk_leak_report_reveals_nothing_and_costs_no_read(service, ann):
-    key = made(ann)["key"]
-    bob = worker(service, "bob")
-    gone = made(bob)
+    key = create_key(ann)["key"]
+    bob = sign_in_worker(service, "bob")
+    gone = create_key(bob)
     bob.call("DELETE", f"/v1/api-keys/{gone['id']}", token=bob.access)
     letters = len(service.mailbox())
-    right = report(service, made(ann, "right")["key"])
+    right = report_leak(service, create_key(ann, "right")["key"])
     for nothing in (*altered(key), gone["key"], "x", "é" * 50, "x" * 4000):
-        answer = report(service, nothing)
+        answer = report_leak(service, nothing)
         assert (answer.status_code, answer.data) == (204, b""), nothing
         headers = {name: value for name, value in answer.headers if name != "X-Request-Id"}
         assert headers == {name: value for name, value in right.headers if name != "X-Request-Id"}
-    assert use(service, key).status_code == 200
+    assert call_whoami(service, key).status_code == 200
     assert len(service.mailbox()) == letters + 1
     sent = statements(service)
-    report(service, key[:-6] + "000000")
+    report_leak(service, key[:-6] + "000000")
     assert sent == []
 
 
@@ -657,12 +614,12 @@ def test_leak_reports_are_rate_limited_by_source(make_service):
 
 def test_email_is_in_the_owners_language(sqlite_service, bob):
     bob.call("PATCH", "/v1/me", json={"locale": "de"}, token=bob.access)
-    key = made(bob, "Bau", expires_in=10 * DAY)
+    key = create_key(bob, "Bau", expires_in=10 * DAY)
     sqlite_service.clock.push(days=8)
     assert send_expiry_warnings(sqlite_service.units) == 1
     assert (bob.mail()["template"], bob.mail()["language"]) == ("api_key_expiring", "de")
     assert "„Bau“" in bob.mail()["text"]
-    report(sqlite_service, key["key"])
+    report_leak(sqlite_service, key["key"])
     assert (bob.mail()["template"], bob.mail()["language"]) == ("api_key_leaked", "de")
 
 
@@ -674,22 +631,22 @@ def last_used(actor: Actor, key_id: str):
 
 
 def test_last_use_is_stored_at_most_once_a_minute(service, ann):
-    key = made(ann)
+    key = create_key(ann)
     wrong = generate_token("dwk", key["id"]).token
-    use(service, wrong)
+    call_whoami(service, wrong)
     flush_last_used(service.units)
     assert last_used(ann, key["id"]) is None
-    use(service, key["key"])
+    call_whoami(service, key["key"])
     assert last_used(ann, key["id"]) is None
     flush_last_used(service.units)
     first = last_used(ann, key["id"])
     assert first is not None
     service.clock.push(seconds=59)
-    use(service, key["key"])
+    call_whoami(service, key["key"])
     flush_last_used(service.units)
     assert last_used(ann, key["id"]) == first
     service.clock.push(seconds=2)
-    use(service, key["key"])
+    call_whoami(service, key["key"])
     flush_last_used(service.units)
     assert last_used(ann, key["id"]) > first
     sent = statements(service)
@@ -699,9 +656,9 @@ def test_last_use_is_stored_at_most_once_a_minute(service, ann):
 
 def test_uses_that_could_not_be_stored_are_kept(make_service, tmp_path):
     service = make_service(roles=ROLES)
-    ann = worker(service)
-    key = made(ann)
-    use(service, key["key"])
+    ann = sign_in_worker(service)
+    key = create_key(ann)
+    call_whoami(service, key["key"])
     with service.open_database() as db:
         db.execute(text("ALTER TABLE api_keys RENAME TO away"))
     with pytest.raises(OperationalError):
@@ -742,7 +699,7 @@ def letters(actor: Actor) -> list[str]:
 
 
 def test_owner_is_warned_14_3_and_1_days_before_expiry(service, ann):
-    made(ann, "deploy", expires_in=30 * DAY)
+    create_key(ann, "deploy", expires_in=30 * DAY)
     told = []
     for _ in range(31):
         service.clock.push(days=1)
@@ -754,8 +711,8 @@ def test_owner_is_warned_14_3_and_1_days_before_expiry(service, ann):
 
 
 def test_key_created_for_two_days_triggers_no_three_day_warning(sqlite_service, bob):
-    made(bob, "two days", expires_in=2 * DAY)
-    made(bob, "an hour", expires_in=3600)
+    create_key(bob, "two days", expires_in=2 * DAY)
+    create_key(bob, "an hour", expires_in=3600)
     assert send_expiry_warnings(sqlite_service.units) == 0
     sqlite_service.clock.push(days=1, seconds=1)
     assert send_expiry_warnings(sqlite_service.units) == 1
@@ -763,17 +720,17 @@ def test_key_created_for_two_days_triggers_no_three_day_warning(sqlite_service, 
 
 
 def test_one_warning_is_sent_after_a_long_outage(sqlite_service, bob):
-    made(bob, expires_in=30 * DAY)
+    create_key(bob, expires_in=30 * DAY)
     sqlite_service.clock.push(days=29, hours=1)
     assert send_expiry_warnings(sqlite_service.units) == 1
     assert send_expiry_warnings(sqlite_service.units) == 0
 
 
 def test_no_warning_is_sent_for_dead_keys(service, ann):
-    key = made(ann, expires_in=20 * DAY)
+    key = create_key(ann, expires_in=20 * DAY)
     ann.call("DELETE", f"/v1/api-keys/{key['id']}", token=ann.access)
-    bob = worker(service, "bob")
-    made(bob, expires_in=20 * DAY)
+    bob = sign_in_worker(service, "bob")
+    create_key(bob, expires_in=20 * DAY)
     service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'bob' RETURNING id")
     service.clock.push(days=19)
     assert send_expiry_warnings(service.units) == 0
@@ -781,7 +738,7 @@ def test_no_warning_is_sent_for_dead_keys(service, ann):
 
 def test_many_processes_send_one_warning(service, ann):
     for number in range(3):
-        made(ann, f"key {number}", expires_in=20 * DAY)
+        create_key(ann, f"key {number}", expires_in=20 * DAY)
     service.clock.push(days=10)
     with ThreadPoolExecutor(4) as processes:
         assert sum(processes.map(lambda _: send_expiry_warnings(service.units), range(4))) == 3

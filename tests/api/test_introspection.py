@@ -13,10 +13,10 @@ from app.authorization.models import AccountRole
 from app.credential_status.revocations import record_account_revocation
 from app.opaque_tokens import generate_id, generate_token
 from app.server.cache_watcher import CacheWatcher
-from tests.api.test_oauth_token import refused
 from tests.api.test_session_cache import counted
 from tests.oauth_clients import (
     ROLES,
+    assert_oauth_error,
     build_basic_auth,
     create_key,
     create_key_owner,
@@ -199,7 +199,7 @@ def test_caller_can_present_its_key_in_every_supported_way(small_ann):
         ({"X-API-Key": key}, {**body, "client_secret": key}),
         ({"Authorization": f"Bearer {key}", "X-API-Key": key}, body),
     ]:
-        refused(
+        assert_oauth_error(
             post_form(small_ann, "/oauth/introspect", fields, headers=headers),
             400,
             "invalid_request",
@@ -219,7 +219,7 @@ def test_other_callers_learn_nothing(sqlite_service, small_ann):
             build_basic_auth(weak["id"], api["key"]),
             build_basic_auth("doorward", ""),
         ):
-            refused(
+            assert_oauth_error(
                 post_form(
                     sqlite_service.actor("other"),
                     "/oauth/introspect",
@@ -229,7 +229,7 @@ def test_other_callers_learn_nothing(sqlite_service, small_ann):
                 401,
                 "invalid_client",
             )
-        refused(
+        assert_oauth_error(
             post_form(
                 small_ann, "/oauth/introspect", {"token": token}, headers={"X-API-Key": weak["key"]}
             ),
@@ -249,29 +249,31 @@ def test_caller_whose_owner_lost_the_right_learns_nothing(service, ann):
     answer = post_form(
         ann, "/oauth/introspect", {"token": ann.access}, headers={"X-API-Key": api["key"]}
     )
-    refused(answer, 403, "insufficient_scope")
+    assert_oauth_error(answer, 403, "insufficient_scope")
 
 
 def test_only_a_post_with_a_token_is_accepted(small_ann):
     api = api_of(small_ann)
     header = build_basic_auth(api["id"], api["key"])
-    refused(post_form(small_ann, "/oauth/introspect", {}, headers=header), 400, "invalid_request")
-    refused(
+    assert_oauth_error(
+        post_form(small_ann, "/oauth/introspect", {}, headers=header), 400, "invalid_request"
+    )
+    assert_oauth_error(
         post_form(small_ann, "/oauth/introspect", {"token": ""}, headers=header),
         400,
         "invalid_request",
     )
-    refused(
+    assert_oauth_error(
         post_form(small_ann, "/oauth/introspect", "token=a&token=b", headers=header),
         400,
         "invalid_request",
     )
-    refused(
+    assert_oauth_error(
         post_form(small_ann, "/oauth/introspect", {"token": "a"}, headers=header, query="?token=b"),
         400,
         "invalid_request",
     )
-    refused(
+    assert_oauth_error(
         small_ann.get(f"/oauth/introspect?token={small_ann.access}", headers=header),
         405,
         "invalid_request",
@@ -328,13 +330,15 @@ def test_revoking_a_key_ends_its_tokens(service, ann):
     token = request_client_token(ann, key).json["access_token"]
     revoked(ann, key["key"], headers=build_basic_auth(key["id"], key["key"]))
     assert ann.whoami(token).status_code == 401
-    refused(request_client_token(ann, key), 401, "invalid_client")
+    assert_oauth_error(request_client_token(ann, key), 401, "invalid_client")
 
 
 def test_token_issued_for_a_key_cannot_revoke_the_key(small_ann):
     key = create_key(small_ann, "orders:read")
     token = request_client_token(small_ann, key).json["access_token"]
-    refused(post_form(small_ann, "/oauth/revoke", {"token": token}), 400, "unsupported_token_type")
+    assert_oauth_error(
+        post_form(small_ann, "/oauth/revoke", {"token": token}), 400, "unsupported_token_type"
+    )
     assert small_ann.whoami(token).status_code == 200
     assert request_client_token(small_ann, key).status_code == 200
 
@@ -364,17 +368,17 @@ def test_presented_credentials_must_be_valid(small_ann):
         build_basic_auth("somebody", ""),
         {"Authorization": "Bearer x"},
     ):
-        refused(
+        assert_oauth_error(
             post_form(small_ann, "/oauth/revoke", {"token": small_ann.access}, headers=headers),
             401,
             "invalid_client",
         )
-    refused(
+    assert_oauth_error(
         post_form(small_ann, "/oauth/revoke", {"token": small_ann.access, "client_id": "other"}),
         401,
         "invalid_client",
     )
-    refused(
+    assert_oauth_error(
         post_form(small_ann, "/oauth/revoke", {"token_type_hint": "access_token"}),
         400,
         "invalid_request",

@@ -14,6 +14,7 @@ from app.principal import CredentialKind
 from app.server.cache_watcher import CacheWatcher
 from tests.oauth_clients import (
     ROLES,
+    assert_oauth_error,
     build_basic_auth,
     create_key,
     create_key_owner,
@@ -42,22 +43,6 @@ def ann(service):
 @pytest.fixture
 def small_ann(sqlite_service):
     return create_key_owner(sqlite_service)
-
-
-def refused(answer, status: int, error: str) -> None:
-    """Assert an error in the exact format of RFC 6749 section 5.2."""
-    assert answer.status_code == status, answer.text
-    assert answer.content_type == "application/json"
-    assert set(answer.json) == {"error", "error_description"}
-    assert answer.json["error"] == error
-    assert answer.json["error_description"].isascii()
-    assert '"' not in answer.json["error_description"]
-    assert answer.headers["Cache-Control"] == "no-store"
-    assert answer.headers["Pragma"] == "no-cache"
-    assert (status == 401) == (
-        "WWW-Authenticate" in answer.headers
-        and answer.headers["WWW-Authenticate"].startswith("Basic ")
-    )
 
 
 def claims(token: str) -> dict:
@@ -120,7 +105,7 @@ def test_token_scope_is_the_request_limited_by_the_key(small_ann, asked, given):
     "asked", ["admin:all", "orders:read  orders:write", " orders:read", "orders:*", "a\\b", "ä"]
 )
 def test_scopes_that_cannot_be_granted_are_refused(small_ann, asked):
-    refused(
+    assert_oauth_error(
         request_client_token(small_ann, create_key(small_ann, "orders:read"), scope=asked),
         400,
         "invalid_scope",
@@ -172,7 +157,7 @@ def test_dead_key_gets_no_token_and_its_tokens_are_refused(service, ann, how):
         service.scalar(
             "UPDATE accounts SET status = 'disabled' WHERE username = 'ann' RETURNING id"
         )
-    refused(request_client_token(robot, key), 401, "invalid_client")
+    assert_oauth_error(request_client_token(robot, key), 401, "invalid_client")
     assert robot.whoami(token).status_code == 401
 
 
@@ -244,7 +229,7 @@ def test_id_and_secret_must_agree_and_every_failure_is_the_same(sqlite_service, 
             {"grant_type": "client_credentials"},
             headers=build_basic_auth(name, secret),
         )
-        refused(answer, 401, "invalid_client")
+        assert_oauth_error(answer, 401, "invalid_client")
         told.add(answer.get_data())
     assert len(told) == 1
 
@@ -270,7 +255,7 @@ def test_basic_credentials_are_percent_decoded(small_ann):
         == 200
     )
     for secret in (key["key"] + ":", ":" + key["key"], "%ff", "%" + key["key"], "+" + key["key"]):
-        refused(
+        assert_oauth_error(
             post_form(
                 small_ann, "/oauth/token", grant, headers=build_basic_auth(key["id"], secret)
             ),
@@ -295,7 +280,7 @@ def test_basic_credentials_are_percent_decoded(small_ann):
     ],
 )
 def test_malformed_basic_header_is_refused(small_ann, header):
-    refused(
+    assert_oauth_error(
         post_form(
             small_ann,
             "/oauth/token",
@@ -311,15 +296,17 @@ def test_client_must_use_one_authentication_method(small_ann):
     key = create_key(small_ann, "orders:read")
     header, grant = build_basic_auth(key["id"], key["key"]), {"grant_type": "client_credentials"}
     twice = {**grant, "client_id": key["id"], "client_secret": key["key"]}
-    refused(post_form(small_ann, "/oauth/token", twice, headers=header), 400, "invalid_request")
-    refused(
+    assert_oauth_error(
+        post_form(small_ann, "/oauth/token", twice, headers=header), 400, "invalid_request"
+    )
+    assert_oauth_error(
         post_form(
             small_ann, "/oauth/token", {**grant, "client_secret": key["key"]}, headers=header
         ),
         400,
         "invalid_request",
     )
-    refused(
+    assert_oauth_error(
         post_form(small_ann, "/oauth/token", {**grant, "client_id": "doorward"}, headers=header),
         400,
         "invalid_request",
@@ -339,7 +326,9 @@ def test_bearer_and_api_key_headers_are_not_client_authentication(small_ann):
         {"Authorization": f"Bearer {key['key']}"},
         {"Authorization": f"Bearer {small_ann.access}"},
     ):
-        refused(post_form(small_ann, "/oauth/token", grant, headers=headers), 401, "invalid_client")
+        assert_oauth_error(
+            post_form(small_ann, "/oauth/token", grant, headers=headers), 401, "invalid_client"
+        )
 
 
 def test_failures_count_for_the_source_and_never_for_the_key(make_service):
@@ -352,16 +341,16 @@ def test_failures_count_for_the_source_and_never_for_the_key(make_service):
     key = create_key(ann, "orders:read")
     wrong = {**key, "key": key["key"][:-1] + ("a" if key["key"][-1] != "a" else "b")}
     for _ in range(3):
-        refused(request_client_token(stranger, wrong), 401, "invalid_client")
+        assert_oauth_error(request_client_token(stranger, wrong), 401, "invalid_client")
     limited = request_client_token(stranger, wrong)
-    refused(limited, 429, "slow_down")
+    assert_oauth_error(limited, 429, "slow_down")
     assert int(limited.headers["Retry-After"]) > 0
     assert (
         request_client_token(stranger, key).status_code == 200
     )  # wrong credentials from the same source do not delay the right ones
     for _ in range(4):
         assert request_client_token(robot, key).status_code == 200
-    refused(request_client_token(robot, key), 429, "slow_down")
+    assert_oauth_error(request_client_token(robot, key), 429, "slow_down")
     assert (
         stranger.post(
             "/v1/login", {"username": "ann", "password": "wrong and long enough"}
@@ -404,7 +393,7 @@ def test_reused_refresh_token_revokes_the_session_here_too(service, ann):
     first = ann.tokens["refresh_token"]
     assert refreshed(ann).status_code == 200
     service.clock.push(seconds=31)
-    refused(refreshed(ann), 400, "invalid_grant")
+    assert_oauth_error(refreshed(ann), 400, "invalid_grant")
     assert ann.refresh(first).status_code == 400
     assert ann.whoami().status_code == 401
 
@@ -412,7 +401,7 @@ def test_reused_refresh_token_revokes_the_session_here_too(service, ann):
 def test_scope_cannot_exceed_the_session_and_refusal_consumes_nothing(service, ann):
     assert refreshed(ann, scope="orders:read").json["scope"] == " ".join(sorted(ROLES["robot"]))
     ann.login()
-    refused(refreshed(ann, scope="orders:read admin:all"), 400, "invalid_scope")
+    assert_oauth_error(refreshed(ann, scope="orders:read admin:all"), 400, "invalid_scope")
     service.clock.push(seconds=60)
     assert refreshed(ann).status_code == 200
 
@@ -422,7 +411,7 @@ def test_scope_cannot_exceed_the_session_and_refusal_consumes_nothing(service, a
 )
 def test_other_grant_types_are_refused(small_ann, token):
     fields = {"grant_type": "refresh_token", "refresh_token": token}
-    refused(
+    assert_oauth_error(
         post_form(small_ann, "/oauth/token", fields),
         400,
         "invalid_grant" if token else "invalid_request",
@@ -436,9 +425,9 @@ def test_session_is_bound_to_its_public_client(small_ann):
         {"client_id": key["id"]},
         {"client_id": key["id"], "client_secret": key["key"]},
     ):
-        refused(refreshed(small_ann, **fields), 401, "invalid_client")
+        assert_oauth_error(refreshed(small_ann, **fields), 401, "invalid_client")
     fields = {"grant_type": "refresh_token", "refresh_token": small_ann.tokens["refresh_token"]}
-    refused(
+    assert_oauth_error(
         post_form(
             small_ann, "/oauth/token", fields, headers=build_basic_auth(key["id"], key["key"])
         ),
@@ -458,7 +447,7 @@ def test_refresh_grant_shares_the_refresh_limit(make_service):
     ann = create_key_owner(service)
     assert refreshed(ann).status_code == 200
     assert ann.refresh().status_code == 200
-    refused(refreshed(ann), 429, "slow_down")
+    assert_oauth_error(refreshed(ann), 429, "slow_down")
 
 
 # The form.
@@ -498,7 +487,7 @@ def test_refresh_grant_shares_the_refresh_limit(make_service):
 )
 def test_malformed_form_is_refused(small_ann, body, error):
     key = create_key(small_ann, "orders:read")
-    refused(
+    assert_oauth_error(
         post_form(small_ann, "/oauth/token", body, headers=build_basic_auth(key["id"], key["key"])),
         400,
         error,
@@ -514,7 +503,7 @@ def test_query_parameters_are_ignored(small_ann):
         f"?client_secret={key['key']}",
         "?x",
     ):
-        refused(
+        assert_oauth_error(
             post_form(small_ann, "/oauth/token", grant, headers=header, query=query),
             400,
             "invalid_request",
@@ -535,32 +524,32 @@ def test_unknown_parameters_are_ignored(small_ann):
 def test_every_oauth_error_has_the_oauth_shape(small_ann, path):
     for method in ("GET", "PUT", "DELETE"):
         answer = small_ann.call(method, path)
-        refused(answer, 405, "invalid_request")
+        assert_oauth_error(answer, 405, "invalid_request")
         assert "POST" in answer.headers["Allow"]
-    refused(small_ann.call("POST", path, json={"token": "x"}), 415, "invalid_request")
-    refused(
+    assert_oauth_error(small_ann.call("POST", path, json={"token": "x"}), 415, "invalid_request")
+    assert_oauth_error(
         small_ann.call("POST", path, data="token=x", content_type="text/plain"),
         415,
         "invalid_request",
     )
-    refused(
+    assert_oauth_error(
         small_ann.call("POST", path, data="token=x", content_type=f"{FORM}; charset=utf-16"),
         415,
         "invalid_request",
     )
-    refused(
+    assert_oauth_error(
         small_ann.call("POST", path, data="a=" + "x" * 20000, content_type=FORM),
         413,
         "invalid_request",
     )
-    refused(
+    assert_oauth_error(
         small_ann.call(
             "POST", path, data="a=x", content_type=FORM, headers={"Transfer-Encoding": "chunked"}
         ),
         411,
         "invalid_request",
     )
-    refused(
+    assert_oauth_error(
         small_ann.call(
             "POST", path, data="a=x", content_type=FORM, headers={"Host": "evil.example"}
         ),
@@ -570,8 +559,8 @@ def test_every_oauth_error_has_the_oauth_shape(small_ann, path):
 
 
 def test_unknown_oauth_path_has_the_oauth_error_shape(small_ann):
-    refused(small_ann.call("POST", "/oauth/nothing"), 404, "invalid_request")
-    refused(small_ann.get("/oauth/token/"), 404, "invalid_request")
+    assert_oauth_error(small_ann.call("POST", "/oauth/nothing"), 404, "invalid_request")
+    assert_oauth_error(small_ann.get("/oauth/token/"), 404, "invalid_request")
 
 
 def test_database_fault_is_503_and_not_invalid_client(sqlite_service, small_ann):
@@ -580,7 +569,7 @@ def test_database_fault_is_503_and_not_invalid_client(sqlite_service, small_ann)
     Path(sqlite_service.settings.database_url.removeprefix("sqlite:///")).write_bytes(
         b"no database at all" * 1000
     )
-    refused(request_client_token(small_ann, key), 500, "server_error")
+    assert_oauth_error(request_client_token(small_ann, key), 500, "server_error")
 
 
 def test_secrets_appear_in_no_log_and_no_repr(sqlite_service, small_ann, capfd):

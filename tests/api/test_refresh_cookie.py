@@ -10,7 +10,7 @@ import pytest
 
 from tests.actors import Actor
 from tests.api.test_failed_commits import commits_fail
-from tests.conventions.test_rules import routes
+from tests.routes import list_routes
 
 OURS = "https://auth.example.org"
 APP = "https://app.example.org"
@@ -364,7 +364,7 @@ def test_second_logout_clears_the_cookie(browser):
 def test_no_other_route_reads_the_cookie(browser):
     service = browser.actor.service
     before, asked = counters(service), 0
-    for name, method, path in routes(service):
+    for name, method, path in list_routes(service):
         if name.endswith((LOGIN, REFRESH, LOGOUT)):
             continue
         answers = [
@@ -395,7 +395,7 @@ def test_cors_credentials_are_allowed_only_on_cookie_routes(browser):
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "content-type,x-requested-with",
     }
-    for _, method, path in routes(actor.service):
+    for _, method, path in list_routes(actor.service):
         for origin in (APP, "https://evil.example", "null", OURS):
             sent = {"Origin": origin}
             answers = [

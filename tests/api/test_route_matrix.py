@@ -12,7 +12,6 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,33 +22,13 @@ from app.opaque_tokens import generate_id
 from app.principal import ClientInfo
 from app.settings import GatewayPolicy
 from tests.actors import Actor, Service, build_settings
-from tests.conventions.test_rules import PUBLIC as PUBLIC_ROUTES
-from tests.conventions.test_rules import routes
+from tests.permissions import BEARER, EXCHANGED, HEADER, PAGES, PUBLIC, ROWS, Row
+from tests.routes import PUBLIC_ROUTES, list_routes
 
-PAGE = Path(__file__).parents[2] / "docs" / "permissions.md"
-PAGE_COLUMNS = ["page", "logged out", "logged in", "logged in, old", "other's"]
-COLUMNS = [
-    "route",
-    "none",
-    "invalid",
-    "account",
-    "account, old",
-    "admin",
-    "admin, old",
-    "API key",
-    "other's",
-]
 NO_CLIENT = ClientInfo(address="", bucket="", user_agent="", request_id="", locale="en")
-SCOPES = (
-    *(scope.replace(":*", ":list") for scope in OWN_SCOPES),
-    "orders:read",
-)  # the scopes of this service, and one of an application
+# The scopes of this service, and one of an application.
+SCOPES = (*(scope.replace(":*", ":list") for scope in OWN_SCOPES), "orders:read")
 AUDIENCE = "doorward"
-HEADER, BEARER, EXCHANGED = "X-API-Key", "bearer", "token that it was traded for"
-HEADER_UNREAD = {"POST /oauth/token", "POST /oauth/revoke", "POST /oauth/device_authorization"}
-COLUMN_OF = {
-    "narrow": "account"
-}  # an administrator's session with a scope has only the rights of an account
 HIGH_LIMITS = {
     f"limit_{name}": "100000/minute"
     for name in (
@@ -68,75 +47,10 @@ HIGH_LIMITS = {
 SETTINGS = {
     "roles": {"clerk": ("orders:read",)},
     "audience": AUDIENCE,
-    "policies": {
-        "signed": GatewayPolicy(audience=AUDIENCE)
-    },  # the identity token that is closest to an access token
+    # An identity token with the audience of access tokens, to resemble them as much as possible.
+    "policies": {"signed": GatewayPolicy(audience=AUDIENCE)},
     **HIGH_LIMITS,
 }
-
-# The page.
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of the read_table."""
-
-    route: str
-    none: str
-    invalid: str
-    account: str
-    account_later: str
-    admin: str
-    admin_later: str
-    key: str
-    others: str
-
-    def get_own(self, column: str) -> str:
-        return getattr(self, COLUMN_OF.get(column, column))
-
-    def get_for_other(self, column: str) -> str:
-        """Return the expected response for a resource of another account."""
-        account, admin, later = (*self.others.split(", "), "", "")[:3]
-        if column == "admin_later" and later:
-            return later
-        about = (admin or account) if COLUMN_OF.get(column, column).startswith("admin") else account
-        return "password" if self.get_own(column) == "password" else about
-
-    def get_for_key(self, scope: str, spelling: str) -> str:
-        if self.route in HEADER_UNREAD and spelling == HEADER:
-            return self.none
-        if self.route.startswith("POST /oauth/") and spelling == EXCHANGED:
-            return "401"  # a token is not client authentication
-        if self.key in {"401", "403"}:
-            return self.key
-        return "yes" if self.key == "any" or scope in self.key.split(", ") else "scope"
-
-    def get_invalid(self, spelling: str) -> str:
-        return self.none if self.route in HEADER_UNREAD and spelling == HEADER else self.invalid
-
-
-def read_table(*columns: str) -> Iterator[list[str]]:
-    """Return the rows of the read_table with these columns."""
-    inside = False
-    for line in PAGE.read_text().splitlines():
-        cells = (
-            [cell.strip().strip("`") for cell in line.strip("|").split(" | ")]
-            if line.startswith("|")
-            else []
-        )
-        if cells == list(columns):
-            inside = True
-        elif not cells:
-            inside = False
-        elif inside and not set(line) <= set("|-"):
-            yield cells
-
-
-ROWS = [Row(*cells) for cells in read_table(*COLUMNS)]
-PUBLIC = [cells[0] for cells in read_table("public route")]
-PAGES = {
-    cells[0]: cells[1:] for cells in read_table(*PAGE_COLUMNS)
-}  # tested by tests/pages/test_page_access.py
 
 # Requests.
 
@@ -513,7 +427,7 @@ def normalize_response(answer: Any) -> tuple[object, ...]:
 
 def test_every_route_has_a_row_and_every_row_a_route(sqlite_service):
     on_the_page = [row.route for row in ROWS] + PUBLIC + list(PAGES)
-    assert sorted(on_the_page) == sorted(name for name, _, _ in routes(sqlite_service))
+    assert sorted(on_the_page) == sorted(name for name, _, _ in list_routes(sqlite_service))
     assert {row.route for row in ROWS} >= set(CASES)
     assert set(PUBLIC) == PUBLIC_ROUTES - {row.route for row in ROWS} - set(PAGES)
 

@@ -10,92 +10,11 @@ import pytest
 
 from app.errors import Problem
 from app.server.gunicorn_worker import PARSE_ERRORS
+from tests.routes import PUBLIC_ROUTES, list_requirements, list_routes
 
 ROOT = Path(__file__).parents[2]
 APP = ROOT / "app"
 SOURCES = {path.relative_to(APP).as_posix(): path.read_text() for path in APP.rglob("*.py")}
-
-# Routes without a credential. Every other route checks its requirement before it reads the body.
-PUBLIC = {
-    "POST /v1/register",
-    "POST /v1/register/confirm",
-    "POST /v1/register/resend",
-    "POST /v1/login",
-    "POST /v1/password/forgot",
-    "POST /v1/password/reset",
-    "POST /v1/token/refresh",
-    "POST /v1/login-sessions",
-    "POST /v1/login-sessions/cancel",
-    "POST /v1/api-keys/report-leak",
-    "GET /v1/methods",
-    "GET /.well-known/jwks.json",
-    "GET /.well-known/identity-jwks.json",
-    "GET /.well-known/oauth-authorization-server",
-    "GET /.well-known/oauth-authorization-server/<path:issuer_path>",
-    "GET /.well-known/openid-configuration",
-    "GET /.well-known/openid-configuration/<path:issuer_path>",
-    # The client authenticates in the form, which must be read first. Errors have the OAuth format.
-    "POST /oauth/token",
-    "POST /oauth/device_authorization",
-    "POST /oauth/introspect",
-    "POST /oauth/revoke",
-    "GET /livez",
-    "GET /readyz",
-    "GET /version",
-    "GET /openapi.json",
-    "GET /docs",
-    "GET /docs/assets/<name>",
-    "GET /static/<path:filename>",
-    "GET /confirm/<token>",
-    "POST /confirm/<token>",
-    "GET /reset/<token>",
-    "POST /reset/<token>",
-    "GET /dev/mailbox",
-    "GET /.well-known/change-password",
-    # Pages use the page cookie and check the origin of a form instead; see
-    # tests/pages/test_page_access.py.
-    "GET /login",
-    "POST /login",
-    "GET /login/forgot",
-    "POST /login/forgot",
-    "POST /login/new-password",
-    "GET /login/again",
-    "POST /login/again",
-    "POST /login/out",
-    "GET /login/activate",
-    "GET /login/activate/<user_code>",
-    "POST /login/activate",
-    "GET /login/requests/<login_session_id>",
-    "POST /login/requests/<login_session_id>/approve",
-    "POST /login/requests/<login_session_id>/deny",
-    "POST /login/requests/<login_session_id>/suspicious",
-    "GET /login/sessions",
-    "POST /login/sessions/<session_id>/end",
-    "POST /login/sessions/<session_id>/suspicious",
-    "POST /login/sessions/end-others",
-    "POST /login/sessions/end-all",
-    "POST /login/devices/<device_id>/forget",
-    "POST /login/password",
-}
-
-
-def routes(service):
-    """Yield every route as "METHOD rule", with its method and a path for it."""
-    for rule in service.app.url_map.iter_rules():
-        for method in sorted(rule.methods - {"HEAD", "OPTIONS"}):
-            yield (
-                f"{method} {rule.rule}",
-                method,
-                re.sub(r"<[^>]+>", "x", rule.rule.replace("<policy>", "default")),
-            )
-
-
-def list_requirements(service):
-    """Every route as "METHOD rule" with the requirement that its handler declares, or None."""
-    for rule in service.app.url_map.iter_rules():
-        handler = service.app.view_functions[rule.endpoint]
-        for method in rule.methods - {"HEAD", "OPTIONS"}:
-            yield f"{method} {rule.rule}", getattr(handler, "requirement", None)
 
 
 def problems(root: type[Problem] = Problem):
@@ -128,14 +47,14 @@ def test_every_route_is_listed_as_public_or_requires_a_credential(sqlite_service
     requirements = dict(list_requirements(sqlite_service))
     guarded = [
         (method, path)
-        for name, method, path in routes(sqlite_service)
+        for name, method, path in list_routes(sqlite_service)
         if requirements[name] and {"bearer": []} in requirements[name].security
     ]
     assert len(guarded) > 8
     public = {
-        name for name, method, path in routes(sqlite_service) if (method, path) not in guarded
+        name for name, method, path in list_routes(sqlite_service) if (method, path) not in guarded
     }
-    assert public <= PUBLIC
+    assert public <= PUBLIC_ROUTES
     for method, path in guarded:
         for body in bodies:
             answer = nobody.call(method, path, **body)
@@ -144,7 +63,7 @@ def test_every_route_is_listed_as_public_or_requires_a_credential(sqlite_service
 
 
 def test_list_of_public_routes_contains_only_existing_routes(sqlite_service):
-    assert {name for name, _, _ in routes(sqlite_service)} >= PUBLIC
+    assert {name for name, _, _ in list_routes(sqlite_service)} >= PUBLIC_ROUTES
 
 
 def test_problem_codes_are_unique():

@@ -9,8 +9,6 @@ import shutil
 import pytest
 
 from tests.actors import Service, build_settings
-from tests.api.test_route_matrix import PAGES, ROWS
-from tests.conventions.test_rules import routes
 from tests.pages.browser import (
     SAME_ORIGIN_HEADERS,
     Browser,
@@ -18,6 +16,8 @@ from tests.pages.browser import (
     claim_device_login,
     sign_in_browser,
 )
+from tests.permissions import PAGES, ROWS
+from tests.routes import list_routes
 
 NAMES = (f"person{number}" for number in itertools.count())
 PLENTY = {f"limit_{name}": "100000/minute" for name in ("login", "confirm", "device")}
@@ -140,7 +140,7 @@ def test_page_cookie_is_accepted_only_by_pages(service, home):
         {"X-API-Key": cookie},
     ]
     guarded, asked = {row.route for row in ROWS if row.none == "401"}, 0
-    for name, method, path in routes(service):
+    for name, method, path in list_routes(service):
         if name not in guarded:
             continue
         for headers in sent:
