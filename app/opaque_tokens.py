@@ -36,7 +36,7 @@ class NewToken:
     digest: str
 
     def __repr__(self) -> str:
-        return "Minted(…)"
+        return "NewToken(…)"
 
 
 def _generate_random(length: int, alphabet: str = ALPHABET) -> str:

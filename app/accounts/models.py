@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Index, String, UniqueConstraint, select
+from sqlalchemy import ColumnElement, Index, String, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.adapters.database import Base
+from app.errors import NotFound
+from app.opaque_tokens import is_id
+
+if TYPE_CHECKING:
+    from app.accounts.names import Identifier
 
 
 class AccountStatus(StrEnum):
@@ -22,6 +27,7 @@ class AccountStatus(StrEnum):
 
 
 NO_PASSWORD = ""  # no password matches it, at the cost of verifying a wrong one
+NO_NAME = ""  # matches no row, at the cost of any other name
 
 
 class Account(Base):
@@ -86,3 +92,27 @@ def lock_account(db: Session, account_id: str) -> Account | None:
         .with_for_update()
         .execution_options(populate_existing=True)
     )
+
+
+def matches_identifier(identifier: Identifier) -> ColumnElement[bool]:
+    """Build the condition that matches the account with this username or email address."""
+    wanted = identifier.canonical if identifier.is_valid else NO_NAME
+    return (Account.email_canonical if identifier.is_email else Account.username) == wanted
+
+
+def lock_account_by_identifier(db: Session, identifier: Identifier) -> Account | None:
+    """Return the account, locked until the transaction ends."""
+    return db.scalar(
+        select(Account)
+        .where(matches_identifier(identifier))
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+
+
+def get_locked_account(db: Session, account_id: str) -> Account:
+    """Return the account, locked until the transaction ends. Raises NotFound."""
+    account = lock_account(db, account_id) if is_id("acc", account_id) else None
+    if account is None:
+        raise NotFound
+    return account

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import dataclass
 
 from email_validator import EmailNotValidError, ValidatedEmail, validate_email
 
@@ -50,6 +51,32 @@ IGNORABLE_CHARACTERS = frozenset(
 
 class InvalidName(ValueError):
     """The text is not a valid username or email address. The message tells users why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """A username or email address that was entered to find an account, in canonical form."""
+
+    canonical: str
+    is_email: bool
+    is_valid: bool  # False if no account can have this name
+
+
+def parse_identifier(text: str) -> Identifier:
+    """Parse an entered username or email address.
+
+    Invalid text becomes an identifier that matches no account, so that throttling counts it like
+    any other unknown name.
+    """
+    try:
+        name = fold_name(text)
+        return (
+            Identifier(canonicalize_email(name), True, True)
+            if "@" in name
+            else Identifier(name, False, True)
+        )
+    except InvalidName:
+        return Identifier(text, "@" in text, False)
 
 
 def fold_name(raw: str) -> str:

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from jwt.algorithms import Algorithm, ECAlgorithm, OKPAlgorithm
+from jwt.utils import base64url_encode
 
 MAX_TOKEN_LENGTH = 4096
 MAX_KEY_AGE_SECONDS = 5.0  # of signing keys and global epoch in memory
@@ -116,13 +116,16 @@ class SigningKeySet:
         signer = self._snapshot.signers.get(typ)
         if signer is None:
             raise RuntimeError(f"no signing key is loaded for {typ}")
-        token = jwt.encode(
-            claims,
-            signer.private,
-            algorithm=signer.algorithm,
-            headers={"typ": typ, "kid": signer.kid},
-        )
-        return token if signer.algorithm != "ES256" else _normalize_s(token)
+        header = {"alg": signer.algorithm, "kid": signer.kid, "typ": typ}
+        parts = (json.dumps(part, separators=(",", ":")).encode() for part in (header, claims))
+        message = b".".join(map(base64url_encode, parts))
+        signature = ALGORITHMS[signer.algorithm].sign(message, signer.private)
+        if signer.algorithm == "ES256":
+            # ECDSA accepts s and n-s. A token has one encoding, so the smaller one is used.
+            s = int.from_bytes(signature[P256_BYTES:])
+            low = min(s, P256_ORDER - s)
+            signature = signature[:P256_BYTES] + low.to_bytes(P256_BYTES)
+        return b".".join((message, base64url_encode(signature))).decode()
 
     def verify(self, typ: str, token: str) -> Claims:
         """Return the claims of a token that was signed here. Raises TokenRejected."""
@@ -196,25 +199,12 @@ def _decode_base64url(part: str) -> bytes:
         raw = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
     except binascii.Error as error:
         raise TokenRejected("not base64url") from error
-    if _encode_base64url(raw) != part:
+    if base64url_encode(raw).decode() != part:
         raise TokenRejected("the base64url is not in its canonical form")
     return raw
-
-
-def _encode_base64url(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def _get_s(signature: bytes) -> int:
     if len(signature) != 2 * P256_BYTES:
         raise TokenRejected("not an ES256 signature")
     return int.from_bytes(signature[P256_BYTES:])
-
-
-def _normalize_s(token: str) -> str:
-    """Replace s by the smaller of s and n-s. ECDSA accepts both; a token has one encoding."""
-    message, _, signature = token.rpartition(".")
-    raw = _decode_base64url(signature)
-    s = int.from_bytes(raw[P256_BYTES:])
-    low = min(s, P256_ORDER - s)
-    return f"{message}.{_encode_base64url(raw[:P256_BYTES] + low.to_bytes(P256_BYTES))}"

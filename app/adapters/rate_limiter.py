@@ -73,7 +73,9 @@ class RateLimiter:
     def hit_locally(self, limits: str, *key: str) -> ExceededLimit | None:
         """Count one hit in this process alone, against its share of the limit."""
         with self._lock:
-            self._remove_idle_keys()
+            self._hits += 1
+            if self._hits % SWEEP_INTERVAL_HITS == 0:
+                self._remove_idle_keys()
             return self._hit(self._local, _divide_by_shares(limits, self._shares), key)
 
     def reset(self) -> None:
@@ -94,10 +96,8 @@ class RateLimiter:
 
     def _remove_idle_keys(self) -> None:
         """Remove keys without hits. The library keeps them, so memory would grow without bound."""
-        self._hits += 1
-        if self._hits % SWEEP_INTERVAL_HITS == 0:
-            for key in [key for key, events in self._storage.events.items() if not events]:
-                del self._storage.events[key]
+        for key in [key for key, events in self._storage.events.items() if not events]:
+            del self._storage.events[key]
 
 
 @functools.cache

@@ -12,9 +12,9 @@ from app.accounts.open_account import NewAccount, open_account
 from app.admin.errors import EmailTaken
 from app.admin.show_account import AccountView, get_account
 from app.audit.record import Event, record_event
+from app.authorization.rights import is_known_role
 from app.authorization.roles.administrators import require_still_admin
 from app.authorization.roles.assign import add_role
-from app.authorization.scopes import is_known_role
 from app.errors import FieldErrors, InvalidInput
 from app.passwords.forgot import send_invitation
 from app.registration.errors import UsernameTaken

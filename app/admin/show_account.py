@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from app.accounts.models import Account, find_account
-from app.authorization.models import list_roles
+from app.authorization.rights import list_roles
 from app.errors import NotFound
 from app.opaque_tokens import is_id
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.accounts.find import get_locked_account
-from app.accounts.models import Account, AccountStatus
+from app.accounts.models import Account, AccountStatus, get_locked_account
 from app.admin.errors import AccountNotActive
 from app.admin.show_account import AccountView, build_account_view
 from app.audit.record import Event, record_event
-from app.authorization.models import list_roles
+from app.authorization.rights import list_roles
 from app.authorization.roles.administrators import require_another_admin, require_still_admin
 from app.lifecycle.revoke_access import revoke_account_sessions
 from app.passwords.forgot import send_reset_link

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from flask import Response
 from marshmallow import fields
 
-from app.authorization.scopes import OWN_SCOPES
+from app.authorization.rights import OWN_SCOPES
 from app.errors import NotFound
 from app.oauth.tokens import GRANTS
 from app.settings import DocsMode, Settings

@@ -8,7 +8,7 @@ from flask import Response
 from marshmallow import fields, post_dump
 
 from app.authorization.errors import InsufficientScope
-from app.authorization.scopes import INTROSPECT
+from app.authorization.rights import INTROSPECT
 from app.device_login.errors import AccessDenied, AuthorizationPending, ExpiredToken, SlowDown
 from app.device_login.start import DeviceAuthorization
 from app.oauth.errors import InvalidClient, InvalidScope, UnsupportedGrantType, UnsupportedTokenType

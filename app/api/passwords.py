@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from marshmallow import fields, validates
+from marshmallow import fields
 
 from app.api.registration import AcceptedSchema
-from app.api.schemas import TokensSchema, build_new_password_field, validate_password_text
+from app.api.schemas import TokensSchema, build_current_password_field, build_new_password_field
 from app.authentication.errors import WrongPassword
 from app.confirmations.errors import InvalidToken
 from app.errors import Busy
@@ -55,16 +55,12 @@ class ResetSchema(StrictSchema):
 class ChangeSchema(StrictSchema):
     """The current and the new password."""
 
-    old_password = SecretText(required=True)
+    old_password = build_current_password_field()
     new_password = build_new_password_field(required=True)
     verify_password = SecretText(
         load_default=None,
         metadata={"description": "repetition of the new password, for forms that ask for it"},
     )
-
-    @validates("old_password")
-    def a_password(self, value: str, **_: object) -> None:
-        validate_password_text(value)
 
 
 class ChangedSchema(TokensSchema):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response
 from marshmallow import fields, post_dump
 
-from app.authorization.scopes import READ_REVOCATIONS
+from app.authorization.rights import READ_REVOCATIONS
 from app.credential_status.feed import list_revocations
 from app.principal import Principal
 from app.unit_of_work import UnitOfWork

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import ValidationError, fields, missing, post_dump
 
-from app.authentication.passwords.normalize import InvalidPassword, normalize_password
+from app.authentication.passwords.normalize import MAX_LENGTH, InvalidPassword, normalize_password
 from app.web.schemas import Label, StrictSchema, Timestamp
 
 
@@ -116,7 +116,17 @@ def build_new_password_field(*, required: bool = False) -> fields.String:
     )
 
 
-def validate_password_text(value: str) -> None:
+def build_current_password_field() -> fields.String:
+    """Build the field of a password that is verified."""
+    return fields.String(
+        required=True,
+        load_only=True,
+        validate=_validate_password_text,
+        metadata={"format": "password", "minLength": 1, "maxLength": MAX_LENGTH},
+    )
+
+
+def _validate_password_text(value: str) -> None:
     """Reject text that cannot be a password before hashing it. Raises ValidationError."""
     try:
         normalize_password(value)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from marshmallow import fields, validates
+from marshmallow import fields
 
-from app.api.schemas import SessionSchema, SessionsSchema, TokensSchema, validate_password_text
+from app.api.schemas import (
+    SessionSchema,
+    SessionsSchema,
+    TokensSchema,
+    build_current_password_field,
+)
 from app.authentication.errors import InvalidCredentials, WrongPassword
 from app.errors import Busy, NotFound
 from app.principal import Principal
@@ -60,7 +65,7 @@ class LoginSchema(StrictSchema):
     """Username or email address, and password."""
 
     username = Text(max_length=256, required=True)
-    password = SecretText(required=True)
+    password = build_current_password_field()
     device_name = Label(max_length=64, load_default=None)
     expires_in = StrictInteger(
         minimum=60,
@@ -87,10 +92,6 @@ class LoginSchema(StrictSchema):
             "description": "set the refresh token as an HttpOnly cookie and omit it from the body"
         },
     )
-
-    @validates("password")
-    def validate_password(self, value: str, **_: object) -> None:
-        validate_password_text(value)
 
 
 class RefreshSchema(StrictSchema):
@@ -137,11 +138,7 @@ class UpdateSchema(StrictSchema):
 class ElevateSchema(StrictSchema):
     """The password of the current user."""
 
-    password = SecretText(required=True)
-
-    @validates("password")
-    def validate_password(self, value: str, **_: object) -> None:
-        validate_password_text(value)
+    password = build_current_password_field()
 
 
 class AccessTokenSchema(StrictSchema):

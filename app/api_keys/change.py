@@ -9,7 +9,7 @@ from app.api_keys.errors import ApiKeyNameTaken
 from app.api_keys.models import ApiKey, list_live_names, lock_api_key
 from app.api_keys.show import ApiKeyView, build_api_key_view
 from app.audit.record import Event, record_event
-from app.authorization.scopes import has_scope
+from app.authorization.rights import has_scope
 from app.credential_status.revocations import record_api_key_revocation
 from app.errors import InvalidInput, NotFound
 

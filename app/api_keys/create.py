@@ -11,8 +11,8 @@ from app.api_keys.errors import ApiKeyNameTaken, TooManyApiKeys
 from app.api_keys.expiry_warnings import get_initial_warned_days
 from app.api_keys.models import PREFIX, ApiKey, list_live_names
 from app.audit.record import Event, record_event
-from app.authorization.models import ADMIN, list_roles
-from app.authorization.scopes import has_scope, list_scopes, narrow_scopes
+from app.authorization.models import ADMIN
+from app.authorization.rights import has_scope, list_roles, list_scopes, narrow_scopes
 from app.errors import InvalidInput, Unauthenticated
 from app.opaque_tokens import generate_id, generate_token
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from app.accounts.find import Identifier, lock_account_by_identifier
-from app.accounts.models import Account, lock_account
+from app.accounts.models import Account, lock_account, lock_account_by_identifier
+from app.accounts.names import Identifier
 from app.audit.record import Event, record_event
 from app.authentication.errors import InvalidCredentials, WrongPassword
 from app.authentication.passwords.verify import check_password, lock_unchanged_account

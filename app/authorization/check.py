@@ -11,7 +11,7 @@ from app.accounts.models import Account, AccountStatus
 from app.authorization.errors import InsufficientScope
 from app.authorization.levels import ResourceRef, get_rank_or_lowest, parse_level, parse_resource
 from app.authorization.models import AccountRole, Membership
-from app.authorization.scopes import READ_ROLES, has_scope, is_known_role
+from app.authorization.rights import READ_ROLES, has_scope, is_known_role
 from app.errors import Forbidden, InvalidInput
 from app.principal import CredentialKind
 

@@ -47,15 +47,6 @@ class Membership(Base):
     granted_at: Mapped[datetime]
 
 
-def list_roles(db: Session, account: Account) -> tuple[str, ...]:
-    """Return the roles of the account, sorted. Runs no query if they never changed."""
-    if not account.roles_version:
-        return ()
-    return tuple(
-        sorted(db.scalars(select(AccountRole.role).where(AccountRole.account_id == account.id)))
-    )
-
-
 def build_roles_column(account_id: InstrumentedAttribute[str]) -> ScalarSelect[str | None]:
     """All roles of an account as one column of a larger query; `roles_in` reads it."""
     joined = func.aggregate_strings(AccountRole.role, SEPARATOR)

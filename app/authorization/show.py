@@ -17,8 +17,8 @@ from app.authorization.memberships.permissions import (
     require_managing_rank,
     require_session,
 )
-from app.authorization.models import Membership, find_level, list_roles, matches_resource
-from app.authorization.scopes import READ_ROLES, has_scope
+from app.authorization.models import Membership, find_level, matches_resource
+from app.authorization.rights import READ_ROLES, has_scope, list_roles
 from app.errors import NotFound
 from app.opaque_tokens import is_id
 from app.principal import CredentialKind

@@ -10,7 +10,7 @@ from app.accounts.models import find_account
 from app.audit.record import Event, record_event
 from app.authentication.throttling.code_attempts import count_code_attempt, refund_code_attempt
 from app.authentication.throttling.suspicious_sources import flag_suspicious_source
-from app.authorization.scopes import intersect_limits
+from app.authorization.rights import intersect_limits
 from app.device_login.codes import compute_user_code_digests
 from app.device_login.errors import DeviceLoginClosed, UnknownUserCode
 from app.device_login.models import DeviceLogin, DeviceLoginState, find_device_login

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from app.accounts.find import parse_identifier
+from app.accounts.names import parse_identifier
 from app.adapters.encryption import compute_name_digest
 from app.adapters.statements import insert_if_absent
 from app.audit.record import Event, record_event
 from app.authentication.throttling.suspicious_sources import limit_suspicious_source
-from app.authorization.scopes import intersect_limits
+from app.authorization.rights import intersect_limits
 from app.device_login.codes import compute_user_code_digests, generate_check_phrase
 from app.device_login.models import DEVICE_CODE_PREFIX, DeviceLogin, DeviceLoginState
 from app.errors import Busy, InvalidInput

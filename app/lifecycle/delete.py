@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.accounts.find import get_locked_account
-from app.accounts.models import Account, AccountStatus
+from app.accounts.models import Account, AccountStatus, get_locked_account
 from app.audit.record import Event, record_event
 from app.authorization.roles.administrators import require_another_admin, require_still_admin
 from app.errors import Unauthenticated

@@ -17,7 +17,8 @@ from app.audit.list_events import AuditView, build_audit_view
 from app.audit.models import AuditEvent
 from app.authentication.throttling.models import FailedAttempts
 from app.authentication.trusted_devices.manage import TrustedDeviceView, list_trusted_devices
-from app.authorization.models import Membership, list_roles
+from app.authorization.models import Membership
+from app.authorization.rights import list_roles
 from app.confirmations.models import Confirmation
 from app.device_login.show import DeviceLoginView, list_claimed_device_logins
 from app.errors import Unauthenticated

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from app.accounts.models import find_account
-from app.authorization.scopes import has_scope, narrow_scopes
+from app.authorization.rights import has_scope, narrow_scopes
 from app.device_login.poll import redeem_device_code
 from app.device_login.start import DeviceAuthorization, DeviceLoginRequest, start_device_login
 from app.oauth.clients import ClientCredentials, authenticate_client, is_public_client

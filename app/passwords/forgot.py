@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from app.accounts.find import Identifier, parse_identifier
-from app.accounts.models import Account
+from app.accounts.models import Account, matches_identifier
+from app.accounts.names import Identifier, parse_identifier
 from app.audit.record import Event, record_event
 from app.authorization.models import ADMIN, build_roles_column, parse_roles_column
 from app.confirmations.issue import issue_invitation_token, issue_reset_token
@@ -88,7 +88,7 @@ def _find_account_with_roles(
     work: UnitOfWork, identifier: Identifier
 ) -> tuple[Account | None, tuple[str, ...]]:
     """Load the account and its roles in one statement, which costs the same if there is none."""
-    query = select(Account, build_roles_column(Account.id)).where(identifier.condition)
+    query = select(Account, build_roles_column(Account.id)).where(matches_identifier(identifier))
     row = work.db.execute(query).one_or_none()
     return (row[0], parse_roles_column(row[1])) if row is not None else (None, ())
 

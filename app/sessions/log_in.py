@@ -6,12 +6,11 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from app.accounts.find import parse_identifier
+from app.accounts.names import parse_identifier
 from app.audit.record import Event, record_event
 from app.authentication.authenticate import PresentedPassword, authenticate
 from app.authentication.trusted_devices.manage import trust_device
-from app.authorization.models import list_roles
-from app.authorization.scopes import list_scopes, narrow_scopes
+from app.authorization.rights import list_roles, list_scopes, narrow_scopes
 from app.confirmations.issue import issue_reset_token
 from app.sessions.errors import PasswordChangeRequired
 from app.sessions.open_session import open_session

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import exists, func, select
 
 from app.audit.record import Event, record_event
-from app.authorization.models import ADMIN, list_roles
+from app.authorization.models import ADMIN
+from app.authorization.rights import list_roles
 from app.credential_status.models import ISSUER_STATE_ID, IssuerState
 from app.notifications.mail.enqueue import Email, EmailTemplate, enqueue_email
 from app.opaque_tokens import generate_id

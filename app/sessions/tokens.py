@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from app.accounts.summary import AccountSummary
-from app.authorization.models import ADMIN, list_roles
-from app.authorization.scopes import list_scopes, narrow_scopes
+from app.authorization.models import ADMIN
+from app.authorization.rights import list_roles, list_scopes, narrow_scopes
 from app.opaque_tokens import compute_digest, generate_id
 from app.sessions.public_clients import DEFAULT_CLIENT_ID
 from app.sessions.signed_handles import build_refresh_token

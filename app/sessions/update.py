@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from app.accounts.models import find_account
 from app.authorization.levels import parse_optional_resource
-from app.authorization.models import list_roles
+from app.authorization.rights import list_roles
 from app.authorization.show import list_resource_roles
 from app.credential_status.models import get_global_epoch
 from app.errors import Unauthenticated

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from app.adapters.rate_limiter import ExceededLimit, parse_windows
 from app.api_keys.models import PREFIX
-from app.authorization.scopes import list_scopes, narrow_scopes
+from app.authorization.rights import list_scopes, narrow_scopes
 from app.credential_status.api_key_cache import (
     ApiKeyEntry,
     ApiKeyUse,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.adapters import logs
-from app.authorization.scopes import has_scope
+from app.authorization.rights import has_scope
 from app.errors import Problem
 from app.settings import NAME_PATTERN, GatewayPolicy
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from app.adapters.jwt import Claims, TokenRejected
-from app.authorization.scopes import list_scopes, narrow_scopes
+from app.authorization.rights import list_scopes, narrow_scopes
 from app.credential_status.session_cache import (
     CachedSession,
     Verdict,

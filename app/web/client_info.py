@@ -16,7 +16,6 @@ from flask import g, request
 from app.i18n import choose_language
 from app.opaque_tokens import generate_id
 from app.principal import ClientInfo
-from app.web.unit_of_work import get_unit_of_work_factory
 
 if TYPE_CHECKING:
     from app.settings import Network
@@ -27,6 +26,21 @@ REQUEST_ID_HEADER = "X-Request-Id"
 REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{8,64}")
 MAX_USER_AGENT_LENGTH = 256
 LOOPBACK_ADDRESS = ipaddress.ip_address("127.0.0.1")  # a peer on a unix socket has no address
+
+
+def identify_client(trusted_proxies: tuple[Network, ...]) -> None:
+    """Determine the IP address of the client and the id of the request, once per request.
+
+    A request id from a trusted gateway is used, any other is replaced.
+    """
+    peer = _parse_ip_address(request.remote_addr or "") or LOOPBACK_ADDRESS
+    forwarded = request.headers.get("X-Forwarded-For", "")
+    g.client = resolve_client_ip_address(peer, forwarded, trusted_proxies)
+    given = request.headers.get(REQUEST_ID_HEADER, "")
+    if REQUEST_ID_PATTERN.fullmatch(given) and is_trusted(peer, trusted_proxies):
+        g.request_id = given
+    else:
+        g.request_id = generate_id("req")
 
 
 def get_client_info() -> ClientInfo:
@@ -41,25 +55,13 @@ def get_client_info() -> ClientInfo:
     )
 
 
-def assign_request_id(*, trusted: bool) -> None:
-    """Use the id that a trusted gateway has set, or generate one."""
-    given = request.headers.get(REQUEST_ID_HEADER, "")
-    g.request_id = given if trusted and REQUEST_ID_PATTERN.fullmatch(given) else generate_id("req")
-
-
 def get_request_id() -> str:
-    request_id: str = g.get("request_id") or generate_id("req")
+    request_id: str = g.request_id
     return request_id
 
 
 def get_client_ip_address() -> IPAddress:
-    """Return the IP address of the client, computed once per request."""
-    address: IPAddress | None = g.get("client")
-    if address is None:
-        forwarded = request.headers.get("X-Forwarded-For", "")
-        address = g.client = resolve_client_ip_address(
-            get_peer_ip_address(), forwarded, get_unit_of_work_factory().settings.trusted_proxies
-        )
+    address: IPAddress = g.client
     return address
 
 
@@ -70,11 +72,6 @@ def get_preferred_language() -> str:
     """
     accepted = request.accept_languages
     return _choose_language(tuple(tag for tag, quality in accepted if quality > 0))
-
-
-def get_peer_ip_address() -> IPAddress:
-    """Return the IP address of the other end of the connection."""
-    return _parse_ip_address(request.remote_addr or "") or LOOPBACK_ADDRESS
 
 
 @lru_cache(maxsize=1024)

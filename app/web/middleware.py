@@ -13,11 +13,9 @@ from app.errors import Problem
 from app.web.auth import refresh_cookie
 from app.web.client_info import (
     REQUEST_ID_HEADER,
-    assign_request_id,
     get_client_ip_address,
-    get_peer_ip_address,
     get_request_id,
-    is_trusted,
+    identify_client,
 )
 from app.web.json_body import receive_body
 from app.web.routes import ANY_HOST, CREDENTIALS
@@ -50,7 +48,7 @@ def register_middleware(app: Flask, settings: Settings, clock: Clock) -> None:
     @app.before_request
     def check_request() -> Response | None:
         g.began = clock.get_monotonic_time()
-        assign_request_id(trusted=is_trusted(get_peer_ip_address(), settings.trusted_proxies))
+        identify_client(settings.trusted_proxies)
         logs.clear()
         logs.bind(request_id=get_request_id())
         if _has_declared(app, ANY_HOST):

@@ -12,9 +12,12 @@ from flask import current_app
 from app.adapters import logs
 from app.adapters.database import is_database_unavailable
 from app.errors import Unavailable
+from app.rate_limits.count import count_request
 from app.signing_keys.load import load_signing_keys
 from app.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from app.web.client_info import get_client_info
 from app.web.openapi.annotations import document_problems
+from app.web.rate_limit import RATE_LIMIT
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,7 +39,8 @@ def reading(handler: Callable[Concatenate[UnitOfWork, P], R]) -> Callable[P, R]:
 def writing(handler: Callable[Concatenate[UnitOfWork, P], R]) -> Callable[P, R]:
     """Decorate a handler to run in a unit of work that commits when the handler returns.
 
-    It also commits when the handler raises a problem marked by `work.keep`.
+    It also commits when the handler raises a problem marked by `work.keep`. A rate limit that the
+    handler declares is counted first.
     """
     return _run_in_unit_of_work(UnitOfWorkFactory.open_read_write, handler)
 
@@ -45,6 +49,8 @@ def _run_in_unit_of_work(
     open_unit: Callable[[UnitOfWorkFactory], AbstractContextManager[UnitOfWork]],
     handler: Callable[Concatenate[UnitOfWork, P], R],
 ) -> Callable[P, R]:
+    limit: str | None = getattr(handler, RATE_LIMIT, None)
+
     @functools.wraps(handler)
     def within(*args: P.args, **kwargs: P.kwargs) -> R:
         here = get_unit_of_work_factory()
@@ -53,6 +59,8 @@ def _run_in_unit_of_work(
                 ticks = here.clock.get_monotonic_time()
                 if work.signing_keys.is_stale(ticks):
                     _load_signing_keys(work, ticks)
+                if limit is not None:
+                    count_request(work, get_client_info(), limit)
                 return handler(work, *args, **kwargs)
         except Exception as error:
             if is_database_unavailable(error):

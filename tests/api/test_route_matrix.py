@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
+from app.authorization.rights import OWN_SCOPES
 from app.authorization.roles.assign import add_role
-from app.authorization.scopes import OWN_SCOPES
 from app.opaque_tokens import generate_id
 from app.principal import ClientInfo
 from app.settings import GatewayPolicy

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.authorization.scopes import has_scope, intersect_limits, narrow_scopes
+from app.authorization.rights import has_scope, intersect_limits, narrow_scopes
 
 PARTS = st.lists(st.sampled_from("ab"), min_size=1, max_size=3).map(":".join)
 SCOPES = PARTS | PARTS.map(lambda scope: scope + ":*")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from app.authorization.errors import InsufficientScope
 from app.authorization.levels import get_rank, get_rank_or_lowest
-from app.authorization.scopes import WRITE_MEMBERSHIPS, has_scope
+from app.authorization.rights import WRITE_MEMBERSHIPS, has_scope
 from app.errors import Forbidden
 from app.principal import CredentialKind
 

@@ -11,8 +11,8 @@ from app.adapters.statements import count_changed_rows, insert_if_absent
 from app.audit.record import Event, record_event
 from app.authorization.invalidate_rights import invalidate_rights
 from app.authorization.models import ADMIN, AccountRole
+from app.authorization.rights import is_known_role
 from app.authorization.roles.administrators import require_another_admin, require_still_admin
-from app.authorization.scopes import is_known_role
 from app.errors import InvalidInput, NotFound
 from app.opaque_tokens import is_id
 from app.settings import NAME_PATTERN

@@ -22,7 +22,7 @@ from app.adapters import logs
 from app.adapters.database import is_database_unavailable
 from app.authorization.errors import InsufficientScope
 from app.authorization.models import ADMIN
-from app.authorization.scopes import has_scope
+from app.authorization.rights import has_scope
 from app.errors import Forbidden, Problem, Unauthenticated, Unavailable
 from app.oauth.clients import authenticate_client
 from app.oauth.errors import InvalidClient

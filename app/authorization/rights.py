@@ -1,4 +1,4 @@
-"""Scopes: what the roles in the setting ROLES allow.
+"""The roles of an account, and the scopes that the setting ROLES gives them.
 
 Scopes are computed from the account's current roles at each request, so a revoked role has no
 effect from the next request on. A credential can limit the scopes of its account, never extend
@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.authorization.models import ADMIN
+from sqlalchemy import select
+
+from app.authorization.models import ADMIN, AccountRole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sqlalchemy.orm import Session
+
+    from app.accounts.models import Account
     from app.settings import Settings
 
 # Scopes that this service itself requires.
@@ -23,6 +28,15 @@ READ_REVOCATIONS = "revocations:read"
 WRITE_MEMBERSHIPS = "memberships:write"  # followed by a colon and the resource
 OWN_SCOPES = (READ_ROLES, INTROSPECT, READ_REVOCATIONS, f"{WRITE_MEMBERSHIPS}:*")
 WILDCARD_SUFFIX = ":*"
+
+
+def list_roles(db: Session, account: Account) -> tuple[str, ...]:
+    """Return the roles of the account, sorted. Runs no query if they never changed."""
+    if not account.roles_version:
+        return ()
+    return tuple(
+        sorted(db.scalars(select(AccountRole.role).where(AccountRole.account_id == account.id)))
+    )
 
 
 def is_known_role(settings: Settings, role: str) -> bool:
