@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
-from types import SimpleNamespace
 
 import redis
 from flask import Flask, Response, jsonify
 
 app = Flask(__name__)
-app.extensions["doorward"] = SimpleNamespace(
-    draining=threading.Event()
-)  # the worker reports its shutdown here
 client = redis.Redis.from_url(
     os.environ.get("BARE_REDIS_URL", "redis://127.0.0.1:6379"), protocol=2
 )

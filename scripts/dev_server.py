@@ -9,10 +9,10 @@ from werkzeug.serving import run_simple
 
 from app.adapters import logs
 from app.cli.db import upgrade_or_exit
+from app.cli.serve import build_banner
 from app.cli.start import get_log_level, load_settings_or_exit
 from app.factory import create_app
 from app.server.background_jobs import BackgroundJobs, ProcessKind
-from app.server.gunicorn_server import build_banner
 from app.settings import load_settings
 
 

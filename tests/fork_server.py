@@ -117,7 +117,8 @@ class ForkServer:
 
 def serve(number: int) -> None:
     """Fork processes on request and report their exits until the test process is gone."""
-    import app.server.gunicorn_worker  # noqa: F401 - which gunicorn would read by its name
+    import uvicorn.loops.uvloop  # noqa: F401 - uvicorn imports it by its name
+
     from app.cli import cli
     from app.factory import create_app
 

@@ -18,7 +18,7 @@ from app.cli.json_lines import Unreadable, read_lines
 from app.cli.start import EXIT_REFUSED, EXIT_UNAVAILABLE, load_settings_or_exit, open_application
 from app.registration.import_accounts import SeenNames, import_accounts, preview_import
 from app.registration.import_candidates import RejectedLine
-from app.server.gunicorn_server import CreateApp
+from app.server.worker import CreateApp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

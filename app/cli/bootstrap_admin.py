@@ -10,7 +10,7 @@ from app.adapters import logs
 from app.cli.db import require_current_schema
 from app.cli.start import EXIT_REFUSED, load_settings_or_exit, open_application
 from app.registration.first_admin import LINK_LIFETIME, InvitationRejected, invite_first_admin
-from app.server.gunicorn_server import CreateApp
+from app.server.worker import CreateApp
 
 
 @click.command("bootstrap-admin")

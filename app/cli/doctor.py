@@ -17,7 +17,7 @@ from app.adapters.clock import Clock
 from app.cli import checks
 from app.cli.checks import Finding, FindingLevel
 from app.cli.start import COMMAND_CAPACITY
-from app.server.gunicorn_server import CreateApp
+from app.server.worker import CreateApp
 from app.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import click
 
 from app.cli.start import load_settings_or_exit, open_application
 from app.notifications.outbox.models import rewrap_deliveries
-from app.server.gunicorn_server import CreateApp
+from app.server.worker import CreateApp
 from app.signing_keys.models import reseal_signing_keys
 
 

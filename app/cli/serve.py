@@ -1,20 +1,29 @@
-"""`serve`: run the service under gunicorn."""
+"""`serve`: run the service."""
 
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 import click
 
+from app.adapters import logs
 from app.adapters.password_hasher import Capacity
 from app.cli.db import require_current_schema, upgrade_or_exit
-from app.cli.start import EXIT_SETTINGS, load_settings_or_exit, prepare_database
-from app.server.gunicorn_server import DEFAULT_BIND, CreateApp, GunicornServer
-from app.settings import Settings, load_settings
+from app.cli.start import EXIT_SETTINGS, EXIT_UNAVAILABLE, load_settings_or_exit, prepare_database
+from app.server.supervisor import Supervisor, bind_socket
+from app.server.worker import CreateApp, run_worker
+from app.settings import DocsMode, Settings, load_settings
+
+DEFAULT_BIND = "127.0.0.1:8080"  # also in the Makefile
+
+log = logs.get_logger("serve")
 
 
 @click.command()
-@click.option("--bind", default=DEFAULT_BIND, show_default=True, help="HOST:PORT to listen on.")
+@click.option(
+    "--bind", default=DEFAULT_BIND, show_default=True, help="HOST:PORT or unix:PATH to listen on."
+)
 @click.option(
     "--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Worker processes."
 )
@@ -37,9 +46,37 @@ def serve(create_app: CreateApp, *, bind: str, workers: int, threads: int, migra
     if migrate:
         upgrade_or_exit(settings)
     require_current_schema(settings)
-    GunicornServer(
-        create_app, settings, Capacity(workers=workers, threads=threads), bind=bind
-    ).run()
+    try:
+        listener = bind_socket(bind)
+    except (OSError, ValueError) as error:
+        click.echo(f"Cannot listen on {bind}: {error}", err=True)
+        sys.exit(EXIT_UNAVAILABLE)
+    capacity = Capacity(workers=workers, threads=threads)
+    log.info("server started", bind=bind, workers=workers, threads=threads)
+    if not settings.is_production:
+        click.echo(build_banner(settings, bind))
+    sys.stdout.flush()  # a fork would copy what is buffered
+    serve_worker = partial(run_worker, create_app, settings, capacity)
+    sys.exit(Supervisor(listener, serve_worker, workers=workers).run())
+
+
+def build_banner(settings: Settings, bind: str) -> str:
+    """Build the text that a development server prints when it starts."""
+    url = settings.public_url
+    lines = [f"Doorward is running at {url}"]
+    if settings.docs is DocsMode.PUBLIC:
+        lines.append(f"  API docs:     {url}/docs")
+    if settings.smtp_url is None:
+        lines.append(f"  Mailbox:      {url}/dev/mailbox")
+    bind_option = "" if bind == DEFAULT_BIND else f" BIND={bind}"
+    lines += [
+        f"  Sign in:      {url}/login",
+        f"  First admin:  make admin NAME=U EMAIL=E{bind_option}",
+        "                or, with the settings of this process:",
+        "                python -m app bootstrap-admin --username U --email E",
+        "  Stop:         Ctrl-C",
+    ]
+    return "\n".join(lines)
 
 
 def _require_shared_storage(settings: Settings) -> None:

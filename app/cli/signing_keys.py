@@ -7,7 +7,7 @@ import sys
 import click
 
 from app.cli.start import EXIT_REFUSED, load_settings_or_exit, open_application
-from app.server.gunicorn_server import CreateApp
+from app.server.worker import CreateApp
 from app.signing_keys.models import SigningKey, SigningKeyState, get_key_state, list_signing_keys
 from app.signing_keys.revoke import revoke_signing_key
 from app.signing_keys.rotate import (

@@ -14,7 +14,7 @@ import click
 from app.adapters import logs
 from app.adapters.password_hasher import Capacity
 from app.server.background_jobs import synchronize_clock
-from app.server.gunicorn_server import CreateApp
+from app.server.worker import CreateApp
 from app.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import click
 from app.adapters import logs
 from app.cli.start import COMMAND_CAPACITY, load_settings_or_exit
 from app.server.background_jobs import BackgroundJobs, ProcessKind
-from app.server.gunicorn_server import CreateApp
+from app.server.worker import CreateApp
 from app.unit_of_work import UnitOfWorkFactory
 
 SHUTDOWN_SECONDS = 20.0

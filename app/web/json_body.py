@@ -18,7 +18,6 @@ from webargs.flaskparser import FlaskParser
 from app.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator
 
     from flask import Request
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 16 * 1024
 MAX_DEPTH = 16
 MAX_INTEGER = 2**53
-MAX_RECEIVE_SECONDS = 10.0  # for a whole body to arrive
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 Body = dict[str, Any]
@@ -89,9 +87,6 @@ def receive_body() -> None:
         )
     if int(length) == 0:
         return
-    connection: socket.socket | None = request.environ.get("gunicorn.socket")
-    if connection is not None:
-        connection.settimeout(MAX_RECEIVE_SECONDS)
     try:
         received = len(request.get_data(cache=True))
     except OSError as error:

@@ -18,6 +18,7 @@ from app.web.client_info import (
     identify_client,
 )
 from app.web.json_body import receive_body
+from app.web.response_headers import STANDARD_HEADERS
 from app.web.routes import ANY_HOST, CREDENTIALS
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 PREFLIGHT_SECONDS = "600"
-HSTS = "max-age=63072000; includeSubDomains"
-CSP = "default-src 'none'; frame-ancestors 'none'"
 
 log = logs.get_logger("request")
 
@@ -53,31 +52,35 @@ def register_middleware(app: Flask, settings: Settings, clock: Clock) -> None:
         logs.bind(request_id=get_request_id())
         if _has_declared(app, ANY_HOST):
             return None
-        if _parse_hostname(request.headers.get("Host", "")) not in hosts:
+        if parse_hostname(request.headers.get("Host", "")) not in hosts:
             raise UntrustedHost("Add the host to DOORWARD_TRUSTED_HOSTS.")
         if request.method == "OPTIONS":
-            return (
-                Response(status=204)
-                if "Access-Control-Request-Method" in request.headers and request.url_rule
-                else None
-            )
+            return _answer_preflight()
         receive_body()
         return None
 
     @app.after_request
     def complete_response(response: Response) -> Response:
-        response.headers[REQUEST_ID_HEADER] = get_request_id()
-        if response.status_code == HTTPStatus.NO_CONTENT:
-            response.headers.pop("Content-Type", None)
-        response.headers.setdefault("Cache-Control", "no-store")
-        response.headers.setdefault("Content-Security-Policy", CSP)
-        response.headers.setdefault("X-Content-Type-Options", "nosniff")
-        response.headers.setdefault("Referrer-Policy", "no-referrer")
-        response.headers.setdefault("Strict-Transport-Security", HSTS)
+        _add_standard_headers(response)
         if settings.cors_origins:
             _add_cors_headers(app, response, settings)
         _log_request(response, clock)
         return response
+
+
+def _add_standard_headers(response: Response) -> None:
+    response.headers[REQUEST_ID_HEADER] = get_request_id()
+    if response.status_code == HTTPStatus.NO_CONTENT:
+        response.headers.pop("Content-Type", None)
+    for name, value in STANDARD_HEADERS.items():
+        response.headers.setdefault(name, value)
+
+
+def _answer_preflight() -> Response | None:
+    """Answer an OPTIONS request of a browser (Fetch standard, CORS preflight)."""
+    if "Access-Control-Request-Method" not in request.headers or request.url_rule is None:
+        return None
+    return Response(status=204)
 
 
 def _has_declared(app: Flask, declaration: str) -> bool:
@@ -87,7 +90,7 @@ def _has_declared(app: Flask, declaration: str) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _parse_hostname(host: str) -> str:
+def parse_hostname(host: str) -> str:
     """Return the host in lower case, without port and brackets."""
     name, separator, port = host.lower().rpartition(":")
     return (name if separator and port.isascii() and port.isdigit() else host.lower()).strip("[]")

@@ -216,7 +216,7 @@ def test_production_serves_without_the_dev_mailbox_and_docs(tmp_path):
 
 BROKEN = {
     "a request line too long": (
-        b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"GET /" + b"a" * 8200 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
         414,
         "uri_too_long",
     ),

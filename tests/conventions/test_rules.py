@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import Problem
-from app.server.gunicorn_worker import PARSE_ERRORS
+from app.server.http_protocol import REJECTIONS
 from tests.routes import PUBLIC_ROUTES, list_requirements, list_routes
 
 ROOT = Path(__file__).parents[2]
@@ -75,9 +75,7 @@ def test_every_problem_is_documented_and_nothing_else():
     documented = set(
         re.findall(r"^### `(\w+)`", (ROOT / "docs" / "problems.md").read_text(), re.MULTILINE)
     )
-    raised = {problem.code for problem in problems()} | {
-        code for _, _, code in PARSE_ERRORS.values()
-    }
+    raised = {problem.code for problem in problems()} | {each.code for each in REJECTIONS}
     assert documented == raised
 
 

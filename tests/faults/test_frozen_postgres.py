@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.message import Message
 from typing import Any
 
 import pytest
@@ -83,7 +84,7 @@ def frozen(server):
 class Answer:
     status: int
     body: Any
-    headers: dict[str, str]
+    headers: Message
     seconds: float
 
     @property
@@ -107,7 +108,7 @@ def ask(live, method: str, path: str, body: Any = None, token: str | None = None
     raw = answer.read()
     seconds = time.monotonic() - began
     connection.close()
-    return Answer(answer.status, json.loads(raw) if raw else None, dict(answer.headers), seconds)
+    return Answer(answer.status, json.loads(raw) if raw else None, answer.headers, seconds)
 
 
 def log_in(live) -> Answer:

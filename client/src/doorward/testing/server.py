@@ -30,8 +30,8 @@ from app.adapters import logs, migrations
 from app.adapters.clock import Clock
 from app.adapters.password_hasher import Capacity
 from app.authentication.throttling.models import FailedAttempts
-from app.authorization.roles.assign import add_role
 from app.authorization.rights import is_known_role
+from app.authorization.roles.assign import add_role
 from app.factory import create_app
 from app.notifications.outbox.models import Delivery
 from app.principal import ClientInfo

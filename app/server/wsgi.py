@@ -1,0 +1,93 @@
+"""Run the Flask application for requests that the event loop has received completely.
+
+Bodies and responses are small and held in memory, so a request needs its thread only while the
+application works on it. Streaming bridges between ASGI and WSGI cost a queue for each direction.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+from app.adapters import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from wsgiref.types import WSGIApplication, WSGIEnvironment
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+log = logs.get_logger("server")
+
+
+class LateBody(io.RawIOBase):
+    """A body that did not arrive in time. Reading it raises TimeoutError."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, _buffer: Any) -> int:
+        raise TimeoutError
+
+
+def build_environ(scope: Any, body: bytes | None, length: int | None) -> WSGIEnvironment:
+    """Build the WSGI environment (PEP 3333) of a request.
+
+    Headers with an underscore in their name are dropped: the environment could not distinguish them
+    from those with a dash. `length` replaces Content-Length. A body of None arrived too late.
+    """
+    server, client = scope.get("server"), scope.get("client")
+    environ: WSGIEnvironment = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(scope["raw_path"]).decode("latin-1"),
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "SERVER_NAME": server[0] if server else "",
+        "SERVER_PORT": str(server[1] or "") if server else "",
+        "REMOTE_ADDR": client[0] if client else "",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": LateBody() if body is None else io.BytesIO(body),
+        "wsgi.input_terminated": True,  # the body is complete, whatever Content-Length says
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for raw_name, raw_value in scope["headers"]:
+        if b"_" in raw_name:
+            continue
+        name = raw_name.decode("latin-1").upper().replace("-", "_")
+        if name not in {"CONTENT_TYPE", "CONTENT_LENGTH"}:
+            name = f"HTTP_{name}"
+        value = raw_value.decode("latin-1")
+        environ[name] = f"{environ[name]},{value}" if name in environ else value
+    environ.pop("HTTP_TRANSFER_ENCODING", None)
+    if length is not None:
+        environ["CONTENT_LENGTH"] = str(length)
+    return environ
+
+
+def run_application(
+    app: WSGIApplication, environ: WSGIEnvironment
+) -> tuple[int, RawHeaders, bytes]:
+    """Call the application. Returns the status, the headers and the whole body."""
+    answer: list[Any] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], _exc: object = None) -> Any:
+        answer[:] = [status, headers]
+        return lambda _data: None
+
+    parts: Iterable[bytes] = app(environ, start_response)
+    try:
+        body = b"".join(parts)
+    finally:
+        close = getattr(parts, "close", None)
+        if close is not None:
+            close()
+    status, headers = answer
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    return int(status[:3]), raw, body
