@@ -14,6 +14,7 @@ import secrets
 import string
 import zlib
 from dataclasses import dataclass
+from functools import cache
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 ID_LENGTH = 22  # 131 bits
@@ -40,16 +41,21 @@ class NewToken:
 
 
 def _generate_random(length: int, alphabet: str = ALPHABET) -> str:
-    # Bytes beyond a multiple of the alphabet are discarded: they would favor its first letters.
-    fair = 256 - 256 % len(alphabet)
-    letters: list[str] = []
+    table, unfair = _build_table(alphabet)
+    letters = b""
     while len(letters) < length:
-        letters += [
-            alphabet[byte % len(alphabet)]
-            for byte in secrets.token_bytes(2 * length)
-            if byte < fair
-        ]
-    return "".join(letters[:length])
+        letters += secrets.token_bytes(2 * length).translate(table, unfair)
+    return letters[:length].decode()
+
+
+@cache
+def _build_table(alphabet: str) -> tuple[bytes, bytes]:
+    """Return the letter of each byte, and the bytes to discard.
+
+    Bytes beyond a multiple of the alphabet would favor its first letters.
+    """
+    table = bytes(ord(alphabet[byte % len(alphabet)]) for byte in range(256))
+    return table, bytes(range(256 - 256 % len(alphabet), 256))
 
 
 def _compute_checksum(text: str) -> str:

@@ -1,5 +1,8 @@
 """Sign JSON Web Tokens and verify signatures, accepting exactly one encoding of each token.
 
+Verified tokens are remembered by the SHA-256 of their text, because a signature costs more than the
+rest of a check. They are forgotten when the keys change.
+
 Only signatures are verified here. `app.verification` checks the claims against `work.now`; PyJWT
 would read its own clock.
 """
@@ -8,9 +11,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +31,8 @@ from jwt.algorithms import Algorithm, ECAlgorithm, OKPAlgorithm
 from jwt.utils import base64url_encode
 
 MAX_TOKEN_LENGTH = 4096
+MAX_REMEMBERED = 8192  # tokens, accepted and rejected ones each
+MAX_REMEMBERED_SECONDS = 300.0
 MAX_KEY_AGE_SECONDS = 5.0  # of signing keys and global epoch in memory
 TOKEN_PATTERN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 KID_PATTERN = re.compile(r"[A-Za-z0-9_-]{8,64}")
@@ -62,12 +70,36 @@ class SigningKeyPair:
         object.__setattr__(self, "public", self.private.public_key())
 
 
+class _TokenMemory:
+    """Tokens whose signature was verified: the claims of good ones, and the digests of bad ones."""
+
+    def __init__(self) -> None:
+        self._accepted: dict[bytes, tuple[Claims, float]] = {}
+        self._rejected: dict[bytes, None] = {}
+
+    def find_claims(self, digest: bytes) -> Claims | None:
+        """Return the claims of a token, or None if it is new. Raises TokenRejected."""
+        if digest in self._rejected:
+            raise TokenRejected("invalid signature")
+        claims, remembered_at = self._accepted.get(digest, (None, 0.0))
+        return claims if time.monotonic() - remembered_at < MAX_REMEMBERED_SECONDS else None
+
+    def accept(self, digest: bytes, claims: Claims) -> None:
+        _make_room(self._accepted)
+        self._accepted[digest] = (claims, time.monotonic())
+
+    def reject(self, digest: bytes) -> None:
+        _make_room(self._rejected)
+        self._rejected[digest] = None
+
+
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
     keys: Mapping[str, SigningKeyPair]
     signers: Mapping[str, SigningKeyPair]
     global_epoch: int
     loaded_at: float
+    memory: _TokenMemory = field(default_factory=_TokenMemory)
 
 
 class SigningKeySet:
@@ -91,8 +123,13 @@ class SigningKeySet:
 
         `signers` has one key for each type of token; `loaded_at` is monotonic.
         """
+        is_same = keys.keys() == self._snapshot.keys.keys()
         self._snapshot = _Snapshot(
-            dict(keys), {key.typ: key for key in signers}, global_epoch, loaded_at
+            dict(keys),
+            {key.typ: key for key in signers},
+            global_epoch,
+            loaded_at,
+            self._snapshot.memory if is_same else _TokenMemory(),
         )
 
     def is_stale(self, monotonic_now: float) -> bool:
@@ -127,8 +164,28 @@ class SigningKeySet:
             signature = signature[:P256_BYTES] + low.to_bytes(P256_BYTES)
         return b".".join((message, base64url_encode(signature))).decode()
 
-    def verify(self, typ: str, token: str) -> Claims:
-        """Return the claims of a token that was signed here. Raises TokenRejected."""
+    def verify(self, typ: str, token: str, *, is_acceptable: Callable[[Claims], bool]) -> Claims:
+        """Return the claims of a token that was signed here. Raises TokenRejected.
+
+        `is_acceptable` checks new claims before their signature, so that an invalid token costs
+        no elliptic curve. Check again on every use what changes with time.
+        """
+        snapshot = self._snapshot
+        digest = hashlib.sha256(f"{typ} {token}".encode(errors="surrogatepass")).digest()
+        claims = snapshot.memory.find_claims(digest)
+        if claims is None:
+            claims = self._verify_new(snapshot, typ, token, digest, is_acceptable)
+            snapshot.memory.accept(digest, claims)
+        return claims
+
+    def _verify_new(
+        self,
+        snapshot: _Snapshot,
+        typ: str,
+        token: str,
+        digest: bytes,
+        is_acceptable: Callable[[Claims], bool],
+    ) -> Claims:
         if len(token) > MAX_TOKEN_LENGTH or not TOKEN_PATTERN.fullmatch(token):
             raise TokenRejected("not a compact JWS")
         header_part, payload_part, signature_part = token.split(".")
@@ -137,16 +194,27 @@ class SigningKeySet:
             _decode_base64url(payload_part),
             _decode_base64url(signature_part),
         )
-        key = self._snapshot.keys.get(header["kid"])
+        key = snapshot.keys.get(header["kid"])
         if key is None or header["alg"] != key.algorithm or not header["typ"] == key.typ == typ:
             raise TokenRejected("unknown key, or another type or algorithm")
+        claims = _parse_json_object(payload)
+        if not is_acceptable(claims):
+            raise TokenRejected("unacceptable claims")
         if key.algorithm == "ES256" and _get_s(signature) > P256_ORDER // 2:
             raise TokenRejected("the signature is not in its canonical form")
         if not ALGORITHMS[key.algorithm].verify(
             f"{header_part}.{payload_part}".encode(), key.public, signature
         ):
+            snapshot.memory.reject(digest)
             raise TokenRejected("invalid signature")
-        return _parse_json_object(payload)
+        return claims
+
+
+def _make_room(remembered: dict[bytes, Any]) -> None:
+    """Forget the oldest entry of a full memory. Threads may do so at the same time."""
+    if len(remembered) >= MAX_REMEMBERED:
+        with suppress(StopIteration, RuntimeError):
+            remembered.pop(next(iter(remembered)), None)
 
 
 def generate_key_pair(algorithm: str) -> tuple[PrivateKey, dict[str, str]]:

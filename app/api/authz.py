@@ -45,7 +45,7 @@ def get_auth_request(work: UnitOfWork, principal: Principal, policy: str) -> Res
 
     Accepts any method and ignores query and body. Without a policy in the path, `default` applies.
     """
-    return _build_response(build_identity_headers(work, principal, policy=policy))
+    return _build_response(work, principal, policy)
 
 
 @blp.route("/forward-auth/<policy>", methods=["GET"])
@@ -58,7 +58,7 @@ def get_forward_auth(work: UnitOfWork, principal: Principal, policy: str) -> Res
 
     Accepts any method and ignores query and body. Without a policy in the path, `default` applies.
     """
-    return _build_response(build_identity_headers(work, principal, policy=policy))
+    return _build_response(work, principal, policy)
 
 
 @blp.route("/ext-authz/<policy>", methods=["GET"])
@@ -71,10 +71,13 @@ def get_ext_authz(work: UnitOfWork, principal: Principal, policy: str) -> Respon
 
     Accepts any method, and any path after the policy; ignores query and body.
     """
-    return _build_response(build_identity_headers(work, principal, policy=policy))
+    return _build_response(work, principal, policy)
 
 
-def _build_response(headers: dict[str, str]) -> Response:
+def _build_response(work: UnitOfWork, principal: Principal, policy: str) -> Response:
+    headers = build_identity_headers(
+        work.settings, work.signing_keys, principal, work.now, policy=policy
+    )
     response = Response(status=200, headers=headers)
     del response.headers["Content-Type"]
     return response

@@ -12,8 +12,8 @@ from app.errors import NotFound
 from app.oauth.tokens import GRANTS
 from app.settings import DocsMode, Settings
 from app.unit_of_work import UnitOfWork
+from app.web.answers import dump_json
 from app.web.caching import build_cacheable_response
-from app.web.json_body import dump_json
 from app.web.openapi.annotations import document_problems
 from app.web.openapi.blueprint import Blueprint
 from app.web.schemas import StrictSchema

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from marshmallow import ValidationError, fields, post_dump, validates
+from flask import Response
+from marshmallow import ValidationError, fields, validates
 
 from app.accounts.change_profile import change_profile
 from app.accounts.profile_rules import (
@@ -17,10 +18,12 @@ from app.api.schemas import ProfileSchema, SessionSchema, build_name_field
 from app.principal import Principal
 from app.sessions.show import CurrentAccount, get_current_account
 from app.unit_of_work import UnitOfWork
+from app.web.answers import build_whoami_answer
 from app.web.auth.requirements import credential, require, session
 from app.web.client_info import get_client_info
 from app.web.json_body import Body
 from app.web.openapi.blueprint import Blueprint
+from app.web.problems import to_response
 from app.web.schemas import StrictSchema, Timestamp
 from app.web.unit_of_work import reading, writing
 
@@ -88,14 +91,6 @@ class PrincipalSchema(StrictSchema):
         required=True, allow_none=True, metadata={"description": "when the credential expires"}
     )
 
-    @post_dump
-    def drop_empty_ids(self, data: dict[str, object], **_: object) -> dict[str, object]:
-        return {
-            name: value
-            for name, value in data.items()
-            if value or name not in {"session_id", "key_id"}
-        }
-
 
 @blp.route("/me", methods=["GET"])
 @reading
@@ -120,6 +115,6 @@ def patch_my_account(work: UnitOfWork, principal: Principal, body: Body) -> Prof
 @reading
 @require(credential)
 @blp.response(200, PrincipalSchema)
-def get_whoami(_work: UnitOfWork, principal: Principal) -> Principal:
+def get_whoami(_work: UnitOfWork, principal: Principal) -> Response:
     """Get the principal of the credential that you send."""
-    return principal
+    return to_response(build_whoami_answer(principal))

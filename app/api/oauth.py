@@ -18,10 +18,11 @@ from app.oauth.tokens import TokenResponse, issue_tokens, start_device_authoriza
 from app.principal import Principal
 from app.sessions.errors import InvalidGrant
 from app.unit_of_work import UnitOfWork
+from app.web.answers import dump_json
 from app.web.auth.presented_credentials import parse_client
 from app.web.auth.requirements import client_with_scope, require
 from app.web.client_info import get_client_info
-from app.web.json_body import MAX_BODY_BYTES, Body, dump_json
+from app.web.json_body import MAX_BODY_BYTES, Body
 from app.web.oauth.errors import CONTENT_TYPE, disable_caching, document_oauth_errors
 from app.web.oauth.forms import Form, OAuthBlueprint
 from app.web.schemas import SecretText, StrictSchema, Text

@@ -9,9 +9,10 @@ from app.authorization.rights import READ_REVOCATIONS
 from app.credential_status.feed import list_revocations
 from app.principal import Principal
 from app.unit_of_work import UnitOfWork
+from app.web.answers import dump_json
 from app.web.auth.requirements import require, scoped
 from app.web.caching import build_cacheable_response
-from app.web.json_body import Body, dump_json
+from app.web.json_body import Body
 from app.web.openapi.blueprint import Blueprint
 from app.web.schemas import StrictSchema, Text, Timestamp
 from app.web.unit_of_work import reading

@@ -132,17 +132,25 @@ def record_api_key_use(
     """
     if not cache.is_configured or not cache.is_trusted:
         return UNKNOWN_API_KEY
-    counters = [f"{build_api_key_cache_key(key_id)}:n:{limit.seconds}" for limit in limits]
-    numbers = [number for limit in limits for number in (limit.amount, limit.seconds * 1000)]
+    keys, arguments = build_use_arguments(key_id, digest=digest, now=now, limits=limits)
     try:
-        told = cache.run_script(
-            RECORD_USE,
-            [build_api_key_cache_key(key_id), *counters],
-            [digest, repr(now.timestamp()), *numbers],
-        )
+        return parse_use(cache.run_script(RECORD_USE, keys, arguments))
     except CacheUnavailable:
         return UNKNOWN_API_KEY
-    match told:
+
+
+def build_use_arguments(
+    key_id: str, *, digest: str, now: datetime, limits: Sequence[RateLimitWindow]
+) -> tuple[list[str], list[str | int]]:
+    """Return KEYS and ARGV of RECORD_USE."""
+    counters = [f"{build_api_key_cache_key(key_id)}:n:{limit.seconds}" for limit in limits]
+    numbers = [number for limit in limits for number in (limit.amount, limit.seconds * 1000)]
+    return ([build_api_key_cache_key(key_id), *counters], [digest, repr(now.timestamp()), *numbers])
+
+
+def parse_use(reply: object) -> ApiKeyUse:
+    """Parse the reply of RECORD_USE. An entry that cannot be read counts as missing."""
+    match reply:
         case [bytes(raw), int(exceeded), int(reset)]:
             return ApiKeyUse(
                 _parse_entry(raw),

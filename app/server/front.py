@@ -7,13 +7,25 @@ its limits, so slow clients hold no thread.
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from app.adapters import logs
+from app.adapters.redis_pipeline import RedisPipeline
+from app.server.checks import CheckRequest, Deferred, LoopChecks
 from app.server.wsgi import RawHeaders, build_environ, run_application
+from app.web.answers import add_standard_headers
+from app.web.client_info import (
+    choose_request_id,
+    is_trusted,
+    parse_peer_ip_address,
+    resolve_client_ip_address,
+)
+from app.web.gateway_requests import is_gateway_request, normalize_path
 from app.web.json_body import MAX_BODY_BYTES
+from app.web.middleware import parse_hostname
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -21,6 +33,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from app.unit_of_work import UnitOfWorkFactory
+    from app.web.answers import Answer
 
     Receive = Callable[[], Awaitable[Any]]
     Send = Callable[[Any], Awaitable[None]]
@@ -31,8 +44,8 @@ MAX_BODY_SECONDS = 10.0
 LINGER_SECONDS = 1.0
 MAX_LINGER_BYTES = 65536
 CLOSE = (b"connection", b"close")
-
-log = logs.get_logger("server")
+WHOAMI_PATH = "/v1/whoami"
+PROBES = frozenset({"/livez", "/readyz"})
 
 
 class ClientGone(Exception):
@@ -40,17 +53,97 @@ class ClientGone(Exception):
 
 
 class Front:
-    """Receives requests and hands them to the Flask application in threads."""
+    """Answers checks on the event loop, and hands everything else to Flask in threads."""
 
     def __init__(self, app: Flask, units: UnitOfWorkFactory, *, threads: int) -> None:
-        self._app, self._units = app, units
+        self._app, self._units, self._settings = app, units, units.settings
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
+        self._probes = ThreadPoolExecutor(1, thread_name_prefix="probe")
+        redis_url = units.settings.redis_url
+        self._checks = LoopChecks(units, RedisPipeline(redis_url)) if redis_url else None
+        self._hosts = units.settings.allowed_hosts
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI 3)."""
-        await self._run_flask(scope, receive, send)
+        path = scope["path"]
+        if path in PROBES:
+            await self._run_flask(scope, receive, send, self._probes)
+            return
+        if self._checks is not None:
+            try:
+                await self._run_check(self._checks, scope, path, send)
+            except Deferred:
+                pass
+            else:
+                return
+        await self._run_flask(scope, receive, send, self._threads)
 
-    async def _run_flask(self, scope: Any, receive: Receive, send: Send) -> None:
+    async def _run_check(self, checks: LoopChecks, scope: Any, path: str, send: Send) -> None:
+        """Answer a check. Raises Deferred for other requests, and for those that need the route."""
+        began = time.monotonic()
+        is_gateway = is_gateway_request(path)
+        if not (is_gateway or path == WHOAMI_PATH) or scope["method"] == "HEAD":
+            raise Deferred
+        headers = _join_headers(scope["headers"])
+        if not is_gateway and not self._is_plain_get(scope, headers):
+            raise Deferred
+        if self._settings.cors_origins and "origin" in headers:
+            raise Deferred
+        proxies = self._settings.trusted_proxies
+        peer = parse_peer_ip_address(scope["client"][0] if scope["client"] else "")
+        request = CheckRequest(
+            headers,
+            choose_request_id(
+                headers.get("x-request-id", ""), is_trusted=is_trusted(peer, proxies)
+            ),
+        )
+        if is_gateway:
+            _, _, name, policy = normalize_path(path).split("/")
+            route = f"/authz/{name}/<policy>"
+            answer = await checks.check_gateway_request(request, policy)
+        else:
+            route = WHOAMI_PATH
+            answer = await checks.check_whoami(request)
+        add_standard_headers(answer.headers, request.request_id)
+        await self._send_answer(answer, send)
+        source = resolve_client_ip_address(peer, headers.get("x-forwarded-for", ""), proxies)
+        logs.log_request(
+            logs.RequestRecord(
+                request_id=request.request_id,
+                method="GET",
+                route=route,
+                status=answer.status,
+                seconds=time.monotonic() - began,
+                source=str(source),
+            )
+        )
+
+    def _is_plain_get(self, scope: Any, headers: dict[str, str]) -> bool:
+        """Return whether the request has no body and one of the expected hosts."""
+        return (
+            scope["method"] == "GET"
+            and headers.get("content-length", "0") == "0"
+            and "transfer-encoding" not in headers
+            and parse_hostname(headers.get("host", "")) in self._hosts
+        )
+
+    async def _send_answer(self, answer: Answer, send: Send) -> None:
+        headers = [
+            (name.encode("latin-1"), value.encode("latin-1"))
+            for name, value in answer.headers.items()
+        ]
+        if not answer.body:
+            headers.append((b"Content-Length", b"0"))
+        if self._settings.cors_origins:
+            headers = _vary_by_origin(headers)
+        if self._units.draining.is_set():
+            headers.append(CLOSE)
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body.encode()})
+
+    async def _run_flask(
+        self, scope: Any, receive: Receive, send: Send, threads: ThreadPoolExecutor
+    ) -> None:
         try:
             body, length = await _receive_body(scope, receive)
         except ClientGone:
@@ -58,12 +151,28 @@ class Front:
         environ = build_environ(scope, body, length)
         loop = asyncio.get_running_loop()
         status, headers, content = await loop.run_in_executor(
-            self._threads, run_application, self._app.wsgi_app, environ
+            threads, run_application, self._app.wsgi_app, environ
         )
         is_unread = body is None or (length or 0) > MAX_BODY_BYTES
         if is_unread or self._units.draining.is_set():
             headers = [*(each for each in headers if each[0].lower() != CLOSE[0]), CLOSE]
         await _send_response(send, status, headers, content, receive if is_unread else None)
+
+
+def _join_headers(raw: RawHeaders) -> dict[str, str]:
+    """Return the headers as WSGI would: joined by commas, without those with an underscore."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in raw:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        if "_" not in name:
+            headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return headers
+
+
+def _vary_by_origin(headers: RawHeaders) -> RawHeaders:
+    if all(name != b"Vary" for name, _ in headers):
+        return [*headers, (b"Vary", b"Origin")]
+    return [(name, value + b", Origin" if name == b"Vary" else value) for name, value in headers]
 
 
 async def _receive_body(scope: Any, receive: Receive) -> tuple[bytes | None, int | None]:

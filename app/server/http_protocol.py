@@ -15,8 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.adapters import logs
 from app.opaque_tokens import generate_id
-from app.web.client_info import REQUEST_ID_HEADER
-from app.web.response_headers import STANDARD_HEADERS
+from app.web.answers import REQUEST_ID_HEADER, STANDARD_HEADERS
 
 if TYPE_CHECKING:
     import asyncio

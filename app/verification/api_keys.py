@@ -30,7 +30,12 @@ from app.sessions.tokens import FINGERPRINT_CLAIM, build_secret_fingerprint
 from app.verification.api_key_lookup import find_api_key_state
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from app.adapters.jwt import Claims
+    from app.adapters.rate_limiter import RateLimitWindow
+    from app.credential_status.session_cache import AccountEntry
+    from app.settings import Settings
     from app.unit_of_work import UnitOfWork
     from app.verification.api_key_lookup import ApiKeyState
 
@@ -38,7 +43,7 @@ RATE_LIMIT_POLICY = "key"
 
 
 @dataclass(frozen=True, slots=True)
-class _CheckedKey:
+class CheckedKey:
     """A valid key, with the current username and roles of its account."""
 
     entry: ApiKeyEntry
@@ -59,12 +64,13 @@ def verify_api_key(work: UnitOfWork, key: str) -> Principal:
     checked = _require_key(work, key_id, use, digest=digest)
     if use.entry is None:
         use, checked = _count_first_use(work, key_id, checked, digest=digest)
-    if use.exceeded_limit:
-        limit = limits[use.exceeded_limit - 1]
-        raise TooManyRequests(
-            RATE_LIMIT_POLICY, ExceededLimit(limit.amount, limit.seconds, use.reset_after)
-        )
+    require_within_limits(use, limits)
     work.api_key_usage.record(key_id, work.now)
+    return build_api_key_principal(work.settings, key_id, checked)
+
+
+def build_api_key_principal(settings: Settings, key_id: str, checked: CheckedKey) -> Principal:
+    """Build the principal of a valid API key."""
     expires = checked.entry.expires
     return Principal(
         account_id=checked.entry.account_id,
@@ -74,7 +80,7 @@ def verify_api_key(work: UnitOfWork, key: str) -> Principal:
         key_id=key_id,
         expires_at=None if expires is None else datetime.fromtimestamp(expires, UTC),
         auth_time=None,
-        scopes=_get_current_scopes(work, checked),
+        scopes=_get_current_scopes(settings, checked),
     )
 
 
@@ -87,9 +93,16 @@ def verify_api_key_token(work: UnitOfWork, claims: Claims) -> Principal:
     key_id = claims["sid"]
     use = record_api_key_use(work.cache, key_id, digest="", now=work.now, limits=())
     checked = _require_key(work, key_id, use)
+    return build_api_key_token_principal(work.settings, claims, checked, work.now)
+
+
+def build_api_key_token_principal(
+    settings: Settings, claims: Claims, checked: CheckedKey, now: datetime
+) -> Principal:
+    """Build the principal of a token that was issued to a valid API key. Raises Unauthenticated."""
     fingerprints = {
         build_secret_fingerprint(digest)
-        for digest in checked.entry.list_valid_digests(work.now.timestamp())
+        for digest in checked.entry.list_valid_digests(now.timestamp())
     }
     if (
         checked.entry.account_id != claims["sub"]
@@ -101,10 +114,10 @@ def verify_api_key_token(work: UnitOfWork, claims: Claims) -> Principal:
         username=checked.username,
         kind=CredentialKind.API_KEY,
         session_id="",
-        key_id=key_id,
+        key_id=claims["sid"],
         expires_at=datetime.fromtimestamp(claims["exp"], UTC),
         auth_time=None,
-        scopes=narrow_scopes(claims["scope"].split(), _get_current_scopes(work, checked)),
+        scopes=narrow_scopes(claims["scope"].split(), _get_current_scopes(settings, checked)),
         token_id=claims["jti"],
         issued_at=datetime.fromtimestamp(claims["iat"], UTC),
     )
@@ -112,7 +125,7 @@ def verify_api_key_token(work: UnitOfWork, claims: Claims) -> Principal:
 
 def _require_key(
     work: UnitOfWork, key_id: str, use: ApiKeyUse, *, digest: str | None = None
-) -> _CheckedKey:
+) -> CheckedKey:
     """Return the key from the cache or the database. Raises Unauthenticated unless it is valid.
 
     A wrong secret is refused by the first entry that is found, without further reads.
@@ -120,27 +133,41 @@ def _require_key(
     if use.is_revoked:
         raise Unauthenticated
     if use.entry is not None:
-        _require_valid(work, use.entry, digest)
-        account = find_cached_account(work.cache, use.entry.account_id)
-        if (
-            account is not None
-            and account.username is not None
-            and account.status == ACTIVE_ACCOUNT
-        ):
-            return _CheckedKey(use.entry, account.username, account.roles)
+        require_valid(use.entry, digest, work.now)
+        checked = build_checked_key(
+            use.entry, find_cached_account(work.cache, use.entry.account_id)
+        )
+        if checked is not None:
+            return checked
     state = find_api_key_state(work, key_id)
     if state is None or not state.is_usable:
         raise Unauthenticated
     _store_in_cache(work, key_id, state)
-    _require_valid(work, state.cache_entry, digest)
-    return _CheckedKey(state.cache_entry, state.username, state.roles)
+    require_valid(state.cache_entry, digest, work.now)
+    return CheckedKey(state.cache_entry, state.username, state.roles)
 
 
-def _require_valid(work: UnitOfWork, entry: ApiKeyEntry, digest: str | None) -> None:
+def build_checked_key(entry: ApiKeyEntry, account: AccountEntry | None) -> CheckedKey | None:
+    """Return the key with its account, or None if the cache does not hold an active account."""
+    if account is None or account.username is None or account.status != ACTIVE_ACCOUNT:
+        return None
+    return CheckedKey(entry, account.username, account.roles)
+
+
+def require_valid(entry: ApiKeyEntry, digest: str | None, now: datetime) -> None:
     """Raise Unauthenticated if the key has expired, or if a digest is given that does not match."""
-    seconds = work.now.timestamp()
+    seconds = now.timestamp()
     if not entry.is_live(seconds) or not (digest is None or entry.accepts_digest(digest, seconds)):
         raise Unauthenticated
+
+
+def require_within_limits(use: ApiKeyUse, limits: Sequence[RateLimitWindow]) -> None:
+    """Raise TooManyRequests if this use exceeded a rate limit."""
+    if use.exceeded_limit:
+        limit = limits[use.exceeded_limit - 1]
+        raise TooManyRequests(
+            RATE_LIMIT_POLICY, ExceededLimit(limit.amount, limit.seconds, use.reset_after)
+        )
 
 
 def _store_in_cache(work: UnitOfWork, key_id: str, state: ApiKeyState) -> None:
@@ -156,8 +183,8 @@ def _store_in_cache(work: UnitOfWork, key_id: str, state: ApiKeyState) -> None:
 
 
 def _count_first_use(
-    work: UnitOfWork, key_id: str, checked: _CheckedKey, *, digest: str
-) -> tuple[ApiKeyUse, _CheckedKey]:
+    work: UnitOfWork, key_id: str, checked: CheckedKey, *, digest: str
+) -> tuple[ApiKeyUse, CheckedKey]:
     """Count the use of a key that was not in the cache until now.
 
     If the cache entry says that the key was revoked or changed in the meantime, the entry decides.
@@ -172,10 +199,10 @@ def _count_first_use(
         if exceeded is not None:
             raise TooManyRequests(RATE_LIMIT_POLICY, exceeded)
         return use, checked
-    _require_valid(work, use.entry, digest)
-    return use, _CheckedKey(use.entry, checked.username, checked.roles)
+    require_valid(use.entry, digest, work.now)
+    return use, CheckedKey(use.entry, checked.username, checked.roles)
 
 
-def _get_current_scopes(work: UnitOfWork, checked: _CheckedKey) -> tuple[str, ...]:
+def _get_current_scopes(settings: Settings, checked: CheckedKey) -> tuple[str, ...]:
     """Return the key's scopes that its account still has."""
-    return narrow_scopes(checked.entry.scopes, list_scopes(work.settings, checked.roles))
+    return narrow_scopes(checked.entry.scopes, list_scopes(settings, checked.roles))

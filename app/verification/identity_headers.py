@@ -10,8 +10,11 @@ from app.signing_keys.models import SigningKeyPurpose
 from app.verification.policies import get_policy
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from app.adapters.jwt import SigningKeySet
     from app.principal import Principal
-    from app.unit_of_work import UnitOfWork
+    from app.settings import Settings
 
 SUBJECT, USERNAME, ROLES, SCOPES = (
     "X-Auth-Subject",
@@ -30,13 +33,18 @@ class UnsafeHeaderValue(ValueError):
 
 
 def build_identity_headers(
-    work: UnitOfWork, principal: Principal, *, policy: str
+    settings: Settings,
+    signing_keys: SigningKeySet,
+    principal: Principal,
+    now: datetime,
+    *,
+    policy: str,
 ) -> dict[str, str]:
     """Return every identity header, empty where it does not apply.
 
     Raises UnknownPolicy or UnsafeHeaderValue.
     """
-    audience = get_policy(work.settings, policy).audience
+    audience = get_policy(settings, policy).audience
     found = {
         SUBJECT: principal.account_id,
         USERNAME: principal.username,
@@ -44,21 +52,24 @@ def build_identity_headers(
         SCOPES: " ".join(principal.scopes),
         SESSION: principal.session_id,
         KEY: principal.key_id,
-        IDENTITY: _sign_identity(work, principal, policy=policy, audience=audience)
-        if audience
-        else "",
+        IDENTITY: "",
     }
+    if audience:
+        claims = _build_claims(settings, principal, now, policy=policy, audience=audience)
+        found[IDENTITY] = signing_keys.sign(SigningKeyPurpose.IDENTITY, claims)
     for name, text in found.items():
         if not PRINTABLE.fullmatch(text):
             raise UnsafeHeaderValue(name)
     return found
 
 
-def _sign_identity(work: UnitOfWork, principal: Principal, *, policy: str, audience: str) -> str:
-    """Sign a token for the policy's audience, with a signing key that access tokens do not use."""
-    issued = int(work.now.timestamp())
-    claims = {
-        "iss": work.settings.issuer,
+def _build_claims(
+    settings: Settings, principal: Principal, now: datetime, *, policy: str, audience: str
+) -> dict[str, object]:
+    """Build a token for the audience of the policy. It has signing keys of its own."""
+    issued = int(now.timestamp())
+    return {
+        "iss": settings.issuer,
         "sub": principal.account_id,
         "aud": audience,
         "iat": issued,
@@ -70,4 +81,3 @@ def _sign_identity(work: UnitOfWork, principal: Principal, *, policy: str, audie
         "policy": policy,
         "sid" if principal.session_id else "key_id": principal.session_id or principal.key_id,
     }
-    return work.signing_keys.sign(SigningKeyPurpose.IDENTITY, claims)

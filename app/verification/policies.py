@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.adapters import logs
+from app.authorization.errors import InsufficientScope
 from app.authorization.rights import has_scope
-from app.errors import Problem
+from app.errors import Forbidden, Problem
 from app.settings import NAME_PATTERN, GatewayPolicy
 
 if TYPE_CHECKING:
@@ -48,11 +49,14 @@ def get_policy(settings: Settings, name: str) -> GatewayPolicy:
     return found
 
 
-def has_scopes(policy: GatewayPolicy, principal: Principal) -> bool:
-    """Return whether the principal has every scope that the policy requires."""
-    return all(has_scope(scope, principal.scopes) for scope in policy.scopes)
+def require_policy(policy: GatewayPolicy, principal: Principal) -> None:
+    """Raise InsufficientScope or Forbidden unless the principal satisfies the policy.
 
-
-def has_role(policy: GatewayPolicy, principal: Principal) -> bool:
-    """Return whether the principal has one of the policy's roles. API keys have no roles."""
-    return not policy.roles or any(role in principal.roles for role in policy.roles)
+    It needs every scope and one of the roles. API keys have no roles.
+    """
+    if not all(has_scope(scope, principal.scopes) for scope in policy.scopes):
+        raise InsufficientScope(" ".join(policy.scopes))
+    if policy.roles and not any(role in principal.roles for role in policy.roles):
+        raise Forbidden(
+            "The account does not have a role that the policy requires. API keys have no roles."
+        )

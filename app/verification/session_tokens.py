@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from app.adapters.jwt import Claims, TokenRejected
+from app.adapters.jwt import Claims, SigningKeySet, TokenRejected
 from app.authorization.rights import list_scopes, narrow_scopes
 from app.credential_status.session_cache import (
     CachedSession,
@@ -49,26 +49,33 @@ def verify_access_token(work: UnitOfWork, token: str) -> Principal:
 
     Raises Unauthenticated if the token is invalid, expired or revoked.
     """
-    claims = _decode_access_token(work, token)
+    claims = decode_access_token(work.signing_keys, work.settings, token, work.now)
     if is_id("key", claims["sid"]):
         return verify_api_key_token(work, claims)
     return _verify_session_claims(work, claims)
 
 
-def _decode_access_token(work: UnitOfWork, token: str) -> Claims:
+def decode_access_token(
+    signing_keys: SigningKeySet, settings: Settings, token: str, now: datetime
+) -> Claims:
     """Return the claims of a valid token, without a check for revocation.
 
     Raises Unauthenticated.
     """
     try:
-        claims = work.signing_keys.verify(JWT_TYP, token)
+        claims = signing_keys.verify(
+            JWT_TYP,
+            token,
+            is_acceptable=lambda claims: (
+                is_well_formed(claims)
+                and is_within_validity(claims, now)
+                and has_expected_issuer(claims, settings)
+            ),
+        )
     except TokenRejected:
         raise Unauthenticated from None
-    if (
-        not is_well_formed(claims)
-        or not is_within_validity(claims, work.now)
-        or not has_expected_issuer(claims, work.settings)
-    ):
+    # A remembered token may have expired since.
+    if not is_within_validity(claims, now):
         raise Unauthenticated
     return claims
 
@@ -94,20 +101,25 @@ def _verify_session_claims(work: UnitOfWork, claims: Claims) -> Principal:
         if state.account_id != account_id:
             raise Unauthenticated
         cached = CachedSession(Verdict.VALID, state.username, state.roles, state.roles_version)
+    return build_session_principal(work.settings, claims, cached)
+
+
+def build_session_principal(settings: Settings, claims: Claims, cached: CachedSession) -> Principal:
+    """Build the principal of an access token whose session is live."""
     auth_time = claims.get("auth_time")
     return Principal(
-        account_id=account_id,
+        account_id=claims["sub"],
         username=cached.username,
         kind=CredentialKind.SESSION,
-        session_id=session_id,
+        session_id=claims["sid"],
         expires_at=datetime.fromtimestamp(claims["exp"], UTC),
         auth_time=None if auth_time is None else datetime.fromtimestamp(auth_time, UTC),
-        scopes=narrow_scopes(claims["scope"].split(), list_scopes(work.settings, cached.roles)),
+        scopes=narrow_scopes(claims["scope"].split(), list_scopes(settings, cached.roles)),
         roles=_get_current_roles(claims, cached),
         token_id=claims["jti"],
         issued_at=datetime.fromtimestamp(claims["iat"], UTC),
         client_id=claims["client_id"],
-        epoch=epoch,
+        epoch=claims["ep"],
     )
 
 

@@ -16,31 +16,30 @@ from flask import g, request
 from app.i18n import choose_language
 from app.opaque_tokens import generate_id
 from app.principal import ClientInfo
+from app.web.answers import REQUEST_ID_HEADER
 
 if TYPE_CHECKING:
     from app.settings import Network
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-REQUEST_ID_HEADER = "X-Request-Id"
 REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{8,64}")
 MAX_USER_AGENT_LENGTH = 256
 LOOPBACK_ADDRESS = ipaddress.ip_address("127.0.0.1")  # a peer on a unix socket has no address
 
 
 def identify_client(trusted_proxies: tuple[Network, ...]) -> None:
-    """Determine the IP address of the client and the id of the request, once per request.
-
-    A request id from a trusted gateway is used, any other is replaced.
-    """
-    peer = _parse_ip_address(request.remote_addr or "") or LOOPBACK_ADDRESS
+    """Determine the IP address of the client and the id of the request, once per request."""
+    peer = parse_peer_ip_address(request.remote_addr or "")
     forwarded = request.headers.get("X-Forwarded-For", "")
     g.client = resolve_client_ip_address(peer, forwarded, trusted_proxies)
     given = request.headers.get(REQUEST_ID_HEADER, "")
-    if REQUEST_ID_PATTERN.fullmatch(given) and is_trusted(peer, trusted_proxies):
-        g.request_id = given
-    else:
-        g.request_id = generate_id("req")
+    g.request_id = choose_request_id(given, is_trusted=is_trusted(peer, trusted_proxies))
+
+
+def choose_request_id(given: str, *, is_trusted: bool) -> str:
+    """Return the id that a trusted gateway has set, or a new one."""
+    return given if is_trusted and REQUEST_ID_PATTERN.fullmatch(given) else generate_id("req")
 
 
 def get_client_info() -> ClientInfo:
@@ -72,6 +71,12 @@ def get_preferred_language() -> str:
     """
     accepted = request.accept_languages
     return _choose_language(tuple(tag for tag, quality in accepted if quality > 0))
+
+
+@lru_cache(maxsize=1024)
+def parse_peer_ip_address(text: str) -> IPAddress:
+    """Return the IP address of the other end of the connection."""
+    return _parse_ip_address(text) or LOOPBACK_ADDRESS
 
 
 @lru_cache(maxsize=1024)

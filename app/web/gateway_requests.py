@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 from flask import Response, request
 
 from app.adapters import logs
-from app.authorization.errors import InsufficientScope
-from app.errors import Forbidden, Unavailable
+from app.errors import Unavailable
 from app.settings import NAME_PATTERN
 from app.verification.identity_headers import IDENTITY_HEADERS
-from app.verification.policies import DEFAULT, UnknownPolicy, get_policy, has_role, has_scopes
+from app.verification.policies import DEFAULT, UnknownPolicy, get_policy, require_policy
 from app.web.auth.requirements import Requirement, credential
 from app.web.problems import render_problem
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from app.principal import Principal
     from app.settings import Settings
     from app.unit_of_work import UnitOfWork
+    from app.web.answers import Headers
 
 PREFIX = "/authz"
 ROUTES_WITH_DEFAULT_POLICY = frozenset({"auth-request", "forward-auth"})
@@ -37,6 +37,7 @@ ROUTE_WITH_PATH = "ext-authz"
 INVALID_POLICY = "-"  # not a valid policy name
 ALLOWED_STATUSES = frozenset({200, 401, 403, 429, 503})
 ERROR_HEADER = "X-Auth-Error"
+VARY = "Authorization, X-API-Key, Cookie"
 REMOVED_VARIABLES = frozenset(
     {
         "CONTENT_LENGTH",
@@ -96,12 +97,7 @@ def _verify_by_policy(work: UnitOfWork) -> Principal:
     """
     policy = get_policy(work.settings, (request.view_args or {})["policy"])
     principal = credential.check(work)
-    if not has_scopes(policy, principal):
-        raise InsufficientScope(" ".join(policy.scopes))
-    if not has_role(policy, principal):
-        raise Forbidden(
-            "The account does not have a role that the policy requires. API keys have no roles."
-        )
+    require_policy(policy, principal)
     return principal
 
 
@@ -112,19 +108,25 @@ policy_in_path = Requirement(
 
 
 def complete_gateway_response(response: Response) -> Response:
-    """Restrict the status, and set every identity header.
-
-    Gateways copy the headers to the upstream request, where they overwrite those of the caller.
-    """
+    """Restrict the status, and set every identity header."""
     if response.status_code not in ALLOWED_STATUSES:
         log.error("status not allowed for gateways", status=response.status_code)
         response = render_problem(Unavailable())
-    for name in IDENTITY_HEADERS:
-        response.headers.setdefault(name, "")
-    if response.is_json:
-        response.headers[ERROR_HEADER] = response.get_json()["code"]
-    response.headers["Vary"] = "Authorization, X-API-Key, Cookie"
+    code = response.get_json()["code"] if response.is_json else None
+    add_gateway_headers(response.headers, code)
     return response
+
+
+def add_gateway_headers(headers: Headers, code: str | None) -> None:
+    """Set every identity header, and the code of a problem.
+
+    Gateways copy the headers to the upstream request, where they overwrite those of the caller.
+    """
+    for name in IDENTITY_HEADERS:
+        headers.setdefault(name, "")
+    if code is not None:
+        headers[ERROR_HEADER] = code
+    headers["Vary"] = VARY
 
 
 def _build_environ(environ: WSGIEnvironment, path: str, *, host: str) -> WSGIEnvironment:

@@ -11,7 +11,6 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from flask import json as flask_json
 from flask import request
 from webargs.flaskparser import FlaskParser
 
@@ -97,11 +96,6 @@ def receive_body() -> None:
         raise IncompleteBody(
             "The body is shorter than its Content-Length.", headers={"Connection": "close"}
         )
-
-
-def dump_json(value: object) -> str:
-    """Serialize a response body on one line, with a newline at its end for terminals."""
-    return flask_json.dumps(value, separators=(",", ":")) + "\n"
 
 
 def read_json(request: Request) -> Body:

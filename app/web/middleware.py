@@ -10,15 +10,10 @@ from flask import Response, g, request
 
 from app.adapters import logs
 from app.errors import Problem
+from app.web.answers import REQUEST_ID_HEADER, add_standard_headers
 from app.web.auth import refresh_cookie
-from app.web.client_info import (
-    REQUEST_ID_HEADER,
-    get_client_ip_address,
-    get_request_id,
-    identify_client,
-)
+from app.web.client_info import get_client_ip_address, get_request_id, identify_client
 from app.web.json_body import receive_body
-from app.web.response_headers import STANDARD_HEADERS
 from app.web.routes import ANY_HOST, CREDENTIALS
 
 if TYPE_CHECKING:
@@ -28,8 +23,6 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 PREFLIGHT_SECONDS = "600"
-
-log = logs.get_logger("request")
 
 
 class UntrustedHost(Problem):
@@ -61,19 +54,13 @@ def register_middleware(app: Flask, settings: Settings, clock: Clock) -> None:
 
     @app.after_request
     def complete_response(response: Response) -> Response:
-        _add_standard_headers(response)
+        if response.status_code == HTTPStatus.NO_CONTENT:
+            response.headers.pop("Content-Type", None)
+        add_standard_headers(response.headers, get_request_id())
         if settings.cors_origins:
             _add_cors_headers(app, response, settings)
         _log_request(response, clock)
         return response
-
-
-def _add_standard_headers(response: Response) -> None:
-    response.headers[REQUEST_ID_HEADER] = get_request_id()
-    if response.status_code == HTTPStatus.NO_CONTENT:
-        response.headers.pop("Content-Type", None)
-    for name, value in STANDARD_HEADERS.items():
-        response.headers.setdefault(name, value)
 
 
 def _answer_preflight() -> Response | None:
@@ -120,12 +107,12 @@ def _add_cors_headers(app: Flask, response: Response, settings: Settings) -> Non
 
 
 def _log_request(response: Response, clock: Clock) -> None:
-    """Log one line with the route instead of the path, which can contain an emailed token."""
-    log.info(
-        "request",
+    record = logs.RequestRecord(
+        request_id=get_request_id(),
         method=request.method,
         route=request.url_rule.rule if request.url_rule else None,
         status=response.status_code,
-        milliseconds=round((clock.get_monotonic_time() - g.began) * 1000, 1),
+        seconds=clock.get_monotonic_time() - g.began,
         source=str(get_client_ip_address()),
     )
+    logs.log_request(record)

@@ -11,11 +11,10 @@ from werkzeug.exceptions import HTTPException
 
 from app.adapters import logs
 from app.adapters.database import is_database_unavailable
-from app.errors import Problem, Unauthenticated, Unavailable
+from app.errors import Problem, Unavailable
+from app.web.answers import Answer, build_problem_answer
 from app.web.client_info import get_request_id
-from app.web.json_body import dump_json
 from app.web.oauth.errors import render_oauth_error
-from app.web.openapi.annotations import PROBLEM_TYPE
 from app.web.routes import PathKind, get_path_kind, list_path_prefixes
 
 if TYPE_CHECKING:
@@ -75,24 +74,12 @@ def register_error_handlers(app: Flask, *, render_page: Callable[[Problem], Resp
 
 def render_problem(problem: Problem) -> Response:
     """Render the problem as an RFC 9457 document."""
-    document: dict[str, object] = {
-        "type": problem.type_uri or f"urn:doorward:problem:{problem.code}",
-        "title": problem.title,
-        "status": problem.status,
-        "code": problem.code,
-        "request_id": get_request_id(),
-    }
-    if problem.detail:
-        document["detail"] = problem.detail
-    if problem.errors:
-        document["errors"] = problem.errors
-    document |= problem.members
-    response = Response(dump_json(document), problem.status, content_type=PROBLEM_TYPE)
-    response.headers.extend(problem.headers)
-    if problem.status == Unauthenticated.status:
-        # RFC 9110 section 11.6.1 requires a challenge with every 401.
-        response.headers.setdefault("WWW-Authenticate", 'Bearer realm="doorward"')
-    return response
+    return to_response(build_problem_answer(problem, get_request_id()))
+
+
+def to_response(answer: Answer) -> Response:
+    """Return the answer as a response of Flask."""
+    return Response(answer.body, answer.status, answer.headers)
 
 
 def _build_from_http_error(error: HTTPException) -> Problem:

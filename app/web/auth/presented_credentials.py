@@ -17,15 +17,25 @@ from app.web.oauth.forms import read_form
 
 BASIC = re.compile(r"basic +([A-Za-z0-9+/]+={0,2})", re.IGNORECASE)
 BEARER = re.compile(r"bearer +([^ ,]+)", re.IGNORECASE)
+INVALID_MESSAGES = {
+    CredentialType.API_KEY: "The API key is invalid, expired or revoked.",
+    CredentialType.ACCESS_TOKEN: (
+        "The access token is invalid, expired or revoked. Refresh it, or log in again."
+    ),
+}
 CHALLENGE = 'Bearer realm="doorward"'
 
 
 def parse_credential() -> PresentedCredential:
-    """Return the access token or API key of the request.
+    """Return the access token or API key of the current request. Raises Unauthenticated."""
+    return parse_credential_headers(*_get_headers())
+
+
+def parse_credential_headers(authorizations: list[str], keys: list[str]) -> PresentedCredential:
+    """Return the access token or API key in the headers Authorization and X-API-Key.
 
     Raises Unauthenticated unless there is exactly one.
     """
-    authorizations, keys = _get_headers()
     if not authorizations and not keys:
         raise Unauthenticated(
             "Send an access token (Authorization: Bearer …) or an API key (X-API-Key: …).",
@@ -41,6 +51,11 @@ def parse_credential() -> PresentedCredential:
             "The Authorization header must be: Bearer, a space, and one access token or API key."
         )
     return parse_bearer(parts[1])
+
+
+def build_rejected_error(presented: PresentedCredential) -> Unauthenticated:
+    """Return the 401 for a credential that is not valid."""
+    return build_invalid_token_error(INVALID_MESSAGES[presented.type])
 
 
 def build_invalid_token_error(detail: str) -> Unauthenticated:

@@ -14,6 +14,7 @@ from flask import Response, request
 
 from app.errors import InvalidInput, Problem, Unauthenticated
 from app.sessions.errors import InvalidGrant
+from app.web.answers import dump_json
 from app.web.cookies import (
     build_clearing_cookie_header,
     clear_host_cookie,
@@ -21,7 +22,6 @@ from app.web.cookies import (
     list_cookie_values,
     set_host_cookie,
 )
-from app.web.json_body import dump_json
 from app.web.openapi.annotations import document_header, document_operation, document_problems
 from app.web.routes import allow_credentials
 

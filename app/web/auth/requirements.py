@@ -36,7 +36,7 @@ from app.sessions.recent_authentication import (
 from app.unit_of_work import UnitOfWork
 from app.verification.credentials import CredentialType, PresentedCredential, principal_for
 from app.web.auth.presented_credentials import (
-    build_invalid_token_error,
+    build_rejected_error,
     parse_client_or_key,
     parse_credential,
 )
@@ -51,13 +51,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 Security = list[dict[str, list[str]]]  # OpenAPI: one of these alternatives
-
-INVALID_MESSAGES = {
-    CredentialType.API_KEY: "The API key is invalid, expired or revoked.",
-    CredentialType.ACCESS_TOKEN: (
-        "The access token is invalid, expired or revoked. Refresh it, or log in again."
-    ),
-}
 
 log = logs.get_logger("guard")
 
@@ -134,7 +127,7 @@ def _verify_credential(work: UnitOfWork) -> Principal:
     try:
         return principal_for(work, presented)
     except Unauthenticated:
-        raise build_invalid_token_error(INVALID_MESSAGES[presented.type]) from None
+        raise build_rejected_error(presented) from None
 
 
 def _verify_session(work: UnitOfWork) -> Principal:

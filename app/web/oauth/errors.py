@@ -11,7 +11,7 @@ from flask import Response
 from marshmallow import Schema, fields
 
 from app.errors import InvalidInput, Problem
-from app.web.json_body import dump_json
+from app.web.answers import dump_json
 from app.web.openapi.annotations import document_operation
 
 F = TypeVar("F", bound=Callable[..., Any])

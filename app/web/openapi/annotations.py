@@ -8,9 +8,9 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 from app.errors import Problem
+from app.web.answers import PROBLEM_TYPE
 
 F = TypeVar("F", bound=Callable[..., Any])
-PROBLEM_TYPE = "application/problem+json"
 
 
 def document_problems(*problems: type[Problem] | HTTPStatus) -> Callable[[F], F]:

@@ -13,15 +13,15 @@ from flask import Flask, Response
 from marshmallow import Schema
 
 from app.errors import InvalidInput
+from app.web.answers import PROBLEM_TYPE, dump_json
 from app.web.json_body import (
     BodyTooLarge,
     InvalidBody,
     LengthRequired,
     RequestParser,
     UnsupportedMediaType,
-    dump_json,
 )
-from app.web.openapi.annotations import PROBLEM_TYPE, document_operation, document_problems
+from app.web.openapi.annotations import document_operation, document_problems
 from app.web.routes import PathKind
 from app.web.schemas import ProblemSchema
 
