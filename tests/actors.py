@@ -18,6 +18,9 @@ from app.factory import build_units, create_app
 from app.settings import Settings
 
 PASSWORD = "correct horse battery staple"
+WRONG_PASSWORD = "wrong horse battery staple"
+# Settings for about 20 ms, so that a missing or extra hash stands out from the rest of a request.
+EXPENSIVE_HASH = {"argon2_memory_kib": 19456, "argon2_time_cost": 2}
 SECRET = "test only test only 0123456789 test only"
 TICK = timedelta(microseconds=1)
 

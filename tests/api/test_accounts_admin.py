@@ -8,9 +8,9 @@ import time
 import pytest
 from sqlalchemy import event
 
-from tests.actors import PASSWORD
+from tests.actors import EXPENSIVE_HASH, PASSWORD, WRONG_PASSWORD
 from tests.administrators import create_administrator, get_account_id
-from tests.api.test_equal_cost import DEAR, WRONG, work_of
+from tests.request_cost import record_request
 
 FIELDS = {
     "id",
@@ -529,19 +529,22 @@ def test_disabled_or_invited_administrators_do_not_count(service, boss):
 
 def test_login_to_an_account_without_a_password_costs_the_same(make_service, database_url):
     """Compare the statements one by one, and the CPU time of the hash in alternation."""
-    service = make_service(database_url, limit_login="1000/minute", **DEAR).freeze_clock()
+    service = make_service(database_url, limit_login="1000/minute", **EXPENSIVE_HASH).freeze_clock()
     boss = create_administrator(service)
     create(boss)
     service.actor("ann").sign_up()
     work = [
-        work_of(service, "/v1/login", {"username": name, "password": WRONG})
+        record_request(service, "/v1/login", {"username": name, "password": WRONG_PASSWORD})
         for name in ("ann", "nobody", "carl")
     ]
     assert work[0] == work[1] == work[2]
     seconds = {"ann": [], "carl": []}
     for name, taken in [*seconds.items()] * 3:
         began = time.process_time()
-        assert service.actor("stranger").login(username=name, password=WRONG).status_code == 401
+        assert (
+            service.actor("stranger").login(username=name, password=WRONG_PASSWORD).status_code
+            == 401
+        )
         taken.append(time.process_time() - began)
     assert 0.6 < min(seconds["carl"]) / min(seconds["ann"]) < 1.6, (
         seconds

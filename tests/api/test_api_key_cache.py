@@ -6,12 +6,11 @@ A warm check is two round trips, and no content of Redis extends the rights of a
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from itertools import product
 
 import pytest
 import redis
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from app.credential_status.api_key_cache import build_api_key_cache_key, cache_api_key
 from app.credential_status.session_cache import build_account_cache_key
@@ -28,9 +27,10 @@ from tests.api_keys import (
     rotate_key,
     sign_in_worker,
 )
+from tests.request_cost import count_work
 
 ROLES = {"worker": ("jobs:read", "jobs:run"), "clerk": ("orders:read",)}
-TRIPS = ("cmdstat_evalsha", "cmdstat_mget")  # the rest happens inside the scripts
+ROUND_TRIPS = ("cmdstat_evalsha", "cmdstat_mget")  # the rest happens inside the scripts
 
 
 @pytest.fixture
@@ -64,40 +64,17 @@ def server(redis_url):
     client.close()
 
 
-@contextmanager
-def counted(service, server):
-    """Count SQL statements and round trips to Redis, right after a run of the watcher."""
-    CacheWatcher().watch(service.units)
-    counts = {"sql": 0}
-
-    def one_more(*_):
-        counts["sql"] += 1
-
-    engines = (service.units.database.engine, service.units.database.autocommit_engine)
-    for engine in engines:
-        event.listen(engine, "before_cursor_execute", one_more)
-        event.listen(engine, "begin", one_more)
-    before = server.info("commandstats")
-    yield counts
-    after = server.info("commandstats")
-    for engine in engines:
-        event.remove(engine, "before_cursor_execute", one_more)
-        event.remove(engine, "begin", one_more)
-    calls = {
-        name: stats["calls"] - before.get(name, {"calls": 0})["calls"]
-        for name, stats in after.items()
-    }
-    counts["trips"] = sum(calls.get(name, 0) for name in TRIPS)
-    counts["asked"] = {name for name, number in calls.items() if number} - {"cmdstat_info"}
+def count_round_trips(counts: dict) -> int:
+    return sum(counts["commands"].get(name, 0) for name in ROUND_TRIPS)
 
 
 def test_warm_check_with_its_rate_limit_is_two_round_trips_and_no_sql(service, ann, server):
     key = create_key(ann)
     assert call_whoami(service, key["key"]).status_code == 200
-    with counted(service, server) as counts:
+    with count_work(service, server) as counts:
         for _ in range(5):
             assert call_whoami(service, key["key"]).status_code == 200
-    assert (counts["sql"], counts["trips"]) == (0, 10)
+    assert (counts["sql"], count_round_trips(counts)) == (0, 10)
     assert server.get(f"{build_api_key_cache_key(key['id'])}:n:60") == b"6"
 
 
@@ -105,31 +82,31 @@ def test_wrong_secret_is_refused_in_one_round_trip_and_not_counted(service, ann,
     key = create_key(ann)
     call_whoami(service, key["key"])
     wrong = generate_token("dwk", key["id"]).token
-    with counted(service, server) as counts:
+    with count_work(service, server) as counts:
         assert {call_whoami(service, wrong).status_code for _ in range(5)} == {401}
-    assert (counts["sql"], counts["trips"]) == (0, 5)
+    assert (counts["sql"], count_round_trips(counts)) == (0, 5)
     assert server.get(f"{build_api_key_cache_key(key['id'])}:n:60") == b"1"
 
 
 def test_junk_is_refused_without_any_round_trip(service, ann, server):
     key = create_key(ann)["key"]
     call_whoami(service, key)
-    with counted(service, server) as counts:
+    with count_work(service, server) as counts:
         for number in range(100):
             assert call_whoami(service, f"{key[:-6]}{number:06}").status_code == 401
     assert counts["sql"] == 0
-    assert counts["asked"] == set()
+    assert counts["commands"] == {}
 
 
 def test_unknown_key_leaves_no_cache_entry(service, server):
     held = set(server.scan_iter())
-    with counted(service, server) as counts:
+    with count_work(service, server) as counts:
         for _ in range(20):
             assert (
                 call_whoami(service, generate_token("dwk", generate_id("key")).token).status_code
                 == 401
             )
-    assert counts["trips"] == 20
+    assert count_round_trips(counts) == 20
     assert {key for key in server.scan_iter() if not key.startswith(b"dw1:canary")} <= held
 
 
@@ -263,9 +240,9 @@ def test_new_secret_works_where_the_old_one_was_cached(service, ann, server):
     call_whoami(service, key["key"])
     new = rotate_key(ann, key["id"], overlap_seconds=60).json["key"]
     assert [call_whoami(service, one).status_code for one in (new, key["key"])] == [200, 200]
-    with counted(service, server) as counts:
+    with count_work(service, server) as counts:
         assert [call_whoami(service, one).status_code for one in (new, key["key"])] == [200, 200]
-    assert (counts["sql"], counts["trips"]) == (0, 4)
+    assert (counts["sql"], count_round_trips(counts)) == (0, 4)
 
 
 def test_expired_secret_does_not_use_up_the_rate_limit(service, ann, server):
@@ -292,9 +269,9 @@ def test_changed_rights_apply_in_a_warm_check(service, ann, server):
     call_whoami(service, key["key"])
     remove_role_from(service, ann, "worker")
     assert call_whoami(service, key["key"]).json["scopes"] == []
-    with counted(service, server) as counts:
+    with count_work(service, server) as counts:
         assert call_whoami(service, key["key"]).json["scopes"] == []
-    assert (counts["sql"], counts["trips"]) == (0, 2)
+    assert (counts["sql"], count_round_trips(counts)) == (0, 2)
     add_role_to(service, ann, "worker")
     assert call_whoami(service, key["key"]).json["scopes"] == ["jobs:run"]
 
@@ -377,7 +354,7 @@ def test_revocation_marker_outlives_every_reader(service, ann, server):
     name = build_api_key_cache_key(key["id"])
     assert server.get(name) == b"R"
     assert server.pttl(name) > 300_000
-    with counted(service, server) as counts:
+    with count_work(service, server) as counts:
         assert call_whoami(service, key["key"]).status_code == 401
-    assert (counts["sql"], counts["trips"]) == (0, 1)
+    assert (counts["sql"], count_round_trips(counts)) == (0, 1)
     assert get_key_status(ann, key["id"]) == "deleted"

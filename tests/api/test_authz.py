@@ -6,11 +6,10 @@ import io
 import json
 import shutil
 import socket
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import pytest
 import redis
-from sqlalchemy import event
 
 from app.adapters import logs
 from app.authorization.roles.assign import add_role
@@ -21,6 +20,7 @@ from app.verification.identity_headers import IDENTITY_HEADERS
 from app.web.gateway_requests import normalize_path
 from tests.actors import Service, build_settings
 from tests.output import CurrentStdout
+from tests.request_cost import count_work
 
 QUESTIONS = ("/authz/auth-request", "/authz/forward-auth", "/authz/ext-authz")
 METHODS = (
@@ -444,33 +444,6 @@ def test_log_names_the_route_and_nothing_of_the_original_request(asker, lines):
 # Cost.
 
 
-@contextmanager
-def counted(service, server):
-    """Count SQL statements and Redis commands, right after a round of the cache watcher."""
-    CacheWatcher().watch(service.units)
-    counts = {"sql": 0}
-
-    def one_more(*_):
-        counts["sql"] += 1
-
-    engines = (service.units.database.engine, service.units.database.autocommit_engine)
-    for engine in engines:
-        event.listen(engine, "before_cursor_execute", one_more)
-        event.listen(engine, "begin", one_more)
-    before = server.info("commandstats")
-    yield counts
-    after = server.info("commandstats")
-    for engine in engines:
-        event.remove(engine, "before_cursor_execute", one_more)
-        event.remove(engine, "begin", one_more)
-    calls = {
-        name: stats["calls"] - before.get(name, {"calls": 0})["calls"]
-        for name, stats in after.items()
-        if name != "cmdstat_info"
-    }
-    counts["names"] = {name: number for name, number in calls.items() if number}
-
-
 def test_warm_token_costs_one_round_trip_and_key_two_and_no_sql(
     make_service, database_url, redis_url
 ):
@@ -488,15 +461,15 @@ def test_warm_token_costs_one_round_trip_and_key_two_and_no_sql(
                 == by_key(ann, path, key).status_code
                 == 200
             )
-            with counted(service, server) as by_token:
+            with count_work(service, server) as by_token:
                 assert [ann.get(path, token=ann.access).status_code for _ in range(5)] == [200] * 5
-            with counted(service, server) as by_a_key:
+            with count_work(service, server) as by_a_key:
                 assert [by_key(ann, path, key).status_code for _ in range(5)] == [200] * 5
-            assert by_token == {"sql": 0, "names": {"cmdstat_mget": 5}}
+            assert by_token == {"sql": 0, "commands": {"cmdstat_mget": 5}}
             # GET and INCR run inside the script: the round trips are EVALSHA and MGET.
             assert by_a_key == {
                 "sql": 0,
-                "names": {
+                "commands": {
                     "cmdstat_evalsha": 5,
                     "cmdstat_get": 5,
                     "cmdstat_incr": 5,

@@ -7,53 +7,12 @@ of the machine.
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import event
 
-from tests.actors import PASSWORD
+from tests.actors import EXPENSIVE_HASH, PASSWORD, WRONG_PASSWORD
 from tests.device_logins import claim, decide, start_device_login
-
-WRONG = "wrong horse battery staple"
-# About 20 ms, so that a missing or extra hash stands out from the rest of a request.
-DEAR = {"argon2_memory_kib": 19456, "argon2_time_cost": 2}
-
-
-@contextmanager
-def statements(service):
-    """Record the text of every statement, in order, with begins and commits."""
-    said: list[str] = []
-    engines = (service.units.database.engine, service.units.database.autocommit_engine)
-
-    def statement(_connection, _cursor, text, *_):
-        said.append(text)
-
-    listeners = {
-        "before_cursor_execute": statement,
-        "begin": lambda _connection: said.append("BEGIN"),
-        "commit": lambda _connection: said.append("COMMIT"),
-        "rollback": lambda _connection: said.append("ROLLBACK"),
-    }
-    for engine in engines:
-        for name, listener in listeners.items():
-            event.listen(engine, name, listener)
-    try:
-        yield said
-    finally:
-        for engine in engines:
-            for name, listener in listeners.items():
-                event.remove(engine, name, listener)
-
-
-def work_of(service, path: str, body: dict) -> list[str]:
-    """Return the statements of one call from a new IP address."""
-    actor = service.actor("stranger")
-    with statements(service) as said:
-        answer = actor.post(path, body)
-    assert answer.status_code in {201, 202, 400, 401}
-    assert said
-    return said
+from tests.request_cost import record_request, record_statements
 
 
 @pytest.fixture
@@ -74,17 +33,17 @@ def town(service):
 @pytest.mark.parametrize("at", ["", "@example.org"], ids=["by name", "by address"])
 def test_every_failed_login_sends_the_same_statements(town, at):
     work = {
-        name: work_of(town, "/v1/login", {"username": name + at, "password": WRONG})
+        name: record_request(town, "/v1/login", {"username": name + at, "password": WRONG_PASSWORD})
         for name in ("nobody", "ann", "bob", "cyd")
     }
-    work["cyd with the right password"] = work_of(
+    work["cyd with the right password"] = record_request(
         town, "/v1/login", {"username": "cyd" + at, "password": PASSWORD}
     )
-    work["bob with the right password"] = work_of(
+    work["bob with the right password"] = record_request(
         town, "/v1/login", {"username": "bob" + at, "password": PASSWORD}
     )
-    for name, said in work.items():
-        assert said == work["nobody"], name
+    for name, statements in work.items():
+        assert statements == work["nobody"], name
 
 
 @pytest.mark.parametrize("password", [PASSWORD, None], ids=["with a password", "without"])
@@ -95,42 +54,42 @@ def test_registration_sends_the_same_statements_for_any_email(town, password):
     ):
         body = {"username": f"other{number}", "email": email, "name": "Other", "password": password}
         work.append(
-            work_of(
+            record_request(
                 town,
                 "/v1/register",
                 {name: value for name, value in body.items() if value is not None},
             )
         )
-    assert all(said == work[0] for said in work)
+    assert all(statements == work[0] for statements in work)
 
 
 def test_resend_sends_the_same_statements_for_any_account(town):
     work = [
-        work_of(town, "/v1/register/resend", {"email": f"{name}@example.org"})
+        record_request(town, "/v1/register/resend", {"email": f"{name}@example.org"})
         for name in ("nobody", "ann", "bob", "cyd")
     ]
-    assert all(said == work[0] for said in work)
+    assert all(statements == work[0] for statements in work)
 
 
 @pytest.mark.parametrize("field", ["username", "email"])
 def test_forgot_password_sends_the_same_statements_for_any_account(town, field):
     at = "@example.org" if field == "email" else ""
     work = {
-        name: work_of(town, "/v1/password/forgot", {field: name + at})
+        name: record_request(town, "/v1/password/forgot", {field: name + at})
         for name in ("nobody", "ann", "bob", "cyd")
     }
-    for name, said in work.items():
-        assert said == work["nobody"], name
+    for name, statements in work.items():
+        assert statements == work["nobody"], name
 
 
 @pytest.mark.parametrize("at", ["", "@example.org"], ids=["by name", "by address"])
 def test_device_login_start_sends_the_same_statements_for_any_account(town, at):
     names = ("nobody", "ann", "bob", "cyd")
     work = [
-        work_of(town, "/v1/login-sessions", {"client_name": "box", "username": name + at})
+        record_request(town, "/v1/login-sessions", {"client_name": "box", "username": name + at})
         for name in names
     ]
-    assert all(said == work[0] for said in work)
+    assert all(statements == work[0] for statements in work)
 
 
 def test_unclaimable_code_sends_the_same_statements_for_any_reason(town):
@@ -150,10 +109,10 @@ def test_unclaimable_code_sends_the_same_statements_for_any_reason(town):
         "unknown": "BBBB-BBBB",
         **{what: box.code for what, box in boxes.items()},
     }.items():
-        with statements(town) as work[what]:
+        with record_statements(town) as work[what]:
             assert claim(dan, code).json["code"] == "unknown_user_code"
-    for what, said in work.items():
-        assert said == work["unknown"], what
+    for what, statements in work.items():
+        assert statements == work["unknown"], what
 
 
 def test_unknown_handle_sends_the_same_statements_as_a_known_one(town):
@@ -162,14 +121,16 @@ def test_unknown_handle_sends_the_same_statements_as_a_known_one(town):
         ("/v1/register/resend", {}),
         ("/v1/register/confirm", {"code": "BBBB-BBBB"}),
     ):
-        assert work_of(town, path, {"registration": known, **more}) == work_of(
+        assert record_request(town, path, {"registration": known, **more}) == record_request(
             town, path, {"registration": "reg_" + "0" * 22, **more}
         )
 
 
 def test_every_failed_login_computes_one_hash(make_service):
     """Measured in CPU time in alternation, so that other processes do not matter."""
-    service = make_service(limit_login="1000/minute", limit_register="1000/minute", **DEAR)
+    service = make_service(
+        limit_login="1000/minute", limit_register="1000/minute", **EXPENSIVE_HASH
+    )
     for name in ("ann", "cyd", "dan"):
         service.actor(name).sign_up()
     service.actor("bob").register()
@@ -189,7 +150,7 @@ def test_every_failed_login_computes_one_hash(make_service):
     for _ in range(3):
         for name in names:
             began = time.process_time()
-            assert stranger.login(username=name, password=WRONG).status_code == 401
+            assert stranger.login(username=name, password=WRONG_PASSWORD).status_code == 401
             seconds[name].append(time.process_time() - began)
     usual = min(seconds["ann"])  # the minimum of each, because other work only adds time
     for name, taken in seconds.items():

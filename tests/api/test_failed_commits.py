@@ -7,51 +7,13 @@ succeeds.
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import create_engine, text
 
 from tests.actors import PASSWORD
+from tests.commit_failures import fail_commits
 
 NEW = "a sentence that nobody has said before"
-
-
-@contextmanager
-def commits_fail(service, table: str, *doing: str):
-    """Make every transaction that writes to that table fail at its COMMIT."""
-    postgres = not service.settings.uses_sqlite
-    engine = create_engine(service.settings.database_url)
-    function = "CREATE FUNCTION hinder() RETURNS trigger AS $$ BEGIN INSERT INTO hindrance VALUES (1); RETURN NULL; END $$ LANGUAGE plpgsql"
-    body = (
-        "FOR EACH ROW EXECUTE FUNCTION hinder()"
-        if postgres
-        else "BEGIN INSERT INTO hindrance VALUES (1); END"
-    )
-    with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE anchor (id INTEGER PRIMARY KEY)"))
-        connection.execute(
-            text(
-                "CREATE TABLE hindrance (id INTEGER REFERENCES anchor(id) DEFERRABLE INITIALLY DEFERRED)"
-            )
-        )
-        if postgres:
-            connection.execute(text(function))
-        for what in doing:
-            connection.execute(text(f"CREATE TRIGGER hinder_{what} AFTER {what} ON {table} {body}"))
-    try:
-        yield
-    finally:
-        with engine.begin() as connection:
-            for what in doing:
-                connection.execute(
-                    text(f"DROP TRIGGER hinder_{what}" + (f" ON {table}" if postgres else ""))
-                )
-            if postgres:
-                connection.execute(text("DROP FUNCTION hinder"))
-            connection.execute(text("DROP TABLE hindrance"))
-            connection.execute(text("DROP TABLE anchor"))
-        engine.dispose()
 
 
 @pytest.fixture
@@ -74,7 +36,7 @@ def failed(answer) -> bool:
 
 def test_failed_commit_of_a_refresh_consumes_nothing(service):
     ann = service.actor("ann").sign_in()
-    with commits_fail(service, "sessions", "UPDATE"):
+    with fail_commits(service, "sessions", "UPDATE"):
         assert failed(ann.refresh())
     assert service.scalar("SELECT rt_counter FROM sessions") == 0
     service.clock.push(minutes=5)  # long after the grace period
@@ -88,7 +50,7 @@ def test_failed_commit_of_a_reuse_is_detected_again(service, said):
     ann = service.actor("ann").sign_in()
     ann.refresh(ann.refresh().json["refresh_token"])
     said()
-    with commits_fail(service, "sessions", "UPDATE"):
+    with fail_commits(service, "sessions", "UPDATE"):
         assert failed(ann.refresh())
     assert "refresh_token.reuse_detected" not in said()
     assert service.scalar("SELECT count(*) FROM outbox WHERE template = 'suspicious_session'") == 0
@@ -101,7 +63,7 @@ def test_failed_commit_of_a_login_opens_no_session(service, said):
     ann = service.actor("ann").sign_up()
     mails = len(service.mailbox())
     said()
-    with commits_fail(service, "sessions", "INSERT"):
+    with fail_commits(service, "sessions", "INSERT"):
         assert failed(ann.login())
     assert "login.succeeded" not in said()
     assert service.scalar("SELECT count(*) FROM sessions") == 0
@@ -111,7 +73,7 @@ def test_failed_commit_of_a_login_opens_no_session(service, said):
 
 def test_failed_commit_of_a_registration_takes_no_name_and_sends_no_email(service):
     ann = service.actor("ann")
-    with commits_fail(service, "pending_registrations", "INSERT"):
+    with fail_commits(service, "pending_registrations", "INSERT"):
         assert failed(ann.register())
     assert service.mailbox() == []
     service.units.limiter.reset()
@@ -129,7 +91,7 @@ def test_failed_commit_of_a_confirmation_consumes_nothing(service, said, by):
         else {"registration": ann.registration, "code": ann.mail()["code"]}
     )
     said()
-    with commits_fail(service, "accounts", "INSERT"):
+    with fail_commits(service, "accounts", "INSERT"):
         assert failed(ann.post("/v1/register/confirm", body))
     assert "account.confirmed" not in said()
     assert service.scalar("SELECT count(*) FROM accounts") == 0
@@ -146,7 +108,7 @@ def test_failed_commit_of_a_logout_publishes_no_revocation(service, said, method
     twin = service.actor("ann")
     twin.login()
     said()
-    with commits_fail(service, "sessions", "UPDATE"):
+    with fail_commits(service, "sessions", "UPDATE"):
         assert failed(ann.call(method, path, token=ann.access))
     assert not [name for name in said() if name.startswith("session")]
     assert service.scalar("SELECT count(*) FROM revocations") == 0
@@ -169,7 +131,7 @@ def test_failed_commit_of_a_password_change_keeps_the_old_password(service, said
         ),
     }[by]
     said()
-    with commits_fail(service, "sessions", "UPDATE"):
+    with fail_commits(service, "sessions", "UPDATE"):
         assert failed(call())
     assert not [name for name in said() if name.startswith("password.")]
     assert ann.whoami().status_code == 200

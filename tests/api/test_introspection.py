@@ -13,7 +13,6 @@ from app.authorization.models import AccountRole
 from app.credential_status.revocations import record_account_revocation
 from app.opaque_tokens import generate_id, generate_token
 from app.server.cache_watcher import CacheWatcher
-from tests.api.test_session_cache import counted
 from tests.oauth_clients import (
     ROLES,
     assert_oauth_error,
@@ -23,6 +22,7 @@ from tests.oauth_clients import (
     post_form,
     request_client_token,
 )
+from tests.request_cost import count_work
 
 NOT_ACTIVE = b'{"active":false}\n'
 
@@ -284,18 +284,17 @@ def test_warm_introspection_adds_one_round_trip_to_the_two_of_the_caller(
     make_service, database_url, redis_url
 ):
     service = make_service(database_url, roles=ROLES, redis_url=redis_url).freeze_clock()
-    service.believing = True
     server = redis.Redis.from_url(redis_url)
     CacheWatcher().watch(service.units)
     ann = create_key_owner(service)
     api = api_of(ann)
     told(ann, api, ann.access)
-    with counted(service, server) as counts:
+    with count_work(service, server) as counts:
         for _ in range(3):
             assert told(ann, api, ann.access).json["active"] is True
     assert counts["sql"] == 0
     # Each includes the reads for the caller: the key's entry with its rate limit, and its account.
-    assert counts["names"] == {
+    assert counts["commands"] == {
         "cmdstat_evalsha": 3,
         "cmdstat_get": 3,
         "cmdstat_incr": 3,

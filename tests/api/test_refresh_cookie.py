@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.actors import Actor
-from tests.api.test_failed_commits import commits_fail
+from tests.commit_failures import fail_commits
 from tests.routes import list_routes
 
 OURS = "https://auth.example.org"
@@ -418,7 +418,7 @@ def test_failed_commit_of_a_refresh_keeps_the_cookie(service):
     )
     browser.login()
     kept = dict(browser.cookies)
-    with commits_fail(service, "sessions", "UPDATE"):
+    with fail_commits(service, "sessions", "UPDATE"):
         for answer in (browser.refresh(), browser.post(LOGOUT)):
             assert answer.status_code in {500, 503}
             assert "Set-Cookie" not in answer.headers

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import base64
 import json
-from contextlib import contextmanager
 
 import pytest
 import redis
-from sqlalchemy import event
 
 from app.authorization.roles.assign import add_role
 from app.credential_status.session_cache import (
@@ -22,6 +20,7 @@ from app.credential_status.session_cache import (
 )
 from app.principal import ClientInfo
 from app.server.cache_watcher import CacheWatcher
+from tests.request_cost import count_work
 
 
 @pytest.fixture
@@ -29,7 +28,6 @@ def service(make_service, database_url, redis_url):
     """A service whose watcher has just run, as in a serving process."""
     service = make_service(database_url, redis_url=redis_url).freeze_clock()
     CacheWatcher().watch(service.units)
-    service.believing = True
     return service
 
 
@@ -53,48 +51,19 @@ def keys(ann):
     )
 
 
-@contextmanager
-def counted(service, server):
-    """Count SQL statements and Redis commands, right after a run of the watcher."""
-    if service.believing:
-        CacheWatcher().watch(service.units)
-    counts = {"sql": 0, "redis": 0}
-
-    def one_more(*_):
-        counts["sql"] += 1
-
-    engines = (service.units.database.engine, service.units.database.autocommit_engine)
-    for engine in engines:
-        event.listen(engine, "before_cursor_execute", one_more)
-        event.listen(engine, "begin", one_more)
-    before = server.info("commandstats")
-    yield counts
-    after = server.info("commandstats")
-    for engine in engines:
-        event.remove(engine, "before_cursor_execute", one_more)
-        event.remove(engine, "begin", one_more)
-    calls = {
-        name: stats["calls"] - before.get(name, {"calls": 0})["calls"]
-        for name, stats in after.items()
-        if name != "cmdstat_info"
-    }
-    counts["redis"] = sum(calls.values())
-    counts["names"] = {name: number for name, number in calls.items() if number}
-
-
 def test_warm_check_is_one_round_trip_and_no_sql(service, ann, server):
     assert ann.whoami().status_code == 200
-    with counted(service, server) as counts:
+    with count_work(service, server) as counts:
         for _ in range(5):
             assert ann.whoami().status_code == 200
     assert counts["sql"] == 0
-    assert counts["names"] == {"cmdstat_mget": 5}
+    assert counts["commands"] == {"cmdstat_mget": 5}
 
 
 def test_cache_miss_asks_the_database_and_fills_the_cache(service, ann, server, keys):
     ann.whoami()
     server.flushdb()
-    with counted(service, server) as counts:
+    with count_work(service, server) as counts:
         assert ann.whoami().status_code == 200
     assert counts["sql"] >= 1
     assert all(server.get(key) for key in keys)
@@ -125,7 +94,7 @@ def test_logout_is_marked_and_refused_without_the_database(service, ann, server,
     ann.whoami()
     assert ann.logout().status_code == 204
     assert server.get(keys[1]) == b"R"
-    with counted(service, server) as counts:
+    with count_work(service, server) as counts:
         assert ann.whoami().status_code == 401
     assert counts["sql"] == 0
 
@@ -226,10 +195,9 @@ def test_cached_status_is_not_trusted_when_the_watcher_is_silent(
 ):
     """Redis is readable but not writable, or the watcher is dead: entries may be outdated."""
     service = make_service(database_url, redis_url=redis_url)
-    service.believing = False
     ann = service.actor("ann").sign_in()
     assert ann.whoami().status_code == 200
-    with counted(service, server) as counts:
+    with count_work(service, server, watch_cache=False) as counts:
         assert ann.whoami().status_code == 200
     assert counts["sql"] >= 1
 
@@ -251,10 +219,10 @@ def test_warm_check_includes_roles_and_a_grant_applies_at_once(service, ann, ser
         assert add_role(work, nobody, account_id=ann.tokens["account"]["id"], role="author")
         assert not add_role(work, nobody, account_id=ann.tokens["account"]["id"], role="author")
     assert ann.whoami().json["roles"] == ["author", "editor"]
-    with counted(service, server) as counts:
+    with count_work(service, server) as counts:
         assert ann.whoami().json["roles"] == ["author", "editor"]
     assert counts["sql"] == 0
-    assert counts["names"] == {"cmdstat_mget": 1}
+    assert counts["commands"] == {"cmdstat_mget": 1}
     assert ann.refresh().json["account"]["roles"] == ["author", "editor"]
     assert ann.get("/v1/me", token=ann.access).json["roles"] == ["author", "editor"]
 
@@ -262,6 +230,6 @@ def test_warm_check_includes_roles_and_a_grant_applies_at_once(service, ann, ser
 def test_cache_entry_without_roles_falls_back_to_the_database(service, ann, server, keys):
     ann.whoami()
     server.set(keys[0], json.dumps(json.loads(server.get(keys[0]))[:4]))
-    with counted(service, server) as counts:
+    with count_work(service, server) as counts:
         assert ann.whoami().status_code == 200
     assert counts["sql"] >= 1

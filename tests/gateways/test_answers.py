@@ -13,7 +13,7 @@ import pytest
 
 from tests.gateways.conftest import LIMIT_KEY
 from tests.gateways.gateways import DOORWARD
-from tests.gateways.test_identity import bearer
+from tests.gateways.headers import build_bearer
 
 KEPT = 8  # connections to Doorward that a gateway may have kept
 WITHOUT_DOCUMENTS = {"traefik"}  # it has no answers of its own but a line of text
@@ -41,7 +41,7 @@ def test_401_has_a_reason_and_a_challenge(site):
 
 
 def test_refusal_reveals_nothing_about_the_upstream(site):
-    for path, headers in (("/", []), ("/admin/", bearer(site.ann.sign_in()))):
+    for path, headers in (("/", []), ("/admin/", build_bearer(site.ann.sign_in()))):
         answer = site.call("GET", path, headers)
         assert answer.status in {401, 403}
         assert answer.one("Strict-Transport-Security") is None
@@ -50,7 +50,7 @@ def test_refusal_reveals_nothing_about_the_upstream(site):
 
 
 def test_403_has_a_reason_and_names_the_missing_scope(site):
-    answer = site.call("GET", "/admin/", bearer(site.ann.sign_in()))
+    answer = site.call("GET", "/admin/", build_bearer(site.ann.sign_in()))
     assert answer.status == 403
     assert 'scope="stock:write"' in answer.one("WWW-Authenticate")
     assert answer.one("Content-Type") == "application/problem+json"
@@ -78,7 +78,7 @@ def test_unexpected_check_answer_never_passes(site, status):
     """Doorward never sends these statuses, but another server at its port could."""
     head = f"HTTP/1.1 {status} Strange\r\nLocation: http://{DOORWARD}/\r\nX-Auth-Subject: acc_mallory\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     with instead(site, head.encode()):
-        answer = site.call("GET", "/", bearer(site.ann.sign_in()))
+        answer = site.call("GET", "/", build_bearer(site.ann.sign_in()))
     assert answer.status == 503 or (answer.status == status and site.gateway.name != "nginx")
     assert not site.received
 
@@ -90,7 +90,7 @@ def test_unexpected_check_answer_never_passes(site, status):
 )
 def test_broken_check_answer_never_passes(site, bytes_):
     with instead(site, bytes_):
-        answer = site.call("GET", "/", bearer(site.ann.sign_in()))
+        answer = site.call("GET", "/", build_bearer(site.ann.sign_in()))
     if bytes_.startswith(b"HTTP/1.1 200 OK"):
         # The status is 200, but the body is truncated. Only Traefik reads the body of a 200.
         assert answer.status in {200, 500, 503}
@@ -102,7 +102,7 @@ def test_broken_check_answer_never_passes(site, bytes_):
 def test_unknown_policy_is_a_fault_and_not_a_refusal(site):
     head = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 60\r\nX-Auth-Error: unknown_policy\r\nContent-Type: application/problem+json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
     with instead(site, head):
-        answer = site.call("GET", "/", bearer(site.ann.sign_in()))
+        answer = site.call("GET", "/", build_bearer(site.ann.sign_in()))
     assert (answer.status, answer.one("Retry-After")) == (
         503,
         "5" if site.gateway.name == "envoy" else "60",
@@ -112,7 +112,9 @@ def test_unknown_policy_is_a_fault_and_not_a_refusal(site):
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 502, 503, 504])
 def test_upstream_responses_pass_unchanged(site, status):
-    answer = site.call("GET", "/", [*bearer(site.ann.sign_in()), ("Wanted-Status", str(status))])
+    answer = site.call(
+        "GET", "/", [*build_bearer(site.ann.sign_in()), ("Wanted-Status", str(status))]
+    )
     assert (answer.status, answer.body, answer.one("Application")) == (
         status,
         b"from the application",
@@ -139,7 +141,7 @@ def test_nothing_passes_while_doorward_is_down(all_sites):
     live.stop()
     try:
         for site in all_sites:
-            for headers in (bearer(token), []):
+            for headers in (build_bearer(token), []):
                 answer = settled(
                     site, lambda site=site, headers=headers: site.call("GET", "/", headers)
                 )
@@ -154,7 +156,7 @@ def test_nothing_passes_while_doorward_is_down(all_sites):
         live.start()
         live.await_ready()
     for site in all_sites:
-        assert site.call("GET", "/", bearer(token)).status == 200, site.gateway.name
+        assert site.call("GET", "/", build_bearer(token)).status == 200, site.gateway.name
 
 
 def test_silent_doorward_times_out(all_sites):
@@ -162,7 +164,7 @@ def test_silent_doorward_times_out(all_sites):
 
     def ask(site):
         began = time.monotonic()
-        return site.call("GET", "/", bearer(token)), time.monotonic() - began
+        return site.call("GET", "/", build_bearer(token)), time.monotonic() - began
 
     os.killpg(live.process.pid, signal.SIGSTOP)
     try:
@@ -174,11 +176,11 @@ def test_silent_doorward_times_out(all_sites):
         assert (answer.status, answer.one("Retry-After")) == (503, "5"), site.gateway.name
         assert 4 < seconds < 8, site.gateway.name
         assert not site.received
-        assert site.call("GET", "/", bearer(token)).status == 200, site.gateway.name
+        assert site.call("GET", "/", build_bearer(token)).status == 200, site.gateway.name
 
 
 def test_silent_upstream_is_its_own_fault(site):
-    answer = site.call("GET", "/", [*bearer(site.ann.sign_in()), ("Wanted-Status", "0")])
+    answer = site.call("GET", "/", [*build_bearer(site.ann.sign_in()), ("Wanted-Status", "0")])
     assert answer.status == (503 if site.gateway.name == "envoy" else 502)
     assert b"could not be checked" not in answer.body
 

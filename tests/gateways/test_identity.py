@@ -8,26 +8,16 @@ import jwt
 import pytest
 
 from app.verification.identity_headers import IDENTITY_HEADERS
-
-
-def bearer(token: str) -> list[tuple[str, str]]:
-    return [("Authorization", f"Bearer {token}")]
-
-
-def named(received) -> dict[str, str]:
-    """Return the identity headers as applications read them, without empty ones."""
-    found = {name: received.read_as(name) for name in IDENTITY_HEADERS}
-    assert all(len(values) <= 1 for values in found.values()), found
-    return {name: values[0] if values else "" for name, values in found.items()}
+from tests.gateways.headers import build_bearer, read_identity
 
 
 def test_live_session_passes_with_identity_headers(site):
     token = site.ann.sign_in()
-    answer = site.call("GET", "/orders?page=2", bearer(token))
+    answer = site.call("GET", "/orders?page=2", build_bearer(token))
     assert (answer.status, answer.body) == (200, b"from the application")
     [received] = site.received
     assert (received.method, received.path) == ("GET", "/orders?page=2")
-    told = named(received)
+    told = read_identity(received)
     identity = told.pop("X-Auth-Identity")
     assert told == {
         "X-Auth-Subject": site.ann.account_id,
@@ -46,7 +36,7 @@ def test_live_session_passes_with_identity_headers(site):
 
 
 def test_credential_is_not_forwarded(site):
-    site.call("GET", "/", bearer(site.ann.sign_in()))
+    site.call("GET", "/", build_bearer(site.ann.sign_in()))
     assert not site.received[0].read_as("Authorization")
     site.call("GET", "/", [("X-API-Key", site.ann.make_key()["key"])])
     assert not site.received[1].read_as("X-API-Key")
@@ -55,9 +45,9 @@ def test_credential_is_not_forwarded(site):
 @pytest.mark.parametrize("how", ["Authorization", "X-API-Key"])
 def test_api_key_passes_with_identity_headers(site, how):
     key = site.ann.make_key()
-    headers = bearer(key["key"]) if how == "Authorization" else [(how, key["key"])]
+    headers = build_bearer(key["key"]) if how == "Authorization" else [(how, key["key"])]
     assert site.call("GET", "/", headers).status == 200
-    told = named(site.received[0])
+    told = read_identity(site.received[0])
     assert (told["X-Auth-Subject"], told["X-Auth-Key"], told["X-Auth-Session"]) == (
         site.ann.account_id,
         key["id"],
@@ -83,9 +73,9 @@ def test_junk_does_not_pass(site, junk):
 
 def test_session_just_revoked_does_not_pass(site):
     token = site.ann.login()
-    assert site.call("GET", "/", bearer(token)).status == 200
+    assert site.call("GET", "/", build_bearer(token)).status == 200
     site.ann.logout()
-    assert site.call("GET", "/", bearer(token)).status == 401
+    assert site.call("GET", "/", build_bearer(token)).status == 401
     assert len(site.received) == 1
 
 
@@ -111,17 +101,19 @@ def test_two_credentials_do_not_pass(site, name):
 
 def test_a_token_and_a_key_together_do_not_pass(site):
     key = site.ann.make_key()["key"]
-    assert site.call("GET", "/", [*bearer(site.ann.access), ("X-API-Key", key)]).status == 401
+    assert site.call("GET", "/", [*build_bearer(site.ann.access), ("X-API-Key", key)]).status == 401
     assert not site.received
 
 
 def test_policy_adds_requirements(site):
-    refused = site.call("GET", "/admin/stock", bearer(site.ann.sign_in()))
+    refused = site.call("GET", "/admin/stock", build_bearer(site.ann.sign_in()))
     assert refused.status == 403
     assert 'error="insufficient_scope"' in refused.one("WWW-Authenticate")
     assert not site.received
-    assert site.call("GET", "/admin/stock", bearer(site.boss.sign_in())).status == 200
-    assert {"stock:read", "stock:write"} < set(named(site.received[0])["X-Auth-Scopes"].split())
+    assert site.call("GET", "/admin/stock", build_bearer(site.boss.sign_in())).status == 200
+    assert {"stock:read", "stock:write"} < set(
+        read_identity(site.received[0])["X-Auth-Scopes"].split()
+    )
 
 
 def test_key_passes_a_policy_with_its_own_scopes(site):
@@ -129,7 +121,7 @@ def test_key_passes_a_policy_with_its_own_scopes(site):
     assert site.call("GET", "/admin/stock", [("X-API-Key", none)]).status == 403
     assert not site.received
     assert site.call("GET", "/admin/stock", [("X-API-Key", some)]).status == 200
-    assert named(site.received[0])["X-Auth-Scopes"] == "stock:write"
+    assert read_identity(site.received[0])["X-Auth-Scopes"] == "stock:write"
 
 
 # Identity headers of the client.
@@ -153,9 +145,9 @@ def in_pieces(headers: list[tuple[str, str]], most: int = 60) -> list[list[tuple
 def test_no_variant_of_an_identity_header_comes_from_the_client(site):
     token = site.ann.sign_in()
     for piece in in_pieces(spoofed("acc_mallory")):
-        assert site.call("GET", "/", [*bearer(token), *piece]).status == 200
+        assert site.call("GET", "/", [*build_bearer(token), *piece]).status == 200
     for received in site.received:
-        told = named(received)
+        told = read_identity(received)
         assert (told["X-Auth-Subject"], told["X-Auth-Key"]) == (site.ann.account_id, "")
         assert not [name for name, value in received.headers if "mallory" in value]
 
@@ -170,7 +162,11 @@ def test_similar_header_names_are_dropped_where_the_gateway_can(site):
     site.call(
         "GET",
         "/",
-        [*bearer(site.ann.sign_in()), ("X-Auth-Tenant", "mallory"), ("X_Auth_Tenant", "mallory")],
+        [
+            *build_bearer(site.ann.sign_in()),
+            ("X-Auth-Tenant", "mallory"),
+            ("X_Auth_Tenant", "mallory"),
+        ],
     )
     found = [name for name, value in site.received[0].headers if value == "mallory"]
     assert found == (["X-Auth-Tenant"] if site.gateway.name == "nginx" else [])
@@ -191,12 +187,12 @@ def test_client_cannot_make_the_gateway_drop_headers(site, hop):
     answer = site.call(
         "GET",
         "/",
-        [*bearer(site.ann.sign_in()), ("Connection", hop), ("X-Auth-Subject", "acc_mallory")],
+        [*build_bearer(site.ann.sign_in()), ("Connection", hop), ("X-Auth-Subject", "acc_mallory")],
     )
     if answer.status in {400, 401}:
         assert not site.received
         return
-    told = named(site.received[0])
+    told = read_identity(site.received[0])
     assert (told["X-Auth-Subject"], told["X-Auth-Session"]) == (
         site.ann.account_id,
         site.ann.tokens["session_id"],
@@ -221,7 +217,7 @@ def test_client_ip_address_is_the_one_the_gateway_saw(site):
         (name, "203.0.113.9")
         for name in ("Forwarded", "X-Real-IP", "X-Original-URL", "X-Rewrite-URL", "X-Forwarded-For")
     ]
-    assert site.call("GET", "/", [*bearer(site.ann.sign_in()), *lies]).status == 200
+    assert site.call("GET", "/", [*build_bearer(site.ann.sign_in()), *lies]).status == 200
     [received] = site.received
     assert received.read_as("X-Forwarded-For") == ["127.0.0.1"]
     assert received.read_as("X-Forwarded-Proto") == ["http"]

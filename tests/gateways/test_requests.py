@@ -10,14 +10,14 @@ import time
 import pytest
 
 from tests.gateways.gateways import APPLICATION, DOORWARD
-from tests.gateways.test_identity import bearer, named
+from tests.gateways.headers import build_bearer, read_identity
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 def test_every_method_is_checked_and_forwarded(site, method):
     assert site.call(method, "/thing", []).status == 401
     assert not site.received
-    assert site.call(method, "/thing", bearer(site.ann.sign_in())).status == 200
+    assert site.call(method, "/thing", build_bearer(site.ann.sign_in())).status == 200
     assert [received.method for received in site.received] == [method]
 
 
@@ -37,7 +37,7 @@ def test_unusual_method_is_never_forwarded_unchecked(site, method):
 def test_body_goes_to_the_upstream_and_not_to_doorward(site, how):
     body = secrets.token_hex(100_000).encode()
     mark = ("X-Request-Id", f"mark-{site.tag}")
-    headers = [*bearer(site.ann.sign_in()), mark]
+    headers = [*build_bearer(site.ann.sign_in()), mark]
     if how == "whole":
         answer = site.call("POST", "/things", headers, body=body)
     else:
@@ -65,7 +65,7 @@ def test_body_of_a_refused_request_is_not_forwarded(site):
 def test_check_carries_no_cookies_query_or_host_of_the_request(site):
     secret = secrets.token_hex(16)
     headers = [
-        *bearer(site.ann.login()),
+        *build_bearer(site.ann.login()),
         ("Cookie", f"session={secret}"),
         ("Referer", f"http://x/{secret}"),
     ]
@@ -99,7 +99,10 @@ def test_check_carries_no_cookies_query_or_host_of_the_request(site):
 )
 def test_query_cannot_bypass_the_check(site, query):
     assert site.call("GET", f"/orders?{query}").status in {400, 401}
-    assert site.call("GET", f"/admin/?{query}", bearer(site.ann.sign_in())).status in {400, 403}
+    assert site.call("GET", f"/admin/?{query}", build_bearer(site.ann.sign_in())).status in {
+        400,
+        403,
+    }
     assert not site.received
 
 
@@ -114,7 +117,7 @@ HIDDEN = [
 @pytest.mark.parametrize("path", HIDDEN)
 def test_no_path_variant_bypasses_its_policy(site, path):
     """An ambiguous path is refused, or reaches the application in a form that is not ambiguous."""
-    answer = site.call("GET", path, bearer(site.ann.sign_in()))
+    answer = site.call("GET", path, build_bearer(site.ann.sign_in()))
     if answer.status == 200:
         [received] = site.received
         assert received.path.startswith("/%252e%252e/"), received.path
@@ -147,7 +150,7 @@ def test_unknown_host_is_refused(site):
         "application",
         "doorward",
     ):
-        answer = site.call("GET", "/v1/methods", bearer(site.ann.sign_in()), host=host)
+        answer = site.call("GET", "/v1/methods", build_bearer(site.ann.sign_in()), host=host)
         assert answer.status in {404, 421}, host
     assert not site.received
 
@@ -175,7 +178,7 @@ def test_large_headers_are_refused_or_forwarded_whole(site):
         large = [("Cookie", "c" * size), ("X-Large", "x" * min(size, 30_000))]
         site.call("GET", "/", large)
         assert not site.received
-    answer = site.call("GET", "/", [*bearer(token), ("Cookie", "c" * 7_500)])
+    answer = site.call("GET", "/", [*build_bearer(token), ("Cookie", "c" * 7_500)])
     assert answer.status == 200
     assert len(site.received[0].named("Cookie")[0]) == 7_500
 
@@ -187,7 +190,7 @@ def test_many_headers_never_bypass_the_check(site):
 
 
 def test_long_url_is_forwarded_or_refused(site):
-    answer = site.call("GET", "/" + "a" * 6_000, bearer(site.ann.sign_in()))
+    answer = site.call("GET", "/" + "a" * 6_000, build_bearer(site.ann.sign_in()))
     assert (answer.status, len(site.received)) in {(200, 1), (414, 0)}
 
 
@@ -205,7 +208,7 @@ def test_websockets_are_checked_and_then_forwarded(site):
     )
     assert said.startswith(b"HTTP/1.1 101 ")
     assert said.endswith(b"hello there")
-    assert named(site.received[0])["X-Auth-Subject"] == site.ann.account_id
+    assert read_identity(site.received[0])["X-Auth-Subject"] == site.ann.account_id
 
 
 # The host name of Doorward.
@@ -269,7 +272,7 @@ def test_oversized_body_does_not_reach_doorward(site):
     ],
 )
 def test_gateway_routes_are_not_public(site, path):
-    assert site.call("GET", path, bearer(site.ann.sign_in()), host=DOORWARD).status == 404
+    assert site.call("GET", path, build_bearer(site.ann.sign_in()), host=DOORWARD).status == 404
 
 
 def test_doorward_sees_the_real_client_ip_address(site):
@@ -306,7 +309,7 @@ def test_emailed_link_is_in_no_log(site, kind):
         host=DOORWARD,
         body=b"",
     )
-    site.call("GET", f"/{kind}/{token}", bearer(site.ann.sign_in()))
+    site.call("GET", f"/{kind}/{token}", build_bearer(site.ann.sign_in()))
     output = everything_logged(site)
     if site.gateway.name != "traefik":  # whose log has no paths
         assert f"/{kind}/" in output
@@ -315,7 +318,7 @@ def test_emailed_link_is_in_no_log(site, kind):
 
 def test_credentials_are_in_no_log(site):
     key = site.ann.make_key()["key"]
-    site.call("GET", "/", bearer(site.ann.access))
+    site.call("GET", "/", build_bearer(site.ann.access))
     site.call("GET", "/", [("X-API-Key", key), ("Cookie", f"session={key}")])
     site.call("GET", f"/?api_key={key}")
     output = everything_logged(site)

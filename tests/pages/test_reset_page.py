@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.actors import PASSWORD
-from tests.api.test_equal_cost import statements
 from tests.authorization import sign_in_with_role
 from tests.pages.browser import Browser, Page, sign_in_browser
+from tests.request_cost import record_statements
 
 CHOSEN = "the password chosen on the page"
 GERMAN = {"Accept-Language": "de-AT"}
@@ -282,13 +282,13 @@ def test_forgot_password_page_answers_alike_at_the_same_cost(service):
     told = []
     for name in names:
         stranger = Browser(service, service.actor("x"))
-        with statements(service) as said:
+        with record_statements(service) as statements:
             answer = stranger.post("/login/forgot", {"username": name})
         told.append(
             (
                 answer.status_code,
                 answer.data,
-                [line.replace("email_canonical", "username") for line in said],
+                [line.replace("email_canonical", "username") for line in statements],
             )
         )
         assert Page(answer.text).name == "forgot_sent"

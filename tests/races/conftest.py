@@ -9,6 +9,7 @@ import pytest
 from app.adapters import database, migrations
 from tests.live import CHEAP_HASH, WITHOUT_LIMITS, LiveServer
 from tests.postgres import create_database
+from tests.races.requests import register_account
 
 SQLITE_BUSY_SECONDS = 20
 TRUST_LOOPBACK = {"DOORWARD_TRUSTED_PROXIES": "127.0.0.1/32"}
@@ -50,3 +51,9 @@ def live(request, tmp_path_factory):
     )
     yield server
     server.stop()
+
+
+@pytest.fixture
+def name(live) -> str:
+    """The username of a new account."""
+    return register_account(live)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from urllib.parse import urlencode
 
@@ -14,8 +13,18 @@ from tests.actors import PASSWORD, Service, build_settings
 from tests.device_logins import GRANT
 from tests.live import build_raw_post, send_simultaneously
 from tests.oauth_clients import ANONYMOUS
-from tests.races.test_passwords import changing, elsewhere, logging_in, login, sentence, statuses
-from tests.races.test_sessions import bearer, works
+from tests.races.requests import (
+    build_bearer,
+    build_login,
+    build_password,
+    build_password_change,
+    count_statuses,
+    is_accepted,
+    log_in,
+    pick_unused_source,
+    register_account,
+    try_login,
+)
 from tests.slow import LONG
 
 ROUNDS = 50
@@ -25,7 +34,6 @@ GUESSES = 50
 LOOKED_AT = 5
 SOME = 4
 TURNS = 3 if LONG else 1
-NUMBERS = itertools.count()
 # The state after each decision, and the response to the next poll.
 OUTCOMES = {
     "approve": ("approved", "tokens"),
@@ -35,35 +43,10 @@ OUTCOMES = {
 }
 
 
-def person(live) -> str:
-    """A new account."""
-    name = f"decider{next(NUMBERS)}"  # unique, because the server is shared
-    email = f"{name}@example.org"
-    answer = live.call(
-        "POST",
-        "/v1/register",
-        {"username": name, "email": email, "name": "Keeper", "password": PASSWORD},
-        elsewhere(),
-    )[1]
-    code = live.mailbox(email)[0]["code"]
-    assert (
-        live.call(
-            "POST", "/v1/register/confirm", {"registration": answer["registration"], "code": code}
-        )[0]
-        == 200
-    )
-    return name
-
-
-@pytest.fixture
-def name(live) -> str:
-    return person(live)
-
-
 @pytest.fixture
 def ann(live, name) -> dict:
     """The tokens of a new user."""
-    return login(live, name)[1]
+    return log_in(live, name)
 
 
 @pytest.fixture
@@ -75,7 +58,9 @@ def database(live):
 
 def asked(live) -> dict:
     """Start a device login."""
-    status, answer = live.call("POST", "/v1/login-sessions", {"client_name": "box"}, elsewhere())
+    status, answer = live.call(
+        "POST", "/v1/login-sessions", {"client_name": "box"}, pick_unused_source()
+    )
     assert status == 201, answer
     return answer
 
@@ -100,7 +85,7 @@ def send(live, tokens: dict, path: str, body: dict) -> tuple[int, dict]:
         "POST",
         f"/v1/login-sessions/{path}",
         body,
-        {**bearer(tokens["access_token"]), **elsewhere()},
+        {**build_bearer(tokens["access_token"]), **pick_unused_source()},
     )
 
 
@@ -108,20 +93,20 @@ def claiming(tokens: dict, code: str, source: dict[str, str] | None = None) -> b
     return build_raw_post(
         "/v1/login-sessions/claim",
         {"user_code": code},
-        {**bearer(tokens["access_token"]), **(source or elsewhere())},
+        {**build_bearer(tokens["access_token"]), **(source or pick_unused_source())},
     )
 
 
 def deciding(tokens: dict, box: dict, verb: str) -> bytes:
     if verb == "cancel":
         return build_raw_post(
-            "/v1/login-sessions/cancel", {"device_code": box["device_code"]}, elsewhere()
+            "/v1/login-sessions/cancel", {"device_code": box["device_code"]}, pick_unused_source()
         )
     body = {"user_code": box["user_code"]} if verb == "approve" else {}
     return build_raw_post(
         f"/v1/login-sessions/{box['session_id']}/{verb}",
         body,
-        {**bearer(tokens["access_token"]), **elsewhere()},
+        {**build_bearer(tokens["access_token"]), **pick_unused_source()},
     )
 
 
@@ -133,7 +118,7 @@ def polling(box: dict) -> bytes:
         "Host: 127.0.0.1",
         "Content-Type: application/x-www-form-urlencoded",
     ]
-    lines += [f"{name}: {value}" for name, value in elsewhere().items()]
+    lines += [f"{name}: {value}" for name, value in pick_unused_source().items()]
     return "\r\n".join(
         [*lines, f"Content-Length: {len(form)}", "Connection: close", "", form]
     ).encode()
@@ -163,7 +148,9 @@ def test_concurrent_decisions_yield_one_and_the_device_learns_it(live, ann):
         ]
         won = [decided(each) for each in rounds]
         listed = live.call(
-            "GET", f"/v1/login-sessions?limit={AT_A_TIME}", headers=bearer(ann["access_token"])
+            "GET",
+            f"/v1/login-sessions?limit={AT_A_TIME}",
+            headers=build_bearer(ann["access_token"]),
         )[1]["items"]
         states = {item["id"]: item["state"] for item in listed}
         assert [states[box["session_id"]] for box in boxes] == [OUTCOMES[verb][0] for verb in won]
@@ -188,7 +175,7 @@ def test_concurrent_polls_yield_one_pair_of_tokens(live, database, ann):
         assert Counter(map(word, answers)) == {"tokens": 1, "invalid_grant": POLLS - 1}
         tokens = next(answer for status, answer in answers if status == 200)
         assert tokens["session_id"] == box["session_id"]
-        assert works(live, tokens["access_token"])
+        assert is_accepted(live, tokens["access_token"])
         with database.connect() as connection:
             for sql in (
                 "sessions WHERE id = :id",
@@ -203,7 +190,7 @@ def test_concurrent_polls_yield_one_pair_of_tokens(live, database, ann):
 
 
 def test_two_claims_of_one_code_yield_one(live, ann):
-    bob = login(live, person(live))[1]
+    bob = log_in(live, register_account(live))
     boxes = [asked(live) for _ in range(LOOKED_AT)]
     answers = send_simultaneously(
         live.port, [claiming(tokens, box["user_code"]) for box in boxes for tokens in (ann, bob)]
@@ -222,9 +209,9 @@ def test_two_claims_of_one_code_yield_one(live, ann):
 
 def test_repeated_claim_by_the_same_account_succeeds(live, ann):
     box = asked(live)
-    assert statuses(send_simultaneously(live.port, [claiming(ann, box["user_code"])] * 8)) == {
-        200: 8
-    }
+    assert count_statuses(
+        send_simultaneously(live.port, [claiming(ann, box["user_code"])] * 8)
+    ) == {200: 8}
     assert send(live, ann, "claim", {"user_code": box["user_code"]})[0] == 200, (
         "none of them was counted"
     )
@@ -234,28 +221,29 @@ def test_repeated_claim_by_the_same_account_succeeds(live, ann):
 
 
 def another_password(_live, tokens: dict) -> bytes:
-    return changing(tokens, PASSWORD, sentence(1))
+    return build_password_change(tokens, PASSWORD, build_password(1))
 
 
 def out_everywhere(_live, tokens: dict) -> bytes:
-    return build_raw_post("/v1/logout-all", {}, bearer(tokens["access_token"]))
+    return build_raw_post("/v1/logout-all", {}, build_bearer(tokens["access_token"]))
 
 
 def disabled(live, tokens: dict) -> bytes:
     boss, account = administrator(live), tokens["account"]["id"]
     return build_raw_post(
-        f"/v1/accounts/{account}", {"status": "disabled"}, bearer(boss["access_token"])
+        f"/v1/accounts/{account}", {"status": "disabled"}, build_bearer(boss["access_token"])
     ).replace(b"POST", b"PATCH", 1)
 
 
 def administrator(live) -> dict:
-    beside, name = Service(build_settings(live.env["DOORWARD_DATABASE_URL"])), person(live)
+    beside = Service(build_settings(live.env["DOORWARD_DATABASE_URL"]))
+    name = register_account(live)
     with beside.units.open_read_write() as work:
         assert add_role(
-            work, ANONYMOUS, account_id=login(live, name)[1]["account"]["id"], role="admin"
+            work, ANONYMOUS, account_id=log_in(live, name)["account"]["id"], role="admin"
         )
     beside.close()
-    return login(live, name)[1]
+    return log_in(live, name)
 
 
 @pytest.mark.parametrize("end", [another_password, out_everywhere, disabled])
@@ -277,9 +265,11 @@ def test_approval_does_not_outlive_logout_everywhere(live, ann, end):
     (status, _), *answers = send_simultaneously(live.port, race)
     assert status in {200, 204}
     approvals, polls = answers[:SOME], answers[SOME:]
-    assert set(statuses(approvals)) <= {200, 401}
+    assert set(count_statuses(approvals)) <= {200, 401}
     assert set(map(word, polls)) <= {"tokens", "authorization_pending", "access_denied"}
-    assert not any(works(live, answer["access_token"]) for status, answer in polls if status == 200)
+    assert not any(
+        is_accepted(live, answer["access_token"]) for status, answer in polls if status == 200
+    )
     after = {
         box["session_id"]: said
         for box, said, poll in zip([*early, *ready], told(live, *early, *ready), polls, strict=True)
@@ -304,19 +294,20 @@ def five_looked_at(answers: Counter[int]) -> bool:
 
 @pytest.mark.parametrize("source", ["one source", "many sources"])
 def test_fifty_wrong_codes_at_once_by_one_account_are_five_attempts(live, ann, source):
-    here = elsewhere()
+    here = pick_unused_source()
     right = asked(live)["user_code"]
     guesses = [
-        claiming(ann, "BBBB-BBBB", here if source == "one source" else elsewhere())
+        claiming(ann, "BBBB-BBBB", here if source == "one source" else pick_unused_source())
         for _ in range(GUESSES)
     ]
-    assert five_looked_at(statuses(send_simultaneously(live.port, guesses)))
+    assert five_looked_at(count_statuses(send_simultaneously(live.port, guesses)))
     assert send(live, ann, "claim", {"user_code": right})[0] == 429
 
 
 def test_fifty_wrong_codes_at_once_from_one_source_are_five_attempts(live):
-    here, people = elsewhere(), [login(live, person(live))[1] for _ in range(5)]
-    answers = statuses(
+    here = pick_unused_source()
+    people = [log_in(live, register_account(live)) for _ in range(5)]
+    answers = count_statuses(
         send_simultaneously(
             live.port, [claiming(tokens, "BBBB-BBBB", here) for tokens in people * (GUESSES // 5)]
         )
@@ -331,7 +322,7 @@ def test_concurrent_actions_of_one_account_never_deadlock(live, name):
     """On PostgreSQL a deadlock shows as 503. On SQLite, 503 only means that the machine is slow."""
     password, longest = PASSWORD, 499 if "postgresql" in live.env["DOORWARD_DATABASE_URL"] else 503
     for turn in range(2 * TURNS):
-        tokens, other = login(live, name, password)[1], login(live, name, password)[1]
+        tokens, other = log_in(live, name, password), log_in(live, name, password)
         fresh, ready, early = (
             asked(live),
             [claimed(live, tokens) for _ in range(2)],
@@ -341,14 +332,15 @@ def test_concurrent_actions_of_one_account_never_deadlock(live, name):
             *(claiming(each, fresh["user_code"]) for each in (tokens, other)),
             *(deciding(tokens, box, verb) for box in ready for verb in OUTCOMES),
             *(polling(box) for box in [fresh, *ready, *early, *early]),
-            changing(tokens, password, sentence(turn)),
+            build_password_change(tokens, password, build_password(turn)),
             build_raw_post(
-                "/v1/token/refresh", {"refresh_token": other["refresh_token"]}, elsewhere()
+                "/v1/token/refresh", {"refresh_token": other["refresh_token"]}, pick_unused_source()
             ),
-            logging_in(name, password),
-            build_raw_post("/v1/logout", {}, bearer(other["access_token"])),
+            build_login(name, password),
+            build_raw_post("/v1/logout", {}, build_bearer(other["access_token"])),
         ]
         answers = send_simultaneously(live.port, race)
-        assert max(statuses(answers)) <= longest, answers
-        assert 500 not in statuses(answers), answers
-        password = sentence(turn) if login(live, name, sentence(turn))[0] == 200 else password
+        assert max(count_statuses(answers)) <= longest, answers
+        assert 500 not in count_statuses(answers), answers
+        if try_login(live, name, build_password(turn))[0] == 200:
+            password = build_password(turn)

@@ -5,57 +5,16 @@ One successor per refresh token, and nothing survives a logout.
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
-
-import pytest
 
 from tests.actors import PASSWORD
 from tests.live import build_raw_post, send_simultaneously
+from tests.races.requests import build_bearer, is_accepted, log_in, refresh_tokens
 from tests.slow import LONG
 
 RACERS = 20
 MOST_SESSIONS = 50
 ROUNDS = 4 if LONG else 2
-NUMBERS = itertools.count()
-
-
-@pytest.fixture
-def name(live) -> str:
-    """Return a new account for each race."""
-    name = f"runner{next(NUMBERS)}"
-    email = f"{name}@example.org"
-    answer = live.call(
-        "POST",
-        "/v1/register",
-        {"username": name, "email": email, "name": "Runner", "password": PASSWORD},
-    )[1]
-    code = live.mailbox(email)[0]["code"]
-    assert (
-        live.call(
-            "POST", "/v1/register/confirm", {"registration": answer["registration"], "code": code}
-        )[0]
-        == 200
-    )
-    return name
-
-
-def login(live, name: str) -> dict:
-    status, tokens = live.call("POST", "/v1/login", {"username": name, "password": PASSWORD})
-    assert status == 200
-    return tokens
-
-
-def bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
-
-
-def works(live, access_token: str) -> bool:
-    return live.call("GET", "/v1/whoami", headers=bearer(access_token))[0] == 200
-
-
-def refreshed(live, refresh_token: str) -> tuple[int, dict]:
-    return live.call("POST", "/v1/token/refresh", {"refresh_token": refresh_token})
 
 
 def counter(refresh_token: str) -> int:
@@ -63,7 +22,7 @@ def counter(refresh_token: str) -> int:
 
 
 def test_twenty_refreshes_of_one_token_advance_once(live, name):
-    tokens = login(live, name)
+    tokens = log_in(live, name)
     token = tokens["refresh_token"]
     for _ in range(2):
         answers = send_simultaneously(
@@ -74,26 +33,28 @@ def test_twenty_refreshes_of_one_token_advance_once(live, name):
         assert len(successors) == 1
         successor = successors.pop()
         assert counter(successor) == counter(token) + 1
-        assert all(works(live, answer["access_token"]) for _, answer in answers)
+        assert all(is_accepted(live, answer["access_token"]) for _, answer in answers)
         token = successor
 
 
 def test_tokens_refreshed_during_a_logout_are_dead(live, name):
     for _ in range(ROUNDS):
-        tokens = login(live, name)
-        logout = build_raw_post("/v1/logout", {}, bearer(tokens["access_token"]))
+        tokens = log_in(live, name)
+        logout = build_raw_post("/v1/logout", {}, build_bearer(tokens["access_token"]))
         refresh = build_raw_post("/v1/token/refresh", {"refresh_token": tokens["refresh_token"]})
         (status, _), *answers = send_simultaneously(live.port, [logout, *[refresh] * 8])
         assert status == 204
         assert {status for status, _ in answers} <= {200, 400}
         got = [answer for status, answer in answers if status == 200]
-        assert not any(works(live, answer["access_token"]) for answer in [tokens, *got])
-        assert {refreshed(live, answer["refresh_token"])[0] for answer in [tokens, *got]} == {400}
+        assert not any(is_accepted(live, answer["access_token"]) for answer in [tokens, *got])
+        assert {refresh_tokens(live, answer["refresh_token"])[0] for answer in [tokens, *got]} == {
+            400
+        }
 
 
 def test_tokens_refreshed_during_logout_everywhere_are_dead(live, name):
-    held = [login(live, name) for _ in range(6)]
-    leave = build_raw_post("/v1/logout-all", {}, bearer(held[0]["access_token"]))
+    held = [log_in(live, name) for _ in range(6)]
+    leave = build_raw_post("/v1/logout-all", {}, build_bearer(held[0]["access_token"]))
     refreshes = [
         build_raw_post("/v1/token/refresh", {"refresh_token": tokens["refresh_token"]})
         for tokens in held
@@ -102,7 +63,7 @@ def test_tokens_refreshed_during_logout_everywhere_are_dead(live, name):
     assert status == 204
     got = [answer for status, answer in answers if status == 200]
     assert {status for status, _ in answers} <= {200, 400}
-    assert not any(works(live, answer["access_token"]) for answer in [*held, *got])
+    assert not any(is_accepted(live, answer["access_token"]) for answer in [*held, *got])
 
 
 def test_sixty_logins_at_once_leave_at_most_fifty_sessions(live, name):
@@ -114,9 +75,9 @@ def test_sixty_logins_at_once_leave_at_most_fifty_sessions(live, name):
     ]
     answers = [answer for _ in range(3) for answer in send_simultaneously(live.port, requests)]
     assert Counter(status for status, _ in answers) == {200: 60}
-    working = [answer for _, answer in answers if works(live, answer["access_token"])]
+    working = [answer for _, answer in answers if is_accepted(live, answer["access_token"])]
     assert len(working) == MOST_SESSIONS
-    listed = live.call("GET", "/v1/sessions", headers=bearer(working[0]["access_token"]))[1][
+    listed = live.call("GET", "/v1/sessions", headers=build_bearer(working[0]["access_token"]))[1][
         "items"
     ]
     assert {session["id"] for session in listed} == {answer["session_id"] for answer in working}
