@@ -145,6 +145,11 @@ class SigningKeySet:
         """Return the global epoch that was loaded together with the keys."""
         return self._snapshot.global_epoch
 
+    @property
+    def generation(self) -> object:
+        """Return an object that changes whenever the keys do, to drop what depends on them."""
+        return self._snapshot.memory
+
     def find_key(self, kid: str) -> SigningKeyPair | None:
         return self._snapshot.keys.get(kid)
 

@@ -6,9 +6,10 @@ import json
 import logging
 import re
 import sys
+import time
 from collections.abc import MutableMapping
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TextIO
 
 import structlog
@@ -72,7 +73,14 @@ def _add_timestamp(
 
 
 def _format_now() -> str:
-    return _clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """Return the time as in `2026-01-31T12:00:00.000Z`."""
+    seconds, fraction = divmod(_clock.get_wall_time(), 1)
+    return f"{_format_second(int(seconds))}.{int(fraction * 1000):03}Z"
+
+
+@lru_cache(maxsize=8)
+def _format_second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 SHARED_PROCESSORS: list[structlog.types.Processor] = [
@@ -90,7 +98,7 @@ READABLE_RENDERER: structlog.types.Processor = structlog.dev.ConsoleRenderer(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestRecord:
     """What is logged about a request: its route instead of its path, which can hold a token."""
 

@@ -91,6 +91,7 @@ class CachedSession:
     username: str = ""
     roles: tuple[str, ...] = ()
     roles_version: int = 0
+    ends: float = 0.0  # Unix time
 
 
 UNKNOWN_SESSION = CachedSession(Verdict.UNKNOWN)
@@ -152,7 +153,7 @@ def evaluate_entries(
         and now.timestamp() < held.ends
     )
     return (
-        CachedSession(Verdict.VALID, floor.username, floor.roles, floor.roles_version)
+        CachedSession(Verdict.VALID, floor.username, floor.roles, floor.roles_version, held.ends)
         if agreed
         else UNKNOWN_SESSION
     )

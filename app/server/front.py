@@ -1,12 +1,14 @@
 """The ASGI application in front of Flask.
 
-It runs on the event loop. A request reaches a thread only when it has arrived completely, within
-its limits, so slow clients hold no thread.
+It runs on the event loop. It answers checks there, and hands every other request to Flask in a
+thread. A request reaches a thread only when it has arrived completely and within its limits, so slow
+clients hold no thread.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
@@ -14,16 +16,25 @@ from typing import TYPE_CHECKING, Any
 
 from app.adapters import logs
 from app.adapters.redis_pipeline import RedisPipeline
-from app.server.checks import CheckRequest, Deferred, LoopChecks
+from app.errors import Problem
+from app.server.checks import Deferred, LoopChecks
 from app.server.wsgi import RawHeaders, build_environ, run_application
-from app.web.answers import add_standard_headers
+from app.verification.identity_headers import UnsafeHeaderValue, build_identity_headers
+from app.verification.policies import DEFAULT, require_policy
+from app.web.answers import (
+    REQUEST_ID_HEADER,
+    STANDARD_HEADERS,
+    Answer,
+    build_problem_answer,
+    build_whoami_answer,
+)
 from app.web.client_info import (
     choose_request_id,
     is_trusted,
     parse_peer_ip_address,
     resolve_client_ip_address,
 )
-from app.web.gateway_requests import is_gateway_request, normalize_path
+from app.web.gateway_requests import add_gateway_headers, is_gateway_request, normalize_path
 from app.web.json_body import MAX_BODY_BYTES
 from app.web.middleware import parse_hostname
 
@@ -32,8 +43,8 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
+    from app.settings import Settings
     from app.unit_of_work import UnitOfWorkFactory
-    from app.web.answers import Answer
 
     Receive = Callable[[], Awaitable[Any]]
     Send = Callable[[Any], Awaitable[None]]
@@ -46,6 +57,13 @@ MAX_LINGER_BYTES = 65536
 CLOSE = (b"connection", b"close")
 WHOAMI_PATH = "/v1/whoami"
 PROBES = frozenset({"/livez", "/readyz"})
+# Other headers play no part in a check.
+CHECK_HEADERS = frozenset(
+    {
+        *(b"authorization", b"x-api-key", b"host", b"x-forwarded-for", b"x-request-id"),
+        *(b"origin", b"content-length", b"transfer-encoding"),
+    }
+)
 
 
 class ClientGone(Exception):
@@ -62,6 +80,9 @@ class Front:
         redis_url = units.settings.redis_url
         self._checks = LoopChecks(units, RedisPipeline(redis_url)) if redis_url else None
         self._hosts = units.settings.allowed_hosts
+        self._standard = _encode_headers(STANDARD_HEADERS)
+        self._vary = "Origin" if units.settings.cors_origins else None
+        self._identify = _build_identify(units.settings)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI 3)."""
@@ -69,77 +90,110 @@ class Front:
         if path in PROBES:
             await self._run_flask(scope, receive, send, self._probes)
             return
-        if self._checks is not None:
+        if self._checks is not None and scope["method"] != "HEAD":
             try:
-                await self._run_check(self._checks, scope, path, send)
+                if is_gateway_request(path):
+                    await self._check_gateway_request(self._checks, scope, send)
+                    return
+                if path == WHOAMI_PATH:
+                    await self._check_whoami(self._checks, scope, send)
+                    return
             except Deferred:
                 pass
-            else:
-                return
         await self._run_flask(scope, receive, send, self._threads)
 
-    async def _run_check(self, checks: LoopChecks, scope: Any, path: str, send: Send) -> None:
-        """Answer a check. Raises Deferred for other requests, and for those that need the route."""
+    async def _check_gateway_request(self, checks: LoopChecks, scope: Any, send: Send) -> None:
+        """Answer a gateway. Raises Deferred."""
         began = time.monotonic()
-        is_gateway = is_gateway_request(path)
-        if not (is_gateway or path == WHOAMI_PATH) or scope["method"] == "HEAD":
+        headers = self._read_headers(scope)
+        request_id, source = self._identify(scope, headers)
+        _, _, name, policy = normalize_path(scope["path"]).split("/")
+        required = self._settings.policies.get(policy)
+        if required is None and policy != DEFAULT:
             raise Deferred
-        headers = _join_headers(scope["headers"])
-        if not is_gateway and not self._is_plain_get(scope, headers):
+        status = 200
+        try:
+            verified = await checks.verify(headers.get(b"authorization"), headers.get(b"x-api-key"))
+            if required is not None:
+                require_policy(required, verified.principal)
+            raw = verified.prepared.get(policy)
+            if raw is None:
+                identity = build_identity_headers(
+                    self._settings,
+                    self._units.signing_keys,
+                    verified.principal,
+                    self._units.clock.now(),
+                    policy=policy,
+                )
+                raw = self._prepare(Answer(status, identity), is_gateway=True)
+                if required is None or not required.audience:
+                    verified.prepared[policy] = raw
+            body = b""
+        except UnsafeHeaderValue:
+            raise Deferred from None
+        except Problem as problem:
+            answer = build_problem_answer(problem, request_id)
+            status, body = answer.status, answer.body.encode()
+            raw = self._prepare(answer, is_gateway=True)
+        await self._respond(send, status, raw, request_id, body)
+        route = f"/authz/{name}/<policy>"
+        _log(request_id, route, status, time.monotonic() - began, source)
+
+    async def _check_whoami(self, checks: LoopChecks, scope: Any, send: Send) -> None:
+        """Answer GET /v1/whoami. Raises Deferred."""
+        began = time.monotonic()
+        headers = self._read_headers(scope)
+        if (
+            scope["method"] != "GET"
+            or headers.get(b"content-length", "0") != "0"
+            or b"transfer-encoding" in headers
+            or parse_hostname(headers.get(b"host", "")) not in self._hosts
+        ):
             raise Deferred
-        if self._settings.cors_origins and "origin" in headers:
-            raise Deferred
-        proxies = self._settings.trusted_proxies
-        peer = parse_peer_ip_address(scope["client"][0] if scope["client"] else "")
-        request = CheckRequest(
-            headers,
-            choose_request_id(
-                headers.get("x-request-id", ""), is_trusted=is_trusted(peer, proxies)
-            ),
-        )
+        request_id, source = self._identify(scope, headers)
+        try:
+            verified = await checks.verify(headers.get(b"authorization"), headers.get(b"x-api-key"))
+            prepared = verified.prepared.get(WHOAMI_PATH)
+            if prepared is None:
+                answer = build_whoami_answer(verified.principal)
+                prepared = self._prepare(answer), answer.body.encode()
+                verified.prepared[WHOAMI_PATH] = prepared
+            status, (raw, body) = 200, prepared
+        except Problem as problem:
+            answer = build_problem_answer(problem, request_id)
+            status, raw, body = answer.status, self._prepare(answer), answer.body.encode()
+        await self._respond(send, status, raw, request_id, body)
+        _log(request_id, WHOAMI_PATH, status, time.monotonic() - began, source)
+
+    def _read_headers(self, scope: Any) -> dict[bytes, str]:
+        """Return the headers of a check, repeated ones joined by commas as in WSGI."""
+        headers: dict[bytes, str] = {}
+        for name, value in scope["headers"]:
+            if name in CHECK_HEADERS:
+                text = value.decode("latin-1")
+                headers[name] = f"{headers[name]},{text}" if name in headers else text
+        if self._vary is not None and b"origin" in headers:
+            raise Deferred  # the route adds the other CORS headers
+        return headers
+
+    def _prepare(self, answer: Answer, *, is_gateway: bool = False) -> RawHeaders:
+        """Encode the headers of an answer that do not change from request to request."""
+        headers = answer.headers
         if is_gateway:
-            _, _, name, policy = normalize_path(path).split("/")
-            route = f"/authz/{name}/<policy>"
-            answer = await checks.check_gateway_request(request, policy)
-        else:
-            route = WHOAMI_PATH
-            answer = await checks.check_whoami(request)
-        add_standard_headers(answer.headers, request.request_id)
-        await self._send_answer(answer, send)
-        source = resolve_client_ip_address(peer, headers.get("x-forwarded-for", ""), proxies)
-        logs.log_request(
-            logs.RequestRecord(
-                request_id=request.request_id,
-                method="GET",
-                route=route,
-                status=answer.status,
-                seconds=time.monotonic() - began,
-                source=str(source),
-            )
-        )
+            add_gateway_headers(headers, answer.code)
+        if self._vary is not None:
+            headers["Vary"] = f"{headers['Vary']}, {self._vary}" if is_gateway else self._vary
+        headers.setdefault("Content-Length", str(len(answer.body)))
+        return _encode_headers(headers)
 
-    def _is_plain_get(self, scope: Any, headers: dict[str, str]) -> bool:
-        """Return whether the request has no body and one of the expected hosts."""
-        return (
-            scope["method"] == "GET"
-            and headers.get("content-length", "0") == "0"
-            and "transfer-encoding" not in headers
-            and parse_hostname(headers.get("host", "")) in self._hosts
-        )
-
-    async def _send_answer(self, answer: Answer, send: Send) -> None:
-        headers = [
-            (name.encode("latin-1"), value.encode("latin-1"))
-            for name, value in answer.headers.items()
-        ]
-        if not answer.body:
-            headers.append((b"Content-Length", b"0"))
-        if self._settings.cors_origins:
-            headers = _vary_by_origin(headers)
+    async def _respond(
+        self, send: Send, status: int, prepared: RawHeaders, request_id: str, body: bytes
+    ) -> None:
+        headers = [*prepared, (REQUEST_ID_HEADER.encode(), request_id.encode()), *self._standard]
         if self._units.draining.is_set():
             headers.append(CLOSE)
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body.encode()})
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
     async def _run_flask(
         self, scope: Any, receive: Receive, send: Send, threads: ThreadPoolExecutor
@@ -159,20 +213,33 @@ class Front:
         await _send_response(send, status, headers, content, receive if is_unread else None)
 
 
-def _join_headers(raw: RawHeaders) -> dict[str, str]:
-    """Return the headers as WSGI would: joined by commas, without those with an underscore."""
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in raw:
-        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-        if "_" not in name:
-            headers[name] = f"{headers[name]},{value}" if name in headers else value
-    return headers
+def _build_identify(settings: Settings) -> Callable[[Any, dict[bytes, str]], tuple[str, str]]:
+    """Build the function that returns the id of a request and the IP address of its client."""
+    proxies = settings.trusted_proxies
+
+    @functools.lru_cache(maxsize=1024)
+    def resolve(peer: str, forwarded: str) -> tuple[str, bool]:
+        address = parse_peer_ip_address(peer)
+        source = resolve_client_ip_address(address, forwarded, proxies)
+        return str(source), is_trusted(address, proxies)
+
+    def identify(scope: Any, headers: dict[bytes, str]) -> tuple[str, str]:
+        client = scope["client"]
+        source, is_peer_trusted = resolve(
+            client[0] if client else "", headers.get(b"x-forwarded-for", "")
+        )
+        given = headers.get(b"x-request-id", "")
+        return choose_request_id(given, is_trusted=is_peer_trusted), source
+
+    return identify
 
 
-def _vary_by_origin(headers: RawHeaders) -> RawHeaders:
-    if all(name != b"Vary" for name, _ in headers):
-        return [*headers, (b"Vary", b"Origin")]
-    return [(name, value + b", Origin" if name == b"Vary" else value) for name, value in headers]
+def _encode_headers(headers: dict[str, str]) -> RawHeaders:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+
+
+def _log(request_id: str, route: str, status: int, seconds: float, source: str) -> None:
+    logs.log_request(logs.RequestRecord(request_id, "GET", route, status, seconds, source))
 
 
 async def _receive_body(scope: Any, receive: Receive) -> tuple[bytes | None, int | None]:

@@ -9,6 +9,7 @@ status as an error.
 from __future__ import annotations
 
 import io
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from flask import Response, request
@@ -71,6 +72,7 @@ def is_gateway_request(path: str) -> bool:
     return path == PREFIX or path.startswith(f"{PREFIX}/")
 
 
+@lru_cache(maxsize=1024)
 def normalize_path(path: str) -> str:
     """Return the route for a path.
 
