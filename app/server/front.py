@@ -1,8 +1,8 @@
 """The ASGI application in front of Flask.
 
 It runs on the event loop. It answers checks there, and hands every other request to Flask in a
-thread. A request reaches a thread only when it has arrived completely and within its limits, so slow
-clients hold no thread.
+thread. A request reaches a thread only when it has arrived completely and within its limits, so
+slow clients hold no thread.
 """
 
 from __future__ import annotations
@@ -11,14 +11,20 @@ import asyncio
 import functools
 import time
 from concurrent.futures import ThreadPoolExecutor
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from app.adapters import logs
 from app.adapters.redis_pipeline import RedisPipeline
 from app.errors import Problem
 from app.server.checks import Deferred, LoopChecks
-from app.server.wsgi import RawHeaders, build_environ, run_application
+from app.server.wsgi import (
+    ClientGone,
+    RawHeaders,
+    build_environ,
+    receive_body,
+    run_application,
+    send_response,
+)
 from app.verification.identity_headers import UnsafeHeaderValue, build_identity_headers
 from app.verification.policies import DEFAULT, require_policy
 from app.web.answers import (
@@ -39,7 +45,7 @@ from app.web.json_body import MAX_BODY_BYTES
 from app.web.middleware import parse_hostname
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from flask import Flask
 
@@ -49,11 +55,6 @@ if TYPE_CHECKING:
     Receive = Callable[[], Awaitable[Any]]
     Send = Callable[[Any], Awaitable[None]]
 
-MAX_BODY_SECONDS = 10.0
-# What a client still sends after its request was rejected is read for a moment: closing at once would
-# reset the connection, and the client could lose the response.
-LINGER_SECONDS = 1.0
-MAX_LINGER_BYTES = 65536
 CLOSE = (b"connection", b"close")
 WHOAMI_PATH = "/v1/whoami"
 PROBES = frozenset({"/livez", "/readyz"})
@@ -64,10 +65,6 @@ CHECK_HEADERS = frozenset(
         *(b"origin", b"content-length", b"transfer-encoding"),
     }
 )
-
-
-class ClientGone(Exception):
-    """The client has closed the connection before its body was complete."""
 
 
 class Front:
@@ -135,7 +132,7 @@ class Front:
             answer = build_problem_answer(problem, request_id)
             status, body = answer.status, answer.body.encode()
             raw = self._prepare(answer, is_gateway=True)
-        await self._respond(send, status, raw, request_id, body)
+        await self._respond(send, status, raw, request_id, body, closes=_has_body(headers))
         route = f"/authz/{name}/<policy>"
         _log(request_id, route, status, time.monotonic() - began, source)
 
@@ -145,8 +142,7 @@ class Front:
         headers = self._read_headers(scope)
         if (
             scope["method"] != "GET"
-            or headers.get(b"content-length", "0") != "0"
-            or b"transfer-encoding" in headers
+            or _has_body(headers)
             or parse_hostname(headers.get(b"host", "")) not in self._hosts
         ):
             raise Deferred
@@ -187,10 +183,17 @@ class Front:
         return _encode_headers(headers)
 
     async def _respond(
-        self, send: Send, status: int, prepared: RawHeaders, request_id: str, body: bytes
+        self,
+        send: Send,
+        status: int,
+        prepared: RawHeaders,
+        request_id: str,
+        body: bytes,
+        *,
+        closes: bool = False,
     ) -> None:
         headers = [*prepared, (REQUEST_ID_HEADER.encode(), request_id.encode()), *self._standard]
-        if self._units.draining.is_set():
+        if closes or self._units.draining.is_set():
             headers.append(CLOSE)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -198,8 +201,9 @@ class Front:
     async def _run_flask(
         self, scope: Any, receive: Receive, send: Send, threads: ThreadPoolExecutor
     ) -> None:
+        is_gateway = is_gateway_request(scope["path"])
         try:
-            body, length = await _receive_body(scope, receive)
+            body, length = (b"", None) if is_gateway else await receive_body(scope, receive)
         except ClientGone:
             return
         environ = build_environ(scope, body, length)
@@ -208,9 +212,15 @@ class Front:
             threads, run_application, self._app.wsgi_app, environ
         )
         is_unread = body is None or (length or 0) > MAX_BODY_BYTES
-        if is_unread or self._units.draining.is_set():
+        # The body of a gateway request is not read, so where the next request begins is unknown.
+        is_last = is_unread or (is_gateway and _has_body(dict(scope["headers"])))
+        if is_last or self._units.draining.is_set():
             headers = [*(each for each in headers if each[0].lower() != CLOSE[0]), CLOSE]
-        await _send_response(send, status, headers, content, receive if is_unread else None)
+        await send_response(send, status, headers, content, receive if is_unread else None)
+
+
+def _has_body(headers: Mapping[bytes, str | bytes]) -> bool:
+    return headers.get(b"content-length", "0") not in {"0", b"0"} or b"transfer-encoding" in headers
 
 
 def _build_identify(settings: Settings) -> Callable[[Any, dict[bytes, str]], tuple[str, str]]:
@@ -240,59 +250,3 @@ def _encode_headers(headers: dict[str, str]) -> RawHeaders:
 
 def _log(request_id: str, route: str, status: int, seconds: float, source: str) -> None:
     logs.log_request(logs.RequestRecord(request_id, "GET", route, status, seconds, source))
-
-
-async def _receive_body(scope: Any, receive: Receive) -> tuple[bytes | None, int | None]:
-    """Receive the body. Returns it, or None if it is late, and its length if it has one.
-
-    A body larger than the limit is not received. Raises ClientGone.
-    """
-    lengths = [value for name, value in scope["headers"] if name == b"content-length"]
-    is_chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
-    if not is_chunked and (not lengths or lengths[0] == b"0"):
-        return b"", None
-    declared = int(lengths[0]) if lengths else 0
-    if declared > MAX_BODY_BYTES:
-        return b"", declared
-    body = b""
-    try:
-        async with asyncio.timeout(MAX_BODY_SECONDS):
-            while True:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise ClientGone
-                body += message["body"]
-                if len(body) > MAX_BODY_BYTES:
-                    return b"", len(body)
-                if not message["more_body"]:
-                    return body, len(body)
-    except TimeoutError:
-        return None, declared or len(body) + 1
-
-
-async def _send_response(
-    send: Send, status: int, headers: RawHeaders, body: bytes, unread: Receive | None
-) -> None:
-    if status not in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED} and not any(
-        name.lower() == b"content-length" for name, _ in headers
-    ):
-        headers.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    if unread is not None:
-        await send({"type": "http.response.body", "body": body, "more_body": True})
-        await _discard_body(unread)
-        body = b""
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _discard_body(receive: Receive) -> None:
-    discarded = 0
-    try:
-        async with asyncio.timeout(LINGER_SECONDS):
-            while discarded < MAX_LINGER_BYTES:
-                message = await receive()
-                if message["type"] != "http.request" or not message["more_body"]:
-                    return
-                discarded += len(message["body"])
-    except TimeoutError:
-        return

@@ -1,8 +1,8 @@
 """The parent process of `serve`: it forks the worker processes, and replaces those that fail.
 
 Workers share the listening socket and the memory of the imported code. Each sends a heartbeat
-through a pipe. The pipe ends with the worker, and its other end with the parent, so neither outlives
-the other unnoticed.
+through a pipe. The pipe ends with the worker, and its other end with the parent, so each notices
+when the other has ended.
 """
 
 from __future__ import annotations

@@ -6,20 +6,32 @@ application works on it. Streaming bridges between ASGI and WSGI cost a queue fo
 
 from __future__ import annotations
 
+import asyncio
 import io
 import sys
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
-from app.adapters import logs
+from app.web.json_body import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
     from wsgiref.types import WSGIApplication, WSGIEnvironment
 
-RawHeaders = list[tuple[bytes, bytes]]
+    Receive = Callable[[], Awaitable[Any]]
+    Send = Callable[[Any], Awaitable[None]]
 
-log = logs.get_logger("server")
+RawHeaders = list[tuple[bytes, bytes]]
+MAX_BODY_SECONDS = 10.0
+# What a client still sends after its request was rejected is read for a moment: closing at once
+# would reset the connection, and the client could lose the response.
+LINGER_SECONDS = 1.0
+MAX_LINGER_BYTES = 65536
+
+
+class ClientGone(Exception):
+    """The client has closed the connection before its body was complete."""
 
 
 class LateBody(io.RawIOBase):
@@ -91,3 +103,60 @@ def run_application(
     status, headers = answer
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     return int(status[:3]), raw, body
+
+
+async def receive_body(scope: Any, receive: Receive) -> tuple[bytes | None, int | None]:
+    """Receive the body. Returns it, or None if it is late, and its length if it has one.
+
+    A body larger than the limit is not received. Raises ClientGone.
+    """
+    lengths = [value for name, value in scope["headers"] if name == b"content-length"]
+    is_chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
+    if not is_chunked and (not lengths or lengths[0] == b"0"):
+        return b"", None
+    declared = int(lengths[0]) if lengths else 0
+    if declared > MAX_BODY_BYTES:
+        return b"", declared
+    body = b""
+    try:
+        async with asyncio.timeout(MAX_BODY_SECONDS):
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise ClientGone
+                body += message["body"]
+                if len(body) > MAX_BODY_BYTES:
+                    return b"", len(body)
+                if not message["more_body"]:
+                    return body, len(body)
+    except TimeoutError:
+        return None, declared or len(body) + 1
+
+
+async def send_response(
+    send: Send, status: int, headers: RawHeaders, body: bytes, unread: Receive | None
+) -> None:
+    """Send a response. `unread` receives the body of a request that was rejected unread."""
+    if status not in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED} and not any(
+        name.lower() == b"content-length" for name, _ in headers
+    ):
+        headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    if unread is not None:
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        await _discard_body(unread)
+        body = b""
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _discard_body(receive: Receive) -> None:
+    discarded = 0
+    try:
+        async with asyncio.timeout(LINGER_SECONDS):
+            while discarded < MAX_LINGER_BYTES:
+                message = await receive()
+                if message["type"] != "http.request" or not message["more_body"]:
+                    return
+                discarded += len(message["body"])
+    except TimeoutError:
+        return

@@ -540,11 +540,7 @@ def test_only_five_answers_exist_and_bodies_cannot_smuggle_requests(live):
             "",
             200,
         ),
-        (
-            "SOMETHING /authz/ext-authz/default/a//b/..%2f%00 HTTP/1.1\r\nHost: a\r\n" + mine,
-            "",
-            200,
-        ),
+        ("PROPFIND /authz/ext-authz/default/a//b/..%2f%00 HTTP/1.1\r\nHost: a\r\n" + mine, "", 200),
         (
             "OPTIONS /authz/ext-authz/orders/ HTTP/1.1\r\nHost: a\r\nOrigin: https://x\r\nAccess-Control-Request-Method: GET\r\n",
             "",

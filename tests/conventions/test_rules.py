@@ -104,7 +104,7 @@ def test_only_the_unit_of_work_commits():
                 "cli/db.py",
                 "cli/doctor.py",
                 "web/auth/requirements.py",
-                "api/health.py",
+                "web/readiness.py",
                 "web/unit_of_work.py",
             },
         ),

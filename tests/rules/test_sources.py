@@ -14,7 +14,7 @@ from app.web.client_info import (
     resolve_client_ip_address,
     strip_unprintable,
 )
-from app.web.middleware import _parse_hostname
+from app.web.middleware import parse_hostname
 
 GATEWAYS = tuple(
     ipaddress.ip_network(network) for network in ("10.1.0.0/16", "192.0.2.7/32", "fd00::/8")
@@ -139,4 +139,4 @@ def test_unprintable_characters_are_stripped_from_a_header(header, kept):
     ],
 )
 def test_host_is_compared_without_port_and_case(header, name):
-    assert _parse_hostname(header) == name
+    assert parse_hostname(header) == name
