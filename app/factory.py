@@ -86,7 +86,9 @@ def create_app(
     install_translations(app.jinja_env)
     app.json.sort_keys = False  # type: ignore[attr-defined] # Flask's default provider has it
     clock, capacity = clock or Clock(), capacity or Capacity()
-    database = Database(app, settings, threads=capacity.threads + count_job_connections())
+    database = Database(
+        app, settings, threads=capacity.threads + capacity.hash_threads + count_job_connections()
+    )
     app.extensions[EXTENSION_NAME] = build_units(settings, database, clock, capacity)
     register_error_handlers(app, render_page=render_problem_page)
     register_middleware(app, settings, clock)

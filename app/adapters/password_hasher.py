@@ -1,14 +1,17 @@
 """Argon2id password hashing with limited concurrency, on threads of low priority.
 
-Imported hashes (imported_hashes.py) are checked under the same limit.
+Imported hashes (imported_hashes.py) are checked under the same limit. A hash that would wait too long
+is refused at once.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -21,13 +24,15 @@ import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from app.adapters import imported_hashes
+from app.adapters.hash_slots import HashSlots
 from app.adapters.imported_hashes import PasswordTooLongForHash, UnusablePasswordHash
 from app.errors import Busy
 
 T = TypeVar("T")
 
 NICE = 10
-MAX_WAIT_SECONDS = 1.0  # in the queue
+MAX_WAIT_SECONDS = 2.0  # for a slot
+SMOOTHING = 0.1  # weight of the latest hash in the average
 HASH_MIB = 20
 OTHER_MIB = 150
 SALT_BYTES = 16
@@ -51,22 +56,21 @@ class Capacity:
     workers: int = 1
     threads: int = 8
 
+    hash_slots: HashSlots | None = None  # shared by the worker processes
+
     @property
     def max_hashes(self) -> int:
-        """Return the number of concurrent hashes.
-
-        More than one per core costs a third of the throughput.
-        """
+        """Return the number of concurrent hashes of all processes: one per core."""
         affordable = (_get_memory_limit_mib() - OTHER_MIB) // HASH_MIB
-        return max(1, min(_count_cores(), affordable) // self.workers)
+        return max(1, min(count_cores(), affordable))
 
     @property
-    def max_admitted(self) -> int:
-        """Return the number of threads that may hash or wait.
+    def hash_threads(self) -> int:
+        """Return the threads of a process for requests that hash.
 
-        The others stay free for other requests.
+        One more than there are slots, so that none is idle while a request does something else.
         """
-        return max(1, self.threads // 2)
+        return self.max_hashes + 1
 
 
 class PasswordHasher:
@@ -82,11 +86,13 @@ class PasswordHasher:
             type=argon2.Type.ID,
         )
         self._max_cost = (max(memory_kib, MAX_MEMORY_KIB), max(passes, MAX_PASSES), MAX_LANES)
-        self._admission = threading.BoundedSemaphore(capacity.max_admitted)
-        self._slots = threading.BoundedSemaphore(capacity.max_hashes)
+        self._slots = capacity.hash_slots or HashSlots(capacity.max_hashes)
         self._threads = ThreadPoolExecutor(
-            capacity.max_hashes, thread_name_prefix="argon2", initializer=_lower_thread_priority
+            self._slots.count, thread_name_prefix="argon2", initializer=_lower_thread_priority
         )
+        self._lock = threading.Lock()
+        self._pending = 0
+        self._seconds = 0.0  # moving average of one hash, including the wait for its slot
         # Verified in place of the hash of a nonexistent account, so that both take the same time.
         self.decoy_hash = self._argon2.hash(secrets.token_urlsafe())
 
@@ -153,17 +159,23 @@ class PasswordHasher:
         return False
 
     def _run_gated(self, work: Callable[[], T]) -> T:
-        if not self._admission.acquire(blocking=False):
-            raise Busy
-        try:
-            if not self._slots.acquire(timeout=MAX_WAIT_SECONDS):
+        with self._lock:
+            ahead = self._pending - self._slots.count + 1
+            if ahead * self._seconds / self._slots.count > MAX_WAIT_SECONDS:
                 raise Busy
-            try:
-                return self._threads.submit(work).result()
-            finally:
-                self._slots.release()
+            self._pending += 1
+        try:
+            return self._threads.submit(self._run_in_slot, work).result()
         finally:
-            self._admission.release()
+            with self._lock:
+                self._pending -= 1
+
+    def _run_in_slot(self, work: Callable[[], T]) -> T:
+        began = time.monotonic()
+        with self._slots.hold():
+            found = work()
+        self._seconds += SMOOTHING * (time.monotonic() - began - self._seconds)
+        return found
 
 
 def _lower_thread_priority() -> None:
@@ -172,8 +184,15 @@ def _lower_thread_priority() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
-def _count_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def count_cores() -> int:
+    """Return the cores that this process may use, by affinity and by the container's quota."""
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    with suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        cores = min(cores, math.ceil(int(quota) / int(period)))
+    return cores
 
 
 def _get_memory_limit_mib() -> int:

@@ -23,6 +23,7 @@ from app.web.json_body import Body
 from app.web.openapi.annotations import document_problems
 from app.web.openapi.blueprint import Blueprint
 from app.web.rate_limit import rate_limit
+from app.web.routes import hashes_password
 from app.web.schemas import SecretText, StrictSchema, Text
 from app.web.unit_of_work import writing
 
@@ -86,6 +87,7 @@ def post_forgot(work: UnitOfWork, body: Body) -> dict[str, str]:
 
 
 @blp.route("/reset", methods=["POST"])
+@hashes_password
 @writing
 @rate_limit("confirm")
 @document_problems(InvalidToken, PasswordMismatch, Busy)
@@ -100,6 +102,7 @@ def post_reset(work: UnitOfWork, body: Body) -> None:
 
 
 @blp.route("/change", methods=["POST"])
+@hashes_password
 @writing
 @require(session)
 @document_problems(WrongPassword, PasswordMismatch, TooManyRequests, Busy)

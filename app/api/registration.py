@@ -18,6 +18,7 @@ from app.web.json_body import Body
 from app.web.openapi.annotations import document_problems
 from app.web.openapi.blueprint import Blueprint
 from app.web.rate_limit import rate_limit
+from app.web.routes import hashes_password
 from app.web.schemas import SecretText, StrictSchema, Text
 from app.web.unit_of_work import writing
 
@@ -83,6 +84,7 @@ class AcceptedSchema(StrictSchema):
 
 
 @blp.route("", methods=["POST"])
+@hashes_password
 @writing
 @rate_limit("register")
 @document_problems(UsernameTaken, RegistrationClosed, Busy)
@@ -97,6 +99,7 @@ def post_register(work: UnitOfWork, body: Body) -> dict[str, str]:
 
 
 @blp.route("/confirm", methods=["POST"])
+@hashes_password
 @writing
 @rate_limit("confirm")
 @document_problems(InvalidToken, Busy)

@@ -39,6 +39,7 @@ from app.web.json_body import Body
 from app.web.openapi.annotations import document_problems
 from app.web.openapi.blueprint import Blueprint
 from app.web.rate_limit import rate_limit
+from app.web.routes import hashes_password
 from app.web.schemas import (
     Label,
     ScopeList,
@@ -111,6 +112,7 @@ class LogoutSchema(StrictSchema):
 
 
 @blp.route("/login", methods=["POST"])
+@hashes_password
 @writing
 @rate_limit("login")
 @document_problems(InvalidCredentials, PasswordChangeRequired, Busy)
@@ -185,6 +187,7 @@ def post_update(work: UnitOfWork, principal: Principal, body: Body) -> IssuedAcc
 
 
 @blp.route("/elevate", methods=["POST"])
+@hashes_password
 @writing
 @require(session)
 @document_problems(WrongPassword, PasswordChangeRequired, TooManyRequests, Busy)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from functools import partial
 
 import click
 
 from app.adapters import logs
+from app.adapters.hash_slots import HashSlots
 from app.adapters.password_hasher import Capacity
 from app.cli.db import require_current_schema, upgrade_or_exit
 from app.cli.start import EXIT_SETTINGS, EXIT_UNAVAILABLE, load_settings_or_exit, prepare_database
@@ -52,6 +54,7 @@ def serve(create_app: CreateApp, *, bind: str, workers: int, threads: int, migra
         click.echo(f"Cannot listen on {bind}: {error}", err=True)
         sys.exit(EXIT_UNAVAILABLE)
     capacity = Capacity(workers=workers, threads=threads)
+    capacity = replace(capacity, hash_slots=HashSlots(capacity.max_hashes))
     log.info("server started", bind=bind, workers=workers, threads=threads)
     if not settings.is_production:
         click.echo(build_banner(settings, bind))

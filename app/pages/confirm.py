@@ -13,7 +13,7 @@ from app.registration.confirm import confirm_by_link, get_username_for_confirmat
 from app.unit_of_work import UnitOfWork
 from app.web.client_info import get_client_info
 from app.web.rate_limit import rate_limit
-from app.web.routes import PageBlueprint
+from app.web.routes import PageBlueprint, hashes_password
 from app.web.unit_of_work import reading, writing
 
 blp = PageBlueprint("confirm", __name__)
@@ -36,6 +36,7 @@ def get_confirm(token: str) -> Response:
 
 
 @blp.route("/confirm/<token>", methods=["POST"])
+@hashes_password
 @show_problems
 @redisplay_form(show_form)
 @writing

@@ -26,7 +26,7 @@ from app.web.auth.page_session import (
 from app.web.auth.requirements import require
 from app.web.client_info import get_client_info
 from app.web.rate_limit import rate_limit
-from app.web.routes import PageBlueprint
+from app.web.routes import PageBlueprint, hashes_password
 from app.web.unit_of_work import reading, writing
 
 blp = PageBlueprint("login_page", __name__, url_prefix="/login")
@@ -82,6 +82,7 @@ def get_login(work: UnitOfWork) -> Response:
 
 
 @blp.route("", methods=["POST"])
+@hashes_password
 @protect_page
 @redisplay_form(show_new_password_form, PasswordChangeRequired)
 @redisplay_form(show_login_form, InvalidCredentials)
@@ -101,6 +102,7 @@ def post_login(work: UnitOfWork) -> Response:
 
 
 @blp.route("/new-password", methods=["POST"])
+@hashes_password
 @protect_page
 @redisplay_form(show_new_password_form)
 @writing
@@ -126,6 +128,7 @@ def get_again() -> Response:
 
 
 @blp.route("/again", methods=["POST"])
+@hashes_password
 @protect_page
 @redisplay_form(show_new_password_form, PasswordChangeRequired)
 @redisplay_form(show_reauthentication_form, WrongPassword)

@@ -14,7 +14,7 @@ from app.passwords.reset import get_username_for_reset, reset_password
 from app.unit_of_work import UnitOfWork
 from app.web.client_info import get_client_info
 from app.web.rate_limit import rate_limit
-from app.web.routes import PageBlueprint
+from app.web.routes import PageBlueprint, hashes_password
 from app.web.unit_of_work import reading, writing
 
 blp = PageBlueprint("reset", __name__)
@@ -54,6 +54,7 @@ def get_reset(token: str) -> Response:
 
 
 @blp.route("/reset/<token>", methods=["POST"])
+@hashes_password
 @show_problems
 @redisplay_form(show_form)
 @writing

@@ -9,17 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import hashlib
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from app.adapters import logs
 from app.adapters.redis_pipeline import RedisPipeline
-from app.errors import Problem
+from app.errors import Busy, Problem
 from app.server.checks import Deferred, LoopChecks
+from app.server.hash_queue import HashQueue
 from app.server.wsgi import (
+    CLOSE,
     ClientGone,
+    RawAnswer,
     RawHeaders,
+    ReceivedBody,
     build_environ,
     receive_body,
     run_application,
@@ -41,21 +47,21 @@ from app.web.client_info import (
     resolve_client_ip_address,
 )
 from app.web.gateway_requests import add_gateway_headers, is_gateway_request, normalize_path
-from app.web.json_body import MAX_BODY_BYTES
-from app.web.middleware import parse_hostname
+from app.web.middleware import REFUSED_KEY, parse_hostname
+from app.web.routes import is_hashing, list_hashing_routes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from flask import Flask
 
+    from app.adapters.password_hasher import Capacity
     from app.settings import Settings
     from app.unit_of_work import UnitOfWorkFactory
 
     Receive = Callable[[], Awaitable[Any]]
     Send = Callable[[Any], Awaitable[None]]
 
-CLOSE = (b"connection", b"close")
 WHOAMI_PATH = "/v1/whoami"
 PROBES = frozenset({"/livez", "/readyz"})
 # Other headers play no part in a check.
@@ -70,10 +76,14 @@ CHECK_HEADERS = frozenset(
 class Front:
     """Answers checks on the event loop, and hands everything else to Flask in threads."""
 
-    def __init__(self, app: Flask, units: UnitOfWorkFactory, *, threads: int) -> None:
+    def __init__(self, app: Flask, units: UnitOfWorkFactory, capacity: Capacity) -> None:
         self._app, self._units, self._settings = app, units, units.settings
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
-        self._probes = ThreadPoolExecutor(1, thread_name_prefix="probe")
+        # Three pools, so that nothing waits behind logins but logins.
+        self._threads = ThreadPoolExecutor(capacity.threads, thread_name_prefix="request")
+        self._hash_threads = ThreadPoolExecutor(capacity.hash_threads, thread_name_prefix="login")
+        self._probe_threads = ThreadPoolExecutor(1, thread_name_prefix="probe")
+        self._hash_queue = HashQueue(capacity.hash_threads)
+        self._hashing_routes = list_hashing_routes(app)
         redis_url = units.settings.redis_url
         self._checks = LoopChecks(units, RedisPipeline(redis_url)) if redis_url else None
         self._hosts = units.settings.allowed_hosts
@@ -85,19 +95,26 @@ class Front:
         """Answer one request (ASGI 3)."""
         path = scope["path"]
         if path in PROBES:
-            await self._run_flask(scope, receive, send, self._probes)
-            return
-        if self._checks is not None and scope["method"] != "HEAD":
-            try:
-                if is_gateway_request(path):
-                    await self._check_gateway_request(self._checks, scope, send)
-                    return
-                if path == WHOAMI_PATH:
-                    await self._check_whoami(self._checks, scope, send)
-                    return
-            except Deferred:
-                pass
-        await self._run_flask(scope, receive, send, self._threads)
+            await self._run_flask(scope, receive, send, self._probe_threads)
+        elif is_hashing(self._hashing_routes, scope["method"], path):
+            await self._run_hashing(scope, receive, send)
+        elif not await self._run_check(scope, path, send):
+            await self._run_flask(scope, receive, send, self._threads)
+
+    async def _run_check(self, scope: Any, path: str, send: Send) -> bool:
+        """Answer a check, and return whether this was one that needs no route."""
+        if self._checks is None or scope["method"] == "HEAD":
+            return False
+        try:
+            if is_gateway_request(path):
+                await self._check_gateway_request(self._checks, scope, send)
+                return True
+            if path == WHOAMI_PATH:
+                await self._check_whoami(self._checks, scope, send)
+                return True
+        except Deferred:
+            pass
+        return False
 
     async def _check_gateway_request(self, checks: LoopChecks, scope: Any, send: Send) -> None:
         """Answer a gateway. Raises Deferred."""
@@ -198,25 +215,66 @@ class Front:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
+    async def _run_hashing(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Let a request that hashes a password wait for its turn."""
+        try:
+            received = await receive_body(scope, receive)
+        except ClientGone:
+            return
+        _, source = self._identify(scope, self._read_headers(scope))
+        try:
+            async with self._hash_queue.admit(
+                f"source {source}", f"account {_find_account(scope, received.content)}"
+            ):
+                answer = await self._call_flask(scope, received, self._hash_threads)
+        except Busy:
+            answer = await self._call_flask(scope, received, self._threads, is_refused=True)
+        await send_response(send, answer, receive)
+
     async def _run_flask(
         self, scope: Any, receive: Receive, send: Send, threads: ThreadPoolExecutor
     ) -> None:
-        is_gateway = is_gateway_request(scope["path"])
         try:
-            body, length = (b"", None) if is_gateway else await receive_body(scope, receive)
+            # The body of a gateway request is not read, so where the next one begins is unknown.
+            is_gateway = is_gateway_request(scope["path"])
+            received = ReceivedBody() if is_gateway else await receive_body(scope, receive)
         except ClientGone:
             return
-        environ = build_environ(scope, body, length)
+        answer = await self._call_flask(scope, received, threads)
+        answer.closes |= is_gateway and _has_body(dict(scope["headers"]))
+        await send_response(send, answer, receive)
+
+    async def _call_flask(
+        self,
+        scope: Any,
+        received: ReceivedBody,
+        threads: ThreadPoolExecutor,
+        *,
+        is_refused: bool = False,
+    ) -> RawAnswer:
+        environ = build_environ(scope, received)
+        if is_refused:
+            environ[REFUSED_KEY] = True
         loop = asyncio.get_running_loop()
-        status, headers, content = await loop.run_in_executor(
-            threads, run_application, self._app.wsgi_app, environ
-        )
-        is_unread = body is None or (length or 0) > MAX_BODY_BYTES
-        # The body of a gateway request is not read, so where the next request begins is unknown.
-        is_last = is_unread or (is_gateway and _has_body(dict(scope["headers"])))
-        if is_last or self._units.draining.is_set():
-            headers = [*(each for each in headers if each[0].lower() != CLOSE[0]), CLOSE]
-        await send_response(send, status, headers, content, receive if is_unread else None)
+        answer = await loop.run_in_executor(threads, run_application, self._app.wsgi_app, environ)
+        answer.is_unread = received.is_unread
+        answer.closes = received.is_unread or self._units.draining.is_set()
+        return answer
+
+
+def _find_account(scope: Any, body: bytes) -> str:
+    """Return a text that is the same for most requests about one account.
+
+    It only decides about the order in the queue, so that it need not be exact.
+    """
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            return hashlib.sha256(value).hexdigest()
+    try:
+        found = json.loads(body)
+        return str(found["username"]).lower()
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return hashlib.sha256(body).hexdigest()
 
 
 def _has_body(headers: Mapping[bytes, str | bytes]) -> bool:

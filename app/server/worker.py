@@ -116,7 +116,7 @@ def run_worker(
     units: UnitOfWorkFactory = app.extensions["doorward"]
     jobs = BackgroundJobs(units, ProcessKind.SERVER)
     config = uvicorn.Config(
-        Front(app, units, threads=capacity.threads),
+        Front(app, units, capacity),
         http=HttpProtocol,
         ws="none",
         lifespan="off",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
@@ -28,6 +29,7 @@ MAX_BODY_SECONDS = 10.0
 # would reset the connection, and the client could lose the response.
 LINGER_SECONDS = 1.0
 MAX_LINGER_BYTES = 65536
+CLOSE = (b"connection", b"close")
 
 
 class ClientGone(Exception):
@@ -44,11 +46,36 @@ class LateBody(io.RawIOBase):
         raise TimeoutError
 
 
-def build_environ(scope: Any, body: bytes | None, length: int | None) -> WSGIEnvironment:
+@dataclass(frozen=True, slots=True)
+class ReceivedBody:
+    """The body of a request. `length` replaces Content-Length."""
+
+    content: bytes = b""
+    length: int | None = None
+    is_late: bool = False
+
+    @property
+    def is_unread(self) -> bool:
+        """Return whether the client may still be sending."""
+        return self.is_late or (self.length or 0) > MAX_BODY_BYTES
+
+
+@dataclass(slots=True)
+class RawAnswer:
+    """A response of the application, and whether it is the last one of its connection."""
+
+    status: int
+    headers: RawHeaders
+    body: bytes
+    closes: bool = False
+    is_unread: bool = False
+
+
+def build_environ(scope: Any, received: ReceivedBody) -> WSGIEnvironment:
     """Build the WSGI environment (PEP 3333) of a request.
 
     Headers with an underscore in their name are dropped: the environment could not distinguish them
-    from those with a dash. `length` replaces Content-Length. A body of None arrived too late.
+    from those with a dash.
     """
     server, client = scope.get("server"), scope.get("client")
     environ: WSGIEnvironment = {
@@ -62,7 +89,7 @@ def build_environ(scope: Any, body: bytes | None, length: int | None) -> WSGIEnv
         "REMOTE_ADDR": client[0] if client else "",
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "http",
-        "wsgi.input": LateBody() if body is None else io.BytesIO(body),
+        "wsgi.input": LateBody() if received.is_late else io.BytesIO(received.content),
         "wsgi.input_terminated": True,  # the body is complete, whatever Content-Length says
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
@@ -78,15 +105,13 @@ def build_environ(scope: Any, body: bytes | None, length: int | None) -> WSGIEnv
         value = raw_value.decode("latin-1")
         environ[name] = f"{environ[name]},{value}" if name in environ else value
     environ.pop("HTTP_TRANSFER_ENCODING", None)
-    if length is not None:
-        environ["CONTENT_LENGTH"] = str(length)
+    if received.length is not None:
+        environ["CONTENT_LENGTH"] = str(received.length)
     return environ
 
 
-def run_application(
-    app: WSGIApplication, environ: WSGIEnvironment
-) -> tuple[int, RawHeaders, bytes]:
-    """Call the application. Returns the status, the headers and the whole body."""
+def run_application(app: WSGIApplication, environ: WSGIEnvironment) -> RawAnswer:
+    """Call the application and return its whole response."""
     answer: list[Any] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], _exc: object = None) -> Any:
@@ -102,21 +127,18 @@ def run_application(
             close()
     status, headers = answer
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    return int(status[:3]), raw, body
+    return RawAnswer(int(status[:3]), raw, body)
 
 
-async def receive_body(scope: Any, receive: Receive) -> tuple[bytes | None, int | None]:
-    """Receive the body. Returns it, or None if it is late, and its length if it has one.
-
-    A body larger than the limit is not received. Raises ClientGone.
-    """
+async def receive_body(scope: Any, receive: Receive) -> ReceivedBody:
+    """Receive the body. One that is larger than the limit is not received. Raises ClientGone."""
     lengths = [value for name, value in scope["headers"] if name == b"content-length"]
     is_chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
     if not is_chunked and (not lengths or lengths[0] == b"0"):
-        return b"", None
+        return ReceivedBody()
     declared = int(lengths[0]) if lengths else 0
     if declared > MAX_BODY_BYTES:
-        return b"", declared
+        return ReceivedBody(length=declared)
     body = b""
     try:
         async with asyncio.timeout(MAX_BODY_SECONDS):
@@ -126,25 +148,26 @@ async def receive_body(scope: Any, receive: Receive) -> tuple[bytes | None, int 
                     raise ClientGone
                 body += message["body"]
                 if len(body) > MAX_BODY_BYTES:
-                    return b"", len(body)
+                    return ReceivedBody(length=len(body))
                 if not message["more_body"]:
-                    return body, len(body)
+                    return ReceivedBody(body, len(body))
     except TimeoutError:
-        return None, declared or len(body) + 1
+        return ReceivedBody(length=declared or len(body) + 1, is_late=True)
 
 
-async def send_response(
-    send: Send, status: int, headers: RawHeaders, body: bytes, unread: Receive | None
-) -> None:
-    """Send a response. `unread` receives the body of a request that was rejected unread."""
-    if status not in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED} and not any(
+async def send_response(send: Send, answer: RawAnswer, receive: Receive) -> None:
+    """Send a response. If its request was rejected unread, discard what the client still sends."""
+    headers, body = answer.headers, answer.body
+    if answer.closes:
+        headers = [*(each for each in headers if each[0].lower() != CLOSE[0]), CLOSE]
+    if answer.status not in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED} and not any(
         name.lower() == b"content-length" for name, _ in headers
     ):
         headers.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    if unread is not None:
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    if answer.is_unread:
         await send({"type": "http.response.body", "body": body, "more_body": True})
-        await _discard_body(unread)
+        await _discard_body(receive)
         body = b""
     await send({"type": "http.response.body", "body": body})
 

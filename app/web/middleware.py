@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from flask import Response, g, request
 
 from app.adapters import logs
-from app.errors import Problem
+from app.errors import Busy, Problem
 from app.web.answers import REQUEST_ID_HEADER, add_standard_headers
 from app.web.auth import refresh_cookie
 from app.web.client_info import get_client_ip_address, get_request_id, identify_client
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from app.adapters.clock import Clock
     from app.settings import Settings
 
+# Set in the environment of a request that the server refuses because too many wait.
+REFUSED_KEY = "doorward.refused"
 PREFLIGHT_SECONDS = "600"
 
 
@@ -45,8 +47,7 @@ def register_middleware(app: Flask, settings: Settings, clock: Clock) -> None:
         logs.bind(request_id=get_request_id())
         if _has_declared(app, ANY_HOST):
             return None
-        if parse_hostname(request.headers.get("Host", "")) not in hosts:
-            raise UntrustedHost("Add the host to DOORWARD_TRUSTED_HOSTS.")
+        _require_admission(hosts)
         if request.method == "OPTIONS":
             return _answer_preflight()
         receive_body()
@@ -61,6 +62,14 @@ def register_middleware(app: Flask, settings: Settings, clock: Clock) -> None:
             _add_cors_headers(app, response, settings)
         _log_request(response, clock)
         return response
+
+
+def _require_admission(hosts: frozenset[str]) -> None:
+    """Raise Busy if the server has refused the request, or UntrustedHost."""
+    if REFUSED_KEY in request.environ:
+        raise Busy
+    if parse_hostname(request.headers.get("Host", "")) not in hosts:
+        raise UntrustedHost("Add the host to DOORWARD_TRUSTED_HOSTS.")
 
 
 def _answer_preflight() -> Response | None:

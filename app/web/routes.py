@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -15,6 +16,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 ANY_HOST = "accepts_any_host"
 CREDENTIALS = "allows_cors_credentials"
+HASHING = "hashes_password"
+ANY_SEGMENT = "*"
 
 
 class PathKind(StrEnum):
@@ -41,6 +44,30 @@ def allow_credentials(handler: F) -> F:
     """Declare that pages of CORS_ORIGINS may call the route with cookies."""
     setattr(handler, CREDENTIALS, True)
     return handler
+
+
+def hashes_password(handler: F) -> F:
+    """Declare that the route hashes a password, so the server lets its requests wait in a queue."""
+    setattr(handler, HASHING, True)
+    return handler
+
+
+def list_hashing_routes(app: Flask) -> frozenset[tuple[str, str]]:
+    """List the method and path of each route that hashes a password, for `is_hashing`."""
+    return frozenset(
+        (method, re.sub(r"<[^>]+>$", ANY_SEGMENT, rule.rule))
+        for rule in app.url_map.iter_rules()
+        if getattr(app.view_functions[rule.endpoint], HASHING, False)
+        for method in rule.methods or ()
+    )
+
+
+def is_hashing(routes: frozenset[tuple[str, str]], method: str, path: str) -> bool:
+    """Return whether a request is for one of the routes."""
+    return (method, path) in routes or (
+        method,
+        f"{path.rpartition('/')[0]}/{ANY_SEGMENT}",
+    ) in routes
 
 
 def list_path_prefixes(app: Flask) -> dict[str, PathKind]:

@@ -1,0 +1,91 @@
+"""The queue of requests that hash a password. They wait on the event loop and hold no thread.
+
+Each source and each account has its turn: the second request of a source waits until every other
+source had its first. A request that would wait too long is refused at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from app.errors import Busy
+
+MAX_WAIT_SECONDS = 2.0
+FIRST_ESTIMATE_SECONDS = 0.05  # of one request, until some were measured
+SMOOTHING = 0.1  # weight of the latest request in the estimate
+
+
+@dataclass(order=True, slots=True)
+class _Waiting:
+    turn: int
+    number: int
+    admitted: asyncio.Future[None] = field(compare=False)
+
+
+class HashQueue:
+    """Admits a few requests at a time. Use it from one event loop only."""
+
+    def __init__(self, concurrency: int) -> None:
+        self._concurrency = concurrency
+        self._running = 0
+        self._arrived = 0
+        self._present: Counter[str] = Counter()  # requests that run or wait, by owner
+        self._waiting: list[_Waiting] = []
+        self._seconds = FIRST_ESTIMATE_SECONDS
+
+    @asynccontextmanager
+    async def admit(self, *owners: str) -> AsyncIterator[None]:
+        """Wait for the turn of a request of these owners: its source, and its account.
+
+        Raises Busy if it would wait too long, or has.
+        """
+        turn = max(self._present[owner] for owner in owners)
+        self._present.update(owners)
+        try:
+            await self._wait(turn)
+            began = time.monotonic()
+            try:
+                yield
+            finally:
+                self._seconds += SMOOTHING * (time.monotonic() - began - self._seconds)
+                self._leave()
+        finally:
+            self._present.subtract(owners)
+            for owner in owners:
+                if not self._present[owner]:
+                    del self._present[owner]
+
+    async def _wait(self, turn: int) -> None:
+        if self._running < self._concurrency:
+            self._running += 1
+            return
+        ahead = sum(each.turn <= turn for each in self._waiting)
+        if ahead * self._seconds / self._concurrency > MAX_WAIT_SECONDS:
+            raise Busy
+        self._arrived += 1
+        waiting = _Waiting(turn, self._arrived, asyncio.get_running_loop().create_future())
+        heapq.heappush(self._waiting, waiting)
+        try:
+            async with asyncio.timeout(MAX_WAIT_SECONDS):
+                await waiting.admitted
+        except TimeoutError:
+            raise Busy from None
+        except asyncio.CancelledError:
+            if waiting.admitted.done() and not waiting.admitted.cancelled():
+                self._leave()
+            raise
+
+    def _leave(self) -> None:
+        """Give the place of a request to the next one."""
+        while self._waiting:
+            admitted = heapq.heappop(self._waiting).admitted
+            if not admitted.done():
+                admitted.set_result(None)
+                return
+        self._running -= 1
