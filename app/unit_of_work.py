@@ -40,6 +40,7 @@ class UnitOfWork:
     _open_autocommit_session: Callable[[], Session]
     _db: Session | None = None
     _kept: Problem | None = None
+    before_commit: list[Callable[[], object]] = field(default_factory=list)
     after_commit: list[Callable[[], None]] = field(default_factory=list)
 
     @property
@@ -53,11 +54,14 @@ class UnitOfWork:
         return self._db
 
     def commit_and_release(self) -> None:
-        """Commit, return the connection to the pool, then run the `after_commit` callbacks.
+        """Run the `before_commit` callbacks, commit, release the connection, run `after_commit`.
 
         Call this before waiting for a hash, Redis or another server. The next query begins a new
         transaction, so everything read before must be a condition of what is written after.
         """
+        writes, self.before_commit = self.before_commit, []
+        for write in writes:
+            write()
         if self._db is not None and (self._db.in_transaction() or self._db.new):
             self._db.commit()
         callbacks, self.after_commit = self.after_commit, []
@@ -68,7 +72,7 @@ class UnitOfWork:
         """Undo everything since the last commit and return the connection to the pool."""
         if self._db is not None:
             self._db.rollback()
-        self.after_commit = []
+        self.before_commit, self.after_commit = [], []
 
     def keep(self, problem: P) -> P:
         """Mark a problem that must not undo earlier writes: `raise work.keep(InvalidToken())`.

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Index, String, UniqueConstraint, select
+from sqlalchemy import ColumnElement, Index, Select, String, UniqueConstraint, bindparam, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.adapters.database import Base
@@ -86,12 +86,18 @@ def find_account_by_email(db: Session, email_canonical: str) -> Account | None:
 
 def lock_account(db: Session, account_id: str) -> Account | None:
     """Return the account, locked until the transaction ends. SQLite locks the whole database."""
-    return db.scalar(
-        select(Account)
-        .where(Account.id == account_id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
+    return db.scalar(LOCK_BY_ID, {"wanted": account_id})
+
+
+def _build_lock(condition: ColumnElement[bool]) -> Select[Account]:
+    return (
+        select(Account).where(condition).with_for_update().execution_options(populate_existing=True)
     )
+
+
+LOCK_BY_ID = _build_lock(Account.id == bindparam("wanted"))
+LOCK_BY_EMAIL = _build_lock(Account.email_canonical == bindparam("wanted"))
+LOCK_BY_USERNAME = _build_lock(Account.username == bindparam("wanted"))
 
 
 def matches_identifier(identifier: Identifier) -> ColumnElement[bool]:
@@ -102,12 +108,8 @@ def matches_identifier(identifier: Identifier) -> ColumnElement[bool]:
 
 def lock_account_by_identifier(db: Session, identifier: Identifier) -> Account | None:
     """Return the account, locked until the transaction ends."""
-    return db.scalar(
-        select(Account)
-        .where(matches_identifier(identifier))
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
+    wanted = identifier.canonical if identifier.is_valid else NO_NAME
+    return db.scalar(LOCK_BY_EMAIL if identifier.is_email else LOCK_BY_USERNAME, {"wanted": wanted})
 
 
 def get_locked_account(db: Session, account_id: str) -> Account:

@@ -7,6 +7,7 @@ lasts longer than a few seconds.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -27,10 +28,10 @@ from sqlalchemy import (
     event,
     text,
 )
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase, Session
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from app.adapters.postgres_watchdog import SocketWatchdog, install_watchdog
 
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 AUTOCOMMIT_BIND = "checks"
 MODE_OPTION = "doorward_mode"
+IDLE_SINCE = "idle_since"
+MAX_IDLE_SECONDS = 1.0  # that a connection is used without asking the server first
 SQLITE_BUSY_SECONDS = 2
 # Short timeouts turn a slow database into 503 responses instead of a queue of waiting requests.
 POSTGRES_ARGUMENTS = {
@@ -118,6 +121,7 @@ class Database:
                 _configure_sqlite(engine)
             else:
                 install_watchdog(watchdog, engine)
+                _check_idle_connections(engine)
         self.bind_sessions()
 
     def bind_sessions(self) -> None:
@@ -153,12 +157,24 @@ def _build_engine_options(settings: Settings, *, size: int) -> dict[str, Any]:
             **options,
             "connect_args": {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False},
         }
-    return {
-        **options,
-        "pool_pre_ping": True,
-        "pool_recycle": 1800,
-        "connect_args": POSTGRES_ARGUMENTS,
-    }
+    return {**options, "pool_recycle": 1800, "connect_args": POSTGRES_ARGUMENTS}
+
+
+def _check_idle_connections(engine: Engine) -> None:
+    """Replace a connection that the server has closed while it was idle.
+
+    SQLAlchemy's `pool_pre_ping` asks the server before every transaction, at the cost of a query.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def remember(_connection: object, record: ConnectionPoolEntry) -> None:
+        record.info[IDLE_SINCE] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def check(connection: Any, record: ConnectionPoolEntry, _fairy: object) -> None:
+        idle = time.monotonic() - record.info.get(IDLE_SINCE, time.monotonic())
+        if idle > MAX_IDLE_SECONDS and not engine.dialect.do_ping(connection):
+            raise DisconnectionError
 
 
 def _configure_sqlite(engine: Engine) -> None:

@@ -1,28 +1,104 @@
-"""SQL statements that depend on the dialect or report what they changed."""
+"""SQL statements that are prepared once, depend on the dialect or report what they changed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
+    ClauseElement,
     ColumnElement,
     CursorResult,
     Delete,
     String,
+    TextClause,
     Update,
+    bindparam,
     cast,
     delete,
     func,
     inspect,
     select,
+    text,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects import sqlite as sqlite_dialect
+from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 if TYPE_CHECKING:
     from app.adapters.database import Base
+
+
+class PreparedStatement:
+    """A statement that is built once for each dialect and kept as text.
+
+    Building an expression and finding its compiled form costs several times what executing it does.
+    `build` receives the name of the dialect; the values of an execution are bind parameters.
+    """
+
+    def __init__(self, build: Callable[[str], ClauseElement]) -> None:
+        self._build = build
+        self._prepared: dict[str, TextClause] = {}
+
+    def execute(self, db: Session, parameters: Mapping[str, Any]) -> CursorResult[Any]:
+        """Execute the statement in the transaction of the session."""
+        if db.new or db.dirty:
+            db.flush()
+        connection = db.connection()
+        name = connection.dialect.name
+        if name not in self._prepared:
+            self._prepared[name] = _to_text(self._build(name), name)
+        return connection.execute(self._prepared[name], dict(parameters))
+
+
+def _to_text(statement: ClauseElement, dialect: str) -> TextClause:
+    """Return the statement as text with named and typed parameters."""
+    # Without a driver and casts, because the text gets its casts when it is executed.
+    kind = PGDialect if dialect == "postgresql" else SQLiteDialect
+    compiled: Any = statement.compile(dialect=kind(paramstyle="named"))
+    return text(re.sub(r"(:\w+)::JSON\b", r"\1", str(compiled))).bindparams(
+        *(
+            bindparam(name, bind.value, type_=bind.type)
+            if not bind.required
+            else bindparam(name, type_=bind.type)
+            for bind, name in compiled.bind_names.items()
+        )
+    )
+
+
+def build_insert(dialect: str, model: type[Base]) -> postgresql.Insert | sqlite_dialect.Insert:
+    """Return an INSERT of the dialect, which can have an ON CONFLICT clause."""
+    insert = postgresql.insert if dialect == "postgresql" else sqlite_dialect.insert
+    return insert(model)
+
+
+def prepare_insert(model: type[Base]) -> PreparedStatement:
+    """Prepare an INSERT of one row, without a generated key."""
+    return PreparedStatement(
+        lambda dialect: build_insert(dialect, model).values(
+            {name: bindparam(name) for name in _list_inserted(model).values()}
+        )
+    )
+
+
+def insert_row(db: Session, statement: PreparedStatement, row: Base) -> None:
+    """Insert a new object without adding it to the session: later changes are not written."""
+    names = _list_inserted(type(row))
+    statement.execute(db, {column: getattr(row, name) for name, column in names.items()})
+
+
+@cache
+def _list_inserted(model: type[Base]) -> dict[str, str]:
+    """Return the column of each attribute, without a generated key."""
+    return {
+        attribute.key: attribute.columns[0].name
+        for attribute in inspect(model).column_attrs
+        if not (attribute.columns[0].primary_key and attribute.columns[0].autoincrement is True)
+    }
 
 
 def count_changed_rows(db: Session, statement: Update | Delete) -> int:

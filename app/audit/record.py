@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from app.adapters import logs
+from app.adapters.statements import prepare_insert
 from app.audit.models import AuditEvent
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from app.principal import ClientInfo
     from app.unit_of_work import UnitOfWork
+
+INSERT_EVENT = prepare_insert(AuditEvent)
 
 log = logs.get_logger("audit")
 
@@ -86,19 +89,20 @@ def record_event(
     session_id: str | None = None,
     **detail: str | int,
 ) -> None:
-    """Record an event about a request. Keep secrets and user input out of `detail`."""
-    row = AuditEvent(
-        at=work.now,
-        event=event,
-        account_id=account_id,
-        session_id=session_id,
-        source=client_info.address if client_info else None,
-        user_agent=client_info.user_agent if client_info else None,
-        request_id=client_info.request_id if client_info else None,
-        detail=detail,
-    )
-    work.db.add(row)
-    fields = {"account_id": account_id, "session_id": session_id, "source": row.source, **detail}
+    """Record an event about a request, with the commit. Keep secrets and user input out of it."""
+    source = client_info.address if client_info else None
+    row = {
+        "at": work.now,
+        "event": event.value,
+        "account_id": account_id,
+        "session_id": session_id,
+        "source": source,
+        "user_agent": client_info.user_agent if client_info else None,
+        "request_id": client_info.request_id if client_info else None,
+        "detail": detail,
+    }
+    work.before_commit.append(lambda: INSERT_EVENT.execute(work.db, row))
+    fields = {"account_id": account_id, "session_id": session_id, "source": source, **detail}
     work.after_commit.append(lambda: log.info(event.value, **fields))
 
 

@@ -14,6 +14,7 @@ from app.adapters.database import Base
 from app.adapters.statements import delete_batch
 from app.sessions.public_clients import DEFAULT_CLIENT_ID
 
+Moment = datetime | ColumnElement[datetime]
 Epoch = int | ColumnElement[int] | InstrumentedAttribute[int]
 
 RETENTION = timedelta(days=30)
@@ -91,7 +92,7 @@ class Session(Base):
 
     @classmethod
     def live_clause(
-        cls, now: datetime, account_epoch: Epoch, global_epoch: Epoch
+        cls, now: Moment, account_epoch: Epoch, global_epoch: Epoch
     ) -> ColumnElement[bool]:
         """Return the SQL condition of a live session, the same rule as `is_live`.
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import Integer, Select, bindparam, exists, func, select
 
+from app.adapters.database import UtcDateTime
+from app.adapters.statements import PreparedStatement, insert_row, prepare_insert
 from app.audit.record import Event, record_event
 from app.authorization.models import ADMIN
 from app.authorization.rights import list_roles
@@ -76,7 +78,7 @@ def open_session(
         session.id = approval.session_id
         session.client_id = approval.client_id
         session.approved_by = approval.approved_by
-    work.db.add(session)
+    insert_row(work.db, INSERT_SESSION, session)
     record_event(
         work,
         Event.LOGIN_SUCCEEDED,
@@ -103,6 +105,7 @@ def _build_session(
         account_id=account.id,
         account_epoch=account.epoch,
         global_epoch=global_epoch,
+        status=SessionStatus.LIVE,
         rt_counter=0,
         rt_salt=secrets.token_hex(32),
         auth_time=authenticated.auth_time,
@@ -138,18 +141,36 @@ def _load_login_context(
     work: UnitOfWork, client_info: ClientInfo, account: Account
 ) -> _LoginContext:
     """Load all that a login needs to know about other sessions, in one statement."""
+    parameters = {
+        "now": work.now,
+        "account_id": account.id,
+        "account_epoch": account.epoch,
+        "bucket": client_info.bucket,
+        "user_agent": client_info.user_agent,
+    }
+    found = LOAD_LOGIN_CONTEXT.execute(work.db, parameters).mappings().one()
+    return _LoginContext(found["epoch"], found["live"], bool(found["known"]))
+
+
+def _build_login_context(_dialect: str) -> Select[Any]:
+    owner = Session.account_id == bindparam("account_id")
     epoch = (
         select(IssuerState.global_epoch).where(IssuerState.id == ISSUER_STATE_ID).scalar_subquery()
     )
-    live = Session.live_clause(work.now, account.epoch, epoch)
-    count = select(func.count()).where(Session.account_id == account.id, live).scalar_subquery()
+    now = bindparam("now", type_=UtcDateTime)
+    live = Session.live_clause(now, bindparam("account_epoch", type_=Integer), epoch)
     known = exists().where(
-        Session.account_id == account.id,
-        Session.bucket == client_info.bucket,
-        Session.user_agent == client_info.user_agent,
+        owner,
+        Session.bucket == bindparam("bucket"),
+        Session.user_agent == bindparam("user_agent"),
         Session.status != SessionStatus.SUSPICIOUS,  # a thief's earlier session makes nothing known
     )
-    return _LoginContext(*work.db.execute(select(epoch, count, known)).one())
+    count = select(func.count()).where(owner, live).scalar_subquery()
+    return select(epoch.label("epoch"), count.label("live"), known.label("known"))
+
+
+LOAD_LOGIN_CONTEXT = PreparedStatement(_build_login_context)
+INSERT_SESSION = prepare_insert(Session)
 
 
 def _revoke_oldest(

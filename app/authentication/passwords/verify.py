@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, update
+from sqlalchemy.orm.attributes import set_committed_value
 
 from app.accounts.models import Account, AccountStatus
-from app.adapters.statements import count_changed_rows
+from app.adapters.statements import PreparedStatement
 from app.authentication.passwords.normalize import InvalidPassword, normalize_password
 
 if TYPE_CHECKING:
@@ -48,11 +50,31 @@ def lock_unchanged_account(
     work: UnitOfWork, account: Account, *, changes: Mapping[str, object]
 ) -> bool:
     """Lock the account and write the changes, unless it has changed since it was read."""
+    parameters = {
+        "account_id": account.id,
+        "old_epoch": account.epoch,
+        "old_hash": account.password_hash,
+        **changes,
+    }
+    if _prepare_lock(tuple(changes)).execute(work.db, parameters).rowcount != 1:
+        return False
+    for name, value in changes.items():
+        set_committed_value(account, name, value)
+    return True
+
+
+@cache
+def _prepare_lock(names: tuple[str, ...]) -> PreparedStatement:
+    """Prepare the statement that writes these columns of an unchanged account."""
     unchanged = (
-        Account.id == account.id,
-        Account.epoch == account.epoch,
-        Account.password_hash == account.password_hash,
+        Account.id == bindparam("account_id"),
+        Account.epoch == bindparam("old_epoch"),
+        Account.password_hash == bindparam("old_hash"),
         Account.status == AccountStatus.ACTIVE,
     )
-    values = {"status": AccountStatus.ACTIVE, **changes}
-    return count_changed_rows(work.db, update(Account).where(*unchanged).values(values)) == 1
+    values = {name: bindparam(name, type_=getattr(Account, name).type) for name in names}
+    return PreparedStatement(
+        lambda _dialect: (
+            update(Account).where(*unchanged).values({"status": AccountStatus.ACTIVE, **values})
+        )
+    )

@@ -9,25 +9,25 @@ reveal which accounts exist.
 from __future__ import annotations
 
 import math
+import re
 import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, case, delete, exists, literal, or_, select, true, update
+from sqlalchemy import String, bindparam, case, delete, exists, or_, select, text, update
 
 from app.adapters.database import UtcDateTime
 from app.adapters.encryption import compute_name_digest
 from app.adapters.rate_limiter import ExceededLimit
-from app.adapters.statements import upsert_all
+from app.adapters.statements import PreparedStatement
 from app.authentication.throttling.models import FailedAttempts
 from app.rate_limits.errors import AttemptsInFlight, TooManyRequests
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from datetime import datetime
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import BindParameter, ColumnElement, TextClause
 
     from app.unit_of_work import UnitOfWork
 
@@ -63,9 +63,7 @@ def count_attempt(work: UnitOfWork, *, subject: str, bucket: str) -> PasswordAtt
     depends on undecided attempts; then roll back.
     """
     counter = f"{subject} {bucket}"
-    # Free attempts are not compared by time, because concurrent ones may be counted out of order.
-    may = or_(FailedAttempts.count <= FREE_FAILURES, FailedAttempts.open_at <= work.now)
-    written = _count(work, counter, subject, may=may, open_at=_compute_open_at(work.now))
+    written = _count(work, COUNT_ATTEMPT, counter, subject)
     if counter not in written:
         raise _build_throttling_error(work, counter)
     return PasswordAttempt(subject, counter, is_locked_out=subject not in written)
@@ -76,7 +74,7 @@ def count_trusted_attempt(work: UnitOfWork, *, subject: str, counter: str) -> Pa
 
     Check the device's own limit first with `has_failed_at_least`.
     """
-    _count(work, counter, subject, may=true(), open_at=literal(work.now, UtcDateTime))
+    _count(work, COUNT_TRUSTED_ATTEMPT, counter, subject)
     return PasswordAttempt(subject, counter, is_locked_out=False)
 
 
@@ -141,10 +139,7 @@ def record_failure(work: UnitOfWork, attempt: PasswordAttempt) -> None:
 
 def clear_failures(work: UnitOfWork, attempt: PasswordAttempt) -> None:
     """Clear the counters after a successful attempt. The account must be locked."""
-    both = _lock_in_order(
-        FailedAttempts.id.in_([attempt.counter, attempt.subject]), attempt.subject
-    )
-    work.db.execute(delete(FailedAttempts).where(both).execution_options(synchronize_session=False))
+    CLEAR_FAILURES.execute(work.db, {"counter": attempt.counter, "subject": attempt.subject})
 
 
 def clear_all_failures(work: UnitOfWork, account_id: str) -> None:
@@ -160,7 +155,9 @@ def clear_all_failures(work: UnitOfWork, account_id: str) -> None:
     )
 
 
-def _lock_in_order(which: ColumnElement[bool], subject: str) -> ColumnElement[bool]:
+def _lock_in_order(
+    which: ColumnElement[bool], subject: str | BindParameter[str]
+) -> ColumnElement[bool]:
     """Lock counters in the order of counting, the subject last, to avoid deadlocks."""
     return FailedAttempts.id.in_(
         select(FailedAttempts.id)
@@ -170,54 +167,64 @@ def _lock_in_order(which: ColumnElement[bool], subject: str) -> ColumnElement[bo
     )
 
 
-def _count(
-    work: UnitOfWork,
-    counter: str,
-    subject: str,
-    *,
-    may: ColumnElement[bool],
-    open_at: ColumnElement[datetime],
-) -> Collection[str]:
-    """Increment the counter of the source if `may` holds, and of the subject below the maximum.
+def _count(work: UnitOfWork, statement: TextClause, counter: str, subject: str) -> Collection[str]:
+    """Increment the counter of the source if it may try, and of the subject below the maximum.
 
     Returns the counters that were incremented. The order is always the same, to avoid deadlocks.
     """
-    now, of_subject = work.now, FailedAttempts.id == subject
-    return upsert_all(
-        work.db,
-        FailedAttempts,
-        [
-            {
-                "id": one,
-                "subject": subject,
-                "count": 1,
-                "undecided": 1,
-                "open_at": now,
-                "last_at": now,
-            }
-            for one in (counter, subject)
-        ],
-        update={
-            "count": FailedAttempts.count + 1,
-            "undecided": FailedAttempts.undecided + 1,
-            "open_at": case((of_subject, now), else_=open_at),
-            "last_at": now,
-        },
-        where=or_(and_(of_subject, FailedAttempts.count < MAX_FAILURES), and_(~of_subject, may)),
+    parameters: dict[str, object] = {"counter": counter, "subject": subject, "now": work.now}
+    if statement is COUNT_ATTEMPT:
+        for step, delay in enumerate(DELAYS):
+            parameters[f"later_{step}"] = work.now + timedelta(seconds=delay)
+    return work.db.connection().execute(statement, parameters).scalars().all()
+
+
+def _prepare_count(*, may: str, open_at: str) -> TextClause:
+    """Prepare the statement that increments a counter if `may` holds, and that of its subject.
+
+    It is text because SQLAlchemy compiles an INSERT of several rows on each execution, which takes
+    longer than all other statements of a login.
+    """
+    statement = f"""
+        INSERT INTO failed_attempts AS held (id, subject, count, undecided, open_at, last_at)
+        VALUES (:counter, :subject, 1, 1, :now, :now), (:subject, :subject, 1, 1, :now, :now)
+        ON CONFLICT (id) DO UPDATE SET
+            count = held.count + 1,
+            undecided = held.undecided + 1,
+            open_at = CASE WHEN held.id = :subject THEN :now ELSE {open_at} END,
+            last_at = :now
+        WHERE CASE WHEN held.id = :subject THEN held.count < {MAX_FAILURES} ELSE {may} END
+        RETURNING id
+    """  # noqa: S608 - only constants of this module
+    times = {"now", *re.findall(r":(later_\d+)", statement)}
+    return text(statement).bindparams(
+        bindparam("counter", type_=String),
+        bindparam("subject", type_=String),
+        *(bindparam(name, type_=UtcDateTime) for name in times),
     )
 
 
-def _compute_open_at(now: datetime) -> ColumnElement[datetime]:
-    """Return when the next attempt is allowed after one more failure."""
-    steps = (
-        (FailedAttempts.count == FREE_FAILURES + step, now + timedelta(seconds=delay))
-        for step, delay in enumerate(DELAYS)
+# When the next attempt is allowed after one more failure.
+NEXT_OPENING = "CASE WHEN held.count < {free} THEN :now {steps} ELSE :later_{last} END".format(
+    free=FREE_FAILURES,
+    steps=" ".join(
+        f"WHEN held.count = {FREE_FAILURES + step} THEN :later_{step}"
+        for step in range(len(DELAYS))
+    ),
+    last=len(DELAYS) - 1,
+)
+COUNT_ATTEMPT = _prepare_count(
+    # Free attempts are not compared by time, because concurrent ones may be counted out of order.
+    may=f"held.count <= {FREE_FAILURES} OR held.open_at <= :now",
+    open_at=NEXT_OPENING,
+)
+COUNT_TRUSTED_ATTEMPT = _prepare_count(may="TRUE", open_at=":now")
+COUNTER, SUBJECT = bindparam("counter", type_=String), bindparam("subject", type_=String)
+CLEAR_FAILURES = PreparedStatement(
+    lambda _dialect: delete(FailedAttempts).where(
+        _lock_in_order(or_(FailedAttempts.id == COUNTER, FailedAttempts.id == SUBJECT), SUBJECT)
     )
-    return case(
-        (FailedAttempts.count < FREE_FAILURES, now),
-        *steps,
-        else_=now + timedelta(seconds=DELAYS[-1]),
-    )
+)
 
 
 def _build_throttling_error(work: UnitOfWork, counter: str) -> TooManyRequests:
