@@ -18,6 +18,7 @@ $(VENV)/run-ready: requirements/run.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Doorward requires Python 3.11 or later. Choose one with: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes --requirement requirements/run.txt
+	@$(BIN)/python -m scripts.build_argon2 || echo "Argon2: the build failed, so the portable one is used."
 	@touch $@
 
 $(VENV)/dev-ready: requirements/dev.txt $(VENV)/run-ready
@@ -97,7 +98,7 @@ messages: install ## Extract the texts of pages and emails, update and compile a
 	$(BIN)/pybabel --quiet compile --directory app/locales
 
 lock: ## Compile requirements/*.txt (requires uv)
-	for set in run dev; do uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	for set in run dev build; do uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		requirements/$$set.in --output-file requirements/$$set.txt; done
 
 clean: ## Remove the environment and all caches, keep var/

@@ -1,9 +1,9 @@
-"""Package layout: app/, migrations/ and config/ are installed inside doorward_service/."""
+"""Package layout: app/ and migrations/ are installed inside doorward_service/."""
 
 from setuptools import find_namespace_packages, setup
 
 HOME = "doorward_service"
-FOLDERS = ("app", "migrations", "config")
+FOLDERS = ("app", "migrations")
 
 setup(
     packages=[

@@ -34,6 +34,7 @@ Report = dict[str, Finding]
 
 CHECK_NAMES = (
     "settings",
+    "argon2",
     "database",
     "clock",
     "signing keys",
@@ -85,7 +86,7 @@ def _format_line(name: str, finding: Finding) -> str:
 
 def _run_checks(create_app: CreateApp, settings: Settings) -> Report:
     """Run every check. A check without a result in time is a fault."""
-    report = {"settings": Finding.ok(f"valid for {settings.env}")}
+    report = {"settings": Finding.ok(f"valid for {settings.env}"), "argon2": checks.check_argon2()}
     try:
         app = create_app(settings, capacity=COMMAND_CAPACITY)
     except Exception as error:

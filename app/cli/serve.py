@@ -9,6 +9,7 @@ from functools import partial
 import click
 
 from app.adapters import logs
+from app.adapters.argon2_build import get_build
 from app.adapters.hash_slots import HashSlots
 from app.adapters.password_hasher import Capacity
 from app.cli.db import require_current_schema, upgrade_or_exit
@@ -55,7 +56,7 @@ def serve(create_app: CreateApp, *, bind: str, workers: int, threads: int, migra
         sys.exit(EXIT_UNAVAILABLE)
     capacity = Capacity(workers=workers, threads=threads)
     capacity = replace(capacity, hash_slots=HashSlots(capacity.max_hashes))
-    log.info("server started", bind=bind, workers=workers, threads=threads)
+    log.info("server started", bind=bind, workers=workers, threads=threads, argon2=get_build())
     if not settings.is_production:
         click.echo(build_banner(settings, bind))
     sys.stdout.flush()  # a fork would copy what is buffered

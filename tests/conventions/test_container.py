@@ -234,7 +234,7 @@ class Image:
         for name, said in stages()[0]:
             if name == "COPY":
                 self._copy(*said.split())
-            elif name == "RUN":
+            elif name == "RUN" and not said.startswith("apt-get"):  # this machine is prepared
                 self._run(said)
         environment = dict(part.split("=", 1) for part in shlex.split(final("ENV")))
         environment["PATH"] = (
