@@ -65,7 +65,7 @@ test: install ## Run all tests except the slow ones, on PostgreSQL and SQLite, w
 
 slow: install ## Run tests that take minutes or need other servers, long faults, and random examples
 	$(PYTEST) -n $(JOBS) --dist loadfile -m slow
-	FAULTS=long $(PYTEST) -n auto --dist loadfile -m "not slow" tests/faults tests/races tests/rules
+	FAULTS=long $(PYTEST) -n auto --dist loadfile -m "not slow" tests/faults tests/races tests/rules tests/server/test_same_answers.py
 
 check: install ## Run what CI runs: lint and test
 	$(BIN)/ruff format --check .

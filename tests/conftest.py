@@ -43,6 +43,7 @@ SLOW_PATHS = (
     "tests/faults/test_postgres_faults.py",
     "tests/faults/test_redis_faults.py",
     "tests/faults/test_rotation.py",
+    "tests/server/test_frozen_worker.py",
 )
 # Rules, conventions and the core of the service on SQLite. `make fast` runs them.
 FAST_PATHS = (

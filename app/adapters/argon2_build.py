@@ -19,7 +19,7 @@ REQUIRED_FLAGS = frozenset({"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm",
 
 
 def select_build() -> None:
-    """Make `import argon2` load the optimized build if it is installed and the processor has AVX2."""
+    """Make `import argon2` load the optimized build where it is installed and can run."""
     folder = Path(sysconfig.get_path("platlib")) / BUILD_FOLDER
     if (folder / MODULE).is_dir() and _has_required_flags():
         sys.path.insert(0, str(folder))

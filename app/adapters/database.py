@@ -6,6 +6,7 @@ lasts longer than a few seconds.
 
 from __future__ import annotations
 
+import select
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -161,9 +162,11 @@ def _build_engine_options(settings: Settings, *, size: int) -> dict[str, Any]:
 
 
 def _check_idle_connections(engine: Engine) -> None:
-    """Replace a connection that the server has closed while it was idle.
+    """Replace connections that the server has closed.
 
     SQLAlchemy's `pool_pre_ping` asks the server before every transaction, at the cost of a query.
+    Here it is asked after a second without use, and if it has sent something: a server that ends
+    says so.
     """
 
     @event.listens_for(engine, "checkin")
@@ -173,8 +176,17 @@ def _check_idle_connections(engine: Engine) -> None:
     @event.listens_for(engine, "checkout")
     def check(connection: Any, record: ConnectionPoolEntry, _fairy: object) -> None:
         idle = time.monotonic() - record.info.get(IDLE_SINCE, time.monotonic())
-        if idle > MAX_IDLE_SECONDS and not engine.dialect.do_ping(connection):
-            raise DisconnectionError
+        if idle > MAX_IDLE_SECONDS or _is_readable(connection.fileno()):
+            try:
+                engine.dialect.do_ping(connection)
+            except engine.dialect.loaded_dbapi.Error as error:
+                raise DisconnectionError from error
+
+
+def _is_readable(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _configure_sqlite(engine: Engine) -> None:

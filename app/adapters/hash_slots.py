@@ -1,8 +1,8 @@
 """Slots for password hashes: at most one hash per core, over all processes of a server.
 
 Two hashes on one core take longer than one after the other, because they compete for its cache.
-A slot is a lock on one byte of a file without a name that all processes inherit. The system releases
-it when its process ends, however that happens.
+A slot is a lock on one byte of a file without a name that all processes inherit. The system
+releases it when its process ends, however that happens.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Argon2id password hashing with limited concurrency, on threads of low priority.
 
-Imported hashes (imported_hashes.py) are checked under the same limit. A hash that would wait too long
-is refused at once.
+Imported hashes (imported_hashes.py) are checked under the same limit. A hash that would wait too
+long is refused at once.
 """
 
 from __future__ import annotations
@@ -174,7 +174,8 @@ class PasswordHasher:
         began = time.monotonic()
         with self._slots.hold():
             found = work()
-        self._seconds += SMOOTHING * (time.monotonic() - began - self._seconds)
+        seconds = time.monotonic() - began
+        self._seconds += (SMOOTHING if self._seconds else 1.0) * (seconds - self._seconds)
         return found
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import hashlib
-import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -19,7 +17,7 @@ from app.adapters import logs
 from app.adapters.redis_pipeline import RedisPipeline
 from app.errors import Busy, Problem
 from app.server.checks import Deferred, LoopChecks
-from app.server.hash_queue import HashQueue
+from app.server.hash_queue import HashQueue, find_account
 from app.server.wsgi import (
     CLOSE,
     ClientGone,
@@ -224,7 +222,7 @@ class Front:
         _, source = self._identify(scope, self._read_headers(scope))
         try:
             async with self._hash_queue.admit(
-                f"source {source}", f"account {_find_account(scope, received.content)}"
+                f"source {source}", f"account {find_account(scope, received.content)}"
             ):
                 answer = await self._call_flask(scope, received, self._hash_threads)
         except Busy:
@@ -260,21 +258,6 @@ class Front:
         answer.is_unread = received.is_unread
         answer.closes = received.is_unread or self._units.draining.is_set()
         return answer
-
-
-def _find_account(scope: Any, body: bytes) -> str:
-    """Return a text that is the same for most requests about one account.
-
-    It only decides about the order in the queue, so that it need not be exact.
-    """
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            return hashlib.sha256(value).hexdigest()
-    try:
-        found = json.loads(body)
-        return str(found["username"]).lower()
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return hashlib.sha256(body).hexdigest()
 
 
 def _has_body(headers: Mapping[bytes, str | bytes]) -> bool:

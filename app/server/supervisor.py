@@ -113,6 +113,7 @@ class Supervisor:
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
+            os.close(reader)
             self._become_worker(writer)
         os.close(writer)
         self._workers[number] = _Worker(number, pid, reader, now)

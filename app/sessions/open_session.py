@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Integer, Select, bindparam, exists, func, select
+from sqlalchemy import ClauseElement, Integer, bindparam, exists, func, select
 
 from app.adapters.database import UtcDateTime
 from app.adapters.statements import PreparedStatement, insert_row, prepare_insert
@@ -152,7 +152,7 @@ def _load_login_context(
     return _LoginContext(found["epoch"], found["live"], bool(found["known"]))
 
 
-def _build_login_context(_dialect: str) -> Select[Any]:
+def _build_login_context(_dialect: str) -> ClauseElement:
     owner = Session.account_id == bindparam("account_id")
     epoch = (
         select(IssuerState.global_epoch).where(IssuerState.id == ISSUER_STATE_ID).scalar_subquery()

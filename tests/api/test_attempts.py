@@ -361,17 +361,19 @@ def test_requesting_links_does_not_lock_out_the_owner(service):
 
 
 class Full:
-    """A hash queue that rejects everyone."""
+    """A hash queue in which a new hash would wait for minutes."""
 
     def __init__(self, service) -> None:
-        self._admission = service.units.hasher._admission
+        self._hasher = service.units.hasher
 
     def __enter__(self) -> None:
-        while self._admission.acquire(blocking=False):
-            pass
+        self._seconds = self._hasher._seconds
+        self._hasher._pending += 1000
+        self._hasher._seconds = 1.0
 
     def __exit__(self, *_error: object) -> None:
-        self._admission.release()
+        self._hasher._pending -= 1000
+        self._hasher._seconds = self._seconds
 
 
 @pytest.fixture

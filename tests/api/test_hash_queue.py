@@ -117,7 +117,7 @@ def test_waiting_logins_hold_no_connection_and_others_can_write(make_service, da
     )  # a request that had to wait for one of them would take a second
     answers = crowd.ended()
     assert len(answers) == WAITING
-    assert {answer.status_code for answer, _ in answers} == {401, 503}
+    assert {answer.status_code for answer, _ in answers} <= {401, 503}
     assert all(seconds < 15 for answer, seconds in answers if answer.status_code == 503), answers
 
 

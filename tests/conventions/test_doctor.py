@@ -18,7 +18,17 @@ from tests.live import run_command
 from tests.postgres import find_free_port
 from tests.valkey import WITHOUT_PERSISTENCE, Valkey
 
-NAMES = ["settings", "database", "clock", "signing keys", "redis", "smtp", "public url", "proxies"]
+NAMES = [
+    "settings",
+    "argon2",
+    "database",
+    "clock",
+    "signing keys",
+    "redis",
+    "smtp",
+    "public url",
+    "proxies",
+]
 LINE = re.compile(r"(ok   |warn |FAULT)  (.{12})  (.+)")
 OTHER_SECRET = "another test only another test only 0123456789"
 PRODUCTION = {

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.actors import SECRET
 from tests.live import LiveServer, run_command
 from tests.postgres import find_free_port, list_children
 
@@ -122,7 +123,7 @@ def test_unix_socket_is_served(tmp_path):
     live.more, live.log = {}, tmp_path / "live.log"
     live.env = {
         **{name: value for name, value in os.environ.items() if not name.startswith("DOORWARD_")},
-        "DOORWARD_SECRET_KEY": "x" * 40,
+        "DOORWARD_SECRET_KEY": SECRET,
         "DOORWARD_DATABASE_URL": f"sqlite:///{tmp_path}/doorward.db",
         "DOORWARD_PUBLIC_URL": "http://127.0.0.1",
     }

@@ -130,7 +130,11 @@ def ask_routes(service, method, path, headers, body):
 
 def normalize(answer):
     status, headers, body = answer
-    kept = sorted((name.lower(), value) for name, value in headers if name.lower() not in IGNORED)
+    kept = sorted(
+        (name.lower(), sorted(value.split(", ")) if name.lower() == "allow" else value)
+        for name, value in headers
+        if name.lower() not in IGNORED
+    )
     return status, kept, re.sub(rb"req_[0-9A-Za-z]{22}", b"", body)
 
 

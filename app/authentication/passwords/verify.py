@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, update
 from sqlalchemy.orm.attributes import set_committed_value
 
 from app.accounts.models import Account, AccountStatus
-from app.adapters.statements import PreparedStatement
+from app.adapters.database import UtcDateTime
+from app.adapters.statements import PreparedStatement, count_changed_rows
 from app.authentication.passwords.normalize import InvalidPassword, normalize_password
 
 if TYPE_CHECKING:
@@ -50,31 +50,30 @@ def lock_unchanged_account(
     work: UnitOfWork, account: Account, *, changes: Mapping[str, object]
 ) -> bool:
     """Lock the account and write the changes, unless it has changed since it was read."""
-    parameters = {
-        "account_id": account.id,
-        "old_epoch": account.epoch,
-        "old_hash": account.password_hash,
-        **changes,
-    }
-    if _prepare_lock(tuple(changes)).execute(work.db, parameters).rowcount != 1:
+    held = {"id": account.id, "epoch": account.epoch, "password_hash": account.password_hash}
+    if changes.keys() != LOGIN_CHANGES:
+        statement = update(Account).filter_by(**held, status=AccountStatus.ACTIVE)
+        values = {"status": AccountStatus.ACTIVE, **changes}
+        return count_changed_rows(work.db, statement.values(values)) == 1
+    # Every login runs this statement, so it is prepared.
+    parameters = {f"held_{name}": value for name, value in held.items()}
+    if LOCK_AT_LOGIN.execute(work.db, {**parameters, **changes}).rowcount != 1:
         return False
     for name, value in changes.items():
         set_committed_value(account, name, value)
     return True
 
 
-@cache
-def _prepare_lock(names: tuple[str, ...]) -> PreparedStatement:
-    """Prepare the statement that writes these columns of an unchanged account."""
-    unchanged = (
-        Account.id == bindparam("account_id"),
-        Account.epoch == bindparam("old_epoch"),
-        Account.password_hash == bindparam("old_hash"),
-        Account.status == AccountStatus.ACTIVE,
-    )
-    values = {name: bindparam(name, type_=getattr(Account, name).type) for name in names}
-    return PreparedStatement(
-        lambda _dialect: (
-            update(Account).where(*unchanged).values({"status": AccountStatus.ACTIVE, **values})
+LOGIN_CHANGES = {"last_login_at"}
+LOCK_AT_LOGIN = PreparedStatement(
+    lambda _dialect: (
+        update(Account)
+        .where(
+            Account.id == bindparam("held_id"),
+            Account.epoch == bindparam("held_epoch"),
+            Account.password_hash == bindparam("held_password_hash"),
+            Account.status == AccountStatus.ACTIVE,
         )
+        .values(last_login_at=bindparam("last_login_at", type_=UtcDateTime))
     )
+)
